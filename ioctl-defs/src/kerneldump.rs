@@ -1,0 +1,63 @@
+//! The header of kernel dumps, as `sys/kerneldump.h` declares it: 512 bytes, integers big-endian on
+//! every machine.
+
+use zerocopy::byteorder::big_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// `compression`: none.
+pub const KERNELDUMP_COMP_NONE: u8 = 0;
+/// `compression`: gzip.
+pub const KERNELDUMP_COMP_GZIP: u8 = 1;
+/// `compression`: zstd.
+pub const KERNELDUMP_COMP_ZSTD: u8 = 2;
+
+/// `magic` of a kernel dump.
+pub const KERNELDUMPMAGIC: &[u8] = b"FreeBSD Kernel Dump";
+/// `version` since FreeBSD 12.
+pub const KERNELDUMPVERSION: u32 = 4;
+
+/// `architectureversion` of amd64.
+pub const KERNELDUMP_AMD64_VERSION: u32 = 2;
+/// `architectureversion` of arm64.
+pub const KERNELDUMP_AARCH64_VERSION: u32 = 1;
+/// `architectureversion` of i386.
+pub const KERNELDUMP_I386_VERSION: u32 = 2;
+/// `architectureversion` of riscv.
+pub const KERNELDUMP_RISCV_VERSION: u32 = 1;
+
+/// Stands before and after a dump on a dump device, and after the data of a live dump.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+#[allow(non_camel_case_types)]
+pub struct kerneldumpheader {
+    /// [`KERNELDUMPMAGIC`] and NULs.
+    pub magic: [u8; 20],
+    /// `MACHINE_ARCH` and NULs.
+    pub architecture: [u8; 12],
+    /// [`KERNELDUMPVERSION`].
+    pub version: U32,
+    /// One of the `KERNELDUMP_*_VERSION` constants.
+    pub architectureversion: U32,
+    /// Bytes of data, without headers; compressed: the compressed length.
+    pub dumplength: U64,
+    /// Seconds since the epoch.
+    pub dumptime: U64,
+    /// Not 0: the dump is encrypted, and this is the size of its key.
+    pub dumpkeysize: U32,
+    /// Bytes in a block of the device.
+    pub blocksize: U32,
+    /// NUL-terminated.
+    pub hostname: [u8; 64],
+    /// The kernel's version, NUL-terminated.
+    pub versionstring: [u8; 192],
+    /// NUL-terminated; empty in a live dump.
+    pub panicstring: [u8; 175],
+    /// One of the `KERNELDUMP_COMP_*` constants.
+    pub compression: u8,
+    /// Bytes the data takes on the device, padding included.
+    pub dumpextent: U64,
+    /// Reserved.
+    pub unused: [u8; 4],
+    /// Makes the exclusive or of all 128 words zero.
+    pub parity: U32,
+}

@@ -1,0 +1,19 @@
+//! `memtool completions`: completion scripts.
+
+use super::{Cli, Context};
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+use memtool::Result;
+
+#[derive(Args)]
+pub struct Arguments {
+    /// The shell
+    shell: Shell,
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<()> {
+    // clap_complete panics where it cannot write, so it writes to memory.
+    let mut script = Vec::new();
+    clap_complete::generate(arguments.shell, &mut Cli::command(), "memtool", &mut script);
+    context.out.writer().write_all(&script).map_err(super::output::failed)
+}

@@ -1,0 +1,145 @@
+//! `memtool dump`: physical memory, RAM only.
+
+use super::{Context, Verdict, complain, size};
+use clap::Args;
+use memtool::dump::map_file::MapFile;
+use memtool::dump::{self, Report};
+use memtool::host::Host;
+use memtool::memory_map::Source;
+use memtool::output_file::OutputFile;
+use memtool::units::{Hex, exact_size};
+use memtool::{Error, Result, interrupt};
+use serde::Serialize;
+use std::io::{self, Write};
+use std::path::PathBuf;
+
+/// Unreadable ranges that are listed without `-v`.
+const LISTED: usize = 10;
+
+#[derive(Args)]
+#[command(
+    after_help = "The output is raw: the segments of RAM one after another. The map tells which addresses its bytes come from. What cannot be read is left out of both and reported."
+)]
+pub struct Arguments {
+    /// Write to a file, which appears whole or not at all; otherwise to standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Write the map to a file, '-' for standard error: lines of '0xstart 0xend', the end exclusive
+    #[arg(short, long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    /// Bytes in a read
+    #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
+    buffer: u64,
+    /// Replace the files if they are there
+    #[arg(long, requires = "output")]
+    force: bool,
+}
+
+#[derive(Serialize)]
+struct Document {
+    file: String,
+    memory_map: Source,
+    written: u64,
+    unreadable: Vec<Range>,
+    unreadable_bytes: u64,
+}
+
+#[derive(Serialize)]
+struct Range {
+    start: Hex,
+    end: Hex,
+}
+
+pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.output.is_none() {
+        if context.out.is_json() {
+            return Err(Error::Refused("--json and the dump cannot share standard output; give -o FILE".to_owned()));
+        }
+        if context.out.is_terminal() {
+            return Err(Error::Refused(
+                "standard output is a terminal, and a dump is binary; send it to a pipe, or give -o FILE".to_owned(),
+            ));
+        }
+    }
+    interrupt::clean_up_on_signals(|signal| complain(&format!("{signal}: the dump is not complete")))
+        .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
+
+    let output = arguments.output.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let map = match arguments.map.as_deref() {
+        Some(path) if !to_stderr => Some(OutputFile::create(path, arguments.force)?),
+        _ => None,
+    };
+    let mut stderr = io::stderr();
+    let mut map_file = map.as_ref().map(|map| io::BufWriter::new(map.file()));
+    let mut map_writer = match &mut map_file {
+        Some(file) => Some(MapFile::new(file)),
+        None if to_stderr => Some(MapFile::new(&mut stderr)),
+        None => None,
+    };
+
+    let source = host.memory_map()?.source;
+    if source == Source::PhysSegs {
+        context
+            .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
+    }
+    let report = match &output {
+        Some(output) => write(host, arguments, &mut output.file(), map_writer.as_mut())?,
+        None => write(host, arguments, context.out.writer(), map_writer.as_mut())?,
+    };
+    drop(map_file);
+    if let Some(output) = output {
+        output.commit()?;
+    }
+    if let Some(map) = map {
+        map.commit()?;
+    }
+    finish(context, host, arguments, source, &report)?;
+    Ok(Verdict::Done)
+}
+
+fn write(host: &dyn Host, arguments: &Arguments, out: &mut dyn Write, map: Option<&mut MapFile<'_>>) -> Result<Report> {
+    let page_size = u64::from(host.system()?.page_size);
+    let segments = host.memory_map()?.segments;
+    let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
+    dump::raw(&*host.physical_memory()?, &segments, page_size, buffer, out, map)
+}
+
+fn finish(
+    context: &mut Context,
+    host: &dyn Host,
+    arguments: &Arguments,
+    source: Source,
+    report: &Report,
+) -> Result<()> {
+    let unreadable_bytes = report.unreadable_bytes();
+    if unreadable_bytes > 0 {
+        let listed = if context.global.verbose > 0 { usize::MAX } else { LISTED };
+        for (start, end) in report.unreadable.iter().take(listed) {
+            context.warn(&format!("{}..{} cannot be read and is not in the dump", Hex(*start), Hex(*end)));
+        }
+        if let Some(more) = report.unreadable.len().checked_sub(listed).filter(|more| *more > 0) {
+            context.warn(&format!("and {more} more ranges; -v lists them"));
+        }
+        context.warn(&format!("{} of RAM could not be read", exact_size(unreadable_bytes.into())));
+    }
+    let Some(file) = &arguments.output else { return Ok(()) };
+    if context.out.is_json() {
+        let document = Document {
+            file: file.display().to_string(),
+            memory_map: source,
+            written: report.written,
+            unreadable: report
+                .unreadable
+                .iter()
+                .map(|(start, end)| Range { start: Hex(*start), end: Hex(*end) })
+                .collect(),
+            unreadable_bytes,
+        };
+        return context.out.document("memtool.dump", host, &document);
+    }
+    if context.global.quiet {
+        return Ok(());
+    }
+    context.out.line(&format!("{}: {} bytes, memory map from {}", file.display(), report.written, source.name()))
+}

@@ -1,0 +1,195 @@
+//! The command line: one file for each subcommand, which takes arguments, calls the library and prints.
+
+mod completions;
+mod dump;
+mod livedump;
+mod output;
+mod paddr;
+mod ranges;
+mod record;
+
+use clap::{Args, Parser, Subcommand};
+use memtool::host::{self, Host, Selection};
+use memtool::units::{parse_address, parse_size};
+use memtool::{Error, Result};
+use output::Output;
+use std::error::Error as _;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+/// Administration toolkit for FreeBSD's mem(4)
+#[derive(Parser)]
+#[command(
+    name = "memtool",
+    version,
+    max_term_width = 80,
+    after_help = "See memtool(8) for the details. Exit codes: 0 done, 1 failed, 2 usage."
+)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+/// Options that every command takes.
+#[derive(Args)]
+struct Global {
+    /// Run against a recorded machine: a file made by 'record', or 'demo'
+    #[arg(long, global = true, value_name = "FILE")]
+    machine: Option<PathBuf>,
+    /// Write the recorded machine, as it is afterwards, to a file
+    #[arg(long, global = true, value_name = "FILE")]
+    save_machine: Option<PathBuf>,
+    /// Use this device in place of /dev/mem
+    #[arg(long, global = true, value_name = "PATH")]
+    device: Option<PathBuf>,
+    /// Print one JSON object
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tell more; with an error, what caused it
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+    /// Print no warnings and no remarks
+    #[arg(short, long, global = true)]
+    quiet: bool,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List, explain and change memory range attributes (MTRRs)
+    Ranges(ranges::Arguments),
+    /// Tell where pages of this process lie: physical address and NUMA domain
+    Paddr(paddr::Arguments),
+    /// Dump physical memory: RAM only
+    Dump(dump::Arguments),
+    /// Take a minidump of the running kernel
+    Livedump(livedump::Arguments),
+    /// Record what this host looks like, for --machine
+    Record(record::Arguments),
+    /// Print a completion script for a shell
+    Completions(completions::Arguments),
+}
+
+/// How a command ended that did not fail as a whole.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Verdict {
+    Done,
+    /// Part of it failed; that was reported already.
+    Failed,
+}
+
+/// What a command works with.
+struct Context {
+    global: Global,
+    out: Output,
+}
+
+impl Context {
+    fn host(&self) -> Result<Box<dyn Host>> {
+        let selection = Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() };
+        host::open(&selection)
+    }
+
+    /// A warning on standard error.
+    fn warn(&self, text: &str) {
+        if !self.global.quiet {
+            complain(&format!("warning: {text}"));
+        }
+    }
+
+    /// A remark on standard error.
+    fn remark(&self, text: &str) {
+        if !self.global.quiet {
+            complain(text);
+        }
+    }
+}
+
+/// A line on standard error. Where that cannot be written to, there is nobody to tell.
+fn complain(text: &str) {
+    let _ = writeln!(io::stderr(), "memtool: {text}");
+}
+
+/// Runs the program.
+pub fn main() -> ExitCode {
+    let cli = Cli::parse();
+    if let Err(error) = check(&cli) {
+        error.exit();
+    }
+    let verbose = cli.global.verbose > 0;
+    match run(cli) {
+        Ok(Verdict::Done) => ExitCode::SUCCESS,
+        Ok(Verdict::Failed) => ExitCode::FAILURE,
+        Err(error) => {
+            if !output::is_closed_pipe(&error) {
+                report(&error, verbose);
+            }
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// What clap cannot check of options that belong to every command.
+fn check(cli: &Cli) -> Result<(), clap::Error> {
+    use clap::CommandFactory;
+    use clap::error::ErrorKind;
+    let conflict = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    match &cli.global {
+        Global { machine: Some(_), device: Some(_), .. } => {
+            conflict("--device names a real device and cannot be used with --machine")
+        }
+        Global { machine: None, save_machine: Some(_), .. } => {
+            conflict("--save-machine keeps a recorded machine and needs --machine")
+        }
+        _ => Ok(()),
+    }
+}
+
+fn run(cli: Cli) -> Result<Verdict> {
+    let out = Output::new(cli.global.json);
+    let mut context = Context { global: cli.global, out };
+    let command = match cli.command {
+        Command::Completions(arguments) => {
+            completions::run(&mut context, &arguments)?;
+            context.out.flush()?;
+            return Ok(Verdict::Done);
+        }
+        command => command,
+    };
+    let mut host = context.host()?;
+    let verdict = match command {
+        Command::Ranges(arguments) => ranges::run(&mut context, &mut *host, arguments),
+        Command::Paddr(arguments) => paddr::run(&mut context, &mut *host, &arguments),
+        Command::Dump(arguments) => dump::run(&mut context, &*host, &arguments),
+        Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
+        Command::Record(arguments) => record::run(&*host, &arguments),
+        Command::Completions(_) => Ok(Verdict::Done),
+    }?;
+    if let (Some(path), Some(recorded)) = (&context.global.save_machine, host.as_recorded()) {
+        recorded.save(path)?;
+    }
+    context.out.flush()?;
+    Ok(verdict)
+}
+
+/// Prints an error as one line, and with `-v` what caused it.
+fn report(error: &Error, verbose: bool) {
+    complain(&error.to_string());
+    let mut cause = error.source();
+    while let Some(source) = cause.filter(|_| verbose) {
+        complain(&format!("caused by: {source}"));
+        cause = source.source();
+    }
+}
+
+/// clap's parser for addresses.
+fn address(text: &str) -> Result<u64, String> {
+    parse_address(text).map_err(|error| error.to_string())
+}
+
+/// clap's parser for sizes.
+fn size(text: &str) -> Result<u64, String> {
+    parse_size(text).map_err(|error| error.to_string())
+}

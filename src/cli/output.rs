@@ -1,0 +1,103 @@
+//! Standard output: tables on a terminal, plain lines elsewhere, or one JSON object.
+
+use memtool::host::Host;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use tabled::builder::Builder;
+use tabled::settings::{Padding, Style};
+
+const ATTEMPT: &str = "write to standard output";
+
+/// Whether an error only says that nobody reads standard output any more.
+pub fn is_closed_pipe(error: &Error) -> bool {
+    matches!(error, Error::Io { what, source } if what == ATTEMPT && source.kind() == io::ErrorKind::BrokenPipe)
+}
+
+/// An I/O error of standard output.
+pub fn failed(source: io::Error) -> Error {
+    Error::Io { what: ATTEMPT.to_owned(), source }
+}
+
+/// Standard output.
+pub struct Output {
+    out: BufWriter<StdoutLock<'static>>,
+    json: bool,
+    terminal: bool,
+}
+
+/// The head of every JSON object.
+#[derive(Serialize)]
+struct Document<'a, T> {
+    schema: &'a str,
+    version: u32,
+    host: &'static str,
+    #[serde(flatten)]
+    body: &'a T,
+}
+
+/// What JSON says of the host: a recorded machine is never presented as a real one.
+fn host_kind(host: &dyn Host) -> &'static str {
+    if host.as_recorded().is_some() { "recorded" } else { "freebsd" }
+}
+
+impl Output {
+    pub fn new(json: bool) -> Self {
+        let stdout = io::stdout();
+        Self { terminal: stdout.is_terminal(), out: BufWriter::new(stdout.lock()), json }
+    }
+
+    /// Whether one JSON object is wanted.
+    pub fn is_json(&self) -> bool {
+        self.json
+    }
+
+    /// Whether a person is reading.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// Prints the JSON object.
+    pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
+        let document = Document { schema, version: 1, host: host_kind(host), body };
+        serde_json::to_writer_pretty(&mut self.out, &document)
+            .map_err(|error| failed(error.into()))
+            .and_then(|()| self.line(""))
+    }
+
+    /// Prints a line.
+    pub fn line(&mut self, text: &str) -> Result<()> {
+        writeln!(self.out, "{text}").map_err(failed)
+    }
+
+    /// Prints rows: aligned under their headings on a terminal, else with tabs between the fields.
+    pub fn rows(&mut self, headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
+        if !self.terminal {
+            for row in rows {
+                self.line(&row.join("\t"))?;
+            }
+            return Ok(());
+        }
+        let mut builder = Builder::default();
+        builder.push_record(headings.iter().copied());
+        for row in rows {
+            builder.push_record(row);
+        }
+        let mut table = builder.build();
+        table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
+        for line in table.to_string().lines() {
+            self.line(line.trim_end())?;
+        }
+        Ok(())
+    }
+
+    /// Standard output as a sink for bytes.
+    pub fn writer(&mut self) -> &mut dyn Write {
+        &mut self.out
+    }
+
+    /// Hands over what is buffered.
+    pub fn flush(&mut self) -> Result<()> {
+        self.out.flush().map_err(failed)
+    }
+}

@@ -1,0 +1,223 @@
+//! `memtool paddr`: where the pages of this process lie.
+
+use super::output::Output;
+use super::{Context, Verdict, address, size};
+use clap::Args;
+use memtool::host::{Backing, Host, PageState};
+use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
+use memtool::units::{Hex, exact_size};
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::path::{Path, PathBuf};
+
+#[derive(Args)]
+#[command(
+    after_help = "Pages move: only locked pages stay where they were found. With a recorded machine the process, its pages and where they lie are made up from the file."
+)]
+#[group(id = "what", required = true, multiple = false, args = ["addresses", "file", "alloc"])]
+pub struct Arguments {
+    /// Virtual addresses of this process
+    #[arg(value_name = "ADDRESS", value_parser = address)]
+    addresses: Vec<u64>,
+    /// Map a file and report every page of it
+    #[arg(long, value_name = "PATH")]
+    file: Option<PathBuf>,
+    /// First byte of the file to report
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", requires = "file")]
+    offset: u64,
+    /// Bytes of the file to report; to its end if not given
+    #[arg(long, value_name = "SIZE", value_parser = size, requires = "file")]
+    length: Option<u64>,
+    /// Map fresh memory and report every page of it
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    alloc: Option<u64>,
+    /// Bring every page in before it is looked up
+    #[arg(long, conflicts_with = "addresses")]
+    touch: bool,
+    /// Lock the memory, so that its pages stay where they are
+    #[arg(long, requires = "alloc", conflicts_with = "addresses")]
+    lock: bool,
+    /// Report runs of pages instead of every page
+    #[arg(long)]
+    runs: bool,
+}
+
+/// A page or a run of pages in JSON.
+#[derive(Serialize)]
+struct Entry {
+    address: Hex,
+    state: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    paddr: Option<Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u64>,
+}
+
+impl Entry {
+    fn new(page: &Page, pages: Option<u64>) -> Self {
+        let (paddr, domain) = match page.state {
+            PageState::Mapped { paddr, domain } => (Some(Hex(paddr)), Some(domain)),
+            PageState::Valid | PageState::Invalid => (None, None),
+        };
+        Self { address: Hex(page.address), state: page.state.name(), paddr, domain, pages }
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    page_size: u64,
+    #[serde(rename = "pages")]
+    entries: Vec<Entry>,
+    summary: Summary,
+}
+
+/// Prints pages as they come, or collects them for JSON.
+struct Printer<'a> {
+    out: &'a mut Output,
+    entries: Vec<Entry>,
+    by_run: bool,
+}
+
+impl Printer<'_> {
+    fn heading(&mut self) -> Result<()> {
+        if self.out.is_json() || !self.out.is_terminal() {
+            return Ok(());
+        }
+        let count = if self.by_run { "   PAGES" } else { "" };
+        self.out.line(&format!("{:<18}  {:<7}  {:<18}  {:>6}{count}", "ADDRESS", "STATE", "PHYSICAL", "DOMAIN"))
+    }
+
+    fn entry(&mut self, page: &Page, pages: Option<u64>) -> Result<()> {
+        let entry = Entry::new(page, pages);
+        if self.out.is_json() {
+            self.entries.push(entry);
+            return Ok(());
+        }
+        let or_dash = |text: Option<String>| text.unwrap_or_else(|| "-".to_owned());
+        let paddr = or_dash(entry.paddr.map(|paddr| paddr.to_string()));
+        let domain = or_dash(entry.domain.map(|domain| domain.to_string()));
+        let mut line = if self.out.is_terminal() {
+            format!("{:<18}  {:<7}  {paddr:<18}  {domain:>6}", entry.address, entry.state)
+        } else {
+            format!("{}\t{}\t{paddr}\t{domain}", entry.address, entry.state)
+        };
+        if let Some(pages) = pages {
+            line += &if self.out.is_terminal() { format!("{pages:>8}") } else { format!("\t{pages}") };
+        }
+        self.out.line(&line)
+    }
+
+    fn run(&mut self, run: &Run, summary: &mut Summary, page_size: u64) -> Result<()> {
+        summary.add(run, page_size);
+        if self.by_run { self.entry(&run.first, Some(run.pages)) } else { Ok(()) }
+    }
+}
+
+pub fn run(context: &mut Context, host: &mut dyn Host, arguments: &Arguments) -> Result<Verdict> {
+    let page_size = u64::from(host.system()?.page_size);
+    let preparation = Preparation { touch: arguments.touch, lock: arguments.lock };
+    let quiet = context.global.quiet;
+    let mut printer = Printer { out: &mut context.out, entries: Vec::new(), by_run: arguments.runs };
+    let mut summary = Summary::new(page_size);
+    if let Some(backing) = backing(arguments, page_size)? {
+        let mapping = paddr::prepare(host, &backing, preparation)?;
+        let addresses = paddr::pages(&*mapping, page_size);
+        report(host, addresses, page_size, &mut printer, &mut summary)?;
+    } else {
+        report(host, arguments.addresses.iter().copied(), page_size, &mut printer, &mut summary)?;
+    }
+    if printer.out.is_json() {
+        let document = Document { page_size, entries: std::mem::take(&mut printer.entries), summary };
+        context.out.document("memtool.paddr", host, &document)?;
+    } else if !quiet {
+        print_summary(&mut context.out, host, &summary)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// What is to be mapped, if anything.
+fn backing(arguments: &Arguments, page_size: u64) -> Result<Option<Backing>> {
+    if let Some(path) = &arguments.file {
+        return file_backing(path, arguments, page_size).map(Some);
+    }
+    match arguments.alloc {
+        Some(0) => Err(Error::Refused("there is nothing to see of 0 bytes".to_owned())),
+        Some(length) => Ok(Some(Backing::Anonymous { length })),
+        None => Ok(None),
+    }
+}
+
+fn file_backing(path: &Path, arguments: &Arguments, page_size: u64) -> Result<Backing> {
+    let metadata = path.metadata().map_err(|source| Error::io("look at", path, source))?;
+    if !metadata.is_file() {
+        return Err(Error::Refused(format!("{} is not a regular file", path.display())));
+    }
+    let left = metadata.len().saturating_sub(arguments.offset);
+    let length = arguments.length.unwrap_or(left).min(left);
+    if length == 0 {
+        return Err(Error::Refused(format!(
+            "{} has {} bytes, and nothing of it is in the part asked for",
+            path.display(),
+            metadata.len()
+        )));
+    }
+    let offset = arguments.offset & !(page_size - 1);
+    Ok(Backing::File { path: path.to_owned(), offset, length: length + (arguments.offset - offset) })
+}
+
+fn report(
+    host: &dyn Host,
+    addresses: impl Iterator<Item = u64>,
+    page_size: u64,
+    printer: &mut Printer<'_>,
+    summary: &mut Summary,
+) -> Result<()> {
+    let mut runs = Runs::new(page_size);
+    printer.heading()?;
+    for address in addresses {
+        let page = Page { address, state: host.extract_paddr(address)? };
+        if !printer.by_run {
+            printer.entry(&page, None)?;
+        }
+        if let Some(run) = runs.push(page) {
+            printer.run(&run, summary, page_size)?;
+        }
+    }
+    match runs.finish() {
+        Some(run) => printer.run(&run, summary, page_size),
+        None => Ok(()),
+    }
+}
+
+fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
+    out.line("")?;
+    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
+    let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+    out.line(&format!("{}{whose}", plural(summary.pages, "page")))?;
+    let states = [
+        (summary.mapped, "MAPPED: a page is mapped there"),
+        (summary.valid, "VALID: a map entry covers it, but no page is mapped now"),
+        (summary.invalid, "INVALID: nothing is mapped there"),
+    ];
+    for (count, words) in states.iter().filter(|(count, _)| *count > 0) {
+        out.line(&format!("{count:>8} {words}"))?;
+    }
+    for (domain, count) in &summary.by_domain {
+        out.line(&format!("{count:>8} in domain {domain}"))?;
+    }
+    if summary.mapped > 0 {
+        out.line(&format!(
+            "{:>8} contiguous in physical memory, the longest of {}",
+            plural(summary.contiguous_runs, "run"),
+            plural(summary.longest_run, "page")
+        ))?;
+        out.line(&format!(
+            "{:>8} of {} could map it as it lies",
+            plural(summary.possible_superpages, "superpage"),
+            exact_size(summary.superpage_size.into())
+        ))?;
+    }
+    Ok(())
+}

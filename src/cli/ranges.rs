@@ -1,0 +1,429 @@
+//! `memtool ranges`: list, explain and change memory range attributes.
+
+use super::{Context, Verdict, address, complain, size};
+use clap::{Args, Subcommand, ValueEnum, builder::PossibleValue};
+use memtool::host::Host;
+use memtool::memory_map::MemoryMap;
+use memtool::ranges::change::{self, Mode, Outcome, Update};
+use memtool::ranges::effective::{self, Effective};
+use memtool::ranges::join::{self, Joined};
+use memtool::ranges::rules::Table;
+use memtool::ranges::{CacheType, Descriptor, Owner, flag_names};
+use memtool::units::{Hex, exact_size};
+use memtool::{Error, Result};
+use serde::Serialize;
+
+#[derive(Args)]
+#[command(args_conflicts_with_subcommands = true)]
+pub struct Arguments {
+    #[command(subcommand)]
+    command: Option<Command>,
+    #[command(flatten)]
+    list: ListArguments,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// List memory ranges
+    List(ListArguments),
+    /// Establish a range, or change one
+    #[command(visible_alias = "set")]
+    Update(UpdateArguments),
+    /// Remove a range, or all ranges of an owner
+    #[command(visible_alias = "clear")]
+    Remove(RemoveArguments),
+    /// Tell which ranges cover an address, which cache type results, and why
+    Explain(ExplainArguments),
+}
+
+#[derive(Args)]
+struct ListArguments {
+    /// Show inactive slots too
+    #[arg(short, long)]
+    all: bool,
+    /// Show only the ranges of this owner
+    #[arg(short, long)]
+    owner: Option<Owner>,
+    /// Print memcontrol(8)'s lines
+    #[arg(long, conflicts_with = "no_join")]
+    memcontrol: bool,
+    /// Show neighbours with the same attributes one by one
+    #[arg(long)]
+    no_join: bool,
+}
+
+#[derive(Args)]
+struct UpdateArguments {
+    /// Physical base address: a multiple of the length
+    #[arg(short, long, value_name = "ADDRESS", value_parser = address)]
+    base: u64,
+    /// Length: a power of two, at least 4k
+    #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size)]
+    len: u64,
+    /// Cache type
+    #[arg(short, long = "type", value_name = "TYPE")]
+    cache: CacheArgument,
+    /// Who sets the range: at most 7 bytes
+    #[arg(short, long, default_value = "user", value_parser = non_empty_owner)]
+    owner: Owner,
+    /// Do it even to RAM, or to a range of unknown type
+    #[arg(short, long)]
+    force: bool,
+    /// Only check, and show what would change
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct RemoveArguments {
+    /// Physical base address of the range
+    #[arg(short, long, value_name = "ADDRESS", value_parser = address, requires = "len", required_unless_present = "owner")]
+    base: Option<u64>,
+    /// Its length
+    #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size, requires = "base")]
+    len: Option<u64>,
+    /// Remove all active ranges of this owner that are not fixed
+    #[arg(short, long, conflicts_with_all = ["base", "len"], value_parser = non_empty_owner)]
+    owner: Option<Owner>,
+    /// Only check, and show what would change
+    #[arg(short = 'n', long)]
+    dry_run: bool,
+}
+
+#[derive(Args)]
+struct ExplainArguments {
+    /// A physical address
+    #[arg(value_parser = address)]
+    address: u64,
+}
+
+/// [`CacheType`] as clap takes it.
+#[derive(Clone, Copy)]
+struct CacheArgument(CacheType);
+
+impl ValueEnum for CacheArgument {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [CacheArgument; 5] = {
+            let [a, b, c, d, e] = CacheType::ALL;
+            [CacheArgument(a), CacheArgument(b), CacheArgument(c), CacheArgument(d), CacheArgument(e)]
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        Some(PossibleValue::new(self.0.name()))
+    }
+}
+
+fn non_empty_owner(text: &str) -> Result<Owner, String> {
+    if text.is_empty() {
+        return Err("an owner has at least one byte".to_owned());
+    }
+    text.parse().map_err(|error: memtool::ranges::OwnerError| error.to_string())
+}
+
+pub fn run(context: &mut Context, host: &mut dyn Host, arguments: Arguments) -> Result<Verdict> {
+    match arguments.command {
+        None => list(context, host, &arguments.list),
+        Some(Command::List(list_arguments)) => list(context, host, &list_arguments),
+        Some(Command::Explain(explain_arguments)) => explain(context, host, explain_arguments.address),
+        Some(Command::Update(update_arguments)) => update(context, host, update_arguments),
+        Some(Command::Remove(remove_arguments)) => remove(context, host, remove_arguments),
+    }
+}
+
+/// A range, or joined ranges, in JSON.
+#[derive(Serialize)]
+struct Entry {
+    base: Hex,
+    length: String,
+    #[serde(rename = "type")]
+    cache: &'static str,
+    flags: Vec<String>,
+    owner: String,
+    ranges: usize,
+}
+
+impl From<&Joined> for Entry {
+    fn from(joined: &Joined) -> Self {
+        Self {
+            base: Hex(joined.base),
+            length: format!("{:#x}", joined.end - u128::from(joined.base)),
+            cache: cache_name(&joined.first),
+            flags: flag_names(joined.first.flags),
+            owner: joined.first.owner.as_str().to_owned(),
+            ranges: joined.count,
+        }
+    }
+}
+
+impl From<&Descriptor> for Entry {
+    fn from(descriptor: &Descriptor) -> Self {
+        Self::from(&Joined::single(descriptor))
+    }
+}
+
+fn cache_name(descriptor: &Descriptor) -> &'static str {
+    descriptor.cache().map_or("unknown", CacheType::name)
+}
+
+#[derive(Serialize)]
+struct ListDocument {
+    ranges: Vec<Entry>,
+    variable_slots: usize,
+    free_slots: usize,
+}
+
+fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Result<Verdict> {
+    let table = Table::new(host.range_descriptors()?);
+    let wanted = |range: &&Descriptor| {
+        (arguments.all || range.is_active()) && arguments.owner.as_ref().is_none_or(|owner| range.owner == *owner)
+    };
+    let descriptors = table.descriptors().iter().filter(wanted);
+    if arguments.memcontrol && !context.out.is_json() {
+        for descriptor in descriptors {
+            context.out.line(&descriptor.memcontrol_line())?;
+        }
+        return Ok(Verdict::Done);
+    }
+    let joined = if arguments.no_join { descriptors.map(Joined::single).collect() } else { join::join(descriptors) };
+    let variable = table.descriptors().iter().skip(table.fixed_count());
+    let free_slots = variable.clone().filter(|range| !range.is_active()).count();
+    let variable_slots = variable.count();
+    if context.out.is_json() {
+        let document = ListDocument { ranges: joined.iter().map(Entry::from).collect(), variable_slots, free_slots };
+        context.out.document("memtool.ranges", host, &document)?;
+        return Ok(Verdict::Done);
+    }
+    let terminal = context.out.is_terminal();
+    let rows: Vec<Vec<String>> = joined.iter().map(|range| row(range, terminal)).collect();
+    context.out.rows(&["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"], &rows)?;
+    if terminal && !context.global.quiet {
+        let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+        context.out.line(&format!("\n{free_slots} of {variable_slots} variable ranges are free{whose}"))?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// On a terminal sizes and flags are short; in plain lines they are exact.
+fn row(range: &Joined, terminal: bool) -> Vec<String> {
+    let length = range.end - u128::from(range.base);
+    let flags = flag_names(range.first.flags);
+    let attributes: Vec<String> = flags.into_iter().filter(|name| *name != cache_name(&range.first)).collect();
+    let (size, flags) = if terminal {
+        (exact_size(length), short_flags(&range.first, &attributes))
+    } else {
+        (format!("{length:#x}"), attributes.join(","))
+    };
+    let flags = if flags.is_empty() { "-".to_owned() } else { flags };
+    vec![
+        Hex(range.base).to_string(),
+        format!("{:#x}", range.end),
+        size,
+        cache_name(&range.first).to_owned(),
+        flags,
+        range.first.owner.to_string(),
+    ]
+}
+
+/// `fixed` for the three flags that fixed ranges have, `firmware` for what firmware set, and `inactive` where
+/// it is.
+fn short_flags(range: &Descriptor, names: &[String]) -> String {
+    let mut short: Vec<&str> = Vec::new();
+    if range.is_fixed() {
+        short.push("fixed");
+    }
+    if !range.is_active() {
+        short.push("inactive");
+    }
+    for name in names {
+        match name.as_str() {
+            "active" | "unknown" => {}
+            "fixed-base" | "fixed-length" | "fixed-active" if range.is_fixed() => {}
+            "set-by-firmware" => short.push("firmware"),
+            other => short.push(other),
+        }
+    }
+    short.join(" ")
+}
+
+#[derive(Serialize)]
+struct ExplainDocument {
+    address: Hex,
+    effective: Effective,
+    why: String,
+    covering: Vec<Covering>,
+    ram: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domain: Option<u32>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reserved: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Covering {
+    index: usize,
+    decides: bool,
+    #[serde(flatten)]
+    range: Entry,
+}
+
+fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdict> {
+    let table = Table::new(host.range_descriptors()?);
+    let map = host.memory_map();
+    let explanation = effective::explain(&table, address);
+    let mut why = explanation.why.clone();
+    if explanation.effective == Effective::Default {
+        let guess = map.as_ref().ok().and_then(|map| effective::likely_default(&table, map));
+        why = format!("{why}; {}", guess.unwrap_or_else(|| "it usually is uncacheable".to_owned()));
+    }
+    if context.out.is_json() {
+        let covering = explanation.covering.iter().enumerate();
+        let document = ExplainDocument {
+            address: Hex(address),
+            effective: explanation.effective,
+            why,
+            covering: covering
+                .map(|(place, (index, range))| Covering {
+                    index: *index,
+                    decides: place < explanation.deciding,
+                    range: Entry::from(*range),
+                })
+                .collect(),
+            ram: map.as_ref().is_ok_and(|map| map.segment_at(address).is_some()),
+            domain: map.as_ref().ok().and_then(|map| map.segment_at(address)?.domain),
+            reserved: map.as_ref().ok().and_then(|map| reserved_at(map, address)),
+        };
+        context.out.document("memtool.range-explanation", host, &document)?;
+        return Ok(Verdict::Done);
+    }
+    context.out.line(&format!("{}: {}: {why}", Hex(address), explanation.effective.name()))?;
+    for (place, (index, range)) in explanation.covering.iter().enumerate() {
+        let kind = if range.is_fixed() { "fixed" } else { "variable" };
+        let ignored = if place < explanation.deciding { "" } else { ", has no say here" };
+        context.out.line(&format!("  {kind} range {index}: {range}{ignored}"))?;
+    }
+    let place = match &map {
+        Ok(map) => place(map, address),
+        Err(error) => format!("whether it is RAM cannot be told: {error}"),
+    };
+    context.out.line(&format!("  {place}"))?;
+    Ok(Verdict::Done)
+}
+
+fn reserved_at(map: &MemoryMap, address: u64) -> Option<String> {
+    map.reserved.iter().find(|range| (range.start..range.end).contains(&address)).map(|range| range.kind.clone())
+}
+
+fn place(map: &MemoryMap, address: u64) -> String {
+    match (map.segment_at(address), reserved_at(map, address)) {
+        (Some(segment), _) => match segment.domain {
+            Some(domain) => format!("RAM in domain {domain}"),
+            None => "RAM, its domain not known".to_owned(),
+        },
+        (None, Some(kind)) => format!("not RAM: {kind} ({})", map.source.name()),
+        (None, None) => format!("not RAM, and not listed in {}", map.source.name()),
+    }
+}
+
+#[derive(Serialize)]
+struct ChangeDocument {
+    dry_run: bool,
+    changes: Vec<ChangeEntry>,
+    warnings: Vec<String>,
+    errors: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct ChangeEntry {
+    index: usize,
+    before: Entry,
+    after: Entry,
+}
+
+fn mode(dry_run: bool) -> Mode {
+    if dry_run { Mode::DryRun } else { Mode::Apply }
+}
+
+fn update(context: &mut Context, host: &mut dyn Host, arguments: UpdateArguments) -> Result<Verdict> {
+    let update = Update {
+        base: arguments.base,
+        length: arguments.len,
+        cache: arguments.cache.0,
+        owner: arguments.owner,
+        force: arguments.force,
+    };
+    let mode = mode(arguments.dry_run);
+    let outcome = change::update(host, &update, mode)?;
+    show_changes(context, host, mode, &[outcome], Vec::new())
+}
+
+fn remove(context: &mut Context, host: &mut dyn Host, arguments: RemoveArguments) -> Result<Verdict> {
+    let mode = mode(arguments.dry_run);
+    match (arguments.owner, arguments.base, arguments.len) {
+        (Some(owner), ..) => {
+            let (mut outcomes, mut errors) = (Vec::new(), Vec::new());
+            for (_, result) in change::remove_owner(host, &owner, mode)? {
+                match result {
+                    Ok(outcome) => outcomes.push(outcome),
+                    Err(error) => errors.push(error.to_string()),
+                }
+            }
+            show_changes(context, host, mode, &outcomes, errors)
+        }
+        (None, Some(base), Some(length)) => {
+            let outcome = change::remove(host, base, length, mode)?;
+            show_changes(context, host, mode, &[outcome], Vec::new())
+        }
+        _ => Err(Error::Refused("give --base and --len, or --owner".to_owned())),
+    }
+}
+
+fn show_changes(
+    context: &mut Context,
+    host: &dyn Host,
+    mode: Mode,
+    outcomes: &[Outcome],
+    errors: Vec<String>,
+) -> Result<Verdict> {
+    for warning in outcomes.iter().flat_map(|outcome| &outcome.warnings) {
+        context.warn(warning);
+    }
+    for error in &errors {
+        complain(error);
+    }
+    let verdict = if errors.is_empty() { Verdict::Done } else { Verdict::Failed };
+    let differences = || outcomes.iter().flat_map(|outcome| &outcome.differences);
+    if context.out.is_json() {
+        let document = ChangeDocument {
+            dry_run: mode == Mode::DryRun,
+            changes: differences()
+                .map(|difference| ChangeEntry {
+                    index: difference.index,
+                    before: Entry::from(&difference.before),
+                    after: Entry::from(&difference.after),
+                })
+                .collect(),
+            warnings: outcomes.iter().flat_map(|outcome| outcome.warnings.clone()).collect(),
+            errors,
+        };
+        context.out.document("memtool.range-change", host, &document)?;
+    } else if !context.global.quiet {
+        let verb = if mode == Mode::DryRun { "would change" } else { "changed" };
+        for difference in differences() {
+            let (before, after) = (shown(&difference.before), shown(&difference.after));
+            context.out.line(&format!("range {} {verb}: {before} -> {after}", difference.index))?;
+        }
+        if differences().next().is_none() {
+            context.out.line("nothing to change: the table is like that already")?;
+        }
+    }
+    if mode == Mode::Apply && host.as_recorded().is_some() && context.global.save_machine.is_none() {
+        context.remark("the recorded machine was changed in memory only; --save-machine FILE keeps the change");
+    }
+    Ok(verdict)
+}
+
+fn shown(range: &Descriptor) -> String {
+    if range.is_active() { range.to_string() } else { "inactive".to_owned() }
+}

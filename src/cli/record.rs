@@ -1,0 +1,21 @@
+//! `memtool record`: what a host looks like, as a file.
+
+use super::Verdict;
+use clap::Args;
+use memtool::host::Host;
+use memtool::{Result, record};
+use std::path::PathBuf;
+
+#[derive(Args)]
+#[command(
+    after_help = "Memory contents are not recorded. In the file, 'contents' says what stands in for them: a pattern, or an image such as 'memtool dump' writes. An existing FILE is never written over."
+)]
+pub struct Arguments {
+    /// The file to write; '-' for standard output
+    file: PathBuf,
+}
+
+pub fn run(host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+    record::record(host)?.write(&arguments.file, false)?;
+    Ok(Verdict::Done)
+}

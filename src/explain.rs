@@ -1,0 +1,106 @@
+//! What each errno of mem(4) means: why it happened and what to do.
+//!
+//! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
+//! `sys/x86/x86/x86_mem.c` and `sys/kern/kern_vnodedumper.c`.
+
+use crate::error::Operation;
+use nix::errno::Errno;
+
+/// The explanation of an operation's errno, as the rest of a sentence after the errno's name; `None` where
+/// the errno's general meaning is all there is to say.
+pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
+    use Operation as Op;
+    Some(match (operation, errno) {
+        (Op::OpenDevice, Errno::EACCES) => {
+            "the device is for root and the members of group kmem, and you are neither; become root, or ask for the group"
+        }
+        (Op::OpenDevice, Errno::EPERM) => {
+            "a jail or a security policy forbids it; run memtool outside the jail, or ask whoever set the policy"
+        }
+        (Op::OpenDevice, Errno::ENOENT) => {
+            "there is no such device; a jail usually hides it, and a kernel without 'device mem' has none: run memtool outside the jail, or load mem.ko"
+        }
+        (Op::OpenDevice, Errno::ENXIO) => "the device is not configured; load mem.ko with kldload(8)",
+        (Op::GetRanges, Errno::ENXIO) => {
+            "there are no memory range descriptors, because the firmware left the MTRRs off; enable them in the firmware's settings"
+        }
+        (Op::UpdateRange | Op::RemoveRange, Errno::ENXIO) => {
+            "there are no memory range descriptors to change, because the firmware left the MTRRs off; enable them in the firmware's settings"
+        }
+        (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::EOPNOTSUPP) => {
+            "this kernel has no memory range operations: only x86 has them, and machdep.disable_mtrrs turns them off there; nothing can be changed here"
+        }
+        (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::ENOTTY) => {
+            "the device does not know the memory range ioctls; name /dev/mem or /dev/kmem of a FreeBSD kernel with --device"
+        }
+        (Op::GetRanges | Op::UpdateRange, Errno::EPERM) => {
+            "a jail or a security policy forbids it; run memtool outside the jail"
+        }
+        (Op::RemoveRange, Errno::EPERM) => {
+            "the range is one of the processor's fixed ranges, which are always active; change its type with 'memtool ranges update' instead"
+        }
+        (Op::UpdateRange, Errno::EINVAL) => {
+            "the kernel finds the range invalid or overlapping another one in a way that the processor does not support; see 'memtool ranges list --all' for its neighbours"
+        }
+        (Op::UpdateRange, Errno::EACCES) => {
+            "the range there now is of a type that the kernel does not know; --force replaces it all the same"
+        }
+        (Op::UpdateRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
+        (Op::UpdateRange, Errno::ENOSPC) => {
+            "every variable range of the processor is in use; remove one that is not needed, or join two into one"
+        }
+        (Op::RemoveRange, Errno::ENOENT) => {
+            "no range has exactly that base and length; 'memtool ranges list --all --no-join' shows them"
+        }
+        (Op::RemoveRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
+        (Op::RemoveRange, Errno::EINVAL) => {
+            "the kernel finds the range invalid; see 'memtool ranges list --all --no-join'"
+        }
+        (Op::ExtractPaddr, Errno::ENOTTY) => {
+            "this kernel is older than FreeBSD 13.0, which brought MEM_EXTRACT_PADDR, or the device is not mem(4); update the system, or name /dev/mem with --device"
+        }
+        (Op::ExtractPaddr, Errno::EPERM) => "a jail or a security policy forbids it; run memtool outside the jail",
+        (Op::KernelDump, Errno::ENOTTY) => {
+            "this kernel is older than FreeBSD 14.0, which brought MEM_KERNELDUMP, or the device is not mem(4); update the system, or name /dev/mem with --device"
+        }
+        (Op::KernelDump, Errno::EBUSY) => "another live dump is running; wait until it is over and try again",
+        (Op::KernelDump, Errno::EPERM) => {
+            "a jail or a security policy forbids reading kernel memory; run memtool outside the jail"
+        }
+        (Op::KernelDump, Errno::EINVAL) => {
+            "the kernel does not accept the request; most likely it was built without the compression asked for (options GZIO, ZSTDIO): try another one"
+        }
+        (Op::KernelDump, Errno::EBADF) => {
+            "the kernel cannot write to the file; it must be a regular file open for writing"
+        }
+        (Op::KernelDump, Errno::EOPNOTSUPP) => {
+            "this architecture does not track the pages that belong in a live dump; only a dump after a panic is possible"
+        }
+        (Op::KernelDump, Errno::ENOSPC) => {
+            "the file system is full, and the kernel has tried five times; free some space, choose another file system, or compress with --zstd"
+        }
+        (Op::KernelDump, Errno::EFBIG) => {
+            "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or compress with --zstd"
+        }
+        (Op::KernelDump, Errno::EDQUOT) => {
+            "the disk quota is used up; free some space, choose another file system, or compress with --zstd"
+        }
+        (Op::KernelDump, Errno::EIO) => {
+            "the file system could not write the dump; see dmesg(8) for the disk's error, and give a regular file, not a device"
+        }
+        (Op::ReadMemory, Errno::EFAULT) => {
+            "the address is beyond the processor's physical memory, or not mapped in the kernel"
+        }
+        (Op::ReadMemory, Errno::EPERM) => "a jail or a security policy forbids it; run memtool outside the jail",
+        (Op::Sysctl, Errno::ENOENT) => "this kernel has no such value",
+        (Op::Map, Errno::ENOMEM) => "there is not that much memory or address space; ask for less (ulimit -v)",
+        (Op::Map, Errno::EACCES) => "the file cannot be read",
+        (Op::Map, Errno::ENODEV | Errno::EINVAL) => "this kind of file cannot be mapped; give a regular file",
+        (Op::Lock, Errno::EPERM) => "locking memory is for root, or for who may by security.bsd.unprivileged_mlock",
+        (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
+            "the limit on locked memory (ulimit -l) or vm.max_user_wired does not allow as much; ask for less"
+        }
+        (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
+        _ => return None,
+    })
+}

@@ -1,0 +1,158 @@
+//! The FreeBSD system that memtool runs on: mem(4) and sysctl(3).
+//!
+//! Only what needs a system call is here; what the answers mean is decided in plain functions elsewhere.
+
+mod device;
+mod sysctl;
+
+use super::process_memory::ProcessMapping;
+use super::{Backing, Compression, Host, Mapping, PageState, PhysicalMemory, System};
+use crate::error::{Error, KernelError, Operation, Result};
+use crate::memory_map::kernel_maps::{self, KernelMapping};
+use crate::memory_map::{MemoryMap, Tables};
+use crate::ranges::Descriptor;
+use crate::ranges::rules::Request;
+use crate::units::Hex;
+use device::Device;
+use ioctl_defs::memrange::{
+    ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
+    mem_range_desc,
+};
+use nix::errno::Errno;
+use std::cell::OnceCell;
+use std::fs::File;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+const DEFAULT_DEVICE: &str = "/dev/mem";
+
+/// The FreeBSD system that memtool runs on.
+pub struct FreeBsd {
+    path: PathBuf,
+    device: OnceCell<Device>,
+}
+
+impl FreeBsd {
+    /// The system, through /dev/mem or another device. It is opened when it is first needed.
+    pub fn new(device: Option<&Path>) -> Self {
+        Self { path: device.unwrap_or(Path::new(DEFAULT_DEVICE)).to_owned(), device: OnceCell::new() }
+    }
+
+    fn device(&self) -> Result<&Device, KernelError> {
+        if let Some(device) = self.device.get() {
+            return Ok(device);
+        }
+        let device = Device::open(&self.path)?;
+        Ok(self.device.get_or_init(|| device))
+    }
+}
+
+/// A value that the system must have.
+fn required<T>(name: &str, value: Result<Option<T>>) -> Result<T> {
+    value?.ok_or_else(|| KernelError::new(Operation::Sysctl, name, Errno::ENOENT).into())
+}
+
+impl Host for FreeBsd {
+    fn system(&self) -> Result<System> {
+        let text = |name| required(name, sysctl::text(name));
+        let number = |name| required(name, sysctl::number(name));
+        let small = |name: &str, value: Result<u64>| {
+            u32::try_from(value?).map_err(|_| Error::Format(format!("sysctl {name}: the value is too large")))
+        };
+        Ok(System {
+            osreldate: small("kern.osreldate", number("kern.osreldate"))?,
+            version: text("kern.version")?.lines().next().unwrap_or_default().trim_end().to_owned(),
+            machine_arch: text("hw.machine_arch")?,
+            page_size: small("hw.pagesize", number("hw.pagesize"))?,
+            domains: small("vm.ndomains", sysctl::number("vm.ndomains").map(|domains| domains.unwrap_or(1)))?,
+            processors: small("hw.ncpu", number("hw.ncpu"))?,
+            physical_memory: number("hw.physmem")?,
+            hostname: text("kern.hostname")?,
+        })
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        let smap = sysctl::bytes("machdep.smap")?;
+        let efi_map = sysctl::bytes("machdep.efi_map")?;
+        let phys_segs = sysctl::text("vm.phys_segs")?;
+        let domains = sysctl::number("vm.ndomains")?.map_or(Some(1), |domains| u32::try_from(domains).ok());
+        MemoryMap::from_tables(&Tables {
+            smap: smap.as_deref(),
+            efi_map: efi_map.as_deref(),
+            phys_segs: phys_segs.as_deref(),
+            domains,
+        })
+        .map_err(|error| Error::Format(error.to_string()))
+    }
+
+    fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
+        let Some(text) = sysctl::text("vm.pmap.kernel_maps")? else { return Ok(None) };
+        kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
+    }
+
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+        let fail = |errno| KernelError::new(Operation::GetRanges, self.path.display(), errno);
+        let device = self.device()?;
+        loop {
+            let count = device.get_ranges(&mut []).map_err(fail)?;
+            // One more than there were: if it is filled, the table has grown meanwhile.
+            let mut descriptors = vec![mem_range_desc::default(); count + 1];
+            let filled = device.get_ranges(&mut descriptors).map_err(fail)?;
+            if filled <= count {
+                descriptors.truncate(filled);
+                return Ok(descriptors.into_iter().map(Descriptor::from).collect());
+            }
+        }
+    }
+
+    fn set_range(&mut self, request: &Request) -> Result<(), KernelError> {
+        let (operation, code, range) = match request {
+            Request::Update(range) => (Operation::UpdateRange, MEMRANGE_SET_UPDATE, range),
+            Request::Remove(range) => (Operation::RemoveRange, MEMRANGE_SET_REMOVE, range),
+        };
+        let subject = format!("{}+{}", Hex(range.base), Hex(range.length));
+        self.device()?
+            .set_range(code, mem_range_desc::from(range))
+            .map_err(|errno| KernelError::new(operation, subject, errno))
+    }
+
+    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError> {
+        let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
+        self.device()?
+            .extract_paddr(&mut extract)
+            .map_err(|errno| KernelError::new(Operation::ExtractPaddr, Hex(address), errno))?;
+        Ok(match extract.me_state {
+            ME_STATE_INVALID => PageState::Invalid,
+            ME_STATE_MAPPED => PageState::Mapped {
+                paddr: extract.me_paddr,
+                domain: u32::try_from(extract.me_domain).unwrap_or_default(),
+            },
+            _ => PageState::Valid,
+        })
+    }
+
+    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+        let page_size = sysctl::number("hw.pagesize").ok().flatten().unwrap_or(4096);
+        Ok(Box::new(ProcessMapping::new(backing, page_size)?))
+    }
+
+    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+        Ok(Box::new(Device::open(&self.path)?))
+    }
+
+    fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {
+        let argument =
+            mem_livedump_arg { fd: file.as_raw_fd(), compression: compression.code(), ..mem_livedump_arg::default() };
+        self.device()?
+            .kernel_dump(argument)
+            .map_err(|errno| KernelError::new(Operation::KernelDump, "the file", errno).into())
+    }
+}
+
+impl PhysicalMemory for Device {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file().read_at(buffer, address)
+    }
+}

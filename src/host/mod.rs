@@ -1,0 +1,210 @@
+//! What memtool runs against: the FreeBSD system it runs on, or a recorded machine.
+//!
+//! [`open`] is the one place that decides. Everything above it asks a [`Host`] and cannot tell the
+//! difference; memtool never takes a recorded machine for a real one by itself.
+
+#[cfg(target_os = "freebsd")]
+pub mod freebsd;
+pub mod process_memory;
+pub mod recorded;
+
+use crate::error::{KernelError, Result};
+use crate::memory_map::MemoryMap;
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::ranges::Descriptor;
+use crate::ranges::rules::Request;
+use serde::{Deserialize, Serialize};
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// What kind of system a host is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct System {
+    /// `kern.osreldate`, such as 1400097 for FreeBSD 14.0.
+    pub osreldate: u32,
+    /// `kern.version`, its first line.
+    pub version: String,
+    /// `hw.machine_arch`, such as `amd64` or `aarch64`.
+    pub machine_arch: String,
+    /// `hw.pagesize`, in bytes.
+    pub page_size: u32,
+    /// `vm.ndomains`: NUMA domains.
+    pub domains: u32,
+    /// `hw.ncpu`: processors.
+    pub processors: u32,
+    /// `hw.physmem`: bytes of RAM that the kernel has to hand out.
+    pub physical_memory: u64,
+    /// `kern.hostname`.
+    pub hostname: String,
+}
+
+/// Where a page of the calling process is: the answer of `MEM_EXTRACT_PADDR`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PageState {
+    /// No map entry covers the address.
+    Invalid,
+    /// A map entry covers the address, but no page is mapped now.
+    Valid,
+    /// A page is mapped.
+    Mapped {
+        /// Its physical address, with the offset within the page.
+        paddr: u64,
+        /// Its NUMA domain.
+        domain: u32,
+    },
+}
+
+impl PageState {
+    /// The kernel's word for the state.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Invalid => "INVALID",
+            Self::Valid => "VALID",
+            Self::Mapped { .. } => "MAPPED",
+        }
+    }
+}
+
+/// What to map into the process, to see where its pages are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Backing {
+    /// Part of a file, shared with the page cache.
+    File {
+        /// The file.
+        path: PathBuf,
+        /// First byte, a multiple of the page size.
+        offset: u64,
+        /// Bytes; not 0.
+        length: u64,
+    },
+    /// Fresh memory.
+    Anonymous {
+        /// Bytes; not 0.
+        length: u64,
+    },
+}
+
+/// A range of the process's address space, there for as long as the value lives.
+pub trait Mapping {
+    /// First virtual address, on a page border.
+    fn address(&self) -> u64;
+    /// Bytes, whole pages.
+    fn length(&self) -> u64;
+    /// Makes the page that begins at an address of the mapping present.
+    fn touch(&mut self, address: u64) -> Result<(), KernelError>;
+    /// Locks all pages into memory, as mlock(2) does.
+    fn lock(&mut self) -> Result<(), KernelError>;
+}
+
+/// Physical memory that can be read.
+pub trait PhysicalMemory {
+    /// Reads from a physical address; like read(2), it may deliver less than asked for, and 0 bytes at the
+    /// end.
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
+/// How a kernel compresses a live dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// The `KERNELDUMP_COMP_*` constant.
+    pub const fn code(self) -> u8 {
+        use ioctl_defs::kerneldump::{KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD};
+        match self {
+            Self::None => KERNELDUMP_COMP_NONE,
+            Self::Gzip => KERNELDUMP_COMP_GZIP,
+            Self::Zstd => KERNELDUMP_COMP_ZSTD,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+/// A machine with mem(4).
+pub trait Host {
+    /// What kind of system it is.
+    fn system(&self) -> Result<System>;
+
+    /// Which physical addresses are RAM.
+    fn memory_map(&self) -> Result<MemoryMap>;
+
+    /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
+    fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
+
+    /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError>;
+
+    /// Changes a memory range: `MEMRANGE_SET`.
+    fn set_range(&mut self, request: &Request) -> Result<(), KernelError>;
+
+    /// Looks up a virtual address of the calling process: `MEM_EXTRACT_PADDR`. The answer can be out of
+    /// date at once.
+    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError>;
+
+    /// Maps something into the calling process.
+    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
+
+    /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
+    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>>;
+
+    /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
+    fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;
+
+    /// The recorded machine, if it is one.
+    fn as_recorded(&self) -> Option<&recorded::Recorded> {
+        None
+    }
+}
+
+/// Which host the user wants.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Selection<'a> {
+    /// A recorded machine: a file, or `demo`.
+    pub machine: Option<&'a Path>,
+    /// The device in place of /dev/mem.
+    pub device: Option<&'a Path>,
+}
+
+/// Opens the host that the user wants.
+///
+/// # Errors
+///
+/// The device cannot be opened, the machine's file is not usable, or this is not FreeBSD and no machine is
+/// named.
+pub fn open(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
+    match selection.machine {
+        Some(machine) => Ok(Box::new(recorded::Recorded::open(machine)?)),
+        None => open_real(selection.device),
+    }
+}
+
+#[cfg(target_os = "freebsd")]
+fn open_real(device: Option<&Path>) -> Result<Box<dyn Host>> {
+    Ok(Box::new(freebsd::FreeBsd::new(device)))
+}
+
+#[cfg(not(target_os = "freebsd"))]
+fn open_real(_device: Option<&Path>) -> Result<Box<dyn Host>> {
+    Err(crate::Error::Unsupported(
+        "this system is not FreeBSD and has no mem(4); run on FreeBSD, or name a recorded machine with --machine ('--machine demo' is built in)"
+            .to_owned(),
+    ))
+}

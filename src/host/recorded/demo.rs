@@ -1,0 +1,128 @@
+//! The machine that is built in: 256 MiB in two NUMA domains, as a small virtual machine reports itself.
+
+use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
+use crate::host::System;
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
+use crate::ranges::{Descriptor, Owner};
+use crate::units::Hex;
+use ioctl_defs::memrange::Mdf;
+use std::collections::BTreeMap;
+
+/// The processor's physical address width.
+const PHYSICAL_BITS: u32 = 40;
+const VARIABLE_SLOTS: usize = 8;
+
+/// The demo machine.
+pub fn machine() -> Machine {
+    Machine {
+        schema: SCHEMA.to_owned(),
+        version: VERSION,
+        system: System {
+            osreldate: 1_402_000,
+            version: "FreeBSD 14.2-RELEASE MEMTOOL-DEMO (recorded machine, not a real one)".to_owned(),
+            machine_arch: "amd64".to_owned(),
+            page_size: 4096,
+            domains: 2,
+            processors: 2,
+            physical_memory: 0xf6c_5000,
+            hostname: "demo".to_owned(),
+        },
+        memory: memory(),
+        contents: Contents::default(),
+        unreadable: Vec::new(),
+        ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
+        kernel_maps: Some(kernel_maps()),
+        process: process(),
+        errors: BTreeMap::new(),
+    }
+}
+
+/// RAM below and above the hole under 1 MiB, the border between the domains at 128 MiB, and what boot took
+/// for itself without a domain.
+fn memory() -> MemoryMap {
+    let segment = |start, end, domain| Segment { start, end, domain };
+    let reserved = |start, end| Reserved { start, end, kind: "reserved".to_owned() };
+    MemoryMap {
+        source: Source::Smap,
+        segments: vec![
+            segment(0, 0x1000, None),
+            segment(0x1000, 0x9_f000, Some(0)),
+            segment(0x9_f000, 0x9_fc00, None),
+            segment(0x10_0000, 0x10_3000, None),
+            segment(0x10_3000, 0x3c0_0000, Some(0)),
+            segment(0x3c0_0000, 0x3e0_0000, None),
+            segment(0x3e0_0000, 0x800_0000, Some(0)),
+            segment(0x800_0000, 0xfee_0000, Some(1)),
+            segment(0xfee_0000, 0xffd_a000, None),
+        ],
+        reserved: vec![
+            reserved(0x9_fc00, 0xa_0000),
+            reserved(0xf_0000, 0x10_0000),
+            reserved(0xffd_a000, 0x1000_0000),
+            reserved(0xfffc_0000, 0x1_0000_0000),
+        ],
+    }
+}
+
+fn descriptors() -> Vec<Descriptor> {
+    let fixed = |base, length, cache| Descriptor {
+        base,
+        length,
+        flags: Mdf::FIXBASE | Mdf::FIXLEN | Mdf::FIXACTIVE | Mdf::FIRMWARE | Mdf::ACTIVE | cache,
+        owner: Owner::firmware(),
+    };
+    let mut table = Vec::new();
+    table.extend((0..8).map(|i| fixed(i * 0x1_0000, 0x1_0000, Mdf::WRITEBACK)));
+    table.extend((0..8).map(|i| fixed(0x8_0000 + i * 0x4000, 0x4000, Mdf::WRITEBACK)));
+    table.extend((0..8).map(|i| fixed(0xa_0000 + i * 0x4000, 0x4000, Mdf::UNCACHEABLE)));
+    table.extend((0..64).map(|i| fixed(0xc_0000 + i * 0x1000, 0x1000, Mdf::WRITEPROTECT)));
+    let variable = |base, length, cache| Descriptor {
+        base,
+        length,
+        flags: Mdf::FIRMWARE | Mdf::ACTIVE | cache,
+        owner: Owner::firmware(),
+    };
+    let active = [variable(0, 0x1000_0000, Mdf::WRITEBACK), variable(0x8000_0000, 0x8000_0000, Mdf::UNCACHEABLE)];
+    let free = VARIABLE_SLOTS - active.len();
+    table.extend(active);
+    let slot = Descriptor { base: 0, length: 1 << PHYSICAL_BITS, flags: Mdf::UNCACHEABLE, owner: Owner::default() };
+    table.extend(std::iter::repeat_n(slot, free));
+    table
+}
+
+/// The kernel's map on amd64: the direct map, a bit of kernel virtual memory in small pages, and the kernel
+/// itself in superpages.
+pub fn kernel_maps() -> Vec<KernelMapping> {
+    let mapping = |region: &str, start, end, permissions: &str, pages: [u64; 3]| KernelMapping {
+        start,
+        end,
+        permissions: permissions.to_owned(),
+        cache: Some("WB".to_owned()),
+        pages: pages.to_vec(),
+        region: region.to_owned(),
+    };
+    vec![
+        mapping("Direct map", 0xffff_f800_0000_0000, 0xffff_f800_1000_0000, "rw-sg", [0, 128, 0]),
+        mapping("Kernel map", 0xffff_fe00_0000_0000, 0xffff_fe00_0030_0000, "rw-sg", [0, 1, 256]),
+        mapping("Kernel map", 0xffff_fe00_4000_0000, 0xffff_fe00_4006_4000, "rw-sg", [0, 0, 100]),
+        mapping("Kernel map", 0xffff_ffff_8020_0000, 0xffff_ffff_8100_0000, "r-xsg", [0, 7, 0]),
+        mapping("Kernel map", 0xffff_ffff_8100_0000, 0xffff_ffff_8120_0000, "r--sg", [0, 1, 0]),
+        mapping("Kernel map", 0xffff_ffff_8120_0000, 0xffff_ffff_8153_4000, "rw-sg", [0, 1, 308]),
+    ]
+}
+
+/// A shell's address space, pages in both domains.
+fn process() -> Process {
+    let range = |start, end, paddr: Option<u64>| ProcessRange { start, end, paddr: paddr.map(Hex) };
+    Process {
+        policy: Policy::FirstTouch,
+        mappings: vec![
+            range(0x20_0000, 0x21_6000, Some(0x512_3000)),
+            range(0x21_6000, 0x22_c000, None),
+            range(0x22_c000, 0x28_6000, Some(0x51a_0000)),
+            range(0x2c_c000, 0x2d_2000, Some(0x91c_4000)),
+            range(0x7fff_ffff_e000, 0x7fff_ffff_f000, Some(0x93f_f000)),
+        ],
+    }
+}

@@ -1,0 +1,270 @@
+//! The file of a recorded machine: one JSON object, made by `memtool record` and edited by hand.
+//!
+//! Addresses are strings, `0x` or decimal. Unknown fields are refused, so that a misspelt one is not
+//! silently without effect.
+
+use crate::error::{Error, Operation, Result};
+use crate::host::System;
+use crate::memory_map::MemoryMap;
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::ranges::Descriptor;
+use crate::units::hex;
+use nix::errno::Errno;
+use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
+use std::fs::OpenOptions;
+use std::io::Read;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+/// The `schema` of the file.
+pub const SCHEMA: &str = "memtool.machine";
+/// The `version` of the schema.
+pub const VERSION: u32 = 1;
+
+/// A larger file is not read; a real machine's takes some hundred KiB.
+const MAX_FILE: u64 = 64 << 20;
+
+/// More entries than any machine has, in each list that is searched from its start.
+const MAX_ENTRIES: usize = 4096;
+
+/// A recorded machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Machine {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The system it runs.
+    pub system: System,
+    /// Its RAM.
+    pub memory: MemoryMap,
+    /// What the RAM holds.
+    #[serde(default)]
+    pub contents: Contents,
+    /// Physical addresses that cannot be read: reads there fail with EIO.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unreadable: Vec<AddressRange>,
+    /// Its memory ranges.
+    pub ranges: Ranges,
+    /// The kernel's mapped virtual ranges; absent where the kernel does not list them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel_maps: Option<Vec<KernelMapping>>,
+    /// The process that `paddr` looks at.
+    #[serde(default)]
+    pub process: Process,
+    /// Operations that fail, by [`Operation::name`], with the errno's name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub errors: BTreeMap<String, String>,
+}
+
+/// The memory ranges of a machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Ranges {
+    /// The processor's physical address width, where it is known.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub physical_bits: Option<u32>,
+    /// Every descriptor, inactive slots included, in the kernel's order.
+    pub descriptors: Vec<Descriptor>,
+}
+
+/// Addresses from `start` up to, but without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRange {
+    /// First address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the range.
+    #[serde(with = "hex")]
+    pub end: u64,
+}
+
+/// What physical memory holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase", deny_unknown_fields)]
+pub enum Contents {
+    /// A pattern that can be computed from the address.
+    Pattern(Pattern),
+    /// A file.
+    Image {
+        /// Its path; a relative one starts at the machine's file.
+        path: PathBuf,
+        /// How addresses map to offsets in it.
+        #[serde(default)]
+        layout: ImageLayout,
+    },
+}
+
+impl Default for Contents {
+    fn default() -> Self {
+        Self::Pattern(Pattern::Address)
+    }
+}
+
+/// A pattern for memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Pattern {
+    /// Each 8-byte word holds its own physical address, little-endian.
+    Address,
+}
+
+/// How an image holds memory.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum ImageLayout {
+    /// The segments one after another, as `memtool dump` writes them.
+    #[default]
+    Packed,
+    /// Each byte at the offset of its physical address.
+    Padded,
+}
+
+/// The process that `paddr` looks at on a recorded machine.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Process {
+    /// Which domain a new page comes from.
+    #[serde(default)]
+    pub policy: Policy,
+    /// What is mapped in it.
+    #[serde(default)]
+    pub mappings: Vec<ProcessRange>,
+}
+
+/// A NUMA policy, as domainset(9) has them.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Policy {
+    /// Pages come from the domain of the processor; the recorded process runs in the lowest one.
+    #[default]
+    FirstTouch,
+    /// Domains take turns, a superpage each.
+    RoundRobin,
+}
+
+/// A range of the process's address space.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessRange {
+    /// First virtual address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the range.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// The physical address of its first byte, the rest follows; absent: no page is mapped.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub paddr: Option<crate::units::Hex>,
+}
+
+/// The errnos that a machine's file can name.
+const ERRNOS: [Errno; 22] = [
+    Errno::EPERM,
+    Errno::ENOENT,
+    Errno::EINTR,
+    Errno::EIO,
+    Errno::ENXIO,
+    Errno::E2BIG,
+    Errno::EBADF,
+    Errno::EAGAIN,
+    Errno::ENOMEM,
+    Errno::EACCES,
+    Errno::EFAULT,
+    Errno::EBUSY,
+    Errno::ENODEV,
+    Errno::EINVAL,
+    Errno::ENOTTY,
+    Errno::EFBIG,
+    Errno::ENOSPC,
+    Errno::EROFS,
+    Errno::EDQUOT,
+    Errno::ENOSYS,
+    Errno::EOPNOTSUPP,
+    Errno::EOVERFLOW,
+];
+
+fn errno_by_name(name: &str) -> Option<Errno> {
+    ERRNOS.into_iter().find(|errno| format!("{errno:?}") == name)
+}
+
+impl Machine {
+    /// Reads and checks a machine's file.
+    pub fn read(path: &Path) -> Result<Self> {
+        // O_NONBLOCK: a FIFO must not hang us before it is recognised as no regular file.
+        let file = OpenOptions::new()
+            .read(true)
+            .custom_flags(libc::O_NONBLOCK)
+            .open(path)
+            .map_err(|source| Error::io("open", path, source))?;
+        let unusable = |why: String| Error::Machine { path: path.to_owned(), why };
+        let metadata = file.metadata().map_err(|source| Error::io("look at", path, source))?;
+        if !metadata.is_file() {
+            return Err(unusable("it is not a regular file".to_owned()));
+        }
+        let mut text = Vec::new();
+        file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(|source| Error::io("read", path, source))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(unusable(format!("it is larger than {} MiB", MAX_FILE >> 20)));
+        }
+        let machine: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        machine.problem().map_or(Ok(machine), |why| Err(unusable(why)))
+    }
+
+    /// What is wrong with the machine, if anything.
+    fn problem(&self) -> Option<String> {
+        if self.schema != SCHEMA {
+            return Some(format!("its schema is '{}', not '{SCHEMA}'", self.schema.escape_debug()));
+        }
+        if self.version != VERSION {
+            return Some(format!("its version is {}; this memtool reads version {VERSION}", self.version));
+        }
+        let page_size = self.system.page_size;
+        if !page_size.is_power_of_two() || !(4096..=65536).contains(&page_size) {
+            return Some(format!("system.page_size: {page_size} is no page size"));
+        }
+        if let Some(why) = self.memory.problem() {
+            return Some(format!("memory: {why}"));
+        }
+        for (list, length) in [
+            ("memory.segments", self.memory.segments.len()),
+            ("ranges.descriptors", self.ranges.descriptors.len()),
+            ("unreadable", self.unreadable.len()),
+            ("process.mappings", self.process.mappings.len()),
+        ] {
+            if length > MAX_ENTRIES {
+                return Some(format!("{list}: {length} entries are more than {MAX_ENTRIES}"));
+            }
+        }
+        if let Some(index) = self.unreadable.iter().position(|range| range.start >= range.end) {
+            return Some(format!("unreadable: range {index} is empty"));
+        }
+        let odd = |range: &ProcessRange| {
+            let page = u64::from(page_size);
+            let whole = |address: u64| address.is_multiple_of(page);
+            let paddr = range.paddr.map_or(0, |paddr| paddr.0);
+            range.start >= range.end
+                || !whole(range.start)
+                || !whole(range.end)
+                || !whole(paddr)
+                || paddr.checked_add(range.end - range.start).is_none()
+        };
+        if let Some(index) = self.process.mappings.iter().position(odd) {
+            return Some(format!("process: mapping {index} is not made of whole pages"));
+        }
+        self.errors.iter().find_map(|(operation, errno)| {
+            if !Operation::ALL.iter().any(|known| known.name() == operation) {
+                return Some(format!("errors: '{}' is no operation", operation.escape_debug()));
+            }
+            errno_by_name(errno).is_none().then(|| format!("errors: '{}' is no errno", errno.escape_debug()))
+        })
+    }
+
+    /// The errno that the file states for an operation.
+    pub(super) fn stated_errno(&self, operation: Operation) -> Option<Errno> {
+        errno_by_name(self.errors.get(operation.name())?)
+    }
+}

@@ -1,0 +1,413 @@
+//! The kernel of a recorded machine, for its live dump.
+//!
+//! The recorded kernel maps say which virtual addresses are mapped, with which permissions and page sizes,
+//! but not where: memtool lays them out in RAM itself, in ascending order, with true page tables, a message
+//! buffer that says so, and some pages that only the direct map reaches. amd64 only, as
+//! `sys/amd64/amd64/minidump_machdep.c` dumps it.
+
+use super::demo;
+use super::file::Machine;
+use super::memory::{RecordedMemory, View};
+use crate::error::{Error, KernelError, Operation, Result};
+use crate::host::{Compression, PhysicalMemory};
+use crate::kerneldump::{self, Header};
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::minidump::{self, amd64};
+use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+const PAGE: u64 = 4096;
+const SUPERPAGE: u64 = 2 << 20;
+const GIB: u64 = 1 << 30;
+/// `VM_MIN_KERNEL_ADDRESS`.
+const KERNEL_MAP_BASE: u64 = 0xffff_fe00_0000_0000;
+/// `KERNBASE`: the kernel's own image is linked from here on.
+const KERNBASE: u64 = 0xffff_ffff_8000_0000;
+/// `DMAP_MIN_ADDRESS` and `DMAP_MAX_ADDRESS`.
+const DIRECT_MAP: (u64, u64) = (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000);
+
+/// Page table entry bits, `sys/x86/include/pmap.h` names: PG_V, PG_RW, PG_A, PG_M, PG_PS, PG_G, PG_NX.
+const PG_V: u64 = 1 << 0;
+const PG_RW: u64 = 1 << 1;
+const PG_A: u64 = 1 << 5;
+const PG_M: u64 = 1 << 6;
+const PG_PS: u64 = 1 << 7;
+const PG_G: u64 = 1 << 8;
+const PG_NX: u64 = 1 << 63;
+
+/// More page-table pages are not laid out; these map 32 GiB in small pages.
+const MAX_TABLES: usize = 16384;
+
+/// The size of the message buffer on a default kernel.
+const MESSAGE_BUFFER: usize = 98232;
+
+/// How much of each segment only the direct map reaches, as the kernel's small allocations do.
+const DIRECT_ONLY: u64 = 64 * PAGE;
+
+type Table = Box<[u64; 512]>;
+
+/// The kernel as it lies in physical memory.
+pub struct Kernel {
+    /// Pages whose contents the kernel determines, by physical address.
+    pages: BTreeMap<u64, Vec<u8>>,
+    /// Page directory pages, by GiB from the base of the kernel map.
+    directories: BTreeMap<u64, Table>,
+    /// GiB from the base of the kernel map to its end.
+    directory_count: u64,
+    /// Physical pages that belong in a dump: ascending ranges.
+    dumped: Vec<(u64, u64)>,
+    /// RAM in whole pages.
+    dump_avail: Vec<(u64, u64)>,
+    message_buffer: Vec<u8>,
+}
+
+/// Hands out physical pages in ascending order.
+struct Pages {
+    free: Vec<(u64, u64)>,
+}
+
+impl Pages {
+    fn new(ram: &[(u64, u64)], from: u64) -> Self {
+        let mut free: Vec<(u64, u64)> =
+            ram.iter().map(|&(start, end)| (start.max(from), end)).filter(|(start, end)| start < end).collect();
+        free.reverse();
+        Self { free }
+    }
+
+    /// `length` bytes in one piece, aligned to `align`. What is skipped is lost.
+    fn take(&mut self, length: u64, align: u64) -> Option<u64> {
+        while let Some((start, end)) = self.free.last_mut() {
+            let at = start.checked_next_multiple_of(align);
+            if let Some(at) = at
+                && let Some(after) = at.checked_add(length)
+                && after <= *end
+            {
+                *start = after;
+                return Some(at);
+            }
+            self.free.pop();
+        }
+        None
+    }
+}
+
+impl Kernel {
+    /// Lays the kernel out.
+    ///
+    /// # Errors
+    ///
+    /// The machine is no amd64, or has too little memory or too much of it mapped in small pages.
+    pub fn lay_out(machine: &Machine) -> Result<Self> {
+        if machine.system.machine_arch != "amd64" || machine.system.page_size != 4096 {
+            return Err(Error::Unsupported(format!(
+                "live dumps of recorded machines are made for amd64 only, and this one is {}",
+                machine.system.machine_arch
+            )));
+        }
+        let dump_avail: Vec<(u64, u64)> = machine
+            .memory
+            .ram_within(0, 1 << 64)
+            .into_iter()
+            .filter_map(|(start, end)| Some((start.checked_next_multiple_of(PAGE)?, end & !(PAGE - 1))))
+            .filter(|(start, end)| start < end)
+            .collect();
+        let maps = match &machine.kernel_maps {
+            Some(maps) => maps.clone(),
+            None => demo::kernel_maps(),
+        };
+        let maps: Vec<KernelMapping> = maps.into_iter().filter(|map| map.start >= KERNEL_MAP_BASE).collect();
+        let image_end =
+            maps.iter().filter(|map| map.start >= KERNBASE).map(|map| end_of(map) - u128::from(KERNBASE)).max();
+        let image_end = u64::try_from(image_end.unwrap_or(0)).unwrap_or(u64::MAX).max(0x10_0000);
+        let mut layout = Layout {
+            pages: Pages::new(&dump_avail, image_end),
+            ram: &dump_avail,
+            tables: BTreeMap::new(),
+            directories: BTreeMap::new(),
+            dumped: Vec::new(),
+        };
+        for map in &maps {
+            layout.map(map)?;
+        }
+        let message_buffer = message_buffer(machine);
+        let buffer_pages = (message_buffer.len() as u64).next_multiple_of(PAGE);
+        let buffer_at = layout.pages.take(buffer_pages, PAGE).ok_or_else(too_small)?;
+        layout.dumped.push((buffer_at, buffer_at + buffer_pages));
+        for &(start, end) in &dump_avail {
+            layout.dumped.push((start, end.min(start.saturating_add(DIRECT_ONLY))));
+        }
+        let mut pages: BTreeMap<u64, Vec<u8>> = layout
+            .tables
+            .into_values()
+            .map(|(at, table)| (at, table.iter().flat_map(|entry| entry.to_le_bytes()).collect()))
+            .collect();
+        for (index, bytes) in message_buffer.chunks(4096).enumerate() {
+            let mut page = bytes.to_vec();
+            page.resize(4096, 0);
+            pages.insert(buffer_at + index as u64 * PAGE, page);
+        }
+        let end = maps.iter().map(end_of).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
+        let directory_count = (end - u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
+        Ok(Self {
+            pages,
+            directories: layout.directories,
+            directory_count: u64::try_from(directory_count).unwrap_or(u64::MAX),
+            dumped: coalesce(layout.dumped),
+            dump_avail,
+            message_buffer,
+        })
+    }
+
+    /// Puts the kernel's own pages over bytes that were read from `address` on.
+    pub fn overlay(&self, address: u64, buffer: &mut [u8]) {
+        let end = address.saturating_add(buffer.len() as u64);
+        for (&at, page) in self.pages.range(address.saturating_sub(PAGE - 1)..end) {
+            let skip = usize::try_from(address.saturating_sub(at)).unwrap_or(usize::MAX);
+            let offset = usize::try_from(at.saturating_sub(address)).unwrap_or(usize::MAX);
+            let from = page.iter().skip(skip);
+            for (to, from) in buffer.iter_mut().skip(offset).zip(from) {
+                *to = *from;
+            }
+        }
+    }
+}
+
+struct Layout<'a> {
+    pages: Pages,
+    ram: &'a [(u64, u64)],
+    /// Page-table pages, by number of the superpage they map, with their physical address.
+    tables: BTreeMap<u64, (u64, Table)>,
+    directories: BTreeMap<u64, Table>,
+    dumped: Vec<(u64, u64)>,
+}
+
+impl Layout<'_> {
+    fn map(&mut self, map: &KernelMapping) -> Result<()> {
+        let mut flags = PG_V | PG_A;
+        if map.permissions.contains('w') {
+            flags |= PG_RW | PG_M;
+        }
+        if map.permissions.contains('g') {
+            flags |= PG_G;
+        }
+        if !map.permissions.contains('x') {
+            flags |= PG_NX;
+        }
+        // Pages of 1 GiB appear in a dump as 512 superpages each.
+        let counts = |index: usize| map.pages.get(index).copied().unwrap_or(0);
+        let mut superpages = counts(0).saturating_mul(512).saturating_add(counts(1));
+        let mut at = u128::from(map.start & !(PAGE - 1));
+        let end = end_of(map);
+        while at < end {
+            let Ok(address) = u64::try_from(at) else { break };
+            let fits = address % SUPERPAGE == 0 && at + u128::from(SUPERPAGE) <= end;
+            let size = if superpages > 0 && fits { SUPERPAGE } else { PAGE };
+            // A machine smaller than its kernel maps: what does not fit stays unmapped.
+            let Some(physical) = self.place(address, size) else { break };
+            self.dumped.push((physical, physical + size));
+            if size == SUPERPAGE {
+                superpages -= 1;
+                set(self.directory(address), address / SUPERPAGE, physical | flags | PG_PS);
+            } else {
+                set(self.table(address)?, address / PAGE, physical | flags);
+            }
+            at += u128::from(size);
+        }
+        Ok(())
+    }
+
+    /// The kernel's image lies where the loader puts it, everything else where there is room.
+    fn place(&mut self, address: u64, size: u64) -> Option<u64> {
+        if let Some(offset) = address.checked_sub(KERNBASE)
+            && self.is_ram(offset, size)
+        {
+            return Some(offset);
+        }
+        self.pages.take(size, size)
+    }
+
+    fn is_ram(&self, physical: u64, size: u64) -> bool {
+        let next = self.ram.partition_point(|(start, _)| *start <= physical);
+        next.checked_sub(1).and_then(|index| self.ram.get(index)).is_some_and(|(_, end)| physical + size <= *end)
+    }
+
+    fn directory(&mut self, address: u64) -> &mut Table {
+        self.directories.entry((address - KERNEL_MAP_BASE) / GIB).or_insert_with(|| Box::new([0; 512]))
+    }
+
+    fn table(&mut self, address: u64) -> Result<&mut Table> {
+        let number = address / SUPERPAGE;
+        if !self.tables.contains_key(&number) {
+            if self.tables.len() >= MAX_TABLES {
+                return Err(Error::Unsupported(
+                    "kernel_maps: more than 32 GiB in small pages cannot be laid out for a recorded machine".to_owned(),
+                ));
+            }
+            let physical = self.pages.take(PAGE, PAGE).ok_or_else(too_small)?;
+            self.dumped.push((physical, physical + PAGE));
+            set(self.directory(address), number, physical | PG_V | PG_RW | PG_A | PG_M);
+            self.tables.insert(number, (physical, Box::new([0; 512])));
+        }
+        self.tables.get_mut(&number).map(|(_, table)| table).ok_or_else(too_small)
+    }
+}
+
+fn too_small() -> Error {
+    Error::Unsupported("the recorded machine has too little memory to lay a kernel out in".to_owned())
+}
+
+fn set(table: &mut Table, index: u64, value: u64) {
+    let slot = usize::try_from(index % 512).ok().and_then(|index| table.get_mut(index));
+    if let Some(slot) = slot {
+        *slot = value;
+    }
+}
+
+fn end_of(map: &KernelMapping) -> u128 {
+    if map.end == 0 { 1 << 64 } else { map.end.into() }
+}
+
+/// Sorts ranges and joins those that touch or overlap.
+fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined: Vec<(u64, u64)> = Vec::new();
+    for (start, end) in ranges {
+        match joined.last_mut() {
+            Some(last) if start <= last.1 => last.1 = last.1.max(end),
+            _ => joined.push((start, end)),
+        }
+    }
+    joined
+}
+
+fn message_buffer(machine: &Machine) -> Vec<u8> {
+    let text = format!(
+        "---<<BOOT>>---\n{}\nmemtool: live dump of the recorded machine '{}', not of a real one\nreal memory  = {} ({} MB)\n",
+        machine.system.version,
+        machine.system.hostname,
+        machine.memory.total(),
+        machine.memory.total() >> 20
+    );
+    let mut buffer = text.into_bytes();
+    buffer.resize(MESSAGE_BUFFER, 0);
+    buffer
+}
+
+/// What the dump is made from: the laid-out kernel over the machine's memory.
+struct DumpSource {
+    kernel: Kernel,
+    memory: RecordedMemory,
+}
+
+impl amd64::Source for DumpSource {
+    fn message_buffer(&self) -> &[u8] {
+        &self.kernel.message_buffer
+    }
+
+    fn dump_avail(&self) -> &[(u64, u64)] {
+        &self.kernel.dump_avail
+    }
+
+    fn kernel_base(&self) -> u64 {
+        KERNEL_MAP_BASE
+    }
+
+    fn direct_map(&self) -> (u64, u64) {
+        DIRECT_MAP
+    }
+
+    fn directory_count(&self) -> u64 {
+        self.kernel.directory_count
+    }
+
+    fn directory(&self, index: u64) -> Option<&[u64; 512]> {
+        self.kernel.directories.get(&index).map(|table| &**table)
+    }
+
+    fn pages(&self) -> &[(u64, u64)] {
+        &self.kernel.dumped
+    }
+
+    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        // The kernel copies what the memory bus gives it: an unreadable page does not stop its dump.
+        buffer.fill(0);
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            match self.memory.read_at(address + done as u64, rest) {
+                Ok(read) if read > 0 => done += read,
+                _ => break,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A writer that starts at offset 0 of a file, wherever the file's own offset is.
+struct FromStart<'a> {
+    file: &'a File,
+    offset: u64,
+}
+
+impl Write for FromStart<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write_at(bytes, self.offset)?;
+        self.offset += written as u64;
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Does what `MEM_KERNELDUMP` does: the dump from offset 0 on, the header at the next page border, and no
+/// truncation.
+pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compression: Compression) -> Result<()> {
+    let refuse = |errno| Error::from(KernelError::new(Operation::KernelDump, "the file", errno));
+    let kind = file.metadata().map_err(|error| refuse(errno_of(&error)))?.file_type();
+    if kind.is_char_device() || kind.is_block_device() {
+        return Err(refuse(Errno::EIO));
+    }
+    if !kind.is_file() {
+        return Err(refuse(Errno::EINVAL));
+    }
+    let kernel = Kernel::lay_out(machine)?;
+    let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
+    let source = DumpSource { kernel, memory };
+    let size = amd64::size(&source).map_err(|error| Error::Format(error.to_string()))?;
+    let write = || -> io::Result<u64> {
+        let out = FromStart { file, offset: 0 };
+        let out = minidump::compressed(BufWriter::with_capacity(1 << 20, out), compression, |out| {
+            amd64::write(&source, out)
+        })?;
+        Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.offset)
+    };
+    let length = write().map_err(|error| refuse(errno_of(&error)))?;
+    let header = Header {
+        architecture: machine.system.machine_arch.clone(),
+        version: KERNELDUMPVERSION,
+        architecture_version: KERNELDUMP_AMD64_VERSION,
+        dump_length: length,
+        dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        key_size: 0,
+        block_size: 4096,
+        hostname: machine.system.hostname.clone(),
+        version_string: machine.system.version.clone(),
+        panic_string: String::new(),
+        compression: compression.code(),
+        extent: size,
+    };
+    let offset = length.next_multiple_of(PAGE);
+    let bytes: [u8; kerneldump::HEADER_LENGTH] = header.encode();
+    file.write_all_at(&bytes, offset).map_err(|error| refuse(errno_of(&error)))
+}
+
+fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}

@@ -1,0 +1,155 @@
+//! The physical memory of a recorded machine: an image, or a pattern with the made-up kernel's own pages in
+//! it. Only RAM can be read.
+
+use super::file::{Contents, ImageLayout, Machine, Pattern};
+use super::kernel::Kernel;
+use crate::error::{Error, Result};
+use crate::host::PhysicalMemory;
+use crate::memory_map::Segment;
+use nix::errno::Errno;
+use std::fs::{File, OpenOptions};
+use std::io;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::path::Path;
+
+/// Whose eyes memory is seen with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum View {
+    /// /dev/mem: an image is exactly what it is.
+    Device,
+    /// The made-up kernel's: its pages are there even if an image does not have them.
+    Kernel,
+}
+
+enum Source {
+    Pattern(Pattern),
+    Image(File, ImageLayout),
+}
+
+/// Physical memory of a recorded machine.
+pub struct RecordedMemory {
+    segments: Vec<Segment>,
+    unreadable: Vec<(u64, u64)>,
+    source: Source,
+    kernel: Option<Kernel>,
+}
+
+impl RecordedMemory {
+    /// Opens the image, if there is one, and checks that it is large enough.
+    pub fn open(machine: &Machine, machine_path: Option<&Path>, view: View) -> Result<Self> {
+        let segments = machine.memory.segments.clone();
+        let source = match &machine.contents {
+            Contents::Pattern(pattern) => Source::Pattern(*pattern),
+            Contents::Image { path, layout } => {
+                let directory = machine_path.and_then(Path::parent).unwrap_or(Path::new(""));
+                Source::Image(open_image(&directory.join(path), *layout, &segments)?, *layout)
+            }
+        };
+        // A machine whose kernel cannot be laid out still has memory.
+        let with_kernel = view == View::Kernel || matches!(source, Source::Pattern(_));
+        let kernel = if with_kernel { Kernel::lay_out(machine).ok() } else { None };
+        let unreadable = machine.unreadable.iter().map(|range| (range.start, range.end)).collect();
+        Ok(Self { segments, unreadable, source, kernel })
+    }
+
+    /// How many of `length` bytes from `address` on can be read in one go, and how far into the packed image
+    /// they are.
+    fn readable(&self, address: u64, length: u64) -> io::Result<(u64, u64)> {
+        let mut packed = 0;
+        for segment in &self.segments {
+            if (segment.start..segment.end).contains(&address) {
+                let mut end = segment.end.min(address.saturating_add(length));
+                for &(from, to) in &self.unreadable {
+                    if (from..to).contains(&address) {
+                        return Err(Errno::EIO.into());
+                    }
+                    if from > address {
+                        end = end.min(from);
+                    }
+                }
+                return Ok((end - address, packed + (address - segment.start)));
+            }
+            packed += segment.end - segment.start;
+        }
+        Err(Errno::EFAULT.into())
+    }
+}
+
+impl PhysicalMemory for RecordedMemory {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        if buffer.is_empty() {
+            return Ok(0);
+        }
+        let (length, packed) = self.readable(address, buffer.len() as u64)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        let length = match &self.source {
+            Source::Pattern(Pattern::Address) => {
+                fill_with_address(address, buffer);
+                length
+            }
+            Source::Image(file, ImageLayout::Packed) => file.read_at(buffer, packed)?,
+            Source::Image(file, ImageLayout::Padded) => file.read_at(buffer, address)?,
+        };
+        if let Some(kernel) = &self.kernel {
+            kernel.overlay(address, buffer.get_mut(..length).unwrap_or_default());
+        }
+        Ok(length)
+    }
+}
+
+fn fill_with_address(address: u64, buffer: &mut [u8]) {
+    let lead = usize::try_from(address % 8).unwrap_or(0);
+    let head = ((8 - lead) % 8).min(buffer.len());
+    let (first, words) = buffer.split_at_mut(head);
+    for (to, from) in first.iter_mut().zip((address & !7).to_le_bytes().into_iter().skip(lead)) {
+        *to = from;
+    }
+    let mut word = address.wrapping_add(head as u64);
+    for chunk in words.chunks_mut(8) {
+        for (to, from) in chunk.iter_mut().zip(word.to_le_bytes()) {
+            *to = from;
+        }
+        word = word.wrapping_add(8);
+    }
+}
+
+fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<File> {
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(libc::O_NONBLOCK)
+        .open(path)
+        .map_err(|source| Error::io("open image", path, source))?;
+    let metadata = file.metadata().map_err(|source| Error::io("look at image", path, source))?;
+    if !metadata.is_file() {
+        return Err(Error::Machine { path: path.to_owned(), why: "the image is not a regular file".to_owned() });
+    }
+    let needed = match layout {
+        ImageLayout::Packed => segments.iter().map(|segment| segment.end - segment.start).sum(),
+        ImageLayout::Padded => segments.last().map_or(0, |segment| segment.end),
+    };
+    if metadata.len() < needed {
+        let why = format!("the image has {} bytes, the machine's memory {needed}", metadata.len());
+        return Err(Error::Machine { path: path.to_owned(), why });
+    }
+    Ok(file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::fill_with_address;
+
+    #[test]
+    fn every_word_of_the_pattern_holds_its_own_address() {
+        let mut whole = [0; 64];
+        fill_with_address(0x1_0000, &mut whole);
+        assert_eq!(whole[8..16], 0x1_0008u64.to_le_bytes());
+        for start in 0..64 {
+            for end in start..64 {
+                let mut part = vec![0; end - start];
+                fill_with_address(0x1_0000 + start as u64, &mut part);
+                assert_eq!(part, whole[start..end], "{start}..{end}");
+            }
+        }
+    }
+}

@@ -1,0 +1,186 @@
+//! A recorded machine: what a host looks like, in a file, run against in place of the host itself.
+//!
+//! Ranges follow the kernel's rules and errnos ([`crate::ranges::rules`]), physical memory comes from an
+//! image or a pattern ([`memory`]), a live dump is a true minidump of a kernel that memtool lays out from
+//! the recorded kernel maps ([`kernel`]), and a process has pages in the recorded memory ([`process`]). Reads
+//! and changes touch nothing but the value in memory.
+
+mod demo;
+mod file;
+mod kernel;
+mod memory;
+mod process;
+
+pub use file::{Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
+
+use super::{Backing, Compression, Host, Mapping, PageState, PhysicalMemory, System};
+use crate::error::{Error, KernelError, Operation, Result};
+use crate::memory_map::MemoryMap;
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::output_file::OutputFile;
+use crate::ranges::Descriptor;
+use crate::ranges::rules::{Request, Table};
+use crate::units::Hex;
+use nix::errno::Errno;
+use std::cell::RefCell;
+use std::fs::File;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// The name of the machine that is built in.
+pub const DEMO: &str = "demo";
+
+/// The kernels that brought the newer ioctls.
+const EXTRACT_PADDR_SINCE: u32 = 1_300_000;
+const KERNEL_DUMP_SINCE: u32 = 1_400_000;
+
+/// A recorded machine that answers as a host.
+pub struct Recorded {
+    machine: Machine,
+    /// Where the file is; `None` for the demo machine.
+    path: Option<PathBuf>,
+    process: Rc<RefCell<process::SimulatedProcess>>,
+}
+
+impl Recorded {
+    /// Opens a machine's file; `demo` is the built-in machine.
+    pub fn open(path: &Path) -> Result<Self> {
+        if path.as_os_str() == DEMO {
+            return Ok(Self::new(demo::machine(), None));
+        }
+        let machine = Machine::read(path)?;
+        Ok(Self::new(machine, Some(path.to_owned())))
+    }
+
+    fn new(machine: Machine, path: Option<PathBuf>) -> Self {
+        let process = Rc::new(RefCell::new(process::SimulatedProcess::new(&machine)));
+        Self { machine, path, process }
+    }
+
+    /// The machine as it is now, changes included.
+    pub fn machine(&self) -> &Machine {
+        &self.machine
+    }
+
+    /// Writes the machine as it is now into a file. An existing file is replaced only if the machine was
+    /// read from it.
+    pub fn save(&self, path: &Path) -> Result<()> {
+        let replace = match (&self.path, path.canonicalize()) {
+            (Some(own), Ok(there)) => own.canonicalize().is_ok_and(|own| own == there),
+            _ => false,
+        };
+        self.machine.write(path, replace)
+    }
+
+    /// The errno that the file states for an operation.
+    fn stated_error(&self, operation: Operation, subject: impl std::fmt::Display) -> Result<(), KernelError> {
+        let device = |errno| KernelError::new(Operation::OpenDevice, "/dev/mem", errno);
+        match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
+            (Some(errno), _) if operation != Operation::Sysctl => Err(device(errno)),
+            (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the kernel checks before every range operation.
+    fn check_ranges(&self, operation: Operation, subject: &str) -> Result<(), KernelError> {
+        self.stated_error(operation, subject)?;
+        let fail = |errno| Err(KernelError::new(operation, subject, errno));
+        if !matches!(self.machine.system.machine_arch.as_str(), "amd64" | "i386") {
+            return fail(Errno::EOPNOTSUPP);
+        }
+        if self.machine.ranges.descriptors.is_empty() {
+            return fail(Errno::ENXIO);
+        }
+        Ok(())
+    }
+}
+
+impl Host for Recorded {
+    fn system(&self) -> Result<System> {
+        self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
+        Ok(self.machine.system.clone())
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        self.stated_error(Operation::Sysctl, self.machine.memory.source.name())?;
+        Ok(self.machine.memory.clone())
+    }
+
+    fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
+        self.stated_error(Operation::Sysctl, "vm.pmap.kernel_maps")?;
+        Ok(self.machine.kernel_maps.clone())
+    }
+
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+        self.check_ranges(Operation::GetRanges, "/dev/mem")?;
+        Ok(self.machine.ranges.descriptors.clone())
+    }
+
+    fn set_range(&mut self, request: &Request) -> Result<(), KernelError> {
+        let (operation, range) = match request {
+            Request::Update(range) => (Operation::UpdateRange, range),
+            Request::Remove(range) => (Operation::RemoveRange, range),
+        };
+        let subject = format!("{}+{}", Hex(range.base), Hex(range.length));
+        self.check_ranges(operation, &subject)?;
+        let descriptors = self.machine.ranges.descriptors.clone();
+        let mut table = match self.machine.ranges.physical_bits {
+            Some(bits) => Table::with_physical_bits(descriptors, bits),
+            None => Table::new(descriptors),
+        };
+        table.apply(request).map_err(|violation| KernelError::new(operation, subject, violation.errno()))?;
+        self.machine.ranges.descriptors = table.descriptors().to_vec();
+        Ok(())
+    }
+
+    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError> {
+        self.stated_error(Operation::ExtractPaddr, Hex(address))?;
+        if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
+            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY));
+        }
+        Ok(self.process.borrow().state(address))
+    }
+
+    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+        self.stated_error(Operation::Map, "memory")?;
+        let lock_error = self.machine.stated_errno(Operation::Lock);
+        Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, lock_error)?))
+    }
+
+    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+        self.stated_error(Operation::ReadMemory, "/dev/mem")?;
+        Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), memory::View::Device)?))
+    }
+
+    fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {
+        self.stated_error(Operation::KernelDump, "the file")?;
+        if self.machine.system.osreldate < KERNEL_DUMP_SINCE {
+            return Err(KernelError::new(Operation::KernelDump, "the file", Errno::ENOTTY).into());
+        }
+        kernel::dump(&self.machine, self.path.as_deref(), file, compression)
+    }
+
+    fn as_recorded(&self) -> Option<&Recorded> {
+        Some(self)
+    }
+}
+
+impl Machine {
+    /// Writes the machine as JSON: to standard output for `-`, else to a file, which is replaced only if
+    /// `replace` says so.
+    pub fn write(&self, path: &Path, replace: bool) -> Result<()> {
+        let mut text = serde_json::to_string_pretty(self)
+            .map_err(|error| Error::Format(format!("cannot write the machine as JSON: {error}")))?;
+        text.push('\n');
+        if path.as_os_str() == "-" {
+            return std::io::stdout()
+                .write_all(text.as_bytes())
+                .map_err(|source| Error::Io { what: "write to standard output".to_owned(), source });
+        }
+        let output = OutputFile::create(path, replace)?;
+        output.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
+        output.commit()
+    }
+}

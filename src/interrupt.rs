@@ -1,0 +1,89 @@
+//! Signals that end memtool: nothing half done may stay behind.
+//!
+//! A thread of its own waits for them, so that a blocked read, write or ioctl(2) does not hold up the
+//! cleaning. Signals that are ignored when memtool starts, as under nohup(1), stay ignored.
+
+use nix::errno::Errno;
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+use std::collections::BTreeSet;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+/// Temporary files to remove when a signal ends the program.
+static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
+
+fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
+    UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A temporary file that a signal removes for as long as the value lives.
+#[derive(Debug)]
+pub struct Unfinished(PathBuf);
+
+impl Unfinished {
+    /// Registers a file. The file itself is created by the closure, so that no signal comes between.
+    pub fn create<T>(make: impl FnOnce() -> io::Result<T>, path: impl FnOnce(&T) -> &Path) -> io::Result<(T, Self)> {
+        let mut files = unfinished();
+        let made = make()?;
+        let path = path(&made).to_owned();
+        files.insert(path.clone());
+        Ok((made, Self(path)))
+    }
+
+    /// Does the step after which the file is finished, without a signal between it and the deregistration.
+    pub fn finish<T>(self, step: impl FnOnce() -> T) -> T {
+        let mut files = unfinished();
+        let result = step();
+        files.remove(&self.0);
+        result
+    }
+}
+
+impl Drop for Unfinished {
+    fn drop(&mut self) {
+        // Taken already by `finish` or by the thread that ends the program.
+        if let Ok(mut files) = UNFINISHED.try_lock() {
+            files.remove(&self.0);
+        }
+    }
+}
+
+/// Has SIGINT, SIGTERM and SIGHUP remove unfinished files and end the program: with exit code 130 for
+/// SIGINT, else 1. `announce` is called first, with the signal's name.
+///
+/// # Errors
+///
+/// The system refuses another signal handler or thread.
+pub fn clean_up_on_signals(announce: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+    let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
+    let mut signals = Signals::new(wanted)?;
+    std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
+        let (name, code) = match signals.forever().next() {
+            Some(SIGINT) => ("SIGINT", 130),
+            Some(SIGTERM) => ("SIGTERM", 1),
+            Some(_) => ("SIGHUP", 1),
+            None => return,
+        };
+        announce(name);
+        // Kept until the end, so that no file is finished or begun any more.
+        let files = unfinished();
+        for file in files.iter() {
+            let _ = std::fs::remove_file(file);
+        }
+        std::process::exit(code);
+    })?;
+    Ok(())
+}
+
+fn is_ignored(signal: i32) -> bool {
+    let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
+    // SAFETY: with no new action sigaction(2) only writes the present one into the struct it is given.
+    let result = unsafe { libc::sigaction(signal, std::ptr::null(), action.as_mut_ptr()) };
+    if Errno::result(result).is_err() {
+        return false;
+    }
+    // SAFETY: sigaction(2) succeeded and has filled the struct, which was zeroed before.
+    unsafe { action.assume_init() }.sa_sigaction == libc::SIG_IGN
+}

@@ -1,0 +1,29 @@
+//! memtool: FreeBSD's mem(4) as a library.
+//!
+//! A program picks a [`host::Host`] (the FreeBSD system it runs on, or a recorded machine) and hands it to
+//! the module for its question:
+//!
+//! - [`ranges`]: memory range attributes (MTRRs): list, check, change, explain;
+//! - [`paddr`]: where the pages of the calling process lie;
+//! - [`dump`]: physical memory, RAM only;
+//! - [`livedump`]: a minidump of the running kernel;
+//! - [`record`]: what a host looks like, as a file to run against elsewhere.
+//!
+//! Every failure is an [`Error`]. The library prints nothing.
+
+pub mod dump;
+mod error;
+pub mod explain;
+pub mod host;
+pub mod interrupt;
+pub mod kerneldump;
+pub mod livedump;
+pub mod memory_map;
+pub mod minidump;
+pub mod output_file;
+pub mod paddr;
+pub mod ranges;
+pub mod record;
+pub mod units;
+
+pub use error::{Error, KernelError, Operation, Result};

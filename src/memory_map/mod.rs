@@ -1,0 +1,266 @@
+//! Which physical addresses are RAM, and in which NUMA domain they lie.
+//!
+//! On FreeBSD a hole in physical memory does not fail when it is read: the kernel copies junk, or touches
+//! device registers. So the map comes from the kernel's own tables, the best one first: `machdep.smap`
+//! ([`smap`]), `machdep.efi_map` ([`efi`]), `vm.phys_segs` ([`phys_segs`]). Only the last knows domains, and
+//! it leaves out what boot took for itself.
+
+pub mod efi;
+pub mod kernel_maps;
+pub mod phys_segs;
+pub mod smap;
+
+use crate::units::hex;
+use serde::{Deserialize, Serialize};
+
+/// A run of RAM in one NUMA domain.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Segment {
+    /// First byte's physical address; not always on a page border.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the segment.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// The NUMA domain; `None` where the kernel does not manage the memory and so does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub domain: Option<u32>,
+}
+
+/// Physical addresses that the firmware lists and that are not RAM for the kernel to use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Reserved {
+    /// First byte's physical address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the range.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// What the firmware calls it.
+    pub kind: String,
+}
+
+/// The kernel table that a map was taken from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Source {
+    /// The BIOS's map, as the loader handed it over.
+    #[serde(rename = "machdep.smap")]
+    Smap,
+    /// The UEFI firmware's map, as the loader handed it over.
+    #[serde(rename = "machdep.efi_map")]
+    EfiMap,
+    /// The kernel's physical segments: what boot left over.
+    #[serde(rename = "vm.phys_segs")]
+    PhysSegs,
+}
+
+impl Source {
+    /// The sysctl's name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Smap => "machdep.smap",
+            Self::EfiMap => "machdep.efi_map",
+            Self::PhysSegs => "vm.phys_segs",
+        }
+    }
+}
+
+/// The RAM of a machine.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MemoryMap {
+    /// Where the map comes from.
+    pub source: Source,
+    /// RAM, ascending, without overlaps.
+    pub segments: Vec<Segment>,
+    /// Everything else that the firmware lists.
+    #[serde(default)]
+    pub reserved: Vec<Reserved>,
+}
+
+/// The kernel's tables, as far as this kernel has them.
+#[derive(Debug, Default)]
+pub struct Tables<'a> {
+    /// `machdep.smap`, opaque.
+    pub smap: Option<&'a [u8]>,
+    /// `machdep.efi_map`, opaque.
+    pub efi_map: Option<&'a [u8]>,
+    /// `vm.phys_segs`, text.
+    pub phys_segs: Option<&'a str>,
+    /// `vm.ndomains`.
+    pub domains: Option<u32>,
+}
+
+/// Why a kernel table cannot be used.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum MapError {
+    /// The table's contents are not as its format demands.
+    #[error("{table}: {why}")]
+    Malformed {
+        /// The sysctl's name.
+        table: &'static str,
+        /// What is wrong, and where.
+        why: String,
+    },
+    /// None of the tables is there.
+    #[error(
+        "the kernel has none of machdep.smap, machdep.efi_map and vm.phys_segs, so nothing tells which addresses are RAM"
+    )]
+    NoTable,
+}
+
+impl MapError {
+    fn malformed(source: Source, why: impl Into<String>) -> Self {
+        Self::Malformed { table: source.name(), why: why.into() }
+    }
+}
+
+/// A range as a firmware table lists it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FirmwareRange {
+    /// First byte's physical address.
+    pub start: u64,
+    /// First address after the range.
+    pub end: u64,
+    /// `None`: RAM; otherwise what the firmware calls it.
+    pub reserved: Option<String>,
+}
+
+impl MemoryMap {
+    /// Makes the map from the kernel's tables, by the order of preference in the module's description.
+    pub fn from_tables(tables: &Tables<'_>) -> Result<Self, MapError> {
+        let managed = tables.phys_segs.map(phys_segs::parse).transpose()?;
+        let firmware = match (tables.smap, tables.efi_map) {
+            (Some(bytes), _) if !bytes.is_empty() => Some((Source::Smap, smap::parse(bytes)?)),
+            (_, Some(bytes)) if !bytes.is_empty() => Some((Source::EfiMap, efi::parse(bytes)?)),
+            _ => None,
+        };
+        let Some((source, ranges)) = firmware else {
+            return managed.map(Self::from_managed).ok_or(MapError::NoTable);
+        };
+        let (ram, reserved): (Vec<_>, Vec<_>) = ranges.into_iter().partition(|range| range.reserved.is_none());
+        let only_domain = (tables.domains == Some(1)).then_some(0);
+        Ok(Self {
+            source,
+            segments: with_domains(&union(ram), &managed.unwrap_or_default(), only_domain),
+            reserved: reserved
+                .into_iter()
+                .map(|range| Reserved { start: range.start, end: range.end, kind: range.reserved.unwrap_or_default() })
+                .collect(),
+        })
+    }
+
+    fn from_managed(mut segments: Vec<Segment>) -> Self {
+        segments.sort_by_key(|segment| segment.start);
+        Self { source: Source::PhysSegs, segments: join(segments), reserved: Vec::new() }
+    }
+
+    /// Bytes of RAM.
+    pub fn total(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end - segment.start).sum()
+    }
+
+    /// The segment that holds an address.
+    pub fn segment_at(&self, address: u64) -> Option<&Segment> {
+        self.segments.iter().find(|segment| (segment.start..segment.end).contains(&address))
+    }
+
+    /// The parts of `start..end` that are RAM; an `end` of 2^64 is allowed.
+    pub fn ram_within(&self, start: u64, end: u128) -> Vec<(u64, u64)> {
+        let inside = self.segments.iter().filter_map(|segment| {
+            let from = segment.start.max(start);
+            let to = u64::try_from(end.min(u128::from(segment.end))).unwrap_or(segment.end);
+            (from < to).then_some((from, to))
+        });
+        let mut joined: Vec<(u64, u64)> = Vec::new();
+        for (from, to) in inside {
+            match joined.last_mut() {
+                Some(last) if last.1 == from => last.1 = to,
+                _ => joined.push((from, to)),
+            }
+        }
+        joined
+    }
+
+    /// What is wrong with a map that was not made by [`Self::from_tables`], if anything.
+    pub fn problem(&self) -> Option<String> {
+        for (index, segment) in self.segments.iter().enumerate() {
+            if segment.start >= segment.end {
+                return Some(format!(
+                    "segment {index} ends at {:#x}, not after its start {:#x}",
+                    segment.end, segment.start
+                ));
+            }
+        }
+        for (index, pair) in self.segments.windows(2).enumerate() {
+            if let [before, after] = pair
+                && after.start < before.end
+            {
+                return Some(format!(
+                    "segment {} starts at {:#x}, before segment {index} ends",
+                    index + 1,
+                    after.start
+                ));
+            }
+        }
+        self.reserved
+            .iter()
+            .position(|range| range.start >= range.end)
+            .map(|index| format!("reserved range {index} is empty"))
+    }
+}
+
+/// Joins neighbours of the same domain.
+fn join(segments: Vec<Segment>) -> Vec<Segment> {
+    let mut joined: Vec<Segment> = Vec::new();
+    for segment in segments {
+        match joined.last_mut() {
+            Some(last) if last.end == segment.start && last.domain == segment.domain => last.end = segment.end,
+            _ => joined.push(segment),
+        }
+    }
+    joined
+}
+
+/// The addresses of all ranges, ascending, overlapping and adjacent ones as one.
+fn union(mut ranges: Vec<FirmwareRange>) -> Vec<(u64, u64)> {
+    ranges.sort_by_key(|range| range.start);
+    let mut union: Vec<(u64, u64)> = Vec::new();
+    for range in ranges {
+        match union.last_mut() {
+            Some(last) if range.start <= last.1 => last.1 = last.1.max(range.end),
+            _ => union.push((range.start, range.end)),
+        }
+    }
+    union
+}
+
+/// Cuts RAM at the borders of the managed segments and takes their domains. What they leave out has the
+/// machine's only domain, if there is only one; otherwise it is not known.
+fn with_domains(ram: &[(u64, u64)], managed: &[Segment], only_domain: Option<u32>) -> Vec<Segment> {
+    let mut managed: Vec<&Segment> = managed.iter().collect();
+    managed.sort_by_key(|segment| segment.start);
+    let mut segments = Vec::new();
+    for &(start, end) in ram {
+        let mut at = start;
+        for segment in managed.iter().filter(|segment| segment.end > start && segment.start < end) {
+            if segment.start > at {
+                segments.push(Segment { start: at, end: segment.start, domain: only_domain });
+            }
+            let (from, to) = (segment.start.max(at), segment.end.min(end));
+            if from < to {
+                segments.push(Segment { start: from, end: to, domain: segment.domain });
+                at = to;
+            }
+        }
+        if at < end {
+            segments.push(Segment { start: at, end, domain: only_domain });
+        }
+    }
+    join(segments)
+}
+
+#[cfg(test)]
+mod tests;

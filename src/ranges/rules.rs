@@ -1,0 +1,356 @@
+//! What an x86 kernel does with a request to change memory ranges (`sys/x86/x86/x86_mem.c`): the checks in
+//! their order, the errno of each, and the table that results.
+//!
+//! The processor's registers shape the result: the kernel writes them and reads its table back from them,
+//! so address bits that the processor does not have are lost without a word.
+
+use super::{CacheType, Descriptor, Owner};
+use crate::units::{Hex, exact_size};
+use ioctl_defs::memrange::Mdf;
+use nix::errno::Errno;
+
+/// Ranges are multiples of this many bytes.
+pub const GRANULE: u64 = 4096;
+
+/// The fixed ranges cover the addresses below 1 MiB.
+pub const FIXED_TOP: u64 = 0x10_0000;
+
+/// A change that the kernel is asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Request {
+    /// `MEMRANGE_SET_UPDATE` with this descriptor.
+    Update(Descriptor),
+    /// `MEMRANGE_SET_REMOVE` with this descriptor; the kernel looks at base and length only.
+    Remove(Descriptor),
+}
+
+/// The rule that a request breaks.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Violation {
+    /// The base is not a multiple of 4 KiB.
+    #[error(
+        "the base must be a multiple of 4 KiB; {} and {} are",
+        Hex(base & !(GRANULE - 1)),
+        Hex((base & !(GRANULE - 1)).saturating_add(GRANULE))
+    )]
+    BaseUnaligned {
+        /// The base asked for.
+        base: u64,
+    },
+    /// The length is below 4 KiB.
+    #[error("the length must be at least 4 KiB; it is {}", exact_size((*length).into()))]
+    LengthTooSmall {
+        /// The length asked for.
+        length: u64,
+    },
+    /// The length is not a power of two.
+    #[error("the length must be a power of two; {} is not, {} is{}", Hex(*length), Hex(1 << length.ilog2()), larger_power(*length))]
+    LengthNotPowerOfTwo {
+        /// The length asked for.
+        length: u64,
+    },
+    /// The base is not a multiple of the length.
+    #[error(
+        "the base must be a multiple of the length; with length {} the base {}{} would do, with base {} a length up to {}",
+        Hex(*length),
+        Hex(base & !(length - 1)),
+        next_multiple(*base, *length),
+        Hex(*base),
+        Hex(base & base.wrapping_neg())
+    )]
+    BaseNotMultiple {
+        /// The base asked for.
+        base: u64,
+        /// The length asked for.
+        length: u64,
+    },
+    /// Not exactly one known cache type.
+    #[error(
+        "exactly one cache type must be given: uncacheable, write-combine, write-through, write-back or write-protect"
+    )]
+    NotOneType,
+    /// The range's end wraps around, and no fixed range is there.
+    #[error("the range ends at the top of the address space, where no range can be")]
+    BeyondAddressSpace,
+    /// A range that would be replaced has a type the kernel does not know.
+    #[error("it would replace {range}, whose type the kernel does not know; --force does so all the same")]
+    UnknownType {
+        /// The range that is there now.
+        range: Descriptor,
+    },
+    /// The range belongs to another process.
+    #[error("another process owns {range}")]
+    Busy {
+        /// The range that is there now.
+        range: Descriptor,
+    },
+    /// Overlaps a range of another type.
+    #[error(
+        "it overlaps {range}; only ranges of the same type, or write-back with uncacheable, may overlap, unless base and length are the same"
+    )]
+    Overlap {
+        /// The neighbour.
+        range: Descriptor,
+    },
+    /// No slot is free.
+    #[error("all {slots} variable ranges of the processor are in use; remove one first")]
+    NoSlot {
+        /// How many there are.
+        slots: usize,
+    },
+    /// No range with that base and length.
+    #[error("no range has exactly that base and length{}", nearest.as_ref().map(|range| format!("; the nearest is {range}")).unwrap_or_default())]
+    NotFound {
+        /// An active range that covers the base, if there is one.
+        nearest: Option<Descriptor>,
+    },
+    /// The range is always active.
+    #[error(
+        "{range} is one of the processor's fixed ranges, which cannot be removed; update it to another type instead"
+    )]
+    Fixed {
+        /// The range.
+        range: Descriptor,
+    },
+}
+
+fn larger_power(length: u64) -> String {
+    length.checked_next_power_of_two().map(|power| format!(" and {} is", Hex(power))).unwrap_or_default()
+}
+
+fn next_multiple(base: u64, length: u64) -> String {
+    (base & !(length - 1)).checked_add(length).map(|next| format!(" or {}", Hex(next))).unwrap_or_default()
+}
+
+impl Violation {
+    /// What the kernel answers to such a request.
+    pub const fn errno(&self) -> Errno {
+        match self {
+            Self::BaseUnaligned { .. }
+            | Self::LengthTooSmall { .. }
+            | Self::LengthNotPowerOfTwo { .. }
+            | Self::BaseNotMultiple { .. }
+            | Self::NotOneType
+            | Self::BeyondAddressSpace
+            | Self::Overlap { .. } => Errno::EINVAL,
+            Self::UnknownType { .. } => Errno::EACCES,
+            Self::Busy { .. } => Errno::EBUSY,
+            Self::NoSlot { .. } => Errno::ENOSPC,
+            Self::NotFound { .. } => Errno::ENOENT,
+            Self::Fixed { .. } => Errno::EPERM,
+        }
+    }
+}
+
+/// The kernel's table of ranges.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    descriptors: Vec<Descriptor>,
+    /// The processor's physical address width in bits.
+    physical_bits: u32,
+}
+
+impl Table {
+    /// The widest physical address of the architecture, for a table that does not show the processor's.
+    pub const MAX_PHYSICAL_BITS: u32 = 52;
+
+    /// A table as `MEMRANGE_GET` returned it.
+    pub fn new(descriptors: Vec<Descriptor>) -> Self {
+        let physical_bits = physical_bits(&descriptors).unwrap_or(Self::MAX_PHYSICAL_BITS);
+        Self { descriptors, physical_bits }
+    }
+
+    /// A table of a processor whose address width is known.
+    pub fn with_physical_bits(descriptors: Vec<Descriptor>, physical_bits: u32) -> Self {
+        Self { descriptors, physical_bits: physical_bits.clamp(32, Self::MAX_PHYSICAL_BITS) }
+    }
+
+    /// The ranges, fixed ones first.
+    pub fn descriptors(&self) -> &[Descriptor] {
+        &self.descriptors
+    }
+
+    /// How many fixed ranges lead the table: 88 or none.
+    pub fn fixed_count(&self) -> usize {
+        self.descriptors.iter().take_while(|range| range.is_fixed()).count()
+    }
+
+    /// The first address beyond the processor's physical address width.
+    pub fn physical_end(&self) -> u64 {
+        1 << self.physical_bits
+    }
+
+    /// The physical addresses that an update would change: fixed ranges are changed whole.
+    pub fn extent_of_update(&self, request: &Descriptor) -> (u64, u128) {
+        match self.fixed_span(request) {
+            Some(span) => {
+                let ranges = self.descriptors.get(span).unwrap_or_default();
+                let base = ranges.first().map_or(request.base, |range| range.base);
+                (base, ranges.last().map_or(request.end(), Descriptor::end))
+            }
+            None => (request.base, request.end()),
+        }
+    }
+
+    /// The fixed ranges that an update touches, if it is one for the fixed ranges.
+    fn fixed_span(&self, request: &Descriptor) -> Option<std::ops::Range<usize>> {
+        let fixed = self.descriptors.get(..self.fixed_count())?;
+        let last_address = request.base.wrapping_add(request.length).wrapping_sub(1);
+        let first = fixed.iter().position(|range| range.contains(request.base))?;
+        let last = fixed.iter().position(|range| range.contains(last_address))?;
+        Some(first..last + 1)
+    }
+
+    /// Carries out a request as the kernel would.
+    ///
+    /// # Errors
+    ///
+    /// The first rule that the request breaks; the table is unchanged then.
+    pub fn apply(&mut self, request: &Request) -> Result<(), Violation> {
+        match request {
+            Request::Update(wanted) => self.update(wanted)?,
+            Request::Remove(wanted) => self.remove(wanted)?,
+        }
+        self.read_back();
+        Ok(())
+    }
+
+    fn update(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
+        check_shape(wanted.base, wanted.length)?;
+        if CacheType::from_flags(wanted.flags).is_none() {
+            return Err(Violation::NotOneType);
+        }
+        let below_top = wanted.base.wrapping_add(wanted.length) <= FIXED_TOP;
+        if self.fixed_count() > 0 && below_top { self.update_fixed(wanted) } else { self.update_variable(wanted) }
+    }
+
+    fn update_fixed(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
+        let span = self.fixed_span(wanted).ok_or(Violation::BeyondAddressSpace)?;
+        let ranges = self.descriptors.get_mut(span).unwrap_or_default();
+        if !wanted.flags.contains(Mdf::FORCE)
+            && let Some(range) = ranges.iter().find(|range| is_unknown(range))
+        {
+            return Err(Violation::UnknownType { range: range.clone() });
+        }
+        for range in ranges {
+            let kept = range.flags.difference(Mdf::ATTRMASK | Mdf::FIRMWARE);
+            range.flags = kept | wanted.flags.intersection(Mdf::ATTRMASK);
+            range.owner = wanted.owner.clone();
+        }
+        Ok(())
+    }
+
+    fn update_variable(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
+        let fixed = self.fixed_count();
+        let slots = self.descriptors.len() - fixed;
+        let mut target = None;
+        for range in self.descriptors.iter_mut().skip(fixed) {
+            if !range.is_active() {
+                target = target.or(Some(range));
+                continue;
+            }
+            if range.base == wanted.base && range.length == wanted.length {
+                if range.flags.contains(Mdf::BUSY) {
+                    return Err(Violation::Busy { range: range.clone() });
+                }
+                if is_unknown(range) && !wanted.flags.contains(Mdf::FORCE) {
+                    return Err(Violation::UnknownType { range: range.clone() });
+                }
+                target = Some(range);
+                break;
+            }
+            if overlap(range, wanted) && conflict(range.flags, wanted.flags) {
+                return Err(Violation::Overlap { range: range.clone() });
+            }
+        }
+        let target = target.ok_or(Violation::NoSlot { slots })?;
+        target.base = wanted.base;
+        target.length = wanted.length;
+        target.flags = Mdf::ACTIVE | wanted.flags.intersection(Mdf::ATTRMASK);
+        target.owner = wanted.owner.clone();
+        Ok(())
+    }
+
+    fn remove(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
+        let matching =
+            self.descriptors.iter_mut().find(|range| range.base == wanted.base && range.length == wanted.length);
+        let Some(range) = matching else {
+            let mut covering = self.descriptors.iter().filter(|range| range.is_active() && range.contains(wanted.base));
+            return Err(Violation::NotFound { nearest: covering.next_back().cloned() });
+        };
+        if range.flags.contains(Mdf::FIXACTIVE) {
+            return Err(Violation::Fixed { range: range.clone() });
+        }
+        if range.flags.contains(Mdf::BUSY) {
+            return Err(Violation::Busy { range: range.clone() });
+        }
+        range.flags.remove(Mdf::ACTIVE);
+        range.owner = Owner::default();
+        Ok(())
+    }
+
+    /// The kernel stores the table in the processor's registers and reads it back: an inactive slot comes
+    /// back as zeros, addresses lose the bits that the registers do not have, and what is active without an
+    /// owner is taken for the firmware's.
+    fn read_back(&mut self) {
+        let fixed = self.fixed_count();
+        let end = self.physical_end();
+        let mask = (end - 1) & !(GRANULE - 1);
+        for range in self.descriptors.iter_mut().filter(|range| range.is_active() && range.owner.as_str().is_empty()) {
+            range.owner = Owner::firmware();
+        }
+        for range in self.descriptors.iter_mut().skip(fixed) {
+            if range.is_active() {
+                range.base &= mask;
+                range.length = range.length.min(end);
+            } else {
+                range.base = 0;
+                range.length = end;
+                range.flags = range.flags.difference(Mdf::ATTRMASK) | Mdf::UNCACHEABLE;
+            }
+        }
+    }
+}
+
+/// The processor's physical address width, which the length of an inactive slot shows.
+pub fn physical_bits(descriptors: &[Descriptor]) -> Option<u32> {
+    let slot =
+        descriptors.iter().find(|range| !range.is_active() && range.base == 0 && range.length.is_power_of_two())?;
+    Some(slot.length.ilog2()).filter(|bits| (32..=Table::MAX_PHYSICAL_BITS).contains(bits))
+}
+
+fn check_shape(base: u64, length: u64) -> Result<(), Violation> {
+    if !base.is_multiple_of(GRANULE) {
+        return Err(Violation::BaseUnaligned { base });
+    }
+    if length < GRANULE {
+        return Err(Violation::LengthTooSmall { length });
+    }
+    if !length.is_power_of_two() {
+        return Err(Violation::LengthNotPowerOfTwo { length });
+    }
+    if !base.is_multiple_of(length) {
+        return Err(Violation::BaseNotMultiple { base, length });
+    }
+    Ok(())
+}
+
+fn is_unknown(range: &Descriptor) -> bool {
+    range.flags.intersection(Mdf::ATTRMASK) == Mdf::UNKNOWN
+}
+
+/// The kernel's own test, with its arithmetic: a range that ends at 2^64 holds nothing.
+fn overlap(a: &Descriptor, b: &Descriptor) -> bool {
+    let within =
+        |range: &Descriptor, address: u64| address >= range.base && address < range.base.wrapping_add(range.length);
+    within(a, b.base) || within(b, a.base)
+}
+
+fn conflict(a: Mdf, b: Mdf) -> bool {
+    let (a, b) = (a.intersection(Mdf::ATTRMASK), b.intersection(Mdf::ATTRMASK));
+    if a.contains(Mdf::UNKNOWN) || b.contains(Mdf::UNKNOWN) {
+        return true;
+    }
+    let mixable = Mdf::WRITEBACK | Mdf::UNCACHEABLE;
+    a != b && !(a | b == mixable && CacheType::from_flags(a).is_some() && CacheType::from_flags(b).is_some())
+}

@@ -1,0 +1,41 @@
+//! Recording what a host looks like, to run against it elsewhere.
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
+use crate::ranges::rules;
+use nix::errno::Errno;
+use std::collections::BTreeMap;
+
+/// Records a host. Memory contents are not recorded; the file says what stands in for them.
+///
+/// # Errors
+///
+/// What the host cannot tell about itself. Range operations that are not there are no error: the file then
+/// states the errno.
+pub fn record(host: &dyn Host) -> Result<Machine> {
+    if let Some(recorded) = host.as_recorded() {
+        return Ok(recorded.machine().clone());
+    }
+    let mut errors = BTreeMap::new();
+    let descriptors = match host.range_descriptors() {
+        Ok(descriptors) => descriptors,
+        Err(error) if matches!(error.errno, Errno::EOPNOTSUPP | Errno::ENXIO | Errno::ENOTTY) => {
+            errors.insert(error.operation.name().to_owned(), format!("{:?}", error.errno));
+            Vec::new()
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok(Machine {
+        schema: SCHEMA.to_owned(),
+        version: VERSION,
+        system: host.system()?,
+        memory: host.memory_map()?,
+        contents: Contents::default(),
+        unreadable: Vec::new(),
+        ranges: Ranges { physical_bits: rules::physical_bits(&descriptors), descriptors },
+        kernel_maps: host.kernel_maps()?,
+        process: Process::default(),
+        errors,
+    })
+}

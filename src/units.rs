@@ -1,0 +1,189 @@
+//! Numbers as people write and read them: sizes with suffixes, addresses in hexadecimal.
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::fmt;
+
+/// Why a text is not a number that memtool takes.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NumberError {
+    /// Nothing, or no digit, where a number belongs.
+    #[error("'{0}' is not a number: write decimal, or hexadecimal with 0x")]
+    NotANumber(String),
+    /// A C programmer would read the number as octal, everybody else as decimal.
+    #[error("'{0}' begins with 0: write decimal without leading zeros, or hexadecimal with 0x")]
+    LeadingZero(String),
+    /// The number does not fit in 64 bits.
+    #[error("'{0}' does not fit in 64 bits")]
+    TooLarge(String),
+    /// The letter after the digits is none of k, m, g, t.
+    #[error("'{0}' has an unknown suffix: k, m, g and t are known")]
+    UnknownSuffix(String),
+}
+
+/// Reads an address: decimal, or hexadecimal with `0x`.
+pub fn parse_address(text: &str) -> Result<u64, NumberError> {
+    let hexadecimal = text.strip_prefix("0x").or_else(|| text.strip_prefix("0X"));
+    let (digits, radix) = hexadecimal.map_or((text, 10), |digits| (digits, 16));
+    if digits.is_empty() || !digits.chars().all(|c| c.is_digit(radix)) {
+        return Err(NumberError::NotANumber(text.to_owned()));
+    }
+    if radix == 10 && digits.len() > 1 && digits.starts_with('0') {
+        return Err(NumberError::LeadingZero(text.to_owned()));
+    }
+    u64::from_str_radix(digits, radix).map_err(|_| NumberError::TooLarge(text.to_owned()))
+}
+
+/// Reads a size in bytes: as [`parse_address`], with an optional suffix k, m, g or t (powers of 1024) in
+/// either case.
+pub fn parse_size(text: &str) -> Result<u64, NumberError> {
+    let Some(last) = text.chars().next_back() else {
+        return Err(NumberError::NotANumber(text.to_owned()));
+    };
+    let hexadecimal = text.starts_with("0x") || text.starts_with("0X");
+    let shift = match last.to_ascii_lowercase() {
+        'k' => 10,
+        'm' => 20,
+        'g' => 30,
+        't' => 40,
+        c if c.is_ascii_alphabetic() && !(hexadecimal && c.is_ascii_hexdigit()) && text.len() > 1 => {
+            return Err(NumberError::UnknownSuffix(text.to_owned()));
+        }
+        _ => return parse_address(text),
+    };
+    let number = text.strip_suffix(last).unwrap_or(text);
+    let number = parse_address(number).map_err(|error| match error {
+        NumberError::NotANumber(_) => NumberError::NotANumber(text.to_owned()),
+        other => other,
+    })?;
+    number.checked_mul(1 << shift).ok_or_else(|| NumberError::TooLarge(text.to_owned()))
+}
+
+const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
+
+/// A size in the largest unit that gives it exactly: `64 KiB`, `639 KiB`, `4097 B`.
+pub fn exact_size(bytes: u128) -> String {
+    let mut value = bytes;
+    let mut units = UNITS.iter();
+    let mut unit = units.next();
+    while value >= 1024 && value.is_multiple_of(1024) {
+        let Some(larger) = units.next() else { break };
+        value /= 1024;
+        unit = Some(larger);
+    }
+    format!("{value} {}", unit.unwrap_or(&""))
+}
+
+/// A size for reading at a glance, to a tenth of the unit: `12.3 MiB`.
+pub fn rough_size(bytes: u64) -> String {
+    let mut unit = UNITS.iter();
+    let mut name = unit.next();
+    let mut divisor: u64 = 1;
+    while bytes / divisor >= 1024 {
+        let Some(larger) = unit.next() else { break };
+        divisor *= 1024;
+        name = Some(larger);
+    }
+    let name = name.unwrap_or(&"");
+    if divisor == 1 {
+        return format!("{bytes} {name}");
+    }
+    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
+    format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+/// A physical or virtual address, or a length in bytes beside one: printed, and written in JSON, as
+/// hexadecimal with `0x`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub struct Hex(pub u64);
+
+impl fmt::Display for Hex {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(&format!("{:#x}", self.0))
+    }
+}
+
+impl Serialize for Hex {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Hex {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        parse_address(&text).map(Self).map_err(serde::de::Error::custom)
+    }
+}
+
+/// [`Hex`] as a serde adapter for plain `u64` fields: `#[serde(with = "hex")]`.
+pub mod hex {
+    use super::Hex;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    /// Writes the number as a `0x` string.
+    pub fn serialize<S: Serializer>(value: &u64, serializer: S) -> Result<S::Ok, S::Error> {
+        Hex(*value).serialize(serializer)
+    }
+
+    /// Reads a `0x` or decimal string.
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+        Hex::deserialize(deserializer).map(|hex| hex.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_take_suffixes_in_either_case_and_hexadecimal() {
+        for (text, bytes) in [
+            ("0", 0),
+            ("1", 1),
+            ("4k", 4096),
+            ("4K", 4096),
+            ("1m", 1 << 20),
+            ("2G", 2 << 30),
+            ("3t", 3 << 40),
+            ("0x1000", 4096),
+            ("0X10k", 16384),
+            ("0xbad", 0xbad),
+            ("18446744073709551615", u64::MAX),
+        ] {
+            assert_eq!(parse_size(text), Ok(bytes), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_size_is_refused_by_name() {
+        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5m", "1_000", "k4", "0x-1", "٣"] {
+            assert!(matches!(parse_size(text), Err(NumberError::NotANumber(_))), "{text}: {:?}", parse_size(text));
+        }
+        for text in ["18446744073709551616", "16777216t", "0x10000000000000000", "18014398509481984k"] {
+            assert!(matches!(parse_size(text), Err(NumberError::TooLarge(_))), "{text}");
+        }
+        for text in ["010", "00", "07k"] {
+            assert!(matches!(parse_size(text), Err(NumberError::LeadingZero(_))), "{text}");
+        }
+        for text in ["1b", "10q", "4kb", "0x10z"] {
+            assert!(matches!(parse_size(text), Err(NumberError::UnknownSuffix(_))), "{text}: {:?}", parse_size(text));
+        }
+    }
+
+    #[test]
+    fn an_address_takes_no_suffix() {
+        assert_eq!(parse_address("0xffffffffffffffff"), Ok(u64::MAX));
+        assert!(parse_address("4k").is_err());
+    }
+
+    #[test]
+    fn sizes_are_printed_exactly_or_to_a_tenth() {
+        assert_eq!(exact_size(0), "0 B");
+        assert_eq!(exact_size(0x9fc00), "639 KiB");
+        assert_eq!(exact_size(4097), "4097 B");
+        assert_eq!(exact_size(1 << 64), "16 EiB");
+        assert_eq!(rough_size(1023), "1023 B");
+        assert_eq!(rough_size(1536), "1.5 KiB");
+        assert_eq!(rough_size(u64::MAX), "15.9 EiB");
+    }
+}
