@@ -4,7 +4,7 @@
 //! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
 //! stream, as `savecore -L` leaves it.
 
-use crate::error::{Error, Result};
+use crate::error::{Error, Operation, Result};
 use crate::host::{Compression, Host};
 use crate::kerneldump::{HEADER_LENGTH, Header};
 use crate::output_file::OutputFile;
@@ -52,7 +52,7 @@ pub fn take(host: &dyn Host, target: &Path, options: Options) -> Result<Report> 
 /// The host knows a descriptor only; the user knows the file's name.
 fn name_file(error: Error, target: &Path) -> Error {
     match error {
-        Error::Kernel(mut error) => {
+        Error::Kernel(mut error) if error.operation == Operation::KernelDump => {
             error.subject = target.display().to_string();
             Error::Kernel(error)
         }

@@ -32,6 +32,9 @@ impl OutputFile {
         let Some(name) = target.file_name() else {
             return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
         };
+        if name == "-" && target.as_os_str() == "-" {
+            return Err(Error::Refused("'-' is no file here; a file of that name is './-'".to_owned()));
+        }
         check_target(target, replace)?;
         let directory = match target.parent() {
             Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),

@@ -39,16 +39,12 @@ pub fn parse_size(text: &str) -> Result<u64, NumberError> {
     let Some(last) = text.chars().next_back() else {
         return Err(NumberError::NotANumber(text.to_owned()));
     };
-    let hexadecimal = text.starts_with("0x") || text.starts_with("0X");
     let shift = match last.to_ascii_lowercase() {
         'k' => 10,
         'm' => 20,
         'g' => 30,
         't' => 40,
-        c if c.is_ascii_alphabetic() && !(hexadecimal && c.is_ascii_hexdigit()) && text.len() > 1 => {
-            return Err(NumberError::UnknownSuffix(text.to_owned()));
-        }
-        _ => return parse_address(text),
+        _ => return parse_address(text).map_err(|error| unknown_suffix(text, last).unwrap_or(error)),
     };
     let number = text.strip_suffix(last).unwrap_or(text);
     let number = parse_address(number).map_err(|error| match error {
@@ -56,6 +52,13 @@ pub fn parse_size(text: &str) -> Result<u64, NumberError> {
         other => other,
     })?;
     number.checked_mul(1 << shift).ok_or_else(|| NumberError::TooLarge(text.to_owned()))
+}
+
+/// Whether all that is wrong with a size is the letter at its end.
+fn unknown_suffix(text: &str, last: char) -> Option<NumberError> {
+    let number = text.strip_suffix(last)?;
+    let is_suffix = last.is_ascii_alphabetic() && !text.eq_ignore_ascii_case("0x");
+    (is_suffix && parse_address(number).is_ok()).then(|| NumberError::UnknownSuffix(text.to_owned()))
 }
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
@@ -156,7 +159,7 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused_by_name() {
-        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5m", "1_000", "k4", "0x-1", "٣"] {
+        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5m", "1_000", "k4", "4kb", "0x-1", "٣"] {
             assert!(matches!(parse_size(text), Err(NumberError::NotANumber(_))), "{text}: {:?}", parse_size(text));
         }
         for text in ["18446744073709551616", "16777216t", "0x10000000000000000", "18014398509481984k"] {
@@ -165,7 +168,7 @@ mod tests {
         for text in ["010", "00", "07k"] {
             assert!(matches!(parse_size(text), Err(NumberError::LeadingZero(_))), "{text}");
         }
-        for text in ["1b", "10q", "4kb", "0x10z"] {
+        for text in ["1b", "10q", "0x10z"] {
             assert!(matches!(parse_size(text), Err(NumberError::UnknownSuffix(_))), "{text}: {:?}", parse_size(text));
         }
     }

@@ -8,10 +8,10 @@ use memtool::host::Host;
 use memtool::memory_map::Source;
 use memtool::output_file::OutputFile;
 use memtool::units::{Hex, exact_size};
-use memtool::{Error, Result, interrupt};
+use memtool::{Error, Result};
 use serde::Serialize;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// Unreadable ranges that are listed without `-v`.
 const LISTED: usize = 10;
@@ -21,7 +21,7 @@ const LISTED: usize = 10;
     after_help = "The output is raw: the segments of RAM one after another. The map tells which addresses its bytes come from. What cannot be read is left out of both and reported."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears whole or not at all; otherwise to standard output
+    /// Write to a file, which appears whole or not at all; otherwise, or with '-', to standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
     /// Write the map to a file, '-' for standard error: lines of '0xstart 0xend', the end exclusive
@@ -50,8 +50,23 @@ struct Range {
     end: Hex,
 }
 
+/// Whether two names stand for one file.
+fn same_name(a: &Path, b: &Path) -> bool {
+    let resolved = |path: &Path| {
+        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+        Some((directory.canonicalize().ok()?, path.file_name()?.to_owned()))
+    };
+    resolved(a).is_some_and(|a| resolved(b) == Some(a))
+}
+
 pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    if arguments.output.is_none() {
+    let file = arguments.output.as_deref().filter(|path| path.as_os_str() != "-");
+    if let (Some(output), Some(map)) = (file, &arguments.map)
+        && same_name(output, map)
+    {
+        return Err(Error::Refused("the dump and its map cannot be one file".to_owned()));
+    }
+    if file.is_none() {
         if context.out.is_json() {
             return Err(Error::Refused("--json and the dump cannot share standard output; give -o FILE".to_owned()));
         }
@@ -61,10 +76,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             ));
         }
     }
-    interrupt::clean_up_on_signals(|signal| complain(&format!("{signal}: the dump is not complete")))
-        .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-
-    let output = arguments.output.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let output = file.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let map = match arguments.map.as_deref() {
         Some(path) if !to_stderr => Some(OutputFile::create(path, arguments.force)?),
@@ -88,13 +100,16 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         None => write(host, arguments, context.out.writer(), map_writer.as_mut())?,
     };
     drop(map_file);
+    if report.written == 0 {
+        return Err(Error::Refused("none of the RAM can be read, so there is no dump".to_owned()));
+    }
     if let Some(output) = output {
         output.commit()?;
     }
     if let Some(map) = map {
         map.commit()?;
     }
-    finish(context, host, arguments, source, &report)?;
+    finish(context, host, file, source, &report)?;
     Ok(Verdict::Done)
 }
 
@@ -105,13 +120,7 @@ fn write(host: &dyn Host, arguments: &Arguments, out: &mut dyn Write, map: Optio
     dump::raw(&*host.physical_memory()?, &segments, page_size, buffer, out, map)
 }
 
-fn finish(
-    context: &mut Context,
-    host: &dyn Host,
-    arguments: &Arguments,
-    source: Source,
-    report: &Report,
-) -> Result<()> {
+fn finish(context: &mut Context, host: &dyn Host, file: Option<&Path>, source: Source, report: &Report) -> Result<()> {
     let unreadable_bytes = report.unreadable_bytes();
     if unreadable_bytes > 0 {
         let listed = if context.global.verbose > 0 { usize::MAX } else { LISTED };
@@ -121,9 +130,10 @@ fn finish(
         if let Some(more) = report.unreadable.len().checked_sub(listed).filter(|more| *more > 0) {
             context.warn(&format!("and {more} more ranges; -v lists them"));
         }
-        context.warn(&format!("{} of RAM could not be read", exact_size(unreadable_bytes.into())));
+        // Not a remark that -q may take away: the dump is not all of RAM.
+        complain(&format!("warning: {} of RAM could not be read", exact_size(unreadable_bytes.into())));
     }
-    let Some(file) = &arguments.output else { return Ok(()) };
+    let Some(file) = file else { return Ok(()) };
     if context.out.is_json() {
         let document = Document {
             file: file.display().to_string(),
@@ -141,5 +151,6 @@ fn finish(
     if context.global.quiet {
         return Ok(());
     }
-    context.out.line(&format!("{}: {} bytes, memory map from {}", file.display(), report.written, source.name()))
+    let whose = if host.as_recorded().is_some() { " of a recorded machine" } else { "" };
+    context.out.line(&format!("{}: {} bytes{whose}, memory map from {}", file.display(), report.written, source.name()))
 }

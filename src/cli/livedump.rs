@@ -1,11 +1,11 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
-use super::{Context, Verdict, complain};
+use super::{Context, Verdict};
 use clap::Args;
+use memtool::Result;
 use memtool::host::{Compression, Host};
 use memtool::livedump::{self, Options};
 use memtool::units::rough_size;
-use memtool::{Error, Result, interrupt};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::Instant;
@@ -46,12 +46,6 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         (_, true) => Compression::Gzip,
         _ => Compression::None,
     };
-    interrupt::clean_up_on_signals(|signal| {
-        complain(&format!(
-            "{signal}: the kernel does not stop a dump that it has begun; the unfinished file goes when it is over"
-        ));
-    })
-    .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
     let begun = Instant::now();
     let report = livedump::take(host, &arguments.file, Options { compression, replace: arguments.force })?;
     let header = &report.header;

@@ -11,7 +11,7 @@ mod record;
 use clap::{Args, Parser, Subcommand};
 use memtool::host::{self, Host, Selection};
 use memtool::units::{parse_address, parse_size};
-use memtool::{Error, Result};
+use memtool::{Error, Result, interrupt};
 use output::Output;
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -35,6 +35,7 @@ struct Cli {
 
 /// Options that every command takes.
 #[derive(Args)]
+#[command(next_help_heading = "Options of every command")]
 struct Global {
     /// Run against a recorded machine: a file made by 'record', or 'demo'
     #[arg(long, global = true, value_name = "FILE")]
@@ -72,6 +73,19 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+impl Command {
+    /// What a signal's message says when it ends the command.
+    const fn announcement(&self) -> &'static str {
+        match self {
+            Self::Livedump(_) => {
+                "the kernel does not stop a dump that it has begun; the unfinished file goes when it is over"
+            }
+            Self::Dump(_) => "the dump is not complete",
+            _ => "interrupted",
+        }
+    }
+}
+
 /// How a command ended that did not fail as a whole.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Verdict {
@@ -93,15 +107,15 @@ impl Context {
     }
 
     /// A warning on standard error.
-    fn warn(&self, text: &str) {
-        if !self.global.quiet {
-            complain(&format!("warning: {text}"));
-        }
+    fn warn(&mut self, text: &str) {
+        self.remark(&format!("warning: {text}"));
     }
 
     /// A remark on standard error.
-    fn remark(&self, text: &str) {
+    fn remark(&mut self, text: &str) {
         if !self.global.quiet {
+            // In the order in which it was said; a failure comes up again at the end.
+            let _ = self.out.flush();
             complain(text);
         }
     }
@@ -158,7 +172,14 @@ fn run(cli: Cli) -> Result<Verdict> {
         }
         command => command,
     };
+    let announcement = command.announcement();
+    interrupt::clean_up_on_signals(move |signal| complain(&format!("{signal}: {announcement}")))
+        .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
     let mut host = context.host()?;
+    let save = context.global.save_machine.clone();
+    if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
+        recorded.check_save(path)?;
+    }
     let verdict = match command {
         Command::Ranges(arguments) => ranges::run(&mut context, &mut *host, arguments),
         Command::Paddr(arguments) => paddr::run(&mut context, &mut *host, &arguments),
@@ -167,10 +188,10 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Completions(_) => Ok(Verdict::Done),
     }?;
-    if let (Some(path), Some(recorded)) = (&context.global.save_machine, host.as_recorded()) {
+    context.out.flush()?;
+    if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
         recorded.save(path)?;
     }
-    context.out.flush()?;
     Ok(verdict)
 }
 

@@ -2,7 +2,7 @@
 
 use super::output::Output;
 use super::{Context, Verdict, address, size};
-use clap::Args;
+use clap::{ArgGroup, Args};
 use memtool::host::{Backing, Host, PageState};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
 use memtool::units::{Hex, exact_size};
@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 #[command(
     after_help = "Pages move: only locked pages stay where they were found. With a recorded machine the process, its pages and where they lie are made up from the file."
 )]
-#[group(id = "what", required = true, multiple = false, args = ["addresses", "file", "alloc"])]
+#[command(group = ArgGroup::new("what").required(true).args(["addresses", "file", "alloc"]))]
 pub struct Arguments {
     /// Virtual addresses of this process
     #[arg(value_name = "ADDRESS", value_parser = address)]
@@ -23,10 +23,10 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
     /// First byte of the file to report
-    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", requires = "file")]
+    #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", conflicts_with_all = ["addresses", "alloc"])]
     offset: u64,
     /// Bytes of the file to report; to its end if not given
-    #[arg(long, value_name = "SIZE", value_parser = size, requires = "file")]
+    #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["addresses", "alloc"])]
     length: Option<u64>,
     /// Map fresh memory and report every page of it
     #[arg(long, value_name = "SIZE", value_parser = size)]
@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long, conflicts_with = "addresses")]
     touch: bool,
     /// Lock the memory, so that its pages stay where they are
-    #[arg(long, requires = "alloc", conflicts_with = "addresses")]
+    #[arg(long, conflicts_with_all = ["addresses", "file"])]
     lock: bool,
     /// Report runs of pages instead of every page
     #[arg(long)]
@@ -192,32 +192,29 @@ fn report(
 }
 
 fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
-    out.line("")?;
-    let plural = |count: u64, what: &str| format!("{count} {what}{}", if count == 1 { "" } else { "s" });
     let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
-    out.line(&format!("{}{whose}", plural(summary.pages, "page")))?;
+    let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
+    let mut lines = vec![(summary.pages, plural(summary.pages, "page", "pages") + whose)];
     let states = [
         (summary.mapped, "MAPPED: a page is mapped there"),
         (summary.valid, "VALID: a map entry covers it, but no page is mapped now"),
         (summary.invalid, "INVALID: nothing is mapped there"),
     ];
-    for (count, words) in states.iter().filter(|(count, _)| *count > 0) {
-        out.line(&format!("{count:>8} {words}"))?;
-    }
-    for (domain, count) in &summary.by_domain {
-        out.line(&format!("{count:>8} in domain {domain}"))?;
-    }
+    lines.extend(states.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| (count, words.to_owned())));
+    lines.extend(summary.by_domain.iter().map(|(domain, count)| (*count, format!("in domain {domain}"))));
     if summary.mapped > 0 {
-        out.line(&format!(
-            "{:>8} contiguous in physical memory, the longest of {}",
-            plural(summary.contiguous_runs, "run"),
-            plural(summary.longest_run, "page")
-        ))?;
-        out.line(&format!(
-            "{:>8} of {} could map it as it lies",
-            plural(summary.possible_superpages, "superpage"),
-            exact_size(summary.superpage_size.into())
-        ))?;
+        let (runs, longest, superpages) = (summary.contiguous_runs, summary.longest_run, summary.possible_superpages);
+        lines.push((runs, plural(runs, "run", "runs") + " of physically contiguous pages"));
+        lines.push((longest, plural(longest, "page", "pages") + " in the longest run"));
+        lines.push((superpages, format!("{} {superpage}", plural(superpages, "superpage", "superpages"))));
+    }
+    out.line("")?;
+    for (count, words) in lines {
+        out.line(&format!("{count:>10} {words}"))?;
     }
     Ok(())
+}
+
+fn plural(count: u64, one: &str, many: &str) -> String {
+    if count == 1 { one } else { many }.to_owned()
 }

@@ -1,7 +1,7 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
 use super::{Context, Verdict, address, complain, size};
-use clap::{Args, Subcommand, ValueEnum, builder::PossibleValue};
+use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
 use memtool::ranges::change::{self, Mode, Outcome, Update};
@@ -61,7 +61,7 @@ struct UpdateArguments {
     #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size)]
     len: u64,
     /// Cache type
-    #[arg(short, long = "type", value_name = "TYPE")]
+    #[arg(short = 't', long = "type", value_name = "TYPE")]
     cache: CacheArgument,
     /// Who sets the range: at most 7 bytes
     #[arg(short, long, default_value = "user", value_parser = non_empty_owner)]
@@ -75,9 +75,10 @@ struct UpdateArguments {
 }
 
 #[derive(Args)]
+#[command(group = ArgGroup::new("which").required(true).args(["base", "owner"]))]
 struct RemoveArguments {
     /// Physical base address of the range
-    #[arg(short, long, value_name = "ADDRESS", value_parser = address, requires = "len", required_unless_present = "owner")]
+    #[arg(short, long, value_name = "ADDRESS", value_parser = address, requires = "len")]
     base: Option<u64>,
     /// Its length
     #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size, requires = "base")]
@@ -253,7 +254,8 @@ struct ExplainDocument {
     effective: Effective,
     why: String,
     covering: Vec<Covering>,
-    ram: bool,
+    /// Not known where there is no memory map.
+    ram: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -290,7 +292,7 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
                     range: Entry::from(*range),
                 })
                 .collect(),
-            ram: map.as_ref().is_ok_and(|map| map.segment_at(address).is_some()),
+            ram: map.as_ref().ok().map(|map| map.segment_at(address).is_some()),
             domain: map.as_ref().ok().and_then(|map| map.segment_at(address)?.domain),
             reserved: map.as_ref().ok().and_then(|map| reserved_at(map, address)),
         };
@@ -307,7 +309,8 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
         Ok(map) => place(map, address),
         Err(error) => format!("whether it is RAM cannot be told: {error}"),
     };
-    context.out.line(&format!("  {place}"))?;
+    let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+    context.out.line(&format!("  {place}{whose}"))?;
     Ok(Verdict::Done)
 }
 

@@ -135,7 +135,7 @@ mod tests {
     }
 
     fn byte_at(address: u64) -> u8 {
-        (address ^ (address >> 12) ^ (address >> 24)) as u8
+        (address ^ (address >> 12) ^ (address >> 24)).to_le_bytes()[0]
     }
 
     impl PhysicalMemory for Faulty {

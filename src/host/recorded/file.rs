@@ -8,6 +8,7 @@ use crate::host::System;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
+use crate::ranges::rules::Table;
 use crate::units::hex;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -238,6 +239,10 @@ impl Machine {
             if length > MAX_ENTRIES {
                 return Some(format!("{list}: {length} entries are more than {MAX_ENTRIES}"));
             }
+        }
+        let possible_bits = 32..=Table::MAX_PHYSICAL_BITS;
+        if let Some(bits) = self.ranges.physical_bits.filter(|bits| !possible_bits.contains(bits)) {
+            return Some(format!("ranges.physical_bits: {bits} is not between 32 and {}", Table::MAX_PHYSICAL_BITS));
         }
         if let Some(index) = self.unreadable.iter().position(|range| range.start >= range.end) {
             return Some(format!("unreadable: range {index} is empty"));

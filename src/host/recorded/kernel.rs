@@ -335,13 +335,15 @@ impl amd64::Source for DumpSource {
     }
 
     fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        // The kernel copies what the memory bus gives it: an unreadable page does not stop its dump.
+        // The kernel copies what the memory bus gives it: memory that cannot be read does not stop its dump.
         buffer.fill(0);
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            match self.memory.read_at(address + done as u64, rest) {
-                Ok(read) if read > 0 => done += read,
-                _ => break,
+        for (page, at) in buffer.chunks_mut(4096).zip((address..).step_by(4096)) {
+            let mut done = 0;
+            while let Some(rest) = page.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                match self.memory.read_at(at + done as u64, rest) {
+                    Ok(read) if read > 0 => done += read,
+                    _ => break,
+                }
             }
         }
         Ok(())

@@ -41,8 +41,13 @@ impl RecordedMemory {
         let source = match &machine.contents {
             Contents::Pattern(pattern) => Source::Pattern(*pattern),
             Contents::Image { path, layout } => {
-                let directory = machine_path.and_then(Path::parent).unwrap_or(Path::new(""));
-                Source::Image(open_image(&directory.join(path), *layout, &segments)?, *layout)
+                let machine_path = machine_path.unwrap_or(Path::new(""));
+                let path = machine_path.parent().unwrap_or(Path::new("")).join(path);
+                let file = open_image(&path, *layout, &segments).map_err(|why| Error::Machine {
+                    path: machine_path.to_owned(),
+                    why: format!("contents.image: {}: {why}", path.display()),
+                })?;
+                Source::Image(file, *layout)
             }
         };
         // A machine whose kernel cannot be laid out still has memory.
@@ -114,23 +119,19 @@ fn fill_with_address(address: u64, buffer: &mut [u8]) {
     }
 }
 
-fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<File> {
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(libc::O_NONBLOCK)
-        .open(path)
-        .map_err(|source| Error::io("open image", path, source))?;
-    let metadata = file.metadata().map_err(|source| Error::io("look at image", path, source))?;
+fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<File, String> {
+    let file =
+        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|error| error.to_string())?;
+    let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
-        return Err(Error::Machine { path: path.to_owned(), why: "the image is not a regular file".to_owned() });
+        return Err("it is not a regular file".to_owned());
     }
     let needed = match layout {
         ImageLayout::Packed => segments.iter().map(|segment| segment.end - segment.start).sum(),
         ImageLayout::Padded => segments.last().map_or(0, |segment| segment.end),
     };
     if metadata.len() < needed {
-        let why = format!("the image has {} bytes, the machine's memory {needed}", metadata.len());
-        return Err(Error::Machine { path: path.to_owned(), why });
+        return Err(format!("it has {} bytes, the machine's memory {needed}", metadata.len()));
     }
     Ok(file)
 }

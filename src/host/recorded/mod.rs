@@ -31,6 +31,9 @@ use std::rc::Rc;
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
 
+/// The device, in messages.
+const DEVICE: &str = "/dev/mem of the recorded machine";
+
 /// The kernels that brought the newer ioctls.
 const EXTRACT_PADDR_SINCE: u32 = 1_300_000;
 const KERNEL_DUMP_SINCE: u32 = 1_400_000;
@@ -63,19 +66,38 @@ impl Recorded {
         &self.machine
     }
 
-    /// Writes the machine as it is now into a file. An existing file is replaced only if the machine was
-    /// read from it.
+    /// Checks that [`Self::save`] could write this file now: an existing one is replaced only if the machine
+    /// was read from it.
+    pub fn check_save(&self, path: &Path) -> Result<()> {
+        if path.as_os_str() == "-" {
+            return Ok(());
+        }
+        OutputFile::create(path, self.is_own(path)).map(drop)
+    }
+
+    /// Writes the machine as it is now into a file, or to standard output for `-`.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let replace = match (&self.path, path.canonicalize()) {
+        let mut machine = self.machine.clone();
+        if let (Contents::Image { path: image, .. }, Some(own), false) =
+            (&mut machine.contents, &self.path, self.is_own(path))
+        {
+            // A relative path starts at the machine's file, which now is another one.
+            let image_now = own.parent().unwrap_or(Path::new("")).join(&*image);
+            *image = image_now.canonicalize().map_err(|source| Error::io("find image", &image_now, source))?;
+        }
+        machine.write(path, self.is_own(path))
+    }
+
+    fn is_own(&self, path: &Path) -> bool {
+        match (&self.path, path.canonicalize()) {
             (Some(own), Ok(there)) => own.canonicalize().is_ok_and(|own| own == there),
             _ => false,
-        };
-        self.machine.write(path, replace)
+        }
     }
 
     /// The errno that the file states for an operation.
     fn stated_error(&self, operation: Operation, subject: impl std::fmt::Display) -> Result<(), KernelError> {
-        let device = |errno| KernelError::new(Operation::OpenDevice, "/dev/mem", errno);
+        let device = |errno| KernelError::new(Operation::OpenDevice, DEVICE, errno);
         match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
             (Some(errno), _) if operation != Operation::Sysctl => Err(device(errno)),
             (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
@@ -114,7 +136,7 @@ impl Host for Recorded {
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
-        self.check_ranges(Operation::GetRanges, "/dev/mem")?;
+        self.check_ranges(Operation::GetRanges, DEVICE)?;
         Ok(self.machine.ranges.descriptors.clone())
     }
 
@@ -145,12 +167,15 @@ impl Host for Recorded {
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
         self.stated_error(Operation::Map, "memory")?;
-        let lock_error = self.machine.stated_errno(Operation::Lock);
-        Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, lock_error)?))
+        let errors = process::StatedErrors {
+            lock: self.machine.stated_errno(Operation::Lock),
+            touch: self.machine.stated_errno(Operation::Touch),
+        };
+        Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, errors)?))
     }
 
     fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
-        self.stated_error(Operation::ReadMemory, "/dev/mem")?;
+        self.stated_error(Operation::ReadMemory, DEVICE)?;
         Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), memory::View::Device)?))
     }
 

@@ -134,12 +134,21 @@ impl SimulatedProcess {
     }
 }
 
+/// What the machine's file says of operations on a mapping.
+#[derive(Debug, Clone, Copy)]
+pub struct StatedErrors {
+    /// mlock(2) fails with this.
+    pub lock: Option<Errno>,
+    /// Bringing a page in fails with this.
+    pub touch: Option<Errno>,
+}
+
 /// A mapping in the process of a recorded machine.
 pub struct SimulatedMapping {
     process: Rc<RefCell<SimulatedProcess>>,
     address: u64,
     length: u64,
-    lock_error: Option<Errno>,
+    errors: StatedErrors,
 }
 
 impl SimulatedMapping {
@@ -147,14 +156,14 @@ impl SimulatedMapping {
     pub fn new(
         process: &Rc<RefCell<SimulatedProcess>>,
         backing: &Backing,
-        lock_error: Option<Errno>,
+        errors: StatedErrors,
     ) -> Result<Self, KernelError> {
         let (Backing::File { length, .. } | Backing::Anonymous { length }) = *backing;
         let (address, length) = process
             .borrow_mut()
             .map(length)
             .map_err(|errno| KernelError::new(Operation::Map, format!("{length} bytes of memory"), errno))?;
-        Ok(Self { process: Rc::clone(process), address, length, lock_error })
+        Ok(Self { process: Rc::clone(process), address, length, errors })
     }
 }
 
@@ -172,12 +181,15 @@ impl Mapping for SimulatedMapping {
         if !(self.address..self.address + self.length).contains(&address) {
             return Err(fail(Errno::EFAULT));
         }
+        if let Some(errno) = self.errors.touch {
+            return Err(fail(errno));
+        }
         self.process.borrow_mut().touch(address).map_err(fail)
     }
 
     fn lock(&mut self) -> Result<(), KernelError> {
         let fail = |errno| KernelError::new(Operation::Lock, format!("{} bytes of memory", self.length), errno);
-        if let Some(errno) = self.lock_error {
+        if let Some(errno) = self.errors.lock {
             return Err(fail(errno));
         }
         let mut process = self.process.borrow_mut();

@@ -1,0 +1,259 @@
+//! What has to agree with FreeBSD's headers: C expressions, each with the Rust expression of the same value.
+//!
+//! Shared by `examples/layout_table.rs`, which has the Rust expressions evaluated for a target, and
+//! `tests/layout.rs`, which makes C of the others and compares.
+
+/// Makes `NAMES`, the C expressions, and `VALUES`, what the Rust expressions are here.
+///
+/// Of a struct, every field has to be listed, and gives two rows: offset and size.
+macro_rules! table {
+    (
+        structs { $($name:ident { $($field:ident),* $(,)? })* }
+        values { $($c:literal => $rust:expr,)* }
+    ) => {
+        /// The C expressions.
+        pub const NAMES: &[&str] = &[
+            $($(
+                concat!("offsetof(struct ", stringify!($name), ", ", stringify!($field), ")"),
+                concat!("sizeof(((struct ", stringify!($name), " *)0)->", stringify!($field), ")"),
+            )*)*
+            $($c,)*
+        ];
+        /// The values of the Rust expressions.
+        pub const VALUES: [u64; NAMES.len()] = [
+            $($(
+                core::mem::offset_of!($name, $field) as u64,
+                $crate::table::field_size(|whole: &$name| &whole.$field),
+            )*)*
+            $($rust as u64,)*
+        ];
+        // A field that is missing above does not compile.
+        $(const _: fn($name) = |$name { $($field: _),* }| ();)*
+    };
+}
+
+/// Bytes of the field that `field` selects.
+pub const fn field_size<S, F>(_field: fn(&S) -> &F) -> u64 {
+    size_of::<F>() as u64
+}
+
+/// Eight bytes of a string, the first one lowest, and zeros behind its end: what `WORD` of the C side makes.
+pub const fn word(string: &[u8], index: usize) -> u64 {
+    let mut rest = string;
+    let mut position = 0;
+    let mut word = 0;
+    while let [byte, tail @ ..] = rest {
+        if position / 8 == index {
+            word |= (*byte as u64) << (position % 8 * 8);
+        }
+        position += 1;
+        rest = tail;
+    }
+    word
+}
+
+/// The headers that are the same everywhere.
+pub mod common {
+    use super::word;
+    use ioctl_defs::kerneldump::*;
+    use ioctl_defs::memrange::*;
+
+    table! {
+        structs {
+            mem_range_desc { mr_base, mr_len, mr_flags, mr_owner }
+            mem_range_op { mo_desc, mo_arg }
+            mem_extract { me_vaddr, me_paddr, me_domain, me_state, pad1 }
+            mem_livedump_arg { fd, flags, compression, pad1, pad2 }
+            kerneldumpheader {
+                magic,
+                architecture,
+                version,
+                architectureversion,
+                dumplength,
+                dumptime,
+                dumpkeysize,
+                blocksize,
+                hostname,
+                versionstring,
+                panicstring,
+                compression,
+                dumpextent,
+                unused,
+                parity,
+            }
+        }
+        values {
+            "sizeof(struct mem_range_desc)" => size_of::<mem_range_desc>(),
+            "sizeof(struct mem_range_op)" => size_of::<mem_range_op>(),
+            "sizeof(struct mem_extract)" => size_of::<mem_extract>(),
+            "sizeof(struct mem_livedump_arg)" => size_of::<mem_livedump_arg>(),
+            "sizeof(struct kerneldumpheader)" => size_of::<kerneldumpheader>(),
+
+            "MEMRANGE_GET" => MEMRANGE_GET,
+            "MEMRANGE_SET" => MEMRANGE_SET,
+            "MEM_EXTRACT_PADDR" => MEM_EXTRACT_PADDR,
+            "MEM_KERNELDUMP" => MEM_KERNELDUMP,
+
+            "MDF_UNCACHEABLE" => Mdf::UNCACHEABLE.bits(),
+            "MDF_WRITECOMBINE" => Mdf::WRITECOMBINE.bits(),
+            "MDF_WRITETHROUGH" => Mdf::WRITETHROUGH.bits(),
+            "MDF_WRITEBACK" => Mdf::WRITEBACK.bits(),
+            "MDF_WRITEPROTECT" => Mdf::WRITEPROTECT.bits(),
+            "MDF_UNKNOWN" => Mdf::UNKNOWN.bits(),
+            "MDF_ATTRMASK" => Mdf::ATTRMASK.bits(),
+            "MDF_FIXBASE" => Mdf::FIXBASE.bits(),
+            "MDF_FIXLEN" => Mdf::FIXLEN.bits(),
+            "MDF_FIRMWARE" => Mdf::FIRMWARE.bits(),
+            "MDF_ACTIVE" => Mdf::ACTIVE.bits(),
+            "MDF_BOGUS" => Mdf::BOGUS.bits(),
+            "MDF_FIXACTIVE" => Mdf::FIXACTIVE.bits(),
+            "MDF_BUSY" => Mdf::BUSY.bits(),
+            // The sign bit of an int.
+            "(uint32_t)MDF_FORCE" => Mdf::FORCE.bits(),
+
+            "MEMRANGE_SET_UPDATE" => MEMRANGE_SET_UPDATE.cast_unsigned(),
+            "MEMRANGE_SET_REMOVE" => MEMRANGE_SET_REMOVE.cast_unsigned(),
+            "ME_STATE_INVALID" => ME_STATE_INVALID.cast_unsigned(),
+            "ME_STATE_VALID" => ME_STATE_VALID.cast_unsigned(),
+            "ME_STATE_MAPPED" => ME_STATE_MAPPED.cast_unsigned(),
+
+            "KERNELDUMP_COMP_NONE" => KERNELDUMP_COMP_NONE,
+            "KERNELDUMP_COMP_GZIP" => KERNELDUMP_COMP_GZIP,
+            "KERNELDUMP_COMP_ZSTD" => KERNELDUMP_COMP_ZSTD,
+            "sizeof(KERNELDUMPMAGIC) - 1" => KERNELDUMPMAGIC.len(),
+            "WORD(KERNELDUMPMAGIC, 0)" => word(KERNELDUMPMAGIC, 0),
+            "WORD(KERNELDUMPMAGIC, 1)" => word(KERNELDUMPMAGIC, 1),
+            "WORD(KERNELDUMPMAGIC, 2)" => word(KERNELDUMPMAGIC, 2),
+            "KERNELDUMPVERSION" => KERNELDUMPVERSION,
+            "KERNELDUMP_AMD64_VERSION" => KERNELDUMP_AMD64_VERSION,
+            "KERNELDUMP_AARCH64_VERSION" => KERNELDUMP_AARCH64_VERSION,
+            "KERNELDUMP_I386_VERSION" => KERNELDUMP_I386_VERSION,
+            "KERNELDUMP_RISCV_VERSION" => KERNELDUMP_RISCV_VERSION,
+        }
+    }
+}
+
+// machine/minidump.h: our structs have alignment 1, so where the fields do not fill the C struct up, its
+// size is that of ours, rounded up to the alignment of its u64 fields.
+
+/// `machine/minidump.h` of amd64.
+pub mod amd64 {
+    use super::word;
+    use ioctl_defs::minidump::amd64::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                version,
+                msgbufsize,
+                bitmapsize,
+                pmapsize,
+                kernbase,
+                dmapbase,
+                dmapend,
+                dumpavailsize,
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>().next_multiple_of(8),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+        }
+    }
+}
+
+/// `machine/minidump.h` of arm64.
+pub mod arm64 {
+    use super::word;
+    use ioctl_defs::minidump::arm64::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                version,
+                msgbufsize,
+                bitmapsize,
+                pmapsize,
+                kernbase,
+                dmapphys,
+                dmapbase,
+                dmapend,
+                dumpavailsize,
+                flags,
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>(),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+        }
+    }
+}
+
+/// `machine/minidump.h` of riscv.
+pub mod riscv {
+    use super::word;
+    use ioctl_defs::minidump::riscv::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                version,
+                msgbufsize,
+                bitmapsize,
+                pmapsize,
+                kernbase,
+                dmapphys,
+                dmapbase,
+                dmapend,
+                dumpavailsize,
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>().next_multiple_of(8),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+        }
+    }
+}
+
+/// `machine/minidump.h` of i386.
+pub mod i386 {
+    use super::word;
+    use ioctl_defs::minidump::i386::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                version,
+                msgbufsize,
+                bitmapsize,
+                ptesize,
+                kernbase,
+                paemode,
+                dumpavailsize,
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>(),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+        }
+    }
+}

@@ -1,0 +1,22 @@
+//! Request codes and sizes of 64-bit FreeBSD, on any 64-bit host: they do not depend on its own ioctls.
+#![cfg(target_pointer_width = "64")]
+
+use ioctl_defs::kerneldump::kerneldumpheader;
+use ioctl_defs::memrange::*;
+
+#[test]
+fn request_codes() {
+    assert_eq!(MEMRANGE_GET, 0xc010_6d32);
+    assert_eq!(MEMRANGE_SET, 0x8010_6d33);
+    assert_eq!(MEM_EXTRACT_PADDR, 0xc040_6d34);
+    assert_eq!(MEM_KERNELDUMP, 0x8020_6d35);
+}
+
+#[test]
+fn sizes() {
+    assert_eq!(size_of::<mem_range_desc>(), 32);
+    assert_eq!(size_of::<mem_range_op>(), 16);
+    assert_eq!(size_of::<mem_extract>(), 64);
+    assert_eq!(size_of::<mem_livedump_arg>(), 32);
+    assert_eq!(size_of::<kerneldumpheader>(), 512);
+}

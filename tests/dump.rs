@@ -1,0 +1,248 @@
+//! `memtool dump`: RAM and nothing but RAM, in order, with a map that is true.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+
+use common::{command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use serde_json::{Value, json};
+use std::os::unix::fs::{FileExt, MetadataExt};
+
+/// What memdump(1)'s map says of the demo machine: its RAM.
+const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n";
+
+/// A machine of little memory, so that every byte can be compared; no kernel is laid out in it, so that all
+/// of it is the pattern: each word holds its own address.
+fn small_machine() -> Value {
+    let mut machine = demo_machine();
+    machine["system"]["machine_arch"] = json!("aarch64");
+    machine["memory"]["segments"] = json!([
+        {"start": "0x1004", "end": "0x9c01", "domain": 0},
+        {"start": "0x9c01", "end": "0xb000", "domain": 1},
+        {"start": "0x100000", "end": "0x1ff000"},
+    ]);
+    machine
+}
+
+const SMALL: [(u64, u64); 2] = [(0x1004, 0xb000), (0x10_0000, 0x1f_f000)];
+
+fn byte(address: u64) -> u8 {
+    (address & !7).to_le_bytes()[usize::try_from(address % 8).unwrap()]
+}
+
+fn bytes(ranges: &[(u64, u64)]) -> Vec<u8> {
+    ranges.iter().flat_map(|(start, end)| *start..*end).map(byte).collect()
+}
+
+fn map_text(ranges: &[(u64, u64)]) -> String {
+    ranges.iter().map(|(start, end)| format!("{start:#x} {end:#x}\n")).collect()
+}
+
+/// The ranges without some addresses.
+fn without(ranges: &[(u64, u64)], holes: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut left = ranges.to_vec();
+    for &(from, to) in holes {
+        left = left
+            .into_iter()
+            .flat_map(|(start, end)| [(start, end.min(from)), (start.max(to), end)])
+            .filter(|(start, end)| start < end)
+            .collect();
+    }
+    left
+}
+
+#[test]
+fn the_segments_follow_each_other_and_the_map_says_so() {
+    let directory = directory();
+    let machine = write_machine(directory.path(), &small_machine());
+    let run = on(&machine, &["dump", "-m-"]).ok();
+    assert!(run.bytes == bytes(&SMALL));
+    assert_eq!(run.stderr, map_text(&SMALL));
+}
+
+#[test]
+fn the_buffer_size_makes_no_difference() {
+    let directory = directory();
+    let machine = write_machine(directory.path(), &small_machine());
+    for size in ["1", "4k", "5000", "64K", "1m", "0x100000", "64m"] {
+        let run = on(&machine, &["dump", "-b", size]).ok();
+        assert!(run.bytes == bytes(&SMALL), "-b {size}");
+    }
+    for size in ["0x4000001", "65m", "16777215t"] {
+        on(&machine, &["dump", "-b", size]).fails_saying(&["64 MiB"]);
+    }
+    for size in ["", "-1", "1x", "18446744073709551616", "0x"] {
+        on(&machine, &["dump", &format!("--buffer={size}")]).is_usage_error(&["--buffer"]);
+    }
+}
+
+#[test]
+fn a_large_buffer_loses_no_page_around_one_that_cannot_be_read() {
+    let directory = directory();
+    // Whole pages, part of a page, neighbours, the first page and the last one.
+    let holes =
+        [(0x1004, 0x2000), (0x5000, 0x6000), (0x10_3000, 0x10_5000), (0x10_6000, 0x10_7000), (0x1f_e000, 0x1f_f000)];
+    let mut machine = small_machine();
+    machine["unreadable"] =
+        holes.iter().map(|(start, end)| json!({"start": format!("{start:#x}"), "end": format!("{end:#x}")})).collect();
+    let machine = write_machine(directory.path(), &machine);
+    let left = without(&SMALL, &holes);
+    for size in ["4k", "8k", "64k", "1m"] {
+        let map = directory.path().join(format!("map-{size}"));
+        let run = on(&machine, &["dump", "-b", size, "-m", text(&map)]).ok();
+        assert!(run.bytes == bytes(&left), "-b {size}");
+        assert_eq!(std::fs::read_to_string(&map).unwrap(), map_text(&left), "-b {size}");
+        for (start, end) in holes {
+            assert!(run.stderr.contains(&format!("{start:#x}..{end:#x} cannot be read")), "{}", run.stderr);
+        }
+        let total: u64 = holes.iter().map(|(start, end)| end - start).sum();
+        assert!(run.stderr.contains(&format!("{total} B of RAM could not be read")), "{}", run.stderr);
+    }
+}
+
+#[test]
+fn part_of_a_page_that_can_be_read_is_dumped() {
+    let directory = directory();
+    let mut machine = small_machine();
+    machine["unreadable"] = json!([{"start": "0x5800", "end": "0x5900"}]);
+    let machine = write_machine(directory.path(), &machine);
+    let run = on(&machine, &["dump", "-m-", "-q"]).ok();
+    let left = without(&SMALL, &[(0x5800, 0x6000)]);
+    assert_eq!(run.stderr, map_text(&left));
+    assert!(run.bytes == bytes(&left));
+}
+
+#[test]
+fn a_file_appears_whole_for_its_owner_only_with_its_map() {
+    let directory = directory();
+    let (file, map) = (directory.path().join("ram"), directory.path().join("map"));
+    let run = demo(&["dump", "-o", text(&file), "-m", text(&map)]).ok();
+    assert!(run.stdout.contains("machdep.smap"), "{}", run.stdout);
+    assert_eq!(std::fs::read_to_string(&map).unwrap(), DEMO_MAP);
+    let metadata = file.metadata().unwrap();
+    assert_eq!((metadata.len(), metadata.mode() & 0o7777), (0x9_fc00 + 0xfed_a000, 0o600));
+    assert_eq!(directory.path().read_dir().unwrap().count(), 2);
+    demo(&["dump", "-o", text(&file)]).fails_saying(&["exists already"]);
+    demo(&["dump", "-o", text(&directory.path().join("new")), "-m", text(&map)]).fails_saying(&["exists already"]);
+    demo(&["dump", "-q", "--force", "-o", text(&file), "-m", text(&map)]).ok();
+    assert_eq!(directory.path().read_dir().unwrap().count(), 2);
+}
+
+#[test]
+fn json_describes_the_dump_and_needs_a_file() {
+    let directory = directory();
+    let mut machine = small_machine();
+    machine["unreadable"] = json!([{"start": "0x5000", "end": "0x6000"}]);
+    let machine = write_machine(directory.path(), &machine);
+    let file = directory.path().join("ram");
+    let report = on(&machine, &["--json", "dump", "-o", text(&file)]).ok().json();
+    assert_eq!(report["schema"], "memtool.dump");
+    assert_eq!(report["host"], "recorded");
+    assert_eq!(report["written"], file.metadata().unwrap().len());
+    assert_eq!(report["unreadable"], json!([{"start": "0x5000", "end": "0x6000"}]));
+    assert_eq!(report["unreadable_bytes"], 4096);
+    on(&machine, &["--json", "dump"]).fails_saying(&["-o FILE"]);
+}
+
+#[test]
+fn an_image_is_replayed_byte_for_byte_packed_and_padded() {
+    let directory = directory();
+    let content: Vec<u8> = (0..0xb000 - 0x1004 + 0xf_f000u64).map(|i| (i * 7 + i / 251).to_le_bytes()[0]).collect();
+    std::fs::write(directory.path().join("packed.img"), &content).unwrap();
+    let padded = std::fs::File::create(directory.path().join("padded.img")).unwrap();
+    let first = 0xb000 - 0x1004;
+    padded.write_all_at(&content[..first], 0x1004).unwrap();
+    padded.write_all_at(&content[first..], 0x10_0000).unwrap();
+    for layout in ["packed", "padded"] {
+        let mut machine = small_machine();
+        machine["contents"] = json!({"image": {"path": format!("{layout}.img"), "layout": layout}});
+        let run = on(&write_machine(directory.path(), &machine), &["dump"]).ok();
+        assert!(run.bytes == content, "{layout}");
+    }
+}
+
+#[test]
+fn a_map_that_leaves_memory_out_is_warned_of() {
+    let directory = directory();
+    let mut machine = small_machine();
+    machine["memory"]["source"] = json!("vm.phys_segs");
+    let machine = write_machine(directory.path(), &machine);
+    let run = on(&machine, &["dump"]).ok();
+    assert!(run.stderr.contains("vm.phys_segs, which leaves out"), "{}", run.stderr);
+    assert_eq!(on(&machine, &["dump", "-q"]).ok().stderr, "");
+}
+
+#[test]
+fn a_terminal_gets_no_dump() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let output = command()
+        .args(["--machine", "demo", "dump"])
+        .stdout(std::process::Stdio::from(pty.slave))
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("standard output is a terminal"));
+}
+
+#[test]
+fn a_closed_pipe_is_an_error_with_a_message() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    drop(reader);
+    let output = command()
+        .args(["--machine", "demo", "dump"])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8(output.stderr).unwrap();
+    assert!(stderr.contains("cannot write the dump") && stderr.contains("Broken pipe"), "{stderr}");
+}
+
+#[test]
+fn interrupting_a_dump_into_a_slow_pipe_works_at_once() {
+    let (reader, writer) = std::io::pipe().unwrap();
+    let mut child = command()
+        .args(["--machine", "demo", "dump"])
+        .stdout(writer)
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    // The pipe fills up and nobody reads on: the first byte shows that the dump has begun.
+    let mut reader = reader;
+    std::io::Read::read_exact(&mut reader, &mut [0]).unwrap();
+    let killed = std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let status = common::wait(&mut child).expect("the signal did not end it");
+    assert_eq!(common::code(status), 130);
+}
+
+#[test]
+fn a_refused_read_or_open_is_explained() {
+    let directory = directory();
+    for (operation, errno, words) in [
+        ("open", "EACCES", "group kmem"),
+        ("open", "EPERM", "jail"),
+        ("open", "ENOENT", "device mem"),
+        ("read", "EFAULT", "physical memory"),
+        ("sysctl", "EPERM", "sysctl"),
+    ] {
+        let machine = write_machine(directory.path(), &failing(&demo_machine(), operation, errno));
+        let target = directory.path().join("out");
+        on(&machine, &["dump", "-o", text(&target)]).fails_saying(&[errno, words]);
+        assert!(!target.exists());
+    }
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    memtool(&["--machine", "demo", "dump", "--force"]).is_usage_error(&["--output"]);
+    memtool(&["--machine", "demo", "dump", "extra"]).is_usage_error(&["extra"]);
+}

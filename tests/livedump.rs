@@ -1,0 +1,422 @@
+//! `memtool livedump`: a true minidump under the final name, or nothing.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+
+use common::minidump::Minidump;
+use common::{Run, address, command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use serde_json::{Value, json};
+use std::io::Read;
+use std::os::unix::fs::{MetadataExt, symlink};
+use std::path::Path;
+
+fn names(directory: &Path) -> Vec<String> {
+    let mut names: Vec<String> =
+        directory.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+/// Takes a plain live dump of a machine and takes it apart.
+fn dump_of(machine: &Path) -> Minidump {
+    let directory = directory();
+    let target = directory.path().join("dump");
+    on(machine, &["livedump", text(&target)]).ok();
+    Minidump::parse(std::fs::read(&target).unwrap())
+}
+
+/// What the pattern puts into a page: each word holds its own physical address.
+fn pattern(page: u64) -> Vec<u8> {
+    (page..page + 4096).step_by(8).flat_map(u64::to_le_bytes).collect()
+}
+
+#[test]
+fn the_dump_is_a_version_3_minidump_that_says_where_it_comes_from() {
+    let dump = dump_of(Path::new("demo"));
+    assert_eq!(dump.version, 3);
+    assert_eq!(dump.kernel_base, 0xffff_fe00_0000_0000);
+    assert_eq!(dump.direct_map, (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000));
+    let messages = String::from_utf8(dump.message_buffer.clone()).unwrap();
+    assert!(messages.contains("recorded machine 'demo', not of a real one"), "{}", messages.trim_end_matches('\0'));
+}
+
+#[test]
+fn dump_avail_is_the_ram_in_whole_pages() {
+    let machine = demo_machine();
+    let mut expected: Vec<(u64, u64)> = Vec::new();
+    for segment in machine["memory"]["segments"].as_array().unwrap() {
+        let (start, end) = (address(&segment["start"]), address(&segment["end"]));
+        match expected.last_mut() {
+            Some(last) if last.1 == start => last.1 = end,
+            _ => expected.push((start, end)),
+        }
+    }
+    for range in &mut expected {
+        *range = (range.0.next_multiple_of(4096), range.1 & !4095);
+    }
+    let dump = dump_of(Path::new("demo"));
+    assert_eq!(dump.dump_avail, expected);
+    for page in dump.pages.keys() {
+        assert!(expected.iter().any(|(start, end)| (start..end).contains(&page)), "{page:#x} is not RAM");
+    }
+}
+
+#[test]
+fn every_address_of_the_kernel_maps_is_mapped_as_they_say_and_no_other() {
+    let machine = demo_machine();
+    let dump = dump_of(Path::new("demo"));
+    let mut slots = std::collections::BTreeSet::new();
+    for map in machine["kernel_maps"].as_array().unwrap().iter().filter(|map| map["region"] != "Direct map") {
+        let (start, end) = (address(&map["start"]), address(&map["end"]));
+        let permissions = map["permissions"].as_str().unwrap();
+        let mut superpages = std::collections::BTreeSet::new();
+        let mut small = 0;
+        for page in (start..end).step_by(4096) {
+            let found = dump.translate(page + 0x123).unwrap_or_else(|| panic!("{page:#x} is not mapped"));
+            assert_eq!(found.writable, permissions.contains('w'), "{page:#x}");
+            assert_eq!(found.executable, permissions.contains('x'), "{page:#x}");
+            assert_eq!(found.physical % 4096, 0x123);
+            assert!(dump.page(found.physical & !4095).is_some(), "the page behind {page:#x} is not in the dump");
+            slots.insert(page & !0x1f_ffff);
+            if found.superpage {
+                superpages.insert(page >> 21);
+            } else {
+                small += 1;
+            }
+        }
+        let pages: Vec<usize> = serde_json::from_value(map["pages"].clone()).unwrap();
+        assert_eq!([0, superpages.len(), small], pages[..], "pages of each size at {start:#x}");
+        for outside in [start - 1, end] {
+            let elsewhere = machine["kernel_maps"]
+                .as_array()
+                .unwrap()
+                .iter()
+                .any(|map| (address(&map["start"])..address(&map["end"])).contains(&outside));
+            assert_eq!(dump.translate(outside).is_some(), elsewhere, "{outside:#x}");
+        }
+    }
+    assert_eq!(dump.mapped_superpage_slots(), slots.into_iter().collect::<Vec<_>>());
+}
+
+#[test]
+fn no_physical_page_is_mapped_twice() {
+    let machine = demo_machine();
+    let dump = dump_of(Path::new("demo"));
+    let mut seen = std::collections::BTreeMap::new();
+    for map in machine["kernel_maps"].as_array().unwrap().iter().filter(|map| map["region"] != "Direct map") {
+        for page in (address(&map["start"])..address(&map["end"])).step_by(4096) {
+            let physical = dump.translate(page).unwrap().physical;
+            assert_eq!(seen.insert(physical, page), None, "{physical:#x} is mapped at {page:#x} and elsewhere");
+        }
+    }
+}
+
+#[test]
+fn the_kernel_image_lies_where_the_loader_puts_it() {
+    let dump = dump_of(Path::new("demo"));
+    assert_eq!(dump.translate(0xffff_ffff_8020_0000).unwrap().physical, 0x20_0000);
+}
+
+#[test]
+fn pages_hold_the_pattern_except_the_kernels_own() {
+    let dump = dump_of(Path::new("demo"));
+    let other: Vec<u64> =
+        dump.pages.keys().copied().filter(|page| dump.page(*page).unwrap() != pattern(*page)).collect();
+    // The message buffer, and a page-table page for each 2 MiB with small pages: one in each of the two
+    // ranges of kernel virtual memory, one behind the kernel's data.
+    let buffer = dump.message_buffer.len().div_ceil(4096);
+    assert_eq!(other.len(), buffer + 3, "{other:x?}");
+}
+
+#[test]
+fn memory_read_through_the_device_is_the_memory_in_the_dump() {
+    let directory = directory();
+    let image = directory.path().join("ram");
+    demo(&["dump", "-o", text(&image)]).ok();
+    let image = std::fs::read(&image).unwrap();
+    let dump = dump_of(Path::new("demo"));
+    let low = 0x9_fc00;
+    for &page in dump.pages.keys() {
+        let at = if page < low { page } else { page - 0x10_0000 + low };
+        let at = usize::try_from(at).unwrap();
+        assert!(dump.page(page).unwrap() == &image[at..at + 4096], "page {page:#x}");
+    }
+}
+
+#[test]
+fn compressed_dumps_are_clean_streams_of_the_same_bytes() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    demo(&["livedump", text(&path("plain"))]).ok();
+    demo(&["livedump", "--gzip", text(&path("gz"))]).ok();
+    demo(&["livedump", "--zstd", text(&path("zst"))]).ok();
+    let plain = std::fs::read(path("plain")).unwrap();
+    let mut gzip = flate2::read::GzDecoder::new(std::fs::File::open(path("gz")).unwrap());
+    let mut unpacked = Vec::new();
+    gzip.read_to_end(&mut unpacked).unwrap();
+    assert!(unpacked == plain, "gzip");
+    let mut rest = Vec::new();
+    gzip.into_inner().read_to_end(&mut rest).unwrap();
+    assert!(rest.is_empty(), "{} bytes follow the gzip stream", rest.len());
+    assert!(zstd::decode_all(std::fs::File::open(path("zst")).unwrap()).unwrap() == plain, "zstd");
+    assert!(path("zst").metadata().unwrap().len() < plain.len() as u64 / 2);
+}
+
+#[test]
+fn a_machine_made_by_record_dumps_like_the_machine_itself() {
+    let directory = directory();
+    let machine = directory.path().join("machine.json");
+    demo(&["record", text(&machine)]).ok();
+    let (a, b) = (dump_of(Path::new("demo")), dump_of(&machine));
+    assert_eq!(a.pages, b.pages);
+    assert!(a.pages.keys().all(|page| a.page(*page) == b.page(*page)));
+}
+
+#[test]
+fn a_dump_over_an_image_has_the_images_bytes() {
+    let directory = directory();
+    let image = directory.path().join("ram.img");
+    let total = 0x9_fc00 + 0xfed_a000u64;
+    let file = std::fs::File::create(&image).unwrap();
+    file.set_len(total).unwrap();
+    std::os::unix::fs::FileExt::write_all_at(&file, b"here is 0x200010", 0x9_fc00 + 0x10_0010).unwrap();
+    let mut machine = demo_machine();
+    machine["contents"] = json!({"image": {"path": "ram.img"}});
+    let dump = dump_of(&write_machine(directory.path(), &machine));
+    assert_eq!(&dump.page(0x20_0000).unwrap()[0x10..0x20], b"here is 0x200010");
+    assert!(dump.translate(0xffff_fe00_0000_0000).is_some(), "page tables are there all the same");
+}
+
+#[test]
+fn the_dump_is_for_its_owner_only_and_nothing_else_is_left() {
+    let directory = directory();
+    let target = directory.path().join("out.mdmp");
+    demo(&["livedump", "--zstd", text(&target)]).ok();
+    assert_eq!(target.metadata().unwrap().mode() & 0o7777, 0o600);
+    assert_eq!(names(directory.path()), ["out.mdmp"]);
+}
+
+#[test]
+fn json_describes_the_dump() {
+    let directory = directory();
+    let target = directory.path().join("out");
+    let report = demo(&["--json", "livedump", "--zstd", text(&target)]).ok().json();
+    assert_eq!(report["schema"], "memtool.livedump");
+    assert_eq!(report["host"], "recorded");
+    assert_eq!(report["compression"], "zstd");
+    assert_eq!(report["architecture"], "amd64");
+    assert_eq!(report["size"], target.metadata().unwrap().len());
+    let unpacked = zstd::decode_all(std::fs::File::open(&target).unwrap()).unwrap();
+    assert_eq!(report["uncompressed_size"], unpacked.len());
+}
+
+#[test]
+fn nothing_is_written_over_and_nothing_through_a_link() {
+    let directory = directory();
+    let target = directory.path().join("out");
+    std::fs::write(&target, "precious").unwrap();
+    let link = directory.path().join("link");
+    symlink(directory.path().join("elsewhere"), &link).unwrap();
+    demo(&["livedump", text(&target)]).fails_saying(&["exists already"]);
+    demo(&["livedump", text(&link)]).fails_saying(&["symbolic link"]);
+    demo(&["livedump", "--force", text(&link)]).fails_saying(&["symbolic link"]);
+    demo(&["livedump", "--force", text(directory.path())]).fails_saying(&["not a regular file"]);
+    assert_eq!(std::fs::read(&target).unwrap(), b"precious");
+    demo(&["livedump", "--force", text(&target)]).ok();
+    assert!(std::fs::read(&target).unwrap().starts_with(b"minidump FreeBSD/amd64"));
+    assert_eq!(names(directory.path()), ["link", "out"]);
+    demo(&["livedump", "/nowhere/at/all"]).fails_saying(&["/nowhere/at/all", "No such file"]);
+}
+
+/// Each errno of MEM_KERNELDUMP, and words that its explanation must have.
+const REFUSALS: [(&str, &str); 10] = [
+    ("EBUSY", "another live dump is running"),
+    ("EPERM", "jail"),
+    ("EINVAL", "GZIO, ZSTDIO"),
+    ("EBADF", "open for writing"),
+    ("EOPNOTSUPP", "architecture"),
+    ("ENOSPC", "full"),
+    ("EFBIG", "ulimit -f"),
+    ("EDQUOT", "quota"),
+    ("EIO", "dmesg"),
+    ("ENOTTY", "FreeBSD 14.0"),
+];
+
+#[test]
+fn every_refusal_of_the_kernel_is_explained_and_leaves_nothing() {
+    let machine = demo_machine();
+    for (errno, words) in REFUSALS {
+        let directory = directory();
+        let files = directory.path().join("files");
+        std::fs::create_dir(&files).unwrap();
+        let path = write_machine(directory.path(), &failing(&machine, "MEM_KERNELDUMP", errno));
+        let target = files.join("out");
+        on(&path, &["livedump", text(&target)]).fails_saying(&[errno, words, text(&target)]);
+        assert_eq!(names(&files), Vec::<String>::new(), "{errno}");
+    }
+}
+
+#[test]
+fn a_kernel_before_14_has_no_live_dumps() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["system"]["osreldate"] = json!(1_399_999);
+    let path = write_machine(directory.path(), &machine);
+    on(&path, &["livedump", text(&directory.path().join("out"))]).fails_saying(&["ENOTTY", "FreeBSD 14.0"]);
+    machine["system"]["osreldate"] = json!(1_400_000);
+    on(&write_machine(directory.path(), &machine), &["livedump", text(&directory.path().join("out"))]).ok();
+}
+
+#[test]
+fn only_amd64_kernels_can_be_made_up() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["system"]["machine_arch"] = json!("aarch64");
+    let path = write_machine(directory.path(), &machine);
+    on(&path, &["livedump", text(&directory.path().join("out"))]).fails_saying(&["amd64 only", "aarch64"]);
+    assert_eq!(names(directory.path()).len(), 1);
+}
+
+#[test]
+fn strange_kernel_maps_and_memory_do_not_break_the_dump() {
+    let machine = demo_machine();
+    let map = |start: &str, end: &str, pages: Value| json!({"start": start, "end": end, "permissions": "rw-sg", "pages": pages, "region": "Kernel map"});
+    let cases: Vec<Value> = vec![
+        json!([]),
+        json!([map("0x1000", "0x2000", json!([0, 0, 1]))]),
+        json!([map("0xfffffe0000001000", "0xfffffe0000000000", json!([0, 0, 1]))]),
+        json!([map("0xffffffffffe00000", "0", json!([0, 1, 0]))]),
+        json!([map("0xfffffffffffff000", "0", json!([]))]),
+        json!([map("0xfffffe0000000fff", "0xfffffe0000001001", json!([0, 0, 2]))]),
+        json!([map("0xfffffe0000000000", "0", json!([2048, 0, 0]))]),
+        json!([map("0xfffffe0000000000", "0xffffffff80000000", json!([0, 0, 18446744073709551615u64]))]),
+        json!([
+            map("0xffffffff80000000", "0xffffffff80001000", json!([0, 0, 1])),
+            map("0xffffffff80000000", "0xffffffff80001000", json!([0, 0, 1]))
+        ]),
+    ];
+    for maps in cases {
+        let directory = directory();
+        let mut machine = machine.clone();
+        machine["kernel_maps"] = maps.clone();
+        // Small, so that what does not fit is left out.
+        machine["memory"]["segments"] = json!([{"start": "0x100000", "end": "0x900000"}]);
+        let path = write_machine(directory.path(), &machine);
+        let target = directory.path().join("out");
+        let run = on(&path, &["livedump", text(&target)]);
+        assert!(!run.stderr.contains("panicked"), "{maps}: {run:?}");
+        if run.code == 0 {
+            Minidump::parse(std::fs::read(&target).unwrap());
+        } else {
+            run.fails_saying(&["memtool: "]);
+            assert!(!target.exists());
+        }
+    }
+}
+
+#[test]
+fn a_machine_without_memory_for_a_kernel_says_so() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["memory"]["segments"] = json!([{"start": "0x100000", "end": "0x102000"}]);
+    let path = write_machine(directory.path(), &machine);
+    on(&path, &["livedump", text(&directory.path().join("out"))]).fails_saying(&["too little memory"]);
+}
+
+#[test]
+fn usage_errors_exit_with_2() {
+    memtool(&["--machine", "demo", "livedump"]).is_usage_error(&["FILE"]);
+    memtool(&["--machine", "demo", "livedump", "--zstd", "--gzip", "x"]).is_usage_error(&["--gzip"]);
+    memtool(&["--machine", "demo", "livedump", "--bzip2", "x"]).is_usage_error(&["--bzip2"]);
+}
+
+/// A machine whose kernel takes long to dump, so that it can be interrupted.
+fn large_machine(directory: &Path) -> std::path::PathBuf {
+    let mut machine = demo_machine();
+    machine["memory"]["segments"] = json!([{"start": "0x0", "end": "0x10000000000"}]);
+    machine["kernel_maps"] = json!([{"start": "0xfffffe0000000000", "end": "0xfffffe4000000000",
+        "permissions": "rw-sg", "pages": [256, 0, 0]}]);
+    write_machine(directory, &machine)
+}
+
+/// Sends a signal once the temporary file is there; returns the run and what is left in the directory.
+fn interrupted(signal: &str, arguments: &[&str], files: &Path, machine: &Path) -> (Run, Vec<String>) {
+    let mut child = command()
+        .arg("--machine")
+        .arg(machine)
+        .args(arguments)
+        .stdout(std::process::Stdio::null())
+        .stderr(std::process::Stdio::piped())
+        .spawn()
+        .unwrap();
+    while names(files).is_empty() {
+        assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
+    assert!(killed.success());
+    let status = common::wait(&mut child).expect("the signal did not end it");
+    let mut stderr = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
+    let run = Run { code: common::code(status), stdout: String::new(), stderr, bytes: Vec::new() };
+    (run, names(files))
+}
+
+#[test]
+fn signals_leave_nothing_behind() {
+    let directory = directory();
+    let machine = large_machine(directory.path());
+    for (signal, code) in [("INT", 130), ("TERM", 1), ("HUP", 1)] {
+        for (command, words) in [("livedump", "does not stop"), ("dump", "not complete")] {
+            let files = tempfile::tempdir_in(directory.path()).unwrap();
+            let target = files.path().join("out");
+            let arguments =
+                if command == "dump" { vec!["dump", "-o", text(&target)] } else { vec!["livedump", text(&target)] };
+            let (run, left) = interrupted(signal, &arguments, files.path(), &machine);
+            assert_eq!(left, Vec::<String>::new(), "{signal} {command}");
+            run.exits(code).says_in_one_line(&[words, &format!("SIG{signal}")]);
+        }
+    }
+}
+
+/// Runs memtool with a file system of 2 MiB mounted on a directory, in a mount namespace of its own.
+#[cfg(target_os = "linux")]
+fn on_a_small_disk(arguments: &str) -> Run {
+    let directory = directory();
+    let script = format!(
+        "mount -t tmpfs -o size=2m none {dir} && {program} {arguments}; code=$?; ls -A {dir}; exit $code",
+        dir = text(directory.path()),
+        program = env!("CARGO_BIN_EXE_memtool"),
+        arguments = arguments.replace("DIR", text(directory.path())),
+    );
+    common::run(std::process::Command::new("unshare").args(["-r", "-m", "sh", "-c", &script]))
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_full_disk_leaves_nothing_behind() {
+    for arguments in ["livedump DIR/out", "dump -o DIR/out", "dump -o DIR/out -m DIR/map"] {
+        let run = on_a_small_disk(&format!("--machine demo {arguments}")).exits(1);
+        assert_eq!(run.stdout, "", "files are left after {arguments}");
+        run.says_in_one_line(&[if arguments.starts_with("live") { "ENOSPC" } else { "No space left" }]);
+    }
+}
+
+#[test]
+fn the_file_size_limit_is_an_error_and_not_the_end() {
+    let directory = directory();
+    let script = format!(
+        "ulimit -f 1000; exec {} --machine demo livedump {}/out",
+        env!("CARGO_BIN_EXE_memtool"),
+        text(directory.path())
+    );
+    common::run(std::process::Command::new("sh").args(["-c", &script])).fails_saying(&["EFBIG", "ulimit -f"]);
+    assert_eq!(names(directory.path()), Vec::<String>::new());
+}

@@ -1,0 +1,74 @@
+//! Dumps that a real FreeBSD kernel wrote, where they stand beside the checkout: they show that the reader
+//! these tests trust, and the check of a live dump's header, take what kernels really make.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+
+use common::address;
+use common::minidump::Minidump;
+use memtool::host::Compression;
+use memtool::kerneldump::Header;
+use memtool::livedump::check_trailer;
+use serde_json::Value;
+use std::path::PathBuf;
+
+/// The folder with the dumps; says so where it is missing.
+fn data() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if !folder.is_dir() {
+        eprintln!("NOT CHECKED: there are no real dumps in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+#[test]
+fn live_dumps_of_a_real_kernel_pass_the_check_and_hold_what_they_should() {
+    let Some(folder) = data() else { return };
+    let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
+    for name in ["live-complete.mdmp", "live-pages-lost.mdmp"] {
+        let facts = &facts[name];
+        let file = std::fs::File::open(folder.join(format!("{name}.zst"))).unwrap();
+        let mut bytes = zstd::decode_all(file).unwrap();
+        assert_eq!(bytes.len() as u64, facts["file_size"], "{name}");
+
+        let trailer = bytes[bytes.len() - 512..].try_into().unwrap();
+        let header = Header::parse(trailer).unwrap();
+        assert_eq!((header.hostname.as_str(), header.architecture.as_str()), ("fvm", "amd64"));
+        check_trailer(&header, bytes.len() as u64, "amd64", Compression::None).unwrap();
+        assert_eq!(header.encode(), without_newline_of_the_version(trailer), "{name}");
+
+        bytes.truncate(usize::try_from(header.dump_length).unwrap());
+        let dump = Minidump::parse(bytes);
+        assert_eq!(u64::from(dump.version), facts["version"]);
+        assert_eq!(dump.kernel_base, address(&facts["kernbase"]));
+        assert_eq!(dump.direct_map, (address(&facts["dmapbase"]), address(&facts["dmapend"])));
+        assert_eq!(dump.message_buffer.len() as u64, facts["msgbufsize"]);
+        let avail: Vec<(u64, u64)> =
+            facts["dump_avail"].as_array().unwrap().iter().map(|pair| (address(&pair[0]), address(&pair[1]))).collect();
+        assert_eq!(dump.dump_avail, avail);
+        assert_eq!(dump.pages.len() as u64, facts["pages"], "{name}");
+        let slots = dump.mapped_superpage_slots();
+        assert_eq!(slots.len() as u64, facts["valid_pdes"], "{name}");
+    }
+}
+
+/// The kernel keeps a line feed at the end of its version, which a decoded header leaves out.
+fn without_newline_of_the_version(trailer: &[u8; 512]) -> [u8; 512] {
+    let mut bytes = *trailer;
+    let version = &mut bytes[128..320];
+    let end = version.iter().position(|byte| *byte == 0).unwrap();
+    assert_eq!(version[end - 1], b'\n');
+    version[end - 1] = 0;
+    bytes[508..].fill(0);
+    let words = bytes.chunks_exact(4).fold(0, |all, word| all ^ u32::from_be_bytes(word.try_into().unwrap()));
+    bytes[508..].copy_from_slice(&words.to_be_bytes());
+    bytes
+}
