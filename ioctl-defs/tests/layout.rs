@@ -5,10 +5,9 @@
 //! it takes `cc` and the system's headers, and covers the machine's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
-use object::read::archive::ArchiveFile;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::fmt::{self, Write};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::{env, fs, process};
 
@@ -70,6 +69,8 @@ static TARGETS: [Target; 4] = [
 #[cfg(not(target_os = "freebsd"))]
 mod toolchain {
     use super::*;
+    use object::read::archive::ArchiveFile;
+    use std::path::Path;
     use std::sync::Once;
 
     fn root() -> &'static Path {

@@ -1,1 +1,388 @@
+use super::change::Update;
+use super::effective::{self, Effective, explain};
+use super::rules::Table;
+use super::{CacheType, Descriptor, FLAG_NAMES, Owner, flag_names, join};
+use crate::memory_map::{MemoryMap, Segment, Source};
+use ioctl_defs::memrange::{Mdf, mem_range_desc};
+use proptest::prelude::*;
 
+fn owner(name: &str) -> Owner {
+    name.parse().unwrap()
+}
+
+fn range(base: u64, length: u64, flags: Mdf) -> Descriptor {
+    Descriptor { base, length, flags, owner: owner("me") }
+}
+
+fn active(base: u64, length: u64, cache: CacheType) -> Descriptor {
+    range(base, length, Mdf::ACTIVE | cache.flag())
+}
+
+fn fixed(base: u64, length: u64, cache: CacheType) -> Descriptor {
+    range(base, length, Mdf::FIXBASE | Mdf::FIXLEN | Mdf::FIXACTIVE | Mdf::ACTIVE | cache.flag())
+}
+
+fn map(segments: &[(u64, u64)]) -> MemoryMap {
+    let segments = segments.iter().map(|&(start, end)| Segment { start, end, domain: None }).collect();
+    MemoryMap { source: Source::Smap, segments, reserved: Vec::new() }
+}
+
+// effective types
+
+/// What the processor manuals say of ranges that overlap, by the set of their types.
+fn manual(types: &[CacheType]) -> Effective {
+    use CacheType::{Uncacheable, WriteBack, WriteThrough};
+    let has = |cache| types.contains(&cache);
+    let only = |allowed: &[CacheType]| types.iter().all(|cache| allowed.contains(cache));
+    match types {
+        [] => Effective::Default,
+        _ if has(Uncacheable) => Effective::Cache(Uncacheable),
+        [first, ..] if only(&[*first]) => Effective::Cache(*first),
+        _ if only(&[WriteThrough, WriteBack]) => Effective::Cache(WriteThrough),
+        _ => Effective::Undefined,
+    }
+}
+
+/// Every list of up to four types.
+fn lists_of_types() -> Vec<Vec<CacheType>> {
+    let mut lists = vec![Vec::new()];
+    let mut longest: Vec<Vec<CacheType>> = vec![Vec::new()];
+    for _ in 0..4 {
+        longest = longest
+            .iter()
+            .flat_map(|list| CacheType::ALL.map(|cache| list.iter().copied().chain([cache]).collect()))
+            .collect();
+        lists.extend(longest.clone());
+    }
+    lists
+}
+
+#[test]
+fn every_mix_of_types_gives_what_the_processor_manuals_say_in_any_order() {
+    let lists = lists_of_types();
+    assert_eq!(lists.len(), 1 + 5 + 25 + 125 + 625);
+    for types in lists {
+        let ranges = types.iter().map(|cache| active(0x4000_0000, 0x1000, *cache)).collect();
+        let table = Table::new(ranges);
+        let explanation = explain(&table, 0x4000_0800);
+        assert_eq!(explanation.effective, manual(&types), "{types:?}");
+        assert_eq!(explanation.deciding, types.len());
+        assert_eq!(effective::at(&table, 0x4000_1000), Effective::Default);
+        assert_eq!(effective::at(&table, 0x3fff_ffff), Effective::Default);
+    }
+}
+
+#[test]
+fn a_range_that_the_kernel_does_not_understand_makes_the_type_unknown() {
+    let there = active(0x4000_0000, 0x1000, CacheType::WriteBack);
+    for odd in [
+        Mdf::UNKNOWN,
+        Mdf::WRITEBACK | Mdf::BOGUS,
+        Mdf::empty(),
+        Mdf::WRITEBACK | Mdf::UNCACHEABLE,
+        Mdf::from_bits_retain(1 << 6),
+        Mdf::WRITEBACK | Mdf::from_bits_retain(1 << 23),
+    ] {
+        let odd = range(0x4000_0000, 0x1000, Mdf::ACTIVE | odd);
+        for ranges in [vec![odd.clone()], vec![there.clone(), odd.clone()], vec![odd.clone(), there.clone()]] {
+            assert_eq!(effective::at(&Table::new(ranges), 0x4000_0000), Effective::Unknown, "{odd:?}");
+        }
+    }
+}
+
+#[test]
+fn the_fixed_range_decides_below_1_mib_and_nowhere_else() {
+    let variable = active(0, 0x20_0000, CacheType::Uncacheable);
+    let table = Table::new(vec![fixed(0xf_f000, 0x1000, CacheType::WriteProtect), variable]);
+    for (address, effective, deciding, covering) in [
+        (0xf_efff, CacheType::Uncacheable, 1, 1),
+        (0xf_f000, CacheType::WriteProtect, 1, 2),
+        (0xf_ffff, CacheType::WriteProtect, 1, 2),
+        (0x10_0000, CacheType::Uncacheable, 1, 1),
+    ] {
+        let explanation = explain(&table, address);
+        assert_eq!(explanation.effective, Effective::Cache(effective), "{address:#x}");
+        assert_eq!((explanation.deciding, explanation.covering.len()), (deciding, covering), "{address:#x}");
+    }
+}
+
+#[test]
+fn an_unknown_variable_range_has_no_say_below_1_mib_either() {
+    let variable = range(0, 0x20_0000, Mdf::ACTIVE | Mdf::UNKNOWN);
+    let table = Table::new(vec![fixed(0, 0x1_0000, CacheType::WriteBack), variable]);
+    assert_eq!(effective::at(&table, 0x100), Effective::Cache(CacheType::WriteBack));
+    assert_eq!(effective::at(&table, 0x1_0000), Effective::Unknown);
+}
+
+#[test]
+fn pieces_cover_everything_once_and_each_has_one_type() {
+    let table = Table::new(vec![
+        active(0x1_0000, 0x8000, CacheType::WriteBack),
+        active(0x1_4000, 0x4000, CacheType::Uncacheable),
+        active(1 << 63, 1 << 63, CacheType::WriteCombine),
+    ]);
+    let map = map(&[(0x1_0000, 0x1_2000), (0x1_6000, 0x2_0000)]);
+    let pieces = effective::pieces(&table, &map, 0xf000, 1 << 64);
+    let shown: Vec<(u64, u128, bool, &str)> =
+        pieces.iter().map(|piece| (piece.start, piece.end, piece.ram, piece.effective.name())).collect();
+    assert_eq!(
+        shown,
+        [
+            (0xf000, 0x1_0000, false, "default"),
+            (0x1_0000, 0x1_2000, true, "write-back"),
+            (0x1_2000, 0x1_4000, false, "write-back"),
+            (0x1_4000, 0x1_6000, false, "uncacheable"),
+            (0x1_6000, 0x1_8000, true, "uncacheable"),
+            (0x1_8000, 0x2_0000, true, "default"),
+            (0x2_0000, 1 << 63, false, "default"),
+            (1 << 63, 1 << 64, false, "write-combine"),
+        ]
+    );
+}
+
+#[test]
+fn the_default_type_is_guessed_only_from_ram_that_no_range_covers() {
+    let covered = Table::new(vec![active(0, 0x1000_0000, CacheType::WriteBack)]);
+    assert_eq!(effective::likely_default(&covered, &map(&[(0, 0x1000_0000)])), None);
+    let guess = effective::likely_default(&covered, &map(&[(0, 0x1000_1000)])).unwrap();
+    assert!(guess.contains("write-back") && guess.contains("0x10000000"), "{guess}");
+}
+
+// joining
+
+#[test]
+fn joining_keeps_order_addresses_and_number() {
+    let list = [
+        active(0x1000, 0x1000, CacheType::WriteBack),
+        active(0x2000, 0x2000, CacheType::WriteBack),
+        active(0x4000, 0x1000, CacheType::Uncacheable),
+        active(0x6000, 0x1000, CacheType::Uncacheable),
+        Descriptor { owner: owner("you"), ..active(0x7000, 0x1000, CacheType::Uncacheable) },
+    ];
+    let joined: Vec<(u64, u128, usize)> =
+        join::join(&list).iter().map(|joined| (joined.base, joined.end, joined.count)).collect();
+    assert_eq!(joined, [(0x1000, 0x4000, 2), (0x4000, 0x5000, 1), (0x6000, 0x7000, 1), (0x7000, 0x8000, 1)]);
+}
+
+// owners
+
+#[test]
+fn an_owner_has_at_most_7_bytes_and_no_control_characters() {
+    for good in ["", "a", "1234567", "é23456", "a b"] {
+        assert_eq!(owner(good).as_str(), good);
+    }
+    for bad in ["12345678", "éééé", "a\0b", "a\nb", "\u{1b}[2J", "\u{7f}"] {
+        let error = bad.parse::<Owner>().unwrap_err().to_string();
+        assert!(error.contains("7 bytes") && !error.chars().any(char::is_control), "{error:?}");
+    }
+}
+
+#[test]
+fn the_kernels_owner_ends_at_its_first_nul() {
+    for (bytes, expected) in
+        [(*b"BIOS\0\0\0\0", "BIOS"), (*b"ab\0junk\0", "ab"), ([0; 8], ""), (*b"1234567\0", "1234567")]
+    {
+        let descriptor = Descriptor::from(mem_range_desc { mr_owner: bytes, ..mem_range_desc::default() });
+        assert_eq!(descriptor.owner.as_str(), expected);
+    }
+}
+
+/// A descriptor in JSON and back, as a recorded machine keeps it.
+fn through_json(descriptor: &Descriptor) -> Result<Descriptor, serde_json::Error> {
+    serde_json::from_str(&serde_json::to_string(descriptor).unwrap())
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn a_descriptor_goes_to_the_kernel_and_to_json_and_back_unchanged(
+        base in any::<u64>(),
+        length in any::<u64>(),
+        flags in any::<u32>(),
+        name in "[ -~]{0,7}",
+    ) {
+        let descriptor = Descriptor { base, length, flags: Mdf::from_bits_retain(flags), owner: owner(&name) };
+        let raw = mem_range_desc::from(&descriptor);
+        prop_assert_eq!((raw.mr_base, raw.mr_len, raw.mr_flags.cast_unsigned()), (base, length, flags));
+        prop_assert_eq!(&raw.mr_owner[..name.len()], name.as_bytes());
+        prop_assert!(raw.mr_owner[name.len()..].iter().all(|byte| *byte == 0), "the rest is NUL");
+        prop_assert_eq!(&Descriptor::from(raw), &descriptor);
+        prop_assert_eq!(&through_json(&descriptor).unwrap(), &descriptor);
+    }
+
+    #[test]
+    fn whatever_the_kernel_says_can_be_recorded_and_read_back(
+        flags in any::<i32>(),
+        mr_owner in any::<[u8; 8]>(),
+    ) {
+        let raw = mem_range_desc { mr_base: 0x1000, mr_len: 0x1000, mr_flags: flags, mr_owner };
+        let descriptor = Descriptor::from(raw);
+        let shown = descriptor.memcontrol_line();
+        prop_assert!(!shown.chars().any(char::is_control), "{:?} would reach the terminal", shown);
+        match through_json(&descriptor) {
+            Ok(back) => prop_assert_eq!(back, descriptor),
+            Err(error) => prop_assert!(false, "{:?}: {error}", descriptor),
+        }
+    }
+}
+
+// flags
+
+#[test]
+fn flags_have_the_names_of_memcontrol_in_its_order_and_bits_without_a_name_a_number() {
+    let names: Vec<&str> = FLAG_NAMES.iter().map(|(_, name)| *name).collect();
+    assert_eq!(
+        names[..12],
+        [
+            "uncacheable",
+            "write-combine",
+            "write-through",
+            "write-back",
+            "write-protect",
+            "force",
+            "unknown",
+            "fixed-base",
+            "fixed-length",
+            "set-by-firmware",
+            "active",
+            "bogus",
+        ]
+    );
+    assert_eq!(flag_names(Mdf::empty()), Vec::<String>::new());
+    assert_eq!(flag_names(Mdf::from_bits_retain(1 << 6 | 1 << 23)), ["0x800040"]);
+    assert_eq!(
+        flag_names(Mdf::ACTIVE | Mdf::from_bits_retain(0x40) | Mdf::WRITEBACK),
+        ["write-back", "active", "0x40"]
+    );
+    assert_eq!(flag_names(Mdf::BUSY | Mdf::FORCE), ["force", "busy"]);
+}
+
+#[test]
+fn a_flag_that_is_no_flag_is_refused_by_name() {
+    for bad in ["", "cached", "Active", "0x100000000", "-1", "0xzz"] {
+        let text = format!(r#"{{"base":"0x0","length":"0x0","flags":["{bad}"]}}"#);
+        let error = serde_json::from_str::<Descriptor>(&text).unwrap_err().to_string();
+        assert!(error.contains(&format!("'{bad}'")), "{error}");
+    }
+}
+
+#[test]
+fn a_cache_type_is_exactly_one_known_attribute() {
+    for cache in CacheType::ALL {
+        assert_eq!(CacheType::from_flags(cache.flag() | Mdf::ACTIVE | Mdf::BUSY | Mdf::FORCE), Some(cache));
+        assert_eq!(CacheType::from_flags(cache.flag() | Mdf::UNKNOWN), None);
+        assert_eq!(CacheType::from_flags(cache.flag() | Mdf::from_bits_retain(1 << 10)), None);
+    }
+    assert_eq!(CacheType::from_flags(Mdf::WRITEBACK | Mdf::WRITETHROUGH), None);
+    assert_eq!(CacheType::from_flags(Mdf::ACTIVE), None);
+}
+
+#[test]
+fn a_range_knows_its_end_even_at_the_top_of_the_address_space() {
+    let top = active(1 << 63, 1 << 63, CacheType::WriteBack);
+    assert_eq!(top.end(), 1 << 64);
+    assert!(top.contains(u64::MAX) && !top.contains((1 << 63) - 1));
+    let empty = active(0x1000, 0, CacheType::WriteBack);
+    assert!(!empty.contains(0x1000));
+}
+
+// changes
+
+/// A host whose kernel does not do what its rules promise.
+mod odd_host {
+    use super::*;
+    use crate::error::{Error, KernelError, Result};
+    use crate::host::{Backing, Compression, Host, Mapping, PageState, PhysicalMemory, System};
+    use crate::memory_map::kernel_maps::KernelMapping;
+    use crate::ranges::change::{self, Mode};
+    use crate::ranges::rules::Request;
+
+    struct OddHost {
+        before: Vec<Descriptor>,
+        after: Vec<Descriptor>,
+        changed: bool,
+    }
+
+    impl Host for OddHost {
+        fn system(&self) -> Result<System> {
+            Err(Error::Unsupported("system".to_owned()))
+        }
+
+        fn memory_map(&self) -> Result<MemoryMap> {
+            Ok(map(&[]))
+        }
+
+        fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
+            Ok(None)
+        }
+
+        fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+            Ok(if self.changed { self.after.clone() } else { self.before.clone() })
+        }
+
+        fn set_range(&mut self, _request: &Request) -> Result<(), KernelError> {
+            self.changed = true;
+            Ok(())
+        }
+
+        fn extract_paddr(&self, _address: u64) -> Result<PageState, KernelError> {
+            Ok(PageState::Invalid)
+        }
+
+        fn map(&mut self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+            unreachable!()
+        }
+
+        fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+            unreachable!()
+        }
+
+        fn kernel_dump(&self, _file: &std::fs::File, _compression: Compression) -> Result<()> {
+            unreachable!()
+        }
+    }
+
+    #[test]
+    fn a_table_that_is_not_as_expected_after_the_change_is_an_error() {
+        let slot = Descriptor { base: 0, length: 1 << 40, flags: Mdf::UNCACHEABLE, owner: Owner::default() };
+        let good = active(0x4000_0000, 0x1000, CacheType::WriteCombine);
+        let other = Descriptor { owner: owner("you"), ..good.clone() };
+        let update = Update {
+            base: 0x4000_0000,
+            length: 0x1000,
+            cache: CacheType::WriteCombine,
+            owner: owner("me"),
+            force: false,
+        };
+        for (after, right) in [
+            (vec![good.clone(), slot.clone()], true),
+            // What an inactive slot says does not matter.
+            (vec![good.clone(), Descriptor { base: 5, ..slot.clone() }], true),
+            (vec![slot.clone(), good.clone()], false),
+            (vec![slot.clone(), slot.clone()], false),
+            (vec![other, slot.clone()], false),
+            (vec![good.clone()], false),
+            (vec![good.clone(), good.clone()], false),
+            (vec![Descriptor { flags: good.flags | Mdf::BOGUS, ..good.clone() }, slot.clone()], false),
+            (vec![Descriptor { length: 0x2000, ..good.clone() }, slot.clone()], false),
+        ] {
+            let mut host = OddHost { before: vec![slot.clone(), slot.clone()], after: after.clone(), changed: false };
+            let outcome = change::update(&mut host, &update, Mode::Apply);
+            assert!(host.changed);
+            match outcome {
+                Ok(outcome) => {
+                    assert!(right, "{after:?}");
+                    assert_eq!(outcome.differences.len(), 1);
+                }
+                Err(error) => {
+                    assert!(!right && matches!(error, Error::Unexpected(_)), "{after:?}: {error}");
+                }
+            }
+            // A dry run does not get that far.
+            host.changed = false;
+            change::update(&mut host, &update, Mode::DryRun).unwrap();
+            assert!(!host.changed);
+        }
+    }
+}
