@@ -1,11 +1,46 @@
 //! The header of kernel dumps: `struct kerneldumpheader` of `sys/kerneldump.h`, 512 bytes, integers
 //! big-endian on every machine.
 
-use ioctl_defs::kerneldump::{KERNELDUMPMAGIC, kerneldumpheader};
+use ioctl_defs::kerneldump::{
+    KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, kerneldumpheader,
+};
+use serde::Serialize;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of a header.
 pub const HEADER_LENGTH: usize = size_of::<kerneldumpheader>();
+
+/// How a kernel compresses a dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Compression {
+    /// Not at all.
+    None,
+    /// gzip.
+    Gzip,
+    /// Zstandard.
+    Zstd,
+}
+
+impl Compression {
+    /// The `KERNELDUMP_COMP_*` constant.
+    pub const fn code(self) -> u8 {
+        match self {
+            Self::None => KERNELDUMP_COMP_NONE,
+            Self::Gzip => KERNELDUMP_COMP_GZIP,
+            Self::Zstd => KERNELDUMP_COMP_ZSTD,
+        }
+    }
+
+    /// Its name.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+        }
+    }
+}
 
 /// A kernel dump's header, decoded. Text is cut at its first NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,8 +5,8 @@
 //! stream, as `savecore -L` leaves it.
 
 use crate::error::{Error, Operation, Result};
-use crate::host::{Compression, Host};
-use crate::kerneldump::{HEADER_LENGTH, Header};
+use crate::host::Host;
+use crate::kerneldump::{Compression, HEADER_LENGTH, Header};
 use crate::output_file::OutputFile;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::io;

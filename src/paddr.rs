@@ -1,15 +1,9 @@
 //! Where the pages of the calling process lie: physical address, NUMA domain, and what that adds up to.
 
 use crate::error::{KernelError, Result};
-use crate::host::{Backing, Host, Mapping, PageState};
+use crate::host::{Backing, Host, Mapping, PageState, superpage_size};
 use serde::Serialize;
 use std::collections::BTreeMap;
-
-/// The size of a superpage where entries take 8 bytes and a page table fills a page: 2 MiB with pages of
-/// 4 KiB, 32 MiB with pages of 16 KiB.
-pub const fn superpage_size(page_size: u64) -> u64 {
-    page_size / 8 * page_size
-}
 
 /// A page, or the address that was asked for, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -332,9 +332,9 @@ fn a_machine_without_memory_for_a_kernel_says_so() {
 
 #[test]
 fn usage_errors_exit_with_2() {
-    memtool(&["--machine", "demo", "livedump"]).is_usage_error(&["FILE"]);
-    memtool(&["--machine", "demo", "livedump", "--zstd", "--gzip", "x"]).is_usage_error(&["--gzip"]);
-    memtool(&["--machine", "demo", "livedump", "--bzip2", "x"]).is_usage_error(&["--bzip2"]);
+    memtool(&["--machine", "demo", "livedump"]).usage_error(&["FILE"]);
+    memtool(&["--machine", "demo", "livedump", "--zstd", "--gzip", "x"]).usage_error(&["--gzip"]);
+    memtool(&["--machine", "demo", "livedump", "--bzip2", "x"]).usage_error(&["--bzip2"]);
 }
 
 /// A machine whose kernel takes long to dump, so that it can be interrupted.

@@ -4,7 +4,9 @@
 
 mod common;
 
-use common::{Run, address, demo, demo_machine, directory, failing, memtool, on, text, write_file, write_machine};
+use common::{
+    Run, address, demo, demo_machine, directory, failing, memtool, on, on_terminal, text, write_file, write_machine,
+};
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 
@@ -156,7 +158,7 @@ fn the_summary_explains_the_states_in_words_and_counts_pages() {
             run.stdout
         );
     };
-    assert_eq!(summary[0], "5 pages (recorded machine)");
+    assert_eq!(summary[0].trim_start(), "5 pages (recorded machine)");
     line(3, "MAPPED: a page is mapped");
     line(1, "VALID: a map entry covers it, but no page is mapped now");
     line(1, "INVALID: nothing is mapped there");
@@ -165,11 +167,40 @@ fn the_summary_explains_the_states_in_words_and_counts_pages() {
     line(2, "contiguous");
     // A state that does not occur is not explained.
     let run = paddr(&machine(), &["0x200000"]).ok();
-    assert!(run.stdout.contains("\n1 page (recorded machine)\n"), "{}", run.stdout);
+    assert!(run.stdout.contains(" 1 page (recorded machine)\n"), "{}", run.stdout);
     assert!(!run.stdout.contains("VALID:"), "{}", run.stdout);
     // Quiet leaves the lines.
     let run = paddr(&machine(), &["-q", "0x200000"]).ok();
     assert_eq!(run.stdout, "0x200000\tMAPPED\t0x5123000\t0\n");
+}
+
+/// Where the words of a line begin and end.
+fn spans(line: &str) -> Vec<(usize, usize)> {
+    let mut at = 0;
+    line.split_whitespace()
+        .map(|word| {
+            let start = at + line[at..].find(word).unwrap();
+            at = start + word.len();
+            (start, at)
+        })
+        .collect()
+}
+
+#[test]
+fn a_terminal_gets_headings_and_aligned_columns() {
+    for (arguments, headings) in [
+        (&["paddr", "--alloc", "8k", "--touch"][..], &["ADDRESS", "STATE", "PHYSICAL", "DOMAIN"][..]),
+        (&["paddr", "0x200000", "0x216000", "--runs"], &["ADDRESS", "STATE", "PHYSICAL", "DOMAIN", "PAGES"]),
+    ] {
+        let shown = on_terminal(arguments);
+        let lines: Vec<&str> = shown.lines().collect();
+        assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), headings);
+        // A column is aligned at one of its sides.
+        let (heads, fields) = (spans(lines[0]), spans(lines[1]));
+        for (head, field) in heads.iter().zip(&fields) {
+            assert!(head.0 == field.0 || head.1 == field.1, "{shown}");
+        }
+    }
 }
 
 #[test]
@@ -359,6 +390,15 @@ fn runs_are_what_the_single_pages_add_up_to() {
     );
 }
 
+#[test]
+fn a_run_ends_at_the_border_of_two_domains() {
+    // Domain 1 begins at 128 MiB.
+    let mut machine = machine();
+    machine["process"]["mappings"] = json!([{ "start": "0x200000", "end": "0x203000", "paddr": "0x7ffe000" }]);
+    let run = paddr(&machine, &["--runs", "0x200000", "0x201000", "0x202000"]).ok();
+    assert_eq!(run.lines()[..2], ["0x200000\tMAPPED\t0x7ffe000\t0\t2", "0x202000\tMAPPED\t0x8000000\t1\t1"]);
+}
+
 // files
 
 #[test]
@@ -496,7 +536,7 @@ fn contradictory_or_malformed_arguments_are_usage_errors() {
         &["--alloc", ""],
         &["--unknown-option"],
     ] {
-        demo(&[&["paddr"], arguments].concat()).is_usage_error(&["error: "]);
+        demo(&[&["paddr"], arguments].concat()).usage_error(&["error: "]);
     }
-    memtool(&["--machine", "demo", "paddr", "0xxyz"]).is_usage_error(&["0xxyz"]);
+    memtool(&["--machine", "demo", "paddr", "0xxyz"]).usage_error(&["0xxyz"]);
 }

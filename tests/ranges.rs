@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::{Run, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use common::{Run, demo, demo_machine, directory, failing, memtool, on, on_terminal, text, write_machine};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -352,10 +352,34 @@ fn a_range_up_to_the_top_of_the_address_space_is_listed_right() {
 }
 
 #[test]
+fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slots() {
+    let shown = on_terminal(&["ranges"]);
+    let lines: Vec<&str> = shown.lines().collect();
+    assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"]);
+    // Every column begins under its heading.
+    for heading in ["END", "SIZE", "TYPE", "OWNER"] {
+        let column = lines[0].find(heading).unwrap();
+        for line in &lines[1..6] {
+            assert_eq!(&line[column - 1..column], " ", "{heading}: {line}");
+            assert_ne!(&line[column..=column], " ", "{heading}: {line}");
+        }
+    }
+    assert!(lines[1].contains("640 KiB") && lines[1].contains("fixed firmware"), "{shown}");
+    // Of the 8 variable ranges of the demo machine 2 are in use, and it must not pass for a real machine.
+    assert_eq!(lines.last().unwrap(), &"6 of 8 variable ranges are free (recorded machine)");
+    assert!(!shown.contains('\u{1b}') && lines.iter().all(|line| line.trim_end() == *line), "{shown:?}");
+    assert!(!on_terminal(&["ranges", "--quiet"]).contains("free"));
+    // memcontrol's lines and JSON are the same everywhere.
+    for arguments in [&["ranges", "--memcontrol", "--all"][..], &["ranges", "--json"]] {
+        assert_eq!(on_terminal(arguments), demo(arguments).ok().stdout);
+    }
+}
+
+#[test]
 fn contradictory_list_options_are_usage_errors() {
-    demo(&["ranges", "list", "--memcontrol", "--no-join"]).is_usage_error(&["--no-join"]);
-    demo(&["ranges", "list", "--owner", "12345678"]).is_usage_error(&["7 bytes"]);
-    demo(&["ranges", "list", "0x1000"]).is_usage_error(&["0x1000"]);
+    demo(&["ranges", "list", "--memcontrol", "--no-join"]).usage_error(&["--no-join"]);
+    demo(&["ranges", "list", "--owner", "12345678"]).usage_error(&["7 bytes"]);
+    demo(&["ranges", "list", "0x1000"]).usage_error(&["0x1000"]);
 }
 
 // update
@@ -641,11 +665,11 @@ fn risky_changes_are_warned_of_unless_quiet() {
 fn only_the_five_cache_types_and_one_of_them_can_be_asked_for() {
     let update = ["ranges", "update", "-b", "0x40000000", "-l", "4k"];
     for cache in ["unknown", "wb", "", "active", "write-back,uncacheable"] {
-        demo(&[&update[..], &["--type", cache]].concat()).is_usage_error(&["--type"]);
+        demo(&[&update[..], &["--type", cache]].concat()).usage_error(&["--type"]);
     }
     let twice = [&update[..], &["--type", "write-back", "--type", "uncacheable"]].concat();
-    demo(&twice).is_usage_error(&["--type"]);
-    demo(&update).is_usage_error(&["--type"]);
+    demo(&twice).usage_error(&["--type"]);
+    demo(&update).usage_error(&["--type"]);
 }
 
 #[test]
@@ -666,7 +690,7 @@ fn numbers_and_owners_that_cannot_be_meant_are_usage_errors() {
         for (name, default) in [("--base", "0x40000000"), ("--len", "4k"), ("--owner", "me")] {
             arguments.extend([name, if name == option { value } else { default }]);
         }
-        demo(&arguments).is_usage_error(&[text]);
+        demo(&arguments).usage_error(&[text]);
     }
     let seven =
         change(&real_machine(), &["update", "-b", "0x40000000", "-l", "4k", "--type", "write-back", "-o", "1234567"]);
@@ -763,7 +787,7 @@ fn remove_wants_base_and_length_or_an_owner() {
         &["--owner", "me", "--len", "4k"],
         &["--owner", ""],
     ] {
-        demo(&[&["ranges", "remove"], arguments].concat()).is_usage_error(&["--"]);
+        demo(&[&["ranges", "remove"], arguments].concat()).usage_error(&["--"]);
     }
 }
 
@@ -857,7 +881,7 @@ fn save_machine_writes_over_no_other_file() {
 fn save_machine_without_a_machine_is_a_usage_error() {
     let directory = directory();
     let file = directory.path().join("new");
-    memtool(&[&["--save-machine", text(&file)], &UPDATE[..]].concat()).is_usage_error(&["--save-machine", "--machine"]);
+    memtool(&[&["--save-machine", text(&file)], &UPDATE[..]].concat()).usage_error(&["--save-machine", "--machine"]);
     assert!(!file.exists());
 }
 

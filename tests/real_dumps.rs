@@ -13,7 +13,7 @@ mod common;
 
 use common::address;
 use common::minidump::Minidump;
-use memtool::host::Compression;
+use memtool::kerneldump::Compression;
 use memtool::kerneldump::Header;
 use memtool::livedump::check_trailer;
 use serde_json::Value;

@@ -28,7 +28,6 @@ pub const KERNELDUMP_RISCV_VERSION: u32 = 1;
 /// Stands before and after a dump on a dump device, and after the data of a live dump.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-#[allow(non_camel_case_types)]
 pub struct kerneldumpheader {
     /// [`KERNELDUMPMAGIC`] and NULs.
     pub magic: [u8; 20],

@@ -60,7 +60,6 @@ impl Mdf {
 /// One memory range: what `MEMRANGE_GET` returns and `MEMRANGE_SET` takes.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct mem_range_desc {
     /// Physical base address, in bytes.
     pub mr_base: u64,
@@ -75,7 +74,6 @@ pub struct mem_range_desc {
 /// The argument of `MEMRANGE_GET` and `MEMRANGE_SET`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug)]
-#[allow(non_camel_case_types)]
 pub struct mem_range_op {
     /// GET: room for `mo_arg[0]` descriptors. SET: the one descriptor of the request.
     pub mo_desc: *mut mem_range_desc,
@@ -104,7 +102,6 @@ pub const ME_STATE_MAPPED: i32 = 2;
 /// The argument of `MEM_EXTRACT_PADDR`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct mem_extract {
     /// In: a virtual address of the calling process.
     pub me_vaddr: u64,
@@ -124,7 +121,6 @@ pub const MEM_EXTRACT_PADDR: u32 = iowr::<mem_extract>(b'm', 52);
 /// The argument of `MEM_KERNELDUMP`.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[allow(non_camel_case_types)]
 pub struct mem_livedump_arg {
     /// A regular file, open for writing.
     pub fd: i32,

@@ -17,7 +17,6 @@ pub mod amd64 {
     /// The header of version 3.
     #[repr(C)]
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-    #[allow(non_camel_case_types)]
     pub struct minidumphdr {
         /// [`MINIDUMP_MAGIC`] and NULs.
         pub magic: [u8; 24],
@@ -52,7 +51,6 @@ pub mod arm64 {
     /// The header of version 3.
     #[repr(C)]
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-    #[allow(non_camel_case_types)]
     pub struct minidumphdr {
         /// [`MINIDUMP_MAGIC`] and NULs.
         pub magic: [u8; 24],
@@ -91,7 +89,6 @@ pub mod riscv {
     /// The header of version 2.
     #[repr(C)]
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-    #[allow(non_camel_case_types)]
     pub struct minidumphdr {
         /// [`MINIDUMP_MAGIC`] and NULs.
         pub magic: [u8; 24],
@@ -128,7 +125,6 @@ pub mod i386 {
     /// The header of version 2.
     #[repr(C)]
     #[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
-    #[allow(non_camel_case_types)]
     pub struct minidumphdr {
         /// [`MINIDUMP_MAGIC`] and NULs.
         pub magic: [u8; 24],

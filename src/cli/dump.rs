@@ -76,6 +76,11 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             ));
         }
     }
+    let memory_map = host.memory_map()?;
+    if memory_map.source == Source::PhysSegs {
+        context
+            .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
+    }
     let output = file.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let map = match arguments.map.as_deref() {
@@ -90,15 +95,16 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         None => None,
     };
 
-    let source = host.memory_map()?.source;
-    if source == Source::PhysSegs {
-        context
-            .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
-    }
-    let report = match &output {
-        Some(output) => write(host, arguments, &mut output.file(), map_writer.as_mut())?,
-        None => write(host, arguments, context.out.writer(), map_writer.as_mut())?,
+    let memory = host.physical_memory()?;
+    let page_size = u64::from(host.system()?.page_size);
+    let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
+    let segments = &memory_map.segments;
+    let mut to_file = output.as_ref().map(OutputFile::file);
+    let out: &mut dyn Write = match &mut to_file {
+        Some(file) => file,
+        None => context.out.writer(),
     };
+    let report = dump::raw(&*memory, segments, page_size, buffer, out, map_writer.as_mut())?;
     drop(map_file);
     if report.written == 0 {
         return Err(Error::Refused("none of the RAM can be read, so there is no dump".to_owned()));
@@ -109,15 +115,8 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     if let Some(map) = map {
         map.commit()?;
     }
-    finish(context, host, file, source, &report)?;
+    finish(context, host, file, memory_map.source, &report)?;
     Ok(Verdict::Done)
-}
-
-fn write(host: &dyn Host, arguments: &Arguments, out: &mut dyn Write, map: Option<&mut MapFile<'_>>) -> Result<Report> {
-    let page_size = u64::from(host.system()?.page_size);
-    let segments = host.memory_map()?.segments;
-    let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
-    dump::raw(&*host.physical_memory()?, &segments, page_size, buffer, out, map)
 }
 
 fn finish(context: &mut Context, host: &dyn Host, file: Option<&Path>, source: Source, report: &Report) -> Result<()> {

@@ -3,7 +3,8 @@
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
-use memtool::host::{Compression, Host};
+use memtool::host::Host;
+use memtool::kerneldump::Compression;
 use memtool::livedump::{self, Options};
 use memtool::units::rough_size;
 use serde::Serialize;

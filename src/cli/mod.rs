@@ -123,7 +123,7 @@ impl Context {
 
 /// A line on standard error. Where that cannot be written to, there is nobody to tell.
 fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "memtool: {text}");
+    let _ = writeln!(io::stderr(), "memtool: {}", output::harmless(text));
 }
 
 /// Runs the program.
@@ -162,7 +162,7 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 }
 
 fn run(cli: Cli) -> Result<Verdict> {
-    let out = Output::new(cli.global.json);
+    let out = Output::new(cli.global.json)?;
     let mut context = Context { global: cli.global, out };
     let command = match cli.command {
         Command::Completions(arguments) => {

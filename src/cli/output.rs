@@ -3,7 +3,10 @@
 use memtool::host::Host;
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::io::{self, BufWriter, IsTerminal, StdoutLock, Write};
+use std::borrow::Cow;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal, Write};
+use std::os::fd::AsFd;
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
@@ -14,6 +17,20 @@ pub fn is_closed_pipe(error: &Error) -> bool {
     matches!(error, Error::Io { what, source } if what == ATTEMPT && source.kind() == io::ErrorKind::BrokenPipe)
 }
 
+/// Text without what would begin another line or command a terminal: file names and recorded machines can
+/// hold anything.
+pub fn harmless(text: &str) -> Cow<'_, str> {
+    let harmful = |c: char| c.is_control() && c != '\t';
+    if !text.contains(harmful) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmful(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown.into()
+}
+
 /// An I/O error of standard output.
 pub fn failed(source: io::Error) -> Error {
     Error::Io { what: ATTEMPT.to_owned(), source }
@@ -21,7 +38,8 @@ pub fn failed(source: io::Error) -> Error {
 
 /// Standard output.
 pub struct Output {
-    out: BufWriter<StdoutLock<'static>>,
+    // The descriptor itself: `Stdout` would look for the ends of lines in a dump.
+    out: BufWriter<File>,
     json: bool,
     terminal: bool,
 }
@@ -42,9 +60,9 @@ fn host_kind(host: &dyn Host) -> &'static str {
 }
 
 impl Output {
-    pub fn new(json: bool) -> Self {
-        let stdout = io::stdout();
-        Self { terminal: stdout.is_terminal(), out: BufWriter::new(stdout.lock()), json }
+    pub fn new(json: bool) -> Result<Self> {
+        let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
+        Ok(Self { terminal: out.is_terminal(), out: BufWriter::new(out), json })
     }
 
     /// Whether one JSON object is wanted.
@@ -67,7 +85,7 @@ impl Output {
 
     /// Prints a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        writeln!(self.out, "{text}").map_err(failed)
+        writeln!(self.out, "{}", harmless(text)).map_err(failed)
     }
 
     /// Prints rows: aligned under their headings on a terminal, else with tabs between the fields.

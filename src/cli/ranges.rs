@@ -201,7 +201,8 @@ fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Re
     context.out.rows(&["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"], &rows)?;
     if terminal && !context.global.quiet {
         let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
-        context.out.line(&format!("\n{free_slots} of {variable_slots} variable ranges are free{whose}"))?;
+        context.out.line("")?;
+        context.out.line(&format!("{free_slots} of {variable_slots} variable ranges are free{whose}"))?;
     }
     Ok(Verdict::Done)
 }
@@ -395,7 +396,7 @@ fn show_changes(
     for error in &errors {
         complain(error);
     }
-    let verdict = if errors.is_empty() { Verdict::Done } else { Verdict::Failed };
+    let all_done = errors.is_empty();
     let differences = || outcomes.iter().flat_map(|outcome| &outcome.differences);
     if context.out.is_json() {
         let document = ChangeDocument {
@@ -417,14 +418,15 @@ fn show_changes(
             let (before, after) = (shown(&difference.before), shown(&difference.after));
             context.out.line(&format!("range {} {verb}: {before} -> {after}", difference.index))?;
         }
-        if differences().next().is_none() {
+        if all_done && differences().next().is_none() {
             context.out.line("nothing to change: the table is like that already")?;
         }
     }
-    if mode == Mode::Apply && host.as_recorded().is_some() && context.global.save_machine.is_none() {
+    let changed = mode == Mode::Apply && differences().next().is_some();
+    if changed && host.as_recorded().is_some() && context.global.save_machine.is_none() {
         context.remark("the recorded machine was changed in memory only; --save-machine FILE keeps the change");
     }
-    Ok(verdict)
+    Ok(if all_done { Verdict::Done } else { Verdict::Failed })
 }
 
 fn shown(range: &Descriptor) -> String {

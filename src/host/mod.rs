@@ -9,6 +9,7 @@ pub mod process_memory;
 pub mod recorded;
 
 use crate::error::{KernelError, Result};
+use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
@@ -67,6 +68,12 @@ impl PageState {
     }
 }
 
+/// The size of a superpage where entries take 8 bytes and a page table fills a page: 2 MiB with pages of
+/// 4 KiB, 32 MiB with pages of 16 KiB.
+pub const fn superpage_size(page_size: u64) -> u64 {
+    page_size / 8 * page_size
+}
+
 /// What to map into the process, to see where its pages are.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Backing {
@@ -103,39 +110,6 @@ pub trait PhysicalMemory {
     /// Reads from a physical address; like read(2), it may deliver less than asked for, and 0 bytes at the
     /// end.
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
-}
-
-/// How a kernel compresses a live dump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Compression {
-    /// Not at all.
-    None,
-    /// gzip.
-    Gzip,
-    /// Zstandard.
-    Zstd,
-}
-
-impl Compression {
-    /// The `KERNELDUMP_COMP_*` constant.
-    pub const fn code(self) -> u8 {
-        use ioctl_defs::kerneldump::{KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD};
-        match self {
-            Self::None => KERNELDUMP_COMP_NONE,
-            Self::Gzip => KERNELDUMP_COMP_GZIP,
-            Self::Zstd => KERNELDUMP_COMP_ZSTD,
-        }
-    }
-
-    /// Its name.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Gzip => "gzip",
-            Self::Zstd => "zstd",
-        }
-    }
 }
 
 /// A machine with mem(4).

@@ -53,9 +53,10 @@ fn parse_line(line: &str, region: &str) -> Option<KernelMapping> {
     let permissions = fields.next()?.to_owned();
     let cache = fields.next_if(|field| !field.starts_with(|c: char| c.is_ascii_digit())).map(str::to_owned);
     let pages = fields.map(|field| field.parse().ok()).collect::<Option<Vec<u64>>>()?;
-    Some(KernelMapping {
-        start: parse_address(start).ok()?,
-        end: parse_address(end).ok()?,
+    let (start, end) = (parse_address(start).ok()?, parse_address(end).ok()?);
+    (end == 0 || start < end).then_some(KernelMapping {
+        start,
+        end,
         permissions,
         cache,
         pages,

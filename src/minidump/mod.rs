@@ -6,7 +6,7 @@
 
 pub mod amd64;
 
-use crate::host::Compression;
+use crate::kerneldump::Compression;
 use std::io::{self, Write};
 
 /// The kernel's default level for both compressors would cost more than it gains here.

@@ -124,8 +124,11 @@ impl Owner {
     }
 
     fn from_bytes(bytes: [u8; 8]) -> Self {
-        let text = bytes.split(|byte| *byte == 0).next().unwrap_or(&[]);
-        Self(String::from_utf8_lossy(text).into_owned())
+        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
+        let text = text.get(..Self::MAX).unwrap_or(text);
+        // What is no text, or would confuse a terminal, is shown as a question mark: a byte, as it was.
+        let shown = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c };
+        Self(String::from_utf8_lossy(text).chars().map(shown).collect())
     }
 
     fn to_bytes(&self) -> [u8; 8] {

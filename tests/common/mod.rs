@@ -69,7 +69,7 @@ impl Run {
 
     /// Asserts a usage error: exit code 2, nothing on standard output, each of these texts on standard error.
     #[track_caller]
-    pub fn is_usage_error(self, texts: &[&str]) -> Self {
+    pub fn usage_error(self, texts: &[&str]) -> Self {
         let run = self.exits(2);
         assert_eq!(run.stdout, "", "{run:?}");
         for text in texts {
@@ -204,4 +204,21 @@ pub fn address(value: &Value) -> u64 {
 /// A path as an argument.
 pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
+}
+
+/// What memtool prints to a terminal on the demo machine; lines end as they do in a pipe.
+#[track_caller]
+pub fn on_terminal(arguments: &[&str]) -> String {
+    use std::io::Read;
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = command();
+    command.args(["--machine", "demo"]).args(arguments).stdout(Stdio::from(pty.slave));
+    let mut child = command.spawn().unwrap();
+    // The last open descriptor of the terminal's other side must be the child's.
+    drop(command);
+    let mut shown = Vec::new();
+    // Linux reports the end as EIO, others as no more bytes; what came before is there either way.
+    let _ = std::fs::File::from(pty.master).read_to_end(&mut shown);
+    assert!(wait(&mut child).is_some_and(|status| status.success()), "{arguments:?}");
+    String::from_utf8(shown).unwrap().replace("\r\n", "\n")
 }

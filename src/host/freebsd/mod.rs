@@ -6,8 +6,9 @@ mod device;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Compression, Host, Mapping, PageState, PhysicalMemory, System};
+use super::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
 use crate::error::{Error, KernelError, Operation, Result};
+use crate::kerneldump::Compression;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MemoryMap, Tables};
 use crate::ranges::Descriptor;

@@ -247,6 +247,10 @@ impl Machine {
         if let Some(index) = self.unreadable.iter().position(|range| range.start >= range.end) {
             return Some(format!("unreadable: range {index} is empty"));
         }
+        let backward = |map: &KernelMapping| map.end != 0 && map.end <= map.start;
+        if let Some(index) = self.kernel_maps.iter().flatten().position(backward) {
+            return Some(format!("kernel_maps: mapping {index} does not end after its start"));
+        }
         let odd = |range: &ProcessRange| {
             let page = u64::from(page_size);
             let whole = |address: u64| address.is_multiple_of(page);

@@ -9,8 +9,8 @@ use super::demo;
 use super::file::Machine;
 use super::memory::{RecordedMemory, View};
 use crate::error::{Error, KernelError, Operation, Result};
-use crate::host::{Compression, PhysicalMemory};
-use crate::kerneldump::{self, Header};
+use crate::host::PhysicalMemory;
+use crate::kerneldump::{self, Compression, Header};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::minidump::{self, amd64};
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
@@ -122,8 +122,11 @@ impl Kernel {
             None => demo::kernel_maps(),
         };
         let maps: Vec<KernelMapping> = maps.into_iter().filter(|map| map.start >= KERNEL_MAP_BASE).collect();
-        let image_end =
-            maps.iter().filter(|map| map.start >= KERNBASE).map(|map| end_of(map) - u128::from(KERNBASE)).max();
+        let image_end = maps
+            .iter()
+            .filter(|map| map.start >= KERNBASE)
+            .map(|map| end_of(map).saturating_sub(u128::from(KERNBASE)))
+            .max();
         let image_end = u64::try_from(image_end.unwrap_or(0)).unwrap_or(u64::MAX).max(0x10_0000);
         let mut layout = Layout {
             pages: Pages::new(&dump_avail, image_end),
@@ -153,7 +156,7 @@ impl Kernel {
             pages.insert(buffer_at + index as u64 * PAGE, page);
         }
         let end = maps.iter().map(end_of).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
-        let directory_count = (end - u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
+        let directory_count = end.saturating_sub(u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
         Ok(Self {
             pages,
             directories: layout.directories,

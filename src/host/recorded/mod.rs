@@ -13,8 +13,9 @@ mod process;
 
 pub use file::{Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
 
-use super::{Backing, Compression, Host, Mapping, PageState, PhysicalMemory, System};
+use super::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
 use crate::error::{Error, KernelError, Operation, Result};
+use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;

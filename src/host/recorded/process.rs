@@ -6,9 +6,8 @@
 
 use super::file::{Machine, Policy, ProcessRange};
 use crate::error::{KernelError, Operation};
-use crate::host::{Backing, Mapping, PageState};
+use crate::host::{Backing, Mapping, PageState, superpage_size};
 use crate::memory_map::MemoryMap;
-use crate::paddr::superpage_size;
 use crate::units::Hex;
 use nix::errno::Errno;
 use std::cell::RefCell;
