@@ -47,10 +47,10 @@ fn model(table: &[Descriptor], request: &Request) -> Result<Vec<Descriptor>, Err
 }
 
 fn model_update(table: &mut [Descriptor], wanted: &Descriptor) -> Result<(), Errno> {
-    let well_formed = wanted.base % (4 * KIB) == 0
+    let well_formed = wanted.base.is_multiple_of(4 * KIB)
         && wanted.length >= 4 * KIB
         && wanted.length.count_ones() == 1
-        && wanted.base % wanted.length == 0
+        && wanted.base.is_multiple_of(wanted.length)
         && TYPES.contains(&attribute(wanted));
     if !well_formed {
         return Err(Errno::EINVAL);

@@ -367,7 +367,7 @@ fn remove(context: &mut Context, host: &mut dyn Host, arguments: RemoveArguments
     match (arguments.owner, arguments.base, arguments.len) {
         (Some(owner), ..) => {
             let (mut outcomes, mut errors) = (Vec::new(), Vec::new());
-            for (_, result) in change::remove_owner(host, &owner, mode)? {
+            for result in change::remove_owner(host, &owner, mode)? {
                 match result {
                     Ok(outcome) => outcomes.push(outcome),
                     Err(error) => errors.push(error.to_string()),

@@ -94,47 +94,32 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
 /// The rule that the request breaks, the kernel's refusal, or a table that is not as expected afterwards.
 pub fn remove(host: &mut dyn Host, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
     let table = Table::new(host.range_descriptors()?);
-    remove_from(host, &table, base, length, mode)
+    let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
+    let request = Request::Remove(wanted.clone());
+    let mut expected = table.clone();
+    expected.apply(&request).map_err(|violation| Error::Rule { request: describe(&request), violation })?;
+    let warnings = match host.memory_map() {
+        Ok(map) => warn_about_types(&table, &expected, &map, base, wanted.end()),
+        Err(_) => Vec::new(),
+    };
+    finish(host, &table, &expected, &request, mode, warnings)
 }
 
-/// One range of an owner, and what became of it.
-pub type Removal = (Descriptor, Result<Outcome>);
-
 /// Removes every active range of an owner that is not fixed. A failure does not keep the others from being
-/// removed.
+/// removed; each range has its own result.
 ///
 /// # Errors
 ///
 /// The list of ranges cannot be had, or the owner has none.
-pub fn remove_owner(host: &mut dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Removal>> {
-    let mut table = Table::new(host.range_descriptors()?);
+pub fn remove_owner(host: &mut dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Result<Outcome>>> {
+    let table = Table::new(host.range_descriptors()?);
     let owned =
         |range: &&Descriptor| range.owner == *owner && range.is_active() && !range.flags.contains(Mdf::FIXACTIVE);
     let ranges: Vec<Descriptor> = table.descriptors().iter().filter(owned).cloned().collect();
     if ranges.is_empty() {
         return Err(Error::Refused(format!("no active range that can be removed is owned by '{owner}'")));
     }
-    let mut removals = Vec::new();
-    for range in ranges {
-        let outcome = remove_from(host, &table, range.base, range.length, mode);
-        if mode == Mode::Apply {
-            table = Table::new(host.range_descriptors()?);
-        }
-        removals.push((range, outcome));
-    }
-    Ok(removals)
-}
-
-fn remove_from(host: &mut dyn Host, table: &Table, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
-    let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
-    let request = Request::Remove(wanted.clone());
-    let mut expected = table.clone();
-    expected.apply(&request).map_err(|violation| Error::Rule { request: describe(&request), violation })?;
-    let warnings = match host.memory_map() {
-        Ok(map) => warn_about_types(table, &expected, &map, base, wanted.end()),
-        Err(_) => Vec::new(),
-    };
-    finish(host, table, &expected, &request, mode, warnings)
+    Ok(ranges.iter().map(|range| remove(host, range.base, range.length, mode)).collect())
 }
 
 fn finish(
