@@ -35,5 +35,5 @@ need() {
 # A Rust toolchain and a C compiler. Debian's own rustc is too old; its package
 # for browsers is not.
 need_rust() {
-    need cargo cargo-web rustc rustc-web cc gcc
+    need cargo cargo-web rustc rustc-web cc "gcc libc6-dev"
 }
