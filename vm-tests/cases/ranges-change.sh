@@ -1,0 +1,24 @@
+# The kernel takes a range, gives it back as it was set, changes its type, and removes it.
+. ../helpers.sh
+
+# Far above the RAM of a test's guest, and within 36 bits.
+base=0xe00000000
+tab=$(printf '\t')
+
+need_ranges
+trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
+must ranges list --no-join
+before=$out
+
+for type in write-combine uncacheable; do
+    must ranges update --base $base --len 16m --type $type --owner vmtest
+    must ranges list --owner vmtest
+    equal 'the new range' "$out" "$base${tab}0xe01000000${tab}0x1000000${tab}$type${tab}active${tab}vmtest"
+    if have_memcontrol; then
+        holds "memcontrol's list" "$(memcontrol list)" "$base/0x1000000 vmtest $type active"
+    fi
+done
+
+must ranges remove --base $base --len 16m
+must ranges list --no-join
+equal 'the table after the removal' "$out" "$before"

@@ -1,0 +1,130 @@
+//! The command line.
+
+use clap::{Parser, ValueEnum};
+use regex::bytes::{Regex, RegexBuilder};
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// Boots a FreeBSD system in QEMU and runs the FreeBSD build of memtool in it, case by case
+#[derive(Debug, Parser)]
+#[command(
+    name = "vm-tests",
+    version,
+    max_term_width = 80,
+    args_override_self = true,
+    after_help = "Exit codes: 0 all cases passed, 1 not all, or the run ended early, 2 usage, 77 nothing was tested."
+)]
+pub struct Arguments {
+    /// The disk to boot, which is not written to; the default is what $MEMTOOL_VM_IMAGE names
+    #[arg(long, value_name = "FILE")]
+    pub image: Option<PathBuf>,
+    /// Boot no disk: the QEMU arguments boot a system themselves
+    #[arg(long, requires = "qemu_arg", conflicts_with = "image")]
+    pub no_image: bool,
+    /// Test this program, in place of building one
+    #[arg(long, value_name = "FILE")]
+    pub binary: Option<PathBuf>,
+    /// Run this case only; can be repeated
+    #[arg(long = "case", value_name = "NAME")]
+    pub cases: Vec<String>,
+
+    /// The user to log in as at 'login:'; must be root in all but name
+    #[arg(long, value_name = "USER", default_value = "root")]
+    pub login: String,
+    /// The console ends at a shell's prompt without a login
+    #[arg(long, conflicts_with = "login")]
+    pub no_login: bool,
+    /// What the shell's prompt looks like; ^ and $ match at line ends
+    #[arg(long, value_name = "REGEX", default_value = "# ", value_parser = parse_prompt)]
+    pub prompt: Regex,
+    /// Where the guest may see the disk with the cases; can be repeated
+    #[arg(long, value_name = "PATH", default_values = ["/dev/vtbd1", "/dev/ada1", "/dev/da0", "/dev/vtbd0"])]
+    pub disk_device: Vec<String>,
+
+    /// The QEMU to start
+    #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
+    pub qemu: OsString,
+    /// A further argument for QEMU; can be repeated
+    #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
+    pub qemu_arg: Vec<OsString>,
+    /// How QEMU runs the guest
+    #[arg(long, value_enum, default_value_t = Accelerator::Auto)]
+    pub accelerator: Accelerator,
+    /// The guest's memory in MiB
+    #[arg(long, value_name = "MIB", default_value_t = 1024, value_parser = clap::value_parser!(u32).range(64..=1 << 20))]
+    pub memory: u32,
+    /// The guest's processors
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
+    pub processors: u32,
+    /// The guest's NUMA nodes; memory and processors are dealt out among them
+    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub nodes: u32,
+
+    /// The time that booting and logging in may take
+    #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = parse_seconds)]
+    pub boot_timeout: Duration,
+    /// The time that one case may take
+    #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
+    pub case_timeout: Duration,
+    /// Where to save what the console said [default: target/vm-tests/console.log]
+    #[arg(long, value_name = "FILE")]
+    pub log: Option<PathBuf>,
+}
+
+/// How QEMU runs the guest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Accelerator {
+    /// By KVM where it works, or else by TCG
+    Auto,
+    /// By the host's processor
+    Kvm,
+    /// By QEMU's own translator
+    Tcg,
+}
+
+fn parse_prompt(text: &str) -> Result<Regex, String> {
+    let prompt = RegexBuilder::new(text).multi_line(true).build().map_err(|error| error.to_string())?;
+    if prompt.is_match(b"") {
+        return Err("it matches nothing at all".to_owned());
+    }
+    Ok(prompt)
+}
+
+fn parse_seconds(text: &str) -> Result<Duration, String> {
+    match text.parse::<u32>() {
+        Ok(0) => Err("at least 1".to_owned()),
+        Ok(seconds) => Ok(Duration::from_secs(seconds.into())),
+        Err(error) => Err(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(words: &[&str]) -> Result<Arguments, clap::Error> {
+        Arguments::try_parse_from([&["vm-tests"], words].concat())
+    }
+
+    #[test]
+    fn qemu_arguments_may_begin_with_hyphens() {
+        let arguments = parse(&["--no-image", "--qemu-arg", "-kernel", "--qemu-arg", "x"]).unwrap();
+        assert_eq!(arguments.qemu_arg, ["-kernel", "x"]);
+    }
+
+    #[test]
+    fn what_makes_no_sense_is_refused() {
+        for words in [
+            &["--no-image"][..],
+            &["--no-image", "--image", "x", "--qemu-arg", "y"],
+            &["--prompt", "("],
+            &["--prompt", "x*"],
+            &["--case-timeout", "0"],
+            &["--nodes", "0"],
+            &["--no-login", "--login", "me"],
+        ] {
+            assert!(parse(words).is_err(), "{words:?}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! QEMU: its arguments, start and stop. The guest's first serial port is its standard input and output.
+
+use crate::arguments::Accelerator;
+use crate::error::{Error, Result};
+use std::ffi::OsString;
+use std::fs::{self, File};
+use std::io::Read;
+use std::path::{Path, PathBuf};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+/// The virtual machine that is wanted.
+#[derive(Debug)]
+pub struct Machine<'a> {
+    /// The QEMU program.
+    pub program: OsString,
+    /// The disk to boot, if any.
+    pub image: Option<&'a Path>,
+    /// The disk with the cases.
+    pub disk: &'a Path,
+    /// How the guest is run.
+    pub accelerator: Accelerator,
+    /// Memory in MiB.
+    pub memory: u32,
+    /// Processors.
+    pub processors: u32,
+    /// NUMA nodes.
+    pub nodes: u32,
+    /// Further arguments.
+    pub further: &'a [OsString],
+}
+
+/// A QEMU that runs; it is ended when this is dropped.
+pub struct Running {
+    child: Child,
+    messages: PathBuf,
+}
+
+impl Machine<'_> {
+    /// Starts it. What QEMU has to say goes to the file `messages`.
+    pub fn start(&self, messages: &Path) -> Result<(Running, ChildStdout, ChildStdin)> {
+        let stderr = File::create(messages).map_err(Error::file("write", messages))?;
+        let mut child = Command::new(&self.program)
+            .args(self.arguments()?)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(stderr)
+            .spawn()
+            .map_err(|error| Error::Program(format!("cannot start {}: {error}", self.program.display())))?;
+        let streams = child.stdout.take().zip(child.stdin.take());
+        let running = Running { child, messages: messages.to_owned() };
+        match streams {
+            Some((stdout, stdin)) => Ok((running, stdout, stdin)),
+            None => Err(Error::Program("QEMU was started without streams".to_owned())),
+        }
+    }
+
+    fn arguments(&self) -> Result<Vec<OsString>> {
+        let mut arguments: Vec<OsString> = Vec::new();
+        let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
+        add(&["-nodefaults", "-vga", "std", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"]);
+        // Of several accelerators QEMU takes the first that works.
+        match self.accelerator {
+            Accelerator::Auto if kvm_is_likely() => add(&["-accel", "kvm", "-accel", "tcg"]),
+            Accelerator::Auto | Accelerator::Tcg => add(&["-accel", "tcg"]),
+            Accelerator::Kvm => add(&["-accel", "kvm"]),
+        }
+        add(&["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
+        if self.nodes > 1 {
+            for node in 0..self.nodes {
+                let (memory, processors) =
+                    (share(self.memory, self.nodes, node), share(self.processors, self.nodes, node));
+                let id = format!("node{node}");
+                let size = memory.len();
+                add(&["-object", &format!("memory-backend-ram,id={id},size={size}M")]);
+                let cpus = match processors.end.checked_sub(1) {
+                    Some(last) if !processors.is_empty() => format!(",cpus={}-{last}", processors.start),
+                    _ => String::new(),
+                };
+                add(&["-numa", &format!("node,nodeid={node},memdev={id}{cpus}")]);
+            }
+        }
+        // Devices come to life in the order of their arguments: whatever boots must be the first disk.
+        if let Some(image) = self.image {
+            arguments.extend(drive(image, disk_format(image)?, "index=0,snapshot=on"));
+        }
+        arguments.extend(self.further.iter().cloned());
+        arguments.extend(drive(self.disk, "raw", "index=15,readonly=on"));
+        Ok(arguments)
+    }
+}
+
+impl Running {
+    /// Ends it, and tells what it had to say.
+    pub fn stop(mut self) -> String {
+        self.kill();
+        read(&self.messages)
+    }
+
+    /// Whether what it has said so far is about KVM's not working.
+    pub fn blames_kvm(&self) -> bool {
+        read(&self.messages).to_lowercase().contains("kvm")
+    }
+
+    fn kill(&mut self) {
+        // It may have ended by itself.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The error with which the machine stands still, without QEMU ending, by what QEMU wrote to `messages`.
+pub fn standstill(messages: &Path) -> Option<Error> {
+    let text = read(messages);
+    let line =
+        text.lines().find(|line| ["KVM internal error", "kvm run failed"].iter().any(|sign| line.contains(sign)))?;
+    Some(Error::Machine(line.to_owned()))
+}
+
+fn read(messages: &Path) -> String {
+    fs::read(messages).map(|text| String::from_utf8_lossy(&text).trim().to_owned()).unwrap_or_default()
+}
+
+/// Whether it makes sense to ask for KVM.
+fn kvm_is_likely() -> bool {
+    cfg!(all(target_os = "linux", target_arch = "x86_64"))
+        && File::options().read(true).write(true).open("/dev/kvm").is_ok()
+}
+
+/// What one of `parts` gets of a whole.
+fn share(whole: u32, parts: u32, part: u32) -> std::ops::Range<u32> {
+    let border = |part: u32| u32::try_from(u64::from(whole) * u64::from(part) / u64::from(parts)).unwrap_or(whole);
+    border(part)..border(part + 1)
+}
+
+/// The arguments for a virtio disk.
+fn drive(file: &Path, format: &str, options: &str) -> [OsString; 2] {
+    // A comma within a value is doubled.
+    let mut argument = OsString::from("file=");
+    let name = file.as_os_str().to_string_lossy();
+    if name.contains(',') {
+        argument.push(name.replace(',', ",,"));
+    } else {
+        argument.push(file);
+    }
+    argument.push(format!(",format={format},if=virtio,{options}"));
+    ["-drive".into(), argument]
+}
+
+/// An image's format by its first bytes, so that a guest cannot pretend another one.
+fn disk_format(image: &Path) -> Result<&'static str> {
+    let mut start = Vec::new();
+    File::open(image).and_then(|file| file.take(8).read_to_end(&mut start)).map_err(Error::file("read", image))?;
+    let compressed = |by| Error::Program(format!("{} is compressed; unpack it first, with {by}", image.display()));
+    Ok(match start.as_slice() {
+        [b'Q', b'F', b'I', 0xfb, ..] => "qcow2",
+        [b'K', b'D', b'M', b'V', ..] => "vmdk",
+        b"conectix" => "vpc",
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => return Err(compressed("xz -d")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(compressed("zstd -d")),
+        [0x1f, 0x8b, ..] => return Err(compressed("gzip -d")),
+        _ => "raw",
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn arguments(machine: &Machine) -> String {
+        let words: Vec<_> = machine.arguments().unwrap().into_iter().map(|word| word.into_string().unwrap()).collect();
+        words.join(" ")
+    }
+
+    fn machine<'a>(image: Option<&'a Path>, further: &'a [OsString]) -> Machine<'a> {
+        Machine {
+            program: "qemu".into(),
+            image,
+            disk: Path::new("/d/cases,1"),
+            accelerator: Accelerator::Tcg,
+            memory: 1000,
+            processors: 3,
+            nodes: 2,
+            further,
+        }
+    }
+
+    #[test]
+    fn memory_and_processors_are_dealt_out() {
+        let text = arguments(&machine(None, &[]));
+        assert!(text.contains("-m 1000 -smp 3 "), "{text}");
+        assert!(text.contains("id=node0,size=500M -numa node,nodeid=0,memdev=node0,cpus=0-0 "), "{text}");
+        assert!(text.contains("id=node1,size=500M -numa node,nodeid=1,memdev=node1,cpus=1-2 "), "{text}");
+        let text = arguments(&Machine { processors: 1, memory: 101, ..machine(None, &[]) });
+        assert!(text.contains("id=node0,size=50M -numa node,nodeid=0,memdev=node0 "), "{text}");
+        assert!(text.contains("id=node1,size=51M -numa node,nodeid=1,memdev=node1,cpus=0-0 "), "{text}");
+    }
+
+    #[test]
+    fn what_boots_comes_before_the_disk_with_the_cases() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        fs::write(image.path(), b"QFI\xfb____").unwrap();
+        let further = ["-kernel".into(), "k".into()];
+        let text = arguments(&machine(Some(image.path()), &further));
+        let order = ["format=qcow2,if=virtio,index=0,snapshot=on -kernel k -drive file=/d/cases,,1,format=raw,"];
+        assert!(order.iter().all(|part| text.contains(part)), "{text}");
+    }
+
+    #[test]
+    fn a_compressed_image_is_refused() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        fs::write(image.path(), b"\xfd7zXZ\0\0\0").unwrap();
+        assert!(disk_format(image.path()).unwrap_err().to_string().contains("xz -d"));
+    }
+}
