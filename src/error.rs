@@ -105,7 +105,8 @@ impl KernelError {
 impl fmt::Display for KernelError {
     /// One sentence: what happened, the errno's name, why, and what to do.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "cannot {} {}: {:?}: ", self.operation.purpose(), self.subject, self.errno)?;
+        let name = explain::errno_name(self.errno);
+        write!(f, "cannot {} {}: {name}: ", self.operation.purpose(), self.subject)?;
         match explain::errno(self.operation, self.errno) {
             Some(text) => f.write_str(text),
             None => f.write_str(self.errno.desc()),
@@ -128,7 +129,7 @@ pub enum Error {
     Kernel(#[from] KernelError),
 
     /// A change of memory ranges breaks one of the kernel's rules, found before asking it.
-    #[error("{request}: the kernel would answer {errno:?}: {violation}", errno = violation.errno())]
+    #[error("{request}: the kernel would answer {errno}: {violation}", errno = explain::errno_name(violation.errno()))]
     Rule {
         /// What was asked for.
         request: String,

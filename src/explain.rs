@@ -6,6 +6,11 @@
 use crate::error::Operation;
 use nix::errno::Errno;
 
+/// An errno's name, the same on every system: on FreeBSD EOPNOTSUPP and ENOTSUP are one number.
+pub fn errno_name(errno: Errno) -> String {
+    if errno == Errno::EOPNOTSUPP { "EOPNOTSUPP".to_owned() } else { format!("{errno:?}") }
+}
+
 /// The explanation of an operation's errno, as the rest of a sentence after the errno's name; `None` where
 /// the errno's general meaning is all there is to say.
 pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
@@ -77,13 +82,13 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "this architecture does not track the pages that belong in a live dump; only a dump after a panic is possible"
         }
         (Op::KernelDump, Errno::ENOSPC) => {
-            "the file system is full, and the kernel has tried five times; free some space, choose another file system, or compress with --zstd"
+            "the file system is full, and the kernel has tried five times; free some space, choose another file system, or have the dump compressed"
         }
         (Op::KernelDump, Errno::EFBIG) => {
-            "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or compress with --zstd"
+            "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or have the dump compressed"
         }
         (Op::KernelDump, Errno::EDQUOT) => {
-            "the disk quota is used up; free some space, choose another file system, or compress with --zstd"
+            "the disk quota is used up; free some space, choose another file system, or have the dump compressed"
         }
         (Op::KernelDump, Errno::EIO) => {
             "the file system could not write the dump; see dmesg(8) for the disk's error, and give a regular file, not a device"

@@ -1,6 +1,6 @@
 //! Where the pages of the calling process lie: physical address, NUMA domain, and what that adds up to.
 
-use crate::error::{KernelError, Result};
+use crate::error::Result;
 use crate::host::{Backing, Host, Mapping, PageState, superpage_size};
 use serde::Serialize;
 use std::collections::BTreeMap;
@@ -23,9 +23,9 @@ pub struct Preparation {
     pub lock: bool,
 }
 
-/// Looks up single addresses.
-pub fn look_up<'a>(host: &'a dyn Host, addresses: &'a [u64]) -> impl Iterator<Item = Result<Page, KernelError>> + 'a {
-    addresses.iter().map(|&address| Ok(Page { address, state: host.extract_paddr(address)? }))
+/// Looks up addresses, one after another.
+pub fn look_up(host: &dyn Host, addresses: impl Iterator<Item = u64>) -> impl Iterator<Item = Result<Page>> {
+    addresses.map(|address| Ok(Page { address, state: host.extract_paddr(address)? }))
 }
 
 /// Maps a backing and prepares it.

@@ -1,6 +1,7 @@
 //! Recording what a host looks like, to run against it elsewhere.
 
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::explain::errno_name;
 use crate::host::Host;
 use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
 use crate::ranges::rules;
@@ -20,11 +21,11 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
     let mut errors = BTreeMap::new();
     let descriptors = match host.range_descriptors() {
         Ok(descriptors) => descriptors,
-        Err(error) if matches!(error.errno, Errno::EOPNOTSUPP | Errno::ENXIO | Errno::ENOTTY) => {
-            errors.insert(error.operation.name().to_owned(), format!("{:?}", error.errno));
+        Err(Error::Kernel(error)) if matches!(error.errno, Errno::EOPNOTSUPP | Errno::ENXIO) => {
+            errors.insert(error.operation.name().to_owned(), errno_name(error.errno));
             Vec::new()
         }
-        Err(error) => return Err(error.into()),
+        Err(error) => return Err(error),
     };
     Ok(Machine {
         schema: SCHEMA.to_owned(),

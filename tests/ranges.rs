@@ -969,7 +969,6 @@ fn explain_knows_where_a_range_begins_and_ends() {
         ("0x40000fff", "write-combine"),
         ("0x40001000", "default"),
         ("1073741824", "write-combine"),
-        ("0xffffffffffffffff", "default"),
     ] {
         let document = ranges(&machine, &["explain", address, "--json"]).ok().json();
         assert_eq!(document["effective"], effective, "{address}");
@@ -1122,4 +1121,40 @@ fn an_architecture_without_range_operations_is_eopnotsupp_and_no_descriptors_is_
     let mut machine = real_machine();
     machine["system"]["machine_arch"] = json!("i386");
     ranges(&machine, &["list"]).ok();
+}
+
+/// A free slot looks like a range of base 0 and the full width, and the kernel takes the first entry that
+/// matches: removing a range behind it would report success and do nothing.
+#[test]
+fn a_removal_that_the_kernel_would_give_to_another_entry_is_refused() {
+    let mut machine = real_machine();
+    let list = &mut machine["ranges"]["descriptors"];
+    list[88] = range(0, 1 << 40, &["uncacheable"], "");
+    list[89] = active(0, 1 << 40, "write-back");
+    for arguments in [&["remove", "-b", "0", "-l", "1t"][..], &["remove", "-o", "me"]] {
+        let changed = change(&machine, arguments);
+        changed.run.clone().exits(1).says_in_one_line(&["another entry", "0x0+0x10000000000 write-back (me)"]);
+        assert!(changed.after.is_empty() || changed.places().is_empty(), "{arguments:?}");
+    }
+    machine["ranges"]["descriptors"][89] = range(0, 1 << 40, &["uncacheable"], "");
+    change(&machine, &["remove", "-b", "0", "-l", "1t"]).run.fails_saying(&["no active range"]);
+}
+
+#[test]
+fn an_owner_does_not_lose_a_range_to_a_removal_of_another_owners() {
+    let mut machine = real_machine();
+    let list = &mut machine["ranges"]["descriptors"];
+    list[89] = range(0x5000_0000, 0x1000, &["write-combine", "active"], "you");
+    list[90] = range(0x5000_0000, 0x1000, &["write-combine", "active"], "me");
+    let changed = change(&machine, &["remove", "-o", "me"]);
+    changed.run.clone().exits(1).says_in_one_line(&["another entry", "(me)"]);
+    assert_eq!(changed.places(), Vec::<usize>::new());
+}
+
+#[test]
+fn an_address_that_the_processor_does_not_have_is_not_explained() {
+    let directory = directory();
+    let machine = write_machine(directory.path(), &real_machine());
+    on(&machine, &["ranges", "explain", "0x10000000000"]).fails_saying(&["beyond 0x10000000000"]);
+    on(&machine, &["ranges", "explain", "0xffffffffff"]).ok();
 }

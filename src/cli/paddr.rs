@@ -176,8 +176,8 @@ fn report(
 ) -> Result<()> {
     let mut runs = Runs::new(page_size);
     printer.heading()?;
-    for address in addresses {
-        let page = Page { address, state: host.extract_paddr(address)? };
+    for page in paddr::look_up(host, addresses) {
+        let page = page?;
         if !printer.by_run {
             printer.entry(&page, None)?;
         }

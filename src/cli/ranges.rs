@@ -275,6 +275,13 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
     let table = Table::new(host.range_descriptors()?);
     let map = host.memory_map();
     let explanation = effective::explain(&table, address);
+    if explanation.covering.is_empty() && address >= table.physical_end() {
+        return Err(Error::Refused(format!(
+            "{} is beyond {}, where the processor's physical addresses end",
+            Hex(address),
+            Hex(table.physical_end())
+        )));
+    }
     let mut why = explanation.why.clone();
     if explanation.effective == Effective::Default {
         let guess = map.as_ref().ok().and_then(|map| effective::likely_default(&table, map));

@@ -124,14 +124,14 @@ pub trait Host {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
 
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
-    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError>;
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>>;
 
     /// Changes a memory range: `MEMRANGE_SET`.
-    fn set_range(&mut self, request: &Request) -> Result<(), KernelError>;
+    fn set_range(&mut self, request: &Request) -> Result<()>;
 
     /// Looks up a virtual address of the calling process: `MEM_EXTRACT_PADDR`. The answer can be out of
     /// date at once.
-    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError>;
+    fn extract_paddr(&self, address: u64) -> Result<PageState>;
 
     /// Maps something into the calling process.
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;

@@ -93,11 +93,18 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
 ///
 /// The rule that the request breaks, the kernel's refusal, or a table that is not as expected afterwards.
 pub fn remove(host: &mut dyn Host, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
+    remove_of(host, base, length, None, mode)
+}
+
+/// Removes a range; with an owner only if it is that owner's.
+fn remove_of(host: &mut dyn Host, base: u64, length: u64, owner: Option<&Owner>, mode: Mode) -> Result<Outcome> {
     let table = Table::new(host.range_descriptors()?);
     let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
     let request = Request::Remove(wanted.clone());
     let mut expected = table.clone();
     expected.apply(&request).map_err(|violation| Error::Rule { request: describe(&request), violation })?;
+    check_first_match(&table, &wanted, owner)
+        .map_err(|why| Error::Refused(format!("{}: {why}", describe(&request))))?;
     let warnings = match host.memory_map() {
         Ok(map) => warn_about_types(&table, &expected, &map, base, wanted.end()),
         Err(_) => Vec::new(),
@@ -119,7 +126,24 @@ pub fn remove_owner(host: &mut dyn Host, owner: &Owner, mode: Mode) -> Result<Ve
     if ranges.is_empty() {
         return Err(Error::Refused(format!("no active range that can be removed is owned by '{owner}'")));
     }
-    Ok(ranges.iter().map(|range| remove(host, range.base, range.length, mode)).collect())
+    Ok(ranges.iter().map(|range| remove_of(host, range.base, range.length, Some(owner), mode)).collect())
+}
+
+/// The kernel takes the first entry with the base and length, whosever it is, and a free slot has some too.
+fn check_first_match(table: &Table, wanted: &Descriptor, owner: Option<&Owner>) -> Result<(), String> {
+    let mut matching =
+        table.descriptors().iter().filter(|range| range.base == wanted.base && range.length == wanted.length);
+    let wants = |range: &Descriptor| range.is_active() && owner.is_none_or(|owner| range.owner == *owner);
+    let first = matching.next();
+    if first.is_none_or(wants) {
+        return Ok(());
+    }
+    Err(match matching.find(|range| wants(range)) {
+        Some(range) => format!(
+            "the kernel would take another entry with this base and length, which stands before {range} in its table, and leave that one as it is"
+        ),
+        None => "no active range has exactly that base and length".to_owned(),
+    })
 }
 
 fn finish(

@@ -318,16 +318,16 @@ mod odd_host {
             Ok(None)
         }
 
-        fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+        fn range_descriptors(&self) -> crate::Result<Vec<Descriptor>> {
             Ok(if self.changed { self.after.clone() } else { self.before.clone() })
         }
 
-        fn set_range(&mut self, _request: &Request) -> Result<(), KernelError> {
+        fn set_range(&mut self, _request: &Request) -> crate::Result<()> {
             self.changed = true;
             Ok(())
         }
 
-        fn extract_paddr(&self, _address: u64) -> Result<PageState, KernelError> {
+        fn extract_paddr(&self, _address: u64) -> crate::Result<PageState> {
             Ok(PageState::Invalid)
         }
 

@@ -2,14 +2,16 @@
 //!
 //! All of them work on a descriptor opened read-only, so it never is opened for writing.
 
-use crate::error::{KernelError, Operation};
+use crate::error::{Error, KernelError, Operation, Result};
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
     mem_range_op,
 };
 use nix::errno::Errno;
-use std::fs::File;
+use std::fs::{File, Metadata, OpenOptions};
+use std::io;
 use std::os::fd::AsRawFd;
+use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
 use std::path::Path;
 
 mod raw {
@@ -27,11 +29,26 @@ pub struct Device(File);
 
 impl Device {
     /// Opens a device for reading.
-    pub fn open(path: &Path) -> Result<Self, KernelError> {
-        File::open(path).map(Self).map_err(|error| {
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |error: io::Error| {
             let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
             KernelError::new(Operation::OpenDevice, path.display(), errno)
-        })
+        };
+        // O_NONBLOCK: a FIFO must not hang us before it is recognised as no device.
+        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
+        if !file.metadata().map_err(fail)?.file_type().is_char_device() {
+            return Err(Error::Refused(format!("{} is not a device", path.display())));
+        }
+        Ok(Self(file))
+    }
+
+    /// Whether it is the same device as another one, whatever their paths.
+    pub fn is_same(&self, other: &Path) -> bool {
+        let number = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.rdev());
+        match (number(self.0.metadata()), number(other.metadata())) {
+            (Ok(this), Ok(other)) => this == other,
+            _ => false,
+        }
     }
 
     /// The open file.

@@ -41,7 +41,7 @@ impl FreeBsd {
         Self { path: device.unwrap_or(Path::new(DEFAULT_DEVICE)).to_owned(), device: OnceCell::new() }
     }
 
-    fn device(&self) -> Result<&Device, KernelError> {
+    fn device(&self) -> Result<&Device> {
         if let Some(device) = self.device.get() {
             return Ok(device);
         }
@@ -93,7 +93,7 @@ impl Host for FreeBsd {
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
     }
 
-    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
         let fail = |errno| KernelError::new(Operation::GetRanges, self.path.display(), errno);
         let device = self.device()?;
         loop {
@@ -108,7 +108,7 @@ impl Host for FreeBsd {
         }
     }
 
-    fn set_range(&mut self, request: &Request) -> Result<(), KernelError> {
+    fn set_range(&mut self, request: &Request) -> Result<()> {
         let (operation, code, range) = match request {
             Request::Update(range) => (Operation::UpdateRange, MEMRANGE_SET_UPDATE, range),
             Request::Remove(range) => (Operation::RemoveRange, MEMRANGE_SET_REMOVE, range),
@@ -116,10 +116,10 @@ impl Host for FreeBsd {
         let subject = format!("{}+{}", Hex(range.base), Hex(range.length));
         self.device()?
             .set_range(code, mem_range_desc::from(range))
-            .map_err(|errno| KernelError::new(operation, subject, errno))
+            .map_err(|errno| KernelError::new(operation, subject, errno).into())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError> {
+    fn extract_paddr(&self, address: u64) -> Result<PageState> {
         let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
         self.device()?
             .extract_paddr(&mut extract)
@@ -140,7 +140,14 @@ impl Host for FreeBsd {
     }
 
     fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
-        Ok(Box::new(Device::open(&self.path)?))
+        let device = Device::open(&self.path)?;
+        if !device.is_same(Path::new(DEFAULT_DEVICE)) {
+            return Err(Error::Refused(format!(
+                "{} is not {DEFAULT_DEVICE}, and only that is read by physical address",
+                self.path.display()
+            )));
+        }
+        Ok(Box::new(device))
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {

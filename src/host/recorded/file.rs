@@ -4,6 +4,7 @@
 //! silently without effect.
 
 use crate::error::{Error, Operation, Result};
+use crate::explain::errno_name;
 use crate::host::System;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
@@ -189,7 +190,7 @@ const ERRNOS: [Errno; 22] = [
 ];
 
 fn errno_by_name(name: &str) -> Option<Errno> {
-    ERRNOS.into_iter().find(|errno| format!("{errno:?}") == name)
+    ERRNOS.into_iter().find(|errno| errno_name(*errno) == name)
 }
 
 impl Machine {

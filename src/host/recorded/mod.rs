@@ -136,12 +136,12 @@ impl Host for Recorded {
         Ok(self.machine.kernel_maps.clone())
     }
 
-    fn range_descriptors(&self) -> Result<Vec<Descriptor>, KernelError> {
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
         self.check_ranges(Operation::GetRanges, DEVICE)?;
         Ok(self.machine.ranges.descriptors.clone())
     }
 
-    fn set_range(&mut self, request: &Request) -> Result<(), KernelError> {
+    fn set_range(&mut self, request: &Request) -> Result<()> {
         let (operation, range) = match request {
             Request::Update(range) => (Operation::UpdateRange, range),
             Request::Remove(range) => (Operation::RemoveRange, range),
@@ -158,10 +158,10 @@ impl Host for Recorded {
         Ok(())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState, KernelError> {
+    fn extract_paddr(&self, address: u64) -> Result<PageState> {
         self.stated_error(Operation::ExtractPaddr, Hex(address))?;
         if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
-            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY));
+            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
         }
         Ok(self.process.borrow().state(address))
     }
