@@ -219,8 +219,7 @@ fn interrupting_a_dump_into_a_slow_pipe_works_at_once() {
     // The pipe fills up and nobody reads on: the first byte shows that the dump has begun.
     let mut reader = reader;
     std::io::Read::read_exact(&mut reader, &mut [0]).unwrap();
-    let killed = std::process::Command::new("kill").args(["-s", "INT", &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    common::send_signal(&child, nix::sys::signal::Signal::SIGINT);
     let status = common::wait(&mut child).expect("the signal did not end it");
     assert_eq!(common::code(status), 130);
 }

@@ -12,6 +12,7 @@ mod common;
 
 use common::minidump::Minidump;
 use common::{Run, address, command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, symlink};
@@ -347,7 +348,7 @@ fn large_machine(directory: &Path) -> std::path::PathBuf {
 }
 
 /// Sends a signal once the temporary file is there; returns the run and what is left in the directory.
-fn interrupted(signal: &str, arguments: &[&str], files: &Path, machine: &Path) -> (Run, Vec<String>) {
+fn interrupted(signal: Signal, arguments: &[&str], files: &Path, machine: &Path) -> (Run, Vec<String>) {
     let mut child = command()
         .arg("--machine")
         .arg(machine)
@@ -360,8 +361,7 @@ fn interrupted(signal: &str, arguments: &[&str], files: &Path, machine: &Path) -
         assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
         std::thread::sleep(std::time::Duration::from_millis(2));
     }
-    let killed = std::process::Command::new("kill").args(["-s", signal, &child.id().to_string()]).status().unwrap();
-    assert!(killed.success());
+    common::send_signal(&child, signal);
     let status = common::wait(&mut child).expect("the signal did not end it");
     let mut stderr = String::new();
     child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
@@ -373,7 +373,7 @@ fn interrupted(signal: &str, arguments: &[&str], files: &Path, machine: &Path) -
 fn signals_leave_nothing_behind() {
     let directory = directory();
     let machine = large_machine(directory.path());
-    for (signal, code) in [("INT", 130), ("TERM", 1), ("HUP", 1)] {
+    for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 1), (Signal::SIGHUP, 1)] {
         for (command, words) in [("livedump", "does not stop"), ("dump", "not complete")] {
             let files = tempfile::tempdir_in(directory.path()).unwrap();
             let target = files.path().join("out");
@@ -381,7 +381,7 @@ fn signals_leave_nothing_behind() {
                 if command == "dump" { vec!["dump", "-o", text(&target)] } else { vec!["livedump", text(&target)] };
             let (run, left) = interrupted(signal, &arguments, files.path(), &machine);
             assert_eq!(left, Vec::<String>::new(), "{signal} {command}");
-            run.exits(code).says_in_one_line(&[words, &format!("SIG{signal}")]);
+            run.exits(code).says_in_one_line(&[words, signal.as_str()]);
         }
     }
 }

@@ -14,7 +14,7 @@ use common::{Run, command, demo, demo_machine, directory, memtool, on, run, text
 use memtool::host::{self, Selection};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
@@ -682,7 +682,7 @@ fn output_that_cannot_be_written_is_an_error() {
         &["record", "-"],
         &["completions", "fish"],
     ] {
-        let full = OpenOptions::new().write(true).open("/dev/full").unwrap();
+        let full = std::fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
         let output = command().args(["--machine", "demo"]).args(arguments).stdout(full).output().unwrap();
         let stderr = String::from_utf8(output.stderr).unwrap();
         assert_eq!(output.status.code(), Some(1), "{arguments:?}: {stderr}");

@@ -156,6 +156,12 @@ pub fn wait(child: &mut std::process::Child) -> Option<ExitStatus> {
     }
 }
 
+/// Sends a signal to a child.
+pub fn send_signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(pid, signal).unwrap();
+}
+
 /// The exit code; -1 if a signal ended the program.
 pub fn code(status: ExitStatus) -> i32 {
     status.code().unwrap_or(-1)
