@@ -1,6 +1,6 @@
 //! Changing memory ranges on a host: checked against the kernel's rules beforehand, read back afterwards.
 
-use super::effective::{self, Effective};
+use super::effective::{self, Effective, Piece};
 use super::rules::{Request, Table};
 use super::{CacheType, Descriptor, Owner};
 use crate::error::{Error, Result};
@@ -240,13 +240,20 @@ fn check_ram(map: &Result<MemoryMap>, cache: CacheType, start: u64, end: u128) -
 fn warn_about_types(before: &Table, after: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<String> {
     let mut warnings = Vec::new();
     let mut warn = |ram: bool, is_bad: fn(Effective, Effective) -> bool, text: fn(&str, Effective) -> String| {
-        let mut bad = effective::pieces(after, map, start, end)
-            .into_iter()
-            .filter(|piece| piece.ram == ram)
-            .filter(|piece| is_bad(effective::at(before, piece.start), piece.effective));
-        if let Some(piece) = bad.next() {
-            let more = bad.count();
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+        let mut bad: Vec<Piece> = Vec::new();
+        for piece in effective::pieces(after, map, start, end) {
+            if piece.ram != ram || !is_bad(effective::at(before, piece.start), piece.effective) {
+                continue;
+            }
+            match bad.last_mut() {
+                Some(last) if last.end == u128::from(piece.start) && last.effective == piece.effective => {
+                    last.end = piece.end;
+                }
+                _ => bad.push(piece),
+            }
+        }
+        if let Some((piece, more)) = bad.split_first() {
+            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
             warnings.push(text(&format!("{}..{:#x}{more}", Hex(piece.start), piece.end), piece.effective));
         }
     };
