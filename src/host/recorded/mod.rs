@@ -1,8 +1,8 @@
 //! A recorded machine: what a host looks like, in a file, run against in place of the host itself.
 //!
 //! Ranges follow the kernel's rules and errnos ([`crate::ranges::rules`]), physical memory comes from an
-//! image or a pattern ([`memory`]), a live dump is a true minidump of a kernel that memtool lays out from
-//! the recorded kernel maps ([`kernel`]), and a process has pages in the recorded memory ([`process`]). Reads
+//! image or a pattern (`memory`), a live dump is a true minidump of a kernel that memtool lays out from
+//! the recorded kernel maps (`kernel`), and a process has pages in the recorded memory (`process`). Reads
 //! and changes touch nothing but the value in memory.
 
 mod demo;
@@ -11,7 +11,9 @@ mod kernel;
 mod memory;
 mod process;
 
-pub use file::{Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
+pub use file::{
+    AddressRange, Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
+};
 
 use super::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
 use crate::error::{Error, KernelError, Operation, Result};
