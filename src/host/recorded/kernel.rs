@@ -213,7 +213,7 @@ impl Layout<'_> {
             let size = if superpages > 0 && fits { SUPERPAGE } else { PAGE };
             // A machine smaller than its kernel maps: what does not fit stays unmapped.
             let Some(physical) = self.place(address, size) else { break };
-            self.dumped.push((physical, physical + size));
+            self.dump(physical, size);
             if size == SUPERPAGE {
                 superpages -= 1;
                 set(self.directory(address), address / SUPERPAGE, physical | flags | PG_PS);
@@ -223,6 +223,14 @@ impl Layout<'_> {
             at += u128::from(size);
         }
         Ok(())
+    }
+
+    /// Notes pages for the dump; most follow the ones before.
+    fn dump(&mut self, physical: u64, size: u64) {
+        match self.dumped.last_mut() {
+            Some(last) if last.1 == physical => last.1 += size,
+            _ => self.dumped.push((physical, physical + size)),
+        }
     }
 
     /// The kernel's image lies where the loader puts it, everything else where there is room.
@@ -253,7 +261,7 @@ impl Layout<'_> {
                 ));
             }
             let physical = self.pages.take(PAGE, PAGE).ok_or_else(too_small)?;
-            self.dumped.push((physical, physical + PAGE));
+            self.dump(physical, PAGE);
             set(self.directory(address), number, physical | PG_V | PG_RW | PG_A | PG_M);
             self.tables.insert(number, (physical, Box::new([0; 512])));
         }
