@@ -9,9 +9,11 @@ mod ranges;
 mod record;
 
 use clap::{Args, Parser, Subcommand};
+use memtool::explain::errno_name;
 use memtool::host::{self, Host, Selection};
 use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, interrupt};
+use nix::errno::Errno;
 use output::Output;
 use std::error::Error as _;
 use std::io::{self, Write};
@@ -200,7 +202,11 @@ fn report(error: &Error, verbose: bool) {
     complain(&error.to_string());
     let mut cause = error.source();
     while let Some(source) = cause.filter(|_| verbose) {
-        complain(&format!("caused by: {source}"));
+        let text = match source.downcast_ref::<Errno>() {
+            Some(errno) => format!("{} (errno {}): {}", errno_name(*errno), *errno as i32, errno.desc()),
+            None => source.to_string(),
+        };
+        complain(&format!("caused by: {text}"));
         cause = source.source();
     }
 }
