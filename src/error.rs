@@ -120,6 +120,11 @@ impl std::error::Error for KernelError {
     }
 }
 
+/// The errno of an I/O error; EIO for one that is not the system's own.
+pub(crate) fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// Why memtool did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

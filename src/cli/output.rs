@@ -59,6 +59,11 @@ fn host_kind(host: &dyn Host) -> &'static str {
     if host.as_recorded().is_some() { "recorded" } else { "freebsd" }
 }
 
+/// What text adds about the host, likewise.
+pub fn remark_on(host: &dyn Host) -> &'static str {
+    if host.as_recorded().is_some() { " (recorded machine)" } else { "" }
+}
+
 impl Output {
     pub fn new(json: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);

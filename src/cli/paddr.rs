@@ -1,6 +1,6 @@
 //! `memtool paddr`: where the pages of this process lie.
 
-use super::output::Output;
+use super::output::{Output, remark_on};
 use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, Host, PageState};
@@ -192,7 +192,7 @@ fn report(
 }
 
 fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
-    let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+    let whose = remark_on(host);
     let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
     let mut lines = vec![(summary.pages, plural(summary.pages, "page", "pages") + whose)];
     let states = [

@@ -1,5 +1,6 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
+use super::output::remark_on;
 use super::{Context, Verdict, address, complain, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
@@ -200,7 +201,7 @@ fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Re
     let rows: Vec<Vec<String>> = joined.iter().map(|range| row(range, terminal)).collect();
     context.out.rows(&["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"], &rows)?;
     if terminal && !context.global.quiet {
-        let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+        let whose = remark_on(host);
         context.out.line("")?;
         context.out.line(&format!("{free_slots} of {variable_slots} variable ranges are free{whose}"))?;
     }
@@ -317,7 +318,7 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
         Ok(map) => place(map, address),
         Err(error) => format!("whether it is RAM cannot be told: {error}"),
     };
-    let whose = if host.as_recorded().is_some() { " (recorded machine)" } else { "" };
+    let whose = remark_on(host);
     context.out.line(&format!("  {place}{whose}"))?;
     Ok(Verdict::Done)
 }

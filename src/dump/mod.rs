@@ -5,7 +5,7 @@ pub mod reader;
 
 use crate::error::{Error, Result};
 use crate::host::PhysicalMemory;
-use crate::memory_map::Segment;
+use crate::memory_map::{Segment, add_range};
 use map_file::MapFile;
 use reader::{Chunk, SegmentReader};
 use std::io::Write;
@@ -52,10 +52,7 @@ pub fn raw(
                     map.add(address, address + bytes.len() as u64)?;
                 }
             }
-            Chunk::Unreadable { start, end } => match report.unreadable.last_mut() {
-                Some(last) if last.1 == start => last.1 = end,
-                _ => report.unreadable.push((start, end)),
-            },
+            Chunk::Unreadable { start, end } => add_range(&mut report.unreadable, start, end),
         }
     }
     out.flush().map_err(write_failed)?;

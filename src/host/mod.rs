@@ -15,8 +15,9 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use serde::{Deserialize, Serialize};
-use std::fs::File;
+use std::fs::{File, OpenOptions};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// What kind of system a host is.
@@ -146,6 +147,11 @@ pub trait Host {
     fn as_recorded(&self) -> Option<&recorded::Recorded> {
         None
     }
+}
+
+/// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one.
+fn open_at_once(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
 }
 
 /// Which host the user wants.

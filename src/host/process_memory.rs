@@ -3,17 +3,15 @@
 //! Pages are brought in through a pipe: the kernel reads or writes one byte of the page and answers EFAULT
 //! where an access of our own would end in a signal, as when the file has become shorter meanwhile.
 
-use super::{Backing, Mapping};
-use crate::error::{KernelError, Operation};
+use super::{Backing, Mapping, open_at_once};
+use crate::error::{KernelError, Operation, errno_of};
 use crate::units::Hex;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
 use std::ffi::c_void;
-use std::fs::OpenOptions;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::OpenOptionsExt;
 use std::ptr::NonNull;
 
 /// A mapping made with mmap(2), gone when dropped.
@@ -42,11 +40,7 @@ impl ProcessMapping {
         let pipe = std::io::pipe().map_err(|error| fail(errno_of(&error)))?;
         let address = match backing {
             Backing::File { path, offset, .. } => {
-                let file = OpenOptions::new()
-                    .read(true)
-                    .custom_flags(libc::O_NONBLOCK)
-                    .open(path)
-                    .map_err(|error| fail(errno_of(&error)))?;
+                let file = open_at_once(path).map_err(|error| fail(errno_of(&error)))?;
                 let offset = libc::off_t::try_from(*offset).map_err(|_| fail(Errno::EOVERFLOW))?;
                 // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours; it is
                 // unmapped once, in drop, and never accessed through a reference.
@@ -114,10 +108,6 @@ impl Drop for ProcessMapping {
         // The only failure is an invalid range, which this is not.
         let _ = unsafe { munmap(self.address, self.length.get()) };
     }
-}
-
-fn errno_of(error: &std::io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }
 
 #[cfg(test)]

@@ -174,12 +174,9 @@ impl MemoryMap {
             let to = u64::try_from(end.min(u128::from(segment.end))).unwrap_or(segment.end);
             (from < to).then_some((from, to))
         });
-        let mut joined: Vec<(u64, u64)> = Vec::new();
+        let mut joined = Vec::new();
         for (from, to) in inside {
-            match joined.last_mut() {
-                Some(last) if last.1 == from => last.1 = to,
-                _ => joined.push((from, to)),
-            }
+            add_range(&mut joined, from, to);
         }
         joined
     }
@@ -212,6 +209,15 @@ impl MemoryMap {
     }
 }
 
+/// Adds `start..end` to a list of ranges; one that begins within the last range, or right behind it, makes
+/// that range longer.
+pub(crate) fn add_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
+    match ranges.last_mut() {
+        Some(last) if (last.0..=last.1).contains(&start) => last.1 = last.1.max(end),
+        _ => ranges.push((start, end)),
+    }
+}
+
 /// Joins neighbours of the same domain.
 fn join(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
@@ -227,12 +233,9 @@ fn join(segments: Vec<Segment>) -> Vec<Segment> {
 /// The addresses of all ranges, ascending, overlapping and adjacent ones as one.
 fn union(mut ranges: Vec<FirmwareRange>) -> Vec<(u64, u64)> {
     ranges.sort_by_key(|range| range.start);
-    let mut union: Vec<(u64, u64)> = Vec::new();
+    let mut union = Vec::new();
     for range in ranges {
-        match union.last_mut() {
-            Some(last) if range.start <= last.1 => last.1 = last.1.max(range.end),
-            _ => union.push((range.start, range.end)),
-        }
+        add_range(&mut union, range.start, range.end);
     }
     union
 }

@@ -2,16 +2,17 @@
 //!
 //! All of them work on a descriptor opened read-only, so it never is opened for writing.
 
-use crate::error::{Error, KernelError, Operation, Result};
+use crate::error::{Error, KernelError, Operation, Result, errno_of};
+use crate::host::open_at_once;
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
     mem_range_op,
 };
 use nix::errno::Errno;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, Metadata};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::{FileTypeExt, MetadataExt};
 use std::path::Path;
 
 mod raw {
@@ -30,12 +31,8 @@ pub struct Device(File);
 impl Device {
     /// Opens a device for reading.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |error: io::Error| {
-            let errno = error.raw_os_error().map_or(Errno::EIO, Errno::from_raw);
-            KernelError::new(Operation::OpenDevice, path.display(), errno)
-        };
-        // O_NONBLOCK: a FIFO must not hang us before it is recognised as no device.
-        let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
+        let fail = |error: io::Error| KernelError::new(Operation::OpenDevice, path.display(), errno_of(&error));
+        let file = open_at_once(path).map_err(fail)?;
         if !file.metadata().map_err(fail)?.file_type().is_char_device() {
             return Err(Error::Refused(format!("{} is not a device", path.display())));
         }

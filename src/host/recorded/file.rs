@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Operation, Result};
 use crate::explain::errno_name;
-use crate::host::System;
+use crate::host::{System, open_at_once};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
@@ -14,9 +14,7 @@ use crate::units::hex;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::fs::OpenOptions;
 use std::io::Read;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 /// The `schema` of the file.
@@ -196,12 +194,7 @@ fn errno_by_name(name: &str) -> Option<Errno> {
 impl Machine {
     /// Reads and checks a machine's file.
     pub fn read(path: &Path) -> Result<Self> {
-        // O_NONBLOCK: a FIFO must not hang us before it is recognised as no regular file.
-        let file = OpenOptions::new()
-            .read(true)
-            .custom_flags(libc::O_NONBLOCK)
-            .open(path)
-            .map_err(|source| Error::io("open", path, source))?;
+        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
         let unusable = |why: String| Error::Machine { path: path.to_owned(), why };
         let metadata = file.metadata().map_err(|source| Error::io("look at", path, source))?;
         if !metadata.is_file() {

@@ -8,9 +8,10 @@
 use super::demo;
 use super::file::Machine;
 use super::memory::{RecordedMemory, View};
-use crate::error::{Error, KernelError, Operation, Result};
+use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::PhysicalMemory;
 use crate::kerneldump::{self, Compression, Header};
+use crate::memory_map::add_range;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::minidump::{self, amd64};
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
@@ -213,7 +214,7 @@ impl Layout<'_> {
             let size = if superpages > 0 && fits { SUPERPAGE } else { PAGE };
             // A machine smaller than its kernel maps: what does not fit stays unmapped.
             let Some(physical) = self.place(address, size) else { break };
-            self.dump(physical, size);
+            add_range(&mut self.dumped, physical, physical + size);
             if size == SUPERPAGE {
                 superpages -= 1;
                 set(self.directory(address), address / SUPERPAGE, physical | flags | PG_PS);
@@ -223,14 +224,6 @@ impl Layout<'_> {
             at += u128::from(size);
         }
         Ok(())
-    }
-
-    /// Notes pages for the dump; most follow the ones before.
-    fn dump(&mut self, physical: u64, size: u64) {
-        match self.dumped.last_mut() {
-            Some(last) if last.1 == physical => last.1 += size,
-            _ => self.dumped.push((physical, physical + size)),
-        }
     }
 
     /// The kernel's image lies where the loader puts it, everything else where there is room.
@@ -261,7 +254,7 @@ impl Layout<'_> {
                 ));
             }
             let physical = self.pages.take(PAGE, PAGE).ok_or_else(too_small)?;
-            self.dump(physical, PAGE);
+            add_range(&mut self.dumped, physical, physical + PAGE);
             set(self.directory(address), number, physical | PG_V | PG_RW | PG_A | PG_M);
             self.tables.insert(number, (physical, Box::new([0; 512])));
         }
@@ -287,12 +280,9 @@ fn end_of(map: &KernelMapping) -> u128 {
 /// Sorts ranges and joins those that touch or overlap.
 fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     ranges.sort_unstable();
-    let mut joined: Vec<(u64, u64)> = Vec::new();
+    let mut joined = Vec::new();
     for (start, end) in ranges {
-        match joined.last_mut() {
-            Some(last) if start <= last.1 => last.1 = last.1.max(end),
-            _ => joined.push((start, end)),
-        }
+        add_range(&mut joined, start, end);
     }
     joined
 }
@@ -419,8 +409,4 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let offset = length.next_multiple_of(PAGE);
     let bytes: [u8; kerneldump::HEADER_LENGTH] = header.encode();
     file.write_all_at(&bytes, offset).map_err(|error| refuse(errno_of(&error)))
-}
-
-fn errno_of(error: &io::Error) -> Errno {
-    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
 }

@@ -4,12 +4,12 @@
 use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::Kernel;
 use crate::error::{Error, Result};
-use crate::host::PhysicalMemory;
+use crate::host::{PhysicalMemory, open_at_once};
 use crate::memory_map::Segment;
 use nix::errno::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io;
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 
 /// Whose eyes memory is seen with.
@@ -120,8 +120,7 @@ fn fill_with_address(address: u64, buffer: &mut [u8]) {
 }
 
 fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<File, String> {
-    let file =
-        OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(|error| error.to_string())?;
+    let file = open_at_once(path).map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());
