@@ -4,7 +4,7 @@ pub mod map_file;
 pub mod reader;
 
 use crate::error::{Error, Result};
-use crate::host::PhysicalMemory;
+use crate::host::Memory;
 use crate::memory_map::{Segment, add_range};
 use map_file::MapFile;
 use reader::{Chunk, SegmentReader};
@@ -33,7 +33,7 @@ impl Report {
 ///
 /// Those of the sink and of the map. What cannot be read is no error: it is left out, and the report says so.
 pub fn raw(
-    memory: &dyn PhysicalMemory,
+    memory: &dyn Memory,
     segments: &[Segment],
     page_size: u64,
     buffer_size: usize,

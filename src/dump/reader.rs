@@ -4,7 +4,7 @@
 //! around a page that cannot be read.
 
 use crate::error::{Error, Result};
-use crate::host::PhysicalMemory;
+use crate::host::Memory;
 use crate::memory_map::Segment;
 use std::io;
 
@@ -32,7 +32,7 @@ pub enum Chunk<'a> {
 
 /// Reads segments one after another.
 pub struct SegmentReader<'a> {
-    memory: &'a dyn PhysicalMemory,
+    memory: &'a dyn Memory,
     segments: std::slice::Iter<'a, Segment>,
     page_size: u64,
     buffer: Vec<u8>,
@@ -49,12 +49,7 @@ impl<'a> SegmentReader<'a> {
     /// # Errors
     ///
     /// The page size is no power of two, or the buffer is larger than 64 MiB.
-    pub fn new(
-        memory: &'a dyn PhysicalMemory,
-        segments: &'a [Segment],
-        page_size: u64,
-        buffer_size: usize,
-    ) -> Result<Self> {
+    pub fn new(memory: &'a dyn Memory, segments: &'a [Segment], page_size: u64, buffer_size: usize) -> Result<Self> {
         let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
         let Some(page) = page else {
             return Err(Error::Refused(format!("a page size of {page_size} bytes is not possible")));
@@ -138,7 +133,7 @@ mod tests {
         (address ^ (address >> 12) ^ (address >> 24)).to_le_bytes()[0]
     }
 
-    impl PhysicalMemory for Faulty {
+    impl Memory for Faulty {
         fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
             if self.bad_pages.contains(&(address / PAGE)) {
                 return Err(io::Error::from_raw_os_error(libc::EFAULT));
@@ -209,7 +204,7 @@ mod tests {
     #[test]
     fn a_source_that_ends_early_is_unreadable_from_there_on() {
         struct Ends;
-        impl PhysicalMemory for Ends {
+        impl Memory for Ends {
             fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
                 let left = 5000u64.saturating_sub(address);
                 Ok(usize::try_from(left).unwrap().min(buffer.len()))

@@ -106,10 +106,9 @@ pub trait Mapping {
     fn lock(&mut self) -> Result<(), KernelError>;
 }
 
-/// Physical memory that can be read.
-pub trait PhysicalMemory {
-    /// Reads from a physical address; like read(2), it may deliver less than asked for, and 0 bytes at the
-    /// end.
+/// Memory that can be read, by address: physical, or the kernel's virtual memory.
+pub trait Memory: Send + Sync {
+    /// Reads from an address on; like read(2), it may deliver less than asked for, and 0 bytes at the end.
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
@@ -138,7 +137,7 @@ pub trait Host {
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
 
     /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
-    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>>;
+    fn physical_memory(&self) -> Result<Box<dyn Memory>>;
 
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;

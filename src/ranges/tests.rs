@@ -293,7 +293,7 @@ fn a_range_knows_its_end_even_at_the_top_of_the_address_space() {
 mod odd_host {
     use super::*;
     use crate::error::{Error, KernelError, Result};
-    use crate::host::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
+    use crate::host::{Backing, Host, Mapping, Memory, PageState, System};
     use crate::kerneldump::Compression;
     use crate::memory_map::kernel_maps::KernelMapping;
     use crate::ranges::change::{self, Mode};
@@ -335,7 +335,7 @@ mod odd_host {
             unreachable!()
         }
 
-        fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+        fn physical_memory(&self) -> Result<Box<dyn Memory>> {
             unreachable!()
         }
 

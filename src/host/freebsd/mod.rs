@@ -6,7 +6,7 @@ mod device;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
+use super::{Backing, Host, Mapping, Memory, PageState, System};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
@@ -139,7 +139,7 @@ impl Host for FreeBsd {
         Ok(Box::new(ProcessMapping::new(backing, page_size)?))
     }
 
-    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+    fn physical_memory(&self) -> Result<Box<dyn Memory>> {
         let device = Device::open(&self.path)?;
         if !device.is_same(Path::new(DEFAULT_DEVICE)) {
             return Err(Error::Refused(format!(
@@ -159,7 +159,7 @@ impl Host for FreeBsd {
     }
 }
 
-impl PhysicalMemory for Device {
+impl Memory for Device {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
         self.file().read_at(buffer, address)
     }

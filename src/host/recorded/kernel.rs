@@ -9,7 +9,7 @@ use super::demo;
 use super::file::Machine;
 use super::memory::{RecordedMemory, View};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
-use crate::host::PhysicalMemory;
+use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header};
 use crate::memory_map::add_range;
 use crate::memory_map::kernel_maps::KernelMapping;

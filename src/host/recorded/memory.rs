@@ -4,7 +4,7 @@
 use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::Kernel;
 use crate::error::{Error, Result};
-use crate::host::{PhysicalMemory, open_at_once};
+use crate::host::{Memory, open_at_once};
 use crate::memory_map::Segment;
 use nix::errno::Errno;
 use std::fs::File;
@@ -80,7 +80,7 @@ impl RecordedMemory {
     }
 }
 
-impl PhysicalMemory for RecordedMemory {
+impl Memory for RecordedMemory {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
         if buffer.is_empty() {
             return Ok(0);

@@ -15,7 +15,7 @@ pub use file::{
     AddressRange, Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, PageState, PhysicalMemory, System};
+use super::{Backing, Host, Mapping, Memory, PageState, System};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
@@ -177,7 +177,7 @@ impl Host for Recorded {
         Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, errors)?))
     }
 
-    fn physical_memory(&self) -> Result<Box<dyn PhysicalMemory>> {
+    fn physical_memory(&self) -> Result<Box<dyn Memory>> {
         self.stated_error(Operation::ReadMemory, DEVICE)?;
         Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), memory::View::Device)?))
     }
