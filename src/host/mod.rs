@@ -139,6 +139,11 @@ pub trait Host {
     /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
     fn physical_memory(&self) -> Result<Box<dyn Memory>>;
 
+    /// Kernel virtual memory, by virtual address, as /dev/kmem reads it. Only what
+    /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`Self::kernel_maps`] may be read;
+    /// what the kernel has unmapped meanwhile fails with EFAULT.
+    fn kernel_memory(&self) -> Result<Box<dyn Memory>>;
+
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;
 

@@ -339,6 +339,10 @@ mod odd_host {
             unreachable!()
         }
 
+        fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
+            unreachable!()
+        }
+
         fn kernel_dump(&self, _file: &std::fs::File, _compression: Compression) -> Result<()> {
             unreachable!()
         }

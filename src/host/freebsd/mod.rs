@@ -28,6 +28,7 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
+const KERNEL_DEVICE: &str = "/dev/kmem";
 
 /// The FreeBSD system that memtool runs on.
 pub struct FreeBsd {
@@ -150,6 +151,22 @@ impl Host for FreeBsd {
         Ok(Box::new(device))
     }
 
+    fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
+        if self.path != Path::new(DEFAULT_DEVICE) {
+            let device = Device::open(&self.path)?;
+            if device.is_same(Path::new(KERNEL_DEVICE)) {
+                return Ok(Box::new(device));
+            }
+            if !device.is_same(Path::new(DEFAULT_DEVICE)) {
+                return Err(Error::Refused(format!(
+                    "{} is neither {DEFAULT_DEVICE} nor {KERNEL_DEVICE}, and only the latter is read by kernel virtual address",
+                    self.path.display()
+                )));
+            }
+        }
+        Ok(Box::new(Device::open(Path::new(KERNEL_DEVICE))?))
+    }
+
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {
         let argument =
             mem_livedump_arg { fd: file.as_raw_fd(), compression: compression.code(), ..mem_livedump_arg::default() };
@@ -161,6 +178,8 @@ impl Host for FreeBsd {
 
 impl Memory for Device {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        // Kernel addresses are negative as an off_t; pread(2) takes them for character devices
+        // (kern_preadv, sys/kern/sys_generic.c).
         self.file().read_at(buffer, address)
     }
 }

@@ -1,4 +1,4 @@
-//! The kernel of a recorded machine, for its live dump.
+//! The kernel of a recorded machine, for its live dump and its virtual memory.
 //!
 //! The recorded kernel maps say which virtual addresses are mapped, with which permissions and page sizes,
 //! but not where: memtool lays them out in RAM itself, in ascending order, with true page tables, a message
@@ -41,6 +41,8 @@ const PG_M: u64 = 1 << 6;
 const PG_PS: u64 = 1 << 7;
 const PG_G: u64 = 1 << 8;
 const PG_NX: u64 = 1 << 63;
+/// `PG_FRAME`: the physical address in an entry.
+const PG_FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// More page-table pages are not laid out; these map 32 GiB in small pages.
 const MAX_TABLES: usize = 16384;
@@ -107,7 +109,7 @@ impl Kernel {
     pub fn lay_out(machine: &Machine) -> Result<Self> {
         if machine.system.machine_arch != "amd64" || machine.system.page_size != 4096 {
             return Err(Error::Unsupported(format!(
-                "live dumps of recorded machines are made for amd64 only, and this one is {}",
+                "the kernel of a recorded machine is laid out for amd64 only, and this one is {}",
                 machine.system.machine_arch
             )));
         }
@@ -166,6 +168,27 @@ impl Kernel {
             dump_avail,
             message_buffer,
         })
+    }
+
+    /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there in one
+    /// piece; `None` if it is not mapped. In the direct map every address counts as mapped, whether there is
+    /// RAM behind it or not.
+    pub fn translate(&self, address: u64) -> Option<(u64, u64)> {
+        if (DIRECT_MAP.0..DIRECT_MAP.1).contains(&address) {
+            return Some((address - DIRECT_MAP.0, DIRECT_MAP.1 - address));
+        }
+        let directory = self.directories.get(&(address.checked_sub(KERNEL_MAP_BASE)? / GIB))?;
+        let entry = *directory.get(index(address / SUPERPAGE))?;
+        if entry & PG_V == 0 {
+            return None;
+        }
+        if entry & PG_PS != 0 {
+            return Some(within(entry, address, SUPERPAGE));
+        }
+        let table = self.pages.get(&(entry & PG_FRAME))?;
+        let bytes = table.as_chunks::<8>().0.get(index(address / PAGE))?;
+        let entry = u64::from_le_bytes(*bytes);
+        (entry & PG_V != 0).then(|| within(entry, address, PAGE))
     }
 
     /// Puts the kernel's own pages over bytes that were read from `address` on.
@@ -266,11 +289,21 @@ fn too_small() -> Error {
     Error::Unsupported("the recorded machine has too little memory to lay a kernel out in".to_owned())
 }
 
-fn set(table: &mut Table, index: u64, value: u64) {
-    let slot = usize::try_from(index % 512).ok().and_then(|index| table.get_mut(index));
-    if let Some(slot) = slot {
+/// The place of a page's or superpage's number in its table.
+fn index(number: u64) -> usize {
+    usize::try_from(number % 512).unwrap_or_default()
+}
+
+fn set(table: &mut Table, number: u64, value: u64) {
+    if let Some(slot) = table.get_mut(index(number)) {
         *slot = value;
     }
+}
+
+/// The physical address behind a virtual one in the page of this entry, and the bytes to the page's end.
+fn within(entry: u64, address: u64, size: u64) -> (u64, u64) {
+    let offset = address % size;
+    ((entry & PG_FRAME & !(size - 1)) + offset, size - offset)
 }
 
 fn end_of(map: &KernelMapping) -> u128 {

@@ -2,12 +2,14 @@
 //!
 //! Ranges follow the kernel's rules and errnos ([`crate::ranges::rules`]), physical memory comes from an
 //! image or a pattern (`memory`), a live dump is a true minidump of a kernel that memtool lays out from
-//! the recorded kernel maps (`kernel`), and a process has pages in the recorded memory (`process`). Reads
-//! and changes touch nothing but the value in memory.
+//! the recorded kernel maps (`kernel`), kernel virtual memory is read through that kernel's page tables
+//! (`kernel_memory`), and a process has pages in the recorded memory (`process`). Reads and changes touch
+//! nothing but the value in memory.
 
 mod demo;
 mod file;
 mod kernel;
+mod kernel_memory;
 mod memory;
 mod process;
 
@@ -34,8 +36,9 @@ use std::rc::Rc;
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
 
-/// The device, in messages.
+/// The devices, in messages.
 const DEVICE: &str = "/dev/mem of the recorded machine";
+const KERNEL_DEVICE: &str = "/dev/kmem of the recorded machine";
 
 /// The kernels that brought the newer ioctls.
 const EXTRACT_PADDR_SINCE: u32 = 1_300_000;
@@ -100,7 +103,17 @@ impl Recorded {
 
     /// The errno that the file states for an operation.
     fn stated_error(&self, operation: Operation, subject: impl std::fmt::Display) -> Result<(), KernelError> {
-        let device = |errno| KernelError::new(Operation::OpenDevice, DEVICE, errno);
+        self.stated_error_of(DEVICE, operation, subject)
+    }
+
+    /// The same, for an operation on this device.
+    fn stated_error_of(
+        &self,
+        device: &str,
+        operation: Operation,
+        subject: impl std::fmt::Display,
+    ) -> Result<(), KernelError> {
+        let device = |errno| KernelError::new(Operation::OpenDevice, device, errno);
         match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
             (Some(errno), _) if operation != Operation::Sysctl => Err(device(errno)),
             (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
@@ -180,6 +193,11 @@ impl Host for Recorded {
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {
         self.stated_error(Operation::ReadMemory, DEVICE)?;
         Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), memory::View::Device)?))
+    }
+
+    fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
+        self.stated_error_of(KERNEL_DEVICE, Operation::ReadMemory, KERNEL_DEVICE)?;
+        Ok(Box::new(kernel_memory::KernelMemory::open(&self.machine, self.path.as_deref())?))
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {

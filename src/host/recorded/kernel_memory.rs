@@ -1,0 +1,56 @@
+//! The kernel virtual memory of a recorded machine, read as /dev/kmem reads it (`sys/amd64/amd64/mem.c`):
+//! through the direct map, and through the page tables of the kernel that memtool lays out.
+
+use super::file::Machine;
+use super::kernel::Kernel;
+use super::memory::{RecordedMemory, View};
+use crate::error::Result;
+use crate::host::Memory;
+use nix::errno::Errno;
+use std::io;
+use std::path::Path;
+
+/// Kernel virtual memory of a recorded machine.
+pub struct KernelMemory {
+    kernel: Kernel,
+    memory: RecordedMemory,
+}
+
+impl KernelMemory {
+    /// Lays the kernel out and opens the memory it lies in.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Kernel::lay_out`] and [`RecordedMemory::open`].
+    pub fn open(machine: &Machine, machine_path: Option<&Path>) -> Result<Self> {
+        Ok(Self {
+            kernel: Kernel::lay_out(machine)?,
+            memory: RecordedMemory::open(machine, machine_path, View::Kernel)?,
+        })
+    }
+
+    /// Reads what is physically in one piece.
+    fn read_piece(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let (physical, length) = self.kernel.translate(address).ok_or(Errno::EFAULT)?;
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
+        self.memory.read_at(physical, buffer.get_mut(..length).unwrap_or_default())
+    }
+}
+
+impl Memory for KernelMemory {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut done = 0;
+        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+            // At the end of the address space there is nothing more to read.
+            let Some(at) = address.checked_add(done as u64) else { break };
+            match self.read_piece(at, rest) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                // An error counts only if nothing was read.
+                Err(error) if done == 0 => return Err(error),
+                Err(_) => break,
+            }
+        }
+        Ok(done)
+    }
+}
