@@ -13,11 +13,12 @@ pub mod smap;
 use crate::units::hex;
 use serde::{Deserialize, Serialize};
 
-/// A run of RAM in one NUMA domain.
+/// A run of RAM in one NUMA domain, by physical address; by virtual address in
+/// [`kernel_maps::KernelSegments`].
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Segment {
-    /// First byte's physical address; not always on a page border.
+    /// First byte's address; not always on a page border.
     #[serde(with = "hex")]
     pub start: u64,
     /// First address after the segment.
@@ -141,10 +142,11 @@ impl MemoryMap {
             return managed.map(Self::from_managed).ok_or(MapError::NoTable);
         };
         let (ram, reserved): (Vec<_>, Vec<_>) = ranges.into_iter().partition(|range| range.reserved.is_none());
+        let ram = coalesce(ram.into_iter().map(|range| (range.start, range.end)).collect());
         let only_domain = (tables.domains == Some(1)).then_some(0);
         Ok(Self {
             source,
-            segments: with_domains(&union(ram), &managed.unwrap_or_default(), only_domain),
+            segments: with_domains(&ram, &managed.unwrap_or_default(), only_domain),
             reserved: reserved
                 .into_iter()
                 .map(|range| Reserved { start: range.start, end: range.end, kind: range.reserved.unwrap_or_default() })
@@ -218,6 +220,16 @@ pub(crate) fn add_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
     }
 }
 
+/// Sorts ranges and joins those that touch or overlap.
+pub(crate) fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
+    ranges.sort_unstable();
+    let mut joined = Vec::new();
+    for (start, end) in ranges {
+        add_range(&mut joined, start, end);
+    }
+    joined
+}
+
 /// Joins neighbours of the same domain.
 fn join(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();
@@ -228,16 +240,6 @@ fn join(segments: Vec<Segment>) -> Vec<Segment> {
         }
     }
     joined
-}
-
-/// The addresses of all ranges, ascending, overlapping and adjacent ones as one.
-fn union(mut ranges: Vec<FirmwareRange>) -> Vec<(u64, u64)> {
-    ranges.sort_by_key(|range| range.start);
-    let mut union = Vec::new();
-    for range in ranges {
-        add_range(&mut union, range.start, range.end);
-    }
-    union
 }
 
 /// Cuts RAM at the borders of the managed segments and takes their domains. What they leave out has the

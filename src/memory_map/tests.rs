@@ -196,3 +196,236 @@ fn ram_within_a_range_is_found_up_to_the_end_of_the_address_space() {
     assert_eq!(map.ram_within(0x9f000, 0x101000), [(0x9f000, 0x9fc00), (0x100000, 0x101000)]);
     assert_eq!(map.ram_within(0x20000000, 1 << 64), []);
 }
+
+/// What of these kernel maps may be read: segments, and what is left out with the reason's words.
+type Decision = (Vec<(u64, u64)>, Vec<(u64, u64, String)>);
+
+fn readable(text: &str, ram: &MemoryMap) -> Decision {
+    let decided = kernel_maps::readable(&kernel_maps::parse(text).unwrap(), ram);
+    assert!(decided.segments.iter().all(|segment| segment.domain.is_none()));
+    (
+        decided.segments.iter().map(|segment| (segment.start, segment.end)).collect(),
+        decided.left_out.into_iter().map(|range| (range.start, range.end, range.why.to_string())).collect(),
+    )
+}
+
+fn left_out(start: u64, end: u64, why: &str) -> (u64, u64, String) {
+    (start, end, why.to_owned())
+}
+
+/// What an amd64 kernel with KASAN prints, with 512 MiB of RAM.
+const AMD64_MAPS: &str = "
+Recursive map:
+0xffff804020100000-0xffff804020101000 rw-s- WB 0 0 1
+
+Large map:
+0xffff808000000000-0xffff808040000000 rw-s- WB 1 0 0
+
+KASAN shadow map:
+0xfffff7ffc0000000-0xfffff7ffc0200000 rw-s- WB 0 1 0
+
+Direct map:
+0xfffff80000000000-0xfffff80000200000 rw-sg WB 0 1 0
+0xfffff80000200000-0xfffff80001a00000 r--sg WB 0 12 0
+0xfffff80001a00000-0xfffff800c0000000 rw-sg WB 2 499 0
+0xfffff800c0000000-0xfffff800c0001000 rw-sg UC 0 0 1
+0xfffff800c0001000-0xfffff80100000000 rw-sg WB 0 511 511
+
+Kernel map:
+0xfffffe0000000000-0xfffffe0000c00000 rw-sg WB 0 6 0
+0xfffffe0000c00000-0xfffffe0000c01000 rw-sg UC 0 0 1
+0xfffffe0000c01000-0xfffffe0000c02000 rw-sg U- 0 0 1
+0xfffffe0000c02000-0xfffffe0000d02000 rw-sg WC 0 0 256
+0xfffffe0000d02000-0xfffffe0000d03000 rw-sg ?? 0 0 1
+0xfffffe0000d03000-0xfffffe0000d04000 rw-sg WT 0 0 1
+0xfffffe0000d04000-0xfffffe0000d05000 rw-sg WP 0 0 1
+0xfffffe0000d05000-0xfffffe0000d06000 --x-g WB 0 0 1
+0xffffffff80000000-0xffffffff80200000 rw-sg WB 0 1 0
+0xffffffff80200000-0xffffffff81400000 r-xsg WB 0 9 0
+0xffffffff81400000-0xffffffff82000000 rw-sg WB 0 6 0
+";
+
+#[test]
+fn of_amd64s_maps_the_ram_of_the_direct_map_and_the_cached_kernel_map_are_read() {
+    let (segments, why) = readable(AMD64_MAPS, &map(Some(&real_smap()), Some(PHYS_SEGS), 2));
+    assert_eq!(
+        segments,
+        [
+            (0xffff_f800_0000_0000, 0xffff_f800_0009_fc00),
+            (0xffff_f800_0010_0000, 0xffff_f800_1ffd_a000),
+            (0xffff_fe00_0000_0000, 0xffff_fe00_00c0_0000),
+            (0xffff_fe00_00d0_3000, 0xffff_fe00_00d0_5000),
+            (0xffff_ffff_8000_0000, 0xffff_ffff_8009_fc00),
+            (0xffff_ffff_8010_0000, 0xffff_ffff_8200_0000),
+        ]
+    );
+    assert_eq!(
+        why,
+        [
+            left_out(0xffff_8040_2010_0000, 0xffff_8040_2010_1000, "listed under 'Recursive map'"),
+            left_out(0xffff_8080_0000_0000, 0xffff_8080_4000_0000, "listed under 'Large map'"),
+            left_out(0xffff_f7ff_c000_0000, 0xffff_f7ff_c020_0000, "listed under 'KASAN shadow map'"),
+            left_out(0xffff_f800_0009_fc00, 0xffff_f800_0010_0000, "not RAM"),
+            left_out(0xffff_f800_1ffd_a000, 0xffff_f800_c000_0000, "not RAM"),
+            left_out(0xffff_f800_c000_0000, 0xffff_f800_c000_1000, "mapped UC, as device registers are"),
+            left_out(0xffff_f800_c000_1000, 0xffff_f801_0000_0000, "not RAM"),
+            left_out(0xffff_fe00_00c0_0000, 0xffff_fe00_00c0_1000, "mapped UC, as device registers are"),
+            left_out(0xffff_fe00_00c0_1000, 0xffff_fe00_00c0_2000, "mapped U-, as device registers are"),
+            left_out(0xffff_fe00_00c0_2000, 0xffff_fe00_00d0_2000, "mapped WC, as device registers are"),
+            left_out(0xffff_fe00_00d0_2000, 0xffff_fe00_00d0_3000, "mapped ??, as device registers are"),
+            left_out(0xffff_fe00_00d0_5000, 0xffff_fe00_00d0_6000, "not mapped for reading"),
+            left_out(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM"),
+        ]
+    );
+}
+
+#[test]
+fn the_first_2_mib_of_physical_memory_are_cut_from_a_mapping_around_them() {
+    let text = "Kernel map:\n0xffffffff7ff00000-0xffffffff80400000 rw-sg WB 0 2 256\n";
+    let (segments, why) = readable(text, &map(Some(&real_smap()), None, 1));
+    assert_eq!(
+        segments,
+        [(0xffff_ffff_7ff0_0000, 0xffff_ffff_8009_fc00), (0xffff_ffff_8010_0000, 0xffff_ffff_8040_0000)]
+    );
+    assert_eq!(why, [left_out(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM")]);
+}
+
+#[test]
+fn what_stands_under_no_heading_is_left_out() {
+    let (segments, why) = readable("0x200000-0x400000 rw-u- WB 0 1 0\n", &map(Some(&real_smap()), None, 1));
+    assert_eq!(segments, []);
+    assert_eq!(why, [left_out(0x20_0000, 0x40_0000, "listed under no heading")]);
+}
+
+#[test]
+fn the_last_page_of_the_address_space_is_left_out() {
+    let ram = map(Some(&real_smap()), None, 1);
+    let last = 0xffff_ffff_ffff_f000;
+    let (segments, why) = readable("Kernel map:\n0xffffffffffe00000-0x0000000000000000 rw-sg WB 0 1 0\n", &ram);
+    assert_eq!(segments, [(0xffff_ffff_ffe0_0000, last)]);
+    assert_eq!(why, [left_out(last, 0, "the last page of the address space")]);
+    let (segments, why) = readable("Kernel map:\n0xfffffffffffff000-0x0000000000000000 rw-sg WB 0 0 1\n", &ram);
+    assert_eq!(segments, []);
+    assert_eq!(why, [left_out(last, 0, "the last page of the address space")]);
+    let (segments, why) = readable("Kernel map:\n0xffffffffffe00000-0x0000000000000000 rw-sg UC 0 1 0\n", &ram);
+    assert_eq!(segments, []);
+    assert_eq!(why, [left_out(0xffff_ffff_ffe0_0000, 0, "mapped UC, as device registers are")]);
+}
+
+/// What an arm64 kernel with 1 GiB of RAM from 1 GiB on prints.
+const ARM64_MAPS: &str = "
+Kernel map:
+0xffff000000000000-0xffff000000e00000 r-xXsg     WB 0 7 0 0
+0xffff000000e00000-0xffff000001400000 rw--s-     WB 0 3 0 0
+0xffff000040000000-0xffff000040001000 rw--s-    DEV 0 0 0 1
+0xffff000040001000-0xffff000040011000 rw--s-     WB 0 0 1 0
+0xffff007fffe00000-0xffff007fffe10000 rw--s- DEV-NP 0 0 0 16
+
+Direct map:
+0xffffa00000000000-0xffffa00038000000 rw--s-     WB 0 448 0 0
+0xffffa00038000000-0xffffa00038010000 rw--s-     UC 0 0 0 16
+0xffffa00038010000-0xffffa00040000000 rw--s-     WB 0 63 31 0
+";
+
+const ARM64_KERNEL: [(u64, u64); 2] =
+    [(0xffff_0000_0000_0000, 0xffff_0000_0140_0000), (0xffff_0000_4000_1000, 0xffff_0000_4001_1000)];
+
+/// A map of `(start, end)` of RAM and `(start, end, kind)` of the rest.
+fn ram_and_reserved(ram: &[(u64, u64)], reserved: &[(u64, u64, &str)]) -> MemoryMap {
+    MemoryMap {
+        source: Source::EfiMap,
+        segments: ram.iter().map(|&(start, end)| segment(start, end, Some(0))).collect(),
+        reserved: reserved.iter().map(|&(start, end, kind)| Reserved { start, end, kind: kind.to_owned() }).collect(),
+    }
+}
+
+#[test]
+fn arm64s_direct_map_begins_at_the_gib_of_the_lowest_ram() {
+    let ram = ram_and_reserved(
+        &[(0x4000_0000, 0x7c00_0000), (0x7c10_0000, 0x8000_0000)],
+        &[(0x900_0000, 0x900_1000, "device memory"), (0x7c00_0000, 0x7c10_0000, "runtime services data")],
+    );
+    let (segments, why) = readable(ARM64_MAPS, &ram);
+    assert_eq!(segments[..2], ARM64_KERNEL);
+    assert_eq!(
+        segments[2..],
+        [
+            (0xffff_a000_0000_0000, 0xffff_a000_3800_0000),
+            (0xffff_a000_3801_0000, 0xffff_a000_3c00_0000),
+            (0xffff_a000_3c10_0000, 0xffff_a000_4000_0000),
+        ]
+    );
+    assert_eq!(
+        why,
+        [
+            left_out(0xffff_0000_4000_0000, 0xffff_0000_4000_1000, "mapped DEV, as device registers are"),
+            left_out(0xffff_007f_ffe0_0000, 0xffff_007f_ffe1_0000, "mapped DEV-NP, as device registers are"),
+            left_out(0xffff_a000_3800_0000, 0xffff_a000_3801_0000, "mapped UC, as device registers are"),
+            left_out(0xffff_a000_3c00_0000, 0xffff_a000_3c10_0000, "not RAM"),
+        ]
+    );
+}
+
+#[test]
+fn arm64s_direct_map_may_begin_with_firmware_that_is_not_ram_for_the_kernel() {
+    // The firmware lies in the GiB before the RAM's first.
+    let text = "Direct map:\n0xffffa0003ff00000-0xffffa00060000000 rw--s- WB 0 257 0 0\n";
+    let firmware = |kind| ram_and_reserved(&[(0x4000_0000, 0x6000_0000)], &[(0x3ff0_0000, 0x4000_0000, kind)]);
+    let (segments, why) = readable(text, &firmware("runtime services code"));
+    assert_eq!(segments, [(0xffff_a000_4000_0000, 0xffff_a000_6000_0000)]);
+    assert_eq!(why, [left_out(0xffff_a000_3ff0_0000, 0xffff_a000_4000_0000, "not RAM")]);
+    let (segments, _) = readable(text, &firmware("reserved"));
+    assert_eq!(segments, [], "what arm64 does not map tells nothing");
+}
+
+#[test]
+fn arm64s_direct_map_is_left_out_unless_it_maps_all_ram_in_one_way() {
+    let unknown = "in the direct map, and which physical addresses that maps is not certain";
+    for ram in [
+        // More RAM than the direct map maps.
+        ram_and_reserved(&[(0x4000_0000, 0x8001_0000)], &[]),
+        // It would begin within the GiB, as the lowest RAM does.
+        ram_and_reserved(&[(0x4020_0000, 0x6000_0000)], &[]),
+        // Either of two GiB can be its first.
+        ram_and_reserved(&[(0x4000_0000, 0x5000_0000)], &[(0x3000, 0x4000, "ACPI reclaimable")]),
+        ram_and_reserved(&[], &[]),
+    ] {
+        let text = match ram.reserved.len() {
+            0 => ARM64_MAPS.to_owned(),
+            _ => "Direct map:\n0xffffa00000000000-0xffffa00080000000 rw--s- WB 2 0 0 0\n".to_owned(),
+        };
+        let (segments, why) = readable(&text, &ram);
+        assert!(segments.iter().all(|(start, _)| *start < 0xffff_a000_0000_0000), "{ram:?}: {segments:x?}");
+        assert!(why.iter().any(|(start, _, why)| *start == 0xffff_a000_0000_0000 && why == unknown), "{why:x?}");
+    }
+}
+
+#[test]
+fn an_older_arm64_kernel_rounds_the_direct_map_to_2_mib() {
+    let text = "Direct map:\n0xfffffd0000000000-0xfffffd0020200000 rw-s  WB 0 257 0 0\n";
+    let (segments, why) = readable(text, &ram_and_reserved(&[(0x4001_0000, 0x6000_1000)], &[]));
+    assert_eq!(segments, [(0xffff_fd00_0001_0000, 0xffff_fd00_2000_1000)]);
+    assert_eq!(
+        why,
+        [
+            left_out(0xffff_fd00_0000_0000, 0xffff_fd00_0001_0000, "not RAM"),
+            left_out(0xffff_fd00_2000_1000, 0xffff_fd00_2020_0000, "not RAM"),
+        ]
+    );
+}
+
+#[test]
+fn riscvs_maps_do_not_tell_devices_from_ram_and_are_left_out() {
+    let text = "\nKernel map:\n0xffffffc000000000-0xffffffc001200000 rwxs- 0 9 0\n\n\
+                Direct map:\n0xffffffd000000000-0xffffffd040000000 rw-s- 1 0 0\n";
+    let (segments, why) = readable(text, &ram_and_reserved(&[(0x8000_0000, 0xc000_0000)], &[]));
+    assert_eq!(segments, []);
+    let unknown = "the kernel does not list its cache mode";
+    assert_eq!(
+        why,
+        [
+            left_out(0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000, unknown),
+            left_out(0xffff_ffd0_0000_0000, 0xffff_ffd0_4000_0000, unknown),
+        ]
+    );
+}

@@ -11,8 +11,8 @@ use super::memory::{RecordedMemory, View};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header};
-use crate::memory_map::add_range;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::memory_map::{add_range, coalesce};
 use crate::minidump::{self, amd64};
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use nix::errno::Errno;
@@ -128,7 +128,7 @@ impl Kernel {
         let image_end = maps
             .iter()
             .filter(|map| map.start >= KERNBASE)
-            .map(|map| end_of(map).saturating_sub(u128::from(KERNBASE)))
+            .map(|map| map.end_address().saturating_sub(u128::from(KERNBASE)))
             .max();
         let image_end = u64::try_from(image_end.unwrap_or(0)).unwrap_or(u64::MAX).max(0x10_0000);
         let mut layout = Layout {
@@ -158,7 +158,7 @@ impl Kernel {
             page.resize(4096, 0);
             pages.insert(buffer_at + index as u64 * PAGE, page);
         }
-        let end = maps.iter().map(end_of).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
+        let end = maps.iter().map(KernelMapping::end_address).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
         let directory_count = end.saturating_sub(u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
         Ok(Self {
             pages,
@@ -230,7 +230,7 @@ impl Layout<'_> {
         let counts = |index: usize| map.pages.get(index).copied().unwrap_or(0);
         let mut superpages = counts(0).saturating_mul(512).saturating_add(counts(1));
         let mut at = u128::from(map.start & !(PAGE - 1));
-        let end = end_of(map);
+        let end = map.end_address();
         while at < end {
             let Ok(address) = u64::try_from(at) else { break };
             let fits = address % SUPERPAGE == 0 && at + u128::from(SUPERPAGE) <= end;
@@ -304,20 +304,6 @@ fn set(table: &mut Table, number: u64, value: u64) {
 fn within(entry: u64, address: u64, size: u64) -> (u64, u64) {
     let offset = address % size;
     ((entry & PG_FRAME & !(size - 1)) + offset, size - offset)
-}
-
-fn end_of(map: &KernelMapping) -> u128 {
-    if map.end == 0 { 1 << 64 } else { map.end.into() }
-}
-
-/// Sorts ranges and joins those that touch or overlap.
-fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
-    let mut joined = Vec::new();
-    for (start, end) in ranges {
-        add_range(&mut joined, start, end);
-    }
-    joined
 }
 
 fn message_buffer(machine: &Machine) -> Vec<u8> {
