@@ -455,6 +455,15 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
                 let _ = memory.read_at(address, &mut [0; 5000]);
             }
         }
+        if let Ok(memory) = host.kernel_memory() {
+            for address in [0, 0xffff_f800_0009_f000, 0xffff_ffff_8020_0000, u64::MAX] {
+                let _ = memory.read_at(address, &mut [0; 5000]);
+            }
+        }
+        if let (Ok(Some(maps)), Ok(ram)) = (host.kernel_maps(), host.memory_map()) {
+            let decided = memtool::memory_map::kernel_maps::readable(&maps, &ram);
+            assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
+        }
         let _ = host.kernel_dump(&File::create(dump).unwrap(), Compression::None);
     }
     for (base, length) in [(0x100_0000, 0x1000), (0, 0x1000), (0, 0x200_0000), (1 << 63, 1 << 63)] {
