@@ -7,10 +7,12 @@
 //! - [`paddr`]: where the pages of the calling process lie;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel;
+//! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
 
+pub mod compress;
 pub mod dump;
 mod error;
 pub mod explain;

@@ -8,12 +8,13 @@
 use super::demo;
 use super::file::Machine;
 use super::memory::{RecordedMemory, View};
+use crate::compress::Encoder;
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
-use crate::minidump::{self, amd64};
+use crate::minidump::amd64;
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -404,11 +405,10 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let source = DumpSource { kernel, memory };
     let size = amd64::size(&source).map_err(|error| Error::Format(error.to_string()))?;
     let write = || -> io::Result<u64> {
-        let out = FromStart { file, offset: 0 };
-        let out = minidump::compressed(BufWriter::with_capacity(1 << 20, out), compression, |out| {
-            amd64::write(&source, out)
-        })?;
-        Ok(out.into_inner().map_err(io::IntoInnerError::into_error)?.offset)
+        let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0 });
+        let mut encoder = Encoder::new(out, compression.into())?;
+        amd64::write(&source, &mut encoder)?;
+        Ok(encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.offset)
     };
     let length = write().map_err(|error| refuse(errno_of(&error)))?;
     let header = Header {
