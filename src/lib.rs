@@ -8,6 +8,7 @@
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
+//! - [`network`]: a dump that is sent to another host;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
@@ -22,6 +23,7 @@ pub mod kerneldump;
 pub mod livedump;
 pub mod memory_map;
 pub mod minidump;
+pub mod network;
 pub mod output_file;
 pub mod paddr;
 pub mod ranges;

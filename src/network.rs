@@ -1,0 +1,483 @@
+//! Sending a dump to another host, over TCP.
+//!
+//! There is no protocol: the receiver gets the bytes and then the end of the stream, as `nc -l` writes them
+//! into a file. What TCP itself tells is used to the full: a connection that broke is never taken for a dump
+//! that was delivered.
+
+use crate::error::{Error, Result};
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::str::FromStr;
+use std::time::{Duration, Instant};
+
+/// How long each of a host's addresses may take to answer.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a receiver that has everything may take to close the connection.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long there is between two looks at what the receiver has acknowledged.
+const INTERVAL: Duration = Duration::from_millis(20);
+
+/// Where a receiver listens: `tcp://HOST:PORT`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Address {
+    /// A name, an IPv4 address or an IPv6 address.
+    host: String,
+    port: u16,
+}
+
+/// Why a text is not an [`Address`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AddressError {
+    /// It begins otherwise.
+    #[error("it does not begin with tcp://")]
+    Scheme,
+    /// There is nothing where the host belongs.
+    #[error("there is no host before the port")]
+    NoHost,
+    /// The host has a character that is in no host's name.
+    #[error("'{0}' is no host's name")]
+    Host(String),
+    /// There are more colons than the one before the port.
+    #[error("an IPv6 address stands in brackets, as in tcp://[::1]:9999")]
+    Brackets,
+    /// What is in brackets is something else.
+    #[error("'{0}' is not an IPv6 address")]
+    Ipv6(String),
+    /// There is nothing where the port belongs.
+    #[error("there is no port; it stands behind the host, as in tcp://host:9999")]
+    NoPort,
+    /// The port is something else.
+    #[error("the port is a number from 1 to 65535, not '{0}'")]
+    Port(String),
+}
+
+impl FromStr for Address {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let rest = text.strip_prefix("tcp://").ok_or(AddressError::Scheme)?;
+        let (host, port) = match rest.strip_prefix('[') {
+            Some(rest) => {
+                let (host, rest) = rest.split_once(']').ok_or(AddressError::Brackets)?;
+                // A zone, as in fe80::1%em0, is left to getaddrinfo(3).
+                let address = host.split_once('%').map_or(host, |(address, _)| address);
+                if address.parse::<Ipv6Addr>().is_err() {
+                    return Err(AddressError::Ipv6(host.to_owned()));
+                }
+                (host, rest.strip_prefix(':').ok_or(AddressError::NoPort)?)
+            }
+            None => {
+                let (host, port) = rest.rsplit_once(':').ok_or(AddressError::NoPort)?;
+                if host.contains(':') {
+                    return Err(AddressError::Brackets);
+                }
+                let in_names = |c: char| !c.is_whitespace() && !c.is_control() && !"/@[]?#%".contains(c);
+                if !host.chars().all(in_names) {
+                    return Err(AddressError::Host(host.to_owned()));
+                }
+                (host, port)
+            }
+        };
+        if host.is_empty() {
+            return Err(AddressError::NoHost);
+        }
+        if port.is_empty() {
+            return Err(AddressError::NoPort);
+        }
+        match port.parse() {
+            Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
+                Ok(Self { host: host.to_owned(), port: number })
+            }
+            _ => Err(AddressError::Port(port.to_owned())),
+        }
+    }
+}
+
+impl fmt::Display for Address {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { host, port } = self;
+        if host.contains(':') { write!(f, "tcp://[{host}]:{port}") } else { write!(f, "tcp://{host}:{port}") }
+    }
+}
+
+/// How a delivery ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Delivered {
+    /// The receiver's system has acknowledged everything, and the receiver has closed the connection.
+    Closed,
+    /// The receiver's system has acknowledged everything; the receiver keeps the connection open, so whether
+    /// it has read everything is not known.
+    Acknowledged,
+}
+
+/// A connection to a receiver.
+#[derive(Debug)]
+pub struct Connection {
+    stream: TcpStream,
+    to: Address,
+}
+
+impl Connection {
+    /// Connects to a receiver: to the first of the host's addresses that answers, for each in 10 seconds.
+    ///
+    /// # Errors
+    ///
+    /// The host is not known, or none of its addresses answers; the error gives the reason for each.
+    pub fn connect(to: &Address) -> Result<Self> {
+        let fail = |source| Error::Io { what: format!("connect to {to}"), source };
+        let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs().map_err(fail)?.collect();
+        let mut errors = Vec::new();
+        for address in addresses {
+            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+                Ok(stream) => return Ok(Self { stream, to: to.clone() }),
+                Err(error) => errors.push((address, error)),
+            }
+        }
+        let all = errors.iter().map(|(address, error)| format!("{}: {error}", address.ip())).collect::<Vec<_>>();
+        Err(fail(match errors.pop() {
+            None => io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
+            Some((_, only)) if errors.is_empty() => only,
+            Some((_, last)) => io::Error::new(last.kind(), all.join("; ")),
+        }))
+    }
+
+    /// Ends the stream and waits until the receiver has all of it: until its system has acknowledged it, and
+    /// for one second more until it closes the connection. Without end if it stops taking any.
+    ///
+    /// On systems other than FreeBSD and Linux only the receiver's close tells.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, so the receiver's copy is not complete.
+    pub fn finish(mut self) -> Result<Delivered> {
+        self.deliver().map_err(|source| Error::Io { what: "finish sending".to_owned(), source })
+    }
+
+    fn deliver(&mut self) -> io::Result<Delivered> {
+        self.stream.shutdown(Shutdown::Write).map_err(|error| self.broken(error))?;
+        self.stream.set_read_timeout(Some(INTERVAL))?;
+        let mut closed = false;
+        let mut patience = None;
+        loop {
+            closed = closed || self.receiver_closed()?;
+            match unacknowledged(&self.stream)? {
+                None if closed => return Ok(Delivered::Closed),
+                Some(0) => {
+                    // A reset empties the queue too. It would have been before this.
+                    if let Some(error) = self.stream.take_error()? {
+                        return Err(self.broken(error));
+                    }
+                    if closed {
+                        return Ok(Delivered::Closed);
+                    }
+                    if Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT) {
+                        return Ok(Delivered::Acknowledged);
+                    }
+                }
+                // Half closed: it has ended its own stream, which says nothing about ours.
+                _ if closed => std::thread::sleep(INTERVAL),
+                _ => {}
+            }
+        }
+    }
+
+    /// Whether the receiver has ended its side, after waiting a little. What it sends is read and dropped:
+    /// unread, it would have the connection reset when it is closed.
+    fn receiver_closed(&mut self) -> io::Result<bool> {
+        match self.stream.read(&mut [0; 4096]) {
+            Ok(read) => Ok(read == 0),
+            Err(error) => match error.kind() {
+                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(false),
+                _ => Err(self.broken(error)),
+            },
+        }
+    }
+
+    fn broken(&self, error: io::Error) -> io::Error {
+        let to = &self.to;
+        let text = format!("the connection to {to} broke, and the receiver's copy is not complete: {error}");
+        io::Error::new(error.kind(), text)
+    }
+}
+
+impl Write for Connection {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.stream.write(bytes).map_err(|error| match error.kind() {
+            io::ErrorKind::Interrupted => error,
+            _ => self.broken(error),
+        })
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Bytes in a socket's send queue: sent or not, the receiver's system has not acknowledged them. `None` where
+/// the system does not tell.
+#[cfg(any(target_os = "freebsd", target_os = "linux"))]
+fn unacknowledged(stream: &TcpStream) -> io::Result<Option<u64>> {
+    use std::os::fd::AsRawFd;
+
+    // Linux has the terminal's request for sockets as well, as SIOCOUTQ (tcp(7)).
+    #[cfg(target_os = "freebsd")]
+    use libc::FIONWRITE;
+    #[cfg(target_os = "linux")]
+    use libc::TIOCOUTQ as FIONWRITE;
+
+    nix::ioctl_read_bad!(send_queue, FIONWRITE, libc::c_int);
+    let mut bytes = 0;
+    // SAFETY: the request writes one int, to where it may; the descriptor is open as long as the stream is.
+    unsafe { send_queue(stream.as_raw_fd(), &raw mut bytes) }?;
+    Ok(Some(u64::try_from(bytes).unwrap_or(0)))
+}
+
+#[cfg(not(any(target_os = "freebsd", target_os = "linux")))]
+fn unacknowledged(_: &TcpStream) -> io::Result<Option<u64>> {
+    Ok(None)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use std::net::TcpListener;
+    use std::os::fd::AsRawFd;
+    use std::thread::{self, JoinHandle};
+
+    fn address(text: &str) -> Result<Address, AddressError> {
+        text.parse()
+    }
+
+    /// A receiver on a port of its own.
+    fn receiver<R: Send + 'static>(
+        bind: &str,
+        work: impl FnOnce(TcpStream) -> R + Send + 'static,
+    ) -> (Address, JoinHandle<R>) {
+        let listener = TcpListener::bind(bind).unwrap();
+        let to = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+        (to, thread::spawn(move || work(listener.accept().unwrap().0)))
+    }
+
+    fn read_all(mut stream: &TcpStream) -> Vec<u8> {
+        let mut all = Vec::new();
+        stream.read_to_end(&mut all).unwrap();
+        all
+    }
+
+    /// Has the stream reset when it is closed.
+    fn reset(stream: TcpStream) {
+        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
+        let length = libc::socklen_t::try_from(size_of_val(&linger)).unwrap();
+        // SAFETY: the option's value is a struct linger, of that length.
+        let result = unsafe {
+            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), length)
+        };
+        assert_eq!(result, 0);
+    }
+
+    fn some_bytes(length: usize) -> Vec<u8> {
+        (0_u32..).flat_map(u32::to_le_bytes).take(length).collect()
+    }
+
+    fn assert_broken(error: &str, to: &Address) {
+        let expected = format!("the connection to {to} broke, and the receiver's copy is not complete: ");
+        assert!(error.contains(&expected), "{error}");
+    }
+
+    /// Sends all that; where it fails, an error that says so.
+    fn send(to: &Address, bytes: &[u8]) -> Result<Delivered, String> {
+        let mut connection = Connection::connect(to).map_err(|error| error.to_string())?;
+        for piece in bytes.chunks(1 << 18) {
+            connection.write_all(piece).map_err(|error| error.to_string())?;
+        }
+        connection.flush().unwrap();
+        connection.finish().map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn everything_arrives() {
+        for bind in ["127.0.0.1:0", "[::1]:0"] {
+            if TcpListener::bind(bind).is_err() {
+                continue;
+            }
+            for length in [0, 1, 4096, 5_000_001] {
+                let (to, receiver) = receiver(bind, |stream| read_all(&stream));
+                let bytes = some_bytes(length);
+                assert_eq!(send(&to, &bytes), Ok(Delivered::Closed));
+                assert!(receiver.join().unwrap() == bytes, "{to}, {length}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_receiver_that_never_closes_does_not_hang_the_sender() {
+        // What it returns stays open until the end.
+        let (to, receiver) = receiver("127.0.0.1:0", |stream| (read_all(&stream), stream));
+        let bytes = some_bytes(3_000_000);
+        assert_eq!(send(&to, &bytes), Ok(Delivered::Acknowledged));
+        assert!(receiver.join().unwrap().0 == bytes);
+    }
+
+    #[test]
+    fn a_slow_receiver_gets_everything() {
+        let (to, receiver) = receiver("127.0.0.1:0", |mut stream| {
+            let mut all = Vec::new();
+            let mut buffer = [0; 50_000];
+            loop {
+                thread::sleep(Duration::from_millis(2));
+                match stream.read(&mut buffer).unwrap() {
+                    0 => return all,
+                    read => all.extend_from_slice(&buffer[..read]),
+                }
+            }
+        });
+        let bytes = some_bytes(8_000_000);
+        assert_eq!(send(&to, &bytes), Ok(Delivered::Closed));
+        assert!(receiver.join().unwrap() == bytes);
+    }
+
+    #[test]
+    fn the_end_of_the_receivers_own_stream_is_not_the_end_of_ours() {
+        let (to, receiver) = receiver("127.0.0.1:0", |stream| {
+            stream.shutdown(Shutdown::Write).unwrap();
+            thread::sleep(Duration::from_millis(200));
+            read_all(&stream)
+        });
+        let bytes = some_bytes(3_000_000);
+        assert_eq!(send(&to, &bytes), Ok(Delivered::Closed));
+        assert!(receiver.join().unwrap() == bytes);
+    }
+
+    #[test]
+    fn a_receiver_that_talks_is_not_listened_to() {
+        let (to, receiver) = receiver("127.0.0.1:0", |mut stream| {
+            let all = read_all(&stream);
+            // Until the sender is gone.
+            while stream.write_all(&[7; 1000]).is_ok() {
+                thread::sleep(Duration::from_millis(1));
+            }
+            all
+        });
+        assert_eq!(send(&to, b"some"), Ok(Delivered::Acknowledged));
+        assert_eq!(receiver.join().unwrap(), b"some");
+    }
+
+    #[test]
+    fn a_receiver_that_closes_early_is_an_error() {
+        let (to, receiver) = receiver("127.0.0.1:0", |mut stream| stream.read_exact(&mut [0; 10]).unwrap());
+        let error = send(&to, &some_bytes(64 << 20)).unwrap_err();
+        assert_broken(&error, &to);
+        receiver.join().unwrap();
+    }
+
+    #[test]
+    fn a_reset_while_sending_is_an_error() {
+        let (to, receiver) = receiver("127.0.0.1:0", |mut stream| {
+            stream.read_exact(&mut [0; 1_000_000]).unwrap();
+            reset(stream);
+        });
+        assert_broken(&send(&to, &some_bytes(64 << 20)).unwrap_err(), &to);
+        receiver.join().unwrap();
+    }
+
+    #[test]
+    fn a_reset_before_the_end_is_an_error() {
+        let (to, receiver) = receiver("127.0.0.1:0", |mut stream| {
+            stream.read_exact(&mut [0; 10]).unwrap();
+            reset(stream);
+        });
+        let mut connection = Connection::connect(&to).unwrap();
+        connection.write_all(&[0; 10]).unwrap();
+        receiver.join().unwrap();
+        let error = connection.finish().unwrap_err().to_string();
+        assert_broken(&error, &to);
+        assert!(error.starts_with("cannot finish sending: "), "{error}");
+    }
+
+    #[test]
+    fn a_reset_while_waiting_for_the_receiver_is_an_error() {
+        let (to, receiver) = receiver("127.0.0.1:0", |stream| {
+            thread::sleep(Duration::from_millis(300));
+            reset(stream);
+        });
+        // More than a receiver takes that does not read.
+        assert_broken(&send(&to, &some_bytes(16 << 20)).unwrap_err(), &to);
+        receiver.join().unwrap();
+        let (to, receiver) = self::receiver("127.0.0.1:0", |stream| {
+            let _ = read_all(&stream);
+            reset(stream);
+        });
+        assert_broken(&send(&to, b"some").unwrap_err(), &to);
+        receiver.join().unwrap();
+    }
+
+    #[test]
+    fn a_connection_that_is_not_made_is_an_error_with_its_cause() {
+        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+        let to = format!("tcp://127.0.0.1:{port}");
+        let error = Connection::connect(&to.parse().unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with(&format!("cannot connect to {to}: Connection refused")), "{error}");
+
+        let error = Connection::connect(&address("tcp://nowhere.invalid:9").unwrap()).unwrap_err().to_string();
+        assert!(error.starts_with("cannot connect to tcp://nowhere.invalid:9: "), "{error}");
+    }
+
+    #[test]
+    fn good_addresses_are_given_back() {
+        for text in ["tcp://host:1", "tcp://10.0.0.1:65535", "tcp://[::1]:9999", "tcp://[fe80::1%em0]:22"] {
+            assert_eq!(address(text).unwrap().to_string(), text);
+        }
+        assert_eq!(address("tcp://host:0080").unwrap().to_string(), "tcp://host:80");
+    }
+
+    #[test]
+    fn bad_addresses_are_told_what_is_wrong() {
+        let host = |text: &str| AddressError::Host(text.to_owned());
+        let ipv6 = |text: &str| AddressError::Ipv6(text.to_owned());
+        let port = |text: &str| AddressError::Port(text.to_owned());
+        for (text, error) in [
+            ("", AddressError::Scheme),
+            ("host:1", AddressError::Scheme),
+            ("udp://host:1", AddressError::Scheme),
+            ("TCP://host:1", AddressError::Scheme),
+            ("tcp://", AddressError::NoPort),
+            ("tcp://host", AddressError::NoPort),
+            ("tcp://host:", AddressError::NoPort),
+            ("tcp://[::1]", AddressError::NoPort),
+            ("tcp://[::1]:", AddressError::NoPort),
+            ("tcp://[::1]9", AddressError::NoPort),
+            ("tcp://:1", AddressError::NoHost),
+            ("tcp://::1:1", AddressError::Brackets),
+            ("tcp://[::1:1", AddressError::Brackets),
+            ("tcp://[]:1", ipv6("")),
+            ("tcp://[host]:1", ipv6("host")),
+            ("tcp://[10.0.0.1]:1", ipv6("10.0.0.1")),
+            ("tcp://me@host:1", host("me@host")),
+            ("tcp://two hosts:1", host("two hosts")),
+            ("tcp://host:0", port("0")),
+            ("tcp://host:+1", port("+1")),
+            ("tcp://host:65536", port("65536")),
+            ("tcp://host:http", port("http")),
+            ("tcp://host:1/", port("1/")),
+        ] {
+            assert_eq!(address(text), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_taken_or_refused(text in "(tcp://)?.*") {
+            if let Ok(address) = text.parse::<Address>() {
+                prop_assert_eq!(address.to_string().parse(), Ok(address));
+            }
+        }
+
+        #[test]
+        fn any_address_is_given_back(ip in any::<std::net::IpAddr>(), port in 1..=u16::MAX) {
+            let text = format!("tcp://{}", SocketAddr::new(ip, port));
+            prop_assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
+        }
+    }
+}
