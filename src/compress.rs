@@ -25,6 +25,17 @@ pub enum Compression {
     Zstd(Level),
 }
 
+impl Compression {
+    /// Its name in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Zstd(_) => "zstd",
+        }
+    }
+}
+
 impl From<kerneldump::Compression> for Compression {
     /// The kernel's default levels would cost more than they gain here, so zstd gets its own.
     fn from(compression: kerneldump::Compression) -> Self {

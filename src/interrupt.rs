@@ -80,6 +80,38 @@ pub fn clean_up_on_signals(announce: impl Fn(&str) + Send + 'static) -> io::Resu
     Ok(())
 }
 
+/// Answers requests for the status for as long as the value lives; the signal is without effect afterwards.
+pub struct StatusRequests(signal_hook::iterator::Handle);
+
+impl Drop for StatusRequests {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+/// The signal that asks how far a command is: Ctrl-T on a terminal.
+#[cfg(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd"))]
+const STATUS: i32 = libc::SIGINFO;
+/// The signal that asks how far a command is, where there is no SIGINFO.
+#[cfg(not(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd")))]
+const STATUS: i32 = libc::SIGUSR1;
+
+/// Calls, in a thread of its own, whenever SIGINFO arrives, or SIGUSR1 where there is none.
+///
+/// # Errors
+///
+/// The system refuses another signal handler or thread.
+pub fn on_status_request(answer: impl Fn() + Send + 'static) -> io::Result<StatusRequests> {
+    let mut signals = Signals::new([STATUS])?;
+    let handle = signals.handle();
+    std::thread::Builder::new().name("status".to_owned()).spawn(move || {
+        for _ in signals.forever() {
+            answer();
+        }
+    })?;
+    Ok(StatusRequests(handle))
+}
+
 fn is_ignored(signal: i32) -> bool {
     let mut action = std::mem::MaybeUninit::<libc::sigaction>::zeroed();
     // SAFETY: with no new action sigaction(2) only writes the present one into the struct it is given.

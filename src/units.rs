@@ -1,7 +1,8 @@
 //! Numbers as people write and read them: sizes with suffixes, addresses in hexadecimal.
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-use std::fmt;
+use std::fmt::{self, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Why a text is not a number that memtool takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -92,6 +93,16 @@ pub fn rough_size(bytes: u64) -> String {
     }
     let tenths = u128::from(bytes) * 10 / u128::from(divisor);
     format!("{}.{} {name}", tenths / 10, tenths % 10)
+}
+
+/// A time as UTC in RFC 3339, to the second: `2026-11-21T04:05:06Z`.
+pub fn utc(time: SystemTime) -> String {
+    let mut text = String::new();
+    // The years 1970 to 9999 can be written; a clock may be set to any.
+    match write!(text, "{}", humantime::format_rfc3339_seconds(time)) {
+        Ok(()) if time >= UNIX_EPOCH => text,
+        _ => "unknown".to_owned(),
+    }
 }
 
 /// A physical or virtual address, or a length in bytes beside one: printed, and written in JSON, as

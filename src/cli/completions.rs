@@ -15,5 +15,5 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<()> {
     // clap_complete panics where it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "memtool", &mut script);
-    context.out.writer().write_all(&script).map_err(super::output::failed)
+    context.out.bytes(&script)
 }

@@ -1,53 +1,237 @@
-//! `memtool dump`: physical memory, RAM only.
+//! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::{Context, Verdict, complain, size};
-use clap::Args;
+use super::output::host_kind;
+use super::progress::Display;
+use super::{Context, Verdict, address_range, complain, size};
+use clap::{ArgGroup, Args, ValueEnum};
+use memtool::compress::{Compression, Level};
+use memtool::dump::format::{About, Format, Layout};
+use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::map_file::MapFile;
-use memtool::dump::{self, Report};
-use memtool::host::Host;
+use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, read_list};
+use memtool::dump::sink::Target;
+use memtool::dump::{self, Progress, Report, UnreadableRange};
+use memtool::host::{self, Host, Memory};
 use memtool::memory_map::Source;
-use memtool::output_file::OutputFile;
-use memtool::units::{Hex, exact_size};
+use memtool::network::{Address, Connection, Delivered};
+use memtool::output_file::{self, OutputFile};
+use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::io::{self, Write};
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime};
 
 /// Unreadable ranges that are listed without `-v`.
 const LISTED: usize = 10;
 
 #[derive(Args)]
 #[command(
-    after_help = "The output is raw: the segments of RAM one after another. The map tells which addresses its bytes come from. What cannot be read is left out of both and reported."
+    group = ArgGroup::new("files").args(["output", "map", "manifest"]).multiple(true),
+    after_help = "Only RAM is read, by the kernel's own memory map. What cannot be read is reported; it is left out of a raw dump and zeros in the other formats."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears whole or not at all; otherwise, or with '-', to standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; otherwise, or with '-', to
+    /// standard output
+    #[arg(short, long, value_name = "FILE", value_parser = destination)]
+    output: Option<Destination>,
+    /// What stands around the memory
+    #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
+    format: FormatName,
+    /// Compress with zstd on all processors, at a level from 1 to 19
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3", value_parser = level)]
+    zstd: Option<Level>,
+    /// Compress with gzip
+    #[arg(long, conflicts_with = "zstd")]
+    gzip: bool,
+    /// Dump kernel virtual memory, by the kernel's own maps
+    #[arg(short, long)]
+    kmem: bool,
+    /// Dump this range in place of what the kernel lists: START-END, the end exclusive, or START+LENGTH
+    #[arg(long = "range", value_name = "RANGE", value_parser = address_range)]
+    ranges: Vec<(u64, u64)>,
+    /// Dump the ranges that a file lists, a line 'START END' each, as maps of dumps are
+    #[arg(long, value_name = "FILE", conflicts_with = "ranges")]
+    segments: Option<PathBuf>,
+    /// Read the given ranges even where the kernel lists no RAM; a device there can hang the machine
+    #[arg(long)]
+    anywhere: bool,
+    /// List what would be dumped, and who says so, and read nothing
+    #[arg(long)]
+    list_segments: bool,
     /// Write the map to a file, '-' for standard error: lines of '0xstart 0xend', the end exclusive
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
+    /// Write a manifest to a file: JSON with host, times, segments, and size and SHA-256 of the dump
+    #[arg(long, value_name = "FILE")]
+    manifest: Option<PathBuf>,
+    /// Check a dump against its manifest, and do nothing else
+    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force"])]
+    verify: Option<PathBuf>,
     /// Bytes in a read
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
     buffer: u64,
+    /// Bytes of a page, where reading goes on behind what cannot be read; otherwise the kernel's
+    #[arg(short, long, value_name = "SIZE", value_parser = size)]
+    page_size: Option<u64>,
+    /// Stop after so many bytes of memory
+    #[arg(short, long, short_alias = 's', value_name = "SIZE", value_parser = size)]
+    dump_size: Option<u64>,
+    /// Fail, with exit code 1, if anything cannot be read; the dump is kept
+    #[arg(long)]
+    strict: bool,
+    /// Do not check beforehand whether the dump will fit
+    #[arg(long)]
+    no_space_check: bool,
     /// Replace the files if they are there
-    #[arg(long, requires = "output")]
+    #[arg(long, requires = "files")]
     force: bool,
 }
 
+/// [`Format`] for clap.
+#[derive(Clone, Copy)]
+struct FormatName(Format);
+
+impl ValueEnum for FormatName {
+    fn value_variants<'a>() -> &'a [Self] {
+        const ALL: [FormatName; 4] = {
+            let [a, b, c, d] = Format::ALL;
+            [FormatName(a), FormatName(b), FormatName(c), FormatName(d)]
+        };
+        &ALL
+    }
+
+    fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
+        let help = match self.0 {
+            Format::Raw => "the segments one after another, as memdump(1) does",
+            Format::Padded => "every byte at the offset of its address, holes sparse",
+            Format::Elf => "an ELF core file with a program header for each segment",
+            Format::Lime => "LiME, as Volatility reads it",
+        };
+        Some(clap::builder::PossibleValue::new(self.0.name()).help(help))
+    }
+}
+
+/// Where a dump goes.
+#[derive(Debug, Clone)]
+enum Destination {
+    StandardOutput,
+    File(PathBuf),
+    Network(Address),
+}
+
+impl Destination {
+    fn name(&self) -> String {
+        match self {
+            Self::StandardOutput => "-".to_owned(),
+            Self::File(path) => path.display().to_string(),
+            Self::Network(address) => address.to_string(),
+        }
+    }
+
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            _ => None,
+        }
+    }
+}
+
+fn destination(text: &str) -> Result<Destination, String> {
+    match text.split_once("://") {
+        _ if text == "-" => Ok(Destination::StandardOutput),
+        Some(("tcp", _)) => text.parse().map(Destination::Network).map_err(|error| format!("{error}")),
+        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => Err(format!(
+            "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{text}'"
+        )),
+        _ => Ok(Destination::File(text.into())),
+    }
+}
+
+fn level(text: &str) -> Result<Level, String> {
+    text.parse().map_err(|error| format!("{error}"))
+}
+
 #[derive(Serialize)]
-struct Document {
-    file: String,
-    memory_map: Source,
+struct Document<'a> {
+    output: String,
+    format: Format,
+    compression: &'static str,
+    space: Space,
+    segments_from: &'a Origin,
+    bytes_read: u64,
     written: u64,
-    unreadable: Vec<Range>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sha256: Option<&'a str>,
+    seconds: f64,
+    unreadable: &'a [UnreadableRange],
     unreadable_bytes: u64,
 }
 
 #[derive(Serialize)]
-struct Range {
+struct Listing<'a> {
+    space: Space,
+    segments_from: &'a Origin,
+    total: u64,
+    segments: Vec<ListedSegment>,
+    left_out: Vec<ListedGap>,
+}
+
+#[derive(Serialize)]
+struct ListedSegment {
     start: Hex,
     end: Hex,
+    size: u64,
+    domain: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct ListedGap {
+    start: Hex,
+    end: Hex,
+    why: String,
+}
+
+impl Arguments {
+    /// Whether the command works without a host: on an image, or on a dump that is there already.
+    pub fn needs_no_host(&self, device: Option<&Path>) -> bool {
+        self.verify.is_some() || device.is_some_and(|device| !host::is_mem_device(device))
+    }
+
+    fn chosen(&self) -> Result<Option<Chosen>> {
+        let (ranges, origin) = match &self.segments {
+            Some(path) => (read_list(path)?, Origin::List(path.clone())),
+            None if self.ranges.is_empty() => return Ok(None),
+            None => (self.ranges.clone(), Origin::Ranges),
+        };
+        Ok(Some(Chosen { ranges, origin, anywhere: self.anywhere }))
+    }
+
+    fn compression(&self) -> Compression {
+        match self.zstd {
+            Some(level) => Compression::Zstd(level),
+            None if self.gzip => Compression::Gzip,
+            None => Compression::None,
+        }
+    }
+
+    /// Refuses two outputs in one file.
+    fn check_names(&self, output: Option<&Path>) -> Result<()> {
+        let map = self.map.as_deref().filter(|path| path.as_os_str() != "-");
+        let names = [("the dump", output), ("its map", map), ("its manifest", self.manifest.as_deref())];
+        for (index, (what, name)) in names.iter().enumerate() {
+            for (other, other_name) in names.iter().skip(index + 1) {
+                if let (Some(a), Some(b)) = (name, other_name)
+                    && same_name(a, b)
+                {
+                    return Err(Error::Refused(format!("{what} and {other} cannot be one file")));
+                }
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Whether two names stand for one file.
@@ -59,97 +243,379 @@ fn same_name(a: &Path, b: &Path) -> bool {
     resolved(a).is_some_and(|a| resolved(b) == Some(a))
 }
 
-pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    let file = arguments.output.as_deref().filter(|path| path.as_os_str() != "-");
-    if let (Some(output), Some(map)) = (file, &arguments.map)
-        && same_name(output, map)
-    {
-        return Err(Error::Refused("the dump and its map cannot be one file".to_owned()));
-    }
-    if file.is_none() {
-        if context.out.is_json() {
-            return Err(Error::Refused("--json and the dump cannot share standard output; give -o FILE".to_owned()));
-        }
-        if context.out.is_terminal() {
-            return Err(Error::Refused(
-                "standard output is a terminal, and a dump is binary; send it to a pipe, or give -o FILE".to_owned(),
-            ));
+/// What is read: a host's memory, or an image.
+enum Subject<'a> {
+    Host(&'a dyn Host),
+    Image(Image),
+}
+
+impl Subject<'_> {
+    fn kind(&self) -> &'static str {
+        match self {
+            Self::Host(host) => host_kind(*host),
+            Self::Image(_) => "image",
         }
     }
-    let memory_map = host.memory_map()?;
-    if memory_map.source == Source::PhysSegs {
+
+    fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
+        match (self, space) {
+            (Self::Host(host), Space::Physical) => host.physical_memory(),
+            (Self::Host(host), Space::Kernel) => host.kernel_memory(),
+            (Self::Image(image), _) => Ok(Box::new(image)),
+        }
+    }
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    if let (Some(file), Some(manifest)) = (&arguments.verify, &arguments.manifest) {
+        return verify(context, file, manifest);
+    }
+    let space = if arguments.kmem { Space::Kernel } else { Space::Physical };
+    let device = context.global.device.clone();
+    let (subject, mut plan) = match (host, &device) {
+        (Some(host), _) => (Subject::Host(host), Plan::of_host(host, space, arguments.chosen()?)?),
+        (None, Some(path)) if space == Space::Physical => {
+            let image = Image::open(path)?;
+            let plan = Plan::of_image(&image, arguments.chosen()?)?;
+            (Subject::Image(image), plan)
+        }
+        _ => return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned())),
+    };
+    if let Some(page_size) = arguments.page_size {
+        plan.page_size = page_size;
+    }
+    if let Some(bytes) = arguments.dump_size {
+        plan.limit(bytes);
+    }
+    remark_on_plan(context, &plan, arguments.list_segments);
+    if arguments.list_segments {
+        return list(context, subject.kind(), &plan);
+    }
+    take(context, subject, &plan, arguments)
+}
+
+/// Says what is worth knowing of what will be read.
+fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
+    if plan.origin == Origin::Table(Source::PhysSegs.name()) {
         context
             .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
     }
-    let output = file.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    let map = match arguments.map.as_deref() {
-        Some(path) if !to_stderr => Some(OutputFile::create(path, arguments.force)?),
-        _ => None,
+    if plan.unchecked {
+        context.warn("this kernel has no table that tells whether the ranges given are memory");
+    }
+    let verbose = context.global.verbose > 0 || listing;
+    for gap in plan.left_out.iter().filter(|_| verbose) {
+        context.remark(&format!("{}..{} is left out: {}", Hex(gap.start), Hex(gap.end), gap.why));
+    }
+    if context.global.verbose > 0 && !listing {
+        let (count, total) = (plan.segments.len(), rough_size(plan.total()));
+        context.remark(&format!("reading {count} segments, {total}, by {}", plan.origin));
+        for segment in &plan.segments {
+            let size = exact_size((segment.end - segment.start).into());
+            context.remark(&format!("segment {}..{} ({size})", Hex(segment.start), Hex(segment.end)));
+        }
+    }
+}
+
+fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdict> {
+    if context.out.is_json() {
+        let segments = plan.segments.iter().map(|segment| ListedSegment {
+            start: Hex(segment.start),
+            end: Hex(segment.end),
+            size: segment.end - segment.start,
+            domain: segment.domain,
+        });
+        let gaps = plan.left_out.iter().map(|gap| ListedGap {
+            start: Hex(gap.start),
+            end: Hex(gap.end),
+            why: gap.why.to_string(),
+        });
+        let listing = Listing {
+            space: plan.space,
+            segments_from: &plan.origin,
+            total: plan.total(),
+            segments: segments.collect(),
+            left_out: gaps.collect(),
+        };
+        context.out.document_of("memtool.dump.segments", kind, &listing)?;
+        return Ok(Verdict::Done);
+    }
+    let rows: Vec<Vec<String>> = plan
+        .segments
+        .iter()
+        .map(|segment| {
+            let domain = segment.domain.map_or_else(|| "-".to_owned(), |domain| domain.to_string());
+            let size = exact_size((segment.end - segment.start).into());
+            vec![Hex(segment.start).to_string(), Hex(segment.end).to_string(), domain, size]
+        })
+        .collect();
+    context.out.rows(&["START", "END", "DOMAIN", "SIZE"], &rows)?;
+    if context.out.is_terminal() {
+        let total = rough_size(plan.total());
+        let whose = if kind == "recorded" { " (recorded machine)" } else { "" };
+        context.out.line("")?;
+        context.out.line(&format!("{} segments, {total}, by {}{whose}", rows.len(), plan.origin))?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
+    let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
+    check_destination(context, &destination)?;
+    arguments.check_names(destination.file())?;
+    let started = SystemTime::now();
+    let clock = Instant::now();
+    let kind = subject.kind();
+    let system = plan.system.as_ref();
+    let about = About {
+        hostname: system.map(|system| system.hostname.clone()),
+        version: system.map(|system| system.version.clone()),
+        machine_arch: system.map_or(std::env::consts::ARCH, |system| &system.machine_arch).to_owned(),
+        host: kind,
+        started,
     };
-    let mut stderr = io::stderr();
-    let mut map_file = map.as_ref().map(|map| io::BufWriter::new(map.file()));
-    let mut map_writer = match &mut map_file {
-        Some(file) => Some(MapFile::new(file)),
-        None if to_stderr => Some(MapFile::new(&mut stderr)),
+    let layout = Layout::new(arguments.format.0, plan, &about)?;
+    let compression = arguments.compression();
+    let memory = subject.memory(plan.space)?;
+    if !arguments.no_space_check {
+        check_space(context, &destination, &layout, compression)?;
+    }
+
+    let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let map_file = arguments.map.as_deref().filter(|_| !to_stderr);
+    let map_file = map_file.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let manifest = arguments.manifest.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let target = target(context, &destination, output.as_ref())?;
+    let output_to = dump::Output { target, compression, hash: manifest.is_some() };
+    let mut map = match &map_file {
+        Some(file) => Some(MapFile::new(Box::new(io::BufWriter::new(file.file())))),
+        None if to_stderr => Some(MapFile::new(Box::new(io::stderr()))),
         None => None,
     };
 
-    let memory = host.physical_memory()?;
-    let page_size = u64::from(host.system()?.page_size);
+    let progress = Arc::new(Progress::default());
+    let live = !context.global.quiet && !to_stderr;
+    let display = Display::start(Arc::clone(&progress), plan.total(), live)?;
     let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
-    let segments = &memory_map.segments;
-    let mut to_file = output.as_ref().map(OutputFile::file);
-    let out: &mut dyn Write = match &mut to_file {
-        Some(file) => file,
-        None => context.out.writer(),
-    };
-    let report = dump::raw(&*memory, segments, page_size, buffer, out, map_writer.as_mut())?;
-    drop(map_file);
-    if report.written == 0 {
-        return Err(Error::Refused("none of the RAM can be read, so there is no dump".to_owned()));
+    let dumped = dump::dump(&*memory, plan, &layout, buffer, map.as_mut(), output_to, &progress);
+    drop((display, map));
+    let (report, target) = dumped?;
+    if report.read == 0 {
+        return Err(Error::Refused(format!("none of the {} can be read, so there is no dump", noun(plan))));
+    }
+    if target.complete()? == Some(Delivered::Acknowledged) {
+        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
     }
     if let Some(output) = output {
         output.commit()?;
     }
-    if let Some(map) = map {
+    if let Some(map) = map_file {
         map.commit()?;
     }
-    finish(context, host, file, memory_map.source, &report)?;
+    if let (Some(file), Some(path)) = (manifest, &arguments.manifest) {
+        let device = device_name(context, plan);
+        let manifest = describe(&report, plan, &about, device, &destination, arguments);
+        manifest.write(&mut io::BufWriter::new(file.file())).map_err(|source| Error::io("write", path, source))?;
+        file.commit()?;
+    }
+    conclude(context, kind, plan, &report, &destination, arguments, clock.elapsed())
+}
+
+/// What is dumped, in a sentence.
+fn noun(plan: &Plan) -> &'static str {
+    match (plan.space, &plan.system) {
+        (Space::Kernel, _) => "kernel memory",
+        (_, Some(_)) => "RAM",
+        (_, None) => "image",
+    }
+}
+
+/// The device as the manifest names it.
+fn device_name(context: &Context, plan: &Plan) -> String {
+    let default = if plan.space == Space::Kernel { "/dev/kmem" } else { "/dev/mem" };
+    let named = context.global.device.as_ref().or(context.global.machine.as_ref());
+    named.map_or_else(|| default.to_owned(), |path| path.display().to_string())
+}
+
+fn check_destination(context: &Context, destination: &Destination) -> Result<()> {
+    if !matches!(destination, Destination::StandardOutput) {
+        return Ok(());
+    }
+    if context.out.is_json() {
+        return Err(Error::Refused("--json and the dump cannot share standard output; give -o FILE".to_owned()));
+    }
+    if context.out.is_terminal() {
+        return Err(Error::Refused(
+            "standard output is a terminal, and a dump is binary; send it to a pipe, or give -o FILE".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Refuses what certainly will not fit. How far memory can be compressed nobody knows.
+fn check_space(
+    context: &mut Context,
+    destination: &Destination,
+    layout: &Layout,
+    compression: Compression,
+) -> Result<()> {
+    let room = match destination {
+        Destination::File(path) => output_file::room_for(path)?,
+        Destination::StandardOutput => match output_file::room_behind(&context.out.file()?)? {
+            Some(room) => room,
+            None => return Ok(()),
+        },
+        Destination::Network(_) => return Ok(()),
+    };
+    let needed = if destination.file().is_some() { layout.stored() } else { layout.size() };
+    match room.shortage(needed, layout.size()) {
+        Some(shortage) if compression == Compression::None => {
+            Err(Error::Refused(format!("the dump will not fit: {shortage}; --no-space-check tries all the same")))
+        }
+        Some(shortage) => {
+            context.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+fn target(context: &mut Context, destination: &Destination, output: Option<&OutputFile>) -> Result<Target> {
+    match (destination, output) {
+        (Destination::File(path), Some(output)) => {
+            output.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
+        }
+        (Destination::Network(address), _) => Connection::connect(address).map(Target::Network),
+        _ => context.out.file().map(Target::Stream),
+    }
+}
+
+fn describe(
+    report: &Report,
+    plan: &Plan,
+    about: &About,
+    device: String,
+    destination: &Destination,
+    arguments: &Arguments,
+) -> Manifest {
+    Manifest {
+        schema: manifest::SCHEMA.to_owned(),
+        version: manifest::VERSION,
+        written_by: concat!("memtool ", env!("CARGO_PKG_VERSION")).to_owned(),
+        host: about.host.to_owned(),
+        system: plan.system.clone(),
+        device,
+        space: plan.space,
+        started: utc(about.started),
+        finished: utc(SystemTime::now()),
+        page_size: plan.page_size,
+        segments_from: plan.origin.to_string(),
+        segments: plan.segments.clone(),
+        bytes_read: report.read,
+        unreadable_bytes: report.unreadable.bytes(),
+        unreadable: report.unreadable.ranges().to_vec(),
+        unreadable_not_listed: report.unreadable.count() - report.unreadable.ranges().len() as u64,
+        output: manifest::Output {
+            name: destination.name(),
+            format: arguments.format.0,
+            compression: arguments.compression().name().to_owned(),
+            size: report.written.bytes,
+            sha256: report.written.sha256.clone().unwrap_or_default(),
+        },
+    }
+}
+
+fn conclude(
+    context: &mut Context,
+    kind: &'static str,
+    plan: &Plan,
+    report: &Report,
+    destination: &Destination,
+    arguments: &Arguments,
+    elapsed: Duration,
+) -> Result<Verdict> {
+    warn_of_unreadable(context, report, arguments.format.0, noun(plan));
+    let verdict = if arguments.strict && report.unreadable.bytes() > 0 { Verdict::Failed } else { Verdict::Done };
+    if context.out.is_json() {
+        let document = Document {
+            output: destination.name(),
+            format: arguments.format.0,
+            compression: arguments.compression().name(),
+            space: plan.space,
+            segments_from: &plan.origin,
+            bytes_read: report.read,
+            written: report.written.bytes,
+            sha256: report.written.sha256.as_deref(),
+            seconds: elapsed.as_secs_f64(),
+            unreadable: report.unreadable.ranges(),
+            unreadable_bytes: report.unreadable.bytes(),
+        };
+        context.out.document_of("memtool.dump", kind, &document)?;
+    } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
+        let whose = if kind == "recorded" { " of a recorded machine" } else { "" };
+        let before = match arguments.compression() {
+            Compression::None => String::new(),
+            other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
+        };
+        context.out.line(&format!("{}: {} bytes{whose}{before}", destination.name(), report.written.bytes))?;
+        let seconds = elapsed.as_secs_f64();
+        let map = if plan.space == Space::Physical { "memory map" } else { "kernel map" };
+        context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.origin))?;
+    }
+    Ok(verdict)
+}
+
+fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format, noun: &str) {
+    let unreadable = &report.unreadable;
+    if unreadable.bytes() == 0 {
+        return;
+    }
+    let listed = if context.global.verbose > 0 { usize::MAX } else { LISTED };
+    let fate = if format.is_packed() { "is not in the dump" } else { "is zeros in the dump" };
+    for UnreadableRange { start, end, why } in unreadable.ranges().iter().take(listed) {
+        context.warn(&format!("{}..{} cannot be read ({why}) and {fate}", Hex(*start), Hex(*end)));
+    }
+    let shown = unreadable.ranges().len().min(listed) as u64;
+    match unreadable.count() - shown {
+        0 => {}
+        more if shown < unreadable.ranges().len() as u64 => {
+            context.warn(&format!("and {more} more ranges; -v lists them"));
+        }
+        more => context.warn(&format!("and {more} more ranges, too many to list")),
+    }
+    // Not a remark that -q may take away: the dump is not whole.
+    complain(&format!("warning: {} of {noun} could not be read", exact_size(unreadable.bytes().into())));
+}
+
+fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Verdict> {
+    #[derive(Serialize)]
+    struct Verified<'a> {
+        file: String,
+        size: u64,
+        sha256: &'a str,
+        matches: bool,
+    }
+    let manifest = Manifest::read(manifest_path)?;
+    let mut file = File::open(path).map_err(|source| Error::io("open", path, source))?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(Arc::clone(&progress), manifest.output.size, !context.global.quiet)?;
+    let verified = manifest.verify(&mut file, &path.display().to_string(), &progress);
+    drop(display);
+    verified?;
+    let output = &manifest.output;
+    if context.out.is_json() {
+        let document =
+            Verified { file: path.display().to_string(), size: output.size, sha256: &output.sha256, matches: true };
+        context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
+    } else if !context.global.quiet {
+        context.out.line(&format!("{}: as its manifest says: {} bytes", path.display(), output.size))?;
+        context.out.line(&format!("SHA-256 {}", output.sha256))?;
+    }
     Ok(Verdict::Done)
 }
 
-fn finish(context: &mut Context, host: &dyn Host, file: Option<&Path>, source: Source, report: &Report) -> Result<()> {
-    let unreadable_bytes = report.unreadable_bytes();
-    if unreadable_bytes > 0 {
-        let listed = if context.global.verbose > 0 { usize::MAX } else { LISTED };
-        for (start, end) in report.unreadable.iter().take(listed) {
-            context.warn(&format!("{}..{} cannot be read and is not in the dump", Hex(*start), Hex(*end)));
-        }
-        if let Some(more) = report.unreadable.len().checked_sub(listed).filter(|more| *more > 0) {
-            context.warn(&format!("and {more} more ranges; -v lists them"));
-        }
-        // Not a remark that -q may take away: the dump is not all of RAM.
-        complain(&format!("warning: {} of RAM could not be read", exact_size(unreadable_bytes.into())));
-    }
-    let Some(file) = file else { return Ok(()) };
-    if context.out.is_json() {
-        let document = Document {
-            file: file.display().to_string(),
-            memory_map: source,
-            written: report.written,
-            unreadable: report
-                .unreadable
-                .iter()
-                .map(|(start, end)| Range { start: Hex(*start), end: Hex(*end) })
-                .collect(),
-            unreadable_bytes,
-        };
-        return context.out.document("memtool.dump", host, &document);
-    }
-    if context.global.quiet {
-        return Ok(());
-    }
-    let whose = if host.as_recorded().is_some() { " of a recorded machine" } else { "" };
-    context.out.line(&format!("{}: {} bytes{whose}, memory map from {}", file.display(), report.written, source.name()))
+/// What was dumped, by a manifest that anybody may have written.
+fn recorded_kind(manifest: &Manifest) -> &'static str {
+    ["freebsd", "recorded"].into_iter().find(|kind| *kind == manifest.host).unwrap_or("image")
 }

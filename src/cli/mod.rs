@@ -5,6 +5,7 @@ mod dump;
 mod livedump;
 mod output;
 mod paddr;
+mod progress;
 mod ranges;
 mod record;
 
@@ -177,6 +178,13 @@ fn run(cli: Cli) -> Result<Verdict> {
     let announcement = command.announcement();
     interrupt::clean_up_on_signals(move |signal| complain(&format!("{signal}: {announcement}")))
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
+    if let Command::Dump(arguments) = &command
+        && arguments.needs_no_host(context.global.device.as_deref())
+    {
+        let verdict = dump::run(&mut context, None, arguments)?;
+        context.out.flush()?;
+        return Ok(verdict);
+    }
     let mut host = context.host()?;
     let save = context.global.save_machine.clone();
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
@@ -185,7 +193,7 @@ fn run(cli: Cli) -> Result<Verdict> {
     let verdict = match command {
         Command::Ranges(arguments) => ranges::run(&mut context, &mut *host, arguments),
         Command::Paddr(arguments) => paddr::run(&mut context, &mut *host, &arguments),
-        Command::Dump(arguments) => dump::run(&mut context, &*host, &arguments),
+        Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Completions(_) => Ok(Verdict::Done),
@@ -214,6 +222,11 @@ fn report(error: &Error, verbose: bool) {
 /// clap's parser for addresses.
 fn address(text: &str) -> Result<u64, String> {
     parse_address(text).map_err(|error| error.to_string())
+}
+
+/// clap's parser for ranges of addresses.
+fn address_range(text: &str) -> Result<(u64, u64), String> {
+    memtool::dump::plan::parse_range(text)
 }
 
 /// clap's parser for sizes.

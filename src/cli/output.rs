@@ -55,7 +55,7 @@ struct Document<'a, T> {
 }
 
 /// What JSON says of the host: a recorded machine is never presented as a real one.
-fn host_kind(host: &dyn Host) -> &'static str {
+pub fn host_kind(host: &dyn Host) -> &'static str {
     if host.as_recorded().is_some() { "recorded" } else { "freebsd" }
 }
 
@@ -80,9 +80,14 @@ impl Output {
         self.terminal
     }
 
-    /// Prints the JSON object.
+    /// Prints the JSON object of a command on a host.
     pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
-        let document = Document { schema, version: 1, host: host_kind(host), body };
+        self.document_of(schema, host_kind(host), body)
+    }
+
+    /// Prints the JSON object of a command on `freebsd`, a `recorded` machine or an `image`.
+    pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
+        let document = Document { schema, version: 1, host, body };
         serde_json::to_writer_pretty(&mut self.out, &document)
             .map_err(|error| failed(error.into()))
             .and_then(|()| self.line(""))
@@ -114,9 +119,15 @@ impl Output {
         Ok(())
     }
 
-    /// Standard output as a sink for bytes.
-    pub fn writer(&mut self) -> &mut dyn Write {
-        &mut self.out
+    /// Prints bytes as they are.
+    pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
+        self.out.write_all(bytes).map_err(failed)
+    }
+
+    /// Standard output as a file, for bytes; what is buffered has been handed over.
+    pub fn file(&mut self) -> Result<File> {
+        self.flush()?;
+        self.out.get_ref().try_clone().map_err(failed)
     }
 
     /// Hands over what is buffered.

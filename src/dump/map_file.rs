@@ -7,13 +7,13 @@ use std::io::Write;
 
 /// Writes a map, adjacent runs as one line.
 pub struct MapFile<'a> {
-    out: &'a mut dyn Write,
+    out: Box<dyn Write + 'a>,
     pending: Option<(u64, u64)>,
 }
 
 impl<'a> MapFile<'a> {
     /// A map into a sink.
-    pub fn new(out: &'a mut dyn Write) -> Self {
+    pub fn new(out: Box<dyn Write + 'a>) -> Self {
         Self { out, pending: None }
     }
 

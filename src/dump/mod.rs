@@ -1,63 +1,245 @@
-//! Dumping physical memory: RAM only, and every page of it that can be read.
+//! Dumping memory: RAM only, and every page of it that can be read.
+//!
+//! A [`plan::Plan`] says what is read, a [`format::Layout`] how it is written, a [`sink::Sink`] where to;
+//! [`dump`] does it. One thread reads while another writes, and compressing has threads of its own.
 
+pub mod format;
+pub mod manifest;
 pub mod map_file;
+pub mod plan;
 pub mod reader;
+pub mod sink;
 
+use crate::compress::Compression;
 use crate::error::{Error, Result};
+use crate::explain::errno_name;
 use crate::host::Memory;
-use crate::memory_map::{Segment, add_range};
+use crate::memory_map::Segment;
+use crate::units::hex;
+use format::Layout;
 use map_file::MapFile;
-use reader::{Chunk, SegmentReader};
-use std::io::Write;
+use nix::errno::Errno;
+use plan::Plan;
+use reader::{Piece, SegmentReader};
+use serde::{Deserialize, Serialize};
+use sink::{Sink, Target, Written, with_sink};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::mpsc::{channel, sync_channel};
 
-/// What a dump did.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Report {
-    /// Bytes written.
-    pub written: u64,
-    /// Physical addresses that could not be read and are not in the output: start and exclusive end.
-    pub unreadable: Vec<(u64, u64)>,
+/// Buffers in use: one is read into, one is written from, and one lies ready.
+const BUFFERS: usize = 3;
+
+/// More ranges that cannot be read are counted, but not listed.
+const MAX_LISTED: usize = 1 << 18;
+
+/// Addresses that could not be read.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct UnreadableRange {
+    /// First address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the range.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// Why: the errno's name, or `no data` where the device just had no more bytes.
+    pub why: String,
 }
 
-impl Report {
-    /// Bytes that could not be read.
-    pub fn unreadable_bytes(&self) -> u64 {
-        self.unreadable.iter().map(|(start, end)| end - start).sum()
+/// Everything that could not be read.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Unreadable {
+    ranges: Vec<UnreadableRange>,
+    /// The last range, if it is not listed any more: its end and errno.
+    unlisted: Option<(u64, Option<Errno>)>,
+    last_errno: Option<Errno>,
+    count: u64,
+    bytes: u64,
+}
+
+impl Unreadable {
+    /// The ranges in ascending order; at most 2^18 of them.
+    pub fn ranges(&self) -> &[UnreadableRange] {
+        &self.ranges
+    }
+
+    /// How many ranges there are, listed or not.
+    pub fn count(&self) -> u64 {
+        self.count
+    }
+
+    /// Bytes in all ranges, listed or not.
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Adds a range behind all others.
+    fn add(&mut self, start: u64, end: u64, errno: Option<Errno>) {
+        self.bytes += end - start;
+        match (&mut self.unlisted, self.ranges.last_mut()) {
+            (Some(last), _) if *last == (start, errno) => last.0 = end,
+            (None, Some(last)) if last.end == start && self.last_errno == errno => last.end = end,
+            (unlisted, _) => {
+                self.count += 1;
+                if unlisted.is_none() && self.ranges.len() < MAX_LISTED {
+                    let why = errno.map_or_else(|| "no data".to_owned(), errno_name);
+                    self.ranges.push(UnreadableRange { start, end, why });
+                    self.last_errno = errno;
+                } else {
+                    *unlisted = Some((end, errno));
+                }
+            }
+        }
     }
 }
 
-/// Writes the readable bytes of the segments one after another, as memdump(1) does, and what was written
-/// where into the map.
+/// What a dump did.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Bytes of memory that were read.
+    pub read: u64,
+    /// What was written.
+    pub written: Written,
+    /// What could not be read.
+    pub unreadable: Unreadable,
+}
+
+/// Where a dump goes, and how.
+#[derive(Debug)]
+pub struct Output {
+    /// What it is written to.
+    pub target: Target,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Whether to hash it.
+    pub hash: bool,
+}
+
+/// How far a dump is; another thread may look at it.
+#[derive(Debug, Default)]
+pub struct Progress(AtomicU64);
+
+impl Progress {
+    fn add(&self, bytes: u64) {
+        self.0.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Bytes of memory that are done with, read or not.
+    pub fn done(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}
+
+/// Dumps what is planned, and notes what was read in the map. Gives the target back, to be completed.
 ///
 /// # Errors
 ///
-/// Those of the sink and of the map. What cannot be read is no error: it is left out, and the report says so.
-pub fn raw(
+/// Those of the sink and of the map, and a buffer or page size that is not possible. What cannot be read is no
+/// error: the report lists it.
+pub fn dump(
     memory: &dyn Memory,
-    segments: &[Segment],
-    page_size: u64,
+    plan: &Plan,
+    layout: &Layout,
     buffer_size: usize,
-    out: &mut dyn Write,
-    mut map: Option<&mut MapFile<'_>>,
-) -> Result<Report> {
-    let mut reader = SegmentReader::new(memory, segments, page_size, buffer_size)?;
-    let mut report = Report::default();
-    let write_failed = |source| Error::Io { what: "write the dump".to_owned(), source };
-    while let Some(chunk) = reader.next_chunk() {
-        match chunk {
-            Chunk::Data { address, bytes } => {
-                out.write_all(bytes).map_err(write_failed)?;
-                report.written += bytes.len() as u64;
-                if let Some(map) = &mut map {
-                    map.add(address, address + bytes.len() as u64)?;
+    map: Option<&mut MapFile<'_>>,
+    output: Output,
+    progress: &Progress,
+) -> Result<(Report, Target)> {
+    let reader = SegmentReader::new(memory, &plan.segments, plan.page_size, buffer_size)?;
+    let Output { target, compression, hash } = output;
+    let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
+        let segments = plan.segments.iter();
+        let mut image = ImageWriter { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() };
+        image.sink.write(layout.head())?;
+        read_ahead(reader, |piece, buffer| {
+            progress.add(image.piece(piece, buffer)?);
+            Ok(())
+        })?;
+        image.finish()
+    })?;
+    Ok((Report { read, written, unreadable }, target))
+}
+
+/// Calls with each piece while another thread reads the next ones.
+fn read_ahead(mut reader: SegmentReader<'_>, mut take: impl FnMut(Piece, &[u8]) -> Result<()>) -> Result<()> {
+    std::thread::scope(|scope| {
+        let (full, to_write) = sync_channel::<(Piece, Vec<u8>)>(BUFFERS);
+        let (empty, to_fill) = channel::<Vec<u8>>();
+        for _ in 0..BUFFERS {
+            // The other end is still here.
+            let _ = empty.send(reader.new_buffer());
+        }
+        let read_all = move || {
+            // Either side ends when the other one is gone.
+            while let Ok(mut buffer) = to_fill.recv() {
+                let Some(piece) = reader.next_piece(&mut buffer) else { break };
+                if full.send((piece, buffer)).is_err() {
+                    break;
                 }
             }
-            Chunk::Unreadable { start, end } => add_range(&mut report.unreadable, start, end),
+        };
+        let thread = std::thread::Builder::new().name("reader".to_owned());
+        thread
+            .spawn_scoped(scope, read_all)
+            .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
+        while let Ok((piece, buffer)) = to_write.recv() {
+            take(piece, &buffer)?;
+            let _ = empty.send(buffer);
+        }
+        Ok(())
+    })
+}
+
+/// Puts pieces of memory into the output as the layout demands.
+struct ImageWriter<'a, 'm, 's> {
+    layout: &'a Layout,
+    segments: std::slice::Iter<'a, Segment>,
+    /// The end of the segment that is being written.
+    end: u64,
+    sink: &'a mut Sink<'s>,
+    map: Option<&'a mut MapFile<'m>>,
+    read: u64,
+    unreadable: Unreadable,
+}
+
+impl ImageWriter<'_, '_, '_> {
+    /// Writes a piece, and tells how many bytes of memory it stands for.
+    fn piece(&mut self, piece: Piece, buffer: &[u8]) -> Result<u64> {
+        let (Piece::Data { address: start, .. } | Piece::Unreadable { start, .. }) = piece;
+        if start >= self.end
+            && let Some(segment) = self.segments.next()
+        {
+            let gap = self.layout.gap_before(segment, self.sink.position());
+            self.sink.zeros(gap)?;
+            self.sink.write(&self.layout.header_of(segment))?;
+            self.end = segment.end;
+        }
+        match piece {
+            Piece::Data { address, length } => {
+                let bytes = buffer.get(..length).unwrap_or(buffer);
+                self.sink.write(bytes)?;
+                self.read += bytes.len() as u64;
+                if let Some(map) = &mut self.map {
+                    map.add(address, address + bytes.len() as u64)?;
+                }
+                Ok(bytes.len() as u64)
+            }
+            Piece::Unreadable { start, end, errno } => {
+                self.unreadable.add(start, end, errno);
+                if !self.layout.format().is_packed() {
+                    self.sink.zeros(end - start)?;
+                }
+                Ok(end - start)
+            }
         }
     }
-    out.flush().map_err(write_failed)?;
-    if let Some(map) = map {
-        map.finish()?;
+
+    fn finish(mut self) -> Result<(u64, Unreadable)> {
+        let tail = self.layout.tail(&self.unreadable, self.sink.position());
+        self.sink.write(&tail)?;
+        if let Some(map) = &mut self.map {
+            map.finish()?;
+        }
+        Ok((self.read, self.unreadable))
     }
-    Ok(report)
 }

@@ -1,4 +1,4 @@
-//! Reading RAM segment by segment, in large pieces, without losing a page that can be read.
+//! Reading memory segment by segment, in large pieces, without losing a page that can be read.
 //!
 //! A read that fails or comes up short is taken up again page by page, so that a large buffer loses nothing
 //! around a page that cannot be read.
@@ -6,20 +6,21 @@
 use crate::error::{Error, Result};
 use crate::host::Memory;
 use crate::memory_map::Segment;
+use nix::errno::Errno;
 use std::io;
 
-/// A larger buffer gains nothing.
-const MAX_BUFFER: usize = 64 << 20;
+/// A larger buffer gains nothing, and several of them are in use at once.
+pub const MAX_BUFFER: usize = 16 << 20;
 
-/// A piece of physical memory, in ascending order of addresses within a segment.
-#[derive(Debug, PartialEq, Eq)]
-pub enum Chunk<'a> {
-    /// Bytes from an address on.
+/// A piece of a segment; pieces come in ascending order of addresses, without gaps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Piece {
+    /// Bytes that were read: the first so many of the buffer.
     Data {
-        /// The first byte's physical address.
+        /// The first byte's address.
         address: u64,
-        /// The bytes.
-        bytes: &'a [u8],
+        /// How many.
+        length: usize,
     },
     /// Addresses that cannot be read: within one page.
     Unreadable {
@@ -27,6 +28,8 @@ pub enum Chunk<'a> {
         start: u64,
         /// The first address after them.
         end: u64,
+        /// Why; `None` where the device just has no more bytes.
+        errno: Option<Errno>,
     },
 }
 
@@ -35,7 +38,7 @@ pub struct SegmentReader<'a> {
     memory: &'a dyn Memory,
     segments: std::slice::Iter<'a, Segment>,
     page_size: u64,
-    buffer: Vec<u8>,
+    buffer_size: usize,
     /// What is left of the segment.
     at: u64,
     end: u64,
@@ -44,15 +47,18 @@ pub struct SegmentReader<'a> {
 }
 
 impl<'a> SegmentReader<'a> {
-    /// A reader with a buffer of its own, of whole pages.
+    /// A reader that reads up to `buffer_size` bytes at once, made up to whole pages.
     ///
     /// # Errors
     ///
-    /// The page size is no power of two, or the buffer is larger than 64 MiB.
+    /// The page size is no power of two, or the buffer is larger than [`MAX_BUFFER`].
     pub fn new(memory: &'a dyn Memory, segments: &'a [Segment], page_size: u64, buffer_size: usize) -> Result<Self> {
         let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
         let Some(page) = page else {
-            return Err(Error::Refused(format!("a page size of {page_size} bytes is not possible")));
+            return Err(Error::Refused(format!(
+                "a page size of {page_size} bytes is not possible: it is a power of two, and {} MiB at most",
+                MAX_BUFFER >> 20
+            )));
         };
         if buffer_size > MAX_BUFFER {
             return Err(Error::Refused(format!(
@@ -60,54 +66,58 @@ impl<'a> SegmentReader<'a> {
                 MAX_BUFFER >> 20
             )));
         }
-        let buffer = vec![0; buffer_size.max(1).next_multiple_of(page)];
-        Ok(Self { memory, segments: segments.iter(), page_size, buffer, at: 0, end: 0, careful_until: 0 })
+        let buffer_size = buffer_size.max(1).next_multiple_of(page);
+        Ok(Self { memory, segments: segments.iter(), page_size, buffer_size, at: 0, end: 0, careful_until: 0 })
     }
 
-    /// The next piece; `None` after the last segment.
-    pub fn next_chunk(&mut self) -> Option<Chunk<'_>> {
+    /// A buffer of the right size for [`Self::next_piece`].
+    pub fn new_buffer(&self) -> Vec<u8> {
+        vec![0; self.buffer_size]
+    }
+
+    /// Reads the next piece into the buffer; `None` after the last segment.
+    pub fn next_piece(&mut self, buffer: &mut [u8]) -> Option<Piece> {
         while self.at >= self.end {
             let segment = self.segments.next()?;
             (self.at, self.end) = (segment.start, segment.end);
             self.careful_until = 0;
         }
         let address = self.at;
-        let next_page = (address & !(self.page_size - 1)).saturating_add(self.page_size).min(self.end);
-        let large_end = self.aligned_end();
         if address >= self.careful_until {
-            let read = self.read(address, large_end);
-            if let Ok(read @ 1..) = read {
-                self.at = address + read as u64;
+            let large_end = self.aligned_end();
+            let read = self.read(buffer, large_end);
+            if let Ok(length @ 1..) = read {
+                self.at = address + length as u64;
                 if self.at < large_end {
                     self.careful_until = large_end;
                 }
-                return Some(Chunk::Data { address, bytes: self.buffer.get(..read).unwrap_or_default() });
+                return Some(Piece::Data { address, length });
             }
             self.careful_until = large_end;
         }
-        match self.read(address, next_page) {
-            Ok(read @ 1..) => {
-                self.at = address + read as u64;
-                Some(Chunk::Data { address, bytes: self.buffer.get(..read).unwrap_or_default() })
-            }
-            _ => {
-                self.at = next_page;
-                Some(Chunk::Unreadable { start: address, end: next_page })
-            }
+        let next_page = (address & !(self.page_size - 1)).saturating_add(self.page_size).min(self.end);
+        let read = self.read(buffer, next_page);
+        if let Ok(length @ 1..) = read {
+            self.at = address + length as u64;
+            return Some(Piece::Data { address, length });
         }
+        self.at = next_page;
+        let errno = read.err().map(|error| crate::error::errno_of(&error));
+        Some(Piece::Unreadable { start: address, end: next_page, errno })
     }
 
     /// The end of the large read that begins here: at a border of the buffer's size, or the segment's end.
     fn aligned_end(&self) -> u64 {
-        let size = self.buffer.len() as u64;
+        let size = self.buffer_size as u64;
         (self.at - self.at % size).saturating_add(size).min(self.end)
     }
 
-    fn read(&mut self, address: u64, end: u64) -> io::Result<usize> {
-        let length = usize::try_from(end - address).unwrap_or(usize::MAX).min(self.buffer.len());
-        let buffer = self.buffer.get_mut(..length).unwrap_or_default();
+    /// Reads up to `end`, as far as the buffer goes.
+    fn read(&self, buffer: &mut [u8], end: u64) -> io::Result<usize> {
+        let length = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = buffer.get_mut(..length).unwrap_or_default();
         loop {
-            match self.memory.read_at(address, buffer) {
+            match self.memory.read_at(self.at, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
@@ -158,19 +168,21 @@ mod tests {
     /// Reads everything; checks each byte, and that the pieces follow each other without gap or overlap.
     fn read_all(memory: &Faulty, segments: &[Segment], buffer: usize) -> BTreeSet<u64> {
         let mut reader = SegmentReader::new(memory, segments, PAGE, buffer).unwrap();
+        let mut buffer = reader.new_buffer();
         let mut unreadable = BTreeSet::new();
         let mut expected = segments.iter().flat_map(|segment| segment.start..segment.end);
-        while let Some(chunk) = reader.next_chunk() {
-            match chunk {
-                Chunk::Data { address, bytes } => {
-                    for (offset, byte) in bytes.iter().enumerate() {
+        while let Some(piece) = reader.next_piece(&mut buffer) {
+            match piece {
+                Piece::Data { address, length } => {
+                    for (offset, byte) in buffer[..length].iter().enumerate() {
                         let at = address + offset as u64;
                         assert_eq!(expected.next(), Some(at));
                         assert_eq!(*byte, byte_at(at));
                     }
                 }
-                Chunk::Unreadable { start, end } => {
+                Piece::Unreadable { start, end, errno } => {
                     assert!(start < end);
+                    assert_eq!(errno, Some(Errno::EFAULT));
                     for at in start..end {
                         assert_eq!(expected.next(), Some(at));
                         unreadable.insert(at / PAGE);
@@ -212,10 +224,12 @@ mod tests {
         }
         let segments = [segment(0, 12_288)];
         let mut reader = SegmentReader::new(&Ends, &segments, PAGE, 1 << 20).unwrap();
-        assert!(matches!(reader.next_chunk(), Some(Chunk::Data { address: 0, bytes }) if bytes.len() == 5000));
-        assert_eq!(reader.next_chunk(), Some(Chunk::Unreadable { start: 5000, end: 8192 }));
-        assert_eq!(reader.next_chunk(), Some(Chunk::Unreadable { start: 8192, end: 12_288 }));
-        assert_eq!(reader.next_chunk(), None);
+        let mut buffer = reader.new_buffer();
+        let unreadable = |start, end| Some(Piece::Unreadable { start, end, errno: None });
+        assert_eq!(reader.next_piece(&mut buffer), Some(Piece::Data { address: 0, length: 5000 }));
+        assert_eq!(reader.next_piece(&mut buffer), unreadable(5000, 8192));
+        assert_eq!(reader.next_piece(&mut buffer), unreadable(8192, 12_288));
+        assert_eq!(reader.next_piece(&mut buffer), None);
     }
 
     #[test]

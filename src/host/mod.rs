@@ -154,8 +154,20 @@ pub trait Host {
 }
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one.
-fn open_at_once(path: &Path) -> io::Result<File> {
+pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+}
+
+/// Whether a path names a mem(4) device of the system that memtool runs on; other devices, and files, are read
+/// as images of memory.
+pub fn is_mem_device(path: &Path) -> bool {
+    #[cfg(target_os = "freebsd")]
+    return freebsd::is_mem_device(path);
+    #[cfg(not(target_os = "freebsd"))]
+    {
+        let _ = path;
+        false
+    }
 }
 
 /// Which host the user wants.

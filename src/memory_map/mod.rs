@@ -244,7 +244,7 @@ fn join(segments: Vec<Segment>) -> Vec<Segment> {
 
 /// Cuts RAM at the borders of the managed segments and takes their domains. What they leave out has the
 /// machine's only domain, if there is only one; otherwise it is not known.
-fn with_domains(ram: &[(u64, u64)], managed: &[Segment], only_domain: Option<u32>) -> Vec<Segment> {
+pub(crate) fn with_domains(ram: &[(u64, u64)], managed: &[Segment], only_domain: Option<u32>) -> Vec<Segment> {
     let mut managed: Vec<&Segment> = managed.iter().collect();
     managed.sort_by_key(|segment| segment.start);
     let mut segments = Vec::new();

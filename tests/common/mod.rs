@@ -22,7 +22,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What a run of memtool left behind.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Run {
     /// The exit code; -1 if a signal ended it.
     pub code: i32,
@@ -30,6 +30,19 @@ pub struct Run {
     pub stderr: String,
     /// Standard output as it came, for dumps.
     pub bytes: Vec<u8>,
+}
+
+/// A dump on standard output would bury the message of a test that fails.
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let start = |text: &str| text.chars().take(4000).collect::<String>();
+        f.debug_struct("Run")
+            .field("code", &self.code)
+            .field("stdout", &start(&self.stdout))
+            .field("stderr", &start(&self.stderr))
+            .field("bytes", &self.bytes.len())
+            .finish()
+    }
 }
 
 impl Run {

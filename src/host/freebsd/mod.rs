@@ -24,7 +24,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
@@ -49,6 +49,14 @@ impl FreeBsd {
         let device = Device::open(&self.path)?;
         Ok(self.device.get_or_init(|| device))
     }
+}
+
+/// See [`super::is_mem_device`].
+pub fn is_mem_device(path: &Path) -> bool {
+    [DEFAULT_DEVICE, KERNEL_DEVICE].map(Path::new).into_iter().any(|device| {
+        let number = |path: &Path| path.metadata().ok().map(|metadata| metadata.rdev());
+        path == device || number(device).is_some_and(|device| number(path) == Some(device))
+    })
 }
 
 /// A value that the system must have.

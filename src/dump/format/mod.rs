@@ -1,0 +1,158 @@
+//! The formats of a dump: what stands around the memory.
+//!
+//! - raw: the segments one after another, and nothing else, as memdump(1) writes it;
+//! - padded: every byte at the offset of its address;
+//! - elf: an ELF core file ([`elf`]);
+//! - lime: the format of the Linux Memory Extractor ([`lime`]).
+//!
+//! Every format can be written as a stream, in one pass.
+
+pub mod elf;
+pub mod lime;
+
+use super::Unreadable;
+use super::plan::{Plan, Space};
+use crate::error::{Error, Result};
+use crate::memory_map::Segment;
+use serde::{Deserialize, Serialize};
+use std::time::SystemTime;
+
+/// A format.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Format {
+    /// The segments one after another.
+    #[default]
+    Raw,
+    /// Every byte at the offset of its address.
+    Padded,
+    /// An ELF core file.
+    Elf,
+    /// LiME, version 1.
+    Lime,
+}
+
+impl Format {
+    /// All formats.
+    pub const ALL: [Self; 4] = [Self::Raw, Self::Padded, Self::Elf, Self::Lime];
+
+    /// Its name on the command line and in JSON.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Raw => "raw",
+            Self::Padded => "padded",
+            Self::Elf => "elf",
+            Self::Lime => "lime",
+        }
+    }
+
+    /// Whether what cannot be read is left out, rather than zeros in its place.
+    pub const fn is_packed(self) -> bool {
+        matches!(self, Self::Raw)
+    }
+}
+
+/// What a dump says of itself, where its format has room for that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct About {
+    /// The host's name; `None` for an image of unknown origin.
+    pub hostname: Option<String>,
+    /// Its kernel's version, likewise.
+    pub version: Option<String>,
+    /// Its `hw.machine_arch`; for an image the one that memtool runs on.
+    pub machine_arch: String,
+    /// `freebsd`, `recorded` or `image`: what was dumped.
+    pub host: &'static str,
+    /// When the dump was begun.
+    pub started: SystemTime,
+}
+
+/// Where everything goes in the output.
+#[derive(Debug)]
+pub struct Layout {
+    format: Format,
+    elf: Option<elf::Head>,
+    /// Bytes of the output, holes included.
+    size: u64,
+    /// Bytes of the output that are no holes.
+    stored: u64,
+}
+
+impl Layout {
+    /// Lays a dump out.
+    ///
+    /// # Errors
+    ///
+    /// The format cannot hold the dump: kernel virtual addresses in a format of physical ones, or more than
+    /// 2^63 bytes.
+    pub fn new(format: Format, plan: &Plan, about: &About) -> Result<Self> {
+        if plan.space == Space::Kernel && matches!(format, Format::Padded | Format::Lime) {
+            return Err(Error::Refused(format!(
+                "the format {} is for physical addresses; raw and elf take kernel virtual ones",
+                format.name()
+            )));
+        }
+        let mut layout = Self { format, elf: None, size: 0, stored: 0 };
+        if format == Format::Elf {
+            layout.elf = Some(elf::Head::new(plan, about)?);
+        }
+        let mut position = layout.head().len() as u64;
+        let mut holes = 0u64;
+        let too_large = || Error::Refused("a dump of 8 EiB or more cannot be written".to_owned());
+        for segment in &plan.segments {
+            let gap = layout.gap_before(segment, position);
+            holes += if format == Format::Padded { gap } else { 0 };
+            position = position
+                .checked_add(gap)
+                .and_then(|position| position.checked_add(layout.header_of(segment).len() as u64))
+                .and_then(|position| position.checked_add(segment.end - segment.start))
+                .filter(|position| i64::try_from(*position).is_ok())
+                .ok_or_else(too_large)?;
+        }
+        layout.size = position + layout.elf.as_ref().map_or(0, |_| elf::tail_size(position));
+        layout.stored = layout.size - holes;
+        Ok(layout)
+    }
+
+    /// The format.
+    pub fn format(&self) -> Format {
+        self.format
+    }
+
+    /// Bytes of the output if everything can be read, before compression.
+    pub fn size(&self) -> u64 {
+        self.size
+    }
+
+    /// Bytes of them that a file with holes takes on disk.
+    pub fn stored(&self) -> u64 {
+        self.stored
+    }
+
+    /// What stands before everything.
+    pub fn head(&self) -> &[u8] {
+        self.elf.as_ref().map_or(&[], elf::Head::bytes)
+    }
+
+    /// Zeros before a segment (before its header), when the output has so many bytes.
+    pub fn gap_before(&self, segment: &Segment, position: u64) -> u64 {
+        match (self.format, &self.elf) {
+            (Format::Padded, _) => segment.start.saturating_sub(position),
+            (_, Some(elf)) => elf.gap_before(segment, position),
+            _ => 0,
+        }
+    }
+
+    /// What stands right before a segment.
+    pub fn header_of(&self, segment: &Segment) -> Vec<u8> {
+        match self.format {
+            Format::Lime => lime::header(segment).to_vec(),
+            _ => Vec::new(),
+        }
+    }
+
+    /// What stands behind everything, when the output has so many bytes and it is known what could not be read.
+    pub fn tail(&self, unreadable: &Unreadable, position: u64) -> Vec<u8> {
+        self.elf.as_ref().map_or_else(Vec::new, |elf| elf.tail(unreadable, position))
+    }
+}

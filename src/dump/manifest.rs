@@ -1,0 +1,156 @@
+//! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
+
+use super::format::Format;
+use super::plan::Space;
+use super::sink::hexadecimal;
+use super::{Progress, UnreadableRange};
+use crate::error::{Error, Result};
+use crate::host::{System, open_at_once};
+use crate::memory_map::Segment;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{Read, Write};
+use std::path::Path;
+
+/// The `schema` of the object.
+pub const SCHEMA: &str = "memtool.manifest";
+/// The `version` of the schema.
+pub const VERSION: u32 = 1;
+
+/// A larger manifest is not read; one of 2^18 unreadable ranges takes 26 MiB.
+const MAX_FILE: u64 = 256 << 20;
+
+/// A manifest.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`SCHEMA`].
+    pub schema: String,
+    /// [`VERSION`].
+    pub version: u32,
+    /// The program that made the dump, with its version.
+    pub written_by: String,
+    /// `freebsd`, `recorded` or `image`: what was dumped.
+    pub host: String,
+    /// The system whose memory it is; absent for an image of unknown origin.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub system: Option<System>,
+    /// The device or image that was read.
+    pub device: String,
+    /// Which addresses they are.
+    pub space: Space,
+    /// When reading began, UTC, RFC 3339.
+    pub started: String,
+    /// When the dump was complete, likewise.
+    pub finished: String,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Who said which addresses to dump.
+    pub segments_from: String,
+    /// What was dumped, in this order.
+    pub segments: Vec<Segment>,
+    /// Bytes of memory that were read.
+    pub bytes_read: u64,
+    /// Bytes that could not be read.
+    pub unreadable_bytes: u64,
+    /// Where they are.
+    pub unreadable: Vec<UnreadableRange>,
+    /// More ranges of them that are not listed.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub unreadable_not_listed: u64,
+    /// The dump.
+    pub output: Output,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+/// What a manifest says of the dump's bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Output {
+    /// Where it was written: a path, `-` for standard output, or `tcp://HOST:PORT`.
+    pub name: String,
+    /// The format.
+    pub format: Format,
+    /// `none`, `gzip` or `zstd`.
+    pub compression: String,
+    /// Bytes.
+    pub size: u64,
+    /// SHA-256 in hexadecimal.
+    pub sha256: String,
+}
+
+impl Manifest {
+    /// Reads a manifest.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read or is no manifest of this version.
+    pub fn read(path: &Path) -> Result<Self> {
+        let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
+        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let mut text = Vec::new();
+        file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(|source| Error::io("read", path, source))?;
+        if text.len() as u64 > MAX_FILE {
+            return Err(unusable(format!("it has more than {} MiB", MAX_FILE >> 20)));
+        }
+        let manifest: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        if manifest.schema != SCHEMA || manifest.version != VERSION {
+            return Err(unusable(format!(
+                "its schema is '{}' version {}, not '{SCHEMA}' version {VERSION}",
+                manifest.schema, manifest.version
+            )));
+        }
+        Ok(manifest)
+    }
+
+    /// Writes the manifest as text.
+    ///
+    /// # Errors
+    ///
+    /// Those of the sink.
+    pub fn write(&self, out: &mut dyn Write) -> std::io::Result<()> {
+        serde_json::to_writer_pretty(&mut *out, self)?;
+        out.write_all(b"\n")?;
+        out.flush()
+    }
+
+    /// Checks that a dump is what the manifest says.
+    ///
+    /// # Errors
+    ///
+    /// The dump cannot be read, or has another size or hash.
+    pub fn verify(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {
+        let differs = |what: String| Err(Error::Format(format!("{name} is not what the manifest says: {what}")));
+        let mut hash = Sha256::new();
+        let mut size = 0u64;
+        let mut buffer = vec![0; 1 << 20];
+        loop {
+            let read = match dump.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
+                Err(source) => return Err(Error::Io { what: format!("read {name}"), source }),
+            };
+            hash.update(buffer.get(..read).unwrap_or_default());
+            size += read as u64;
+            progress.add(read as u64);
+            if size > self.output.size {
+                break;
+            }
+        }
+        let expected = self.output.size;
+        if size > expected {
+            return differs(format!("it is longer than the {expected} bytes it had"));
+        }
+        if size < expected {
+            return differs(format!("it has {size} bytes and had {expected}"));
+        }
+        let hash = hexadecimal(&hash.finalize());
+        if !hash.eq_ignore_ascii_case(&self.output.sha256) {
+            return differs(format!("its SHA-256 is {hash} and was {}", self.output.sha256));
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,318 @@
+//! What a dump reads: which addresses, and who says so.
+//!
+//! The kernel's own tables say which physical addresses are RAM ([`crate::memory_map`]) and which kernel
+//! virtual addresses are mapped. The user can name addresses instead; those are checked against the tables,
+//! because reading a device's registers can hang the machine.
+
+use crate::error::{Error, Result};
+use crate::host::{Host, Memory, System, open_at_once};
+use crate::memory_map::kernel_maps::{self, LeftOut};
+use crate::memory_map::{Segment, coalesce, with_domains};
+use crate::units::{Hex, exact_size, parse_address, parse_size};
+use serde::{Deserialize, Serialize, Serializer};
+use std::fmt;
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::{Path, PathBuf};
+
+/// A longer list of segments is not read.
+const MAX_LIST: u64 = 64 << 20;
+
+/// The page size where no kernel says it.
+const DEFAULT_PAGE_SIZE: u64 = 4096;
+
+/// Which addresses a dump's are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// Physical: /dev/mem, or an image of memory.
+    Physical,
+    /// Kernel virtual: /dev/kmem.
+    Kernel,
+}
+
+/// Who says which addresses are dumped.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A table of the kernel: the sysctl's name.
+    Table(&'static str),
+    /// A list that the user wrote.
+    List(PathBuf),
+    /// Ranges on the command line.
+    Ranges,
+    /// The length of the file that is read.
+    WholeFile,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Table(name) => f.write_str(name),
+            Self::List(path) => write!(f, "{}", path.display()),
+            Self::Ranges => f.write_str("the ranges given"),
+            Self::WholeFile => f.write_str("the file's length"),
+        }
+    }
+}
+
+impl Serialize for Origin {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// Addresses that the user names in place of the kernel's tables.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Chosen {
+    /// Start and exclusive end each, in any order.
+    pub ranges: Vec<(u64, u64)>,
+    /// Where they were named.
+    pub origin: Origin,
+    /// Whether addresses are read that the kernel's tables do not list as RAM.
+    pub anywhere: bool,
+}
+
+/// What is dumped, before anything is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Plan {
+    /// Which addresses they are.
+    pub space: Space,
+    /// Ascending, without overlaps.
+    pub segments: Vec<Segment>,
+    /// Who says so.
+    pub origin: Origin,
+    /// What of the kernel's map is not read, and why.
+    pub left_out: Vec<LeftOut>,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// The system whose memory it is; `None` for an image of unknown origin.
+    pub system: Option<System>,
+    /// The kernel has no table to check the chosen addresses against.
+    pub unchecked: bool,
+}
+
+impl Plan {
+    /// What to read of a host's memory: what its tables say, or what is chosen.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not give its tables, or what is chosen is not in them and may not be read.
+    pub fn of_host(host: &dyn Host, space: Space, chosen: Option<Chosen>) -> Result<Self> {
+        let system = host.system()?;
+        let page_size = u64::from(system.page_size);
+        let (listed, origin, left_out) = match space {
+            Space::Physical => {
+                let known = host.memory_map().map(|map| (Origin::Table(map.source.name()), map.segments));
+                match (known, &chosen) {
+                    (Ok((origin, segments)), _) => (Some(segments), Some(origin), Vec::new()),
+                    (Err(Error::Format(_)), Some(_)) => (None, None, Vec::new()),
+                    (Err(error), _) => return Err(error),
+                }
+            }
+            Space::Kernel => match host.kernel_maps()? {
+                Some(maps) => {
+                    let kernel = kernel_maps::readable(&maps, &host.memory_map()?);
+                    (Some(kernel.segments), Some(Origin::Table("vm.pmap.kernel_maps")), kernel.left_out)
+                }
+                None => (None, None, Vec::new()),
+            },
+        };
+        let plan = |segments, origin, left_out, unchecked| Self {
+            space,
+            segments,
+            origin,
+            left_out,
+            page_size,
+            system: Some(system),
+            unchecked,
+        };
+        match (chosen, listed, origin) {
+            (None, Some(segments), Some(origin)) => Ok(plan(segments, origin, left_out, false)),
+            (None, ..) => Err(Error::Unsupported(
+                "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); name the addresses with --range or --segments"
+                    .to_owned(),
+            )),
+            (Some(chosen), listed, _) => {
+                if let (Some(listed), false) = (&listed, chosen.anywhere) {
+                    check_listed(&chosen.ranges, listed, space)?;
+                }
+                let unchecked = listed.is_none();
+                let segments = with_domains(&coalesce(chosen.ranges), &listed.unwrap_or_default(), None);
+                Ok(plan(segments, chosen.origin, Vec::new(), unchecked))
+            }
+        }
+    }
+
+    /// What to read of an image or another device: the whole file, or what is chosen.
+    ///
+    /// # Errors
+    ///
+    /// The file's length is not to be had and nothing is chosen, or what is chosen goes beyond it.
+    pub fn of_image(image: &Image, chosen: Option<Chosen>) -> Result<Self> {
+        let path = image.path.display();
+        let (ranges, origin) = match (chosen, image.length) {
+            (None, Some(0)) => return Err(Error::Refused(format!("{path} is empty"))),
+            (None, Some(length)) => (vec![(0, length)], Origin::WholeFile),
+            (None, None) => {
+                return Err(Error::Refused(format!(
+                    "{path} does not tell its length; name the addresses with --range or --segments"
+                )));
+            }
+            (Some(chosen), length) => {
+                let beyond = chosen.ranges.iter().find(|(_, end)| length.is_some_and(|length| *end > length));
+                if let (Some((start, end)), Some(length)) = (beyond, length) {
+                    return Err(Error::Refused(format!(
+                        "{}-{} goes beyond the end of {path}, which has {length} bytes",
+                        Hex(*start),
+                        Hex(*end)
+                    )));
+                }
+                (chosen.ranges, chosen.origin)
+            }
+        };
+        Ok(Self {
+            space: Space::Physical,
+            segments: with_domains(&coalesce(ranges), &[], None),
+            origin,
+            left_out: Vec::new(),
+            page_size: DEFAULT_PAGE_SIZE,
+            system: None,
+            unchecked: false,
+        })
+    }
+
+    /// Bytes in all.
+    pub fn total(&self) -> u64 {
+        self.segments.iter().map(|segment| segment.end - segment.start).sum()
+    }
+
+    /// Leaves out everything behind the first `bytes` bytes.
+    pub fn limit(&mut self, bytes: u64) {
+        let mut left = bytes;
+        self.segments.retain_mut(|segment| {
+            segment.end = segment.end.min(segment.start.saturating_add(left));
+            left -= segment.end - segment.start;
+            segment.start < segment.end
+        });
+    }
+}
+
+/// A file or device whose offsets are addresses.
+#[derive(Debug)]
+pub struct Image {
+    file: File,
+    path: PathBuf,
+    /// `None` where the device does not tell.
+    length: Option<u64>,
+}
+
+impl Image {
+    /// Opens a file or device for reading.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or is something without offsets: a FIFO, say.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |source| Error::io("open", path, source);
+        let mut file = open_at_once(path).map_err(fail)?;
+        let kind = file.metadata().map_err(fail)?.file_type();
+        if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
+            return Err(Error::Refused(format!("{} is neither a file nor a device", path.display())));
+        }
+        // Character devices, /dev/mem among them, answer 0 or nothing.
+        let end = file.seek(SeekFrom::End(0)).ok();
+        let length = if kind.is_char_device() { end.filter(|length| *length > 0) } else { end };
+        Ok(Self { file, path: path.to_owned(), length })
+    }
+}
+
+impl Memory for Image {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.file.read_at(buffer, address)
+    }
+}
+
+/// Reads a range: `START-END`, the end exclusive, or `START+LENGTH`.
+///
+/// # Errors
+///
+/// What is wrong with it, as a phrase.
+pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
+    let range = if let Some((start, end)) = text.split_once('-') {
+        parse_address(start).and_then(|start| Ok((start, Some(parse_address(end)?))))
+    } else if let Some((start, length)) = text.split_once('+') {
+        parse_address(start).and_then(|start| Ok((start, start.checked_add(parse_size(length)?))))
+    } else {
+        return Err(format!("'{text}' is no range: write START-END or START+LENGTH"));
+    };
+    match range.map_err(|error| error.to_string())? {
+        (start, Some(end)) if start < end => Ok((start, end)),
+        (_, Some(_)) => Err(format!("'{text}' is empty: the end comes after the start and is exclusive")),
+        (_, None) => Err(format!("'{text}' goes beyond the end of the address space")),
+    }
+}
+
+/// Reads a list of segments: a line `START END`, the end exclusive, for each, as maps of dumps and listings
+/// of segments have it. Further columns, empty lines and what follows `#` mean nothing.
+///
+/// # Errors
+///
+/// The line that is not understood, or a file that is too large or cannot be read.
+pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
+    let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+    let mut text = String::new();
+    let read = file.take(MAX_LIST + 1).read_to_string(&mut text).map_err(|source| Error::io("read", path, source))?;
+    if read as u64 > MAX_LIST {
+        return Err(Error::Format(format!(
+            "{}: a list of segments has {} MiB at most",
+            path.display(),
+            MAX_LIST >> 20
+        )));
+    }
+    let mut ranges = Vec::new();
+    for (number, line) in text.lines().enumerate() {
+        let line = line.split('#').next().unwrap_or_default();
+        let mut fields = line.split_whitespace();
+        let Some(start) = fields.next() else { continue };
+        let range = fields.next().ok_or_else(|| "it has no end".to_owned()).and_then(|end| {
+            let address = |text| parse_address(text).map_err(|error| error.to_string());
+            let range = (address(start)?, address(end)?);
+            if range.0 < range.1 { Ok(range) } else { Err("it is empty".to_owned()) }
+        });
+        let in_line = |why| Error::Format(format!("{}: line {}: {why}", path.display(), number + 1));
+        ranges.push(range.map_err(in_line)?);
+    }
+    if ranges.is_empty() {
+        return Err(Error::Format(format!("{}: there is no segment in it", path.display())));
+    }
+    Ok(ranges)
+}
+
+/// Refuses ranges that are not all within what the kernel lists.
+fn check_listed(ranges: &[(u64, u64)], listed: &[Segment], space: Space) -> Result<()> {
+    let listed: Vec<(u64, u64)> = coalesce(listed.iter().map(|segment| (segment.start, segment.end)).collect());
+    for &(start, end) in ranges {
+        let mut at = start;
+        for &(from, to) in listed.iter().filter(|(from, to)| *to > start && *from < end) {
+            if from > at {
+                break;
+            }
+            at = to;
+        }
+        if at < end {
+            let hole_end = listed.iter().map(|(from, _)| *from).find(|from| *from > at).unwrap_or(end).min(end);
+            let what = match space {
+                Space::Physical => "not RAM by the kernel's memory map",
+                Space::Kernel => "not memory by the kernel's maps",
+            };
+            return Err(Error::Refused(format!(
+                "{}-{} ({}) is {what}, and reading a device there can hang the machine; --anywhere reads it all the same",
+                Hex(at),
+                Hex(hole_end),
+                exact_size((hole_end - at).into())
+            )));
+        }
+    }
+    Ok(())
+}

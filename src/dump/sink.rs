@@ -1,0 +1,227 @@
+//! Where a dump goes: a file with holes or a stream, compressed or not, counted and hashed on the way.
+
+use crate::compress::{Compression, Encoder, overlapped};
+use crate::error::{Error, Result};
+use crate::network::{Connection, Delivered};
+use sha2::{Digest, Sha256};
+use std::fs::File;
+use std::io::{self, Write};
+use std::os::unix::fs::FileExt;
+
+static ZEROS: [u8; 65536] = [0; 65536];
+
+/// What the bytes are written to in the end.
+#[derive(Debug)]
+pub enum Target {
+    /// A new regular file, in which holes can be left.
+    File(File),
+    /// Anything that only takes bytes in order, such as standard output.
+    Stream(File),
+    /// Another host.
+    Network(Connection),
+}
+
+impl Target {
+    /// Makes sure that everything has arrived at another host; `None` where it is for none.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke before that.
+    pub fn complete(self) -> Result<Option<Delivered>> {
+        match self {
+            Self::Network(connection) => connection.finish().map(Some),
+            Self::File(_) | Self::Stream(_) => Ok(None),
+        }
+    }
+}
+
+impl Write for Target {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        match self {
+            Self::File(file) | Self::Stream(file) => file.write(bytes),
+            Self::Network(connection) => connection.write(bytes),
+        }
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        match self {
+            Self::File(file) | Self::Stream(file) => file.flush(),
+            Self::Network(connection) => connection.flush(),
+        }
+    }
+}
+
+/// What was written in the end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Written {
+    /// Bytes, after compression, holes included.
+    pub bytes: u64,
+    /// SHA-256 of them in hexadecimal, if it was wanted.
+    pub sha256: Option<String>,
+}
+
+/// Counts and hashes what goes to the target.
+struct Tally {
+    target: Target,
+    bytes: u64,
+    hash: Option<Sha256>,
+}
+
+impl Tally {
+    fn note(&mut self, bytes: &[u8]) {
+        self.bytes += bytes.len() as u64;
+        if let Some(hash) = &mut self.hash {
+            hash.update(bytes);
+        }
+    }
+
+    /// Writes bytes that come so far behind the start.
+    fn put(&mut self, bytes: &[u8], position: u64) -> io::Result<()> {
+        match &self.target {
+            Target::File(file) => file.write_all_at(bytes, position)?,
+            _ => return self.write_all(bytes),
+        }
+        self.note(bytes);
+        Ok(())
+    }
+
+    /// Leaves a hole in a file, and writes zeros elsewhere.
+    fn put_zeros(&mut self, count: u64) -> io::Result<()> {
+        match &self.target {
+            Target::File(_) if self.hash.is_none() => {
+                self.bytes += count;
+                Ok(())
+            }
+            Target::File(_) => for_zeros(count, |zeros| {
+                self.note(zeros);
+                Ok(())
+            }),
+            _ => for_zeros(count, |zeros| self.write_all(zeros)),
+        }
+    }
+
+    /// The last bytes may be a hole.
+    fn end(&mut self) -> io::Result<()> {
+        match &self.target {
+            Target::File(file) => file.set_len(self.bytes),
+            _ => self.flush(),
+        }
+    }
+}
+
+impl Write for Tally {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.target.write(bytes)?;
+        self.note(bytes.get(..written).unwrap_or(bytes));
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.target.flush()
+    }
+}
+
+/// A hash as people write it.
+pub(super) fn hexadecimal(hash: &[u8]) -> String {
+    hash.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Calls with blocks of zeros, so many bytes in all.
+fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
+    let mut left = count;
+    while left > 0 {
+        let length = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+        block(ZEROS.get(..length).unwrap_or_default())?;
+        left -= length as u64;
+    }
+    Ok(())
+}
+
+enum Kind<'a> {
+    Plain(&'a mut Tally),
+    Compressed(Box<Encoder<&'a mut dyn Write>>),
+}
+
+/// Takes the bytes of a dump.
+pub struct Sink<'a> {
+    kind: Kind<'a>,
+    /// Bytes taken, before compression.
+    position: u64,
+}
+
+impl Sink<'_> {
+    /// Bytes taken, before compression.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Takes bytes.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        match &mut self.kind {
+            Kind::Plain(tally) => tally.put(bytes, self.position),
+            Kind::Compressed(encoder) => encoder.write_all(bytes),
+        }
+        .map_err(write_failed)?;
+        self.position += bytes.len() as u64;
+        Ok(())
+    }
+
+    /// Takes so many zeros: in a file that is not compressed they become a hole.
+    ///
+    /// # Errors
+    ///
+    /// Those of the target.
+    pub fn zeros(&mut self, count: u64) -> Result<()> {
+        match &mut self.kind {
+            Kind::Plain(tally) => tally.put_zeros(count),
+            Kind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
+        }
+        .map_err(write_failed)?;
+        self.position += count;
+        Ok(())
+    }
+}
+
+/// Runs work on a sink before a target. Hands back the work's result, what was written, and the target, to be
+/// completed.
+///
+/// # Errors
+///
+/// Those of the work and of the target.
+pub fn with_sink<R>(
+    target: Target,
+    compression: Compression,
+    hash: bool,
+    work: impl FnOnce(&mut Sink<'_>) -> Result<R>,
+) -> Result<(R, Written, Target)> {
+    let mut tally = Tally { target, bytes: 0, hash: hash.then(Sha256::new) };
+    let result = if compression == Compression::None {
+        let result = work(&mut Sink { kind: Kind::Plain(&mut tally), position: 0 })?;
+        tally.end().map_err(write_failed)?;
+        result
+    } else {
+        // Writing goes on while the next bytes are compressed.
+        let (written, result) = overlapped(tally, |out| {
+            let encoder = Encoder::new(out as &mut dyn Write, compression).map_err(write_failed)?;
+            let mut sink = Sink { kind: Kind::Compressed(Box::new(encoder)), position: 0 };
+            let result = work(&mut sink)?;
+            if let Kind::Compressed(encoder) = sink.kind {
+                encoder.finish().map_err(write_failed)?;
+            }
+            Ok::<R, Error>(result)
+        });
+        let result = result?;
+        tally = written.map_err(write_failed)?;
+        result
+    };
+    let sha256 = tally.hash.map(|hash| hexadecimal(&hash.finalize()));
+    Ok((result, Written { bytes: tally.bytes, sha256 }, tally.target))
+}
+
+fn write_failed(source: io::Error) -> Error {
+    Error::Io { what: "write the dump".to_owned(), source }
+}
