@@ -379,13 +379,15 @@ fn same(error: &io::Error) -> io::Error {
 /// Runs work on a writer that does not wait for the sink as long as no more than 4 MiB are on their way:
 /// another thread writes them, in order. Hands back the sink, flushed, and the work's result.
 ///
-/// An error of the sink is the error of the next write, flush or, at the latest, of the sink that is handed
-/// back; nothing is written after it.
+/// # Errors
+///
+/// Those of the sink, which the work meets with its next write or flush: nothing is written after the first.
+/// Or the system refuses another thread.
 ///
 /// # Panics
 ///
 /// Work or sink do.
-pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overlapped<'_>) -> R) -> (io::Result<W>, R) {
+pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overlapped<'_>) -> R) -> io::Result<(W, R)> {
     let failure = OnceLock::new();
     let (orders, to_do) = sync_channel::<Order>(BLOCKS);
     let (done, written) = sync_channel(BLOCKS);
@@ -396,7 +398,7 @@ pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overla
     }
     let (sink, result) = thread::scope(|scope| {
         let failure = &failure;
-        let writer = scope.spawn(move || {
+        let write = move || {
             let mut obey = || -> io::Result<()> {
                 for order in &to_do {
                     match order {
@@ -419,16 +421,17 @@ pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overla
                 let _ = failure.set(error);
             }
             sink
-        });
+        };
+        let writer = thread::Builder::new().name("writer".to_owned()).spawn_scoped(scope, write)?;
         let mut out = Overlapped { block: Vec::new(), orders, written, flushed, failure };
         let result = work(&mut out);
         let last = std::mem::take(&mut out.block);
         // An error is in `failure`.
         let _ = out.order(Order::Write(last));
         drop(out);
-        (writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result)
-    });
-    (failure.into_inner().map_or(Ok(sink), Err), result)
+        Ok::<_, io::Error>((writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result))
+    })?;
+    failure.into_inner().map_or(Ok((sink, result)), Err)
 }
 
 #[cfg(test)]
@@ -641,16 +644,18 @@ mod tests {
                 for room in [whole.len() * tenth / 10, whole.len() - 1 - tenth, tenth] {
                     let error = run(Full::new(room, errno), how, &bytes).err().unwrap();
                     assert_eq!(error.raw_os_error(), Some(errno), "{how:?}, {room}");
-                    let (sink, result) = overlapped(Full::new(room, errno), |out| run(out, how, &bytes).map(drop));
-                    assert_eq!(sink.err().unwrap().raw_os_error(), Some(errno), "{how:?}, {room}");
-                    if let Err(error) = result {
-                        assert_eq!(error.raw_os_error(), Some(errno), "{how:?}, {room}");
-                    }
+                    let outcome = overlapped(Full::new(room, errno), |out| {
+                        if let Err(error) = run(out, how, &bytes) {
+                            assert_eq!(error.raw_os_error(), Some(errno), "{how:?}, {room}");
+                        }
+                    });
+                    assert_eq!(outcome.err().unwrap().raw_os_error(), Some(errno), "{how:?}, {room}");
                 }
             }
-            let (sink, result) = overlapped(Full::new(whole.len(), ENOSPC), |out| run(out, how, &bytes).map(drop));
+            let (sink, result) =
+                overlapped(Full::new(whole.len(), ENOSPC), |out| run(out, how, &bytes).map(drop)).unwrap();
             result.unwrap();
-            assert!(decompress(&sink.unwrap().taken, how) == bytes);
+            assert!(decompress(&sink.taken, how) == bytes);
         }
     }
 
@@ -671,7 +676,7 @@ mod tests {
 
     #[test]
     fn an_error_of_the_sink_is_that_of_every_later_write() {
-        let (sink, ()) = overlapped(Full::new(BLOCK, ENOSPC), |out| {
+        let outcome = overlapped(Full::new(BLOCK, ENOSPC), |out| {
             let error = std::iter::repeat_with(|| out.write_all(&[0; 4096])).find_map(Result::err).unwrap();
             assert_eq!(error.raw_os_error(), Some(ENOSPC));
             for _ in 0..3 {
@@ -679,7 +684,7 @@ mod tests {
                 assert_eq!(out.flush().unwrap_err().raw_os_error(), Some(ENOSPC));
             }
         });
-        assert_eq!(sink.err().unwrap().raw_os_error(), Some(ENOSPC));
+        assert_eq!(outcome.err().unwrap().raw_os_error(), Some(ENOSPC));
     }
 
     #[test]
@@ -693,10 +698,11 @@ mod tests {
                 Ok(())
             }
         }
-        let (sink, error) = overlapped(Odd, |out| out.write_all(b"x").and_then(|()| out.flush()).unwrap_err());
-        for error in [sink.err().unwrap(), error] {
+        let is_odd = |error: io::Error| {
             assert_eq!((error.kind(), error.to_string()), (io::ErrorKind::InvalidData, "odd".to_owned()));
-        }
+        };
+        let outcome = overlapped(Odd, |out| is_odd(out.write_all(b"x").and_then(|()| out.flush()).unwrap_err()));
+        is_odd(outcome.err().unwrap());
     }
 
     #[test]
@@ -711,14 +717,14 @@ mod tests {
             }
         }
         let seen = std::sync::Mutex::new(Vec::new());
-        let (sink, ()) = overlapped(Shared(&seen), |out| {
+        overlapped(Shared(&seen), |out| {
             for round in 1..=5 {
                 out.write_all(&[round; BLOCK / 2]).unwrap();
                 out.flush().unwrap();
                 assert_eq!(seen.lock().unwrap().len(), usize::from(round) * BLOCK / 2);
             }
-        });
-        sink.unwrap();
+        })
+        .unwrap();
     }
 
     #[test]
@@ -726,8 +732,9 @@ mod tests {
         let (sink, result) = overlapped(Vec::new(), |out| {
             out.write_all(b"some").unwrap();
             Err::<(), _>("no more")
-        });
-        assert_eq!((sink.unwrap(), result), (b"some".to_vec(), Err("no more")));
+        })
+        .unwrap();
+        assert_eq!((sink, result), (b"some".to_vec(), Err("no more")));
         let panic = std::panic::catch_unwind(|| {
             let _ = overlapped(Vec::new(), |out| {
                 out.write_all(b"some").unwrap();
@@ -748,8 +755,9 @@ mod tests {
                 Ok(())
             }
         }
-        let panic =
-            std::panic::catch_unwind(|| overlapped(Panics, |out| while out.write_all(&[0; 65536]).is_ok() {}).1);
+        let panic = std::panic::catch_unwind(|| {
+            overlapped(Panics, |out| while out.write_all(&[0; 65536]).is_ok() {}).map(drop)
+        });
         assert_eq!(panic.unwrap_err().downcast_ref::<&str>(), Some(&"of the sink"));
     }
 
@@ -758,8 +766,9 @@ mod tests {
         let bytes = memory_like(12 * BLOCK + 17);
         let mut sink = Full::new(bytes.len(), ENOSPC);
         sink.pause = Duration::from_millis(5);
-        let (sink, ()) = overlapped(sink, |out| bytes.chunks(70_001).for_each(|piece| out.write_all(piece).unwrap()));
-        assert!(sink.unwrap().taken == bytes);
+        let (sink, ()) =
+            overlapped(sink, |out| bytes.chunks(70_001).for_each(|piece| out.write_all(piece).unwrap())).unwrap();
+        assert!(sink.taken == bytes);
     }
 
     proptest! {
@@ -774,7 +783,7 @@ mod tests {
             processors in 1..5_usize,
         ) {
             let bytes = memory_like(lengths.iter().sum());
-            let (sink, result) = overlapped(Full::new(room.unwrap_or(usize::MAX), ENOSPC), |out| -> io::Result<()> {
+            let outcome = overlapped(Full::new(room.unwrap_or(usize::MAX), ENOSPC), |out| -> io::Result<()> {
                 let mut encoder = Encoder::with_processors(out, how, processors.try_into().unwrap())?;
                 let mut rest = bytes.as_slice();
                 for length in &lengths {
@@ -784,8 +793,8 @@ mod tests {
                 }
                 encoder.finish().map(drop)
             });
-            match sink {
-                Ok(sink) => {
+            match outcome {
+                Ok((sink, result)) => {
                     prop_assert!(result.is_ok());
                     prop_assert!(decompress(&sink.taken, how) == bytes);
                 }

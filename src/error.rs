@@ -21,7 +21,7 @@ pub enum Operation {
     ExtractPaddr,
     /// `MEM_KERNELDUMP`.
     KernelDump,
-    /// read(2) of physical memory.
+    /// read(2) of /dev/mem or /dev/kmem.
     ReadMemory,
     /// sysctl(3).
     Sysctl,
@@ -75,7 +75,7 @@ impl Operation {
             Self::RemoveRange => "remove memory range",
             Self::ExtractPaddr => "look up virtual address",
             Self::KernelDump => "take a live dump into",
-            Self::ReadMemory => "read physical memory at",
+            Self::ReadMemory => "read",
             Self::Sysctl => "read sysctl",
             Self::Map => "map",
             Self::Lock => "lock",

@@ -36,7 +36,7 @@ fn noise(bytes: &mut [u8], state: &mut u64) {
 fn compress(level: u8, processors: usize) {
     let how = Compression::Zstd(level.to_string().parse().unwrap());
     let mebibytes = if level > 12 { 24 } else { 128 };
-    let (sink, ()) = overlapped(Slow, |out| {
+    overlapped(Slow, |out| {
         let mut encoder = Encoder::with_processors(out, how, processors.try_into().unwrap()).unwrap();
         let (mut piece, mut state) = (vec![0; 1 << 20], 1);
         for _ in 0..mebibytes {
@@ -44,8 +44,8 @@ fn compress(level: u8, processors: usize) {
             encoder.write_all(&piece).unwrap();
         }
         encoder.finish().unwrap();
-    });
-    let Slow = sink.unwrap();
+    })
+    .unwrap();
 }
 
 fn peak_of_this_process() -> i64 {

@@ -281,10 +281,11 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         }
         _ => return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned())),
     };
-    if let Some(page_size) = arguments.page_size {
+    // As with memdump(1), 0 stands for what would be taken anyway.
+    if let Some(page_size) = arguments.page_size.filter(|size| *size > 0) {
         plan.page_size = page_size;
     }
-    if let Some(bytes) = arguments.dump_size {
+    if let Some(bytes) = arguments.dump_size.filter(|size| *size > 0) {
         plan.limit(bytes);
     }
     remark_on_plan(context, &plan, arguments.list_segments);
@@ -360,6 +361,12 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
 }
 
 fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
+    if plan.segments.is_empty() {
+        return Err(Error::Refused(format!(
+            "by {} there is nothing that can be read; --range and --segments name addresses",
+            plan.origin
+        )));
+    }
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
     check_destination(context, &destination)?;
     arguments.check_names(destination.file())?;

@@ -213,10 +213,10 @@ pub fn with_sink<R>(
                 encoder.finish().map_err(write_failed)?;
             }
             Ok::<R, Error>(result)
-        });
-        let result = result?;
-        tally = written.map_err(write_failed)?;
-        result
+        })
+        .map_err(write_failed)?;
+        tally = written;
+        result?
     };
     let sha256 = tally.hash.map(|hash| hexadecimal(&hash.finalize()));
     Ok((result, Written { bytes: tally.bytes, sha256 }, tally.target))
