@@ -494,7 +494,7 @@ fn target(context: &mut Context, destination: &Destination, output: Option<&Outp
             output.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
         }
         (Destination::Network(address), _) => Connection::connect(address).map(Target::Network),
-        _ => context.out.file().map(Target::Stream),
+        _ => context.out.file().map(Target::stream),
     }
 }
 

@@ -126,6 +126,7 @@ impl Context {
 
 /// A line on standard error. Where that cannot be written to, there is nobody to tell.
 fn complain(text: &str) {
+    progress::clear();
     let _ = writeln!(io::stderr(), "memtool: {}", output::harmless(text));
 }
 

@@ -7,6 +7,7 @@ use memtool::units::rough_size;
 use memtool::{Error, Result, interrupt};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -15,6 +16,16 @@ const INTERVAL: Duration = Duration::from_millis(500);
 
 /// To the start of the line, and the rest of it gone.
 const CLEAR: &str = "\r\x1b[K";
+
+/// Whether the line is on the terminal.
+static SHOWN: AtomicBool = AtomicBool::new(false);
+
+/// Takes the line away, before something else is said.
+pub fn clear() {
+    if SHOWN.swap(false, Ordering::Relaxed) {
+        let _ = write!(io::stderr(), "{CLEAR}");
+    }
+}
 
 /// Shows how far a command is, for as long as the value lives.
 pub struct Display {
@@ -30,20 +41,15 @@ impl Display {
         let live = live && io::stderr().is_terminal();
         let line = move |progress: &Progress| describe(progress.done(), total, started.elapsed());
         let asked = Arc::clone(&progress);
-        let requests = interrupt::on_status_request(move || {
-            if live {
-                let _ = write!(io::stderr(), "{CLEAR}");
-            }
-            complain(&line(&asked));
-        })
-        .map_err(failed)?;
+        let requests = interrupt::on_status_request(move || complain(&line(&asked))).map_err(failed)?;
         let tick = || {
             let (stop, stopped) = channel::<()>();
             let show = move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
+                    SHOWN.store(true, Ordering::Relaxed);
                 }
-                let _ = write!(io::stderr(), "{CLEAR}");
+                clear();
             };
             let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(show);
             thread.map(|thread| (stop, thread)).map_err(failed)

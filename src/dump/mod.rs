@@ -115,6 +115,14 @@ pub struct Output {
     pub hash: bool,
 }
 
+impl Output {
+    /// Whether it is faster to read while something else is done. A pipe's other end works by itself; there a
+    /// thread of our own would only take the buffer out of the processor's cache.
+    fn gains_from_reading_ahead(&self) -> bool {
+        self.compression != Compression::None || self.hash || !self.target.is_pipe_or_device()
+    }
+}
+
 /// How far a dump is; another thread may look at it.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU64);
@@ -146,18 +154,33 @@ pub fn dump(
     progress: &Progress,
 ) -> Result<(Report, Target)> {
     let reader = SegmentReader::new(memory, &plan.segments, plan.page_size, buffer_size)?;
+    let ahead = output.gains_from_reading_ahead();
     let Output { target, compression, hash } = output;
     let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
         let segments = plan.segments.iter();
         let mut image = ImageWriter { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() };
         image.sink.write(layout.head())?;
-        read_ahead(reader, |piece, buffer| {
+        let take = |piece, buffer: &[u8]| {
             progress.add(image.piece(piece, buffer)?);
             Ok(())
-        })?;
+        };
+        if ahead {
+            read_ahead(reader, take)?
+        } else {
+            read_in_turn(reader, take)?
+        }
         image.finish()
     })?;
     Ok((Report { read, written, unreadable }, target))
+}
+
+/// Calls with each piece, and then reads the next one.
+fn read_in_turn(mut reader: SegmentReader<'_>, mut take: impl FnMut(Piece, &[u8]) -> Result<()>) -> Result<()> {
+    let mut buffer = reader.new_buffer();
+    while let Some(piece) = reader.next_piece(&mut buffer) {
+        take(piece, &buffer)?;
+    }
+    Ok(())
 }
 
 /// Calls with each piece while another thread reads the next ones.

@@ -22,6 +22,23 @@ pub enum Target {
 }
 
 impl Target {
+    /// Standard output, say. A pipe is made larger, where the system does not do that by itself.
+    pub fn stream(file: File) -> Self {
+        // Fewer changes between the two programs; more than this falls out of the processor's cache. It is
+        // refused for anything but a pipe, and if the user's pipes are too large in all.
+        #[cfg(target_os = "linux")]
+        let _ = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETPIPE_SZ(256 << 10));
+        Self::Stream(file)
+    }
+
+    /// Whether writing there only hands bytes to somebody else, or to nobody.
+    pub(super) fn is_pipe_or_device(&self) -> bool {
+        match self {
+            Self::Stream(file) => file.metadata().is_ok_and(|metadata| !metadata.is_file()),
+            Self::File(_) | Self::Network(_) => false,
+        }
+    }
+
     /// Makes sure that everything has arrived at another host; `None` where it is for none.
     ///
     /// # Errors
