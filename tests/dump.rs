@@ -10,52 +10,13 @@
 
 mod common;
 
+use common::small::{SMALL, bytes, map_text, small_machine, without};
 use common::{command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
-use serde_json::{Value, json};
+use serde_json::json;
 use std::os::unix::fs::{FileExt, MetadataExt};
 
 /// What memdump(1)'s map says of the demo machine: its RAM.
 const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n";
-
-/// A machine of little memory, so that every byte can be compared; no kernel is laid out in it, so that all
-/// of it is the pattern: each word holds its own address.
-fn small_machine() -> Value {
-    let mut machine = demo_machine();
-    machine["system"]["machine_arch"] = json!("aarch64");
-    machine["memory"]["segments"] = json!([
-        {"start": "0x1004", "end": "0x9c01", "domain": 0},
-        {"start": "0x9c01", "end": "0xb000", "domain": 1},
-        {"start": "0x100000", "end": "0x1ff000"},
-    ]);
-    machine
-}
-
-const SMALL: [(u64, u64); 2] = [(0x1004, 0xb000), (0x10_0000, 0x1f_f000)];
-
-fn byte(address: u64) -> u8 {
-    (address & !7).to_le_bytes()[usize::try_from(address % 8).unwrap()]
-}
-
-fn bytes(ranges: &[(u64, u64)]) -> Vec<u8> {
-    ranges.iter().flat_map(|(start, end)| *start..*end).map(byte).collect()
-}
-
-fn map_text(ranges: &[(u64, u64)]) -> String {
-    ranges.iter().map(|(start, end)| format!("{start:#x} {end:#x}\n")).collect()
-}
-
-/// The ranges without some addresses.
-fn without(ranges: &[(u64, u64)], holes: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let mut left = ranges.to_vec();
-    for &(from, to) in holes {
-        left = left
-            .into_iter()
-            .flat_map(|(start, end)| [(start, end.min(from)), (start.max(to), end)])
-            .filter(|(start, end)| start < end)
-            .collect();
-    }
-    left
-}
 
 #[test]
 fn the_segments_follow_each_other_and_the_map_says_so() {

@@ -10,6 +10,7 @@
 )]
 
 pub mod minidump;
+pub mod small;
 
 use serde_json::Value;
 use std::ffi::OsStr;
