@@ -266,3 +266,6 @@ impl ImageWriter<'_, '_, '_> {
         Ok((self.read, self.unreadable))
     }
 }
+
+#[cfg(test)]
+mod tests;

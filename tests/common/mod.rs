@@ -9,6 +9,7 @@
     reason = "every test file is a crate of its own and uses some of the helpers; a helper that fails is a test that fails"
 )]
 
+pub mod formats;
 pub mod minidump;
 pub mod small;
 
