@@ -33,6 +33,17 @@ pub enum Piece {
     },
 }
 
+/// Refuses a page size that is no power of two, or larger than [`MAX_BUFFER`].
+pub(super) fn checked_page_size(page_size: u64) -> Result<usize> {
+    let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
+    page.ok_or_else(|| {
+        Error::Refused(format!(
+            "a page size of {page_size} bytes is not possible: it is a power of two, and {} MiB at most",
+            MAX_BUFFER >> 20
+        ))
+    })
+}
+
 /// Reads segments one after another.
 pub struct SegmentReader<'a> {
     memory: &'a dyn Memory,
@@ -53,13 +64,7 @@ impl<'a> SegmentReader<'a> {
     ///
     /// The page size is no power of two, or the buffer is larger than [`MAX_BUFFER`].
     pub fn new(memory: &'a dyn Memory, segments: &'a [Segment], page_size: u64, buffer_size: usize) -> Result<Self> {
-        let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
-        let Some(page) = page else {
-            return Err(Error::Refused(format!(
-                "a page size of {page_size} bytes is not possible: it is a power of two, and {} MiB at most",
-                MAX_BUFFER >> 20
-            )));
-        };
+        let page = checked_page_size(page_size)?;
         if buffer_size > MAX_BUFFER {
             return Err(Error::Refused(format!(
                 "a buffer of {buffer_size} bytes is larger than {} MiB",

@@ -336,3 +336,14 @@ fn ranges_beyond_the_cap_are_counted_and_joined_but_not_listed() {
     let listed = unreadable.ranges().last().unwrap();
     assert_eq!((listed.start, listed.end, &*listed.why), (last * PAGE, (last + 2) * PAGE, "EFAULT"));
 }
+
+#[test]
+fn a_page_size_that_is_none_is_refused_before_anything_is_laid_out() {
+    for page_size in [0, 3000, u64::MAX, 32 << 20] {
+        let plan = plan_of(Space::Physical, 0, &[(5, 9000)], page_size);
+        for format in Format::ALL {
+            let error = Layout::new(format, &plan, &about()).unwrap_err().to_string();
+            assert!(error.contains(&format!("a page size of {page_size} bytes")), "{error}");
+        }
+    }
+}

@@ -12,6 +12,7 @@ pub mod lime;
 
 use super::Unreadable;
 use super::plan::{Plan, Space};
+use super::reader::checked_page_size;
 use crate::error::{Error, Result};
 use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};
@@ -84,8 +85,9 @@ impl Layout {
     /// # Errors
     ///
     /// The format cannot hold the dump: kernel virtual addresses in a format of physical ones, or more than
-    /// 2^63 bytes.
+    /// 2^63 bytes. Or the page size is not possible.
     pub fn new(format: Format, plan: &Plan, about: &About) -> Result<Self> {
+        checked_page_size(plan.page_size)?;
         if plan.space == Space::Kernel && matches!(format, Format::Padded | Format::Lime) {
             return Err(Error::Refused(format!(
                 "the format {} is for physical addresses; raw and elf take kernel virtual ones",
