@@ -152,6 +152,18 @@ fn what_a_name_stands_for_is_said_before_the_room_there() {
 }
 
 #[test]
+fn memory_none_of_which_can_be_read_is_no_dump_and_the_reason_is_given() {
+    let directory = directory();
+    let mut machine = small_machine();
+    machine["unreadable"] = json!([{"start": "0x10000", "end": "0x11000"}]);
+    machine["memory"]["segments"] = json!([{"start": "0x10000", "end": "0x11000", "domain": 0}]);
+    let machine = write_machine(directory.path(), &machine);
+    let target = directory.path().join("out");
+    on(&machine, &["dump", "-o", text(&target)]).fails_saying(&["none of the RAM can be read (EIO)"]);
+    assert!(!target.exists());
+}
+
+#[test]
 fn json_describes_the_dump_and_needs_a_file() {
     let directory = directory();
     let mut machine = small_machine();

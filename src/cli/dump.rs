@@ -413,7 +413,8 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     drop((display, map));
     let (report, target) = dumped?;
     if report.read == 0 {
-        return Err(Error::Refused(format!("none of the {} can be read, so there is no dump", noun(plan))));
+        let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
+        return Err(Error::Refused(format!("none of the {} can be read{why}, so there is no dump", noun(plan))));
     }
     if target.complete()? == Some(Delivered::Acknowledged) {
         context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
