@@ -10,6 +10,7 @@ use crate::units::rough_size;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -33,15 +34,9 @@ impl OutputFile {
     /// The name is taken: by anything without `replace`, by what is no regular file (a symbolic link, say)
     /// with it. Or the directory does not take a new file.
     pub fn create(target: &Path, replace: bool) -> Result<Self> {
-        let Some(name) = target.file_name() else {
-            return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
-        };
-        if name == "-" && target.as_os_str() == "-" {
-            return Err(Error::Refused("'-' is no file here; a file of that name is './-'".to_owned()));
-        }
-        check_target(target, replace)?;
+        let name = check_name(target, replace)?;
         let directory = directory_of(target).to_owned();
-        let mut prefix = std::ffi::OsString::from(".");
+        let mut prefix = OsString::from(".");
         prefix.push(name);
         prefix.push(".");
         let make = || Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(&directory);
@@ -128,6 +123,26 @@ fn room(file_system: &Statvfs) -> Result<Room, Errno> {
 /// The directory that a file of that name is in.
 fn directory_of(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
+/// Checks, without creating anything, that a file can get that name; see [`OutputFile::create`].
+///
+/// # Errors
+///
+/// Those of [`OutputFile::create`], as far as the name goes.
+pub fn check(target: &Path, replace: bool) -> Result<()> {
+    check_name(target, replace).map(drop)
+}
+
+fn check_name(target: &Path, replace: bool) -> Result<&OsStr> {
+    let Some(name) = target.file_name() else {
+        return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
+    };
+    if name == "-" && target.as_os_str() == "-" {
+        return Err(Error::Refused("'-' is no file here; a file of that name is './-'".to_owned()));
+    }
+    check_target(target, replace)?;
+    Ok(name)
 }
 
 fn check_target(target: &Path, replace: bool) -> Result<()> {

@@ -97,6 +97,34 @@ fn a_file_appears_whole_for_its_owner_only_with_its_map() {
 }
 
 #[test]
+fn what_a_name_stands_for_is_said_before_the_room_there() {
+    let directory = directory();
+    let (image, taken) = (directory.path().join("image"), directory.path().join("taken"));
+    // More than any file system has free.
+    std::fs::File::create(&image).unwrap().set_len(1 << 43).unwrap();
+    std::fs::write(&taken, "").unwrap();
+    let dump = |output: &[&str]| memtool(&[&["--device", text(&image), "dump"], output].concat());
+    let new = directory.path().join("new");
+    dump(&["-o", text(&new)]).fails_saying(&["will not fit"]);
+    dump(&["-o", text(&taken)]).fails_saying(&["exists already"]);
+    dump(&["-o", "/dev/null"]).fails_saying(&["not a regular file"]);
+    dump(&["-o", text(&new), "-m", text(&taken)]).fails_saying(&["exists already"]);
+    dump(&["-o", text(&new), "--manifest", text(&taken)]).fails_saying(&["exists already"]);
+}
+
+#[test]
+fn memory_none_of_which_can_be_read_is_no_dump_and_the_reason_is_given() {
+    let directory = directory();
+    let mut machine = small_machine();
+    machine["unreadable"] = json!([{"start": "0x10000", "end": "0x11000"}]);
+    machine["memory"]["segments"] = json!([{"start": "0x10000", "end": "0x11000", "domain": 0}]);
+    let machine = write_machine(directory.path(), &machine);
+    let target = directory.path().join("out");
+    on(&machine, &["dump", "-o", text(&target)]).fails_saying(&["none of the RAM can be read (EIO)"]);
+    assert!(!target.exists());
+}
+
+#[test]
 fn json_describes_the_dump_and_needs_a_file() {
     let directory = directory();
     let mut machine = small_machine();

@@ -370,6 +370,12 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
     check_destination(context, &destination)?;
     arguments.check_names(destination.file())?;
+    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
+    let map_path = arguments.map.as_deref().filter(|_| !to_stderr);
+    // Before the room, of which a device has none: that is not what is wrong with it.
+    for path in [destination.file(), map_path, arguments.manifest.as_deref()].into_iter().flatten() {
+        output_file::check(path, arguments.force)?;
+    }
     let started = SystemTime::now();
     let clock = Instant::now();
     let kind = subject.kind();
@@ -389,9 +395,7 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     }
 
     let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    let map_file = arguments.map.as_deref().filter(|_| !to_stderr);
-    let map_file = map_file.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let map_file = map_path.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let manifest = arguments.manifest.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let target = target(context, &destination, output.as_ref())?;
     let output_to = dump::Output { target, compression, hash: manifest.is_some() };
@@ -409,7 +413,8 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     drop((display, map));
     let (report, target) = dumped?;
     if report.read == 0 {
-        return Err(Error::Refused(format!("none of the {} can be read, so there is no dump", noun(plan))));
+        let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
+        return Err(Error::Refused(format!("none of the {} can be read{why}, so there is no dump", noun(plan))));
     }
     if target.complete()? == Some(Delivered::Acknowledged) {
         context.remark("the receiver's system has everything; the receiver itself has not closed the connection");

@@ -220,7 +220,7 @@ impl Image {
         if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
             return Err(Error::Refused(format!("{} is neither a file nor a device", path.display())));
         }
-        // Character devices, /dev/mem among them, answer 0 or nothing.
+        // Character devices other than FreeBSD's disks, /dev/mem among them, answer 0 or nothing.
         let end = file.seek(SeekFrom::End(0)).ok();
         let length = if kind.is_char_device() { end.filter(|length| *length > 0) } else { end };
         Ok(Self { file, path: path.to_owned(), length })
