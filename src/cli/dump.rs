@@ -33,59 +33,62 @@ const LISTED: usize = 10;
     after_help = "Only RAM is read, by the kernel's own memory map. What cannot be read is reported; it is left out of a raw dump and zeros in the other formats."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; otherwise, or with '-', to
-    /// standard output
+    /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; '-' is standard output, the
+    /// default
     #[arg(short, long, value_name = "FILE", value_parser = destination)]
     output: Option<Destination>,
-    /// What stands around the memory
+    /// Format of the dump
     #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
     format: FormatName,
-    /// Compress with zstd on all processors, at a level from 1 to 19
+    /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small), or 3 without one
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3", value_parser = level)]
     zstd: Option<Level>,
-    /// Compress with gzip
+    /// Compress with gzip, on one processor
     #[arg(long, conflicts_with = "zstd")]
     gzip: bool,
-    /// Dump kernel virtual memory, by the kernel's own maps
+    /// Dump kernel virtual memory (/dev/kmem): what the kernel's own maps list, without devices
     #[arg(short, long)]
     kmem: bool,
-    /// Dump this range in place of what the kernel lists: START-END, the end exclusive, or START+LENGTH
+    /// Dump this range in place of what the kernel lists: START-END, the end exclusive, or START+LENGTH; can be
+    /// repeated
     #[arg(long = "range", value_name = "RANGE", value_parser = address_range)]
     ranges: Vec<(u64, u64)>,
-    /// Dump the ranges that a file lists, a line 'START END' each, as maps of dumps are
+    /// Dump the ranges that a file lists: lines of 'START END', the end exclusive, as --map writes them
     #[arg(long, value_name = "FILE", conflicts_with = "ranges")]
     segments: Option<PathBuf>,
-    /// Read the given ranges even where the kernel lists no RAM; a device there can hang the machine
+    /// Read what --range or --segments names even where the kernel lists no RAM; a device there can hang the
+    /// machine
     #[arg(long)]
     anywhere: bool,
-    /// List what would be dumped, and who says so, and read nothing
+    /// List what would be dumped, and which table says so; read and write nothing
     #[arg(long)]
     list_segments: bool,
-    /// Write the map to a file, '-' for standard error: lines of '0xstart 0xend', the end exclusive
+    /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend', the end
+    /// exclusive
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
-    /// Write a manifest to a file: JSON with host, times, segments, and size and SHA-256 of the dump
+    /// Write a manifest for --verify to a file: JSON with host, times, segments, and the dump's size and SHA-256
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Check a dump against its manifest, and do nothing else
+    /// Check a dump against the manifest that --manifest names, and do nothing else
     #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force"])]
     verify: Option<PathBuf>,
-    /// Bytes in a read
+    /// Bytes to read at a time, 16m at most
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
     buffer: u64,
-    /// Bytes of a page, where reading goes on behind what cannot be read; otherwise the kernel's
+    /// Step over what cannot be read so many bytes at a time; otherwise by the kernel's page size
     #[arg(short, long, value_name = "SIZE", value_parser = size)]
     page_size: Option<u64>,
-    /// Stop after so many bytes of memory
+    /// Stop after so many bytes of memory; 0 for no limit
     #[arg(short, long, short_alias = 's', value_name = "SIZE", value_parser = size)]
     dump_size: Option<u64>,
-    /// Fail, with exit code 1, if anything cannot be read; the dump is kept
+    /// Exit with 1 if anything cannot be read; the dump is kept
     #[arg(long)]
     strict: bool,
     /// Do not check beforehand whether the dump will fit
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the files if they are there
+    /// Replace the dump, the map and the manifest if they are there
     #[arg(long, requires = "files")]
     force: bool,
 }
