@@ -176,7 +176,11 @@ fn run(cli: Cli) -> Result<Verdict> {
         command => command,
     };
     let announcement = command.announcement();
-    interrupt::clean_up_on_signals(move |signal| complain(&format!("{signal}: {announcement}")))
+    let announce = move |signal: &str| {
+        progress::end_line();
+        complain(&format!("{signal}: {announcement}"));
+    };
+    interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
     if let Command::Dump(arguments) = &command
         && arguments.needs_no_host(context.global.device.as_deref())

@@ -7,11 +7,15 @@ use memtool::units::rough_size;
 use memtool::{Error, Result, interrupt};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(500);
+
+/// Whether a line is being kept up to date.
+static LIVE: AtomicBool = AtomicBool::new(false);
 
 /// To the start of the line, and the rest of it gone.
 const CLEAR: &str = "\r\x1b[K";
@@ -41,15 +45,25 @@ impl Display {
             let (stop, stopped) = channel::<()>();
             let show = move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
+                    if LIVE.load(Ordering::Relaxed) {
+                        let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
+                    }
                 }
-                let _ = write!(io::stderr(), "{CLEAR}");
+                end_line();
             };
             let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(show);
             thread.map(|thread| (stop, thread)).map_err(failed)
         };
+        LIVE.store(live, Ordering::Relaxed);
         let ticker = if live { Some(tick()?) } else { None };
         Ok(Self { ticker, _requests: requests })
+    }
+}
+
+/// Takes the line away, if there is one, and shows no other.
+pub fn end_line() {
+    if LIVE.swap(false, Ordering::Relaxed) {
+        let _ = write!(io::stderr(), "{CLEAR}");
     }
 }
 
