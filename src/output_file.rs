@@ -10,8 +10,10 @@ use crate::units::rough_size;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
+use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
@@ -33,7 +35,9 @@ impl OutputFile {
     /// The name is taken: by anything without `replace`, by what is no regular file (a symbolic link, say)
     /// with it. Or the directory does not take a new file.
     pub fn create(target: &Path, replace: bool) -> Result<Self> {
-        let Some(name) = target.file_name() else {
+        // `Path` overlooks what only a directory's name may end in; the rename at the end would not.
+        let ends_in_name = |name: &&OsStr| target.as_os_str().as_bytes().ends_with(name.as_bytes());
+        let Some(name) = target.file_name().filter(ends_in_name) else {
             return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
         };
         if name == "-" && target.as_os_str() == "-" {
@@ -41,8 +45,9 @@ impl OutputFile {
         }
         check_target(target, replace)?;
         let directory = directory_of(target).to_owned();
-        let mut prefix = std::ffi::OsString::from(".");
-        prefix.push(name);
+        let mut prefix = OsString::from(".");
+        // There is room for the rest of the temporary name where names have 255 bytes.
+        prefix.push(OsStr::from_bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes())));
         prefix.push(".");
         let make = || Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(&directory);
         let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
