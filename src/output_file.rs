@@ -90,7 +90,7 @@ impl Room {
     pub fn shortage(self, stored: u64, length: u64) -> Option<String> {
         if length > self.limit {
             let (length, limit) = (rough_size(length), rough_size(self.limit));
-            return Some(format!("it takes {length}, and the file size limit is {limit}"));
+            return Some(format!("it takes {length}, and the file size limit (ulimit -f) is {limit}"));
         }
         (stored > self.free)
             .then(|| format!("it takes {}, and {} are free there", rough_size(stored), rough_size(self.free)))
