@@ -3,6 +3,7 @@
 use super::output::host_kind;
 use super::progress::Display;
 use super::{Context, Verdict, address_range, complain, size};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::{Compression, Level};
 use memtool::dump::format::{About, Format, Layout};
@@ -18,6 +19,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,12 +32,14 @@ const LISTED: usize = 10;
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("files").args(["output", "map", "manifest"]).multiple(true),
+    group = ArgGroup::new("chosen").args(["ranges", "segments"]).multiple(true),
+    group = ArgGroup::new("compressed").args(["zstd", "gzip"]).multiple(true),
     after_help = "Only RAM is read, by the kernel's own memory map. What cannot be read is reported; it is left out of a raw dump and zeros in the other formats."
 )]
 pub struct Arguments {
     /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; otherwise, or with '-', to
     /// standard output
-    #[arg(short, long, value_name = "FILE", value_parser = destination)]
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
     /// What stands around the memory
     #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
@@ -56,10 +60,10 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE", conflicts_with = "ranges")]
     segments: Option<PathBuf>,
     /// Read the given ranges even where the kernel lists no RAM; a device there can hang the machine
-    #[arg(long)]
+    #[arg(long, requires = "chosen")]
     anywhere: bool,
     /// List what would be dumped, and who says so, and read nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["files", "compressed", "strict"])]
     list_segments: bool,
     /// Write the map to a file, '-' for standard error: lines of '0xstart 0xend', the end exclusive
     #[arg(short, long, value_name = "FILE")]
@@ -68,7 +72,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Check a dump against its manifest, and do nothing else
-    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force"])]
+    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
     verify: Option<PathBuf>,
     /// Bytes in a read
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
@@ -139,14 +143,17 @@ impl Destination {
     }
 }
 
-fn destination(text: &str) -> Result<Destination, String> {
+fn destination(name: OsString) -> Result<Destination, String> {
+    // What is no text is no host either.
+    let Some(text) = name.to_str() else { return Ok(Destination::File(name.into())) };
     match text.split_once("://") {
         _ if text == "-" => Ok(Destination::StandardOutput),
+        _ if text.is_empty() => Err("it is empty".to_owned()),
         Some(("tcp", _)) => text.parse().map(Destination::Network).map_err(|error| format!("{error}")),
         Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => Err(format!(
             "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{text}'"
         )),
-        _ => Ok(Destination::File(text.into())),
+        _ => Ok(Destination::File(name.into())),
     }
 }
 
@@ -363,6 +370,9 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
     check_destination(context, &destination)?;
     arguments.check_names(destination.file())?;
+    if plan.segments.is_empty() {
+        return Err(Error::Refused("there is nothing to dump: the list of segments is empty".to_owned()));
+    }
     let started = SystemTime::now();
     let clock = Instant::now();
     let kind = subject.kind();
