@@ -88,7 +88,9 @@ impl FromStr for Level {
     type Err = LevelError;
 
     fn from_str(text: &str) -> Result<Self, LevelError> {
-        text.parse().map_err(|_| LevelError).and_then(Self::new)
+        // What `parse` takes besides, such as +3, is no level.
+        let level = text.parse().map_err(|_| LevelError).and_then(Self::new)?;
+        if level.0.to_string() == text { Ok(level) } else { Err(LevelError) }
     }
 }
 

@@ -10,7 +10,9 @@ use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::channel;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 /// Temporary files to remove when a signal ends the program.
 static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
@@ -51,15 +53,20 @@ impl Drop for Unfinished {
     }
 }
 
+/// How long the announcement of a signal may take: nobody may be reading it.
+const ANNOUNCING: Duration = Duration::from_secs(1);
+
 /// Has SIGINT, SIGTERM and SIGHUP remove unfinished files and end the program: with exit code 130 for
-/// SIGINT, else 1. `announce` is called first, with the signal's name.
+/// SIGINT, else 1. `announce` is called before the end, with the signal's name. SIGINFO, or SIGUSR1 where
+/// there is none, is without effect from now on; see [`on_status_request`].
 ///
 /// # Errors
 ///
 /// The system refuses another signal handler or thread.
-pub fn clean_up_on_signals(announce: impl Fn(&str) + Send + 'static) -> io::Result<()> {
+pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::Result<()> {
     // Beyond the file size limit there shall be an error, not the end.
     signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
+    signal_hook::flag::register(STATUS, Arc::new(AtomicBool::new(false)))?;
     let wanted: Vec<i32> = [SIGINT, SIGTERM, SIGHUP].into_iter().filter(|signal| !is_ignored(*signal)).collect();
     let mut signals = Signals::new(wanted)?;
     std::thread::Builder::new().name("signals".to_owned()).spawn(move || {
@@ -69,11 +76,18 @@ pub fn clean_up_on_signals(announce: impl Fn(&str) + Send + 'static) -> io::Resu
             Some(_) => ("SIGHUP", 1),
             None => return,
         };
-        announce(name);
         // Kept until the end, so that no file is finished or begun any more.
         let files = unfinished();
         for file in files.iter() {
             let _ = std::fs::remove_file(file);
+        }
+        let (done, announced) = channel();
+        let announcing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || {
+            announce(name);
+            let _ = done.send(());
+        });
+        if announcing.is_ok() {
+            let _ = announced.recv_timeout(ANNOUNCING);
         }
         std::process::exit(code);
     })?;

@@ -2,12 +2,15 @@
 //!
 //! There is no protocol: the receiver gets the bytes and then the end of the stream, as `nc -l` writes them
 //! into a file. What TCP itself tells is used to the full: a connection that broke is never taken for a dump
-//! that was delivered.
+//! that was delivered. And a sender that gives up, or is ended, resets the connection: the receiver gets an
+//! error, not the end of a stream that looks whole.
 
 use crate::error::{Error, Result};
+use nix::errno::Errno;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
 
@@ -130,7 +133,10 @@ impl Connection {
         let mut errors = Vec::new();
         for address in addresses {
             match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-                Ok(stream) => return Ok(Self { stream, to: to.clone() }),
+                Ok(stream) => {
+                    reset_when_closed(&stream, true).map_err(fail)?;
+                    return Ok(Self { stream, to: to.clone() });
+                }
                 Err(error) => errors.push((address, error)),
             }
         }
@@ -155,6 +161,7 @@ impl Connection {
     }
 
     fn deliver(&mut self) -> io::Result<Delivered> {
+        reset_when_closed(&self.stream, false)?;
         self.stream.shutdown(Shutdown::Write).map_err(|error| self.broken(error))?;
         self.stream.set_read_timeout(Some(INTERVAL))?;
         let mut closed = false;
@@ -214,12 +221,21 @@ impl Write for Connection {
     }
 }
 
+/// Whether closing the connection, also when the process ends, resets it.
+fn reset_when_closed(stream: &TcpStream, reset: bool) -> io::Result<()> {
+    let linger = libc::linger { l_onoff: reset.into(), l_linger: 0 };
+    let length = libc::socklen_t::try_from(size_of_val(&linger)).map_err(io::Error::other)?;
+    let value = (&raw const linger).cast();
+    // SAFETY: the option's value is a struct linger, of that length; the descriptor is open as long as the
+    // stream is.
+    let result = unsafe { libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, value, length) };
+    Ok(Errno::result(result).map(drop)?)
+}
+
 /// Bytes in a socket's send queue: sent or not, the receiver's system has not acknowledged them. `None` where
 /// the system does not tell.
 #[cfg(any(target_os = "freebsd", target_os = "linux"))]
 fn unacknowledged(stream: &TcpStream) -> io::Result<Option<u64>> {
-    use std::os::fd::AsRawFd;
-
     // Linux has the terminal's request for sockets as well, as SIOCOUTQ (tcp(7)).
     #[cfg(target_os = "freebsd")]
     use libc::FIONWRITE;
@@ -243,7 +259,6 @@ mod tests {
     use super::*;
     use proptest::prelude::*;
     use std::net::TcpListener;
-    use std::os::fd::AsRawFd;
     use std::thread::{self, JoinHandle};
 
     fn address(text: &str) -> Result<Address, AddressError> {
@@ -266,15 +281,9 @@ mod tests {
         all
     }
 
-    /// Has the stream reset when it is closed.
+    /// Closes the stream with a reset.
     fn reset(stream: TcpStream) {
-        let linger = libc::linger { l_onoff: 1, l_linger: 0 };
-        let length = libc::socklen_t::try_from(size_of_val(&linger)).unwrap();
-        // SAFETY: the option's value is a struct linger, of that length.
-        let result = unsafe {
-            libc::setsockopt(stream.as_raw_fd(), libc::SOL_SOCKET, libc::SO_LINGER, (&raw const linger).cast(), length)
-        };
-        assert_eq!(result, 0);
+        reset_when_closed(&stream, true).unwrap();
     }
 
     fn some_bytes(length: usize) -> Vec<u8> {

@@ -13,6 +13,7 @@ use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
 
@@ -37,7 +38,8 @@ impl OutputFile {
         let name = check_name(target, replace)?;
         let directory = directory_of(target).to_owned();
         let mut prefix = OsString::from(".");
-        prefix.push(name);
+        // There is room for the rest of the temporary name where names have 255 bytes.
+        prefix.push(OsStr::from_bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes())));
         prefix.push(".");
         let make = || Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(&directory);
         let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
@@ -80,7 +82,7 @@ impl Room {
     pub fn shortage(self, stored: u64, length: u64) -> Option<String> {
         if length > self.limit {
             let (length, limit) = (rough_size(length), rough_size(self.limit));
-            return Some(format!("it takes {length}, and the file size limit is {limit}"));
+            return Some(format!("it takes {length}, and the file size limit (ulimit -f) is {limit}"));
         }
         (stored > self.free)
             .then(|| format!("it takes {}, and {} are free there", rough_size(stored), rough_size(self.free)))
@@ -135,7 +137,9 @@ pub fn check(target: &Path, replace: bool) -> Result<()> {
 }
 
 fn check_name(target: &Path, replace: bool) -> Result<&OsStr> {
-    let Some(name) = target.file_name() else {
+    // `Path` overlooks what only a directory's name may end in; the rename at the end would not.
+    let ends_in_name = |name: &&OsStr| target.as_os_str().as_bytes().ends_with(name.as_bytes());
+    let Some(name) = target.file_name().filter(ends_in_name) else {
         return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
     };
     if name == "-" && target.as_os_str() == "-" {

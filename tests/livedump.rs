@@ -11,19 +11,14 @@
 mod common;
 
 use common::minidump::Minidump;
-use common::{Run, address, command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use common::{
+    address, command, demo, demo_machine, directory, failing, memtool, names, on, start, text, write_machine,
+};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::io::Read;
 use std::os::unix::fs::{MetadataExt, symlink};
 use std::path::Path;
-
-fn names(directory: &Path) -> Vec<String> {
-    let mut names: Vec<String> =
-        directory.read_dir().unwrap().map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-    names.sort();
-    names
-}
 
 /// Takes a plain live dump of a machine and takes it apart.
 fn dump_of(machine: &Path) -> Minidump {
@@ -347,68 +342,28 @@ fn large_machine(directory: &Path) -> std::path::PathBuf {
     write_machine(directory, &machine)
 }
 
-/// Sends a signal once the temporary file is there; returns the run and what is left in the directory.
-fn interrupted(signal: Signal, arguments: &[&str], files: &Path, machine: &Path) -> (Run, Vec<String>) {
-    let mut child = command()
-        .arg("--machine")
-        .arg(machine)
-        .args(arguments)
-        .stdout(std::process::Stdio::null())
-        .stderr(std::process::Stdio::piped())
-        .spawn()
-        .unwrap();
-    while names(files).is_empty() {
-        assert!(child.try_wait().unwrap().is_none(), "it ended before it began");
-        std::thread::sleep(std::time::Duration::from_millis(2));
-    }
-    common::send_signal(&child, signal);
-    let status = common::wait(&mut child).expect("the signal did not end it");
-    let mut stderr = String::new();
-    child.stderr.take().unwrap().read_to_string(&mut stderr).unwrap();
-    let run = Run { code: common::code(status), stdout: String::new(), stderr, bytes: Vec::new() };
-    (run, names(files))
-}
-
 #[test]
 fn signals_leave_nothing_behind() {
     let directory = directory();
     let machine = large_machine(directory.path());
     for (signal, code) in [(Signal::SIGINT, 130), (Signal::SIGTERM, 1), (Signal::SIGHUP, 1)] {
-        for (command, words) in [("livedump", "does not stop"), ("dump", "not complete")] {
-            let files = tempfile::tempdir_in(directory.path()).unwrap();
-            let target = files.path().join("out");
-            let arguments =
-                if command == "dump" { vec!["dump", "-o", text(&target)] } else { vec!["livedump", text(&target)] };
-            let (run, left) = interrupted(signal, &arguments, files.path(), &machine);
-            assert_eq!(left, Vec::<String>::new(), "{signal} {command}");
-            run.exits(code).says_in_one_line(&[words, signal.as_str()]);
-        }
+        let files = tempfile::tempdir_in(directory.path()).unwrap();
+        let target = files.path().join("out");
+        let mut running = start(
+            command().arg("--machine").arg(&machine).arg("livedump").arg(&target).stdout(std::process::Stdio::null()),
+        );
+        running.until(|| !names(files.path()).is_empty());
+        running.signal(signal);
+        running.end().exits(code).says_in_one_line(&["does not stop", signal.as_str()]);
+        assert_eq!(names(files.path()), Vec::<String>::new(), "{signal}");
     }
-}
-
-/// Runs memtool with a file system of 2 MiB mounted on a directory, in a mount namespace of its own.
-#[cfg(target_os = "linux")]
-fn on_a_small_disk(arguments: &str) -> Run {
-    let directory = directory();
-    let script = format!(
-        "mount -t tmpfs -o size=2m none {dir} && {program} {arguments}; code=$?; ls -A {dir}; exit $code",
-        dir = text(directory.path()),
-        program = env!("CARGO_BIN_EXE_memtool"),
-        arguments = arguments.replace("DIR", text(directory.path())),
-    );
-    // Whoever is not root becomes it in a user namespace, where the system has them.
-    let become_root: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["-r"] };
-    common::run(std::process::Command::new("unshare").args(become_root).args(["-m", "sh", "-c", &script]))
 }
 
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_behind() {
-    for arguments in ["livedump DIR/out", "dump -o DIR/out", "dump -o DIR/out -m DIR/map"] {
-        let run = on_a_small_disk(&format!("--machine demo {arguments}")).exits(1);
-        assert_eq!(run.stdout, "", "files are left after {arguments}");
-        run.says_in_one_line(&[if arguments.starts_with("live") { "ENOSPC" } else { "No space left" }]);
-    }
+    let Some(run) = common::on_a_small_disk("--machine demo livedump DIR/out") else { return };
+    run.fails_saying(&["ENOSPC"]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::output::host_kind;
 use super::progress::Display;
 use super::{Context, Verdict, address_range, complain, size};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::{Compression, Level};
 use memtool::dump::format::{About, Format, Layout};
@@ -18,6 +19,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -30,12 +32,14 @@ const LISTED: usize = 10;
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("files").args(["output", "map", "manifest"]).multiple(true),
+    group = ArgGroup::new("chosen").args(["ranges", "segments"]).multiple(true),
+    group = ArgGroup::new("compressed").args(["zstd", "gzip"]).multiple(true),
     after_help = "Only RAM is read, by the kernel's own memory map. What cannot be read is reported; it is left out of a raw dump and zeros in the other formats."
 )]
 pub struct Arguments {
     /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; '-' is standard output, the
     /// default
-    #[arg(short, long, value_name = "FILE", value_parser = destination)]
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
     /// Format of the dump
     #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
@@ -58,10 +62,10 @@ pub struct Arguments {
     segments: Option<PathBuf>,
     /// Read what --range or --segments names even where the kernel lists no RAM; a device there can hang the
     /// machine
-    #[arg(long)]
+    #[arg(long, requires = "chosen")]
     anywhere: bool,
     /// List what would be dumped, and which table says so; read and write nothing
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["files", "compressed", "strict"])]
     list_segments: bool,
     /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend', the end
     /// exclusive
@@ -71,7 +75,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
     /// Check a dump against the manifest that --manifest names, and do nothing else
-    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force"])]
+    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
     verify: Option<PathBuf>,
     /// Bytes to read at a time, 16m at most
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
@@ -142,14 +146,17 @@ impl Destination {
     }
 }
 
-fn destination(text: &str) -> Result<Destination, String> {
+fn destination(name: OsString) -> Result<Destination, String> {
+    // What is no text is no host either.
+    let Some(text) = name.to_str() else { return Ok(Destination::File(name.into())) };
     match text.split_once("://") {
         _ if text == "-" => Ok(Destination::StandardOutput),
+        _ if text.is_empty() => Err("it is empty".to_owned()),
         Some(("tcp", _)) => text.parse().map(Destination::Network).map_err(|error| format!("{error}")),
         Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => Err(format!(
             "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{text}'"
         )),
-        _ => Ok(Destination::File(text.into())),
+        _ => Ok(Destination::File(name.into())),
     }
 }
 
@@ -171,6 +178,8 @@ struct Document<'a> {
     seconds: f64,
     unreadable: &'a [UnreadableRange],
     unreadable_bytes: u64,
+    /// Ranges of them that are too many to list.
+    unreadable_not_listed: u64,
 }
 
 #[derive(Serialize)]
@@ -304,9 +313,6 @@ fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
         context
             .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
     }
-    if plan.unchecked {
-        context.warn("this kernel has no table that tells whether the ranges given are memory");
-    }
     let verbose = context.global.verbose > 0 || listing;
     for gap in plan.left_out.iter().filter(|_| verbose) {
         context.remark(&format!("{}..{} is left out: {}", Hex(gap.start), Hex(gap.end), gap.why));
@@ -366,7 +372,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
 fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
     if plan.segments.is_empty() {
         return Err(Error::Refused(format!(
-            "by {} there is nothing that can be read; --range and --segments name addresses",
+            "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",
             plan.origin
         )));
     }
@@ -530,7 +536,7 @@ fn describe(
         bytes_read: report.read,
         unreadable_bytes: report.unreadable.bytes(),
         unreadable: report.unreadable.ranges().to_vec(),
-        unreadable_not_listed: report.unreadable.count() - report.unreadable.ranges().len() as u64,
+        unreadable_not_listed: report.unreadable.not_listed(),
         output: manifest::Output {
             name: destination.name(),
             format: arguments.format.0,
@@ -565,6 +571,7 @@ fn conclude(
             seconds: elapsed.as_secs_f64(),
             unreadable: report.unreadable.ranges(),
             unreadable_bytes: report.unreadable.bytes(),
+            unreadable_not_listed: report.unreadable.not_listed(),
         };
         context.out.document_of("memtool.dump", kind, &document)?;
     } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
@@ -575,7 +582,11 @@ fn conclude(
         };
         context.out.line(&format!("{}: {} bytes{whose}{before}", destination.name(), report.written.bytes))?;
         let seconds = elapsed.as_secs_f64();
-        let map = if plan.space == Space::Physical { "memory map" } else { "kernel map" };
+        let map = match (&plan.origin, plan.space) {
+            (Origin::Table(_), Space::Physical) => "memory map",
+            (Origin::Table(_), Space::Kernel) => "kernel map",
+            _ => "addresses",
+        };
         context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.origin))?;
     }
     Ok(verdict)

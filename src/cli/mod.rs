@@ -66,7 +66,7 @@ enum Command {
     Ranges(ranges::Arguments),
     /// Tell where pages of this process lie: physical address and NUMA domain
     Paddr(paddr::Arguments),
-    /// Dump physical memory: RAM only
+    /// Dump memory: RAM only, or an image of it
     Dump(dump::Arguments),
     /// Take a minidump of the running kernel
     Livedump(livedump::Arguments),
@@ -126,7 +126,6 @@ impl Context {
 
 /// A line on standard error. Where that cannot be written to, there is nobody to tell.
 fn complain(text: &str) {
-    progress::clear();
     let _ = writeln!(io::stderr(), "memtool: {}", output::harmless(text));
 }
 
@@ -177,7 +176,11 @@ fn run(cli: Cli) -> Result<Verdict> {
         command => command,
     };
     let announcement = command.announcement();
-    interrupt::clean_up_on_signals(move |signal| complain(&format!("{signal}: {announcement}")))
+    let announce = move |signal: &str| {
+        progress::end_line();
+        complain(&format!("{signal}: {announcement}"));
+    };
+    interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
     if let Command::Dump(arguments) = &command
         && arguments.needs_no_host(context.global.device.as_deref())

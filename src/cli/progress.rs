@@ -14,18 +14,11 @@ use std::time::{Duration, Instant};
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
+/// Whether a line is being kept up to date.
+static LIVE: AtomicBool = AtomicBool::new(false);
+
 /// To the start of the line, and the rest of it gone.
 const CLEAR: &str = "\r\x1b[K";
-
-/// Whether the line is on the terminal.
-static SHOWN: AtomicBool = AtomicBool::new(false);
-
-/// Takes the line away, before something else is said.
-pub fn clear() {
-    if SHOWN.swap(false, Ordering::Relaxed) {
-        let _ = write!(io::stderr(), "{CLEAR}");
-    }
-}
 
 /// Shows how far a command is, for as long as the value lives.
 pub struct Display {
@@ -41,21 +34,36 @@ impl Display {
         let live = live && io::stderr().is_terminal();
         let line = move |progress: &Progress| describe(progress.done(), total, started.elapsed());
         let asked = Arc::clone(&progress);
-        let requests = interrupt::on_status_request(move || complain(&line(&asked))).map_err(failed)?;
+        let requests = interrupt::on_status_request(move || {
+            if live {
+                let _ = write!(io::stderr(), "{CLEAR}");
+            }
+            complain(&line(&asked));
+        })
+        .map_err(failed)?;
         let tick = || {
             let (stop, stopped) = channel::<()>();
             let show = move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
-                    let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
-                    SHOWN.store(true, Ordering::Relaxed);
+                    if LIVE.load(Ordering::Relaxed) {
+                        let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
+                    }
                 }
-                clear();
+                end_line();
             };
             let thread = std::thread::Builder::new().name("progress".to_owned()).spawn(show);
             thread.map(|thread| (stop, thread)).map_err(failed)
         };
+        LIVE.store(live, Ordering::Relaxed);
         let ticker = if live { Some(tick()?) } else { None };
         Ok(Self { ticker, _requests: requests })
+    }
+}
+
+/// Takes the line away, if there is one, and shows no other.
+pub fn end_line() {
+    if LIVE.swap(false, Ordering::Relaxed) {
+        let _ = write!(io::stderr(), "{CLEAR}");
     }
 }
 

@@ -81,6 +81,13 @@ pub struct Output {
     pub sha256: String,
 }
 
+/// What every file with a schema begins with.
+#[derive(Deserialize)]
+struct Head {
+    schema: String,
+    version: u32,
+}
+
 impl Manifest {
     /// Reads a manifest.
     ///
@@ -95,14 +102,15 @@ impl Manifest {
         if text.len() as u64 > MAX_FILE {
             return Err(unusable(format!("it has more than {} MiB", MAX_FILE >> 20)));
         }
-        let manifest: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
-        if manifest.schema != SCHEMA || manifest.version != VERSION {
+        // First of all whether it is one: what another schema has in it is not this one's.
+        let head: Head = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        if head.schema != SCHEMA || head.version != VERSION {
+            let Head { schema, version } = head;
             return Err(unusable(format!(
-                "its schema is '{}' version {}, not '{SCHEMA}' version {VERSION}",
-                manifest.schema, manifest.version
+                "its schema is '{schema}' version {version}, not '{SCHEMA}' version {VERSION}"
             )));
         }
-        Ok(manifest)
+        serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))
     }
 
     /// Writes the manifest as text.

@@ -68,6 +68,11 @@ impl Unreadable {
         self.count
     }
 
+    /// How many ranges are not listed.
+    pub fn not_listed(&self) -> u64 {
+        self.count - self.ranges.len() as u64
+    }
+
     /// Bytes in all ranges, listed or not.
     pub fn bytes(&self) -> u64 {
         self.bytes

@@ -88,8 +88,6 @@ pub struct Plan {
     pub page_size: u64,
     /// The system whose memory it is; `None` for an image of unknown origin.
     pub system: Option<System>,
-    /// The kernel has no table to check the chosen addresses against.
-    pub unchecked: bool,
 }
 
 impl Plan {
@@ -106,7 +104,7 @@ impl Plan {
                 let known = host.memory_map().map(|map| (Origin::Table(map.source.name()), map.segments));
                 match (known, &chosen) {
                     (Ok((origin, segments)), _) => (Some(segments), Some(origin), Vec::new()),
-                    (Err(Error::Format(_)), Some(_)) => (None, None, Vec::new()),
+                    (Err(Error::Unsupported(_)), Some(_)) => (None, None, Vec::new()),
                     (Err(error), _) => return Err(error),
                 }
             }
@@ -118,28 +116,27 @@ impl Plan {
                 None => (None, None, Vec::new()),
             },
         };
-        let plan = |segments, origin, left_out, unchecked| Self {
-            space,
-            segments,
-            origin,
-            left_out,
-            page_size,
-            system: Some(system),
-            unchecked,
-        };
+        let plan =
+            |segments, origin, left_out| Self { space, segments, origin, left_out, page_size, system: Some(system) };
         match (chosen, listed, origin) {
-            (None, Some(segments), Some(origin)) => Ok(plan(segments, origin, left_out, false)),
+            (None, Some(segments), Some(origin)) => Ok(plan(segments, origin, left_out)),
             (None, ..) => Err(Error::Unsupported(
                 "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); name the addresses with --range or --segments"
                     .to_owned(),
             )),
             (Some(chosen), listed, _) => {
-                if let (Some(listed), false) = (&listed, chosen.anywhere) {
-                    check_listed(&chosen.ranges, listed, space)?;
+                match &listed {
+                    _ if chosen.anywhere => {}
+                    Some(listed) => check_listed(&chosen.ranges, listed, space)?,
+                    None => {
+                        return Err(Error::Refused(
+                            "this kernel has no table that tells whether these addresses are memory, and reading a device there can hang the machine; --anywhere reads them all the same"
+                                .to_owned(),
+                        ));
+                    }
                 }
-                let unchecked = listed.is_none();
                 let segments = with_domains(&coalesce(chosen.ranges), &listed.unwrap_or_default(), None);
-                Ok(plan(segments, chosen.origin, Vec::new(), unchecked))
+                Ok(plan(segments, chosen.origin, Vec::new()))
             }
         }
     }
@@ -178,7 +175,6 @@ impl Plan {
             left_out: Vec::new(),
             page_size: DEFAULT_PAGE_SIZE,
             system: None,
-            unchecked: false,
         })
     }
 

@@ -240,5 +240,12 @@ pub fn with_sink<R>(
 }
 
 fn write_failed(source: io::Error) -> Error {
+    let source = match source.kind() {
+        io::ErrorKind::FileTooLarge => {
+            let why = "larger than the file system or the file size limit (ulimit -f) allows";
+            io::Error::new(source.kind(), format!("{source}: {why}"))
+        }
+        _ => source,
+    };
     Error::Io { what: "write the dump".to_owned(), source }
 }

@@ -114,7 +114,6 @@ fn plan_of(space: Space, base: u64, segments: &[Range], page_size: u64) -> Plan 
         left_out: Vec::new(),
         page_size,
         system: None,
-        unchecked: false,
     }
 }
 

@@ -14,10 +14,11 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
+use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
 use std::io;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// What kind of system a host is.
@@ -153,9 +154,16 @@ pub trait Host {
     }
 }
 
-/// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one.
+/// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
+/// waits as usual, for what another program still writes into a pipe.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
-    OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    // Not on devices, some of which refuse it.
+    if file.metadata()?.file_type().is_fifo() {
+        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
+        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
+    }
+    Ok(file)
 }
 
 /// Whether a path names a mem(4) device of the system that memtool runs on; other devices, and files, are read

@@ -17,7 +17,9 @@ use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::process::{Command, ExitStatus, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 /// A run may take this long before it counts as hanging. Nothing here depends on how fast it is.
@@ -133,26 +135,125 @@ pub fn demo(arguments: &[&str]) -> Run {
 /// Runs a command to its end and collects what it says; fails the test if it hangs.
 #[track_caller]
 pub fn run(command: &mut Command) -> Run {
-    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
-    let stdout = collect(child.stdout.take().unwrap());
-    let stderr = collect(child.stderr.take().unwrap());
-    let status = wait(&mut child);
-    let bytes = stdout.join().unwrap();
-    let status = status.unwrap_or_else(|| panic!("memtool hangs: {command:?}"));
-    Run {
-        code: code(status),
-        stdout: String::from_utf8_lossy(&bytes).into_owned(),
-        stderr: String::from_utf8_lossy(&stderr.join().unwrap()).into_owned(),
-        bytes,
+    start(command.stdout(Stdio::piped())).end()
+}
+
+/// A run that goes on while the test does something; ended with the value.
+pub struct Running {
+    child: Child,
+    stdout: Option<JoinHandle<Vec<u8>>>,
+    stderr: Option<JoinHandle<Vec<u8>>>,
+    /// Ends the watch over the child.
+    _watched: Sender<()>,
+}
+
+/// Starts a command whose standard output the test has set up; what is a pipe of its own is collected.
+#[track_caller]
+pub fn start(command: &mut Command) -> Running {
+    start_with_stderr(command.stderr(Stdio::piped()))
+}
+
+/// As [`start`], with standard error set up as well.
+#[track_caller]
+pub fn start_with_stderr(command: &mut Command) -> Running {
+    let mut child = command.spawn().unwrap();
+    // Pipes and terminals are the child's alone, so that their end is seen.
+    command.stdout(Stdio::null()).stderr(Stdio::null());
+    let (stdout, stderr) = (child.stdout.take().map(collect), child.stderr.take().map(collect));
+    Running { stdout, stderr, _watched: kill_when_hanging(&child), child }
+}
+
+/// A child that hangs would have the test hang that reads what it says.
+fn kill_when_hanging(child: &Child) -> Sender<()> {
+    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    let (watched, ended) = channel();
+    std::thread::spawn(move || {
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            let _ = nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL);
+        }
+    });
+    watched
+}
+
+impl Running {
+    /// Waits until something has happened, which the run must not end before.
+    #[track_caller]
+    pub fn until(&mut self, mut happened: impl FnMut() -> bool) {
+        let deadline = Instant::now() + PATIENCE;
+        while !happened() {
+            assert!(self.child.try_wait().unwrap().is_none(), "it ended before that");
+            assert!(Instant::now() < deadline, "that does not happen");
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// Where the test writes what the run reads.
+    pub fn stdin(&mut self) -> std::process::ChildStdin {
+        self.child.stdin.take().unwrap()
+    }
+
+    pub fn signal(&self, signal: nix::sys::signal::Signal) {
+        send_signal(&self.child, signal);
+    }
+
+    /// Waits for the end; fails the test if it does not come.
+    #[track_caller]
+    pub fn end(mut self) -> Run {
+        let status = wait(&mut self.child);
+        let text = |pipe: Option<JoinHandle<Vec<u8>>>| pipe.map_or_else(Vec::new, |pipe| pipe.join().unwrap());
+        let (bytes, stderr) = (text(self.stdout.take()), text(self.stderr.take()));
+        let stderr = String::from_utf8_lossy(&stderr).into_owned();
+        let status = status.unwrap_or_else(|| panic!("memtool hangs; so far it said: {stderr}"));
+        Run { code: code(status), stdout: String::from_utf8_lossy(&bytes).into_owned(), stderr, bytes }
     }
 }
 
-fn collect(mut pipe: impl std::io::Read + Send + 'static) -> std::thread::JoinHandle<Vec<u8>> {
+impl Drop for Running {
+    fn drop(&mut self) {
+        // Without effect on a child that was waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>> {
     std::thread::spawn(move || {
         let mut bytes = Vec::new();
         pipe.read_to_end(&mut bytes).unwrap();
         bytes
     })
+}
+
+/// The names in a directory.
+pub fn names(directory: &Path) -> Vec<String> {
+    let name = |entry: std::io::Result<std::fs::DirEntry>| entry.unwrap().file_name().into_string().unwrap();
+    let mut names: Vec<String> = directory.read_dir().unwrap().map(name).collect();
+    names.sort();
+    names
+}
+
+/// Runs memtool with a file system of 2 MiB mounted on a directory, `DIR` in the arguments, in a mount
+/// namespace of its own; what is left in the directory follows on standard output. `None`, and a word about
+/// it, where the system does not let us.
+#[cfg(target_os = "linux")]
+pub fn on_a_small_disk(arguments: &str) -> Option<Run> {
+    const NOT_MOUNTED: i32 = 99;
+    let directory = directory();
+    let script = format!(
+        "mount -t tmpfs -o size=2m none {dir} || exit {NOT_MOUNTED}
+        {program} {arguments}; code=$?; ls -A {dir}; exit $code",
+        dir = text(directory.path()),
+        program = env!("CARGO_BIN_EXE_memtool"),
+        arguments = arguments.replace("DIR", text(directory.path())),
+    );
+    // Whoever is not root becomes it in a user namespace, where the system has them.
+    let become_root: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["-r"] };
+    let run = run(Command::new("unshare").args(become_root).args(["-m", "sh", "-c", &script]));
+    if run.code == NOT_MOUNTED || run.stderr.starts_with("unshare:") {
+        eprintln!("SKIPPED: no small file system can be mounted here: {}", run.stderr);
+        return None;
+    }
+    Some(run)
 }
 
 /// Waits for a child's end; kills it when it hangs.
@@ -198,6 +299,18 @@ pub fn write_file(directory: &Path, bytes: &[u8]) -> PathBuf {
     let mut file = tempfile::Builder::new().prefix("machine-").suffix(".json").tempfile_in(directory).unwrap();
     file.write_all(bytes).unwrap();
     file.into_temp_path().keep().unwrap()
+}
+
+/// Noise, which cannot be compressed, the same in every run.
+pub fn noise(length: usize) -> Vec<u8> {
+    let mut state = 88_172_645_463_325_252_u64;
+    let words = std::iter::repeat_with(|| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state.to_le_bytes()
+    });
+    words.flatten().take(length).collect()
 }
 
 /// A directory for a test's files, gone with the value.

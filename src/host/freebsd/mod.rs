@@ -10,7 +10,7 @@ use super::{Backing, Host, Mapping, Memory, PageState, System};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
-use crate::memory_map::{MemoryMap, Tables};
+use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::units::Hex;
@@ -94,7 +94,10 @@ impl Host for FreeBsd {
             phys_segs: phys_segs.as_deref(),
             domains,
         })
-        .map_err(|error| Error::Format(error.to_string()))
+        .map_err(|error| match error {
+            MapError::NoTable => Error::Unsupported(error.to_string()),
+            MapError::Malformed { .. } => Error::Format(error.to_string()),
+        })
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
