@@ -24,10 +24,10 @@ pub enum Target {
 impl Target {
     /// Standard output, say. A pipe is made larger, where the system does not do that by itself.
     pub fn stream(file: File) -> Self {
-        // Fewer changes between the two programs; more than this falls out of the processor's cache. It is
-        // refused for anything but a pipe, and if the user's pipes are too large in all.
+        // Fewer changes between the two programs; it is what Linux allows to anybody. It is refused for anything
+        // but a pipe, and if the user's pipes are too large in all.
         #[cfg(target_os = "linux")]
-        let _ = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETPIPE_SZ(256 << 10));
+        let _ = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
         Self::Stream(file)
     }
 
