@@ -127,6 +127,12 @@ fn directory_of(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
+/// Whether two names stand for one file, there already or not.
+pub fn is_same_name(a: &Path, b: &Path) -> bool {
+    let resolved = |path: &Path| Some((directory_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
+    resolved(a).is_some_and(|a| resolved(b) == Some(a))
+}
+
 /// Checks, without creating anything, that a file can get that name; see [`OutputFile::create`].
 ///
 /// # Errors

@@ -1,15 +1,15 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::output::host_kind;
+use super::output::{RECORDED, host_kind, remark_on_kind};
 use super::progress::Display;
-use super::{Context, Verdict, address_range, complain, size};
+use super::{Context, Verdict, complain, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::{Compression, Level};
 use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::map_file::MapFile;
-use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, read_list};
+use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
 use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{self, Host, Memory};
@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
     format: FormatName,
     /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small), or 3 without one
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3", value_parser = level)]
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
     zstd: Option<Level>,
     /// Compress with gzip, on one processor
     #[arg(long, conflicts_with = "zstd")]
@@ -55,7 +55,7 @@ pub struct Arguments {
     kmem: bool,
     /// Dump this range in place of what the kernel lists: START-END, the end exclusive, or START+LENGTH; can be
     /// repeated
-    #[arg(long = "range", value_name = "RANGE", value_parser = address_range)]
+    #[arg(long = "range", value_name = "RANGE", value_parser = parse_range)]
     ranges: Vec<(u64, u64)>,
     /// Dump the ranges that a file lists: lines of 'START END', the end exclusive, as --map writes them
     #[arg(long, value_name = "FILE", conflicts_with = "ranges")]
@@ -160,10 +160,6 @@ fn destination(name: OsString) -> Result<Destination, String> {
     }
 }
 
-fn level(text: &str) -> Result<Level, String> {
-    text.parse().map_err(|error| format!("{error}"))
-}
-
 #[derive(Serialize)]
 struct Document<'a> {
     output: String,
@@ -236,7 +232,7 @@ impl Arguments {
         for (index, (what, name)) in names.iter().enumerate() {
             for (other, other_name) in names.iter().skip(index + 1) {
                 if let (Some(a), Some(b)) = (name, other_name)
-                    && same_name(a, b)
+                    && output_file::is_same_name(a, b)
                 {
                     return Err(Error::Refused(format!("{what} and {other} cannot be one file")));
                 }
@@ -244,15 +240,6 @@ impl Arguments {
         }
         Ok(())
     }
-}
-
-/// Whether two names stand for one file.
-fn same_name(a: &Path, b: &Path) -> bool {
-    let resolved = |path: &Path| {
-        let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
-        Some((directory.canonicalize().ok()?, path.file_name()?.to_owned()))
-    };
-    resolved(a).is_some_and(|a| resolved(b) == Some(a))
 }
 
 /// What is read: a host's memory, or an image.
@@ -362,7 +349,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
     context.out.rows(&["START", "END", "DOMAIN", "SIZE"], &rows)?;
     if context.out.is_terminal() {
         let total = rough_size(plan.total());
-        let whose = if kind == "recorded" { " (recorded machine)" } else { "" };
+        let whose = remark_on_kind(kind);
         context.out.line("")?;
         context.out.line(&format!("{} segments, {total}, by {}{whose}", rows.len(), plan.origin))?;
     }
@@ -575,7 +562,7 @@ fn conclude(
         };
         context.out.document_of("memtool.dump", kind, &document)?;
     } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
-        let whose = if kind == "recorded" { " of a recorded machine" } else { "" };
+        let whose = if kind == RECORDED { " of a recorded machine" } else { "" };
         let before = match arguments.compression() {
             Compression::None => String::new(),
             other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
@@ -643,5 +630,5 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
 
 /// What was dumped, by a manifest that anybody may have written.
 fn recorded_kind(manifest: &Manifest) -> &'static str {
-    ["freebsd", "recorded"].into_iter().find(|kind| *kind == manifest.host).unwrap_or("image")
+    ["freebsd", RECORDED].into_iter().find(|kind| *kind == manifest.host).unwrap_or("image")
 }

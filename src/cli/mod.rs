@@ -228,11 +228,6 @@ fn address(text: &str) -> Result<u64, String> {
     parse_address(text).map_err(|error| error.to_string())
 }
 
-/// clap's parser for ranges of addresses.
-fn address_range(text: &str) -> Result<(u64, u64), String> {
-    memtool::dump::plan::parse_range(text)
-}
-
 /// clap's parser for sizes.
 fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|error| error.to_string())

@@ -10,6 +10,9 @@ use std::os::fd::AsFd;
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
+/// The kind of a host that is a recorded machine.
+pub const RECORDED: &str = "recorded";
+
 const ATTEMPT: &str = "write to standard output";
 
 /// Whether an error only says that nobody reads standard output any more.
@@ -56,12 +59,17 @@ struct Document<'a, T> {
 
 /// What JSON says of the host: a recorded machine is never presented as a real one.
 pub fn host_kind(host: &dyn Host) -> &'static str {
-    if host.as_recorded().is_some() { "recorded" } else { "freebsd" }
+    if host.as_recorded().is_some() { RECORDED } else { "freebsd" }
 }
 
 /// What text adds about the host, likewise.
 pub fn remark_on(host: &dyn Host) -> &'static str {
-    if host.as_recorded().is_some() { " (recorded machine)" } else { "" }
+    remark_on_kind(host_kind(host))
+}
+
+/// What text adds about the kind of a host.
+pub fn remark_on_kind(kind: &str) -> &'static str {
+    if kind == RECORDED { " (recorded machine)" } else { "" }
 }
 
 impl Output {

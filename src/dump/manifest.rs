@@ -5,7 +5,7 @@ use super::plan::Space;
 use super::sink::hexadecimal;
 use super::{Progress, UnreadableRange};
 use crate::error::{Error, Result};
-use crate::host::{System, open_at_once};
+use crate::host::{System, open_at_once, read_at_most};
 use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -97,11 +97,9 @@ impl Manifest {
     pub fn read(path: &Path) -> Result<Self> {
         let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
         let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
-        let mut text = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(|source| Error::io("read", path, source))?;
-        if text.len() as u64 > MAX_FILE {
-            return Err(unusable(format!("it has more than {} MiB", MAX_FILE >> 20)));
-        }
+        let text = read_at_most(file, MAX_FILE)
+            .map_err(|source| Error::io("read", path, source))?
+            .ok_or_else(|| unusable(format!("it has more than {} MiB", MAX_FILE >> 20)))?;
         // First of all whether it is one: what another schema has in it is not this one's.
         let head: Head = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
         if head.schema != SCHEMA || head.version != VERSION {

@@ -50,9 +50,8 @@ pub struct UnreadableRange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreadable {
     ranges: Vec<UnreadableRange>,
-    /// The last range, if it is not listed any more: its end and errno.
-    unlisted: Option<(u64, Option<Errno>)>,
-    last_errno: Option<Errno>,
+    /// The last range, listed or not: its end and errno.
+    last: Option<(u64, Option<Errno>)>,
     count: u64,
     bytes: u64,
 }
@@ -81,19 +80,17 @@ impl Unreadable {
     /// Adds a range behind all others.
     fn add(&mut self, start: u64, end: u64, errno: Option<Errno>) {
         self.bytes += end - start;
-        match (&mut self.unlisted, self.ranges.last_mut()) {
-            (Some(last), _) if *last == (start, errno) => last.0 = end,
-            (None, Some(last)) if last.end == start && self.last_errno == errno => last.end = end,
-            (unlisted, _) => {
-                self.count += 1;
-                if unlisted.is_none() && self.ranges.len() < MAX_LISTED {
-                    let why = errno.map_or_else(|| "no data".to_owned(), errno_name);
-                    self.ranges.push(UnreadableRange { start, end, why });
-                    self.last_errno = errno;
-                } else {
-                    *unlisted = Some((end, errno));
-                }
+        let goes_on = self.last.replace((end, errno)) == Some((start, errno));
+        if !goes_on {
+            self.count += 1;
+            if self.ranges.len() < MAX_LISTED {
+                let why = errno.map_or_else(|| "no data".to_owned(), errno_name);
+                self.ranges.push(UnreadableRange { start, end, why });
             }
+        } else if self.not_listed() == 0
+            && let Some(last) = self.ranges.last_mut()
+        {
+            last.end = end;
         }
     }
 }

@@ -5,14 +5,14 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, System, open_at_once};
+use crate::host::{Host, Memory, System, open_at_once, read_at_most};
 use crate::memory_map::kernel_maps::{self, LeftOut};
 use crate::memory_map::{Segment, coalesce, with_domains};
 use crate::units::{Hex, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom};
+use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 
@@ -99,32 +99,30 @@ impl Plan {
     pub fn of_host(host: &dyn Host, space: Space, chosen: Option<Chosen>) -> Result<Self> {
         let system = host.system()?;
         let page_size = u64::from(system.page_size);
-        let (listed, origin, left_out) = match space {
-            Space::Physical => {
-                let known = host.memory_map().map(|map| (Origin::Table(map.source.name()), map.segments));
-                match (known, &chosen) {
-                    (Ok((origin, segments)), _) => (Some(segments), Some(origin), Vec::new()),
-                    (Err(Error::Unsupported(_)), Some(_)) => (None, None, Vec::new()),
-                    (Err(error), _) => return Err(error),
-                }
-            }
+        let listed = match space {
+            Space::Physical => match host.memory_map() {
+                Ok(map) => Some((Origin::Table(map.source.name()), map.segments, Vec::new())),
+                Err(Error::Unsupported(_)) if chosen.is_some() => None,
+                Err(error) => return Err(error),
+            },
             Space::Kernel => match host.kernel_maps()? {
                 Some(maps) => {
                     let kernel = kernel_maps::readable(&maps, &host.memory_map()?);
-                    (Some(kernel.segments), Some(Origin::Table("vm.pmap.kernel_maps")), kernel.left_out)
+                    Some((Origin::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.left_out))
                 }
-                None => (None, None, Vec::new()),
+                None => None,
             },
         };
         let plan =
             |segments, origin, left_out| Self { space, segments, origin, left_out, page_size, system: Some(system) };
-        match (chosen, listed, origin) {
-            (None, Some(segments), Some(origin)) => Ok(plan(segments, origin, left_out)),
-            (None, ..) => Err(Error::Unsupported(
+        match (chosen, listed) {
+            (None, Some((origin, segments, left_out))) => Ok(plan(segments, origin, left_out)),
+            (None, None) => Err(Error::Unsupported(
                 "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); name the addresses with --range or --segments"
                     .to_owned(),
             )),
-            (Some(chosen), listed, _) => {
+            (Some(chosen), listed) => {
+                let listed = listed.map(|(_, segments, _)| segments);
                 match &listed {
                     _ if chosen.anywhere => {}
                     Some(listed) => check_listed(&chosen.ranges, listed, space)?,
@@ -257,15 +255,11 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
 /// The line that is not understood, or a file that is too large or cannot be read.
 pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
     let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
-    let mut text = String::new();
-    let read = file.take(MAX_LIST + 1).read_to_string(&mut text).map_err(|source| Error::io("read", path, source))?;
-    if read as u64 > MAX_LIST {
-        return Err(Error::Format(format!(
-            "{}: a list of segments has {} MiB at most",
-            path.display(),
-            MAX_LIST >> 20
-        )));
-    }
+    let read_failed = |source| Error::io("read", path, source);
+    let bytes = read_at_most(file, MAX_LIST).map_err(read_failed)?.ok_or_else(|| {
+        Error::Format(format!("{}: a list of segments has {} MiB at most", path.display(), MAX_LIST >> 20))
+    })?;
+    let text = io::read_to_string(bytes.as_slice()).map_err(read_failed)?;
     let mut ranges = Vec::new();
     for (number, line) in text.lines().enumerate() {
         let line = line.split('#').next().unwrap_or_default();

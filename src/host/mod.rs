@@ -17,7 +17,7 @@ use crate::ranges::rules::Request;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -164,6 +164,13 @@ pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
         fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
     }
     Ok(file)
+}
+
+/// Reads a file to its end; `None` if it has more than `most` bytes.
+pub(crate) fn read_at_most(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
 }
 
 /// Whether a path names a mem(4) device of the system that memtool runs on; other devices, and files, are read

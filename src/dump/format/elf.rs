@@ -16,9 +16,10 @@ use crate::units::Hex;
 /// Bytes of the note behind the memory.
 const TAIL: usize = 16384;
 
-const EHDR: u64 = 64;
-const PHDR: u64 = 56;
-const SHDR: u64 = 64;
+/// Bytes of a file, program and section header.
+const EHDR: u16 = 64;
+const PHDR: u16 = 56;
+const SHDR: u16 = 64;
 
 const ELFCLASS64: u8 = 2;
 const ELFDATA2LSB: u8 = 1;
@@ -133,8 +134,9 @@ impl Head {
             _ => (PN_XNUM, 1),
         };
         let sh_info = u32::try_from(headers).map_err(|_| too_many())?;
-        let shoff = if section_headers == 0 { 0 } else { EHDR + headers * PHDR };
-        let note_at = EHDR + headers * PHDR + u64::from(section_headers) * SHDR;
+        let headers_end = u64::from(EHDR) + headers * u64::from(PHDR);
+        let shoff = if section_headers == 0 { 0 } else { headers_end };
+        let note_at = headers_end + u64::from(section_headers) * u64::from(SHDR);
         let note_size = (NOTE_HEAD + about_length) as u64;
 
         let mut writer = Writer { bytes: Vec::new(), big_endian };
@@ -145,13 +147,13 @@ impl Head {
         writer.half(machine);
         writer.word(EV_CURRENT.into());
         writer.xword(0);
-        writer.xword(EHDR);
+        writer.xword(EHDR.into());
         writer.xword(shoff);
         writer.word(0);
-        writer.half(64);
-        writer.half(56);
+        writer.half(EHDR);
+        writer.half(PHDR);
         writer.half(phnum);
-        writer.half(64);
+        writer.half(SHDR);
         writer.half(section_headers);
         writer.half(0);
 

@@ -41,11 +41,7 @@ impl Device {
 
     /// Whether it is the same device as another one, whatever their paths.
     pub fn is_same(&self, other: &Path) -> bool {
-        let number = |metadata: io::Result<Metadata>| metadata.map(|metadata| metadata.rdev());
-        match (number(self.0.metadata()), number(other.metadata())) {
-            (Ok(this), Ok(other)) => this == other,
-            _ => false,
-        }
+        same_device(self.0.metadata(), other.metadata())
     }
 
     /// The open file.
@@ -85,4 +81,9 @@ impl Device {
         // the file behind its descriptor only.
         unsafe { raw::mem_kerneldump(self.0.as_raw_fd(), &argument) }.map(drop)
     }
+}
+
+/// Whether both are there and are the same device.
+pub fn same_device(a: io::Result<Metadata>, b: io::Result<Metadata>) -> bool {
+    matches!((a, b), (Ok(a), Ok(b)) if a.rdev() == b.rdev())
 }

@@ -14,7 +14,7 @@ use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::units::Hex;
-use device::Device;
+use device::{Device, same_device};
 use ioctl_defs::memrange::{
     ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
     mem_range_desc,
@@ -24,7 +24,7 @@ use std::cell::OnceCell;
 use std::fs::File;
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileExt, MetadataExt};
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
@@ -53,10 +53,8 @@ impl FreeBsd {
 
 /// See [`super::is_mem_device`].
 pub fn is_mem_device(path: &Path) -> bool {
-    [DEFAULT_DEVICE, KERNEL_DEVICE].map(Path::new).into_iter().any(|device| {
-        let number = |path: &Path| path.metadata().ok().map(|metadata| metadata.rdev());
-        path == device || number(device).is_some_and(|device| number(path) == Some(device))
-    })
+    let devices = [DEFAULT_DEVICE, KERNEL_DEVICE].map(Path::new);
+    devices.into_iter().any(|device| path == device || same_device(path.metadata(), device.metadata()))
 }
 
 /// A value that the system must have.

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Operation, Result};
 use crate::explain::errno_name;
-use crate::host::{System, open_at_once};
+use crate::host::{System, open_at_once, read_at_most};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
@@ -14,7 +14,6 @@ use crate::units::hex;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
-use std::io::Read;
 use std::path::{Path, PathBuf};
 
 /// The `schema` of the file.
@@ -200,11 +199,9 @@ impl Machine {
         if !metadata.is_file() {
             return Err(unusable("it is not a regular file".to_owned()));
         }
-        let mut text = Vec::new();
-        file.take(MAX_FILE + 1).read_to_end(&mut text).map_err(|source| Error::io("read", path, source))?;
-        if text.len() as u64 > MAX_FILE {
-            return Err(unusable(format!("it is larger than {} MiB", MAX_FILE >> 20)));
-        }
+        let text = read_at_most(file, MAX_FILE)
+            .map_err(|source| Error::io("read", path, source))?
+            .ok_or_else(|| unusable(format!("it is larger than {} MiB", MAX_FILE >> 20)))?;
         let machine: Self = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
         machine.problem().map_or(Ok(machine), |why| Err(unusable(why)))
     }
