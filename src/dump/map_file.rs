@@ -7,13 +7,13 @@ use std::io::Write;
 
 /// Writes a map, adjacent runs as one line.
 pub struct MapFile<'a> {
-    out: Box<dyn Write + 'a>,
+    out: Box<dyn Write + Send + 'a>,
     pending: Option<(u64, u64)>,
 }
 
 impl<'a> MapFile<'a> {
     /// A map into a sink.
-    pub fn new(out: Box<dyn Write + 'a>) -> Self {
+    pub fn new(out: Box<dyn Write + Send + 'a>) -> Self {
         Self { out, pending: None }
     }
 

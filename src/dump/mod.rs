@@ -1,7 +1,7 @@
 //! Dumping memory: RAM only, and every page of it that can be read.
 //!
 //! A [`plan::Plan`] says what is read, a [`format::Layout`] how it is written, a [`sink::Sink`] where to;
-//! [`dump`] does it. One thread reads while another writes, and compressing has threads of its own.
+//! [`dump`] does it. Some threads read while another writes, and compressing has threads of its own.
 
 pub mod format;
 pub mod manifest;
@@ -11,7 +11,7 @@ pub mod reader;
 pub mod sink;
 
 use crate::compress::Compression;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::explain::errno_name;
 use crate::host::Memory;
 use crate::memory_map::Segment;
@@ -20,14 +20,10 @@ use format::Layout;
 use map_file::MapFile;
 use nix::errno::Errno;
 use plan::Plan;
-use reader::{Piece, SegmentReader};
+use reader::{Piece, Reader};
 use serde::{Deserialize, Serialize};
 use sink::{Sink, Target, Written, with_sink};
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::mpsc::{channel, sync_channel};
-
-/// Buffers in use: one is read into, one is written from, and one lies ready.
-const BUFFERS: usize = 3;
 
 /// More ranges that cannot be read are counted, but not listed.
 const MAX_LISTED: usize = 1 << 18;
@@ -117,14 +113,6 @@ pub struct Output {
     pub hash: bool,
 }
 
-impl Output {
-    /// Whether it is faster to read while something else is done. A pipe's other end works by itself; there a
-    /// thread of our own would only take the buffer out of the processor's cache.
-    fn gains_from_reading_ahead(&self) -> bool {
-        self.compression != Compression::None || self.hash || !self.target.is_pipe_or_device()
-    }
-}
-
 /// How far a dump is; another thread may look at it.
 #[derive(Debug, Default)]
 pub struct Progress(AtomicU64);
@@ -155,64 +143,19 @@ pub fn dump(
     output: Output,
     progress: &Progress,
 ) -> Result<(Report, Target)> {
-    let reader = SegmentReader::new(memory, &plan.segments, plan.page_size, buffer_size)?;
-    let ahead = output.gains_from_reading_ahead();
+    let reader = Reader::new(memory, plan.page_size, buffer_size)?;
     let Output { target, compression, hash } = output;
     let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
         let segments = plan.segments.iter();
         let mut image = ImageWriter { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() };
         image.sink.write(layout.head())?;
-        let take = |piece, buffer: &[u8]| {
-            progress.add(image.piece(piece, buffer)?);
+        reader.read(&plan.segments, |piece| {
+            progress.add(image.piece(piece)?);
             Ok(())
-        };
-        if ahead {
-            read_ahead(reader, take)?
-        } else {
-            read_in_turn(reader, take)?
-        }
+        })?;
         image.finish()
     })?;
     Ok((Report { read, written, unreadable }, target))
-}
-
-/// Calls with each piece, and then reads the next one.
-fn read_in_turn(mut reader: SegmentReader<'_>, mut take: impl FnMut(Piece, &[u8]) -> Result<()>) -> Result<()> {
-    let mut buffer = reader.new_buffer();
-    while let Some(piece) = reader.next_piece(&mut buffer) {
-        take(piece, &buffer)?;
-    }
-    Ok(())
-}
-
-/// Calls with each piece while another thread reads the next ones.
-fn read_ahead(mut reader: SegmentReader<'_>, mut take: impl FnMut(Piece, &[u8]) -> Result<()>) -> Result<()> {
-    std::thread::scope(|scope| {
-        let (full, to_write) = sync_channel::<(Piece, Vec<u8>)>(BUFFERS);
-        let (empty, to_fill) = channel::<Vec<u8>>();
-        for _ in 0..BUFFERS {
-            // The other end is still here.
-            let _ = empty.send(reader.new_buffer());
-        }
-        let read_all = move || {
-            // Either side ends when the other one is gone.
-            while let Ok(mut buffer) = to_fill.recv() {
-                let Some(piece) = reader.next_piece(&mut buffer) else { break };
-                if full.send((piece, buffer)).is_err() {
-                    break;
-                }
-            }
-        };
-        let thread = std::thread::Builder::new().name("reader".to_owned());
-        thread
-            .spawn_scoped(scope, read_all)
-            .map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?;
-        while let Ok((piece, buffer)) = to_write.recv() {
-            take(piece, &buffer)?;
-            let _ = empty.send(buffer);
-        }
-        Ok(())
-    })
 }
 
 /// Puts pieces of memory into the output as the layout demands.
@@ -229,7 +172,7 @@ struct ImageWriter<'a, 'm, 's> {
 
 impl ImageWriter<'_, '_, '_> {
     /// Writes a piece, and tells how many bytes of memory it stands for.
-    fn piece(&mut self, piece: Piece, buffer: &[u8]) -> Result<u64> {
+    fn piece(&mut self, piece: Piece<'_>) -> Result<u64> {
         let (Piece::Data { address: start, .. } | Piece::Unreadable { start, .. }) = piece;
         if start >= self.end
             && let Some(segment) = self.segments.next()
@@ -240,8 +183,7 @@ impl ImageWriter<'_, '_, '_> {
             self.end = segment.end;
         }
         match piece {
-            Piece::Data { address, length } => {
-                let bytes = buffer.get(..length).unwrap_or(buffer);
+            Piece::Data { address, bytes } => {
                 self.sink.write(bytes)?;
                 self.read += bytes.len() as u64;
                 if let Some(map) = &mut self.map {

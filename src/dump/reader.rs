@@ -1,4 +1,4 @@
-//! Reading memory segment by segment, in large pieces, without losing a page that can be read.
+//! Reading memory chunk by chunk, by several threads at once, without losing a page that can be read.
 //!
 //! A read that fails or comes up short is taken up again page by page, so that a large buffer loses nothing
 //! around a page that cannot be read.
@@ -8,21 +8,28 @@ use crate::host::Memory;
 use crate::memory_map::Segment;
 use nix::errno::Errno;
 use std::io;
+use std::ops::Range;
+use std::panic::resume_unwind;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread;
 
 /// A larger buffer gains nothing, and several of them are in use at once.
 pub const MAX_BUFFER: usize = 16 << 20;
 
+/// Threads, each with a buffer: while one writes, the others read.
+const MAX_THREADS: usize = 3;
+
 /// A piece of a segment; pieces come in ascending order of addresses, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece {
-    /// Bytes that were read: the first so many of the buffer.
+pub enum Piece<'a> {
+    /// Bytes that were read.
     Data {
         /// The first byte's address.
         address: u64,
-        /// How many.
-        length: usize,
+        /// The bytes.
+        bytes: &'a [u8],
     },
-    /// Addresses that cannot be read: within one page.
+    /// Addresses that cannot be read.
     Unreadable {
         /// The first address.
         start: u64,
@@ -44,26 +51,21 @@ pub(super) fn checked_page_size(page_size: u64) -> Result<usize> {
     })
 }
 
-/// Reads segments one after another.
-pub struct SegmentReader<'a> {
+/// Where memory is read from, and how.
+#[derive(Clone, Copy)]
+pub struct Reader<'a> {
     memory: &'a dyn Memory,
-    segments: std::slice::Iter<'a, Segment>,
     page_size: u64,
     buffer_size: usize,
-    /// What is left of the segment.
-    at: u64,
-    end: u64,
-    /// Up to here pages are read one by one.
-    careful_until: u64,
 }
 
-impl<'a> SegmentReader<'a> {
+impl<'a> Reader<'a> {
     /// A reader that reads up to `buffer_size` bytes at once, made up to whole pages.
     ///
     /// # Errors
     ///
     /// The page size is no power of two, or the buffer is larger than [`MAX_BUFFER`].
-    pub fn new(memory: &'a dyn Memory, segments: &'a [Segment], page_size: u64, buffer_size: usize) -> Result<Self> {
+    pub fn new(memory: &'a dyn Memory, page_size: u64, buffer_size: usize) -> Result<Self> {
         let page = checked_page_size(page_size)?;
         if buffer_size > MAX_BUFFER {
             return Err(Error::Refused(format!(
@@ -71,62 +73,139 @@ impl<'a> SegmentReader<'a> {
                 MAX_BUFFER >> 20
             )));
         }
-        let buffer_size = buffer_size.max(1).next_multiple_of(page);
-        Ok(Self { memory, segments: segments.iter(), page_size, buffer_size, at: 0, end: 0, careful_until: 0 })
+        Ok(Self { memory, page_size, buffer_size: buffer_size.max(1).next_multiple_of(page) })
     }
 
-    /// A buffer of the right size for [`Self::next_piece`].
-    pub fn new_buffer(&self) -> Vec<u8> {
-        vec![0; self.buffer_size]
-    }
-
-    /// Reads the next piece into the buffer; `None` after the last segment.
-    pub fn next_piece(&mut self, buffer: &mut [u8]) -> Option<Piece> {
-        while self.at >= self.end {
-            let segment = self.segments.next()?;
-            (self.at, self.end) = (segment.start, segment.end);
-            self.careful_until = 0;
+    /// Calls with each piece of the segments, one after another. Several threads take turns: each reads a chunk,
+    /// waits until all before it are done with, and calls with its pieces.
+    ///
+    /// # Errors
+    ///
+    /// Those of the function called, which is not called again then; a thread cannot be started.
+    pub fn read(&self, segments: &[Segment], mut take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
+        let threads = thread::available_parallelism().map_or(1, usize::from).clamp(2, MAX_THREADS);
+        let (mut next, mine): (Vec<_>, Vec<_>) = (0..threads).map(|_| sync_channel::<Turn<'_>>(1)).unzip();
+        if let Some(first) = next.first() {
+            let _ = first.send(&mut take);
         }
-        let address = self.at;
-        if address >= self.careful_until {
-            let large_end = self.aligned_end();
-            let read = self.read(buffer, large_end);
-            if let Ok(length @ 1..) = read {
-                self.at = address + length as u64;
-                if self.at < large_end {
-                    self.careful_until = large_end;
-                }
-                return Some(Piece::Data { address, length });
+        next.rotate_left(1);
+        thread::scope(|scope| {
+            let mut readers = Vec::new();
+            for (number, (mine, next)) in mine.into_iter().zip(next).enumerate() {
+                let chunks = Chunks::new(segments, self.buffer_size).skip(number).step_by(threads);
+                let thread = thread::Builder::new().name("reader".to_owned());
+                let reader = thread.spawn_scoped(scope, move || self.take_turns(chunks, &mine, &next));
+                readers.push(reader.map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?);
             }
-            self.careful_until = large_end;
-        }
-        let next_page = (address & !(self.page_size - 1)).saturating_add(self.page_size).min(self.end);
-        let read = self.read(buffer, next_page);
-        if let Ok(length @ 1..) = read {
-            self.at = address + length as u64;
-            return Some(Piece::Data { address, length });
-        }
-        self.at = next_page;
-        let errno = read.err().map(|error| crate::error::errno_of(&error));
-        Some(Piece::Unreadable { start: address, end: next_page, errno })
+            let ended = readers.into_iter().map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)));
+            ended.collect()
+        })
     }
 
-    /// The end of the large read that begins here: at a border of the buffer's size, or the segment's end.
-    fn aligned_end(&self) -> u64 {
-        let size = self.buffer_size as u64;
-        (self.at - self.at % size).saturating_add(size).min(self.end)
+    /// Reads chunks and hands them on when it is their turn. Ends, and so ends the others, when one of them has
+    /// failed.
+    fn take_turns<'t>(
+        &self,
+        chunks: impl Iterator<Item = Range<u64>>,
+        mine: &Receiver<Turn<'t>>,
+        next: &SyncSender<Turn<'t>>,
+    ) -> Result<()> {
+        let mut buffer = vec![0; self.buffer_size];
+        let mut runs = Vec::new();
+        for chunk in chunks {
+            let length = usize::try_from(chunk.end - chunk.start).unwrap_or(usize::MAX).min(buffer.len());
+            let bytes = buffer.get_mut(..length).unwrap_or_default();
+            self.read_chunk(chunk.start, bytes, &mut runs);
+            let Ok(take) = mine.recv() else { break };
+            let mut done = 0;
+            for Run { end, errno } in runs.drain(..) {
+                let address = chunk.start + done as u64;
+                let bytes = bytes.get(done..end).unwrap_or_default();
+                done = end;
+                take(match errno {
+                    None => Piece::Data { address, bytes },
+                    Some(errno) => Piece::Unreadable { start: address, end: chunk.start + end as u64, errno },
+                })?;
+            }
+            // The next one may have ended for want of chunks.
+            let _ = next.send(take);
+        }
+        Ok(())
     }
 
-    /// Reads up to `end`, as far as the buffer goes.
-    fn read(&self, buffer: &mut [u8], end: u64) -> io::Result<usize> {
-        let length = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(buffer.len());
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
+    /// Fills the buffer with what can be read from an address on; the runs say which parts of it are filled.
+    fn read_chunk(&self, start: u64, buffer: &mut [u8], runs: &mut Vec<Run>) {
+        let mut done = 0;
+        let mut page_by_page = false;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let in_page = (start + done as u64) & (self.page_size - 1);
+            let page = usize::try_from(self.page_size - in_page).unwrap_or(usize::MAX).min(rest.len());
+            let wanted = if page_by_page { page } else { rest.len() };
+            let (read, errno) = match self.read_at(start + done as u64, rest.get_mut(..wanted).unwrap_or_default()) {
+                Ok(read @ 1..) => (read, None),
+                _ if !page_by_page => {
+                    page_by_page = true;
+                    continue;
+                }
+                Ok(0) => (wanted, Some(None)),
+                Err(error) => (wanted, Some(Some(crate::error::errno_of(&error)))),
+            };
+            page_by_page |= read < wanted;
+            done += read;
+            match runs.last_mut() {
+                Some(last) if last.errno == errno => last.end = done,
+                _ => runs.push(Run { end: done, errno }),
+            }
+        }
+    }
+
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
         loop {
-            match self.memory.read_at(self.at, buffer) {
+            match self.memory.read_at(address, buffer) {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
+    }
+}
+
+/// What takes the pieces: the one that has it may call it.
+type Turn<'a> = &'a mut (dyn FnMut(Piece<'_>) -> Result<()> + Send);
+
+/// Part of a chunk: bytes that were read, or that cannot be.
+struct Run {
+    /// Where it ends, counted from the chunk's start.
+    end: usize,
+    /// As in [`Piece::Unreadable`]; `None` for bytes that were read.
+    errno: Option<Option<Errno>>,
+}
+
+/// What is read at once: up to a border of the buffer's size, or the segment's end.
+struct Chunks<'a> {
+    segments: std::slice::Iter<'a, Segment>,
+    size: u64,
+    /// What is left of the segment.
+    rest: Range<u64>,
+}
+
+impl<'a> Chunks<'a> {
+    fn new(segments: &'a [Segment], size: usize) -> Self {
+        Self { segments: segments.iter(), size: size as u64, rest: 0..0 }
+    }
+}
+
+impl Iterator for Chunks<'_> {
+    type Item = Range<u64>;
+
+    fn next(&mut self) -> Option<Range<u64>> {
+        while self.rest.is_empty() {
+            let segment = self.segments.next()?;
+            self.rest = segment.start..segment.end;
+        }
+        let start = self.rest.start;
+        let end = (start - start % self.size).saturating_add(self.size).min(self.rest.end);
+        self.rest.start = end;
+        Some(start..end)
     }
 }
 
@@ -172,15 +251,14 @@ mod tests {
 
     /// Reads everything; checks each byte, and that the pieces follow each other without gap or overlap.
     fn read_all(memory: &Faulty, segments: &[Segment], buffer: usize) -> BTreeSet<u64> {
-        let mut reader = SegmentReader::new(memory, segments, PAGE, buffer).unwrap();
-        let mut buffer = reader.new_buffer();
+        let reader = Reader::new(memory, PAGE, buffer).unwrap();
         let mut unreadable = BTreeSet::new();
         let mut expected = segments.iter().flat_map(|segment| segment.start..segment.end);
-        while let Some(piece) = reader.next_piece(&mut buffer) {
+        let check = |piece: Piece<'_>| {
             match piece {
-                Piece::Data { address, length } => {
-                    for (offset, byte) in buffer[..length].iter().enumerate() {
-                        let at = address + offset as u64;
+                Piece::Data { address, bytes } => {
+                    assert!(!bytes.is_empty());
+                    for (at, byte) in (address..=u64::MAX).zip(bytes) {
                         assert_eq!(expected.next(), Some(at));
                         assert_eq!(*byte, byte_at(at));
                     }
@@ -194,7 +272,9 @@ mod tests {
                     }
                 }
             }
-        }
+            Ok(())
+        };
+        reader.read(segments, check).unwrap();
         assert_eq!(expected.next(), None);
         unreadable
     }
@@ -228,13 +308,39 @@ mod tests {
             }
         }
         let segments = [segment(0, 12_288)];
-        let mut reader = SegmentReader::new(&Ends, &segments, PAGE, 1 << 20).unwrap();
-        let mut buffer = reader.new_buffer();
-        let unreadable = |start, end| Some(Piece::Unreadable { start, end, errno: None });
-        assert_eq!(reader.next_piece(&mut buffer), Some(Piece::Data { address: 0, length: 5000 }));
-        assert_eq!(reader.next_piece(&mut buffer), unreadable(5000, 8192));
-        assert_eq!(reader.next_piece(&mut buffer), unreadable(8192, 12_288));
-        assert_eq!(reader.next_piece(&mut buffer), None);
+        let mut pieces = Vec::new();
+        let note = |piece: Piece<'_>| {
+            pieces.push(match piece {
+                Piece::Data { address, bytes } => (address, address + bytes.len() as u64, true),
+                Piece::Unreadable { start, end, errno } => (start, end, errno.is_some()),
+            });
+            Ok(())
+        };
+        Reader::new(&Ends, PAGE, 8192).unwrap().read(&segments, note).unwrap();
+        assert_eq!(pieces, [(0, 5000, true), (5000, 8192, false), (8192, 12_288, false)]);
+    }
+
+    #[test]
+    fn after_an_error_nothing_more_is_taken() {
+        let memory = Faulty { bad_pages: BTreeSet::new(), longest: usize::MAX };
+        let segments = [segment(0, 1 << 20)];
+        for last in [1, 2, 3, 4, 200] {
+            let mut taken = 0;
+            let take = |_: Piece<'_>| {
+                taken += 1;
+                if taken == last { Err(Error::Refused("enough".to_owned())) } else { Ok(()) }
+            };
+            let error = Reader::new(&memory, PAGE, 1).unwrap().read(&segments, take).unwrap_err();
+            assert_eq!((taken, error.to_string()), (last, "enough".to_owned()));
+        }
+    }
+
+    #[test]
+    #[should_panic(expected = "the test's own")]
+    fn a_panic_in_one_thread_does_not_leave_the_others_waiting() {
+        let memory = Faulty { bad_pages: BTreeSet::new(), longest: usize::MAX };
+        let take = |_: Piece<'_>| panic!("the test's own");
+        let _ = Reader::new(&memory, PAGE, 1).unwrap().read(&[segment(0, 1 << 20)], take);
     }
 
     #[test]
@@ -247,8 +353,8 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         let memory = Faulty { bad_pages: BTreeSet::new(), longest: 1 };
-        assert!(SegmentReader::new(&memory, &[], 0, 1).is_err());
-        assert!(SegmentReader::new(&memory, &[], 3000, 1).is_err());
-        assert!(SegmentReader::new(&memory, &[], 4096, usize::MAX).is_err());
+        assert!(Reader::new(&memory, 0, 1).is_err());
+        assert!(Reader::new(&memory, 3000, 1).is_err());
+        assert!(Reader::new(&memory, 4096, usize::MAX).is_err());
     }
 }

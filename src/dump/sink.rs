@@ -31,14 +31,6 @@ impl Target {
         Self::Stream(file)
     }
 
-    /// Whether writing there only hands bytes to somebody else, or to nobody.
-    pub(super) fn is_pipe_or_device(&self) -> bool {
-        match self {
-            Self::Stream(file) => file.metadata().is_ok_and(|metadata| !metadata.is_file()),
-            Self::File(_) | Self::Network(_) => false,
-        }
-    }
-
     /// Makes sure that everything has arrived at another host; `None` where it is for none.
     ///
     /// # Errors
@@ -156,7 +148,7 @@ fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::
 
 enum Kind<'a> {
     Plain(&'a mut Tally),
-    Compressed(Box<Encoder<&'a mut dyn Write>>),
+    Compressed(Box<Encoder<&'a mut (dyn Write + Send)>>),
 }
 
 /// Takes the bytes of a dump.
@@ -223,7 +215,7 @@ pub fn with_sink<R>(
     } else {
         // Writing goes on while the next bytes are compressed.
         let (written, result) = overlapped(tally, |out| {
-            let encoder = Encoder::new(out as &mut dyn Write, compression).map_err(write_failed)?;
+            let encoder = Encoder::new(out as &mut (dyn Write + Send), compression).map_err(write_failed)?;
             let mut sink = Sink { kind: Kind::Compressed(Box::new(encoder)), position: 0 };
             let result = work(&mut sink)?;
             if let Kind::Compressed(encoder) = sink.kind {
