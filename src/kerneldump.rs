@@ -2,9 +2,11 @@
 //! big-endian on every machine.
 
 use ioctl_defs::kerneldump::{
-    KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, kerneldumpheader,
+    KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, KERNELDUMPMAGIC_CLEARED,
+    KERNELDUMPVERSION, TEXTDUMPMAGIC, kerneldumpheader,
 };
 use serde::Serialize;
+use std::fmt;
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of a header.
@@ -40,11 +42,55 @@ impl Compression {
             Self::Zstd => "zstd",
         }
     }
+
+    /// The one with this `KERNELDUMP_COMP_*` constant.
+    pub const fn of_code(code: u8) -> Option<Self> {
+        match code {
+            KERNELDUMP_COMP_NONE => Some(Self::None),
+            KERNELDUMP_COMP_GZIP => Some(Self::Gzip),
+            KERNELDUMP_COMP_ZSTD => Some(Self::Zstd),
+            _ => None,
+        }
+    }
+}
+
+/// What stands between the headers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// A dump of the kernel's memory.
+    KernelDump,
+    /// A text dump, textdump(4).
+    TextDump,
+    /// A dump that was saved already.
+    Cleared,
+}
+
+impl Kind {
+    /// All of them.
+    pub const ALL: [Self; 3] = [Self::KernelDump, Self::TextDump, Self::Cleared];
+
+    /// The magic.
+    pub const fn magic(self) -> &'static [u8] {
+        match self {
+            Self::KernelDump => KERNELDUMPMAGIC,
+            Self::TextDump => TEXTDUMPMAGIC,
+            Self::Cleared => KERNELDUMPMAGIC_CLEARED,
+        }
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&String::from_utf8_lossy(self.magic()))
+    }
 }
 
 /// A kernel dump's header, decoded. Text is cut at its first NUL.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
+    /// What the magic says.
+    pub kind: Kind,
     /// `MACHINE_ARCH` of the kernel.
     pub architecture: String,
     /// Version of the header.
@@ -75,8 +121,11 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The magic is another one.
-    #[error("magic: it is '{0}', not 'FreeBSD Kernel Dump'")]
+    #[error("magic: it is '{0}', not one of a kernel dump's")]
     Magic(String),
+    /// The version is none that is known.
+    #[error("version: it is {0}; versions 1 to {KERNELDUMPVERSION} are known")]
+    Version(u32),
     /// The words do not add up.
     #[error("parity: the header's words give {0:#010x}, not 0")]
     Parity(u32),
@@ -101,25 +150,58 @@ pub fn parity(header: &[u8; HEADER_LENGTH]) -> u32 {
     words.iter().fold(0, |parity, word| parity ^ u32::from_be_bytes(*word))
 }
 
+/// The name of the field of a version 4 header that a byte belongs to.
+pub const fn field_at(byte: usize) -> &'static str {
+    match byte {
+        0..20 => "magic",
+        20..32 => "architecture",
+        32..36 => "version",
+        36..40 => "architectureversion",
+        40..48 => "dumplength",
+        48..56 => "dumptime",
+        56..60 => "dumpkeysize",
+        60..64 => "blocksize",
+        64..128 => "hostname",
+        128..320 => "versionstring",
+        320..495 => "panicstring",
+        495 => "compression",
+        496..504 => "dumpextent",
+        504..508 => "unused",
+        _ => "parity",
+    }
+}
+
 impl Header {
-    /// Decodes a header.
+    /// Decodes a header and checks its parity.
     ///
     /// # Errors
     ///
-    /// The magic or the parity is wrong.
+    /// The magic or the parity is wrong, or the version is not known.
     pub fn parse(bytes: &[u8; HEADER_LENGTH]) -> Result<Self, HeaderError> {
+        let header = Self::decode(bytes)?;
+        match parity(bytes) {
+            0 => Ok(header),
+            wrong => Err(HeaderError::Parity(wrong)),
+        }
+    }
+
+    /// Decodes a header, whatever its parity. Versions 1 to 3 differ behind the time (FreeBSD's history of
+    /// `sys/kerneldump.h`): 1 has no key, 2 no compression and extent, and in 3 they lie elsewhere.
+    ///
+    /// # Errors
+    ///
+    /// The magic is wrong, or the version is not known.
+    pub fn decode(bytes: &[u8; HEADER_LENGTH]) -> Result<Self, HeaderError> {
         let raw: kerneldumpheader = zerocopy::transmute!(*bytes);
         let magic = raw.magic.split(|byte| *byte == 0).next().unwrap_or_default();
-        if magic != KERNELDUMPMAGIC {
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.magic() == magic) else {
             return Err(HeaderError::Magic(String::from_utf8_lossy(magic).escape_debug().to_string()));
-        }
-        let parity = parity(bytes);
-        if parity != 0 {
-            return Err(HeaderError::Parity(parity));
-        }
-        Ok(Self {
+        };
+        let version = raw.version.get();
+        let mut header = Self {
+            kind,
             architecture: text(&raw.architecture),
-            version: raw.version.get(),
+            version,
             architecture_version: raw.architectureversion.get(),
             dump_length: raw.dumplength.get(),
             dump_time: raw.dumptime.get(),
@@ -130,13 +212,36 @@ impl Header {
             panic_string: text(&raw.panicstring),
             compression: raw.compression,
             extent: raw.dumpextent.get(),
-        })
+        };
+        let at = |range| bytes.get(range).unwrap_or_default();
+        match version {
+            1 => {
+                header.key_size = 0;
+                header.block_size = raw.dumpkeysize.get();
+                header.hostname = text(at(60..124));
+                text(at(124..316)).trim_end().clone_into(&mut header.version_string);
+                header.panic_string = text(at(316..508));
+            }
+            2 => header.panic_string = text(at(320..508)),
+            3 => {
+                header.panic_string = text(at(320..499));
+                header.compression = at(499..500).first().copied().unwrap_or(0);
+                header.extent = at(500..508).iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
+            }
+            KERNELDUMPVERSION => {}
+            other => return Err(HeaderError::Version(other)),
+        }
+        if version < 3 {
+            header.compression = KERNELDUMP_COMP_NONE;
+            header.extent = header.dump_length;
+        }
+        Ok(header)
     }
 
-    /// Encodes a header, parity included.
+    /// Encodes a header in the form of version 4, parity included.
     pub fn encode(&self) -> [u8; HEADER_LENGTH] {
         let mut raw = kerneldumpheader::new_zeroed();
-        for (to, from) in raw.magic.iter_mut().zip(KERNELDUMPMAGIC) {
+        for (to, from) in raw.magic.iter_mut().zip(self.kind.magic()) {
             *to = *from;
         }
         raw.architecture = field(&self.architecture);
@@ -165,6 +270,7 @@ mod tests {
 
     fn header() -> Header {
         Header {
+            kind: Kind::KernelDump,
             architecture: "amd64".to_owned(),
             version: 4,
             architecture_version: 2,

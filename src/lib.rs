@@ -7,6 +7,7 @@
 //! - [`paddr`]: where the pages of the calling process lie;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel;
+//! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
@@ -29,5 +30,6 @@ pub mod paddr;
 pub mod ranges;
 pub mod record;
 pub mod units;
+pub mod vmcore;
 
 pub use error::{Error, KernelError, Operation, Result};

@@ -122,6 +122,7 @@ mod tests {
 
     fn good() -> Header {
         Header {
+            kind: crate::kerneldump::Kind::KernelDump,
             architecture: "amd64".to_owned(),
             version: 4,
             architecture_version: 2,

@@ -17,7 +17,7 @@ use memtool::kerneldump::Compression;
 use memtool::kerneldump::Header;
 use memtool::livedump::check_trailer;
 use serde_json::Value;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 /// The folder with the dumps; says so where it is missing.
 fn data() -> Option<PathBuf> {
@@ -71,4 +71,56 @@ fn without_newline_of_the_version(trailer: &[u8; 512]) -> [u8; 512] {
     let words = bytes.chunks_exact(4).fold(0, |all, word| all ^ u32::from_be_bytes(word.try_into().unwrap()));
     bytes[508..].copy_from_slice(&words.to_be_bytes());
     bytes
+}
+
+/// What `memtool inspect --json --verify` says of a file, and whether it exits with 0.
+fn inspect(file: &Path) -> (Value, bool) {
+    let output = common::command().args(["inspect", "--json", "--verify"]).arg(file).output().unwrap();
+    (serde_json::from_slice(&output.stdout).unwrap(), output.status.success())
+}
+
+#[test]
+fn inspect_finds_in_real_dumps_what_is_in_them() {
+    let Some(folder) = data() else { return };
+    let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
+    let directory = common::directory();
+    for name in ["live-complete.mdmp", "live-pages-lost.mdmp", "panic-disk.img"] {
+        let facts = &facts[name];
+        let path = directory.path().join(name);
+        let mut decoder = zstd::Decoder::new(std::fs::File::open(folder.join(format!("{name}.zst"))).unwrap()).unwrap();
+        decoder.window_log_max(27).unwrap();
+        std::io::copy(&mut decoder, &mut std::fs::File::create(&path).unwrap()).unwrap();
+
+        let (found, success) = inspect(&path);
+        assert!(success, "{name}: {found:#}");
+        assert_eq!(found["damage"], Value::Array(vec![]), "{name}");
+        let dump = &found["dump"];
+        let same = [
+            ("version", "version"),
+            ("msgbufsize", "message_buffer_size"),
+            ("bitmapsize", "bitmap_size"),
+            ("pmapsize", "page_tables_size"),
+            ("kernbase", "kernel_base"),
+            ("dumpavailsize", "dump_avail_size"),
+            ("pages", "pages"),
+        ];
+        for (fact, field) in same {
+            assert_eq!(dump[field], facts[fact], "{name}: {field}");
+        }
+        assert_eq!((&dump["direct_map"]["start"], &dump["direct_map"]["end"]), (&facts["dmapbase"], &facts["dmapend"]));
+        let segments = dump["segments"].as_array().unwrap();
+        let ranges: Vec<Value> = segments
+            .iter()
+            .map(|segment| [&segment["start"], &segment["end"]].into_iter().cloned().collect())
+            .collect();
+        assert_eq!(Value::Array(ranges), facts["dump_avail"], "{name}");
+        assert_eq!(dump["page_tables"]["missing_tables"], facts["page_table_pages_missing"], "{name}");
+        let tables = &dump["page_tables"];
+        let mapped = tables["mapped"].as_u64().unwrap() + tables["outside"].as_u64().unwrap();
+        assert_eq!(mapped, facts["mapped_pages"].as_u64().unwrap(), "{name}");
+        // Only the dump whose bitmap the kernel cut off is suspect.
+        let warned = found["warnings"].to_string().contains("looks cut off");
+        assert_eq!(warned, name == "live-pages-lost.mdmp", "{name}: {}", found["warnings"]);
+        assert_eq!(found["header"]["hostname"], "fvm");
+    }
 }

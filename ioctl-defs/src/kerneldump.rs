@@ -13,6 +13,10 @@ pub const KERNELDUMP_COMP_ZSTD: u8 = 2;
 
 /// `magic` of a kernel dump.
 pub const KERNELDUMPMAGIC: &[u8] = b"FreeBSD Kernel Dump";
+/// `magic` of a text dump.
+pub const TEXTDUMPMAGIC: &[u8] = b"FreeBSD Text Dump";
+/// `magic` of a dump that was saved.
+pub const KERNELDUMPMAGIC_CLEARED: &[u8] = b"Cleared Kernel Dump";
 /// `version` since FreeBSD 12.
 pub const KERNELDUMPVERSION: u32 = 4;
 

@@ -2,6 +2,7 @@
 
 mod completions;
 mod dump;
+mod inspect;
 mod livedump;
 mod output;
 mod paddr;
@@ -70,6 +71,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Take a minidump of the running kernel
     Livedump(livedump::Arguments),
+    /// Tell what is in a kernel dump, and whether it is whole
+    Inspect(inspect::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -167,14 +170,7 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 fn run(cli: Cli) -> Result<Verdict> {
     let out = Output::new(cli.global.json)?;
     let mut context = Context { global: cli.global, out };
-    let command = match cli.command {
-        Command::Completions(arguments) => {
-            completions::run(&mut context, &arguments)?;
-            context.out.flush()?;
-            return Ok(Verdict::Done);
-        }
-        command => command,
-    };
+    let command = cli.command;
     let announcement = command.announcement();
     let announce = move |signal: &str| {
         progress::end_line();
@@ -182,12 +178,9 @@ fn run(cli: Cli) -> Result<Verdict> {
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-    if let Command::Dump(arguments) = &command
-        && arguments.needs_no_host(context.global.device.as_deref())
-    {
-        let verdict = dump::run(&mut context, None, arguments)?;
+    if let Some(verdict) = run_without_host(&mut context, &command) {
         context.out.flush()?;
-        return Ok(verdict);
+        return verdict;
     }
     let mut host = context.host()?;
     let save = context.global.save_machine.clone();
@@ -200,13 +193,25 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
-        Command::Completions(_) => Ok(Verdict::Done),
+        Command::Inspect(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
         recorded.save(path)?;
     }
     Ok(verdict)
+}
+
+/// Runs a command that asks no host; `None` for all others.
+fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<Verdict>> {
+    match command {
+        Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
+        Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
+        Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
+            Some(dump::run(context, None, arguments))
+        }
+        _ => None,
+    }
 }
 
 /// Prints an error as one line, and with `-v` what caused it.

@@ -118,7 +118,7 @@ pub struct Output {
 pub struct Progress(AtomicU64);
 
 impl Progress {
-    fn add(&self, bytes: u64) {
+    pub(crate) fn add(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 

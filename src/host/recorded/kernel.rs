@@ -11,7 +11,7 @@ use super::memory::{RecordedMemory, View};
 use crate::compress::Encoder;
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::Memory;
-use crate::kerneldump::{self, Compression, Header};
+use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::amd64;
@@ -412,6 +412,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     };
     let length = write().map_err(|error| refuse(errno_of(&error)))?;
     let header = Header {
+        kind: Kind::KernelDump,
         architecture: machine.system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
         architecture_version: KERNELDUMP_AMD64_VERSION,

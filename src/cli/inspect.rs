@@ -1,0 +1,393 @@
+//! `memtool inspect`: what is in a kernel dump, and whether it is whole.
+
+use super::progress::Display;
+use super::{Context, Verdict};
+use clap::Args;
+use memtool::dump::Progress;
+use memtool::kerneldump;
+use memtool::units::{Hex, exact_size, rough_size, utc};
+use memtool::vmcore::header::{Header, Section};
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{
+    Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Located, Member, MinidumpFacts, Place, SegmentFacts,
+    TableFacts, inspect,
+};
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::path::PathBuf;
+use std::time::{Duration, SystemTime};
+
+#[derive(Args)]
+#[command(
+    after_help = "Minidumps, full dumps and text dumps of every architecture, plain or compressed, are read, as are LiME images. Exit codes: 0 nothing is wrong with the dump, 1 it is damaged or cannot be read."
+)]
+pub struct Arguments {
+    /// A dump, or a dump device
+    #[arg(value_name = "FILE|DEVICE")]
+    file: PathBuf,
+    /// Print the kernel's messages, as dmesg(8) does, and nothing else
+    #[arg(long, conflicts_with_all = ["segments", "json"])]
+    msgbuf: bool,
+    /// List the segments of memory, and how much of each is in the dump
+    #[arg(long)]
+    segments: bool,
+    /// Read every byte, and follow every page table entry
+    #[arg(long)]
+    verify: bool,
+}
+
+/// The kernel's header in JSON.
+#[derive(Serialize)]
+struct KernelHeader<'a> {
+    kind: kerneldump::Kind,
+    version: u32,
+    architecture: &'a str,
+    architecture_version: u32,
+    dumplength: u64,
+    dumpextent: u64,
+    dumptime: u64,
+    dumpkeysize: u32,
+    blocksize: u32,
+    hostname: &'a str,
+    versionstring: &'a str,
+    panicstring: &'a str,
+    compression: u8,
+}
+
+impl<'a> KernelHeader<'a> {
+    fn new(header: &'a kerneldump::Header) -> Self {
+        Self {
+            kind: header.kind,
+            version: header.version,
+            architecture: &header.architecture,
+            architecture_version: header.architecture_version,
+            dumplength: header.dump_length,
+            dumpextent: header.extent,
+            dumptime: header.dump_time,
+            dumpkeysize: header.key_size,
+            blocksize: header.block_size,
+            hostname: &header.hostname,
+            versionstring: &header.version_string,
+            panicstring: &header.panic_string,
+            compression: header.compression,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Minidump<'a> {
+    architecture: &'static str,
+    version: u32,
+    page_size: u32,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    mmu: Option<&'a str>,
+    kernel_base: Hex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_map: Option<DirectMap>,
+    message_buffer_size: u32,
+    dump_avail_size: Option<u32>,
+    bitmap_size: u32,
+    page_tables_size: u32,
+    pages: u64,
+    segments: &'a [SegmentFacts],
+    page_tables: &'a Option<TableFacts>,
+}
+
+#[derive(Serialize)]
+struct DirectMap {
+    start: Hex,
+    end: Hex,
+    physical: Hex,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+enum Dump<'a> {
+    Minidump(Minidump<'a>),
+    Elf(&'a ElfFacts),
+    Text { files: &'a [Member] },
+    Lime { ranges: &'a [LimeRange] },
+    Encrypted,
+    Unknown,
+}
+
+impl<'a> Dump<'a> {
+    fn new(content: &'a Content) -> Self {
+        match content {
+            Content::Minidump(facts) => {
+                let MinidumpFacts { header, pages, segments, tables, .. } = &**facts;
+                Self::Minidump(Minidump {
+                    architecture: header.architecture.name(),
+                    version: header.version,
+                    page_size: header.page_size,
+                    mmu: header.mmu.as_deref(),
+                    kernel_base: Hex(header.kernel_base),
+                    direct_map: header.direct_map.map(|map| DirectMap {
+                        start: Hex(map.base),
+                        end: Hex(map.end),
+                        physical: Hex(map.physical),
+                    }),
+                    message_buffer_size: header.message_buffer_size,
+                    dump_avail_size: header.dump_avail_size,
+                    bitmap_size: header.bitmap_size,
+                    page_tables_size: header.page_tables_size,
+                    pages: *pages,
+                    segments,
+                    page_tables: tables,
+                })
+            }
+            Content::Elf(facts) => Self::Elf(facts),
+            Content::Text(files) => Self::Text { files },
+            Content::Lime(ranges) => Self::Lime { ranges },
+            Content::Encrypted => Self::Encrypted,
+            Content::Unknown => Self::Unknown,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    file: String,
+    place: Place,
+    start: u64,
+    end: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sector_size: Option<u32>,
+    compression: kerneldump::Compression,
+    /// Bytes before compression, where all of them were seen.
+    length: Option<u64>,
+    header: Option<KernelHeader<'a>>,
+    dump: Dump<'a>,
+    /// Whether every byte was read.
+    verified: bool,
+    damage: &'a [Damage],
+    warnings: &'a [String],
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let path = &arguments.file;
+    let volume = Volume::open(path)?;
+    let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
+    let inspection = {
+        let progress = std::sync::Arc::new(Progress::default());
+        let _display = arguments
+            .verify
+            .then(|| Display::start(std::sync::Arc::clone(&progress), volume.length(), !context.global.quiet))
+            .transpose()?;
+        inspect(&volume, depth, &progress).map_err(|source| Error::io("read", path, source))?
+    };
+    let verdict = if inspection.damage.is_empty() { Verdict::Done } else { Verdict::Failed };
+    if context.out.is_json() {
+        let Inspection { located, compression, content, length, damage, warnings } = &inspection;
+        let document = Document {
+            file: path.display().to_string(),
+            place: located.place,
+            start: located.start,
+            end: located.end,
+            sector_size: located.sector_size,
+            compression: *compression,
+            length: *length,
+            header: located.header.as_ref().map(KernelHeader::new),
+            dump: Dump::new(content),
+            verified: arguments.verify,
+            damage,
+            warnings,
+        };
+        context.out.document_of("memtool.inspect", "image", &document)?;
+        return Ok(verdict);
+    }
+    if arguments.msgbuf {
+        messages(context, arguments, &inspection)?;
+    } else {
+        describe(context, arguments, &inspection)?;
+    }
+    for warning in &inspection.warnings {
+        context.warn(&format!("{}: {warning}", path.display()));
+    }
+    context.out.flush()?;
+    for damage in &inspection.damage {
+        super::complain(&format!("{}: damaged: {damage}", path.display()));
+    }
+    Ok(verdict)
+}
+
+fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {
+    let Content::Minidump(facts) = &inspection.content else {
+        let what = inspection.content.name();
+        return Err(Error::Refused(format!("{}: {what}: it has no message buffer", arguments.file.display())));
+    };
+    // Each line by itself: what the kernel was told to print must not command the terminal.
+    for line in facts.messages().split_inclusive(|byte| *byte == b'\n') {
+        let text = String::from_utf8_lossy(line);
+        context.out.line(text.trim_end_matches(['\r', '\n']))?;
+    }
+    if facts.messages_came_round() {
+        context.remark("the message buffer is full: older messages are lost, and the newest may stand first");
+    }
+    Ok(())
+}
+
+fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {
+    let Inspection { located, compression, content, length, .. } = inspection;
+    let mut facts: Vec<(&str, String)> = Vec::new();
+    let what = match content {
+        Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
+        Content::Elf(facts) => {
+            format!("ELF core file, {} bits, machine {} {}", facts.bits, facts.machine, facts.machine_name)
+        }
+        _ => content.name().to_owned(),
+    };
+    facts.push(("dump", what));
+    facts.push(("place", place(located)));
+    let size = located.end - located.start;
+    facts.push(match compression {
+        kerneldump::Compression::None => ("length", exact_size(size.into())),
+        _ => {
+            let before = match length {
+                Some(length) => format!("{} before it", exact_size((*length).into())),
+                None => "--verify tells how much before it".to_owned(),
+            };
+            ("length", format!("{} after {}, {before}", exact_size(size.into()), compression.name()))
+        }
+    });
+    if let Some(header) = &located.header {
+        kernel_header(header, &mut facts);
+    }
+    match content {
+        Content::Minidump(minidump) => minidump_facts(minidump, &mut facts),
+        Content::Elf(elf) => {
+            let bytes: u128 = elf.segments.iter().map(|segment| u128::from(segment.size)).sum();
+            facts.push(("memory", format!("{} in {} segments", exact_size(bytes), elf.segments.len())));
+        }
+        Content::Lime(ranges) => {
+            let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
+            facts.push(("memory", format!("{} in {} ranges", exact_size(bytes), ranges.len())));
+        }
+        Content::Text(files) => {
+            facts.extend(files.iter().map(|file| ("file", format!("{}, {}", file.name, exact_size(file.size.into())))));
+        }
+        Content::Encrypted | Content::Unknown => {}
+    }
+    facts.push(("state", state(arguments, inspection)));
+    for (name, text) in facts {
+        context.out.line(&format!("{name:<15} {text}"))?;
+    }
+    if arguments.segments { segments(context, content) } else { Ok(()) }
+}
+
+fn place(located: &Located) -> String {
+    match (located.place, located.sector_size) {
+        (Place::File, _) => "a file of its own".to_owned(),
+        (Place::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
+        (Place::Device, sector) => format!(
+            "bytes {} to {} of a dump device with sectors of {} bytes",
+            located.start,
+            located.end,
+            sector.unwrap_or(0)
+        ),
+    }
+}
+
+fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)>) {
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
+    facts.push(("header", format!("{}, version {}", header.kind, header.version)));
+    facts.push(("architecture", format!("{}, version {}", header.architecture, header.architecture_version)));
+    facts.push(("host", header.hostname.clone()));
+    facts.push(("kernel", header.version_string.clone()));
+    facts.push(("dumped", time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc)));
+    if !header.panic_string.is_empty() {
+        facts.push(("panic", header.panic_string.clone()));
+    }
+    facts.push(("blocks", format!("{} bytes; {} of data in {}", header.block_size, header.dump_length, header.extent)));
+    if header.key_size > 0 {
+        facts.push(("key", format!("{} bytes", header.key_size)));
+    }
+}
+
+fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
+    let header: &Header = &minidump.header;
+    facts.push(("kernel base", Hex(header.kernel_base).to_string()));
+    if let Some(map) = header.direct_map {
+        let physical = if map.physical == 0 { String::new() } else { format!(" of {} on", Hex(map.physical)) };
+        facts.push(("direct map", format!("{}-{}{physical}", Hex(map.base), Hex(map.end))));
+    }
+    let names = [
+        (Section::MessageBuffer, "message buffer"),
+        (Section::DumpAvail, "dump_avail"),
+        (Section::Bitmap, "page bitmap"),
+        (Section::PageTables, "page tables"),
+    ];
+    for (section, name) in names {
+        if section != Section::DumpAvail || header.dump_avail_size.is_some() {
+            facts.push((
+                name,
+                format!("{} at {}", exact_size(header.size_of(section).into()), header.offset_of(section)),
+            ));
+        }
+    }
+    let bytes = minidump.pages.saturating_mul(header.page_size.into());
+    let of: u64 = minidump.segments.iter().map(|segment| segment.of).sum();
+    let share = if of == 0 {
+        String::new()
+    } else {
+        format!(", {} of {of} in {} segments", share(minidump.pages, of), minidump.segments.len())
+    };
+    facts.push(("pages", format!("{} ({}){share}", minidump.pages, rough_size(bytes))));
+    if let Some(tables) = &minidump.tables {
+        let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
+        facts.push((
+            "mapped",
+            format!("{mapped} pages of memory, {missing} of them not in the dump; {outside} of devices"),
+        ));
+        facts.push(("unmapped", format!("{unmapped} pages, which only the direct map leads to")));
+        if *missing_tables > 0 {
+            facts.push(("tables missing", format!("{missing_tables} page table pages are not in the dump")));
+        }
+    }
+}
+
+/// A share in per cent, as people say it.
+fn share(part: u64, of: u64) -> String {
+    let tenths = u128::from(part) * 1000 / u128::from(of.max(1));
+    format!("{}.{} %", tenths / 10, tenths % 10)
+}
+
+fn state(arguments: &Arguments, inspection: &Inspection) -> String {
+    match (inspection.damage.len(), &inspection.content) {
+        (0, Content::Unknown) => "nothing that could be checked".to_owned(),
+        (0, Content::Encrypted) => "the headers are right; the rest can be checked with the key".to_owned(),
+        (0, _) if arguments.verify => "whole: everything was read".to_owned(),
+        (0, _) => "nothing wrong as far as looked; --verify reads everything".to_owned(),
+        (1, _) => "DAMAGED in one place".to_owned(),
+        (places, _) => format!("DAMAGED in {places} places"),
+    }
+}
+
+fn segments(context: &mut Context, content: &Content) -> Result<()> {
+    let (headings, rows): (&[&str], Vec<Vec<String>>) = match content {
+        Content::Minidump(facts) => {
+            let row = |segment: &SegmentFacts| {
+                let SegmentFacts { start, end, pages, of } = segment;
+                vec![start.to_string(), end.to_string(), pages.to_string(), of.to_string(), share(*pages, *of)]
+            };
+            (&["START", "END", "PAGES", "OF", "SHARE"], facts.segments.iter().map(row).collect())
+        }
+        Content::Elf(facts) => {
+            let rows = facts.segments.iter().map(|segment| {
+                vec![
+                    segment.physical.to_string(),
+                    segment.virtual_address.to_string(),
+                    segment.offset.to_string(),
+                    segment.size.to_string(),
+                ]
+            });
+            (&["PHYSICAL", "VIRTUAL", "OFFSET", "SIZE"], rows.collect())
+        }
+        Content::Lime(ranges) => (
+            &["START", "END"],
+            ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect(),
+        ),
+        Content::Text(_) | Content::Encrypted | Content::Unknown => return Ok(()),
+    };
+    context.out.rows(headings, &rows)
+}

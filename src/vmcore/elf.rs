@@ -1,0 +1,130 @@
+//! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
+
+use super::Findings;
+use super::stream::{Stop, Stream};
+use crate::units::Hex;
+use object::elf::{self, FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader};
+use object::{Endianness, FileKind};
+use serde::Serialize;
+use std::io;
+
+/// Headers must come within so many bytes: 65,535 program headers do.
+const MAX_HEADERS: usize = 4 << 20;
+
+/// What an ELF core file holds.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ElfFacts {
+    /// Bits of an address: 32 or 64.
+    pub bits: u8,
+    /// Whether the most significant byte of an integer comes first.
+    pub big_endian: bool,
+    /// `e_machine`.
+    pub machine: u16,
+    /// Its usual name; empty if it has none here.
+    pub machine_name: &'static str,
+    /// Memory, in the order of the file.
+    pub segments: Vec<ElfSegment>,
+}
+
+/// A `PT_LOAD`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ElfSegment {
+    /// First physical address.
+    pub physical: Hex,
+    /// First virtual address.
+    #[serde(rename = "virtual")]
+    pub virtual_address: Hex,
+    /// Where its bytes begin in the file.
+    pub offset: u64,
+    /// How many there are in the file.
+    pub size: u64,
+}
+
+/// Reads the headers and sees whether the file is as long as they say; `None` if they cannot be understood.
+pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Option<ElfFacts>> {
+    let mut head = Vec::new();
+    // Most files have few headers: the first page says how many bytes they take.
+    for wanted in [4096, MAX_HEADERS] {
+        let mut more = vec![0; wanted - head.len()];
+        let read = match stream.read(&mut more) {
+            Ok(read) => read,
+            Err(stop) => {
+                findings.stopped("ELF headers", stop)?;
+                return Ok(None);
+            }
+        };
+        head.extend_from_slice(more.get(..read).unwrap_or_default());
+        let facts = match FileKind::parse(&*head) {
+            Ok(FileKind::Elf32) => facts::<FileHeader32<Endianness>>(&head),
+            Ok(FileKind::Elf64) => facts::<FileHeader64<Endianness>>(&head),
+            _ => Err("they are not those of a 32-bit or 64-bit file".to_owned()),
+        };
+        match facts {
+            Ok(facts) => return check(facts, stream, findings).map(Some),
+            Err(why) if head.len() < wanted || wanted == MAX_HEADERS => findings.damaged("ELF headers", why),
+            Err(_) => continue,
+        }
+        break;
+    }
+    Ok(None)
+}
+
+fn facts<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Result<ElfFacts, String> {
+    let text = |error: object::Error| error.to_string();
+    let header = H::parse(head).map_err(text)?;
+    let endian = header.endian().map_err(text)?;
+    let kind = header.e_type(endian);
+    if kind != elf::ET_CORE {
+        return Err(format!("e_type: it is {kind:?}, not that of a core file"));
+    }
+    let machine = header.e_machine(endian);
+    let segments = header.program_headers(endian, head).map_err(text)?.iter();
+    let loads = segments.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
+    let segments = loads.map(|segment| ElfSegment {
+        physical: Hex(segment.p_paddr(endian).into()),
+        virtual_address: Hex(segment.p_vaddr(endian).into()),
+        offset: segment.p_offset(endian).into(),
+        size: segment.p_filesz(endian).into(),
+    });
+    Ok(ElfFacts {
+        bits: if header.is_type_64() { 64 } else { 32 },
+        big_endian: endian == Endianness::Big,
+        machine: machine.0,
+        machine_name: match machine {
+            elf::EM_X86_64 => "amd64",
+            elf::EM_AARCH64 => "arm64",
+            elf::EM_RISCV => "riscv",
+            elf::EM_ARM => "arm",
+            elf::EM_386 => "i386",
+            elf::EM_PPC64 => "powerpc64",
+            elf::EM_PPC => "powerpc",
+            _ => "",
+        },
+        segments: segments.collect(),
+    })
+}
+
+fn check(facts: ElfFacts, stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<ElfFacts> {
+    let mut end = 0;
+    for (number, segment) in facts.segments.iter().enumerate() {
+        match segment.offset.checked_add(segment.size) {
+            Some(this) => end = end.max(this),
+            None => findings.damaged(format!("program header {number}"), "p_filesz: it ends beyond all files"),
+        }
+    }
+    if let Some(rest) = end.checked_sub(stream.position()) {
+        match stream.skip(rest) {
+            Ok(()) => {}
+            Err(Stop::End { at, .. }) => {
+                let hit = facts.segments.iter().position(|segment| segment.offset.saturating_add(segment.size) > at);
+                findings.damaged(
+                    format!("segment {}", hit.unwrap_or(0)),
+                    format!("the file ends after {at} bytes, its segments after {end}"),
+                );
+            }
+            Err(stop) => findings.stopped("segments", stop)?,
+        }
+    }
+    Ok(facts)
+}

@@ -1,0 +1,386 @@
+//! The first page of a minidump: `struct minidumphdr` of each architecture's `machine/minidump.h`.
+//!
+//! Older versions end earlier in a page of zeros, so the newest struct reads them all; which of its fields
+//! mean something is a matter of the version.
+
+use ioctl_defs::minidump as raw;
+use serde::Serialize;
+use std::fmt;
+use zerocopy::FromBytes;
+use zerocopy::byteorder::big_endian::{U32, U64};
+
+/// Bytes that are enough for every architecture's header.
+pub const HEADER_LENGTH: usize = 256;
+
+/// An architecture that dumps itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Architecture {
+    /// x86, 64 bits.
+    Amd64,
+    /// ARM, 64 bits.
+    Arm64,
+    /// RISC-V, 64 bits.
+    Riscv,
+    /// ARM, 32 bits.
+    Arm,
+    /// x86, 32 bits.
+    I386,
+    /// PowerPC, 64 bits, of either byte order.
+    Powerpc64,
+}
+
+impl Architecture {
+    /// All of them.
+    pub const ALL: [Self; 6] = [Self::Amd64, Self::Arm64, Self::Riscv, Self::Arm, Self::I386, Self::Powerpc64];
+
+    /// As the magic names it.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Amd64 => "amd64",
+            Self::Arm64 => "arm64",
+            Self::Riscv => "riscv",
+            Self::Arm => "arm",
+            Self::I386 => "i386",
+            Self::Powerpc64 => "powerpc64",
+        }
+    }
+
+    const fn magic(self) -> &'static [u8] {
+        match self {
+            Self::Amd64 => raw::amd64::MINIDUMP_MAGIC,
+            Self::Arm64 => raw::arm64::MINIDUMP_MAGIC,
+            Self::Riscv => raw::riscv::MINIDUMP_MAGIC,
+            Self::Arm => raw::arm::MINIDUMP_MAGIC,
+            Self::I386 => raw::i386::MINIDUMP_MAGIC,
+            Self::Powerpc64 => raw::powerpc64::MINIDUMP_MAGIC,
+        }
+    }
+
+    /// The newest version of its format, and the first one with `dump_avail`.
+    const fn versions(self) -> (u32, u32) {
+        match self {
+            Self::Amd64 => (raw::amd64::MINIDUMP_VERSION, 3),
+            Self::Arm64 => (raw::arm64::MINIDUMP_VERSION, 2),
+            Self::Riscv => (raw::riscv::MINIDUMP_VERSION, 2),
+            Self::Arm => (raw::arm::MINIDUMP_VERSION, 2),
+            Self::I386 => (raw::i386::MINIDUMP_VERSION, 2),
+            Self::Powerpc64 => (raw::powerpc64::MINIDUMP_VERSION, 2),
+        }
+    }
+}
+
+/// The order of bytes in a dump's integers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Order {
+    /// The least significant byte first.
+    Little,
+    /// The most significant byte first.
+    Big,
+}
+
+impl Order {
+    /// An integer of 8 bytes.
+    pub fn u64(self, bytes: [u8; 8]) -> u64 {
+        match self {
+            Self::Little => u64::from_le_bytes(bytes),
+            Self::Big => u64::from_be_bytes(bytes),
+        }
+    }
+
+    /// An integer of 4 bytes.
+    pub fn u32(self, bytes: [u8; 4]) -> u32 {
+        match self {
+            Self::Little => u32::from_le_bytes(bytes),
+            Self::Big => u32::from_be_bytes(bytes),
+        }
+    }
+}
+
+/// Virtual addresses at which the kernel sees all physical memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DirectMap {
+    /// First virtual address.
+    pub base: u64,
+    /// First virtual address after it.
+    pub end: u64,
+    /// Physical address of its first byte.
+    pub physical: u64,
+}
+
+/// A minidump's header, decoded. Sizes are in bytes; in the file each part is made up to whole pages.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Header {
+    /// Whose it is.
+    pub architecture: Architecture,
+    /// Version of the architecture's format.
+    pub version: u32,
+    /// Order of bytes in integers.
+    pub order: Order,
+    /// Bytes in a page.
+    pub page_size: u32,
+    /// `msgbufsize`.
+    pub message_buffer_size: u32,
+    /// `dumpavailsize`; `None` in versions without it.
+    pub dump_avail_size: Option<u32>,
+    /// `bitmapsize`.
+    pub bitmap_size: u32,
+    /// `pmapsize`, or `ptesize`: page table pages or entries.
+    pub page_tables_size: u32,
+    /// `kernbase`: the virtual address that the first page table entry is for.
+    pub kernel_base: u64,
+    /// `dmapbase` and `dmapend`; `None` without a direct map.
+    pub direct_map: Option<DirectMap>,
+    /// What else there is to say of the page tables: whether they are PAE's, their format or the MMU's name.
+    pub mmu: Option<String>,
+}
+
+/// A part of a minidump, in the order of the file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Section {
+    /// The header's page.
+    Header,
+    /// The kernel's message buffer.
+    MessageBuffer,
+    /// Ranges of physical memory that the bitmap covers.
+    DumpAvail,
+    /// A bit for each page, set if it is in the dump.
+    Bitmap,
+    /// Page table pages or entries.
+    PageTables,
+}
+
+impl fmt::Display for Section {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Header => "header",
+            Self::MessageBuffer => "message buffer",
+            Self::DumpAvail => "dump_avail",
+            Self::Bitmap => "page bitmap",
+            Self::PageTables => "page tables",
+        })
+    }
+}
+
+impl Header {
+    /// Decodes the first bytes of a dump; `None` if they are no minidump's.
+    ///
+    /// # Errors
+    ///
+    /// The field that cannot be, and how.
+    pub fn parse(bytes: &[u8; HEADER_LENGTH]) -> Result<Option<Self>, String> {
+        // One magic is the beginning of another: arm's of arm64's.
+        let is = |architecture: &Architecture| {
+            bytes.strip_prefix(architecture.magic()).is_some_and(|rest| rest.first() == Some(&0))
+        };
+        let Some(architecture) = Architecture::ALL.into_iter().find(is) else { return Ok(None) };
+        let header = Self::decode(architecture, bytes).ok_or("it is too short")?;
+        header.check()?;
+        Ok(Some(header))
+    }
+
+    fn decode(architecture: Architecture, bytes: &[u8; HEADER_LENGTH]) -> Option<Self> {
+        let (_, with_dump_avail) = architecture.versions();
+        let dump_avail = |version: u32, size: u32| (version >= with_dump_avail).then_some(size);
+        Some(match architecture {
+            Architecture::Amd64 => {
+                let (raw, _) = raw::amd64::minidumphdr::read_from_prefix(bytes).ok()?;
+                Self {
+                    architecture,
+                    version: raw.version.get(),
+                    order: Order::Little,
+                    page_size: 4096,
+                    message_buffer_size: raw.msgbufsize.get(),
+                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
+                    bitmap_size: raw.bitmapsize.get(),
+                    page_tables_size: raw.pmapsize.get(),
+                    kernel_base: raw.kernbase.get(),
+                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), 0),
+                    mmu: None,
+                }
+            }
+            Architecture::Arm64 => {
+                let (raw, _) = raw::arm64::minidumphdr::read_from_prefix(bytes).ok()?;
+                let flags = if raw.version.get() >= 3 { raw.flags.get() } else { 0 };
+                Self {
+                    architecture,
+                    version: raw.version.get(),
+                    order: Order::Little,
+                    page_size: match flags & 3 {
+                        0 => 4096,
+                        1 => 16384,
+                        // Not defined; the check names it.
+                        _ => 0,
+                    },
+                    message_buffer_size: raw.msgbufsize.get(),
+                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
+                    bitmap_size: raw.bitmapsize.get(),
+                    page_tables_size: raw.pmapsize.get(),
+                    kernel_base: raw.kernbase.get(),
+                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get()),
+                    mmu: None,
+                }
+            }
+            Architecture::Riscv => {
+                let (raw, _) = raw::riscv::minidumphdr::read_from_prefix(bytes).ok()?;
+                Self {
+                    architecture,
+                    version: raw.version.get(),
+                    order: Order::Little,
+                    page_size: 4096,
+                    message_buffer_size: raw.msgbufsize.get(),
+                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
+                    bitmap_size: raw.bitmapsize.get(),
+                    page_tables_size: raw.pmapsize.get(),
+                    kernel_base: raw.kernbase.get(),
+                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get()),
+                    mmu: None,
+                }
+            }
+            Architecture::Arm => {
+                let (raw, _) = raw::arm::minidumphdr::read_from_prefix(bytes).ok()?;
+                let mmu = match raw.mmuformat.get() {
+                    raw::arm::MINIDUMP_MMU_FORMAT_V4 => "v4".to_owned(),
+                    raw::arm::MINIDUMP_MMU_FORMAT_V6 => "v6".to_owned(),
+                    raw::arm::MINIDUMP_MMU_FORMAT_V6_LPAE => "v6, LPAE".to_owned(),
+                    other => format!("format {other}"),
+                };
+                Self {
+                    architecture,
+                    version: raw.version.get(),
+                    order: Order::Little,
+                    page_size: 4096,
+                    message_buffer_size: raw.msgbufsize.get(),
+                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
+                    bitmap_size: raw.bitmapsize.get(),
+                    page_tables_size: raw.ptesize.get(),
+                    kernel_base: raw.kernbase.get().into(),
+                    direct_map: None,
+                    mmu: Some(mmu),
+                }
+            }
+            Architecture::I386 => {
+                let (raw, _) = raw::i386::minidumphdr::read_from_prefix(bytes).ok()?;
+                Self {
+                    architecture,
+                    version: raw.version.get(),
+                    order: Order::Little,
+                    page_size: 4096,
+                    message_buffer_size: raw.msgbufsize.get(),
+                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
+                    bitmap_size: raw.bitmapsize.get(),
+                    page_tables_size: raw.ptesize.get(),
+                    kernel_base: raw.kernbase.get().into(),
+                    direct_map: None,
+                    mmu: (raw.paemode.get() != 0).then(|| PAE.to_owned()),
+                }
+            }
+            Architecture::Powerpc64 => {
+                let (raw, _) = raw::powerpc64::minidumphdr::read_from_prefix(bytes).ok()?;
+                // Only one of the two orders makes a small number of the version.
+                let order = if raw.version.get() <= 0xffff { Order::Big } else { Order::Little };
+                let u32 = |value: U32| order.u32(value.to_bytes());
+                let u64 = |value: U64| order.u64(value.to_bytes());
+                let mmu = raw.mmu_name.split(|byte| *byte == 0).next().unwrap_or_default();
+                Self {
+                    architecture,
+                    version: u32(raw.version),
+                    order,
+                    page_size: 4096,
+                    message_buffer_size: u32(raw.msgbufsize),
+                    dump_avail_size: dump_avail(u32(raw.version), u32(raw.dumpavailsize)),
+                    bitmap_size: u32(raw.bitmapsize),
+                    page_tables_size: u32(raw.pmapsize),
+                    kernel_base: u64(raw.kernbase),
+                    direct_map: direct_map(u64(raw.dmapbase), u64(raw.dmapend), 0),
+                    mmu: Some(String::from_utf8_lossy(mmu).into_owned()),
+                }
+            }
+        })
+    }
+
+    fn check(&self) -> Result<(), String> {
+        let (newest, _) = self.architecture.versions();
+        if !(1..=newest).contains(&self.version) {
+            return Err(format!("version: it is {}; versions 1 to {newest} are known", self.version));
+        }
+        if self.page_size == 0 {
+            return Err("flags: they name no page size that is known".to_owned());
+        }
+        if let Some(DirectMap { base, end, .. }) = self.direct_map
+            && base > end
+        {
+            return Err(format!("dmapend: the direct map ends at {end:#x}, before it begins at {base:#x}"));
+        }
+        if self.dump_avail_size == Some(0) {
+            return Err("dumpavailsize: it is 0".to_owned());
+        }
+        if self.bitmap_size == 0 {
+            return Err("bitmapsize: it is 0".to_owned());
+        }
+        Ok(())
+    }
+
+    /// The format, such as `arm version 2, v6`.
+    pub fn format(&self) -> String {
+        let mut text = format!("{} version {}", self.architecture.name(), self.version);
+        if let Some(mmu) = &self.mmu {
+            text.push_str(&format!(", {mmu}"));
+        }
+        if self.order == Order::Big {
+            text.push_str(", big-endian");
+        }
+        text
+    }
+
+    /// Bytes of a part, without what makes it up to whole pages.
+    pub fn size_of(&self, section: Section) -> u64 {
+        u64::from(match section {
+            Section::Header => self.page_size,
+            Section::MessageBuffer => self.message_buffer_size,
+            Section::DumpAvail => self.dump_avail_size.unwrap_or(0),
+            Section::Bitmap => self.bitmap_size,
+            Section::PageTables => self.page_tables_size,
+        })
+    }
+
+    /// Where a part begins in the dump.
+    pub fn offset_of(&self, section: Section) -> u64 {
+        let all = [Section::Header, Section::MessageBuffer, Section::DumpAvail, Section::Bitmap, Section::PageTables];
+        let before = all.into_iter().take_while(|before| *before != section);
+        before.map(|before| self.rounded(before)).sum()
+    }
+
+    /// Bytes of a part, made up to whole pages.
+    pub fn rounded(&self, section: Section) -> u64 {
+        self.size_of(section).next_multiple_of(self.page_size.into())
+    }
+
+    /// Where the first page of memory is in the dump.
+    pub fn offset_of_pages(&self) -> u64 {
+        self.offset_of(Section::PageTables) + self.rounded(Section::PageTables)
+    }
+
+    /// Whether page table entries take 8 bytes, rather than 4.
+    pub fn has_long_entries(&self) -> bool {
+        match self.architecture {
+            Architecture::Arm => false,
+            Architecture::I386 => self.mmu.is_some(),
+            _ => true,
+        }
+    }
+
+    /// Bytes of an address in `dump_avail`: arm's `vm_paddr_t` has 4, all others' 8.
+    pub fn address_size(&self) -> usize {
+        if self.architecture == Architecture::Arm { 4 } else { 8 }
+    }
+}
+
+/// What the header says of i386's page tables where an entry takes 8 bytes.
+const PAE: &str = "PAE";
+
+fn direct_map(base: u64, end: u64, physical: u64) -> Option<DirectMap> {
+    (base != 0 || end != 0).then_some(DirectMap { base, end, physical })
+}

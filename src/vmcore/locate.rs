@@ -1,0 +1,140 @@
+//! Where a dump begins and ends: in a file of its own, before a live dump's header, or between the two headers
+//! of a dump device (`sys/kern/kern_shutdown.c`, `sbin/savecore/savecore.c`).
+
+use super::header::{HEADER_LENGTH as MINIDUMP_HEADER, Header as Minidump};
+use super::volume::Volume;
+use super::{Findings, image, stream, text};
+use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError};
+use serde::Serialize;
+use std::io;
+
+/// What a dump lies in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Place {
+    /// A file that holds nothing else.
+    File,
+    /// A live dump's file, with its header still behind it.
+    LiveDump,
+    /// A dump device, or the image of one.
+    Device,
+}
+
+/// Where a dump is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Located {
+    /// What it lies in.
+    pub place: Place,
+    /// Its first byte, compressed or not.
+    pub start: u64,
+    /// The first byte behind it.
+    pub end: u64,
+    /// The kernel's header, if it is there.
+    pub header: Option<Header>,
+    /// Bytes of a device's sector.
+    pub sector_size: Option<u32>,
+}
+
+/// Sizes of sectors, as a device's last header may lie in the last one.
+const SECTORS: [u32; 2] = [512, 4096];
+
+/// Finds the dump in a file or device.
+pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
+    let length = volume.length();
+    let all = Located { place: Place::File, start: 0, end: length, header: None, sector_size: None };
+    let is_dump = begins_a_dump(volume)?;
+    for sector_size in SECTORS {
+        let Some(at) = length.checked_sub(sector_size.into()) else { continue };
+        let Some((bytes, header)) = header_at(volume, at)? else { continue };
+        let parity = kerneldump::parity(&bytes);
+        if is_dump && sector_size == 512 {
+            if let Some(wrong) = Some(parity).filter(|parity| *parity != 0) {
+                findings.damaged("live dump's header", HeaderError::Parity(wrong));
+            }
+            if header.dump_length > at {
+                findings
+                    .damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
+            }
+            let end = header.dump_length.min(at);
+            return Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None });
+        }
+        if is_dump {
+            continue;
+        }
+        if parity != 0 {
+            findings.damaged("last header", HeaderError::Parity(parity));
+        }
+        return on_device(volume, at, sector_size, &bytes, header, findings);
+    }
+    Ok(all)
+}
+
+/// Whether the first bytes are a dump's, compressed or not.
+fn begins_a_dump(volume: &Volume) -> io::Result<bool> {
+    let mut head = [0; 512];
+    let read = volume.read_at(0, &mut head)?;
+    let short: &[u8; MINIDUMP_HEADER] = head.first_chunk().unwrap_or(&[0; MINIDUMP_HEADER]);
+    Ok(!matches!(Minidump::parse(short), Ok(None))
+        || head.starts_with(b"\x7fELF")
+        || image::is_lime(&head)
+        || (read == 512 && text::is_member(&head))
+        || stream::compression_of(&head) != Compression::None)
+}
+
+/// A kernel dump's header, as it is and decoded; `None` if it is none.
+fn header_at(volume: &Volume, at: u64) -> io::Result<Option<([u8; HEADER_LENGTH], Header)>> {
+    let mut bytes = [0; HEADER_LENGTH];
+    let read = volume.read_at(at, &mut bytes)?;
+    let header = Header::decode(&bytes).ok().filter(|_| read == bytes.len());
+    Ok(header.map(|header| (bytes, header)))
+}
+
+/// The dump before a device's last header. The first header, which is the same, comes before the key and the data.
+fn on_device(
+    volume: &Volume,
+    last_at: u64,
+    sector_size: u32,
+    last: &[u8; HEADER_LENGTH],
+    header: Header,
+    findings: &mut Findings,
+) -> io::Result<Located> {
+    let before = u128::from(header.extent) + u128::from(header.key_size) + u128::from(sector_size);
+    let first_at = u64::try_from(before).ok().and_then(|before| last_at.checked_sub(before));
+    let Some(first_at) = first_at else {
+        let what = format!("it is {}, more than there is before the last header at {last_at}", header.extent);
+        findings.damaged("dumpextent", what);
+        let header = Some(header);
+        return Ok(Located {
+            place: Place::Device,
+            start: last_at,
+            end: last_at,
+            header,
+            sector_size: Some(sector_size),
+        });
+    };
+    match header_at(volume, first_at)? {
+        None => findings.damaged("first header", format!("there is none at {first_at}")),
+        Some((first, _)) if first != *last => {
+            let byte = first.iter().zip(last).position(|(first, last)| first != last).unwrap_or(0);
+            let field = kerneldump::field_at(byte);
+            findings.damaged("first header", format!("its {field} is not that of the last header (byte {byte})"));
+        }
+        Some(_) => {}
+    }
+    let start = first_at + u64::from(sector_size) + u64::from(header.key_size);
+    let end = start.saturating_add(header.dump_length);
+    if end > last_at {
+        findings.damaged(
+            "dumplength",
+            format!("it is {}, more than the {} of dumpextent", header.dump_length, header.extent),
+        );
+    }
+    // A text dump grows from the end.
+    let is_text = header.kind == kerneldump::Kind::TextDump;
+    let (start, end) = if is_text {
+        (start.max(last_at.saturating_sub(header.dump_length)), last_at)
+    } else {
+        (start, end.min(last_at))
+    };
+    Ok(Located { place: Place::Device, start, end, header: Some(header), sector_size: Some(sector_size) })
+}

@@ -1,0 +1,389 @@
+//! A minidump, from front to back: what is in it, and whether it is whole.
+
+use super::header::{Header, Section};
+use super::page_tables::{self, Directory, ENTRIES};
+use super::pages::{BitSet, Pages};
+use super::stream::{Stop, Stream};
+use super::{Depth, Findings};
+use crate::kerneldump;
+use crate::units::{Hex, exact_size};
+use serde::Serialize;
+use std::io;
+
+/// A message buffer larger than this is no message buffer.
+const MAX_MESSAGE_BUFFER: u64 = 64 << 20;
+/// So many bytes of `dump_avail` are 65,536 ranges.
+const MAX_DUMP_AVAIL: u64 = 1 << 20;
+/// A bitmap for 4 TiB of pages of 4 KiB. Larger ones are not held in memory.
+const MAX_BITMAP: u64 = 128 << 20;
+/// A kernel that copies only the first eighth of its bitmap loses nearly all pages behind that no virtual
+/// address but the direct map's leads to. A dump with so few of them is suspect, from this number on before it.
+const MANY_UNMAPPED: u64 = 256;
+
+/// What is in a minidump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MinidumpFacts {
+    /// Its first page.
+    pub header: Header,
+    /// The message buffer, as it is in the dump: a ring.
+    pub message_buffer: Vec<u8>,
+    /// Pages in the dump.
+    pub pages: u64,
+    /// What the bitmap covers: the ranges of `dump_avail`.
+    pub segments: Vec<SegmentFacts>,
+    /// Where the page table entries lead; `None` where they were not looked at.
+    pub tables: Option<TableFacts>,
+}
+
+/// A range of physical memory.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SegmentFacts {
+    /// First address.
+    pub start: Hex,
+    /// First address after it.
+    pub end: Hex,
+    /// Pages of it in the dump.
+    pub pages: u64,
+    /// Pages it has.
+    pub of: u64,
+}
+
+/// Where the page table entries of a minidump lead.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct TableFacts {
+    /// Pages of memory that are mapped; one that is mapped twice counts twice.
+    pub mapped: u64,
+    /// Of them, those that are not in the dump although the bitmap covers them.
+    pub missing: u64,
+    /// Mapped pages that are no memory: devices.
+    pub outside: u64,
+    /// Page table pages that are not in the dump.
+    pub missing_tables: u64,
+    /// Pages of the dump that no entry leads to: the kernel reaches them through the direct map.
+    pub unmapped: u64,
+}
+
+/// Reads on from the header. What is found until the dump ends is kept.
+pub fn read(
+    stream: &mut Stream<'_>,
+    header: Header,
+    depth: Depth,
+    findings: &mut Findings,
+) -> io::Result<MinidumpFacts> {
+    let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages: 0, segments: Vec::new(), tables: None };
+    let mut reader = Reader { stream, findings, section: Section::Header.to_string() };
+    if let Err(stop) = reader.read(&mut facts, depth) {
+        let section = reader.section;
+        findings.stopped(section, stop)?;
+    }
+    Ok(facts)
+}
+
+struct Reader<'a, 's> {
+    stream: &'a mut Stream<'s>,
+    findings: &'a mut Findings,
+    /// What is being read.
+    section: String,
+}
+
+impl Reader<'_, '_> {
+    fn read(&mut self, facts: &mut MinidumpFacts, depth: Depth) -> Result<(), Stop> {
+        let header = facts.header.clone();
+        self.stream.skip(header.rounded(Section::Header))?;
+        let limits = [
+            (Section::MessageBuffer, "msgbufsize", MAX_MESSAGE_BUFFER),
+            (Section::DumpAvail, "dumpavailsize", MAX_DUMP_AVAIL),
+            (Section::Bitmap, "bitmapsize", MAX_BITMAP),
+        ];
+        for (section, field, most) in limits {
+            let size = header.size_of(section);
+            if size > most {
+                self.findings.damaged(field, format!("it is {size}; memtool reads {most} bytes at most"));
+                return Ok(());
+            }
+        }
+        facts.message_buffer = self.section(&header, Section::MessageBuffer)?;
+        self.check_messages(&facts.message_buffer);
+        let dump_avail = self.section(&header, Section::DumpAvail)?;
+        let ranges = match header.dump_avail_size.map(|_| dump_avail_ranges(&header, &dump_avail)) {
+            None => None,
+            Some(Ok(ranges)) => Some(ranges),
+            Some(Err(why)) => {
+                self.findings.damaged(Section::DumpAvail, why);
+                return Ok(());
+            }
+        };
+        let bitmap = self.section(&header, Section::Bitmap)?;
+        let pages = Pages::new(header.page_size, ranges.as_deref(), &bitmap, header.order);
+        drop(bitmap);
+        facts.pages = pages.count();
+        if ranges.is_some() {
+            let segment = |range: &super::pages::Range| SegmentFacts {
+                start: Hex(range.start),
+                end: Hex(range.end),
+                pages: pages.count_in(range),
+                of: range.bits(),
+            };
+            facts.segments = pages.ranges().iter().map(segment).collect();
+        }
+        self.check_bitmap(&header, &pages);
+        self.check_length(&header, &pages);
+        facts.tables = self.tables(&header, &pages, depth)?;
+        Ok(())
+    }
+
+    /// Reads a part of the dump, and leaves out what makes it up to whole pages.
+    fn section(&mut self, header: &Header, section: Section) -> Result<Vec<u8>, Stop> {
+        self.section = section.to_string();
+        let bytes = self.stream.take(header.size_of(section))?;
+        self.stream.skip(header.rounded(section) - header.size_of(section))?;
+        Ok(bytes)
+    }
+
+    fn check_messages(&mut self, buffer: &[u8]) {
+        let odd =
+            buffer.iter().filter(|byte| byte.is_ascii_control() && !b"\0\t\n\r\x1b\x08\x07".contains(byte)).count();
+        if buffer.iter().all(|byte| *byte == 0) {
+            self.findings.warnings.push("the message buffer is empty".to_owned());
+        } else if odd > buffer.len() / 16 {
+            self.findings
+                .warnings
+                .push(format!("the message buffer does not look like text: {odd} control characters"));
+        }
+    }
+
+    fn check_bitmap(&mut self, header: &Header, pages: &Pages) {
+        if header.dump_avail_size.is_some() && pages.bits() > pages.capacity() {
+            let (bits, size) = (pages.bits(), header.bitmap_size);
+            self.findings.damaged("bitmapsize", format!("{size} bytes are too few for the {bits} pages of dump_avail"));
+        }
+        let beyond = pages.count_beyond();
+        if beyond > 0 {
+            let what = format!("{beyond} bits are set behind those of dump_avail, and stand for no page");
+            self.findings.damaged(Section::Bitmap, what);
+        }
+    }
+
+    /// Compares the number of pages with the length of a dump that is not compressed.
+    fn check_length(&mut self, header: &Header, pages: &Pages) {
+        let Some(length) = self.stream.length() else { return };
+        self.compare_length(header, pages, length);
+    }
+
+    fn compare_length(&mut self, header: &Header, pages: &Pages, length: u64) {
+        let expected = expected_length(header, pages);
+        let page = u64::from(header.page_size);
+        if length < expected {
+            let have = length.saturating_sub(header.offset_of_pages()) / page;
+            let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
+            let at =
+                first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x} on"));
+            let what = format!(
+                "the dump ends after {length} bytes; by its bitmap it has {expected}: {} of {} pages are missing{at}",
+                pages.count().saturating_sub(have),
+                pages.count()
+            );
+            self.findings.damaged("pages", what);
+        } else if length > expected {
+            let what =
+                format!("{} come after the last of {} pages", exact_size((length - expected).into()), pages.count());
+            self.findings.damaged("pages", what);
+        }
+    }
+
+    /// Follows the page table entries, and reads all pages if that is wanted.
+    fn tables(&mut self, header: &Header, pages: &Pages, depth: Depth) -> Result<Option<TableFacts>, Stop> {
+        self.section = Section::PageTables.to_string();
+        let mut walk = Walk::new(header, pages);
+        let known = page_tables::are_known(header);
+        if depth == Depth::Quick && !known {
+            return Ok(None);
+        }
+        let mut index = 0;
+        self.stream.each(header.size_of(Section::PageTables), |part| {
+            if known {
+                index = walk.entries(part, index, page_tables::has_directories(header));
+            }
+        })?;
+        if depth == Depth::Quick {
+            let complete = known && !page_tables::has_directories(header);
+            return Ok(complete.then(|| self.conclude(walk)));
+        }
+        self.stream.skip(header.rounded(Section::PageTables) - header.size_of(Section::PageTables))?;
+        let mut buffer = vec![0; usize::try_from(header.page_size).unwrap_or(0)];
+        for (number, (bit, physical)) in pages.iter().enumerate() {
+            match self.stream.read(&mut buffer)? {
+                read if read < buffer.len() => break,
+                _ if walk.table_pages.contains(bit) => {
+                    // The kernel's entries count from its base; here only where they lead matters.
+                    walk.entries(&buffer, 0, false);
+                }
+                _ => {}
+            }
+            if number % 1024 == 0 {
+                self.section = format!("page {number}, physical address {physical:#x}");
+            }
+        }
+        if self.stream.length().is_none() {
+            self.section = "pages".to_owned();
+            let end = self.stream.position();
+            let mut behind = [0; kerneldump::HEADER_LENGTH];
+            let read = self.stream.read(&mut behind)?;
+            let rest = self.stream.rest()?;
+            if read == behind.len() && rest == 0 && kerneldump::Header::parse(&behind).is_ok() {
+                self.findings
+                    .warnings
+                    .push("a live dump's header is compressed with the dump, and stands behind it".to_owned());
+                self.compare_length(header, pages, end);
+            } else {
+                self.compare_length(header, pages, self.stream.position());
+            }
+        }
+        Ok(known.then(|| self.conclude(walk)))
+    }
+
+    fn conclude(&mut self, walk: Walk<'_>) -> TableFacts {
+        let Walk { mut facts, mapped, table_pages, pages, .. } = walk;
+        let eighth = pages.bits().min(pages.capacity()) / 8;
+        let (mut first, mut rest) = (0_u64, 0_u64);
+        for (bit, _) in pages.iter() {
+            if !mapped.contains(bit) && !table_pages.contains(bit) {
+                if bit < eighth { first += 1 } else { rest += 1 }
+            }
+        }
+        facts.unmapped = first + rest;
+        if first >= MANY_UNMAPPED && rest < first / 64 {
+            self.findings.warnings.push(format!(
+                "the page bitmap looks cut off: of the pages that only the direct map leads to, {first} are in its first eighth, {rest} in all the rest; some kernels lose such pages in live dumps"
+            ));
+        }
+        facts
+    }
+}
+
+/// Bytes that a dump has by its header and bitmap.
+fn expected_length(header: &Header, pages: &Pages) -> u64 {
+    header.offset_of_pages().saturating_add(pages.count().saturating_mul(header.page_size.into()))
+}
+
+/// The ranges, up to the pair that ends at 0.
+fn dump_avail_ranges(header: &Header, bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
+    let size = header.address_size();
+    let mut addresses = bytes.chunks_exact(size).map(|bytes| match (bytes.first_chunk(), bytes.first_chunk()) {
+        (Some(bytes), _) if size == 8 => header.order.u64(*bytes),
+        (_, Some(bytes)) => header.order.u32(*bytes).into(),
+        _ => 0,
+    });
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    let mut before = 0;
+    while let (Some(start), Some(end)) = (addresses.next(), addresses.next()) {
+        if end == 0 {
+            return if ranges.is_empty() { Err("it has no range".to_owned()) } else { Ok(ranges) };
+        }
+        if start >= end || start < before {
+            return Err(format!("the range {start:#x} to {end:#x} is empty or not in order"));
+        }
+        before = end.next_multiple_of(header.page_size.into()).max(end);
+        ranges.push((start, end));
+    }
+    Err("it has no end".to_owned())
+}
+
+/// What the page table entries lead to.
+struct Walk<'a> {
+    header: &'a Header,
+    pages: &'a Pages,
+    facts: TableFacts,
+    mapped: BitSet,
+    table_pages: BitSet,
+}
+
+impl<'a> Walk<'a> {
+    fn new(header: &'a Header, pages: &'a Pages) -> Self {
+        let (mapped, table_pages) = (BitSet::new(pages), BitSet::new(pages));
+        Self { header, pages, facts: TableFacts::default(), mapped, table_pages }
+    }
+
+    /// Takes entries, of directories or of pages, the first of which has this index; tells the next one's.
+    fn entries(&mut self, bytes: &[u8], first: u64, are_directories: bool) -> u64 {
+        let (order, long) = (self.header.order, self.header.has_long_entries());
+        let mut index = first;
+        let mut take = |entry: u64| {
+            match entry {
+                0 => {}
+                _ if are_directories => self.directory(entry),
+                _ => {
+                    if let Some(physical) = page_tables::page(self.header, index, entry) {
+                        self.page(physical);
+                    }
+                }
+            }
+            index += 1;
+        };
+        if long {
+            bytes.as_chunks().0.iter().for_each(|bytes| take(order.u64(*bytes)));
+        } else {
+            bytes.as_chunks().0.iter().for_each(|bytes| take(order.u32(*bytes).into()));
+        }
+        index
+    }
+
+    fn directory(&mut self, entry: u64) {
+        match page_tables::directory(entry) {
+            Directory::Empty => {}
+            Directory::Superpage(physical) => {
+                (0..ENTRIES).for_each(|page| self.page(physical + page * u64::from(self.header.page_size)));
+            }
+            Directory::Table(physical) => match self.pages.bit_of(physical) {
+                Some(bit) if self.pages.is_set(bit) => self.table_pages.insert(bit),
+                _ => self.facts.missing_tables += 1,
+            },
+        }
+    }
+
+    fn page(&mut self, physical: u64) {
+        match self.pages.bit_of(physical) {
+            None => self.facts.outside += 1,
+            Some(bit) => {
+                self.facts.mapped += 1;
+                if self.pages.is_set(bit) {
+                    self.mapped.insert(bit);
+                } else {
+                    self.facts.missing += 1;
+                }
+            }
+        }
+    }
+}
+
+impl MinidumpFacts {
+    /// The kernel's messages as dmesg(8) prints them: without what other programs logged, without priorities, and
+    /// without the line that is cut off where the ring has come round. Where the ring begins is not in the
+    /// dump's own tables, so the newest messages may come first then; see [`Self::messages_came_round`].
+    pub fn messages(&self) -> Vec<u8> {
+        let mut text = Vec::with_capacity(self.message_buffer.len());
+        let written = self.message_buffer.split(|byte| *byte == 0).filter(|run| !run.is_empty());
+        for line in written.flat_map(|run| run.split_inclusive(|byte| *byte == b'\n')) {
+            match priority(line) {
+                // The kernel's own facility is 0; the lowest three bits are the level.
+                Some((priority, _)) if priority > 7 => {}
+                Some((_, rest)) => text.extend_from_slice(rest),
+                None => text.extend_from_slice(line),
+            }
+        }
+        text
+    }
+
+    /// Whether the message buffer is full, so that older messages are lost.
+    pub fn messages_came_round(&self) -> bool {
+        !self.message_buffer.is_empty() && !self.message_buffer.contains(&0)
+    }
+}
+
+/// The syslog priority before a line, `<N>`, and the line without it.
+fn priority(line: &[u8]) -> Option<(u32, &[u8])> {
+    let rest = line.strip_prefix(b"<")?;
+    let end = rest.iter().position(|byte| *byte == b'>')?;
+    let (number, rest) = rest.split_at_checked(end)?;
+    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest.strip_prefix(b">")?))
+}

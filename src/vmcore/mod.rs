@@ -1,0 +1,240 @@
+//! Reading kernel dumps of every architecture FreeBSD dumps: from a file, plain, gzip or zstd, from a live dump
+//! whose header was left on, or from a dump device; and saying whether they are whole.
+//!
+//! [`inspect`] looks at a dump once, from front to back. Nothing is allocated because a header says so before
+//! the file has been seen to be that long.
+
+mod elf;
+pub mod header;
+mod image;
+mod locate;
+mod minidump;
+mod page_tables;
+pub mod pages;
+pub mod stream;
+mod text;
+pub mod volume;
+
+pub use elf::ElfFacts;
+pub use image::LimeRange;
+pub use locate::{Located, Place};
+pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
+pub use text::Member;
+
+use crate::dump::Progress;
+use crate::kerneldump;
+use serde::Serialize;
+use std::fmt;
+use std::io;
+use stream::{Stop, Stream};
+use volume::Volume;
+
+/// How thoroughly a dump is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Depth {
+    /// Its headers and tables, as far as they stand before the pages.
+    Quick,
+    /// Every byte, and every page table entry.
+    Full,
+}
+
+/// Something in a dump that is not as it has to be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Damage {
+    /// Which part of the dump, or which field of its header.
+    pub place: String,
+    /// What is wrong with it.
+    pub what: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.place, self.what)
+    }
+}
+
+/// What a file or device holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Content {
+    /// A minidump.
+    Minidump(Box<MinidumpFacts>),
+    /// A full dump: an ELF core file of physical memory, or another one.
+    Elf(ElfFacts),
+    /// A text dump, textdump(4), with the files in it.
+    Text(Vec<Member>),
+    /// An image of memory in LiME's format.
+    Lime(Vec<LimeRange>),
+    /// A dump that only its key's owner can read.
+    Encrypted,
+    /// Nothing that says what it is: an image of memory without headers, perhaps.
+    Unknown,
+}
+
+impl Content {
+    /// What it is, for people.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Minidump(_) => "minidump",
+            Self::Elf(_) => "ELF core file",
+            Self::Text(_) => "text dump",
+            Self::Lime(_) => "LiME image of memory",
+            Self::Encrypted => "encrypted dump",
+            Self::Unknown => "no dump with a header; an image of memory, perhaps",
+        }
+    }
+}
+
+/// What was found out about a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Inspection {
+    /// Where in the file or device it is, and what its headers say.
+    pub located: Located,
+    /// How it is compressed.
+    pub compression: kerneldump::Compression,
+    /// What it is.
+    pub content: Content,
+    /// Bytes before compression, if it was read to its end.
+    pub length: Option<u64>,
+    /// What is wrong with it. A dump with damage is not to be trusted.
+    pub damage: Vec<Damage>,
+    /// What may be wrong, or is worth knowing.
+    pub warnings: Vec<String>,
+}
+
+/// What is found on the way.
+#[derive(Default)]
+struct Findings {
+    damage: Vec<Damage>,
+    warnings: Vec<String>,
+}
+
+impl Findings {
+    fn damaged(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
+        self.damage.push(Damage { place: place.to_string(), what: what.to_string() });
+    }
+
+    /// Notes why reading stopped; only an error of the file itself is one.
+    fn stopped(&mut self, place: impl fmt::Display, stop: Stop) -> io::Result<()> {
+        match stop {
+            Stop::Io(error) => Err(error),
+            stop => {
+                self.damaged(place, stop);
+                Ok(())
+            }
+        }
+    }
+}
+
+/// Looks at what is in a file or device.
+///
+/// # Errors
+///
+/// It cannot be read. That a dump is damaged is no error: the result says so.
+pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
+    let mut findings = Findings::default();
+    let located = locate::locate(volume, &mut findings)?;
+    let mut head = [0; header::HEADER_LENGTH];
+    let read = volume.read_at(located.start, &mut head)?;
+    let compression = match &located.header {
+        _ if located.place == Place::File => stream::compression_of(head.get(..read).unwrap_or_default()),
+        Some(header) => kerneldump::Compression::of_code(header.compression).unwrap_or_else(|| {
+            findings.damaged("compression", format!("it is {}, which nothing stands for", header.compression));
+            kerneldump::Compression::None
+        }),
+        None => kerneldump::Compression::None,
+    };
+    let mut result = Inspection {
+        located,
+        compression,
+        content: Content::Unknown,
+        length: None,
+        damage: Vec::new(),
+        warnings: Vec::new(),
+    };
+    let located = &result.located;
+    let header = located.header.as_ref();
+    if header.is_some_and(|header| header.key_size > 0) {
+        result.content = Content::Encrypted;
+    } else if header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
+        result.content = Content::Text(text::backwards(volume, located.start, located.end, &mut findings)?);
+        result.length = Some(located.end - located.start);
+    } else {
+        let range = (located.start, located.end);
+        let again = || Stream::new(volume, range, compression, progress);
+        // The beginning is read twice.
+        let beginning = Progress::default();
+        let first = Stream::new(volume, range, compression, &beginning)?;
+        let (content, length) = content(first, depth, &mut findings, again)?;
+        (result.content, result.length) = (content, length);
+    }
+    check_header(&result, &mut findings);
+    (result.damage, result.warnings) = (findings.damage, findings.warnings);
+    Ok(result)
+}
+
+/// Recognises what a stream holds by its first bytes, and reads it from there on.
+fn content<'a>(
+    mut first: Stream<'_>,
+    depth: Depth,
+    findings: &mut Findings,
+    again: impl FnOnce() -> io::Result<Stream<'a>>,
+) -> io::Result<(Content, Option<u64>)> {
+    let mut head = [0; 512];
+    let read = match first.read(&mut head) {
+        Ok(read) => read,
+        Err(stop) => {
+            findings.stopped("compression", stop)?;
+            return Ok((Content::Unknown, None));
+        }
+    };
+    let mut stream = again()?;
+    let short = head.first_chunk().unwrap_or(&[0; header::HEADER_LENGTH]);
+    let content = match header::Header::parse(short) {
+        Ok(Some(header)) => Content::Minidump(Box::new(minidump::read(&mut stream, header, depth, findings)?)),
+        Ok(None) if head.starts_with(b"\x7fELF") => match elf::read(&mut stream, findings)? {
+            Some(facts) => Content::Elf(facts),
+            None => Content::Unknown,
+        },
+        Ok(None) if image::is_lime(&head) => Content::Lime(image::lime(&mut stream, findings)?),
+        Ok(None) if read == 512 && text::is_member(&head) => Content::Text(text::forwards(&mut stream, findings)?),
+        Ok(None) => Content::Unknown,
+        Err(why) => {
+            findings.damaged("minidump header", why);
+            Content::Unknown
+        }
+    };
+    let mut length = stream.length();
+    if length.is_none() && depth == Depth::Full && findings.damage.is_empty() {
+        match stream.rest() {
+            Ok(_) => length = Some(stream.position()),
+            Err(stop) => findings.stopped("pages", stop)?,
+        }
+    }
+    Ok((content, length))
+}
+
+/// Compares what the header says with what was found.
+fn check_header(inspection: &Inspection, findings: &mut Findings) {
+    let Some(header) = &inspection.located.header else { return };
+    let what = match &inspection.content {
+        Content::Minidump(facts) => facts.header.architecture.name(),
+        _ => return,
+    };
+    // The header names what uname -p prints.
+    let named = match header.architecture.as_str() {
+        "aarch64" => "arm64",
+        "armv6" | "armv7" | "armeb" => "arm",
+        "powerpc64le" => "powerpc64",
+        name if name.starts_with("riscv64") => "riscv",
+        name => name,
+    };
+    if named != what {
+        let named = header.architecture.escape_debug();
+        findings.damaged("architecture", format!("the header says '{named}', the dump is one of {what}"));
+    }
+    if let (Some(length), kerneldump::Compression::None) = (inspection.length, inspection.compression)
+        && header.dump_length != length
+    {
+        findings.damaged("dumplength", format!("the header says {}, there are {length} bytes", header.dump_length));
+    }
+}

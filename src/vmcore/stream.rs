@@ -1,0 +1,210 @@
+//! The bytes of a dump from front to back, decompressed where they are compressed.
+
+use super::volume::{Part, Volume};
+use crate::dump::Progress;
+use crate::kerneldump::Compression;
+use std::io::{self, BufReader, Read};
+
+/// zstd needs a window of so many bytes at most, as a power of two: what zstd(1) takes without being asked.
+const WINDOW_LOG: u32 = 27;
+
+/// Why a dump cannot be read on.
+#[derive(Debug, thiserror::Error)]
+pub enum Stop {
+    /// It ends.
+    #[error("the dump ends after {at} bytes, {wanted} more were to come")]
+    End {
+        /// Bytes there were.
+        at: u64,
+        /// Bytes that are missing from what was to be read.
+        wanted: u64,
+    },
+    /// What compresses it is damaged.
+    #[error("the {compression} stream is damaged: {why}; {at} bytes could be decompressed")]
+    Damaged {
+        /// `gzip` or `zstd`.
+        compression: &'static str,
+        /// What the decompressor says.
+        why: String,
+        /// Bytes that could be decompressed.
+        at: u64,
+    },
+    /// The file cannot be read.
+    #[error(transparent)]
+    Io(io::Error),
+}
+
+enum Kind<'a> {
+    Plain(Part<'a>),
+    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Part<'a>>>>),
+    Zstd(Box<zstd::Decoder<'a, BufReader<Part<'a>>>>),
+}
+
+/// A dump's bytes from front to back.
+pub struct Stream<'a> {
+    kind: Kind<'a>,
+    position: u64,
+}
+
+/// How a file that begins with these bytes is compressed.
+pub fn compression_of(head: &[u8]) -> Compression {
+    match head {
+        [0x1f, 0x8b, 8, ..] => Compression::Gzip,
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
+        _ => Compression::None,
+    }
+}
+
+impl<'a> Stream<'a> {
+    /// Reads part of a volume, compressed so.
+    ///
+    /// # Errors
+    ///
+    /// The decompressor cannot be set up.
+    pub fn new(
+        volume: &'a Volume,
+        (start, end): (u64, u64),
+        compression: Compression,
+        progress: &'a Progress,
+    ) -> io::Result<Self> {
+        let part = volume.part(start, end, progress);
+        let kind = match compression {
+            Compression::None => Kind::Plain(part),
+            Compression::Gzip => Kind::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(part)))),
+            Compression::Zstd => {
+                let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, part))?;
+                decoder.window_log_max(WINDOW_LOG)?;
+                Kind::Zstd(Box::new(decoder))
+            }
+        };
+        Ok(Self { kind, position: 0 })
+    }
+
+    /// Bytes that were read or left out so far, decompressed.
+    pub fn position(&self) -> u64 {
+        self.position
+    }
+
+    /// Bytes in all, where that is known: not of compressed ones.
+    pub fn length(&self) -> Option<u64> {
+        match &self.kind {
+            Kind::Plain(part) => Some(self.position + part.left()),
+            Kind::Gzip(_) | Kind::Zstd(_) => None,
+        }
+    }
+
+    /// Fills the buffer as far as there are bytes, and tells how many there were.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says, but for the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Stop> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let read = match &mut self.kind {
+                Kind::Plain(part) => part.read(rest),
+                Kind::Gzip(decoder) => decoder.read(rest),
+                Kind::Zstd(decoder) => decoder.read(rest),
+            };
+            match read {
+                Ok(0) => break,
+                Ok(read) => {
+                    done += read;
+                    self.position += read as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(self.stop(error)),
+            }
+        }
+        Ok(done)
+    }
+
+    /// An error of the file, or of the decompressor.
+    fn stop(&self, error: io::Error) -> Stop {
+        let compression = match self.kind {
+            Kind::Gzip(_) => "gzip",
+            Kind::Zstd(_) => "zstd",
+            Kind::Plain(_) => return Stop::Io(error),
+        };
+        match error.raw_os_error() {
+            Some(_) => Stop::Io(error),
+            None => Stop::Damaged { compression, why: error.to_string(), at: self.position },
+        }
+    }
+
+    /// Fills the buffer.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Stop> {
+        let wanted = buffer.len();
+        let read = self.read(buffer)?;
+        if read < wanted {
+            return Err(Stop::End { at: self.position, wanted: (wanted - read) as u64 });
+        }
+        Ok(())
+    }
+
+    /// Reads so many bytes, and needs no more memory than there are bytes.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says.
+    pub fn take(&mut self, bytes: u64) -> Result<Vec<u8>, Stop> {
+        let mut taken = Vec::new();
+        self.each(bytes, |part| taken.extend_from_slice(part))?;
+        Ok(taken)
+    }
+
+    /// Calls with so many bytes, in parts whose lengths are multiples of 64 KiB, but for the last.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says.
+    pub fn each(&mut self, bytes: u64, mut call: impl FnMut(&[u8])) -> Result<(), Stop> {
+        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 18)];
+        let mut left = bytes;
+        while left > 0 {
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+            let part = buffer.get_mut(..wanted).unwrap_or_default();
+            self.fill(part)?;
+            call(part);
+            left -= part.len() as u64;
+        }
+        Ok(())
+    }
+
+    /// Leaves out so many bytes; those of a compressed dump are read all the same.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says.
+    pub fn skip(&mut self, bytes: u64) -> Result<(), Stop> {
+        let Kind::Plain(part) = &mut self.kind else { return self.each(bytes, |_| {}) };
+        let there = part.left().min(bytes);
+        part.skip(there);
+        self.position += there;
+        if there < bytes {
+            return Err(Stop::End { at: self.position, wanted: bytes - there });
+        }
+        Ok(())
+    }
+
+    /// Counts what is left, to the end.
+    ///
+    /// # Errors
+    ///
+    /// As [`Stop`] says, but for the end.
+    pub fn rest(&mut self) -> Result<u64, Stop> {
+        let before = self.position;
+        if let Kind::Plain(part) = &mut self.kind {
+            let left = part.left();
+            part.skip(left);
+            return Ok(left);
+        }
+        let mut buffer = vec![0; 1 << 18];
+        while self.read(&mut buffer)? > 0 {}
+        Ok(self.position - before)
+    }
+}

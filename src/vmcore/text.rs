@@ -1,0 +1,107 @@
+//! Text dumps, textdump(4): a tar archive (ustar) in blocks of 512 bytes, which a dump device holds backwards,
+//! the first block last (`sys/ddb/db_textdump.c`).
+
+use super::Findings;
+use super::stream::Stream;
+use super::volume::Volume;
+use serde::Serialize;
+use std::io;
+
+const BLOCK: usize = 512;
+
+type Block = [u8; BLOCK];
+/// More files are not in any text dump.
+const MAX_MEMBERS: usize = 1000;
+
+/// A file in a text dump.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Member {
+    /// Its name.
+    pub name: String,
+    /// Bytes of it.
+    pub size: u64,
+}
+
+/// Whether a block begins a file of a tar archive.
+pub fn is_member(block: &Block) -> bool {
+    block.get(257..262) == Some(b"ustar")
+}
+
+/// Lists the archive that a device holds backwards.
+pub fn backwards(volume: &Volume, start: u64, end: u64, findings: &mut Findings) -> io::Result<Vec<Member>> {
+    let mut at = end;
+    let mut next = |skip: u64, block: &mut Block| {
+        at = at.saturating_sub(skip);
+        if at.saturating_sub(start) < BLOCK as u64 {
+            return Ok(false);
+        }
+        at -= BLOCK as u64;
+        Ok(volume.read_at(at, block)? == block.len())
+    };
+    list(&mut next, findings)
+}
+
+/// Lists an archive as savecore(8) leaves it.
+pub fn forwards(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<Member>> {
+    let mut stopped = None;
+    let mut next = |skip: u64, block: &mut Block| {
+        let read = stream.skip(skip).and_then(|()| stream.read(block));
+        Ok(read.map_err(|stop| stopped = Some(stop)).is_ok_and(|read| read == block.len()))
+    };
+    let members = list(&mut next, findings)?;
+    if let Some(stop) = stopped {
+        findings.stopped("text dump", stop)?;
+    }
+    Ok(members)
+}
+
+/// Calls for the block that comes so many bytes after the last one; `false` after the end.
+fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<bool>, findings: &mut Findings) -> io::Result<Vec<Member>> {
+    let mut members: Vec<Member> = Vec::new();
+    let mut block = [0; BLOCK];
+    let mut skip = 0;
+    loop {
+        if !next(skip, &mut block)? {
+            findings.damaged("text dump", "it has no end");
+            break;
+        }
+        if block.iter().all(|byte| *byte == 0) {
+            break;
+        }
+        let size = block.get(124..136).and_then(octal);
+        let (true, Some(size)) = (is_member(&block), size) else {
+            let after = members.last().map_or("at its beginning".to_owned(), |last| format!("after '{}'", last.name));
+            findings.damaged("text dump", format!("the block {after} is no file's header"));
+            break;
+        };
+        let name = block.get(..100).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
+        members.push(Member { name: String::from_utf8_lossy(name).into_owned(), size });
+        if members.len() == MAX_MEMBERS {
+            findings.damaged("text dump", format!("it has {MAX_MEMBERS} files or more"));
+            break;
+        }
+        skip = size.next_multiple_of(BLOCK as u64);
+    }
+    Ok(members)
+}
+
+/// A number as tar writes it. 11 digits have 33 bits.
+fn octal(field: &[u8]) -> Option<u64> {
+    let text = std::str::from_utf8(field).ok()?.trim_matches([' ', '\0']);
+    u64::from_str_radix(text, 8).ok().filter(|size| *size < 1 << 33)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::octal;
+
+    #[test]
+    fn sizes_are_octal() {
+        assert_eq!(octal(b"00000001750\0"), Some(1000));
+        assert_eq!(octal(b"       1750 "), Some(1000));
+        assert_eq!(octal(b"77777777777\0"), Some((1 << 33) - 1));
+        for bad in [&b"\0\0\0"[..], b"8", b"x", b"-1", &[0x80, 0, 0, 1], b"777777777777"] {
+            assert_eq!(octal(bad), None, "{bad:?}");
+        }
+    }
+}

@@ -1,0 +1,170 @@
+//! A file or device that holds a dump: bytes at known places, of a known length.
+
+use crate::dump::Progress;
+use crate::error::{Error, Result};
+use crate::host::{Memory, open_at_once};
+use std::fs::File;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::path::Path;
+use std::sync::{Mutex, PoisonError};
+
+/// Devices are read in blocks of so many bytes: a multiple of every sector size.
+const BLOCK: usize = 1 << 16;
+
+/// A file or device, opened for reading.
+pub struct Volume {
+    bytes: Box<dyn Memory>,
+    length: u64,
+}
+
+impl Volume {
+    /// Opens a file or a device.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
+    pub fn open(path: &Path) -> Result<Self> {
+        let fail = |source| Error::io("open", path, source);
+        let mut file = open_at_once(path).map_err(fail)?;
+        let kind = file.metadata().map_err(fail)?.file_type();
+        let is_device = kind.is_char_device() || kind.is_block_device();
+        let length = if is_device || kind.is_file() { file.seek(SeekFrom::End(0)).ok() } else { None };
+        match length {
+            Some(length) if length > 0 || !is_device => Ok(Self::of(file, length, is_device)),
+            _ => Err(Error::Refused(format!("{} is neither a file nor a device with an end", path.display()))),
+        }
+    }
+
+    /// A file that is open already.
+    ///
+    /// # Errors
+    ///
+    /// Its length cannot be told.
+    pub fn of_file(file: &File) -> io::Result<Self> {
+        Ok(Self::of(file.try_clone()?, file.metadata()?.len(), false))
+    }
+
+    /// Bytes in memory, as if they were in a file.
+    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+        let length = bytes.len() as u64;
+        Self { bytes: Box::new(Bytes(bytes)), length }
+    }
+
+    fn of(file: File, length: u64, is_device: bool) -> Self {
+        let bytes: Box<dyn Memory> = if is_device {
+            Box::new(Blocks { file, last: Mutex::new((0, Vec::new())) })
+        } else {
+            Box::new(Plain(file))
+        };
+        Self { bytes, length }
+    }
+
+    /// Bytes in all.
+    pub fn length(&self) -> u64 {
+        self.length
+    }
+
+    /// Fills the buffer as far as there are bytes, and tells how many there were.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2).
+    pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(left);
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..wanted) {
+            match self.bytes.read_at(at + done as u64, rest) {
+                Ok(0) => break,
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(done)
+    }
+
+    /// Reads part of it from front to back; the progress counts bytes read.
+    pub fn part<'a>(&'a self, start: u64, end: u64, progress: &'a Progress) -> Part<'a> {
+        Part { volume: self, at: start, end: end.min(self.length), progress }
+    }
+}
+
+/// Part of a volume, read from front to back.
+pub struct Part<'a> {
+    volume: &'a Volume,
+    at: u64,
+    end: u64,
+    progress: &'a Progress,
+}
+
+impl Part<'_> {
+    /// Bytes that are left.
+    pub fn left(&self) -> u64 {
+        self.end.saturating_sub(self.at)
+    }
+
+    /// Leaves out so many bytes.
+    pub fn skip(&mut self, bytes: u64) {
+        self.at = self.at.saturating_add(bytes);
+    }
+}
+
+impl Read for Part<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let wanted = usize::try_from(self.left()).unwrap_or(usize::MAX).min(buffer.len());
+        let read = self.volume.read_at(self.at, buffer.get_mut(..wanted).unwrap_or_default())?;
+        self.at += read as u64;
+        self.progress.add(read as u64);
+        Ok(read)
+    }
+}
+
+struct Bytes(Vec<u8>);
+
+impl Memory for Bytes {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let rest = usize::try_from(address).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        let length = rest.len().min(buffer.len());
+        for (to, from) in buffer.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Ok(length)
+    }
+}
+
+struct Plain(File);
+
+impl Memory for Plain {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_at(buffer, address)
+    }
+}
+
+/// A device, which may take whole sectors only.
+struct Blocks {
+    file: File,
+    /// The block that was read last: its address and bytes.
+    last: Mutex<(u64, Vec<u8>)>,
+}
+
+impl Memory for Blocks {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let start = address - address % BLOCK as u64;
+        let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
+        let (have, bytes) = &mut *last;
+        if *have != start || bytes.is_empty() {
+            bytes.resize(BLOCK, 0);
+            let read = self.file.read_at(bytes, start);
+            bytes.truncate(*read.as_ref().unwrap_or(&0));
+            *have = start;
+            read?;
+        }
+        let rest = usize::try_from(address - start).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
+        for (to, from) in buffer.iter_mut().zip(rest) {
+            *to = *from;
+        }
+        Ok(rest.len().min(buffer.len()))
+    }
+}
