@@ -7,7 +7,7 @@ use ioctl_defs::minidump as raw;
 use serde::Serialize;
 use std::fmt;
 use zerocopy::FromBytes;
-use zerocopy::byteorder::big_endian::{U32, U64};
+use zerocopy::byteorder::{big_endian as big, little_endian as little};
 
 /// Bytes that are enough for every architecture's header.
 pub const HEADER_LENGTH: usize = 256;
@@ -182,120 +182,78 @@ impl Header {
     }
 
     fn decode(architecture: Architecture, bytes: &[u8; HEADER_LENGTH]) -> Option<Self> {
-        let (_, with_dump_avail) = architecture.versions();
-        let dump_avail = |version: u32, size: u32| (version >= with_dump_avail).then_some(size);
+        // What the versions of all architectures have, the sizes in the order of the parts.
+        let common = |order, version, sizes: [u32; 4], kernel_base| {
+            let [message_buffer_size, dump_avail_size, bitmap_size, page_tables_size] = sizes;
+            let (_, with_dump_avail) = architecture.versions();
+            Self {
+                architecture,
+                version,
+                order,
+                page_size: 4096,
+                message_buffer_size,
+                dump_avail_size: (version >= with_dump_avail).then_some(dump_avail_size),
+                bitmap_size,
+                page_tables_size,
+                kernel_base,
+                direct_map: None,
+                mmu: None,
+            }
+        };
         Some(match architecture {
             Architecture::Amd64 => {
                 let (raw, _) = raw::amd64::minidumphdr::read_from_prefix(bytes).ok()?;
-                Self {
-                    architecture,
-                    version: raw.version.get(),
-                    order: Order::Little,
-                    page_size: 4096,
-                    message_buffer_size: raw.msgbufsize.get(),
-                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
-                    bitmap_size: raw.bitmapsize.get(),
-                    page_tables_size: raw.pmapsize.get(),
-                    kernel_base: raw.kernbase.get(),
-                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), 0),
-                    mmu: None,
-                }
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
+                let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), 0);
+                Self { direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
             }
             Architecture::Arm64 => {
                 let (raw, _) = raw::arm64::minidumphdr::read_from_prefix(bytes).ok()?;
-                let flags = if raw.version.get() >= 3 { raw.flags.get() } else { 0 };
-                Self {
-                    architecture,
-                    version: raw.version.get(),
-                    order: Order::Little,
-                    page_size: match flags & 3 {
-                        0 => 4096,
-                        1 => 16384,
-                        // Not defined; the check names it.
-                        _ => 0,
-                    },
-                    message_buffer_size: raw.msgbufsize.get(),
-                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
-                    bitmap_size: raw.bitmapsize.get(),
-                    page_tables_size: raw.pmapsize.get(),
-                    kernel_base: raw.kernbase.get(),
-                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get()),
-                    mmu: None,
-                }
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
+                let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get());
+                let page_size = match (raw.version.get(), raw.flags.get() & 3) {
+                    (..3, _) | (_, 0) => 4096,
+                    (_, 1) => 16384,
+                    // Not defined; the check names it.
+                    _ => 0,
+                };
+                Self { page_size, direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
             }
             Architecture::Riscv => {
                 let (raw, _) = raw::riscv::minidumphdr::read_from_prefix(bytes).ok()?;
-                Self {
-                    architecture,
-                    version: raw.version.get(),
-                    order: Order::Little,
-                    page_size: 4096,
-                    message_buffer_size: raw.msgbufsize.get(),
-                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
-                    bitmap_size: raw.bitmapsize.get(),
-                    page_tables_size: raw.pmapsize.get(),
-                    kernel_base: raw.kernbase.get(),
-                    direct_map: direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get()),
-                    mmu: None,
-                }
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
+                let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get());
+                Self { direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
             }
             Architecture::Arm => {
                 let (raw, _) = raw::arm::minidumphdr::read_from_prefix(bytes).ok()?;
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.ptesize].map(little::U32::get);
                 let mmu = match raw.mmuformat.get() {
                     raw::arm::MINIDUMP_MMU_FORMAT_V4 => "v4".to_owned(),
                     raw::arm::MINIDUMP_MMU_FORMAT_V6 => "v6".to_owned(),
                     raw::arm::MINIDUMP_MMU_FORMAT_V6_LPAE => "v6, LPAE".to_owned(),
-                    other => format!("format {other}"),
+                    other => format!("MMU format {other}"),
                 };
-                Self {
-                    architecture,
-                    version: raw.version.get(),
-                    order: Order::Little,
-                    page_size: 4096,
-                    message_buffer_size: raw.msgbufsize.get(),
-                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
-                    bitmap_size: raw.bitmapsize.get(),
-                    page_tables_size: raw.ptesize.get(),
-                    kernel_base: raw.kernbase.get().into(),
-                    direct_map: None,
-                    mmu: Some(mmu),
-                }
+                Self { mmu: Some(mmu), ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
             }
             Architecture::I386 => {
                 let (raw, _) = raw::i386::minidumphdr::read_from_prefix(bytes).ok()?;
-                Self {
-                    architecture,
-                    version: raw.version.get(),
-                    order: Order::Little,
-                    page_size: 4096,
-                    message_buffer_size: raw.msgbufsize.get(),
-                    dump_avail_size: dump_avail(raw.version.get(), raw.dumpavailsize.get()),
-                    bitmap_size: raw.bitmapsize.get(),
-                    page_tables_size: raw.ptesize.get(),
-                    kernel_base: raw.kernbase.get().into(),
-                    direct_map: None,
-                    mmu: (raw.paemode.get() != 0).then(|| PAE.to_owned()),
-                }
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.ptesize].map(little::U32::get);
+                let mmu = (raw.paemode.get() != 0).then(|| "PAE".to_owned());
+                Self { mmu, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
             }
             Architecture::Powerpc64 => {
                 let (raw, _) = raw::powerpc64::minidumphdr::read_from_prefix(bytes).ok()?;
                 // Only one of the two orders makes a small number of the version.
                 let order = if raw.version.get() <= 0xffff { Order::Big } else { Order::Little };
-                let u32 = |value: U32| order.u32(value.to_bytes());
-                let u64 = |value: U64| order.u64(value.to_bytes());
+                let u32 = |value: big::U32| order.u32(value.to_bytes());
+                let u64 = |value: big::U64| order.u64(value.to_bytes());
+                let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(u32);
                 let mmu = raw.mmu_name.split(|byte| *byte == 0).next().unwrap_or_default();
                 Self {
-                    architecture,
-                    version: u32(raw.version),
-                    order,
-                    page_size: 4096,
-                    message_buffer_size: u32(raw.msgbufsize),
-                    dump_avail_size: dump_avail(u32(raw.version), u32(raw.dumpavailsize)),
-                    bitmap_size: u32(raw.bitmapsize),
-                    page_tables_size: u32(raw.pmapsize),
-                    kernel_base: u64(raw.kernbase),
                     direct_map: direct_map(u64(raw.dmapbase), u64(raw.dmapend), 0),
                     mmu: Some(String::from_utf8_lossy(mmu).into_owned()),
+                    ..common(order, u32(raw.version), sizes, u64(raw.kernbase))
                 }
             }
         })
@@ -377,9 +335,6 @@ impl Header {
         if self.architecture == Architecture::Arm { 4 } else { 8 }
     }
 }
-
-/// What the header says of i386's page tables where an entry takes 8 bytes.
-const PAE: &str = "PAE";
 
 fn direct_map(base: u64, end: u64, physical: u64) -> Option<DirectMap> {
     (base != 0 || end != 0).then_some(DirectMap { base, end, physical })
