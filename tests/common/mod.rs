@@ -12,6 +12,7 @@
 pub mod formats;
 pub mod minidump;
 pub mod small;
+pub mod vmcore;
 
 use serde_json::Value;
 use std::ffi::OsStr;

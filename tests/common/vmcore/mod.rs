@@ -1,0 +1,67 @@
+//! A builder of kernel dumps for tests: minidumps of six architectures, full dumps, text dumps, and what
+//! stands around them on a dump device or in the file of a live dump.
+//!
+//! Written from FreeBSD's headers and kernel alone, it shares no layout with the library, so that one
+//! error cannot cancel out another. `tests/vmcore_layout.rs` compares its offsets with FreeBSD's headers,
+//! `tests/vmcore_builder.rs` what it builds with dumps of a real kernel.
+//!
+//! Fuzzing and unit tests can include it by path; it needs nothing but `flate2` and `zstd`.
+
+#![allow(
+    dead_code,
+    unused_imports,
+    missing_docs,
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "test code; whoever includes it uses some of it; a description that makes no sense is a test that fails"
+)]
+
+pub mod arch;
+pub mod device;
+pub mod elf;
+pub mod kerneldump;
+pub mod minidump;
+pub mod page_tables;
+
+pub use arch::{Arch, Order};
+pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};
+pub use elf::ElfSpec;
+pub use kerneldump::{Compression, KernelDumpHeader, Kind};
+pub use minidump::{DirectMap, MinidumpSpec, Parts, every_variant};
+pub use page_tables::{Mapping, Translation};
+
+/// A field of a structure: its name, and offset and size in bytes.
+pub type Field = (&'static str, usize, usize);
+
+/// The field of that name.
+pub fn field(fields: &[Field], name: &str) -> Field {
+    *fields.iter().find(|field| field.0 == name).unwrap_or_else(|| panic!("no field {name}"))
+}
+
+/// Writes an integer into the field of that name.
+pub fn set(bytes: &mut [u8], fields: &[Field], order: Order, name: &str, value: u64) {
+    let (_, offset, size) = field(fields, name);
+    bytes[offset..offset + size].copy_from_slice(&order.bytes(value, size));
+}
+
+/// Writes text into the field of that name, and leaves NULs behind it.
+pub fn set_text(bytes: &mut [u8], fields: &[Field], name: &str, text: &str) {
+    let (_, offset, size) = field(fields, name);
+    assert!(text.len() <= size, "{name} has room for {size} bytes: {text}");
+    bytes[offset..offset + size].fill(0);
+    bytes[offset..offset + text.len()].copy_from_slice(text.as_bytes());
+}
+
+/// Appends zeros up to a multiple of a block.
+pub fn pad(bytes: &mut Vec<u8>, block: u64) {
+    bytes.resize(bytes.len().next_multiple_of(block as usize), 0);
+}
+
+/// What a page holds unless told otherwise: eight-byte words that tell its address, none of them zero.
+pub fn page_of(address: u64, page_size: u64) -> Vec<u8> {
+    (address..address + page_size).step_by(8).flat_map(|word| (word ^ 0x5a5a_0000_0000_a5a5).to_le_bytes()).collect()
+}

@@ -1,0 +1,150 @@
+//! The kernel's page tables as a minidump holds them.
+//!
+//! Sources: `minidump_machdep.c`, `machine/pmap.h` and `machine/pte.h` of each architecture, and for arm's
+//! two formats `lib/libkvm/kvm_arm.h`.
+
+use super::arch::{ARM_V4, Arch, Order};
+use super::minidump::MinidumpSpec;
+use std::collections::BTreeMap;
+
+/// Kernel memory that is mapped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mapping {
+    pub address: u64,
+    pub physical: u64,
+    pub length: u64,
+    pub writable: bool,
+    pub executable: bool,
+    /// Mapped by entries one level higher; on arm's old format by entries for 64 KiB.
+    pub superpage: bool,
+}
+
+/// What a dump says of a virtual page.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Translation {
+    pub physical: u64,
+    pub writable: bool,
+    pub executable: bool,
+    /// The dump shows that the page is part of a superpage.
+    pub superpage: bool,
+}
+
+/// Bytes that a superpage maps.
+pub fn superpage_size(spec: &MinidumpSpec) -> u64 {
+    match spec.arch {
+        Arch::Arm if spec.arm_format == ARM_V4 => 0x1_0000,
+        Arch::Arm => 1 << 20,
+        Arch::I386 if !spec.pae => 4 << 20,
+        // As many as one page of entries maps: 2 MiB for pages of 4 KiB, 32 MiB for those of 16 KiB.
+        _ => spec.page_size * spec.page_size / 8,
+    }
+}
+
+/// Whether the dump holds page directories instead of last-level entries.
+fn has_directories(spec: &MinidumpSpec) -> bool {
+    spec.arch == Arch::Amd64 && spec.version >= 2
+}
+
+/// Bytes of a last-level entry.
+fn entry_size(spec: &MinidumpSpec) -> usize {
+    if spec.arch.is_32_bit() && !(spec.arch == Arch::I386 && spec.pae) { 4 } else { 8 }
+}
+
+/// What the dump says of each page of the mappings.
+pub fn translations(spec: &MinidumpSpec) -> BTreeMap<u64, Translation> {
+    let mut translations = BTreeMap::new();
+    for mapping in &spec.mappings {
+        for offset in (0..mapping.length).step_by(spec.page_size as usize) {
+            let mut page = Translation {
+                physical: mapping.physical + offset,
+                writable: mapping.writable,
+                executable: mapping.executable,
+                superpage: mapping.superpage,
+            };
+            let large = spec.arch == Arch::Arm && spec.arm_format == ARM_V4;
+            if mapping.superpage && !has_directories(spec) && !large {
+                page.superpage = false;
+                // The kernel makes last-level entries for these up, with all rights.
+                if matches!(spec.arch, Arch::Amd64 | Arch::I386 | Arch::Arm64) {
+                    (page.writable, page.executable) = (true, true);
+                }
+            }
+            // There is no bit for it.
+            page.executable |= spec.arch == Arch::I386 && !spec.pae || large;
+            translations.insert(mapping.address + offset, page);
+        }
+    }
+    translations
+}
+
+/// A page-table entry of the architecture.
+fn entry(spec: &MinidumpSpec, address: u64, page: Translation) -> u64 {
+    let Translation { physical, writable, executable, superpage } = page;
+    let flag = |set: bool, bits: u64| if set { bits } else { 0 };
+    match spec.arch {
+        // Valid, accessed, modified.
+        Arch::Amd64 | Arch::I386 => {
+            let no_execute = 1 << 63;
+            physical | 0x61 | flag(writable, 2) | flag(superpage, 0x80) | flag(!executable, no_execute)
+        }
+        // A page, inner shareable, accessed; read-only; not for users or the kernel to execute.
+        Arch::Arm64 => physical | 0x703 | flag(!writable, 1 << 7) | flag(!executable, 3 << 53),
+        // Valid, readable, accessed; dirty where it can be.
+        Arch::Riscv => physical >> 12 << 10 | 0x43 | flag(writable, 0x84) | flag(executable, 8),
+        // A large page's entry stands in each of its 16 slots. Access bits for four parts of a page.
+        Arch::Arm if spec.arm_format == ARM_V4 && superpage => {
+            (physical - address % 0x1_0000) | 1 | flag(writable, 0x550)
+        }
+        Arch::Arm if spec.arm_format == ARM_V4 => physical | 2 | flag(writable, 0x550),
+        // A small page, accessed; read-only and not modified; not to execute.
+        Arch::Arm => physical | 0x12 | flag(!writable, 0x280) | flag(!executable, 1),
+        Arch::Powerpc64 => panic!("powerpc64's page tables are given as they are"),
+    }
+}
+
+/// The page-table area of the dump, and page-table pages among the dumped pages.
+pub fn build(spec: &MinidumpSpec) -> (Vec<u8>, BTreeMap<u64, Vec<u8>>) {
+    if spec.arch == Arch::Powerpc64 {
+        assert!(spec.mappings.is_empty(), "the page tables of powerpc64 are a given blob");
+        return (spec.page_tables.clone(), BTreeMap::new());
+    }
+    let size = entry_size(spec);
+    let put = |table: &mut [u8], index: u64, entry: u64| {
+        let at = index as usize * size;
+        table[at..at + size].copy_from_slice(&Order::Little.bytes(entry, size));
+    };
+    let translations = translations(spec);
+    if !has_directories(spec) {
+        let pages = (spec.kernel_end - spec.kernel_base).div_ceil(spec.page_size);
+        let mut table = vec![0; pages as usize * size];
+        for (address, page) in translations {
+            put(&mut table, (address - spec.kernel_base) / spec.page_size, entry(spec, address, page));
+        }
+        return (table, BTreeMap::new());
+    }
+
+    const SLOT: u64 = 2 << 20;
+    // One page of directory entries for each GiB.
+    let directories = (spec.kernel_end - spec.kernel_base).div_ceil(1 << 30);
+    let mut area = vec![0; directories as usize * 4096];
+    let mut tables = BTreeMap::new();
+    let mut table_addresses = spec.page_table_pages.iter().copied();
+    let mut table_of_slot = BTreeMap::new();
+    for (address, page) in translations {
+        let slot = (address - spec.kernel_base) / SLOT;
+        if page.superpage {
+            let first = Translation { physical: page.physical - address % SLOT, ..page };
+            put(&mut area, slot, entry(spec, address, first));
+            continue;
+        }
+        let table = *table_of_slot.entry(slot).or_insert_with(|| {
+            let table = table_addresses.next().expect("too few page-table pages");
+            let all = Translation { physical: table, writable: true, executable: true, superpage: false };
+            put(&mut area, slot, entry(spec, address, all));
+            table
+        });
+        let contents = tables.entry(table).or_insert_with(|| vec![0; 4096]);
+        put(contents, address / 4096 % 512, entry(spec, address, page));
+    }
+    (area, tables)
+}
