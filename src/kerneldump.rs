@@ -135,6 +135,11 @@ fn text(field: &[u8]) -> String {
     String::from_utf8_lossy(field.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
 }
 
+/// An integer of a field, of 8 bytes at most.
+fn number(field: &[u8]) -> u64 {
+    field.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+}
+
 /// Puts text into a field, cut so that a NUL remains.
 fn field<const N: usize>(text: &str) -> [u8; N] {
     let mut field = [0; N];
@@ -150,25 +155,80 @@ pub fn parity(header: &[u8; HEADER_LENGTH]) -> u32 {
     words.iter().fold(0, |parity, word| parity ^ u32::from_be_bytes(*word))
 }
 
-/// The name of the field of a version 4 header that a byte belongs to.
-pub const fn field_at(byte: usize) -> &'static str {
-    match byte {
-        0..20 => "magic",
-        20..32 => "architecture",
-        32..36 => "version",
-        36..40 => "architectureversion",
-        40..48 => "dumplength",
-        48..56 => "dumptime",
-        56..60 => "dumpkeysize",
-        60..64 => "blocksize",
-        64..128 => "hostname",
-        128..320 => "versionstring",
-        320..495 => "panicstring",
-        495 => "compression",
-        496..504 => "dumpextent",
-        504..508 => "unused",
-        _ => "parity",
-    }
+/// Names and first bytes of the fields, by version: a field ends where the next one begins. Version 1 has no key,
+/// 2 no compression and no extent, and 3 has them elsewhere than 4 (`sys/kerneldump.h` through its history).
+const FIELDS: [&[(&str, usize)]; 4] = [
+    &[
+        ("magic", 0),
+        ("architecture", 20),
+        ("version", 32),
+        ("architectureversion", 36),
+        ("dumplength", 40),
+        ("dumptime", 48),
+        ("blocksize", 56),
+        ("hostname", 60),
+        ("versionstring", 124),
+        ("panicstring", 316),
+        ("parity", 508),
+    ],
+    &[
+        ("magic", 0),
+        ("architecture", 20),
+        ("version", 32),
+        ("architectureversion", 36),
+        ("dumplength", 40),
+        ("dumptime", 48),
+        ("dumpkeysize", 56),
+        ("blocksize", 60),
+        ("hostname", 64),
+        ("versionstring", 128),
+        ("panicstring", 320),
+        ("parity", 508),
+    ],
+    &[
+        ("magic", 0),
+        ("architecture", 20),
+        ("version", 32),
+        ("architectureversion", 36),
+        ("dumplength", 40),
+        ("dumpextent", 48),
+        ("dumptime", 56),
+        ("dumpkeysize", 64),
+        ("blocksize", 68),
+        ("compression", 72),
+        ("hostname", 73),
+        ("versionstring", 137),
+        ("panicstring", 329),
+        ("parity", 508),
+    ],
+    &[
+        ("magic", 0),
+        ("architecture", 20),
+        ("version", 32),
+        ("architectureversion", 36),
+        ("dumplength", 40),
+        ("dumptime", 48),
+        ("dumpkeysize", 56),
+        ("blocksize", 60),
+        ("hostname", 64),
+        ("versionstring", 128),
+        ("panicstring", 320),
+        ("compression", 495),
+        ("dumpextent", 496),
+        ("unused", 504),
+        ("parity", 508),
+    ],
+];
+
+/// The fields of a version; `None` if it is none that is known.
+fn fields(version: u32) -> Option<&'static [(&'static str, usize)]> {
+    FIELDS.get(usize::try_from(version).ok()?.checked_sub(1)?).copied()
+}
+
+/// The name of the field of a version that a byte belongs to.
+pub fn field_at(version: u32, byte: usize) -> &'static str {
+    let before = fields(version).unwrap_or_default().iter().rev().find(|(_, start)| *start <= byte);
+    before.map_or("header", |(name, _)| name)
 }
 
 impl Header {
@@ -185,57 +245,42 @@ impl Header {
         }
     }
 
-    /// Decodes a header, whatever its parity. Versions 1 to 3 differ behind the time (FreeBSD's history of
-    /// `sys/kerneldump.h`): 1 has no key, 2 no compression and extent, and in 3 they lie elsewhere.
+    /// Decodes a header of any version, whatever its parity.
     ///
     /// # Errors
     ///
     /// The magic is wrong, or the version is not known.
     pub fn decode(bytes: &[u8; HEADER_LENGTH]) -> Result<Self, HeaderError> {
-        let raw: kerneldumpheader = zerocopy::transmute!(*bytes);
-        let magic = raw.magic.split(|byte| *byte == 0).next().unwrap_or_default();
-        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.magic() == magic) else {
-            return Err(HeaderError::Magic(String::from_utf8_lossy(magic).escape_debug().to_string()));
+        let magic = text(bytes.get(..20).unwrap_or_default());
+        let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.magic() == magic.as_bytes()) else {
+            return Err(HeaderError::Magic(magic.escape_debug().to_string()));
         };
-        let version = raw.version.get();
-        let mut header = Self {
+        let version = bytes.get(32..36).and_then(|bytes| u32::try_from(number(bytes)).ok()).unwrap_or(0);
+        let fields = fields(version).ok_or(HeaderError::Version(version))?;
+        let field = |name: &str| {
+            let index = fields.iter().position(|(field, _)| *field == name)?;
+            let (_, start) = fields.get(index)?;
+            bytes.get(*start..fields.get(index + 1).map_or(HEADER_LENGTH, |(_, next)| *next))
+        };
+        let number = |name: &str| field(name).map(number);
+        let int = |name: &str| number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        let text = |name: &str| field(name).map(text).unwrap_or_default();
+        let dump_length = number("dumplength").unwrap_or(0);
+        Ok(Self {
             kind,
-            architecture: text(&raw.architecture),
+            architecture: text("architecture"),
             version,
-            architecture_version: raw.architectureversion.get(),
-            dump_length: raw.dumplength.get(),
-            dump_time: raw.dumptime.get(),
-            key_size: raw.dumpkeysize.get(),
-            block_size: raw.blocksize.get(),
-            hostname: text(&raw.hostname),
-            version_string: text(&raw.versionstring).trim_end().to_owned(),
-            panic_string: text(&raw.panicstring),
-            compression: raw.compression,
-            extent: raw.dumpextent.get(),
-        };
-        let at = |range| bytes.get(range).unwrap_or_default();
-        match version {
-            1 => {
-                header.key_size = 0;
-                header.block_size = raw.dumpkeysize.get();
-                header.hostname = text(at(60..124));
-                text(at(124..316)).trim_end().clone_into(&mut header.version_string);
-                header.panic_string = text(at(316..508));
-            }
-            2 => header.panic_string = text(at(320..508)),
-            3 => {
-                header.panic_string = text(at(320..499));
-                header.compression = at(499..500).first().copied().unwrap_or(0);
-                header.extent = at(500..508).iter().fold(0, |value, byte| value << 8 | u64::from(*byte));
-            }
-            KERNELDUMPVERSION => {}
-            other => return Err(HeaderError::Version(other)),
-        }
-        if version < 3 {
-            header.compression = KERNELDUMP_COMP_NONE;
-            header.extent = header.dump_length;
-        }
-        Ok(header)
+            architecture_version: int("architectureversion"),
+            dump_length,
+            dump_time: number("dumptime").unwrap_or(0),
+            key_size: int("dumpkeysize"),
+            block_size: int("blocksize"),
+            hostname: text("hostname"),
+            version_string: text("versionstring").trim_end().to_owned(),
+            panic_string: text("panicstring"),
+            compression: field("compression").and_then(<[u8]>::first).copied().unwrap_or(KERNELDUMP_COMP_NONE),
+            extent: number("dumpextent").unwrap_or(dump_length),
+        })
     }
 
     /// Encodes a header in the form of version 4, parity included.

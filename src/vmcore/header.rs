@@ -211,10 +211,10 @@ impl Header {
                 let (raw, _) = raw::arm64::minidumphdr::read_from_prefix(bytes).ok()?;
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
                 let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get());
-                let page_size = match (raw.version.get(), raw.flags.get() & 3) {
+                let page_size = match (raw.version.get(), raw.flags.get()) {
                     (..3, _) | (_, 0) => 4096,
                     (_, 1) => 16384,
-                    // Not defined; the check names it.
+                    // Not defined; the check names them.
                     _ => 0,
                 };
                 Self { page_size, direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
@@ -265,7 +265,7 @@ impl Header {
             return Err(format!("version: it is {}; versions 1 to {newest} are known", self.version));
         }
         if self.page_size == 0 {
-            return Err("flags: they name no page size that is known".to_owned());
+            return Err("flags: they are none that are known".to_owned());
         }
         if let Some(DirectMap { base, end, .. }) = self.direct_map
             && base > end

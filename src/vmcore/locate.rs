@@ -116,7 +116,7 @@ fn on_device(
         None => findings.damaged("first header", format!("there is none at {first_at}")),
         Some((first, _)) if first != *last => {
             let byte = first.iter().zip(last).position(|(first, last)| first != last).unwrap_or(0);
-            let field = kerneldump::field_at(byte);
+            let field = kerneldump::field_at(header.version, byte);
             findings.damaged("first header", format!("its {field} is not that of the last header (byte {byte})"));
         }
         Some(_) => {}

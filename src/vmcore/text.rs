@@ -2,7 +2,7 @@
 //! the first block last (`sys/ddb/db_textdump.c`).
 
 use super::Findings;
-use super::stream::Stream;
+use super::stream::{Stop, Stream};
 use super::volume::Volume;
 use serde::Serialize;
 use std::io;
@@ -27,16 +27,25 @@ pub fn is_member(block: &Block) -> bool {
     block.get(257..262) == Some(b"ustar")
 }
 
+/// What comes after so many bytes.
+enum Next {
+    Block,
+    End,
+    /// Less than that many bytes, or less than a block behind them.
+    CutOff,
+}
+
 /// Lists the archive that a device holds backwards.
 pub fn backwards(volume: &Volume, start: u64, end: u64, findings: &mut Findings) -> io::Result<Vec<Member>> {
     let mut at = end;
     let mut next = |skip: u64, block: &mut Block| {
-        at = at.saturating_sub(skip);
-        if at.saturating_sub(start) < BLOCK as u64 {
-            return Ok(false);
+        let left = (at - start).checked_sub(skip);
+        let Some(left) = left.filter(|left| *left == 0 || *left >= BLOCK as u64) else { return Ok(Next::CutOff) };
+        if left == 0 {
+            return Ok(Next::End);
         }
-        at -= BLOCK as u64;
-        Ok(volume.read_at(at, block)? == block.len())
+        at = start + left - BLOCK as u64;
+        Ok(if volume.read_at(at, block)? == block.len() { Next::Block } else { Next::CutOff })
     };
     list(&mut next, findings)
 }
@@ -45,8 +54,15 @@ pub fn backwards(volume: &Volume, start: u64, end: u64, findings: &mut Findings)
 pub fn forwards(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<Member>> {
     let mut stopped = None;
     let mut next = |skip: u64, block: &mut Block| {
-        let read = stream.skip(skip).and_then(|()| stream.read(block));
-        Ok(read.map_err(|stop| stopped = Some(stop)).is_ok_and(|read| read == block.len()))
+        Ok(match stream.skip(skip).and_then(|()| stream.read(block)) {
+            Ok(0) => Next::End,
+            Ok(read) if read == block.len() => Next::Block,
+            Ok(_) | Err(Stop::End { .. }) => Next::CutOff,
+            Err(stop) => {
+                stopped = Some(stop);
+                Next::End
+            }
+        })
     };
     let members = list(&mut next, findings)?;
     if let Some(stop) = stopped {
@@ -55,23 +71,24 @@ pub fn forwards(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<
     Ok(members)
 }
 
-/// Calls for the block that comes so many bytes after the last one; `false` after the end.
-fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<bool>, findings: &mut Findings) -> io::Result<Vec<Member>> {
+/// Lists the files. The kernel does not write the empty blocks that end other archives.
+fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<Next>, findings: &mut Findings) -> io::Result<Vec<Member>> {
     let mut members: Vec<Member> = Vec::new();
     let mut block = [0; BLOCK];
     let mut skip = 0;
     loop {
-        if !next(skip, &mut block)? {
-            findings.damaged("text dump", "it has no end");
-            break;
-        }
-        if block.iter().all(|byte| *byte == 0) {
-            break;
+        let before = || members.last().map_or_else(|| "the beginning".to_owned(), |last| format!("'{}'", last.name));
+        match next(skip, &mut block)? {
+            Next::Block if block.iter().any(|byte| *byte != 0) => {}
+            Next::Block | Next::End => break,
+            Next::CutOff => {
+                findings.damaged("text dump", format!("it is cut off in or after {}", before()));
+                break;
+            }
         }
         let size = block.get(124..136).and_then(octal);
         let (true, Some(size)) = (is_member(&block), size) else {
-            let after = members.last().map_or("at its beginning".to_owned(), |last| format!("after '{}'", last.name));
-            findings.damaged("text dump", format!("the block {after} is no file's header"));
+            findings.damaged("text dump", format!("the block after {} is no file's header", before()));
             break;
         };
         let name = block.get(..100).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();

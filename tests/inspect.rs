@@ -1,0 +1,419 @@
+//! `memtool inspect`: every dump that FreeBSD writes is understood, and no damage goes unnoticed.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+#[path = "common/vmcore/mod.rs"]
+mod vmcore;
+
+use common::{command, directory, text};
+use memtool::dump::Progress;
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, Depth, Inspection, inspect};
+use serde_json::Value;
+use std::path::Path;
+use std::process::Output;
+use vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
+use vmcore::{Arch, Compression, ElfSpec, KernelDumpHeader, MinidumpSpec, Order, every_variant, kerneldump};
+
+fn hex(address: u64) -> String {
+    format!("{address:#x}")
+}
+
+/// Runs the command on a file with these bytes.
+fn run(bytes: &[u8], options: &[&str]) -> Output {
+    let directory = directory();
+    let file = directory.path().join("dump");
+    std::fs::write(&file, bytes).unwrap();
+    command().arg("inspect").args(options).arg(&file).output().unwrap()
+}
+
+/// The JSON object of a dump that is whole.
+fn whole(name: &str, bytes: &[u8]) -> Value {
+    let output = run(bytes, &["--json", "--verify"]);
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!(found["damage"], Value::Array(Vec::new()), "{name}");
+    assert!(output.status.success(), "{name}");
+    found
+}
+
+/// What the library finds, which is faster.
+fn look(bytes: Vec<u8>) -> Inspection {
+    inspect(&Volume::of_bytes(bytes), Depth::Full, &Progress::default()).unwrap()
+}
+
+/// Compares everything that is said of a minidump with what it was built from.
+#[track_caller]
+fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
+    assert_eq!(dump["kind"], "minidump", "{name}");
+    assert_eq!(dump["architecture"], spec.arch.name(), "{name}");
+    assert_eq!(dump["version"], spec.version, "{name}");
+    assert_eq!(dump["page_size"], spec.page_size, "{name}");
+    assert_eq!(dump["kernel_base"], hex(spec.kernel_base), "{name}");
+    let map = spec.direct_map;
+    if map.end > 0 {
+        let expected = serde_json::json!({"start": hex(map.base), "end": hex(map.end), "physical": hex(map.physical)});
+        assert_eq!(dump["direct_map"], expected, "{name}");
+    } else {
+        assert_eq!(dump["direct_map"], Value::Null, "{name}");
+    }
+    let parts = spec.parts();
+    assert_eq!(dump["message_buffer_size"], parts.message_buffer.len(), "{name}");
+    assert_eq!(dump["bitmap_size"], parts.bitmap.len(), "{name}");
+    assert_eq!(dump["page_tables_size"], parts.page_tables.len(), "{name}");
+    let pages = spec.pages();
+    assert_eq!(dump["pages"], pages.len(), "{name}");
+    let mut segments = Vec::new();
+    for (start, end) in spec.dump_avail.iter().filter(|_| spec.has_dump_avail()) {
+        let (first, last) = (start / spec.page_size * spec.page_size, end.next_multiple_of(spec.page_size));
+        let count = pages.range(first..last).count();
+        let of = (last - first) / spec.page_size;
+        segments.push(serde_json::json!({"start": hex(*start), "end": hex(*end), "pages": count, "of": of}));
+    }
+    assert_eq!(dump["segments"], Value::Array(segments), "{name}");
+
+    if spec.arch == Arch::Powerpc64 {
+        assert_eq!(dump["page_tables"], Value::Null, "{name}");
+        return;
+    }
+    // Every page of the mappings, by whether it is memory, and in the dump.
+    let bits = spec.bitmap().len() as u64 * 8;
+    let is_memory = |physical: u64| match spec.has_dump_avail() {
+        true => spec.dump_avail.iter().any(|(start, end)| {
+            (start / spec.page_size * spec.page_size..end.next_multiple_of(spec.page_size)).contains(&physical)
+        }),
+        false => physical / spec.page_size < bits,
+    };
+    let translations: Vec<u64> = spec.translations().values().map(|page| page.physical).collect();
+    let (memory, devices): (Vec<u64>, Vec<u64>) = translations.into_iter().partition(|physical| is_memory(*physical));
+    let tables = &dump["page_tables"];
+    assert_eq!(tables["mapped"], memory.len(), "{name}");
+    assert_eq!(tables["outside"], devices.len(), "{name}");
+    assert_eq!(tables["missing"], memory.iter().filter(|physical| !pages.contains_key(physical)).count(), "{name}");
+    assert_eq!(tables["missing_tables"], 0, "{name}");
+    let reached = |page: &u64| memory.contains(page) || spec.page_table_pages.contains(page);
+    assert_eq!(tables["unmapped"], pages.keys().filter(|page| !reached(page)).count(), "{name}");
+}
+
+#[test]
+fn every_minidump_is_understood_plain_and_compressed() {
+    for (name, spec) in every_variant() {
+        let plain = spec.build();
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let found = whole(&name, &compression.compress(&plain));
+            assert_eq!((&found["place"], &found["header"]), (&"file".into(), &Value::Null));
+            assert_eq!(found["length"], plain.len(), "{name}");
+            compare(&name, &found["dump"], &spec);
+        }
+    }
+}
+
+#[test]
+fn powerpc64_is_understood_in_either_byte_order() {
+    for order in [Order::Little, Order::Big] {
+        let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, vmcore::arch::MMU_RADIX) };
+        let found = whole("powerpc64", &spec.build());
+        compare("powerpc64", &found["dump"], &spec);
+        assert_eq!(found["dump"]["mmu"], "mmu_radix");
+    }
+}
+
+#[test]
+fn a_live_dumps_header_is_told_from_the_dump() {
+    for (name, spec) in every_variant() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            let found = whole(&name, &live_dump(spec.arch, &spec.build(), compression, spec.page_size));
+            assert_eq!(found["place"], "live_dump", "{name}");
+            assert_eq!(found["header"]["kind"], "kernel_dump");
+            compare(&name, &found["dump"], &spec);
+        }
+    }
+}
+
+#[test]
+fn a_dump_device_is_understood_with_every_header() {
+    for sector in [512, 4096] {
+        for version in 1..=4 {
+            let spec = MinidumpSpec::example(Arch::Amd64, 3);
+            let dump = spec.build();
+            let mut header = KernelDumpHeader::example(Arch::Amd64, version, dump.len() as u64);
+            let compressions = [Compression::None, Compression::Gzip, Compression::Zstd];
+            for compression in compressions.into_iter().take(if version < 3 { 1 } else { 3 }) {
+                header.compression = compression;
+                let device = DumpDevice::example(header.clone(), sector, &dump);
+                let name = format!("version {version}, {compression:?}, sectors of {sector}");
+                let found = whole(&name, &device.build());
+                assert_eq!((&found["place"], &found["sector_size"]), (&"device".into(), &sector.into()), "{name}");
+                let parts = device.parts();
+                assert_eq!(
+                    (&found["start"], &found["end"]),
+                    (&parts.data.start.into(), &parts.data.end.into()),
+                    "{name}"
+                );
+                let said = &found["header"];
+                assert_eq!(said["version"], version, "{name}");
+                assert_eq!(said["hostname"], *header.hostname, "{name}");
+                assert_eq!(said["versionstring"], header.version_string.trim_end(), "{name}");
+                assert_eq!(said["panicstring"], *header.panic_string, "{name}");
+                assert_eq!(said["dumptime"], header.dump_time, "{name}");
+                assert_eq!(said["dumplength"], parts.data.end - parts.data.start, "{name}");
+                compare(&name, &found["dump"], &spec);
+            }
+        }
+    }
+}
+
+#[test]
+fn an_encrypted_dump_is_as_good_as_its_headers() {
+    let dump = MinidumpSpec::example(Arch::Amd64, 3).build();
+    let mut device = DumpDevice::example(KernelDumpHeader::example(Arch::Amd64, 4, dump.len() as u64), 512, &dump);
+    device.key = key_block([7; 32], &[9; 256]);
+    let found = whole("encrypted", &device.build());
+    assert_eq!(found["dump"]["kind"], "encrypted");
+    let key = device.parts().key;
+    assert_eq!(found["header"]["dumpkeysize"], key.end - key.start);
+}
+
+#[test]
+fn a_text_dump_is_listed_backwards_and_forwards() {
+    let files: [(&str, &[u8]); 3] = [("panic.txt", b"page fault"), ("msgbuf.txt", &[b'x'; 5000]), ("version.txt", b"")];
+    let expected = serde_json::json!([
+        {"name": "panic.txt", "size": 10}, {"name": "msgbuf.txt", "size": 5000}, {"name": "version.txt", "size": 0}
+    ]);
+    for bytes in [text_archive(&files), text_device(Arch::Amd64, 4, &files).build()] {
+        assert_eq!(whole("text dump", &bytes)["dump"]["files"], expected);
+    }
+    // Within the header of the first file, in and after the second, whose contents begin with the fourth block.
+    for length in [700, TEXT_BLOCK, 3 * TEXT_BLOCK, 4 * TEXT_BLOCK + 100, text_archive(&files).len() - 1] {
+        let damage = look(text_archive(&files)[..length].to_vec()).damage;
+        assert!(damage[0].to_string().starts_with("text dump: it is cut off"), "{length}: {damage:?}");
+    }
+}
+
+#[test]
+fn full_dumps_of_every_architecture_are_understood() {
+    for arch in Arch::ALL {
+        let spec = ElfSpec::example(arch);
+        let bytes = spec.build();
+        let dump = &whole(arch.name(), &bytes)["dump"];
+        assert_eq!((&dump["kind"], &dump["machine_name"]), (&"elf".into(), &arch.name().into()));
+        assert_eq!(
+            (&dump["bits"], &dump["big_endian"]),
+            (&(if arch.is_32_bit() { 32 } else { 64 }).into(), &(arch.order() == Order::Big).into())
+        );
+        let segments = dump["segments"].as_array().unwrap();
+        let found: Vec<(u64, usize)> = segments
+            .iter()
+            .map(|segment| (common::address(&segment["physical"]), segment["size"].as_u64().unwrap() as usize))
+            .collect();
+        let expected: Vec<(u64, usize)> = spec.segments.iter().map(|(start, bytes)| (*start, bytes.len())).collect();
+        assert_eq!(found, expected, "{arch:?}");
+        for length in [bytes.len() - 1, spec.data_offset() as usize, 100, 20] {
+            let inspection = look(bytes[..length].to_vec());
+            assert!(!inspection.damage.is_empty(), "{arch:?}, {length}");
+        }
+    }
+}
+
+/// A dump that ends early is damaged wherever that is, and the place is named.
+#[test]
+fn truncation_is_noticed_at_every_page() {
+    for (name, spec) in every_variant() {
+        let bytes = spec.build();
+        let parts = spec.parts();
+        let borders = (0..bytes.len()).step_by(4096).filter(|border| *border > 0);
+        for length in borders.chain([bytes.len() - 1, parts.pages.start + 1, parts.bitmap.start + 1, 200]) {
+            let inspection = look(bytes[..length].to_vec());
+            let place = &inspection.damage.first().unwrap_or_else(|| panic!("{name}, {length}: no damage")).place;
+            let end_of = |range: &std::ops::Range<usize>| range.end.next_multiple_of(spec.page_size as usize);
+            let expected = match length {
+                _ if length < spec.page_size as usize => "header",
+                _ if length < end_of(&parts.message_buffer) => "message buffer",
+                _ if spec.has_dump_avail() && length < end_of(&parts.dump_avail) => "dump_avail",
+                _ if length < end_of(&parts.bitmap) => "page bitmap",
+                _ => "pages",
+            };
+            assert_eq!(place, expected, "{name}, {length}");
+            let zstd = look(Compression::Zstd.compress(&bytes[..length]));
+            assert!(!zstd.damage.is_empty(), "{name}, {length}, zstd");
+        }
+    }
+}
+
+/// A flipped bit in the first page is either damage or a fact that is shown otherwise; never nothing.
+#[test]
+fn a_flipped_bit_in_a_minidumps_header_does_not_go_unnoticed() {
+    for (name, spec) in every_variant() {
+        let bytes = spec.build();
+        let before = look(bytes.clone());
+        for (field, offset, size) in spec.header_fields() {
+            // Padding, and what says nothing about the dump's layout.
+            if ["arch", "hw_direct_map", "kernend", "startkernel", "endkernel"].contains(&field)
+                || field.contains("pad")
+            {
+                continue;
+            }
+            // Behind the NUL of a text there is nothing to notice.
+            let is_text = ["magic", "mmu_name"].contains(&field);
+            let text = bytes[offset..offset + size].iter().position(|byte| is_text && *byte == 0);
+            for bit in 0..text.map_or(size, |nul| nul + 1) * 8 {
+                let mut flipped = bytes.clone();
+                flipped[offset + bit / 8] ^= 1 << (bit % 8);
+                let after = look(flipped);
+                let (Content::Minidump(then), Content::Minidump(now)) = (&before.content, &after.content) else {
+                    continue;
+                };
+                let noticed = !after.damage.is_empty() || then.header != now.header;
+                assert!(noticed, "{name}: {field}, bit {bit}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_field_that_cannot_be_is_named() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let bytes = spec.build();
+    let cases: [(&str, u64, &str); 8] = [
+        ("version", 9, "version: it is 9; versions 1 to 3 are known"),
+        ("msgbufsize", 0xffff_ffff, "msgbufsize: it is 4294967295"),
+        ("dumpavailsize", 0, "dumpavailsize: it is 0"),
+        ("dumpavailsize", 0xffff_f000, "dumpavailsize: it is 4294963200"),
+        ("bitmapsize", 0, "bitmapsize: it is 0"),
+        ("bitmapsize", 8, "bitmapsize: 8 bytes are too few"),
+        ("bitmapsize", 0xffff_ffff, "bitmapsize: it is 4294967295"),
+        ("dmapend", 1, "dmapend: the direct map ends at 0x1"),
+    ];
+    for (field, value, expected) in cases {
+        let mut bytes = bytes.clone();
+        vmcore::set(&mut bytes, &spec.header_fields(), spec.order, field, value);
+        let damage: Vec<String> = look(bytes).damage.iter().map(ToString::to_string).collect();
+        assert!(damage.iter().any(|damage| damage.contains(expected)), "{field}: {damage:?}");
+    }
+}
+
+#[test]
+fn a_bit_that_stands_for_no_page_is_damage() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let mut bytes = spec.build();
+    let last = spec.parts().bitmap.end - 1;
+    bytes[last] |= 0x80;
+    assert!(look(bytes).damage.iter().any(|damage| damage.to_string().contains("stand for no page")));
+}
+
+#[test]
+fn every_byte_of_a_devices_headers_counts() {
+    for version in 1..=4 {
+        let dump = MinidumpSpec::example(Arch::Amd64, 3).build();
+        let header = KernelDumpHeader::example(Arch::Amd64, version, dump.len() as u64);
+        let device = DumpDevice::example(header, 512, &dump);
+        let bytes = device.build();
+        let parts = device.parts();
+        for (field, offset, size) in kerneldump::fields(version) {
+            for byte in 0..*size {
+                let mut first = bytes.clone();
+                first[parts.first_header.start as usize + offset + byte] ^= 0x10;
+                let damage = look(first).damage[0].to_string();
+                let named = damage.contains(&format!("its {field} is not that of the last header"));
+                assert!(
+                    named || (["magic", "version"].contains(field) && damage.contains("there is none")),
+                    "{field}: {damage}"
+                );
+
+                let mut last = bytes.clone();
+                last[parts.last_header.start as usize + offset + byte] ^= 0x10;
+                let inspection = look(last);
+                let gone = ["magic", "version"].contains(field) && inspection.content == Content::Unknown;
+                assert!(gone || !inspection.damage.is_empty(), "version {version}: {field}, byte {byte}");
+            }
+        }
+    }
+}
+
+/// Compresses as kernels do: zstd has a checksum at its end, as gzip always has.
+fn with_checksum(compression: Compression, bytes: &[u8]) -> Vec<u8> {
+    if compression != Compression::Zstd {
+        return compression.compress(bytes);
+    }
+    let mut encoder = zstd::Encoder::new(Vec::new(), 1).unwrap();
+    encoder.include_checksum(true).unwrap();
+    std::io::Write::write_all(&mut encoder, bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+#[test]
+fn a_compressed_dump_that_is_broken_is_damaged_and_says_where() {
+    let spec = MinidumpSpec::example(Arch::Arm64, 3);
+    for (compression, name) in [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")] {
+        let bytes = with_checksum(compression, &spec.build());
+        for at in [bytes.len() / 3, bytes.len() / 2, bytes.len() - 3] {
+            let mut broken = bytes.clone();
+            broken[at] ^= 0x5a;
+            let output = run(&broken, &["--verify"]);
+            assert_eq!(output.status.code(), Some(1), "{name}, {at}");
+            assert!(String::from_utf8_lossy(&output.stderr).contains("damaged"), "{name}, {at}");
+            assert!(!look(bytes[..at].to_vec()).damage.is_empty(), "{name}, {at}");
+        }
+    }
+}
+
+#[test]
+fn damage_is_printed_with_its_place_and_exits_with_1() {
+    let spec = MinidumpSpec::example(Arch::Riscv, 2);
+    let bytes = spec.build();
+    let output = run(&bytes[..spec.parts().pages.start + 4096], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    let missing = spec.pages().len() - 1;
+    let second = spec.pages().keys().nth(1).copied().unwrap();
+    assert!(
+        error.contains(&format!("damaged: pages: the dump ends after {}", spec.parts().pages.start + 4096)),
+        "{error}"
+    );
+    assert!(
+        error
+            .contains(&format!("{missing} of {} pages are missing, from physical address {second:#x} on", missing + 1)),
+        "{error}"
+    );
+    assert!(String::from_utf8_lossy(&output.stdout).contains("DAMAGED in one place"));
+}
+
+#[test]
+fn messages_are_printed_as_dmesg_does() {
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    spec.message_buffer = b"boot\n<2>kernel speaks\n<14>daemon speaks\n<118>console\nlast \x1b[31mred\n".to_vec();
+    spec.message_buffer.extend([0; 3000]);
+    let output = run(&spec.build(), &["--msgbuf"]);
+    assert_eq!(String::from_utf8(output.stdout).unwrap(), "boot\nkernel speaks\nlast \\u{1b}[31mred\n");
+    assert_eq!(String::from_utf8(output.stderr).unwrap(), "");
+    spec.message_buffer.retain(|byte| *byte != 0);
+    let output = run(&spec.build(), &["--msgbuf"]);
+    assert!(String::from_utf8(output.stderr).unwrap().contains("the message buffer is full"));
+    let output = run(&ElfSpec::example(Arch::Amd64).build(), &["--msgbuf"]);
+    assert_eq!(output.status.code(), Some(1));
+}
+
+#[test]
+fn what_is_no_dump_is_not_called_one() {
+    for bytes in [vec![], vec![0; 1], vec![0; 100_000], b"minidump FreeBSD/vax\0".repeat(50)] {
+        assert_eq!(whole("no dump", &bytes)["dump"]["kind"], "unknown");
+    }
+    let directory = directory();
+    for (path, why) in [
+        (directory.path().join("missing"), "No such file"),
+        (directory.path().to_owned(), "neither a file nor a device"),
+        (Path::new("/dev/null").to_owned(), "neither a file nor a device"),
+    ] {
+        let output = command().args(["inspect", text(&path)]).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(error.contains(why), "{error}");
+    }
+}
