@@ -10,9 +10,11 @@
 )]
 
 mod common;
-#[path = "common/vmcore/mod.rs"]
-mod vmcore;
 
+use common::vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
+use common::vmcore::{
+    self, Arch, Compression, ElfSpec, KernelDumpHeader, MinidumpSpec, Order, every_variant, kerneldump,
+};
 use common::{command, directory, text};
 use memtool::dump::Progress;
 use memtool::vmcore::volume::Volume;
@@ -20,8 +22,6 @@ use memtool::vmcore::{Content, Depth, Inspection, inspect};
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
-use vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
-use vmcore::{Arch, Compression, ElfSpec, KernelDumpHeader, MinidumpSpec, Order, every_variant, kerneldump};
 
 fn hex(address: u64) -> String {
     format!("{address:#x}")

@@ -29,3 +29,13 @@ pub static LAYOUT_RISCV: [u64; table::riscv::VALUES.len()] = table::riscv::VALUE
 #[used]
 #[unsafe(no_mangle)]
 pub static LAYOUT_I386: [u64; table::i386::VALUES.len()] = table::i386::VALUES;
+
+/// What is in `machine/minidump.h` of arm.
+#[used]
+#[unsafe(no_mangle)]
+pub static LAYOUT_ARM: [u64; table::arm::VALUES.len()] = table::arm::VALUES;
+
+/// What is in `machine/minidump.h` of powerpc64.
+#[used]
+#[unsafe(no_mangle)]
+pub static LAYOUT_POWERPC64: [u64; table::powerpc64::VALUES.len()] = table::powerpc64::VALUES;

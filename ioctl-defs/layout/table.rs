@@ -5,10 +5,11 @@
 
 /// Makes `NAMES`, the C expressions, and `VALUES`, what the Rust expressions are here.
 ///
-/// Of a struct, every field has to be listed, and gives two rows: offset and size.
+/// Of a struct, every field has to be listed, and gives two rows: offset and size. A field that only stands for
+/// padding of the C struct comes last, behind a semicolon, and gives none.
 macro_rules! table {
     (
-        structs { $($name:ident { $($field:ident),* $(,)? })* }
+        structs { $($name:ident { $($field:ident),* $(,)? $(; $padding:ident)? })* }
         values { $($c:literal => $rust:expr,)* }
     ) => {
         /// The C expressions.
@@ -28,7 +29,7 @@ macro_rules! table {
             $($rust as u64,)*
         ];
         // A field that is missing above does not compile.
-        $(const _: fn($name) = |$name { $($field: _),* }| ();)*
+        $(const _: fn($name) = |$name { $($field: _,)* $($padding: _)? }| ();)*
     };
 }
 
@@ -124,10 +125,20 @@ pub mod common {
             "WORD(KERNELDUMPMAGIC, 0)" => word(KERNELDUMPMAGIC, 0),
             "WORD(KERNELDUMPMAGIC, 1)" => word(KERNELDUMPMAGIC, 1),
             "WORD(KERNELDUMPMAGIC, 2)" => word(KERNELDUMPMAGIC, 2),
+            "sizeof(TEXTDUMPMAGIC) - 1" => TEXTDUMPMAGIC.len(),
+            "WORD(TEXTDUMPMAGIC, 0)" => word(TEXTDUMPMAGIC, 0),
+            "WORD(TEXTDUMPMAGIC, 1)" => word(TEXTDUMPMAGIC, 1),
+            "WORD(TEXTDUMPMAGIC, 2)" => word(TEXTDUMPMAGIC, 2),
+            "sizeof(KERNELDUMPMAGIC_CLEARED) - 1" => KERNELDUMPMAGIC_CLEARED.len(),
+            "WORD(KERNELDUMPMAGIC_CLEARED, 0)" => word(KERNELDUMPMAGIC_CLEARED, 0),
+            "WORD(KERNELDUMPMAGIC_CLEARED, 1)" => word(KERNELDUMPMAGIC_CLEARED, 1),
+            "WORD(KERNELDUMPMAGIC_CLEARED, 2)" => word(KERNELDUMPMAGIC_CLEARED, 2),
             "KERNELDUMPVERSION" => KERNELDUMPVERSION,
             "KERNELDUMP_AMD64_VERSION" => KERNELDUMP_AMD64_VERSION,
             "KERNELDUMP_AARCH64_VERSION" => KERNELDUMP_AARCH64_VERSION,
+            "KERNELDUMP_ARM_VERSION" => KERNELDUMP_ARM_VERSION,
             "KERNELDUMP_I386_VERSION" => KERNELDUMP_I386_VERSION,
+            "KERNELDUMP_POWERPC_VERSION" => KERNELDUMP_POWERPC_VERSION,
             "KERNELDUMP_RISCV_VERSION" => KERNELDUMP_RISCV_VERSION,
         }
     }
@@ -253,6 +264,77 @@ pub mod i386 {
             "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
             "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
             "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+        }
+    }
+}
+
+/// `machine/minidump.h` of arm.
+pub mod arm {
+    use super::word;
+    use ioctl_defs::minidump::arm::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                version,
+                msgbufsize,
+                bitmapsize,
+                ptesize,
+                kernbase,
+                arch,
+                mmuformat,
+                dumpavailsize,
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>(),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "MINIDUMP_VERSION" => MINIDUMP_VERSION,
+            "MINIDUMP_MMU_FORMAT_UNKNOWN" => MINIDUMP_MMU_FORMAT_UNKNOWN,
+            "MINIDUMP_MMU_FORMAT_V4" => MINIDUMP_MMU_FORMAT_V4,
+            "MINIDUMP_MMU_FORMAT_V6" => MINIDUMP_MMU_FORMAT_V6,
+            "MINIDUMP_MMU_FORMAT_V6_LPAE" => MINIDUMP_MMU_FORMAT_V6_LPAE,
+        }
+    }
+}
+
+/// `machine/minidump.h` of powerpc64.
+pub mod powerpc64 {
+    use super::word;
+    use ioctl_defs::minidump::powerpc64::*;
+
+    table! {
+        structs {
+            minidumphdr {
+                magic,
+                mmu_name,
+                version,
+                msgbufsize,
+                bitmapsize,
+                pmapsize,
+                kernbase,
+                kernend,
+                dmapbase,
+                dmapend,
+                hw_direct_map,
+                startkernel,
+                endkernel,
+                dumpavailsize;
+                padding
+            }
+        }
+        values {
+            "sizeof(struct minidumphdr)" => size_of::<minidumphdr>().next_multiple_of(8),
+            "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
+            "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
+            "WORD(MINIDUMP_MAGIC, 1)" => word(MINIDUMP_MAGIC, 1),
+            "WORD(MINIDUMP_MAGIC, 2)" => word(MINIDUMP_MAGIC, 2),
+            "WORD(MINIDUMP_MAGIC, 3)" => word(MINIDUMP_MAGIC, 3),
             "MINIDUMP_VERSION" => MINIDUMP_VERSION,
         }
     }

@@ -15,7 +15,7 @@ pub const KERNELDUMP_COMP_ZSTD: u8 = 2;
 pub const KERNELDUMPMAGIC: &[u8] = b"FreeBSD Kernel Dump";
 /// `magic` of a text dump.
 pub const TEXTDUMPMAGIC: &[u8] = b"FreeBSD Text Dump";
-/// `magic` of a dump that was saved.
+/// `magic` of a dump that was saved already.
 pub const KERNELDUMPMAGIC_CLEARED: &[u8] = b"Cleared Kernel Dump";
 /// `version` since FreeBSD 12.
 pub const KERNELDUMPVERSION: u32 = 4;
@@ -24,8 +24,12 @@ pub const KERNELDUMPVERSION: u32 = 4;
 pub const KERNELDUMP_AMD64_VERSION: u32 = 2;
 /// `architectureversion` of arm64.
 pub const KERNELDUMP_AARCH64_VERSION: u32 = 1;
+/// `architectureversion` of arm.
+pub const KERNELDUMP_ARM_VERSION: u32 = 1;
 /// `architectureversion` of i386.
 pub const KERNELDUMP_I386_VERSION: u32 = 2;
+/// `architectureversion` of powerpc and powerpc64.
+pub const KERNELDUMP_POWERPC_VERSION: u32 = 1;
 /// `architectureversion` of riscv.
 pub const KERNELDUMP_RISCV_VERSION: u32 = 1;
 

@@ -1,6 +1,6 @@
 //! The header in the first page of a minidump, as `machine/minidump.h` of each architecture declares it.
 //!
-//! Integers are in the dump's own byte order, which is little-endian but for powerpc64.
+//! Integers are in the dump's own byte order, which is little-endian but on powerpc64.
 
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -153,11 +153,14 @@ pub mod arm {
     pub const MINIDUMP_MAGIC: &[u8] = b"minidump FreeBSD/arm";
     /// `version`.
     pub const MINIDUMP_VERSION: u32 = 2;
-    /// `mmuformat`: entries of ARMv4 and v5.
+
+    /// `mmuformat`: a kernel that did not say; its entries are as with [`MINIDUMP_MMU_FORMAT_V6`].
+    pub const MINIDUMP_MMU_FORMAT_UNKNOWN: u32 = 0;
+    /// `mmuformat`: page tables of ARMv4 and ARMv5.
     pub const MINIDUMP_MMU_FORMAT_V4: u32 = 1;
-    /// `mmuformat`: short entries of ARMv6 and v7.
+    /// `mmuformat`: short descriptors of ARMv6 and ARMv7.
     pub const MINIDUMP_MMU_FORMAT_V6: u32 = 2;
-    /// `mmuformat`: long entries of ARMv7.
+    /// `mmuformat`: long descriptors (LPAE).
     pub const MINIDUMP_MMU_FORMAT_V6_LPAE: u32 = 3;
 
     /// The header of version 2.
@@ -172,7 +175,7 @@ pub mod arm {
         pub msgbufsize: U32,
         /// Bytes of the page bitmap.
         pub bitmapsize: U32,
-        /// Bytes of the page table entries.
+        /// Bytes of the second-level page table entries.
         pub ptesize: U32,
         /// Lowest address of the kernel map.
         pub kernbase: U32,
@@ -180,15 +183,16 @@ pub mod arm {
         pub arch: U32,
         /// One of the `MINIDUMP_MMU_FORMAT_*` constants.
         pub mmuformat: U32,
-        /// Bytes of the `dump_avail` array.
+        /// Bytes of the `dump_avail` array, whose addresses have 4 bytes here.
         pub dumpavailsize: U32,
     }
 }
 
-/// powerpc64, `sys/powerpc/include/minidump.h`; big-endian, and little-endian on powerpc64le.
+/// powerpc64, `sys/powerpc/include/minidump.h`. Big-endian; the kernels for powerpc64le write the same header
+/// in little-endian, and with the same magic.
 pub mod powerpc64 {
-    use super::*;
-    use zerocopy::byteorder::big_endian::{U32 as Int, U64 as Long};
+    use zerocopy::byteorder::big_endian::{I32, U32, U64};
+    use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
     /// `magic`.
     pub const MINIDUMP_MAGIC: &[u8] = b"minidump FreeBSD/powerpc64";
@@ -201,33 +205,33 @@ pub mod powerpc64 {
     pub struct minidumphdr {
         /// [`MINIDUMP_MAGIC`] and NULs.
         pub magic: [u8; 32],
-        /// Name of the MMU's driver, such as `mmu_radix`, and NULs.
+        /// The kind of page tables, `mmu_g5`, `mmu_phyp` or `mmu_radix`, and NULs.
         pub mmu_name: [u8; 32],
         /// [`MINIDUMP_VERSION`].
-        pub version: Int,
+        pub version: U32,
         /// Bytes of the message buffer.
-        pub msgbufsize: Int,
+        pub msgbufsize: U32,
         /// Bytes of the page bitmap.
-        pub bitmapsize: Int,
-        /// Bytes of the MMU's tables.
-        pub pmapsize: Int,
+        pub bitmapsize: U32,
+        /// Bytes of the page tables.
+        pub pmapsize: U32,
         /// Lowest address of the kernel map.
-        pub kernbase: Long,
+        pub kernbase: U64,
         /// End of the kernel map.
-        pub kernend: Long,
+        pub kernend: U64,
         /// First address of the direct map.
-        pub dmapbase: Long,
-        /// End of the direct map, exclusive.
-        pub dmapend: Long,
-        /// Not 0: the direct map needs no tables.
-        pub hw_direct_map: Int,
-        /// Padding.
-        pub pad: [u8; 4],
-        /// First address of the kernel image.
-        pub startkernel: Long,
-        /// End of the kernel image.
-        pub endkernel: Long,
+        pub dmapbase: U64,
+        /// End of the direct map.
+        pub dmapend: U64,
+        /// Not 0: the processor does the direct map without page tables.
+        pub hw_direct_map: I32,
+        /// Padding of the C struct.
+        pub padding: [u8; 4],
+        /// First address of the kernel's image.
+        pub startkernel: U64,
+        /// End of the kernel's image, exclusive.
+        pub endkernel: U64,
         /// Bytes of the `dump_avail` array.
-        pub dumpavailsize: Int,
+        pub dumpavailsize: U32,
     }
 }

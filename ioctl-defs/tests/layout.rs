@@ -1,7 +1,7 @@
 //! Compares every layout, constant and request code with FreeBSD's own headers: what a C compiler makes of
 //! them with what the Rust compiler makes of ours for the same target.
 //!
-//! Elsewhere than on FreeBSD that takes the cross toolchain, and covers all four architectures. On FreeBSD
+//! Elsewhere than on FreeBSD that takes the cross toolchain, and covers all six architectures. On FreeBSD
 //! it takes `cc` and the system's headers, and covers the machine's own.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
@@ -43,7 +43,7 @@ struct Target {
     minidump: Table,
 }
 
-static TARGETS: [Target; 4] = [
+static TARGETS: [Target; 6] = [
     Target {
         name: "x86_64-unknown-freebsd",
         arch: "x86_64",
@@ -63,6 +63,18 @@ static TARGETS: [Target; 4] = [
         minidump: table_of!(riscv, "LAYOUT_RISCV"),
     },
     Target { name: "i686-unknown-freebsd", arch: "x86", zig: "x86-freebsd", minidump: table_of!(i386, "LAYOUT_I386") },
+    Target {
+        name: "armv7-unknown-freebsd",
+        arch: "arm",
+        zig: "arm-freebsd-eabihf",
+        minidump: table_of!(arm, "LAYOUT_ARM"),
+    },
+    Target {
+        name: "powerpc64-unknown-freebsd",
+        arch: "powerpc64",
+        zig: "powerpc64-freebsd",
+        minidump: table_of!(powerpc64, "LAYOUT_POWERPC64"),
+    },
 ];
 
 /// The cross toolchain.
@@ -140,7 +152,7 @@ fn run(command: &mut Command) {
     );
 }
 
-/// An array of u64, little-endian as all the targets, in one of some object files.
+/// An array of u64, in the byte order of the target, in one of some object files.
 fn read_static(objects: &[&[u8]], name: &str) -> Result<Vec<u64>, String> {
     for data in objects {
         // The metadata in a Rust library is no object file, or has no such symbol.
@@ -152,7 +164,8 @@ fn read_static(objects: &[&[u8]], name: &str) -> Result<Vec<u64>, String> {
         let bytes = section.data_range(symbol.address(), symbol.size()).unwrap().unwrap();
         let (values, rest) = bytes.as_chunks();
         assert!(rest.is_empty(), "{name} has {} bytes", bytes.len());
-        return Ok(values.iter().map(|value| u64::from_le_bytes(*value)).collect());
+        let number = if file.is_little_endian() { u64::from_le_bytes } else { u64::from_be_bytes };
+        return Ok(values.iter().map(|value| number(*value)).collect());
     }
     Err(format!("no static {name}"))
 }

@@ -239,7 +239,11 @@ impl Header {
             Architecture::I386 => {
                 let (raw, _) = raw::i386::minidumphdr::read_from_prefix(bytes).ok()?;
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.ptesize].map(little::U32::get);
-                let mmu = (raw.paemode.get() != 0).then(|| "PAE".to_owned());
+                let mmu = match raw.paemode.get() {
+                    0 => None,
+                    1 => Some("PAE".to_owned()),
+                    other => Some(format!("PAE mode {other}")),
+                };
                 Self { mmu, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
             }
             Architecture::Powerpc64 => {
