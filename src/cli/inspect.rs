@@ -335,10 +335,7 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     facts.push(("pages", format!("{} ({}){share}", minidump.pages, rough_size(bytes))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
-        facts.push((
-            "mapped",
-            format!("{mapped} pages of memory, {missing} of them not in the dump; {outside} of devices"),
-        ));
+        facts.push(("mapped", format!("{mapped} pages of memory, {missing} of them missing; {outside} of devices")));
         facts.push(("unmapped", format!("{unmapped} pages, which only the direct map leads to")));
         if *missing_tables > 0 {
             facts.push(("tables missing", format!("{missing_tables} page table pages are not in the dump")));
@@ -356,7 +353,8 @@ fn state(arguments: &Arguments, inspection: &Inspection) -> String {
     match (inspection.damage.len(), &inspection.content) {
         (0, Content::Unknown) => "nothing that could be checked".to_owned(),
         (0, Content::Encrypted) => "the headers are right; the rest can be checked with the key".to_owned(),
-        (0, _) if arguments.verify => "whole: everything was read".to_owned(),
+        (0, _) if !inspection.warnings.is_empty() => "no damage, but see the warnings".to_owned(),
+        (0, _) if arguments.verify => "consistent: everything was read".to_owned(),
         (0, _) => "nothing wrong as far as looked; --verify reads everything".to_owned(),
         (1, _) => "DAMAGED in one place".to_owned(),
         (places, _) => format!("DAMAGED in {places} places"),
