@@ -68,7 +68,7 @@ pub const ELFOSABI_STANDALONE: u8 = 255;
 pub const PT_DUMP_DELTA: u64 = 0x6fb5_d000;
 
 /// Bytes of a section header, which the file header tells although there are none.
-fn section_header_size(arch: Arch) -> u64 {
+pub fn section_header_size(arch: Arch) -> u64 {
     if arch.is_32_bit() { 40 } else { 64 }
 }
 

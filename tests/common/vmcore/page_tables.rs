@@ -77,27 +77,68 @@ pub fn translations(spec: &MinidumpSpec) -> BTreeMap<u64, Translation> {
     translations
 }
 
+/// Bits of page-table entries, with their names in the architecture's headers.
+pub mod bits {
+    // `machine/pmap.h` of amd64; the same on i386.
+    pub const X86_PG_V: u64 = 1;
+    pub const X86_PG_RW: u64 = 2;
+    pub const X86_PG_A: u64 = 0x20;
+    pub const X86_PG_M: u64 = 0x40;
+    pub const X86_PG_PS: u64 = 0x80;
+    pub const X86_PG_NX: u64 = 1 << 63;
+    // `machine/pte.h` of arm64.
+    pub const L3_PAGE: u64 = 3;
+    pub const ATTR_S1_AP_RO: u64 = 1 << 7;
+    pub const ATTR_SH_IS: u64 = 3 << 8;
+    pub const ATTR_AF: u64 = 1 << 10;
+    pub const ATTR_S1_XN: u64 = 3 << 53;
+    // `machine/pte.h` of riscv; the page number follows.
+    pub const PTE_V: u64 = 1;
+    pub const PTE_R: u64 = 2;
+    pub const PTE_W: u64 = 4;
+    pub const PTE_X: u64 = 8;
+    pub const PTE_A: u64 = 0x40;
+    pub const PTE_D: u64 = 0x80;
+    pub const PTE_PPN0_S: u64 = 10;
+    // `machine/pte.h` of arm.
+    pub const PTE2_NX: u64 = 1;
+    pub const PTE2_V: u64 = 2;
+    pub const PTE2_A: u64 = 0x10;
+    pub const PTE2_RO: u64 = 0x80;
+    pub const PTE2_NM: u64 = 0x200;
+    // `pte-v4.h` of arm until FreeBSD 12: large and small pages, and writing allowed in four parts of a page.
+    pub const L2_TYPE_L: u64 = 1;
+    pub const L2_TYPE_S: u64 = 2;
+    pub const L2_AP_W: u64 = 0x550;
+}
+
 /// A page-table entry of the architecture.
 fn entry(spec: &MinidumpSpec, address: u64, page: Translation) -> u64 {
+    use bits::*;
     let Translation { physical, writable, executable, superpage } = page;
     let flag = |set: bool, bits: u64| if set { bits } else { 0 };
     match spec.arch {
-        // Valid, accessed, modified.
         Arch::Amd64 | Arch::I386 => {
-            let no_execute = 1 << 63;
-            physical | 0x61 | flag(writable, 2) | flag(superpage, 0x80) | flag(!executable, no_execute)
+            let rights = flag(writable, X86_PG_RW) | flag(!executable, X86_PG_NX);
+            physical | X86_PG_V | X86_PG_A | X86_PG_M | flag(superpage, X86_PG_PS) | rights
         }
-        // A page, inner shareable, accessed; read-only; not for users or the kernel to execute.
-        Arch::Arm64 => physical | 0x703 | flag(!writable, 1 << 7) | flag(!executable, 3 << 53),
-        // Valid, readable, accessed; dirty where it can be.
-        Arch::Riscv => physical >> 12 << 10 | 0x43 | flag(writable, 0x84) | flag(executable, 8),
-        // A large page's entry stands in each of its 16 slots. Access bits for four parts of a page.
+        Arch::Arm64 => {
+            let rights = flag(!writable, ATTR_S1_AP_RO) | flag(!executable, ATTR_S1_XN);
+            physical | L3_PAGE | ATTR_SH_IS | ATTR_AF | rights
+        }
+        Arch::Riscv => {
+            let rights = PTE_R | flag(writable, PTE_W | PTE_D) | flag(executable, PTE_X);
+            ((physical / spec.page_size) << PTE_PPN0_S) | PTE_V | PTE_A | rights
+        }
+        // A large page's entry stands in each of its 16 slots.
         Arch::Arm if spec.arm_format == ARM_V4 && superpage => {
-            (physical - address % 0x1_0000) | 1 | flag(writable, 0x550)
+            (physical - address % 0x1_0000) | L2_TYPE_L | flag(writable, L2_AP_W)
         }
-        Arch::Arm if spec.arm_format == ARM_V4 => physical | 2 | flag(writable, 0x550),
-        // A small page, accessed; read-only and not modified; not to execute.
-        Arch::Arm => physical | 0x12 | flag(!writable, 0x280) | flag(!executable, 1),
+        Arch::Arm if spec.arm_format == ARM_V4 => physical | L2_TYPE_S | flag(writable, L2_AP_W),
+        Arch::Arm => {
+            let rights = flag(!writable, PTE2_RO | PTE2_NM) | flag(!executable, PTE2_NX);
+            physical | PTE2_V | PTE2_A | rights
+        }
         Arch::Powerpc64 => panic!("powerpc64's page tables are given as they are"),
     }
 }

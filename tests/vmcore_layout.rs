@@ -1,0 +1,267 @@
+//! Compares what the builder of dumps in `common/vmcore` knows of layouts and constants with FreeBSD's own
+//! headers, as a C compiler reads them.
+//!
+//! Elsewhere than on FreeBSD that takes the cross toolchain, and covers all six architectures. On FreeBSD it
+//! takes `cc` and the system's headers, and covers the machine's own.
+
+#![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
+
+mod common;
+
+use common::vmcore::page_tables::bits;
+use common::vmcore::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump};
+use object::{Object, ObjectSection, ObjectSymbol};
+use std::fmt::Write;
+use std::process::Command;
+
+/// What is included: everywhere, and for an architecture's page-table entries.
+const HEADERS: &str = "#include <sys/param.h>\n\
+    #include <sys/elf_common.h>\n\
+    #include <sys/elf32.h>\n\
+    #include <sys/elf64.h>\n\
+    #include <sys/kerneldump.h>\n\
+    #include <machine/minidump.h>\n\
+    #include <stddef.h>\n\
+    #include <stdint.h>\n";
+
+fn headers_of(arch: Arch) -> &'static str {
+    match arch {
+        Arch::Amd64 | Arch::Arm64 | Arch::Riscv | Arch::Arm => "#include <machine/pte.h>\n",
+        // What the kernel has declared before.
+        Arch::I386 => {
+            "struct pmap_statistics { int nothing; };\n\
+             typedef struct vm_page *vm_page_t;\n\
+             #include <machine/pmap.h>\n"
+        }
+        Arch::Powerpc64 => "",
+    }
+}
+
+/// C expressions, each with the builder's value.
+struct Table(Vec<(String, u64)>);
+
+impl Table {
+    fn add(&mut self, expression: impl Into<String>, value: impl Into<u64>) {
+        self.0.push((expression.into(), value.into()));
+    }
+
+    /// Offset and size of every field.
+    fn fields(&mut self, structure: &str, fields: &[Field]) {
+        for (name, offset, size) in fields {
+            self.add(format!("offsetof({structure}, {name})"), *offset as u64);
+            self.add(format!("sizeof((({structure} *)0)->{name})"), *size as u64);
+        }
+    }
+
+    /// The characters of a string, and the NUL behind them.
+    fn text(&mut self, name: &str, value: &str) {
+        self.add(format!("sizeof({name})"), value.len() as u64 + 1);
+        for (index, byte) in value.bytes().enumerate() {
+            // A shorter string must not stop the compiler.
+            self.add(format!("({name})[{index} < sizeof({name}) ? {index} : 0]"), byte);
+        }
+    }
+}
+
+fn table(arch: Arch) -> Table {
+    let mut table = Table(Vec::new());
+    table.fields("struct kerneldumpheader", kerneldump::fields(4));
+    table.add("sizeof(struct kerneldumpheader)", kerneldump::SIZE as u64);
+    table.add("KERNELDUMPVERSION", 4_u64);
+    table.add("KERNELDUMP_TEXT_VERSION", device::text_device(arch, 4, &[]).header.architecture_version);
+    table.text("KERNELDUMPMAGIC", Kind::Kernel.magic());
+    table.text("TEXTDUMPMAGIC", Kind::Text.magic());
+    table.text("KERNELDUMPMAGIC_CLEARED", Kind::Cleared.magic());
+    table.add("KERNELDUMP_COMP_NONE", Compression::None as u64);
+    table.add("KERNELDUMP_COMP_GZIP", Compression::Gzip as u64);
+    table.add("KERNELDUMP_COMP_ZSTD", Compression::Zstd as u64);
+    table.add("KERNELDUMP_ENC_AES_256_CBC", device::key_block([0; 32], &[])[0]);
+    table.add("sizeof(struct kerneldumpkey)", device::key_block([0; 32], &[]).len() as u64);
+
+    table.fields("struct minidumphdr", arch.fields());
+    table.text("MINIDUMP_MAGIC", &arch.magic());
+    table.add("MINIDUMP_VERSION", arch.newest());
+    table.add("sizeof(long)", arch.word() as u64);
+    table.add("sizeof(vm_paddr_t)", arch.physical_word() as u64);
+
+    let class = if arch.is_32_bit() { "Elf32" } else { "Elf64" };
+    let (fields, size) = elf::file_header(arch);
+    table.fields(&format!("{class}_Ehdr"), fields);
+    table.add(format!("sizeof({class}_Ehdr)"), size as u64);
+    let (fields, size) = elf::program_header(arch);
+    table.fields(&format!("{class}_Phdr"), fields);
+    table.add(format!("sizeof({class}_Phdr)"), size as u64);
+    table.add(format!("sizeof({class}_Shdr)"), elf::section_header_size(arch));
+    table.add("ET_CORE", elf::ET_CORE);
+    table.add("PT_LOAD", elf::PT_LOAD);
+    table.add("PT_DUMP_DELTA", elf::PT_DUMP_DELTA);
+    table.add("PF_R", elf::PF_R);
+    table.add("ELFOSABI_STANDALONE", elf::ELFOSABI_STANDALONE);
+
+    let (version, machine) = match arch {
+        Arch::Amd64 => ("AMD64", "X86_64"),
+        Arch::Arm64 => ("AARCH64", "AARCH64"),
+        Arch::Riscv => ("RISCV", "RISCV"),
+        Arch::Arm => ("ARM", "ARM"),
+        Arch::I386 => ("I386", "386"),
+        Arch::Powerpc64 => ("POWERPC", "PPC64"),
+    };
+    table.add(format!("KERNELDUMP_{version}_VERSION"), arch.architecture_version());
+    table.add(format!("EM_{machine}"), elf::machine(arch));
+    table.text("MACHINE_ARCH", arch.machine_arch());
+    match arch {
+        Arch::Amd64 => {
+            table.add("X86_PG_V", bits::X86_PG_V);
+            table.add("X86_PG_RW", bits::X86_PG_RW);
+            table.add("X86_PG_A", bits::X86_PG_A);
+            table.add("X86_PG_M", bits::X86_PG_M);
+            table.add("X86_PG_PS", bits::X86_PG_PS);
+            table.add("X86_PG_NX", bits::X86_PG_NX);
+        }
+        Arch::Arm64 => {
+            table.add("MINIDUMP_FLAG_PS_MASK", arch::ARM64_PS_MASK);
+            table.add("MINIDUMP_FLAG_PS_4K", arch::ARM64_PS_4K);
+            table.add("MINIDUMP_FLAG_PS_16K", arch::ARM64_PS_16K);
+            table.add("L3_PAGE", bits::L3_PAGE);
+            table.add("ATTR_AF", bits::ATTR_AF);
+            table.add("ATTR_SH(ATTR_SH_IS)", bits::ATTR_SH_IS);
+            table.add("ATTR_S1_AP(ATTR_S1_AP_RO)", bits::ATTR_S1_AP_RO);
+            table.add("ATTR_S1_XN", bits::ATTR_S1_XN);
+        }
+        Arch::Riscv => {
+            table.add("PTE_V", bits::PTE_V);
+            table.add("PTE_R", bits::PTE_R);
+            table.add("PTE_W", bits::PTE_W);
+            table.add("PTE_X", bits::PTE_X);
+            table.add("PTE_A", bits::PTE_A);
+            table.add("PTE_D", bits::PTE_D);
+            table.add("PTE_PPN0_S", bits::PTE_PPN0_S);
+        }
+        Arch::Arm => {
+            table.add("MINIDUMP_MMU_FORMAT_UNKNOWN", arch::ARM_UNKNOWN);
+            table.add("MINIDUMP_MMU_FORMAT_V4", arch::ARM_V4);
+            table.add("MINIDUMP_MMU_FORMAT_V6", arch::ARM_V6);
+            table.add("MINIDUMP_MMU_FORMAT_V6_LPAE", arch::ARM_V6_LPAE);
+            table.add("PTE2_V", bits::PTE2_V);
+            table.add("PTE2_NX", bits::PTE2_NX);
+            table.add("PTE2_A", bits::PTE2_A);
+            table.add("PTE2_RO", bits::PTE2_RO);
+            table.add("PTE2_NM", bits::PTE2_NM);
+        }
+        Arch::I386 => {
+            table.add("PG_V", bits::X86_PG_V);
+            table.add("PG_RW", bits::X86_PG_RW);
+            table.add("PG_A", bits::X86_PG_A);
+            table.add("PG_M", bits::X86_PG_M);
+            table.add("PG_PS", bits::X86_PG_PS);
+        }
+        Arch::Powerpc64 => {}
+    }
+    table
+}
+
+/// The C compiler for an architecture; `None` where there is none here.
+#[cfg(not(target_os = "freebsd"))]
+fn c_compiler(arch: Arch) -> Option<Command> {
+    use std::path::Path;
+    use std::sync::Once;
+    static INSTALLED: Once = Once::new();
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    // In the root folder, to which a relative MEMTOOL_ZIG_DIR refers.
+    let tool = |name: &str| {
+        let mut command = Command::new(root.join("tools").join(name));
+        command.current_dir(root);
+        command
+    };
+    INSTALLED.call_once(|| run(&mut tool("freebsd-toolchain")));
+    let target = match arch {
+        Arch::Amd64 => "x86_64-freebsd",
+        Arch::Arm64 => "aarch64-freebsd",
+        Arch::Riscv => "riscv64-freebsd",
+        Arch::Arm => "arm-freebsd-eabihf",
+        Arch::I386 => "x86-freebsd",
+        Arch::Powerpc64 => "powerpc64-freebsd",
+    };
+    let mut compiler = tool("zig-cc");
+    compiler.env("MEMTOOL_ZIG_TARGET", target).env("ZIG_GLOBAL_CACHE_DIR", root.join("target/freebsd/zig-cache"));
+    // The headers are those of any ARM; FreeBSD's own builds are for version 7.
+    if arch == Arch::Arm {
+        compiler.arg("-mcpu=cortex_a7");
+    }
+    Some(compiler)
+}
+
+/// The system's own compiler, for the machine's architecture.
+#[cfg(target_os = "freebsd")]
+fn c_compiler(arch: Arch) -> Option<Command> {
+    let own = match arch {
+        Arch::Amd64 => "x86_64",
+        Arch::Arm64 => "aarch64",
+        Arch::Riscv => "riscv64",
+        Arch::Arm => "arm",
+        Arch::I386 => "x86",
+        Arch::Powerpc64 => "powerpc64",
+    };
+    (own == std::env::consts::ARCH).then(|| Command::new("cc"))
+}
+
+/// Runs a command that has to succeed.
+fn run(command: &mut Command) {
+    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
+    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// What FreeBSD's headers say the expressions are.
+fn c_values(arch: Arch, mut compiler: Command, table: &Table) -> Vec<u64> {
+    let mut source = format!("{HEADERS}{}const uint64_t values[] = {{\n", headers_of(arch));
+    for (expression, _) in &table.0 {
+        writeln!(source, "    (uint64_t)({expression}),").unwrap();
+    }
+    source.push_str("};\n");
+    let directory = common::directory();
+    let (c, object) = (directory.path().join("values.c"), directory.path().join("values.o"));
+    std::fs::write(&c, source).unwrap();
+    run(compiler.arg("-c").arg(&c).arg("-o").arg(&object));
+    let object = std::fs::read(object).unwrap();
+    let file = object::File::parse(&*object).unwrap();
+    // The byte order that the builder takes the architecture to have.
+    assert_eq!(file.is_little_endian(), arch.order() == arch::Order::Little, "{arch:?}");
+    let values = file.symbols().find(|symbol| symbol.name() == Ok("values")).unwrap();
+    let section = file.section_by_index(values.section_index().unwrap()).unwrap();
+    let bytes = section.data_range(values.address(), values.size()).unwrap().unwrap();
+    bytes.chunks_exact(8).map(|value| arch.order().value(value)).collect()
+}
+
+/// The rows in which the headers say something else.
+fn differences(arch: Arch, compiler: Command, table: &Table) -> Vec<String> {
+    let values = c_values(arch, compiler, table);
+    assert_eq!(values.len(), table.0.len());
+    let row = |((expression, ours), theirs): (&(String, u64), u64)| {
+        (*ours != theirs).then(|| format!("{arch:?}: {expression}: C {theirs:#x}, builder {ours:#x}"))
+    };
+    table.0.iter().zip(values).filter_map(row).collect()
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn the_builder_agrees_with_the_headers() {
+    let mut differing = Vec::new();
+    for arch in Arch::ALL {
+        let Some(compiler) = c_compiler(arch) else { continue };
+        let table = table(arch);
+        differing.extend(differences(arch, compiler, &table));
+        println!("{arch:?}: {} rows", table.0.len());
+    }
+    assert!(differing.is_empty(), "{} rows differ:\n{}", differing.len(), differing.join("\n"));
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_wrong_offset_is_found() {
+    for arch in Arch::ALL {
+        let Some(compiler) = c_compiler(arch) else { continue };
+        let mut table = Table(Vec::new());
+        table.fields("struct minidumphdr", &[("version", 20, 8), arch.fields()[0]]);
+        assert_eq!(differences(arch, compiler, &table).len(), 2, "{arch:?}");
+    }
+}
