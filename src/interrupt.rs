@@ -78,9 +78,6 @@ pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::
         };
         // Kept until the end, so that no file is finished or begun any more.
         let files = unfinished();
-        for file in files.iter() {
-            let _ = std::fs::remove_file(file);
-        }
         let (done, announced) = channel();
         let announcing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || {
             announce(name);
@@ -88,6 +85,10 @@ pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::
         });
         if announcing.is_ok() {
             let _ = announced.recv_timeout(ANNOUNCING);
+        }
+        // After the announcement: a file that the kernel dumps into cannot be removed before it is done.
+        for file in files.iter() {
+            let _ = std::fs::remove_file(file);
         }
         std::process::exit(code);
     })?;

@@ -4,14 +4,14 @@
 use ioctl_defs::kerneldump::{
     KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, kerneldumpheader,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use zerocopy::{FromZeros, IntoBytes};
 
 /// Bytes of a header.
 pub const HEADER_LENGTH: usize = size_of::<kerneldumpheader>();
 
 /// How a kernel compresses a dump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.

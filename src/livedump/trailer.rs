@@ -1,73 +1,40 @@
-//! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked.
+//! The header behind a live dump.
 //!
-//! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
-//! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
-//! stream, as `savecore -L` leaves it.
+//! The kernel writes a `kerneldumpheader` at the next page border behind the dump (`vnode_write_headers`,
+//! sys/kern/kern_vnodedumper.c). It is the only word on how long the dump is, so nothing is believed unchecked.
 
-use crate::error::{Error, Operation, Result};
-use crate::host::Host;
+use crate::error::{Error, Result};
 use crate::kerneldump::{Compression, HEADER_LENGTH, Header};
-use crate::output_file::OutputFile;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
-use std::io;
+use std::fs::File;
 use std::os::unix::fs::FileExt;
-use std::path::Path;
 
-/// How a live dump is to be taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// What the kernel shall compress with.
-    pub compression: Compression,
-    /// Replace the file if it is there.
-    pub replace: bool,
-}
-
-/// A live dump that was taken.
+/// The header behind a live dump, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
-    /// The header that stood behind the dump.
+pub struct Trailer {
+    /// The header, decoded.
     pub header: Header,
+    /// The parity word as it stands in the header.
+    pub parity: [u8; 4],
 }
 
-/// Takes a live dump into a file, which appears whole or not at all.
-///
-/// # Errors
-///
-/// The kernel refuses or fails, or what it wrote is not what was asked for.
-pub fn take(host: &dyn Host, target: &Path, options: Options) -> Result<Report> {
-    let architecture = host.system()?.machine_arch;
-    let output = OutputFile::create(target, options.replace)?;
-    host.kernel_dump(output.file(), options.compression).map_err(|error| name_file(error, target))?;
-    let length = output.file().metadata().map_err(|source| Error::io("look at", target, source))?.len();
-    let header = read_trailer(output.file(), length).map_err(|error| match error {
-        Error::Io { source, .. } => Error::io("read back", target, source),
-        other => other,
-    })?;
-    check_trailer(&header, length, &architecture, options.compression)?;
-    output.file().set_len(header.dump_length).map_err(|source| Error::io("truncate", target, source))?;
-    output.commit()?;
-    Ok(Report { header })
-}
-
-/// The host knows a descriptor only; the user knows the file's name.
-fn name_file(error: Error, target: &Path) -> Error {
-    match error {
-        Error::Kernel(mut error) if error.operation == Operation::KernelDump => {
-            error.subject = target.display().to_string();
-            Error::Kernel(error)
-        }
-        other => other,
+impl Trailer {
+    /// Reads the header at the end of a file of this length and checks it; see [`check`].
+    ///
+    /// # Errors
+    ///
+    /// Reading fails, or the field that is wrong, and how.
+    pub fn read(file: &File, length: u64, architecture: &str, compression: Compression) -> Result<Self> {
+        let Some(offset) = length.checked_sub(HEADER_LENGTH as u64) else {
+            return Err(bad(format!("the file has {length} bytes, less than a header")));
+        };
+        let mut bytes = [0; HEADER_LENGTH];
+        file.read_exact_at(&mut bytes, offset)
+            .map_err(|source| Error::Io { what: "read back the header behind the dump".to_owned(), source })?;
+        let header = Header::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+        check(&header, length, architecture, compression)?;
+        Ok(Self { header, parity: bytes.last_chunk().copied().unwrap_or_default() })
     }
-}
-
-fn read_trailer(file: &std::fs::File, length: u64) -> Result<Header> {
-    let Some(offset) = length.checked_sub(HEADER_LENGTH as u64) else {
-        return Err(bad(format!("the file has {length} bytes, less than a header")));
-    };
-    let mut bytes = [0; HEADER_LENGTH];
-    file.read_exact_at(&mut bytes, offset)
-        .map_err(|source: io::Error| Error::Io { what: "read the header back".to_owned(), source })?;
-    Header::parse(&bytes).map_err(|error| bad(error.to_string()))
 }
 
 fn bad(why: String) -> Error {
@@ -79,7 +46,7 @@ fn bad(why: String) -> Error {
 /// # Errors
 ///
 /// The field that is wrong, and how.
-pub fn check_trailer(header: &Header, file_length: u64, architecture: &str, compression: Compression) -> Result<()> {
+pub fn check(header: &Header, file_length: u64, architecture: &str, compression: Compression) -> Result<()> {
     if header.version != KERNELDUMPVERSION {
         return Err(bad(format!("version: it is {}, not {KERNELDUMPVERSION}", header.version)));
     }
@@ -137,13 +104,13 @@ mod tests {
         }
     }
 
-    fn check(header: &Header, length: u64) -> Result<(), String> {
-        check_trailer(header, length, "amd64", Compression::Zstd).map_err(|error| error.to_string())
+    fn checked(header: &Header, length: u64) -> Result<(), String> {
+        super::check(header, length, "amd64", Compression::Zstd).map_err(|error| error.to_string())
     }
 
     #[test]
     fn a_right_header_passes() {
-        assert_eq!(check(&good(), 12_288 + 512), Ok(()));
+        assert_eq!(checked(&good(), 12_288 + 512), Ok(()));
     }
 
     #[test]
@@ -159,11 +126,11 @@ mod tests {
             ("dumplength", Header { dump_length: u64::MAX, ..good() }),
         ];
         for (field, header) in cases {
-            let error = check(&header, 12_288 + 512).unwrap_err();
+            let error = checked(&header, 12_288 + 512).unwrap_err();
             assert!(error.contains(&format!("{field}: ")), "{field}: {error}");
         }
         for length in [0, 512, 12_288, 12_288 + 511, 12_288 + 513, 16_384 + 512] {
-            assert!(check(&good(), length).unwrap_err().contains("dumplength"), "{length}");
+            assert!(checked(&good(), length).unwrap_err().contains("dumplength"), "{length}");
         }
     }
 }
