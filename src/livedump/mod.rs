@@ -19,7 +19,7 @@ pub mod trailer;
 use crate::dump::sink::{Target, write_failed};
 use crate::error::{Error, Operation, Result};
 use crate::host::Host;
-use crate::interrupt::Unfinished;
+use crate::interrupt::{Unfinished, with_signals_elsewhere};
 use crate::kerneldump::Compression;
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
@@ -170,7 +170,8 @@ pub fn take(
     let architecture = host.system()?.machine_arch;
     let name = destination.name().to_owned();
     let begun = destination.begin()?;
-    host.kernel_dump(begun.file(), options.compression).map_err(|error| name_file(error, &name))?;
+    with_signals_elsewhere(|| host.kernel_dump(begun.file(), options.compression))
+        .map_err(|error| name_file(error, &name))?;
     let length = begun.file().metadata().map_err(|source| Error::io("look at", &name, source))?.len();
     let trailer = Trailer::read(begun.file(), length, &architecture, options.compression)?;
     let mut size = length;
