@@ -73,10 +73,10 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "a jail or a security policy forbids reading kernel memory; run memtool outside the jail"
         }
         (Op::KernelDump, Errno::EINVAL) => {
-            "the kernel does not accept the request; most likely it was built without the compression asked for (options GZIO, ZSTDIO): try another one"
+            "the kernel does not accept the request: it was built without the compression asked for (options GZIO, ZSTDIO), or what it shall write to is no file; try --none, or another file system"
         }
         (Op::KernelDump, Errno::EBADF) => {
-            "the kernel cannot write to the file; it must be a regular file open for writing"
+            "the kernel cannot write to the file; it must be a regular file open for writing, so choose another file system"
         }
         (Op::KernelDump, Errno::EOPNOTSUPP) => {
             "this architecture does not track the pages that belong in a live dump; only a dump after a panic is possible"

@@ -4,6 +4,7 @@
 //! cleaning. Signals that are ignored when memtool starts, as under nohup(1), stay ignored.
 
 use nix::errno::Errno;
+use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
 use std::collections::BTreeSet;
@@ -78,9 +79,6 @@ pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::
         };
         // Kept until the end, so that no file is finished or begun any more.
         let files = unfinished();
-        for file in files.iter() {
-            let _ = std::fs::remove_file(file);
-        }
         let (done, announced) = channel();
         let announcing = std::thread::Builder::new().name("announce".to_owned()).spawn(move || {
             announce(name);
@@ -89,9 +87,26 @@ pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::
         if announcing.is_ok() {
             let _ = announced.recv_timeout(ANNOUNCING);
         }
+        // After the announcement: a file that the kernel dumps into cannot be removed before it is done.
+        for file in files.iter() {
+            let _ = std::fs::remove_file(file);
+        }
         std::process::exit(code);
     })?;
     Ok(())
+}
+
+/// Does something that no signal interrupts, such as `MEM_KERNELDUMP`, and leaves signals to other threads
+/// meanwhile: the kernel gives a signal to one thread that takes it, and in that one it would have to wait.
+pub fn with_signals_elsewhere<T>(work: impl FnOnce() -> T) -> T {
+    let signals: SigSet = [Signal::SIGINT, Signal::SIGTERM, Signal::SIGHUP, STATUS_SIGNAL].into_iter().collect();
+    // It is not refused with a set that is right; then signals would only be late.
+    let before = signals.thread_swap_mask(SigmaskHow::SIG_BLOCK);
+    let result = work();
+    if let Ok(before) = before {
+        let _ = before.thread_set_mask();
+    }
+    result
 }
 
 /// Answers requests for the status for as long as the value lives; the signal is without effect afterwards.
@@ -105,10 +120,12 @@ impl Drop for StatusRequests {
 
 /// The signal that asks how far a command is: Ctrl-T on a terminal.
 #[cfg(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd"))]
-const STATUS: i32 = libc::SIGINFO;
+const STATUS_SIGNAL: Signal = Signal::SIGINFO;
 /// The signal that asks how far a command is, where there is no SIGINFO.
 #[cfg(not(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd")))]
-const STATUS: i32 = libc::SIGUSR1;
+const STATUS_SIGNAL: Signal = Signal::SIGUSR1;
+/// Its number.
+const STATUS: i32 = STATUS_SIGNAL as i32;
 
 /// Calls, in a thread of its own, whenever SIGINFO arrives, or SIGUSR1 where there is none.
 ///

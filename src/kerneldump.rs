@@ -5,7 +5,7 @@ use ioctl_defs::kerneldump::{
     KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, KERNELDUMPMAGIC_CLEARED,
     KERNELDUMPVERSION, TEXTDUMPMAGIC, kerneldumpheader,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use std::fmt;
 use zerocopy::{FromZeros, IntoBytes};
 
@@ -13,7 +13,7 @@ use zerocopy::{FromZeros, IntoBytes};
 pub const HEADER_LENGTH: usize = size_of::<kerneldumpheader>();
 
 /// How a kernel compresses a dump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Compression {
     /// Not at all.

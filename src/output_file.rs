@@ -47,9 +47,41 @@ impl OutputFile {
         Ok(Self { temporary, unfinished, target: target.to_owned(), directory, replace })
     }
 
+    /// Begins a file in a directory whose name is decided in the end, by [`Self::commit_as`].
+    ///
+    /// # Errors
+    ///
+    /// The directory does not take a new file.
+    pub fn create_in(directory: &Path, prefix: &str) -> Result<Self> {
+        let make = || Builder::new().prefix(&format!(".{prefix}.")).suffix(".tmp").tempfile_in(directory);
+        let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
+            .map_err(|source| Error::io("create a temporary file in", directory, source))?;
+        let (target, directory) = (directory.join(prefix), directory.to_owned());
+        Ok(Self { temporary, unfinished, target, directory, replace: false })
+    }
+
     /// The file to write to.
     pub fn file(&self) -> &File {
         self.temporary.as_file()
+    }
+
+    /// Puts the file on disk, without a name yet.
+    ///
+    /// # Errors
+    ///
+    /// The file system is full, say.
+    pub fn sync(&self) -> Result<()> {
+        self.file().sync_all().map_err(|source| Error::io("write to disk:", &self.target, source))
+    }
+
+    /// As [`Self::commit`], with another name in the same directory.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::commit`].
+    pub fn commit_as(mut self, name: &str) -> Result<()> {
+        self.target = self.directory.join(name);
+        self.commit()
     }
 
     /// Puts the file on disk and gives it its name.
@@ -58,8 +90,8 @@ impl OutputFile {
     ///
     /// Syncing or renaming fails, or the name was taken meanwhile. Nothing stays behind then.
     pub fn commit(self) -> Result<()> {
+        self.sync()?;
         let Self { temporary, unfinished, target, directory, replace } = self;
-        temporary.as_file().sync_all().map_err(|source| Error::io("write to disk:", &target, source))?;
         unfinished.finish(|| rename(temporary, &target, replace))?;
         // The name is given already; only a crash of the system right now could take it back.
         File::open(&directory)
@@ -78,6 +110,11 @@ pub struct Room {
 }
 
 impl Room {
+    /// The room without so many bytes of the file system, which shall stay free.
+    pub fn without(self, reserved: u64) -> Self {
+        Self { free: self.free.saturating_sub(reserved), ..self }
+    }
+
     /// Why a file of `length` bytes, of which `stored` are no holes, does not fit.
     pub fn shortage(self, stored: u64, length: u64) -> Option<String> {
         if length > self.limit {
@@ -95,7 +132,15 @@ impl Room {
 ///
 /// The directory is not there, say.
 pub fn room_for(target: &Path) -> Result<Room> {
-    let directory = directory_of(target);
+    room_in(directory_of(target))
+}
+
+/// The room for a new file in a directory.
+///
+/// # Errors
+///
+/// The directory is not there, say.
+pub fn room_in(directory: &Path) -> Result<Room> {
     let looked_at = |errno: Errno| Error::io("look at", directory, errno.into());
     room(&statvfs(directory).map_err(looked_at)?).map_err(looked_at)
 }
@@ -122,8 +167,18 @@ fn room(file_system: &Statvfs) -> Result<Room, Errno> {
     Ok(Room { free, limit: u64::try_from(limit).unwrap_or(u64::MAX) })
 }
 
+/// Bytes that are free on the file system of a directory that was opened before. This never waits for a file in
+/// it, as looking at the file would while the kernel dumps into it.
+///
+/// # Errors
+///
+/// The system does not tell.
+pub fn free_behind(directory: &File) -> io::Result<u64> {
+    Ok(room(&fstatvfs(directory)?)?.free)
+}
+
 /// The directory that a file of that name is in.
-fn directory_of(target: &Path) -> &Path {
+pub fn directory_of(target: &Path) -> &Path {
     target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 

@@ -228,7 +228,7 @@ fn nothing_is_written_over_and_nothing_through_a_link() {
     demo(&["livedump", "--force", text(&target)]).ok();
     assert!(std::fs::read(&target).unwrap().starts_with(b"minidump FreeBSD/amd64"));
     assert_eq!(names(directory.path()), ["link", "out"]);
-    demo(&["livedump", "/nowhere/at/all"]).fails_saying(&["/nowhere/at/all", "No such file"]);
+    demo(&["livedump", "/nowhere/at/all"]).fails_saying(&["/nowhere/at", "No such file"]);
 }
 
 /// Each errno of MEM_KERNELDUMP, and words that its explanation must have.
@@ -333,6 +333,12 @@ fn usage_errors_exit_with_2() {
     memtool(&["--machine", "demo", "livedump", "--bzip2", "x"]).usage_error(&["--bzip2"]);
 }
 
+/// The signal that asks how far a command is.
+#[cfg(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd"))]
+const STATUS: Signal = Signal::SIGINFO;
+#[cfg(not(any(target_os = "freebsd", target_os = "macos", target_os = "netbsd", target_os = "openbsd")))]
+const STATUS: Signal = Signal::SIGUSR1;
+
 /// A machine whose kernel takes long to dump, so that it can be interrupted.
 fn large_machine(directory: &Path) -> std::path::PathBuf {
     let mut machine = demo_machine();
@@ -350,7 +356,12 @@ fn signals_leave_nothing_behind() {
         let files = tempfile::tempdir_in(directory.path()).unwrap();
         let target = files.path().join("out");
         let mut running = start(
-            command().arg("--machine").arg(&machine).arg("livedump").arg(&target).stdout(std::process::Stdio::null()),
+            command()
+                .arg("--machine")
+                .arg(&machine)
+                .args(["livedump", "--no-space-check"])
+                .arg(&target)
+                .stdout(std::process::Stdio::null()),
         );
         running.until(|| !names(files.path()).is_empty());
         running.signal(signal);
@@ -362,7 +373,7 @@ fn signals_leave_nothing_behind() {
 #[cfg(target_os = "linux")]
 #[test]
 fn a_full_disk_leaves_nothing_behind() {
-    let Some(run) = common::on_a_small_disk("--machine demo livedump DIR/out") else { return };
+    let Some(run) = common::on_a_small_disk("--machine demo livedump --no-space-check DIR/out") else { return };
     run.fails_saying(&["ENOSPC"]);
 }
 
@@ -370,10 +381,254 @@ fn a_full_disk_leaves_nothing_behind() {
 fn the_file_size_limit_is_an_error_and_not_the_end() {
     let directory = directory();
     let script = format!(
-        "ulimit -f 1000; exec {} --machine demo livedump {}/out",
+        "ulimit -f 1000; exec {} --machine demo livedump --no-space-check {}/out",
         env!("CARGO_BIN_EXE_memtool"),
         text(directory.path())
     );
     common::run(std::process::Command::new("sh").args(["-c", &script])).fails_saying(&["EFBIG", "ulimit -f"]);
     assert_eq!(names(directory.path()), Vec::<String>::new());
+}
+
+/// A machine whose kernel's dumps go wrong in one way.
+fn faulty(directory: &Path, fault: &str) -> std::path::PathBuf {
+    let mut machine = demo_machine();
+    machine["live_dump_fault"] = json!(fault);
+    write_machine(directory, &machine)
+}
+
+/// Each fault, and words about it.
+const FAULTS: [(&str, &str); 8] = [
+    ("partial", "EIO"),
+    ("short", "dumplength: "),
+    ("no-header", "magic: "),
+    ("parity", "parity: "),
+    ("version", "version: "),
+    ("architecture", "architecture: "),
+    ("compression", "compression: "),
+    ("encrypted", "dumpkeysize: "),
+];
+
+#[test]
+fn a_dump_that_is_not_right_gets_no_name() {
+    for ((fault, words), option) in FAULTS.into_iter().zip(["--none", "--gzip", "--zstd"].into_iter().cycle()) {
+        let directory = directory();
+        let files = tempfile::tempdir_in(directory.path()).unwrap();
+        let machine = faulty(directory.path(), fault);
+        let target = files.path().join("out");
+        on(&machine, &["livedump", option, text(&target)]).fails_saying(&[words]);
+        let run = on(&machine, &["livedump", option, "-"]).fails_saying(&[words]);
+        assert!(run.bytes.is_empty());
+        on(&machine, &["livedump", option, "--dir", text(files.path())]).fails_saying(&[words]);
+        assert_eq!(names(files.path()), Vec::<String>::new(), "{fault}");
+        let old = files.path().join("old");
+        std::fs::write(&old, "old").unwrap();
+        on(&machine, &["livedump", "--force", text(&old)]).fails_saying(&[words]);
+        assert_eq!(std::fs::read(&old).unwrap(), b"old", "{fault}");
+    }
+}
+
+#[test]
+fn killed_it_leaves_no_dump_under_the_final_name() {
+    let directory = directory();
+    let machine = large_machine(directory.path());
+    let files = tempfile::tempdir_in(directory.path()).unwrap();
+    let target = files.path().join("out");
+    let mut command = command();
+    command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check"]).arg(&target);
+    let mut running = start(command.stdout(std::process::Stdio::null()));
+    running.until(|| !names(files.path()).is_empty());
+    running.signal(Signal::SIGKILL);
+    assert_eq!(running.end().code, -1);
+    assert!(!target.exists());
+    // What is left is hidden and for its owner only; there was nobody to remove it.
+    for name in names(files.path()) {
+        assert!(name.starts_with(".out.") && name.ends_with(".tmp"), "{name}");
+        assert_eq!(files.path().join(name).metadata().unwrap().mode() & 0o7777, 0o600);
+    }
+}
+
+#[test]
+fn a_second_signal_changes_nothing() {
+    let directory = directory();
+    let machine = large_machine(directory.path());
+    let files = tempfile::tempdir_in(directory.path()).unwrap();
+    let mut command = command();
+    command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check", "--dir"]).arg(files.path());
+    let mut running = start(command.stdout(std::process::Stdio::null()));
+    running.until(|| !names(files.path()).is_empty());
+    for _ in 0..3 {
+        running.signal(Signal::SIGINT);
+    }
+    running.end().exits(130).says_in_one_line(&["SIGINT", "does not stop"]);
+    assert_eq!(names(files.path()), Vec::<String>::new());
+}
+
+#[test]
+fn the_header_can_be_kept() {
+    let directory = directory();
+    let (plain, kept) = (directory.path().join("plain"), directory.path().join("kept"));
+    for option in ["--none", "--gzip"] {
+        demo(&["livedump", option, "--force", text(&plain)]).ok();
+        let report = demo(&["--json", "livedump", option, "--force", "--keep-header", text(&kept)]).ok().json();
+        let (plain, kept) = (std::fs::read(&plain).unwrap(), std::fs::read(&kept).unwrap());
+        assert_eq!(report["header_kept"], true);
+        assert_eq!(report["size"], kept.len());
+        assert_eq!(kept.len(), plain.len().next_multiple_of(4096) + 512);
+        assert!(kept[kept.len() - 512..].starts_with(b"FreeBSD Kernel Dump\0"));
+        if option == "--none" {
+            assert!(kept.starts_with(&plain[..4096]));
+        }
+    }
+}
+
+#[test]
+fn standard_output_gets_the_dump_alone_and_no_file_stays() {
+    let temporary = directory();
+    let run = |options: &[&str]| {
+        let mut command = command();
+        command.env("TMPDIR", temporary.path()).args(["--machine", "demo", "livedump"]).args(options);
+        common::run(&mut command)
+    };
+    let plain = run(&["-"]).ok();
+    assert_eq!(plain.stderr, "");
+    Minidump::parse(plain.bytes.clone());
+    let compressed = run(&["--zstd", "-"]).ok();
+    assert!(zstd::decode_all(&*compressed.bytes).unwrap() == plain.bytes);
+    assert_eq!(names(temporary.path()), Vec::<String>::new());
+    run(&["--json", "-"]).fails_saying(&["--json", "standard output"]);
+    run(&["--info", "-", "-"]).fails_saying(&["standard output", "--info"]);
+    let mut elsewhere = command();
+    elsewhere.env("TMPDIR", temporary.path().join("none")).args(["--machine", "demo", "livedump", "-"]);
+    common::run(&mut elsewhere).fails_saying(&["none", "No such file"]);
+}
+
+#[test]
+fn a_terminal_gets_no_dump() {
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = command();
+    command.args(["--machine", "demo", "livedump", "-"]).stdout(std::process::Stdio::from(pty.slave));
+    start(&mut command).end().exits(1).says_in_one_line(&["terminal"]);
+}
+
+#[test]
+fn another_host_gets_the_dump() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    let receiving = std::thread::spawn(move || {
+        let mut bytes = Vec::new();
+        listener.accept().unwrap().0.read_to_end(&mut bytes).unwrap();
+        bytes
+    });
+    let report = demo(&["--json", "livedump", "--zstd", &address]).ok().json();
+    let bytes = receiving.join().unwrap();
+    assert_eq!(report["file"], address);
+    assert_eq!(report["size"], bytes.len());
+    Minidump::parse(zstd::decode_all(&*bytes).unwrap());
+}
+
+#[test]
+fn info_is_json_or_savecores_lines() {
+    let directory = directory();
+    let path = |name: &str| directory.path().join(name);
+    let dump = path("dump");
+    let take = |options: &[&str]| demo(&[&["livedump", "--force", text(&dump)], options].concat()).ok();
+    let run = take(&["--info", text(&path("facts.json"))]);
+    assert!(run.stdout.contains("recorded machine demo"), "{run:?}");
+    let facts: Value = serde_json::from_slice(&std::fs::read(path("facts.json")).unwrap()).unwrap();
+    assert_eq!((&facts["schema"], &facts["host"]), (&json!("memtool.livedump"), &json!("recorded")));
+    assert_eq!(facts["size"], dump.metadata().unwrap().len());
+    take(&["--info", text(&path("facts"))]);
+    let lines = std::fs::read_to_string(path("facts")).unwrap();
+    assert!(lines.starts_with("Dump header from device: /dev/mem\n  Architecture: amd64\n"), "{lines}");
+    assert!(lines.ends_with("  Bounds: 0\n  Dump Status: good\n"), "{lines}");
+    let run = take(&["--json", "--info", text(&path("facts"))]);
+    assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(path("facts")).unwrap()).unwrap(), run.json());
+    assert_eq!(take(&["--info", "-"]).lines()[0], "Dump header from device: /dev/mem");
+    assert_eq!(take(&["--json", "--info", "-"]).json()["schema"], "memtool.livedump");
+    demo(&["livedump", "--info", text(&path("facts")), text(&path("new"))]).fails_saying(&["facts", "exists already"]);
+    demo(&["livedump", "--force", "--info", text(&dump), text(&dump)]).fails_saying(&["one file"]);
+    assert_eq!(names(directory.path()), ["dump", "facts", "facts.json"]);
+}
+
+#[test]
+fn the_estimate_is_no_less_than_the_dump_and_decides_what_fits() {
+    let directory = directory();
+    let target = directory.path().join("out");
+    let report = demo(&["--json", "livedump", text(&target)]).ok().json();
+    let mut machine = demo_machine();
+    let run = demo(&["-v", "livedump", "--force", text(&target)]).ok();
+    assert!(run.stderr.contains("the dump takes") && run.stderr.contains("at most"), "{run:?}");
+    assert!(report["size"].as_u64().unwrap() < 59 << 20, "{report}");
+    // Much more RAM than there is room.
+    machine["memory"]["segments"] = json!([{"start": "0x0", "end": "0x8000000000000"}]);
+    machine["live_dump"] = json!({"wired": 1u64 << 50, "managed": 1u64 << 50});
+    let path = write_machine(directory.path(), &machine);
+    let other = directory.path().join("other");
+    on(&path, &["livedump", text(&other)]).fails_saying(&["may not fit", "--no-space-check"]);
+    assert!(!other.exists());
+    on(&path, &["livedump", "-"]).fails_saying(&["may not fit"]);
+}
+
+#[test]
+fn a_machine_that_does_not_tell_is_dumped_all_the_same() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine.as_object_mut().unwrap().remove("live_dump");
+    let path = write_machine(directory.path(), &machine);
+    let run = on(&path, &["livedump", "--zstd", text(&directory.path().join("out"))]).ok();
+    run.says_in_one_line(&["warning", "does not tell"]);
+}
+
+#[test]
+fn a_compression_that_the_kernel_lacks_is_refused_beforehand() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["live_dump"]["compressions"] = json!(["none", "gzip"]);
+    let path = write_machine(directory.path(), &machine);
+    let target = directory.path().join("out");
+    on(&path, &["livedump", "--zstd", text(&target)]).fails_saying(&["options ZSTDIO", "--gzip or --none"]);
+    assert!(!target.exists());
+    on(&path, &["livedump", "--gzip", text(&target)]).ok();
+}
+
+#[test]
+fn the_status_can_be_asked_for_while_the_kernel_is_busy() {
+    let directory = directory();
+    let machine = large_machine(directory.path());
+    let files = tempfile::tempdir_in(directory.path()).unwrap();
+    let mut command = command();
+    command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check"]).arg(files.path().join("out"));
+    let mut running = start(command.stdout(std::process::Stdio::null()));
+    running.until(|| !names(files.path()).is_empty());
+    running.signal(STATUS);
+    // The answer comes from another thread; the end comes after it.
+    std::thread::sleep(std::time::Duration::from_millis(300));
+    running.signal(Signal::SIGINT);
+    let run = running.end().exits(130);
+    assert!(run.stderr.contains("the kernel is dumping: 0:"), "{run:?}");
+    assert!(run.stderr.contains("free space fell by"), "{run:?}");
+}
+
+#[test]
+fn the_summary_tells_size_ratio_kernel_and_time() {
+    let directory = directory();
+    let run = demo(&["livedump", "--zstd", text(&directory.path().join("out"))]).ok();
+    let [first, second] = run.lines()[..] else { panic!("{run:?}") };
+    assert!(first.contains("MiB before zstd (") && first.contains(" to 1), in "), "{first}");
+    assert!(second.contains("FreeBSD 14.2-RELEASE"), "{second}");
+}
+
+#[test]
+fn options_that_exclude_each_other_are_usage_errors() {
+    let wrong: [&[&str]; 5] = [
+        &["--none", "--zstd", "x"],
+        &["--none", "--gzip", "x"],
+        &["--dir", "d", "x"],
+        &["--dir", "d", "--force"],
+        &["--zstd"],
+    ];
+    for arguments in wrong {
+        memtool(&[&["--machine", "demo", "livedump"], arguments].concat()).usage_error(&["livedump"]);
+    }
+    memtool(&["--machine", "demo", "livedump", "ftp://host/x"]).usage_error(&["tcp://HOST:PORT"]);
 }

@@ -15,7 +15,7 @@ use common::address;
 use common::minidump::Minidump;
 use memtool::kerneldump::Compression;
 use memtool::kerneldump::Header;
-use memtool::livedump::check_trailer;
+use memtool::livedump::trailer;
 use serde_json::Value;
 use std::path::{Path, PathBuf};
 
@@ -42,7 +42,7 @@ fn live_dumps_of_a_real_kernel_pass_the_check_and_hold_what_they_should() {
         let trailer = bytes[bytes.len() - 512..].try_into().unwrap();
         let header = Header::parse(trailer).unwrap();
         assert_eq!((header.hostname.as_str(), header.architecture.as_str()), ("fvm", "amd64"));
-        check_trailer(&header, bytes.len() as u64, "amd64", Compression::None).unwrap();
+        trailer::check(&header, bytes.len() as u64, "amd64", Compression::None).unwrap();
         assert_eq!(header.encode(), without_newline_of_the_version(trailer), "{name}");
 
         bytes.truncate(usize::try_from(header.dump_length).unwrap());

@@ -21,7 +21,7 @@ use common::vmcore::{
     Arch, Compression, DirectMap, DumpDevice, ElfSpec, KernelDumpHeader, Mapping, MinidumpSpec, Order, elf,
     every_variant, field, key_block, live_dump, page_of, text_archive,
 };
-use memtool::livedump::check_trailer;
+use memtool::livedump::trailer::check;
 use object::Endianness;
 use object::read::elf::FileHeader;
 use serde_json::Value;
@@ -208,7 +208,7 @@ fn a_built_live_dump_passes_the_check_compressed_or_not() {
         let file = live_dump(Arch::Amd64, &minidump, compression, 4096);
         let trailer = file[file.len() - 512..].try_into().unwrap();
         let header = memtool::kerneldump::Header::parse(trailer).unwrap();
-        check_trailer(&header, file.len() as u64, "amd64", expected).unwrap();
+        check(&header, file.len() as u64, "amd64", expected).unwrap();
         let data = &file[..usize::try_from(header.dump_length).unwrap()];
         let mut plain = Vec::new();
         match compression {

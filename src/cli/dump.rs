@@ -1,5 +1,6 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
+use super::destination::{Destination, destination};
 use super::output::{RECORDED, host_kind, remark_on_kind};
 use super::progress::Display;
 use super::{Context, Verdict, complain, size};
@@ -14,12 +15,11 @@ use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{self, Host, Memory};
 use memtool::memory_map::Source;
-use memtool::network::{Address, Connection, Delivered};
+use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::ffi::OsString;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -118,45 +118,6 @@ impl ValueEnum for FormatName {
             Format::Lime => "LiME, as Volatility reads it",
         };
         Some(clap::builder::PossibleValue::new(self.0.name()).help(help))
-    }
-}
-
-/// Where a dump goes.
-#[derive(Debug, Clone)]
-enum Destination {
-    StandardOutput,
-    File(PathBuf),
-    Network(Address),
-}
-
-impl Destination {
-    fn name(&self) -> String {
-        match self {
-            Self::StandardOutput => "-".to_owned(),
-            Self::File(path) => path.display().to_string(),
-            Self::Network(address) => address.to_string(),
-        }
-    }
-
-    fn file(&self) -> Option<&Path> {
-        match self {
-            Self::File(path) => Some(path),
-            _ => None,
-        }
-    }
-}
-
-fn destination(name: OsString) -> Result<Destination, String> {
-    // What is no text is no host either.
-    let Some(text) = name.to_str() else { return Ok(Destination::File(name.into())) };
-    match text.split_once("://") {
-        _ if text == "-" => Ok(Destination::StandardOutput),
-        _ if text.is_empty() => Err("it is empty".to_owned()),
-        Some(("tcp", _)) => text.parse().map(Destination::Network).map_err(|error| format!("{error}")),
-        Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => Err(format!(
-            "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{text}'"
-        )),
-        _ => Ok(Destination::File(name.into())),
     }
 }
 
@@ -364,7 +325,7 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
         )));
     }
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
-    check_destination(context, &destination)?;
+    destination.check(context)?;
     arguments.check_names(destination.file())?;
     let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
     let map_path = arguments.map.as_deref().filter(|_| !to_stderr);
@@ -444,21 +405,6 @@ fn device_name(context: &Context, plan: &Plan) -> String {
     let default = if plan.space == Space::Kernel { "/dev/kmem" } else { "/dev/mem" };
     let named = context.global.device.as_ref().or(context.global.machine.as_ref());
     named.map_or_else(|| default.to_owned(), |path| path.display().to_string())
-}
-
-fn check_destination(context: &Context, destination: &Destination) -> Result<()> {
-    if !matches!(destination, Destination::StandardOutput) {
-        return Ok(());
-    }
-    if context.out.is_json() {
-        return Err(Error::Refused("--json and the dump cannot share standard output; give -o FILE".to_owned()));
-    }
-    if context.out.is_terminal() {
-        return Err(Error::Refused(
-            "standard output is a terminal, and a dump is binary; send it to a pipe, or give -o FILE".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Refuses what certainly will not fit. How far memory can be compressed nobody knows.

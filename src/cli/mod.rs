@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, which takes arguments, calls the library and prints.
 
 mod completions;
+mod destination;
 mod dump;
 mod inspect;
 mod livedump;
@@ -84,7 +85,7 @@ impl Command {
     const fn announcement(&self) -> &'static str {
         match self {
             Self::Livedump(_) => {
-                "the kernel does not stop a dump that it has begun; the unfinished file goes when it is over"
+                "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
             }
             Self::Dump(_) => "the dump is not complete",
             _ => "interrupted",

@@ -72,6 +72,12 @@ pub fn remark_on_kind(kind: &str) -> &'static str {
     if kind == RECORDED { " (recorded machine)" } else { "" }
 }
 
+/// Writes the JSON object of a command; see [`Output::document_of`].
+pub fn write_document(out: &mut impl Write, schema: &str, host: &'static str, body: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, &Document { schema, version: 1, host, body })?;
+    writeln!(out)
+}
+
 impl Output {
     pub fn new(json: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
@@ -95,10 +101,7 @@ impl Output {
 
     /// Prints the JSON object of a command on `freebsd`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
-        let document = Document { schema, version: 1, host, body };
-        serde_json::to_writer_pretty(&mut self.out, &document)
-            .map_err(|error| failed(error.into()))
-            .and_then(|()| self.line(""))
+        write_document(&mut self.out, schema, host, body).map_err(failed)
     }
 
     /// Prints a line.

@@ -29,16 +29,21 @@ pub struct Display {
 impl Display {
     /// Begins. `total` is what `progress` comes to in the end; without `live` there is only the line on request.
     pub fn start(progress: Arc<Progress>, total: u64, live: bool) -> Result<Self> {
+        Self::show(move |elapsed| describe(progress.done(), total, elapsed), live)
+    }
+
+    /// Begins, with a line that is made from the time that has passed.
+    pub fn show(line: impl Fn(Duration) -> String + Send + Sync + 'static, live: bool) -> Result<Self> {
         let failed = |source| Error::Io { what: "start a thread".to_owned(), source };
         let started = Instant::now();
         let live = live && io::stderr().is_terminal();
-        let line = move |progress: &Progress| describe(progress.done(), total, started.elapsed());
-        let asked = Arc::clone(&progress);
+        let line = Arc::new(move || line(started.elapsed()));
+        let asked = Arc::clone(&line);
         let requests = interrupt::on_status_request(move || {
             if live {
                 let _ = write!(io::stderr(), "{CLEAR}");
             }
-            complain(&line(&asked));
+            complain(&asked());
         })
         .map_err(failed)?;
         let tick = || {
@@ -46,7 +51,7 @@ impl Display {
             let show = move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     if LIVE.load(Ordering::Relaxed) {
-                        let _ = write!(io::stderr(), "{CLEAR}{}", line(&progress));
+                        let _ = write!(io::stderr(), "{CLEAR}{}", line());
                     }
                 }
                 end_line();
@@ -90,7 +95,7 @@ fn describe(done: u64, total: u64, elapsed: Duration) -> String {
 }
 
 /// Seconds as minutes and seconds, or hours too.
-fn clock(seconds: u64) -> String {
+pub fn clock(seconds: u64) -> String {
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     match minutes / 60 {
         0 => format!("{minutes}:{seconds:02}"),

@@ -231,7 +231,7 @@ pub fn with_sink<R>(
     Ok((result, Written { bytes: tally.bytes, sha256 }, tally.target))
 }
 
-fn write_failed(source: io::Error) -> Error {
+pub(crate) fn write_failed(source: io::Error) -> Error {
     let source = match source.kind() {
         io::ErrorKind::FileTooLarge => {
             let why = "larger than the file system or the file size limit (ulimit -f) allows";

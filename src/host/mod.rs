@@ -10,6 +10,7 @@ pub mod recorded;
 
 use crate::error::{KernelError, Result};
 use crate::kerneldump::Compression;
+use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
@@ -147,6 +148,11 @@ pub trait Host {
 
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;
+
+    /// What the kernel tells beforehand of what bears on a live dump.
+    fn live_dump_facts(&self) -> Result<Facts> {
+        Ok(Facts::default())
+    }
 
     /// The recorded machine, if it is one.
     fn as_recorded(&self) -> Option<&recorded::Recorded> {

@@ -9,6 +9,8 @@ use super::process_memory::ProcessMapping;
 use super::{Backing, Host, Mapping, Memory, PageState, System};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
+use crate::livedump::estimate::Facts;
+use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
@@ -182,6 +184,17 @@ impl Host for FreeBsd {
         self.device()?
             .kernel_dump(argument)
             .map_err(|errno| KernelError::new(Operation::KernelDump, "the file", errno).into())
+    }
+
+    fn live_dump_facts(&self) -> Result<Facts> {
+        let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;
+        let pages = |name| Ok::<_, Error>(sysctl::number(name)?.map(|count| count.saturating_mul(page_size)));
+        Ok(Facts {
+            wired: pages("vm.stats.vm.v_wire_count")?,
+            managed: pages("vm.stats.vm.v_page_count")?,
+            pipes: sysctl::number("kern.ipc.maxpipekva")?,
+            compressions: sysctl::text("kern.conftxt")?.as_deref().map(kernel_config::compressions),
+        })
     }
 }
 

@@ -2,6 +2,8 @@
 
 use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
 use crate::host::System;
+use crate::kerneldump::Compression;
+use crate::livedump::estimate::Facts;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
 use crate::ranges::{Descriptor, Owner};
@@ -34,6 +36,13 @@ pub fn machine() -> Machine {
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
         kernel_maps: Some(kernel_maps()),
         process: process(),
+        live_dump: Facts {
+            wired: Some(0x1c0_0000),
+            managed: Some(0xf5a_0000),
+            pipes: Some(0x40_0000),
+            compressions: Some(vec![Compression::None, Compression::Gzip, Compression::Zstd]),
+        },
+        live_dump_fault: None,
         errors: BTreeMap::new(),
     }
 }

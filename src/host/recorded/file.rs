@@ -6,6 +6,7 @@
 use crate::error::{Error, Operation, Result};
 use crate::explain::errno_name;
 use crate::host::{System, open_at_once, read_at_most};
+use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
@@ -53,6 +54,12 @@ pub struct Machine {
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,
+    /// What the kernel tells beforehand of what bears on a live dump.
+    #[serde(default, skip_serializing_if = "Facts::is_unknown")]
+    pub live_dump: Facts,
+    /// What goes wrong when the kernel dumps itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub live_dump_fault: Option<LiveDumpFault>,
     /// Operations that fail, by [`Operation::name`], with the errno's name.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub errors: BTreeMap<String, String>,
@@ -143,6 +150,28 @@ pub enum Policy {
     FirstTouch,
     /// Domains take turns, a superpage each.
     RoundRobin,
+}
+
+/// What goes wrong when the kernel of a machine dumps itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LiveDumpFault {
+    /// Writing fails in the middle, with EIO.
+    Partial,
+    /// A page is missing at the end.
+    Short,
+    /// There is no header behind the dump.
+    NoHeader,
+    /// A bit of the header is flipped.
+    Parity,
+    /// The header is of another version.
+    Version,
+    /// The header names another architecture.
+    Architecture,
+    /// The header names another compression.
+    Compression,
+    /// The header is of an encrypted dump.
+    Encrypted,
 }
 
 /// A range of the process's address space.

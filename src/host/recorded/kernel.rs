@@ -6,7 +6,7 @@
 //! `sys/amd64/amd64/minidump_machdep.c` dumps it.
 
 use super::demo;
-use super::file::Machine;
+use super::file::{LiveDumpFault, Machine};
 use super::memory::{RecordedMemory, View};
 use crate::compress::Encoder;
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
@@ -50,6 +50,9 @@ const MAX_TABLES: usize = 16384;
 
 /// The size of the message buffer on a default kernel.
 const MESSAGE_BUFFER: usize = 98232;
+
+/// Where a dump stops that fails in the middle.
+const PARTIAL: u64 = 1 << 20;
 
 /// How much of each segment only the direct map reaches, as the kernel's small allocations do.
 const DIRECT_ONLY: u64 = 64 * PAGE;
@@ -375,10 +378,17 @@ impl amd64::Source for DumpSource {
 struct FromStart<'a> {
     file: &'a File,
     offset: u64,
+    /// Writing at this offset fails.
+    fails_at: u64,
 }
 
 impl Write for FromStart<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.fails_at - self.offset).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..left).unwrap_or(bytes);
+        if bytes.is_empty() {
+            return Err(Errno::EIO.into());
+        }
         let written = self.file.write_at(bytes, self.offset)?;
         self.offset += written as u64;
         Ok(written)
@@ -404,14 +414,16 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
     let source = DumpSource { kernel, memory };
     let size = amd64::size(&source).map_err(|error| Error::Format(error.to_string()))?;
+    let fault = machine.live_dump_fault;
+    let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
-        let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0 });
+        let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0, fails_at });
         let mut encoder = Encoder::new(out, compression.into())?;
         amd64::write(&source, &mut encoder)?;
         Ok(encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.offset)
     };
     let length = write().map_err(|error| refuse(errno_of(&error)))?;
-    let header = Header {
+    let mut header = Header {
         kind: Kind::KernelDump,
         architecture: machine.system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
@@ -426,7 +438,24 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         compression: compression.code(),
         extent: size,
     };
-    let offset = length.next_multiple_of(PAGE);
-    let bytes: [u8; kerneldump::HEADER_LENGTH] = header.encode();
+    match fault {
+        Some(LiveDumpFault::Version) => header.version -= 1,
+        Some(LiveDumpFault::Architecture) => header.architecture = "riscv64".to_owned(),
+        Some(LiveDumpFault::Compression) => header.compression = (header.compression + 1) % 3,
+        Some(LiveDumpFault::Encrypted) => header.key_size = 256,
+        _ => {}
+    }
+    let mut bytes: [u8; kerneldump::HEADER_LENGTH] = header.encode();
+    let mut offset = length.next_multiple_of(PAGE);
+    match fault {
+        Some(LiveDumpFault::NoHeader) => bytes.fill(0),
+        // In the name of the host.
+        Some(LiveDumpFault::Parity) => bytes.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1),
+        Some(LiveDumpFault::Short) => {
+            offset = offset.saturating_sub(PAGE);
+            file.set_len(offset).map_err(|error| refuse(errno_of(&error)))?;
+        }
+        _ => {}
+    }
     file.write_all_at(&bytes, offset).map_err(|error| refuse(errno_of(&error)))
 }

@@ -14,12 +14,14 @@ mod memory;
 mod process;
 
 pub use file::{
-    AddressRange, Contents, ImageLayout, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
+    AddressRange, Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges,
+    SCHEMA, VERSION,
 };
 
 use super::{Backing, Host, Mapping, Memory, PageState, System};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
+use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
@@ -205,7 +207,15 @@ impl Host for Recorded {
         if self.machine.system.osreldate < KERNEL_DUMP_SINCE {
             return Err(KernelError::new(Operation::KernelDump, "the file", Errno::ENOTTY).into());
         }
+        if self.machine.live_dump.compressions.as_ref().is_some_and(|built_in| !built_in.contains(&compression)) {
+            return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EINVAL).into());
+        }
         kernel::dump(&self.machine, self.path.as_deref(), file, compression)
+    }
+
+    fn live_dump_facts(&self) -> Result<Facts> {
+        self.stated_error(Operation::Sysctl, "vm.stats.vm.v_wire_count")?;
+        Ok(self.machine.live_dump.clone())
     }
 
     fn as_recorded(&self) -> Option<&Recorded> {

@@ -1,0 +1,195 @@
+//! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked.
+//!
+//! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
+//! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
+//! stream, as `savecore -L` leaves it.
+//!
+//! - [`trailer`]: that header;
+//! - [`estimate`]: how large a dump can become;
+//! - [`kernel_config`]: what the kernel can compress with;
+//! - [`savedir`]: a directory of dumps as savecore(8) keeps it;
+//! - [`info`]: what savecore(8) writes about a dump.
+
+pub mod estimate;
+pub mod info;
+pub mod kernel_config;
+pub mod savedir;
+pub mod trailer;
+
+use crate::dump::sink::{Target, write_failed};
+use crate::error::{Error, Operation, Result};
+use crate::host::Host;
+use crate::interrupt::{Unfinished, with_signals_elsewhere};
+use crate::kerneldump::Compression;
+use crate::network::Delivered;
+use crate::output_file::{self, OutputFile};
+use savedir::SaveDirectory;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::path::{Path, PathBuf};
+use trailer::Trailer;
+
+/// How a live dump is to be taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Options {
+    /// What the kernel shall compress with.
+    pub compression: Compression,
+    /// Leave the header behind the dump, where the kernel has put it.
+    pub keep_header: bool,
+}
+
+/// A live dump that was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// The header that stood behind the dump.
+    pub trailer: Trailer,
+    /// Bytes that were written in the end, the header included where it was left.
+    pub size: u64,
+    /// Its files in a directory of dumps.
+    pub saved: Option<savedir::Saved>,
+    /// How it reached another host.
+    pub delivered: Option<Delivered>,
+}
+
+impl Report {
+    /// Bytes of the dump before compression.
+    pub fn uncompressed_size(&self) -> u64 {
+        let header = &self.trailer.header;
+        if header.compression == Compression::None.code() { header.dump_length } else { header.extent }
+    }
+}
+
+/// Where a live dump goes.
+#[derive(Debug)]
+pub enum Destination {
+    /// A file, which appears whole or not at all.
+    File {
+        /// Its name.
+        path: PathBuf,
+        /// Replace it if it is there.
+        replace: bool,
+    },
+    /// A directory of dumps.
+    Directory(PathBuf),
+    /// Where bytes can only be written in order. The kernel needs a regular file; it is in a directory
+    /// meanwhile, without a name.
+    Stream {
+        /// Where the dump goes in the end.
+        target: Target,
+        /// The directory for the file.
+        temporary: PathBuf,
+    },
+}
+
+impl Destination {
+    /// The directory that the kernel writes into.
+    pub fn directory(&self) -> &Path {
+        match self {
+            Self::File { path, .. } => output_file::directory_of(path),
+            Self::Directory(path) | Self::Stream { temporary: path, .. } => path,
+        }
+    }
+
+    /// The place by its name, for messages.
+    fn name(&self) -> &Path {
+        match self {
+            Self::File { path, .. } => path,
+            other => other.directory(),
+        }
+    }
+
+    fn begin(self) -> Result<Begun> {
+        Ok(match self {
+            Self::File { path, replace } => Begun::File(OutputFile::create(&path, replace)?),
+            Self::Directory(path) => {
+                let directory = SaveDirectory::open(&path)?;
+                let file = directory.new_dump()?;
+                Begun::Saved(directory, file)
+            }
+            Self::Stream { target, temporary } => Begun::Stream(target, nameless(&temporary)?),
+        })
+    }
+}
+
+/// A dump that has no name yet. Dropped, it leaves nothing behind.
+enum Begun {
+    File(OutputFile),
+    Saved(SaveDirectory, OutputFile),
+    Stream(Target, File),
+}
+
+impl Begun {
+    fn file(&self) -> &File {
+        match self {
+            Self::File(output) | Self::Saved(_, output) => output.file(),
+            Self::Stream(_, file) => file,
+        }
+    }
+
+    fn finish(self, mut report: Report) -> Result<Report> {
+        match self {
+            Self::File(output) => output.commit()?,
+            Self::Saved(directory, output) => report.saved = Some(directory.save(output, &report.trailer)?),
+            Self::Stream(mut target, mut file) => {
+                file.rewind().and_then(|()| io::copy(&mut file, &mut target)).map_err(write_failed)?;
+                report.delivered = target.complete()?;
+            }
+        }
+        Ok(report)
+    }
+}
+
+/// Makes a file that is gone with its descriptor.
+fn nameless(directory: &Path) -> Result<File> {
+    let failed = |source| Error::io("create a temporary file in", directory, source);
+    let make = || tempfile::Builder::new().prefix(".memtool.").suffix(".tmp").tempfile_in(directory);
+    let (named, unfinished) = Unfinished::create(make, |file| file.path()).map_err(failed)?;
+    unfinished
+        .finish(|| {
+            let (file, path) = named.into_parts();
+            path.close().map(|()| file)
+        })
+        .map_err(failed)
+}
+
+/// Takes a live dump. It is at its destination when it is complete and right, or not at all; of a stream that
+/// breaks, the beginning has gone.
+///
+/// `verify` is called before that, with the file, from which the header is gone unless it was to be kept; when
+/// it fails there is no dump.
+///
+/// # Errors
+///
+/// The kernel refuses or fails, what it wrote is not what was asked for, or the destination does not take it.
+pub fn take(
+    host: &dyn Host,
+    destination: Destination,
+    options: Options,
+    verify: impl FnOnce(&File, &Trailer) -> Result<()>,
+) -> Result<Report> {
+    let architecture = host.system()?.machine_arch;
+    let name = destination.name().to_owned();
+    let begun = destination.begin()?;
+    with_signals_elsewhere(|| host.kernel_dump(begun.file(), options.compression))
+        .map_err(|error| name_file(error, &name))?;
+    let length = begun.file().metadata().map_err(|source| Error::io("look at", &name, source))?.len();
+    let trailer = Trailer::read(begun.file(), length, &architecture, options.compression)?;
+    let mut size = length;
+    if !options.keep_header {
+        size = trailer.header.dump_length;
+        begun.file().set_len(size).map_err(|source| Error::io("truncate", &name, source))?;
+    }
+    verify(begun.file(), &trailer)?;
+    begun.finish(Report { trailer, size, saved: None, delivered: None })
+}
+
+/// The host knows a descriptor only; the user knows the file's name.
+fn name_file(error: Error, name: &Path) -> Error {
+    match error {
+        Error::Kernel(mut error) if error.operation == Operation::KernelDump => {
+            error.subject = name.display().to_string();
+            Error::Kernel(error)
+        }
+        other => other,
+    }
+}
