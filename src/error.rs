@@ -31,11 +31,13 @@ pub enum Operation {
     Lock,
     /// Making a page of a mapping present.
     Touch,
+    /// kldsym(2).
+    FindSymbol,
 }
 
 impl Operation {
     /// All operations, for tables and tests.
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -47,6 +49,7 @@ impl Operation {
         Self::Map,
         Self::Lock,
         Self::Touch,
+        Self::FindSymbol,
     ];
 
     /// The call by its name in the manual; recorded machines use it as a key.
@@ -63,6 +66,7 @@ impl Operation {
             Self::Map => "mmap",
             Self::Lock => "mlock",
             Self::Touch => "touch",
+            Self::FindSymbol => "kldsym",
         }
     }
 
@@ -80,6 +84,7 @@ impl Operation {
             Self::Map => "map",
             Self::Lock => "lock",
             Self::Touch => "bring in",
+            Self::FindSymbol => "find kernel symbol",
         }
     }
 }

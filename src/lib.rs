@@ -6,7 +6,8 @@
 //! - [`ranges`]: memory range attributes (MTRRs): list, check, change, explain;
 //! - [`paddr`]: where the pages of the calling process lie;
 //! - [`dump`]: physical memory, RAM only;
-//! - [`livedump`]: a minidump of the running kernel;
+//! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
+//! - [`minidump::live_amd64`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
@@ -29,6 +30,7 @@ pub mod output_file;
 pub mod paddr;
 pub mod ranges;
 pub mod record;
+pub mod symbols;
 pub mod units;
 pub mod vmcore;
 

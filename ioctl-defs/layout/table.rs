@@ -57,6 +57,7 @@ pub const fn word(string: &[u8], index: usize) -> u64 {
 pub mod common {
     use super::word;
     use ioctl_defs::kerneldump::*;
+    use ioctl_defs::linker::*;
     use ioctl_defs::memrange::*;
 
     table! {
@@ -65,6 +66,7 @@ pub mod common {
             mem_range_op { mo_desc, mo_arg }
             mem_extract { me_vaddr, me_paddr, me_domain, me_state, pad1 }
             mem_livedump_arg { fd, flags, compression, pad1, pad2 }
+            kld_sym_lookup { version, symname, symvalue, symsize }
             kerneldumpheader {
                 magic,
                 architecture,
@@ -88,6 +90,7 @@ pub mod common {
             "sizeof(struct mem_range_op)" => size_of::<mem_range_op>(),
             "sizeof(struct mem_extract)" => size_of::<mem_extract>(),
             "sizeof(struct mem_livedump_arg)" => size_of::<mem_livedump_arg>(),
+            "sizeof(struct kld_sym_lookup)" => size_of::<kld_sym_lookup>(),
             "sizeof(struct kerneldumpheader)" => size_of::<kerneldumpheader>(),
 
             "MEMRANGE_GET" => MEMRANGE_GET,
@@ -117,6 +120,8 @@ pub mod common {
             "ME_STATE_INVALID" => ME_STATE_INVALID.cast_unsigned(),
             "ME_STATE_VALID" => ME_STATE_VALID.cast_unsigned(),
             "ME_STATE_MAPPED" => ME_STATE_MAPPED.cast_unsigned(),
+
+            "KLDSYM_LOOKUP" => KLDSYM_LOOKUP.cast_unsigned(),
 
             "KERNELDUMP_COMP_NONE" => KERNELDUMP_COMP_NONE,
             "KERNELDUMP_COMP_GZIP" => KERNELDUMP_COMP_GZIP,

@@ -74,7 +74,7 @@ impl Unreadable {
     }
 
     /// Adds a range behind all others.
-    fn add(&mut self, start: u64, end: u64, errno: Option<Errno>) {
+    pub(crate) fn add(&mut self, start: u64, end: u64, errno: Option<Errno>) {
         self.bytes += end - start;
         let goes_on = self.last.replace((end, errno)) == Some((start, errno));
         if !goes_on {

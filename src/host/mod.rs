@@ -15,6 +15,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
+use crate::symbols::Symbol;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -145,6 +146,10 @@ pub trait Host {
     /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`Self::kernel_maps`] may be read;
     /// what the kernel has unmapped meanwhile fails with EFAULT.
     fn kernel_memory(&self) -> Result<Box<dyn Memory>>;
+
+    /// Where a symbol of the running kernel or its modules lies, as kldsym(2) tells; `None` if there is none of
+    /// that name.
+    fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>>;
 
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;

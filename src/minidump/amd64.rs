@@ -1,13 +1,16 @@
 //! Minidumps of amd64, version 3 (`sys/amd64/amd64/minidump_machdep.c`).
 
+use super::PageSet;
 use ioctl_defs::minidump::amd64::{MINIDUMP_MAGIC, MINIDUMP_VERSION, minidumphdr};
-use std::io::{self, Write};
-use zerocopy::IntoBytes;
+use std::io::{self, Read};
 use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, IntoBytes};
 
 const PAGE: u64 = 4096;
 const PAGE_BYTES: usize = 4096;
 const BITS_PER_PAGE: u64 = PAGE * 8;
+/// More bytes of `dump_avail` than any dump has.
+const MAX_DUMP_AVAIL: u32 = 1 << 20;
 
 /// What a minidump is made from. Ranges are pairs of start and exclusive end, ascending, disjoint, in whole
 /// pages.
@@ -25,9 +28,7 @@ pub trait Source {
     /// A page directory page; `None` for one of zeros.
     fn directory(&self, index: u64) -> Option<&[u64; 512]>;
     /// Physical pages to dump, all within [`Self::dump_avail`].
-    fn pages(&self) -> &[(u64, u64)];
-    /// Reads physical memory of [`Self::pages`].
-    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()>;
+    fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_>;
 }
 
 /// Sizes of a dump's parts, in bytes; each is rounded up to a page in the file.
@@ -54,7 +55,7 @@ impl Sizes {
                 .checked_mul(PAGE)
                 .and_then(|size| u32::try_from(size).ok())
                 .ok_or_else(|| too_large("kernel map"))?,
-            pages: source.pages().iter().map(|(start, end)| end - start).sum(),
+            pages: source.pages().map(|(start, end)| end - start).sum(),
         })
     }
 
@@ -68,54 +69,106 @@ impl Sizes {
     }
 }
 
-/// Bytes that the dump takes uncompressed.
-///
-/// # Errors
-///
-/// A part is larger than its header field can say.
-pub fn size(source: &dyn Source) -> io::Result<u64> {
-    Ok(Sizes::of(source)?.total())
+/// A dump that is ready to be written.
+pub struct Minidump<'a> {
+    source: &'a dyn Source,
+    sizes: Sizes,
 }
 
-/// Writes the dump.
+impl<'a> Minidump<'a> {
+    /// Lays a dump out.
+    ///
+    /// # Errors
+    ///
+    /// A part is larger than its header field can say.
+    pub fn of(source: &'a dyn Source) -> io::Result<Self> {
+        Ok(Self { source, sizes: Sizes::of(source)? })
+    }
+
+    /// Bytes that the dump takes uncompressed.
+    pub fn size(&self) -> u64 {
+        self.sizes.total()
+    }
+
+    /// Bytes of the pages in it.
+    pub fn page_bytes(&self) -> u64 {
+        self.sizes.pages
+    }
+
+    /// Writes everything that stands before the pages. What follows is each page of [`Source::pages`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the function that takes the bytes.
+    pub fn write_head<E>(&self, mut out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let source = self.source;
+        write_padded(&mut out, header(source, &self.sizes).as_bytes())?;
+        write_padded(&mut out, source.message_buffer())?;
+        let mut dump_avail: Vec<u8> = source
+            .dump_avail()
+            .iter()
+            .flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()])
+            .flatten()
+            .collect();
+        dump_avail.extend([0; 16]);
+        write_padded(&mut out, &dump_avail)?;
+        write_bitmap(source, &mut out)?;
+        for index in 0..source.directory_count() {
+            match source.directory(index) {
+                Some(entries) => {
+                    let page: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
+                    out(&page)?;
+                }
+                None => out(&[0; PAGE_BYTES])?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Which pages a dump says it has, of those in `dump_avail`. The dump is read up to its bitmap's end.
 ///
 /// # Errors
 ///
-/// Those of the sink and of [`Source::read`], and a part that is larger than its header field can say.
-pub fn write(source: &dyn Source, out: &mut dyn Write) -> io::Result<()> {
-    let sizes = Sizes::of(source)?;
-    write_padded(out, header(source, &sizes).as_bytes())?;
-    write_padded(out, source.message_buffer())?;
-    let mut dump_avail: Vec<u8> = source
-        .dump_avail()
-        .iter()
-        .flat_map(|(start, end)| [start.to_le_bytes(), end.to_le_bytes()])
-        .flatten()
-        .collect();
-    dump_avail.extend([0; 16]);
-    write_padded(out, &dump_avail)?;
-    write_bitmap(source, out)?;
-    for index in 0..source.directory_count() {
-        match source.directory(index) {
-            Some(entries) => {
-                let page: Vec<u8> = entries.iter().flat_map(|entry| entry.to_le_bytes()).collect();
-                out.write_all(&page)?;
-            }
-            None => out.write_all(&[0; PAGE_BYTES])?,
+/// It is no dump of version 3, or its sizes make no sense, or it cannot be read.
+pub fn read_page_set(dump: &mut dyn Read) -> io::Result<PageSet> {
+    let odd = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the dump is not as expected: {why}"));
+    let mut page = [0; PAGE_BYTES];
+    dump.read_exact(&mut page)?;
+    let (header, _) = minidumphdr::read_from_prefix(&page).map_err(|_| odd("its header"))?;
+    if !header.magic.starts_with(MINIDUMP_MAGIC) || header.version.get() != MINIDUMP_VERSION {
+        return Err(odd("it is no amd64 minidump of version 3"));
+    }
+    let message_buffer = u64::from(header.msgbufsize.get()).next_multiple_of(PAGE);
+    if io::copy(&mut dump.take(message_buffer), &mut io::sink())? != message_buffer {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    if header.dumpavailsize.get() > MAX_DUMP_AVAIL {
+        return Err(odd("the size of dump_avail"));
+    }
+    let mut pairs =
+        vec![0; usize::try_from(header.dumpavailsize.get()).unwrap_or_default().next_multiple_of(PAGE_BYTES)];
+    dump.read_exact(&mut pairs)?;
+    let words = pairs.as_chunks::<16>().0.iter().map(|pair| {
+        let (start, end) = pair.split_at(8);
+        let word = |bytes: &[u8]| bytes.first_chunk().copied().map_or(0, u64::from_le_bytes);
+        (word(start), word(end))
+    });
+    let ranges: Vec<(u64, u64)> = words.take_while(|(_, end)| *end != 0).collect();
+    let ordered = ranges.iter().is_sorted_by(|before, after| before.1 <= after.0);
+    let whole = |(start, end): &(u64, u64)| start < end && start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
+    let bits: u64 = ranges.iter().map(|(start, end)| end.saturating_sub(*start) / PAGE).sum();
+    if !ordered || !ranges.iter().all(whole) || bits.div_ceil(8) > header.bitmapsize.get().into() {
+        return Err(odd("dump_avail, or the size of the bitmap"));
+    }
+    let mut set = PageSet::new(&ranges);
+    for words in set.words_mut().chunks_mut(PAGE_BYTES / 8) {
+        dump.read_exact(&mut page)?;
+        for (word, bytes) in words.iter_mut().zip(page.as_chunks().0) {
+            *word = u64::from_le_bytes(*bytes);
         }
     }
-    let mut buffer = vec![0; 64 * PAGE_BYTES];
-    for &(start, end) in source.pages() {
-        let mut at = start;
-        while at < end {
-            let length = usize::try_from(end - at).unwrap_or(usize::MAX).min(buffer.len());
-            let part = buffer.get_mut(..length).unwrap_or_default();
-            source.read(at, part)?;
-            out.write_all(part)?;
-            at += length as u64;
-        }
-    }
-    Ok(())
+    Ok(set)
 }
 
 fn header(source: &dyn Source, sizes: &Sizes) -> minidumphdr {
@@ -137,15 +190,15 @@ fn header(source: &dyn Source, sizes: &Sizes) -> minidumphdr {
     }
 }
 
-fn write_padded(out: &mut dyn Write, bytes: &[u8]) -> io::Result<()> {
-    out.write_all(bytes)?;
+fn write_padded<E>(out: &mut impl FnMut(&[u8]) -> Result<(), E>, bytes: &[u8]) -> Result<(), E> {
+    out(bytes)?;
     let padding = bytes.len().next_multiple_of(PAGE_BYTES) - bytes.len();
-    out.write_all([0; PAGE_BYTES].get(..padding).unwrap_or_default())
+    out([0; PAGE_BYTES].get(..padding).unwrap_or_default())
 }
 
 /// Writes the bitmap a page at a time, so that its size does not matter.
-fn write_bitmap(source: &dyn Source, out: &mut dyn Write) -> io::Result<()> {
-    let mut runs = bit_runs(source).into_iter().peekable();
+fn write_bitmap<E>(source: &dyn Source, out: &mut impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+    let mut runs = BitRuns::of(source).peekable();
     let bits: u64 = source.dump_avail().iter().map(|(start, end)| (end - start) / PAGE).sum();
     let mut first = 0;
     while first < bits {
@@ -167,29 +220,48 @@ fn write_bitmap(source: &dyn Source, out: &mut dyn Write) -> io::Result<()> {
             runs.next();
         }
         let bytes: Vec<u8> = page.iter().flat_map(|word| word.to_le_bytes()).collect();
-        out.write_all(&bytes)?;
+        out(&bytes)?;
         first = last;
     }
     Ok(())
 }
 
 /// The pages to dump as runs of bits: bits count pages through `dump_avail`, one range after another.
-fn bit_runs(source: &dyn Source) -> Vec<(u64, u64)> {
-    let mut runs = Vec::new();
-    let mut base = 0;
-    let mut pages = source.pages().iter().peekable();
-    for &(from, to) in source.dump_avail() {
-        while let Some(&&(start, end)) = pages.peek() {
-            let (inside_start, inside_end) = (start.max(from), end.min(to));
-            if inside_start < inside_end {
-                runs.push((base + (inside_start - from) / PAGE, base + (inside_end - from) / PAGE));
-            }
-            if end > to {
-                break;
-            }
-            pages.next();
-        }
-        base += (to - from) / PAGE;
+struct BitRuns<'a> {
+    pages: Box<dyn Iterator<Item = (u64, u64)> + 'a>,
+    dump_avail: std::slice::Iter<'a, (u64, u64)>,
+    /// What is left of the run of pages that is being counted.
+    run: Option<(u64, u64)>,
+    /// The range that it is looked for in, and the number of its first page.
+    range: Option<&'a (u64, u64)>,
+    first_bit: u64,
+}
+
+impl<'a> BitRuns<'a> {
+    fn of(source: &'a dyn Source) -> Self {
+        let (mut pages, mut dump_avail) = (source.pages(), source.dump_avail().iter());
+        let (run, range) = (pages.next(), dump_avail.next());
+        Self { pages, dump_avail, run, range, first_bit: 0 }
     }
-    runs
+}
+
+impl Iterator for BitRuns<'_> {
+    type Item = (u64, u64);
+
+    fn next(&mut self) -> Option<Self::Item> {
+        loop {
+            let (start, end) = self.run?;
+            let &(from, to) = self.range?;
+            if start >= to {
+                self.first_bit += (to - from) / PAGE;
+                self.range = self.dump_avail.next();
+                continue;
+            }
+            self.run = if end > to { Some((to, end)) } else { self.pages.next() };
+            let (start, end) = (start.max(from), end.min(to));
+            if start < end {
+                return Some((self.first_bit + (start - from) / PAGE, self.first_bit + (end - from) / PAGE));
+            }
+        }
+    }
 }

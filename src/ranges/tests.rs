@@ -343,6 +343,10 @@ mod odd_host {
             unreachable!()
         }
 
+        fn kernel_symbol(&self, _: &str) -> Result<Option<crate::symbols::Symbol>> {
+            unreachable!()
+        }
+
         fn kernel_dump(&self, _file: &std::fs::File, _compression: Compression) -> Result<()> {
             unreachable!()
         }

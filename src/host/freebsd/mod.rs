@@ -3,6 +3,7 @@
 //! Only what needs a system call is here; what the answers mean is decided in plain functions elsewhere.
 
 mod device;
+mod kld;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
@@ -15,6 +16,7 @@ use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
+use crate::symbols::Symbol;
 use crate::units::Hex;
 use device::{Device, same_device};
 use ioctl_defs::memrange::{
@@ -176,6 +178,10 @@ impl Host for FreeBsd {
             }
         }
         Ok(Box::new(Device::open(Path::new(KERNEL_DEVICE))?))
+    }
+
+    fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>> {
+        kld::symbol(name)
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {

@@ -11,6 +11,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Table;
+use crate::symbols::Symbol;
 use crate::units::hex;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -51,6 +52,12 @@ pub struct Machine {
     /// The kernel's mapped virtual ranges; absent where the kernel does not list them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_maps: Option<Vec<KernelMapping>>,
+    /// Kernel symbols that lie elsewhere than in the kernel that memtool lays out, or, with `null`, nowhere.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub symbols: BTreeMap<String, Option<Symbol>>,
+    /// Whether the kernel copies only the first eighth of its page bitmap into a live dump, as some do.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub short_bitmap_copy: bool,
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,

@@ -14,7 +14,8 @@ use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
-use crate::minidump::amd64;
+use crate::minidump::{PageSet, amd64};
+use crate::symbols::Symbol;
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -31,6 +32,10 @@ const GIB: u64 = 1 << 30;
 const KERNEL_MAP_BASE: u64 = 0xffff_fe00_0000_0000;
 /// `KERNBASE`: the kernel's own image is linked from here on.
 const KERNBASE: u64 = 0xffff_ffff_8000_0000;
+/// GiB from the base of the kernel map to there.
+const KERNBASE_GIB: u64 = (KERNBASE - KERNEL_MAP_BASE) / GIB;
+/// Where the image begins: the first 2 MiB map low physical memory.
+const KERNSTART: u64 = KERNBASE + SUPERPAGE;
 /// `DMAP_MIN_ADDRESS` and `DMAP_MAX_ADDRESS`.
 const DIRECT_MAP: (u64, u64) = (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000);
 
@@ -54,8 +59,18 @@ const MESSAGE_BUFFER: usize = 98232;
 /// Where a dump stops that fails in the middle.
 const PARTIAL: u64 = 1 << 20;
 
-/// How much of each segment only the direct map reaches, as the kernel's small allocations do.
+/// How much at each end of a segment only the direct map reaches, as the kernel's small allocations do.
 const DIRECT_ONLY: u64 = 64 * PAGE;
+
+/// `MSG_MAGIC`, `sys/sys/msgbuf.h`.
+const MSG_MAGIC: u32 = 0x06_3062;
+
+/// The first kernel whose page bitmap counts pages through `dump_avail`.
+const DUMP_AVAIL_SINCE: u32 = 1_300_000;
+
+/// No page bitmap is laid out for more memory, nor for more pieces of it.
+const MAX_BITMAP_MEMORY: u64 = 1 << 42;
+const MAX_DUMP_AVAIL: usize = 128;
 
 type Table = Box<[u64; 512]>;
 
@@ -67,11 +82,14 @@ pub struct Kernel {
     directories: BTreeMap<u64, Table>,
     /// GiB from the base of the kernel map to its end.
     directory_count: u64,
-    /// Physical pages that belong in a dump: ascending ranges.
-    dumped: Vec<(u64, u64)>,
+    /// Physical pages that are mapped, and the page-table pages: ascending ranges.
+    mapped: Vec<(u64, u64)>,
+    /// Physical pages that `vm_page_dump` has besides.
+    marked: Vec<(u64, u64)>,
     /// RAM in whole pages.
     dump_avail: Vec<(u64, u64)>,
     message_buffer: Vec<u8>,
+    symbols: BTreeMap<&'static str, Symbol>,
 }
 
 /// Hands out physical pages in ascending order.
@@ -148,30 +166,144 @@ impl Kernel {
         let message_buffer = message_buffer(machine);
         let buffer_pages = (message_buffer.len() as u64).next_multiple_of(PAGE);
         let buffer_at = layout.pages.take(buffer_pages, PAGE).ok_or_else(too_small)?;
-        layout.dumped.push((buffer_at, buffer_at + buffer_pages));
+        let mut marked = vec![(buffer_at, buffer_at + buffer_pages)];
         for &(start, end) in &dump_avail {
-            layout.dumped.push((start, end.min(start.saturating_add(DIRECT_ONLY))));
-        }
-        let mut pages: BTreeMap<u64, Vec<u8>> = layout
-            .tables
-            .into_values()
-            .map(|(at, table)| (at, table.iter().flat_map(|entry| entry.to_le_bytes()).collect()))
-            .collect();
-        for (index, bytes) in message_buffer.chunks(4096).enumerate() {
-            let mut page = bytes.to_vec();
-            page.resize(4096, 0);
-            pages.insert(buffer_at + index as u64 * PAGE, page);
+            marked.push((start, end.min(start.saturating_add(DIRECT_ONLY))));
+            marked.push((start.max(end.saturating_sub(DIRECT_ONLY)), end));
         }
         let end = maps.iter().map(KernelMapping::end_address).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
         let directory_count = end.saturating_sub(u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
-        Ok(Self {
+        let mut pages: BTreeMap<u64, Vec<u8>> =
+            layout.tables.values().map(|(at, table)| (*at, bytes_of(&**table))).collect();
+        let mut buffer = message_buffer.clone();
+        // struct msgbuf stands behind its buffer (msgbufinit, sys/kern/subr_msgbuf.c).
+        buffer.extend((DIRECT_MAP.0 + buffer_at).to_le_bytes());
+        buffer.extend(MSG_MAGIC.to_le_bytes());
+        buffer.extend(u32::try_from(message_buffer.len()).unwrap_or(0).to_le_bytes());
+        for (address, bytes) in (buffer_at..).step_by(4096).zip(buffer.chunks(4096)) {
+            pages.insert(address, bytes.to_vec());
+        }
+        let mut kernel = Self {
             pages,
             directories: layout.directories,
             directory_count: u64::try_from(directory_count).unwrap_or(u64::MAX),
-            dumped: coalesce(layout.dumped),
-            dump_avail,
+            mapped: coalesce(layout.dumped),
+            marked,
+            dump_avail: dump_avail.clone(),
             message_buffer,
-        })
+            symbols: BTreeMap::new(),
+        };
+        // A machine can be too small, or its maps too strange, for what only a dump from user space needs.
+        let _ = kernel.lay_out_variables(machine, &maps, &mut layout.pages, buffer_at);
+        kernel.marked = coalesce(kernel.marked);
+        Ok(kernel)
+    }
+
+    /// Makes the kernel's variables, page bitmap and upper page tables; `None` if there is no room for them.
+    fn lay_out_variables(
+        &mut self,
+        machine: &Machine,
+        maps: &[KernelMapping],
+        free: &mut Pages,
+        message_buffer: u64,
+    ) -> Option<()> {
+        let data = maps.iter().rfind(|map| map.start >= KERNSTART && map.permissions.contains('w'))?;
+        let data_end = u64::try_from(data.end_address()).ok()?;
+        let variables_at = data_end.checked_sub(PAGE)? & !(PAGE - 1);
+        let (variables_physical, _) = self.translate(variables_at)?;
+        if self.dump_avail.last()?.1 > MAX_BITMAP_MEMORY || self.dump_avail.len() > MAX_DUMP_AVAIL {
+            return None;
+        }
+
+        // KPML4phys, a page of page directory pointers for each 512 GiB, and the directories.
+        let pml4_at = free.take(PAGE, PAGE)?;
+        let pointers_at = free.take(4 * PAGE, PAGE)?;
+        let entry = |physical: u64| physical | PG_V | PG_RW | PG_A | PG_M;
+        let mut pml4 = [0; 512];
+        for (slot, number) in pml4.iter_mut().skip(508).zip(0..) {
+            *slot = entry(pointers_at + number * PAGE);
+        }
+        let mut pointers = vec![0; 4 * 512];
+        for (&number, directory) in &self.directories {
+            let at = free.take(PAGE, PAGE)?;
+            *pointers.get_mut(usize::try_from(number).ok()?)? = entry(at);
+            self.pages.insert(at, bytes_of(&**directory));
+        }
+        self.pages.insert(pml4_at, bytes_of(&pml4));
+        for (address, table) in (pointers_at..).step_by(4096).zip(pointers.chunks(512)) {
+            self.pages.insert(address, bytes_of(table));
+        }
+
+        // Before dump_avail counted pages, physical pages were counted from 0.
+        let by_page = machine.system.osreldate < DUMP_AVAIL_SINCE;
+        let covered = if by_page { vec![(0, self.dump_avail.last()?.1)] } else { self.dump_avail.clone() };
+        let mut bitmap = PageSet::new(&covered);
+        let bitmap_size = bitmap.words().len() as u64 * 8;
+        let bitmap_pages = bitmap_size.next_multiple_of(PAGE);
+        let bitmap_at = free.take(bitmap_pages, PAGE)?;
+        self.marked.push((bitmap_at, bitmap_at + bitmap_pages));
+        for &(start, end) in &self.marked {
+            bitmap.insert_range(start, end);
+        }
+        for (address, words) in (bitmap_at..bitmap_at + bitmap_pages).step_by(4096).zip(bitmap.words().chunks(512)) {
+            // What a page's bytes lack is zeros.
+            let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
+            self.pages.insert(address, bytes_of(words.get(..used)?));
+        }
+
+        let mut variables: Vec<(&'static str, Vec<u8>)> = vec![
+            ("KPML4phys", pml4_at.to_le_bytes().to_vec()),
+            ("kernel_vm_end", (KERNEL_MAP_BASE + self.directory_count.min(2) * GIB).to_le_bytes().to_vec()),
+            (
+                "nkpt",
+                i32::try_from(self.directory_count.saturating_sub(KERNBASE_GIB) * 512).ok()?.to_le_bytes().to_vec(),
+            ),
+            ("msgbufp", (DIRECT_MAP.0 + message_buffer + self.message_buffer.len() as u64).to_le_bytes().to_vec()),
+            ("vm_page_dump", (DIRECT_MAP.0 + bitmap_at).to_le_bytes().to_vec()),
+            ("version", format!("{}\n    built by memtool\n\0", machine.system.version).into_bytes()),
+        ];
+        variables.push(if by_page {
+            let size = i32::try_from(bitmap_pages).ok()?;
+            ("vm_page_dump_size", size.to_le_bytes().to_vec())
+        } else {
+            ("vm_page_dump_pages", bitmap.capacity().to_le_bytes().to_vec())
+        });
+        let pairs = self.dump_avail.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);
+        variables.push(("dump_avail", pairs.flat_map(u64::to_le_bytes).collect()));
+        let mut page = Vec::new();
+        for (name, bytes) in variables {
+            let symbol = Symbol { address: variables_at + page.len() as u64, size: bytes.len() as u64 };
+            self.symbols.insert(name, symbol);
+            page.extend(&bytes);
+            page.resize(page.len().next_multiple_of(8), 0);
+        }
+        if page.len() > 4096 {
+            self.symbols.clear();
+            return None;
+        }
+        self.pages.insert(variables_physical, page);
+        Some(())
+    }
+
+    /// Where a variable of the kernel lies.
+    pub fn symbol(&self, name: &str) -> Option<Symbol> {
+        self.symbols.get(name).copied()
+    }
+
+    /// Physical pages that a dump has, ascending: what is mapped, and what `vm_page_dump` marks; of that only the
+    /// first eighth if the kernel copies it short.
+    fn dumped(&self, short_copy: bool) -> Vec<(u64, u64)> {
+        let mut bitmap = PageSet::new(&self.dump_avail);
+        let copied = bitmap.capacity().div_ceil(8);
+        for &(start, end) in &self.marked {
+            bitmap.insert_range(start, end);
+        }
+        let marked = bitmap.runs().map(|(start, end)| {
+            let end_copied = bitmap.address_of(copied).map_or(end, |limit| end.min(limit));
+            (start, if short_copy { end_copied } else { end })
+        });
+        let marked = marked.filter(|(start, end)| start < end);
+        coalesce(self.mapped.iter().copied().chain(marked).collect())
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there in one
@@ -201,9 +333,9 @@ impl Kernel {
         for (&at, page) in self.pages.range(address.saturating_sub(PAGE - 1)..end) {
             let skip = usize::try_from(address.saturating_sub(at)).unwrap_or(usize::MAX);
             let offset = usize::try_from(at.saturating_sub(address)).unwrap_or(usize::MAX);
-            let from = page.iter().skip(skip);
+            let from = page.iter().copied().chain(std::iter::repeat(0)).take(4096).skip(skip);
             for (to, from) in buffer.iter_mut().skip(offset).zip(from) {
-                *to = *from;
+                *to = from;
             }
         }
     }
@@ -310,6 +442,10 @@ fn within(entry: u64, address: u64, size: u64) -> (u64, u64) {
     ((entry & PG_FRAME & !(size - 1)) + offset, size - offset)
 }
 
+fn bytes_of(words: &[u64]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
 fn message_buffer(machine: &Machine) -> Vec<u8> {
     let text = format!(
         "---<<BOOT>>---\n{}\nmemtool: live dump of the recorded machine '{}', not of a real one\nreal memory  = {} ({} MB)\n",
@@ -327,6 +463,7 @@ fn message_buffer(machine: &Machine) -> Vec<u8> {
 struct DumpSource {
     kernel: Kernel,
     memory: RecordedMemory,
+    pages: Vec<(u64, u64)>,
 }
 
 impl amd64::Source for DumpSource {
@@ -354,20 +491,27 @@ impl amd64::Source for DumpSource {
         self.kernel.directories.get(&index).map(|table| &**table)
     }
 
-    fn pages(&self) -> &[(u64, u64)] {
-        &self.kernel.dumped
+    fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        Box::new(self.pages.iter().copied())
     }
+}
 
-    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        // The kernel copies what the memory bus gives it: memory that cannot be read does not stop its dump.
-        buffer.fill(0);
-        for (page, at) in buffer.chunks_mut(4096).zip((address..).step_by(4096)) {
-            let mut done = 0;
-            while let Some(rest) = page.get_mut(done..).filter(|rest| !rest.is_empty()) {
-                match self.memory.read_at(at + done as u64, rest) {
-                    Ok(read) if read > 0 => done += read,
-                    _ => break,
+impl DumpSource {
+    /// Writes all pages. The kernel copies what the memory bus gives it: memory that cannot be read does not stop
+    /// its dump.
+    fn write_pages(&self, out: &mut dyn Write) -> io::Result<()> {
+        let mut buffer = [0; 4096];
+        for &(start, end) in &self.pages {
+            for at in (start..end).step_by(4096) {
+                buffer.fill(0);
+                let mut done = 0;
+                while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
+                    match self.memory.read_at(at + done as u64, rest) {
+                        Ok(read) if read > 0 => done += read,
+                        _ => break,
+                    }
                 }
+                out.write_all(&buffer)?;
             }
         }
         Ok(())
@@ -412,14 +556,16 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     }
     let kernel = Kernel::lay_out(machine)?;
     let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
-    let source = DumpSource { kernel, memory };
-    let size = amd64::size(&source).map_err(|error| Error::Format(error.to_string()))?;
+    let pages = kernel.dumped(machine.short_bitmap_copy);
+    let source = DumpSource { kernel, memory, pages };
+    let minidump = amd64::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
     let fault = machine.live_dump_fault;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
         let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0, fails_at });
         let mut encoder = Encoder::new(out, compression.into())?;
-        amd64::write(&source, &mut encoder)?;
+        minidump.write_head(|bytes| encoder.write_all(bytes))?;
+        source.write_pages(&mut encoder)?;
         Ok(encoder.finish()?.into_inner().map_err(io::IntoInnerError::into_error)?.offset)
     };
     let length = write().map_err(|error| refuse(errno_of(&error)))?;
@@ -436,7 +582,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         version_string: machine.system.version.clone(),
         panic_string: String::new(),
         compression: compression.code(),
-        extent: size,
+        extent: minidump.size(),
     };
     match fault {
         Some(LiveDumpFault::Version) => header.version -= 1,

@@ -27,6 +27,7 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::{Request, Table};
+use crate::symbols::Symbol;
 use crate::units::Hex;
 use nix::errno::Errno;
 use std::cell::RefCell;
@@ -200,6 +201,14 @@ impl Host for Recorded {
     fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
         self.stated_error_of(KERNEL_DEVICE, Operation::ReadMemory, KERNEL_DEVICE)?;
         Ok(Box::new(kernel_memory::KernelMemory::open(&self.machine, self.path.as_deref())?))
+    }
+
+    fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>> {
+        self.stated_error(Operation::FindSymbol, name)?;
+        match self.machine.symbols.get(name) {
+            Some(symbol) => Ok(*symbol),
+            None => Ok(kernel::Kernel::lay_out(&self.machine)?.symbol(name)),
+        }
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {
