@@ -255,7 +255,7 @@ fn every_refusal_of_the_kernel_is_explained_and_leaves_nothing() {
         std::fs::create_dir(&files).unwrap();
         let path = write_machine(directory.path(), &failing(&machine, "MEM_KERNELDUMP", errno));
         let target = files.join("out");
-        on(&path, &["livedump", text(&target)]).fails_saying(&[errno, words, text(&target)]);
+        on(&path, &["livedump", "--method", "kernel", text(&target)]).fails_saying(&[errno, words, text(&target)]);
         assert_eq!(names(&files), Vec::<String>::new(), "{errno}");
     }
 }
@@ -266,9 +266,10 @@ fn a_kernel_before_14_has_no_live_dumps() {
     let mut machine = demo_machine();
     machine["system"]["osreldate"] = json!(1_399_999);
     let path = write_machine(directory.path(), &machine);
-    on(&path, &["livedump", text(&directory.path().join("out"))]).fails_saying(&["ENOTTY", "FreeBSD 14.0"]);
+    let out = directory.path().join("out");
+    on(&path, &["livedump", "--method", "kernel", text(&out)]).fails_saying(&["ENOTTY", "FreeBSD 14.0"]);
     machine["system"]["osreldate"] = json!(1_400_000);
-    on(&write_machine(directory.path(), &machine), &["livedump", text(&directory.path().join("out"))]).ok();
+    on(&write_machine(directory.path(), &machine), &["livedump", "--method", "kernel", text(&out)]).ok();
 }
 
 #[test]

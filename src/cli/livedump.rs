@@ -5,22 +5,29 @@ use super::output::{host_kind, write_document};
 use super::progress::{Display, clock};
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgGroup, Args};
+use clap::{ArgGroup, Args, ValueEnum};
+use flate2::read::GzDecoder;
+use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use memtool::dump::sink::Target;
+use memtool::dump::{self, Progress, UnreadableRange};
 use memtool::host::Host;
-use memtool::kerneldump::Compression;
+use memtool::kerneldump::{Compression, Header, Kind};
 use memtool::livedump::estimate::{self, Facts};
 use memtool::livedump::savedir::SaveDirectory;
 use memtool::livedump::{self, Options, Report, info, kernel_config};
+use memtool::minidump::live_amd64::{self, Check, LiveKernel, Loss, SYMBOLS};
 use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
+use memtool::symbols::{Image, Running, Symbols};
 use memtool::units::rough_size;
-use memtool::{Error, Result};
+use memtool::{Error, KernelError, Operation, Result};
+use nix::errno::Errno;
 use serde::Serialize;
 use std::fs::File;
-use std::io::Write;
+use std::io::{BufReader, Read, Seek, Write};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Where the kernel writes a dump for standard output, if TMPDIR does not say so.
 const TEMPORARY: &str = "/var/tmp";
@@ -32,7 +39,7 @@ const SCHEMA: &str = "memtool.livedump";
 #[command(
     group = ArgGroup::new("destination").args(["file", "dir"]).required(true),
     group = ArgGroup::new("compression").args(["none", "gzip", "zstd"]),
-    after_help = "The kernel cannot be stopped once it has begun, and cannot say how far it is."
+    after_help = "The kernel cannot be stopped once it has begun, and cannot say how far it is; --method user can."
 )]
 pub struct Arguments {
     /// The file to write, which appears whole or not at all, or tcp://HOST:PORT; '-' is standard output
@@ -63,11 +70,30 @@ pub struct Arguments {
     /// Replace the dump and the info file if they are there
     #[arg(long)]
     force: bool,
+    /// Who makes the dump
+    #[arg(long, value_enum, default_value_t = Method::Auto)]
+    method: Method,
+    /// Take the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+}
+
+/// Who makes a live dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// The kernel; or memtool, if the kernel cannot or loses pages
+    Auto,
+    /// The kernel, and what it writes is taken as it is
+    Kernel,
+    /// memtool, from /dev/kmem and /dev/mem (amd64): in one pass, with progress, and it can be interrupted
+    User,
 }
 
 #[derive(Serialize)]
 struct Document<'a> {
     file: String,
+    /// Who made it: `kernel` or `user`.
+    method: &'static str,
     compression: Compression,
     /// Bytes of the file.
     size: u64,
@@ -88,6 +114,22 @@ struct Document<'a> {
     /// The info file in its directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<String>,
+    /// What only memtool knows of a dump.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    made: Option<Made<'a>>,
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    pages: u64,
+    unreadable: &'a [UnreadableRange],
+    unreadable_bytes: u64,
+    /// Ranges of them that are too many to list.
+    unreadable_not_listed: u64,
+    /// Pages that the kernel marks and that are not RAM.
+    not_ram: u64,
+    /// Page tables that could not be read.
+    lost_tables: u64,
 }
 
 impl Arguments {
@@ -102,6 +144,16 @@ impl Arguments {
     /// The file for what is known of the dump, unless it is standard output.
     fn info_file(&self) -> Option<&Path> {
         self.info.as_deref().filter(|path| path.as_os_str() != "-")
+    }
+
+    /// Whether the dump is written in order, to standard output or another host.
+    fn is_stream(&self) -> bool {
+        matches!(self.file, Some(Destination::StandardOutput | Destination::Network(_)))
+    }
+
+    /// Whether a signal ends the command at once, because the kernel has no part in it.
+    pub fn can_be_interrupted(&self) -> bool {
+        self.method == Method::User
     }
 
     fn is_to_output(&self) -> bool {
@@ -137,6 +189,13 @@ fn temporary_directory() -> PathBuf {
 
 pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
     check_names(context, arguments)?;
+    let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
+        Some(path) => Box::new(Image::open(path, &SYMBOLS)?),
+        None => Box::new(Running(host)),
+    };
+    if arguments.method == Method::User {
+        return make(context, host, &*symbols, arguments);
+    }
     let compression = arguments.compression();
     let facts = host.live_dump_facts()?;
     check_compression(&facts, compression)?;
@@ -145,33 +204,129 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     if !arguments.no_space_check {
         check_space(context, arguments, &directory, most, compression)?;
     }
+    let kernel = match arguments.method {
+        Method::Auto => LiveKernel::open(host, &*symbols).map(Some),
+        _ => Ok(None),
+    };
+    let (check, unchecked) = match kernel.and_then(|kernel| kernel.map(Check::before).transpose()) {
+        Ok(check) => (check, None),
+        Err(error) => (None, Some(error)),
+    };
     let begun = Instant::now();
     let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let destination = arguments.destination(context)?;
     let options = Options { compression, keep_header: arguments.keep_header };
     let display = display(context, &directory, most)?;
-    let taken = livedump::take(host, destination, options, |_, _| Ok(()));
+    let mut loss = None;
+    let taken = livedump::take(host, destination, options, |dump, _| {
+        let Some(check) = &check else { return Ok(()) };
+        let found = check.after(&mut *plain(dump, compression)?)?;
+        loss = Some(found).filter(Loss::is_too_large);
+        loss.map_or(Ok(()), |_| Err(Error::Refused("the kernel has lost pages".to_owned())))
+    });
     drop(display);
-    let report = taken?;
-    if report.delivered == Some(Delivered::Acknowledged) {
-        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
+    let report = match (taken, loss) {
+        (Err(_), Some(Loss { marked, lost })) => {
+            context.warn(&format!(
+                "the kernel's dump lacks {lost} of the {marked} pages that it marked for dumping; memtool makes the dump"
+            ));
+            drop(info_file);
+            return make(context, host, &*symbols, arguments);
+        }
+        (Err(Error::Kernel(error)), _) if arguments.method == Method::Auto && is_unknown(&error) => {
+            context.remark("this kernel makes no live dumps, as FreeBSD 14.0 and later do; memtool makes the dump");
+            drop(info_file);
+            return make(context, host, &*symbols, arguments);
+        }
+        (taken, _) => taken?,
+    };
+    if let Some(error) = unchecked {
+        context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
     }
-    for problem in report.saved.iter().flat_map(|saved| &saved.problems) {
-        context.warn(problem);
-    }
-    let document = describe(arguments, &report, begun.elapsed());
-    if let (Some(output), Some(path)) = (info_file, arguments.info_file()) {
-        let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
-        let mut file = output.file();
-        let written = match json {
-            true => write_document(&mut file, SCHEMA, host_kind(host), &document),
-            false => file.write_all(info_text(&report).as_bytes()),
-        };
-        written.map_err(|source| Error::io("write", path, source))?;
-        output.commit()?;
-    }
-    conclude(context, host, arguments, &report, &document)?;
+    let document = describe(arguments, &report, begun.elapsed(), None);
+    conclude(context, host, arguments, info_file, &report, &document)?;
     Ok(Verdict::Done)
+}
+
+/// Whether the kernel does not know `MEM_KERNELDUMP`.
+fn is_unknown(error: &KernelError) -> bool {
+    error.operation == Operation::KernelDump && error.errno == Errno::ENOTTY
+}
+
+/// The beginning of a dump, without compression.
+fn plain(dump: &File, compression: Compression) -> Result<Box<dyn Read>> {
+    let failed = |source| Error::Io { what: "read the kernel's dump back".to_owned(), source };
+    let mut file = dump.try_clone().map_err(failed)?;
+    file.rewind().map_err(failed)?;
+    let file = BufReader::new(file);
+    Ok(match compression {
+        Compression::None => Box::new(file),
+        Compression::Gzip => Box::new(GzDecoder::new(file)),
+        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(file).map_err(failed)?),
+    })
+}
+
+/// Makes the dump from user space.
+fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.keep_header {
+        return Err(Error::Refused("--keep-header: there is no header behind a dump that memtool makes".to_owned()));
+    }
+    let compression = arguments.compression();
+    let system = host.system()?;
+    let begun = Instant::now();
+    let kernel = LiveKernel::open(host, symbols)?;
+    let snapshot = kernel.snapshot()?;
+    let size = snapshot.size()?;
+    if !arguments.no_space_check && !arguments.is_stream() {
+        check_space(context, arguments, &arguments.directory(), Some(size), compression)?;
+    }
+    let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let destination = arguments.destination(context)?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(Arc::clone(&progress), snapshot.page_bytes(), !context.global.quiet)?;
+    let write = |target| {
+        let output = dump::Output { target, compression: compression.into(), hash: false };
+        snapshot.write(output, &progress)
+    };
+    let header = |made: &live_amd64::Report| Header {
+        kind: Kind::KernelDump,
+        architecture: system.machine_arch.clone(),
+        version: KERNELDUMPVERSION,
+        architecture_version: KERNELDUMP_AMD64_VERSION,
+        dump_length: made.written.bytes,
+        dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        key_size: 0,
+        block_size: 4096,
+        hostname: system.hostname.clone(),
+        version_string: system.version.clone(),
+        panic_string: String::new(),
+        compression: compression.code(),
+        extent: made.size,
+    };
+    let made = livedump::make(destination, write, header);
+    drop(display);
+    let (made, report) = made?;
+    warn_of_missing(context, &made);
+    let document = describe(arguments, &report, begun.elapsed(), Some(&made));
+    conclude(context, host, arguments, info_file, &report, &document)?;
+    Ok(Verdict::Done)
+}
+
+fn warn_of_missing(context: &mut Context, made: &live_amd64::Report) {
+    let unreadable = made.unreadable.bytes().div_ceil(4096);
+    if unreadable > 0 {
+        context.warn(&format!("{unreadable} pages could not be read and are zeros in the dump"));
+    }
+    if made.not_ram > 0 {
+        context.warn(&format!(
+            "{} pages that the kernel marks for its dumps are not RAM by its memory map, and are left out",
+            made.not_ram
+        ));
+    }
+    if made.lost_tables > 0 {
+        context
+            .warn(&format!("{} page tables could not be read; pages that only they map are missing", made.lost_tables));
+    }
 }
 
 /// Refuses what cannot become a dump or its info file, before anything is done.
@@ -278,7 +433,12 @@ fn info_text(report: &Report) -> String {
     info::text(&report.trailer, report.saved.as_ref().map_or(0, |saved| saved.number))
 }
 
-fn describe<'a>(arguments: &Arguments, report: &'a Report, elapsed: Duration) -> Document<'a> {
+fn describe<'a>(
+    arguments: &Arguments,
+    report: &'a Report,
+    elapsed: Duration,
+    made: Option<&'a live_amd64::Report>,
+) -> Document<'a> {
     let header = &report.trailer.header;
     let saved = report.saved.as_ref();
     let file = match (&arguments.file, saved) {
@@ -288,6 +448,7 @@ fn describe<'a>(arguments: &Arguments, report: &'a Report, elapsed: Duration) ->
     };
     Document {
         file,
+        method: if made.is_some() { "user" } else { "kernel" },
         compression: arguments.compression(),
         size: report.size,
         uncompressed_size: report.uncompressed_size(),
@@ -299,17 +460,42 @@ fn describe<'a>(arguments: &Arguments, report: &'a Report, elapsed: Duration) ->
         seconds: elapsed.as_secs_f64(),
         number: saved.map(|saved| saved.number),
         info: saved.map(|saved| saved.info.display().to_string()),
+        made: made.map(|made| Made {
+            pages: made.pages,
+            unreadable: made.unreadable.ranges(),
+            unreadable_bytes: made.unreadable.bytes(),
+            unreadable_not_listed: made.unreadable.not_listed(),
+            not_ram: made.not_ram,
+            lost_tables: made.lost_tables,
+        }),
     }
 }
 
-/// Says what was done, where there is room for words.
+/// Writes the info file, and says what was done where there is room for words.
 fn conclude(
     context: &mut Context,
     host: &dyn Host,
     arguments: &Arguments,
+    info_file: Option<OutputFile>,
     report: &Report,
     document: &Document<'_>,
 ) -> Result<()> {
+    if report.delivered == Some(Delivered::Acknowledged) {
+        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
+    }
+    for problem in report.saved.iter().flat_map(|saved| &saved.problems) {
+        context.warn(problem);
+    }
+    if let (Some(output), Some(path)) = (info_file, arguments.info_file()) {
+        let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
+        let mut file = output.file();
+        let written = match json {
+            true => write_document(&mut file, SCHEMA, host_kind(host), document),
+            false => file.write_all(info_text(report).as_bytes()),
+        };
+        written.map_err(|source| Error::io("write", path, source))?;
+        output.commit()?;
+    }
     if context.out.is_json() {
         return context.out.document(SCHEMA, host, document);
     }

@@ -82,8 +82,9 @@ enum Command {
 
 impl Command {
     /// What a signal's message says when it ends the command.
-    const fn announcement(&self) -> &'static str {
+    fn announcement(&self) -> &'static str {
         match self {
+            Self::Livedump(arguments) if arguments.can_be_interrupted() => "the dump is not complete",
             Self::Livedump(_) => {
                 "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
             }

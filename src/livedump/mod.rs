@@ -1,4 +1,5 @@
-//! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked.
+//! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked, or made from user space
+//! ([`crate::minidump::live_amd64`]).
 //!
 //! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
 //! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
@@ -20,7 +21,7 @@ use crate::dump::sink::{Target, write_failed};
 use crate::error::{Error, Operation, Result};
 use crate::host::Host;
 use crate::interrupt::{Unfinished, with_signals_elsewhere};
-use crate::kerneldump::Compression;
+use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
 use savedir::SaveDirectory;
@@ -181,6 +182,37 @@ pub fn take(
     }
     verify(begun.file(), &trailer)?;
     begun.finish(Report { trailer, size, saved: None, delivered: None })
+}
+
+/// Makes a live dump without the kernel: `write` writes it to the target it gets and hands that back, and `header` says
+/// of what it wrote what the kernel would say of its own dump. It is at its destination when it is complete, or not
+/// at all; a stream gets it as it is made.
+///
+/// # Errors
+///
+/// Those of `write`; the destination does not take the dump.
+pub fn make<R>(
+    destination: Destination,
+    write: impl FnOnce(Target) -> Result<(R, Target)>,
+    header: impl FnOnce(&R) -> Header,
+) -> Result<(R, Report)> {
+    let report = |header: Header| {
+        let (size, bytes) = (header.dump_length, header.encode());
+        let trailer = Trailer { header, parity: bytes.last_chunk().copied().unwrap_or_default() };
+        Report { trailer, size, saved: None, delivered: None }
+    };
+    if let Destination::Stream { target, .. } = destination {
+        let (result, target) = write(target)?;
+        let delivered = target.complete()?;
+        let report = report(header(&result));
+        return Ok((result, Report { delivered, ..report }));
+    }
+    let name = destination.name().to_owned();
+    let begun = destination.begin()?;
+    let file = begun.file().try_clone().map_err(|source| Error::io("write", &name, source))?;
+    let (result, _) = write(Target::File(file))?;
+    let report = report(header(&result));
+    Ok((result, begun.finish(report)?))
 }
 
 /// The host knows a descriptor only; the user knows the file's name.

@@ -188,6 +188,12 @@ impl<'a> LiveKernel<'a> {
         if !live.top.is_multiple_of(PAGE) || !live.ram.has(live.top, PAGE) {
             return Err(odd("KPML4phys", format!("at {} there is no page of RAM", Hex(live.top))));
         }
+        // They must map the very variable that tells where they are.
+        let mut again = [0; 8];
+        let found = live.read_virtual("KPML4phys", live.required("KPML4phys")?.0, &mut again);
+        if found.is_err() || u64::from_le_bytes(again) != live.top {
+            return Err(odd("KPML4phys", format!("the page tables at {} do not map the kernel", Hex(live.top))));
+        }
         Ok(live)
     }
 
@@ -449,7 +455,7 @@ impl<'a> LiveKernel<'a> {
 /// Kernels that copy their page bitmap short (`minidumpsys()` in live dumps) lose most of what lies beyond its first
 /// eighth.
 pub struct Check<'a> {
-    kernel: &'a LiveKernel<'a>,
+    kernel: LiveKernel<'a>,
     before: PageSet,
 }
 
@@ -477,11 +483,12 @@ impl<'a> Check<'a> {
     /// # Errors
     ///
     /// Those of [`LiveKernel::marked`].
-    pub fn before(kernel: &'a LiveKernel<'a>) -> Result<Self> {
-        Ok(Self { kernel, before: kernel.marked()?.0 })
+    pub fn before(kernel: LiveKernel<'a>) -> Result<Self> {
+        let (before, _) = kernel.marked()?;
+        Ok(Self { kernel, before })
     }
 
-    /// Counts what the dump lacks, from its beginning, which is not compressed.
+    /// Counts what the dump lacks, from its beginning, not compressed.
     ///
     /// # Errors
     ///

@@ -15,6 +15,9 @@ const DIRECTORY: u64 = 0x10_4000;
 const TABLE: u64 = 0x10_5000;
 const MESSAGES: u64 = 0x11_0000;
 const BITMAP: u64 = 0x12_0000;
+/// Where the variables lie in RAM, and the tables that map them: pointers, directory, table.
+const VARIABLES_AT: u64 = 0x14_0000;
+const IMAGE_TABLES: [u64; 3] = [0x15_0000, 0x15_1000, 0x15_2000];
 
 /// A kernel in memory that fails the test when anything but RAM is read.
 #[derive(Clone)]
@@ -89,6 +92,10 @@ impl Machine {
         machine.map(PML4, 508, POINTERS | PG_V);
         machine.map(POINTERS, 0, DIRECTORY | PG_V);
         machine.map(DIRECTORY, 0, TABLE | PG_V);
+        let [pointers, directory, table] = IMAGE_TABLES;
+        machine.map(PML4, 511, pointers | PG_V);
+        machine.map(pointers, 510, directory | PG_V);
+        machine.map(directory, 1, table | PG_V);
         machine.mark(MESSAGES);
         let messages = machine.page(MESSAGES);
         messages[0] = DIRECT_MAP.0 + MESSAGES + 0x100;
@@ -139,11 +146,19 @@ impl Machine {
         self.set(name, &bytes);
     }
 
-    fn with<R>(&self, map: Option<&MemoryMap>, work: impl FnOnce(&LiveKernel<'_>) -> Result<R>) -> Result<R> {
-        let machine = Arc::new(self.clone());
+    fn with<R>(&self, map: Option<&MemoryMap>, work: impl FnOnce(LiveKernel<'_>) -> Result<R>) -> Result<R> {
+        let mut machine = self.clone();
+        for (number, bytes) in self.variables.chunks(4096).enumerate() {
+            let at = VARIABLES_AT + number as u64 * PAGE;
+            machine.map(IMAGE_TABLES[2], 0x123 + number, at | PG_V);
+            for (word, bytes) in machine.page(at).iter_mut().zip(bytes.as_chunks().0) {
+                *word = u64::from_le_bytes(*bytes);
+            }
+        }
+        let machine = Arc::new(machine);
         let (kernel, physical) = (Kernel(Arc::clone(&machine)), Physical(Arc::clone(&machine)));
         let live = LiveKernel::of(self, Box::new(kernel), Box::new(physical), map, "FreeBSD 14.2 of the test")?;
-        work(&live)
+        work(live)
     }
 
     /// The pages in its dump, as runs.
@@ -187,6 +202,8 @@ fn what_is_marked_and_what_is_mapped_is_dumped_if_it_is_ram() {
         (0x9_e000, 0x9_f000),
         (TABLE, TABLE + PAGE),
         (MESSAGES, MESSAGES + PAGE),
+        (VARIABLES_AT, VARIABLES_AT + PAGE),
+        (IMAGE_TABLES[2], IMAGE_TABLES[2] + PAGE),
         (0x30_0000, 0x30_1000),
         (0x80_0000, 0xa0_0000),
         (0x1e0_0000, 0x200_0000),
@@ -228,7 +245,7 @@ fn pages_that_cannot_be_read_are_zeros_and_counted() {
     machine.unreadable.extend([0x80_3000, 0x80_4000, 0x90_0000]);
     let (report, bytes) = machine.with(None, |live| Ok(written(&live.snapshot()?))).unwrap();
     assert_eq!(report.unreadable.bytes(), 3 * PAGE);
-    assert_eq!((report.pages, report.lost_tables), (514, 0));
+    assert_eq!((report.pages, report.lost_tables), (516, 0));
     assert_eq!(report.size, bytes.len() as u64);
     let pages: Vec<&[u8]> = bytes[bytes.len() - 512 * 4096..].chunks(4096).collect();
     for (number, page) in pages.into_iter().enumerate() {
@@ -273,7 +290,8 @@ fn what_the_memory_map_does_not_list_is_never_read() {
         let snapshot = live.snapshot()?;
         Ok((snapshot.pages.runs().collect::<Vec<_>>(), snapshot.not_ram))
     });
-    let expected = vec![(TABLE, TABLE + PAGE), (MESSAGES, MESSAGES + PAGE), (0x80_1000, 0x80_4000)];
+    let kernel = [TABLE, MESSAGES, VARIABLES_AT, IMAGE_TABLES[2]].map(|page| (page, page + PAGE));
+    let expected = [&kernel[..], &[(0x80_1000, 0x80_4000)]].concat();
     assert_eq!(found.unwrap(), (expected, 1));
 }
 
@@ -375,6 +393,7 @@ fn senseless_variables_are_refused() {
         ("KPML4phys", vec![0xa_0000], "no page of RAM"),
         ("KPML4phys", vec![PML4 + 8], "no page of RAM"),
         ("KPML4phys", vec![u64::MAX - 4095], "no page of RAM"),
+        ("KPML4phys", vec![POINTERS], "do not map the kernel"),
         ("nkpt", vec![1025], "nkpt"),
         ("nkpt", vec![u64::from(u32::MAX)], "nkpt"),
         ("kernel_vm_end", vec![0], "kernel_vm_end"),
@@ -438,8 +457,10 @@ proptest! {
         for (table, index, entry) in entries {
             machine.map([PML4, POINTERS, DIRECTORY, TABLE][table], index, entry);
         }
-        machine.map(PML4, 511, POINTERS | PG_V);
-        for (start, end) in machine.runs().unwrap() {
+        machine.map(PML4, 510, POINTERS | PG_V);
+        // Without the kernel's image it is no kernel.
+        let Ok(runs) = machine.runs() else { return Ok(()) };
+        for (start, end) in runs {
             prop_assert!(RAM.iter().any(|(from, to)| *from <= start && end <= *to));
         }
     }
