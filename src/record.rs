@@ -37,7 +37,6 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
         ranges: Ranges { physical_bits: rules::physical_bits(&descriptors), descriptors },
         kernel_maps: host.kernel_maps()?,
         symbols: BTreeMap::new(),
-        short_bitmap_copy: false,
         process: Process::default(),
         live_dump: host.live_dump_facts()?,
         live_dump_fault: None,

@@ -36,7 +36,6 @@ pub fn machine() -> Machine {
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
         kernel_maps: Some(kernel_maps()),
         symbols: BTreeMap::new(),
-        short_bitmap_copy: false,
         process: process(),
         live_dump: Facts {
             wired: Some(0x1c0_0000),

@@ -55,9 +55,6 @@ pub struct Machine {
     /// Kernel symbols that lie elsewhere than in the kernel that memtool lays out, or, with `null`, nowhere.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub symbols: BTreeMap<String, Option<Symbol>>,
-    /// Whether the kernel copies only the first eighth of its page bitmap into a live dump, as some do.
-    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
-    pub short_bitmap_copy: bool,
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,
@@ -165,6 +162,8 @@ pub enum Policy {
 pub enum LiveDumpFault {
     /// Writing fails in the middle, with EIO.
     Partial,
+    /// The kernel copies only the first eighth of its page bitmap, as some do.
+    LostPages,
     /// A page is missing at the end.
     Short,
     /// There is no header behind the dump.

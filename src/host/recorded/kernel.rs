@@ -556,10 +556,10 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     }
     let kernel = Kernel::lay_out(machine)?;
     let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
-    let pages = kernel.dumped(machine.short_bitmap_copy);
+    let fault = machine.live_dump_fault;
+    let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
     let source = DumpSource { kernel, memory, pages };
     let minidump = amd64::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
-    let fault = machine.live_dump_fault;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
         let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0, fails_at });
