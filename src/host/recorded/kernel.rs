@@ -293,17 +293,23 @@ impl Kernel {
     /// Physical pages that a dump has, ascending: what is mapped, and what `vm_page_dump` marks; of that only the
     /// first eighth if the kernel copies it short.
     fn dumped(&self, short_copy: bool) -> Vec<(u64, u64)> {
-        let mut bitmap = PageSet::new(&self.dump_avail);
-        let copied = bitmap.capacity().div_ceil(8);
-        for &(start, end) in &self.marked {
-            bitmap.insert_range(start, end);
-        }
-        let marked = bitmap.runs().map(|(start, end)| {
-            let end_copied = bitmap.address_of(copied).map_or(end, |limit| end.min(limit));
-            (start, if short_copy { end_copied } else { end })
-        });
+        let limit = if short_copy { self.first_eighth() } else { u64::MAX };
+        let marked = self.marked.iter().map(|(start, end)| (*start, (*end).min(limit)));
         let marked = marked.filter(|(start, end)| start < end);
         coalesce(self.mapped.iter().copied().chain(marked).collect())
+    }
+
+    /// Where the memory ends that the first eighth of the page bitmap stands for.
+    fn first_eighth(&self) -> u64 {
+        let pages = |(start, end): &(u64, u64)| (end - start) / PAGE;
+        let mut left = self.dump_avail.iter().map(pages).sum::<u64>().div_ceil(8);
+        for range in &self.dump_avail {
+            if left < pages(range) {
+                return range.0 + left * PAGE;
+            }
+            left -= pages(range);
+        }
+        u64::MAX
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there in one
