@@ -78,6 +78,28 @@ fn a_kernel_that_loses_pages_is_found_out() {
 }
 
 #[test]
+fn a_dump_that_is_damaged_is_not_kept_unless_nobody_looks() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["live_dump_fault"] = json!("damaged");
+    let path = write_machine(directory.path(), &machine);
+    let target = directory.path().join("out");
+    for compression in ["--none", "--gzip", "--zstd"] {
+        let take =
+            |options: &[&str]| on(&path, &[&["livedump", "--force", compression, text(&target)], options].concat());
+        for verify in ["full", "quick"] {
+            take(&["--method", "kernel", "--verify", verify]).fails_saying(&["the dump is damaged: "]);
+            assert_eq!(names(directory.path()).len(), 1, "{compression}, {verify}: more than the machine");
+        }
+        take(&["--method", "kernel", "--verify", "none"]).ok();
+        std::fs::remove_file(&target).unwrap();
+    }
+    // Left alone, memtool makes the dump itself.
+    on(&path, &["livedump", text(&target)]).ok().says_in_one_line(&["the dump is damaged: ", "memtool makes the dump"]);
+    assert!(std::fs::read(&target).unwrap() == dump_by(Path::new("demo"), "kernel", directory.path()));
+}
+
+#[test]
 fn a_kernel_that_loses_nothing_is_believed() {
     let directory = directory();
     let run = demo(&["--json", "livedump", text(&directory.path().join("out"))]).ok();

@@ -186,15 +186,16 @@ pub fn take(
 
 /// Makes a live dump without the kernel: `write` writes it to the target it gets and hands that back, and `header` says
 /// of what it wrote what the kernel would say of its own dump. It is at its destination when it is complete, or not
-/// at all; a stream gets it as it is made.
+/// at all; a stream gets it as it is made. `verify` is called with the file before it gets its name.
 ///
 /// # Errors
 ///
-/// Those of `write`; the destination does not take the dump.
+/// Those of `write` and `verify`; the destination does not take the dump.
 pub fn make<R>(
     destination: Destination,
     write: impl FnOnce(Target) -> Result<(R, Target)>,
     header: impl FnOnce(&R) -> Header,
+    verify: impl FnOnce(&File) -> Result<()>,
 ) -> Result<(R, Report)> {
     let report = |header: Header| {
         let (size, bytes) = (header.dump_length, header.encode());
@@ -211,6 +212,7 @@ pub fn make<R>(
     let begun = destination.begin()?;
     let file = begun.file().try_clone().map_err(|source| Error::io("write", &name, source))?;
     let (result, _) = write(Target::File(file))?;
+    verify(begun.file())?;
     let report = report(header(&result));
     Ok((result, begun.finish(report)?))
 }

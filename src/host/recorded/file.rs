@@ -164,6 +164,8 @@ pub enum LiveDumpFault {
     Partial,
     /// The kernel copies only the first eighth of its page bitmap, as some do.
     LostPages,
+    /// The kernel writes nonsense into the dump, and the right header behind it.
+    Damaged,
     /// A page is missing at the end.
     Short,
     /// There is no header behind the dump.

@@ -601,6 +601,8 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let mut offset = length.next_multiple_of(PAGE);
     match fault {
         Some(LiveDumpFault::NoHeader) => bytes.fill(0),
+        // Where the size of the page bitmap is, or the compressed stream has begun.
+        Some(LiveDumpFault::Damaged) => file.write_all_at(&[0; 4], 32).map_err(|error| refuse(errno_of(&error)))?,
         // In the name of the host.
         Some(LiveDumpFault::Parity) => bytes.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1),
         Some(LiveDumpFault::Short) => {

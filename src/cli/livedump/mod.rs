@@ -1,33 +1,32 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
+mod kernel;
+mod user;
+
 use super::destination::{Destination, destination};
 use super::output::{host_kind, write_document};
-use super::progress::{Display, clock};
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
-use flate2::read::GzDecoder;
-use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use memtool::dump::sink::Target;
-use memtool::dump::{self, Progress, UnreadableRange};
+use memtool::dump::{Progress, UnreadableRange};
 use memtool::host::Host;
-use memtool::kerneldump::{Compression, Header, Kind};
-use memtool::livedump::estimate::{self, Facts};
+use memtool::kerneldump::Compression;
 use memtool::livedump::savedir::SaveDirectory;
-use memtool::livedump::{self, Options, Report, info, kernel_config};
-use memtool::minidump::live_amd64::{self, Check, LiveKernel, Loss, SYMBOLS};
+use memtool::livedump::{self, Report, info};
+use memtool::minidump::live_amd64::{self, SYMBOLS};
 use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
 use memtool::symbols::{Image, Running, Symbols};
 use memtool::units::rough_size;
-use memtool::{Error, KernelError, Operation, Result};
-use nix::errno::Errno;
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, Depth, Inspection, inspect};
+use memtool::{Error, Result};
 use serde::Serialize;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek, Write};
+use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 /// Where the kernel writes a dump for standard output, if TMPDIR does not say so.
 const TEMPORARY: &str = "/var/tmp";
@@ -73,9 +72,24 @@ pub struct Arguments {
     /// Who makes the dump
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
+    /// How the dump is looked at before it gets its name, as 'inspect' does
+    #[arg(long, value_enum, default_value_t = Verify::Full)]
+    verify: Verify,
     /// Take the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
+}
+
+/// How a dump is looked at when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum, Serialize)]
+#[serde(rename_all = "lowercase")]
+enum Verify {
+    /// Not at all, but for the kernel's header
+    None,
+    /// Its headers and tables
+    Quick,
+    /// Every byte, and every page table entry
+    Full,
 }
 
 /// Who makes a live dump.
@@ -114,6 +128,13 @@ struct Document<'a> {
     /// The info file in its directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     info: Option<String>,
+    /// Pages of memory in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u64>,
+    /// How it was looked at.
+    verified: Verify,
+    /// What may be wrong with it.
+    warnings: &'a [String],
     /// What only memtool knows of a dump.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     made: Option<Made<'a>>,
@@ -121,7 +142,6 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Made<'a> {
-    pages: u64,
     unreadable: &'a [UnreadableRange],
     unreadable_bytes: u64,
     /// Ranges of them that are too many to list.
@@ -194,139 +214,9 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         None => Box::new(Running(host)),
     };
     if arguments.method == Method::User {
-        return make(context, host, &*symbols, arguments);
+        return user::make(context, host, &*symbols, arguments);
     }
-    let compression = arguments.compression();
-    let facts = host.live_dump_facts()?;
-    check_compression(&facts, compression)?;
-    let directory = arguments.directory();
-    let most = host.memory_map().ok().and_then(|map| estimate::at_most(&facts, map.total()));
-    if !arguments.no_space_check {
-        check_space(context, arguments, &directory, most, compression)?;
-    }
-    let kernel = match arguments.method {
-        Method::Auto => LiveKernel::open(host, &*symbols).map(Some),
-        _ => Ok(None),
-    };
-    let (check, unchecked) = match kernel.and_then(|kernel| kernel.map(Check::before).transpose()) {
-        Ok(check) => (check, None),
-        Err(error) => (None, Some(error)),
-    };
-    let begun = Instant::now();
-    let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let destination = arguments.destination(context)?;
-    let options = Options { compression, keep_header: arguments.keep_header };
-    let display = display(context, &directory, most)?;
-    let mut loss = None;
-    let taken = livedump::take(host, destination, options, |dump, _| {
-        let Some(check) = &check else { return Ok(()) };
-        let found = check.after(&mut *plain(dump, compression)?)?;
-        loss = Some(found).filter(Loss::is_too_large);
-        loss.map_or(Ok(()), |_| Err(Error::Refused("the kernel has lost pages".to_owned())))
-    });
-    drop(display);
-    let report = match (taken, loss) {
-        (Err(_), Some(Loss { marked, lost })) => {
-            context.warn(&format!(
-                "the kernel's dump lacks {lost} of the {marked} pages that it marked for dumping; memtool makes the dump"
-            ));
-            drop(info_file);
-            return make(context, host, &*symbols, arguments);
-        }
-        (Err(Error::Kernel(error)), _) if arguments.method == Method::Auto && is_unknown(&error) => {
-            context.remark("this kernel makes no live dumps, as FreeBSD 14.0 and later do; memtool makes the dump");
-            drop(info_file);
-            return make(context, host, &*symbols, arguments);
-        }
-        (taken, _) => taken?,
-    };
-    if let Some(error) = unchecked {
-        context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
-    }
-    let document = describe(arguments, &report, begun.elapsed(), None);
-    conclude(context, host, arguments, info_file, &report, &document)?;
-    Ok(Verdict::Done)
-}
-
-/// Whether the kernel does not know `MEM_KERNELDUMP`.
-fn is_unknown(error: &KernelError) -> bool {
-    error.operation == Operation::KernelDump && error.errno == Errno::ENOTTY
-}
-
-/// The beginning of a dump, without compression.
-fn plain(dump: &File, compression: Compression) -> Result<Box<dyn Read>> {
-    let failed = |source| Error::Io { what: "read the kernel's dump back".to_owned(), source };
-    let mut file = dump.try_clone().map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    let file = BufReader::new(file);
-    Ok(match compression {
-        Compression::None => Box::new(file),
-        Compression::Gzip => Box::new(GzDecoder::new(file)),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(file).map_err(failed)?),
-    })
-}
-
-/// Makes the dump from user space.
-fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, arguments: &Arguments) -> Result<Verdict> {
-    if arguments.keep_header {
-        return Err(Error::Refused("--keep-header: there is no header behind a dump that memtool makes".to_owned()));
-    }
-    let compression = arguments.compression();
-    let system = host.system()?;
-    let begun = Instant::now();
-    let kernel = LiveKernel::open(host, symbols)?;
-    let snapshot = kernel.snapshot()?;
-    let size = snapshot.size()?;
-    if !arguments.no_space_check && !arguments.is_stream() {
-        check_space(context, arguments, &arguments.directory(), Some(size), compression)?;
-    }
-    let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let destination = arguments.destination(context)?;
-    let progress = Arc::new(Progress::default());
-    let display = Display::start(Arc::clone(&progress), snapshot.page_bytes(), !context.global.quiet)?;
-    let write = |target| {
-        let output = dump::Output { target, compression: compression.into(), hash: false };
-        snapshot.write(output, &progress)
-    };
-    let header = |made: &live_amd64::Report| Header {
-        kind: Kind::KernelDump,
-        architecture: system.machine_arch.clone(),
-        version: KERNELDUMPVERSION,
-        architecture_version: KERNELDUMP_AMD64_VERSION,
-        dump_length: made.written.bytes,
-        dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
-        key_size: 0,
-        block_size: 4096,
-        hostname: system.hostname.clone(),
-        version_string: system.version.clone(),
-        panic_string: String::new(),
-        compression: compression.code(),
-        extent: made.size,
-    };
-    let made = livedump::make(destination, write, header);
-    drop(display);
-    let (made, report) = made?;
-    warn_of_missing(context, &made);
-    let document = describe(arguments, &report, begun.elapsed(), Some(&made));
-    conclude(context, host, arguments, info_file, &report, &document)?;
-    Ok(Verdict::Done)
-}
-
-fn warn_of_missing(context: &mut Context, made: &live_amd64::Report) {
-    let unreadable = made.unreadable.bytes().div_ceil(4096);
-    if unreadable > 0 {
-        context.warn(&format!("{unreadable} pages could not be read and are zeros in the dump"));
-    }
-    if made.not_ram > 0 {
-        context.warn(&format!(
-            "{} pages that the kernel marks for its dumps are not RAM by its memory map, and are left out",
-            made.not_ram
-        ));
-    }
-    if made.lost_tables > 0 {
-        context
-            .warn(&format!("{} page tables could not be read; pages that only they map are missing", made.lost_tables));
-    }
+    kernel::take(context, host, &*symbols, arguments)
 }
 
 /// Refuses what cannot become a dump or its info file, before anything is done.
@@ -349,24 +239,6 @@ fn check_names(context: &Context, arguments: &Arguments) -> Result<()> {
         ));
     }
     Ok(())
-}
-
-/// Refuses a compression that the kernel certainly does not have.
-fn check_compression(facts: &Facts, compression: Compression) -> Result<()> {
-    let Some(built_in) = facts.compressions.as_ref().filter(|built_in| !built_in.contains(&compression)) else {
-        return Ok(());
-    };
-    let others: Vec<String> = [Compression::Zstd, Compression::Gzip, Compression::None]
-        .into_iter()
-        .filter(|other| *other != compression && (*other == Compression::None || built_in.contains(other)))
-        .map(|other| format!("--{}", other.name()))
-        .collect();
-    Err(Error::Unsupported(format!(
-        "the kernel cannot compress with {}: it was built without 'options {}' (kern.conftxt); try {}",
-        compression.name(),
-        kernel_config::option_for(compression).unwrap_or_default(),
-        others.join(" or ")
-    )))
 }
 
 /// Refuses what may not fit. How far the kernel's memory can be compressed nobody knows.
@@ -406,27 +278,31 @@ fn check_space(
     }
 }
 
-/// Shows time and free space: looking at the file itself would wait until the kernel is done with it.
-fn display(context: &Context, directory: &Path, most: Option<u64>) -> Result<Display> {
-    let opened = File::open(directory).map_err(|source| Error::io("open", directory, source))?;
-    let before = output_file::free_behind(&opened).ok();
-    let line = move |elapsed: Duration| {
-        let fallen = before.zip(output_file::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
-        describe_progress(elapsed, fallen, most)
+/// Looks at a dump that has no name yet.
+///
+/// # Errors
+///
+/// It is damaged, or cannot be read.
+fn verify(dump: &File, arguments: &Arguments) -> Result<Option<Inspection>> {
+    let depth = match arguments.verify {
+        Verify::None => return Ok(None),
+        Verify::Quick => Depth::Quick,
+        Verify::Full => Depth::Full,
     };
-    Display::show(line, !context.global.quiet)
+    let looked = Volume::of_file(dump).and_then(|volume| inspect(&volume, depth, &Progress::default()));
+    let inspection = looked.map_err(|source| Error::Io { what: "read the dump back".to_owned(), source })?;
+    match (inspection.damage.first(), &inspection.content) {
+        (Some(damage), _) => Err(Error::Format(format!("the dump is damaged: {damage}"))),
+        (None, Content::Minidump(_)) => Ok(Some(inspection)),
+        (None, content) => Err(Error::Format(format!("the dump is no minidump: {}", content.name()))),
+    }
 }
 
-/// `0:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most`.
-fn describe_progress(elapsed: Duration, fallen: Option<u64>, most: Option<u64>) -> String {
-    let mut line = format!("the kernel is dumping: {}", clock(elapsed.as_secs()));
-    if let Some(fallen) = fallen {
-        line.push_str(&format!(", free space fell by {}", rough_size(fallen)));
+fn pages_of(inspection: &Inspection) -> Option<u64> {
+    match &inspection.content {
+        Content::Minidump(facts) => Some(facts.pages),
+        _ => None,
     }
-    if let Some(most) = most {
-        line.push_str(&format!("; the dump takes {} at most", rough_size(most)));
-    }
-    line
 }
 
 fn info_text(report: &Report) -> String {
@@ -438,6 +314,7 @@ fn describe<'a>(
     report: &'a Report,
     elapsed: Duration,
     made: Option<&'a live_amd64::Report>,
+    inspection: Option<&'a Inspection>,
 ) -> Document<'a> {
     let header = &report.trailer.header;
     let saved = report.saved.as_ref();
@@ -460,8 +337,10 @@ fn describe<'a>(
         seconds: elapsed.as_secs_f64(),
         number: saved.map(|saved| saved.number),
         info: saved.map(|saved| saved.info.display().to_string()),
+        pages: made.map(|made| made.pages).or_else(|| inspection.and_then(pages_of)),
+        verified: if inspection.is_some() { arguments.verify } else { Verify::None },
+        warnings: inspection.map_or(&[], |inspection| &inspection.warnings),
         made: made.map(|made| Made {
-            pages: made.pages,
             unreadable: made.unreadable.ranges(),
             unreadable_bytes: made.unreadable.bytes(),
             unreadable_not_listed: made.unreadable.not_listed(),
@@ -483,7 +362,7 @@ fn conclude(
     if report.delivered == Some(Delivered::Acknowledged) {
         context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
     }
-    for problem in report.saved.iter().flat_map(|saved| &saved.problems) {
+    for problem in report.saved.iter().flat_map(|saved| &saved.problems).chain(document.warnings) {
         context.warn(problem);
     }
     if let (Some(output), Some(path)) = (info_file, arguments.info_file()) {
@@ -516,20 +395,13 @@ fn conclude(
     };
     let (size, seconds) = (rough_size(report.size), document.seconds);
     context.out.line(&format!("{}: {size}{compressed}, in {seconds:.1} s", document.file))?;
-    context.out.line(&format!("{kind} {}, {}, {}", document.hostname, document.architecture, document.kernel))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn progress_is_time_and_free_space() {
-        let after = Duration::from_secs(72);
-        assert_eq!(describe_progress(after, None, None), "the kernel is dumping: 1:12");
-        assert_eq!(
-            describe_progress(after, Some(80 << 20), Some(120 << 20)),
-            "the kernel is dumping: 1:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most"
-        );
+    if let Some(pages) = document.pages {
+        let checked = match document.verified {
+            Verify::None => "not checked",
+            Verify::Quick => "headers and tables checked",
+            Verify::Full => "every byte checked",
+        };
+        context.out.line(&format!("{pages} pages; {checked}"))?;
     }
+    context.out.line(&format!("{kind} {}, {}, {}", document.hostname, document.architecture, document.kernel))
 }

@@ -1,0 +1,83 @@
+//! A live dump that memtool makes, from user space.
+
+use super::super::progress::Display;
+use super::super::{Context, Verdict};
+use super::{Arguments, check_space, conclude, describe, verify};
+use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
+use memtool::dump::{self, Progress};
+use memtool::host::Host;
+use memtool::kerneldump::{Header, Kind};
+use memtool::livedump;
+use memtool::minidump::live_amd64::{self, LiveKernel};
+use memtool::output_file::OutputFile;
+use memtool::symbols::Symbols;
+use memtool::{Error, Result};
+use std::sync::Arc;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+
+/// Makes the dump from user space.
+pub fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.keep_header {
+        return Err(Error::Refused("--keep-header: there is no header behind a dump that memtool makes".to_owned()));
+    }
+    let compression = arguments.compression();
+    let system = host.system()?;
+    let begun = Instant::now();
+    let kernel = LiveKernel::open(host, symbols)?;
+    let snapshot = kernel.snapshot()?;
+    let size = snapshot.size()?;
+    if !arguments.no_space_check && !arguments.is_stream() {
+        check_space(context, arguments, &arguments.directory(), Some(size), compression)?;
+    }
+    let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let destination = arguments.destination(context)?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(Arc::clone(&progress), snapshot.page_bytes(), !context.global.quiet)?;
+    let write = |target| {
+        let output = dump::Output { target, compression: compression.into(), hash: false };
+        snapshot.write(output, &progress)
+    };
+    let header = |made: &live_amd64::Report| Header {
+        kind: Kind::KernelDump,
+        architecture: system.machine_arch.clone(),
+        version: KERNELDUMPVERSION,
+        architecture_version: KERNELDUMP_AMD64_VERSION,
+        dump_length: made.written.bytes,
+        dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        key_size: 0,
+        block_size: 4096,
+        hostname: system.hostname.clone(),
+        version_string: system.version.clone(),
+        panic_string: String::new(),
+        compression: compression.code(),
+        extent: made.size,
+    };
+    let mut inspection = None;
+    let made = livedump::make(destination, write, header, |dump| {
+        inspection = verify(dump, arguments)?;
+        Ok(())
+    });
+    drop(display);
+    let (made, report) = made?;
+    warn_of_missing(context, &made);
+    let document = describe(arguments, &report, begun.elapsed(), Some(&made), inspection.as_ref());
+    conclude(context, host, arguments, info_file, &report, &document)?;
+    Ok(Verdict::Done)
+}
+
+fn warn_of_missing(context: &mut Context, made: &live_amd64::Report) {
+    let unreadable = made.unreadable.bytes().div_ceil(4096);
+    if unreadable > 0 {
+        context.warn(&format!("{unreadable} pages could not be read and are zeros in the dump"));
+    }
+    if made.not_ram > 0 {
+        context.warn(&format!(
+            "{} pages that the kernel marks for its dumps are not RAM by its memory map, and are left out",
+            made.not_ram
+        ));
+    }
+    if made.lost_tables > 0 {
+        context
+            .warn(&format!("{} page tables could not be read; pages that only they map are missing", made.lost_tables));
+    }
+}
