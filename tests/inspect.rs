@@ -308,6 +308,24 @@ fn a_bit_that_stands_for_no_page_is_damage() {
     assert!(look(bytes).damage.iter().any(|damage| damage.to_string().contains("stand for no page")));
 }
 
+/// The last page of the address space has no address behind it.
+#[test]
+fn memory_may_reach_the_end_of_the_address_space() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let array = spec.parts().dump_avail.start;
+    for (end, follows) in [(u64::MAX, false), (u64::MAX - 1, true)] {
+        let mut bytes = spec.build();
+        let mut numbers = vec![0, 0x1000, 1 << 63, end];
+        numbers.extend(follows.then_some([u64::MAX - 1, u64::MAX]).into_iter().flatten());
+        for (index, number) in numbers.iter().chain(&[0, 0]).enumerate() {
+            bytes[array + index * 8..][..8].copy_from_slice(&u64::to_le_bytes(*number));
+        }
+        let Content::Minidump(facts) = look(bytes).content else { panic!("it is a minidump") };
+        assert_eq!(facts.segments.len(), numbers.len() / 2);
+        assert_eq!(facts.segments[1].end.0, end);
+    }
+}
+
 #[test]
 fn every_byte_of_a_devices_headers_counts() {
     for version in 1..=4 {

@@ -139,7 +139,7 @@ impl MemoryMap {
             _ => None,
         };
         let Some((source, ranges)) = firmware else {
-            return managed.map(Self::from_managed).ok_or(MapError::NoTable);
+            return managed.map_or(Err(MapError::NoTable), Self::from_managed);
         };
         let (ram, reserved): (Vec<_>, Vec<_>) = ranges.into_iter().partition(|range| range.reserved.is_none());
         let ram = coalesce(ram.into_iter().map(|range| (range.start, range.end)).collect());
@@ -154,9 +154,10 @@ impl MemoryMap {
         })
     }
 
-    fn from_managed(mut segments: Vec<Segment>) -> Self {
+    fn from_managed(mut segments: Vec<Segment>) -> Result<Self, MapError> {
         segments.sort_by_key(|segment| segment.start);
-        Self { source: Source::PhysSegs, segments: join(segments), reserved: Vec::new() }
+        let map = Self { source: Source::PhysSegs, segments: join(segments), reserved: Vec::new() };
+        map.problem().map_or(Ok(map), |why| Err(MapError::malformed(Source::PhysSegs, why)))
     }
 
     /// Bytes of RAM.

@@ -177,6 +177,17 @@ fn damaged_segment_text_is_refused() {
 }
 
 #[test]
+fn segments_that_overlap_are_no_memory_map() {
+    let text = "SEGMENT 0:\nstart: 0x4000\nend: 0x6000\nSEGMENT 1:\nstart: 0x1000\nend: 0x4001\n";
+    let tables = Tables { phys_segs: Some(text), ..Tables::default() };
+    let error = MemoryMap::from_tables(&tables).unwrap_err().to_string();
+    assert_eq!(error, "vm.phys_segs: segment 1 starts at 0x4000, before segment 0 ends");
+    let apart = text.replace("0x4001", "0x4000");
+    let tables = Tables { phys_segs: Some(&apart), ..Tables::default() };
+    assert_eq!(MemoryMap::from_tables(&tables).unwrap().segments, [segment(0x1000, 0x6000, None)]);
+}
+
+#[test]
 fn kernel_maps_are_read_with_and_without_a_cache_mode() {
     let text = "\nDirect map:\n0xfffff80000000000-0xfffff80040000000 rw-s- WB 1 0 0\n\nKernel map:\n\
                 0xffffffff80200000-0xffffffff80e00000 r-xsg WB 0 6 0\n0xffffffc000000000-0xffffffc000201000 rw-s- 0 1 1\n";

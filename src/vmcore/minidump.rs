@@ -283,7 +283,8 @@ fn dump_avail_ranges(header: &Header, bytes: &[u8]) -> Result<Vec<(u64, u64)>, S
         if start >= end || start < before {
             return Err(format!("the range {start:#x} to {end:#x} is empty or not in order"));
         }
-        before = end.next_multiple_of(header.page_size.into()).max(end);
+        // The last page of all has no address after it.
+        before = end.checked_next_multiple_of(header.page_size.into()).unwrap_or(end);
         ranges.push((start, end));
     }
     Err("it has no end".to_owned())

@@ -125,12 +125,8 @@ struct Bytes(Vec<u8>);
 
 impl Memory for Bytes {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let rest = usize::try_from(address).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
-        let length = rest.len().min(buffer.len());
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Ok(length)
+        let mut rest = usize::try_from(address).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
+        rest.read(buffer)
     }
 }
 
