@@ -131,7 +131,7 @@ impl<'a> Dump<'a> {
                     dump_avail_size: header.dump_avail_size,
                     bitmap_size: header.bitmap_size,
                     page_tables_size: header.page_tables_size,
-                    pages: *pages,
+                    pages: pages.count(),
                     segments,
                     page_tables: tables,
                 })
@@ -325,14 +325,15 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
             ));
         }
     }
-    let bytes = minidump.pages.saturating_mul(header.page_size.into());
+    let pages = minidump.pages.count();
+    let bytes = pages.saturating_mul(header.page_size.into());
     let of: u64 = minidump.segments.iter().map(|segment| segment.of).sum();
     let share = if of == 0 {
         String::new()
     } else {
-        format!(", {} of {of} in {} segments", share(minidump.pages, of), minidump.segments.len())
+        format!(", {} of {of} in {} segments", share(pages, of), minidump.segments.len())
     };
-    facts.push(("pages", format!("{} ({}){share}", minidump.pages, rough_size(bytes))));
+    facts.push(("pages", format!("{pages} ({}){share}", rough_size(bytes))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
         facts.push(("mapped", format!("{mapped} pages of memory, {missing} of them missing; {outside} of devices")));

@@ -1,16 +1,13 @@
 //! Minidumps of amd64, version 3 (`sys/amd64/amd64/minidump_machdep.c`).
 
-use super::PageSet;
 use ioctl_defs::minidump::amd64::{MINIDUMP_MAGIC, MINIDUMP_VERSION, minidumphdr};
-use std::io::{self, Read};
+use std::io;
+use zerocopy::IntoBytes;
 use zerocopy::byteorder::little_endian::{U32, U64};
-use zerocopy::{FromBytes, IntoBytes};
 
 const PAGE: u64 = 4096;
 const PAGE_BYTES: usize = 4096;
 const BITS_PER_PAGE: u64 = PAGE * 8;
-/// More bytes of `dump_avail` than any dump has.
-const MAX_DUMP_AVAIL: u32 = 1 << 20;
 
 /// What a minidump is made from. Ranges are pairs of start and exclusive end, ascending, disjoint, in whole
 /// pages.
@@ -124,51 +121,6 @@ impl<'a> Minidump<'a> {
         }
         Ok(())
     }
-}
-
-/// Which pages a dump says it has, of those in `dump_avail`. The dump is read up to its bitmap's end.
-///
-/// # Errors
-///
-/// It is no dump of version 3, or its sizes make no sense, or it cannot be read.
-pub fn read_page_set(dump: &mut dyn Read) -> io::Result<PageSet> {
-    let odd = |why: &str| io::Error::new(io::ErrorKind::InvalidData, format!("the dump is not as expected: {why}"));
-    let mut page = [0; PAGE_BYTES];
-    dump.read_exact(&mut page)?;
-    let (header, _) = minidumphdr::read_from_prefix(&page).map_err(|_| odd("its header"))?;
-    if !header.magic.starts_with(MINIDUMP_MAGIC) || header.version.get() != MINIDUMP_VERSION {
-        return Err(odd("it is no amd64 minidump of version 3"));
-    }
-    let message_buffer = u64::from(header.msgbufsize.get()).next_multiple_of(PAGE);
-    if io::copy(&mut dump.take(message_buffer), &mut io::sink())? != message_buffer {
-        return Err(io::ErrorKind::UnexpectedEof.into());
-    }
-    if header.dumpavailsize.get() > MAX_DUMP_AVAIL {
-        return Err(odd("the size of dump_avail"));
-    }
-    let mut pairs =
-        vec![0; usize::try_from(header.dumpavailsize.get()).unwrap_or_default().next_multiple_of(PAGE_BYTES)];
-    dump.read_exact(&mut pairs)?;
-    let words = pairs.as_chunks::<16>().0.iter().map(|pair| {
-        let (start, end) = pair.split_at(8);
-        let word = |bytes: &[u8]| bytes.first_chunk().copied().map_or(0, u64::from_le_bytes);
-        (word(start), word(end))
-    });
-    let ranges: Vec<(u64, u64)> = words.take_while(|(_, end)| *end != 0).collect();
-    let ordered = ranges.iter().is_sorted_by(|before, after| before.1 <= after.0);
-    let whole = |(start, end): &(u64, u64)| start < end && start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
-    let bits: u64 = ranges.iter().map(|(start, end)| end.saturating_sub(*start) / PAGE).sum();
-    if !ordered || !ranges.iter().all(whole) || bits.div_ceil(8) > header.bitmapsize.get().into() {
-        return Err(odd("dump_avail, or the size of the bitmap"));
-    }
-    let mut set = PageSet::new(&ranges);
-    for words in set.words_mut().chunks_mut(PAGE_BYTES / 8) {
-        dump.read_exact(&mut page)?;
-        for (word, bytes) in words.iter_mut().zip(page.as_chunks().0) {
-            *word = u64::from_le_bytes(*bytes);
-        }
-    }
-    Ok(set)
 }
 
 fn header(source: &dyn Source, sizes: &Sizes) -> minidumphdr {

@@ -10,7 +10,7 @@
 //! both. Pages that the kernel maps and yet keeps out of its own dumps (`PG_NODUMP`) are in it.
 
 use super::PageSet;
-use super::amd64::{Minidump, Source, read_page_set};
+use super::amd64::{Minidump, Source};
 use crate::dump::reader::{Piece, Reader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
@@ -19,6 +19,7 @@ use crate::host::{Host, Memory};
 use crate::memory_map::{self, MemoryMap, Segment};
 use crate::symbols::Symbols;
 use crate::units::Hex;
+use crate::vmcore::pages::Pages;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::io;
@@ -488,14 +489,12 @@ impl<'a> Check<'a> {
         Ok(Self { kernel, before })
     }
 
-    /// Counts what the dump lacks, from its beginning, not compressed.
+    /// Counts what a dump with these pages lacks.
     ///
     /// # Errors
     ///
-    /// Those of [`LiveKernel::marked`]; the dump cannot be read.
-    pub fn after(&self, dump: &mut dyn io::Read) -> Result<Loss> {
-        let failed = |source| Error::Io { what: "read the kernel's dump back".to_owned(), source };
-        let dumped = read_page_set(dump).map_err(failed)?;
+    /// Those of [`LiveKernel::marked`].
+    pub fn after(&self, dumped: &Pages) -> Result<Loss> {
         let (mut marked, _) = self.kernel.marked()?;
         for (now, before) in marked.words_mut().iter_mut().zip(self.before.words()) {
             *now &= before;

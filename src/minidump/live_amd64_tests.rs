@@ -1,6 +1,8 @@
 use super::*;
 use crate::compress::Compression;
 use crate::symbols::Symbol;
+use crate::vmcore::volume::Volume;
+use crate::vmcore::{Content, Depth, inspect};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -425,7 +427,10 @@ fn a_kernel_that_loses_pages_is_found_out() {
         machine.mark(0x100_0000 + page * PAGE);
     }
     let dump = machine.with(None, |live| Ok(written(&live.snapshot()?).1)).unwrap();
-    let loss = |machine: &Machine| machine.with(None, |live| Check::before(live)?.after(&mut dump.as_slice())).unwrap();
+    let inspection = inspect(&Volume::of_bytes(dump), Depth::Full, &Progress::default()).unwrap();
+    assert_eq!(inspection.damage, []);
+    let Content::Minidump(facts) = inspection.content else { panic!("{:?}", inspection.content) };
+    let loss = |machine: &Machine| machine.with(None, |live| Check::before(live)?.after(&facts.pages)).unwrap();
     assert_eq!(loss(&machine), Loss { marked: 641, lost: 0 });
     for page in 0..10 {
         machine.mark(0x4000_0000 + page * PAGE);
@@ -434,14 +439,6 @@ fn a_kernel_that_loses_pages_is_found_out() {
     assert!(!loss(&machine).is_too_large());
     machine.mark(0x5000_0000);
     assert!(loss(&machine).is_too_large());
-    let broken =
-        |bytes: &[u8]| machine.with(None, |live| Check::before(live)?.after(&mut &*bytes)).unwrap_err().to_string();
-    for length in [0, 24, 4095, 4096, 10_000, 16_384] {
-        assert!(broken(&dump[..length]).contains("read the kernel's dump back"), "{length}");
-    }
-    let mut version_2 = dump.clone();
-    version_2[24] = 2;
-    assert!(broken(&version_2).contains("version 3"));
 }
 
 proptest! {

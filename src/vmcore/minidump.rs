@@ -27,8 +27,8 @@ pub struct MinidumpFacts {
     pub header: Header,
     /// The message buffer, as it is in the dump: a ring.
     pub message_buffer: Vec<u8>,
-    /// Pages in the dump.
-    pub pages: u64,
+    /// Pages in the dump; none where it ends before its bitmap.
+    pub pages: Pages,
     /// What the bitmap covers: the ranges of `dump_avail`.
     pub segments: Vec<SegmentFacts>,
     /// Where the page table entries lead; `None` where they were not looked at.
@@ -70,7 +70,13 @@ pub fn read(
     depth: Depth,
     findings: &mut Findings,
 ) -> io::Result<MinidumpFacts> {
-    let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages: 0, segments: Vec::new(), tables: None };
+    let mut facts = MinidumpFacts {
+        header,
+        message_buffer: Vec::new(),
+        pages: Pages::default(),
+        segments: Vec::new(),
+        tables: None,
+    };
     let mut reader = Reader { stream, findings, section: Section::Header.to_string() };
     if let Err(stop) = reader.read(&mut facts, depth) {
         let section = reader.section;
@@ -116,7 +122,6 @@ impl Reader<'_, '_> {
         let bitmap = self.section(&header, Section::Bitmap)?;
         let pages = Pages::new(header.page_size, ranges.as_deref(), &bitmap, header.order);
         drop(bitmap);
-        facts.pages = pages.count();
         if ranges.is_some() {
             let segment = |range: &super::pages::Range| SegmentFacts {
                 start: Hex(range.start),
@@ -128,7 +133,9 @@ impl Reader<'_, '_> {
         }
         self.check_bitmap(&header, &pages);
         self.check_length(&header, &pages);
-        facts.tables = self.tables(&header, &pages, depth)?;
+        let tables = self.tables(&header, &pages, depth);
+        facts.pages = pages;
+        facts.tables = tables?;
         Ok(())
     }
 

@@ -27,6 +27,7 @@ impl Range {
 }
 
 /// The pages of a minidump.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Pages {
     page_size: u64,
     ranges: Vec<Range>,
@@ -119,6 +120,11 @@ impl Pages {
     pub fn is_set(&self, bit: u64) -> bool {
         let word = usize::try_from(bit / 64).ok().and_then(|word| self.words.get(word));
         word.is_some_and(|word| word >> (bit % 64) & 1 == 1)
+    }
+
+    /// Whether the page at a physical address is in the dump.
+    pub fn contains(&self, physical: u64) -> bool {
+        self.bit_of(physical).is_some_and(|bit| self.is_set(bit))
     }
 
     /// How many pages come before the one at a physical address; `None` if it is not in the dump.

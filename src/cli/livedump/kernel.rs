@@ -2,8 +2,7 @@
 
 use super::super::progress::{Display, clock};
 use super::super::{Context, Verdict};
-use super::{Arguments, Method, check_space, conclude, describe, user, verify};
-use flate2::read::GzDecoder;
+use super::{Arguments, Method, check_space, conclude, describe, minidump, user, verify};
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::estimate::{self, Facts};
@@ -12,10 +11,10 @@ use memtool::minidump::live_amd64::{Check, LiveKernel, Loss};
 use memtool::output_file::{self, OutputFile};
 use memtool::symbols::Symbols;
 use memtool::units::rough_size;
+use memtool::vmcore::pages::Pages;
 use memtool::{Error, KernelError, Operation, Result};
 use nix::errno::Errno;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -50,8 +49,11 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     let mut inspection = None;
     let taken = livedump::take(host, destination, options, |dump, _| {
         is_written.store(true, Ordering::Relaxed);
-        let verified = verify(dump, arguments).and_then(|found| {
-            let lost = check.as_ref().map_or(Ok(None), |check| pages_lost(check, dump, compression))?;
+        let verified = verify(dump, arguments, check.is_some()).and_then(|found| {
+            let lost = match (&check, found.as_ref().and_then(minidump)) {
+                (Some(check), Some(facts)) => pages_lost(check, &facts.pages)?,
+                _ => None,
+            };
             lost.map_or(Ok(found), |why| Err(Error::Format(why)))
         });
         if let (Err(Error::Format(why)), Some(_)) = (&verified, &check) {
@@ -83,8 +85,8 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
 }
 
 /// Says what is missing from the kernel's dump, if that is more than can be.
-fn pages_lost(check: &Check<'_>, dump: &File, compression: Compression) -> Result<Option<String>> {
-    let loss = check.after(&mut *plain(dump, compression)?)?;
+fn pages_lost(check: &Check<'_>, dumped: &Pages) -> Result<Option<String>> {
+    let loss = check.after(dumped)?;
     let Loss { marked, lost } = loss;
     let why = || format!("the kernel's dump lacks {lost} of the {marked} pages that it marked for dumping");
     Ok(loss.is_too_large().then(why))
@@ -93,19 +95,6 @@ fn pages_lost(check: &Check<'_>, dump: &File, compression: Compression) -> Resul
 /// Whether the kernel does not know `MEM_KERNELDUMP`.
 fn is_unknown(error: &KernelError) -> bool {
     error.operation == Operation::KernelDump && error.errno == Errno::ENOTTY
-}
-
-/// The beginning of a dump, without compression.
-fn plain(dump: &File, compression: Compression) -> Result<Box<dyn Read>> {
-    let failed = |source| Error::Io { what: "read the kernel's dump back".to_owned(), source };
-    let mut file = dump.try_clone().map_err(failed)?;
-    file.rewind().map_err(failed)?;
-    let file = BufReader::new(file);
-    Ok(match compression {
-        Compression::None => Box::new(file),
-        Compression::Gzip => Box::new(GzDecoder::new(file)),
-        Compression::Zstd => Box::new(zstd::Decoder::with_buffer(file).map_err(failed)?),
-    })
 }
 
 /// Refuses a compression that the kernel certainly does not have.

@@ -20,7 +20,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::symbols::{Image, Running, Symbols};
 use memtool::units::rough_size;
 use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{Content, Depth, Inspection, inspect};
+use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -278,15 +278,15 @@ fn check_space(
     }
 }
 
-/// Looks at a dump that has no name yet.
+/// Looks at a dump that has no name yet, as far as is wanted, and at its page bitmap if that is needed.
 ///
 /// # Errors
 ///
 /// It is damaged, or cannot be read.
-fn verify(dump: &File, arguments: &Arguments) -> Result<Option<Inspection>> {
+fn verify(dump: &File, arguments: &Arguments, needed: bool) -> Result<Option<Inspection>> {
     let depth = match arguments.verify {
-        Verify::None => return Ok(None),
-        Verify::Quick => Depth::Quick,
+        Verify::None if !needed => return Ok(None),
+        Verify::None | Verify::Quick => Depth::Quick,
         Verify::Full => Depth::Full,
     };
     let looked = Volume::of_file(dump).and_then(|volume| inspect(&volume, depth, &Progress::default()));
@@ -298,9 +298,9 @@ fn verify(dump: &File, arguments: &Arguments) -> Result<Option<Inspection>> {
     }
 }
 
-fn pages_of(inspection: &Inspection) -> Option<u64> {
+fn minidump(inspection: &Inspection) -> Option<&MinidumpFacts> {
     match &inspection.content {
-        Content::Minidump(facts) => Some(facts.pages),
+        Content::Minidump(facts) => Some(facts),
         _ => None,
     }
 }
@@ -337,7 +337,7 @@ fn describe<'a>(
         seconds: elapsed.as_secs_f64(),
         number: saved.map(|saved| saved.number),
         info: saved.map(|saved| saved.info.display().to_string()),
-        pages: made.map(|made| made.pages).or_else(|| inspection.and_then(pages_of)),
+        pages: made.map(|made| made.pages).or_else(|| inspection.and_then(minidump).map(|facts| facts.pages.count())),
         verified: if inspection.is_some() { arguments.verify } else { Verify::None },
         warnings: inspection.map_or(&[], |inspection| &inspection.warnings),
         made: made.map(|made| Made {

@@ -54,7 +54,7 @@ pub fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     };
     let mut inspection = None;
     let made = livedump::make(destination, write, header, |dump| {
-        inspection = verify(dump, arguments)?;
+        inspection = verify(dump, arguments, false)?;
         Ok(())
     });
     drop(display);
