@@ -323,7 +323,8 @@ impl Sorted<'_> {
         let mut left_out: Vec<LeftOut> = Vec::new();
         for range in self.left_out {
             match left_out.last_mut() {
-                Some(last) if last.end == range.start && last.why == range.why => last.end = range.end,
+                // An end of 0 is 2^64.
+                Some(last) if last.end != 0 && last.end == range.start && last.why == range.why => last.end = range.end,
                 _ => left_out.push(range),
             }
         }

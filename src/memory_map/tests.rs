@@ -291,6 +291,15 @@ fn of_amd64s_maps_the_ram_of_the_direct_map_and_the_cached_kernel_map_are_read()
 }
 
 #[test]
+fn what_goes_to_the_end_of_the_address_space_is_not_joined_with_its_start() {
+    let maps = "Large map:\n0x0-0x0 rw-s WB 0 0 1\n0x0-0x1000 rw-s WB 0 0 1\n";
+    let (segments, why) = readable(maps, &ram_and_reserved(&[(0, 0x1000)], &[]));
+    assert_eq!(segments, []);
+    let all = left_out(0, 0, "listed under 'Large map'");
+    assert_eq!(why, [all, left_out(0, 0x1000, "listed under 'Large map'")]);
+}
+
+#[test]
 fn the_first_2_mib_of_physical_memory_are_cut_from_a_mapping_around_them() {
     let text = "Kernel map:\n0xffffffff7ff00000-0xffffffff80400000 rw-sg WB 0 2 256\n";
     let (segments, why) = readable(text, &map(Some(&real_smap()), None, 1));

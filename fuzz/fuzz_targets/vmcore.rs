@@ -1,0 +1,42 @@
+//! Any bytes as a dump: minidumps, ELF core files, LiME images, text dumps, dump devices, gzip, zstd; and any
+//! bytes as a kernel dump's header.
+
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use memtool::kerneldump::{HEADER_LENGTH, Header};
+use memtool::livedump::check_trailer;
+
+fuzz_target!(|bytes: &[u8]| {
+    memtool_fuzz::inspected(bytes);
+    if let Some(header) = bytes.first_chunk() {
+        check_header(header);
+    }
+});
+
+fn check_header(bytes: &[u8; HEADER_LENGTH]) {
+    let Ok(header) = Header::decode(bytes) else { return };
+    assert_eq!(Header::parse(bytes).is_ok(), memtool::kerneldump::parity(bytes) == 0);
+    for compression in [0, 1, 2].map(memtool::kerneldump::Compression::of_code) {
+        let compression = compression.expect("it is known");
+        let _ = check_trailer(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
+    }
+    // Text that is no UTF-8 becomes longer when it is shown.
+    let is_ascii = [&header.architecture, &header.hostname, &header.version_string, &header.panic_string]
+        .into_iter()
+        .all(|text| text.is_ascii());
+    let newest = Header { version: 4, ..header };
+    let again = Header::parse(&newest.encode()).expect("what is encoded can be decoded");
+    if is_ascii {
+        // Fields have room for a NUL, and older versions for more text.
+        let cut = |text: &str, size: usize| text.chars().take(size - 1).collect::<String>();
+        let expected = Header {
+            architecture: cut(&newest.architecture, 12),
+            hostname: cut(&newest.hostname, 64),
+            version_string: cut(&newest.version_string, 192).trim_end().to_owned(),
+            panic_string: cut(&newest.panic_string, 175),
+            ..newest
+        };
+        assert_eq!(again, expected);
+    }
+}

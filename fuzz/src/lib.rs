@@ -1,0 +1,142 @@
+//! What the fuzz targets share: what must hold of an inspected dump and of a memory map, whatever the input.
+
+pub mod json;
+pub mod recipe;
+#[path = "../../tests/common/vmcore/mod.rs"]
+pub mod vmcore;
+
+use memtool::dump::Progress;
+use memtool::memory_map::MemoryMap;
+use memtool::memory_map::kernel_maps::{KernelMapping, readable};
+use memtool::vmcore::header::Section;
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, Place, inspect};
+
+/// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
+///
+/// # Panics
+///
+/// It does not.
+pub fn inspected(bytes: &[u8]) -> Inspection {
+    let volume = Volume::of_bytes(bytes.to_vec());
+    let look = |depth| inspect(&volume, depth, &Progress::default()).expect("bytes in memory can be read");
+    let (quick, full) = (look(Depth::Quick), look(Depth::Full));
+    let located = &full.located;
+    assert_eq!((located, full.compression), (&quick.located, quick.compression));
+    assert!(located.start <= located.end && located.end <= bytes.len() as u64);
+    assert!(full.damage.len() + full.warnings.len() <= 1 << 17);
+    match (&quick.content, &full.content) {
+        (Content::Minidump(quick), Content::Minidump(full)) => {
+            let before_pages = |facts: &MinidumpFacts| {
+                (facts.header.clone(), facts.message_buffer.clone(), facts.pages, facts.segments.clone())
+            };
+            assert_eq!(before_pages(quick), before_pages(full));
+            minidump(full);
+        }
+        (quick, full) => assert_eq!(quick, full),
+    }
+    if full.damage.is_empty() {
+        assert_eq!(quick.damage, []);
+        undamaged(&full);
+    }
+    full
+}
+
+/// What holds of every minidump, damaged or not.
+fn minidump(facts: &MinidumpFacts) {
+    let header = &facts.header;
+    assert!(!header.format().is_empty());
+    let buffer = facts.message_buffer.len();
+    assert!(buffer == 0 || buffer as u64 == header.size_of(Section::MessageBuffer));
+    assert!(facts.messages().len() <= buffer);
+    assert!(!facts.messages_came_round() || buffer > 0);
+    assert!(facts.pages <= header.size_of(Section::Bitmap) * 8);
+    assert!(facts.segments.iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
+    if let Some(tables) = &facts.tables {
+        assert!(tables.missing <= tables.mapped);
+        assert!(tables.unmapped <= facts.pages);
+    }
+}
+
+/// What holds of a dump that is whole.
+fn undamaged(inspection: &Inspection) {
+    let Some(length) = inspection.length else {
+        assert!(matches!(inspection.content, Content::Encrypted));
+        return;
+    };
+    if inspection.compression == memtool::kerneldump::Compression::None {
+        assert_eq!(length, inspection.located.end - inspection.located.start);
+    }
+    match &inspection.content {
+        Content::Minidump(facts) => {
+            // Of a compressed live dump, the header behind it may count.
+            let pages = facts.pages * facts.header.size_of(Section::Header);
+            let behind = length - (facts.header.offset_of_pages() + pages);
+            assert!(behind == 0 || (behind == 512 && !inspection.warnings.is_empty()), "{behind} bytes behind");
+            if facts.header.dump_avail_size.is_some() {
+                assert_eq!(facts.segments.iter().map(|segment| segment.pages).sum::<u64>(), facts.pages);
+            }
+            assert_eq!(facts.message_buffer.len() as u64, facts.header.size_of(Section::MessageBuffer));
+        }
+        Content::Elf(facts) => {
+            assert!(facts.segments.iter().all(|segment| segment.offset + segment.size <= length));
+        }
+        Content::Lime(ranges) => {
+            let bytes = ranges.iter().map(|range| 32 + (range.end.0 - range.start.0));
+            assert_eq!(bytes.sum::<u64>(), length);
+        }
+        Content::Text(members) => {
+            let blocks = members.iter().map(|member| 512 + member.size.next_multiple_of(512));
+            // It ends with an empty block, or with the space that the kernel kept for it.
+            assert!(blocks.sum::<u64>() <= length);
+        }
+        Content::Encrypted => unreachable!("its length is not known"),
+        Content::Unknown => {}
+    }
+    assert!(inspection.located.place != Place::File || inspection.located.header.is_none());
+}
+
+/// Asserts what holds of every map that was made or accepted.
+///
+/// # Panics
+///
+/// It does not.
+pub fn check_map(map: &MemoryMap) {
+    assert_eq!(map.problem(), None);
+    let total = map.total();
+    let whole = map.ram_within(0, 1 << 64);
+    assert_eq!(whole.iter().map(|(start, end)| end - start).sum::<u64>(), total);
+    for segment in &map.segments {
+        assert_eq!(map.segment_at(segment.start), Some(segment));
+        assert_eq!(map.segment_at(segment.end - 1), Some(segment));
+    }
+    let text = serde_json::to_vec(map).expect("a map can be written");
+    assert_eq!(&serde_json::from_slice::<MemoryMap>(&text).expect("and read"), map);
+}
+
+/// Asserts that what may be read is in order, mapped, and all that is not left out.
+///
+/// # Panics
+///
+/// It does not.
+pub fn check_readable(maps: &[KernelMapping], map: &MemoryMap) {
+    let decided = readable(maps, map);
+    assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
+    assert!(decided.segments.is_sorted_by(|before, after| before.end < after.start));
+    assert!(decided.left_out.is_sorted_by_key(|range| range.start));
+    let is_mapped = |at: u64| maps.iter().any(|map| map.start <= at && u128::from(at) < map.end_address());
+    let is_decided = |at: u64| {
+        decided.segments.iter().any(|range| (range.start..range.end).contains(&at))
+            || decided.left_out.iter().any(|range| range.start <= at && (range.end == 0 || at < range.end))
+    };
+    for segment in &decided.segments {
+        assert!(is_mapped(segment.start) && is_mapped(segment.end - 1));
+    }
+    for map in maps {
+        assert!(is_decided(map.start), "{:#x}", map.start);
+        assert!(is_decided(map.end.wrapping_sub(1)), "{:#x}", map.end);
+    }
+    for range in &decided.left_out {
+        assert!(!range.why.to_string().is_empty());
+    }
+}
