@@ -17,8 +17,10 @@ use common::vmcore::{
 };
 use common::{command, directory, text};
 use memtool::dump::Progress;
+use memtool::host::Memory;
 use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{Content, Depth, Inspection, inspect};
+use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
+use proptest::prelude::*;
 use serde_json::Value;
 use std::path::Path;
 use std::process::Output;
@@ -433,5 +435,70 @@ fn what_is_no_dump_is_not_called_one() {
         assert_eq!(output.status.code(), Some(1));
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(error.contains(why), "{error}");
+    }
+}
+
+/// Compares all of a dump's memory, byte for byte, and the pages that are not in it.
+fn compare_memory(name: &str, volume: &Volume, spec: &MinidumpSpec) {
+    let inspection = inspect(volume, Depth::Quick, &Progress::default()).unwrap();
+    assert_eq!(inspection.damage, [], "{name}");
+    let memory = DumpedMemory::of(volume, &inspection).unwrap();
+    let pages = spec.pages();
+    let mut buffer = vec![0; spec.page_size as usize + 1];
+    for (start, bytes) in &pages {
+        assert_eq!(memory.read_at(*start, &mut buffer).unwrap(), bytes.len(), "{name}: {start:#x}");
+        assert!(buffer[..bytes.len()] == **bytes, "{name}: {start:#x}");
+        assert_eq!(memory.read_at(start + 5, &mut buffer[..3]).unwrap(), 3);
+        assert!(buffer[..3] == bytes[5..8], "{name}: {start:#x}");
+    }
+    let end = spec.dump_avail.last().unwrap().1.next_multiple_of(spec.page_size);
+    let all = (0..=end).step_by(spec.page_size as usize);
+    for missing in all.filter(|page| !pages.contains_key(page)).chain([u64::MAX]) {
+        let error = memory.read_at(missing, &mut buffer).unwrap_err();
+        assert_eq!(error.raw_os_error(), Some(libc::EFAULT), "{name}: {missing:#x}");
+    }
+}
+
+#[test]
+fn memory_is_read_out_of_every_minidump() {
+    for (name, spec) in every_variant() {
+        compare_memory(&name, &Volume::of_bytes(spec.build()), &spec);
+        let device = DumpDevice::example(KernelDumpHeader::example(spec.arch, 4, 0), 512, &spec.build());
+        if spec.build().len() < (8 << 20) {
+            compare_memory(&name, &Volume::of_bytes(device.build()), &spec);
+        }
+    }
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let volume = Volume::of_bytes(Compression::Zstd.compress(&spec.build()));
+    let inspection = inspect(&volume, Depth::Quick, &Progress::default()).unwrap();
+    assert!(DumpedMemory::of(&volume, &inspection).is_none());
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
+    #[test]
+    fn whatever_is_dumped_is_read_back(
+        variant in 0usize..100,
+        dumped in proptest::collection::btree_set(0u64..0x60, 0..60),
+        borders in proptest::collection::btree_set(0u64..0x60_0000, 2..8),
+        fill in any::<u64>(),
+    ) {
+        let variants = every_variant();
+        let (name, mut spec) = variants[variant % variants.len()].clone();
+        let base = spec.dump_avail[0].0;
+        let page = spec.page_size;
+        // Ranges that share no page.
+        let borders: Vec<u64> = borders.into_iter().map(|border| base + border / page * 2 * page).collect();
+        let mut ranges: Vec<(u64, u64)> = borders.chunks_exact(2).map(|pair| (pair[0], pair[1] - page / 2)).collect();
+        ranges.retain(|(start, end)| start < end);
+        if !ranges.is_empty() {
+            spec.dump_avail = ranges;
+            spec.mappings.clear();
+            spec.page_table_pages.clear();
+            let of_ranges = spec.dump_avail.iter().flat_map(|(start, end)| (*start..*end).step_by(page as usize));
+            let chosen = of_ranges.enumerate().filter(|(number, _)| dumped.contains(&(*number as u64 % 0x60)));
+            spec.pages = chosen.map(|(_, address)| (address, vmcore::page_of((address ^ fill) & (u64::MAX >> 1), page))).collect();
+            compare_memory(&name, &Volume::of_bytes(spec.build()), &spec);
+        }
     }
 }

@@ -365,6 +365,13 @@ impl<'a> Walk<'a> {
 }
 
 impl MinidumpFacts {
+    /// Where the byte of a physical address is in the dump; `None` if its page is not in it.
+    pub fn offset_of(&self, physical: u64) -> Option<u64> {
+        let page = u64::from(self.header.page_size);
+        let before = self.pages.number_of(physical)?.checked_mul(page)?;
+        self.header.offset_of_pages().checked_add(before)?.checked_add(physical % page)
+    }
+
     /// The kernel's messages as dmesg(8) prints them: without what other programs logged, without priorities, and
     /// without the line that is cut off where the ring has come round. Where the ring begins is not in the
     /// dump's own tables, so the newest messages may come first then; see [`Self::messages_came_round`].

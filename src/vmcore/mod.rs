@@ -1,13 +1,14 @@
 //! Reading kernel dumps of every architecture FreeBSD dumps: from a file, plain, gzip or zstd, from a live dump
 //! whose header was left on, or from a dump device; and saying whether they are whole.
 //!
-//! [`inspect`] looks at a dump once, from front to back. Nothing is allocated because a header says so before
+//! [`inspect`] looks at a dump once, from front to back; [`DumpedMemory`] reads memory out of one. Nothing is allocated because a header says so before
 //! the file has been seen to be that long.
 
 mod elf;
 pub mod header;
 mod image;
 mod locate;
+mod memory;
 mod minidump;
 mod page_tables;
 pub mod pages;
@@ -18,6 +19,7 @@ pub mod volume;
 pub use elf::ElfFacts;
 pub use image::LimeRange;
 pub use locate::{Located, Place};
+pub use memory::DumpedMemory;
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::Member;
 
