@@ -61,11 +61,8 @@ pub fn page(header: &Header, index: u64, entry: u64) -> Option<u64> {
         Architecture::I386 => (entry & PG_V != 0).then_some(entry & PG_FRAME),
         Architecture::Arm => match entry & 3 {
             0 => None,
-            // A large page of 64 KiB has 16 equal entries.
-            1 => {
-                let first = u64::from(u32::try_from(header.kernel_base >> 12).unwrap_or(0));
-                Some((entry & 0xffff_0000) + ((first + index) % 16 * 4096))
-            }
+            // A large page of 64 KiB has 16 equal entries, and the kernel's base is a multiple of that.
+            1 => Some((entry & 0xffff_0000) + index % 16 * 4096),
             3 if header.mmu.as_deref() == Some("v4") => None,
             _ => Some(entry & 0xffff_f000),
         },
