@@ -100,6 +100,26 @@ fn a_dump_that_is_damaged_is_not_kept_unless_nobody_looks() {
 }
 
 #[test]
+fn another_hosts_connection_serves_for_the_dump_that_replaces_the_kernels() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["live_dump_fault"] = json!("lost-pages");
+    let path = write_machine(directory.path(), &machine);
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = format!("tcp://{}", listener.local_addr().unwrap());
+    // It takes one connection and no other.
+    let receiver = std::thread::spawn(move || {
+        let (mut connection, _) = listener.accept().unwrap();
+        drop(listener);
+        let mut received = Vec::new();
+        std::io::Read::read_to_end(&mut connection, &mut received).unwrap();
+        received
+    });
+    on(&path, &["livedump", &address]).ok().says_in_one_line(&["warning", "memtool makes the dump"]);
+    assert!(receiver.join().unwrap() == dump_by(Path::new("demo"), "kernel", directory.path()));
+}
+
+#[test]
 fn a_kernel_that_loses_nothing_is_believed() {
     let directory = directory();
     let run = demo(&["--json", "livedump", text(&directory.path().join("out"))]).ok();

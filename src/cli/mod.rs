@@ -82,14 +82,17 @@ enum Command {
 
 impl Command {
     /// What a signal's message says when it ends the command.
-    fn announcement(&self) -> &'static str {
+    fn announcement(&self) -> fn() -> &'static str {
         match self {
-            Self::Livedump(arguments) if arguments.can_be_interrupted() => "the dump is not complete",
-            Self::Livedump(_) => {
-                "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
-            }
-            Self::Dump(_) => "the dump is not complete",
-            _ => "interrupted",
+            Self::Livedump(_) => || {
+                if livedump::kernel_dumps() {
+                    "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
+                } else {
+                    "the dump is not complete"
+                }
+            },
+            Self::Dump(_) => || "the dump is not complete",
+            _ => || "interrupted",
         }
     }
 }
@@ -176,7 +179,7 @@ fn run(cli: Cli) -> Result<Verdict> {
     let announcement = command.announcement();
     let announce = move |signal: &str| {
         progress::end_line();
-        complain(&format!("{signal}: {announcement}"));
+        complain(&format!("{signal}: {}", announcement()));
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;

@@ -140,6 +140,21 @@ impl Begun {
     }
 }
 
+/// A live dump that was not taken.
+#[derive(Debug)]
+pub struct Failure {
+    /// Why.
+    pub error: Error,
+    /// The stream that it was for, if nothing has gone there: another dump can.
+    pub target: Option<Target>,
+}
+
+impl From<Error> for Failure {
+    fn from(error: Error) -> Self {
+        Self { error, target: None }
+    }
+}
+
 /// Makes a file that is gone with its descriptor.
 fn nameless(directory: &Path) -> Result<File> {
     let failed = |source| Error::io("create a temporary file in", directory, source);
@@ -167,21 +182,32 @@ pub fn take(
     destination: Destination,
     options: Options,
     verify: impl FnOnce(&File, &Trailer) -> Result<()>,
-) -> Result<Report> {
-    let architecture = host.system()?.machine_arch;
+) -> Result<Report, Failure> {
     let name = destination.name().to_owned();
     let begun = destination.begin()?;
-    with_signals_elsewhere(|| host.kernel_dump(begun.file(), options.compression))
-        .map_err(|error| name_file(error, &name))?;
-    let length = begun.file().metadata().map_err(|source| Error::io("look at", &name, source))?.len();
-    let trailer = Trailer::read(begun.file(), length, &architecture, options.compression)?;
-    let mut size = length;
-    if !options.keep_header {
-        size = trailer.header.dump_length;
-        begun.file().set_len(size).map_err(|source| Error::io("truncate", &name, source))?;
+    let written = write(host, begun.file(), &name, options).and_then(|(trailer, size)| {
+        verify(begun.file(), &trailer)?;
+        Ok(Report { trailer, size, saved: None, delivered: None })
+    });
+    match (written, begun) {
+        (Ok(report), begun) => Ok(begun.finish(report)?),
+        (Err(error), Begun::Stream(target, _)) => Err(Failure { error, target: Some(target) }),
+        (Err(error), _) => Err(error.into()),
     }
-    verify(begun.file(), &trailer)?;
-    begun.finish(Report { trailer, size, saved: None, delivered: None })
+}
+
+/// Has the kernel write a dump, and checks and cuts off the header. Gives the bytes that are left as well.
+fn write(host: &dyn Host, file: &File, name: &Path, options: Options) -> Result<(Trailer, u64)> {
+    let architecture = host.system()?.machine_arch;
+    with_signals_elsewhere(|| host.kernel_dump(file, options.compression)).map_err(|error| name_file(error, name))?;
+    let length = file.metadata().map_err(|source| Error::io("look at", name, source))?.len();
+    let trailer = Trailer::read(file, length, &architecture, options.compression)?;
+    if options.keep_header {
+        return Ok((trailer, length));
+    }
+    let size = trailer.header.dump_length;
+    file.set_len(size).map_err(|source| Error::io("truncate", name, source))?;
+    Ok((trailer, size))
 }
 
 /// Makes a live dump without the kernel: `write` writes it to the target it gets and hands that back, and `header` says

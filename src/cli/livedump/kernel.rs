@@ -6,7 +6,7 @@ use super::{Arguments, Method, check_space, conclude, describe, minidump, user, 
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::estimate::{self, Facts};
-use memtool::livedump::{self, Options, kernel_config};
+use memtool::livedump::{self, Failure, Options, kernel_config};
 use memtool::minidump::live_amd64::{Check, LiveKernel, Loss};
 use memtool::output_file::{self, OutputFile};
 use memtool::symbols::Symbols;
@@ -16,9 +16,16 @@ use memtool::{Error, KernelError, Operation, Result};
 use nix::errno::Errno;
 use std::fs::File;
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+
+/// Whether the kernel is at it.
+static KERNEL_DUMPS: AtomicBool = AtomicBool::new(false);
+
+/// Whether the kernel is dumping, which nothing stops.
+pub fn kernel_dumps() -> bool {
+    KERNEL_DUMPS.load(Ordering::Relaxed)
+}
 
 /// Has the kernel make the dump; unless it is told otherwise, memtool makes one if the kernel's is not to be
 /// trusted, or there is none.
@@ -43,12 +50,12 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let destination = arguments.destination(context)?;
     let options = Options { compression, keep_header: arguments.keep_header };
-    let is_written = Arc::new(AtomicBool::new(false));
-    let display = display(context, &directory, most, Arc::clone(&is_written))?;
+    let display = display(context, &directory, most)?;
     let mut distrust = None;
     let mut inspection = None;
+    KERNEL_DUMPS.store(true, Ordering::Relaxed);
     let taken = livedump::take(host, destination, options, |dump, _| {
-        is_written.store(true, Ordering::Relaxed);
+        KERNEL_DUMPS.store(false, Ordering::Relaxed);
         let verified = verify(dump, arguments, check.is_some()).and_then(|found| {
             let lost = match (&check, found.as_ref().and_then(minidump)) {
                 (Some(check), Some(facts)) => pages_lost(check, &facts.pages)?,
@@ -62,19 +69,22 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
         inspection = verified?;
         Ok(())
     });
+    KERNEL_DUMPS.store(false, Ordering::Relaxed);
     drop(display);
     let report = match (taken, distrust) {
-        (Err(_), Some(why)) => {
+        (Err(Failure { target, .. }), Some(why)) => {
             context.warn(&format!("{why}; memtool makes the dump"));
             drop(info_file);
-            return user::make(context, host, symbols, arguments);
+            return user::make(context, host, symbols, arguments, target);
         }
-        (Err(Error::Kernel(error)), _) if arguments.method == Method::Auto && is_unknown(&error) => {
+        (Err(Failure { error: Error::Kernel(error), target }), _)
+            if arguments.method == Method::Auto && is_unknown(&error) =>
+        {
             context.remark("this kernel makes no live dumps, as FreeBSD 14.0 and later do; memtool makes the dump");
             drop(info_file);
-            return user::make(context, host, symbols, arguments);
+            return user::make(context, host, symbols, arguments, target);
         }
-        (taken, _) => taken?,
+        (taken, _) => taken.map_err(|failure| failure.error)?,
     };
     if let Some(error) = unchecked {
         context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
@@ -116,11 +126,11 @@ fn check_compression(facts: &Facts, compression: Compression) -> Result<()> {
 }
 
 /// Shows time and free space: looking at the file itself would wait until the kernel is done with it.
-fn display(context: &Context, directory: &Path, most: Option<u64>, is_written: Arc<AtomicBool>) -> Result<Display> {
+fn display(context: &Context, directory: &Path, most: Option<u64>) -> Result<Display> {
     let opened = File::open(directory).map_err(|source| Error::io("open", directory, source))?;
     let before = output_file::free_behind(&opened).ok();
     let line = move |elapsed: Duration| {
-        if is_written.load(Ordering::Relaxed) {
+        if !kernel_dumps() {
             return format!("the dump is being checked: {}", clock(elapsed.as_secs()));
         }
         let fallen = before.zip(output_file::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));

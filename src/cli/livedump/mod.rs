@@ -3,6 +3,8 @@
 mod kernel;
 mod user;
 
+pub use kernel::kernel_dumps;
+
 use super::destination::{Destination, destination};
 use super::output::{host_kind, write_document};
 use super::{Context, Verdict};
@@ -171,18 +173,12 @@ impl Arguments {
         matches!(self.file, Some(Destination::StandardOutput | Destination::Network(_)))
     }
 
-    /// Whether a signal ends the command at once, because the kernel has no part in it.
-    pub fn can_be_interrupted(&self) -> bool {
-        self.method == Method::User
-    }
-
     fn is_to_output(&self) -> bool {
         matches!(self.file, Some(Destination::StandardOutput))
     }
 
     /// Where the dump goes in the library's words. To another host the connection is made.
     fn destination(&self, context: &mut Context) -> Result<livedump::Destination> {
-        let stream = |target| livedump::Destination::Stream { target, temporary: temporary_directory() };
         match (&self.file, &self.dir) {
             (Some(Destination::File(path)), _) => {
                 Ok(livedump::Destination::File { path: path.clone(), replace: self.force })
@@ -203,6 +199,10 @@ impl Arguments {
     }
 }
 
+fn stream(target: Target) -> livedump::Destination {
+    livedump::Destination::Stream { target, temporary: temporary_directory() }
+}
+
 fn temporary_directory() -> PathBuf {
     std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map_or_else(|| TEMPORARY.into(), PathBuf::from)
 }
@@ -214,7 +214,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         None => Box::new(Running(host)),
     };
     if arguments.method == Method::User {
-        return user::make(context, host, &*symbols, arguments);
+        return user::make(context, host, &*symbols, arguments, None);
     }
     kernel::take(context, host, &*symbols, arguments)
 }

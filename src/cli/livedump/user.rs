@@ -2,8 +2,9 @@
 
 use super::super::progress::Display;
 use super::super::{Context, Verdict};
-use super::{Arguments, check_space, conclude, describe, verify};
+use super::{Arguments, check_space, conclude, describe, stream, verify};
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
+use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress};
 use memtool::host::Host;
 use memtool::kerneldump::{Header, Kind};
@@ -15,8 +16,14 @@ use memtool::{Error, Result};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
-/// Makes the dump from user space.
-pub fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, arguments: &Arguments) -> Result<Verdict> {
+/// Makes the dump from user space; into that target, if there is one already.
+pub fn make(
+    context: &mut Context,
+    host: &dyn Host,
+    symbols: &dyn Symbols,
+    arguments: &Arguments,
+    target: Option<Target>,
+) -> Result<Verdict> {
     if arguments.keep_header {
         return Err(Error::Refused("--keep-header: there is no header behind a dump that memtool makes".to_owned()));
     }
@@ -30,7 +37,7 @@ pub fn make(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
         check_space(context, arguments, &arguments.directory(), Some(size), compression)?;
     }
     let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let destination = arguments.destination(context)?;
+    let destination = target.map_or_else(|| arguments.destination(context), |target| Ok(stream(target)))?;
     let progress = Arc::new(Progress::default());
     let display = Display::start(Arc::clone(&progress), snapshot.page_bytes(), !context.global.quiet)?;
     let write = |target| {
