@@ -11,7 +11,10 @@
 mod common;
 
 use common::minidump::Minidump;
-use common::{address, demo, demo_machine, directory, failing, memtool, names, on, run, text, write_machine};
+use common::{
+    address, command, demo, demo_machine, directory, failing, memtool, names, on, run, start, text, write_machine,
+};
+use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 
@@ -97,6 +100,22 @@ fn a_dump_that_is_damaged_is_not_kept_unless_nobody_looks() {
     // Left alone, memtool makes the dump itself.
     on(&path, &["livedump", text(&target)]).ok().says_in_one_line(&["the dump is damaged: ", "memtool makes the dump"]);
     assert!(std::fs::read(&target).unwrap() == dump_by(Path::new("demo"), "kernel", directory.path()));
+}
+
+#[test]
+fn a_dump_from_user_space_can_be_interrupted() {
+    let directory = directory();
+    let (mut reader, writer) = std::io::pipe().unwrap();
+    let mut command = command();
+    command.args(["--machine", "demo", "livedump", "--method", "user", "-", "--info"]);
+    let running = start(command.arg(directory.path().join("info")).stdout(writer));
+    drop(command);
+    // It is at the pages, and the pipe is full.
+    std::io::Read::read_exact(&mut reader, &mut [0; 1]).unwrap();
+    running.signal(Signal::SIGINT);
+    let run = running.end().exits(130);
+    assert!(run.stderr.contains("SIGINT: the dump is not complete"), "{run:?}");
+    assert_eq!(names(directory.path()), [""; 0]);
 }
 
 #[test]
