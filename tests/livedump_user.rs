@@ -76,6 +76,10 @@ fn a_kernel_that_loses_pages_is_found_out() {
         }
         assert!(plain == whole, "{compression}");
     }
+    let target = directory.path().join("no-header");
+    let said = on(&path, &["livedump", "--keep-header", text(&target)]).ok().stderr;
+    assert!(said.contains("warning: --keep-header"), "{said}");
+    assert!(std::fs::read(&target).unwrap() == whole);
     let report = on(&path, &["--json", "livedump", "--force", text(&directory.path().join("out"))]).ok().json();
     assert_eq!((&report["method"], &report["pages"]), (&json!("user"), &json!(pages)));
 }

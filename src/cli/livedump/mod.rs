@@ -49,13 +49,13 @@ pub struct Arguments {
     /// Save the dump in a directory as savecore(8) does: livecore.N, info.N, and what goes with them
     #[arg(long, value_name = "DIR", conflicts_with = "force")]
     dir: Option<PathBuf>,
-    /// Have the kernel compress with Zstandard
+    /// Compress with Zstandard
     #[arg(long)]
     zstd: bool,
-    /// Have the kernel compress with gzip
+    /// Compress with gzip
     #[arg(long)]
     gzip: bool,
-    /// Have the kernel not compress, which is the default
+    /// Do not compress, which is the default
     #[arg(long)]
     none: bool,
     /// Leave the kernel's header behind the dump
@@ -99,7 +99,7 @@ enum Verify {
 enum Method {
     /// The kernel; or memtool, if the kernel cannot or loses pages
     Auto,
-    /// The kernel, and what it writes is taken as it is
+    /// The kernel, whether it loses pages or not
     Kernel,
     /// memtool, from /dev/kmem and /dev/mem (amd64): in one pass, with progress, and it can be interrupted
     User,
@@ -329,7 +329,7 @@ fn describe<'a>(
         compression: arguments.compression(),
         size: report.size,
         uncompressed_size: report.uncompressed_size(),
-        header_kept: arguments.keep_header,
+        header_kept: arguments.keep_header && made.is_none(),
         architecture: &header.architecture,
         kernel: &header.version_string,
         hostname: &header.hostname,

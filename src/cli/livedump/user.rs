@@ -2,7 +2,7 @@
 
 use super::super::progress::Display;
 use super::super::{Context, Verdict};
-use super::{Arguments, check_space, conclude, describe, stream, verify};
+use super::{Arguments, Method, check_space, conclude, describe, stream, verify};
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress};
@@ -25,7 +25,11 @@ pub fn make(
     target: Option<Target>,
 ) -> Result<Verdict> {
     if arguments.keep_header {
-        return Err(Error::Refused("--keep-header: there is no header behind a dump that memtool makes".to_owned()));
+        let why = "--keep-header: there is no header behind a dump that memtool makes";
+        if arguments.method == Method::User {
+            return Err(Error::Refused(why.to_owned()));
+        }
+        context.warn(why);
     }
     let compression = arguments.compression();
     let system = host.system()?;
