@@ -1,12 +1,20 @@
-# The kernel writes a minidump of itself, which memtool checks, names and does not overwrite.
+# memtool makes a minidump of the kernel, and the kernel one of itself; both are consistent, and none is overwritten.
 . ../helpers.sh
 
-must livedump --json live.dump
+must livedump --method user user.dump
+must inspect --verify user.dump
+holds 'what is said of the dump from user space' "$out" 'consistent: everything was read'
+: > user.dump
+
+must livedump --method kernel --json live.dump
 size=${out#*\"size\": }
 size=${size%%[!0-9]*}
 equal 'what the file begins with' "$(dd if=live.dump bs=17 count=1 2> /dev/null)" 'minidump FreeBSD/'
 dd if=live.dump of=/dev/null bs=64k 2> dd.err
 holds "the file's length by dd" "$(show dd.err)" "$size bytes"
+
+must inspect --verify live.dump
+holds 'what is said of the dump' "$out" 'minidump'
 
 try livedump live.dump
 equal 'the exit status where the file is there already' "$status" 1
