@@ -339,14 +339,25 @@ impl<'a> Walk<'a> {
     fn directory(&mut self, entry: u64) {
         match page_tables::directory(entry) {
             Directory::Empty => {}
-            Directory::Superpage(physical) => {
-                (0..ENTRIES).for_each(|page| self.page(physical + page * u64::from(self.header.page_size)));
-            }
+            Directory::Superpage(physical) => self.superpage(physical),
             Directory::Table(physical) => match self.pages.bit_of(physical) {
                 Some(bit) if self.pages.is_set(bit) => self.table_pages.insert(bit),
                 _ => self.facts.missing_tables += 1,
             },
         }
+    }
+
+    /// As [`Self::page`] 512 times, which made a small dump that is compressed take minutes.
+    fn superpage(&mut self, physical: u64) {
+        let mut outside = ENTRIES;
+        for bits in self.pages.bits_within(physical, physical + ENTRIES * u64::from(self.header.page_size)) {
+            let covered = bits.end - bits.start;
+            outside -= covered;
+            self.facts.mapped += covered;
+            self.facts.missing += covered - (self.pages.rank(bits.end) - self.pages.rank(bits.start));
+            self.mapped.insert_set(self.pages, bits);
+        }
+        self.facts.outside += outside;
     }
 
     fn page(&mut self, physical: u64) {

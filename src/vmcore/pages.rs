@@ -5,6 +5,7 @@
 //! the dump has none (`sys/vm/vm_dumpset.h`; `lib/libkvm/kvm_private.c` reads it so).
 
 use super::header::Order;
+use std::ops;
 
 /// A range of physical memory that the bitmap covers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -116,6 +117,18 @@ impl Pages {
         (bit < range.bits).then_some(range.first_bit + bit)
     }
 
+    /// The bits of the pages from a physical address on and before another one, as runs.
+    pub fn bits_within(&self, start: u64, end: u64) -> impl Iterator<Item = ops::Range<u64>> {
+        let (start, end) = (start / self.page_size, end.div_ceil(self.page_size));
+        let first = self.ranges.partition_point(|range| range.end.div_ceil(self.page_size) <= start);
+        let bits = move |range: &Range| {
+            let page = range.start / self.page_size;
+            let bit = |at: u64| range.first_bit + at.saturating_sub(page).min(range.bits);
+            bit(start)..bit(end)
+        };
+        self.ranges.get(first..).unwrap_or_default().iter().map(bits).take_while(|bits| !bits.is_empty())
+    }
+
     /// Whether a bit is set.
     pub fn is_set(&self, bit: u64) -> bool {
         let word = usize::try_from(bit / 64).ok().and_then(|word| self.words.get(word));
@@ -175,6 +188,17 @@ impl BitSet {
         }
     }
 
+    /// Puts those of a run of bits in that are set in the bitmap.
+    pub fn insert_set(&mut self, pages: &Pages, bits: ops::Range<u64>) {
+        for number in bits.start / 64..bits.end.div_ceil(64) {
+            let at = usize::try_from(number).unwrap_or(usize::MAX);
+            let (Some(to), Some(from)) = (self.0.get_mut(at), pages.words.get(at)) else { break };
+            let above = u64::MAX << bits.start.saturating_sub(number * 64);
+            let below = u64::MAX >> (number * 64 + 64).saturating_sub(bits.end);
+            *to |= from & above & below;
+        }
+    }
+
     /// Whether a bit is in.
     pub fn contains(&self, bit: u64) -> bool {
         usize::try_from(bit / 64).ok().and_then(|word| self.0.get(word)).is_some_and(|word| word >> (bit % 64) & 1 == 1)
@@ -231,6 +255,17 @@ mod tests {
             let last = ranges.last().unwrap().1.next_multiple_of(PAGE);
             for physical in (0..last + PAGE).step_by(4096).filter(|physical| !expected.contains(physical)) {
                 prop_assert_eq!(pages.number_of(physical), None);
+            }
+            for start in (0..last + PAGE).step_by(100 * 4096) {
+                let end = start + 512 * PAGE;
+                let bits: Vec<u64> = pages.bits_within(start, end).flatten().collect();
+                let one_by_one = (start..end).step_by(4096).filter_map(|physical| pages.bit_of(physical));
+                prop_assert_eq!(&bits, &one_by_one.collect::<Vec<_>>());
+                let mut in_dump = BitSet::new(&pages);
+                pages.bits_within(start, end).for_each(|bits| in_dump.insert_set(&pages, bits));
+                for bit in 0..pages.capacity() {
+                    prop_assert_eq!(in_dump.contains(bit), bits.contains(&bit) && pages.is_set(bit));
+                }
             }
             let by_range: u64 = pages.ranges().iter().map(|range| pages.count_in(range)).sum();
             prop_assert_eq!(by_range, pages.count());
