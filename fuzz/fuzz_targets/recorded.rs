@@ -1,4 +1,4 @@
-//! The files that memtool reads: recorded machines, manifests of dumps, lists of segments. The first byte says
+//! The files that memtool reads: recorded machines, manifests of dumps, lists of segments, kernel images. The first byte says
 //! which, and whether the rest is the file or a recipe for one: see [`memtool_fuzz::json`]. A machine that is
 //! accepted then has to answer everything.
 
@@ -14,6 +14,7 @@ use memtool::host::{Backing, Host};
 use memtool::kerneldump::Compression;
 use memtool::ranges::effective::{explain, likely_default, pieces};
 use memtool::ranges::rules::{Request, Table};
+use memtool::symbols::{Image, Symbols};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::{check_map, check_readable, json};
@@ -45,6 +46,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         b'm' => (machine, Ok(None)),
         b'd' => (manifest, Ok(None)),
         b'l' => (list, Ok(None)),
+        b'k' => (kernel, Ok(None)),
         b'M' => (machine, by_recipe(MACHINE).map(Some)),
         b'D' => (manifest, by_recipe(MANIFEST).map(Some)),
         _ => return Corpus::Reject,
@@ -59,6 +61,13 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 fn list(path: &Path) {
     if let Ok(ranges) = read_list(path) {
         assert!(!ranges.is_empty() && ranges.iter().all(|range| range.0 < range.1));
+    }
+}
+
+fn kernel(path: &Path) {
+    let names = ["msgbufp", "dump_avail", ""];
+    if let Ok(image) = Image::open(path, &names) {
+        assert!(names.iter().all(|name| image.find(name).is_ok()));
     }
 }
 
@@ -79,7 +88,7 @@ fn machine(path: &Path) {
     // Not the files of the computer that this runs on.
     if matches!(machine.contents, Contents::Pattern(_)) {
         let mut host = Recorded::open(path).expect("it could be read");
-        let _ = host.system();
+        let _ = (host.system(), host.live_dump_facts(), host.kernel_symbol("msgbufp"));
         maps(&machine, &host);
         process(&machine, &mut host);
         ranges(&machine, &mut host);
@@ -164,7 +173,7 @@ fn memory(machine: &Machine, host: &dyn Host, path: &Path) {
     let target = path.with_extension("dump");
     let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&target);
     let file = file.expect("the file can be made");
-    if host.kernel_dump(&file, Compression::None).is_ok() {
+    if host.kernel_dump(&file, Compression::None).is_ok() && machine.live_dump_fault.is_none() {
         let volume = Volume::of_file(&file).expect("it has a length");
         let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
         assert!(matches!(inspection.content, Content::Minidump(_)));

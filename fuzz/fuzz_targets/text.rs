@@ -1,10 +1,13 @@
-//! What is typed or stands in a file as text: numbers, sizes, ranges, owners, network addresses, levels.
+//! What is typed or stands in a file as text: numbers, sizes, ranges, owners, network addresses, levels, a
+//! kernel's configuration.
 
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
 use memtool::compress::Level;
 use memtool::dump::plan::parse_range;
+use memtool::kerneldump::Compression;
+use memtool::livedump::kernel_config::compressions;
 use memtool::network::Address;
 use memtool::ranges::Owner;
 use memtool::units::{Hex, exact_size, parse_address, parse_size, rough_size};
@@ -34,6 +37,7 @@ fuzz_target!(|text: &str| {
     if let Ok(address) = text.parse::<Address>() {
         assert_eq!(address.to_string().parse::<Address>().as_ref(), Ok(&address));
     }
+    assert!(compressions(text).contains(&Compression::None));
     if let Ok(level) = text.parse::<Level>() {
         assert!((1..=22).contains(&level.get()));
     }

@@ -5,7 +5,7 @@
 
 use libfuzzer_sys::fuzz_target;
 use memtool::kerneldump::{HEADER_LENGTH, Header};
-use memtool::livedump::check_trailer;
+use memtool::livedump::trailer;
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);
@@ -19,7 +19,7 @@ fn check_header(bytes: &[u8; HEADER_LENGTH]) {
     assert_eq!(Header::parse(bytes).is_ok(), memtool::kerneldump::parity(bytes) == 0);
     for compression in [0, 1, 2].map(memtool::kerneldump::Compression::of_code) {
         let compression = compression.expect("it is known");
-        let _ = check_trailer(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
+        let _ = trailer::check(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
     }
     // Text that is no UTF-8 becomes longer when it is shown.
     let is_ascii = [&header.architecture, &header.hostname, &header.version_string, &header.panic_string]

@@ -6,11 +6,12 @@ pub mod recipe;
 pub mod vmcore;
 
 use memtool::dump::Progress;
+use memtool::host::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, readable};
 use memtool::vmcore::header::Section;
 use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, Place, inspect};
+use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, MinidumpFacts, Place, inspect};
 
 /// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
 ///
@@ -26,12 +27,12 @@ pub fn inspected(bytes: &[u8]) -> Inspection {
     assert!(located.start <= located.end && located.end <= bytes.len() as u64);
     assert!(full.damage.len() + full.warnings.len() <= 1 << 17);
     match (&quick.content, &full.content) {
-        (Content::Minidump(quick), Content::Minidump(full)) => {
-            let before_pages = |facts: &MinidumpFacts| {
-                (facts.header.clone(), facts.message_buffer.clone(), facts.pages, facts.segments.clone())
-            };
-            assert_eq!(before_pages(quick), before_pages(full));
-            minidump(full);
+        (Content::Minidump(quick), Content::Minidump(facts)) => {
+            let mut but_for_tables = quick.clone();
+            but_for_tables.tables.clone_from(&facts.tables);
+            assert_eq!(&but_for_tables, facts);
+            minidump(facts);
+            memory(&volume, &full, facts);
         }
         (quick, full) => assert_eq!(quick, full),
     }
@@ -50,11 +51,29 @@ fn minidump(facts: &MinidumpFacts) {
     assert!(buffer == 0 || buffer as u64 == header.size_of(Section::MessageBuffer));
     assert!(facts.messages().len() <= buffer);
     assert!(!facts.messages_came_round() || buffer > 0);
-    assert!(facts.pages <= header.size_of(Section::Bitmap) * 8);
+    assert!(facts.pages.count() <= header.size_of(Section::Bitmap) * 8);
     assert!(facts.segments.iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
     if let Some(tables) = &facts.tables {
         assert!(tables.missing <= tables.mapped);
-        assert!(tables.unmapped <= facts.pages);
+        assert!(tables.unmapped <= facts.pages.count());
+    }
+}
+
+/// Pages of a plain dump can be read if they are in it, and others cannot.
+fn memory(volume: &Volume, inspection: &Inspection, facts: &MinidumpFacts) {
+    let Some(memory) = DumpedMemory::of(volume, inspection) else { return };
+    let mut buffer = vec![0; 1 << 16];
+    let page = facts.header.size_of(Section::Header);
+    for (number, (_, physical)) in facts.pages.iter().enumerate().take(64) {
+        let offset = facts.header.offset_of_pages() + number as u64 * page;
+        assert_eq!(facts.offset_of(physical + 1), Some(offset + 1));
+        let read = memory.read_at(physical + 1, &mut buffer).expect("it is in the dump");
+        assert!(!inspection.damage.is_empty() || read as u64 == page - 1);
+    }
+    let borders =
+        facts.segments.iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
+    for address in borders.chain([0, u64::MAX]) {
+        assert_eq!(memory.read_at(address, &mut buffer).is_ok(), facts.pages.contains(address));
     }
 }
 
@@ -70,11 +89,11 @@ fn undamaged(inspection: &Inspection) {
     match &inspection.content {
         Content::Minidump(facts) => {
             // Of a compressed live dump, the header behind it may count.
-            let pages = facts.pages * facts.header.size_of(Section::Header);
+            let pages = facts.pages.count() * facts.header.size_of(Section::Header);
             let behind = length - (facts.header.offset_of_pages() + pages);
             assert!(behind == 0 || (behind == 512 && !inspection.warnings.is_empty()), "{behind} bytes behind");
             if facts.header.dump_avail_size.is_some() {
-                assert_eq!(facts.segments.iter().map(|segment| segment.pages).sum::<u64>(), facts.pages);
+                assert_eq!(facts.segments.iter().map(|segment| segment.pages).sum::<u64>(), facts.pages.count());
             }
             assert_eq!(facts.message_buffer.len() as u64, facts.header.size_of(Section::MessageBuffer));
         }
