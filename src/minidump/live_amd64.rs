@@ -573,7 +573,7 @@ impl Snapshot<'_> {
                 self.add(start, start + GIB);
                 let mut directory = Box::new([0; 512]);
                 for (slot, superpage) in directory.iter_mut().zip(0..) {
-                    *slot = entry + superpage * SUPERPAGE;
+                    *slot = entry | (superpage * SUPERPAGE);
                 }
                 self.directories.insert(number, directory);
             } else if let Some(directory) = ram.table(entry & PG_FRAME) {

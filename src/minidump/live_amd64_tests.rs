@@ -229,6 +229,15 @@ fn a_page_of_1_gib_becomes_512_superpages() {
 }
 
 #[test]
+fn entries_of_ones_lead_to_no_ram() {
+    for table in [POINTERS, DIRECTORY, TABLE] {
+        let mut machine = Machine::new();
+        machine.map(table, 1, u64::MAX);
+        assert_eq!(machine.runs().unwrap(), Machine::new().runs().unwrap(), "{table:#x}");
+    }
+}
+
+#[test]
 fn the_dump_goes_as_far_as_the_kernel_map() {
     let count = |machine: &Machine| machine.with(None, |live| Ok(live.snapshot()?.directory_count)).unwrap();
     let mut machine = Machine::new();
