@@ -83,7 +83,11 @@ pub struct Made {
 }
 
 /// A number that is likely to be at a border.
-fn number(u: &mut Unstructured<'_>, before: u64) -> Result<u64> {
+///
+/// # Errors
+///
+/// The bytes are too few.
+pub fn number(u: &mut Unstructured<'_>, before: u64) -> Result<u64> {
     Ok(match u.int_in_range(0..=7)? {
         0 => u.arbitrary::<u8>()?.into(),
         1 => u.arbitrary()?,

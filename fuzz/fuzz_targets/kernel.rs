@@ -1,0 +1,72 @@
+//! Dumps of a running kernel that are made from user space, while the kernel changes, or is not what it seems:
+//! some of the words that are read are other ones.
+
+#![no_main]
+
+use libfuzzer_sys::arbitrary::{Result, Unstructured};
+use libfuzzer_sys::{Corpus, fuzz_target};
+use memtool::compress::Compression;
+use memtool::dump::sink::Target;
+use memtool::dump::{Output, Progress};
+use memtool::host::recorded::Recorded;
+use memtool::minidump::live_amd64::{Check, LiveKernel};
+use memtool::symbols::Running;
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, Depth, inspect};
+use memtool_fuzz::odd_host::{OddHost, Words};
+use memtool_fuzz::recipe::number;
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, LazyLock};
+
+/// The machine's file, and the dump; in memory where the system has a folder for that.
+static FILES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
+    let memory = Path::new("/dev/shm");
+    let folder = if memory.is_dir() { memory.to_owned() } else { std::env::temp_dir() };
+    let name = |end| folder.join(format!("memtool-fuzz-kernel-{}.{end}", std::process::id()));
+    [name("json"), name("dump")]
+});
+
+const MACHINE: &str = include_str!("../files/kernel.json");
+
+/// The other words; and whether a dump is written, which takes long: there is a page in it for
+/// each GiB of kernel addresses.
+fn recipe(u: &mut Unstructured<'_>) -> Result<(Words, bool)> {
+    let is_written = u.ratio(1, 64)?;
+    let count = u.int_in_range(0..=8_u8)?;
+    let words = (0..count)
+        .map(|_| Ok((u.int_in_range(0..=63_u8)?.into(), (u.arbitrary::<u16>()?.into(), number(u, 0)?))))
+        .collect::<Result<_>>()?;
+    Ok((words, is_written))
+}
+
+fuzz_target!(|bytes: &[u8]| -> Corpus {
+    let Ok((words, is_written)) = recipe(&mut Unstructured::new(bytes)) else { return Corpus::Reject };
+    let [machine, dump] = &*FILES;
+    fs::write(machine, MACHINE).expect("the file can be written");
+    let host = Recorded::open(machine).expect("it is right");
+    let is_right = words.is_empty();
+    let host = OddHost { host, words: Arc::new(words), reads: Arc::default() };
+    let symbols = Running(&host);
+    let done = LiveKernel::open(&host, &symbols).and_then(|kernel| {
+        let snapshot = kernel.snapshot()?;
+        let size = snapshot.size()?;
+        if is_written {
+            let file = File::options().read(true).write(true).create(true).truncate(true).open(dump);
+            let file = file.expect("the file can be made");
+            let target = Target::File(file.try_clone().expect("it can be"));
+            let output = Output { target, compression: Compression::None, hash: false };
+            let (made, _) = snapshot.write(output, &Progress::default())?;
+            assert_eq!((made.size, made.written.bytes), (size, size));
+            let volume = Volume::of_file(&file).expect("it has a length");
+            let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
+            assert_eq!(inspection.damage, []);
+            let Content::Minidump(facts) = &inspection.content else { panic!("it is a minidump") };
+            assert_eq!(facts.pages.count(), made.pages);
+        }
+        Check::before(kernel).map(drop)
+    });
+    assert!(!is_right || done.is_ok(), "{done:?}");
+    let _ = (fs::remove_file(machine), fs::remove_file(dump));
+    Corpus::Keep
+});
