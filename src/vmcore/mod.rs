@@ -1,8 +1,8 @@
 //! Reading kernel dumps of every architecture FreeBSD dumps: from a file, plain, gzip or zstd, from a live dump
 //! whose header was left on, or from a dump device; and saying whether they are whole.
 //!
-//! [`inspect`] looks at a dump once, from front to back; [`DumpedMemory`] reads memory out of one. Nothing is allocated because a header says so before
-//! the file has been seen to be that long.
+//! [`inspect`] looks at a dump once, from front to back; [`DumpedMemory`] reads memory out of one. Nothing is
+//! allocated because a header says so before the file has been seen to be that long.
 
 mod elf;
 pub mod header;
