@@ -323,8 +323,8 @@ fn memory_may_reach_the_end_of_the_address_space() {
             bytes[array + index * 8..][..8].copy_from_slice(&u64::to_le_bytes(*number));
         }
         let Content::Minidump(facts) = look(bytes).content else { panic!("it is a minidump") };
-        assert_eq!(facts.segments.len(), numbers.len() / 2);
-        assert_eq!(facts.segments[1].end.0, end);
+        assert_eq!(facts.segments().len(), numbers.len() / 2);
+        assert_eq!(facts.segments()[1].end.0, end);
     }
 }
 

@@ -53,7 +53,7 @@ fn minidump(facts: &MinidumpFacts) {
     assert!(facts.messages().len() <= buffer);
     assert!(!facts.messages_came_round() || buffer > 0);
     assert!(facts.pages.count() <= header.size_of(Section::Bitmap) * 8);
-    assert!(facts.segments.iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
+    assert!(facts.segments().iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
     if let Some(tables) = &facts.tables {
         assert!(tables.missing <= tables.mapped);
         assert!(tables.unmapped <= facts.pages.count());
@@ -72,7 +72,7 @@ fn memory(volume: &Volume, inspection: &Inspection, facts: &MinidumpFacts) {
         assert!(!inspection.damage.is_empty() || read as u64 == page - 1);
     }
     let borders =
-        facts.segments.iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
+        facts.segments().iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
     for address in borders.chain([0, u64::MAX]) {
         assert_eq!(memory.read_at(address, &mut buffer).is_ok(), facts.pages.contains(address));
     }
@@ -94,7 +94,7 @@ fn undamaged(inspection: &Inspection) {
             let behind = length - (facts.header.offset_of_pages() + pages);
             assert!(behind == 0 || (behind == 512 && !inspection.warnings.is_empty()), "{behind} bytes behind");
             if facts.header.dump_avail_size.is_some() {
-                assert_eq!(facts.segments.iter().map(|segment| segment.pages).sum::<u64>(), facts.pages.count());
+                assert_eq!(facts.segments().iter().map(|segment| segment.pages).sum::<u64>(), facts.pages.count());
             }
             assert_eq!(facts.message_buffer.len() as u64, facts.header.size_of(Section::MessageBuffer));
         }

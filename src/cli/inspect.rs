@@ -89,7 +89,7 @@ struct Minidump<'a> {
     bitmap_size: u32,
     page_tables_size: u32,
     pages: u64,
-    segments: &'a [SegmentFacts],
+    segments: Vec<SegmentFacts>,
     page_tables: &'a Option<TableFacts>,
 }
 
@@ -115,7 +115,7 @@ impl<'a> Dump<'a> {
     fn new(content: &'a Content) -> Self {
         match content {
             Content::Minidump(facts) => {
-                let MinidumpFacts { header, pages, segments, tables, .. } = &**facts;
+                let MinidumpFacts { header, pages, tables, .. } = &**facts;
                 Self::Minidump(Minidump {
                     architecture: header.architecture.name(),
                     version: header.version,
@@ -132,7 +132,7 @@ impl<'a> Dump<'a> {
                     bitmap_size: header.bitmap_size,
                     page_tables_size: header.page_tables_size,
                     pages: pages.count(),
-                    segments,
+                    segments: facts.segments(),
                     page_tables: tables,
                 })
             }
@@ -327,12 +327,10 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     }
     let pages = minidump.pages.count();
     let bytes = pages.saturating_mul(header.page_size.into());
-    let of: u64 = minidump.segments.iter().map(|segment| segment.of).sum();
-    let share = if of == 0 {
-        String::new()
-    } else {
-        format!(", {} of {of} in {} segments", share(pages, of), minidump.segments.len())
-    };
+    let segments = minidump.segments();
+    let of: u64 = segments.iter().map(|segment| segment.of).sum();
+    let share =
+        if of == 0 { String::new() } else { format!(", {} of {of} in {} segments", share(pages, of), segments.len()) };
     facts.push(("pages", format!("{pages} ({}){share}", rough_size(bytes))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
@@ -369,7 +367,7 @@ fn segments(context: &mut Context, content: &Content) -> Result<()> {
                 let SegmentFacts { start, end, pages, of } = segment;
                 vec![start.to_string(), end.to_string(), pages.to_string(), of.to_string(), share(*pages, *of)]
             };
-            (&["START", "END", "PAGES", "OF", "SHARE"], facts.segments.iter().map(row).collect())
+            (&["START", "END", "PAGES", "OF", "SHARE"], facts.segments().iter().map(row).collect())
         }
         Content::Elf(facts) => {
             let rows = facts.segments.iter().map(|segment| {

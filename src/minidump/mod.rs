@@ -5,6 +5,7 @@
 //! bitmap, page tables, and then one page for each bit that is set.
 
 pub mod amd64;
+pub mod dump_avail;
 pub mod live_amd64;
 mod page_set;
 

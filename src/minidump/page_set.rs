@@ -1,39 +1,28 @@
-//! The page bitmap of a minidump: a bit for each page of `dump_avail`, one range after another
-//! (`vm_page_dump_add`, `sys/sys/dumpset.h`).
+//! A set of physical pages, as the page bitmap of an amd64 minidump holds it.
+
+use super::dump_avail::DumpAvail;
 
 const PAGE: u64 = 4096;
 
 /// A set of physical pages of 4 KiB.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageSet {
-    ranges: Vec<Range>,
+    covered: DumpAvail,
     words: Vec<u64>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Range {
-    start: u64,
-    end: u64,
-    first_bit: u64,
 }
 
 impl PageSet {
     /// An empty set of pages in these ranges: start and exclusive end each, ascending, disjoint, in whole pages. It
     /// takes a bit for each page in them.
     pub fn new(dump_avail: &[(u64, u64)]) -> Self {
-        let mut first_bit = 0;
-        let mut ranges = Vec::with_capacity(dump_avail.len());
-        for &(start, end) in dump_avail {
-            ranges.push(Range { start, end, first_bit });
-            first_bit += end.saturating_sub(start) / PAGE;
-        }
-        let words = vec![0; usize::try_from(first_bit.div_ceil(64)).unwrap_or(usize::MAX)];
-        Self { ranges, words }
+        let covered = DumpAvail::new(PAGE, dump_avail);
+        let words = vec![0; usize::try_from(covered.bits().div_ceil(64)).unwrap_or(usize::MAX)];
+        Self { covered, words }
     }
 
     /// Pages that there are bits for.
     pub fn capacity(&self) -> u64 {
-        self.ranges.last().map_or(0, |last| last.first_bit + (last.end - last.start) / PAGE)
+        self.covered.bits()
     }
 
     /// The bits, 64 a word, the lowest page lowest.
@@ -51,54 +40,30 @@ impl PageSet {
         self.runs().map(|(start, end)| (end - start) / PAGE).sum()
     }
 
-    fn bit_of(&self, address: u64) -> Option<u64> {
-        let next = self.ranges.partition_point(|range| range.start <= address);
-        let range = self.ranges.get(next.checked_sub(1)?)?;
-        (address < range.end).then(|| range.first_bit + (address - range.start) / PAGE)
-    }
-
-    /// The physical address of the page that a bit stands for.
-    pub fn address_of(&self, bit: u64) -> Option<u64> {
-        let next = self.ranges.partition_point(|range| range.first_bit <= bit);
-        let range = self.ranges.get(next.checked_sub(1)?)?;
-        let address = range.start + (bit - range.first_bit) * PAGE;
-        (address < range.end).then_some(address)
-    }
-
     /// Adds the page that holds an address, if there is a bit for it.
     pub fn insert(&mut self, address: u64) {
-        if let Some(bit) = self.bit_of(address)
-            && let Some(word) = self.words.get_mut(index(bit))
-        {
-            *word |= 1 << (bit % 64);
+        if let Some(bit) = self.covered.bit_of(address) {
+            set(&mut self.words, bit);
         }
     }
 
     /// Adds all pages of a range in whole pages, as far as there are bits for them.
     pub fn insert_range(&mut self, start: u64, end: u64) {
-        for range in &self.ranges {
-            let (from, to) = (start.max(range.start), end.min(range.end));
-            if from >= to {
-                continue;
-            }
-            let first = range.first_bit + (from - range.start) / PAGE;
-            for bit in first..first + (to - from) / PAGE {
-                if let Some(word) = self.words.get_mut(index(bit)) {
-                    *word |= 1 << (bit % 64);
-                }
-            }
+        let Self { covered, words } = self;
+        for bit in covered.bits_within(start, end).flatten() {
+            set(words, bit);
         }
     }
 
     /// Whether the page that holds an address is in the set.
     pub fn contains(&self, address: u64) -> bool {
-        let word = self.bit_of(address).and_then(|bit| Some((bit, self.words.get(index(bit))?)));
+        let word = self.covered.bit_of(address).and_then(|bit| Some((bit, self.words.get(index(bit))?)));
         word.is_some_and(|(bit, word)| word & 1 << (bit % 64) != 0)
     }
 
     /// Takes out every page that is not in these ranges, which are ascending, and tells how many there were.
     pub fn keep_within(&mut self, ranges: &[(u64, u64)]) -> u64 {
-        let mut kept = Self { ranges: self.ranges.clone(), words: vec![0; self.words.len()] };
+        let mut kept = Self { covered: self.covered.clone(), words: vec![0; self.words.len()] };
         for &(start, end) in ranges {
             kept.insert_range(start, end);
         }
@@ -112,14 +77,13 @@ impl PageSet {
 
     /// The pages as runs of physical addresses: start and exclusive end, ascending.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
-        self.ranges.iter().flat_map(move |range| {
-            let last_bit = range.first_bit + (range.end - range.start) / PAGE;
-            let mut bit = range.first_bit;
+        self.covered.ranges().iter().flat_map(move |range| {
+            let mut bits = range.bits();
             std::iter::from_fn(move || {
-                let first = self.next_bit(bit, last_bit, true)?;
-                bit = self.next_bit(first, last_bit, false).unwrap_or(last_bit);
-                let address = |bit| range.start + (bit - range.first_bit) * PAGE;
-                Some((address(first), address(bit)))
+                let first = self.next_bit(bits.start, bits.end, true)?;
+                bits.start = self.next_bit(first, bits.end, false).unwrap_or(bits.end);
+                let address = |bit| self.covered.address_in(range, bit);
+                Some((address(first), address(bits.start)))
             })
         })
     }
@@ -136,6 +100,12 @@ impl PageSet {
             bit = (bit | 63) + 1;
         }
         None
+    }
+}
+
+fn set(words: &mut [u64], bit: u64) {
+    if let Some(word) = words.get_mut(index(bit)) {
+        *word |= 1 << (bit % 64);
     }
 }
 
@@ -182,10 +152,10 @@ mod tests {
         let mut set = PageSet::new(&AVAIL);
         assert_eq!(set.capacity(), 0x9e + 0x83 + 1);
         for (bit, address) in [(0, 0x1000), (0x9d, 0x9_e000), (0x9e, 0x10_0000), (0x121, 0x1_0000_0000)] {
-            assert_eq!(set.address_of(bit), Some(address));
-            assert_eq!(set.bit_of(address), Some(bit));
+            assert_eq!(set.covered.address_of(bit), Some(address));
+            assert_eq!(set.covered.bit_of(address), Some(bit));
         }
-        assert_eq!(set.address_of(0x122), None);
+        assert_eq!(set.covered.address_of(0x122), None);
         set.insert_range(0x9_e000, 0x10_1000);
         assert_eq!(set.runs().collect::<Vec<_>>(), [(0x9_e000, 0x9_f000), (0x10_0000, 0x10_1000)]);
         set.insert_range(0, u64::MAX);

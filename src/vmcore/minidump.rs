@@ -6,6 +6,7 @@ use super::pages::{BitSet, Pages};
 use super::stream::{Stop, Stream};
 use super::{Depth, Findings};
 use crate::kerneldump;
+use crate::minidump::dump_avail::Range;
 use crate::units::{Hex, exact_size};
 use serde::Serialize;
 use std::io;
@@ -29,8 +30,6 @@ pub struct MinidumpFacts {
     pub message_buffer: Vec<u8>,
     /// Pages in the dump; none where it ends before its bitmap.
     pub pages: Pages,
-    /// What the bitmap covers: the ranges of `dump_avail`.
-    pub segments: Vec<SegmentFacts>,
     /// Where the page table entries lead; `None` where they were not looked at.
     pub tables: Option<TableFacts>,
 }
@@ -70,13 +69,8 @@ pub fn read(
     depth: Depth,
     findings: &mut Findings,
 ) -> io::Result<MinidumpFacts> {
-    let mut facts = MinidumpFacts {
-        header,
-        message_buffer: Vec::new(),
-        pages: Pages::default(),
-        segments: Vec::new(),
-        tables: None,
-    };
+    let pages = Pages::new(header.page_size, Some(&[]), &[], header.order);
+    let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages, tables: None };
     let mut reader = Reader { stream, findings, section: Section::Header.to_string() };
     if let Err(stop) = reader.read(&mut facts, depth) {
         let section = reader.section;
@@ -122,17 +116,10 @@ impl Reader<'_, '_> {
         let bitmap = self.section(&header, Section::Bitmap)?;
         let pages = Pages::new(header.page_size, ranges.as_deref(), &bitmap, header.order);
         drop(bitmap);
-        if ranges.is_some() {
-            let segment = |range: &super::pages::Range| SegmentFacts {
-                start: Hex(range.start),
-                end: Hex(range.end),
-                pages: pages.count_in(range),
-                of: range.bits(),
-            };
-            facts.segments = pages.ranges().iter().map(segment).collect();
-        }
         self.check_bitmap(&header, &pages);
-        self.check_length(&header, &pages);
+        if let Some(length) = self.stream.length() {
+            self.check_length(&header, &pages, length);
+        }
         let tables = self.tables(&header, &pages, depth);
         facts.pages = pages;
         facts.tables = tables?;
@@ -171,15 +158,10 @@ impl Reader<'_, '_> {
         }
     }
 
-    /// Compares the number of pages with the length of a dump that is not compressed.
-    fn check_length(&mut self, header: &Header, pages: &Pages) {
-        let Some(length) = self.stream.length() else { return };
-        self.compare_length(header, pages, length);
-    }
-
-    fn compare_length(&mut self, header: &Header, pages: &Pages, length: u64) {
-        let expected = expected_length(header, pages);
+    /// Compares the number of pages with the length of the dump.
+    fn check_length(&mut self, header: &Header, pages: &Pages, length: u64) {
         let page = u64::from(header.page_size);
+        let expected = header.offset_of_pages().saturating_add(pages.count().saturating_mul(page));
         if length < expected {
             let have = length.saturating_sub(header.offset_of_pages()) / page;
             let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
@@ -241,9 +223,9 @@ impl Reader<'_, '_> {
                 self.findings
                     .warnings
                     .push("a live dump's header is compressed with the dump, and stands behind it".to_owned());
-                self.compare_length(header, pages, end);
+                self.check_length(header, pages, end);
             } else {
-                self.compare_length(header, pages, self.stream.position());
+                self.check_length(header, pages, self.stream.position());
             }
         }
         Ok(known.then(|| self.conclude(walk)))
@@ -266,11 +248,6 @@ impl Reader<'_, '_> {
         }
         facts
     }
-}
-
-/// Bytes that a dump has by its header and bitmap.
-fn expected_length(header: &Header, pages: &Pages) -> u64 {
-    header.offset_of_pages().saturating_add(pages.count().saturating_mul(header.page_size.into()))
 }
 
 /// The ranges, up to the pair that ends at 0.
@@ -376,6 +353,18 @@ impl<'a> Walk<'a> {
 }
 
 impl MinidumpFacts {
+    /// What the bitmap covers: the ranges of `dump_avail`; none where the dump has no such array.
+    pub fn segments(&self) -> Vec<SegmentFacts> {
+        let segment = |range: &Range| SegmentFacts {
+            start: Hex(range.start),
+            end: Hex(range.end),
+            pages: self.pages.count_in(range),
+            of: range.bits().end - range.bits().start,
+        };
+        let listed = self.pages.ranges().iter().filter(|_| self.header.dump_avail_size.is_some());
+        listed.map(segment).collect()
+    }
+
     /// Where the byte of a physical address is in the dump; `None` if its page is not in it.
     pub fn offset_of(&self, physical: u64) -> Option<u64> {
         let page = u64::from(self.header.page_size);
@@ -383,9 +372,9 @@ impl MinidumpFacts {
         self.header.offset_of_pages().checked_add(before)?.checked_add(physical % page)
     }
 
-    /// The kernel's messages as dmesg(8) prints them: without what other programs logged, without priorities, and
-    /// without the line that is cut off where the ring has come round. Where the ring begins is not in the
-    /// dump's own tables, so the newest messages may come first then; see [`Self::messages_came_round`].
+    /// The kernel's messages as dmesg(8) prints them: without what other programs logged, and without priorities.
+    /// Where the ring begins is not in the dump's own tables, so the newest messages may come first where it has
+    /// come round; see [`Self::messages_came_round`].
     pub fn messages(&self) -> Vec<u8> {
         let mut text = Vec::with_capacity(self.message_buffer.len());
         let written = self.message_buffer.split(|byte| *byte == 0).filter(|run| !run.is_empty());

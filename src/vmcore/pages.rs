@@ -1,37 +1,16 @@
 //! Which pages are in a minidump, and where: the page bitmap with counts, so that finding a page takes the
 //! same time in every dump.
 //!
-//! Bit i stands for the i-th page of the `dump_avail` ranges, one after another, or for physical page i where
-//! the dump has none (`sys/vm/vm_dumpset.h`; `lib/libkvm/kvm_private.c` reads it so).
+//! Bit i stands for the i-th page of the `dump_avail` ranges, or for physical page i where the dump has none.
 
 use super::header::Order;
+use crate::minidump::dump_avail::{DumpAvail, Range};
 use std::ops;
 
-/// A range of physical memory that the bitmap covers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Range {
-    /// First address.
-    pub start: u64,
-    /// First address after it.
-    pub end: u64,
-    /// The bit of its first page.
-    first_bit: u64,
-    /// Bits it has.
-    bits: u64,
-}
-
-impl Range {
-    /// Pages it has, those that it has only part of included.
-    pub fn bits(&self) -> u64 {
-        self.bits
-    }
-}
-
 /// The pages of a minidump.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pages {
-    page_size: u64,
-    ranges: Vec<Range>,
+    covered: DumpAvail,
     words: Vec<u64>,
     /// Bits set before each group of words.
     ranks: Vec<u64>,
@@ -58,15 +37,8 @@ impl Pages {
         }
         ranks.push(rank);
         let all = [(0, (words.len() as u64 * 64).saturating_mul(page_size))];
-        let mut first_bit = 0_u64;
-        let range = |&(start, end): &(u64, u64)| {
-            let bits = end.div_ceil(page_size).saturating_sub(start / page_size);
-            let range = Range { start, end, first_bit, bits };
-            first_bit = first_bit.saturating_add(bits);
-            range
-        };
-        let ranges = ranges.unwrap_or(&all).iter().map(range).collect();
-        Self { page_size, ranges, words, ranks }
+        let covered = DumpAvail::new(page_size, ranges.unwrap_or(&all));
+        Self { covered, words, ranks }
     }
 
     /// How many pages are in the dump.
@@ -76,7 +48,7 @@ impl Pages {
 
     /// Bits that stand for a page.
     pub fn bits(&self) -> u64 {
-        self.ranges.last().map_or(0, |range| range.first_bit.saturating_add(range.bits))
+        self.covered.bits()
     }
 
     /// Bits that the bitmap has.
@@ -86,12 +58,13 @@ impl Pages {
 
     /// Ranges that the bitmap covers.
     pub fn ranges(&self) -> &[Range] {
-        &self.ranges
+        self.covered.ranges()
     }
 
     /// Pages of a range that are in the dump.
     pub fn count_in(&self, range: &Range) -> u64 {
-        self.rank(range.first_bit.saturating_add(range.bits)) - self.rank(range.first_bit)
+        let bits = range.bits();
+        self.rank(bits.end) - self.rank(bits.start)
     }
 
     /// Bits set that stand for no page.
@@ -111,22 +84,12 @@ impl Pages {
 
     /// The bit of the page at a physical address; `None` outside all ranges.
     pub fn bit_of(&self, physical: u64) -> Option<u64> {
-        let after = self.ranges.partition_point(|range| range.start / self.page_size * self.page_size <= physical);
-        let range = self.ranges.get(after.checked_sub(1)?)?;
-        let bit = physical / self.page_size - range.start / self.page_size;
-        (bit < range.bits).then_some(range.first_bit + bit)
+        self.covered.bit_of(physical)
     }
 
     /// The bits of the pages from a physical address on and before another one, as runs.
     pub fn bits_within(&self, start: u64, end: u64) -> impl Iterator<Item = ops::Range<u64>> {
-        let (start, end) = (start / self.page_size, end.div_ceil(self.page_size));
-        let first = self.ranges.partition_point(|range| range.end.div_ceil(self.page_size) <= start);
-        let bits = move |range: &Range| {
-            let page = range.start / self.page_size;
-            let bit = |at: u64| range.first_bit + at.saturating_sub(page).min(range.bits);
-            bit(start)..bit(end)
-        };
-        self.ranges.get(first..).unwrap_or_default().iter().map(bits).take_while(|bits| !bits.is_empty())
+        self.covered.bits_within(start, end)
     }
 
     /// Whether a bit is set.
@@ -148,10 +111,10 @@ impl Pages {
 
     /// The bits and physical addresses of all pages, in the order of the dump.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
-        self.ranges.iter().flat_map(move |range| {
-            let end = range.first_bit.saturating_add(range.bits).min(self.capacity());
-            let physical = move |bit: u64| (range.start / self.page_size + (bit - range.first_bit)) * self.page_size;
-            self.set_bits(range.first_bit, end).map(move |bit| (bit, physical(bit)))
+        self.ranges().iter().flat_map(move |range| {
+            let bits = range.bits();
+            let set = self.set_bits(bits.start, bits.end.min(self.capacity()));
+            set.map(move |bit| (bit, self.covered.address_in(range, bit)))
         })
     }
 
@@ -202,11 +165,6 @@ impl BitSet {
     /// Whether a bit is in.
     pub fn contains(&self, bit: u64) -> bool {
         usize::try_from(bit / 64).ok().and_then(|word| self.0.get(word)).is_some_and(|word| word >> (bit % 64) & 1 == 1)
-    }
-
-    /// Whether no bit is in.
-    pub fn is_empty(&self) -> bool {
-        self.0.iter().all(|word| *word == 0)
     }
 }
 

@@ -14,6 +14,7 @@ use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
+use crate::minidump::dump_avail::DumpAvail;
 use crate::minidump::{PageSet, amd64};
 use crate::symbols::Symbol;
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
@@ -301,15 +302,8 @@ impl Kernel {
 
     /// Where the memory ends that the first eighth of the page bitmap stands for.
     fn first_eighth(&self) -> u64 {
-        let pages = |(start, end): &(u64, u64)| (end - start) / PAGE;
-        let mut left = self.dump_avail.iter().map(pages).sum::<u64>().div_ceil(8);
-        for range in &self.dump_avail {
-            if left < pages(range) {
-                return range.0 + left * PAGE;
-            }
-            left -= pages(range);
-        }
-        u64::MAX
+        let covered = DumpAvail::new(PAGE, &self.dump_avail);
+        covered.address_of(covered.bits().div_ceil(8)).unwrap_or(u64::MAX)
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there in one
