@@ -28,6 +28,7 @@ pub mod minidump;
 pub mod network;
 pub mod output_file;
 pub mod paddr;
+pub mod pmap;
 pub mod ranges;
 pub mod record;
 pub mod symbols;

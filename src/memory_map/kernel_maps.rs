@@ -8,6 +8,7 @@
 //! `DEV-NP` (device memory) on arm64; `??` on both for what the kernel does not know; riscv lists none.
 
 use super::{MemoryMap, Segment, coalesce};
+use crate::pmap::amd64::{self, GIB};
 use crate::units::{hex, parse_address};
 use serde::{Deserialize, Serialize};
 use std::fmt;
@@ -137,12 +138,11 @@ impl fmt::Display for Why {
 const ADDRESS_SPACE: u128 = 1 << 64;
 /// The smallest page of any architecture.
 const PAGE: u128 = 4096;
-const GIB: u64 = 1 << 30;
 /// `NBPML4`: what an entry of amd64's top-level table maps.
 const NBPML4: u64 = 512 * GIB;
-/// `KERNBASE` on amd64, and where the kernel itself begins (`sys/amd64/include/vmparam.h`).
-const KERNBASE: u128 = 0xffff_ffff_8000_0000;
-const KERNSTART: u128 = KERNBASE + (2 << 20);
+/// amd64's, in a type that has room for the end of the address space.
+const KERNBASE: u128 = amd64::KERNBASE as u128;
+const KERNSTART: u128 = amd64::KERNSTART as u128;
 
 /// What arm64's direct map can begin before the lowest RAM.
 const ROUNDING: u64 = 2 << 20;

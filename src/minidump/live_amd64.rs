@@ -9,14 +9,18 @@
 //! before FreeBSD 13.0 count physical pages from 0 (`vm_page_dump_size` bytes). The dump is of version 3 for
 //! both. Pages that the kernel maps and yet keeps out of its own dumps (`PG_NODUMP`) are in it.
 
-use super::PageSet;
 use super::amd64::{Minidump, Source};
+use super::{MSG_MAGIC, PageSet};
 use crate::dump::reader::{Piece, Reader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Host, Memory};
 use crate::memory_map::{self, MemoryMap, Segment};
+use crate::pmap::amd64::{
+    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_FRAME, PG_PS, PG_PS_FRAME, PG_PS_PDP_FRAME, PG_V,
+    SUPERPAGE, index,
+};
 use crate::symbols::Symbols;
 use crate::units::Hex;
 use crate::vmcore::pages::Pages;
@@ -24,30 +28,9 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::io;
 
-const PAGE: u64 = 4096;
-const SUPERPAGE: u64 = 2 << 20;
-const GIB: u64 = 1 << 30;
-
-// `sys/amd64/include/vmparam.h`, unchanged from 11.0 on until kernels got `kva_layout`.
-/// `VM_MIN_KERNEL_ADDRESS`.
-const KERNEL_MAP_BASE: u64 = 0xffff_fe00_0000_0000;
-/// `KERNBASE`, and where the kernel's image begins: the first 2 MiB map low physical memory, devices included.
-const KERNBASE: u64 = 0xffff_ffff_8000_0000;
-const KERNSTART: u64 = KERNBASE + SUPERPAGE;
-/// `DMAP_MIN_ADDRESS` and `DMAP_MAX_ADDRESS`.
-const DIRECT_MAP: (u64, u64) = (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000);
 /// The direct map reaches no more physical memory.
 const MAX_PHYSICAL: u64 = DIRECT_MAP.1 - DIRECT_MAP.0;
 
-// `sys/x86/include/pmap.h`, `sys/amd64/include/pmap.h`.
-const PG_V: u64 = 1 << 0;
-const PG_PS: u64 = 1 << 7;
-const PG_FRAME: u64 = 0x000f_ffff_ffff_f000;
-const PG_PS_FRAME: u64 = 0x000f_ffff_ffe0_0000;
-const PG_PS_PDP_FRAME: u64 = 0x000f_ffff_c000_0000;
-
-/// `MSG_MAGIC`, `sys/sys/msgbuf.h`.
-const MSG_MAGIC: u32 = 0x06_3062;
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
 /// More pairs than any kernel's `dump_avail` has room for (`PHYS_AVAIL_ENTRIES`); what the dump has room for.
@@ -503,11 +486,6 @@ impl<'a> Check<'a> {
         let lost = pages.filter(|page| !dumped.contains(*page)).count() as u64;
         Ok(Loss { marked: marked.count(), lost })
     }
-}
-
-/// What a page's number is in its table.
-fn index(number: u64) -> usize {
-    usize::try_from(number % 512).unwrap_or_default()
 }
 
 /// The whole pages of RAM in a range.

@@ -3,6 +3,7 @@
 //! Older versions end earlier in a page of zeros, so the newest struct reads them all; which of its fields
 //! mean something is a matter of the version.
 
+use crate::pmap::{Format, Level};
 use ioctl_defs::minidump as raw;
 use serde::Serialize;
 use std::fmt;
@@ -325,13 +326,32 @@ impl Header {
         self.offset_of(Section::PageTables) + self.rounded(Section::PageTables)
     }
 
-    /// Whether page table entries take 8 bytes, rather than 4.
-    pub fn has_long_entries(&self) -> bool {
+    /// The format of the page table entries; `None` where there is no entry for each virtual page: the tables of
+    /// powerpc64 are hashed, or the MMU driver's own, and nothing is known of arm's with long descriptors.
+    pub fn table_format(&self) -> Option<Format> {
         match self.architecture {
-            Architecture::Arm => false,
-            Architecture::I386 => self.mmu.is_some(),
-            _ => true,
+            Architecture::Amd64 => Some(Format::Amd64),
+            Architecture::Arm64 if self.page_size == 4096 => Some(Format::Arm64),
+            Architecture::Arm64 => Some(Format::Arm64Large),
+            // The entries of all its formats are the same.
+            Architecture::Riscv => Some(Format::Sv48),
+            Architecture::I386 if self.mmu.is_some() => Some(Format::I386Pae),
+            Architecture::I386 => Some(Format::I386),
+            Architecture::Arm => match self.mmu.as_deref() {
+                Some("v4") => Some(Format::ArmV4),
+                Some("v6, LPAE") => None,
+                _ => Some(Format::ArmV6),
+            },
+            Architecture::Powerpc64 => None,
         }
+    }
+
+    /// The level of the entries in [`Section::PageTables`]: page directory entries, whose page tables are among the
+    /// dumped pages, or an entry for each page.
+    pub fn table_level(&self) -> Option<Level> {
+        let format = self.table_format()?;
+        let has_directories = self.architecture == Architecture::Amd64 && self.version >= 2;
+        format.levels().iter().rev().nth(usize::from(has_directories)).copied()
     }
 
     /// Bytes of an address in `dump_avail`: arm's `vm_paddr_t` has 4, all others' 8.

@@ -1,12 +1,12 @@
 //! A minidump, from front to back: what is in it, and whether it is whole.
 
 use super::header::{Header, Section};
-use super::page_tables::{self, Directory, ENTRIES};
 use super::pages::{BitSet, Pages};
 use super::stream::{Stop, Stream};
 use super::{Depth, Findings};
 use crate::kerneldump;
 use crate::minidump::dump_avail::Range;
+use crate::pmap::{Format, Level, Target};
 use crate::units::{Hex, exact_size};
 use serde::Serialize;
 use std::io;
@@ -184,30 +184,32 @@ impl Reader<'_, '_> {
     fn tables(&mut self, header: &Header, pages: &Pages, depth: Depth) -> Result<Option<TableFacts>, Stop> {
         self.section = Section::PageTables.to_string();
         let mut walk = Walk::new(header, pages);
-        let known = page_tables::are_known(header);
-        if depth == Depth::Quick && !known {
+        let known = header.table_format();
+        if depth == Depth::Quick && known.is_none() {
             return Ok(None);
         }
+        let level = header.table_level();
         let mut index = 0;
         self.stream.each(header.size_of(Section::PageTables), |part| {
-            if known {
-                index = walk.entries(part, index, page_tables::has_directories(header));
+            if let Some((format, level)) = known.zip(level) {
+                index = walk.entries(part, index, format, level);
             }
         })?;
+        let are_pages = known.map(Format::last_level) == level;
         if depth == Depth::Quick {
-            let complete = known && !page_tables::has_directories(header);
-            return Ok(complete.then(|| self.conclude(walk)));
+            return Ok(are_pages.then(|| self.conclude(walk)));
         }
         self.stream.skip(header.rounded(Section::PageTables) - header.size_of(Section::PageTables))?;
         let mut buffer = vec![0; usize::try_from(header.page_size).unwrap_or(0)];
         for (number, (bit, physical)) in pages.iter().enumerate() {
             match self.stream.read(&mut buffer)? {
                 read if read < buffer.len() => break,
-                _ if walk.table_pages.contains(bit) => {
+                _ => {
                     // The kernel's entries count from its base; here only where they lead matters.
-                    walk.entries(&buffer, 0, false);
+                    if let Some(format) = known.filter(|_| walk.table_pages.contains(bit)) {
+                        walk.entries(&buffer, 0, format, format.last_level());
+                    }
                 }
-                _ => {}
             }
             if number % 1024 == 0 {
                 self.section = format!("page {number}, physical address {physical:#x}");
@@ -228,7 +230,7 @@ impl Reader<'_, '_> {
                 self.check_length(header, pages, self.stream.position());
             }
         }
-        Ok(known.then(|| self.conclude(walk)))
+        Ok(known.map(|_| self.conclude(walk)))
     }
 
     fn conclude(&mut self, walk: Walk<'_>) -> TableFacts {
@@ -289,23 +291,17 @@ impl<'a> Walk<'a> {
         Self { header, pages, facts: TableFacts::default(), mapped, table_pages }
     }
 
-    /// Takes entries, of directories or of pages, the first of which has this index; tells the next one's.
-    fn entries(&mut self, bytes: &[u8], first: u64, are_directories: bool) -> u64 {
-        let (order, long) = (self.header.order, self.header.has_long_entries());
+    /// Takes entries of a level, the first of which has this index; tells the next one's.
+    fn entries(&mut self, bytes: &[u8], first: u64, format: Format, level: Level) -> u64 {
+        let order = self.header.order;
         let mut index = first;
         let mut take = |entry: u64| {
-            match entry {
-                0 => {}
-                _ if are_directories => self.directory(entry),
-                _ => {
-                    if let Some(physical) = page_tables::page(self.header, index, entry) {
-                        self.page(physical);
-                    }
-                }
+            if entry != 0 {
+                self.entry(format.decode(level, entry), index * level.span(), level);
             }
             index += 1;
         };
-        if long {
+        if format.entry_size() == 8 {
             bytes.as_chunks().0.iter().for_each(|bytes| take(order.u64(*bytes)));
         } else {
             bytes.as_chunks().0.iter().for_each(|bytes| take(order.u32(*bytes).into()));
@@ -313,21 +309,25 @@ impl<'a> Walk<'a> {
         index
     }
 
-    fn directory(&mut self, entry: u64) {
-        match page_tables::directory(entry) {
-            Directory::Empty => {}
-            Directory::Superpage(physical) => self.superpage(physical),
-            Directory::Table(physical) => match self.pages.bit_of(physical) {
+    /// Takes what the entry at an offset from the kernel's base leads to.
+    fn entry(&mut self, target: Target, offset: u64, level: Level) {
+        let page_size = u64::from(self.header.page_size);
+        match target {
+            Target::Nothing => {}
+            Target::Table(physical) => match self.pages.bit_of(physical) {
                 Some(bit) if self.pages.is_set(bit) => self.table_pages.insert(bit),
                 _ => self.facts.missing_tables += 1,
             },
+            // A page of 64 KiB has 16 equal entries.
+            Target::Page { physical, size, .. } if level.span() == page_size => self.page(physical + offset % size),
+            Target::Page { physical, size, .. } => self.superpage(physical, size),
         }
     }
 
-    /// As [`Self::page`] 512 times, which made a small dump that is compressed take minutes.
-    fn superpage(&mut self, physical: u64) {
-        let mut outside = ENTRIES;
-        for bits in self.pages.bits_within(physical, physical + ENTRIES * u64::from(self.header.page_size)) {
+    /// As [`Self::page`] for each of its pages, which made a small dump that is compressed take minutes.
+    fn superpage(&mut self, physical: u64, size: u64) {
+        let mut outside = size / u64::from(self.header.page_size);
+        for bits in self.pages.bits_within(physical, physical + size) {
             let covered = bits.end - bits.start;
             outside -= covered;
             self.facts.mapped += covered;

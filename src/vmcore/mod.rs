@@ -10,7 +10,6 @@ mod image;
 mod locate;
 mod memory;
 mod minidump;
-mod page_tables;
 pub mod pages;
 pub mod stream;
 mod text;

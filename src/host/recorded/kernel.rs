@@ -15,7 +15,11 @@ use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::dump_avail::DumpAvail;
-use crate::minidump::{PageSet, amd64};
+use crate::minidump::{MSG_MAGIC, PageSet, amd64};
+use crate::pmap::amd64::{
+    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_A, PG_FRAME, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
+    SUPERPAGE, index,
+};
 use crate::symbols::Symbol;
 use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
 use nix::errno::Errno;
@@ -26,30 +30,8 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-const PAGE: u64 = 4096;
-const SUPERPAGE: u64 = 2 << 20;
-const GIB: u64 = 1 << 30;
-/// `VM_MIN_KERNEL_ADDRESS`.
-const KERNEL_MAP_BASE: u64 = 0xffff_fe00_0000_0000;
-/// `KERNBASE`: the kernel's own image is linked from here on.
-const KERNBASE: u64 = 0xffff_ffff_8000_0000;
-/// GiB from the base of the kernel map to there.
+/// GiB from the base of the kernel map to the kernel's image.
 const KERNBASE_GIB: u64 = (KERNBASE - KERNEL_MAP_BASE) / GIB;
-/// Where the image begins: the first 2 MiB map low physical memory.
-const KERNSTART: u64 = KERNBASE + SUPERPAGE;
-/// `DMAP_MIN_ADDRESS` and `DMAP_MAX_ADDRESS`.
-const DIRECT_MAP: (u64, u64) = (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000);
-
-/// Page table entry bits, `sys/x86/include/pmap.h` names: PG_V, PG_RW, PG_A, PG_M, PG_PS, PG_G, PG_NX.
-const PG_V: u64 = 1 << 0;
-const PG_RW: u64 = 1 << 1;
-const PG_A: u64 = 1 << 5;
-const PG_M: u64 = 1 << 6;
-const PG_PS: u64 = 1 << 7;
-const PG_G: u64 = 1 << 8;
-const PG_NX: u64 = 1 << 63;
-/// `PG_FRAME`: the physical address in an entry.
-const PG_FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 /// More page-table pages are not laid out; these map 32 GiB in small pages.
 const MAX_TABLES: usize = 16384;
@@ -62,9 +44,6 @@ const PARTIAL: u64 = 1 << 20;
 
 /// How much at each end of a segment only the direct map reaches, as the kernel's small allocations do.
 const DIRECT_ONLY: u64 = 64 * PAGE;
-
-/// `MSG_MAGIC`, `sys/sys/msgbuf.h`.
-const MSG_MAGIC: u32 = 0x06_3062;
 
 /// The first kernel whose page bitmap counts pages through `dump_avail`.
 const DUMP_AVAIL_SINCE: u32 = 1_300_000;
@@ -423,11 +402,6 @@ impl Layout<'_> {
 
 fn too_small() -> Error {
     Error::Unsupported("the recorded machine has too little memory to lay a kernel out in".to_owned())
-}
-
-/// The place of a page's or superpage's number in its table.
-fn index(number: u64) -> usize {
-    usize::try_from(number % 512).unwrap_or_default()
 }
 
 fn set(table: &mut Table, number: u64, value: u64) {

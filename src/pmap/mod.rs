@@ -1,0 +1,237 @@
+//! Page tables: what their entries say on each architecture, and how many levels there are (`machine/pmap.h`,
+//! `machine/pte.h`, `machine/vmparam.h` of each).
+//!
+//! What leads from one level to the next is read by others: from a dump's own tables, or from physical memory.
+
+pub mod amd64;
+
+use crate::units::Hex;
+use serde::Serialize;
+use std::fmt;
+
+/// A format of page tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    /// amd64, four levels.
+    Amd64,
+    /// amd64 with 57-bit addresses, five levels (LA57).
+    Amd64La57,
+    /// arm64 with pages of 4 KiB.
+    Arm64,
+    /// arm64 with pages of 16 KiB.
+    Arm64Large,
+    /// riscv with 39-bit addresses.
+    Sv39,
+    /// riscv with 48-bit addresses.
+    Sv48,
+    /// i386.
+    I386,
+    /// i386 with physical address extension.
+    I386Pae,
+    /// arm until `FreeBSD` 12 (`pte-v4.h`).
+    ArmV4,
+    /// arm (`pte-v6.h`).
+    ArmV6,
+}
+
+/// A level of page tables.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Level {
+    /// As the architecture's manual and pmap(9) call it.
+    pub name: &'static str,
+    /// An entry stands for 2 to the power of this many bytes.
+    pub shift: u32,
+    /// A table has 2 to the power of this many entries.
+    pub bits: u32,
+}
+
+impl Level {
+    const fn new(name: &'static str, shift: u32, bits: u32) -> Self {
+        Self { name, shift, bits }
+    }
+
+    /// Bytes that an entry stands for.
+    pub const fn span(self) -> u64 {
+        1 << self.shift
+    }
+
+    /// The number of an address's entry in its table.
+    pub const fn index(self, address: u64) -> u64 {
+        address >> self.shift & ((1 << self.bits) - 1)
+    }
+}
+
+/// What may be done with a page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct Protection {
+    /// It can be read.
+    pub read: bool,
+    /// It can be written.
+    pub write: bool,
+    /// It can be executed by the kernel.
+    pub execute: bool,
+}
+
+impl fmt::Display for Protection {
+    /// As ls(1) does: `r-x`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let letter = |set: bool, letter| if set { letter } else { '-' };
+        write!(f, "{}{}{}", letter(self.read, 'r'), letter(self.write, 'w'), letter(self.execute, 'x'))
+    }
+}
+
+/// What an entry of a page table leads to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Target {
+    /// Nothing: it is not valid.
+    Nothing,
+    /// The table of the next level at this physical address.
+    Table(u64),
+    /// Memory.
+    Page {
+        /// Its physical address, a multiple of its size.
+        physical: u64,
+        /// Bytes.
+        size: u64,
+        /// What may be done with it.
+        protection: Protection,
+    },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Nothing => f.write_str("nothing"),
+            Self::Table(at) => write!(f, "table at {}", Hex(*at)),
+            Self::Page { physical, .. } => write!(f, "page at {}", Hex(*physical)),
+        }
+    }
+}
+
+/// arm64 and riscv: the frame of an entry, or an address in it.
+const ARM64_FRAME: u64 = 0x0003_ffff_ffff_f000;
+const RISCV_FRAME: u64 = 0x00ff_ffff_ffff_f000;
+
+impl Format {
+    /// The levels, the highest first; the last one's entries stand for pages.
+    pub const fn levels(self) -> &'static [Level] {
+        const AMD64: [Level; 5] = [
+            Level::new("PML5", 48, 9),
+            Level::new("PML4", 39, 9),
+            Level::new("PDP", 30, 9),
+            Level::new("PD", 21, 9),
+            Level::new("PT", 12, 9),
+        ];
+        const ARM64: [Level; 4] =
+            [Level::new("L0", 39, 9), Level::new("L1", 30, 9), Level::new("L2", 21, 9), Level::new("L3", 12, 9)];
+        // 48-bit addresses leave one bit for the highest level.
+        const ARM64_LARGE: [Level; 4] =
+            [Level::new("L0", 47, 1), Level::new("L1", 36, 11), Level::new("L2", 25, 11), Level::new("L3", 14, 11)];
+        match self {
+            Self::Amd64 => AMD64.split_at(1).1,
+            Self::Amd64La57 => &AMD64,
+            Self::Arm64 | Self::Sv48 => &ARM64,
+            Self::Sv39 => ARM64.split_at(1).1,
+            Self::Arm64Large => &ARM64_LARGE,
+            Self::I386 => &const { [Level::new("PD", 22, 10), Level::new("PT", 12, 10)] },
+            Self::I386Pae => &const { [Level::new("PDP", 30, 2), Level::new("PD", 21, 9), Level::new("PT", 12, 9)] },
+            Self::ArmV4 | Self::ArmV6 => &const { [Level::new("L1", 20, 12), Level::new("L2", 12, 8)] },
+        }
+    }
+
+    /// The level of a page's entry.
+    pub const fn last_level(self) -> Level {
+        match self.levels().last() {
+            Some(level) => *level,
+            None => Level::new("", 12, 0),
+        }
+    }
+
+    /// Bytes of a page.
+    pub const fn page_size(self) -> u64 {
+        self.last_level().span()
+    }
+
+    /// Bytes of an entry.
+    pub const fn entry_size(self) -> u64 {
+        match self {
+            Self::I386 | Self::ArmV4 | Self::ArmV6 => 4,
+            _ => 8,
+        }
+    }
+
+    /// Whether addresses have 32 bits.
+    pub const fn is_32_bit(self) -> bool {
+        matches!(self, Self::I386 | Self::I386Pae | Self::ArmV4 | Self::ArmV6)
+    }
+
+    /// Decodes an entry of a level.
+    pub fn decode(self, level: Level, entry: u64) -> Target {
+        match self {
+            Self::Amd64 | Self::Amd64La57 | Self::I386 | Self::I386Pae => self.x86(level, entry),
+            Self::Arm64 | Self::Arm64Large => self.arm64(level, entry),
+            Self::Sv39 | Self::Sv48 => riscv(level, entry),
+            Self::ArmV4 | Self::ArmV6 => self.arm(level, entry),
+        }
+    }
+
+    const fn x86(self, level: Level, entry: u64) -> Target {
+        use amd64::{PG_FRAME, PG_NX, PG_PS, PG_RW, PG_V};
+        let is_last = level.shift == self.last_level().shift;
+        if entry & PG_V == 0 {
+            Target::Nothing
+        } else if is_last || (entry & PG_PS != 0 && level.shift <= 30) {
+            let protection = Protection { read: true, write: entry & PG_RW != 0, execute: entry & PG_NX == 0 };
+            page(entry & PG_FRAME, level.span(), protection)
+        } else {
+            Target::Table(entry & PG_FRAME)
+        }
+    }
+
+    const fn arm64(self, level: Level, entry: u64) -> Target {
+        let is_last = level.shift == self.last_level().shift;
+        // ATTR_S1_AP_RW_BIT and ATTR_S1_PXN.
+        let protection = Protection { read: true, write: entry & 1 << 7 == 0, execute: entry & 1 << 53 == 0 };
+        match (entry & 3, is_last) {
+            (3, true) | (1, false) => page(entry & ARM64_FRAME, level.span(), protection),
+            (3, false) => Target::Table(entry & ARM64_FRAME & !(self.page_size() - 1)),
+            _ => Target::Nothing,
+        }
+    }
+
+    fn arm(self, level: Level, entry: u64) -> Target {
+        let v4 = matches!(self, Self::ArmV4);
+        // AP_W of the first quarter; PTE2_RO, as PTE2_NM only says that it was not written yet.
+        let write = if v4 { entry & 0x10 != 0 } else { entry & 0x80 == 0 };
+        let rights = |execute| Protection { read: true, write, execute };
+        match (level.shift, entry & 3) {
+            (_, 0) | (20, 3) => Target::Nothing,
+            (20, 1) => Target::Table(entry & 0xffff_fc00),
+            (20, _) => page(entry & 0xfff0_0000, 1 << 20, rights(true)),
+            (_, 1) => page(entry & 0xffff_0000, 1 << 16, rights(true)),
+            (_, 3) if v4 => Target::Nothing,
+            (_, kind) => page(entry & 0xffff_f000, 1 << 12, rights(v4 || kind == 2)),
+        }
+    }
+}
+
+const fn riscv(level: Level, entry: u64) -> Target {
+    // The page's number stands from bit 10 to 53.
+    let address = entry << 2 & RISCV_FRAME;
+    // PTE_V; PTE_R, PTE_W, PTE_X, of which a table has none.
+    if entry & 1 == 0 {
+        Target::Nothing
+    } else if entry & 0xe != 0 {
+        let protection = Protection { read: entry & 2 != 0, write: entry & 4 != 0, execute: entry & 8 != 0 };
+        page(address, level.span(), protection)
+    } else if level.shift == 12 {
+        Target::Nothing
+    } else {
+        Target::Table(address)
+    }
+}
+
+/// Low bits of a large page's address stand for other things.
+const fn page(physical: u64, size: u64, protection: Protection) -> Target {
+    Target::Page { physical: physical & !(size - 1), size, protection }
+}
