@@ -173,6 +173,10 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
 
+    /// An address of a kernel's memory cannot be read, written or translated.
+    #[error(transparent)]
+    Fault(#[from] crate::kvm::Fault),
+
     /// Reading or writing failed.
     #[error("cannot {what}: {source}")]
     Io {

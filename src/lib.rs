@@ -9,6 +9,8 @@
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
 //! - [`minidump::live_amd64`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
+//! - [`kvm`]: a kernel's memory by virtual address, in a dump or an image;
+//! - [`pmap`]: what page table entries say;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
@@ -22,6 +24,7 @@ pub mod explain;
 pub mod host;
 pub mod interrupt;
 pub mod kerneldump;
+pub mod kvm;
 pub mod livedump;
 pub mod memory_map;
 pub mod minidump;

@@ -241,6 +241,23 @@ fn rename(temporary: NamedTempFile, target: &Path, replace: bool) -> Result<()> 
     }
 }
 
+/// Makes a file that is gone with its descriptor.
+///
+/// # Errors
+///
+/// The directory does not take a new file.
+pub fn nameless(directory: &Path) -> Result<File> {
+    let failed = |source| Error::io("create a temporary file in", directory, source);
+    let make = || Builder::new().prefix(".memtool.").suffix(".tmp").tempfile_in(directory);
+    let (named, unfinished) = Unfinished::create(make, |file| file.path()).map_err(failed)?;
+    unfinished
+        .finish(|| {
+            let (file, path) = named.into_parts();
+            path.close().map(|()| file)
+        })
+        .map_err(failed)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,7 @@ pub fn inspected(bytes: &[u8]) -> Inspection {
             but_for_tables.tables.clone_from(&facts.tables);
             assert_eq!(&but_for_tables, facts);
             minidump(facts);
-            memory(&volume, &full, facts);
+            memory(bytes, &full, facts);
         }
         (quick, full) => assert_eq!(quick, full),
     }
@@ -61,8 +61,12 @@ fn minidump(facts: &MinidumpFacts) {
 }
 
 /// Pages of a plain dump can be read if they are in it, and others cannot.
-fn memory(volume: &Volume, inspection: &Inspection, facts: &MinidumpFacts) {
-    let Some(memory) = DumpedMemory::of(volume, inspection) else { return };
+fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
+    if inspection.compression != memtool::kerneldump::Compression::None {
+        return;
+    }
+    let directory = std::env::temp_dir();
+    let memory = DumpedMemory::open(Volume::of_bytes(bytes.to_vec()), None, &directory, &Progress::default()).expect("it is a plain minidump");
     let mut buffer = vec![0; 1 << 16];
     let page = facts.header.size_of(Section::Header);
     for (number, (_, physical)) in facts.pages.iter().enumerate().take(64) {

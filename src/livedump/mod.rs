@@ -20,7 +20,7 @@ pub mod trailer;
 use crate::dump::sink::{Target, write_failed};
 use crate::error::{Error, Operation, Result};
 use crate::host::Host;
-use crate::interrupt::{Unfinished, with_signals_elsewhere};
+use crate::interrupt::with_signals_elsewhere;
 use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
@@ -107,7 +107,7 @@ impl Destination {
                 let file = directory.new_dump()?;
                 Begun::Saved(directory, file)
             }
-            Self::Stream { target, temporary } => Begun::Stream(target, nameless(&temporary)?),
+            Self::Stream { target, temporary } => Begun::Stream(target, output_file::nameless(&temporary)?),
         })
     }
 }
@@ -153,19 +153,6 @@ impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         Self { error, target: None }
     }
-}
-
-/// Makes a file that is gone with its descriptor.
-fn nameless(directory: &Path) -> Result<File> {
-    let failed = |source| Error::io("create a temporary file in", directory, source);
-    let make = || tempfile::Builder::new().prefix(".memtool.").suffix(".tmp").tempfile_in(directory);
-    let (named, unfinished) = Unfinished::create(make, |file| file.path()).map_err(failed)?;
-    unfinished
-        .finish(|| {
-            let (file, path) = named.into_parts();
-            path.close().map(|()| file)
-        })
-        .map_err(failed)
 }
 
 /// Takes a live dump. It is at its destination when it is complete and right, or not at all; of a stream that

@@ -17,12 +17,14 @@ use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Host, Memory};
 use crate::memory_map::{self, MemoryMap, Segment};
+use crate::pmap::Format;
 use crate::pmap::amd64::{
     DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_FRAME, PG_PS, PG_PS_FRAME, PG_PS_PDP_FRAME, PG_V,
     SUPERPAGE, index,
 };
 use crate::symbols::Symbols;
 use crate::units::Hex;
+use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -65,6 +67,22 @@ pub struct LiveKernel<'a> {
     dump_avail: Vec<(u64, u64)>,
     /// Physical address of the top-level page table.
     top: u64,
+}
+
+/// The memory of a running kernel, and its page tables.
+pub struct KernelMemory {
+    /// Physical memory.
+    pub memory: Box<dyn Memory>,
+    /// What of it is RAM: ascending, in whole pages.
+    pub ram: Vec<(u64, u64)>,
+    /// The format of the page tables.
+    pub format: Format,
+    /// Physical address of the top-level one.
+    pub root: u64,
+    /// Where the kernel map begins.
+    pub base: u64,
+    /// The direct map.
+    pub direct_map: Option<DirectMap>,
 }
 
 /// Physical memory, of which only RAM is read.
@@ -268,6 +286,13 @@ impl<'a> LiveKernel<'a> {
             ranges.push((start, end));
         }
         Err(odd(what, format!("it has no end within {most} ranges")))
+    }
+
+    /// Its memory, for whoever reads it by virtual address.
+    pub fn into_memory(self) -> KernelMemory {
+        let direct_map = Some(DirectMap { base: DIRECT_MAP.0, end: DIRECT_MAP.1, physical: 0 });
+        let (memory, ram) = (self.ram.memory, self.ram.ranges);
+        KernelMemory { memory, ram, format: Format::Amd64, root: self.top, base: KERNEL_MAP_BASE, direct_map }
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.

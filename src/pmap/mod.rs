@@ -165,6 +165,29 @@ impl Format {
         matches!(self, Self::I386 | Self::I386Pae | Self::ArmV4 | Self::ArmV6)
     }
 
+    /// Bits of a virtual address that the tables cover.
+    fn address_bits(self) -> u32 {
+        self.levels().first().map_or(0, |level| level.shift + level.bits)
+    }
+
+    /// An address that the tables cover, with the bits above that a kernel address has.
+    pub fn canonical(self, address: u64) -> u64 {
+        let bits = self.address_bits().clamp(1, 64);
+        let low = address & u64::MAX >> (64 - bits);
+        match self {
+            _ if self.is_32_bit() => low,
+            // The kernel has tables of its own, and all of them are for the upper half.
+            Self::Arm64 | Self::Arm64Large => address | u64::MAX.checked_shl(bits).unwrap_or(0),
+            _ if low >> (bits - 1) == 1 => low | u64::MAX.checked_shl(bits).unwrap_or(0),
+            _ => low,
+        }
+    }
+
+    /// Whether the tables can map an address.
+    pub fn is_canonical(self, address: u64) -> bool {
+        self.canonical(address) == address
+    }
+
     /// Decodes an entry of a level.
     pub fn decode(self, level: Level, entry: u64) -> Target {
         match self {

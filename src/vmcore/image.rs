@@ -8,6 +8,8 @@ use serde::Serialize;
 use std::io;
 
 const MAGIC: [u8; 4] = 0x4c69_4d45_u32.to_le_bytes();
+/// Bytes of the header before each range.
+pub const LIME_HEADER: u64 = 32;
 /// More ranges are counted as damage.
 const MAX_RANGES: usize = 1 << 16;
 

@@ -120,7 +120,7 @@ impl Reader<'_, '_> {
         if let Some(length) = self.stream.length() {
             self.check_length(&header, &pages, length);
         }
-        let tables = self.tables(&header, &pages, depth);
+        let tables = if depth == Depth::Pages { Ok(None) } else { self.tables(&header, &pages, depth) };
         facts.pages = pages;
         facts.tables = tables?;
         Ok(())

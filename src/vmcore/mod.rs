@@ -18,7 +18,7 @@ pub mod volume;
 pub use elf::ElfFacts;
 pub use image::LimeRange;
 pub use locate::{Located, Place};
-pub use memory::DumpedMemory;
+pub use memory::{DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::Member;
 
@@ -33,6 +33,8 @@ use volume::Volume;
 /// How thoroughly a dump is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Depth {
+    /// What is needed to find pages in it.
+    Pages,
     /// Its headers and tables, as far as they stand before the pages.
     Quick,
     /// Every byte, and every page table entry.

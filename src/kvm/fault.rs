@@ -1,0 +1,73 @@
+//! Why an address cannot be read, written or translated.
+
+use crate::error::errno_of;
+use crate::explain::errno_name;
+use crate::units::Hex;
+use nix::errno::Errno;
+use std::fmt;
+use std::io;
+
+/// An address that something failed at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Fault {
+    /// The address that was asked for: virtual, or physical where physical memory was.
+    pub address: u64,
+    /// The step that failed.
+    pub why: Why,
+}
+
+/// The step that failed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Why {
+    /// No entry of the page tables maps the address: the one of this level is not valid.
+    NotMapped(&'static str),
+    /// The page tables do not cover the address.
+    NotCovered,
+    /// The page table at this physical address cannot be had.
+    NoTable(u64),
+    /// The page at this physical address is not in the dump, or is no memory.
+    NoPage(u64),
+    /// Virtual addresses cannot be followed, for this reason.
+    Untranslated(&'static str),
+    /// It was not opened for writing.
+    ReadOnly,
+    /// Reading or writing failed.
+    Io(Errno),
+}
+
+impl Fault {
+    pub(super) fn new(address: u64, why: Why) -> Self {
+        Self { address, why }
+    }
+
+    /// From the error of memory at a physical address: EFAULT says that there is none.
+    pub(super) fn io(address: u64, physical: u64, error: &io::Error) -> Self {
+        let why = match errno_of(error) {
+            Errno::EFAULT => Why::NoPage(physical),
+            errno => Why::Io(errno),
+        };
+        Self { address, why }
+    }
+
+    /// Whether there is simply nothing at the address, rather than a failure.
+    pub fn is_hole(&self) -> bool {
+        matches!(self.why, Why::NotMapped(_) | Why::NotCovered | Why::NoTable(_) | Why::NoPage(_))
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: ", Hex(self.address))?;
+        match self.why {
+            Why::NotMapped(level) => write!(f, "not mapped: its {level} entry is not valid"),
+            Why::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
+            Why::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(physical)),
+            Why::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(physical)),
+            Why::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
+            Why::ReadOnly => f.write_str("it was not opened for writing"),
+            Why::Io(errno) => write!(f, "{}: {}", errno_name(errno), errno.desc()),
+        }
+    }
+}
+
+impl std::error::Error for Fault {}

@@ -1,0 +1,277 @@
+//! A kernel's memory by virtual address: that of a dump, an image of memory, or the running kernel. What kvm(3) does,
+//! for every architecture on every system.
+//!
+//! | kvm(3) | here |
+//! | --- | --- |
+//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kvm::of_dump`], [`Kvm::of_running`] |
+//! | `kvm_close` | dropping the [`Kvm`] |
+//! | `kvm_read`, `kvm_read2` | [`Kvm::read`] |
+//! | `kvm_kerndisp`, `kvm_native` | not needed: symbols and integers are those of the dump |
+//! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
+//! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
+//! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
+
+mod fault;
+mod root;
+mod space;
+
+pub use fault::{Fault, Why};
+pub use space::{Mapping, Step, Translation};
+
+use crate::error::Result;
+use crate::host::{Host, Memory};
+use crate::minidump::live_amd64::{KernelMemory, LiveKernel};
+use crate::symbols::Symbols;
+use crate::vmcore::DumpedMemory;
+use crate::vmcore::header::{Architecture, Order};
+use nix::errno::Errno;
+use space::{Physical, Space, Tables};
+use std::io;
+use std::ops::ControlFlow;
+
+/// A kernel whose memory can be read.
+pub struct Kvm {
+    source: Source,
+    architecture: Architecture,
+    space: Space,
+}
+
+enum Source {
+    Dump(Box<DumpedMemory>),
+    Running(Ram),
+}
+
+/// Physical memory of the running machine, of which only RAM is read.
+struct Ram {
+    memory: Box<dyn Memory>,
+    /// Ascending.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Memory for Ram {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let next = self.ranges.partition_point(|(start, _)| *start <= address);
+        let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
+        let left = range.and_then(|(_, end)| end.checked_sub(address)).filter(|left| *left > 0).ok_or(Errno::EFAULT)?;
+        let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
+    }
+}
+
+impl Kvm {
+    /// The kernel in a dump. A minidump tells where everything is; in a full dump or an image of memory the page
+    /// tables are found through the symbols of its kernel (`kvm_open`).
+    ///
+    /// # Errors
+    ///
+    /// It is no minidump, and there are no symbols; or they do not lead to page tables that map them.
+    pub fn of_dump(memory: DumpedMemory, kernel: Option<(Architecture, &dyn Symbols)>) -> Result<Self> {
+        let (architecture, space) = match memory.minidump() {
+            Some(facts) => (facts.header.architecture, Space::of_minidump(&facts.header)),
+            None => root::find(&memory, kernel)?,
+        };
+        Ok(Self { source: Source::Dump(Box::new(memory)), architecture, space })
+    }
+
+    /// The kernel that runs (`kvm_open` without a file). Its memory is read through /dev/mem, and only where there is
+    /// RAM; each read sees it as it is then.
+    ///
+    /// # Errors
+    ///
+    /// As [`LiveKernel::open`].
+    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols) -> Result<Self> {
+        let KernelMemory { memory, ram, format, root, base, direct_map } =
+            LiveKernel::open(host, symbols)?.into_memory();
+        let space = Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map };
+        let source = Source::Running(Ram { memory, ranges: ram });
+        Ok(Self { source, architecture: Architecture::Amd64, space })
+    }
+
+    /// Whose kernel it is.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
+    }
+
+    /// The order of bytes in its integers.
+    pub fn order(&self) -> Order {
+        self.space.order
+    }
+
+    /// Bytes of a pointer, and of a `long`.
+    pub fn word_size(&self) -> usize {
+        match self.architecture {
+            Architecture::Arm | Architecture::I386 => 4,
+            _ => 8,
+        }
+    }
+
+    /// The dump it is in; `None` of the running kernel.
+    pub fn dump(&self) -> Option<&DumpedMemory> {
+        match &self.source {
+            Source::Dump(memory) => Some(memory),
+            Source::Running(_) => None,
+        }
+    }
+
+    /// Physical memory, by physical address; EFAULT where there is none.
+    pub fn physical_memory(&self) -> &dyn Memory {
+        match &self.source {
+            Source::Dump(memory) => &**memory,
+            Source::Running(ram) => ram,
+        }
+    }
+
+    fn physical(&self) -> Physical<'_> {
+        match &self.source {
+            Source::Dump(memory) => Physical::Dump(memory),
+            Source::Running(ram) => Physical::Live(ram),
+        }
+    }
+
+    /// Where a virtual address lies (`kvm_kvatop` within libkvm).
+    ///
+    /// # Errors
+    ///
+    /// It is not mapped, or a page table is not there.
+    pub fn translate(&self, address: u64) -> Result<Translation, Fault> {
+        self.space.follow(&self.physical(), address, |_| {})
+    }
+
+    /// Every page table entry on the way to an address, and where that leads.
+    pub fn walk(&self, address: u64) -> (Vec<Step>, Result<Translation, Fault>) {
+        let mut steps = Vec::new();
+        let end = self.space.follow(&self.physical(), address, |step| steps.push(step));
+        (steps, end)
+    }
+
+    /// Shows all that is mapped, in ascending order, in pieces as large as they come, until it is told to stop; of
+    /// the direct map, what is in the dump (`kvm_walk_pages`). Tells how many page tables could not be had.
+    ///
+    /// # Errors
+    ///
+    /// The page tables are not known, or the file cannot be read.
+    pub fn each_mapping(&self, mut take: impl FnMut(Mapping) -> ControlFlow<()>) -> Result<u64, Fault> {
+        let mut direct: Box<dyn Iterator<Item = (u64, u64)>> = match &self.source {
+            Source::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
+            Source::Running(ram) => Box::new(ram.ranges.iter().map(|(start, end)| (*start, end - start))),
+        };
+        self.space.each_mapping(&self.physical(), &mut direct, &mut take)
+    }
+
+    /// Fills the buffer from a virtual address on, across pages (`kvm_read`).
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be read, and why. Up to there the buffer is filled.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+            let Translation { physical, left, .. } = self.translate(at)?;
+            let left = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
+            done += self.read_some(at, physical, rest.get_mut(..left).unwrap_or_default())?;
+        }
+        Ok(())
+    }
+
+    /// Fills the buffer from a physical address on.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be read, and why. Up to there the buffer is filled.
+    pub fn read_physical(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NoPage(u64::MAX)))?;
+            done += self.read_some(at, at, rest)?;
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte at a physical address; a fault is that of the address `at`.
+    fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        loop {
+            match self.physical_memory().read_at(physical, buffer) {
+                // The dump has been cut off.
+                Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
+                Ok(read) => return Ok(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::io(at, physical, &error)),
+            }
+        }
+    }
+
+    /// So many bytes at a virtual address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn bytes<const N: usize>(&self, address: u64) -> Result<[u8; N], Fault> {
+        let mut bytes = [0; N];
+        self.read(address, &mut bytes)?;
+        Ok(bytes)
+    }
+
+    /// A `uint32_t` at a virtual address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn u32(&self, address: u64) -> Result<u32, Fault> {
+        Ok(self.order().u32(self.bytes(address)?))
+    }
+
+    /// A `uint64_t` at a virtual address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn u64(&self, address: u64) -> Result<u64, Fault> {
+        Ok(self.order().u64(self.bytes(address)?))
+    }
+
+    /// A pointer, or an `unsigned long`, at a virtual address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`].
+    pub fn pointer(&self, address: u64) -> Result<u64, Fault> {
+        if self.word_size() == 4 { self.u32(address).map(u64::from) } else { self.u64(address) }
+    }
+
+    /// The bytes of a C string at a virtual address, without the NUL; at most so many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], where it comes before the NUL.
+    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
+        let mut text = Vec::new();
+        let mut part = [0; 64];
+        while text.len() < most {
+            let at = address.checked_add(text.len() as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+            // Not beyond what a NUL may end: the next page may not be there.
+            let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(most - text.len());
+            let part = part.get_mut(..wanted).unwrap_or_default();
+            self.read(at, part)?;
+            let end = part.iter().position(|byte| *byte == 0);
+            text.extend_from_slice(part.get(..end.unwrap_or(wanted)).unwrap_or_default());
+            if end.is_some() {
+                break;
+            }
+        }
+        Ok(text)
+    }
+}
+
+/// Virtual memory: EFAULT where there is none.
+impl Memory for Kvm {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let errno = |fault: Fault| match fault.why {
+            Why::Io(errno) => errno,
+            _ => Errno::EFAULT,
+        };
+        let Translation { physical, left, .. } = self.translate(address).map_err(errno)?;
+        let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        Ok(self.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(errno)?)
+    }
+}

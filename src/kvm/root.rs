@@ -1,0 +1,148 @@
+//! Where a kernel's page tables are in an image of memory: found through its symbols.
+//!
+//! The kernel is linked at virtual addresses, and its image lies in one piece in physical memory, at a multiple of
+//! 2 MiB that the loader chose: on amd64 at 2 MiB unless the kernel can be relocated (`kernphys`), on arm64 and riscv
+//! anywhere. Each candidate is tested: page tables found through a symbol must map that very symbol to the address
+//! where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`, `sys/riscv/riscv/locore.S`,
+//! `sys/i386/i386/pmap_base.c`.
+
+use super::space::{Physical, Space, Tables};
+use crate::error::{Error, Result};
+use crate::pmap::{Format, amd64};
+use crate::symbols::Symbols;
+use crate::units::Hex;
+use crate::vmcore::header::{Architecture, DirectMap, Order};
+use crate::vmcore::{Content, DumpedMemory};
+
+/// The loader puts kernels at multiples of this.
+const STEP: u64 = 2 << 20;
+
+/// What leads to the tables.
+enum Clue {
+    /// A variable that holds the physical address of the root.
+    Pointer { size: usize },
+    /// The root itself.
+    Table,
+}
+
+/// A way in which kernels of an architecture have their tables.
+struct Way {
+    architecture: Architecture,
+    symbol: &'static str,
+    clue: Clue,
+    format: Format,
+    /// Where kernel memory begins.
+    base: u64,
+}
+
+const fn way(architecture: Architecture, symbol: &'static str, clue: Clue, format: Format, base: u64) -> Way {
+    Way { architecture, symbol, clue, format, base }
+}
+
+const WAYS: [Way; 9] = [
+    way(Architecture::Amd64, "KPML4phys", Clue::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
+    way(Architecture::Amd64, "KPML5phys", Clue::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, 0xffff_0000_0000_0000),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, 0xffff_0000_0000_0000),
+    way(Architecture::Riscv, "pagetable_l0", Clue::Table, Format::Sv48, 0xffff_ffc0_0000_0000),
+    way(Architecture::Riscv, "pagetable_l1", Clue::Table, Format::Sv39, 0xffff_ffc0_0000_0000),
+    way(Architecture::I386, "IdlePDPT", Clue::Pointer { size: 4 }, Format::I386Pae, 0),
+    way(Architecture::I386, "IdlePTD", Clue::Pointer { size: 4 }, Format::I386, 0),
+    way(Architecture::I386, "IdlePTD_nopae", Clue::Pointer { size: 4 }, Format::I386, 0),
+];
+
+/// Finds the page tables of a kernel in an image of memory.
+pub(super) fn find(
+    memory: &DumpedMemory,
+    kernel: Option<(Architecture, &dyn Symbols)>,
+) -> Result<(Architecture, Space)> {
+    let Some((architecture, symbols)) = kernel else {
+        return Err(Error::Refused(format!(
+            "only a minidump tells where its page tables are, and this is: {}; name its kernel with --kernel",
+            memory.inspection().content.name()
+        )));
+    };
+    if let Content::Elf(facts) = &memory.inspection().content
+        && facts.machine_name != architecture.name()
+    {
+        let machine = if facts.machine_name.is_empty() { "another machine" } else { facts.machine_name };
+        return Err(Error::Refused(format!(
+            "the dump is one of {machine}, and {} is a kernel of {}",
+            symbols.source(),
+            architecture.name()
+        )));
+    }
+    let ways = WAYS.iter().filter(|way| way.architecture == architecture);
+    let mut tried = Vec::new();
+    for way in ways {
+        let Some(symbol) = symbols.find(way.symbol)? else { continue };
+        for physical in candidates(memory, symbol.address) {
+            if let Some(space) = try_at(memory, way, symbol.address, physical) {
+                return Ok((architecture, space));
+            }
+        }
+        tried.push(format!("{} at {}", way.symbol, Hex(symbol.address)));
+    }
+    let kernel = symbols.source();
+    Err(match tried.as_slice() {
+        [] => Error::Unsupported(format!(
+            "{kernel} has no symbol that leads to the page tables of {} in an image of memory",
+            architecture.name()
+        )),
+        tried => Error::Format(format!(
+            "the kernel's page tables are not in this memory ({}): is {kernel} the kernel that ran?",
+            tried.join(", ")
+        )),
+    })
+}
+
+/// Physical addresses at which a symbol may lie.
+fn candidates(memory: &DumpedMemory, address: u64) -> impl Iterator<Item = u64> {
+    let within = address % STEP;
+    memory.extents().flat_map(move |extent| {
+        let end = extent.physical.saturating_add(extent.size);
+        let first = extent.physical.saturating_sub(within).next_multiple_of(STEP);
+        let places = (0..).map_while(move |step: u64| first.checked_add(step.checked_mul(STEP)?)?.checked_add(within));
+        places.skip_while(move |place| *place < extent.physical).take_while(move |place| *place < end)
+    })
+}
+
+/// The address space, if the symbol lies at a physical address.
+fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Option<Space> {
+    let root = match way.clue {
+        Clue::Table => physical,
+        Clue::Pointer { size } => {
+            let (offset, left) = memory.place_of(physical)?;
+            let read: [u8; 8] = match size {
+                4 if left >= 4 => {
+                    let [a, b, c, d] = memory.entry::<4>(offset).ok()??;
+                    [a, b, c, d, 0, 0, 0, 0]
+                }
+                8 if left >= 8 => memory.entry(offset).ok()??,
+                _ => return None,
+            };
+            u64::from_le_bytes(read)
+        }
+    };
+    if root == 0 || !root.is_multiple_of(32) || memory.place_of(root).is_none() {
+        return None;
+    }
+    let tables = Tables::Root { format: way.format, root, base: way.base };
+    let mut space = Space { order: Order::Little, tables, direct_map: None };
+    let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
+    if found.physical != physical {
+        return None;
+    }
+    if way.architecture == Architecture::Amd64 {
+        space.direct_map = amd64_direct_map(&space, memory);
+    }
+    Some(space)
+}
+
+/// amd64's direct map, if it is where it always was: its first page maps physical address 0.
+fn amd64_direct_map(space: &Space, memory: &DumpedMemory) -> Option<DirectMap> {
+    let (base, end) = amd64::DIRECT_MAP;
+    let first = memory.extents().next()?.physical;
+    let found = space.follow(&Physical::Dump(memory), base.checked_add(first)?, |_| {}).ok()?;
+    (found.physical == first).then_some(DirectMap { base, end, physical: 0 })
+}

@@ -1,0 +1,389 @@
+//! The kernel's virtual address space: from an address to memory, step by step, and all that is mapped.
+//!
+//! A minidump has the tables of one level in a section of its own, from the kernel's base on; amd64's, whose entries
+//! are page directory entries, has the page tables below them among its pages. Elsewhere the tables are walked from
+//! their root, as the processor does.
+
+use super::fault::{Fault, Why};
+use crate::host::Memory;
+use crate::pmap::{Format, Level, Protection, Target};
+use crate::vmcore::DumpedMemory;
+use crate::vmcore::header::{DirectMap, Header, Order, Section};
+use std::ops::ControlFlow;
+
+/// Where a virtual address leads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Translation {
+    /// The physical address.
+    pub physical: u64,
+    /// Bytes of the page, superpage or direct map from there on.
+    pub left: u64,
+    /// What may be done with them.
+    pub protection: Protection,
+    /// Bytes of the page or superpage; `None` in the direct map, which is not looked up.
+    pub page_size: Option<u64>,
+}
+
+/// An entry that was read on the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Step {
+    /// Its level.
+    pub level: Level,
+    /// Its number in its table; in a minidump's section, from the kernel's base on.
+    pub index: u64,
+    /// Its physical address; `None` in a minidump's section.
+    pub physical: Option<u64>,
+    /// Where it is in the dump; `None` where it is not in one.
+    pub offset: Option<u64>,
+    /// Its value.
+    pub entry: u64,
+    /// What it says.
+    pub target: Target,
+}
+
+/// Virtual memory that is mapped in one piece.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Mapping {
+    /// First virtual address.
+    pub address: u64,
+    /// Its physical address.
+    pub physical: u64,
+    /// Bytes.
+    pub size: u64,
+    /// What may be done with them.
+    pub protection: Protection,
+}
+
+/// Where the tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Tables {
+    /// In a section of the minidump, from its kernel base on.
+    Section {
+        format: Format,
+        level: Level,
+        base: u64,
+        /// Where the section is in the dump, and how many entries it has.
+        offset: u64,
+        entries: u64,
+    },
+    /// In physical memory; kernel memory is mapped from this address on.
+    Root { format: Format, root: u64, base: u64 },
+    /// Unknown, for this reason.
+    Unknown(&'static str),
+}
+
+/// The kernel's address space.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Space {
+    pub order: Order,
+    pub tables: Tables,
+    pub direct_map: Option<DirectMap>,
+}
+
+/// The memory that page tables are read from.
+pub(super) enum Physical<'a> {
+    Dump(&'a DumpedMemory),
+    Live(&'a dyn Memory),
+}
+
+const DATA: Protection = Protection { read: true, write: true, execute: false };
+
+impl Space {
+    /// A minidump's.
+    pub fn of_minidump(header: &Header) -> Self {
+        let tables = match header.table_format().zip(header.table_level()) {
+            Some((format, level)) => Tables::Section {
+                format,
+                level,
+                base: header.kernel_base,
+                offset: header.offset_of(Section::PageTables),
+                entries: header.size_of(Section::PageTables) / format.entry_size(),
+            },
+            None => Tables::Unknown("the page tables of this dump's MMU are not known"),
+        };
+        Self { order: header.order, tables, direct_map: header.direct_map }
+    }
+
+    /// Follows an address to memory, and shows each entry on the way.
+    pub fn follow(
+        &self,
+        memory: &Physical<'_>,
+        address: u64,
+        mut seen: impl FnMut(Step),
+    ) -> Result<Translation, Fault> {
+        if let Some(map) = self.direct_map.filter(|map| (map.base..map.end).contains(&address)) {
+            let within = address - map.base;
+            let physical = map.physical.checked_add(within).ok_or(Fault::new(address, Why::NotCovered))?;
+            return Ok(Translation { physical, left: map.end - address, protection: DATA, page_size: None });
+        }
+        let fault = |why| Fault::new(address, why);
+        let (format, mut step) = match self.tables {
+            Tables::Section { format, level, base, offset, entries } => {
+                let index = address.checked_sub(base).map(|within| within >> level.shift);
+                let index = index.filter(|index| *index < entries).ok_or(fault(Why::NotCovered))?;
+                let offset = offset.saturating_add(index.saturating_mul(format.entry_size()));
+                let entry = match memory {
+                    Physical::Dump(dump) => self.dumped(dump, format, offset),
+                    Physical::Live(_) => Ok(None),
+                };
+                let entry = entry.map_err(|error| Fault::io(address, offset, &error))?;
+                let entry = entry.ok_or(fault(Why::NotCovered))?;
+                let target = format.decode(level, entry);
+                (format, Step { level, index, physical: None, offset: Some(offset), entry, target })
+            }
+            Tables::Root { format, root, .. } => {
+                if !format.is_canonical(address) {
+                    return Err(fault(Why::NotCovered));
+                }
+                let level = format.levels().first().copied().ok_or(fault(Why::NotCovered))?;
+                (format, self.step(memory, format, level, root, address)?)
+            }
+            Tables::Unknown(reason) => return Err(fault(Why::Untranslated(reason))),
+        };
+        loop {
+            seen(step);
+            step = match step.target {
+                Target::Nothing => return Err(fault(Why::NotMapped(step.level.name))),
+                Target::Page { physical, size, protection } => {
+                    let within = address % size;
+                    let (physical, left) = (physical.saturating_add(within), size - within);
+                    return Ok(Translation { physical, left, protection, page_size: Some(size) });
+                }
+                Target::Table(table) => {
+                    let below = format.levels().iter().find(|level| level.shift < step.level.shift);
+                    let level = below.copied().ok_or(fault(Why::NotMapped(step.level.name)))?;
+                    self.step(memory, format, level, table, address)?
+                }
+            };
+        }
+    }
+
+    /// Reads the entry for an address in the table at a physical address.
+    fn step(
+        &self,
+        memory: &Physical<'_>,
+        format: Format,
+        level: Level,
+        table: u64,
+        address: u64,
+    ) -> Result<Step, Fault> {
+        let index = level.index(address);
+        let no_table = Fault::new(address, Why::NoTable(table));
+        let physical = table.checked_add(index * format.entry_size()).ok_or(no_table)?;
+        let (offset, entry) = match memory {
+            Physical::Dump(dump) => {
+                let (offset, _) = dump.place_of(physical).ok_or(no_table)?;
+                (Some(offset), self.dumped(dump, format, offset))
+            }
+            Physical::Live(memory) => {
+                let mut bytes = [0; 8];
+                let wanted = if format.entry_size() == 4 { 4 } else { 8 };
+                let read = memory.read_at(physical, bytes.get_mut(..wanted).unwrap_or_default());
+                (None, read.map(|read| self.value(bytes, format).filter(|_| read == wanted)))
+            }
+        };
+        let entry = entry.map_err(|error| Fault::io(address, table, &error))?.ok_or(no_table)?;
+        Ok(Step { level, index, physical: Some(physical), offset, entry, target: format.decode(level, entry) })
+    }
+
+    /// An entry in the dump; `None` where that has been cut off.
+    fn dumped(&self, dump: &DumpedMemory, format: Format, offset: u64) -> std::io::Result<Option<u64>> {
+        Ok(match format.entry_size() {
+            4 => dump.entry(offset)?.map(|bytes| self.order.u32(bytes).into()),
+            _ => dump.entry(offset)?.map(|bytes| self.order.u64(bytes)),
+        })
+    }
+
+    fn value(&self, bytes: [u8; 8], format: Format) -> Option<u64> {
+        match format.entry_size() {
+            4 => bytes.first_chunk().map(|bytes| self.order.u32(*bytes).into()),
+            _ => Some(self.order.u64(bytes)),
+        }
+    }
+
+    /// Shows all that is mapped, in ascending order, in pieces as large as they come; `direct` is the memory that the
+    /// direct map is to be shown of. Tells how many page tables could not be had.
+    pub fn each_mapping(
+        &self,
+        memory: &Physical<'_>,
+        direct: &mut dyn Iterator<Item = (u64, u64)>,
+        take: &mut dyn FnMut(Mapping) -> ControlFlow<()>,
+    ) -> Result<u64, Fault> {
+        let mut pieces = Pieces { take, last: None };
+        let base = match self.tables {
+            Tables::Section { base, .. } | Tables::Root { base, .. } => base,
+            Tables::Unknown(reason) => return Err(Fault::new(0, Why::Untranslated(reason))),
+        };
+        let direct_first = self.direct_map.is_some_and(|map| map.base < base);
+        let mut walk = Walk { space: self, memory, pieces: &mut pieces, lost: 0, left: 0 };
+        let mut go_on = ControlFlow::Continue(());
+        for is_direct in [direct_first, !direct_first] {
+            if go_on.is_continue() {
+                go_on = if is_direct { walk.direct(direct) } else { walk.tables()? };
+            }
+        }
+        let lost = walk.lost;
+        if go_on.is_continue() {
+            // It was the last one, whatever is answered.
+            let _ = pieces.end();
+        }
+        Ok(lost)
+    }
+}
+
+/// Joins mappings that continue one another.
+struct Pieces<'a> {
+    take: &'a mut dyn FnMut(Mapping) -> ControlFlow<()>,
+    last: Option<Mapping>,
+}
+
+impl Pieces<'_> {
+    fn add(&mut self, next: Mapping) -> ControlFlow<()> {
+        if let Some(last) = &mut self.last
+            && last.address.checked_add(last.size) == Some(next.address)
+            && last.physical.checked_add(last.size) == Some(next.physical)
+            && last.protection == next.protection
+            && let Some(size) = last.size.checked_add(next.size)
+        {
+            last.size = size;
+            return ControlFlow::Continue(());
+        }
+        match self.last.replace(next) {
+            Some(last) => (self.take)(last),
+            None => ControlFlow::Continue(()),
+        }
+    }
+
+    fn end(&mut self) -> ControlFlow<()> {
+        self.last.take().map_or(ControlFlow::Continue(()), |last| (self.take)(last))
+    }
+}
+
+/// Page tables that are read at most where their number is not known from the dump's own pages: those of 1 TiB in
+/// small pages.
+const MOST_TABLES: u64 = 1 << 20;
+/// Entries of a minidump's section that are read at once.
+const CHUNK: u64 = 1 << 13;
+
+struct Walk<'a, 'm, 'p> {
+    space: &'a Space,
+    memory: &'a Physical<'m>,
+    pieces: &'a mut Pieces<'p>,
+    /// Tables that could not be had.
+    lost: u64,
+    /// Tables that may still be read: page tables that lead to each other must come to an end.
+    left: u64,
+}
+
+impl Walk<'_, '_, '_> {
+    fn direct(&mut self, memory: &mut dyn Iterator<Item = (u64, u64)>) -> ControlFlow<()> {
+        let Some(map) = self.space.direct_map else { return ControlFlow::Continue(()) };
+        let end = map.physical.saturating_add(map.end.saturating_sub(map.base));
+        for (physical, size) in memory {
+            let (first, last) = (physical.max(map.physical), physical.saturating_add(size).min(end));
+            if first < last {
+                let address = map.base + (first - map.physical);
+                self.pieces.add(Mapping { address, physical: first, size: last - first, protection: DATA })?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    fn tables(&mut self) -> Result<ControlFlow<()>, Fault> {
+        self.left = match self.memory {
+            Physical::Dump(dump) => dump.minidump().map_or(MOST_TABLES, |facts| facts.pages.count()),
+            Physical::Live(_) => MOST_TABLES,
+        };
+        match (self.space.tables, self.memory) {
+            (Tables::Section { format, level, base, offset, entries }, Physical::Dump(dump)) => {
+                let size = format.entry_size();
+                let mut bytes = vec![0; usize::try_from(CHUNK * size).unwrap_or_default()];
+                let mut index = 0;
+                while index < entries {
+                    let wanted = usize::try_from((entries - index).min(CHUNK) * size).unwrap_or_default();
+                    let at = offset.saturating_add(index * size);
+                    let part = bytes.get_mut(..wanted).unwrap_or_default();
+                    let read = dump.read_dump(at, part).map_err(|error| Fault::io(base, at, &error))?;
+                    let part = part.get(..read).unwrap_or_default();
+                    let first = base.wrapping_add(index << level.shift);
+                    if self.entries(format, level, part, first).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                    if read < wanted {
+                        // The dump has been cut off within its tables.
+                        self.lost += 1;
+                        break;
+                    }
+                    index += CHUNK;
+                }
+                Ok(ControlFlow::Continue(()))
+            }
+            (Tables::Root { format, root, .. }, _) => {
+                let Some(level) = format.levels().first() else { return Ok(ControlFlow::Continue(())) };
+                Ok(self.table(format, *level, root, 0))
+            }
+            _ => Ok(ControlFlow::Continue(())),
+        }
+    }
+
+    /// Takes the entries of a table, whose first one is for that address.
+    fn table(&mut self, format: Format, level: Level, physical: u64, first: u64) -> ControlFlow<()> {
+        let size = format.entry_size() << level.bits;
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        let got = self.left > 0 && read_table(self.memory, physical, &mut bytes);
+        self.left = self.left.saturating_sub(1);
+        if !got {
+            self.lost += 1;
+            return ControlFlow::Continue(());
+        }
+        self.entries(format, level, &bytes, first)
+    }
+
+    fn entries(&mut self, format: Format, level: Level, bytes: &[u8], first: u64) -> ControlFlow<()> {
+        let base = match self.space.tables {
+            Tables::Root { base, .. } => base,
+            _ => 0,
+        };
+        let below = format.levels().iter().find(|below| below.shift < level.shift);
+        let size = usize::try_from(format.entry_size()).unwrap_or(8);
+        let mut address = first;
+        for entry in bytes.chunks_exact(size) {
+            let mut word = [0; 8];
+            word.iter_mut().zip(entry).for_each(|(to, from)| *to = *from);
+            let here = format.canonical(address);
+            address = address.wrapping_add(level.span());
+            // Below the base there is no kernel memory, but the tables may be found there themselves.
+            if word == [0; 8] || here.wrapping_add(level.span() - 1) < base {
+                continue;
+            }
+            let Some(word) = self.space.value(word, format) else { continue };
+            match (format.decode(level, word), below) {
+                (Target::Page { physical, size, protection }, _) => {
+                    // A large page of 16 small ones has as many entries.
+                    let (physical, size) = (physical + here % size, size.min(level.span()));
+                    self.pieces.add(Mapping { address: here, physical, size, protection })?;
+                }
+                (Target::Table(physical), Some(below)) => self.table(format, *below, physical, here)?,
+                _ => {}
+            }
+        }
+        ControlFlow::Continue(())
+    }
+}
+
+fn read_table(memory: &Physical<'_>, physical: u64, bytes: &mut [u8]) -> bool {
+    let memory: &dyn Memory = match memory {
+        Physical::Dump(dump) => *dump,
+        Physical::Live(memory) => *memory,
+    };
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {
+        let Some(at) = physical.checked_add(done as u64) else { return false };
+        match memory.read_at(at, rest) {
+            Ok(read) if read > 0 => done += read,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            _ => return false,
+        }
+    }
+    true
+}
