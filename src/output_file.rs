@@ -241,6 +241,12 @@ fn rename(temporary: NamedTempFile, target: &Path, replace: bool) -> Result<()> 
     }
 }
 
+/// Where files without a name go that have no better place: `TMPDIR`, or /var/tmp, which is on disk.
+pub fn temporary_directory() -> PathBuf {
+    let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
+    chosen.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
+}
+
 /// Makes a file that is gone with its descriptor.
 ///
 /// # Errors

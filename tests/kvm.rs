@@ -60,7 +60,7 @@ fn every_mapped_page_is_read_and_every_other_refused() {
                 (result, page) => panic!("{name}: {address:#x}: {result:?}, in the dump: {}", page.is_some()),
             }
         }
-        for (address, _) in &translations {
+        for address in translations.keys() {
             for next in [address.checked_sub(size), address.checked_add(size)].into_iter().flatten() {
                 if !translations.contains_key(&next) {
                     let direct = (spec.direct_map.base..spec.direct_map.end).contains(&next);

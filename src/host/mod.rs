@@ -115,6 +115,12 @@ pub trait Memory: Send + Sync {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
+/// Memory that can be written, by physical address.
+pub trait WritableMemory: Send + Sync {
+    /// Writes from an address on; like write(2), it may take less than it is given.
+    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize>;
+}
+
 /// A machine with mem(4).
 pub trait Host {
     /// What kind of system it is.
@@ -142,6 +148,11 @@ pub trait Host {
     /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
     fn physical_memory(&self) -> Result<Box<dyn Memory>>;
 
+    /// Physical memory, to be written. The kernel forbids it from securelevel 1 on (security(7)).
+    fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {
+        Err(crate::Error::Unsupported("the memory of a recorded machine cannot be written".to_owned()))
+    }
+
     /// Kernel virtual memory, by virtual address, as /dev/kmem reads it. Only what
     /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`Self::kernel_maps`] may be read;
     /// what the kernel has unmapped meanwhile fails with EFAULT.
@@ -162,6 +173,18 @@ pub trait Host {
     /// The recorded machine, if it is one.
     fn as_recorded(&self) -> Option<&recorded::Recorded> {
         None
+    }
+}
+
+/// Refuses to write to memory where the securelevel forbids it: `kern.securelevel`, an `int` as sysctl(3) has it.
+pub fn check_securelevel(value: &[u8]) -> Result<()> {
+    let level = value.first_chunk().copied().map(i32::from_ne_bytes);
+    match level {
+        Some(..=0) => Ok(()),
+        Some(level) => Err(crate::Error::Refused(format!(
+            "kern.securelevel is {level}: from 1 on the kernel lets nobody write to its memory, and only a reboot lowers it (security(7))"
+        ))),
+        None => Err(crate::Error::Refused("kern.securelevel cannot be read, so memory is not written to".to_owned())),
     }
 }
 

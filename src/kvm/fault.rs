@@ -57,15 +57,20 @@ impl Fault {
 
 impl fmt::Display for Fault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: ", Hex(self.address))?;
-        match self.why {
-            Why::NotMapped(level) => write!(f, "not mapped: its {level} entry is not valid"),
-            Why::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
-            Why::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(physical)),
-            Why::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(physical)),
-            Why::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
-            Why::ReadOnly => f.write_str("it was not opened for writing"),
-            Why::Io(errno) => write!(f, "{}: {}", errno_name(errno), errno.desc()),
+        write!(f, "{}: {}", Hex(self.address), self.why)
+    }
+}
+
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NotMapped(level) => write!(f, "not mapped: its {level} entry is not valid"),
+            Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
+            Self::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(*physical)),
+            Self::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(*physical)),
+            Self::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
+            Self::ReadOnly => f.write_str("it was not opened for writing"),
+            Self::Io(errno) => write!(f, "{}: {}", errno_name(*errno), errno.desc()),
         }
     }
 }

@@ -6,6 +6,7 @@
 //! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kvm::of_dump`], [`Kvm::of_running`] |
 //! | `kvm_close` | dropping the [`Kvm`] |
 //! | `kvm_read`, `kvm_read2` | [`Kvm::read`] |
+//! | `kvm_write` | [`Kvm::write`] |
 //! | `kvm_kerndisp`, `kvm_native` | not needed: symbols and integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
@@ -19,7 +20,7 @@ pub use fault::{Fault, Why};
 pub use space::{Mapping, Step, Translation};
 
 use crate::error::Result;
-use crate::host::{Host, Memory};
+use crate::host::{Host, Memory, WritableMemory};
 use crate::minidump::live_amd64::{KernelMemory, LiveKernel};
 use crate::symbols::Symbols;
 use crate::vmcore::DumpedMemory;
@@ -41,20 +42,45 @@ enum Source {
     Running(Ram),
 }
 
-/// Physical memory of the running machine, of which only RAM is read.
+/// What a kernel's memory is opened for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Reading only (`O_RDONLY`).
+    Read,
+    /// Reading and writing (`O_RDWR`).
+    Write,
+}
+
+/// Physical memory of the running machine, of which only RAM is read, and written if it was opened for that.
 struct Ram {
     memory: Box<dyn Memory>,
+    writer: Option<Box<dyn WritableMemory>>,
     /// Ascending.
     ranges: Vec<(u64, u64)>,
 }
 
-impl Memory for Ram {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+impl Ram {
+    /// How many of `wanted` bytes there are in one piece.
+    fn left(&self, address: u64, wanted: usize) -> io::Result<usize> {
         let next = self.ranges.partition_point(|(start, _)| *start <= address);
         let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
         let left = range.and_then(|(_, end)| end.checked_sub(address)).filter(|left| *left > 0).ok_or(Errno::EFAULT)?;
-        let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted))
+    }
+}
+
+impl Memory for Ram {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.left(address, buffer.len())?;
         self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
+    }
+}
+
+impl WritableMemory for Ram {
+    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
+        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
+        let left = self.left(address, bytes.len())?;
+        writer.write_at(address, bytes.get(..left).unwrap_or_default())
     }
 }
 
@@ -78,12 +104,16 @@ impl Kvm {
     ///
     /// # Errors
     ///
-    /// As [`LiveKernel::open`].
-    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols) -> Result<Self> {
+    /// As [`LiveKernel::open`]; for writing, also those of [`Host::writable_memory`].
+    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
+        let writer = match access {
+            Access::Read => None,
+            Access::Write => Some(host.writable_memory()?),
+        };
         let KernelMemory { memory, ram, format, root, base, direct_map } =
             LiveKernel::open(host, symbols)?.into_memory();
         let space = Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map };
-        let source = Source::Running(Ram { memory, ranges: ram });
+        let source = Source::Running(Ram { memory, writer, ranges: ram });
         Ok(Self { source, architecture: Architecture::Amd64, space })
     }
 
@@ -199,6 +229,57 @@ impl Kvm {
                 Err(error) => return Err(Fault::io(at, physical, &error)),
             }
         }
+    }
+
+    /// Writes bytes from a virtual address on, across pages (`kvm_write`). Before the first one is written, all of
+    /// them are seen to be there.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be written, and why. It was not opened for writing, for one.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let mut there = vec![0; bytes.len()];
+        self.read(address, &mut there)?;
+        self.write_pieces(address, bytes, |at| self.translate(at).map(|found| (found.physical, found.left)))
+    }
+
+    /// Writes bytes from a physical address on; see [`Self::write`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::write`].
+    pub fn write_physical(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let mut there = vec![0; bytes.len()];
+        self.read_physical(address, &mut there)?;
+        self.write_pieces(address, bytes, |at| Ok((at, u64::MAX)))
+    }
+
+    fn write_pieces(
+        &self,
+        address: u64,
+        bytes: &[u8],
+        place: impl Fn(u64) -> Result<(u64, u64), Fault>,
+    ) -> Result<(), Fault> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = bytes.get(done..) {
+            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+            let (physical, left) = place(at)?;
+            let part = rest.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(rest);
+            let written = match &self.source {
+                Source::Dump(memory) => memory.write_at(physical, part),
+                Source::Running(ram) => ram.write_at(physical, part),
+            };
+            match written {
+                Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
+                    return Err(Fault::new(at, Why::ReadOnly));
+                }
+                Err(error) => return Err(Fault::io(at, physical, &error)),
+            }
+        }
+        Ok(())
     }
 
     /// So many bytes at a virtual address.

@@ -179,7 +179,8 @@ impl Space {
                 let mut bytes = [0; 8];
                 let wanted = if format.entry_size() == 4 { 4 } else { 8 };
                 let read = memory.read_at(physical, bytes.get_mut(..wanted).unwrap_or_default());
-                (None, read.map(|read| self.value(bytes, format).filter(|_| read == wanted)))
+                let value = bytes.get(..wanted).map(|bytes| self.order.number(bytes));
+                (None, read.map(|read| value.filter(|_| read == wanted)))
             }
         };
         let entry = entry.map_err(|error| Fault::io(address, table, &error))?.ok_or(no_table)?;
@@ -192,13 +193,6 @@ impl Space {
             4 => dump.entry(offset)?.map(|bytes| self.order.u32(bytes).into()),
             _ => dump.entry(offset)?.map(|bytes| self.order.u64(bytes)),
         })
-    }
-
-    fn value(&self, bytes: [u8; 8], format: Format) -> Option<u64> {
-        match format.entry_size() {
-            4 => bytes.first_chunk().map(|bytes| self.order.u32(*bytes).into()),
-            _ => Some(self.order.u64(bytes)),
-        }
     }
 
     /// Shows all that is mapped, in ascending order, in pieces as large as they come; `direct` is the memory that the
@@ -348,15 +342,13 @@ impl Walk<'_, '_, '_> {
         let size = usize::try_from(format.entry_size()).unwrap_or(8);
         let mut address = first;
         for entry in bytes.chunks_exact(size) {
-            let mut word = [0; 8];
-            word.iter_mut().zip(entry).for_each(|(to, from)| *to = *from);
+            let word = self.space.order.number(entry);
             let here = format.canonical(address);
             address = address.wrapping_add(level.span());
             // Below the base there is no kernel memory, but the tables may be found there themselves.
-            if word == [0; 8] || here.wrapping_add(level.span() - 1) < base {
+            if word == 0 || here.wrapping_add(level.span() - 1) < base {
                 continue;
             }
-            let Some(word) = self.space.value(word, format) else { continue };
             match (format.decode(level, word), below) {
                 (Target::Page { physical, size, protection }, _) => {
                     // A large page of 16 small ones has as many entries.

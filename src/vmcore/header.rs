@@ -90,6 +90,15 @@ impl Order {
         }
     }
 
+    /// An integer of as many bytes as there are, 8 at most.
+    pub fn number(self, bytes: &[u8]) -> u64 {
+        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        match self {
+            Self::Little => bytes.iter().rev().fold(0, join),
+            Self::Big => bytes.iter().fold(0, join),
+        }
+    }
+
     /// An integer of 4 bytes.
     pub fn u32(self, bytes: [u8; 4]) -> u32 {
         match self {

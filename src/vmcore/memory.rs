@@ -177,6 +177,22 @@ impl DumpedMemory {
     }
 }
 
+impl DumpedMemory {
+    /// Writes over memory in the dump, up to the end of a page; tells how many bytes it took.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Volume::write_at`]; EFAULT where there is no memory in the dump.
+    pub fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
+        let (offset, left) = self.place_of(address).ok_or(Errno::EFAULT)?;
+        let part = bytes.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        self.volume.write_at(self.inspection.located.start.saturating_add(offset), part)?;
+        // Page tables may have been written to.
+        self.blocks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
+        Ok(part.len())
+    }
+}
+
 impl Memory for DumpedMemory {
     /// Reads up to the end of a page. A page that is not in the dump is EFAULT; where a dump has been cut off there
     /// are 0 bytes.

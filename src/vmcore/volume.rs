@@ -3,19 +3,21 @@
 use crate::dump::Progress;
 use crate::error::{Error, Result};
 use crate::host::{Memory, open_at_once};
-use std::fs::File;
+use nix::errno::Errno;
+use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt};
+use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Devices are read in blocks of so many bytes: a multiple of every sector size.
 const BLOCK: usize = 1 << 16;
 
-/// A file or device, opened for reading.
+/// A file or device, opened for reading; a file for writing, too, if that was asked for.
 pub struct Volume {
     bytes: Box<dyn Memory>,
     length: u64,
+    writer: Option<File>,
 }
 
 impl Volume {
@@ -36,6 +38,34 @@ impl Volume {
         }
     }
 
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`]; or it is a device, or a symbolic link.
+    pub fn open_for_writing(path: &Path) -> Result<Self> {
+        let fail = |source| Error::io("open", path, source);
+        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
+        let writer = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(fail)?;
+        if !writer.metadata().map_err(fail)?.is_file() {
+            return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
+        }
+        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::of_file(&writer).map_err(fail)? })
+    }
+
+    /// Writes bytes over those that are there.
+    ///
+    /// # Errors
+    ///
+    /// Those of write(2); EBADF if it was not opened for that, EFAULT behind the end.
+    pub fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
+        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
+        if at.checked_add(bytes.len() as u64).is_none_or(|end| end > self.length) {
+            return Err(Errno::EFAULT.into());
+        }
+        writer.write_all_at(bytes, at)
+    }
+
     /// A file that is open already.
     ///
     /// # Errors
@@ -48,7 +78,7 @@ impl Volume {
     /// Bytes in memory, as if they were in a file.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes: Box::new(Bytes(bytes)), length }
+        Self { bytes: Box::new(Bytes(bytes)), length, writer: None }
     }
 
     fn of(file: File, length: u64, is_device: bool) -> Self {
@@ -57,7 +87,7 @@ impl Volume {
         } else {
             Box::new(Plain(file))
         };
-        Self { bytes, length }
+        Self { bytes, length, writer: None }
     }
 
     /// Bytes in all.

@@ -1,6 +1,6 @@
 //! /dev/mem and /dev/kmem: the ioctls of mem(4), each as one safe method.
 //!
-//! All of them work on a descriptor opened read-only, so it never is opened for writing.
+//! The ioctls work on a descriptor opened read-only; only what writes to memory opens it for writing.
 
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::open_at_once;
@@ -9,7 +9,7 @@ use ioctl_defs::memrange::{
     mem_range_op,
 };
 use nix::errno::Errno;
-use std::fs::{File, Metadata};
+use std::fs::{File, Metadata, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::{FileTypeExt, MetadataExt};
@@ -31,8 +31,17 @@ pub struct Device(File);
 impl Device {
     /// Opens a device for reading.
     pub fn open(path: &Path) -> Result<Self> {
+        Self::of(path, open_at_once(path))
+    }
+
+    /// Opens a device for reading and writing.
+    pub fn open_for_writing(path: &Path) -> Result<Self> {
+        Self::of(path, OpenOptions::new().read(true).write(true).open(path))
+    }
+
+    fn of(path: &Path, opened: io::Result<File>) -> Result<Self> {
         let fail = |error: io::Error| KernelError::new(Operation::OpenDevice, path.display(), errno_of(&error));
-        let file = open_at_once(path).map_err(fail)?;
+        let file = opened.map_err(fail)?;
         if !file.metadata().map_err(fail)?.file_type().is_char_device() {
             return Err(Error::Refused(format!("{} is not a device", path.display())));
         }

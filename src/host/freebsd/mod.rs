@@ -7,7 +7,7 @@ mod kld;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, Memory, PageState, System};
+use super::{Backing, Host, Mapping, Memory, PageState, System, WritableMemory, check_securelevel};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -164,6 +164,18 @@ impl Host for FreeBsd {
         Ok(Box::new(device))
     }
 
+    fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {
+        check_securelevel(&sysctl::bytes("kern.securelevel")?.unwrap_or_default())?;
+        let device = Device::open_for_writing(&self.path)?;
+        if !device.is_same(Path::new(DEFAULT_DEVICE)) {
+            return Err(Error::Refused(format!(
+                "{} is not {DEFAULT_DEVICE}, and only that is written by physical address",
+                self.path.display()
+            )));
+        }
+        Ok(Box::new(device))
+    }
+
     fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
         if self.path != Path::new(DEFAULT_DEVICE) {
             let device = Device::open(&self.path)?;
@@ -201,6 +213,12 @@ impl Host for FreeBsd {
             pipes: sysctl::number("kern.ipc.maxpipekva")?,
             compressions: sysctl::text("kern.conftxt")?.as_deref().map(kernel_config::compressions),
         })
+    }
+}
+
+impl WritableMemory for Device {
+    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
+        self.file().write_at(bytes, address)
     }
 }
 
