@@ -14,7 +14,7 @@ use memtool::host::{Backing, Host};
 use memtool::kerneldump::Compression;
 use memtool::ranges::effective::{explain, likely_default, pieces};
 use memtool::ranges::rules::{Request, Table};
-use memtool::symbols::{Image, Symbols};
+use memtool::symbols::{self, Pattern};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::{check_map, check_readable, json};
@@ -65,9 +65,13 @@ fn list(path: &Path) {
 }
 
 fn kernel(path: &Path) {
-    let names = ["msgbufp", "dump_avail", ""];
-    if let Ok(image) = Image::open(path, &names) {
-        assert!(names.iter().all(|name| image.find(name).is_ok()));
+    let Ok(table) = symbols::Table::open_at(path, 0xffff_ffff_8300_0000) else { return };
+    let pattern: Pattern = "*a[!b-d]?*".parse().expect("it is one");
+    for entry in table.iter().take(100) {
+        assert!(table.named(entry.name).any(|other| other == entry));
+        assert_eq!(pattern.matches(entry.name), table.matching(&pattern).any(|other| other == entry));
+        let address = entry.symbol.address;
+        assert!(table.covering(address).is_none_or(|nearest| nearest.symbol.address <= address));
     }
 }
 

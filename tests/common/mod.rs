@@ -10,6 +10,7 @@
 )]
 
 pub mod formats;
+pub mod kernel_image;
 pub mod minidump;
 pub mod small;
 pub mod vmcore;

@@ -16,10 +16,10 @@ use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::savedir::SaveDirectory;
 use memtool::livedump::{self, Report, info};
-use memtool::minidump::live_amd64::{self, SYMBOLS};
+use memtool::minidump::live_amd64;
 use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
-use memtool::symbols::{Image, Running, Symbols};
+use memtool::symbols::{Running, Symbols, Table};
 use memtool::units::rough_size;
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
@@ -210,7 +210,7 @@ fn temporary_directory() -> PathBuf {
 pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
     check_names(context, arguments)?;
     let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
-        Some(path) => Box::new(Image::open(path, &SYMBOLS)?),
+        Some(path) => Box::new(Table::open(path)?),
         None => Box::new(Running(host)),
     };
     if arguments.method == Method::User {

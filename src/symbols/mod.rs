@@ -1,0 +1,62 @@
+//! Where the kernel's symbols lie, and which symbol covers an address: asked of the running kernel, or read from
+//! the files of a kernel and its modules.
+//!
+//! [`Table`] is the symbol table of one file, [`KernelSymbols`] those of a kernel with its modules, and
+//! [`linker_files`] lists the modules that a dump's kernel had.
+
+pub mod linker_files;
+mod modules;
+mod pattern;
+mod table;
+
+pub use linker_files::KernelFile;
+pub use modules::{Found, KernelSymbols};
+pub use pattern::Pattern;
+pub use table::{Binding, Entry, Kind, Table};
+
+use crate::error::Result;
+use crate::host::Host;
+use crate::units::hex;
+use serde::{Deserialize, Serialize};
+
+/// A symbol of the kernel.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Symbol {
+    /// Its virtual address.
+    #[serde(with = "hex")]
+    pub address: u64,
+    /// Bytes; 0 where that is not known.
+    pub size: u64,
+}
+
+/// What knows where the kernel's symbols lie.
+pub trait Symbols {
+    /// The symbol of this name, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// Those of kldsym(2).
+    fn find(&self, name: &str) -> Result<Option<Symbol>>;
+    /// Who knows, in messages.
+    fn source(&self) -> String;
+    /// Whether they are the running kernel's for certain.
+    fn of_running_kernel(&self) -> bool;
+}
+
+/// The symbols of a host's running kernel.
+pub struct Running<'a>(pub &'a dyn Host);
+
+impl Symbols for Running<'_> {
+    fn find(&self, name: &str) -> Result<Option<Symbol>> {
+        self.0.kernel_symbol(name)
+    }
+
+    fn source(&self) -> String {
+        "the running kernel".to_owned()
+    }
+
+    fn of_running_kernel(&self) -> bool {
+        true
+    }
+}

@@ -1,0 +1,114 @@
+//! The symbols of a kernel and its modules together.
+
+use super::{Entry, KernelFile, Symbol, Symbols, Table};
+use crate::error::Result;
+use crate::output_file::directory_of;
+use std::ffi::OsString;
+use std::iter;
+use std::path::{Path, PathBuf};
+
+/// The symbols of a kernel and of modules that it loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelSymbols {
+    kernel: Table,
+    /// With the names of their files.
+    modules: Vec<(String, Table)>,
+    missing: Vec<String>,
+}
+
+/// A symbol, and where it was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Found<'a> {
+    /// The file it is in: `kernel`, or a module such as `zfs.ko`.
+    pub module: &'a str,
+    /// The symbol.
+    pub entry: Entry<'a>,
+}
+
+impl KernelSymbols {
+    /// The symbols of a kernel alone.
+    pub fn new(kernel: Table) -> Self {
+        Self { kernel, modules: Vec::new(), missing: Vec::new() }
+    }
+
+    /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
+    /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and, if
+    /// `installed` says so, where the list has them from.
+    pub fn add_modules(&mut self, files: &[KernelFile], installed: bool) {
+        let directory = directory_of(self.kernel.path());
+        for file in files.iter().skip(1) {
+            match module(file, directory, installed) {
+                Ok(table) => self.modules.push((file.name.clone(), table)),
+                Err(why) => self.missing.push(why),
+            }
+        }
+    }
+
+    /// The kernel's own table.
+    pub fn kernel(&self) -> &Table {
+        &self.kernel
+    }
+
+    /// Why the symbols of some modules are not known, a sentence for each.
+    pub fn missing(&self) -> &[String] {
+        &self.missing
+    }
+
+    /// The tables with the names of their files: the kernel's first, then the modules' in the order of the list.
+    pub fn tables(&self) -> impl Iterator<Item = (&str, &Table)> {
+        let modules = self.modules.iter().map(|(module, table)| (module.as_str(), table));
+        iter::once(("kernel", &self.kernel)).chain(modules)
+    }
+
+    /// The symbol that covers an address; see [`Table::covering`].
+    pub fn covering(&self, address: u64) -> Option<Found<'_>> {
+        self.tables().find_map(|(module, table)| Some(Found { module, entry: table.covering(address)? }))
+    }
+}
+
+impl Symbols for KernelSymbols {
+    fn find(&self, name: &str) -> Result<Option<Symbol>> {
+        // As kldsym(2): the first file that has it.
+        Ok(self.tables().find_map(|(_, table)| table.named(name).next()).map(|entry| entry.symbol))
+    }
+
+    fn source(&self) -> String {
+        self.kernel.source()
+    }
+
+    fn of_running_kernel(&self) -> bool {
+        false
+    }
+}
+
+/// The table of a module, or why there is none.
+fn module(file: &KernelFile, directory: &Path, installed: bool) -> Result<Table, String> {
+    let KernelFile { name, path, address, .. } = file;
+    // The list is what a dump says: no other directory is looked into because of it.
+    if Path::new(name).file_name().is_none_or(|plain| plain != name.as_str()) {
+        return Err(format!("a module has a path in place of its name, '{name}': it is left out"));
+    }
+    let mut places: Vec<PathBuf> = vec![directory.join(name)];
+    if installed && Path::new(path).is_absolute() {
+        places.push(path.into());
+    }
+    let debug = |path: &PathBuf| {
+        let mut path = OsString::from(path);
+        path.push(".debug");
+        PathBuf::from(path)
+    };
+    let debug: Vec<PathBuf> = places.iter().map(debug).collect();
+    places.extend(debug);
+    places.dedup();
+    let mut failure = None;
+    for path in places.iter().filter(|path| path.exists()) {
+        match Table::open_at(path, *address) {
+            Ok(table) => return Ok(table),
+            Err(error) => failure = failure.or(Some(error)),
+        }
+    }
+    Err(match failure {
+        Some(error) => format!("the symbols of {name} are missing: {error}"),
+        None => format!("the symbols of {name} are missing: it is not in {}", directory.display()),
+    })
+}

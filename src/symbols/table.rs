@@ -1,0 +1,607 @@
+//! The symbols of one ELF file (elf(5)): a kernel, a kernel module, or the file with the debug information of one.
+//!
+//! Modules are placed as `sys/kern/link_elf.c` places shared objects (`ET_DYN`), and as `sys/kern/link_elf_obj.c` and
+//! the loader place the sections of relocatable files (`ET_REL`, on amd64). Where the functions of a powerpc64 kernel
+//! have descriptors (ELF ABI version 1, until `FreeBSD` 12), a function's symbol is its descriptor, and its code is
+//! called the same with a dot before it, as debuggers call it.
+
+use super::{Pattern, Symbol, Symbols};
+use crate::error::{Error, Result};
+use crate::host::open_at_once;
+use crate::vmcore::header::Order;
+use object::Endianness;
+use object::elf::{
+    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
+    FileHeader32, FileHeader64, SHF_ALLOC, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS,
+    SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
+    STT_OBJECT,
+};
+use object::pod::{Pod, from_bytes, slice_from_all_bytes};
+use object::read::elf::{FileHeader, SectionHeader, Sym};
+use serde::Serialize;
+use std::cmp::Reverse;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+use std::str;
+
+/// More sections than any kernel has.
+const MAX_SECTIONS: u16 = 4096;
+/// More bytes of symbols than any kernel has, of their names, of the sections' names, and of function descriptors.
+const MAX_SYMBOLS: u64 = 64 << 20;
+const MAX_NAMES: u64 = 128 << 20;
+const MAX_SECTION_NAMES: u64 = 1 << 20;
+const MAX_DESCRIPTORS: u64 = 16 << 20;
+/// A longer name is none.
+const MAX_NAME: usize = 1024;
+/// More bytes of `version` than any kernel has.
+const MAX_VERSION: u64 = 1024;
+/// Bytes of a function descriptor.
+const DESCRIPTOR: u64 = 24;
+/// Sections whose variables the kernel keeps elsewhere (`sys/pcpu.h`, `net/vnet.h`), wherever there was room.
+const KEPT_ELSEWHERE: [&[u8]; 2] = [b"set_pcpu", b"set_vnet"];
+
+/// What a symbol stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Kind {
+    /// A function.
+    Function,
+    /// A variable or constant.
+    Object,
+    /// A function whose code is chosen when the kernel starts; the symbol is what chooses.
+    Ifunc,
+    /// Not said: a place in assembly code, or a value.
+    Label,
+}
+
+impl Kind {
+    /// The kind in a word.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Function => "function",
+            Self::Object => "object",
+            Self::Ifunc => "ifunc",
+            Self::Label => "label",
+        }
+    }
+}
+
+/// Where a symbol's name is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Binding {
+    /// Everywhere.
+    Global,
+    /// Everywhere, unless there is a global one of the name.
+    Weak,
+    /// In one source file; others can have another one of the name.
+    Local,
+}
+
+/// A symbol of a table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Entry<'a> {
+    /// Its name.
+    pub name: &'a str,
+    /// Where it lies.
+    pub symbol: Symbol,
+    /// What it stands for.
+    pub kind: Kind,
+    /// Where its name is known.
+    pub binding: Binding,
+}
+
+/// The symbols of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Table {
+    path: PathBuf,
+    order: Order,
+    pointer_size: usize,
+    version: Option<String>,
+    names: Vec<u8>,
+    /// By name, and of one name the one that counts first.
+    records: Vec<Record>,
+    /// By address, and of one address the one that counts last.
+    spans: Vec<Span>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Record {
+    symbol: Symbol,
+    /// Where its name is in the table's.
+    name: usize,
+    length: usize,
+    kind: Kind,
+    binding: Binding,
+}
+
+/// The addresses that a symbol covers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Span {
+    first: u64,
+    last: u64,
+    /// The highest `last` of this span and of all before.
+    highest: u64,
+    record: usize,
+}
+
+impl Table {
+    /// Reads the symbols of a kernel: of each architecture, or of the file with its debug information.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read, or is no ELF file with a symbol table.
+    pub fn open(path: &Path) -> Result<Self> {
+        Self::open_at(path, 0)
+    }
+
+    /// Reads the symbols of a module that was loaded at an address, or of a kernel that was moved by as much.
+    /// Variables that each processor or network stack has for itself are left out of a relocatable file's symbols: the
+    /// file does not tell where they came to lie. A file that is linked for its address (`ET_EXEC`) lies there.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn open_at(path: &Path, address: u64) -> Result<Self> {
+        let failed = |source| Error::io("read", path, source);
+        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let metadata = file.metadata().map_err(failed)?;
+        let bad = |why: &str| Error::Format(format!("{}: not a usable kernel image: {why}", path.display()));
+        if !metadata.is_file() {
+            return Err(bad("it is not a regular file"));
+        }
+        let elf = Elf { file, length: metadata.len() };
+        let mut contents = elf.contents(address).map_err(|error| match error {
+            Problem::Io(source) => failed(source),
+            Problem::Format(why) => bad(why),
+        })?;
+        contents.sort();
+        let spans = contents.spans();
+        let Contents { order, pointer_size, version, names, symbols, .. } = contents;
+        let records = symbols.into_iter().map(|(record, _)| record).collect();
+        Ok(Self { path: path.to_owned(), order, pointer_size, version, names, records, spans })
+    }
+
+    /// The file.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The order of bytes in the kernel's integers.
+    pub fn order(&self) -> Order {
+        self.order
+    }
+
+    /// The size of the kernel's pointers and longs: 4 or 8 bytes.
+    pub fn pointer_size(&self) -> usize {
+        self.pointer_size
+    }
+
+    /// The kernel's `version`, as `kern.version` tells it; `None` if the file does not hold the contents of variables,
+    /// as one with debug information does not, or is no kernel's.
+    pub fn version(&self) -> Option<&str> {
+        self.version.as_deref()
+    }
+
+    /// All symbols, by name; of one name, the global one first.
+    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+        self.records.iter().map(|record| self.entry(record))
+    }
+
+    /// The symbols of a name: more than one where source files have local ones.
+    pub fn named(&self, name: &str) -> impl Iterator<Item = Entry<'_>> {
+        let start = self.records.partition_point(|record| self.name(record) < name.as_bytes());
+        let rest = self.records.get(start..).unwrap_or_default();
+        rest.iter().take_while(move |record| self.name(record) == name.as_bytes()).map(|record| self.entry(record))
+    }
+
+    /// The symbols whose names match, by name.
+    pub fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = Entry<'_>> {
+        self.iter().filter(|entry| pattern.matches(entry.name))
+    }
+
+    /// The symbol that covers an address: the nearest below it that is long enough. One whose size is not known
+    /// reaches to the next one, or to the end of its section. Of several that begin there, it is one with a
+    /// size if there is one, a function or object rather than a label, and global rather than local.
+    pub fn covering(&self, address: u64) -> Option<Entry<'_>> {
+        let below = self.spans.partition_point(|span| span.first <= address);
+        let mut candidates = self.spans.get(..below)?.iter().rev().take_while(|span| span.highest >= address);
+        let span = candidates.find(|span| span.last >= address)?;
+        self.records.get(span.record).map(|record| self.entry(record))
+    }
+
+    fn name(&self, record: &Record) -> &[u8] {
+        name_of(&self.names, record)
+    }
+
+    fn entry(&self, record: &Record) -> Entry<'_> {
+        // Only names that are UTF-8 were taken.
+        let name = str::from_utf8(self.name(record)).unwrap_or_default();
+        Entry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
+    }
+}
+
+impl Symbols for Table {
+    fn find(&self, name: &str) -> Result<Option<Symbol>> {
+        Ok(self.named(name).next().map(|entry| entry.symbol))
+    }
+
+    fn source(&self) -> String {
+        self.path.display().to_string()
+    }
+
+    fn of_running_kernel(&self) -> bool {
+        false
+    }
+}
+
+fn name_of<'a>(names: &'a [u8], record: &Record) -> &'a [u8] {
+    names.get(record.name..).and_then(|rest| rest.get(..record.length)).unwrap_or_default()
+}
+
+/// The text from an offset up to a NUL.
+fn string_at(strings: &[u8], offset: usize) -> Option<&[u8]> {
+    let rest = strings.get(offset..)?;
+    let rest = rest.get(..rest.len().min(MAX_NAME + 1))?;
+    rest.get(..rest.iter().position(|byte| *byte == 0)?)
+}
+
+enum Problem {
+    Io(io::Error),
+    Format(&'static str),
+}
+
+const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
+
+/// What a file holds.
+struct Contents {
+    order: Order,
+    pointer_size: usize,
+    version: Option<String>,
+    names: Vec<u8>,
+    /// With the number of the section that a symbol lies in.
+    symbols: Vec<(Record, Option<usize>)>,
+    places: Vec<Place>,
+}
+
+/// Where a section lies in memory.
+#[derive(Debug, Clone, Copy, Default)]
+struct Place {
+    first: u64,
+    /// Its last address; `None` where it is empty, or not in memory.
+    last: Option<u64>,
+    /// What its symbols' values count from; `None` where that is not known.
+    base: Option<u64>,
+}
+
+impl Contents {
+    fn sort(&mut self) {
+        let Self { names, symbols, .. } = self;
+        symbols.sort_by(|(a, _), (b, _)| {
+            let key = |record: &Record| (record.binding, record.symbol.address);
+            name_of(names, a).cmp(name_of(names, b)).then_with(|| key(a).cmp(&key(b)))
+        });
+    }
+
+    fn spans(&self) -> Vec<Span> {
+        // Values are not places, and a place in another section's addresses says nothing of them.
+        let mut spans: Vec<(Span, &Record)> = Vec::new();
+        for (index, (record, section)) in self.symbols.iter().enumerate() {
+            let place = section.and_then(|section| self.places.get(section));
+            let Some(last) = place.and_then(|place| place.last) else { continue };
+            let first = record.symbol.address;
+            if place.is_some_and(|place| place.first <= first) && first <= last {
+                spans.push((Span { first, last, highest: 0, record: index }, record));
+            }
+        }
+        spans.sort_by_key(|(span, record)| {
+            let is_label = record.kind == Kind::Label;
+            let is_ifunc = record.kind == Kind::Ifunc;
+            (span.first, Reverse((record.symbol.size == 0, is_label, is_ifunc, record.binding, span.record)))
+        });
+        let mut next: Option<u64> = None;
+        let mut current = None;
+        for (span, record) in spans.iter_mut().rev() {
+            if current != Some(span.first) {
+                next = current;
+                current = Some(span.first);
+            }
+            match record.symbol.size.checked_sub(1) {
+                Some(behind) => span.last = span.first.saturating_add(behind),
+                None => span.last = next.map_or(span.last, |next| span.last.min(next.saturating_sub(1))),
+            }
+        }
+        let mut highest = 0;
+        let set = |(mut span, _): (Span, _)| {
+            highest = span.last.max(highest);
+            span.highest = highest;
+            span
+        };
+        spans.into_iter().map(set).collect()
+    }
+}
+
+struct Elf {
+    file: File,
+    length: u64,
+}
+
+impl Elf {
+    /// Reads what the file is long enough for, and the caller has found small enough.
+    fn bytes(&self, offset: u64, size: u64) -> Result<Vec<u8>, Problem> {
+        if offset.checked_add(size).is_none_or(|end| end > self.length) {
+            return Err(CUT_OFF);
+        }
+        let mut bytes = vec![0; usize::try_from(size).map_err(|_| CUT_OFF)?];
+        self.file.read_exact_at(&mut bytes, offset).map_err(Problem::Io)?;
+        Ok(bytes)
+    }
+
+    fn read<T: Pod>(&self, offset: u64) -> Result<T, Problem> {
+        let bytes = self.bytes(offset, size_of::<T>() as u64)?;
+        from_bytes::<T>(&bytes).map(|(value, _)| *value).map_err(|()| CUT_OFF)
+    }
+
+    fn contents(&self, address: u64) -> Result<Contents, Problem> {
+        let ident: [u8; 6] = self.read(0)?;
+        let [magic @ .., class, data] = ident;
+        if magic.starts_with(&GZIP) {
+            return Err(Problem::Format("it is compressed; gunzip(1) makes the kernel of it"));
+        }
+        if magic != ELFMAG || ![ELFDATA2LSB.0, ELFDATA2MSB.0].contains(&data) {
+            return Err(Problem::Format("it is no ELF file"));
+        }
+        match FileClass(class) {
+            ELFCLASS32 => self.contents_of::<FileHeader32<Endianness>>(address),
+            ELFCLASS64 => self.contents_of::<FileHeader64<Endianness>>(address),
+            _ => Err(Problem::Format("it is no ELF file")),
+        }
+    }
+
+    fn contents_of<E: FileHeader<Endian = Endianness>>(&self, address: u64) -> Result<Contents, Problem> {
+        let header: E = self.read(0)?;
+        let endian = header.endian().map_err(|_| CUT_OFF)?;
+        if ![ET_EXEC, ET_DYN, ET_REL].contains(&header.e_type(endian)) {
+            return Err(Problem::Format("it is neither a kernel nor a module"));
+        }
+        let (count, entry) = (header.e_shnum(endian), size_of::<E::SectionHeader>());
+        if usize::from(header.e_shentsize(endian)) != entry || count > MAX_SECTIONS {
+            return Err(Problem::Format("its section headers are not as expected"));
+        }
+        let bytes = self.bytes(header.e_shoff(endian).into(), u64::from(count).saturating_mul(entry as u64))?;
+        let sections: &[E::SectionHeader] = slice_from_all_bytes(&bytes).map_err(|()| CUT_OFF)?;
+        let is_64_bit = E::is_type_64_sized();
+        let file = Sections { elf: self, header, endian, sections };
+        let (symbols, mut names) = file.tables()?;
+        let symbols: &[E::Sym] = slice_from_all_bytes(&symbols).map_err(|()| CUT_OFF)?;
+        let places = file.places(address)?;
+        let symbols = file.symbols(symbols, &mut names, &places, address)?;
+        Ok(Contents {
+            order: file.order(),
+            pointer_size: if is_64_bit { 8 } else { 4 },
+            version: file.version(&names, &symbols, &places),
+            names,
+            symbols,
+            places,
+        })
+    }
+}
+
+/// gzip's magic number.
+const GZIP: [u8; 2] = [0x1f, 0x8b];
+
+/// An ELF file with its section headers.
+struct Sections<'a, E: FileHeader<Endian = Endianness>> {
+    elf: &'a Elf,
+    header: E,
+    endian: Endianness,
+    sections: &'a [E::SectionHeader],
+}
+
+impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
+    fn order(&self) -> Order {
+        if self.endian == Endianness::Big { Order::Big } else { Order::Little }
+    }
+
+    /// An address of the file's architecture.
+    fn address(&self, base: u64, value: u64) -> u64 {
+        let address = base.wrapping_add(value);
+        if E::is_type_64_sized() { address } else { address & u64::from(u32::MAX) }
+    }
+
+    /// Reads a section that is not larger than any kernel's.
+    fn data(&self, section: &E::SectionHeader, most: u64) -> Result<Vec<u8>, Problem> {
+        let size = section.sh_size(self.endian).into();
+        if size > most {
+            return Err(Problem::Format("its symbol table is larger than any kernel's"));
+        }
+        self.elf.bytes(section.sh_offset(self.endian).into(), size)
+    }
+
+    /// The symbols and the string table with their names.
+    fn tables(&self) -> Result<(Vec<u8>, Vec<u8>), Problem> {
+        // What strip(1) leaves is the dynamic table: the global symbols.
+        let of_type = |kind| self.sections.iter().find(|section| section.sh_type(self.endian) == kind);
+        let table = of_type(SHT_SYMTAB).or_else(|| of_type(SHT_DYNSYM));
+        let table = table.ok_or(Problem::Format("it has no symbol table"))?;
+        let strings = usize::try_from(table.sh_link(self.endian)).ok().and_then(|link| self.sections.get(link));
+        let strings = strings.filter(|strings| strings.sh_type(self.endian) == SHT_STRTAB);
+        let strings = strings.ok_or(Problem::Format("its symbols have no names"))?;
+        Ok((self.data(table, MAX_SYMBOLS)?, self.data(strings, MAX_NAMES)?))
+    }
+
+    fn section_names(&self) -> Result<Vec<u8>, Problem> {
+        let index = self.header.e_shstrndx(self.endian).index().map(usize::from);
+        match index.and_then(|index| self.sections.get(index)) {
+            Some(section) if section.sh_type(self.endian) == SHT_STRTAB => self.data(section, MAX_SECTION_NAMES),
+            _ => Ok(Vec::new()),
+        }
+    }
+
+    fn is_named(&self, section: &E::SectionHeader, names: &[u8], name: &[u8]) -> bool {
+        let offset = usize::try_from(section.sh_name(self.endian)).ok();
+        offset.and_then(|offset| string_at(names, offset)) == Some(name)
+    }
+
+    /// Where the sections lie in memory.
+    fn places(&self, address: u64) -> Result<Vec<Place>, Problem> {
+        let endian = self.endian;
+        let is_relocatable = self.header.e_type(endian) == ET_REL;
+        let names = if is_relocatable { self.section_names()? } else { Vec::new() };
+        let mut end = address;
+        let mut place = |section: &E::SectionHeader| {
+            let size: u64 = section.sh_size(endian).into();
+            if !section.sh_flags(endian).contains(SHF_ALLOC) {
+                return Place { base: (!is_relocatable).then_some(address), ..Place::default() };
+            }
+            if !is_relocatable {
+                let first = self.address(self.base(address), section.sh_addr(endian).into());
+                let last = size.checked_sub(1).map(|behind| first.saturating_add(behind));
+                return Place { first, last, base: Some(self.base(address)) };
+            }
+            let is_loaded = [SHT_PROGBITS, SHT_NOBITS, SHT_X86_64_UNWIND, SHT_INIT_ARRAY, SHT_FINI_ARRAY]
+                .contains(&section.sh_type(endian));
+            if !is_loaded || size == 0 {
+                return Place::default();
+            }
+            let alignment: u64 = section.sh_addralign(endian).into();
+            let first = end.checked_next_multiple_of(alignment.max(1)).unwrap_or(end);
+            end = first.saturating_add(size);
+            if KEPT_ELSEWHERE.iter().any(|name| self.is_named(section, &names, name)) {
+                return Place::default();
+            }
+            Place { first, last: Some(end.saturating_sub(1)), base: Some(first) }
+        };
+        Ok(self.sections.iter().map(&mut place).collect())
+    }
+
+    /// What symbols' values count from outside of relocatable files.
+    fn base(&self, address: u64) -> u64 {
+        if self.header.e_type(self.endian) == ET_EXEC { 0 } else { address }
+    }
+
+    fn symbols(
+        &self,
+        symbols: &[E::Sym],
+        names: &mut Vec<u8>,
+        places: &[Place],
+        address: u64,
+    ) -> Result<Vec<(Record, Option<usize>)>, Problem> {
+        let endian = self.endian;
+        let is_relocatable = self.header.e_type(endian) == ET_REL;
+        let descriptors = self.descriptors()?;
+        let mut found = Vec::new();
+        for symbol in symbols {
+            let kind = match symbol.st_type() {
+                STT_FUNC => Kind::Function,
+                STT_OBJECT => Kind::Object,
+                STT_GNU_IFUNC => Kind::Ifunc,
+                STT_NOTYPE => Kind::Label,
+                _ => continue,
+            };
+            let binding = match symbol.st_bind() {
+                STB_LOCAL => Binding::Local,
+                STB_WEAK => Binding::Weak,
+                _ => Binding::Global,
+            };
+            let index = symbol.st_shndx(endian);
+            let section = index.index().map(usize::from);
+            let place = section.and_then(|section| places.get(section));
+            let value: u64 = symbol.st_value(endian).into();
+            let base = match (index, place) {
+                (SHN_ABS, _) => Some(0),
+                (_, Some(place)) => place.base,
+                (_, None) if section.is_some() && !is_relocatable => Some(self.base(address)),
+                _ => None,
+            };
+            let Some(base) = base else { continue };
+            let Ok(offset) = usize::try_from(symbol.st_name(endian)) else { continue };
+            let Some(name) = string_at(names, offset).filter(|name| is_name(name, kind, binding)) else { continue };
+            let place = Symbol { address: self.address(base, value), size: symbol.st_size(endian).into() };
+            let mut record = Record { symbol: place, name: offset, length: name.len(), kind, binding };
+            if let Some(descriptors) = &descriptors
+                && section == Some(descriptors.section)
+                && kind == Kind::Function
+            {
+                if let Some(entry) = descriptors.entry(value) {
+                    let dotted = [&b"."[..], name].concat();
+                    let at = self.address(self.base(address), entry);
+                    let code = Record { name: names.len(), length: dotted.len(), ..record.clone() };
+                    let code = Record { symbol: Symbol { address: at, size: place.size }, ..code };
+                    found.push((code, places.iter().position(|place| place.contains(at))));
+                    names.extend(dotted);
+                }
+                record.symbol.size = DESCRIPTOR;
+            }
+            found.push((record, section));
+        }
+        Ok(found)
+    }
+
+    /// The function descriptors of a powerpc64 kernel that has them.
+    fn descriptors(&self) -> Result<Option<Descriptors>, Problem> {
+        let endian = self.endian;
+        if self.header.e_machine(endian) != EM_PPC64 || self.header.e_flags(endian).ppc64_abi() >= 2 {
+            return Ok(None);
+        }
+        let names = self.section_names()?;
+        let Some(section) = self.sections.iter().position(|section| self.is_named(section, &names, b".opd")) else {
+            return Ok(None);
+        };
+        let Some(header) = self.sections.get(section) else { return Ok(None) };
+        let data = match header.sh_type(endian) {
+            SHT_PROGBITS => self.data(header, MAX_DESCRIPTORS)?,
+            _ => Vec::new(),
+        };
+        Ok(Some(Descriptors { section, address: header.sh_addr(endian).into(), data, order: self.order() }))
+    }
+
+    /// The kernel's `version`.
+    fn version(&self, names: &[u8], symbols: &[(Record, Option<usize>)], places: &[Place]) -> Option<String> {
+        let is_version = |record: &Record| {
+            (record.kind, record.binding) == (Kind::Object, Binding::Global) && name_of(names, record) == b"version"
+        };
+        let (record, section) = symbols.iter().find(|(record, _)| is_version(record))?;
+        let (section, place) = (self.sections.get((*section)?)?, places.get((*section)?)?);
+        if section.sh_type(self.endian) != SHT_PROGBITS || !place.contains(record.symbol.address) {
+            return None;
+        }
+        let offset = record.symbol.address.checked_sub(place.first)?;
+        let left = place.last?.checked_sub(record.symbol.address)?.saturating_add(1).min(MAX_VERSION);
+        let text = self.elf.bytes(section.sh_offset(self.endian).into().checked_add(offset)?, left).ok()?;
+        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        Some(String::from_utf8_lossy(text).into_owned()).filter(|text| !text.is_empty())
+    }
+}
+
+impl Place {
+    fn contains(&self, address: u64) -> bool {
+        self.first <= address && self.last.is_some_and(|last| address <= last)
+    }
+}
+
+/// Whether a name is a symbol's for people; assemblers and linkers have others of their own.
+fn is_name(name: &[u8], kind: Kind, binding: Binding) -> bool {
+    let is_theirs =
+        (kind, binding) == (Kind::Label, Binding::Local) && (name.starts_with(b"$") || name.starts_with(b".L"));
+    !name.is_empty() && !is_theirs && str::from_utf8(name).is_ok()
+}
+
+/// Function descriptors: the first of their three words is the address of the code.
+struct Descriptors {
+    section: usize,
+    address: u64,
+    data: Vec<u8>,
+    order: Order,
+}
+
+impl Descriptors {
+    /// Where the code is; `None` if only relocation tells.
+    fn entry(&self, descriptor: u64) -> Option<u64> {
+        let offset = usize::try_from(descriptor.checked_sub(self.address)?).ok()?;
+        let word = self.order.u64(*self.data.get(offset..)?.first_chunk()?);
+        (word != 0).then_some(word)
+    }
+}
