@@ -4,12 +4,16 @@ mod completions;
 mod destination;
 mod dump;
 mod inspect;
+mod kernel;
 mod livedump;
 mod output;
 mod paddr;
 mod progress;
 mod ranges;
+mod read;
 mod record;
+mod translate;
+mod write;
 
 use clap::{Args, Parser, Subcommand};
 use memtool::explain::errno_name;
@@ -74,6 +78,12 @@ enum Command {
     Livedump(livedump::Arguments),
     /// Tell what is in a kernel dump, and whether it is whole
     Inspect(inspect::Arguments),
+    /// Read kernel memory, of the running kernel or of a dump
+    Read(read::Arguments),
+    /// Show each step from a kernel's virtual address to memory
+    Translate(translate::Arguments),
+    /// Change kernel memory, of the running kernel or of a dump
+    Write(write::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -198,6 +208,9 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
+        Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
+        Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
+        Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
         Command::Inspect(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
@@ -215,6 +228,11 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
             Some(dump::run(context, None, arguments))
         }
+        Command::Read(arguments) if arguments.kernel.needs_no_host() => Some(read::run(context, None, arguments)),
+        Command::Translate(arguments) if arguments.kernel.needs_no_host() => {
+            Some(translate::run(context, None, arguments))
+        }
+        Command::Write(arguments) if arguments.kernel.needs_no_host() => Some(write::run(context, None, arguments)),
         _ => None,
     }
 }

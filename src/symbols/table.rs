@@ -8,7 +8,7 @@
 use super::{Pattern, Symbol, Symbols};
 use crate::error::{Error, Result};
 use crate::host::open_at_once;
-use crate::vmcore::header::Order;
+use crate::vmcore::header::{Architecture, Order};
 use object::Endianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
@@ -97,6 +97,7 @@ pub struct Entry<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     path: PathBuf,
+    architecture: Option<Architecture>,
     order: Order,
     pointer_size: usize,
     version: Option<String>,
@@ -159,14 +160,19 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { order, pointer_size, version, names, symbols, .. } = contents;
+        let Contents { architecture, order, pointer_size, version, names, symbols, .. } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        Ok(Self { path: path.to_owned(), order, pointer_size, version, names, records, spans })
+        Ok(Self { path: path.to_owned(), architecture, order, pointer_size, version, names, records, spans })
     }
 
     /// The file.
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whose kernel it is; `None` if it is none that dumps itself.
+    pub fn architecture(&self) -> Option<Architecture> {
+        self.architecture
     }
 
     /// The order of bytes in the kernel's integers.
@@ -257,6 +263,7 @@ const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
 
 /// What a file holds.
 struct Contents {
+    architecture: Option<Architecture>,
     order: Order,
     pointer_size: usize,
     version: Option<String>,
@@ -379,6 +386,7 @@ impl Elf {
         let places = file.places(address)?;
         let symbols = file.symbols(symbols, &mut names, &places, address)?;
         Ok(Contents {
+            architecture: Architecture::of_elf(header.e_machine(endian)),
             order: file.order(),
             pointer_size: if is_64_bit { 8 } else { 4 },
             version: file.version(&names, &symbols, &places),

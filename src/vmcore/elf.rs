@@ -1,6 +1,7 @@
 //! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
 
 use super::Findings;
+use super::header::Architecture;
 use super::stream::{Stop, Stream};
 use crate::units::Hex;
 use object::elf::{self, FileHeader32, FileHeader64};
@@ -91,15 +92,10 @@ fn facts<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Result<ElfFacts, St
         bits: if header.is_type_64() { 64 } else { 32 },
         big_endian: endian == Endianness::Big,
         machine: machine.0,
-        machine_name: match machine {
-            elf::EM_X86_64 => "amd64",
-            elf::EM_AARCH64 => "arm64",
-            elf::EM_RISCV => "riscv",
-            elf::EM_ARM => "arm",
-            elf::EM_386 => "i386",
-            elf::EM_PPC64 => "powerpc64",
-            elf::EM_PPC => "powerpc",
-            _ => "",
+        machine_name: match Architecture::of_elf(machine) {
+            Some(architecture) => architecture.name(),
+            None if machine == elf::EM_PPC => "powerpc",
+            None => "",
         },
         segments: segments.collect(),
     })

@@ -5,6 +5,7 @@
 
 use crate::pmap::{Format, Level};
 use ioctl_defs::minidump as raw;
+use object::elf::{self, Machine};
 use serde::Serialize;
 use std::fmt;
 use zerocopy::FromBytes;
@@ -45,6 +46,19 @@ impl Architecture {
             Self::I386 => "i386",
             Self::Powerpc64 => "powerpc64",
         }
+    }
+
+    /// The one whose ELF files have this `e_machine`.
+    pub fn of_elf(machine: Machine) -> Option<Self> {
+        Some(match machine {
+            elf::EM_X86_64 => Self::Amd64,
+            elf::EM_AARCH64 => Self::Arm64,
+            elf::EM_RISCV => Self::Riscv,
+            elf::EM_ARM => Self::Arm,
+            elf::EM_386 => Self::I386,
+            elf::EM_PPC64 => Self::Powerpc64,
+            _ => return None,
+        })
     }
 
     const fn magic(self) -> &'static [u8] {

@@ -30,9 +30,6 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// Where the kernel writes a dump for standard output, if TMPDIR does not say so.
-const TEMPORARY: &str = "/var/tmp";
-
 /// The schema of what is said about a dump.
 const SCHEMA: &str = "memtool.livedump";
 
@@ -194,17 +191,13 @@ impl Arguments {
         match (&self.file, &self.dir) {
             (Some(Destination::File(path)), _) => output_file::directory_of(path).to_owned(),
             (_, Some(path)) => path.clone(),
-            _ => temporary_directory(),
+            _ => output_file::temporary_directory(),
         }
     }
 }
 
 fn stream(target: Target) -> livedump::Destination {
-    livedump::Destination::Stream { target, temporary: temporary_directory() }
-}
-
-fn temporary_directory() -> PathBuf {
-    std::env::var_os("TMPDIR").filter(|path| !path.is_empty()).map_or_else(|| TEMPORARY.into(), PathBuf::from)
+    livedump::Destination::Stream { target, temporary: output_file::temporary_directory() }
 }
 
 pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {

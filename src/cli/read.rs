@@ -1,0 +1,412 @@
+//! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
+
+use super::kernel::{KernelArguments, Opened};
+use super::{Context, Verdict, size};
+use clap::{Args, ValueEnum};
+use memtool::host::Host;
+use memtool::kvm::{Access, Fault, Why};
+use memtool::units::{Hex, exact_size, parse_address};
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::fmt::Write as _;
+
+#[derive(Args)]
+#[command(
+    after_help = "An address is decimal, or hexadecimal with 0x. Without -n, a symbol is read to its end, else 256 bytes. Memory that cannot be read is shown as a hole. Exit codes: 0 read, 1 nothing could be read, or for numbers and raw bytes not all."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    /// Where to read
+    #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
+    place: String,
+    /// Bytes to read, with suffix k, m, g or t
+    #[arg(short = 'n', value_name = "LEN", value_parser = size)]
+    length: Option<u64>,
+    /// The address is a physical one
+    #[arg(long)]
+    phys: bool,
+    /// How to show what is there
+    #[arg(long = "as", value_name = "FORM", default_value = "hex")]
+    form: Form,
+}
+
+/// How memory is shown.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum Form {
+    /// Unsigned integers of 8 bits
+    U8,
+    /// Unsigned integers of 16 bits, in the kernel's byte order
+    U16,
+    /// Unsigned integers of 32 bits
+    U32,
+    /// Unsigned integers of 64 bits
+    U64,
+    /// Pointers, with the symbols that they point to
+    Ptr,
+    /// A C string
+    Str,
+    /// As hexdump -C does
+    Hex,
+    /// The bytes as they are
+    Raw,
+}
+
+impl Form {
+    /// Bytes of a number; `None` if it is none.
+    pub fn width(self, opened: &Opened<'_>) -> Option<usize> {
+        match self {
+            Self::U8 => Some(1),
+            Self::U16 => Some(2),
+            Self::U32 => Some(4),
+            Self::U64 => Some(8),
+            Self::Ptr => Some(opened.kvm.word_size()),
+            Self::Str | Self::Hex | Self::Raw => None,
+        }
+    }
+}
+
+/// Where nothing says how much is meant.
+const DEFAULT_LENGTH: u64 = 256;
+/// A symbol of unknown size, or one that is larger than anybody wants to see, ends here.
+const MOST_OF_SYMBOL: u64 = 1 << 16;
+/// A string without end.
+const LONGEST_STRING: usize = 4096;
+/// What one JSON object holds.
+const MOST_IN_JSON: u64 = 16 << 20;
+/// Bytes that are read at once; a multiple of every page size.
+const CHUNK: u64 = 1 << 16;
+/// Memory is there, or not, in pages of at least so many bytes.
+const PAGE: u64 = 4096;
+
+/// Memory that is there, or not.
+enum Piece<'a> {
+    Bytes(u64, &'a [u8]),
+    Hole { start: u64, length: u64, why: Why },
+}
+
+/// Memory as it is addressed.
+struct View<'a> {
+    opened: &'a Opened<'a>,
+    physical: bool,
+}
+
+impl View<'_> {
+    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        if self.physical {
+            self.opened.kvm.read_physical(address, buffer)
+        } else {
+            self.opened.kvm.read(address, buffer)
+        }
+    }
+
+    /// Reads so many bytes piece by piece; holes end at the borders of pages.
+    fn each(&self, start: u64, length: u64, mut take: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+        let mut buffer = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
+        let mut hole: Option<(u64, u64, Why)> = None;
+        let mut done = 0;
+        while done < length {
+            let at = start.saturating_add(done);
+            let wanted = (length - done).min(CHUNK - at % CHUNK);
+            let part = buffer.get_mut(..usize::try_from(wanted).unwrap_or_default()).unwrap_or_default();
+            let (good, fault) = match self.read(at, part) {
+                Ok(()) => (wanted, None),
+                Err(fault) if fault.is_hole() => (fault.address.saturating_sub(at).min(wanted), Some(fault)),
+                Err(fault) => return Err(fault.into()),
+            };
+            if good > 0 {
+                if let Some((start, length, why)) = hole.take() {
+                    take(Piece::Hole { start, length, why })?;
+                }
+                take(Piece::Bytes(at, part.get(..usize::try_from(good).unwrap_or_default()).unwrap_or_default()))?;
+                done += good;
+            }
+            if let Some(fault) = fault {
+                let left = (length - done).min(PAGE - fault.address % PAGE);
+                let (_, length, _) = hole.get_or_insert((fault.address, 0, fault.why));
+                *length += left;
+                done += left;
+            }
+        }
+        match hole {
+            Some((start, length, why)) => take(Piece::Hole { start, length, why }),
+            None => Ok(()),
+        }
+    }
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.form == Form::Raw && context.out.is_terminal() {
+        return Err(Error::Refused(
+            "raw bytes are not written to a terminal; send them to a file or a pipe".to_owned(),
+        ));
+    }
+    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let (address, rest) = if arguments.phys {
+        (parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?, None)
+    } else {
+        opened.place(&arguments.place)?
+    };
+    let view = View { opened: &opened, physical: arguments.phys };
+    let width = arguments.form.width(&opened);
+    let length = match (arguments.length, width) {
+        (Some(length), _) => length,
+        (None, Some(width)) => width as u64,
+        (None, None) => rest.map_or(DEFAULT_LENGTH, |rest| rest.min(MOST_OF_SYMBOL)),
+    };
+    // What would come after the last address is not there.
+    let length = length.min((u64::MAX - address).saturating_add(1));
+    if length == 0 {
+        return Err(Error::Refused("-n 0: nothing to read".to_owned()));
+    }
+    match arguments.form {
+        Form::Str => string(context, &view, address, arguments.length),
+        Form::Hex if context.out.is_json() => json(context, &view, address, length),
+        Form::Hex => hexdump(context, &view, address, length),
+        Form::Raw => raw(context, &view, address, length),
+        _ => numbers(context, &view, arguments.form, address, length),
+    }
+}
+
+#[derive(Serialize)]
+struct Document<T: Serialize> {
+    address: Hex,
+    physical: bool,
+    #[serde(flatten)]
+    content: T,
+}
+
+impl<'a> View<'a> {
+    fn document<T: Serialize>(&self, context: &mut Context, address: u64, content: T) -> Result<()> {
+        let document = Document { address: Hex(address), physical: self.physical, content };
+        context.out.document_of("memtool.read", self.opened.kind, &document)
+    }
+}
+
+fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+    view.each(address, length, |piece| match piece {
+        Piece::Bytes(_, bytes) => context.out.bytes(bytes),
+        Piece::Hole { start, why, .. } => Err(Error::Refused(format!(
+            "{}: {why}; {} were written",
+            Hex(start),
+            exact_size(start.saturating_sub(address).into())
+        ))),
+    })?;
+    Ok(Verdict::Done)
+}
+
+fn string(context: &mut Context, view: &View<'_>, address: u64, length: Option<u64>) -> Result<Verdict> {
+    #[derive(Serialize)]
+    struct Text<'a> {
+        string: &'a str,
+    }
+    let most = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let bytes = if view.physical {
+        let mut bytes = Vec::new();
+        let mut byte = [0];
+        while bytes.len() < most {
+            view.read(address.saturating_add(bytes.len() as u64), &mut byte)?;
+            if byte == [0] {
+                break;
+            }
+            bytes.extend(byte);
+        }
+        bytes
+    } else {
+        view.opened.kvm.string(address, most)?
+    };
+    let string = String::from_utf8_lossy(&bytes);
+    if context.out.is_json() {
+        view.document(context, address, Text { string: &string })?;
+    } else {
+        string.lines().try_for_each(|line| context.out.line(line))?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, length: u64) -> Result<Verdict> {
+    #[derive(Serialize)]
+    struct Values {
+        values: Vec<u64>,
+    }
+    let width = form.width(view.opened).unwrap_or(1);
+    if !length.is_multiple_of(width as u64) {
+        return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
+    }
+    if context.out.is_json() && length > MOST_IN_JSON {
+        return Err(Error::Refused(format!("-n {length}: more than one JSON object holds")));
+    }
+    let order = view.opened.kvm.order();
+    let mut values = Vec::new();
+    for index in 0..length / width as u64 {
+        let at = address.saturating_add(index * width as u64);
+        let mut bytes = [0; 8];
+        let part = bytes.get_mut(..width).unwrap_or_default();
+        view.read(at, part)?;
+        let value = order.number(part);
+        if context.out.is_json() {
+            values.push(value);
+            continue;
+        }
+        let text = match (form, view.opened.name_of(value)) {
+            (Form::Ptr, Some(name)) => format!("{} {name}", Hex(value)),
+            (Form::Ptr, None) => Hex(value).to_string(),
+            _ => value.to_string(),
+        };
+        context.out.line(&if context.global.verbose > 0 { format!("{}: {text}", Hex(at)) } else { text })?;
+    }
+    if context.out.is_json() {
+        view.document(context, address, Values { values })?;
+    }
+    Ok(Verdict::Done)
+}
+
+fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+    #[derive(Serialize)]
+    struct Part {
+        address: Hex,
+        length: u64,
+        /// Two hexadecimal digits for each byte.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        bytes: Option<String>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        hole: Option<String>,
+    }
+    #[derive(Serialize)]
+    struct Parts {
+        length: u64,
+        pieces: Vec<Part>,
+    }
+    if length > MOST_IN_JSON {
+        return Err(Error::Refused(format!("-n {length}: more than one JSON object holds; use --as raw")));
+    }
+    let mut pieces: Vec<Part> = Vec::new();
+    view.each(address, length, |piece| {
+        match (piece, pieces.last_mut()) {
+            (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), .. })) => {
+                *length += bytes.len() as u64;
+                before.push_str(&digits(bytes));
+            }
+            (Piece::Bytes(at, bytes), _) => {
+                let length = bytes.len() as u64;
+                pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None });
+            }
+            (Piece::Hole { start, length, why }, _) => {
+                pieces.push(Part { address: Hex(start), length, bytes: None, hole: Some(why.to_string()) });
+            }
+        }
+        Ok(())
+    })?;
+    let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
+    view.document(context, address, Parts { length, pieces })?;
+    Ok(verdict)
+}
+
+/// Two hexadecimal digits for each byte.
+pub fn digits(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+    let width = if u32::try_from(address.saturating_add(length)).is_ok() { 8 } else { 16 };
+    let all = context.global.verbose > 0;
+    let mut dump =
+        Hexdump { context, line: Line { width, start: address, bytes: Vec::new() }, all, before: None, starred: false };
+    let mut anything = false;
+    view.each(address, length, |piece| match piece {
+        Piece::Bytes(at, bytes) => {
+            anything = true;
+            dump.bytes(at, bytes)
+        }
+        Piece::Hole { start, length, why } => {
+            dump.end_line()?;
+            dump.before = None;
+            let size = exact_size(length.into());
+            dump.context.out.line(&format!("{start:0width$x}  (a hole of {size}: {why})"))
+        }
+    })?;
+    dump.end_line()?;
+    // 2^64 comes out as 0.
+    context.out.line(&format!("{:0width$x}", address.wrapping_add(length)))?;
+    Ok(if anything { Verdict::Done } else { Verdict::Failed })
+}
+
+/// A hexdump as far as it has come.
+struct Hexdump<'a> {
+    context: &'a mut Context,
+    /// The line that is being filled.
+    line: Line,
+    /// Whether lines that repeat the one before are shown.
+    all: bool,
+    /// The line before, and whether the `*` stands for more like it.
+    before: Option<Vec<u8>>,
+    starred: bool,
+}
+
+impl Hexdump<'_> {
+    fn bytes(&mut self, at: u64, bytes: &[u8]) -> Result<()> {
+        let mut at = at;
+        let mut rest = bytes;
+        while !rest.is_empty() {
+            if self.line.bytes.is_empty() {
+                self.line.start = at;
+            }
+            let (part, behind) = rest.split_at_checked(LINE - self.line.bytes.len()).unwrap_or((rest, &[]));
+            self.line.bytes.extend_from_slice(part);
+            at = at.wrapping_add(part.len() as u64);
+            rest = behind;
+            if self.line.bytes.len() == LINE {
+                self.end_line()?;
+            }
+        }
+        Ok(())
+    }
+
+    fn end_line(&mut self) -> Result<()> {
+        let repeated = !self.all && self.before.as_ref() == Some(&self.line.bytes) && self.line.bytes.len() == LINE;
+        if repeated && !std::mem::replace(&mut self.starred, true) {
+            self.context.out.line("*")?;
+        } else if !repeated && !self.line.bytes.is_empty() {
+            self.context.out.line(&self.line.to_string())?;
+            self.starred = false;
+            self.before = Some(self.line.bytes.clone());
+        }
+        self.line.bytes.clear();
+        Ok(())
+    }
+}
+
+/// Bytes in a line of a hexdump.
+const LINE: usize = 16;
+
+/// A line of a hexdump.
+struct Line {
+    width: usize,
+    start: u64,
+    bytes: Vec<u8>,
+}
+
+impl std::fmt::Display for Line {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let width = self.width;
+        write!(f, "{:0width$x} ", self.start)?;
+        for index in 0..LINE {
+            if index % 8 == 0 {
+                f.write_char(' ')?;
+            }
+            match self.bytes.get(index) {
+                Some(byte) => write!(f, "{byte:02x} ")?,
+                None => f.write_str("   ")?,
+            }
+        }
+        f.write_str(" |")?;
+        for byte in &self.bytes {
+            f.write_char(if (0x20..0x7f).contains(byte) { char::from(*byte) } else { '.' })?;
+        }
+        f.write_char('|')
+    }
+}

@@ -1,0 +1,147 @@
+//! `memtool translate`: every step from a virtual address of the kernel to memory.
+
+use super::kernel::{KernelArguments, Opened};
+use super::{Context, Verdict};
+use clap::Args;
+use memtool::Result;
+use memtool::host::Host;
+use memtool::kvm::{Access, Step, Translation};
+use memtool::pmap::Target;
+use memtool::units::{Hex, exact_size};
+use serde::Serialize;
+
+#[derive(Args)]
+#[command(
+    after_help = "An address is decimal, or hexadecimal with 0x; SYMBOL+OFF needs symbols. Exit codes: 0 all are mapped, 1 one is not, or the kernel cannot be read."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    /// Virtual addresses of the kernel, or symbols
+    #[arg(required = true, value_name = "ADDR|SYMBOL[+OFF]")]
+    addresses: Vec<String>,
+}
+
+/// An entry of a page table in JSON.
+#[derive(Serialize)]
+struct Entry {
+    level: &'static str,
+    index: u64,
+    entry: Hex,
+    /// Its own physical address; none in a minidump's section of page tables.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    physical: Option<Hex>,
+    /// Where it is in the dump.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<u64>,
+    leads_to: String,
+}
+
+#[derive(Serialize)]
+struct Address {
+    address: Hex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<String>,
+    entries: Vec<Entry>,
+    physical: Option<Hex>,
+    protection: Option<String>,
+    /// Bytes of the page; none in the direct map, which needs no tables.
+    page_size: Option<u64>,
+    /// Where the byte is in the dump.
+    offset: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    addresses: Vec<Address>,
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let mut verdict = Verdict::Done;
+    let mut all = Vec::new();
+    for text in &arguments.addresses {
+        let (address, _) = opened.place(text)?;
+        let (steps, result) = opened.kvm.walk(address);
+        let found = describe(&opened, address, &steps, result.as_ref().ok());
+        let offset = result.ok().and_then(|found| opened.kvm.dump()?.place_of(found.physical));
+        let missing = result.is_ok() && opened.kvm.dump().is_some() && offset.is_none();
+        let error = result.err().map(|fault| fault.to_string());
+        let error = error.or_else(|| missing.then(|| format!("{}: its page is not in the dump", Hex(address))));
+        if error.is_some() {
+            verdict = Verdict::Failed;
+        }
+        let found = Address { offset: offset.map(|(offset, _)| offset), error, ..found };
+        if context.out.is_json() {
+            all.push(found);
+        } else {
+            print(context, &found)?;
+        }
+    }
+    if context.out.is_json() {
+        context.out.document_of("memtool.translate", opened.kind, &Document { addresses: all })?;
+    }
+    Ok(verdict)
+}
+
+fn describe(opened: &Opened<'_>, address: u64, steps: &[Step], found: Option<&Translation>) -> Address {
+    let entry = |step: &Step| Entry {
+        level: step.level.name,
+        index: step.index,
+        entry: Hex(step.entry),
+        physical: step.physical.map(Hex),
+        offset: step.offset,
+        leads_to: match step.target {
+            Target::Page { physical, size, protection } => {
+                format!("{} page {} {protection}", exact_size(size.into()), Hex(physical))
+            }
+            other => other.to_string(),
+        },
+    };
+    Address {
+        address: Hex(address),
+        symbol: opened.name_of(address),
+        entries: steps.iter().map(entry).collect(),
+        physical: found.map(|found| Hex(found.physical)),
+        protection: found.map(|found| found.protection.to_string()),
+        page_size: found.and_then(|found| found.page_size),
+        offset: None,
+        error: None,
+    }
+}
+
+fn print(context: &mut Context, found: &Address) -> Result<()> {
+    let symbol = found.symbol.as_ref().map_or_else(String::new, |symbol| format!(" ({symbol})"));
+    context.out.line(&format!("{}{symbol}", found.address))?;
+    let rows: Vec<Vec<String>> = found
+        .entries
+        .iter()
+        .map(|step| {
+            vec![
+                format!("{}[{}]", step.level, step.index),
+                step.entry.to_string(),
+                step.physical.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+                step.offset.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+                step.leads_to.clone(),
+            ]
+        })
+        .collect();
+    if !rows.is_empty() {
+        context.out.rows(&["ENTRY", "VALUE", "AT", "IN DUMP", "LEADS TO"], &rows)?;
+    }
+    match (&found.physical, &found.error) {
+        (_, Some(error)) => context.out.line(error),
+        (Some(physical), None) => {
+            let how = match found.page_size {
+                Some(size) => format!("in a page of {}", exact_size(size.into())),
+                None => "in the direct map".to_owned(),
+            };
+            let protection = found.protection.as_deref().unwrap_or_default();
+            let offset = found.offset.map_or_else(String::new, |offset| format!(", at {offset} in the dump"));
+            context.out.line(&format!("physical address {physical}, {how}, {protection}{offset}"))
+        }
+        (None, None) => Ok(()),
+    }
+}

@@ -1,0 +1,182 @@
+//! `memtool write`: changes kernel memory, in a dump or in the running kernel.
+
+use super::kernel::{KernelArguments, Opened};
+use super::read::{Form, digits};
+use super::{Context, Verdict};
+use clap::{Args, ValueEnum};
+use memtool::host::Host;
+use memtool::kvm::Access;
+use memtool::units::{Hex, parse_address};
+use memtool::vmcore::header::Order;
+use memtool::{Error, Result};
+use serde::Serialize;
+
+#[derive(Args)]
+#[command(
+    after_help = "Without --force nothing is written; the bytes that are there, and those that would be, are printed. Exit codes: 0 written and read back, 1 not."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    /// Where to write
+    #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
+    place: String,
+    /// What to write, one behind the other
+    #[arg(required = true, value_name = "VALUE")]
+    values: Vec<String>,
+    /// What the values are
+    #[arg(long = "as", value_name = "FORM", default_value = "hex")]
+    form: ValueForm,
+    /// The address is a physical one
+    #[arg(long)]
+    phys: bool,
+    /// Write, whatever it may break
+    #[arg(long)]
+    force: bool,
+}
+
+/// What a value is.
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum ValueForm {
+    /// An unsigned integer of 8 bits
+    U8,
+    /// An unsigned integer of 16 bits, in the kernel's byte order
+    U16,
+    /// An unsigned integer of 32 bits
+    U32,
+    /// An unsigned integer of 64 bits
+    U64,
+    /// A pointer
+    Ptr,
+    /// Text, and a NUL behind it
+    Str,
+    /// Two hexadecimal digits for each byte
+    Hex,
+}
+
+impl ValueForm {
+    /// The bytes of a value.
+    fn bytes(self, opened: &Opened<'_>, text: &str) -> Result<Vec<u8>, String> {
+        let number = match self {
+            Self::U8 => Form::U8,
+            Self::U16 => Form::U16,
+            Self::U32 => Form::U32,
+            Self::U64 => Form::U64,
+            Self::Ptr => Form::Ptr,
+            Self::Str => return Ok(text.bytes().chain([0]).collect()),
+            Self::Hex => return from_digits(text),
+        };
+        let width = number.width(opened).unwrap_or(8);
+        let value = parse_address(text).map_err(|error| error.to_string())?;
+        let bytes = value.to_le_bytes();
+        let (low, high) = bytes.split_at_checked(width).unwrap_or((&bytes, &[]));
+        if high.iter().any(|byte| *byte != 0) {
+            return Err(format!("'{text}' does not fit in {width} bytes"));
+        }
+        Ok(match opened.kvm.order() {
+            Order::Little => low.to_vec(),
+            Order::Big => low.iter().rev().copied().collect(),
+        })
+    }
+}
+
+fn from_digits(text: &str) -> Result<Vec<u8>, String> {
+    let nibbles: Option<Vec<u8>> =
+        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
+    match nibbles {
+        Some(nibbles) if !nibbles.is_empty() && nibbles.len().is_multiple_of(2) => {
+            Ok(nibbles.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, nibble| byte << 4 | nibble)).collect())
+        }
+        _ => Err(format!("'{text}' is not pairs of hexadecimal digits")),
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    address: Hex,
+    physical: bool,
+    /// Two hexadecimal digits for each byte.
+    old: String,
+    new: String,
+    written: bool,
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    let access = if arguments.force { Access::Write } else { Access::Read };
+    let opened = arguments.kernel.open(context, host, access)?;
+    let kvm = &opened.kvm;
+    let address = if arguments.phys {
+        parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?
+    } else {
+        opened.place(&arguments.place)?.0
+    };
+    let parts: Result<Vec<Vec<u8>>, String> =
+        arguments.values.iter().map(|value| arguments.form.bytes(&opened, value)).collect();
+    let new = parts.map_err(Error::Refused)?.concat();
+    let read = |buffer: &mut [u8]| {
+        if arguments.phys { kvm.read_physical(address, buffer) } else { kvm.read(address, buffer) }
+    };
+    let mut old = vec![0; new.len()];
+    read(&mut old)?;
+    context.warn(match &arguments.kernel.core {
+        Some(_) => "a dump that is written to is no longer what the kernel dumped: keep a copy of it",
+        None => "this is the memory of the running kernel: what is written counts at once, and a wrong byte can panic the machine or destroy its data",
+    });
+    if !arguments.phys
+        && let Ok(found) = kvm.translate(address)
+        && !found.protection.write
+    {
+        context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));
+    }
+    let document = Document {
+        address: Hex(address),
+        physical: arguments.phys,
+        old: digits(&old),
+        new: digits(&new),
+        written: arguments.force,
+    };
+    if !context.out.is_json() {
+        context.out.line(&format!("{} old {}", document.address, document.old))?;
+        context.out.line(&format!("{} new {}", document.address, document.new))?;
+        context.out.flush()?;
+    }
+    if !arguments.force {
+        return Err(Error::Refused("nothing was written: that takes --force".to_owned()));
+    }
+    if !context.out.is_json() {
+        context.out.line(&format!("to put the old bytes back: {}", undo(arguments, &document)))?;
+        // They must be known before they are gone.
+        context.out.flush()?;
+    }
+    let written = if arguments.phys { kvm.write_physical(address, &new) } else { kvm.write(address, &new) };
+    written?;
+    let mut now = vec![0; new.len()];
+    read(&mut now)?;
+    if now != new {
+        return Err(Error::Unexpected(format!("after writing, {} there are {}", document.address, digits(&now))));
+    }
+    if context.out.is_json() {
+        context.out.document_of("memtool.write", opened.kind, &document)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// The command that puts the old bytes back.
+fn undo(arguments: &Arguments, document: &Document) -> String {
+    let mut words = vec!["memtool write".to_owned()];
+    let quoted = |path: &std::path::Path| format!("'{}'", path.display().to_string().replace('\'', "'\\''"));
+    for (option, path) in [
+        ("--core", &arguments.kernel.core),
+        ("--kernel", &arguments.kernel.kernel),
+        ("--segments", &arguments.kernel.segments),
+    ] {
+        if let Some(path) = path {
+            words.push(format!("{option} {}", quoted(path)));
+        }
+    }
+    if arguments.phys {
+        words.push("--phys".to_owned());
+    }
+    words.push(format!("--force {} {}", document.address, document.old));
+    words.join(" ")
+}
