@@ -1,0 +1,326 @@
+//! `memtool read`, `memtool translate` and `memtool write`, on dumps whose contents are known and on a recorded
+//! machine.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "a test that cannot go on fails")]
+
+mod common;
+
+use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, section, symbol};
+use common::vmcore::{Arch, Compression, ElfSpec, MinidumpSpec};
+use common::{Run, command, demo, directory, memtool, names, text};
+use std::path::{Path, PathBuf};
+use tempfile::TempDir;
+
+/// Where the example's kernel map begins; the third to sixth page are mapped, and the ninth and tenth.
+const BASE: u64 = 0xffff_fe00_0000_0000;
+const PAGE: u64 = 4096;
+/// A page with text and numbers in it.
+const DATA: u64 = BASE + 2 * PAGE;
+const VERSION: &str = "FreeBSD 14.2-RELEASE test\n";
+
+/// A dump, and an image of its kernel.
+struct Files {
+    directory: TempDir,
+    dump: PathBuf,
+    kernel: PathBuf,
+}
+
+fn spec() -> MinidumpSpec {
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let page = spec.pages.get_mut(&(0x24 * PAGE)).unwrap();
+    page[..VERSION.len()].copy_from_slice(VERSION.as_bytes());
+    page[VERSION.len()] = 0;
+    page[64..112].fill(0x11);
+    page[112..128].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8, 0xf8, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff]);
+    page[128..136].copy_from_slice(&(DATA + 112).to_le_bytes());
+    page[136..144].copy_from_slice(b"~ABC \x7f\x80\0");
+    spec
+}
+
+fn files(version: &str) -> Files {
+    let directory = directory();
+    let dump = directory.path().join("vmcore.0");
+    std::fs::write(&dump, spec().build()).unwrap();
+    let mut bytes = vec![0; 0x1000];
+    bytes[..version.len()].copy_from_slice(version.as_bytes());
+    let data = |name, offset, size| symbol(name, (GLOBAL, OBJECT), 1, DATA + offset, size);
+    let symbols =
+        vec![data("version", 0, 64), data("table", 64, 80), data("numbers", 112, 16), data("hole", PAGE * 9, 0)];
+    let kernel = directory.path().join("kernel");
+    std::fs::write(&kernel, Image::new(AMD64, ET_EXEC, vec![section(".data", 1, DATA, bytes)], symbols).build())
+        .unwrap();
+    Files { directory, dump, kernel }
+}
+
+impl Files {
+    #[track_caller]
+    fn run(&self, command: &str, arguments: &[&str]) -> Run {
+        let options = ["--core", text(&self.dump), "--kernel", text(&self.kernel)];
+        memtool(&[&[command], &options[..], arguments].concat())
+    }
+
+    #[track_caller]
+    fn read(&self, arguments: &[&str]) -> Run {
+        self.run("read", arguments)
+    }
+}
+
+fn bytes_at(file: &Path, offset: usize, length: usize) -> Vec<u8> {
+    std::fs::read(file).unwrap()[offset..offset + length].to_vec()
+}
+
+#[test]
+fn a_symbol_is_dumped_as_hexdump_does() {
+    let files = files(VERSION);
+    let run = files.read(&["table"]).ok();
+    assert_eq!(
+        run.lines(),
+        [
+            "fffffe0000002040  11 11 11 11 11 11 11 11  11 11 11 11 11 11 11 11  |................|",
+            "*",
+            "fffffe0000002070  01 02 03 04 05 06 07 08  f8 ff ff ff ff ff ff ff  |................|",
+            "fffffe0000002080  70 20 00 00 00 fe ff ff  7e 41 42 43 20 7f 80 00  |p ......~ABC ...|",
+            "fffffe0000002090",
+        ]
+    );
+    assert_eq!(run.stderr, "");
+    // All lines, with -v; the last one is shorter.
+    let run = files.read(&["-v", "table", "-n", "50"]).ok();
+    assert_eq!(run.lines().len(), 5);
+    assert_eq!(
+        run.lines()[1],
+        "fffffe0000002050  11 11 11 11 11 11 11 11  11 11 11 11 11 11 11 11  |................|"
+    );
+    assert_eq!(run.lines()[3], "fffffe0000002070  01 02                                             |..|");
+    assert_eq!(run.lines()[4], "fffffe0000002072");
+    let run = files.read(&["version", "-n", "20"]).ok();
+    assert_eq!(
+        run.lines()[0],
+        "fffffe0000002000  46 72 65 65 42 53 44 20  31 34 2e 32 2d 52 45 4c  |FreeBSD 14.2-REL|"
+    );
+}
+
+#[test]
+fn holes_are_shown_as_holes() {
+    let files = files(VERSION);
+    // From the sixth page, which is there, to the ninth, which is too; and to the seventeenth, which is not in the dump.
+    let run = files.read(&["-v", &format!("{:#x}", BASE + 6 * PAGE - 16), "-n", "12304"]).ok();
+    let lines = run.lines();
+    assert!(lines[0].starts_with("fffffe0000005ff0  "), "{lines:?}");
+    assert_eq!(lines[1], "fffffe0000006000  (a hole of 8 KiB: not mapped: its PT entry is not valid)");
+    assert!(lines[2].starts_with("fffffe0000008000  "), "{lines:?}");
+    assert_eq!((lines.len(), lines[258]), (259, "fffffe0000009000"));
+    let missing = format!("{:#x}", BASE + 16 * PAGE);
+    let run = files.read(&[&missing]).exits(1);
+    assert!(run.lines()[0].contains("(a hole of 256 B: its page at physical address 0x29000 is not there)"), "{run:?}");
+    // The same in JSON, with the bytes.
+    let run = files.read(&["--json", &format!("{:#x}", BASE + 6 * PAGE - 2), "-n", "8196"]).ok();
+    let json = run.json();
+    assert_eq!((json["host"].as_str(), json["schema"].as_str()), (Some("image"), Some("memtool.read")));
+    let pieces = json["pieces"].as_array().unwrap();
+    assert_eq!(pieces.len(), 3);
+    assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 4);
+    assert_eq!((pieces[1]["address"].as_str(), pieces[1]["length"].as_u64()), (Some("0xfffffe0000006000"), Some(8192)));
+    assert!(pieces[1]["hole"].as_str().unwrap().contains("PT entry"), "{json}");
+    assert_eq!(pieces[2]["bytes"].as_str().unwrap().len(), 4);
+    // The end of the address space is the end of everything.
+    let run = files.read(&["0xfffffffffffffff8"]).exits(1);
+    assert!(run.lines()[0].contains("(a hole of 8 B: not mapped"), "{run:?}");
+    assert_eq!(run.lines()[1], "0000000000000000");
+}
+
+#[test]
+fn numbers_are_read_in_the_kernels_order() {
+    let files = files(VERSION);
+    let numbers = |arguments: &[&str]| files.read(&[&["numbers"], arguments].concat()).ok().stdout;
+    assert_eq!(numbers(&["--as", "u8"]), "1\n");
+    assert_eq!(numbers(&["--as", "u16", "-n", "4"]), "513\n1027\n");
+    assert_eq!(numbers(&["--as", "u32"]), format!("{}\n", 0x0403_0201));
+    assert_eq!(numbers(&["--as", "u64", "-n", "16"]), format!("{}\n{}\n", 0x0807_0605_0403_0201_u64, u64::MAX - 7));
+    assert_eq!(files.read(&["numbers+8", "--as", "u64"]).ok().stdout, format!("{}\n", u64::MAX - 7));
+    assert_eq!(files.read(&["numbers+0x8", "--as", "u8", "-v"]).ok().stdout, "0xfffffe0000002078: 248\n");
+    assert_eq!(files.read(&["table+64", "--as", "ptr"]).ok().stdout, "0xfffffe0000002070 numbers\n");
+    assert_eq!(
+        files.read(&["numbers", "--as", "u8", "-n", "2", "--json"]).ok().json()["values"],
+        serde_json::json!([1, 2])
+    );
+    files.read(&["numbers", "--as", "u32", "-n", "6"]).fails_saying(&["not a multiple of the 4 bytes"]);
+    // A number that is not all there is none.
+    files
+        .read(&[&format!("{:#x}", BASE + 6 * PAGE - 4), "--as", "u64"])
+        .fails_saying(&["0xfffffe0000006000: not mapped"]);
+    let spec = MinidumpSpec::example(Arch::Powerpc64, 2);
+    std::fs::write(files.directory.path().join("big"), spec.build()).unwrap();
+    let big = files.directory.path().join("big");
+    let page = spec.pages.values().nth(1).unwrap();
+    let expected = u32::from_be_bytes(page[..4].try_into().unwrap());
+    let address = format!("{:#x}", spec.pages.keys().nth(1).unwrap());
+    let run = memtool(&["read", "--core", text(&big), "--phys", &address, "--as", "u32"]).ok();
+    assert_eq!(run.stdout, format!("{expected}\n"));
+}
+
+#[test]
+fn strings_and_raw_bytes_are_read() {
+    let files = files(VERSION);
+    assert_eq!(files.read(&["version", "--as", "str"]).ok().stdout, VERSION);
+    assert_eq!(files.read(&["version", "--as", "str", "-n", "7"]).ok().stdout, "FreeBSD\n");
+    assert_eq!(files.read(&["--phys", "0x24008", "--as", "str", "-n", "4"]).ok().stdout, "14.2\n");
+    let run = files.read(&["version", "--as", "raw", "-n", "8192"]).ok();
+    let spec = spec();
+    assert!(run.bytes == [&spec.pages[&(0x24 * PAGE)][..], &spec.pages[&(0x25 * PAGE)][..]].concat());
+    // A hole has no bytes: what comes before it is written, and what is missing is said.
+    let run = files.read(&[&format!("{:#x}", BASE + 6 * PAGE - 16), "--as", "raw", "-n", "32"]).exits(1);
+    assert_eq!(run.bytes.len(), 16);
+    run.says_in_one_line(&["0xfffffe0000006000: not mapped", "16 B were written"]);
+    let pty = nix::pty::openpty(None, None).unwrap();
+    let mut command = command();
+    command.args(["read", "--core", text(&files.dump), "--phys", "0x24000", "--as", "raw"]);
+    let output = command.stdout(std::process::Stdio::from(pty.slave)).output().unwrap();
+    assert!(String::from_utf8_lossy(&output.stderr).contains("not written to a terminal"), "{output:?}");
+}
+
+#[test]
+fn places_that_make_no_sense_are_refused() {
+    let files = files(VERSION);
+    files.read(&["nothing"]).fails_saying(&["has no symbol 'nothing'"]);
+    files.read(&["version+x"]).fails_saying(&["'x' is not a number"]);
+    files.read(&["0x12345678901234567"]).fails_saying(&["does not fit in 64 bits"]);
+    files.read(&["version+0xffffffffffffffff"]).fails_saying(&["beyond all addresses"]);
+    files.read(&["version", "-n", "0"]).fails_saying(&["nothing to read"]);
+    files.read(&["--phys", "version"]).fails_saying(&["--phys", "'version' is not a number"]);
+    files.read(&[]).usage_error(&["ADDR|SYMBOL[+OFF]"]);
+    files.read(&["version", "--as", "u128"]).usage_error(&["u128"]);
+    let core = ["read", "--core", text(&files.dump)];
+    memtool(&[&core[..], &["version"]].concat()).fails_saying(&["--kernel"]);
+    memtool(&["read", "--segments", "x", "version"]).usage_error(&["--core"]);
+    memtool(&["read", "--core", text(files.directory.path()), "0"]).fails_saying(&["neither a file nor a device"]);
+}
+
+#[test]
+fn another_kernels_symbols_are_warned_of() {
+    let files = files("FreeBSD 13.1-RELEASE other\n");
+    let run = files.read(&["numbers", "--as", "u8"]).ok();
+    assert_eq!(run.stdout, "1\n");
+    run.says_in_one_line(&["is not the kernel of this dump"]);
+}
+
+#[test]
+fn compressed_and_damaged_dumps_are_read() {
+    let files = files(VERSION);
+    let dump = std::fs::read(&files.dump).unwrap();
+    for (compression, cut) in [(Compression::Zstd, 0), (Compression::Gzip, 0), (Compression::None, 1)] {
+        std::fs::write(&files.dump, compression.compress(&dump[..dump.len() - cut])).unwrap();
+        let run = files.read(&["version", "--as", "str"]).ok();
+        assert_eq!(run.stdout, VERSION, "{compression:?}");
+        assert_eq!(run.stderr.contains("is damaged"), cut > 0, "{}", run.stderr);
+    }
+    std::fs::write(&files.dump, &Compression::Zstd.compress(&dump)[..200]).unwrap();
+    files.read(&["version"]).fails_saying(&["zstd stream is damaged"]);
+}
+
+#[test]
+fn images_of_memory_are_read_by_physical_address() {
+    let files = files(VERSION);
+    let elf = ElfSpec::example(Arch::Amd64);
+    std::fs::write(&files.dump, elf.build()).unwrap();
+    let (start, bytes) = elf.segments.first().unwrap();
+    // There are no page tables in it, and the kernel's symbols do not lead to any.
+    files.read(&["--phys", &format!("{start:#x}")]).fails_saying(&["no symbol that leads to the page tables"]);
+    assert!(!bytes.is_empty());
+}
+
+#[test]
+fn translate_shows_every_step() {
+    let files = files(VERSION);
+    let run =
+        files.run("translate", &["version", "0xfffffe0000000000", "0xfffff80000024010", "0xfffffe0000010000"]).exits(1);
+    let lines = run.lines();
+    assert_eq!(lines[0], "0xfffffe0000002000 (version)");
+    assert!(lines[1].starts_with("PD[0]\t") && lines[1].ends_with("\ttable at 0x30000"), "{lines:?}");
+    assert!(lines[2].starts_with("PT[2]\t") && lines[2].ends_with("\t4 KiB page 0x24000 rw-"), "{lines:?}");
+    let offset: u64 = lines[3].strip_suffix(" in the dump").unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(lines[3].starts_with("physical address 0x24000, in a page of 4 KiB, rw-, at "), "{lines:?}");
+    assert_eq!(bytes_at(&files.dump, usize::try_from(offset).unwrap(), VERSION.len()), VERSION.as_bytes());
+    // The entries are where it says.
+    let field = |line: &str, index: usize| line.split('\t').nth(index).unwrap().to_owned();
+    for line in &lines[1..3] {
+        let entry = u64::from_str_radix(&field(line, 1)[2..], 16).unwrap();
+        let at: usize = field(line, 3).parse().unwrap();
+        assert_eq!(bytes_at(&files.dump, at, 8), entry.to_le_bytes(), "{line}");
+    }
+    assert_eq!(field(lines[2], 2), "0x30010");
+    assert!(run.stdout.contains("0xfffffe0000000000: not mapped: its PT entry is not valid"), "{run:?}");
+    assert!(run.stdout.contains("physical address 0x24010, in the direct map, rw-, at "), "{run:?}");
+    assert!(run.stdout.contains("0xfffffe0000010000: its page is not in the dump"), "{run:?}");
+    let json = files.run("translate", &["--json", "version"]).ok().json();
+    let found = &json["addresses"][0];
+    assert_eq!((found["symbol"].as_str(), found["page_size"].as_u64()), (Some("version"), Some(4096)));
+    assert_eq!((found["entries"].as_array().unwrap().len(), found["offset"].as_u64()), (2, Some(offset)));
+}
+
+#[test]
+fn write_changes_these_bytes_and_no_others() {
+    let files = files(VERSION);
+    let before = std::fs::read(&files.dump).unwrap();
+    let run = files.run("write", &["numbers", "--as", "u32", "0x11223344", "9"]).exits(1);
+    assert_eq!(run.stdout, "0xfffffe0000002070 old 0102030405060708\n0xfffffe0000002070 new 4433221109000000\n");
+    assert!(run.stderr.contains("nothing was written") && run.stderr.contains("--force"), "{run:?}");
+    assert!(std::fs::read(&files.dump).unwrap() == before);
+
+    let run = files.run("write", &["numbers", "--as", "u32", "0x11223344", "9", "--force"]).ok();
+    assert!(run.stderr.contains("keep a copy"), "{run:?}");
+    assert_eq!(files.read(&["numbers", "--as", "u32", "-n", "8"]).ok().stdout, "287454020\n9\n");
+    let after = std::fs::read(&files.dump).unwrap();
+    let changed: Vec<usize> = (0..before.len()).filter(|at| before[*at] != after[*at]).collect();
+    assert_eq!((changed.len(), changed.last().unwrap() - changed.first().unwrap()), (8, 7));
+
+    // The line that it prints puts them back.
+    let undo = run.lines()[2].strip_prefix("to put the old bytes back: memtool ").unwrap().to_owned();
+    let shell = format!("exec '{}' {undo}", env!("CARGO_BIN_EXE_memtool"));
+    assert!(std::process::Command::new("sh").args(["-c", &shell]).status().unwrap().success());
+    assert!(std::fs::read(&files.dump).unwrap() == before);
+
+    // Across two pages; text with its NUL; a pointer.
+    let border = format!("{:#x}", DATA + PAGE - 2);
+    files.run("write", &[&border, "aabbccdd", "--force"]).ok();
+    assert_eq!(files.read(&["--phys", "0x24ffe", "--as", "u32"]).ok().stdout, format!("{}\n", 0xddcc_bbaa_u32));
+    files.run("write", &["version", "--as", "str", "mem", "--force"]).ok();
+    assert!(files.run("read", &["version", "--as", "str"]).ok().stdout.starts_with("mem\n"));
+    files.run("write", &["--phys", "0x24000", "--as", "ptr", "0xfffffe0000002070", "--force"]).ok();
+    assert_eq!(files.read(&["version", "--as", "ptr"]).ok().stdout, "0xfffffe0000002070 numbers\n");
+}
+
+#[test]
+fn what_cannot_be_written_is_refused_and_left_alone() {
+    let files = files(VERSION);
+    let before = std::fs::read(&files.dump).unwrap();
+    // Half of it would be in a hole.
+    let border = format!("{:#x}", BASE + 6 * PAGE - 2);
+    files.run("write", &[&border, "aabbccdd", "--force"]).fails_saying(&["0xfffffe0000006000: not mapped"]);
+    files.run("write", &["numbers", "--as", "u8", "256", "--force"]).fails_saying(&["'256' does not fit in 1 bytes"]);
+    files.run("write", &["numbers", "abc", "--force"]).fails_saying(&["pairs of hexadecimal digits"]);
+    let run = files.run("write", &[&format!("{:#x}", BASE + 8 * PAGE), "00"]).exits(1);
+    assert!(run.stderr.contains("the kernel itself cannot write to 0xfffffe0000008000: it is mapped r-x"), "{run:?}");
+    assert!(std::fs::read(&files.dump).unwrap() == before);
+    let link = files.directory.path().join("link");
+    std::os::unix::fs::symlink(&files.dump, &link).unwrap();
+    memtool(&["write", "--core", text(&link), "--phys", "0x24000", "00", "--force"]).fails_saying(&["cannot open"]);
+    std::fs::write(&files.dump, Compression::Zstd.compress(&before)).unwrap();
+    let run = files.run("write", &["numbers", "00", "--force"]).exits(1);
+    assert!(run.stderr.contains("not opened for writing"), "{run:?}");
+    demo(&["write", "version", "00", "--force"]).fails_saying(&["recorded machine cannot be written"]);
+    assert_eq!(names(files.directory.path()), ["kernel", "link", "vmcore.0"]);
+}
+
+#[test]
+fn a_recorded_machines_kernel_is_read() {
+    let run = demo(&["read", "version", "--as", "str"]).ok();
+    assert!(run.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{run:?}");
+    let run = demo(&["translate", "version"]).ok();
+    let levels: Vec<&str> = run.lines()[1..5].iter().map(|line| line.split('[').next().unwrap()).collect();
+    assert_eq!(levels, ["PML4", "PDP", "PD", "PT"]);
+    assert_eq!(demo(&["--json", "translate", "version"]).ok().json()["host"], "recorded");
+    // What is no RAM is not read.
+    let run = demo(&["read", "--phys", "0xfee00000", "-n", "16"]).exits(1);
+    assert!(run.stdout.contains("a hole of 16 B"), "{run:?}");
+}
