@@ -265,7 +265,7 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
     #[derive(Serialize)]
     struct Part {
         address: Hex,
-        length: u64,
+        length: Hex,
         /// Two hexadecimal digits for each byte.
         #[serde(skip_serializing_if = "Option::is_none")]
         bytes: Option<String>,
@@ -274,7 +274,7 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
     }
     #[derive(Serialize)]
     struct Parts {
-        length: u64,
+        length: Hex,
         pieces: Vec<Part>,
     }
     if length > MOST_IN_JSON {
@@ -284,21 +284,21 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
     view.each(address, length, |piece| {
         match (piece, pieces.last_mut()) {
             (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), .. })) => {
-                *length += bytes.len() as u64;
+                length.0 += bytes.len() as u64;
                 before.push_str(&digits(bytes));
             }
             (Piece::Bytes(at, bytes), _) => {
-                let length = bytes.len() as u64;
+                let length = Hex(bytes.len() as u64);
                 pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None });
             }
             (Piece::Hole { start, length, why }, _) => {
-                pieces.push(Part { address: Hex(start), length, bytes: None, hole: Some(why.to_string()) });
+                pieces.push(Part { address: Hex(start), length: Hex(length), bytes: None, hole: Some(why.to_string()) });
             }
         }
         Ok(())
     })?;
     let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
-    view.document(context, address, Parts { length, pieces })?;
+    view.document(context, address, Parts { length: Hex(length), pieces })?;
     Ok(verdict)
 }
 
