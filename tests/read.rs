@@ -120,7 +120,10 @@ fn holes_are_shown_as_holes() {
     let pieces = json["pieces"].as_array().unwrap();
     assert_eq!(pieces.len(), 3);
     assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 4);
-    assert_eq!((pieces[1]["address"].as_str(), pieces[1]["length"].as_str()), (Some("0xfffffe0000006000"), Some("0x2000")));
+    assert_eq!(
+        (pieces[1]["address"].as_str(), pieces[1]["length"].as_str()),
+        (Some("0xfffffe0000006000"), Some("0x2000"))
+    );
     assert!(pieces[1]["hole"].as_str().unwrap().contains("PT entry"), "{json}");
     assert_eq!(pieces[2]["bytes"].as_str().unwrap().len(), 4);
     // The end of the address space is the end of everything.

@@ -292,7 +292,12 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
                 pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None });
             }
             (Piece::Hole { start, length, why }, _) => {
-                pieces.push(Part { address: Hex(start), length: Hex(length), bytes: None, hole: Some(why.to_string()) });
+                pieces.push(Part {
+                    address: Hex(start),
+                    length: Hex(length),
+                    bytes: None,
+                    hole: Some(why.to_string()),
+                });
             }
         }
         Ok(())

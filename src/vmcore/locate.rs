@@ -1,9 +1,8 @@
 //! Where a dump begins and ends: in a file of its own, before a live dump's header, or between the two headers
 //! of a dump device (`sys/kern/kern_shutdown.c`, `sbin/savecore/savecore.c`).
 
-use super::header::{HEADER_LENGTH as MINIDUMP_HEADER, Header as Minidump};
 use super::volume::Volume;
-use super::{Findings, image, stream, text};
+use super::{BEGINNING, Beginning, Findings, stream};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError};
 use serde::Serialize;
 use std::io;
@@ -41,44 +40,42 @@ const SECTORS: [u32; 2] = [512, 4096];
 /// Finds the dump in a file or device.
 pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
     let length = volume.length();
-    let all = Located { place: Place::File, start: 0, end: length, header: None, sector_size: None };
-    let is_dump = begins_a_dump(volume)?;
+    let mut head = [0; BEGINNING];
+    let read = volume.read_at(0, &mut head)?;
+    let head = head.get(..read).unwrap_or_default();
+    if !matches!(Beginning::of(head), Beginning::Other) || stream::compression_of(head) != Compression::None {
+        return in_file(volume, findings);
+    }
     for sector_size in SECTORS {
         let Some(at) = length.checked_sub(sector_size.into()) else { continue };
-        let Some((bytes, header)) = header_at(volume, at)? else { continue };
-        let parity = kerneldump::parity(&bytes);
-        if is_dump && sector_size == 512 {
-            if let Some(wrong) = Some(parity).filter(|parity| *parity != 0) {
-                findings.damaged("live dump's header", HeaderError::Parity(wrong));
+        if let Some((bytes, header)) = header_at(volume, at)? {
+            let parity = kerneldump::parity(&bytes);
+            if parity != 0 {
+                findings.damaged("last header", HeaderError::Parity(parity));
             }
-            if header.dump_length > at {
-                findings
-                    .damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
-            }
-            let end = header.dump_length.min(at);
-            return Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None });
+            return on_device(volume, at, sector_size, &bytes, header, findings);
         }
-        if is_dump {
-            continue;
-        }
-        if parity != 0 {
-            findings.damaged("last header", HeaderError::Parity(parity));
-        }
-        return on_device(volume, at, sector_size, &bytes, header, findings);
     }
-    Ok(all)
+    Ok(Located { place: Place::File, start: 0, end: length, header: None, sector_size: None })
 }
 
-/// Whether the first bytes are a dump's, compressed or not.
-fn begins_a_dump(volume: &Volume) -> io::Result<bool> {
-    let mut head = [0; 512];
-    let read = volume.read_at(0, &mut head)?;
-    let short: &[u8; MINIDUMP_HEADER] = head.first_chunk().unwrap_or(&[0; MINIDUMP_HEADER]);
-    Ok(!matches!(Minidump::parse(short), Ok(None))
-        || head.starts_with(b"\x7fELF")
-        || image::is_lime(&head)
-        || (read == 512 && text::is_member(&head))
-        || stream::compression_of(&head) != Compression::None)
+/// The dump that a file begins with; the header of a live dump may stand behind it.
+fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
+    let length = volume.length();
+    let behind = length.checked_sub(HEADER_LENGTH as u64);
+    let header = behind.map(|at| header_at(volume, at)).transpose()?.flatten();
+    let (Some(at), Some((bytes, header))) = (behind, header) else {
+        return Ok(Located { place: Place::File, start: 0, end: length, header: None, sector_size: None });
+    };
+    let parity = kerneldump::parity(&bytes);
+    if parity != 0 {
+        findings.damaged("live dump's header", HeaderError::Parity(parity));
+    }
+    if header.dump_length > at {
+        findings.damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
+    }
+    let end = header.dump_length.min(at);
+    Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None })
 }
 
 /// A kernel dump's header, as it is and decoded; `None` if it is none.
@@ -100,17 +97,13 @@ fn on_device(
 ) -> io::Result<Located> {
     let before = u128::from(header.extent) + u128::from(header.key_size) + u128::from(sector_size);
     let first_at = u64::try_from(before).ok().and_then(|before| last_at.checked_sub(before));
+    let located = |start, end, header| {
+        Ok(Located { place: Place::Device, start, end, header: Some(header), sector_size: Some(sector_size) })
+    };
     let Some(first_at) = first_at else {
         let what = format!("it is {}, more than there is before the last header at {last_at}", header.extent);
         findings.damaged("dumpextent", what);
-        let header = Some(header);
-        return Ok(Located {
-            place: Place::Device,
-            start: last_at,
-            end: last_at,
-            header,
-            sector_size: Some(sector_size),
-        });
+        return located(last_at, last_at, header);
     };
     match header_at(volume, first_at)? {
         None => findings.damaged("first header", format!("there is none at {first_at}")),
@@ -136,5 +129,5 @@ fn on_device(
     } else {
         (start, end.min(last_at))
     };
-    Ok(Located { place: Place::Device, start, end, header: Some(header), sector_size: Some(sector_size) })
+    located(start, end, header)
 }

@@ -175,6 +175,35 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
     Ok(result)
 }
 
+/// Bytes that tell what a dump is.
+const BEGINNING: usize = 512;
+
+/// What the first bytes of a dump that is not compressed say.
+enum Beginning {
+    Minidump(Box<header::Header>),
+    /// A minidump whose header cannot be, and why.
+    Damaged(String),
+    Elf,
+    Lime,
+    Text,
+    Other,
+}
+
+impl Beginning {
+    fn of(head: &[u8]) -> Self {
+        let mut page = [0; header::HEADER_LENGTH];
+        page.iter_mut().zip(head).for_each(|(to, from)| *to = *from);
+        match header::Header::parse(&page) {
+            Ok(Some(header)) => Self::Minidump(Box::new(header)),
+            Err(why) => Self::Damaged(why),
+            Ok(None) if head.starts_with(b"\x7fELF") => Self::Elf,
+            Ok(None) if image::is_lime(head) => Self::Lime,
+            Ok(None) if head.first_chunk().is_some_and(text::is_member) => Self::Text,
+            Ok(None) => Self::Other,
+        }
+    }
+}
+
 /// Recognises what a stream holds by its first bytes, and reads it from there on.
 fn content<'a>(
     mut first: Stream<'_>,
@@ -182,7 +211,7 @@ fn content<'a>(
     findings: &mut Findings,
     again: impl FnOnce() -> io::Result<Stream<'a>>,
 ) -> io::Result<(Content, Option<u64>)> {
-    let mut head = [0; 512];
+    let mut head = [0; BEGINNING];
     let read = match first.read(&mut head) {
         Ok(read) => read,
         Err(stop) => {
@@ -191,20 +220,18 @@ fn content<'a>(
         }
     };
     let mut stream = again()?;
-    let short = head.first_chunk().unwrap_or(&[0; header::HEADER_LENGTH]);
-    let content = match header::Header::parse(short) {
-        Ok(Some(header)) => Content::Minidump(Box::new(minidump::read(&mut stream, header, depth, findings)?)),
-        Ok(None) if head.starts_with(b"\x7fELF") => match elf::read(&mut stream, findings)? {
-            Some(facts) => Content::Elf(facts),
-            None => Content::Unknown,
-        },
-        Ok(None) if image::is_lime(&head) => Content::Lime(image::lime(&mut stream, findings)?),
-        Ok(None) if read == 512 && text::is_member(&head) => Content::Text(text::forwards(&mut stream, findings)?),
-        Ok(None) => Content::Unknown,
-        Err(why) => {
+    let content = match Beginning::of(head.get(..read).unwrap_or_default()) {
+        Beginning::Minidump(header) => {
+            Content::Minidump(Box::new(minidump::read(&mut stream, *header, depth, findings)?))
+        }
+        Beginning::Damaged(why) => {
             findings.damaged("minidump header", why);
             Content::Unknown
         }
+        Beginning::Elf => elf::read(&mut stream, findings)?.map_or(Content::Unknown, Content::Elf),
+        Beginning::Lime => Content::Lime(image::lime(&mut stream, findings)?),
+        Beginning::Text => Content::Text(text::forwards(&mut stream, findings)?),
+        Beginning::Other => Content::Unknown,
     };
     let mut length = stream.length();
     if length.is_none() && depth == Depth::Full && findings.damage.is_empty() {
