@@ -1,13 +1,13 @@
 //! Compares what the builder of dumps in `common/vmcore` knows of layouts and constants with FreeBSD's own
 //! headers, as a C compiler reads them.
 //!
-//! Elsewhere than on FreeBSD that takes the cross toolchain, and covers all six architectures. On FreeBSD it
-//! takes `cc` and the system's headers, and covers the machine's own.
+//! On FreeBSD that covers the machine's own architecture, elsewhere all six.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, clippy::indexing_slicing, reason = "a test")]
 
 mod common;
 
+use common::compiler;
 use common::vmcore::page_tables::bits;
 use common::vmcore::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump};
 use object::{Object, ObjectSection, ObjectSymbol};
@@ -160,57 +160,6 @@ fn table(arch: Arch) -> Table {
     table
 }
 
-/// The C compiler for an architecture; `None` where there is none here.
-#[cfg(not(target_os = "freebsd"))]
-fn c_compiler(arch: Arch) -> Option<Command> {
-    use std::path::Path;
-    use std::sync::Once;
-    static INSTALLED: Once = Once::new();
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    // In the root folder, to which a relative MEMTOOL_ZIG_DIR refers.
-    let tool = |name: &str| {
-        let mut command = Command::new(root.join("tools").join(name));
-        command.current_dir(root);
-        command
-    };
-    INSTALLED.call_once(|| run(&mut tool("freebsd-toolchain")));
-    let target = match arch {
-        Arch::Amd64 => "x86_64-freebsd",
-        Arch::Arm64 => "aarch64-freebsd",
-        Arch::Riscv => "riscv64-freebsd",
-        Arch::Arm => "arm-freebsd-eabihf",
-        Arch::I386 => "x86-freebsd",
-        Arch::Powerpc64 => "powerpc64-freebsd",
-    };
-    let mut compiler = tool("zig-cc");
-    compiler.env("MEMTOOL_ZIG_TARGET", target).env("ZIG_GLOBAL_CACHE_DIR", root.join("target/freebsd/zig-cache"));
-    // The headers are those of any ARM; FreeBSD's own builds are for version 7.
-    if arch == Arch::Arm {
-        compiler.arg("-mcpu=cortex_a7");
-    }
-    Some(compiler)
-}
-
-/// The system's own compiler, for the machine's architecture.
-#[cfg(target_os = "freebsd")]
-fn c_compiler(arch: Arch) -> Option<Command> {
-    let own = match arch {
-        Arch::Amd64 => "x86_64",
-        Arch::Arm64 => "aarch64",
-        Arch::Riscv => "riscv64",
-        Arch::Arm => "arm",
-        Arch::I386 => "x86",
-        Arch::Powerpc64 => "powerpc64",
-    };
-    (own == std::env::consts::ARCH).then(|| Command::new("cc"))
-}
-
-/// Runs a command that has to succeed.
-fn run(command: &mut Command) {
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?}: {error}"));
-    assert!(output.status.success(), "{command:?}: {}", String::from_utf8_lossy(&output.stderr));
-}
-
 /// What FreeBSD's headers say the expressions are.
 fn c_values(arch: Arch, mut compiler: Command, table: &Table) -> Vec<u64> {
     let mut source = format!("{HEADERS}{}const uint64_t values[] = {{\n", headers_of(arch));
@@ -221,7 +170,7 @@ fn c_values(arch: Arch, mut compiler: Command, table: &Table) -> Vec<u64> {
     let directory = common::directory();
     let (c, object) = (directory.path().join("values.c"), directory.path().join("values.o"));
     std::fs::write(&c, source).unwrap();
-    run(compiler.arg("-c").arg(&c).arg("-o").arg(&object));
+    compiler::succeed(compiler.arg("-c").arg(&c).arg("-o").arg(&object));
     let object = std::fs::read(object).unwrap();
     let file = object::File::parse(&*object).unwrap();
     // The byte order that the builder takes the architecture to have.
@@ -247,7 +196,7 @@ fn differences(arch: Arch, compiler: Command, table: &Table) -> Vec<String> {
 fn the_builder_agrees_with_the_headers() {
     let mut differing = Vec::new();
     for arch in Arch::ALL {
-        let Some(compiler) = c_compiler(arch) else { continue };
+        let Some(compiler) = compiler::for_freebsd(arch) else { continue };
         let table = table(arch);
         differing.extend(differences(arch, compiler, &table));
         println!("{arch:?}: {} rows", table.0.len());
@@ -259,7 +208,7 @@ fn the_builder_agrees_with_the_headers() {
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_wrong_offset_is_found() {
     for arch in Arch::ALL {
-        let Some(compiler) = c_compiler(arch) else { continue };
+        let Some(compiler) = compiler::for_freebsd(arch) else { continue };
         let mut table = Table(Vec::new());
         table.fields("struct minidumphdr", &[("version", 20, 8), arch.fields()[0]]);
         assert_eq!(differences(arch, compiler, &table).len(), 2, "{arch:?}");

@@ -9,7 +9,9 @@
     reason = "every test file is a crate of its own and uses some of the helpers; a helper that fails is a test that fails"
 )]
 
+pub mod compiler;
 pub mod formats;
+pub mod kernel;
 pub mod kernel_image;
 pub mod minidump;
 pub mod small;
