@@ -43,6 +43,15 @@ impl Compression {
         }
     }
 
+    /// What savecore(8) puts behind the name of a file that is compressed so.
+    pub const fn suffix(self) -> &'static str {
+        match self {
+            Self::None => "",
+            Self::Gzip => ".gz",
+            Self::Zstd => ".zst",
+        }
+    }
+
     /// The one with this `KERNELDUMP_COMP_*` constant.
     pub const fn of_code(code: u8) -> Option<Self> {
         match code {

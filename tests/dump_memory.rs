@@ -1,28 +1,15 @@
 //! How much memory `memtool dump` itself takes.
-//!
-//! A file of its own: on Linux a child's peak is not below its parent's when it was started.
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test that fails is a test that fails")]
 
 mod common;
 
+use common::peak;
 use std::fs::File;
 use std::io::{Read, pipe};
 use std::path::Path;
-use std::process::{Child, Stdio};
+use std::process::Stdio;
 use std::time::Duration;
-
-/// Waits for a child that is to succeed; its peak in KiB.
-fn peak(child: &Child) -> i64 {
-    let pid = libc::pid_t::try_from(child.id()).unwrap();
-    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
-    let mut status = 0;
-    // SAFETY: wait4(2) writes the int and the struct it is given.
-    assert_eq!(unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) }, pid);
-    assert_eq!(status, 0);
-    // SAFETY: it succeeded and has filled the struct.
-    unsafe { usage.assume_init() }.ru_maxrss
-}
 
 #[test]
 #[allow(clippy::zombie_processes, reason = "wait4(2) waits for them")]

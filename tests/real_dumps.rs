@@ -17,21 +17,11 @@ use memtool::kerneldump::Compression;
 use memtool::kerneldump::Header;
 use memtool::livedump::trailer;
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-
-/// The folder with the dumps; says so where it is missing.
-fn data() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !folder.is_dir() {
-        eprintln!("NOT CHECKED: there are no real dumps in {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
+use std::path::Path;
 
 #[test]
 fn live_dumps_of_a_real_kernel_pass_the_check_and_hold_what_they_should() {
-    let Some(folder) = data() else { return };
+    let Some(folder) = common::real_dumps() else { return };
     let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
     for name in ["live-complete.mdmp", "live-pages-lost.mdmp"] {
         let facts = &facts[name];
@@ -81,7 +71,7 @@ fn inspect(file: &Path) -> (Value, bool) {
 
 #[test]
 fn inspect_finds_in_real_dumps_what_is_in_them() {
-    let Some(folder) = data() else { return };
+    let Some(folder) = common::real_dumps() else { return };
     let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
     let directory = common::directory();
     for name in ["live-complete.mdmp", "live-pages-lost.mdmp", "panic-disk.img"] {

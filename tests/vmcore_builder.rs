@@ -26,7 +26,6 @@ use object::Endianness;
 use object::read::elf::FileHeader;
 use serde_json::Value;
 use std::io::Read;
-use std::path::PathBuf;
 
 /// An integer of a built minidump's header.
 fn header_value(spec: &MinidumpSpec, dump: &[u8], name: &str) -> u64 {
@@ -307,16 +306,6 @@ fn a_text_dump_is_an_archive_written_backwards() {
     }
 }
 
-/// The folder with the dumps; says so where it is missing.
-fn data() -> Option<PathBuf> {
-    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
-    if !folder.is_dir() {
-        eprintln!("NOT CHECKED: there are no real dumps in {}", folder.display());
-        return None;
-    }
-    Some(folder)
-}
-
 /// A header with the same contents, by its fields' offsets alone.
 fn rebuilt(header: &[u8]) -> KernelDumpHeader {
     let fields = kerneldump::fields(4);
@@ -401,7 +390,7 @@ fn assert_same_entry(built: u64, real: u64, superpage: u64) {
 
 #[test]
 fn a_live_dump_of_a_real_kernel_can_be_built_again() {
-    let Some(folder) = data() else { return };
+    let Some(folder) = common::real_dumps() else { return };
     let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
     for name in ["live-complete.mdmp", "live-pages-lost.mdmp"] {
         let file = std::fs::File::open(folder.join(format!("{name}.zst"))).unwrap();
@@ -437,7 +426,7 @@ fn a_live_dump_of_a_real_kernel_can_be_built_again() {
 
 #[test]
 fn a_dump_device_of_a_real_panic_has_its_parts_where_the_builder_puts_them() {
-    let Some(folder) = data() else { return };
+    let Some(folder) = common::real_dumps() else { return };
     let facts: Value = serde_json::from_slice(&std::fs::read(folder.join("facts.json")).unwrap()).unwrap();
     let facts = &facts["panic-disk.img"];
     let (size, dump_at) = (facts["file_size"].as_u64().unwrap(), facts["minidump_offset"].as_u64().unwrap());

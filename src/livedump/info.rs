@@ -12,10 +12,7 @@ const DEVICE: &str = "/dev/mem";
 /// The lines about a live dump with this number; the time is the local one.
 pub fn text(trailer: &Trailer, number: u32) -> String {
     let header = &trailer.header;
-    let compression = [Compression::None, Compression::Gzip, Compression::Zstd]
-        .into_iter()
-        .find(|compression| compression.code() == header.compression)
-        .map_or("???", Compression::name);
+    let compression = Compression::of_code(header.compression).map_or("???", Compression::name);
     let fields: [(&str, &dyn std::fmt::Display); 13] = [
         ("Architecture", &header.architecture),
         ("Architecture Version", &header.architecture_version),

@@ -29,7 +29,7 @@ const LAST_NUMBER: u32 = 99_999;
 /// The names before the number, and those of links before `.last`.
 const STEMS: [&str; 6] = ["info", "key", "vmcore", "vmcore_encrypted", "textdump.tar", "livecore"];
 /// What follows the number, or `.last`.
-const SUFFIXES: [&str; 3] = ["", ".gz", ".zst"];
+const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
 
 /// The files of a dump that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -88,12 +88,7 @@ impl SaveDirectory {
     pub fn save(&self, dump: OutputFile, trailer: &Trailer) -> Result<Saved> {
         let _lock = self.lock()?;
         let number = self.next_number()?;
-        let compression = trailer.header.compression;
-        let suffix = match compression {
-            _ if compression == Compression::Gzip.code() => ".gz",
-            _ if compression == Compression::Zstd.code() => ".zst",
-            _ => "",
-        };
+        let suffix = Compression::of_code(trailer.header.compression).map_or("", Compression::suffix);
         let core_name = format!("livecore.{number}{suffix}");
         let info_name = format!("info.{number}");
         let info = self.new_file(&info_name, false, info::text(trailer, number).as_bytes())?;

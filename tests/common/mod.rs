@@ -344,6 +344,30 @@ pub fn text(path: &Path) -> &str {
     path.to_str().unwrap()
 }
 
+/// The folder with dumps of a real kernel; says so where it is missing.
+pub fn real_dumps() -> Option<PathBuf> {
+    let folder = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
+    if !folder.is_dir() {
+        eprintln!("NOT CHECKED: there are no real dumps in {}", folder.display());
+        return None;
+    }
+    Some(folder)
+}
+
+/// Waits for a child that is to succeed; its peak of memory in KiB. On Linux that is not below its parent's when it
+/// was started, so a test that asks has a file of its own.
+#[track_caller]
+pub fn peak(child: &std::process::Child) -> i64 {
+    let pid = libc::pid_t::try_from(child.id()).unwrap();
+    let mut usage = std::mem::MaybeUninit::<libc::rusage>::zeroed();
+    let mut status = 0;
+    // SAFETY: wait4(2) writes the int and the struct it is given.
+    assert_eq!(unsafe { libc::wait4(pid, &raw mut status, 0, usage.as_mut_ptr()) }, pid);
+    assert_eq!(status, 0);
+    // SAFETY: it succeeded and has filled the struct.
+    unsafe { usage.assume_init() }.ru_maxrss
+}
+
 /// What memtool prints to a terminal on the demo machine; lines end as they do in a pipe.
 #[track_caller]
 pub fn on_terminal(arguments: &[&str]) -> String {
