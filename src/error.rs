@@ -33,11 +33,13 @@ pub enum Operation {
     Touch,
     /// kldsym(2).
     FindSymbol,
+    /// kldnext(2) and kldstat(2).
+    ListFiles,
 }
 
 impl Operation {
     /// All operations, for tables and tests.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -50,6 +52,7 @@ impl Operation {
         Self::Lock,
         Self::Touch,
         Self::FindSymbol,
+        Self::ListFiles,
     ];
 
     /// The call by its name in the manual; recorded machines use it as a key.
@@ -67,6 +70,7 @@ impl Operation {
             Self::Lock => "mlock",
             Self::Touch => "touch",
             Self::FindSymbol => "kldsym",
+            Self::ListFiles => "kldstat",
         }
     }
 
@@ -85,6 +89,7 @@ impl Operation {
             Self::Lock => "lock",
             Self::Touch => "bring in",
             Self::FindSymbol => "find kernel symbol",
+            Self::ListFiles => "list the files of",
         }
     }
 }

@@ -27,6 +27,8 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
         }
         Err(error) => return Err(error),
     };
+    // For symbols only: a kernel that does not tell is recorded all the same.
+    let kernel_files = host.kernel_files().unwrap_or_default();
     Ok(Machine {
         schema: SCHEMA.to_owned(),
         version: VERSION,
@@ -37,6 +39,7 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
         ranges: Ranges { physical_bits: rules::physical_bits(&descriptors), descriptors },
         kernel_maps: host.kernel_maps()?,
         symbols: BTreeMap::new(),
+        kernel_files,
         process: Process::default(),
         live_dump: host.live_dump_facts()?,
         live_dump_fault: None,

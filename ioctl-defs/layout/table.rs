@@ -67,6 +67,7 @@ pub mod common {
             mem_extract { me_vaddr, me_paddr, me_domain, me_state, pad1 }
             mem_livedump_arg { fd, flags, compression, pad1, pad2 }
             kld_sym_lookup { version, symname, symvalue, symsize }
+            kld_file_stat { version, name, refs, id, address, size, pathname }
             kerneldumpheader {
                 magic,
                 architecture,
@@ -91,6 +92,8 @@ pub mod common {
             "sizeof(struct mem_extract)" => size_of::<mem_extract>(),
             "sizeof(struct mem_livedump_arg)" => size_of::<mem_livedump_arg>(),
             "sizeof(struct kld_sym_lookup)" => size_of::<kld_sym_lookup>(),
+            "sizeof(struct kld_file_stat)" => size_of::<kld_file_stat>(),
+            "MAXPATHLEN" => MAXPATHLEN,
             "sizeof(struct kerneldumpheader)" => size_of::<kerneldumpheader>(),
 
             "MEMRANGE_GET" => MEMRANGE_GET,

@@ -2,7 +2,7 @@
 //!
 //! Layouts, flags and request codes of the ioctls on `/dev/mem` and `/dev/kmem` ([`memrange`]), the
 //! header in front of and behind kernel dumps ([`kerneldump`]), the header inside minidumps ([`minidump`]), and
-//! what kldsym(2) takes ([`linker`]). No system call is made here, and nothing is allocated, so the crate serves any
+//! what kldsym(2) and kldstat(2) take ([`linker`]). No system call is made here, and nothing is allocated, so the crate serves any
 //! program, on any operating system: request codes are computed with FreeBSD's own encoding
 //! ([`ioccom`]), which differs from that of Linux.
 //!

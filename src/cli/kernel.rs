@@ -8,13 +8,16 @@ use memtool::dump::plan::read_list;
 use memtool::host::Host;
 use memtool::kvm::{Access, Kvm};
 use memtool::output_file::temporary_directory;
-use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table};
+use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, parse_address, parse_size};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{DumpedMemory, Place};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+
+/// Reasons why modules have no symbols that are told one by one.
+const TOLD: usize = 3;
 
 /// Options of every command that looks into a kernel.
 #[derive(Args)]
@@ -62,7 +65,15 @@ impl KernelArguments {
                     let table = files.kernel();
                     Some((table.architecture()?, table as &dyn Symbols))
                 });
+                let architecture = kernel.map(|(architecture, _)| architecture);
                 let kvm = Kvm::of_dump(memory, kernel)?;
+                if let Some(other) = architecture.filter(|architecture| *architecture != kvm.architecture()) {
+                    let (dump, kernel) = (kvm.architecture().name(), other.name());
+                    return Err(Error::Refused(format!(
+                        "{} is a dump of {dump}, and the kernel that --kernel names is one of {kernel}",
+                        core.display()
+                    )));
+                }
                 let opened = Opened { kvm, names: files.map_or(Names::Nobody, Names::Files), kind: "image" };
                 opened.compare_versions(context);
                 Ok(opened)
@@ -106,10 +117,7 @@ impl Opened<'_> {
     /// Who knows the kernel's symbols.
     pub fn symbols(&self) -> Result<&dyn Symbols> {
         match &self.names {
-            Names::Nobody => Err(Error::Refused(
-                "a dump has no symbols: name the image of its kernel with --kernel, such as /boot/kernel/kernel of that system"
-                    .to_owned(),
-            )),
+            Names::Nobody => Err(no_symbols()),
             Names::Running(running) => Ok(running),
             Names::Files(files) => Ok(files),
         }
@@ -151,11 +159,48 @@ impl Opened<'_> {
         Ok((address, symbol.size.checked_sub(offset).filter(|left| *left > 0)))
     }
 
+    /// Adds the symbols of the modules that a dump's kernel had loaded; warns of those without a file.
+    pub fn add_modules(&mut self, context: &mut Context) -> Result<()> {
+        let is_here = self.is_of_this_system(context);
+        let Names::Files(files) = &mut self.names else { return Ok(()) };
+        let listing = linker_files::list(files.kernel(), &self.kvm)?;
+        if let Some(why) = listing.broken {
+            context.warn(&format!("{why}; the symbols of modules may be missing"));
+        }
+        files.add_modules(&listing.files, is_here);
+        warn_of_missing(context, files);
+        Ok(())
+    }
+
+    /// The symbols, where they are from files.
+    pub fn into_files(self) -> Option<KernelSymbols> {
+        match self.names {
+            Names::Files(files) => Some(files),
+            Names::Running(_) | Names::Nobody => None,
+        }
+    }
+
+    /// Whether a dump is of the system that memtool runs on, by its header.
+    fn is_of_this_system(&self, context: &Context) -> bool {
+        let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
+        let system = || context.host().and_then(|host| host.system()).ok();
+        context.global.machine.is_none()
+            && header.zip(system()).is_some_and(|(header, system)| {
+                header.hostname == system.hostname
+                    && !system.version.is_empty()
+                    && first_line(&header.version_string) == first_line(&system.version)
+            })
+    }
+
     /// Warns if the dump's kernel says that it is another one than its symbols are of.
     fn compare_versions(&self, context: &mut Context) {
         let Names::Files(files) = &self.names else { return };
-        let (Some(expected), Ok(Some(symbol))) = (files.kernel().version(), files.find("version")) else { return };
-        let found = self.kvm.string(symbol.address, expected.len().saturating_add(1));
+        // A file with debug information does not hold it.
+        let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
+        let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
+        let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
+        let (Some(expected), Ok(Some(symbol))) = (expected, files.find("version")) else { return };
+        let found = self.kvm.string(symbol.address, expected.len());
         match found {
             Ok(found) if found == expected.as_bytes() => {}
             Ok(_) => context.warn(&format!(
@@ -168,4 +213,29 @@ impl Opened<'_> {
             }
         }
     }
+}
+
+/// That a dump's kernel has to be named.
+pub fn no_symbols() -> Error {
+    Error::Refused(
+        "a dump has no symbols: name the image of its kernel with --kernel, such as /boot/kernel/kernel of that system"
+            .to_owned(),
+    )
+}
+
+/// Says of which modules the symbols are missing.
+pub fn warn_of_missing(context: &mut Context, symbols: &KernelSymbols) {
+    let told = if context.global.verbose > 0 { usize::MAX } else { TOLD };
+    for why in symbols.missing().iter().take(told) {
+        context.warn(why);
+    }
+    let more = symbols.missing().len().saturating_sub(told);
+    if more > 0 {
+        context.warn(&format!("so are those of {more} more modules (-v names them)"));
+    }
+}
+
+/// The part of a kernel's version that tells which one it is.
+pub fn first_line(version: &str) -> &str {
+    version.lines().next().unwrap_or_default().trim_end()
 }

@@ -12,6 +12,7 @@ mod progress;
 mod ranges;
 mod read;
 mod record;
+mod symbols;
 mod translate;
 mod write;
 
@@ -84,6 +85,8 @@ enum Command {
     Translate(translate::Arguments),
     /// Change kernel memory, of the running kernel or of a dump
     Write(write::Arguments),
+    /// Find a kernel's symbols: by name, by pattern, or by an address
+    Symbols(symbols::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -207,6 +210,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Paddr(arguments) => paddr::run(&mut context, &mut *host, &arguments),
         Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
+        Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
@@ -225,6 +229,7 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
     match command {
         Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
         Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
+        Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
             Some(dump::run(context, None, arguments))
         }

@@ -15,7 +15,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
-use crate::symbols::Symbol;
+use crate::symbols::{KernelFile, Symbol};
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -161,6 +161,12 @@ pub trait Host {
     /// Where a symbol of the running kernel or its modules lies, as kldsym(2) tells; `None` if there is none of
     /// that name.
     fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>>;
+
+    /// The running kernel's file and its modules', the kernel first, as kldstat(2) lists them; empty where that is
+    /// not known.
+    fn kernel_files(&self) -> Result<Vec<KernelFile>> {
+        Ok(Vec::new())
+    }
 
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;

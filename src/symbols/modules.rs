@@ -11,6 +11,8 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct KernelSymbols {
     kernel: Table,
+    /// What its file is called, without `.debug`.
+    name: String,
     /// With the names of their files.
     modules: Vec<(String, Table)>,
     missing: Vec<String>,
@@ -19,7 +21,7 @@ pub struct KernelSymbols {
 /// A symbol, and where it was found.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Found<'a> {
-    /// The file it is in: `kernel`, or a module such as `zfs.ko`.
+    /// What the file is called that it is in: `kernel`, or a module such as `zfs.ko`.
     pub module: &'a str,
     /// The symbol.
     pub entry: Entry<'a>,
@@ -28,7 +30,9 @@ pub struct Found<'a> {
 impl KernelSymbols {
     /// The symbols of a kernel alone.
     pub fn new(kernel: Table) -> Self {
-        Self { kernel, modules: Vec::new(), missing: Vec::new() }
+        let name = kernel.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let name = name.strip_suffix(".debug").map(str::to_owned).unwrap_or(name);
+        Self { kernel, name, modules: Vec::new(), missing: Vec::new() }
     }
 
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
@@ -57,7 +61,7 @@ impl KernelSymbols {
     /// The tables with the names of their files: the kernel's first, then the modules' in the order of the list.
     pub fn tables(&self) -> impl Iterator<Item = (&str, &Table)> {
         let modules = self.modules.iter().map(|(module, table)| (module.as_str(), table));
-        iter::once(("kernel", &self.kernel)).chain(modules)
+        iter::once((self.name.as_str(), &self.kernel)).chain(modules)
     }
 
     /// The symbol that covers an address; see [`Table::covering`].
@@ -101,7 +105,7 @@ fn module(file: &KernelFile, directory: &Path, installed: bool) -> Result<Table,
     places.extend(debug);
     places.dedup();
     let mut failure = None;
-    for path in places.iter().filter(|path| path.exists()) {
+    for path in places.iter().filter(|path| path.is_file()) {
         match Table::open_at(path, *address) {
             Ok(table) => return Ok(table),
             Err(error) => failure = failure.or(Some(error)),

@@ -1,14 +1,18 @@
-//! kldsym(2): where the running kernel's symbols lie.
+//! kldsym(2), kldnext(2) and kldstat(2): where the running kernel's symbols and files lie.
 
 use crate::error::{KernelError, Operation, Result};
-use crate::symbols::Symbol;
-use ioctl_defs::linker::{KLDSYM_LOOKUP, kld_sym_lookup};
+use crate::symbols::{KernelFile, Symbol};
+use ioctl_defs::linker::{KLDSYM_LOOKUP, MAXPATHLEN, kld_file_stat, kld_sym_lookup};
 use nix::errno::Errno;
 use std::ffi::CString;
 
 unsafe extern "C" {
     /// kldsym(2).
     fn kldsym(fileid: libc::c_int, cmd: libc::c_int, data: *mut libc::c_void) -> libc::c_int;
+    /// kldnext(2).
+    fn kldnext(fileid: libc::c_int) -> libc::c_int;
+    /// kldstat(2).
+    fn kldstat(fileid: libc::c_int, stat: *mut kld_file_stat) -> libc::c_int;
 }
 
 /// Looks a symbol up in the kernel and its modules; `None` if there is none of that name.
@@ -24,4 +28,35 @@ pub fn symbol(name: &str) -> Result<Option<Symbol>> {
         Err(Errno::ENOENT) => Ok(None),
         Err(errno) => Err(fail(errno).into()),
     }
+}
+
+/// The kernel and its modules, in the order in which they were linked.
+pub fn files() -> Result<Vec<KernelFile>> {
+    let fail = |errno| KernelError::new(Operation::ListFiles, "the kernel", errno);
+    let mut files = Vec::new();
+    let mut id = 0;
+    loop {
+        // SAFETY: it takes a number and touches no memory of ours.
+        id = Errno::result(unsafe { kldnext(id) }).map_err(fail)?;
+        if id == 0 {
+            return Ok(files);
+        }
+        let mut stat = kld_file_stat::new();
+        // SAFETY: the kernel writes one kld_file_stat, which is borrowed throughout and says its size.
+        match Errno::result(unsafe { kldstat(id, &raw mut stat) }) {
+            Ok(_) => files.push(KernelFile {
+                name: text(&stat.name),
+                path: text(&stat.pathname),
+                address: stat.address as u64,
+                size: stat.size as u64,
+            }),
+            Err(errno) => return Err(fail(errno).into()),
+        }
+    }
+}
+
+/// Text up to a NUL.
+fn text(chars: &[libc::c_char; MAXPATHLEN]) -> String {
+    let bytes: Vec<u8> = chars.iter().flat_map(|c| c.to_ne_bytes()).take_while(|byte| *byte != 0).collect();
+    String::from_utf8_lossy(&bytes).into_owned()
 }

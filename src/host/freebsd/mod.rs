@@ -16,7 +16,7 @@ use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
-use crate::symbols::Symbol;
+use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
 use device::{Device, same_device};
 use ioctl_defs::memrange::{
@@ -194,6 +194,14 @@ impl Host for FreeBsd {
 
     fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>> {
         kld::symbol(name)
+    }
+
+    fn kernel_files(&self) -> Result<Vec<KernelFile>> {
+        let mut files = kld::files()?;
+        if let (Some(kernel), Some(path)) = (files.first_mut(), sysctl::text("kern.bootfile")?) {
+            kernel.path = path;
+        }
+        Ok(files)
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {

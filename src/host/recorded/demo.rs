@@ -36,6 +36,7 @@ pub fn machine() -> Machine {
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
         kernel_maps: Some(kernel_maps()),
         symbols: BTreeMap::new(),
+        kernel_files: Vec::new(),
         process: process(),
         live_dump: Facts {
             wired: Some(0x1c0_0000),

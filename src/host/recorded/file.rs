@@ -11,7 +11,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Table;
-use crate::symbols::Symbol;
+use crate::symbols::{KernelFile, Symbol};
 use crate::units::hex;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
@@ -55,6 +55,9 @@ pub struct Machine {
     /// Kernel symbols that lie elsewhere than in the kernel that memtool lays out, or, with `null`, nowhere.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub symbols: BTreeMap<String, Option<Symbol>>,
+    /// The kernel's file, first, and its modules'.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub kernel_files: Vec<KernelFile>,
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,
@@ -263,6 +266,7 @@ impl Machine {
             ("ranges.descriptors", self.ranges.descriptors.len()),
             ("unreadable", self.unreadable.len()),
             ("process.mappings", self.process.mappings.len()),
+            ("kernel_files", self.kernel_files.len()),
         ] {
             if length > MAX_ENTRIES {
                 return Some(format!("{list}: {length} entries are more than {MAX_ENTRIES}"));

@@ -27,7 +27,7 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::{Request, Table};
-use crate::symbols::Symbol;
+use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
 use nix::errno::Errno;
 use std::cell::RefCell;
@@ -209,6 +209,11 @@ impl Host for Recorded {
             Some(symbol) => Ok(*symbol),
             None => Ok(kernel::Kernel::lay_out(&self.machine)?.symbol(name)),
         }
+    }
+
+    fn kernel_files(&self) -> Result<Vec<KernelFile>> {
+        self.stated_error(Operation::ListFiles, "the kernel")?;
+        Ok(self.machine.kernel_files.clone())
     }
 
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()> {

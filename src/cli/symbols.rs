@@ -1,0 +1,232 @@
+//! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
+
+use super::kernel::{KernelArguments, first_line, no_symbols, warn_of_missing};
+use super::output::{host_kind, remark_on};
+use super::{Context, Verdict, address, complain};
+use clap::{ArgGroup, Args};
+use memtool::host::Host;
+use memtool::kvm::Access;
+use memtool::symbols::{Binding, Entry, Found, KernelFile, KernelSymbols, Kind, Pattern, Symbol, Symbols, Table};
+use memtool::units::Hex;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::path::Path;
+
+#[derive(Args)]
+#[command(
+    after_help = "Without --core and --kernel the running kernel is asked. A pattern is as in a shell: quote it. Exit codes: 0 all were found, 1 one was not."
+)]
+#[command(group = ArgGroup::new("what").required(true).args(["names", "addresses"]))]
+pub struct Arguments {
+    /// Names of symbols, or patterns with *, ? and [...]
+    #[arg(value_name = "NAME|PATTERN")]
+    names: Vec<String>,
+    /// Name the symbols that cover these addresses
+    #[arg(long = "addr", value_name = "ADDRESS", value_parser = address, num_args = 1..)]
+    addresses: Vec<u64>,
+    #[command(flatten)]
+    of: KernelArguments,
+}
+
+impl Arguments {
+    /// Whether no host has to be opened.
+    pub fn needs_no_host(&self) -> bool {
+        self.of.core.is_some() || self.of.kernel.is_some()
+    }
+}
+
+/// A symbol, as it is printed.
+#[derive(Serialize)]
+struct Line {
+    name: String,
+    address: Hex,
+    size: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kind: Option<Kind>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    binding: Option<Binding>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    module: Option<String>,
+    /// The address that was asked for, and how far it is in the symbol.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    query: Option<Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    offset: Option<Hex>,
+}
+
+impl Line {
+    fn new(module: &str, entry: &Entry<'_>) -> Self {
+        Self {
+            name: entry.name.to_owned(),
+            address: Hex(entry.symbol.address),
+            size: entry.symbol.size,
+            kind: Some(entry.kind),
+            binding: Some(entry.binding),
+            module: Some(module.to_owned()),
+            query: None,
+            offset: None,
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let or_dash = |text: Option<&str>| text.unwrap_or("-").to_owned();
+        let name = match self.offset {
+            Some(offset) => format!("{}+{offset}", self.name),
+            None => self.name.clone(),
+        };
+        vec![
+            self.query.unwrap_or(self.address).to_string(),
+            if self.size == 0 { "-".to_owned() } else { self.size.to_string() },
+            or_dash(self.kind.map(Kind::name)),
+            name,
+            or_dash(self.module.as_deref()),
+        ]
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    source: &'a str,
+    symbols: &'a [Line],
+    /// What was asked for and not found.
+    missing: &'a [String],
+}
+
+/// What is asked.
+enum Asked<'a> {
+    Symbols(Box<KernelSymbols>),
+    /// Of the running kernel, names alone.
+    Names(&'a dyn Host, Vec<KernelFile>),
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    let patterns: Vec<Option<Pattern>> = arguments.names.iter().map(|name| pattern(name)).collect::<Result<_>>()?;
+    let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
+    let asked = match (host, &arguments.of.kernel) {
+        (_, Some(kernel)) => Asked::Symbols(Box::new(match arguments.of.core {
+            Some(_) => of_dump(context, &arguments.of)?,
+            None => KernelSymbols::new(Table::open(kernel)?),
+        })),
+        (Some(host), None) if is_known => Asked::Names(host, host.kernel_files().unwrap_or_default()),
+        (Some(host), None) => Asked::Symbols(Box::new(running(context, host)?)),
+        (None, None) => return Err(no_symbols()),
+    };
+    let (mut lines, mut missing) = (Vec::new(), Vec::new());
+    for (name, pattern) in arguments.names.iter().zip(&patterns) {
+        let before = lines.len();
+        match (&asked, pattern) {
+            (Asked::Names(host, files), _) => {
+                lines.extend(host.kernel_symbol(name)?.map(|symbol| told(name, symbol, files)));
+            }
+            (Asked::Symbols(symbols), None) => {
+                for (module, table) in symbols.tables() {
+                    lines.extend(table.named(name).map(|entry| Line::new(module, &entry)));
+                }
+            }
+            (Asked::Symbols(symbols), Some(pattern)) => {
+                for (module, table) in symbols.tables() {
+                    lines.extend(table.matching(pattern).map(|entry| Line::new(module, &entry)));
+                }
+            }
+        }
+        if lines.len() == before {
+            missing.push(format!("no symbol {} '{name}'", if pattern.is_some() { "matches" } else { "is named" }));
+        }
+    }
+    for address in &arguments.addresses {
+        let found = match &asked {
+            Asked::Symbols(symbols) => symbols.covering(*address),
+            Asked::Names(..) => None,
+        };
+        match found {
+            Some(Found { module, entry }) => {
+                let offset = Some(Hex(address.saturating_sub(entry.symbol.address)));
+                lines.push(Line { query: Some(Hex(*address)), offset, ..Line::new(module, &entry) });
+            }
+            None => missing.push(format!("no symbol covers {}", Hex(*address))),
+        }
+    }
+    let (source, remark) = match (&asked, host) {
+        (Asked::Symbols(symbols), _) => (symbols.source(), ""),
+        (Asked::Names(host, _), _) => ("the running kernel".to_owned(), remark_on(*host)),
+    };
+    if context.out.is_json() {
+        let kind = host.map_or("image", host_kind);
+        let document = Document { source: &source, symbols: &lines, missing: &missing };
+        context.out.document_of("memtool.symbols", kind, &document)?;
+    } else if !lines.is_empty() {
+        let rows: Vec<Vec<String>> = lines.iter().map(Line::row).collect();
+        context.out.rows(&["ADDRESS", "SIZE", "TYPE", "NAME", "MODULE"], &rows)?;
+        if context.out.is_terminal() {
+            let count = if lines.len() == 1 { "1 symbol".to_owned() } else { format!("{} symbols", lines.len()) };
+            context.out.line("")?;
+            context.out.line(&format!("{count} of {source}{remark}"))?;
+        }
+    }
+    context.out.flush()?;
+    for what in &missing {
+        complain(&format!("{source}{remark}: {what}"));
+    }
+    Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// The pattern that a name is, if it is one.
+fn pattern(name: &str) -> Result<Option<Pattern>> {
+    Pattern::is_one(name)
+        .then(|| name.parse().map_err(|why| Error::Refused(format!("not a pattern: {why}"))))
+        .transpose()
+}
+
+/// What the running kernel tells of a symbol.
+fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
+    let Symbol { address, size } = symbol;
+    let covers = |file: &&KernelFile| address.checked_sub(file.address).is_some_and(|offset| offset < file.size);
+    let module = files.iter().find(covers).map(|file| file.name.clone());
+    Line {
+        name: name.to_owned(),
+        address: Hex(address),
+        size,
+        kind: None,
+        binding: None,
+        module,
+        query: None,
+        offset: None,
+    }
+}
+
+/// The symbols of a dump's kernel and its modules.
+fn of_dump(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
+    let mut opened = of.open(context, None, Access::Read)?;
+    if let Err(error) = opened.add_modules(context) {
+        context.warn(&format!("the symbols of modules are missing: {error}"));
+    }
+    opened.into_files().ok_or_else(no_symbols)
+}
+
+/// The symbols of the running kernel and its modules, from their files.
+fn running(context: &mut Context, host: &dyn Host) -> Result<KernelSymbols> {
+    let files = host.kernel_files()?;
+    let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
+    let unknown = || {
+        Error::Unsupported("it is not known which file the running kernel came from: name it with --kernel".to_owned())
+    };
+    let table = Table::open(kernel.ok_or_else(unknown)?)?;
+    let (path, running) = (table.path().display(), host.system()?.version);
+    match table.version() {
+        Some(version) if first_line(version) == first_line(&running) => {}
+        Some(version) => {
+            return Err(Error::Refused(format!(
+                "{path} is not the running kernel, {}, but {}: name its file with --kernel",
+                first_line(&running),
+                first_line(version)
+            )));
+        }
+        None => {
+            context.warn(&format!("{path} does not tell its version: it may be another kernel than the running one"))
+        }
+    }
+    let mut symbols = KernelSymbols::new(table);
+    symbols.add_modules(&files, true);
+    warn_of_missing(context, &symbols);
+    Ok(symbols)
+}
