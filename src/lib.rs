@@ -7,7 +7,7 @@
 //! - [`paddr`]: where the pages of the calling process lie;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
-//! - [`minidump::live_amd64`]: the same, made from user space with the kernel's [`symbols`];
+//! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`kvm`]: a kernel's memory by virtual address, in a dump or an image;
 //! - [`pmap`]: what page table entries say;

@@ -227,7 +227,7 @@ fn readelf_and_object_agree_on_an_elf_file_and_its_notes_name_host_and_time() {
     }
     let [(0x6d65_6d01, about), (0x6d65_6d02, missing)] = &elf.notes[..] else { panic!("{:?}", elf.notes) };
     let started = read_json(&manifest)["started"].as_str().unwrap().to_owned();
-    for line in ["host=recorded", "hostname=größe.example", "machine=aarch64", &format!("started={started}")] {
+    for line in ["host=recorded", "hostname=größe.example", "machine=riscv64", &format!("started={started}")] {
         assert!(about.lines().any(|is| is == line), "{line} in {about}");
     }
     let total: u64 = HOLES.iter().map(|(start, end)| end - start).sum();
@@ -307,6 +307,8 @@ fn the_machine_decides_on_machine_number_and_byte_order() {
     for (arch, number, big_endian) in machines {
         let mut machine = machine_with(&SEGMENTS, &HOLES);
         machine["system"]["machine_arch"] = json!(arch);
+        // There is no room for what the demo machine's kernel is on that architecture.
+        machine.as_object_mut().unwrap().remove("kernel_maps");
         let machine = write_machine(directory.path(), &machine);
         let file = directory.path().join(arch);
         on(&machine, &["dump", "-q", "--format", "elf", "-o", text(&file)]).ok();

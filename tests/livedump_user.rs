@@ -227,14 +227,19 @@ fn it_goes_into_a_directory_of_dumps_too() {
 }
 
 #[test]
-fn only_amd64_and_no_header_behind_it() {
+fn only_some_architectures_and_no_header_behind_it() {
     let directory = directory();
     let target = directory.path().join("out");
     demo(&["livedump", "--method", "user", "--keep-header", text(&target)]).fails_saying(&["--keep-header"]);
-    let mut machine = demo_machine();
-    machine["system"]["machine_arch"] = json!("aarch64");
-    let path = write_machine(directory.path(), &machine);
-    on(&path, &["livedump", "--method", "user", text(&target)]).fails_saying(&["amd64 so far", "aarch64"]);
+    for (architecture, page_size) in [("riscv64", 4096), ("aarch64", 65536), ("amd64", 16384)] {
+        let mut machine = demo_machine();
+        machine["system"]["machine_arch"] = json!(architecture);
+        machine["system"]["page_size"] = json!(page_size);
+        machine["process"]["mappings"] = json!([]);
+        let path = write_machine(directory.path(), &machine);
+        on(&path, &["livedump", "--method", "user", text(&target)])
+            .fails_saying(&["of amd64 and aarch64", &format!("{architecture} with pages of {page_size} bytes")]);
+    }
     memtool(&["--machine", "demo", "livedump", "--method", "best", text(&target)]).usage_error(&["best"]);
 }
 
@@ -289,7 +294,7 @@ fn image(symbols: &[(&str, u64, u64)]) -> Vec<u8> {
 fn demo_symbols() -> Vec<(&'static str, u64, u64)> {
     let host =
         memtool::host::open(&memtool::host::Selection { machine: Some(Path::new("demo")), device: None }).unwrap();
-    let names = memtool::minidump::live_amd64::SYMBOLS;
+    let names = memtool::minidump::live::SYMBOLS;
     let symbols = names.into_iter().filter_map(|name| Some((name, host.kernel_symbol(name).unwrap()?)));
     symbols.map(|(name, symbol)| (name, symbol.address, symbol.size)).collect()
 }

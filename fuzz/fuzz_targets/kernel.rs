@@ -9,7 +9,7 @@ use memtool::compress::Compression;
 use memtool::dump::sink::Target;
 use memtool::dump::{Output, Progress};
 use memtool::host::recorded::Recorded;
-use memtool::minidump::live_amd64::{Check, LiveKernel};
+use memtool::minidump::live::{Check, LiveKernel};
 use memtool::symbols::Running;
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, inspect};

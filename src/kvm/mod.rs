@@ -21,7 +21,7 @@ pub use space::{Mapping, Step, Translation};
 
 use crate::error::Result;
 use crate::host::{Host, Memory, WritableMemory};
-use crate::minidump::live_amd64::{KernelMemory, LiveKernel};
+use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::symbols::Symbols;
 use crate::vmcore::DumpedMemory;
 use crate::vmcore::header::{Architecture, Order};
@@ -110,11 +110,11 @@ impl Kvm {
             Access::Read => None,
             Access::Write => Some(host.writable_memory()?),
         };
-        let KernelMemory { memory, ram, format, root, base, direct_map } =
+        let KernelMemory { memory, ram, architecture, format, root, base, direct_map } =
             LiveKernel::open(host, symbols)?.into_memory();
         let space = Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map };
         let source = Source::Running(Ram { memory, writer, ranges: ram });
-        Ok(Self { source, architecture: Architecture::Amd64, space })
+        Ok(Self { source, architecture, space })
     }
 
     /// Whose kernel it is.

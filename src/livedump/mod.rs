@@ -1,5 +1,5 @@
 //! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked, or made from user space
-//! ([`crate::minidump::live_amd64`]).
+//! ([`crate::minidump::live`]).
 //!
 //! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
 //! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean

@@ -45,6 +45,11 @@ impl DumpAvail {
         Self { page_size, ranges: ranges.iter().map(range).collect() }
     }
 
+    /// Bytes of a page.
+    pub fn page_size(&self) -> u64 {
+        self.page_size
+    }
+
     /// The ranges.
     pub fn ranges(&self) -> &[Range] {
         &self.ranges

@@ -4,12 +4,100 @@
 //! The pages follow the format's own tables: a header page, the message buffer, `dump_avail`, the page
 //! bitmap, page tables, and then one page for each bit that is set.
 
-pub mod amd64;
 pub mod dump_avail;
-pub mod live_amd64;
+pub mod live;
 mod page_set;
+pub mod writer;
 
 pub use page_set::PageSet;
 
+use crate::host::System;
+use crate::pmap::{self, Format, Level};
+use crate::vmcore;
+use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION};
+
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
 pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
+
+/// A kind of machine whose minidumps memtool writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Architecture {
+    /// amd64 with four levels of page tables.
+    Amd64,
+    /// arm64 with pages of 4 KiB.
+    Arm64,
+    /// arm64 with pages of 16 KiB.
+    Arm64Large,
+}
+
+impl Architecture {
+    /// What a system is; `None` if it is none of them.
+    pub fn of(system: &System) -> Option<Self> {
+        match (system.machine_arch.as_str(), system.page_size) {
+            ("amd64", 4096) => Some(Self::Amd64),
+            ("aarch64", 4096) => Some(Self::Arm64),
+            ("aarch64", 16384) => Some(Self::Arm64Large),
+            _ => None,
+        }
+    }
+
+    /// Whose kernels it runs, whatever the size of pages.
+    pub const fn family(self) -> vmcore::header::Architecture {
+        match self {
+            Self::Amd64 => vmcore::header::Architecture::Amd64,
+            Self::Arm64 | Self::Arm64Large => vmcore::header::Architecture::Arm64,
+        }
+    }
+
+    /// Its page tables.
+    pub const fn format(self) -> Format {
+        match self {
+            Self::Amd64 => Format::Amd64,
+            Self::Arm64 => Format::Arm64,
+            Self::Arm64Large => Format::Arm64Large,
+        }
+    }
+
+    /// Bytes of a page, and of a page table.
+    pub const fn page_size(self) -> u64 {
+        self.format().page_size()
+    }
+
+    /// Levels of its page tables, the highest first: the third one has the page directories, whose entries stand for
+    /// superpages or name the tables of the last one.
+    pub const fn levels(self) -> [Level; 4] {
+        match self.format().levels() {
+            &[top, upper, directory, last] => [top, upper, directory, last],
+            _ => [self.format().last_level(); 4],
+        }
+    }
+
+    /// The lowest address of the kernel map, which the page tables in a dump begin with.
+    pub const fn kernel_base(self) -> u64 {
+        match self {
+            Self::Amd64 => pmap::amd64::KERNEL_MAP_BASE,
+            Self::Arm64 | Self::Arm64Large => pmap::arm64::KERNBASE,
+        }
+    }
+
+    /// `architectureversion` in the header of its dumps.
+    pub const fn dump_version(self) -> u32 {
+        match self {
+            Self::Amd64 => KERNELDUMP_AMD64_VERSION,
+            Self::Arm64 | Self::Arm64Large => KERNELDUMP_AARCH64_VERSION,
+        }
+    }
+
+    /// The version of its minidumps that debuggers read, those of older systems too.
+    ///
+    /// On arm64 these are version 1, until the page bitmap counted pages through `dump_avail`, and 2 since then:
+    /// kernels write 3 since 14.0, but libkvm(3) reads all that are older, and libfbsdvmcore, by which lldb reads dumps,
+    /// no newer one. Only version 3 tells the size of pages.
+    pub const fn version(self, counts_from_0: bool) -> u32 {
+        match self {
+            Self::Amd64 | Self::Arm64Large => 3,
+            Self::Arm64 if counts_from_0 => 1,
+            Self::Arm64 => 2,
+        }
+    }
+}

@@ -1,10 +1,8 @@
-//! A set of physical pages, as the page bitmap of an amd64 minidump holds it.
+//! A set of physical pages, as the page bitmap of a minidump holds it.
 
 use super::dump_avail::DumpAvail;
 
-const PAGE: u64 = 4096;
-
-/// A set of physical pages of 4 KiB.
+/// A set of physical pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageSet {
     covered: DumpAvail,
@@ -13,9 +11,9 @@ pub struct PageSet {
 
 impl PageSet {
     /// An empty set of pages in these ranges: start and exclusive end each, ascending, disjoint, in whole pages. It
-    /// takes a bit for each page in them.
-    pub fn new(dump_avail: &[(u64, u64)]) -> Self {
-        let covered = DumpAvail::new(PAGE, dump_avail);
+    /// takes a bit for each page in them. A page's size is not 0.
+    pub fn new(page_size: u64, dump_avail: &[(u64, u64)]) -> Self {
+        let covered = DumpAvail::new(page_size, dump_avail);
         let words = vec![0; usize::try_from(covered.bits().div_ceil(64)).unwrap_or(usize::MAX)];
         Self { covered, words }
     }
@@ -37,7 +35,7 @@ impl PageSet {
 
     /// Pages in the set.
     pub fn count(&self) -> u64 {
-        self.runs().map(|(start, end)| (end - start) / PAGE).sum()
+        self.runs().map(|(start, end)| (end - start) / self.covered.page_size()).sum()
     }
 
     /// Adds the page that holds an address, if there is a bit for it.
@@ -119,6 +117,7 @@ mod tests {
     use proptest::prelude::*;
     use std::collections::BTreeSet;
 
+    const PAGE: u64 = 4096;
     const AVAIL: [(u64, u64); 3] = [(0x1000, 0x9_f000), (0x10_0000, 0x18_3000), (0x1_0000_0000, 0x1_0000_1000)];
 
     proptest! {
@@ -127,7 +126,7 @@ mod tests {
             pages in proptest::collection::btree_set(0u64..0x200, 0..300),
             kept in (0u64..0x200, 0u64..0x200),
         ) {
-            let mut set = PageSet::new(&AVAIL);
+            let mut set = PageSet::new(PAGE, &AVAIL);
             for page in &pages {
                 set.insert(page * PAGE + 0x123);
             }
@@ -149,7 +148,7 @@ mod tests {
 
     #[test]
     fn bits_count_through_the_ranges() {
-        let mut set = PageSet::new(&AVAIL);
+        let mut set = PageSet::new(PAGE, &AVAIL);
         assert_eq!(set.capacity(), 0x9e + 0x83 + 1);
         for (bit, address) in [(0, 0x1000), (0x9d, 0x9_e000), (0x9e, 0x10_0000), (0x121, 0x1_0000_0000)] {
             assert_eq!(set.covered.address_of(bit), Some(address));

@@ -4,6 +4,7 @@
 //! What leads from one level to the next is read by others: from a dump's own tables, or from physical memory.
 
 pub mod amd64;
+pub mod arm64;
 
 use crate::units::Hex;
 use serde::Serialize;
@@ -212,12 +213,12 @@ impl Format {
     }
 
     const fn arm64(self, level: Level, entry: u64) -> Target {
+        use arm64::{BLOCK, L3_PAGE, PXN, READ_ONLY, TABLE};
         let is_last = level.shift == self.last_level().shift;
-        // ATTR_S1_AP_RW_BIT and ATTR_S1_PXN.
-        let protection = Protection { read: true, write: entry & 1 << 7 == 0, execute: entry & 1 << 53 == 0 };
+        let protection = Protection { read: true, write: entry & READ_ONLY == 0, execute: entry & PXN == 0 };
         match (entry & 3, is_last) {
-            (3, true) | (1, false) => page(entry & ARM64_FRAME, level.span(), protection),
-            (3, false) => Target::Table(entry & ARM64_FRAME & !(self.page_size() - 1)),
+            (L3_PAGE, true) | (BLOCK, false) => page(entry & ARM64_FRAME, level.span(), protection),
+            (TABLE, false) => Target::Table(entry & ARM64_FRAME & !(self.page_size() - 1)),
             _ => Target::Nothing,
         }
     }

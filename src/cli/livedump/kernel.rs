@@ -7,7 +7,7 @@ use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::estimate::{self, Facts};
 use memtool::livedump::{self, Failure, Options, kernel_config};
-use memtool::minidump::live_amd64::{Check, LiveKernel, Loss};
+use memtool::minidump::live::{Check, LiveKernel, Loss};
 use memtool::output_file::{self, OutputFile};
 use memtool::symbols::Symbols;
 use memtool::units::rough_size;

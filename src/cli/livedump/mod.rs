@@ -16,7 +16,7 @@ use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::savedir::SaveDirectory;
 use memtool::livedump::{self, Report, info};
-use memtool::minidump::live_amd64;
+use memtool::minidump::live;
 use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
 use memtool::symbols::{Running, Symbols, Table};
@@ -98,7 +98,7 @@ enum Method {
     Auto,
     /// The kernel, whether it loses pages or not
     Kernel,
-    /// memtool, from /dev/kmem and /dev/mem (amd64): in one pass, with progress, and it can be interrupted
+    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64): in one pass, with progress, and it can be interrupted
     User,
 }
 
@@ -306,7 +306,7 @@ fn describe<'a>(
     arguments: &Arguments,
     report: &'a Report,
     elapsed: Duration,
-    made: Option<&'a live_amd64::Report>,
+    made: Option<&'a live::Report>,
     inspection: Option<&'a Inspection>,
 ) -> Document<'a> {
     let header = &report.trailer.header;

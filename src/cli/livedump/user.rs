@@ -3,13 +3,13 @@
 use super::super::progress::Display;
 use super::super::{Context, Verdict};
 use super::{Arguments, Method, check_space, conclude, describe, stream, verify};
-use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
+use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress};
 use memtool::host::Host;
 use memtool::kerneldump::{Header, Kind};
 use memtool::livedump;
-use memtool::minidump::live_amd64::{self, LiveKernel};
+use memtool::minidump::live::{self, LiveKernel};
 use memtool::output_file::OutputFile;
 use memtool::symbols::Symbols;
 use memtool::{Error, Result};
@@ -48,15 +48,15 @@ pub fn make(
         let output = dump::Output { target, compression: compression.into(), hash: false };
         snapshot.write(output, &progress)
     };
-    let header = |made: &live_amd64::Report| Header {
+    let header = |made: &live::Report| Header {
         kind: Kind::KernelDump,
         architecture: system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
-        architecture_version: KERNELDUMP_AMD64_VERSION,
+        architecture_version: kernel.architecture().dump_version(),
         dump_length: made.written.bytes,
         dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         key_size: 0,
-        block_size: 4096,
+        block_size: system.page_size,
         hostname: system.hostname.clone(),
         version_string: system.version.clone(),
         panic_string: String::new(),
@@ -70,14 +70,14 @@ pub fn make(
     });
     drop(display);
     let (made, report) = made?;
-    warn_of_missing(context, &made);
+    warn_of_missing(context, &made, system.page_size.into());
     let document = describe(arguments, &report, begun.elapsed(), Some(&made), inspection.as_ref());
     conclude(context, host, arguments, info_file, &report, &document)?;
     Ok(Verdict::Done)
 }
 
-fn warn_of_missing(context: &mut Context, made: &live_amd64::Report) {
-    let unreadable = made.unreadable.bytes().div_ceil(4096);
+fn warn_of_missing(context: &mut Context, made: &live::Report, page_size: u64) {
+    let unreadable = made.unreadable.bytes().div_ceil(page_size);
     if unreadable > 0 {
         context.warn(&format!("{unreadable} pages could not be read and are zeros in the dump"));
     }

@@ -6,6 +6,8 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
+use crate::minidump::Architecture;
+use crate::pmap::arm64::KERNBASE;
 use crate::ranges::{Descriptor, Owner};
 use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
@@ -34,7 +36,7 @@ pub fn machine() -> Machine {
         contents: Contents::default(),
         unreadable: Vec::new(),
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
-        kernel_maps: Some(kernel_maps()),
+        kernel_maps: Some(kernel_maps(Architecture::Amd64)),
         symbols: BTreeMap::new(),
         kernel_files: Vec::new(),
         process: process(),
@@ -102,9 +104,9 @@ fn descriptors() -> Vec<Descriptor> {
     table
 }
 
-/// The kernel's map on amd64: the direct map, a bit of kernel virtual memory in small pages, and the kernel
-/// itself in superpages.
-pub fn kernel_maps() -> Vec<KernelMapping> {
+/// The kernel's map: on amd64 the direct map, a bit of kernel virtual memory in small pages, and the kernel itself in
+/// superpages; on arm64 the latter two.
+pub fn kernel_maps(architecture: Architecture) -> Vec<KernelMapping> {
     let mapping = |region: &str, start, end, permissions: &str, pages: [u64; 3]| KernelMapping {
         start,
         end,
@@ -113,6 +115,21 @@ pub fn kernel_maps() -> Vec<KernelMapping> {
         pages: pages.to_vec(),
         region: region.to_owned(),
     };
+    if architecture != Architecture::Amd64 {
+        let [_, _, level, last] = architecture.levels();
+        let (page, superpage) = (last.span(), level.span());
+        let (data, map) = (KERNBASE + superpage, KERNBASE + (1 << 30));
+        // The third size, of contiguous pages, makes no difference to page tables.
+        let mapping = |start, length, permissions, [superpages, pages]: [u64; 2]| KernelMapping {
+            pages: vec![0, superpages, 0, pages],
+            ..mapping("Kernel map", start, start + length, permissions, [0; 3])
+        };
+        return vec![
+            mapping(KERNBASE, superpage, "r-xsg", [1, 0]),
+            mapping(data, 308 * page, "rw-sg", [0, 308]),
+            mapping(map, superpage + 100 * page, "rw-sg", [1, 100]),
+        ];
+    }
     vec![
         mapping("Direct map", 0xffff_f800_0000_0000, 0xffff_f800_1000_0000, "rw-sg", [0, 128, 0]),
         mapping("Kernel map", 0xffff_fe00_0000_0000, 0xffff_fe00_0030_0000, "rw-sg", [0, 1, 256]),

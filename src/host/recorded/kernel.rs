@@ -2,8 +2,8 @@
 //!
 //! The recorded kernel maps say which virtual addresses are mapped, with which permissions and page sizes,
 //! but not where: memtool lays them out in RAM itself, in ascending order, with true page tables, a message
-//! buffer that says so, and some pages that only the direct map reaches. amd64 only, as
-//! `sys/amd64/amd64/minidump_machdep.c` dumps it.
+//! buffer that says so, and some pages that only the direct map reaches. amd64 and arm64 only, as
+//! `minidump_machdep.c` of each dumps it.
 
 use super::demo;
 use super::file::{LiveDumpFault, Machine};
@@ -15,13 +15,12 @@ use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::dump_avail::DumpAvail;
-use crate::minidump::{MSG_MAGIC, PageSet, amd64};
-use crate::pmap::amd64::{
-    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_A, PG_FRAME, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
-    SUPERPAGE, index,
-};
+use crate::minidump::{Architecture, MSG_MAGIC, PageSet, writer};
+use crate::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V};
+use crate::pmap::{Protection, Target, amd64, arm64};
 use crate::symbols::Symbol;
-use ioctl_defs::kerneldump::{KERNELDUMP_AMD64_VERSION, KERNELDUMPVERSION};
+use crate::vmcore::header::DirectMap;
+use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -30,8 +29,8 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// GiB from the base of the kernel map to the kernel's image.
-const KERNBASE_GIB: u64 = (KERNBASE - KERNEL_MAP_BASE) / GIB;
+/// Superpages from the base of amd64's kernel map to the kernel's image.
+const KERNBASE_SUPERPAGES: u64 = (KERNBASE - KERNEL_MAP_BASE) / amd64::SUPERPAGE;
 
 /// More page-table pages are not laid out; these map 32 GiB in small pages.
 const MAX_TABLES: usize = 16384;
@@ -42,8 +41,11 @@ const MESSAGE_BUFFER: usize = 98232;
 /// Where a dump stops that fails in the middle.
 const PARTIAL: u64 = 1 << 20;
 
-/// How much at each end of a segment only the direct map reaches, as the kernel's small allocations do.
-const DIRECT_ONLY: u64 = 64 * PAGE;
+/// How many pages at each end of a segment only the direct map reaches, as the kernel's small allocations do.
+const DIRECT_ONLY: u64 = 64;
+
+/// The version of the minidumps that kernels write which make live dumps, of amd64 and of arm64.
+const MINIDUMP_VERSION: u32 = 3;
 
 /// The first kernel whose page bitmap counts pages through `dump_avail`.
 const DUMP_AVAIL_SINCE: u32 = 1_300_000;
@@ -52,16 +54,18 @@ const DUMP_AVAIL_SINCE: u32 = 1_300_000;
 const MAX_BITMAP_MEMORY: u64 = 1 << 42;
 const MAX_DUMP_AVAIL: usize = 128;
 
-type Table = Box<[u64; 512]>;
+type Table = Vec<u64>;
 
 /// The kernel as it lies in physical memory.
 pub struct Kernel {
+    architecture: Architecture,
+    direct_map: DirectMap,
     /// Pages whose contents the kernel determines, by physical address.
     pages: BTreeMap<u64, Vec<u8>>,
-    /// Page directory pages, by GiB from the base of the kernel map.
+    /// Page directory pages, by number from the base of the kernel map.
     directories: BTreeMap<u64, Table>,
-    /// GiB from the base of the kernel map to its end.
-    directory_count: u64,
+    /// Superpages from the base of the kernel map to its end.
+    superpages: u64,
     /// Physical pages that are mapped, and the page-table pages: ascending ranges.
     mapped: Vec<(u64, u64)>,
     /// Physical pages that `vm_page_dump` has besides.
@@ -107,34 +111,41 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// The machine is no amd64, or has too little memory or too much of it mapped in small pages.
+    /// The machine is neither amd64 nor arm64, or has too little memory or too much of it mapped in small pages.
     pub fn lay_out(machine: &Machine) -> Result<Self> {
-        if machine.system.machine_arch != "amd64" || machine.system.page_size != 4096 {
-            return Err(Error::Unsupported(format!(
-                "the kernel of a recorded machine is laid out for amd64 only, and this one is {}",
-                machine.system.machine_arch
-            )));
-        }
+        let architecture = Architecture::of(&machine.system).ok_or_else(|| {
+            Error::Unsupported(format!(
+                "the kernel of a recorded machine is laid out for amd64 and aarch64 only, and this one is {} with pages of {} bytes",
+                machine.system.machine_arch, machine.system.page_size
+            ))
+        })?;
+        let page = architecture.page_size();
+        let [_, _, level, _] = architecture.levels();
         let dump_avail: Vec<(u64, u64)> = machine
             .memory
             .ram_within(0, 1 << 64)
             .into_iter()
-            .filter_map(|(start, end)| Some((start.checked_next_multiple_of(PAGE)?, end & !(PAGE - 1))))
+            .filter_map(|(start, end)| Some((start.checked_next_multiple_of(page)?, end & !(page - 1))))
             .filter(|(start, end)| start < end)
             .collect();
         let maps = match &machine.kernel_maps {
             Some(maps) => maps.clone(),
-            None => demo::kernel_maps(),
+            None => demo::kernel_maps(architecture),
         };
-        let maps: Vec<KernelMapping> = maps.into_iter().filter(|map| map.start >= KERNEL_MAP_BASE).collect();
-        let image_end = maps
-            .iter()
-            .filter(|map| map.start >= KERNBASE)
-            .map(|map| map.end_address().saturating_sub(u128::from(KERNBASE)))
-            .max();
-        let image_end = u64::try_from(image_end.unwrap_or(0)).unwrap_or(u64::MAX).max(0x10_0000);
+        let base = architecture.kernel_base();
+        let limit = match architecture {
+            Architecture::Amd64 => 1 << 64,
+            // The direct map is behind it; and at its end are devices (`PMAP_MAPDEV_EARLY_SIZE`).
+            _ => u128::from(arm64::KERNEL_MAP_END - 8 * level.span()),
+        };
+        let is_kernels = |map: &KernelMapping| map.start >= base && u128::from(map.start) < limit;
+        let maps: Vec<KernelMapping> = maps.into_iter().filter(is_kernels).collect();
+        let image = Image::of(architecture, &maps, &dump_avail)?;
         let mut layout = Layout {
-            pages: Pages::new(&dump_avail, image_end),
+            architecture,
+            limit,
+            image,
+            pages: Pages::new(&dump_avail, image.end),
             ram: &dump_avail,
             tables: BTreeMap::new(),
             directories: BTreeMap::new(),
@@ -144,29 +155,40 @@ impl Kernel {
             layout.map(map)?;
         }
         let message_buffer = message_buffer(machine);
-        let buffer_pages = (message_buffer.len() as u64).next_multiple_of(PAGE);
-        let buffer_at = layout.pages.take(buffer_pages, PAGE).ok_or_else(too_small)?;
+        let buffer_pages = (message_buffer.len() as u64).next_multiple_of(page);
+        let buffer_at = layout.pages.take(buffer_pages, page).ok_or_else(too_small)?;
         let mut marked = vec![(buffer_at, buffer_at + buffer_pages)];
         for &(start, end) in &dump_avail {
-            marked.push((start, end.min(start.saturating_add(DIRECT_ONLY))));
-            marked.push((start.max(end.saturating_sub(DIRECT_ONLY)), end));
+            let length = DIRECT_ONLY * page;
+            marked.push((start, end.min(start.saturating_add(length))));
+            marked.push((start.max(end.saturating_sub(length)), end));
         }
-        let end = maps.iter().map(KernelMapping::end_address).max().unwrap_or_else(|| u128::from(KERNEL_MAP_BASE) + 1);
-        let directory_count = end.saturating_sub(u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
+        let end = maps.iter().map(|map| map.end_address().min(limit)).max().unwrap_or_else(|| u128::from(base) + 1);
+        let superpages = end.saturating_sub(u128::from(base)).div_ceil(level.span().into());
+        let superpages = match architecture {
+            // Whole page directories.
+            Architecture::Amd64 => superpages.next_multiple_of(512),
+            _ => superpages,
+        };
         let mut pages: BTreeMap<u64, Vec<u8>> =
-            layout.tables.values().map(|(at, table)| (*at, bytes_of(&**table))).collect();
+            layout.tables.values().map(|(at, table)| (*at, bytes_of(table))).collect();
+        let direct_map = direct_map(machine, architecture, &dump_avail);
         let mut buffer = message_buffer.clone();
         // struct msgbuf stands behind its buffer (msgbufinit, sys/kern/subr_msgbuf.c).
-        buffer.extend((DIRECT_MAP.0 + buffer_at).to_le_bytes());
+        buffer.extend(directly(direct_map, buffer_at).to_le_bytes());
         buffer.extend(MSG_MAGIC.to_le_bytes());
         buffer.extend(u32::try_from(message_buffer.len()).unwrap_or(0).to_le_bytes());
-        for (address, bytes) in (buffer_at..).step_by(4096).zip(buffer.chunks(4096)) {
+        let mut address = buffer_at;
+        for bytes in buffer.chunks(usize::try_from(page).unwrap_or(usize::MAX)) {
             pages.insert(address, bytes.to_vec());
+            address += page;
         }
         let mut kernel = Self {
+            architecture,
+            direct_map,
             pages,
             directories: layout.directories,
-            directory_count: u64::try_from(directory_count).unwrap_or(u64::MAX),
+            superpages: u64::try_from(superpages).unwrap_or(u64::MAX),
             mapped: coalesce(layout.dumped),
             marked,
             dump_avail: dump_avail.clone(),
@@ -187,61 +209,90 @@ impl Kernel {
         free: &mut Pages,
         message_buffer: u64,
     ) -> Option<()> {
-        let data = maps.iter().rfind(|map| map.start >= KERNSTART && map.permissions.contains('w'))?;
+        let architecture = self.architecture;
+        let page = architecture.page_size();
+        let image = match architecture {
+            Architecture::Amd64 => KERNSTART..u64::MAX,
+            _ => arm64::KERNBASE..arm64::IMAGE_END,
+        };
+        let data = maps.iter().rfind(|map| image.contains(&map.start) && map.permissions.contains('w'))?;
         let data_end = u64::try_from(data.end_address()).ok()?;
-        let variables_at = data_end.checked_sub(PAGE)? & !(PAGE - 1);
+        let variables_at = data_end.checked_sub(page)? & !(page - 1);
         let (variables_physical, _) = self.translate(variables_at)?;
-        if self.dump_avail.last()?.1 > MAX_BITMAP_MEMORY || self.dump_avail.len() > MAX_DUMP_AVAIL {
+        let pagetable_at = variables_at.checked_sub(page)?;
+        if self.dump_avail.len() > MAX_DUMP_AVAIL {
             return None;
         }
 
-        // KPML4phys, a page of page directory pointers for each 512 GiB, and the directories.
-        let pml4_at = free.take(PAGE, PAGE)?;
-        let pointers_at = free.take(4 * PAGE, PAGE)?;
-        let entry = |physical: u64| physical | PG_V | PG_RW | PG_A | PG_M;
-        let mut pml4 = [0; 512];
-        for (slot, number) in pml4.iter_mut().skip(508).zip(0..) {
-            *slot = entry(pointers_at + number * PAGE);
-        }
-        let mut pointers = vec![0; 4 * 512];
+        // The page tables above the directories; on arm64 the top one is in the kernel's image.
+        let [top_level, upper_level, _, _] = architecture.levels();
+        let entries = usize::try_from(page / 8).ok()?;
+        let mut upper: BTreeMap<u64, Table> = BTreeMap::new();
         for (&number, directory) in &self.directories {
-            let at = free.take(PAGE, PAGE)?;
-            *pointers.get_mut(usize::try_from(number).ok()?)? = entry(at);
-            self.pages.insert(at, bytes_of(&**directory));
+            let at = free.take(page, page)?;
+            let address = architecture.kernel_base() + number * upper_level.span();
+            let table = upper.entry(top_level.index(address)).or_insert_with(|| vec![0; entries]);
+            set(table, upper_level.index(address), entry(architecture, Entry::Table, at, ""));
+            self.pages.insert(at, bytes_of(directory));
         }
-        self.pages.insert(pml4_at, bytes_of(&pml4));
-        for (address, table) in (pointers_at..).step_by(4096).zip(pointers.chunks(512)) {
-            self.pages.insert(address, bytes_of(table));
+        let top_at = match architecture {
+            Architecture::Amd64 => free.take(page, page)?,
+            _ => self.translate(pagetable_at)?.0,
+        };
+        let mut top = vec![0; entries];
+        for (slot, table) in upper {
+            let at = free.take(page, page)?;
+            set(&mut top, slot, entry(architecture, Entry::Table, at, ""));
+            self.pages.insert(at, bytes_of(&table));
         }
+        self.pages.insert(top_at, bytes_of(&top));
 
         // Before dump_avail counted pages, physical pages were counted from 0.
         let by_page = machine.system.osreldate < DUMP_AVAIL_SINCE;
         let covered = if by_page { vec![(0, self.dump_avail.last()?.1)] } else { self.dump_avail.clone() };
-        let mut bitmap = PageSet::new(&covered);
+        if covered.iter().map(|(start, end)| end - start).sum::<u64>() > MAX_BITMAP_MEMORY {
+            return None;
+        }
+        let mut bitmap = PageSet::new(page, &covered);
         let bitmap_size = bitmap.words().len() as u64 * 8;
-        let bitmap_pages = bitmap_size.next_multiple_of(PAGE);
-        let bitmap_at = free.take(bitmap_pages, PAGE)?;
+        let bitmap_pages = bitmap_size.next_multiple_of(page);
+        let bitmap_at = free.take(bitmap_pages, page)?;
         self.marked.push((bitmap_at, bitmap_at + bitmap_pages));
         for &(start, end) in &self.marked {
             bitmap.insert_range(start, end);
         }
-        for (address, words) in (bitmap_at..bitmap_at + bitmap_pages).step_by(4096).zip(bitmap.words().chunks(512)) {
+        let mut address = bitmap_at;
+        for words in bitmap.words().chunks(entries) {
             // What a page's bytes lack is zeros.
             let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
             self.pages.insert(address, bytes_of(words.get(..used)?));
+            address += page;
         }
 
+        let words = |words: [u64; 1]| bytes_of(&words);
         let mut variables: Vec<(&'static str, Vec<u8>)> = vec![
-            ("KPML4phys", pml4_at.to_le_bytes().to_vec()),
-            ("kernel_vm_end", (KERNEL_MAP_BASE + self.directory_count.min(2) * GIB).to_le_bytes().to_vec()),
-            (
-                "nkpt",
-                i32::try_from(self.directory_count.saturating_sub(KERNBASE_GIB) * 512).ok()?.to_le_bytes().to_vec(),
-            ),
-            ("msgbufp", (DIRECT_MAP.0 + message_buffer + self.message_buffer.len() as u64).to_le_bytes().to_vec()),
-            ("vm_page_dump", (DIRECT_MAP.0 + bitmap_at).to_le_bytes().to_vec()),
+            ("msgbufp", words([directly(self.direct_map, message_buffer) + self.message_buffer.len() as u64])),
+            ("vm_page_dump", words([directly(self.direct_map, bitmap_at)])),
             ("version", format!("{}\n    built by memtool\n\0", machine.system.version).into_bytes()),
         ];
+        let kernel_map = self.superpages * amd64::SUPERPAGE;
+        match architecture {
+            Architecture::Amd64 => {
+                let nkpt = i32::try_from(self.superpages.saturating_sub(KERNBASE_SUPERPAGES)).ok()?;
+                variables.push(("KPML4phys", words([top_at])));
+                variables.push(("kernel_vm_end", words([KERNEL_MAP_BASE + kernel_map.min(2 * amd64::GIB)])));
+                variables.push(("nkpt", nkpt.to_le_bytes().to_vec()));
+            }
+            Architecture::Arm64 | Architecture::Arm64Large => {
+                let [_, _, level, _] = architecture.levels();
+                let end = self.dump_avail.last()?.1;
+                variables.push(("kernel_vm_end", words([arm64::KERNBASE + self.superpages * level.span()])));
+                variables.push(("dmap_phys_base", words([self.direct_map.physical])));
+                variables.push(("dmap_phys_max", words([end])));
+                variables.push(("dmap_max_addr", words([directly(self.direct_map, end)])));
+                self.symbols.insert("pagetable_l0_ttbr1", Symbol { address: pagetable_at, size: page });
+            }
+        }
         variables.push(if by_page {
             let size = i32::try_from(bitmap_pages).ok()?;
             ("vm_page_dump_size", size.to_le_bytes().to_vec())
@@ -250,18 +301,18 @@ impl Kernel {
         });
         let pairs = self.dump_avail.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);
         variables.push(("dump_avail", pairs.flat_map(u64::to_le_bytes).collect()));
-        let mut page = Vec::new();
+        let mut contents = Vec::new();
         for (name, bytes) in variables {
-            let symbol = Symbol { address: variables_at + page.len() as u64, size: bytes.len() as u64 };
+            let symbol = Symbol { address: variables_at + contents.len() as u64, size: bytes.len() as u64 };
             self.symbols.insert(name, symbol);
-            page.extend(&bytes);
-            page.resize(page.len().next_multiple_of(8), 0);
+            contents.extend(&bytes);
+            contents.resize(contents.len().next_multiple_of(8), 0);
         }
-        if page.len() > 4096 {
+        if contents.len() as u64 > page {
             self.symbols.clear();
             return None;
         }
-        self.pages.insert(variables_physical, page);
+        self.pages.insert(variables_physical, contents);
         Some(())
     }
 
@@ -281,7 +332,7 @@ impl Kernel {
 
     /// Where the memory ends that the first eighth of the page bitmap stands for.
     fn first_eighth(&self) -> u64 {
-        let covered = DumpAvail::new(PAGE, &self.dump_avail);
+        let covered = DumpAvail::new(self.architecture.page_size(), &self.dump_avail);
         covered.address_of(covered.bits().div_ceil(8)).unwrap_or(u64::MAX)
     }
 
@@ -289,30 +340,35 @@ impl Kernel {
     /// piece; `None` if it is not mapped. In the direct map every address counts as mapped, whether there is
     /// RAM behind it or not.
     pub fn translate(&self, address: u64) -> Option<(u64, u64)> {
-        if (DIRECT_MAP.0..DIRECT_MAP.1).contains(&address) {
-            return Some((address - DIRECT_MAP.0, DIRECT_MAP.1 - address));
+        let DirectMap { base, end, physical } = self.direct_map;
+        if (base..end).contains(&address) {
+            return Some(((address - base).checked_add(physical)?, end - address));
         }
-        let directory = self.directories.get(&(address.checked_sub(KERNEL_MAP_BASE)? / GIB))?;
-        let entry = *directory.get(index(address / SUPERPAGE))?;
-        if entry & PG_V == 0 {
-            return None;
-        }
-        if entry & PG_PS != 0 {
-            return Some(within(entry, address, SUPERPAGE));
-        }
-        let table = self.pages.get(&(entry & PG_FRAME))?;
-        let bytes = table.as_chunks::<8>().0.get(index(address / PAGE))?;
-        let entry = u64::from_le_bytes(*bytes);
-        (entry & PG_V != 0).then(|| within(entry, address, PAGE))
+        let format = self.architecture.format();
+        let [_, upper_level, level, last] = self.architecture.levels();
+        let number = address.checked_sub(self.architecture.kernel_base())? >> upper_level.shift;
+        let directory = self.directories.get(&number)?;
+        let target = match format.decode(level, *directory.get(usize::try_from(level.index(address)).ok()?)?) {
+            Target::Table(at) => {
+                let bytes = self.pages.get(&at)?.as_chunks().0.get(usize::try_from(last.index(address)).ok()?)?;
+                format.decode(last, u64::from_le_bytes(*bytes))
+            }
+            target => target,
+        };
+        let Target::Page { physical, size, .. } = target else { return None };
+        let offset = address % size;
+        Some((physical + offset, size - offset))
     }
 
     /// Puts the kernel's own pages over bytes that were read from `address` on.
     pub fn overlay(&self, address: u64, buffer: &mut [u8]) {
         let end = address.saturating_add(buffer.len() as u64);
-        for (&at, page) in self.pages.range(address.saturating_sub(PAGE - 1)..end) {
+        let page_size = self.architecture.page_size();
+        let length = usize::try_from(page_size).unwrap_or(usize::MAX);
+        for (&at, page) in self.pages.range(address.saturating_sub(page_size - 1)..end) {
             let skip = usize::try_from(address.saturating_sub(at)).unwrap_or(usize::MAX);
             let offset = usize::try_from(at.saturating_sub(address)).unwrap_or(usize::MAX);
-            let from = page.iter().copied().chain(std::iter::repeat(0)).take(4096).skip(skip);
+            let from = page.iter().copied().chain(std::iter::repeat(0)).take(length).skip(skip);
             for (to, from) in buffer.iter_mut().skip(offset).zip(from) {
                 *to = from;
             }
@@ -320,7 +376,85 @@ impl Kernel {
     }
 }
 
+/// Where the direct map is. On arm64 it begins with the entry of level 1 that the lowest RAM is in
+/// (`pmap_bootstrap_dmap`).
+fn direct_map(machine: &Machine, architecture: Architecture, ram: &[(u64, u64)]) -> DirectMap {
+    if architecture == Architecture::Amd64 {
+        let (base, end) = amd64::DIRECT_MAP;
+        return DirectMap { base, end, physical: 0 };
+    }
+    let [_, upper_level, _, _] = architecture.levels();
+    let [now, before] = arm64::DIRECT_MAPS;
+    DirectMap {
+        base: if machine.system.osreldate < DUMP_AVAIL_SINCE { before } else { now },
+        end: arm64::DIRECT_MAP_END,
+        physical: ram.first().map_or(0, |range| range.0) & !(upper_level.span() - 1),
+    }
+}
+
+/// The virtual address of RAM in the direct map.
+fn directly(map: DirectMap, physical: u64) -> u64 {
+    map.base.saturating_add(physical.saturating_sub(map.physical))
+}
+
+/// Where the kernel's image lies: in one piece, as the loader puts it.
+#[derive(Clone, Copy)]
+struct Image {
+    base: u64,
+    physical: u64,
+    /// Physical.
+    end: u64,
+}
+
+impl Image {
+    fn of(architecture: Architecture, maps: &[KernelMapping], ram: &[(u64, u64)]) -> Result<Self> {
+        let (base, image_end) = match architecture {
+            Architecture::Amd64 => (KERNBASE, u64::MAX),
+            _ => (arm64::KERNBASE, arm64::IMAGE_END),
+        };
+        let ends = maps.iter().filter(|map| (base..image_end).contains(&map.start)).map(KernelMapping::end_address);
+        let length = ends.max().map_or(0, |end| end.saturating_sub(base.into()));
+        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        if architecture == Architecture::Amd64 {
+            return Ok(Self { base, physical: 0, end: length.max(0x10_0000) });
+        }
+        let [_, _, level, _] = architecture.levels();
+        let physical = Pages::new(ram, 0).take(length, level.span()).ok_or_else(too_small)?;
+        Ok(Self { base, physical, end: physical.saturating_add(length) })
+    }
+}
+
+/// What an entry of a page table leads to.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Entry {
+    Table,
+    Superpage,
+    Page,
+}
+
+fn entry(architecture: Architecture, kind: Entry, physical: u64, permissions: &str) -> u64 {
+    let [write, global, execute] = ['w', 'g', 'x'].map(|letter| permissions.contains(letter));
+    let when = |set: bool, flags: u64| if set { flags } else { 0 };
+    physical
+        | match (architecture, kind) {
+            (Architecture::Amd64, Entry::Table) => PG_V | PG_RW | PG_A | PG_M,
+            (Architecture::Amd64, _) => {
+                let size = when(kind == Entry::Superpage, PG_PS);
+                size | PG_V | PG_A | when(write, PG_RW | PG_M) | when(global, PG_G) | when(!execute, PG_NX)
+            }
+            (_, Entry::Table) => arm64::TABLE,
+            (_, _) => {
+                let kind = if kind == Entry::Superpage { arm64::BLOCK } else { arm64::L3_PAGE };
+                kind | arm64::attributes(Protection { read: true, write, execute })
+            }
+        }
+}
+
 struct Layout<'a> {
+    architecture: Architecture,
+    /// The end of the kernel map.
+    limit: u128,
+    image: Image,
     pages: Pages,
     ram: &'a [(u64, u64)],
     /// Page-table pages, by number of the superpage they map, with their physical address.
@@ -331,33 +465,29 @@ struct Layout<'a> {
 
 impl Layout<'_> {
     fn map(&mut self, map: &KernelMapping) -> Result<()> {
-        let mut flags = PG_V | PG_A;
-        if map.permissions.contains('w') {
-            flags |= PG_RW | PG_M;
-        }
-        if map.permissions.contains('g') {
-            flags |= PG_G;
-        }
-        if !map.permissions.contains('x') {
-            flags |= PG_NX;
-        }
-        // Pages of 1 GiB appear in a dump as 512 superpages each.
+        let architecture = self.architecture;
+        let [_, upper_level, level, last] = architecture.levels();
+        let (page, superpage) = (last.span(), level.span());
+        // Pages of the largest size appear in a dump as superpages.
         let counts = |index: usize| map.pages.get(index).copied().unwrap_or(0);
-        let mut superpages = counts(0).saturating_mul(512).saturating_add(counts(1));
-        let mut at = u128::from(map.start & !(PAGE - 1));
-        let end = map.end_address();
+        let per_largest = upper_level.span() / superpage;
+        let mut superpages = counts(0).saturating_mul(per_largest).saturating_add(counts(1));
+        let mut at = u128::from(map.start & !(page - 1));
+        let end = map.end_address().min(self.limit);
         while at < end {
             let Ok(address) = u64::try_from(at) else { break };
-            let fits = address % SUPERPAGE == 0 && at + u128::from(SUPERPAGE) <= end;
-            let size = if superpages > 0 && fits { SUPERPAGE } else { PAGE };
+            let fits = address.is_multiple_of(superpage) && at + u128::from(superpage) <= end;
+            let size = if superpages > 0 && fits { superpage } else { page };
             // A machine smaller than its kernel maps: what does not fit stays unmapped.
             let Some(physical) = self.place(address, size) else { break };
             add_range(&mut self.dumped, physical, physical + size);
-            if size == SUPERPAGE {
+            if size == superpage {
                 superpages -= 1;
-                set(self.directory(address), address / SUPERPAGE, physical | flags | PG_PS);
+                let entry = entry(architecture, Entry::Superpage, physical, &map.permissions);
+                set(self.directory(address), level.index(address), entry);
             } else {
-                set(self.table(address)?, address / PAGE, physical | flags);
+                let entry = entry(architecture, Entry::Page, physical, &map.permissions);
+                set(self.table(address)?, last.index(address), entry);
             }
             at += u128::from(size);
         }
@@ -366,10 +496,12 @@ impl Layout<'_> {
 
     /// The kernel's image lies where the loader puts it, everything else where there is room.
     fn place(&mut self, address: u64, size: u64) -> Option<u64> {
-        if let Some(offset) = address.checked_sub(KERNBASE)
-            && self.is_ram(offset, size)
+        let Image { base, physical, end } = self.image;
+        if let Some(at) = address.checked_sub(base).and_then(|offset| offset.checked_add(physical))
+            && at < end
+            && self.is_ram(at, size)
         {
-            return Some(offset);
+            return Some(at);
         }
         self.pages.take(size, size)
     }
@@ -380,21 +512,31 @@ impl Layout<'_> {
     }
 
     fn directory(&mut self, address: u64) -> &mut Table {
-        self.directories.entry((address - KERNEL_MAP_BASE) / GIB).or_insert_with(|| Box::new([0; 512]))
+        let [_, upper_level, _, _] = self.architecture.levels();
+        let number = (address - self.architecture.kernel_base()) >> upper_level.shift;
+        let entries = self.architecture.page_size() / 8;
+        let empty = || vec![0; usize::try_from(entries).unwrap_or_default()];
+        self.directories.entry(number).or_insert_with(empty)
     }
 
     fn table(&mut self, address: u64) -> Result<&mut Table> {
-        let number = address / SUPERPAGE;
+        let [_, _, level, _] = self.architecture.levels();
+        let number = address >> level.shift;
         if !self.tables.contains_key(&number) {
             if self.tables.len() >= MAX_TABLES {
                 return Err(Error::Unsupported(
                     "kernel_maps: more than 32 GiB in small pages cannot be laid out for a recorded machine".to_owned(),
                 ));
             }
-            let physical = self.pages.take(PAGE, PAGE).ok_or_else(too_small)?;
-            add_range(&mut self.dumped, physical, physical + PAGE);
-            set(self.directory(address), number, physical | PG_V | PG_RW | PG_A | PG_M);
-            self.tables.insert(number, (physical, Box::new([0; 512])));
+            let page = self.architecture.page_size();
+            let physical = self.pages.take(page, page).ok_or_else(too_small)?;
+            // On arm64 the dump has the tables apart from the pages.
+            if self.architecture == Architecture::Amd64 {
+                add_range(&mut self.dumped, physical, physical + page);
+            }
+            let entry = entry(self.architecture, Entry::Table, physical, "");
+            set(self.directory(address), level.index(address), entry);
+            self.tables.insert(number, (physical, vec![0; usize::try_from(page / 8).unwrap_or_default()]));
         }
         self.tables.get_mut(&number).map(|(_, table)| table).ok_or_else(too_small)
     }
@@ -404,16 +546,10 @@ fn too_small() -> Error {
     Error::Unsupported("the recorded machine has too little memory to lay a kernel out in".to_owned())
 }
 
-fn set(table: &mut Table, number: u64, value: u64) {
-    if let Some(slot) = table.get_mut(index(number)) {
+fn set(table: &mut Table, slot: u64, value: u64) {
+    if let Some(slot) = usize::try_from(slot).ok().and_then(|slot| table.get_mut(slot)) {
         *slot = value;
     }
-}
-
-/// The physical address behind a virtual one in the page of this entry, and the bytes to the page's end.
-fn within(entry: u64, address: u64, size: u64) -> (u64, u64) {
-    let offset = address % size;
-    ((entry & PG_FRAME & !(size - 1)) + offset, size - offset)
 }
 
 fn bytes_of(words: &[u64]) -> Vec<u8> {
@@ -440,7 +576,15 @@ struct DumpSource {
     pages: Vec<(u64, u64)>,
 }
 
-impl amd64::Source for DumpSource {
+impl writer::Source for DumpSource {
+    fn architecture(&self) -> Architecture {
+        self.kernel.architecture
+    }
+
+    fn version(&self) -> u32 {
+        MINIDUMP_VERSION
+    }
+
     fn message_buffer(&self) -> &[u8] {
         &self.kernel.message_buffer
     }
@@ -449,20 +593,20 @@ impl amd64::Source for DumpSource {
         &self.kernel.dump_avail
     }
 
-    fn kernel_base(&self) -> u64 {
-        KERNEL_MAP_BASE
+    fn direct_map(&self) -> DirectMap {
+        self.kernel.direct_map
     }
 
-    fn direct_map(&self) -> (u64, u64) {
-        DIRECT_MAP
+    fn superpages(&self) -> u64 {
+        self.kernel.superpages
     }
 
-    fn directory_count(&self) -> u64 {
-        self.kernel.directory_count
+    fn directory(&self, number: u64) -> Option<&[u64]> {
+        self.kernel.directories.get(&number).map(Vec::as_slice)
     }
 
-    fn directory(&self, index: u64) -> Option<&[u64; 512]> {
-        self.kernel.directories.get(&index).map(|table| &**table)
+    fn table(&self, physical: u64) -> Option<&[u8]> {
+        self.kernel.pages.get(&physical).map(Vec::as_slice)
     }
 
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
@@ -532,8 +676,9 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
     let fault = machine.live_dump_fault;
     let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
+    let architecture = kernel.architecture;
     let source = DumpSource { kernel, memory, pages };
-    let minidump = amd64::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
+    let minidump = writer::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
         let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0, fails_at });
@@ -547,11 +692,11 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         kind: Kind::KernelDump,
         architecture: machine.system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
-        architecture_version: KERNELDUMP_AMD64_VERSION,
+        architecture_version: architecture.dump_version(),
         dump_length: length,
         dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         key_size: 0,
-        block_size: 4096,
+        block_size: machine.system.page_size,
         hostname: machine.system.hostname.clone(),
         version_string: machine.system.version.clone(),
         panic_string: String::new(),
@@ -566,7 +711,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         _ => {}
     }
     let mut bytes: [u8; kerneldump::HEADER_LENGTH] = header.encode();
-    let mut offset = length.next_multiple_of(PAGE);
+    let mut offset = length.next_multiple_of(architecture.page_size());
     match fault {
         Some(LiveDumpFault::NoHeader) => bytes.fill(0),
         // Where the size of the page bitmap is, or the compressed stream has begun.
@@ -574,7 +719,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         // In the name of the host.
         Some(LiveDumpFault::Parity) => bytes.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1),
         Some(LiveDumpFault::Short) => {
-            offset = offset.saturating_sub(PAGE);
+            offset = offset.saturating_sub(architecture.page_size());
             file.set_len(offset).map_err(|error| refuse(errno_of(&error)))?;
         }
         _ => {}

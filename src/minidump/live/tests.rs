@@ -1,5 +1,9 @@
+use super::amd64::MAX_PHYSICAL;
 use super::*;
 use crate::compress::Compression;
+use crate::pmap::amd64::{
+    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_FRAME, PG_PS, PG_V, SUPERPAGE,
+};
 use crate::symbols::Symbol;
 use crate::vmcore::volume::Volume;
 use crate::vmcore::{Content, Depth, inspect};
@@ -104,7 +108,7 @@ impl Machine {
         messages[1] = u64::from(MSG_MAGIC) | 0x1800 << 32;
         machine.set_words("dump_avail", RAM.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]));
         machine.set_words("vm_page_dump", [DIRECT_MAP.0 + BITMAP]);
-        machine.set_words("vm_page_dump_pages", [PageSet::new(&RAM).capacity()]);
+        machine.set_words("vm_page_dump_pages", [PageSet::new(PAGE, &RAM).capacity()]);
         machine.set_words("msgbufp", [DIRECT_MAP.0 + MESSAGES]);
         machine.set_words("KPML4phys", [PML4]);
         machine.set_words("kernel_vm_end", [KERNEL_MAP_BASE + 5 * GIB]);
@@ -159,7 +163,8 @@ impl Machine {
         }
         let machine = Arc::new(machine);
         let (kernel, physical) = (Kernel(Arc::clone(&machine)), Physical(Arc::clone(&machine)));
-        let live = LiveKernel::of(self, Box::new(kernel), Box::new(physical), map, "FreeBSD 14.2 of the test")?;
+        let (kernel, physical) = (Box::new(kernel), Box::new(physical));
+        let live = LiveKernel::of(Architecture::Amd64, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
         work(live)
     }
 
@@ -221,7 +226,7 @@ fn a_page_of_1_gib_becomes_512_superpages() {
     let directory = machine.with(None, |live| {
         let snapshot = live.snapshot()?;
         assert!(snapshot.page_set().contains(0x7fff_f000));
-        Ok(*snapshot.directory(1).unwrap())
+        Ok(snapshot.directory(1).unwrap().to_vec())
     });
     let directory = directory.unwrap();
     assert_eq!(directory[0], 0x4000_0000 | PG_V | PG_PS | 2);
@@ -239,7 +244,7 @@ fn entries_of_ones_lead_to_no_ram() {
 
 #[test]
 fn the_dump_goes_as_far_as_the_kernel_map() {
-    let count = |machine: &Machine| machine.with(None, |live| Ok(live.snapshot()?.directory_count)).unwrap();
+    let count = |machine: &Machine| machine.with(None, |live| Ok(live.snapshot()?.superpages / 512)).unwrap();
     let mut machine = Machine::new();
     assert_eq!(count(&machine), 2047, "nkpt superpages from KERNBASE on");
     machine.set_words("nkpt", [1024]);

@@ -1,44 +1,43 @@
-//! A minidump of the running amd64 kernel, made from user space: what `minidumpsys()` does
-//! (`sys/amd64/amd64/minidump_machdep.c`), through /dev/kmem and /dev/mem.
+//! A minidump of the running kernel, made from user space: what `minidumpsys()` does
+//! (`sys/{amd64,arm64}/{amd64,arm64}/minidump_machdep.c`), through /dev/kmem and /dev/mem.
 //!
 //! Variables of the kernel are found by symbol and read through /dev/kmem; everything else is read through
 //! /dev/mem, and only where the kernel's `dump_avail` and its memory map both say that there is RAM. The kernel
 //! goes on meanwhile: each structure is read once, and what no longer fits is left out, not an error.
 //!
 //! Kernels count the bits of `vm_page_dump` through `dump_avail` (`vm_page_dump_pages` tells how many); those
-//! before FreeBSD 13.0 count physical pages from 0 (`vm_page_dump_size` bytes). The dump is of version 3 for
-//! both. Pages that the kernel maps and yet keeps out of its own dumps (`PG_NODUMP`) are in it.
+//! before FreeBSD 13.0 count physical pages from 0 (`vm_page_dump_size` bytes). Pages that the kernel maps and yet
+//! keeps out of its own dumps (`PG_NODUMP`) are in the dump.
 
-use super::amd64::{Minidump, Source};
-use super::{MSG_MAGIC, PageSet};
+mod amd64;
+mod arm64;
+mod variables;
+
+use super::writer::{Minidump, Source, directory_entries};
+use super::{Architecture, MSG_MAGIC, PageSet};
 use crate::dump::reader::{Piece, Reader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Host, Memory};
 use crate::memory_map::{self, MemoryMap, Segment};
-use crate::pmap::Format;
-use crate::pmap::amd64::{
-    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_FRAME, PG_PS, PG_PS_FRAME, PG_PS_PDP_FRAME, PG_V,
-    SUPERPAGE, index,
-};
+use crate::pmap::{self, Format};
 use crate::symbols::Symbols;
 use crate::units::Hex;
+use crate::vmcore;
 use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::io;
-
-/// The direct map reaches no more physical memory.
-const MAX_PHYSICAL: u64 = DIRECT_MAP.1 - DIRECT_MAP.0;
+use variables::Variables;
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
 /// More pairs than any kernel's `dump_avail` has room for (`PHYS_AVAIL_ENTRIES`); what the dump has room for.
 const MAX_DUMP_AVAIL: u64 = 255;
-/// Superpages from `KERNBASE` to the end of the address space.
-const MAX_NKPT: u32 = 1024;
+/// More RAM than any machine has. Its page bitmap takes 512 MiB.
+const MAX_RAM: u64 = 1 << 44;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -46,25 +45,32 @@ const BUFFER: usize = 1 << 20;
 const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
-pub const SYMBOLS: [&str; 10] = [
+pub const SYMBOLS: [&str; 14] = [
     "version",
-    "kva_layout",
     "dump_avail",
     "vm_page_dump",
     "vm_page_dump_pages",
     "vm_page_dump_size",
     "msgbufp",
-    "KPML4phys",
     "kernel_vm_end",
+    // amd64.
+    "kva_layout",
+    "KPML4phys",
     "nkpt",
+    // arm64.
+    "pagetable_l0_ttbr1",
+    "dmap_phys_base",
+    "dmap_phys_max",
+    "dmap_max_addr",
 ];
 
 /// The kernel that is dumped, and where its memory is RAM.
 pub struct LiveKernel<'a> {
-    symbols: &'a dyn Symbols,
-    kernel: Box<dyn Memory>,
+    variables: Variables<'a>,
+    architecture: Architecture,
     ram: Ram,
     dump_avail: Vec<(u64, u64)>,
+    direct_map: DirectMap,
     /// Physical address of the top-level page table.
     top: u64,
 }
@@ -75,6 +81,8 @@ pub struct KernelMemory {
     pub memory: Box<dyn Memory>,
     /// What of it is RAM: ascending, in whole pages.
     pub ram: Vec<(u64, u64)>,
+    /// Whose kernel it is.
+    pub architecture: vmcore::header::Architecture,
     /// The format of the page tables.
     pub format: Format,
     /// Physical address of the top-level one.
@@ -88,6 +96,7 @@ pub struct KernelMemory {
 /// Physical memory, of which only RAM is read.
 struct Ram {
     memory: Box<dyn Memory>,
+    architecture: Architecture,
     /// Ascending, in whole pages.
     ranges: Vec<(u64, u64)>,
 }
@@ -107,18 +116,37 @@ impl Ram {
         read_exact(&*self.memory, address, buffer).map(|()| true)
     }
 
-    /// A page table; `None` where there is no RAM, or none that can be read.
-    fn table(&self, address: u64) -> Option<Box<[u64; 512]>> {
-        let mut bytes = [0; 4096];
-        if !self.read(address, &mut bytes).ok()? {
-            return None;
-        }
-        let mut table = Box::new([0; 512]);
-        for (entry, bytes) in table.iter_mut().zip(bytes.as_chunks::<8>().0) {
-            *entry = u64::from_le_bytes(*bytes);
-        }
-        Some(table)
+    /// The bytes of a page table; `None` where there is no RAM, or none that can be read.
+    fn page(&self, address: u64) -> Option<Vec<u8>> {
+        let mut bytes = vec![0; usize::try_from(self.architecture.page_size()).ok()?];
+        self.read(address, &mut bytes).ok()?.then_some(bytes)
     }
+
+    /// The entries of a page table.
+    fn table(&self, address: u64) -> Option<Vec<u64>> {
+        self.page(address).map(|bytes| words_of(&bytes).collect())
+    }
+
+    /// Where a virtual address leads through these entries of the top-level page table, and how many bytes follow it
+    /// there.
+    fn walk(&self, mut table: Vec<u64>, address: u64) -> Option<(u64, u64)> {
+        for level in self.architecture.levels() {
+            let entry = *table.get(usize::try_from(level.index(address)).ok()?)?;
+            match self.architecture.format().decode(level, entry) {
+                pmap::Target::Nothing => return None,
+                pmap::Target::Table(at) => table = self.table(at)?,
+                pmap::Target::Page { physical, size, .. } => {
+                    let offset = address % size;
+                    return Some((physical + offset, size - offset));
+                }
+            }
+        }
+        None
+    }
+}
+
+fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
+    bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes)
 }
 
 fn read_exact(memory: &dyn Memory, address: u64, buffer: &mut [u8]) -> io::Result<()> {
@@ -135,6 +163,22 @@ fn read_exact(memory: &dyn Memory, address: u64, buffer: &mut [u8]) -> io::Resul
     Ok(())
 }
 
+/// A variable of the kernel's image that tells where the page tables are, so that they must map it.
+struct Root {
+    name: &'static str,
+    /// Physical address of the top-level page table.
+    top: u64,
+    /// What the variable is.
+    bytes: Vec<u8>,
+}
+
+/// The memory that the direct map of a kernel is for, and where it is.
+struct Direct {
+    map: DirectMap,
+    /// First physical address that it does not map.
+    physical_end: u64,
+}
+
 fn odd(what: &str, why: impl std::fmt::Display) -> Error {
     Error::Format(format!("the kernel's {what} is not as expected: {why}"))
 }
@@ -148,16 +192,16 @@ impl<'a> LiveKernel<'a> {
     ///
     /// # Errors
     ///
-    /// The host is no amd64, a symbol is missing or is another kernel's, the memory cannot be read, or what is in it
-    /// makes no sense.
+    /// The host is neither amd64 nor arm64, a symbol is missing or is another kernel's, the memory cannot be read, or
+    /// what is in it makes no sense.
     pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
         let system = host.system()?;
-        if system.machine_arch != "amd64" || system.page_size != 4096 {
-            return Err(Error::Unsupported(format!(
-                "a dump from user space can be made of amd64 so far, and this machine is {}",
-                system.machine_arch
-            )));
-        }
+        let architecture = Architecture::of(&system).ok_or_else(|| {
+            Error::Unsupported(format!(
+                "a dump from user space can be made of amd64 and aarch64, and this machine is {} with pages of {} bytes",
+                system.machine_arch, system.page_size
+            ))
+        })?;
         let map = match host.memory_map() {
             // What boot took for itself is missing there; the kernel's own dump_avail says it better.
             Ok(map) if map.source == memory_map::Source::PhysSegs => None,
@@ -165,156 +209,87 @@ impl<'a> LiveKernel<'a> {
             Err(Error::Unsupported(_)) => None,
             Err(error) => return Err(error),
         };
-        Self::of(symbols, host.kernel_memory()?, host.physical_memory()?, map.as_ref(), &system.version)
+        let (kernel, physical) = (host.kernel_memory()?, host.physical_memory()?);
+        Self::of(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
     }
 
     fn of(
+        architecture: Architecture,
         symbols: &'a dyn Symbols,
         kernel: Box<dyn Memory>,
         physical: Box<dyn Memory>,
         map: Option<&MemoryMap>,
         version: &str,
     ) -> Result<Self> {
-        let ram = Ram { memory: physical, ranges: Vec::new() };
-        let mut live = Self { symbols, kernel, ram, dump_avail: Vec::new(), top: 0 };
-        if !symbols.of_running_kernel() {
-            live.check_version(version)?;
-        }
-        live.check_layout()?;
-        live.dump_avail = live.read_dump_avail()?;
-        live.ram.ranges = match map {
-            Some(map) => live.dump_avail.iter().flat_map(|&(start, end)| whole_pages(map, start, end)).collect(),
-            None => live.dump_avail.clone(),
+        let image = match architecture {
+            Architecture::Amd64 => amd64::IMAGE,
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::IMAGE,
         };
-        live.top = live.number("KPML4phys")?;
-        if !live.top.is_multiple_of(PAGE) || !live.ram.has(live.top, PAGE) {
-            return Err(odd("KPML4phys", format!("at {} there is no page of RAM", Hex(live.top))));
+        let variables = Variables { symbols, memory: kernel, image };
+        if !symbols.of_running_kernel() {
+            variables.check_version(version)?;
         }
-        // They must map the very variable that tells where they are.
-        let mut again = [0; 8];
-        let found = live.read_virtual("KPML4phys", live.required("KPML4phys")?.0, &mut again);
-        if found.is_err() || u64::from_le_bytes(again) != live.top {
-            return Err(odd("KPML4phys", format!("the page tables at {} do not map the kernel", Hex(live.top))));
+        let direct = match architecture {
+            Architecture::Amd64 => amd64::direct_map(&variables)?,
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::direct_map(&variables)?,
+        };
+        let page = architecture.page_size();
+        let dump_avail = read_dump_avail(&variables, architecture)?;
+        // Like the kernel, without what its direct map does not reach.
+        let reached = dump_avail
+            .iter()
+            .map(|&(start, end)| (start.max(direct.map.physical), end.min(direct.physical_end & !(page - 1))));
+        let reached = reached.filter(|(start, end)| start < end);
+        let ranges = match map {
+            Some(map) => reached.flat_map(|(start, end)| whole_pages(map, page, start, end)).collect(),
+            None => reached.collect(),
+        };
+        let ram = Ram { memory: physical, architecture, ranges };
+        let Root { name, top, bytes } = match architecture {
+            Architecture::Amd64 => amd64::root(&variables)?,
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::root(&variables, &ram)?,
+        };
+        if !top.is_multiple_of(page) || !ram.has(top, page) {
+            return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
+        }
+        let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top };
+        let mut again = vec![0; bytes.len()];
+        let found = live.read_virtual(name, live.variables.required(name)?.0, &mut again);
+        if found.is_err() || again != bytes {
+            return Err(odd(name, format!("the page tables at {} do not map the kernel", Hex(top))));
         }
         Ok(live)
     }
 
-    /// The address of a variable of the kernel, within its image.
-    fn variable(&self, name: &str) -> Result<Option<(u64, u64)>> {
-        let Some(symbol) = self.symbols.find(name)? else { return Ok(None) };
-        // /dev/kmem reads nothing else for us: everywhere else there may be devices.
-        if symbol.address < KERNSTART || symbol.address.checked_add(symbol.size.max(8)).is_none() {
-            return Err(odd(name, format!("{} is outside of the kernel's image", Hex(symbol.address))));
-        }
-        Ok(Some((symbol.address, symbol.size)))
-    }
-
-    fn required(&self, name: &str) -> Result<(u64, u64)> {
-        self.variable(name)?.ok_or_else(|| {
-            Error::Unsupported(format!(
-                "{} has no symbol '{name}', and without it no dump can be made from user space; --kernel FILE names another kernel image",
-                self.symbols.source()
-            ))
-        })
-    }
-
-    fn read_variable<const N: usize>(&self, name: &str, address: u64) -> Result<[u8; N]> {
-        let mut bytes = [0; N];
-        read_exact(&*self.kernel, address, &mut bytes).map_err(|error| unreadable(name, &error))?;
-        Ok(bytes)
-    }
-
-    fn number(&self, name: &str) -> Result<u64> {
-        let (address, _) = self.required(name)?;
-        self.read_variable(name, address).map(u64::from_le_bytes)
-    }
-
-    fn int(&self, name: &str) -> Result<u32> {
-        let (address, _) = self.required(name)?;
-        self.read_variable(name, address).map(u32::from_le_bytes)
-    }
-
-    /// Refuses a kernel image that is not the running kernel's.
-    fn check_version(&self, running: &str) -> Result<()> {
-        let (address, _) = self.required("version")?;
-        let mut text = vec![0; running.len()];
-        let found = read_exact(&*self.kernel, address, &mut text);
-        if found.is_err() || text != running.as_bytes() || running.is_empty() {
-            return Err(Error::Refused(format!(
-                "{} is not the image of the running kernel, {running}: its version does not lie where that image says",
-                self.symbols.source()
-            )));
-        }
-        Ok(())
-    }
-
-    /// Refuses kernels that have their memory elsewhere.
-    fn check_layout(&self) -> Result<()> {
-        let Some((address, size)) = self.variable("kva_layout")? else { return Ok(()) };
-        let words = (size / 8).min(64);
-        let mut found = Vec::new();
-        for index in 0..words {
-            found.push(u64::from_le_bytes(self.read_variable("kva_layout", address + index * 8)?));
-        }
-        if [DIRECT_MAP.0, DIRECT_MAP.1, KERNEL_MAP_BASE].iter().all(|border| found.contains(border)) {
-            return Ok(());
-        }
-        Err(Error::Unsupported(
-            "this kernel has its memory at other addresses (kva_layout) than a dump from user space knows; use --method kernel"
-                .to_owned(),
-        ))
-    }
-
-    fn read_dump_avail(&self) -> Result<Vec<(u64, u64)>> {
-        let what = "dump_avail";
-        let (address, size) = self.required(what)?;
-        let most = if size == 0 { MAX_DUMP_AVAIL } else { (size / 16).min(MAX_DUMP_AVAIL) };
-        let mut ranges: Vec<(u64, u64)> = Vec::new();
-        for index in 0..=most {
-            let Some(at) = address.checked_add(index * 16).filter(|_| index < most) else { break };
-            let pair: [u8; 16] = self.read_variable(what, at)?;
-            let word = |half: usize| pair.as_chunks().0.get(half).copied().map_or(0, u64::from_le_bytes);
-            let (start, end) = (word(0), word(1));
-            if end == 0 {
-                return if ranges.is_empty() { Err(odd(what, "it is empty")) } else { Ok(ranges) };
-            }
-            let after = ranges.last().map_or(0, |last| last.1);
-            let whole = start.is_multiple_of(PAGE) && end.is_multiple_of(PAGE);
-            if start < after || start >= end || !whole || end > MAX_PHYSICAL {
-                return Err(odd(what, format!("range {index} is {}..{}", Hex(start), Hex(end))));
-            }
-            ranges.push((start, end));
-        }
-        Err(odd(what, format!("it has no end within {most} ranges")))
+    /// The machine.
+    pub fn architecture(&self) -> Architecture {
+        self.architecture
     }
 
     /// Its memory, for whoever reads it by virtual address.
     pub fn into_memory(self) -> KernelMemory {
-        let direct_map = Some(DirectMap { base: DIRECT_MAP.0, end: DIRECT_MAP.1, physical: 0 });
-        let (memory, ram) = (self.ram.memory, self.ram.ranges);
-        KernelMemory { memory, ram, format: Format::Amd64, root: self.top, base: KERNEL_MAP_BASE, direct_map }
+        let Self { architecture, ram, top: root, direct_map, .. } = self;
+        KernelMemory {
+            memory: ram.memory,
+            ram: ram.ranges,
+            architecture: architecture.family(),
+            format: architecture.format(),
+            root,
+            base: architecture.kernel_base(),
+            direct_map: Some(direct_map),
+        }
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.
     fn translate(&self, address: u64) -> Option<(u64, u64)> {
-        if (DIRECT_MAP.0..DIRECT_MAP.1).contains(&address) {
-            return Some((address - DIRECT_MAP.0, DIRECT_MAP.1 - address));
+        let DirectMap { base, end, physical } = self.direct_map;
+        if (base..end).contains(&address) {
+            return Some(((address - base).checked_add(physical)?, end - address));
         }
-        if address < KERNEL_MAP_BASE {
+        if address < self.architecture.kernel_base() {
             return None;
         }
-        let mut table = self.top;
-        for (size, frame) in [(512 * GIB, 0), (GIB, PG_PS_PDP_FRAME), (SUPERPAGE, PG_PS_FRAME), (PAGE, PG_FRAME)] {
-            let entry = *self.ram.table(table)?.get(index(address / size))?;
-            if entry & PG_V == 0 {
-                return None;
-            }
-            if size == PAGE || (frame != 0 && entry & PG_PS != 0) {
-                return Some(((entry & frame) + address % size, size - address % size));
-            }
-            table = entry & PG_FRAME;
-        }
-        None
+        self.ram.walk(self.ram.table(self.top)?, address)
     }
 
     /// Reads kernel virtual memory with RAM behind it.
@@ -334,6 +309,11 @@ impl<'a> LiveKernel<'a> {
         Ok(())
     }
 
+    /// Whether the bits of `vm_page_dump` count physical pages from 0.
+    fn counts_from_0(&self) -> Result<bool> {
+        self.variables.find("vm_page_dump_pages").map(|found| found.is_none())
+    }
+
     /// The pages that the kernel marks for its dumps besides those that it maps: `vm_page_dump`, as it is now. And
     /// how many it marks that are not RAM, and so left out.
     ///
@@ -342,10 +322,11 @@ impl<'a> LiveKernel<'a> {
     /// The bitmap is not of the size that `dump_avail` demands, or cannot be read.
     pub fn marked(&self) -> Result<(PageSet, u64)> {
         let what = "vm_page_dump";
-        let mut set = PageSet::new(&self.dump_avail);
-        let at = self.number(what)?;
-        if self.variable("vm_page_dump_pages")?.is_some() {
-            let pages = self.number("vm_page_dump_pages")?;
+        let page = self.architecture.page_size();
+        let mut set = PageSet::new(page, &self.dump_avail);
+        let at = self.variables.number(what)?;
+        if !self.counts_from_0()? {
+            let pages = self.variables.number("vm_page_dump_pages")?;
             if pages != set.capacity() {
                 return Err(odd(
                     "vm_page_dump_pages",
@@ -355,16 +336,16 @@ impl<'a> LiveKernel<'a> {
             self.read_words(at, set.words_mut())?;
         } else {
             let last = self.dump_avail.last().map_or(0, |range| range.1);
-            let size = u64::from(self.int("vm_page_dump_size")?);
-            let needed = (last / PAGE).div_ceil(8);
-            if size < needed || size > needed.next_multiple_of(PAGE) {
+            let size = u64::from(self.variables.int("vm_page_dump_size")?);
+            let needed = (last / page).div_ceil(8);
+            if size < needed || size > needed.next_multiple_of(page) {
                 return Err(odd(
                     "vm_page_dump_size",
                     format!("it is {size}, and the memory in dump_avail takes {needed} bytes"),
                 ));
             }
             for &(start, end) in &self.dump_avail {
-                self.read_by_page(at, start / PAGE, end / PAGE, &mut set)?;
+                self.read_by_page(at, start / page, end / page, &mut set)?;
             }
         }
         let dropped = set.keep_within(&self.ram.ranges);
@@ -378,8 +359,8 @@ impl<'a> LiveKernel<'a> {
             let bytes = bytes.get_mut(..words.len() * 8).unwrap_or_default();
             self.read_virtual("vm_page_dump", at, bytes)?;
             at = at.saturating_add(bytes.len() as u64);
-            for (word, bytes) in words.iter_mut().zip(bytes.as_chunks().0) {
-                *word = u64::from_le_bytes(*bytes);
+            for (word, read) in words.iter_mut().zip(words_of(bytes)) {
+                *word = read;
             }
         }
         Ok(())
@@ -398,7 +379,7 @@ impl<'a> LiveKernel<'a> {
                 for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
                     let page = number * 64 + bit;
                     if (first..last).contains(&page) {
-                        set.insert(page * PAGE);
+                        set.insert(page * self.architecture.page_size());
                     }
                 }
             }
@@ -410,7 +391,7 @@ impl<'a> LiveKernel<'a> {
     fn message_buffer(&self) -> Result<Vec<u8>> {
         let what = "msgbufp";
         let mut fields = [0; 16];
-        self.read_virtual(what, self.number(what)?, &mut fields)?;
+        self.read_virtual(what, self.variables.number(what)?, &mut fields)?;
         // struct msgbuf: msg_ptr, msg_magic, msg_size.
         let (pointer, rest) = fields.split_first_chunk().unwrap_or((&[0; 8], &[]));
         let word = |half: usize| rest.as_chunks().0.get(half).copied().map_or(0, u32::from_le_bytes);
@@ -432,24 +413,21 @@ impl<'a> LiveKernel<'a> {
     ///
     /// Those of [`Self::marked`], and of the other variables of the kernel.
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
-        let nkpt = self.int("nkpt")?;
-        if nkpt > MAX_NKPT {
-            return Err(odd("nkpt", format!("it is {nkpt}")));
-        }
-        let kernel_vm_end = self.number("kernel_vm_end")?;
-        if kernel_vm_end < KERNEL_MAP_BASE {
-            return Err(odd("kernel_vm_end", format!("it is {}", Hex(kernel_vm_end))));
-        }
-        // As minidumpsys() has it; 2^64 is possible.
-        let end = (u128::from(KERNBASE) + u128::from(nkpt) * u128::from(SUPERPAGE)).max(kernel_vm_end.into());
-        let count = (end - u128::from(KERNEL_MAP_BASE)).div_ceil(u128::from(GIB));
+        let end = match self.architecture {
+            Architecture::Amd64 => amd64::kernel_map_end(&self.variables)?,
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::kernel_map_end(&self.variables)?,
+        };
+        let [_, _, level, _] = self.architecture.levels();
+        let superpages = (end - u128::from(self.architecture.kernel_base())).div_ceil(level.span().into());
         let message_buffer = self.message_buffer()?;
         let (pages, not_ram) = self.marked()?;
         let mut snapshot = Snapshot {
             kernel: self,
+            version: self.architecture.version(self.counts_from_0()?),
             message_buffer,
-            directory_count: u64::try_from(count).unwrap_or_default(),
+            superpages: u64::try_from(superpages).unwrap_or_default(),
             directories: BTreeMap::new(),
+            tables: BTreeMap::new(),
             pages,
             not_ram,
             lost_tables: 0,
@@ -507,16 +485,51 @@ impl<'a> Check<'a> {
         for (now, before) in marked.words_mut().iter_mut().zip(self.before.words()) {
             *now &= before;
         }
-        let pages = marked.runs().flat_map(|(start, end)| (start..end).step_by(4096));
+        let page_size = self.kernel.architecture.page_size();
+        let pages = marked.runs().flat_map(|(start, end)| start / page_size..end / page_size);
+        let pages = pages.map(|page| page * page_size);
         let lost = pages.filter(|page| !dumped.contains(*page)).count() as u64;
         Ok(Loss { marked: marked.count(), lost })
     }
 }
 
+fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Result<Vec<(u64, u64)>> {
+    let what = "dump_avail";
+    let page = architecture.page_size();
+    let limit = match architecture {
+        Architecture::Amd64 => amd64::MAX_PHYSICAL,
+        Architecture::Arm64 | Architecture::Arm64Large => 1 << pmap::arm64::PHYSICAL_BITS,
+    };
+    let (address, size) = variables.required(what)?;
+    let most = if size == 0 { MAX_DUMP_AVAIL } else { (size / 16).min(MAX_DUMP_AVAIL) };
+    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    let mut total = 0;
+    for index in 0..most {
+        let Some(at) = address.checked_add(index * 16) else { break };
+        let pair: [u8; 16] = variables.read(what, at)?;
+        let mut words = words_of(&pair);
+        let (start, end) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
+        if end == 0 {
+            return if ranges.is_empty() { Err(odd(what, "it is empty")) } else { Ok(ranges) };
+        }
+        let after = ranges.last().map_or(0, |last| last.1);
+        let whole = start.is_multiple_of(page) && end.is_multiple_of(page);
+        if start < after || start >= end || !whole || end > limit {
+            return Err(odd(what, format!("range {index} is {}..{}", Hex(start), Hex(end))));
+        }
+        total += end - start;
+        if total > MAX_RAM {
+            return Err(odd(what, format!("it has more memory than {} TiB", MAX_RAM >> 40)));
+        }
+        ranges.push((start, end));
+    }
+    Err(odd(what, format!("it has no end within {most} ranges")))
+}
+
 /// The whole pages of RAM in a range.
-fn whole_pages(map: &MemoryMap, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
+fn whole_pages(map: &MemoryMap, page: u64, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
     let pages = map.ram_within(start, end.into()).into_iter();
-    let pages = pages.filter_map(|(start, end)| Some((start.checked_next_multiple_of(PAGE)?, end & !(PAGE - 1))));
+    let pages = pages.filter_map(move |(start, end)| Some((start.checked_next_multiple_of(page)?, end & !(page - 1))));
     pages.filter(|(start, end)| start < end)
 }
 
@@ -524,9 +537,13 @@ fn whole_pages(map: &MemoryMap, start: u64, end: u64) -> impl Iterator<Item = (u
 pub struct Snapshot<'a> {
     kernel: &'a LiveKernel<'a>,
     message_buffer: Vec<u8>,
-    directory_count: u64,
-    /// Page directories, by GiB from the base of the kernel map.
-    directories: BTreeMap<u64, Box<[u64; 512]>>,
+    version: u32,
+    /// From the base of the kernel map to its end.
+    superpages: u64,
+    /// Page directories, by number from the base of the kernel map.
+    directories: BTreeMap<u64, Vec<u64>>,
+    /// Page tables that they name, by physical address; of amd64 nothing but that.
+    tables: BTreeMap<u64, Vec<u8>>,
     pages: PageSet,
     not_ram: u64,
     lost_tables: u64,
@@ -550,61 +567,79 @@ pub struct Report {
 }
 
 impl Snapshot<'_> {
-    /// Adds what the kernel's page tables map, and the tables of the lowest level.
+    /// Adds what the kernel's page tables map, and keeps those of the lowest levels.
     fn walk(&mut self) {
-        let ram = &self.kernel.ram;
-        let Some(top) = ram.table(self.kernel.top) else { return self.lost_tables += 1 };
-        let mut pointers: Option<(u64, Option<Box<[u64; 512]>>)> = None;
-        for number in 0..self.directory_count {
-            let address = KERNEL_MAP_BASE + number * GIB;
-            let slot = top.get(index(address / (512 * GIB))).copied().unwrap_or(0);
-            if slot & PG_V == 0 {
-                continue;
-            }
-            if pointers.as_ref().is_none_or(|(of, _)| *of != slot) {
-                let table = ram.table(slot & PG_FRAME);
+        let LiveKernel { ram, architecture, top, .. } = self.kernel;
+        let format = architecture.format();
+        let [top_level, upper_level, level, _] = architecture.levels();
+        let entry_of = |table: &[u64], slot: u64| usize::try_from(slot).ok().and_then(|slot| table.get(slot)).copied();
+        let Some(top) = ram.table(*top) else { return self.lost_tables += 1 };
+        let mut upper: Option<(u64, Option<Vec<u64>>)> = None;
+        let entries = directory_entries(*architecture);
+        for number in 0..self.superpages.div_ceil(entries) {
+            let address = architecture.kernel_base() + number * upper_level.span();
+            let slot = entry_of(&top, top_level.index(address)).unwrap_or(0);
+            let pmap::Target::Table(at) = format.decode(top_level, slot) else { continue };
+            if upper.as_ref().is_none_or(|(of, _)| *of != slot) {
+                let table = ram.table(at);
                 self.lost_tables += u64::from(table.is_none());
-                pointers = Some((slot, table));
+                upper = Some((slot, table));
             }
-            let table = pointers.as_ref().and_then(|(_, table)| table.as_deref());
-            let entry = table.and_then(|table| table.get(index(address / GIB))).copied().unwrap_or(0);
-            if entry & PG_V == 0 {
-                continue;
-            }
-            if entry & PG_PS != 0 {
-                let start = entry & PG_PS_PDP_FRAME;
-                self.add(start, start + GIB);
-                let mut directory = Box::new([0; 512]);
-                for (slot, superpage) in directory.iter_mut().zip(0..) {
-                    *slot = entry | (superpage * SUPERPAGE);
+            let table = upper.as_ref().and_then(|(_, table)| table.as_deref());
+            let entry = table.and_then(|table| entry_of(table, upper_level.index(address))).unwrap_or(0);
+            match format.decode(upper_level, entry) {
+                pmap::Target::Nothing => {}
+                pmap::Target::Page { physical, size, .. } => {
+                    self.add(physical, physical + size);
+                    // It says the same as so many superpages do.
+                    let directory = (0..entries).map(|superpage| entry | superpage << level.shift).collect();
+                    self.directories.insert(number, directory);
                 }
-                self.directories.insert(number, directory);
-            } else if let Some(directory) = ram.table(entry & PG_FRAME) {
-                self.walk_directory(&directory);
-                self.directories.insert(number, directory);
-            } else {
-                self.lost_tables += 1;
+                pmap::Target::Table(at) => match ram.table(at) {
+                    Some(directory) => {
+                        let left = self.superpages - number * entries;
+                        let left = usize::try_from(left).unwrap_or(usize::MAX);
+                        self.walk_directory(directory.iter().copied().take(left));
+                        self.directories.insert(number, directory);
+                    }
+                    None => self.lost_tables += 1,
+                },
             }
         }
     }
 
-    fn walk_directory(&mut self, directory: &[u64; 512]) {
-        for entry in directory.iter().filter(|entry| *entry & PG_V != 0) {
-            if entry & PG_PS != 0 {
-                let start = entry & PG_PS_FRAME;
-                self.add(start, start + SUPERPAGE);
+    fn walk_directory(&mut self, directory: impl Iterator<Item = u64>) {
+        let LiveKernel { ram, architecture, .. } = self.kernel;
+        let format = architecture.format();
+        let [.., level, last] = architecture.levels();
+        for entry in directory {
+            let at = match format.decode(level, entry) {
+                pmap::Target::Nothing => continue,
+                pmap::Target::Page { physical, size, .. } => {
+                    self.add(physical, physical + size);
+                    continue;
+                }
+                pmap::Target::Table(at) => at,
+            };
+            if *architecture == Architecture::Amd64 {
+                self.add(at, at + architecture.page_size());
+            }
+            // What many entries name is looked at once.
+            if self.tables.contains_key(&at) {
                 continue;
             }
-            let table = entry & PG_FRAME;
-            self.add(table, table + PAGE);
-            match self.kernel.ram.table(table) {
-                Some(table) => {
-                    for page in table.iter().filter(|entry| *entry & PG_V != 0).map(|entry| entry & PG_FRAME) {
-                        self.add(page, page + PAGE);
-                    }
+            let Some(table) = ram.page(at) else {
+                self.lost_tables += 1;
+                continue;
+            };
+            for entry in words_of(&table) {
+                if let pmap::Target::Page { physical, size, .. } = format.decode(last, entry) {
+                    self.add(physical, physical + size);
                 }
-                None => self.lost_tables += 1,
             }
+            // amd64's dumps have it among their pages.
+            let kept = if *architecture == Architecture::Amd64 { Vec::new() } else { table };
+            self.tables.insert(at, kept);
         }
     }
 
@@ -624,7 +659,7 @@ impl Snapshot<'_> {
 
     /// Bytes of the pages in it: what [`Progress`] comes to.
     pub fn page_bytes(&self) -> u64 {
-        self.pages.count() * PAGE
+        self.pages.count() * self.kernel.architecture.page_size()
     }
 
     /// Bytes of the dump before compression.
@@ -647,8 +682,9 @@ impl Snapshot<'_> {
     /// Those of the target. What cannot be read is no error: it is zeros in the dump, and the report lists it.
     pub fn write(&self, output: Output, progress: &Progress) -> Result<(Report, Target)> {
         let layout = self.layout()?;
+        let page_size = self.kernel.architecture.page_size();
         let Output { target, compression, hash } = output;
-        let reader = Reader::new(&*self.kernel.ram.memory, PAGE, BUFFER)?;
+        let reader = Reader::new(&*self.kernel.ram.memory, page_size, BUFFER)?;
         let (unreadable, written, target) = with_sink(target, compression, hash, |sink| {
             layout.write_head(|bytes| sink.write(bytes))?;
             let mut unreadable = Unreadable::default();
@@ -677,7 +713,7 @@ impl Snapshot<'_> {
         let report = Report {
             size: layout.size(),
             written,
-            pages: layout.page_bytes() / PAGE,
+            pages: layout.page_bytes() / page_size,
             unreadable,
             not_ram: self.not_ram,
             lost_tables: self.lost_tables,
@@ -687,6 +723,14 @@ impl Snapshot<'_> {
 }
 
 impl Source for Snapshot<'_> {
+    fn architecture(&self) -> Architecture {
+        self.kernel.architecture
+    }
+
+    fn version(&self) -> u32 {
+        self.version
+    }
+
     fn message_buffer(&self) -> &[u8] {
         &self.message_buffer
     }
@@ -695,20 +739,20 @@ impl Source for Snapshot<'_> {
         &self.kernel.dump_avail
     }
 
-    fn kernel_base(&self) -> u64 {
-        KERNEL_MAP_BASE
+    fn direct_map(&self) -> DirectMap {
+        self.kernel.direct_map
     }
 
-    fn direct_map(&self) -> (u64, u64) {
-        DIRECT_MAP
+    fn superpages(&self) -> u64 {
+        self.superpages
     }
 
-    fn directory_count(&self) -> u64 {
-        self.directory_count
+    fn directory(&self, number: u64) -> Option<&[u64]> {
+        self.directories.get(&number).map(Vec::as_slice)
     }
 
-    fn directory(&self, index: u64) -> Option<&[u64; 512]> {
-        self.directories.get(&index).map(|table| &**table)
+    fn table(&self, physical: u64) -> Option<&[u8]> {
+        self.tables.get(&physical).map(Vec::as_slice)
     }
 
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
@@ -717,5 +761,4 @@ impl Source for Snapshot<'_> {
 }
 
 #[cfg(test)]
-#[path = "live_amd64_tests.rs"]
 mod tests;

@@ -1,0 +1,58 @@
+//! What is arm64's own of a dump from user space (`sys/arm64/arm64/minidump_machdep.c`, `sys/arm64/arm64/pmap.c`,
+//! `sys/arm64/include/vmparam.h`).
+
+use super::{Direct, Ram, Root, Variables, odd, read_exact, unreadable, words_of};
+use crate::error::{Error, Result};
+use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
+use crate::units::Hex;
+use crate::vmcore::header::DirectMap;
+
+/// Where the kernel's variables are.
+pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);
+
+/// The direct map: `pmap_bootstrap_dmap()` notes from which physical address on to which one it goes, and to which
+/// virtual one. Where it begins follows, and tells kernels apart whose memory is elsewhere.
+pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
+    let physical = variables.number("dmap_phys_base")?;
+    let physical_end = variables.number("dmap_phys_max")?;
+    let end = variables.number("dmap_max_addr")?;
+    let length = physical_end.checked_sub(physical).filter(|_| physical_end <= 1 << PHYSICAL_BITS);
+    let sensible = |length: &u64| *length > 0 && physical.is_multiple_of(1 << 30);
+    let length = length.filter(sensible).ok_or_else(|| {
+        odd("dmap_phys_base", format!("the direct map is of {}..{}", Hex(physical), Hex(physical_end)))
+    })?;
+    let base = end.checked_sub(length).filter(|base| DIRECT_MAPS.contains(base) && end <= DIRECT_MAP_END);
+    let base = base.ok_or_else(|| {
+        Error::Unsupported(format!(
+            "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr); use --method kernel",
+            Hex(length),
+            Hex(end)
+        ))
+    })?;
+    Ok(Direct { map: DirectMap { base, end: DIRECT_MAP_END, physical }, physical_end })
+}
+
+/// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies.
+pub fn root(variables: &Variables<'_>, ram: &Ram) -> Result<Root> {
+    let name = "pagetable_l0_ttbr1";
+    let (address, _) = variables.required(name)?;
+    let page = ram.architecture.page_size();
+    if !address.is_multiple_of(page) {
+        return Err(odd(name, format!("it is at {}, no page's beginning", Hex(address))));
+    }
+    let mut bytes = vec![0; usize::try_from(page).unwrap_or_default()];
+    read_exact(&*variables.memory, address, &mut bytes).map_err(|error| unreadable(name, &error))?;
+    let found = ram.walk(words_of(&bytes).collect(), address);
+    let (top, _) = found.ok_or_else(|| odd(name, "the page tables there do not map themselves"))?;
+    Ok(Root { name, top, bytes })
+}
+
+/// The end of the kernel map: `kernel_vm_end`, as `minidumpsys()` has it.
+pub fn kernel_map_end(variables: &Variables<'_>) -> Result<u128> {
+    let name = "kernel_vm_end";
+    let end = variables.number(name)?;
+    if end <= KERNBASE || end > KERNEL_MAP_END {
+        return Err(odd(name, format!("it is {}", Hex(end))));
+    }
+    Ok(end.into())
+}

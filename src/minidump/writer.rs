@@ -1,0 +1,262 @@
+//! Writes minidumps: version 3 of amd64, and those of arm64 (`minidump_machdep.c`, `machine/minidump.h` of each).
+
+use super::Architecture;
+use super::dump_avail::DumpAvail;
+use crate::pmap::{Target, arm64};
+use crate::vmcore::header::DirectMap;
+use ioctl_defs::minidump;
+use std::io;
+use zerocopy::IntoBytes;
+use zerocopy::byteorder::little_endian::{U32, U64};
+
+/// What a minidump is made from. Ranges are pairs of start and exclusive end, ascending, disjoint, in whole
+/// pages.
+pub trait Source {
+    /// The machine.
+    fn architecture(&self) -> Architecture;
+    /// `version` of the header.
+    fn version(&self) -> u32;
+    /// The kernel's message buffer, a ring, from its start.
+    fn message_buffer(&self) -> &[u8];
+    /// Physical memory that the bitmap covers.
+    fn dump_avail(&self) -> &[(u64, u64)];
+    /// Where the kernel sees all physical memory.
+    fn direct_map(&self) -> DirectMap;
+    /// Superpages from [`Architecture::kernel_base`] to the end of the kernel map: entries of page directories.
+    fn superpages(&self) -> u64;
+    /// A page directory, by number from [`Architecture::kernel_base`]; `None` for one of zeros.
+    fn directory(&self, number: u64) -> Option<&[u64]>;
+    /// A page table that a page directory names, by its physical address; `None` for one of zeros. Only arm64's dumps
+    /// have them here; amd64's have them among the pages.
+    fn table(&self, physical: u64) -> Option<&[u8]>;
+    /// Physical pages to dump, all within [`Self::dump_avail`].
+    fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_>;
+}
+
+/// Entries of a page directory of this machine.
+pub(super) const fn directory_entries(architecture: Architecture) -> u64 {
+    architecture.page_size() / 8
+}
+
+/// Sizes of a dump's parts, in bytes; each is rounded up to a page in the file.
+struct Sizes {
+    message_buffer: u32,
+    dump_avail: u32,
+    bitmap: u32,
+    tables: u32,
+    pages: u64,
+}
+
+impl Sizes {
+    fn of(source: &dyn Source, covered: &DumpAvail) -> io::Result<Self> {
+        let too_large = |what: &str| io::Error::other(format!("the {what} of the dump is too large for its format"));
+        let page = source.architecture().page_size();
+        let bitmap = covered.bits().div_ceil(64) * 8;
+        let pairs = source.dump_avail().len() as u64 + 1;
+        let dump_avail = if has_dump_avail(source) { pairs * 16 } else { 0 };
+        let per_superpage = match source.architecture() {
+            Architecture::Amd64 => 8,
+            Architecture::Arm64 | Architecture::Arm64Large => page,
+        };
+        Ok(Self {
+            message_buffer: u32::try_from(source.message_buffer().len()).map_err(|_| too_large("message buffer"))?,
+            dump_avail: u32::try_from(dump_avail.next_multiple_of(page)).map_err(|_| too_large("dump_avail"))?,
+            bitmap: u32::try_from(bitmap.next_multiple_of(page)).map_err(|_| too_large("page bitmap"))?,
+            tables: source
+                .superpages()
+                .checked_mul(per_superpage)
+                .and_then(|size| size.checked_next_multiple_of(page))
+                .and_then(|size| u32::try_from(size).ok())
+                .ok_or_else(|| too_large("kernel map"))?,
+            pages: source.pages().map(|(start, end)| end - start).sum(),
+        })
+    }
+
+    fn total(&self, page: u64) -> u64 {
+        let rounded = |size: u32| u64::from(size).next_multiple_of(page);
+        page + rounded(self.message_buffer)
+            + rounded(self.dump_avail)
+            + rounded(self.bitmap)
+            + rounded(self.tables)
+            + self.pages
+    }
+}
+
+/// Version 1 of arm64's has none, and its bits count physical pages from 0.
+fn has_dump_avail(source: &dyn Source) -> bool {
+    source.version() > 1
+}
+
+/// A dump that is ready to be written.
+pub struct Minidump<'a> {
+    source: &'a dyn Source,
+    covered: DumpAvail,
+    sizes: Sizes,
+}
+
+impl<'a> Minidump<'a> {
+    /// Lays a dump out.
+    ///
+    /// # Errors
+    ///
+    /// A part is larger than its header field can say.
+    pub fn of(source: &'a dyn Source) -> io::Result<Self> {
+        let page = source.architecture().page_size();
+        let covered = match source.dump_avail() {
+            ranges if has_dump_avail(source) => DumpAvail::new(page, ranges),
+            ranges => DumpAvail::new(page, &[(0, ranges.last().map_or(0, |range| range.1))]),
+        };
+        let sizes = Sizes::of(source, &covered)?;
+        Ok(Self { source, covered, sizes })
+    }
+
+    /// Bytes that the dump takes uncompressed.
+    pub fn size(&self) -> u64 {
+        self.sizes.total(self.source.architecture().page_size())
+    }
+
+    /// Bytes of the pages in it.
+    pub fn page_bytes(&self) -> u64 {
+        self.sizes.pages
+    }
+
+    /// Writes everything that stands before the pages. What follows is each page of [`Source::pages`].
+    ///
+    /// # Errors
+    ///
+    /// Those of the function that takes the bytes.
+    pub fn write_head<E>(&self, out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
+        let source = self.source;
+        let page = usize::try_from(source.architecture().page_size()).unwrap_or_default();
+        let mut out = Out { out, zeros: vec![0; page] };
+        out.padded(&header(source, &self.sizes))?;
+        out.padded(source.message_buffer())?;
+        if has_dump_avail(source) {
+            let pairs = source.dump_avail().iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);
+            out.padded(&bytes_of(pairs))?;
+        }
+        self.write_bitmap(&mut out)?;
+        write_tables(source, &mut out)
+    }
+
+    /// Writes the bitmap a page at a time, so that its size does not matter.
+    fn write_bitmap<E, F: FnMut(&[u8]) -> Result<(), E>>(&self, out: &mut Out<F>) -> Result<(), E> {
+        let covered = &self.covered;
+        let runs = self.source.pages().flat_map(|(start, end)| covered.bits_within(start, end));
+        let mut runs = runs.peekable();
+        let words = out.zeros.len() / 8;
+        let mut first = 0;
+        while first < covered.bits() {
+            let last = first + words as u64 * 64;
+            let mut page = vec![0_u64; words];
+            while let Some(run) = runs.peek().filter(|run| run.start < last) {
+                for bit in run.start.max(first)..run.end.min(last) {
+                    let word = usize::try_from((bit - first) / 64).unwrap_or(usize::MAX);
+                    if let Some(word) = page.get_mut(word) {
+                        *word |= 1 << (bit % 64);
+                    }
+                }
+                if run.end > last {
+                    break;
+                }
+                runs.next();
+            }
+            (out.out)(&bytes_of(page))?;
+            first = last;
+        }
+        Ok(())
+    }
+}
+
+/// Takes the bytes, in whole pages in the end.
+struct Out<F> {
+    out: F,
+    /// A page of zeros.
+    zeros: Vec<u8>,
+}
+
+impl<E, F: FnMut(&[u8]) -> Result<(), E>> Out<F> {
+    fn padded(&mut self, bytes: &[u8]) -> Result<(), E> {
+        (self.out)(bytes)?;
+        let padding = bytes.len().next_multiple_of(self.zeros.len()) - bytes.len();
+        (self.out)(self.zeros.get(..padding).unwrap_or_default())
+    }
+
+    fn zeros(&mut self) -> Result<(), E> {
+        (self.out)(&self.zeros)
+    }
+}
+
+fn bytes_of(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    words.into_iter().flat_map(u64::to_le_bytes).collect()
+}
+
+fn header(source: &dyn Source, sizes: &Sizes) -> Vec<u8> {
+    let DirectMap { base, end, physical } = source.direct_map();
+    let magic = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
+    match source.architecture() {
+        Architecture::Amd64 => minidump::amd64::minidumphdr {
+            magic: magic(minidump::amd64::MINIDUMP_MAGIC),
+            version: U32::new(source.version()),
+            msgbufsize: U32::new(sizes.message_buffer),
+            bitmapsize: U32::new(sizes.bitmap),
+            pmapsize: U32::new(sizes.tables),
+            kernbase: U64::new(source.architecture().kernel_base()),
+            dmapbase: U64::new(base),
+            dmapend: U64::new(end),
+            dumpavailsize: U32::new(sizes.dump_avail),
+        }
+        .as_bytes()
+        .to_vec(),
+        architecture => minidump::arm64::minidumphdr {
+            magic: magic(minidump::arm64::MINIDUMP_MAGIC),
+            version: U32::new(source.version()),
+            msgbufsize: U32::new(sizes.message_buffer),
+            bitmapsize: U32::new(sizes.bitmap),
+            pmapsize: U32::new(sizes.tables),
+            kernbase: U64::new(source.architecture().kernel_base()),
+            dmapphys: U64::new(physical),
+            dmapbase: U64::new(base),
+            dmapend: U64::new(end),
+            dumpavailsize: U32::new(sizes.dump_avail),
+            // Fields that a version has not are zeros in it.
+            flags: U32::new((architecture == Architecture::Arm64Large).into()),
+        }
+        .as_bytes()
+        .to_vec(),
+    }
+}
+
+/// amd64: the page directories. arm64: a page of last entries for each superpage.
+fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn Source, out: &mut Out<F>) -> Result<(), E> {
+    let architecture = source.architecture();
+    let [.., level, last] = architecture.levels();
+    let entries = directory_entries(architecture);
+    for number in 0..source.superpages().div_ceil(entries) {
+        let directory = source.directory(number).unwrap_or_default();
+        if architecture == Architecture::Amd64 {
+            match directory {
+                [] => out.zeros()?,
+                _ => out.padded(&bytes_of(directory.iter().copied()))?,
+            }
+            continue;
+        }
+        for superpage in 0..entries.min(source.superpages() - number * entries) {
+            let entry = usize::try_from(superpage).ok().and_then(|slot| directory.get(slot)).copied().unwrap_or(0);
+            match architecture.format().decode(level, entry) {
+                Target::Nothing => out.zeros()?,
+                Target::Table(at) => match source.table(at) {
+                    Some(bytes) => out.padded(bytes)?,
+                    None => out.zeros()?,
+                },
+                // A block becomes pages; the kernel forgets here what may be done with it.
+                Target::Page { physical, size, protection } => {
+                    let entry = arm64::L3_PAGE | arm64::attributes(protection);
+                    let pages = (0..size >> last.shift).map(|page| physical + (page << last.shift));
+                    out.padded(&bytes_of(pages.map(|page| page | entry)))?;
+                }
+            }
+        }
+    }
+    Ok(())
+}

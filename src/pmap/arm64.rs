@@ -1,0 +1,42 @@
+//! arm64: bits of page table entries (`sys/arm64/include/pte.h`), and where the kernel has its memory
+//! (`sys/arm64/include/vmparam.h`), whatever the size of its pages. But for the direct map nothing has moved since
+//! 12.0.
+
+use super::Protection;
+
+/// `VM_MIN_KERNEL_ADDRESS`, which is `KERNBASE` too: the kernel map begins with the kernel's image.
+pub const KERNBASE: u64 = 0xffff_0000_0000_0000;
+/// Where the image ends at the latest: `locore.S` and `pmap_bootstrap()` expect it in one entry of level 1 with pages
+/// of 4 KiB. Other things that boot takes follow, and devices.
+pub const IMAGE_END: u64 = KERNBASE + (1 << 30);
+/// `VM_MAX_KERNEL_ADDRESS`.
+pub const KERNEL_MAP_END: u64 = 0xffff_0080_0000_0000;
+/// `DMAP_MIN_ADDRESS`: since 13.0, and before.
+pub const DIRECT_MAPS: [u64; 2] = [0xffff_a000_0000_0000, 0xffff_fd00_0000_0000];
+/// `DMAP_MAX_ADDRESS`.
+pub const DIRECT_MAP_END: u64 = 0xffff_ff00_0000_0000;
+/// Physical addresses have so many bits at most, unless a kernel knows LPA2, and none does.
+pub const PHYSICAL_BITS: u32 = 48;
+
+/// `L0_TABLE`, `L1_TABLE`, `L2_TABLE`: the entry names a table.
+pub const TABLE: u64 = 3;
+/// `L1_BLOCK`, `L2_BLOCK`: the entry maps memory.
+pub const BLOCK: u64 = 1;
+/// `L3_PAGE`: the entry maps a page.
+pub const L3_PAGE: u64 = 3;
+/// `ATTR_S1_AP_RW_BIT`: the memory cannot be written.
+pub const READ_ONLY: u64 = 1 << 7;
+/// `ATTR_SH(ATTR_SH_IS)`: it is shared by the processors.
+pub const SHARED: u64 = 3 << 8;
+/// `ATTR_AF`: it was accessed.
+pub const ACCESSED: u64 = 1 << 10;
+/// `ATTR_S1_PXN`: the kernel cannot execute it.
+pub const PXN: u64 = 1 << 53;
+/// `ATTR_S1_UXN`: processes cannot execute it.
+pub const UXN: u64 = 1 << 54;
+
+/// The bits of an entry of a page or block of the kernel, without its address and kind.
+pub const fn attributes(protection: Protection) -> u64 {
+    let Protection { write, execute, .. } = protection;
+    ACCESSED | SHARED | UXN | if write { 0 } else { READ_ONLY } | if execute { 0 } else { PXN }
+}
