@@ -9,6 +9,7 @@
     reason = "every test file is a crate of its own and uses some of the helpers; a helper that fails is a test that fails"
 )]
 
+pub mod arm64;
 pub mod compiler;
 pub mod formats;
 pub mod kernel;

@@ -19,7 +19,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     let length = physical_end.checked_sub(physical).filter(|_| physical_end <= 1 << PHYSICAL_BITS);
     let sensible = |length: &u64| *length > 0 && physical.is_multiple_of(1 << 30);
     let length = length.filter(sensible).ok_or_else(|| {
-        odd("dmap_phys_base", format!("the direct map is of {}..{}", Hex(physical), Hex(physical_end)))
+        odd("direct map (dmap_phys_base, dmap_phys_max)", format!("it is of {}..{}", Hex(physical), Hex(physical_end)))
     })?;
     let base = end.checked_sub(length).filter(|base| DIRECT_MAPS.contains(base) && end <= DIRECT_MAP_END);
     let base = base.ok_or_else(|| {

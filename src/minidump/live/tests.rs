@@ -25,9 +25,14 @@ const BITMAP: u64 = 0x12_0000;
 const VARIABLES_AT: u64 = 0x14_0000;
 const IMAGE_TABLES: [u64; 3] = [0x15_0000, 0x15_1000, 0x15_2000];
 
+mod arm64;
+
 /// A kernel in memory that fails the test when anything but RAM is read.
 #[derive(Clone)]
 struct Machine {
+    architecture: Architecture,
+    /// Where its variables lie.
+    variables_at: u64,
     pages: BTreeMap<u64, [u64; 512]>,
     unreadable: BTreeSet<u64>,
     symbols: BTreeMap<&'static str, Symbol>,
@@ -58,7 +63,7 @@ impl Memory for Physical {
 
 impl Memory for Kernel {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let at = usize::try_from(address.checked_sub(VARIABLES).expect("only variables are read")).unwrap();
+        let at = usize::try_from(address.checked_sub(self.0.variables_at).expect("only variables are read")).unwrap();
         let bytes = self.0.variables.get(at..).filter(|bytes| !bytes.is_empty()).ok_or(Errno::EFAULT)?;
         let length = bytes.len().min(buffer.len());
         buffer[..length].copy_from_slice(&bytes[..length]);
@@ -82,7 +87,26 @@ impl Symbols for Machine {
 
 impl Machine {
     fn new() -> Self {
+        let mut machine = Self::empty(Architecture::Amd64, VARIABLES);
+        machine.map(PML4, 508, POINTERS | PG_V);
+        machine.map(POINTERS, 0, DIRECTORY | PG_V);
+        machine.map(DIRECTORY, 0, TABLE | PG_V);
+        let [pointers, directory, table] = IMAGE_TABLES;
+        machine.map(PML4, 511, pointers | PG_V);
+        machine.map(pointers, 510, directory | PG_V);
+        machine.map(directory, 1, table | PG_V);
+        machine.set_common(DIRECT_MAP.0);
+        machine.set_words("KPML4phys", [PML4]);
+        machine.set_words("kernel_vm_end", [KERNEL_MAP_BASE + 5 * GIB]);
+        machine.set_words("nkpt", [3]);
+        machine
+    }
+
+    /// A machine with empty tables.
+    fn empty(architecture: Architecture, variables_at: u64) -> Self {
         let mut machine = Self {
+            architecture,
+            variables_at,
             pages: BTreeMap::new(),
             unreadable: BTreeSet::new(),
             symbols: BTreeMap::new(),
@@ -95,25 +119,20 @@ impl Machine {
         for page in (BITMAP..BITMAP + 0x9000).step_by(4096) {
             machine.pages.insert(page, [0; 512]);
         }
-        machine.map(PML4, 508, POINTERS | PG_V);
-        machine.map(POINTERS, 0, DIRECTORY | PG_V);
-        machine.map(DIRECTORY, 0, TABLE | PG_V);
-        let [pointers, directory, table] = IMAGE_TABLES;
-        machine.map(PML4, 511, pointers | PG_V);
-        machine.map(pointers, 510, directory | PG_V);
-        machine.map(directory, 1, table | PG_V);
-        machine.mark(MESSAGES);
-        let messages = machine.page(MESSAGES);
-        messages[0] = DIRECT_MAP.0 + MESSAGES + 0x100;
-        messages[1] = u64::from(MSG_MAGIC) | 0x1800 << 32;
-        machine.set_words("dump_avail", RAM.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]));
-        machine.set_words("vm_page_dump", [DIRECT_MAP.0 + BITMAP]);
-        machine.set_words("vm_page_dump_pages", [PageSet::new(PAGE, &RAM).capacity()]);
-        machine.set_words("msgbufp", [DIRECT_MAP.0 + MESSAGES]);
-        machine.set_words("KPML4phys", [PML4]);
-        machine.set_words("kernel_vm_end", [KERNEL_MAP_BASE + 5 * GIB]);
-        machine.set_words("nkpt", [3]);
         machine
+    }
+
+    /// The variables that all kernels have, and what they lead to, in a direct map that begins with this address for
+    /// physical address 0.
+    fn set_common(&mut self, direct_map: u64) {
+        self.mark(MESSAGES);
+        let messages = self.page(MESSAGES);
+        messages[0] = direct_map + MESSAGES + 0x100;
+        messages[1] = u64::from(MSG_MAGIC) | 0x1800 << 32;
+        self.set_words("dump_avail", RAM.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]));
+        self.set_words("vm_page_dump", [direct_map + BITMAP]);
+        self.set_words("vm_page_dump_pages", [PageSet::new(PAGE, &RAM).capacity()]);
+        self.set_words("msgbufp", [direct_map + MESSAGES]);
     }
 
     fn page(&mut self, page: u64) -> &mut [u64; 512] {
@@ -141,7 +160,7 @@ impl Machine {
     }
 
     fn set(&mut self, name: &'static str, bytes: &[u8]) {
-        let address = VARIABLES + self.variables.len() as u64;
+        let address = self.variables_at + self.variables.len() as u64;
         self.symbols.insert(name, Symbol { address, size: bytes.len() as u64 });
         self.variables.extend(bytes);
         self.variables.resize(self.variables.len().next_multiple_of(8), 0);
@@ -154,17 +173,24 @@ impl Machine {
 
     fn with<R>(&self, map: Option<&MemoryMap>, work: impl FnOnce(LiveKernel<'_>) -> Result<R>) -> Result<R> {
         let mut machine = self.clone();
-        for (number, bytes) in self.variables.chunks(4096).enumerate() {
+        if self.architecture == Architecture::Arm64 {
+            // The top-level table is a part of the image.
+            machine.variables.resize(4096, 0);
+            machine.variables.extend(machine.pages[&PML4].iter().flat_map(|entry| entry.to_le_bytes()));
+        }
+        let first = usize::try_from(self.variables_at >> 12 & 511).unwrap();
+        let bits = if self.architecture == Architecture::Amd64 { PG_V } else { 3 };
+        let variables = machine.variables.clone();
+        for (number, bytes) in variables.chunks(4096).enumerate() {
             let at = VARIABLES_AT + number as u64 * PAGE;
-            machine.map(IMAGE_TABLES[2], 0x123 + number, at | PG_V);
+            machine.map(IMAGE_TABLES[2], first + number, at | bits);
             for (word, bytes) in machine.page(at).iter_mut().zip(bytes.as_chunks().0) {
                 *word = u64::from_le_bytes(*bytes);
             }
         }
         let machine = Arc::new(machine);
-        let (kernel, physical) = (Kernel(Arc::clone(&machine)), Physical(Arc::clone(&machine)));
-        let (kernel, physical) = (Box::new(kernel), Box::new(physical));
-        let live = LiveKernel::of(Architecture::Amd64, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
+        let (kernel, physical) = (Box::new(Kernel(Arc::clone(&machine))), Box::new(Physical(machine)));
+        let live = LiveKernel::of(self.architecture, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
         work(live)
     }
 
