@@ -15,6 +15,7 @@ use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;
+use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
@@ -27,23 +28,32 @@ static FILES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {
     [name("json"), name("dump")]
 });
 
-const MACHINE: &str = include_str!("../files/kernel.json");
+const AMD64: &str = include_str!("../files/kernel.json");
+const ARM64: &str = include_str!("../files/kernel_arm64.json");
 
-/// The other words; and whether a dump is written, which takes long: there is a page in it for
-/// each GiB of kernel addresses.
-fn recipe(u: &mut Unstructured<'_>) -> Result<(Words, bool)> {
+/// Larger dumps are not written: on arm64 a word can make one as large as 1 GiB, of page tables.
+const MAX_WRITTEN: u64 = 64 << 20;
+
+/// The other words; whether a dump is written, which takes long: there is a page in it for
+/// each GiB of kernel addresses; and the machine.
+fn recipe(u: &mut Unstructured<'_>) -> Result<(Words, bool, Cow<'static, str>)> {
     let is_written = u.ratio(1, 64)?;
     let count = u.int_in_range(0..=8_u8)?;
     let words = (0..count)
         .map(|_| Ok((u.int_in_range(0..=63_u8)?.into(), (u.arbitrary::<u16>()?.into(), number(u, 0)?))))
         .collect::<Result<_>>()?;
-    Ok((words, is_written))
+    let machine = match u.int_in_range(0..=2_u8)? {
+        0 => AMD64.into(),
+        1 => ARM64.into(),
+        _ => ARM64.replace("\"page_size\": 4096", "\"page_size\": 16384").into(),
+    };
+    Ok((words, is_written, machine))
 }
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
-    let Ok((words, is_written)) = recipe(&mut Unstructured::new(bytes)) else { return Corpus::Reject };
+    let Ok((words, is_written, contents)) = recipe(&mut Unstructured::new(bytes)) else { return Corpus::Reject };
     let [machine, dump] = &*FILES;
-    fs::write(machine, MACHINE).expect("the file can be written");
+    fs::write(machine, &*contents).expect("the file can be written");
     let host = Recorded::open(machine).expect("it is right");
     let is_right = words.is_empty();
     let host = OddHost { host, words: Arc::new(words), reads: Arc::default() };
@@ -51,7 +61,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let done = LiveKernel::open(&host, &symbols).and_then(|kernel| {
         let snapshot = kernel.snapshot()?;
         let size = snapshot.size()?;
-        if is_written {
+        if is_written && size <= MAX_WRITTEN {
             let file = File::options().read(true).write(true).create(true).truncate(true).open(dump);
             let file = file.expect("the file can be made");
             let target = Target::File(file.try_clone().expect("it can be"));

@@ -1,6 +1,6 @@
 //! arm64: bits of page table entries (`sys/arm64/include/pte.h`), and where the kernel has its memory
 //! (`sys/arm64/include/vmparam.h`), whatever the size of its pages. But for the direct map nothing has moved since
-//! 12.0.
+//! 12.
 
 use super::Protection;
 
@@ -11,7 +11,7 @@ pub const KERNBASE: u64 = 0xffff_0000_0000_0000;
 pub const IMAGE_END: u64 = KERNBASE + (1 << 30);
 /// `VM_MAX_KERNEL_ADDRESS`.
 pub const KERNEL_MAP_END: u64 = 0xffff_0080_0000_0000;
-/// `DMAP_MIN_ADDRESS`: since 13.0, and before.
+/// `DMAP_MIN_ADDRESS`, of a direct map of 95 TiB, and of one of 2 TiB as 12 has it.
 pub const DIRECT_MAPS: [u64; 2] = [0xffff_a000_0000_0000, 0xffff_fd00_0000_0000];
 /// `DMAP_MAX_ADDRESS`.
 pub const DIRECT_MAP_END: u64 = 0xffff_ff00_0000_0000;

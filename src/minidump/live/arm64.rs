@@ -32,7 +32,9 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     Ok(Direct { map: DirectMap { base, end: DIRECT_MAP_END, physical }, physical_end })
 }
 
-/// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies.
+/// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies. In
+/// `locore.S` of older kernels it is a local label, which kldsym(2) finds all the same unless
+/// `debug.link_elf_leak_locals` is 0.
 pub fn root(variables: &Variables<'_>, ram: &Ram) -> Result<Root> {
     let name = "pagetable_l0_ttbr1";
     let (address, _) = variables.required(name)?;

@@ -36,8 +36,8 @@ use variables::Variables;
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
 /// More pairs than any kernel's `dump_avail` has room for (`PHYS_AVAIL_ENTRIES`); what the dump has room for.
 const MAX_DUMP_AVAIL: u64 = 255;
-/// More RAM than any machine has. Its page bitmap takes 512 MiB.
-const MAX_RAM: u64 = 1 << 44;
+/// More RAM than amd64 kernels can have, and arm64 machines do. Its page bitmap takes 128 MiB.
+const MAX_RAM: u64 = 1 << 42;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
