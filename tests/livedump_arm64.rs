@@ -265,6 +265,20 @@ fn page_tables_that_cannot_be_read_are_counted_and_zeros() {
 }
 
 #[test]
+fn the_running_kernel_can_be_read_by_symbol_too() {
+    for page in SIZES {
+        let directory = directory();
+        let path = write_machine(directory.path(), &arm64_machine(page));
+        let read = on(&path, &["read", "--as", "str", "version"]).ok();
+        assert!(read.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{read:?}");
+        let dump = dump_by(&path, "user", directory.path());
+        let (at, _) = dump.translate(KERNBASE + 0x4000).unwrap();
+        let translated = on(&path, &["translate", "0xffff000000004000"]).ok();
+        assert!(translated.stdout.contains(&format!("physical address {at:#x}, in a page of {} KiB, r-x", page >> 10)));
+    }
+}
+
+#[test]
 fn it_can_be_interrupted() {
     let directory = directory();
     let path = write_machine(directory.path(), &arm64_machine(16384));

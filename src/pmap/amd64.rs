@@ -33,12 +33,3 @@ pub const PG_G: u64 = 1 << 8;
 pub const PG_NX: u64 = 1 << 63;
 /// The physical address in an entry.
 pub const PG_FRAME: u64 = 0x000f_ffff_ffff_f000;
-/// The physical address in an entry for a superpage of 2 MiB.
-pub const PG_PS_FRAME: u64 = 0x000f_ffff_ffe0_0000;
-/// The physical address in an entry for a superpage of 1 GiB.
-pub const PG_PS_PDP_FRAME: u64 = 0x000f_ffff_c000_0000;
-
-/// What a page's number, or a table's, is in the table above it.
-pub fn index(number: u64) -> usize {
-    usize::try_from(number % 512).unwrap_or_default()
-}
