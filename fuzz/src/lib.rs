@@ -76,8 +76,8 @@ fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
         let read = memory.read_at(physical + 1, &mut buffer).expect("it is in the dump");
         assert!(!inspection.damage.is_empty() || read as u64 == page - 1);
     }
-    let segments = facts.segments();
-    let borders = segments.iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
+    let borders =
+        facts.segments().into_iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
     for address in borders.chain([0, u64::MAX]) {
         assert_eq!(memory.read_at(address, &mut buffer).is_ok(), facts.pages.contains(address));
     }
