@@ -10,13 +10,21 @@
 //! | `kvm_kerndisp`, `kvm_native` | not needed: symbols and integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
+//! | `kvm_getprocs` | [`Processes`] |
+//! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
 
+mod facts;
 mod fault;
+mod process;
+mod registers;
 mod root;
 mod space;
 
+pub use facts::KernelFacts;
 pub use fault::{Fault, Why};
+pub use process::{Process, Processes, State, Thread};
+pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Step, Translation};
 
 use crate::error::Result;

@@ -1,0 +1,370 @@
+//! The processes and threads of a kernel (`kvm_getprocs`), found without debug information: kernels since FreeBSD
+//! 10.3 tell debuggers in variables where the members of `struct proc` and `struct thread` are.
+//!
+//! The lists may be those of a kernel that crashed because of them: each ends where it comes back to itself, where it
+//! cannot be read, and where it is longer than any kernel's, and a warning says so.
+//!
+//! Sources: `sys/kern/kern_proc.c`, `kern_thread.c`, `kern_shutdown.c`, `subr_smp.c`, and `stoppcbs` in each
+//! architecture's `mp_machdep.c`.
+
+use super::registers::{PcbLayout, Registers};
+use super::{Fault, Kvm, Why};
+use crate::error::{Error, Result};
+use crate::symbols::{Symbol, Symbols};
+use crate::units::Hex;
+use std::collections::HashSet;
+
+/// `MAXCOMLEN` and a NUL: bytes of `p_comm` and `td_name`.
+const NAME_SIZE: usize = 20;
+/// More processes than there can be: process IDs end at 99999, and a zombie keeps its own.
+const MAX_PROCESSES: usize = 1 << 17;
+/// More threads than are plausible.
+const MAX_THREADS: usize = 1 << 18;
+/// More CPUs than a kernel can be built for.
+const MAX_CPUS: u32 = 1 << 16;
+/// No member of a structure is farther from its beginning.
+const MAX_OFFSET: u32 = 1 << 16;
+/// After so many warnings the others are counted.
+const MAX_WARNINGS: usize = 20;
+/// The first `__FREEBSD_version` in which `stoppcbs` is a pointer to the array.
+const STOPPCBS_POINTER: u32 = 1_400_089;
+
+/// A process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Process {
+    /// Where its `struct proc` is.
+    pub address: u64,
+    /// Its process ID.
+    pub pid: i32,
+    /// The name of its program, `p_comm`, as it is: at most 19 bytes, of any kind.
+    pub command: Vec<u8>,
+    /// Whether it is in `zombproc`: it has exited, and nobody has asked how. Newer kernels have no such list.
+    pub zombie: bool,
+    /// Its threads, in the order of the kernel's list.
+    pub threads: Vec<Thread>,
+}
+
+/// A thread.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Where its `struct thread` is.
+    pub address: u64,
+    /// Its thread ID.
+    pub tid: i32,
+    /// Its name, as it is: at most 19 bytes, of any kind.
+    pub name: Vec<u8>,
+    /// The CPU that it is on.
+    pub cpu: Option<u32>,
+    /// What it was doing, which tells where its registers are.
+    pub state: State,
+    /// The `struct pcb` that holds its registers; `None` where no memory does.
+    pub pcb: Option<u64>,
+}
+
+/// What a thread was doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// It wrote the dump, after a panic or on request: its registers are in `dumppcb`.
+    Dumping,
+    /// It was on a CPU that had been stopped: its registers are in `stoppcbs`.
+    Stopped,
+    /// It is on a CPU that goes on: nobody has saved its registers.
+    Running,
+    /// It is on no CPU: its registers are where it was switched from, in `td_pcb`.
+    Off,
+}
+
+impl State {
+    /// Its name in output.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Dumping => "dumping",
+            Self::Stopped => "stopped",
+            Self::Running => "running",
+            Self::Off => "off",
+        }
+    }
+}
+
+/// All processes of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Processes {
+    /// In the order of the kernel's lists, which begin with the youngest process: `allproc`, then `zombproc`.
+    pub list: Vec<Process>,
+    /// The thread that wrote the dump, `dumptid`: debuggers begin with it. There is none in a running kernel.
+    pub dumping: Option<i32>,
+    /// Where the `struct pcb` of a thread has its registers; `None` where the kernel does not say which version it is.
+    pub layout: Option<PcbLayout>,
+    /// What could not be read, with the address.
+    pub warnings: Vec<String>,
+}
+
+impl Processes {
+    /// Reads the lists of processes and threads.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has not the symbols that lead to them, or their values cannot be read or make no sense. A list that
+    /// ends early is none: there are warnings.
+    pub fn read(kvm: &Kvm, symbols: &dyn Symbols) -> Result<Self> {
+        Reader::new(kvm, symbols)?.read()
+    }
+
+    /// Each thread with its process: first the one that wrote the dump, then in the order of the lists.
+    pub fn threads(&self) -> impl Iterator<Item = (&Process, &Thread)> {
+        let all = || self.list.iter().flat_map(|process| process.threads.iter().map(move |thread| (process, thread)));
+        let dumping = |(_, thread): &(&Process, &Thread)| thread.state == State::Dumping;
+        all().filter(dumping).chain(all().filter(move |pair| !dumping(pair)))
+    }
+
+    /// The registers of a thread; those that no memory holds are not known.
+    ///
+    /// # Errors
+    ///
+    /// As [`Kvm::read`].
+    pub fn registers(&self, kvm: &Kvm, thread: &Thread) -> Result<Registers, Fault> {
+        match (self.layout, thread.pcb) {
+            (Some(layout), Some(pcb)) => Registers::read(kvm, layout, pcb),
+            _ => Ok(Registers::unknown(kvm.architecture())),
+        }
+    }
+}
+
+/// Where members are, in bytes from the beginning of their structure.
+struct Offsets {
+    pid: u64,
+    command: u64,
+    next_process: u64,
+    threads: u64,
+    tid: u64,
+    name: u64,
+    cpu: u64,
+    pcb: u64,
+    next_thread: u64,
+}
+
+/// What leads to the registers of threads that are on a CPU.
+struct Stops {
+    dumping: Option<i32>,
+    dumppcb: Option<u64>,
+    stopped_cpus: Option<Symbol>,
+    /// The array.
+    stoppcbs: Option<u64>,
+    pcb_size: Option<u64>,
+}
+
+struct Reader<'a> {
+    kvm: &'a Kvm,
+    allproc: u64,
+    zombproc: Option<u64>,
+    offsets: Offsets,
+    stops: Stops,
+    last_cpu: u32,
+    layout: Option<PcbLayout>,
+    /// Structures that were in a list.
+    seen: HashSet<u64>,
+    threads: usize,
+    warnings: Vec<String>,
+    more_warnings: usize,
+}
+
+/// The address of a member.
+fn member(structure: u64, offset: u64) -> Result<u64, Fault> {
+    structure.checked_add(offset).ok_or(Fault::new(structure, Why::NotCovered))
+}
+
+/// The value of a variable of type `int`, if there is one.
+fn int(kvm: &Kvm, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
+    Ok(symbols.find(name)?.map(|symbol| kvm.u32(symbol.address)).transpose()?)
+}
+
+impl<'a> Reader<'a> {
+    fn new(kvm: &'a Kvm, symbols: &dyn Symbols) -> Result<Self> {
+        let missing = |name: &str, who: &str| {
+            Error::Unsupported(format!("{} has no symbol {name}, which {who} has", symbols.source()))
+        };
+        let offset = |name: &str| {
+            let offset = int(kvm, symbols, name)?.ok_or_else(|| missing(name, "a kernel since FreeBSD 10.3"))?;
+            match offset {
+                0..MAX_OFFSET => Ok(u64::from(offset)),
+                _ => Err(Error::Format(format!(
+                    "{name} is {offset} there, which is no offset: is {} the kernel that ran?",
+                    symbols.source()
+                ))),
+            }
+        };
+        let address = |name: &str| Ok::<_, Error>(symbols.find(name)?.map(|symbol| symbol.address));
+        let allproc = address("allproc")?.ok_or_else(|| missing("allproc", "every FreeBSD kernel"))?;
+        let offsets = Offsets {
+            pid: offset("proc_off_p_pid")?,
+            command: offset("proc_off_p_comm")?,
+            next_process: offset("proc_off_p_list")?,
+            threads: offset("proc_off_p_threads")?,
+            tid: offset("thread_off_td_tid")?,
+            name: offset("thread_off_td_name")?,
+            cpu: offset("thread_off_td_oncpu")?,
+            pcb: offset("thread_off_td_pcb")?,
+            next_thread: offset("thread_off_td_plist")?,
+        };
+        let release = int(kvm, symbols, "osreldate")?;
+        let pcb_size = int(kvm, symbols, "pcb_size")?.map(u64::from);
+        Ok(Self {
+            kvm,
+            allproc,
+            zombproc: address("zombproc")?,
+            offsets,
+            stops: Stops::new(kvm, symbols, release, pcb_size)?,
+            last_cpu: int(kvm, symbols, "mp_maxid")?.unwrap_or(MAX_CPUS).min(MAX_CPUS),
+            layout: PcbLayout::of(kvm.architecture(), release, pcb_size),
+            seen: HashSet::new(),
+            threads: 0,
+            warnings: Vec::new(),
+            more_warnings: 0,
+        })
+    }
+
+    fn warn(&mut self, text: String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text);
+        } else {
+            self.more_warnings += 1;
+        }
+    }
+
+    fn read(mut self) -> Result<Processes> {
+        let mut list = Vec::new();
+        let first = self.kvm.pointer(self.allproc)?;
+        self.list("allproc", first, false, &mut list);
+        if let Some(zombproc) = self.zombproc {
+            match self.kvm.pointer(zombproc) {
+                Ok(first) => self.list("zombproc", first, true, &mut list),
+                Err(fault) => self.warn(format!("zombproc cannot be read: {fault}")),
+            }
+        }
+        if self.layout.is_none() {
+            self.warn("registers are not read: without the symbol osreldate their places are not known".to_owned());
+        }
+        if self.more_warnings > 0 {
+            self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
+        }
+        Ok(Processes { list, dumping: self.stops.dumping, layout: self.layout, warnings: self.warnings })
+    }
+
+    /// Follows a list of processes.
+    fn list(&mut self, name: &str, first: u64, zombie: bool, list: &mut Vec<Process>) {
+        let mut at = first;
+        while at != 0 {
+            let wrong = if list.len() >= MAX_PROCESSES {
+                format!("{name} goes on after {MAX_PROCESSES} processes, at {}", Hex(at))
+            } else if !self.seen.insert(at) {
+                format!("{name} leads back to {}", Hex(at))
+            } else {
+                match self.process(at, zombie) {
+                    Ok((process, next)) => {
+                        list.push(process);
+                        at = next;
+                        continue;
+                    }
+                    Err(fault) => format!("the process at {} in {name} cannot be read: {fault}", Hex(at)),
+                }
+            };
+            return self.warn(format!("{wrong}; the list ends there"));
+        }
+    }
+
+    /// A process with its threads, and the next process.
+    fn process(&mut self, address: u64, zombie: bool) -> Result<(Process, u64), Fault> {
+        let (kvm, offsets) = (self.kvm, &self.offsets);
+        let pid = kvm.u32(member(address, offsets.pid)?)?.cast_signed();
+        let command = kvm.string(member(address, offsets.command)?, NAME_SIZE)?;
+        let next = kvm.pointer(member(address, offsets.next_process)?)?;
+        let first = kvm.pointer(member(address, offsets.threads)?)?;
+        let threads = self.threads_of(pid, first);
+        Ok((Process { address, pid, command, zombie, threads }, next))
+    }
+
+    /// Follows a process's list of threads.
+    fn threads_of(&mut self, pid: i32, first: u64) -> Vec<Thread> {
+        let mut threads = Vec::new();
+        let mut at = first;
+        while at != 0 {
+            let wrong = if self.threads >= MAX_THREADS {
+                format!("there are more than {MAX_THREADS} threads: the list of process {pid} goes on at {}", Hex(at))
+            } else if !self.seen.insert(at) {
+                format!("the list of process {pid}'s threads leads back to {}", Hex(at))
+            } else {
+                match self.thread(at) {
+                    Ok((thread, next)) => {
+                        threads.push(thread);
+                        self.threads += 1;
+                        at = next;
+                        continue;
+                    }
+                    Err(fault) => format!("the thread at {} of process {pid} cannot be read: {fault}", Hex(at)),
+                }
+            };
+            self.warn(format!("{wrong}; the list ends there"));
+            break;
+        }
+        threads
+    }
+
+    /// A thread, and the next one of its process.
+    fn thread(&self, address: u64) -> Result<(Thread, u64), Fault> {
+        let (kvm, offsets) = (self.kvm, &self.offsets);
+        let tid = kvm.u32(member(address, offsets.tid)?)?.cast_signed();
+        let name = kvm.string(member(address, offsets.name)?, NAME_SIZE)?;
+        let cpu = Some(kvm.u32(member(address, offsets.cpu)?)?).filter(|cpu| *cpu <= self.last_cpu);
+        let saved = kvm.pointer(member(address, offsets.pcb)?)?;
+        let next = kvm.pointer(member(address, offsets.next_thread)?)?;
+        let (state, pcb) = match cpu {
+            _ if self.stops.dumping == Some(tid) => (State::Dumping, self.stops.dumppcb),
+            None => (State::Off, Some(saved).filter(|pcb| *pcb != 0)),
+            Some(cpu) if self.stops.is_stopped(kvm, cpu)? => (State::Stopped, self.stops.pcb_of(cpu)),
+            Some(_) => (State::Running, None),
+        };
+        Ok((Thread { address, tid, name, cpu, state, pcb }, next))
+    }
+}
+
+impl Stops {
+    fn new(kvm: &Kvm, symbols: &dyn Symbols, release: Option<u32>, pcb_size: Option<u64>) -> Result<Self> {
+        if kvm.dump().is_none() {
+            // What a live dump, or the debugger, has left there is over.
+            return Ok(Self { dumping: None, dumppcb: None, stopped_cpus: None, stoppcbs: None, pcb_size });
+        }
+        let stoppcbs = match symbols.find("stoppcbs")? {
+            Some(Symbol { address, size })
+                if size == kvm.word_size() as u64
+                    || size == 0 && release.is_some_and(|release| release >= STOPPCBS_POINTER) =>
+            {
+                Some(kvm.pointer(address)?).filter(|array| *array != 0)
+            }
+            symbol => symbol.map(|symbol| symbol.address),
+        };
+        Ok(Self {
+            dumping: int(kvm, symbols, "dumptid")?.map(u32::cast_signed).filter(|tid| *tid != 0),
+            dumppcb: symbols.find("dumppcb")?.map(|symbol| symbol.address),
+            stopped_cpus: symbols.find("stopped_cpus")?,
+            stoppcbs,
+            pcb_size,
+        })
+    }
+
+    /// Whether a CPU is in the set `stopped_cpus`, an array of `long`.
+    fn is_stopped(&self, kvm: &Kvm, cpu: u32) -> Result<bool, Fault> {
+        let Some(set) = self.stopped_cpus else { return Ok(self.stoppcbs.is_some()) };
+        let word = kvm.word_size() as u64;
+        let bits = 8 * word;
+        let offset = u64::from(cpu) / bits * word;
+        if set.size != 0 && offset >= set.size {
+            return Ok(false);
+        }
+        Ok(kvm.pointer(member(set.address, offset)?)? >> (u64::from(cpu) % bits) & 1 == 1)
+    }
+
+    /// Where a CPU that was stopped has its registers.
+    fn pcb_of(&self, cpu: u32) -> Option<u64> {
+        self.stoppcbs?.checked_add(self.pcb_size?.checked_mul(u64::from(cpu))?)
+    }
+}
