@@ -1,0 +1,558 @@
+//! Processes, threads and registers in a kernel's memory, and what it says of itself.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    missing_docs,
+    reason = "a test that cannot go on fails"
+)]
+
+mod common;
+
+use common::directory;
+use common::vmcore::{Arch, Mapping, MinidumpSpec};
+use memtool::dump::Progress;
+use memtool::kvm::{KernelFacts, Kvm, Processes, State, Thread};
+use memtool::symbols::{Symbol, Symbols};
+use memtool::vmcore::DumpedMemory;
+use memtool::vmcore::volume::Volume;
+use std::collections::BTreeMap;
+
+/// A kernel's memory, all of it data, that a test lays out.
+struct Memory {
+    spec: MinidumpSpec,
+    base: u64,
+    bytes: Vec<u8>,
+    used: u64,
+    symbols: BTreeMap<&'static str, Symbol>,
+}
+
+/// Where this kernel has the members of its structures.
+const OFFSETS: [(&str, u64); 9] = [
+    ("proc_off_p_pid", 0x5c),
+    ("proc_off_p_comm", 0x71),
+    ("proc_off_p_list", 8),
+    ("proc_off_p_threads", 0x20),
+    ("thread_off_td_tid", 0x14),
+    ("thread_off_td_name", 0x41),
+    ("thread_off_td_oncpu", 0x24),
+    ("thread_off_td_pcb", 0x60),
+    ("thread_off_td_plist", 0x18),
+];
+const STRUCTURE: u64 = 0x90;
+
+impl Symbols for Memory {
+    fn find(&self, name: &str) -> memtool::Result<Option<Symbol>> {
+        Ok(self.symbols.get(name).copied())
+    }
+
+    fn source(&self) -> String {
+        "kernel.test".to_owned()
+    }
+
+    fn of_running_kernel(&self) -> bool {
+        false
+    }
+}
+
+impl Memory {
+    /// So many pages, without anything in them.
+    fn blank(arch: Arch, pages: u64) -> Self {
+        let mut spec = MinidumpSpec::example(arch, arch.newest());
+        let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
+        let length = pages * spec.page_size;
+        let base = if arch == Arch::Powerpc64 {
+            spec.direct_map.base + physical
+        } else {
+            let address = spec.kernel_base + 2 * spec.page_size;
+            spec.mappings =
+                vec![Mapping { address, physical, length, writable: true, executable: false, superpage: false }];
+            address
+        };
+        spec.pages.clear();
+        Self { spec, base, bytes: vec![0; length as usize], used: 0x40, symbols: BTreeMap::new() }
+    }
+
+    /// With the offsets, and an empty list.
+    fn new(arch: Arch) -> Self {
+        let mut memory = Self::blank(arch, 8);
+        for (name, offset) in OFFSETS {
+            memory.int(name, offset);
+        }
+        memory.variable("allproc", memory.word());
+        memory.int("osreldate", 1_201_000);
+        memory
+    }
+
+    fn word(&self) -> u64 {
+        self.spec.arch.word() as u64
+    }
+
+    /// Memory that nothing else takes.
+    fn room(&mut self, size: u64) -> u64 {
+        let at = self.base + self.used;
+        self.used = (self.used + size).next_multiple_of(16);
+        assert!(self.used <= self.bytes.len() as u64, "the memory is too small");
+        at
+    }
+
+    fn put(&mut self, address: u64, bytes: &[u8]) {
+        let at = (address - self.base) as usize;
+        self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
+    }
+
+    fn number(&mut self, address: u64, value: u64, size: u64) {
+        let bytes = self.spec.order.bytes(value, size as usize);
+        self.put(address, &bytes);
+    }
+
+    fn pointer(&mut self, address: u64, value: u64) {
+        self.number(address, value, self.word());
+    }
+
+    fn variable(&mut self, name: &'static str, size: u64) -> u64 {
+        let address = self.room(size);
+        self.symbols.insert(name, Symbol { address, size });
+        address
+    }
+
+    fn int(&mut self, name: &'static str, value: u64) {
+        let address = self.variable(name, 4);
+        self.number(address, value, 4);
+    }
+
+    fn address(&self, name: &str) -> u64 {
+        self.symbols[name].address
+    }
+
+    /// A process without threads, at the head of a list, as the kernel adds it.
+    fn process(&mut self, list: &str, pid: i32, command: &[u8]) -> u64 {
+        let process = self.room(STRUCTURE);
+        let head = self.address(list);
+        let word = self.word() as usize;
+        let at = (head - self.base) as usize;
+        let first = self.spec.order.value(&self.bytes[at..at + word]);
+        self.pointer(process + 8, first);
+        self.pointer(head, process);
+        self.number(process + 0x5c, u64::from(pid.cast_unsigned()), 4);
+        self.put(process + 0x71, command);
+        process
+    }
+
+    /// A thread at the end of a process's list: where the pointer to it is kept is known from the one before.
+    fn thread(&mut self, link: u64, tid: i32, name: &[u8], cpu: i32, pcb: u64) -> u64 {
+        let thread = self.room(STRUCTURE);
+        self.pointer(link, thread);
+        self.number(thread + 0x14, u64::from(tid.cast_unsigned()), 4);
+        self.put(thread + 0x41, name);
+        self.number(thread + 0x24, u64::from(cpu.cast_unsigned()), 4);
+        self.pointer(thread + 0x60, pcb);
+        thread
+    }
+
+    /// Registers that no other `struct pcb` has: each word tells the address of the structure and its number.
+    fn pcb(&mut self, address: u64, words: u64) {
+        for index in 0..words {
+            self.pointer(address + index * self.word(), saved(address, index));
+        }
+    }
+
+    fn open(&self) -> Kvm {
+        let mut spec = self.spec.clone();
+        let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
+        for (page, bytes) in (0..).zip(self.bytes.chunks(spec.page_size as usize)) {
+            spec.pages.insert(physical + page * spec.page_size, bytes.to_vec());
+        }
+        let directory = directory();
+        let volume = Volume::of_bytes(spec.build());
+        let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
+        Kvm::of_dump(dump, None).unwrap()
+    }
+
+    fn read(&self) -> (Kvm, Processes) {
+        let kvm = self.open();
+        let processes = Processes::read(&kvm, self).unwrap();
+        (kvm, processes)
+    }
+}
+
+/// What word `index` of the `struct pcb` at an address holds.
+fn saved(address: u64, index: u64) -> u64 {
+    (address & 0xffff) << 12 | (index + 1)
+}
+
+fn tids(processes: &Processes) -> Vec<(i32, Vec<i32>)> {
+    let of = |threads: &[Thread]| threads.iter().map(|thread| thread.tid).collect();
+    processes.list.iter().map(|process| (process.pid, of(&process.threads))).collect()
+}
+
+/// Words of `struct pcb` that hold registers, and those that the tests look at: name and number.
+fn layout(arch: Arch, release: u64) -> (u64, Vec<(&'static str, u64)>) {
+    match arch {
+        Arch::Amd64 => (8, vec![("r15", 0), ("r12", 3), ("rbp", 4), ("rsp", 5), ("rbx", 6), ("rip", 7)]),
+        Arch::I386 => (6, vec![("edi", 0), ("ebp", 2), ("esp", 3), ("ebx", 4), ("eip", 5)]),
+        Arch::Arm => (12, vec![("r4", 0), ("r11", 7), ("sp", 9), ("lr", 10), ("pc", 11)]),
+        Arch::Arm64 if release >= 1_400_084 => {
+            (13, vec![("x19", 0), ("x28", 9), ("x29", 10), ("x30", 11), ("pc", 11), ("sp", 12)])
+        }
+        Arch::Arm64 => (33, vec![("x19", 19), ("x28", 28), ("x29", 29), ("x30", 30), ("pc", 30), ("sp", 32)]),
+        Arch::Riscv if release < 1_300_000 => {
+            (23, vec![("ra", 0), ("pc", 0), ("sp", 1), ("gp", 2), ("tp", 3), ("s0", 11), ("s11", 22)])
+        }
+        Arch::Riscv => (16, vec![("ra", 0), ("pc", 0), ("sp", 1), ("gp", 2), ("tp", 3), ("s0", 4), ("s11", 15)]),
+        Arch::Powerpc64 => {
+            (24, vec![("r12", 0), ("r31", 19), ("cr", 20), ("r1", 21), ("r2", 22), ("lr", 23), ("pc", 23)])
+        }
+    }
+}
+
+/// Registers that no `struct pcb` has.
+fn unsaved(arch: Arch) -> [&'static str; 2] {
+    match arch {
+        Arch::Amd64 => ["rax", "r11"],
+        Arch::I386 => ["eax", "edx"],
+        Arch::Arm => ["r0", "r3"],
+        Arch::Arm64 => ["x0", "x18"],
+        Arch::Riscv => ["a0", "t6"],
+        Arch::Powerpc64 => ["r0", "r11"],
+    }
+}
+
+#[test]
+fn processes_threads_and_registers_are_found_on_every_architecture() {
+    let releases = |arch| match arch {
+        Arch::Arm64 => vec![1_201_000, 1_302_001, 1_400_084, 1_500_000],
+        Arch::Riscv => vec![1_201_000, 1_302_001],
+        _ => vec![1_201_000],
+    };
+    let all = Arch::ALL.into_iter().flat_map(|arch| releases(arch).into_iter().map(move |release| (arch, release)));
+    for (arch, release) in all {
+        for as_pointer in [false, true] {
+            let name = format!("{} {release} {as_pointer}", arch.name());
+            let mut memory = Memory::new(arch);
+            memory.int("osreldate", release);
+            memory.int("pcb_size", 0x140);
+            memory.int("mp_maxid", 69);
+            memory.int("dumptid", 100_077);
+            memory.variable("zombproc", memory.word());
+            let (words, registers) = layout(arch, release);
+            let dumppcb = memory.variable("dumppcb", 0x140);
+            // CPUs 3 and 69 were stopped, CPU 4 was not.
+            let bits = 8 * memory.word();
+            let stopped = memory.variable("stopped_cpus", 16);
+            memory.pointer(stopped, 1 << 3);
+            memory.pointer(stopped + 69 / bits * memory.word(), 1 << (69 % bits));
+            let (array, stoppcbs) = (memory.room(70 * 0x140), memory.room(memory.word()));
+            memory.pointer(stoppcbs, array);
+            let symbol = if as_pointer { (stoppcbs, memory.word()) } else { (array, 70 * 0x140) };
+            memory.symbols.insert("stoppcbs", Symbol { address: symbol.0, size: symbol.1 });
+
+            let zombie = memory.process("zombproc", 4711, b"gone");
+            let kernel = memory.process("allproc", 0, b"kernel");
+            let init = memory.process("allproc", 1, b"init");
+            let (off, late) = (memory.room(0x140), memory.room(0x140));
+            let swapper = memory.thread(kernel + 0x20, 100_000, b"swapper", -1, off);
+            let idle = memory.thread(swapper + 0x18, 100_003, b"idle: cpu3", 3, off);
+            let last = memory.thread(idle + 0x18, 100_069, b"idle: cpu69", 69, off);
+            let running = memory.thread(last + 0x18, 100_004, b"idle: cpu4", 4, off);
+            memory.thread(init + 0x20, 100_077, b"init", 0, off);
+            memory.thread(zombie + 0x20, 100_099, b"gone", -1, late);
+            let on_3 = array + 3 * 0x140;
+            let on_69 = array + 69 * 0x140;
+            for pcb in [dumppcb, on_3, on_69, off, late] {
+                memory.pcb(pcb, words);
+            }
+
+            let (kvm, processes) = memory.read();
+            assert_eq!(processes.warnings, <[String; 0]>::default(), "{name}");
+            assert_eq!(processes.dumping, Some(100_077));
+            let found = |process: &memtool::kvm::Process| {
+                (process.address, process.pid, process.command.clone(), process.zombie)
+            };
+            assert_eq!(
+                processes.list.iter().map(found).collect::<Vec<_>>(),
+                [
+                    (init, 1, b"init".to_vec(), false),
+                    (kernel, 0, b"kernel".to_vec(), false),
+                    (zombie, 4711, b"gone".to_vec(), true),
+                ],
+                "{name}"
+            );
+            let threads: Vec<_> = processes.threads().map(|(process, thread)| (process.pid, thread)).collect();
+            let expected = [
+                (1, 100_077, "init", Some(0), State::Dumping, Some(dumppcb)),
+                (0, 100_000, "swapper", None, State::Off, Some(off)),
+                (0, 100_003, "idle: cpu3", Some(3), State::Stopped, Some(on_3)),
+                (0, 100_069, "idle: cpu69", Some(69), State::Stopped, Some(on_69)),
+                (0, 100_004, "idle: cpu4", Some(4), State::Running, None),
+                (4711, 100_099, "gone", None, State::Off, Some(late)),
+            ];
+            assert_eq!(threads.len(), expected.len(), "{name}");
+            assert_eq!(threads[4].1.address, running);
+            for ((pid, thread), expected) in threads.into_iter().zip(expected) {
+                let text = str::from_utf8(&thread.name).unwrap();
+                assert_eq!((pid, thread.tid, text, thread.cpu, thread.state, thread.pcb), expected, "{name}");
+                let found = processes.registers(&kvm, thread).unwrap();
+                let Some(pcb) = thread.pcb else {
+                    assert!(found.iter().all(|(_, value)| value.is_none()), "{name}");
+                    continue;
+                };
+                for (register, index) in &registers {
+                    assert_eq!(found.get(register), Some(saved(pcb, *index)), "{name}: {register}");
+                }
+                for register in unsaved(arch) {
+                    assert!(found.iter().any(|known| known == (register, None)), "{name}: {register}");
+                }
+                let values: Vec<u64> = registers.iter().map(|(_, index)| saved(pcb, *index)).collect();
+                for value in [found.pc(), found.sp(), found.fp()] {
+                    assert!(values.contains(&value.unwrap()), "{name}");
+                }
+                assert!(found.pc() != found.sp() && found.sp() != found.fp(), "{name}");
+            }
+        }
+    }
+}
+
+#[test]
+fn registers_are_not_guessed() {
+    let mut memory = Memory::new(Arch::Arm64);
+    memory.symbols.remove("osreldate");
+    let process = memory.process("allproc", 1, b"init");
+    let pcb = memory.room(0x140);
+    memory.pcb(pcb, 33);
+    memory.thread(process + 0x20, 100_001, b"init", -1, pcb);
+    let (kvm, processes) = memory.read();
+    assert!(processes.warnings[0].contains("osreldate"), "{:?}", processes.warnings);
+    let thread = &processes.list[0].threads[0];
+    assert_eq!(processes.registers(&kvm, thread).unwrap().pc(), None);
+
+    // Without the array or its stride, a thread that was stopped has no registers; nor has one whose pcb is NULL.
+    let mut memory = Memory::new(Arch::Amd64);
+    let process = memory.process("allproc", 1, b"init");
+    let first = memory.thread(process + 0x20, 100_001, b"init", 0, 0x1234);
+    memory.thread(first + 0x18, 100_002, b"init", -1, 0);
+    let stopped = memory.variable("stopped_cpus", 32);
+    memory.pointer(stopped, 1);
+    let found = |memory: &Memory| {
+        let threads = &memory.read().1.list[0].threads;
+        (threads[0].state, threads[0].pcb, threads[1].state, threads[1].pcb)
+    };
+    assert_eq!(found(&memory), (State::Stopped, None, State::Off, None));
+    memory.variable("stoppcbs", 0x1000);
+    assert_eq!(found(&memory), (State::Stopped, None, State::Off, None));
+    // Beyond the set, no CPU is stopped; without the set, all are that can be.
+    memory.symbols.get_mut("stopped_cpus").unwrap().size = 8;
+    memory.number(first + 0x24, 64, 4);
+    assert_eq!(found(&memory).0, State::Running);
+    memory.symbols.remove("stopped_cpus");
+    assert_eq!(found(&memory).0, State::Stopped);
+    memory.symbols.remove("stoppcbs");
+    assert_eq!(found(&memory).0, State::Running);
+    // There is no such CPU.
+    memory.int("mp_maxid", 63);
+    assert_eq!(found(&memory).0, State::Off);
+    // A pcb that is not there is a fault that names its address.
+    let (kvm, processes) = memory.read();
+    let fault = processes.registers(&kvm, &processes.list[0].threads[0]).unwrap_err();
+    assert_eq!(fault.address, 0x1234);
+}
+
+#[test]
+fn a_name_takes_all_its_room_and_no_more() {
+    let mut memory = Memory::new(Arch::I386);
+    let process = memory.process("allproc", -1, &[0xff; 24]);
+    memory.thread(process + 0x20, i32::MIN, &[b'a'; 24], -1, 0);
+    let (_, processes) = memory.read();
+    assert_eq!(processes.list[0].command, [0xff; 20]);
+    assert_eq!(processes.list[0].pid, -1);
+    assert_eq!(processes.list[0].threads[0].name, [b'a'; 20]);
+    assert_eq!(processes.list[0].threads[0].tid, i32::MIN);
+}
+
+#[test]
+fn damaged_lists_end_with_a_warning_that_names_the_address() {
+    for arch in Arch::ALL {
+        let build = || {
+            let mut memory = Memory::new(arch);
+            let a = memory.process("allproc", 1, b"a");
+            let b = memory.process("allproc", 2, b"b");
+            let t = memory.thread(b + 0x20, 100_001, b"t", -1, 0);
+            let u = memory.thread(t + 0x18, 100_002, b"u", -1, 0);
+            (memory, a, b, t, u)
+        };
+        let nowhere = 0x10;
+        let whole = vec![(2, vec![100_001, 100_002]), (1, vec![])];
+        let (memory, a, b, t, u) = build();
+        assert_eq!(tids(&memory.read().1), whole);
+        assert!(memory.read().1.warnings.is_empty());
+        // Where a pointer is changed, what it becomes, what is still found, and what the warning names.
+        let changes = [
+            (a + 8, a, whole.clone(), a),
+            (a + 8, b, whole.clone(), b),
+            (b + 8, b, whole[..1].to_vec(), b),
+            (b + 8, nowhere, whole[..1].to_vec(), nowhere),
+            (a + 8, t, whole.clone(), t),
+            (t + 0x18, t, vec![(2, vec![100_001]), (1, vec![])], t),
+            (u + 0x18, t, whole.clone(), t),
+            (u + 0x18, b, whole.clone(), b),
+            (t + 0x18, nowhere, vec![(2, vec![100_001]), (1, vec![])], nowhere),
+            (a + 0x20, u, whole.clone(), u),
+            (memory.address("allproc"), nowhere, vec![], nowhere),
+            (memory.address("allproc"), if memory.word() == 4 { 0xffff_fffe } else { u64::MAX - 1 }, vec![], {
+                if memory.word() == 4 { 0xffff_fffe } else { u64::MAX - 1 }
+            }),
+        ];
+        for (place, value, expected, named) in changes {
+            let (mut memory, ..) = build();
+            memory.pointer(place, value);
+            let (_, processes) = memory.read();
+            let name = format!("{}: {value:#x} at {place:#x}", arch.name());
+            assert_eq!(tids(&processes), expected, "{name}");
+            assert_eq!(processes.warnings.len(), 1, "{name}: {:?}", processes.warnings);
+            assert!(processes.warnings[0].contains(&format!("{named:#x}")), "{name}: {:?}", processes.warnings);
+            assert!(processes.warnings[0].ends_with("; the list ends there"), "{name}: {:?}", processes.warnings);
+        }
+        // The list of zombies fails by itself.
+        let (mut memory, ..) = build();
+        memory.symbols.insert("zombproc", Symbol { address: nowhere, size: 0 });
+        let (_, processes) = memory.read();
+        assert_eq!(tids(&processes), whole);
+        assert!(processes.warnings[0].starts_with("zombproc cannot be read: 0x"), "{:?}", processes.warnings);
+        memory.symbols.remove("zombproc");
+        let zombproc = memory.variable("zombproc", memory.word());
+        memory.pointer(zombproc, a);
+        let (_, processes) = memory.read();
+        assert_eq!(tids(&processes), whole);
+        assert!(processes.warnings[0].starts_with(&format!("zombproc leads back to {a:#x}")));
+    }
+}
+
+/// Structures of two words, a pointer to the next one and zeros, in so many pages.
+fn endless(offset_of_next: &str) -> Memory {
+    let mut memory = Memory::blank(Arch::Powerpc64, 0x500);
+    let zeros = 8;
+    for (name, _) in OFFSETS {
+        memory.int(name, if name == offset_of_next { 0 } else { zeros });
+    }
+    let head = memory.variable("allproc", 8);
+    let first = memory.room(0);
+    memory.pointer(head, first);
+    let end = memory.base + memory.bytes.len() as u64 - 16;
+    for at in (first..end).step_by(16) {
+        memory.pointer(at, at + 16);
+    }
+    memory.used = memory.bytes.len() as u64;
+    memory
+}
+
+#[test]
+fn lists_longer_than_any_kernels_are_not_followed_to_their_end() {
+    let (_, processes) = endless("proc_off_p_list").read();
+    assert_eq!(processes.list.len(), 131_072);
+    let [warning] = processes.warnings.as_slice() else { panic!("{:?}", processes.warnings) };
+    assert!(warning.starts_with("allproc goes on after 131072 processes, at 0xc000"), "{warning}");
+
+    let mut memory = endless("thread_off_td_plist");
+    // One process, whose threads begin behind it.
+    let first = memory.address("allproc") + 16;
+    memory.pointer(first + 8, first + 16);
+    memory.int_at("proc_off_p_list", 24);
+    let (_, processes) = memory.read();
+    assert_eq!(processes.list.len(), 1);
+    assert_eq!(processes.list[0].threads.len(), 262_144);
+    let [warning] = processes.warnings.as_slice() else { panic!("{:?}", processes.warnings) };
+    assert!(warning.starts_with("there are more than 262144 threads: the list of process"), "{warning}");
+}
+
+impl Memory {
+    /// Changes a variable that is there.
+    fn int_at(&mut self, name: &str, value: u64) {
+        self.number(self.address(name), value, 4);
+    }
+}
+
+#[test]
+fn many_damaged_lists_are_counted_and_not_told_one_by_one() {
+    let mut memory = Memory::new(Arch::Amd64);
+    for pid in 0..50 {
+        let process = memory.process("allproc", pid, b"sh");
+        memory.pointer(process + 0x20, 0x10);
+    }
+    let (_, processes) = memory.read();
+    assert_eq!(processes.list.len(), 50);
+    assert_eq!(processes.warnings.len(), 21);
+    assert_eq!(processes.warnings[20], "there were 30 more warnings like these");
+}
+
+#[test]
+fn a_kernel_without_the_symbols_is_refused_by_name() {
+    let error = |memory: &Memory| Processes::read(&memory.open(), memory).unwrap_err().to_string();
+    for (name, _) in OFFSETS {
+        let mut memory = Memory::new(Arch::Amd64);
+        memory.symbols.remove(name);
+        assert_eq!(error(&memory), format!("kernel.test has no symbol {name}, which a kernel since FreeBSD 10.3 has"));
+        let mut memory = Memory::new(Arch::Amd64);
+        memory.int(name, 0xffff_fff0);
+        assert_eq!(
+            error(&memory),
+            format!("{name} is 4294967280 there, which is no offset: is kernel.test the kernel that ran?")
+        );
+        let mut memory = Memory::new(Arch::Amd64);
+        memory.symbols.insert(name, Symbol { address: 0x10, size: 4 });
+        assert!(error(&memory).starts_with("0x10: "), "{}", error(&memory));
+    }
+    let mut memory = Memory::new(Arch::Amd64);
+    memory.symbols.remove("allproc");
+    assert_eq!(error(&memory), "kernel.test has no symbol allproc, which every FreeBSD kernel has");
+}
+
+#[test]
+fn a_kernel_says_what_it_is() {
+    for arch in Arch::ALL {
+        let mut memory = Memory::new(arch);
+        assert_eq!(
+            KernelFacts::read(&memory.open(), &memory).unwrap(),
+            KernelFacts { osreldate: Some(1_201_000), ..KernelFacts::default() }
+        );
+        let version = b"FreeBSD 12.1-RELEASE r354233 TEST\n    root@host:/usr/obj\n";
+        let at = memory.variable("version", 256);
+        memory.put(at, version);
+        let at = memory.variable("osrelease", 32);
+        memory.put(at, b"12.1-RELEASE");
+        let (panicstr, message) = (memory.variable("panicstr", memory.word()), memory.room(256));
+        memory.put(message, b"page fault");
+        let time = if arch == Arch::I386 { 4 } else { 8 };
+        for (name, value) in [("time_uptime", 0x1234_5678), ("time_second", 1_577_836_800)] {
+            let at = memory.variable(name, time);
+            memory.number(at, value, time);
+        }
+        memory.int("hz", 1000);
+        memory.int("mp_ncpus", 12);
+        let at = memory.variable("averunnable", 24);
+        for (offset, load) in [(0, 2048), (4, 1024), (8, 1)] {
+            memory.number(at + offset, load, 4);
+        }
+        memory.number(at + if memory.word() == 4 { 12 } else { 16 }, 2048, memory.word());
+        let mut expected = KernelFacts {
+            version: Some(version.to_vec()),
+            release: Some(b"12.1-RELEASE".to_vec()),
+            osreldate: Some(1_201_000),
+            panic: None,
+            uptime: Some(0x1234_5678),
+            time: Some(1_577_836_800),
+            load_averages: Some([1.0, 0.5, 1.0 / 2048.0]),
+            hz: Some(1000),
+            cpus: Some(12),
+        };
+        assert_eq!(KernelFacts::read(&memory.open(), &memory).unwrap(), expected, "{}", arch.name());
+        memory.pointer(panicstr, message);
+        expected.panic = Some(b"page fault".to_vec());
+        assert_eq!(KernelFacts::read(&memory.open(), &memory).unwrap(), expected, "{}", arch.name());
+        // Averages of nothing, and a message that is not there.
+        memory.number(at + if memory.word() == 4 { 12 } else { 16 }, 0, memory.word());
+        memory.pointer(panicstr, 0x10);
+        (expected.load_averages, expected.panic) = (None, None);
+        assert_eq!(KernelFacts::read(&memory.open(), &memory).unwrap(), expected, "{}", arch.name());
+    }
+}
