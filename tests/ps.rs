@@ -10,8 +10,9 @@
 
 mod common;
 
-use common::directory;
+use common::kernel_image::{self, Image, section, symbol};
 use common::vmcore::{Arch, Mapping, MinidumpSpec};
+use common::{Run, demo, directory, memtool, on_terminal, text};
 use memtool::dump::Progress;
 use memtool::kvm::{KernelFacts, Kvm, Processes, State, Thread};
 use memtool::symbols::{Symbol, Symbols};
@@ -158,14 +159,18 @@ impl Memory {
         }
     }
 
-    fn open(&self) -> Kvm {
+    fn dump(&self) -> Vec<u8> {
         let mut spec = self.spec.clone();
         let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
         for (page, bytes) in (0..).zip(self.bytes.chunks(spec.page_size as usize)) {
             spec.pages.insert(physical + page * spec.page_size, bytes.to_vec());
         }
+        spec.build()
+    }
+
+    fn open(&self) -> Kvm {
         let directory = directory();
-        let volume = Volume::of_bytes(spec.build());
+        let volume = Volume::of_bytes(self.dump());
         let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
         Kvm::of_dump(dump, None).unwrap()
     }
@@ -555,4 +560,224 @@ fn a_kernel_says_what_it_is() {
         (expected.load_averages, expected.panic) = (None, None);
         assert_eq!(KernelFacts::read(&memory.open(), &memory).unwrap(), expected, "{}", arch.name());
     }
+}
+
+/// Where the functions of `Memory::image` are.
+const TEXT: u64 = 0xffff_ffff_8020_0000;
+const LONG: &str = "a_function_whose_name_is_longer_than_any_column_of_a_terminal_can_be";
+
+impl Memory {
+    /// The image of the kernel whose memory this is, with three functions.
+    fn image(&self) -> Vec<u8> {
+        let global = (kernel_image::GLOBAL, kernel_image::OBJECT);
+        let data = self.symbols.iter().map(|(name, place)| symbol(name, global, 2, place.address, place.size));
+        let function =
+            |name, offset| symbol(name, (kernel_image::GLOBAL, kernel_image::FUNC), 1, TEXT + offset, 0x1000);
+        let functions = [("sched_switch", 0), ("doadump", 0x1000), (LONG, 0x2000)];
+        let symbols = data.chain(functions.map(|(name, offset)| function(name, offset))).collect();
+        let sections = vec![
+            section(".text", kernel_image::SHF_EXECINSTR, TEXT, vec![0x90; 0x3000]),
+            kernel_image::bss(".bss", self.base, self.bytes.len() as u64),
+        ];
+        Image::new(kernel_image::AMD64, kernel_image::ET_EXEC, sections, symbols).build()
+    }
+}
+
+/// A dump and its kernel in files.
+struct Files {
+    directory: tempfile::TempDir,
+}
+
+impl Files {
+    fn new(memory: &Memory) -> Self {
+        let files = Self { directory: directory() };
+        std::fs::write(files.path("core"), memory.dump()).unwrap();
+        std::fs::write(files.path("kernel"), memory.image()).unwrap();
+        files
+    }
+
+    fn path(&self, name: &str) -> String {
+        text(&self.directory.path().join(name)).to_owned()
+    }
+
+    fn arguments(&self, more: &[&str]) -> Vec<String> {
+        let options = ["--core".to_owned(), self.path("core"), "--kernel".to_owned(), self.path("kernel")];
+        ["ps".to_owned()].into_iter().chain(options).chain(more.iter().map(ToString::to_string)).collect()
+    }
+
+    #[track_caller]
+    fn run(&self, more: &[&str]) -> Run {
+        memtool(&self.arguments(more))
+    }
+}
+
+/// A kernel that dumped after a panic.
+fn panicked() -> Memory {
+    let mut memory = Memory::new(Arch::Amd64);
+    memory.int("pcb_size", 0x40);
+    memory.int("mp_maxid", 3);
+    memory.int("mp_ncpus", 4);
+    memory.int("dumptid", 100_077);
+    memory.variable("zombproc", 8);
+    for (name, value) in [("time_uptime", 273_906), ("time_second", 1_577_836_800)] {
+        let at = memory.variable(name, 8);
+        memory.number(at, value, 8);
+    }
+    let at = memory.variable("averunnable", 24);
+    for (offset, load) in [(0, 3072), (4, 512), (8, 0), (16, 2048)] {
+        memory.number(at + offset, load, 4);
+    }
+    let version = memory.variable("version", 256);
+    memory.put(version, b"FreeBSD 12.1-RELEASE r354233 TEST\n    root@host:/usr/obj\n");
+    let (panicstr, message) = (memory.variable("panicstr", 8), memory.room(64));
+    memory.put(message, b"vm_fault: \x1b[2J\n");
+    memory.pointer(panicstr, message);
+
+    let dumppcb = memory.variable("dumppcb", 0x40);
+    let stoppcbs = memory.variable("stoppcbs", 4 * 0x40);
+    let stopped = memory.variable("stopped_cpus", 32);
+    memory.pointer(stopped, 0b0010);
+    let off = memory.room(0x40);
+    for (pcb, pc) in [(dumppcb, 0x1042), (stoppcbs + 0x40, 0x2010), (off, 0x3000)] {
+        memory.pcb(pcb, 8);
+        memory.pointer(pcb + 7 * 8, TEXT + pc);
+    }
+    let zombie = memory.process("zombproc", 900, b"gone");
+    memory.thread(zombie + 0x20, 100_200, b"gone", -1, off);
+    let kernel = memory.process("allproc", 0, b"kernel");
+    let first = memory.thread(kernel + 0x20, 100_000, b"swapper", -1, 0x10);
+    let second = memory.thread(first + 0x18, 100_003, b"idle: cpu1", 1, off);
+    memory.thread(second + 0x18, 100_004, b"idle: cpu2", 2, off);
+    let shell = memory.process("allproc", 950, b"ev\til\x1b[2J\n\xff");
+    memory.thread(shell + 0x20, 100_077, b"sh\tell\r", 0, off);
+    memory
+}
+
+#[test]
+fn the_command_lists_processes() {
+    let memory = panicked();
+    let files = Files::new(&memory);
+    let run = files.run(&[]).ok();
+    let lines = run.lines();
+    assert_eq!(
+        lines[..4],
+        [
+            "FreeBSD 12.1-RELEASE r354233 TEST, amd64",
+            "2020-01-01T00:00:00Z, up 3 days 04:05:06, load 1.50 0.25 0.00, 4 CPUs",
+            "panic: vm_fault: \\u{1b}[2J",
+            "",
+        ]
+    );
+    let fields: Vec<Vec<&str>> = lines[4..].iter().map(|line| line.split('\t').collect()).collect();
+    let (shown, addresses): (Vec<_>, Vec<_>) = fields.iter().map(|row| (row[..3].to_vec(), row[3])).unzip();
+    assert_eq!(
+        shown,
+        [
+            vec!["0", "kernel", "3"],
+            vec!["900", "gone <defunct>", "1"],
+            vec!["950", "ev\\til\\u{1b}[2J\\n\u{fffd}", "1"],
+        ]
+    );
+    assert!(addresses.iter().all(|address| address.starts_with("0xfffffe00000")), "{addresses:?}");
+    assert_eq!(run.stderr, "");
+    assert_eq!(files.run(&["-q"]).ok().lines(), lines[4..]);
+}
+
+#[test]
+fn the_command_lists_threads() {
+    let memory = panicked();
+    let files = Files::new(&memory);
+    let run = files.run(&["--threads", "-q"]).ok();
+    let long = format!("{LONG}+0x10");
+    let expected = [
+        ["0", "100000", "swapper", "-", "-", "-"],
+        ["0", "100003", "idle: cpu1", "1", "stopped", &long],
+        ["0", "100004", "idle: cpu2", "2", "running", "-"],
+        // A function that calls another as its last deed returns behind itself.
+        ["900", "100200", "gone", "-", "-", "0xffffffff80203000"],
+        ["950", "100077", "sh\\tell\\r", "0", "dumping", "doadump+0x42"],
+    ];
+    assert_eq!(run.lines(), expected.map(|row| row.join("\t")));
+    assert_eq!(run.stderr, "");
+    let run = files.run(&["--threads"]).ok();
+    assert!(run.stdout.starts_with("FreeBSD 12.1-RELEASE r354233 TEST, amd64\n"));
+    let run = run.says_in_one_line(&["warning: the registers of a thread cannot be read: 0x10: "]);
+    assert!(run.stdout.contains("\t100000\t"));
+}
+
+#[test]
+fn a_terminal_is_not_overrun() {
+    let files = Files::new(&panicked());
+    for more in [&[][..], &["--threads"]] {
+        let arguments = files.arguments(more);
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let shown = on_terminal(&arguments);
+        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+        assert!(shown.contains("\nPID  "), "{shown}");
+        assert!(!shown.contains('\x1b'), "{shown}");
+        if !more.is_empty() {
+            assert!(shown.contains("a_function_whose_name_is"), "{shown}");
+            assert!(shown.contains("...+0x10\n"), "{shown}");
+            assert!(shown.contains("doadump+0x42\n"), "{shown}");
+        }
+    }
+}
+
+#[test]
+fn the_command_says_the_same_in_json() {
+    let memory = panicked();
+    let files = Files::new(&memory);
+    let json = files.run(&["--json"]).ok().json();
+    assert_eq!((&json["schema"], &json["version"], &json["host"]), (&"memtool.ps".into(), &1.into(), &"image".into()));
+    assert_eq!(
+        json["kernel"],
+        serde_json::json!({
+            "architecture": "amd64", "version": "FreeBSD 12.1-RELEASE r354233 TEST", "release": null,
+            "osreldate": 1_201_000, "panic": "vm_fault: \u{1b}[2J\n", "time": 1_577_836_800, "uptime": 273_906,
+            "load_averages": [1.5, 0.25, 0.0], "cpus": 4, "hz": null,
+        })
+    );
+    assert_eq!(json["dumping_thread"], 100_077);
+    assert_eq!(json["warnings"], serde_json::json!([]));
+    let commands: Vec<_> = json["processes"].as_array().unwrap().iter().map(|process| &process["command"]).collect();
+    assert_eq!(commands, ["kernel", "gone", "ev\til\u{1b}[2J\n\u{fffd}"]);
+    assert_eq!((&json["processes"][1]["zombie"], &json["processes"][0]["threads"]), (&true.into(), &3.into()));
+    assert_eq!(json["processes"][0].get("thread_list"), None);
+
+    let json = files.run(&["--json", "--threads"]).ok().json();
+    let threads = &json["processes"][0]["thread_list"];
+    assert!(threads[0]["error"].as_str().unwrap().starts_with("0x10: "));
+    let second = &threads[1];
+    let pcb = memory.address("stoppcbs") + 0x40;
+    assert_eq!((&second["tid"], &second["cpu"], &second["state"]), (&100_003.into(), &1.into(), &"stopped".into()));
+    assert_eq!(second["pcb"], format!("{pcb:#x}"));
+    assert_eq!(second["symbol"], format!("{LONG}+0x10"));
+    assert_eq!(second["registers"]["rbp"], format!("{:#x}", saved(pcb, 4)));
+    assert_eq!(second["registers"].as_object().unwrap().len(), 8);
+    assert_eq!((&threads[2]["state"], &threads[2]["pcb"]), (&"running".into(), &serde_json::Value::Null));
+}
+
+#[test]
+fn the_command_fails_where_it_cannot_list_all() {
+    let mut memory = panicked();
+    let kernel = memory.room(0);
+    let allproc = memory.address("allproc");
+    let first = memory.process("allproc", 951, b"loop");
+    memory.pointer(first + 8, first);
+    let files = Files::new(&memory);
+    let run = files.run(&["-v"]).exits(1);
+    assert!(run.stdout.contains("951\tloop\t0\t"), "{run:?}");
+    run.says_in_one_line(&[&format!("warning: allproc leads back to {first:#x}; the list ends there")]);
+    let json = files.run(&["--json"]).exits(1).json();
+    assert_eq!(json["warnings"][0], format!("allproc leads back to {first:#x}; the list ends there"));
+
+    memory.pointer(allproc, kernel);
+    memory.symbols.remove("thread_off_td_plist");
+    let files = Files::new(&memory);
+    files.run(&[]).fails_saying(&["has no symbol thread_off_td_plist, which a kernel since FreeBSD 10.3 has"]);
+    memtool(&["ps", "--core", &files.path("core")]).fails_saying(&["--kernel"]);
+    memtool(&["ps", "--core", &files.path("nothing")]).fails_saying(&["nothing"]);
+    // The demo machine has no processes.
+    demo(&["ps"]).fails_saying(&["has no symbol allproc"]);
+    memtool(&["ps", "more"]).usage_error(&["more"]);
 }

@@ -9,6 +9,7 @@ mod livedump;
 mod output;
 mod paddr;
 mod progress;
+mod ps;
 mod ranges;
 mod read;
 mod record;
@@ -87,6 +88,8 @@ enum Command {
     Write(write::Arguments),
     /// Find a kernel's symbols: by name, by pattern, or by an address
     Symbols(symbols::Arguments),
+    /// List the processes and threads of the running kernel or of a dump
+    Ps(ps::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -215,6 +218,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
         Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
+        Command::Ps(arguments) => ps::run(&mut context, Some(&*host), &arguments),
         Command::Inspect(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
@@ -238,6 +242,7 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
             Some(translate::run(context, None, arguments))
         }
         Command::Write(arguments) if arguments.kernel.needs_no_host() => Some(write::run(context, None, arguments)),
+        Command::Ps(arguments) if arguments.kernel.needs_no_host() => Some(ps::run(context, None, arguments)),
         _ => None,
     }
 }

@@ -1,0 +1,270 @@
+//! `memtool ps`: the processes and threads of a kernel.
+
+use super::kernel::{KernelArguments, Opened};
+use super::output::harmless;
+use super::{Context, Verdict};
+use clap::Args;
+use memtool::Result;
+use memtool::host::Host;
+use memtool::kvm::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
+use memtool::units::{Hex, utc};
+use serde::Serialize;
+use std::collections::BTreeMap;
+use std::time::{Duration, SystemTime};
+
+#[derive(Args)]
+#[command(
+    after_help = "The kernel's variables lead to its processes; debug information is not needed. Exit codes: 0 all were listed, 1 a list is damaged, or the kernel cannot be read."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    /// List the threads, each with its CPU and where it was
+    #[arg(long)]
+    threads: bool,
+}
+
+/// Columns of a terminal that nobody has made wider.
+const COLUMNS: usize = 80;
+/// Between columns.
+const GAP: usize = 2;
+
+#[derive(Serialize)]
+struct Document<'a> {
+    kernel: Facts,
+    dumping_thread: Option<i32>,
+    processes: Vec<Entry>,
+    warnings: &'a [String],
+}
+
+#[derive(Serialize)]
+struct Facts {
+    architecture: &'static str,
+    version: Option<String>,
+    release: Option<String>,
+    osreldate: Option<u32>,
+    panic: Option<String>,
+    time: Option<i64>,
+    uptime: Option<i64>,
+    load_averages: Option<[f64; 3]>,
+    cpus: Option<u32>,
+    hz: Option<u32>,
+}
+
+/// A process in JSON.
+#[derive(Serialize)]
+struct Entry {
+    pid: i32,
+    command: String,
+    zombie: bool,
+    threads: usize,
+    address: Hex,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    thread_list: Option<Vec<ThreadEntry>>,
+}
+
+/// A thread in JSON.
+#[derive(Serialize)]
+struct ThreadEntry {
+    tid: i32,
+    name: String,
+    cpu: Option<u32>,
+    state: &'static str,
+    address: Hex,
+    pcb: Option<Hex>,
+    pc: Option<Hex>,
+    symbol: Option<String>,
+    registers: BTreeMap<&'static str, Hex>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let symbols = opened.symbols()?;
+    let facts = KernelFacts::read(&opened.kvm, symbols)?;
+    let mut processes = Processes::read(&opened.kvm, symbols)?;
+    processes.list.sort_by_key(|process| process.pid);
+    if context.out.is_json() {
+        json(context, &opened, &facts, &processes, arguments.threads)?;
+    } else {
+        if !context.global.quiet {
+            print_facts(context, &opened, &facts)?;
+        }
+        if arguments.threads {
+            print_threads(context, &opened, &processes)?;
+        } else {
+            print_processes(context, &processes)?;
+        }
+    }
+    for warning in &processes.warnings {
+        context.warn(warning);
+    }
+    Ok(if processes.warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+fn lossy(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A name that stays in its column, whatever bytes it has.
+fn column(name: &[u8]) -> String {
+    harmless(&lossy(name)).replace('\t', "\\t")
+}
+
+/// The first line of the kernel's version.
+fn first_line(version: &[u8]) -> String {
+    lossy(version.split(|byte| *byte == b'\n').next().unwrap_or_default())
+}
+
+fn json(
+    context: &mut Context,
+    opened: &Opened<'_>,
+    facts: &KernelFacts,
+    processes: &Processes,
+    threads: bool,
+) -> Result<()> {
+    let text = |text: &Option<Vec<u8>>| text.as_deref().map(lossy);
+    let entry = |process: &Process| Entry {
+        pid: process.pid,
+        command: lossy(&process.command),
+        zombie: process.zombie,
+        threads: process.threads.len(),
+        address: Hex(process.address),
+        thread_list: threads
+            .then(|| process.threads.iter().map(|thread| thread_entry(opened, processes, thread)).collect()),
+    };
+    let document = Document {
+        kernel: Facts {
+            architecture: opened.kvm.architecture().name(),
+            version: facts.version.as_deref().map(first_line),
+            release: text(&facts.release),
+            osreldate: facts.osreldate,
+            panic: text(&facts.panic),
+            time: facts.time,
+            uptime: facts.uptime,
+            load_averages: facts.load_averages,
+            cpus: facts.cpus,
+            hz: facts.hz,
+        },
+        dumping_thread: processes.dumping,
+        processes: processes.list.iter().map(entry).collect(),
+        warnings: &processes.warnings,
+    };
+    context.out.document_of("memtool.ps", opened.kind, &document)
+}
+
+fn thread_entry(opened: &Opened<'_>, processes: &Processes, thread: &Thread) -> ThreadEntry {
+    let (registers, error) = match processes.registers(&opened.kvm, thread) {
+        Ok(registers) => (registers, None),
+        Err(fault) => (Registers::unknown(opened.kvm.architecture()), Some(fault.to_string())),
+    };
+    ThreadEntry {
+        tid: thread.tid,
+        name: lossy(&thread.name),
+        cpu: thread.cpu,
+        state: thread.state.name(),
+        address: Hex(thread.address),
+        pcb: thread.pcb.map(Hex),
+        pc: registers.pc().map(Hex),
+        symbol: registers.pc().and_then(|pc| opened.name_of(pc)),
+        registers: registers.iter().filter_map(|(name, value)| Some((name, Hex(value?)))).collect(),
+        error,
+    }
+}
+
+fn print_facts(context: &mut Context, opened: &Opened<'_>, facts: &KernelFacts) -> Result<()> {
+    let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), first_line);
+    context.out.line(&format!("{version}, {}", opened.kvm.architecture().name()))?;
+    let mut parts = Vec::new();
+    let seconds = |seconds: Option<i64>| seconds.and_then(|seconds| u64::try_from(seconds).ok());
+    let time = seconds(facts.time).and_then(|time| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time)));
+    parts.extend(time.map(utc));
+    parts.extend(seconds(facts.uptime).map(|uptime| format!("up {}", duration(uptime))));
+    parts.extend(facts.load_averages.map(|[one, five, fifteen]| format!("load {one:.2} {five:.2} {fifteen:.2}")));
+    parts.extend(facts.cpus.map(|cpus| if cpus == 1 { "1 CPU".to_owned() } else { format!("{cpus} CPUs") }));
+    if !parts.is_empty() {
+        context.out.line(&parts.join(", "))?;
+    }
+    if let Some(panic) = &facts.panic {
+        context.out.line(&format!("panic: {}", lossy(panic).trim_end()))?;
+    }
+    context.out.line("")
+}
+
+/// Seconds as uptime(1) shows them, to the second: `3 days 04:05:06`.
+fn duration(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day {clock}"),
+        days => format!("{days} days {clock}"),
+    }
+}
+
+fn print_processes(context: &mut Context, processes: &Processes) -> Result<()> {
+    let row = |process: &Process| {
+        let defunct = if process.zombie { " <defunct>" } else { "" };
+        vec![
+            process.pid.to_string(),
+            column(&process.command) + defunct,
+            process.threads.len().to_string(),
+            Hex(process.address).to_string(),
+        ]
+    };
+    let rows: Vec<Vec<String>> = processes.list.iter().map(row).collect();
+    context.out.rows(&["PID", "COMMAND", "THREADS", "ADDRESS"], &rows)
+}
+
+fn print_threads(context: &mut Context, opened: &Opened<'_>, processes: &Processes) -> Result<()> {
+    let mut unreadable: Option<(usize, Fault)> = None;
+    let mut rows = Vec::new();
+    for process in &processes.list {
+        for thread in &process.threads {
+            let registers = processes.registers(&opened.kvm, thread);
+            if let Err(fault) = &registers {
+                unreadable.get_or_insert((0, *fault)).0 += 1;
+            }
+            let pc = registers.ok().and_then(|registers| registers.pc());
+            rows.push(vec![
+                process.pid.to_string(),
+                thread.tid.to_string(),
+                column(&thread.name),
+                thread.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string()),
+                if thread.state == State::Off { "-" } else { thread.state.name() }.to_owned(),
+                pc.map_or_else(|| "-".to_owned(), |pc| opened.name_of(pc).unwrap_or_else(|| Hex(pc).to_string())),
+            ]);
+        }
+    }
+    let headings = ["PID", "TID", "NAME", "CPU", "STATE", "PC"];
+    if context.out.is_terminal() {
+        fit(&headings, &mut rows);
+    }
+    context.out.rows(&headings, &rows)?;
+    match unreadable {
+        None => {}
+        Some((1, fault)) => context.warn(&format!("the registers of a thread cannot be read: {fault}")),
+        Some((threads, fault)) => {
+            context.warn(&format!("the registers of {threads} threads cannot be read; the first: {fault}"));
+        }
+    }
+    Ok(())
+}
+
+/// Shortens the names in the last column so that the table fits a terminal; offsets stay as they are.
+fn fit(headings: &[&str], rows: &mut [Vec<String>]) {
+    let width = |text: &str| text.chars().count();
+    let before: usize = (0..headings.len().saturating_sub(1))
+        .map(|index| {
+            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| width(cell));
+            cells.chain(headings.get(index).map(|heading| width(heading))).max().unwrap_or_default() + GAP
+        })
+        .sum();
+    let room = COLUMNS.saturating_sub(before);
+    for cell in rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| width(cell) > room) {
+        let (name, offset) = cell.split_at(cell.rfind('+').unwrap_or(cell.len()));
+        let left = room.saturating_sub(width(offset) + 3).max(1);
+        *cell = name.chars().take(left).collect::<String>() + "..." + offset;
+    }
+}
