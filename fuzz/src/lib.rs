@@ -66,7 +66,8 @@ fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
         return;
     }
     let directory = std::env::temp_dir();
-    let memory = DumpedMemory::open(Volume::of_bytes(bytes.to_vec()), None, &directory, &Progress::default()).expect("it is a plain minidump");
+    let memory = DumpedMemory::open(Volume::of_bytes(bytes.to_vec()), None, &directory, &Progress::default())
+        .expect("it is a plain minidump");
     let mut buffer = vec![0; 1 << 16];
     let page = facts.header.size_of(Section::Header);
     for (number, (_, physical)) in facts.pages.iter().enumerate().take(64) {
@@ -76,7 +77,7 @@ fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
         assert!(!inspection.damage.is_empty() || read as u64 == page - 1);
     }
     let borders =
-        facts.segments().iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
+        facts.segments().into_iter().take(64).flat_map(|segment| [segment.start.0, segment.end.0 - 1, segment.end.0]);
     for address in borders.chain([0, u64::MAX]) {
         assert_eq!(memory.read_at(address, &mut buffer).is_ok(), facts.pages.contains(address));
     }
