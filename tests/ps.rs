@@ -10,12 +10,13 @@
 
 mod common;
 
+use common::kernel::{Damage, FREEBSD_12, FREEBSD_14, Kernel};
 use common::kernel_image::{self, Image, section, symbol};
 use common::vmcore::{Arch, Mapping, MinidumpSpec};
 use common::{Run, demo, directory, memtool, on_terminal, text};
 use memtool::dump::Progress;
 use memtool::kvm::{KernelFacts, Kvm, Processes, State, Thread};
-use memtool::symbols::{Symbol, Symbols};
+use memtool::symbols::{Symbol, Symbols, Table};
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::volume::Volume;
 use std::collections::BTreeMap;
@@ -780,4 +781,88 @@ fn the_command_fails_where_it_cannot_list_all() {
     // The demo machine has no processes.
     demo(&["ps"]).fails_saying(&["has no symbol allproc"]);
     memtool(&["ps", "more"]).usage_error(&["more"]);
+}
+
+/// A dump of the stand-in for a kernel, and the kernel's file.
+fn stand_in(kernel: &Kernel) -> (Kvm, Table) {
+    let directory = directory();
+    let volume = Volume::of_bytes(kernel.dump.build());
+    let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
+    (Kvm::of_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_compiled_kernel_has_the_processes_that_it_was_given() {
+    let all = Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64);
+    for (arch, release) in all.flat_map(|arch| [(arch, FREEBSD_12), (arch, FREEBSD_14)]) {
+        let Some(kernel) = Kernel::of_release(arch, arch.newest(), release) else { continue };
+        let (kvm, table) = stand_in(&kernel);
+        let processes = Processes::read(&kvm, &table).unwrap();
+        let name = format!("{} {release}", arch.name());
+        assert_eq!(processes.warnings, <[String; 0]>::default(), "{name}");
+        assert_eq!(processes.dumping, Some(kernel.dumper.cast_signed()), "{name}");
+        assert_eq!(processes.list.len(), kernel.processes.len(), "{name}");
+        for (process, expected) in processes.list.iter().zip(&kernel.processes) {
+            assert_eq!((process.address, process.pid), (expected.address, expected.pid.cast_signed()), "{name}");
+            assert_eq!(process.command, expected.comm.as_bytes(), "{name}");
+            assert_eq!(process.threads.len(), expected.threads.len(), "{name}");
+            for (thread, expected) in process.threads.iter().zip(&expected.threads) {
+                assert_eq!((thread.address, thread.tid), (expected.address, expected.tid.cast_signed()), "{name}");
+                assert_eq!((&*thread.name, thread.cpu), (expected.name.as_bytes(), expected.cpu), "{name}");
+                assert_eq!(thread.pcb, Some(expected.pcb), "{name}");
+                let registers = processes.registers(&kvm, thread).unwrap();
+                if matches!(arch, Arch::Amd64 | Arch::Arm64) {
+                    let found = (registers.pc(), registers.sp(), registers.fp());
+                    assert_eq!(found, (Some(expected.pc), Some(expected.sp), Some(expected.fp)), "{name}");
+                    let function = table.covering(expected.pc).unwrap();
+                    assert_eq!(function.name, expected.frames[0], "{name}");
+                }
+            }
+        }
+        let facts = KernelFacts::read(&kvm, &table).unwrap();
+        assert_eq!(facts.panic.as_deref(), Some(kernel.panic_message.as_bytes()), "{name}");
+        assert_eq!((facts.osreldate, facts.hz, facts.cpus), (Some(release), Some(1000), Some(4)), "{name}");
+        assert_eq!((facts.time, facts.uptime), (Some(1_700_000_000), Some(4711)), "{name}");
+        assert_eq!(facts.load_averages, Some([0.25, 1.5, 2.0]), "{name}");
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_compiled_kernel_with_damage_is_listed_as_far_as_it_goes() {
+    for damage in Damage::ALL {
+        let Some(kernel) = Kernel::in_minidump(Arch::Amd64, 3) else { return };
+        let all = kernel.processes.len();
+        let kernel = kernel.damaged(damage);
+        let (kvm, table) = stand_in(&kernel);
+        let processes = Processes::read(&kvm, &table);
+        let Ok(processes) = processes else {
+            assert_eq!(damage, Damage::OffsetNegative, "{processes:?}");
+            continue;
+        };
+        let (listed, warnings) = match damage {
+            Damage::ProcessesInARing | Damage::ThreadsInARing => (all, 1),
+            Damage::ProcessFollowsItself | Damage::ProcessNowhere => (2, 1),
+            Damage::ProcessNotDumped | Damage::ProcessAtTheEnd => (2, 1),
+            Damage::NoProcesses => (0, 0),
+            _ => (all, 0),
+        };
+        assert_eq!((processes.list.len(), processes.warnings.len()), (listed, warnings), "{damage:?}: {processes:?}");
+        let Some((_, thread)) = processes.threads().find(|(_, thread)| thread.tid == kernel.dumper.cast_signed())
+        else {
+            continue;
+        };
+        match damage {
+            Damage::RegistersNowhere => {
+                let fault = processes.registers(&kvm, thread).unwrap_err();
+                assert_eq!(Some(fault.address), thread.pcb);
+                assert_eq!(fault.address, kernel.processes[0].threads[0].pcb);
+            }
+            Damage::CpuTooLarge => assert_eq!((thread.cpu, thread.state), (None, State::Off)),
+            Damage::NameWithoutEnd => assert_eq!(processes.list[1].command, [b'x'; 20]),
+            Damage::NameNotText => assert_eq!(processes.list[1].command, b"\x1b[31m\n\xff\""),
+            _ => assert_eq!(thread.state, State::Dumping, "{damage:?}"),
+        }
+    }
 }

@@ -3,8 +3,8 @@
 //! Sources: `sys/conf/newvers.sh`, `sys/sys/resource.h`, `sys/kern/kern_tc.c`, `kern_shutdown.c`, `subr_smp.c`.
 
 use super::Kvm;
-use crate::error::Result;
-use crate::symbols::Symbols;
+use crate::error::{Error, Result};
+use crate::symbols::{Symbol, Symbols};
 use crate::vmcore::header::Architecture;
 
 /// More bytes than a version or a panic's message has.
@@ -40,15 +40,17 @@ impl KernelFacts {
     ///
     /// The symbols cannot be had. One that does not exist is no error.
     pub fn read(kvm: &Kvm, symbols: &dyn Symbols) -> Result<Self> {
-        let address = |name: &str| Ok::<_, crate::Error>(symbols.find(name)?.map(|symbol| symbol.address));
-        let int = |name: &str| Ok::<_, crate::Error>(address(name)?.and_then(|at| kvm.u32(at).ok()));
+        let address = |name: &str| Ok::<_, Error>(symbols.find(name)?.map(|symbol| symbol.address));
+        let int = |name: &str| Ok::<_, Error>(address(name)?.and_then(|at| kvm.u32(at).ok()));
         let text = |at: u64| kvm.string(at, MAX_TEXT).ok().filter(|text| !text.is_empty());
         let time = |name: &str| {
-            Ok::<_, crate::Error>(address(name)?.and_then(|at| match kvm.architecture() {
-                // The only one whose time_t has 32 bits.
-                Architecture::I386 => kvm.u32(at).ok().map(|time| time.cast_signed().into()),
-                _ => kvm.u64(at).ok().map(u64::cast_signed),
-            }))
+            let Some(Symbol { address, size }) = symbols.find(name)? else { return Ok(None) };
+            // On i386 time_t has 32 bits.
+            let short = size == 4 || size != 8 && kvm.architecture() == Architecture::I386;
+            Ok::<_, Error>(match short {
+                true => kvm.u32(address).ok().map(|time| time.cast_signed().into()),
+                false => kvm.u64(address).ok().map(u64::cast_signed),
+            })
         };
         Ok(Self {
             version: address("version")?.and_then(text),
