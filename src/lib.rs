@@ -19,6 +19,7 @@
 
 pub mod compress;
 pub mod dump;
+mod elf;
 mod error;
 pub mod explain;
 pub mod host;

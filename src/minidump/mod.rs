@@ -10,6 +10,7 @@ pub mod live_amd64;
 mod page_set;
 
 pub use page_set::PageSet;
+pub(crate) use page_set::next_run;
 
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
 pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
