@@ -125,6 +125,19 @@ impl Writer {
         if self.kind.wide { self.xword(value) } else { self.word(u32::try_from(value).unwrap_or(u32::MAX)) }
     }
 
+    /// Zeros up to where an address may begin.
+    pub fn align(&mut self) {
+        let align = if self.kind.wide { 8 } else { 4 };
+        self.zeros(self.bytes.len().next_multiple_of(align) - self.bytes.len());
+    }
+
+    /// Text in a field of so many bytes, of which the last one is NUL.
+    pub fn text(&mut self, text: &[u8], size: usize) {
+        let text = text.get(..size.saturating_sub(1)).unwrap_or(text);
+        self.bytes.extend(text);
+        self.zeros(size - text.len());
+    }
+
     /// So many zeros.
     pub fn zeros(&mut self, count: usize) {
         self.bytes.resize(self.bytes.len() + count, 0);

@@ -60,13 +60,13 @@ impl DumpedMemory {
     ///
     /// It cannot be read, or there is no memory in it: it is a text dump, or encrypted.
     pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
-        let mut inspection = looked_at(&volume)?;
+        let mut inspection = looked_at(&volume, &Progress::default())?;
         let mut volume = volume;
         if inspection.compression != Compression::None && inspection.content != Content::Encrypted {
             let file = decompress(&volume, &inspection, scratch, progress)?;
             volume = Volume::of_file(&file).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
             let compressed = inspection;
-            inspection = looked_at(&volume)?;
+            inspection = looked_at(&volume, &Progress::default())?;
             inspection.located.header = compressed.located.header;
             inspection.damage.extend(compressed.damage);
         }
@@ -253,7 +253,7 @@ impl DumpInOrder {
     ///
     /// Those of [`DumpedMemory::open`].
     pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
-        let inspection = looked_at(&volume)?;
+        let inspection = looked_at(&volume, progress)?;
         let is_plain = inspection.compression == Compression::None;
         if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
@@ -277,13 +277,9 @@ impl DumpInOrder {
         self.0.extents()
     }
 
-    /// Calls with each piece of it, one after another.
-    ///
-    /// # Errors
-    ///
-    /// Those of the function called, and a dump that cannot be decompressed.
-    pub fn read(&self, take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
-        self.0.read_in_order(take)
+    /// What [`DumpedMemory::read_in_order`] takes; where the dump is compressed, nothing else may be read of it.
+    pub(crate) fn memory(&self) -> &DumpedMemory {
+        &self.0
     }
 }
 
@@ -295,7 +291,7 @@ impl DumpedMemory {
     ///
     /// # Errors
     ///
-    /// Those of the function called.
+    /// Those of the function called; a dump that cannot be decompressed.
     pub fn read_in_order(&self, mut take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
         // What lies together in the dump is read together.
         let mut spans: Vec<Segment> = Vec::new();
@@ -423,9 +419,8 @@ impl Memory for DumpedMemory {
     }
 }
 
-fn looked_at(volume: &Volume) -> Result<Inspection> {
-    let looked = inspect(volume, Depth::Pages, &Progress::default());
-    looked.map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
+fn looked_at(volume: &Volume, progress: &Progress) -> Result<Inspection> {
+    inspect(volume, Depth::Pages, progress).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
 }
 
 /// Decompresses a dump into a file without a name.
