@@ -105,13 +105,16 @@ pub struct Notes<'a> {
     about: About<'a>,
     writer: Writer,
     threads: usize,
+    /// Of the first thread.
+    signal: u32,
 }
 
 impl<'a> Notes<'a> {
     /// Begins with the kernel.
     pub fn new(style: Style, about: About<'a>) -> Self {
         let wide = about.architecture.word_size() == 8;
-        let mut notes = Self { style, about, writer: Writer::new(Kind { wide, order: about.order }), threads: 0 };
+        let mut notes =
+            Self { style, about, writer: Writer::new(Kind { wide, order: about.order }), threads: 0, signal: 0 };
         match style {
             Style::FreeBsd => notes.freebsd_process(),
             Style::Linux => notes.linux_process(),
@@ -126,9 +129,13 @@ impl<'a> Notes<'a> {
 
     /// Adds a thread. The first one is the one that debuggers show first.
     pub fn add(&mut self, process: &Process, thread: &Thread, registers: &Registers) {
+        let signal = if thread.state == State::Dumping { SIGABRT } else { 0 };
+        if self.threads == 0 {
+            self.signal = signal;
+        }
         self.threads += 1;
         match self.style {
-            Style::FreeBsd => self.freebsd_thread(thread, registers),
+            Style::FreeBsd => self.freebsd_thread(thread, registers, signal),
             Style::Linux => self.linux_thread(process, thread, registers),
         }
     }
@@ -184,7 +191,7 @@ impl<'a> Notes<'a> {
     }
 
     /// `struct prstatus` and `struct thrmisc`.
-    fn freebsd_thread(&mut self, thread: &Thread, registers: &Registers) {
+    fn freebsd_thread(&mut self, thread: &Thread, registers: &Registers, signal: u32) {
         let mut saved = self.begin();
         self.registers(&mut saved, registers);
         let size = saved.bytes.len() as u64;
@@ -195,7 +202,7 @@ impl<'a> Notes<'a> {
         status.address(size);
         status.address(floating_point_size(self.about.architecture));
         status.word(self.about.release);
-        status.word(signal(thread));
+        status.word(signal);
         status.word(thread.tid.cast_unsigned());
         status.align();
         status.bytes.extend(saved.bytes);
@@ -225,9 +232,10 @@ impl<'a> Notes<'a> {
     /// `struct elf_prstatus`.
     fn linux_thread(&mut self, process: &Process, thread: &Thread, registers: &Registers) {
         let mut status = self.begin();
-        status.word(signal(thread));
+        // The last thread's is what gdb tells of the process, so all have the one that ended it.
+        status.word(self.signal);
         status.zeros(8);
-        status.half(u16::try_from(signal(thread)).unwrap_or(0));
+        status.half(u16::try_from(self.signal).unwrap_or(0));
         status.zeros(2);
         status.align();
         status.address(0);
@@ -244,8 +252,4 @@ impl<'a> Notes<'a> {
         status.align();
         self.note(NT_PRSTATUS, &status);
     }
-}
-
-fn signal(thread: &Thread) -> u32 {
-    if thread.state == State::Dumping { SIGABRT } else { 0 }
 }
