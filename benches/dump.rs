@@ -3,9 +3,12 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails is seen to fail")]
 
 mod measure;
+#[path = "../tests/common/vmcore/mod.rs"]
+mod vmcore;
 
 use clap::Parser;
 use measure::dev_mem::DevMem;
+use measure::minidump;
 use measure::source::{self, VERSION};
 use measure::{Job, Names, Result, Sink, length, program, remove, text};
 use memtool::units::{exact_size, parse_size, rough_size};
@@ -48,7 +51,7 @@ enum Content {
     /// The source.
     Raw,
     /// The source and headers.
-    Lime,
+    WithHeaders,
     /// The source once decompressed; the smaller the better.
     Zstd,
 }
@@ -66,7 +69,7 @@ struct Row {
 
 /// memdump is started in its namespace by nsenter, and so is memtool beside it, in the one it is in. To a file
 /// the two are not compared: the disk decides, and memdump does not sync.
-const ROWS: [Row; 8] = [
+const ROWS: [Row; 10] = [
     Row {
         name: "raw to /dev/null",
         against: "dd bs=1m",
@@ -126,7 +129,7 @@ const ROWS: [Row; 8] = [
         against: "avml convert",
         target: 1.0,
         sink: Sink::Null,
-        content: Content::Lime,
+        content: Content::WithHeaders,
         ours: "{memtool} dump -q --device {source} --format lime",
         theirs: "{avml} convert --source-format raw --format lime {source} {out}",
     },
@@ -135,16 +138,36 @@ const ROWS: [Row; 8] = [
         against: "avml convert, sync",
         target: 1.0,
         sink: Sink::File,
-        content: Content::Lime,
+        content: Content::WithHeaders,
         ours: "{memtool} dump -q --device {source} --format lime -o {out} --force",
         theirs: "{avml} convert --source-format raw --format lime {source} {out} && {sync} {out}",
+    },
+    Row {
+        name: "minidump to a core",
+        against: "cp, sync",
+        target: 0.8,
+        sink: Sink::File,
+        content: Content::WithHeaders,
+        ours: "{memtool} convert -q {minidump} {out} --to elf --force",
+        theirs: "{cp} {minidump} {out} && {sync} {out}",
+    },
+    Row {
+        name: "minidump to lime",
+        against: "cp, sync",
+        target: 0.8,
+        sink: Sink::File,
+        content: Content::WithHeaders,
+        ours: "{memtool} convert -q {minidump} {out} --to lime --force",
+        theirs: "{cp} {minidump} {out} && {sync} {out}",
     },
 ];
 
 /// Peak memory: name, command and limit.
-const MEMORY: [(&str, &str, u64); 2] = [
+const MEMORY: [(&str, &str, u64); 4] = [
     ("memory, raw", "{memtool} dump -q --device {source}", 64 * MIB),
     ("memory, --zstd", "{memtool} dump -q --device {source} --zstd=3", 256 * MIB),
+    ("memory, minidump to a core", "{memtool} convert -q {minidump} - --to elf", 64 * MIB),
+    ("memory, minidump to lime", "{memtool} convert -q {minidump} - --to lime", 64 * MIB),
 ];
 
 fn main() -> ExitCode {
@@ -195,7 +218,8 @@ fn run(arguments: &Arguments) -> Result<bool> {
 /// What the rows share.
 struct Bench {
     names: Names,
-    source: PathBuf,
+    /// What is read, as far as it is there.
+    sources: [PathBuf; 2],
     size: u64,
     rounds: u32,
     /// What commands write to, where that is a file.
@@ -208,11 +232,17 @@ fn speed(arguments: &Arguments, rows: &[&Row], folder: &Path, memtool: &str) -> 
         eprintln!("making {}", source.display());
         source::make(&source, arguments.size).map_err(|error| format!("{}: {error}", source.display()))?;
     }
+    let dump = folder.join(format!("minidump-{}-{VERSION}", arguments.size));
+    if !dump.exists() && rows.iter().any(|row| row.ours.contains("{minidump}")) {
+        eprintln!("making {}", dump.display());
+        minidump::make(&dump, &source, arguments.size).map_err(|error| format!("{}: {error}", dump.display()))?;
+    }
     let dev_mem = DevMem::new(&source);
     let avml = folder.join("tools/bin/avml");
     let mut names = vec![
         ("memtool", Ok(memtool.to_owned())),
         ("source", text(&source)),
+        ("minidump", text(&dump)),
         ("namespace", dev_mem.as_ref().map(DevMem::path).map_err(String::clone)),
         (
             "avml",
@@ -223,9 +253,9 @@ fn speed(arguments: &Arguments, rows: &[&Row], folder: &Path, memtool: &str) -> 
             },
         ),
     ];
-    names.extend(["dd", "memdump", "nsenter", "sync", "zstd"].map(|name| (name, program(name))));
+    names.extend(["cp", "dd", "memdump", "nsenter", "sync", "zstd"].map(|name| (name, program(name))));
     let (size, rounds) = (arguments.size, arguments.rounds);
-    let bench = Bench { names: Names(names), source, size, rounds, out: folder.join("out") };
+    let bench = Bench { names: Names(names), sources: [source, dump], size, rounds, out: folder.join("out") };
 
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
     println!("{} in the page cache, {rounds} pairs of runs a row, {processors} processors", exact_size(size.into()));
@@ -272,7 +302,7 @@ impl Bench {
         let written = [self.written(row, row.ours)?, self.written(row, row.theirs)?];
         let target = if row.sink == Sink::File { &self.out } else { Path::new("/dev/null") };
         let jobs = [self.job(row.ours, target)?, self.job(row.theirs, target)?];
-        self.warm()?;
+        self.warm(row)?;
         let mut times = [Vec::new(), Vec::new()];
         for round in 0..self.rounds {
             let first = usize::from(round % 2 == 1);
@@ -297,10 +327,12 @@ impl Bench {
         Ok(Verdict { text, good: fast && small })
     }
 
-    /// Has the source in the page cache.
-    fn warm(&self) -> Result<()> {
-        let read = File::open(&self.source).and_then(length);
-        read.map(drop).map_err(|error| format!("{}: {error}", self.source.display()))
+    /// Has what a row reads in the page cache.
+    fn warm(&self, row: &Row) -> Result<()> {
+        let [source, dump] = &self.sources;
+        let read_by_row = if row.ours.contains("{minidump}") { dump } else { source };
+        let read = File::open(read_by_row).and_then(length);
+        read.map(drop).map_err(|error| format!("{}: {error}", read_by_row.display()))
     }
 
     /// What a command writes, in bytes; fails if that is not what it has to be.
@@ -308,7 +340,7 @@ impl Bench {
         let written = self.job(command, &self.out)?.written(&self.out)?;
         let dumped = match row.content {
             Content::Raw => written,
-            Content::Lime => self.size.min(written),
+            Content::WithHeaders => self.size.min(written),
             Content::Zstd => self.job(&format!("{command} | {{zstd}} -q -d -c"), &self.out)?.written(&self.out)?,
         };
         if dumped == self.size {
@@ -342,13 +374,15 @@ fn peak_memory(rows: &[&(&str, &str, u64)], folder: &Path, memtool: &str) -> Res
     let [small, large] = SPARSE.map(|size| exact_size(size.into()));
     println!("\n{}", line("PEAK MEMORY, BY THE SOURCE'S SIZE", [&small, &large, "LIMIT"]));
     let source = folder.join("sparse");
-    let names = Names(vec![("memtool", Ok(memtool.to_owned())), ("source", text(&source))]);
+    let dump = folder.join("sparse-minidump");
+    let names = Names(vec![("memtool", Ok(memtool.to_owned())), ("source", text(&source)), ("minidump", text(&dump))]);
     let mut good = true;
     for &&(name, command, limit) in rows {
         let job = Job::new(command, &names, "")?;
         let peaks = SPARSE.map(|size| {
             let sparse = File::create(&source).and_then(|file| file.set_len(size));
             sparse.map_err(|error| format!("{}: {error}", source.display()))?;
+            minidump::make_sparse(&dump, size).map_err(|error| format!("{}: {error}", dump.display()))?;
             job.peak_memory()
         });
         let [small, large] = match peaks {
@@ -371,5 +405,6 @@ fn peak_memory(rows: &[&(&str, &str, u64)], folder: &Path, memtool: &str) -> Res
         println!("{}  {verdict}", line(name, [&rough_size(small), &rough_size(large), &exact_size(limit.into())]));
     }
     remove(&source)?;
+    remove(&dump)?;
     Ok(good)
 }

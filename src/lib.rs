@@ -10,6 +10,7 @@
 //! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`kvm`]: a kernel's memory by virtual address, in a dump or an image;
+//! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`pmap`]: what page table entries say;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
@@ -18,7 +19,9 @@
 //! Every failure is an [`Error`]. The library prints nothing.
 
 pub mod compress;
+pub mod convert;
 pub mod dump;
+mod elf;
 mod error;
 pub mod explain;
 pub mod host;

@@ -1,6 +1,7 @@
 //! Runs commands: how long they take, how much they write, how much memory they need.
 
 pub mod dev_mem;
+pub mod minidump;
 pub mod source;
 
 use std::fs;

@@ -1,7 +1,11 @@
 //! Where a dump goes: standard output, a file, or another host.
 
 use super::Context;
-use memtool::network::Address;
+use clap::Args;
+use memtool::compress::{Compression, Level};
+use memtool::dump::sink::Target;
+use memtool::network::{Address, Connection};
+use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -46,6 +50,63 @@ impl Destination {
             ));
         }
         Ok(())
+    }
+
+    /// Refuses what certainly will not fit: so many bytes, of which some are holes and the others stored. How far
+    /// memory can be compressed nobody knows.
+    pub fn check_space(&self, context: &mut Context, stored: u64, size: u64, compression: Compression) -> Result<()> {
+        let room = match self {
+            Self::File(path) => output_file::room_for(path)?,
+            Self::StandardOutput => match output_file::room_behind(&context.out.file()?)? {
+                Some(room) => room,
+                None => return Ok(()),
+            },
+            Self::Network(_) => return Ok(()),
+        };
+        let needed = if self.file().is_some() { stored } else { size };
+        match room.shortage(needed, size) {
+            Some(shortage) if compression == Compression::None => {
+                Err(Error::Refused(format!("the dump will not fit: {shortage}; --no-space-check tries all the same")))
+            }
+            Some(shortage) => {
+                context.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
+                Ok(())
+            }
+            None => Ok(()),
+        }
+    }
+
+    /// What is written to; of a file, the one that was begun.
+    pub fn target(&self, context: &mut Context, output: Option<&OutputFile>) -> Result<Target> {
+        match (self, output) {
+            (Self::File(path), Some(output)) => {
+                output.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
+            }
+            (Self::Network(address), _) => Connection::connect(address).map(Target::Network),
+            _ => context.out.file().map(Target::stream),
+        }
+    }
+}
+
+/// How a dump is compressed.
+#[derive(Args)]
+pub struct CompressionArguments {
+    /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small), or 3 without one
+    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    zstd: Option<Level>,
+    /// Compress with gzip, on one processor
+    #[arg(long, conflicts_with = "zstd")]
+    gzip: bool,
+}
+
+impl CompressionArguments {
+    /// What they come to.
+    pub fn compression(&self) -> Compression {
+        match self.zstd {
+            Some(level) => Compression::Zstd(level),
+            None if self.gzip => Compression::Gzip,
+            None => Compression::None,
+        }
     }
 }
 

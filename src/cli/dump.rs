@@ -1,21 +1,20 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::destination::{Destination, destination};
+use super::destination::{CompressionArguments, Destination, destination};
 use super::output::{RECORDED, host_kind, remark_on_kind};
 use super::progress::Display;
 use super::{Context, Verdict, complain, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
-use memtool::compress::{Compression, Level};
+use memtool::compress::Compression;
 use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::map_file::MapFile;
 use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
-use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{self, Host, Memory};
 use memtool::memory_map::Source;
-use memtool::network::{Connection, Delivered};
+use memtool::network::Delivered;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
@@ -44,12 +43,8 @@ pub struct Arguments {
     /// Format of the dump
     #[arg(long, value_enum, default_value_t = FormatName(Format::Raw))]
     format: FormatName,
-    /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small), or 3 without one
-    #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
-    zstd: Option<Level>,
-    /// Compress with gzip, on one processor
-    #[arg(long, conflicts_with = "zstd")]
-    gzip: bool,
+    #[command(flatten)]
+    compression: CompressionArguments,
     /// Dump kernel virtual memory (/dev/kmem): what the kernel's own maps list, without devices
     #[arg(short, long)]
     kmem: bool,
@@ -176,14 +171,6 @@ impl Arguments {
             None => (self.ranges.clone(), Origin::Ranges),
         };
         Ok(Some(Chosen { ranges, origin, anywhere: self.anywhere }))
-    }
-
-    fn compression(&self) -> Compression {
-        match self.zstd {
-            Some(level) => Compression::Zstd(level),
-            None if self.gzip => Compression::Gzip,
-            None => Compression::None,
-        }
     }
 
     /// Refuses two outputs in one file.
@@ -345,16 +332,16 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
         started,
     };
     let layout = Layout::new(arguments.format.0, plan, &about)?;
-    let compression = arguments.compression();
+    let compression = arguments.compression.compression();
     let memory = subject.memory(plan.space)?;
     if !arguments.no_space_check {
-        check_space(context, &destination, &layout, compression)?;
+        destination.check_space(context, layout.stored(), layout.size(), compression)?;
     }
 
     let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let map_file = map_path.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let manifest = arguments.manifest.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let target = target(context, &destination, output.as_ref())?;
+    let target = destination.target(context, output.as_ref())?;
     let output_to = dump::Output { target, compression, hash: manifest.is_some() };
     let mut map = match &map_file {
         Some(file) => Some(MapFile::new(Box::new(io::BufWriter::new(file.file())))),
@@ -407,44 +394,6 @@ fn device_name(context: &Context, plan: &Plan) -> String {
     named.map_or_else(|| default.to_owned(), |path| path.display().to_string())
 }
 
-/// Refuses what certainly will not fit. How far memory can be compressed nobody knows.
-fn check_space(
-    context: &mut Context,
-    destination: &Destination,
-    layout: &Layout,
-    compression: Compression,
-) -> Result<()> {
-    let room = match destination {
-        Destination::File(path) => output_file::room_for(path)?,
-        Destination::StandardOutput => match output_file::room_behind(&context.out.file()?)? {
-            Some(room) => room,
-            None => return Ok(()),
-        },
-        Destination::Network(_) => return Ok(()),
-    };
-    let needed = if destination.file().is_some() { layout.stored() } else { layout.size() };
-    match room.shortage(needed, layout.size()) {
-        Some(shortage) if compression == Compression::None => {
-            Err(Error::Refused(format!("the dump will not fit: {shortage}; --no-space-check tries all the same")))
-        }
-        Some(shortage) => {
-            context.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
-            Ok(())
-        }
-        None => Ok(()),
-    }
-}
-
-fn target(context: &mut Context, destination: &Destination, output: Option<&OutputFile>) -> Result<Target> {
-    match (destination, output) {
-        (Destination::File(path), Some(output)) => {
-            output.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
-        }
-        (Destination::Network(address), _) => Connection::connect(address).map(Target::Network),
-        _ => context.out.file().map(Target::stream),
-    }
-}
-
 fn describe(
     report: &Report,
     plan: &Plan,
@@ -473,7 +422,7 @@ fn describe(
         output: manifest::Output {
             name: destination.name(),
             format: arguments.format.0,
-            compression: arguments.compression().name().to_owned(),
+            compression: arguments.compression.compression().name().to_owned(),
             size: report.written.bytes,
             sha256: report.written.sha256.clone().unwrap_or_default(),
         },
@@ -495,7 +444,7 @@ fn conclude(
         let document = Document {
             output: destination.name(),
             format: arguments.format.0,
-            compression: arguments.compression().name(),
+            compression: arguments.compression.compression().name(),
             space: plan.space,
             segments_from: &plan.origin,
             bytes_read: report.read,
@@ -509,7 +458,7 @@ fn conclude(
         context.out.document_of("memtool.dump", kind, &document)?;
     } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
         let whose = if kind == RECORDED { " of a recorded machine" } else { "" };
-        let before = match arguments.compression() {
+        let before = match arguments.compression.compression() {
             Compression::None => String::new(),
             other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
         };
@@ -525,7 +474,8 @@ fn conclude(
     Ok(verdict)
 }
 
-fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format, noun: &str) {
+/// Says what could not be read.
+pub fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format, noun: &str) {
     let unreadable = &report.unreadable;
     if unreadable.bytes() == 0 {
         return;

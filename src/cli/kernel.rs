@@ -11,7 +11,7 @@ use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, parse_address, parse_size};
 use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{DumpedMemory, Place};
+use memtool::vmcore::{DumpedMemory, Inspection, Place};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -57,10 +57,21 @@ impl KernelArguments {
 
     /// Opens the kernel.
     pub fn open<'a>(&self, context: &mut Context, host: Option<&'a dyn Host>, access: Access) -> Result<Opened<'a>> {
+        self.open_with(context, host, access, &temporary_directory())
+    }
+
+    /// As [`Self::open`]; what is compressed is decompressed into a directory.
+    pub fn open_with<'a>(
+        &self,
+        context: &mut Context,
+        host: Option<&'a dyn Host>,
+        access: Access,
+        scratch: &Path,
+    ) -> Result<Opened<'a>> {
         let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
         match (&self.core, host) {
             (Some(core), _) => {
-                let memory = self.open_core(context, core, access)?;
+                let memory = self.open_core(context, core, access, scratch)?;
                 let kernel = files.as_ref().and_then(|files| {
                     let table = files.kernel();
                     Some((table.architecture()?, table as &dyn Symbols))
@@ -91,7 +102,7 @@ impl KernelArguments {
         }
     }
 
-    fn open_core(&self, context: &mut Context, core: &Path, access: Access) -> Result<DumpedMemory> {
+    fn open_core(&self, context: &mut Context, core: &Path, access: Access, scratch: &Path) -> Result<DumpedMemory> {
         let volume = match access {
             Access::Read => Volume::open(core)?,
             Access::Write => Volume::open_for_writing(core)?,
@@ -99,21 +110,33 @@ impl KernelArguments {
         let segments = self.segments.as_deref().map(read_list).transpose()?;
         let progress = Arc::new(Progress::default());
         let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
-        let memory = DumpedMemory::open(volume, segments.as_deref(), &temporary_directory(), &progress);
+        let memory = DumpedMemory::open(volume, segments.as_deref(), scratch, &progress);
         drop(display);
         let memory = memory?;
-        let inspection = memory.inspection();
-        if inspection.located.place == Place::Device {
-            context.remark(&format!("{} is a dump device, with a dump in it", core.display()));
-        }
-        for damage in &inspection.damage {
-            context.warn(&format!("{} is damaged: {damage}", core.display()));
-        }
+        remark_on_dump(context, core, memory.inspection());
         Ok(memory)
     }
 }
 
+/// Says what is worth knowing of a dump.
+pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection) {
+    if inspection.located.place == Place::Device {
+        context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
+    }
+    for damage in &inspection.damage {
+        context.warn(&format!("{} is damaged: {damage}", path.display()));
+    }
+}
+
 impl Opened<'_> {
+    /// The kernel's image, where there is one.
+    pub fn image(&self) -> Option<&Table> {
+        match &self.names {
+            Names::Files(files) => Some(files.kernel()),
+            _ => None,
+        }
+    }
+
     /// Who knows the kernel's symbols.
     pub fn symbols(&self) -> Result<&dyn Symbols> {
         match &self.names {

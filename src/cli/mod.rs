@@ -1,6 +1,7 @@
 //! The command line: one file for each subcommand, which takes arguments, calls the library and prints.
 
 mod completions;
+mod convert;
 mod destination;
 mod dump;
 mod inspect;
@@ -80,6 +81,8 @@ enum Command {
     Livedump(livedump::Arguments),
     /// Tell what is in a kernel dump, and whether it is whole
     Inspect(inspect::Arguments),
+    /// Make of a dump a core file for debuggers, or an image in another format
+    Convert(convert::Arguments),
     /// Read kernel memory, of the running kernel or of a dump
     Read(read::Arguments),
     /// Show each step from a kernel's virtual address to memory
@@ -107,7 +110,7 @@ impl Command {
                     "the dump is not complete"
                 }
             },
-            Self::Dump(_) => || "the dump is not complete",
+            Self::Dump(_) | Self::Convert(_) => || "the dump is not complete",
             _ => || "interrupted",
         }
     }
@@ -219,7 +222,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
         Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
         Command::Ps(arguments) => ps::run(&mut context, Some(&*host), &arguments),
-        Command::Inspect(_) | Command::Completions(_) => Ok(Verdict::Done),
+        Command::Inspect(_) | Command::Convert(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
@@ -234,6 +237,7 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
         Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
         Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
         Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
+        Command::Convert(arguments) => Some(convert::run(context, arguments)),
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
             Some(dump::run(context, None, arguments))
         }

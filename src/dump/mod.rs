@@ -146,9 +146,8 @@ pub fn dump(
     let reader = Reader::new(memory, plan.page_size, buffer_size)?;
     let Output { target, compression, hash } = output;
     let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
-        let segments = plan.segments.iter();
-        let mut image = ImageWriter { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() };
-        image.sink.write(layout.head())?;
+        sink.write(layout.head())?;
+        let mut image = ImageWriter::new(layout, plan.segments.iter().cloned(), sink, map);
         reader.read(&plan.segments, |piece| {
             progress.add(image.piece(piece)?);
             Ok(())
@@ -159,9 +158,9 @@ pub fn dump(
 }
 
 /// Puts pieces of memory into the output as the layout demands.
-struct ImageWriter<'a, 'm, 's> {
+pub(crate) struct ImageWriter<'a, 'm, 's, I> {
     layout: &'a Layout,
-    segments: std::slice::Iter<'a, Segment>,
+    segments: I,
     /// The end of the segment that is being written.
     end: u64,
     sink: &'a mut Sink<'s>,
@@ -170,16 +169,21 @@ struct ImageWriter<'a, 'm, 's> {
     unreadable: Unreadable,
 }
 
-impl ImageWriter<'_, '_, '_> {
+impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
+    /// Writes the memory of segments behind what the sink has.
+    pub fn new(layout: &'a Layout, segments: I, sink: &'a mut Sink<'s>, map: Option<&'a mut MapFile<'m>>) -> Self {
+        Self { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() }
+    }
+
     /// Writes a piece, and tells how many bytes of memory it stands for.
-    fn piece(&mut self, piece: Piece<'_>) -> Result<u64> {
+    pub fn piece(&mut self, piece: Piece<'_>) -> Result<u64> {
         let (Piece::Data { address: start, .. } | Piece::Unreadable { start, .. }) = piece;
         if start >= self.end
             && let Some(segment) = self.segments.next()
         {
-            let gap = self.layout.gap_before(segment, self.sink.position());
+            let gap = self.layout.gap_before(&segment, self.sink.position());
             self.sink.zeros(gap)?;
-            self.sink.write(&self.layout.header_of(segment))?;
+            self.sink.write(&self.layout.header_of(&segment))?;
             self.end = segment.end;
         }
         match piece {
@@ -201,7 +205,8 @@ impl ImageWriter<'_, '_, '_> {
         }
     }
 
-    fn finish(mut self) -> Result<(u64, Unreadable)> {
+    /// Writes what comes behind the memory; tells how much was read, and what could not be.
+    pub fn finish(mut self) -> Result<(u64, Unreadable)> {
         let tail = self.layout.tail(&self.unreadable, self.sink.position());
         self.sink.write(&tail)?;
         if let Some(map) = &mut self.map {

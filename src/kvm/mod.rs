@@ -137,10 +137,7 @@ impl Kvm {
 
     /// Bytes of a pointer, and of a `long`.
     pub fn word_size(&self) -> usize {
-        match self.architecture {
-            Architecture::Arm | Architecture::I386 => 4,
-            _ => 8,
-        }
+        self.architecture.word_size()
     }
 
     /// The dump it is in; `None` of the running kernel.

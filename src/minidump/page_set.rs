@@ -1,6 +1,7 @@
 //! A set of physical pages, as the page bitmap of a minidump holds it.
 
 use super::dump_avail::DumpAvail;
+use std::ops;
 
 /// A set of physical pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -78,27 +79,33 @@ impl PageSet {
         self.covered.ranges().iter().flat_map(move |range| {
             let mut bits = range.bits();
             std::iter::from_fn(move || {
-                let first = self.next_bit(bits.start, bits.end, true)?;
-                bits.start = self.next_bit(first, bits.end, false).unwrap_or(bits.end);
+                let run = next_run(&self.words, bits.clone())?;
+                bits.start = run.end;
                 let address = |bit| self.covered.address_in(range, bit);
-                Some((address(first), address(bits.start)))
+                Some((address(run.start), address(run.end)))
             })
         })
     }
+}
 
-    /// The first bit with this value from `from` on and before `to`.
-    fn next_bit(&self, from: u64, to: u64, value: bool) -> Option<u64> {
-        let mut bit = from;
-        while bit < to {
-            let word = self.words.get(index(bit))?;
-            let word = if value { *word } else { !*word } >> (bit % 64);
-            if word != 0 {
-                return Some(bit + u64::from(word.trailing_zeros())).filter(|bit| *bit < to);
-            }
-            bit = (bit | 63) + 1;
+/// The first run of bits that are set among these. There are words for all of them.
+pub(crate) fn next_run(words: &[u64], bits: ops::Range<u64>) -> Option<ops::Range<u64>> {
+    let first = next_bit(words, bits.clone(), true)?;
+    Some(first..next_bit(words, first..bits.end, false).unwrap_or(bits.end))
+}
+
+/// The first bit with this value among these.
+fn next_bit(words: &[u64], bits: ops::Range<u64>, value: bool) -> Option<u64> {
+    let mut bit = bits.start;
+    while bit < bits.end {
+        let word = words.get(index(bit))?;
+        let word = if value { *word } else { !*word } >> (bit % 64);
+        if word != 0 {
+            return Some(bit + u64::from(word.trailing_zeros())).filter(|bit| *bit < bits.end);
         }
-        None
+        bit = (bit | 63) + 1;
     }
+    None
 }
 
 fn set(words: &mut [u64], bit: u64) {

@@ -100,6 +100,8 @@ pub struct Table {
     architecture: Option<Architecture>,
     order: Order,
     pointer_size: usize,
+    entry: u64,
+    flags: u32,
     version: Option<String>,
     names: Vec<u8>,
     /// By name, and of one name the one that counts first.
@@ -160,9 +162,10 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { architecture, order, pointer_size, version, names, symbols, .. } = contents;
+        let Contents { architecture, order, pointer_size, entry, flags, version, names, symbols, .. } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        Ok(Self { path: path.to_owned(), architecture, order, pointer_size, version, names, records, spans })
+        let path = path.to_owned();
+        Ok(Self { path, architecture, order, pointer_size, entry, flags, version, names, records, spans })
     }
 
     /// The file.
@@ -185,6 +188,16 @@ impl Table {
         self.pointer_size
     }
 
+    /// Where the file says that it begins to run, `e_entry`.
+    pub fn entry(&self) -> u64 {
+        self.entry
+    }
+
+    /// What the file says of the code in it, `e_flags`.
+    pub fn flags(&self) -> u32 {
+        self.flags
+    }
+
     /// The kernel's `version`, as `kern.version` tells it; `None` if the file does not hold the contents of variables,
     /// as one with debug information does not, or is no kernel's.
     pub fn version(&self) -> Option<&str> {
@@ -193,14 +206,14 @@ impl Table {
 
     /// All symbols, by name; of one name, the global one first.
     pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
-        self.records.iter().map(|record| self.entry(record))
+        self.records.iter().map(|record| self.entry_of(record))
     }
 
     /// The symbols of a name: more than one where source files have local ones.
     pub fn named(&self, name: &str) -> impl Iterator<Item = Entry<'_>> {
         let start = self.records.partition_point(|record| self.name(record) < name.as_bytes());
         let rest = self.records.get(start..).unwrap_or_default();
-        rest.iter().take_while(move |record| self.name(record) == name.as_bytes()).map(|record| self.entry(record))
+        rest.iter().take_while(move |record| self.name(record) == name.as_bytes()).map(|record| self.entry_of(record))
     }
 
     /// The symbols whose names match, by name.
@@ -215,14 +228,14 @@ impl Table {
         let below = self.spans.partition_point(|span| span.first <= address);
         let mut candidates = self.spans.get(..below)?.iter().rev().take_while(|span| span.highest >= address);
         let span = candidates.find(|span| span.last >= address)?;
-        self.records.get(span.record).map(|record| self.entry(record))
+        self.records.get(span.record).map(|record| self.entry_of(record))
     }
 
     fn name(&self, record: &Record) -> &[u8] {
         name_of(&self.names, record)
     }
 
-    fn entry(&self, record: &Record) -> Entry<'_> {
+    fn entry_of(&self, record: &Record) -> Entry<'_> {
         // Only names that are UTF-8 were taken.
         let name = str::from_utf8(self.name(record)).unwrap_or_default();
         Entry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
@@ -266,6 +279,8 @@ struct Contents {
     architecture: Option<Architecture>,
     order: Order,
     pointer_size: usize,
+    entry: u64,
+    flags: u32,
     version: Option<String>,
     names: Vec<u8>,
     /// With the number of the section that a symbol lies in.
@@ -389,6 +404,8 @@ impl Elf {
             architecture: Architecture::of_elf(header.e_machine(endian)),
             order: file.order(),
             pointer_size: if is_64_bit { 8 } else { 4 },
+            entry: header.e_entry(endian).into(),
+            flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
             names,
             symbols,

@@ -61,6 +61,26 @@ impl Architecture {
         })
     }
 
+    /// Bytes of a pointer, and of a `long`.
+    pub const fn word_size(self) -> usize {
+        match self {
+            Self::Arm | Self::I386 => 4,
+            _ => 8,
+        }
+    }
+
+    /// The `e_machine` of its ELF files.
+    pub const fn elf_machine(self) -> Machine {
+        match self {
+            Self::Amd64 => elf::EM_X86_64,
+            Self::Arm64 => elf::EM_AARCH64,
+            Self::Riscv => elf::EM_RISCV,
+            Self::Arm => elf::EM_ARM,
+            Self::I386 => elf::EM_386,
+            Self::Powerpc64 => elf::EM_PPC64,
+        }
+    }
+
     const fn magic(self) -> &'static [u8] {
         match self {
             Self::Amd64 => raw::amd64::MINIDUMP_MAGIC,

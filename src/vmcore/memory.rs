@@ -1,13 +1,15 @@
 //! Physical memory as a dump or an image holds it, at any address.
 
 use super::minidump::MinidumpFacts;
-use super::stream::Stream;
+use super::stream::{Stop, Stream};
 use super::volume::Volume;
 use super::{Content, Depth, Inspection, inspect};
 use crate::dump::Progress;
+use crate::dump::reader::{Piece, Reader};
 use crate::error::{Error, Result};
 use crate::host::Memory;
 use crate::kerneldump::Compression;
+use crate::memory_map::Segment;
 use crate::output_file;
 use nix::errno::Errno;
 use std::fs::File;
@@ -20,8 +22,10 @@ use std::sync::{Mutex, PoisonError};
 pub struct DumpedMemory {
     volume: Volume,
     inspection: Inspection,
-    /// Of everything but a minidump, in ascending order.
+    /// Of everything but a minidump, in ascending order, without overlaps.
     extents: Vec<Extent>,
+    /// Bytes of the dump.
+    length: u64,
     blocks: Mutex<Blocks>,
 }
 
@@ -36,6 +40,15 @@ pub struct Extent {
     pub offset: u64,
 }
 
+impl Extent {
+    /// What of it lies from a physical address on and before another one.
+    fn clipped(self, start: u64, end: u64) -> Self {
+        let before = start.saturating_sub(self.physical).min(self.size);
+        let (physical, size) = (self.physical.saturating_add(before), self.size - before);
+        Self { physical, size: size.min(end.saturating_sub(physical)), offset: self.offset.saturating_add(before) }
+    }
+}
+
 impl DumpedMemory {
     /// Opens what is in a volume. A dump that is compressed is decompressed into a file without a name in the
     /// directory `scratch`; the progress counts the compressed bytes.
@@ -47,18 +60,25 @@ impl DumpedMemory {
     ///
     /// It cannot be read, or there is no memory in it: it is a text dump, or encrypted.
     pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
-        let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
-        let unseen = Progress::default();
-        let mut inspection = inspect(&volume, Depth::Pages, &unseen).map_err(failed)?;
+        let mut inspection = looked_at(&volume, &Progress::default())?;
         let mut volume = volume;
         if inspection.compression != Compression::None && inspection.content != Content::Encrypted {
-            volume = Volume::of_file(&decompress(&volume, &inspection, scratch, progress)?).map_err(failed)?;
+            let file = decompress(&volume, &inspection, scratch, progress)?;
+            volume = Volume::of_file(&file).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
             let compressed = inspection;
-            inspection = inspect(&volume, Depth::Pages, &unseen).map_err(failed)?;
+            inspection = looked_at(&volume, &Progress::default())?;
             inspection.located.header = compressed.located.header;
             inspection.damage.extend(compressed.damage);
         }
-        let length = inspection.located.end.min(volume.length()).saturating_sub(inspection.located.start);
+        Self::located(volume, inspection, packed)
+    }
+
+    /// Finds out where memory lies in the dump, as it is before compression.
+    fn located(volume: Volume, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
+        let length = match inspection.compression {
+            Compression::None => inspection.located.end.min(volume.length()).saturating_sub(inspection.located.start),
+            _ => inspection.length.unwrap_or(u64::MAX),
+        };
         let mut extents = match &inspection.content {
             Content::Minidump(_) => Vec::new(),
             Content::Elf(facts) => {
@@ -99,7 +119,14 @@ impl DumpedMemory {
         }
         extents.retain(|extent| extent.size > 0);
         extents.sort_by_key(|extent| extent.physical);
-        Ok(Self { volume, inspection, extents, blocks: Mutex::default() })
+        // Where two hold the same memory, the first one does.
+        let mut end = 0;
+        extents.retain_mut(|extent| {
+            *extent = extent.clipped(end, u64::MAX);
+            end = end.max(extent.physical + extent.size);
+            extent.size > 0
+        });
+        Ok(Self { volume, inspection, extents, length, blocks: Mutex::default() })
     }
 
     /// What was found out about the dump.
@@ -130,21 +157,42 @@ impl DumpedMemory {
     }
 
     /// All memory in the dump, in ascending order, in pieces that lie together in the dump.
-    pub fn extents(&self) -> Box<dyn Iterator<Item = Extent> + '_> {
-        let Some(facts) = self.minidump() else { return Box::new(self.extents.iter().copied()) };
+    pub fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.extents_within(0, u64::MAX)
+    }
+
+    /// As [`Self::extents`], of the memory from a physical address on and before another one.
+    pub fn extents_within(&self, start: u64, end: u64) -> impl Iterator<Item = Extent> {
+        let pages = self.minidump().map(|facts| self.pages_within(facts, start, end));
+        let first = self.extents.partition_point(|extent| extent.physical + extent.size <= start);
+        let others = self.extents.get(first..).unwrap_or_default().iter().copied();
+        let all = pages.into_iter().flatten().chain(others.take_while(move |extent| extent.physical < end));
+        all.map(move |extent| extent.clipped(start, end))
+    }
+
+    /// As [`Self::extents_within`], of a minidump, in whole pages.
+    fn pages_within(&self, facts: &MinidumpFacts, start: u64, end: u64) -> impl Iterator<Item = Extent> {
         let page = u64::from(facts.header.page_size);
-        let mut offset = facts.header.offset_of_pages();
-        let mut pages = facts.pages.iter().map(|(_, physical)| physical).peekable();
-        Box::new(std::iter::from_fn(move || {
-            let physical = pages.next()?;
-            let mut size = page;
-            while physical.checked_add(size).is_some_and(|next| pages.next_if_eq(&next).is_some()) {
-                size += page;
+        let (first, length) = (facts.header.offset_of_pages(), self.length);
+        let extent = move |(physical, count, before): (u64, u64, u64)| Extent {
+            physical,
+            size: count.saturating_mul(page),
+            offset: first.saturating_add(before.saturating_mul(page)),
+        };
+        // What the file is too short for is not there.
+        let there =
+            move |extent: Extent| Extent { size: extent.size.min(length.saturating_sub(extent.offset)), ..extent };
+        let runs = facts.pages.runs_within(start, end).map(extent).map(there);
+        let mut runs = runs.take_while(|extent| extent.size > 0).peekable();
+        std::iter::from_fn(move || {
+            let mut extent = runs.next()?;
+            // A range may begin right behind the one before it.
+            while let Some(more) = runs.next_if(|next| extent.physical.checked_add(extent.size) == Some(next.physical))
+            {
+                extent.size = extent.size.saturating_add(more.size);
             }
-            let extent = Extent { physical, size, offset };
-            offset = offset.saturating_add(size);
             Some(extent)
-        }))
+        })
     }
 
     /// Fills the buffer with bytes of the dump itself, as far as there are any; tells how many there were.
@@ -193,6 +241,174 @@ impl DumpedMemory {
     }
 }
 
+/// Memory in a dump, to be read once in the order of its addresses. A dump that is compressed is decompressed on the
+/// way, without a copy of it.
+pub struct DumpInOrder(DumpedMemory);
+
+impl DumpInOrder {
+    /// Opens what is in a volume, as [`DumpedMemory::open`] does. A dump is decompressed into a file only where its
+    /// bytes are in another order than its addresses, or its length is not known.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`DumpedMemory::open`].
+    pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
+        let inspection = looked_at(&volume, progress)?;
+        let is_plain = inspection.compression == Compression::None;
+        if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
+            return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
+        }
+        let memory = DumpedMemory::located(volume, inspection, packed)?;
+        let ends = memory.extents.iter().map(|extent| extent.offset.saturating_add(extent.size));
+        let in_order = memory.extents.iter().skip(1).zip(ends).all(|(extent, end)| extent.offset >= end);
+        if is_plain || in_order {
+            return Ok(Self(memory));
+        }
+        DumpedMemory::open(memory.volume, packed, scratch, progress).map(Self)
+    }
+
+    /// What was found out about the dump.
+    pub fn inspection(&self) -> &Inspection {
+        &self.0.inspection
+    }
+
+    /// All memory in the dump, in ascending order.
+    pub fn extents(&self) -> impl Iterator<Item = Extent> {
+        self.0.extents()
+    }
+
+    /// What [`DumpedMemory::read_in_order`] takes; where the dump is compressed, nothing else may be read of it.
+    pub(crate) fn memory(&self) -> &DumpedMemory {
+        &self.0
+    }
+}
+
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 20;
+
+impl DumpedMemory {
+    /// Calls with each piece of the memory in ascending order, one after another.
+    ///
+    /// # Errors
+    ///
+    /// Those of the function called; a dump that cannot be decompressed.
+    pub fn read_in_order(&self, mut take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
+        // What lies together in the dump is read together.
+        let mut spans: Vec<Segment> = Vec::new();
+        for extent in self.extents() {
+            let end = extent.offset.saturating_add(extent.size);
+            match spans.last_mut().filter(|last| last.end == extent.offset) {
+                Some(last) => last.end = end,
+                None => spans.push(Segment { start: extent.offset, end, domain: None }),
+            }
+        }
+        let mut extents = self.extents();
+        let mut extent = Extent { physical: 0, size: 0, offset: 0 };
+        // They come in the order of the extents, whose physical addresses they get.
+        let mut take_part = |part: Part<'_>| {
+            let mut rest = part;
+            while rest.length() > 0 {
+                if extent.size == 0 {
+                    let Some(next) = extents.next() else { break };
+                    extent = next;
+                }
+                let (now, later) = rest.split_at(extent.size);
+                let length = now.length();
+                take(match now {
+                    Part::Data(bytes) => Piece::Data { address: extent.physical, bytes },
+                    Part::Unreadable(length, errno) => {
+                        Piece::Unreadable { start: extent.physical, end: extent.physical + length, errno }
+                    }
+                })?;
+                extent.physical += length;
+                extent.size -= length;
+                rest = later;
+            }
+            Ok(())
+        };
+        if self.inspection.compression == Compression::None {
+            let dump = DumpBytes(self);
+            return Reader::new(&dump, 4096, BUFFER)?.read(&spans, |piece| {
+                take_part(match piece {
+                    Piece::Data { bytes, .. } => Part::Data(bytes),
+                    Piece::Unreadable { start, end, errno } => Part::Unreadable(end - start, errno),
+                })
+            });
+        }
+        let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
+        let range = (self.inspection.located.start, self.inspection.located.end);
+        let progress = Progress::default();
+        let mut stream = Stream::new(&self.volume, range, self.inspection.compression, &progress).map_err(failed)?;
+        let mut buffer = vec![0; BUFFER];
+        for span in spans {
+            let mut at = span.start;
+            let before = stream.skip(at.saturating_sub(stream.position()));
+            let ended = matches!(before, Err(Stop::End { .. }));
+            if !ended {
+                before.map_err(stopped)?;
+            }
+            while at < span.end {
+                let wanted = usize::try_from(span.end - at).unwrap_or(usize::MAX).min(BUFFER);
+                let bytes = buffer.get_mut(..wanted).unwrap_or_default();
+                let read = if ended { 0 } else { stream.read(bytes).map_err(stopped)? };
+                take_part(Part::Data(bytes.get(..read).unwrap_or_default()))?;
+                if read < wanted {
+                    take_part(Part::Unreadable(span.end - at - read as u64, None))?;
+                    break;
+                }
+                at += read as u64;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn stopped(stop: Stop) -> Error {
+    match stop {
+        Stop::Io(source) => Error::Io { what: "read the dump".to_owned(), source },
+        stop => Error::Format(stop.to_string()),
+    }
+}
+
+/// The bytes of a dump by their place in it.
+struct DumpBytes<'a>(&'a DumpedMemory);
+
+impl Memory for DumpBytes<'_> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read_dump(address, buffer)
+    }
+}
+
+/// Bytes that come next, or how many of them cannot be read, and why.
+#[derive(Clone, Copy)]
+enum Part<'a> {
+    Data(&'a [u8]),
+    Unreadable(u64, Option<Errno>),
+}
+
+impl Part<'_> {
+    fn length(self) -> u64 {
+        match self {
+            Self::Data(bytes) => bytes.len() as u64,
+            Self::Unreadable(length, _) => length,
+        }
+    }
+
+    fn split_at(self, most: u64) -> (Self, Self) {
+        match self {
+            Self::Data(bytes) => {
+                let middle = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+                let (now, later) = bytes.split_at_checked(middle).unwrap_or((bytes, &[]));
+                (Self::Data(now), Self::Data(later))
+            }
+            Self::Unreadable(length, errno) => {
+                let now = length.min(most);
+                (Self::Unreadable(now, errno), Self::Unreadable(length - now, errno))
+            }
+        }
+    }
+}
+
 impl Memory for DumpedMemory {
     /// Reads up to the end of a page. A page that is not in the dump is EFAULT; where a dump has been cut off there
     /// are 0 bytes.
@@ -201,6 +417,10 @@ impl Memory for DumpedMemory {
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
         self.read_dump(offset, buffer.get_mut(..left).unwrap_or_default())
     }
+}
+
+fn looked_at(volume: &Volume, progress: &Progress) -> Result<Inspection> {
+    inspect(volume, Depth::Pages, progress).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
 }
 
 /// Decompresses a dump into a file without a name.
@@ -214,7 +434,7 @@ fn decompress(volume: &Volume, inspection: &Inspection, scratch: &Path, progress
         let read = match stream.read(&mut buffer) {
             Ok(0) => return Ok(file),
             Ok(read) => read,
-            Err(stop) => return Err(Error::Format(stop.to_string())),
+            Err(stop) => return Err(stopped(stop)),
         };
         file.write_all(buffer.get(..read).unwrap_or_default())
             .map_err(|source| Error::io("decompress the dump into", scratch, source))?;

@@ -5,6 +5,7 @@
 
 use super::header::Order;
 use crate::minidump::dump_avail::{DumpAvail, Range};
+use crate::minidump::next_run;
 use std::ops;
 
 /// The pages of a minidump.
@@ -118,6 +119,22 @@ impl Pages {
         })
     }
 
+    /// The pages of the dump from a physical address on and before another one, as runs: the first one's physical
+    /// address, how many they are, and how many come before them in the dump.
+    pub fn runs_within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> {
+        let runs = self.bits_within(start, end).flat_map(move |bits| {
+            let mut left = bits.start..bits.end.min(self.capacity());
+            std::iter::from_fn(move || {
+                let run = next_run(&self.words, left.clone())?;
+                left.start = run.end;
+                Some(run)
+            })
+        });
+        runs.filter_map(move |run| {
+            Some((self.covered.address_of(run.start)?, run.end - run.start, self.rank(run.start)))
+        })
+    }
+
     /// Bits that are set, from one on and before another.
     fn set_bits(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
         let first = usize::try_from(start / 64).unwrap_or(usize::MAX);
@@ -225,6 +242,13 @@ mod tests {
                     prop_assert_eq!(in_dump.contains(bit), bits.contains(&bit) && pages.is_set(bit));
                 }
             }
+            let first = expected.len() / 3;
+            let from = expected.get(first).copied().unwrap_or(0);
+            let runs = pages.runs_within(from, u64::MAX).flat_map(|(physical, count, number)| {
+                (0..count).map(move |page| (physical + page * PAGE, number + page))
+            });
+            let one_by_one = expected.iter().copied().zip(0..).skip(first);
+            prop_assert_eq!(runs.collect::<Vec<_>>(), one_by_one.collect::<Vec<_>>());
             let by_range: u64 = pages.ranges().iter().map(|range| pages.count_in(range)).sum();
             prop_assert_eq!(by_range, pages.count());
         }

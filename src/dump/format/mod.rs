@@ -73,6 +73,7 @@ pub struct About {
 pub struct Layout {
     format: Format,
     elf: Option<elf::Head>,
+    page_size: u64,
     /// Bytes of the output, holes included.
     size: u64,
     /// Bytes of the output that are no holes.
@@ -94,26 +95,45 @@ impl Layout {
                 format.name()
             )));
         }
-        let mut layout = Self { format, elf: None, size: 0, stored: 0 };
-        if format == Format::Elf {
-            layout.elf = Some(elf::Head::new(plan, about)?);
-        }
-        let mut position = layout.head().len() as u64;
+        let head = if format == Format::Elf { Some(elf::Head::new(plan, about)?) } else { None };
+        let before = head.as_ref().map_or(0, |head| head.bytes().len() as u64);
+        Self { format, elf: head, page_size: plan.page_size, size: 0, stored: 0 }
+            .measured(before, plan.segments.iter().cloned())
+    }
+
+    /// Lays out segments in a format, where nothing is to be said of them: in an ELF file, what comes before and
+    /// behind the memory is somebody else's, and so many bytes come before it.
+    ///
+    /// # Errors
+    ///
+    /// There are more than 2^63 bytes, or the page size is not possible.
+    pub fn of_segments(
+        format: Format,
+        segments: impl Iterator<Item = Segment>,
+        page_size: u64,
+        before: u64,
+    ) -> Result<Self> {
+        checked_page_size(page_size)?;
+        Self { format, elf: None, page_size, size: 0, stored: 0 }.measured(before, segments)
+    }
+
+    fn measured(mut self, before: u64, segments: impl Iterator<Item = Segment>) -> Result<Self> {
+        let mut position = before;
         let mut holes = 0u64;
         let too_large = || Error::Refused("a dump of 8 EiB or more cannot be written".to_owned());
-        for segment in &plan.segments {
-            let gap = layout.gap_before(segment, position);
-            holes += if format == Format::Padded { gap } else { 0 };
+        for segment in segments {
+            let gap = self.gap_before(&segment, position);
+            holes += if self.format == Format::Padded { gap } else { 0 };
             position = position
                 .checked_add(gap)
-                .and_then(|position| position.checked_add(layout.header_of(segment).len() as u64))
+                .and_then(|position| position.checked_add(self.header_of(&segment).len() as u64))
                 .and_then(|position| position.checked_add(segment.end - segment.start))
                 .filter(|position| i64::try_from(*position).is_ok())
                 .ok_or_else(too_large)?;
         }
-        layout.size = position + layout.elf.as_ref().map_or(0, |_| elf::tail_size(position));
-        layout.stored = layout.size - holes;
-        Ok(layout)
+        self.size = position + self.elf.as_ref().map_or(0, |_| elf::tail_size(position));
+        self.stored = self.size - holes;
+        Ok(self)
     }
 
     /// The format.
@@ -138,10 +158,10 @@ impl Layout {
 
     /// Zeros before a segment (before its header), when the output has so many bytes.
     pub fn gap_before(&self, segment: &Segment, position: u64) -> u64 {
-        match (self.format, &self.elf) {
-            (Format::Padded, _) => segment.start.saturating_sub(position),
-            (_, Some(elf)) => elf.gap_before(segment, position),
-            _ => 0,
+        match self.format {
+            Format::Padded => segment.start.saturating_sub(position),
+            Format::Elf => elf::gap_before(segment, position, self.page_size),
+            Format::Raw | Format::Lime => 0,
         }
     }
 

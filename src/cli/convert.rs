@@ -1,0 +1,375 @@
+//! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
+
+use super::destination::{CompressionArguments, Destination, destination};
+use super::dump::warn_of_unreadable;
+use super::kernel::{KernelArguments, Opened, remark_on_dump};
+use super::progress::Display;
+use super::{Context, Verdict};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{Args, ValueEnum};
+use memtool::compress::Compression;
+use memtool::convert::core::{Core, CoreFacts};
+use memtool::convert::notes::{About, Notes, Style};
+use memtool::convert::{self, image};
+use memtool::dump::format::Format;
+use memtool::dump::map_file::MapFile;
+use memtool::dump::plan::read_list;
+use memtool::dump::sink::Target;
+use memtool::dump::{self, Progress, Report, UnreadableRange};
+use memtool::kvm::{Access, KernelFacts, Processes};
+use memtool::network::Delivered;
+use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
+use memtool::units::{exact_size, rough_size};
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, DumpInOrder, Inspection};
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Args)]
+#[command(
+    after_help = "Dumps of every kind that inspect knows are read, and images of memory. Exit codes: 0 all of it was converted, 1 not all, or nothing."
+)]
+pub struct Arguments {
+    /// A dump, a dump device, or an image of memory
+    #[arg(value_name = "IN")]
+    input: PathBuf,
+    /// Write to a file, which appears whole or not at all, to tcp://HOST:PORT, or to standard output for '-'
+    #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
+    output: Destination,
+    /// What to make of it
+    #[arg(long, value_enum)]
+    to: Kind,
+    /// Take symbols from this kernel image, such as /boot/kernel/kernel: a core file has the threads with it
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+    /// Whose layout the threads have in a core file
+    #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
+    notes: NotesOf,
+    /// Of an image without headers: the ranges in it, one after another, a line 0xSTART 0xEND for each
+    #[arg(long, value_name = "FILE")]
+    segments: Option<PathBuf>,
+    /// Write a map of the memory to a file, or to standard error for '-': lines of '0xstart 0xend', the end
+    /// exclusive
+    #[arg(short, long, value_name = "FILE")]
+    map: Option<PathBuf>,
+    #[command(flatten)]
+    compression: CompressionArguments,
+    /// Do not check beforehand whether the output will fit
+    #[arg(long)]
+    no_space_check: bool,
+    /// Replace the output and the map if they are there
+    #[arg(long)]
+    force: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Kind {
+    /// The kernel's virtual memory as an ELF core file, for gdb and lldb
+    Elf,
+    /// Physical memory in LiME's format, as Volatility reads it
+    Lime,
+    /// The ranges of physical memory one after another
+    Raw,
+    /// Every byte of physical memory at the offset of its address, holes sparse
+    Padded,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum NotesOf {
+    /// FreeBSD's: for lldb, and gdb with support for FreeBSD
+    Freebsd,
+    /// GNU/Linux's: for a gdb without support for FreeBSD, such as Debian's
+    Linux,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    input: String,
+    output: String,
+    format: &'static str,
+    compression: &'static str,
+    bytes_read: u64,
+    written: u64,
+    #[serde(flatten)]
+    core: Option<CoreDocument>,
+    unreadable: &'a [UnreadableRange],
+    unreadable_bytes: u64,
+    /// Ranges of them that are too many to list.
+    unreadable_not_listed: u64,
+    damaged: bool,
+}
+
+#[derive(Clone, Copy, Serialize)]
+struct CoreDocument {
+    segments: u32,
+    mapped: u64,
+    mapped_not_in_dump: u64,
+    missing_tables: u64,
+    threads: usize,
+}
+
+/// What came of it.
+struct Converted {
+    report: Report,
+    core: Option<CoreDocument>,
+    damaged: bool,
+}
+
+impl Arguments {
+    fn format(&self) -> Format {
+        match self.to {
+            Kind::Elf => Format::Elf,
+            Kind::Lime => Format::Lime,
+            Kind::Raw => Format::Raw,
+            Kind::Padded => Format::Padded,
+        }
+    }
+
+    /// Where a dump is decompressed, if it has to be: where there is room for the output.
+    fn scratch(&self) -> PathBuf {
+        self.output.file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
+    }
+
+    fn map_to_stderr(&self) -> bool {
+        self.map.as_deref().is_some_and(|path| path.as_os_str() == "-")
+    }
+
+    fn map_path(&self) -> Option<&Path> {
+        self.map.as_deref().filter(|_| !self.map_to_stderr())
+    }
+
+    fn check(&self, context: &Context) -> Result<()> {
+        self.output.check(context)?;
+        if self.to == Kind::Elf && self.map.is_some() {
+            return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
+        }
+        if let (Some(output), Some(map)) = (self.output.file(), self.map_path())
+            && output_file::is_same_name(output, map)
+        {
+            return Err(Error::Refused("the output and its map cannot be one file".to_owned()));
+        }
+        [self.output.file(), self.map_path()]
+            .into_iter()
+            .flatten()
+            .try_for_each(|path| output_file::check(path, self.force))
+    }
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    arguments.check(context)?;
+    let converted =
+        if arguments.to == Kind::Elf { to_core(context, arguments)? } else { to_image(context, arguments)? };
+    conclude(context, arguments, &converted)
+}
+
+/// An output that was begun.
+struct Begun {
+    file: Option<OutputFile>,
+    output: dump::Output,
+}
+
+fn begin(context: &mut Context, arguments: &Arguments, stored: u64, size: u64) -> Result<Begun> {
+    let compression = arguments.compression.compression();
+    if !arguments.no_space_check {
+        arguments.output.check_space(context, stored, size, compression)?;
+    }
+    let file = arguments.output.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let target = arguments.output.target(context, file.as_ref())?;
+    Ok(Begun { file, output: dump::Output { target, compression, hash: false } })
+}
+
+fn complete(context: &mut Context, target: Target, file: Option<OutputFile>) -> Result<()> {
+    if target.complete()? == Some(Delivered::Acknowledged) {
+        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
+    }
+    file.map_or(Ok(()), OutputFile::commit)
+}
+
+/// Refuses an output without anything in it.
+fn check_read(report: &Report) -> Result<()> {
+    if report.read > 0 {
+        return Ok(());
+    }
+    let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
+    Err(Error::Refused(format!("none of the memory in the dump can be read{why}")))
+}
+
+fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
+    let volume = Volume::open(&arguments.input)?;
+    let packed = arguments.segments.as_deref().map(read_list).transpose()?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
+    let dump = DumpInOrder::open(volume, packed.as_deref(), &arguments.scratch(), &progress);
+    drop(display);
+    let dump = dump?;
+    let inspection = dump.inspection();
+    remark_on_dump(context, &arguments.input, inspection);
+    let total = dump.extents().map(|extent| extent.size).sum();
+    if total == 0 {
+        return Err(Error::Refused(format!("there is no memory in {}", arguments.input.display())));
+    }
+    remark_on_pages(context, arguments, inspection);
+    let layout = convert::layout(&dump, arguments.format())?;
+
+    let Begun { file, output } = begin(context, arguments, layout.stored(), layout.size())?;
+    let map_file = arguments.map_path().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let mut map = match &map_file {
+        Some(file) => Some(MapFile::new(Box::new(io::BufWriter::new(file.file())))),
+        None if arguments.map_to_stderr() => Some(MapFile::new(Box::new(io::stderr()))),
+        None => None,
+    };
+    let progress = Arc::new(Progress::default());
+    let live = !context.global.quiet && !arguments.map_to_stderr();
+    let display = Display::start(Arc::clone(&progress), total, live)?;
+    let written = image(&dump, &layout, map.as_mut(), output, &progress);
+    drop((display, map));
+    let (report, target) = written?;
+    check_read(&report)?;
+    complete(context, target, file)?;
+    if let Some(map) = map_file {
+        map.commit()?;
+    }
+    Ok(Converted { report, core: None, damaged: !dump.inspection().damage.is_empty() })
+}
+
+/// Says how much of memory a minidump has.
+fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) {
+    let Content::Minidump(facts) = &inspection.content else { return };
+    let pages = facts.pages.count();
+    let all: u64 = facts.segments().iter().map(|segment| segment.of).sum();
+    let of = if all > 0 { format!(" of {all}") } else { String::new() };
+    let fate = if arguments.to == Kind::Padded { "zeros" } else { "left out" };
+    context.remark(&format!("a minidump has part of memory: {pages}{of} pages; the others are {fate}"));
+}
+
+fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
+    let kernel = KernelArguments {
+        core: Some(arguments.input.clone()),
+        kernel: arguments.kernel.clone(),
+        segments: arguments.segments.clone(),
+    };
+    let opened = kernel.open_with(context, None, Access::Read, &arguments.scratch())?;
+    let (notes, threads) = threads(context, arguments, &opened)?;
+    let flags = opened.image().map_or(0, |image| image.flags());
+    let core = Core::new(&opened.kvm, notes, flags)?;
+    remark_on_core(context, core.facts());
+
+    let Begun { file, output } = begin(context, arguments, core.size(), core.size())?;
+    let progress = Arc::new(Progress::default());
+    let display = Display::start(Arc::clone(&progress), core.memory(), !context.global.quiet)?;
+    let written = core.write(output, &progress);
+    drop(display);
+    let (report, target) = written?;
+    check_read(&report)?;
+    complete(context, target, file)?;
+    let CoreFacts { segments, mapped, absent, missing_tables, .. } = *core.facts();
+    let damaged = opened.kvm.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
+    let document = CoreDocument { segments, mapped, mapped_not_in_dump: absent, missing_tables, threads };
+    Ok(Converted { report, core: Some(document), damaged })
+}
+
+/// The notes with the kernel's threads, and how many those are; none where the threads cannot be found.
+fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) -> Result<(Vec<u8>, usize)> {
+    let Some(image) = opened.image() else {
+        context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
+        return Ok((Vec::new(), 0));
+    };
+    let kvm = &opened.kvm;
+    let symbols = opened.symbols()?;
+    let processes = match Processes::read(kvm, symbols) {
+        Ok(processes) => processes,
+        Err(error) => {
+            context.warn(&format!("the core file has no threads: {error}"));
+            return Ok((Vec::new(), 0));
+        }
+    };
+    for warning in &processes.warnings {
+        context.warn(warning);
+    }
+    let name = image.path().file_name().unwrap_or_default().to_string_lossy();
+    let about = About {
+        architecture: kvm.architecture(),
+        order: kvm.order(),
+        name: &name,
+        entry: image.entry(),
+        release: KernelFacts::read(kvm, symbols)?.osreldate.unwrap_or(0),
+    };
+    let style = match arguments.notes {
+        NotesOf::Freebsd => Style::FreeBsd,
+        NotesOf::Linux => Style::Linux,
+    };
+    let mut notes = Notes::new(style, about);
+    let mut unknown = 0;
+    for (process, thread) in processes.threads() {
+        let registers = processes.registers(kvm, thread).unwrap_or_else(|fault| {
+            context.warn(&format!("the registers of thread {} cannot be read: {fault}", thread.tid));
+            memtool::kvm::Registers::unknown(kvm.architecture())
+        });
+        unknown += usize::from(registers.pc().is_none());
+        notes.add(process, thread, &registers);
+    }
+    if unknown > 0 {
+        context.warn(&format!(
+            "{unknown} of {} threads have no registers in the dump: zeros stand for them",
+            notes.threads()
+        ));
+    }
+    let threads = notes.threads();
+    Ok((notes.finish(), threads))
+}
+
+fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
+    let CoreFacts { absent, missing_tables, impossible, physical_unknown, .. } = *facts;
+    if absent > 0 {
+        let absent = exact_size(absent.into());
+        context.remark(&format!("{absent} that are mapped are not in the dump: devices, and pages that were left out"));
+    }
+    if missing_tables > 0 {
+        context.warn(&format!("{missing_tables} page tables cannot be had; what they map is not in the core file"));
+    }
+    if impossible > 0 {
+        context.warn(&format!("{impossible} mappings are left out: they overlap others, or end behind all addresses"));
+    }
+    if physical_unknown > 0 {
+        context.warn(&format!(
+            "{physical_unknown} segments lie beyond 4 GiB of physical memory, which a file of 32 bits cannot say: it has 0xffffffff as their p_paddr"
+        ));
+    }
+}
+
+fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted) -> Result<Verdict> {
+    let Converted { report, core, damaged } = converted;
+    warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
+    let compression = arguments.compression.compression();
+    let name = arguments.output.name();
+    if context.out.is_json() {
+        let document = Document {
+            input: arguments.input.display().to_string(),
+            output: name,
+            format: arguments.format().name(),
+            compression: compression.name(),
+            bytes_read: report.read,
+            written: report.written.bytes,
+            core: *core,
+            unreadable: report.unreadable.ranges(),
+            unreadable_bytes: report.unreadable.bytes(),
+            unreadable_not_listed: report.unreadable.not_listed(),
+            damaged: *damaged,
+        };
+        context.out.document_of("memtool.convert", "image", &document)?;
+    } else if !matches!(arguments.output, Destination::StandardOutput) && !context.global.quiet {
+        let before = match compression {
+            Compression::None => String::new(),
+            other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
+        };
+        context.out.line(&format!("{name}: {} bytes{before}", report.written.bytes))?;
+        if let Some(CoreDocument { segments, mapped, threads, .. }) = core {
+            context.out.line(&format!("{} mapped in {segments} segments, {threads} threads", rough_size(*mapped)))?;
+        }
+    }
+    let whole = report.unreadable.bytes() == 0 && !damaged;
+    Ok(if whole { Verdict::Done } else { Verdict::Failed })
+}

@@ -1,0 +1,245 @@
+//! Debuggers as they are open what `memtool convert --to elf` makes of a dump: threads, variables and backtraces.
+//!
+//! The commands are those of the manual.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+
+use common::kernel::{Kernel, Thread};
+use common::vmcore::Arch;
+use common::{memtool, text};
+use object::Endianness;
+use object::elf::{FileHeader32, FileHeader64};
+use object::read::elf::{FileHeader, ProgramHeader};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// A kernel, and the core file of its dump.
+struct Converted {
+    kernel: Kernel,
+    image: PathBuf,
+    core: PathBuf,
+    _directory: tempfile::TempDir,
+}
+
+impl Converted {
+    /// `None` where there is no compiler for that architecture.
+    fn new(arch: Arch, version: u32, notes: &str) -> Option<Self> {
+        let kernel = Kernel::in_minidump(arch, version)?;
+        let directory = common::directory();
+        let (dump, core) = (directory.path().join("dump"), directory.path().join("core"));
+        std::fs::write(&dump, kernel.dump.build()).unwrap();
+        let image = kernel.image.path();
+        let options = ["--to", "elf", "--kernel", text(&image), "--notes", notes];
+        let run = memtool(&[&["convert", text(&dump), text(&core)], &options[..]].concat()).ok();
+        let threads = threads(&kernel).len();
+        assert!(run.stdout.contains(&format!(" segments, {threads} threads\n")), "{run:?}");
+        Some(Self { kernel, image, core, _directory: directory })
+    }
+}
+
+/// All threads, the one that dumped first.
+fn threads(kernel: &Kernel) -> Vec<&Thread> {
+    kernel.processes.iter().flat_map(|process| &process.threads).collect()
+}
+
+/// Runs a debugger; `None`, and a word about it, where there is none.
+fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
+    let Ok(output) = Command::new(name).args(arguments).env("LC_ALL", "C").output() else {
+        eprintln!("SKIPPED: there is no {name} here");
+        return None;
+    };
+    Some(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
+}
+
+/// The functions of a backtrace in which frames have such a mark before the function.
+fn functions(backtrace: &str, before: &str) -> Vec<String> {
+    let frames = backtrace.lines().filter(|line| line.contains("kernel.c:"));
+    let function = |line: &str| {
+        let rest = &line[line.find(before).unwrap() + before.len()..];
+        rest.split(['(', ' ']).next().unwrap().to_owned()
+    };
+    frames.map(function).collect()
+}
+
+const DUMPS: [(Arch, u32); 4] = [(Arch::Amd64, 1), (Arch::Amd64, 3), (Arch::Arm64, 1), (Arch::Arm64, 3)];
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn lldb_shows_threads_variables_and_backtraces() {
+    for (arch, version) in DUMPS {
+        let Some(Converted { kernel, image, core, .. }) = &Converted::new(arch, version, "freebsd") else {
+            continue;
+        };
+        let commands = ["thread list", "target variable hz", "p osreldate", "thread backtrace all"];
+        let mut arguments = vec!["-x", "-b"];
+        arguments.extend(commands.iter().flat_map(|command| ["-o", command]));
+        arguments.extend(["-c", text(core), text(image)]);
+        let Some(said) = debugger("lldb", &arguments) else { return };
+        assert!(said.contains("(int) hz = 1000"), "{said}");
+        assert!(said.contains(&kernel.image.osreldate.to_string()), "{said}");
+        let all = said.split("thread backtrace all").nth(1).unwrap();
+        let parts: Vec<&str> = all.split("thread #").skip(1).collect();
+        assert_eq!(parts.len(), threads(kernel).len(), "{all}");
+        assert!(parts[0].contains("stop reason = signal SIGABRT"), "{all}");
+        for (part, thread) in parts.iter().zip(threads(kernel)) {
+            assert!(part.contains(&format!("name = '{}'", thread.name)) || thread.name.is_empty(), "{part}");
+            assert_eq!(functions(part, "`"), thread.frames, "{arch:?} {version}: {part}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn gdb_without_freebsd_support_shows_threads_variables_and_backtraces() {
+    for (arch, version) in DUMPS {
+        let Some(converted) = Converted::new(arch, version, "linux") else { continue };
+        let Converted { kernel, image, core, .. } = &converted;
+        let mut arguments = vec!["-nx", "-batch", "-iex", "set osabi GNU/Linux"];
+        arguments.extend(["-ex", "print hz", "-ex", "x/s panicstr", "-ex", "thread apply all -ascending backtrace"]);
+        arguments.extend([text(image), text(core)]);
+        let Some(said) = debugger("gdb-multiarch", &arguments) else { return };
+        assert!(said.contains("$1 = 1000"), "{said}");
+        assert!(said.contains(kernel.panic_message), "{said}");
+        assert!(said.contains("terminated with signal SIGABRT"), "{said}");
+        assert!(!said.contains("may not match"), "{said}");
+        let parts: Vec<&str> = said.split("\nThread ").skip(1).collect();
+        assert_eq!(parts.len(), threads(kernel).len(), "{said}");
+        for (part, thread) in parts.iter().zip(threads(kernel)) {
+            assert!(part.contains(&format!("(LWP {})", thread.tid)), "{part}");
+            let lines: String = part.lines().filter(|line| line.starts_with('#')).fold(String::new(), |all, line| {
+                // The innermost frame has no address.
+                let call = line.split_once(" in ").map_or_else(|| &line[4..], |(_, call)| call);
+                all + "in " + call + "\n"
+            });
+            assert_eq!(functions(&lines, "in "), thread.frames, "{arch:?} {version}: {part}");
+        }
+    }
+}
+
+/// The notes of a core file: owner, type and description.
+type Notes = Vec<(Vec<u8>, u32, Vec<u8>)>;
+
+fn notes(core: &Path) -> Notes {
+    fn of<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> Notes {
+        let header = H::parse(file).unwrap();
+        let endian = header.endian().unwrap();
+        let mut all = Vec::new();
+        for segment in header.program_headers(endian, file).unwrap() {
+            let Some(mut found) = segment.notes(endian, file).unwrap() else { continue };
+            while let Some(note) = found.next().unwrap() {
+                all.push((note.name().to_vec(), note.n_type(endian).0, note.desc().to_vec()));
+            }
+        }
+        all
+    }
+    let file = std::fs::read(core).unwrap();
+    if file[4] == 1 { of::<FileHeader32<Endianness>>(&file) } else { of::<FileHeader64<Endianness>>(&file) }
+}
+
+fn word(bytes: &[u8], at: usize, size: usize) -> u64 {
+    bytes[at..at + size].iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+}
+
+/// Where a FreeBSD `prstatus` has `pr_pid` and the registers, the size of `struct reg`, and in it the places of frame
+/// pointer, stack pointer and program counter.
+fn freebsd_status(arch: Arch) -> (usize, usize, usize, [usize; 3]) {
+    match arch {
+        Arch::Amd64 => (40, 48, 176, [80, 160, 136]),
+        Arch::Arm64 => (40, 48, 272, [232, 248, 256]),
+        Arch::Riscv => (40, 48, 264, [88, 8, 248]),
+        Arch::I386 => (24, 28, 76, [20, 64, 52]),
+        _ => (24, 28, 68, [44, 52, 60]),
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn freebsd_notes_are_as_the_headers_of_every_architecture_say() {
+    for arch in Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64) {
+        let Some(Converted { kernel, core, .. }) = &Converted::new(arch, arch.newest(), "freebsd") else { continue };
+        let mut notes = notes(core).into_iter();
+        let mut next = |kind| {
+            let (owner, found, description) = notes.next().unwrap();
+            assert_eq!((owner.as_slice(), found), (&b"FreeBSD"[..], kind), "{arch:?}");
+            description
+        };
+        let info = next(3);
+        let wide = !arch.is_32_bit();
+        assert_eq!(info.len(), if wide { 120 } else { 112 }, "{arch:?}");
+        assert!(info[if wide { 16 } else { 8 }..].starts_with(b"kernel\0"), "{arch:?}");
+        let (pid, registers, size, places) = freebsd_status(arch);
+        for thread in threads(kernel) {
+            let status = next(1);
+            assert_eq!(status.len(), registers + size, "{arch:?}");
+            assert_eq!(word(&status, arch.word(), arch.word()), status.len() as u64, "{arch:?}");
+            assert_eq!(word(&status, 2 * arch.word(), arch.word()), size as u64, "{arch:?}");
+            assert_eq!(word(&status, pid - 8, 4), u64::from(kernel.image.osreldate), "{arch:?}");
+            assert_eq!(word(&status, pid - 4, 4), if thread.tid == kernel.dumper { 6 } else { 0 }, "{arch:?}");
+            assert_eq!(word(&status, pid, 4), u64::from(thread.tid), "{arch:?}");
+            if matches!(arch, Arch::Amd64 | Arch::Arm64) {
+                let found = places.map(|place| word(&status, registers + place, arch.word()));
+                assert_eq!(found, [thread.fp, thread.sp, thread.pc], "{arch:?}: {}", thread.tid);
+            }
+            let name = next(7);
+            assert_eq!(name.len(), 24, "{arch:?}");
+            assert_eq!(name.split(|byte| *byte == 0).next().unwrap(), thread.name.as_bytes());
+        }
+        let auxiliary = next(16);
+        let entry = kernel.image.address("btext");
+        assert_eq!(word(&auxiliary, 0, 4), 2 * arch.word() as u64);
+        let words: Vec<u64> = auxiliary[4..].chunks(arch.word()).map(|bytes| word(bytes, 0, arch.word())).collect();
+        assert_eq!(words, [9, entry, 0, 0], "{arch:?}");
+        assert!(notes.next().is_none());
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn linux_notes_have_the_sizes_of_every_architecture() {
+    let sizes = |arch| match arch {
+        Arch::Amd64 => (136, 336),
+        Arch::Arm64 => (136, 392),
+        Arch::Riscv => (136, 376),
+        Arch::I386 => (124, 144),
+        _ => (124, 148),
+    };
+    for arch in Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64) {
+        let Some(Converted { kernel, core, .. }) = &Converted::new(arch, arch.newest(), "linux") else { continue };
+        let (info, status) = sizes(arch);
+        let notes = notes(core);
+        let expected = std::iter::once((3, info)).chain(threads(kernel).into_iter().map(|_| (1, status)));
+        assert!(notes.iter().map(|(_, kind, text)| (*kind, text.len())).eq(expected), "{arch:?}");
+        for ((owner, _, description), thread) in notes.iter().skip(1).zip(threads(kernel)) {
+            assert_eq!(owner, b"CORE");
+            let at = if arch.is_32_bit() { 24 } else { 32 };
+            assert_eq!(word(description, at, 4), u64::from(thread.tid), "{arch:?}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_kernel_that_did_not_run_is_said_and_takes_the_threads_away() {
+    let (Some(kernel), Some(other)) = (Kernel::in_minidump(Arch::Amd64, 3), Kernel::in_minidump(Arch::Amd64, 1)) else {
+        return;
+    };
+    let directory = common::directory();
+    let (dump, core) = (directory.path().join("dump"), directory.path().join("core"));
+    let mut empty = kernel.dump.clone();
+    // Nothing of what the symbols stand for is there.
+    empty.mappings.retain(|mapping| mapping.address < kernel.image.address("btext") & !0xfff);
+    std::fs::write(&dump, empty.build()).unwrap();
+    let image = other.image.path();
+    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf", "--kernel", text(&image)]);
+    assert!(run.stderr.contains("the core file has no threads"), "{run:?}");
+    assert!(run.ok().stdout.contains(", 0 threads\n"));
+    assert!(notes(&core).is_empty());
+}
