@@ -128,7 +128,7 @@ fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Opti
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let mut space = Space { order: Order::Little, tables, direct_map: None };
+    let mut space = Space { order: Order::Little, tables, direct_map: None, linked: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;

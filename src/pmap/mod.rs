@@ -5,6 +5,7 @@
 
 pub mod amd64;
 pub mod arm64;
+pub mod powerpc64;
 
 use crate::units::Hex;
 use serde::Serialize;
