@@ -13,9 +13,9 @@ mod common;
 
 use common::directory;
 use common::vmcore::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
-use common::vmcore::{Arch, Mapping as Mapped, MinidumpSpec, Order, Translation, every_variant, set};
+use common::vmcore::page_tables::superpage_size;
+use common::vmcore::{Arch, Mapping as Mapped, MinidumpSpec, Order, Translation, every_variant, page_of};
 use memtool::dump::Progress;
-use memtool::host::Memory;
 use memtool::kvm::{Fault, Kvm, Mapping, Why};
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::volume::Volume;
@@ -260,4 +260,216 @@ fn all_mappings_are_those_that_are_translated() {
         }
         assert!(left.is_empty(), "{name}: {:#x?}", left.first_key_value());
     }
+}
+
+#[test]
+fn integers_and_strings_are_those_of_the_dump() {
+    for (name, mut spec) in variants() {
+        let Some(page) = spec.mappings.first().copied().filter(|_| has_tables(&spec)) else { continue };
+        let size = spec.page_size as usize;
+        let contents = spec.pages.get_mut(&page.physical).unwrap();
+        contents[8..16].copy_from_slice(&[1, 2, 3, 4, 5, 6, 7, 8]);
+        contents[32..40].copy_from_slice(b"kernel\0x");
+        // One string ends with its page and goes on in the next one, another does not.
+        contents[size - 3..].copy_from_slice(b"the");
+        spec.pages.get_mut(&(page.physical + page.length / 4)).unwrap()[..5].copy_from_slice(b" end\0");
+        let last = page.address + page.length;
+        let end = spec.pages.get_mut(&(page.physical + page.length - spec.page_size)).unwrap();
+        end[size - 70..].fill(b'a');
+        end[size - 1] = 0;
+        end[size - 80..size - 70].copy_from_slice(b"unended\0bc");
+        let kvm = open(spec.build());
+        let at = page.address + 8;
+        let (u32, u64) = match spec.order {
+            Order::Little => (0x0403_0201, 0x0807_0605_0403_0201),
+            Order::Big => (0x0102_0304, 0x0102_0304_0506_0708),
+        };
+        assert_eq!((kvm.u32(at), kvm.u64(at)), (Ok(u32), Ok(u64)), "{name}");
+        let pointer = if spec.arch.is_32_bit() { u64::from(u32) } else { u64 };
+        assert_eq!((kvm.pointer(at), kvm.word_size()), (Ok(pointer), spec.arch.word()), "{name}");
+        let string = |address, most| kvm.string(address, most).map(|text| String::from_utf8(text).unwrap());
+        assert_eq!(string(page.address + 32, 100).unwrap(), "kernel", "{name}");
+        assert_eq!(string(page.address + 32, 3).unwrap(), "ker", "{name}");
+        assert_eq!(string(page.address + 32, 0).unwrap(), "", "{name}");
+        assert_eq!(string(page.address + spec.page_size - 3, 100).unwrap(), "the end", "{name}");
+        // The page behind it is not mapped.
+        assert_eq!(string(last - 70, 200).unwrap(), "a".repeat(69), "{name}");
+        let open_end = open({
+            let end = spec.pages.get_mut(&(page.physical + page.length - spec.page_size)).unwrap();
+            end[size - 1] = b'a';
+            spec.build()
+        });
+        assert_eq!(open_end.string(last - 70, 200).unwrap_err().address, last, "{name}");
+        assert_eq!(open_end.string(last - 70, 70).unwrap().len(), 70, "{name}");
+    }
+}
+
+/// Two words of the hash table's entries lead to the second group where the first one is full.
+#[test]
+fn hashed_entries_are_found_in_either_group() {
+    for mmu in [MMU_G5, MMU_PHYP] {
+        let mut spec = MinidumpSpec::powerpc64(2, mmu);
+        let first = spec.mappings[0];
+        // The number of a group has eleven bits, so that these have the same.
+        let address = |number: u64| spec.kernel_base + 0x123_0000 + (number << 23);
+        spec.mappings = (0..14)
+            .map(|number| Mapped { address: address(number), physical: number << 12, length: 4096, ..first })
+            .collect();
+        spec.pages = (0..14).map(|number| (number << 12, page_of(number << 12, 4096))).collect();
+        let kvm = open(spec.build());
+        for number in 0..14 {
+            assert_eq!(kvm.translate(address(number) + 9).unwrap().physical, (number << 12) + 9, "{mmu}");
+        }
+        assert_eq!(mappings(&kvm).unwrap().len(), 15, "and what the direct map has of it");
+        assert!(kvm.translate(address(14)).is_err());
+    }
+}
+
+#[test]
+fn what_has_no_tables_is_refused_with_the_reason() {
+    let kvm = open(MinidumpSpec::powerpc64(2, MMU_RADIX).build());
+    let fault = kvm.translate(0xe000_0000_0000_0000).unwrap_err();
+    assert!(fault.to_string().contains("kernels with mmu_radix do not dump their page tables"), "{fault}");
+    assert_eq!(kvm.each_mapping(|_| ControlFlow::Continue(())).unwrap_err().why, fault.why);
+    let spec = MinidumpSpec { mmu_name: "mmu_new", ..MinidumpSpec::powerpc64(2, MMU_G5) };
+    assert!(matches!(open(spec.build()).translate(0xe000_0000_0000_0000).unwrap_err().why, Why::Untranslated(_)));
+    let mut spec = MinidumpSpec::example(Arch::Arm64, 3);
+    spec.kernel_base += 1;
+    spec.mappings.clear();
+    assert!(matches!(open(spec.build()).translate(spec.kernel_base).unwrap_err().why, Why::Untranslated(_)));
+}
+
+/// A minidump with other mappings than the example's.
+fn dumps() -> impl Strategy<Value = (String, MinidumpSpec)> {
+    let mapping = (0_u64..2000, 0_u64..300, 1_u64..5, any::<[bool; 2]>(), 0..10);
+    (0..variants().len(), proptest::collection::vec(mapping, 0..12)).prop_map(|(variant, wanted)| {
+        let (name, mut spec) = variants().swap_remove(variant);
+        let (page, large) = (spec.page_size, superpage_size(&spec));
+        let ram = spec.dump_avail[0].0;
+        spec.mappings.clear();
+        let mut taken = std::collections::BTreeSet::new();
+        let mut slots = std::collections::BTreeSet::new();
+        for (number, physical, pages, [writable, executable], kind) in wanted {
+            let superpage = kind == 0;
+            let number = if spec.arch == Arch::Amd64 || superpage { number % 900 } else { number };
+            let (address, physical, length) = if superpage {
+                (number / (large / page).max(1) * large, ram + physical % 2 * large, large)
+            } else {
+                (number * page, ram + physical * page, pages * page)
+            };
+            let (address, end) = (spec.kernel_base + address, spec.kernel_base + address + length);
+            let pages: Vec<u64> = (address..end).step_by(page as usize).collect();
+            let slot: Vec<u64> = pages.iter().map(|page| page / large).collect();
+            let has_tables = spec.arch == Arch::Amd64 && spec.version >= 2;
+            // A slot has a page table or is a superpage; there are pages for two tables.
+            let tables = slots.iter().chain(&slot).collect::<std::collections::BTreeSet<_>>().len();
+            if end > spec.kernel_end
+                || pages.iter().any(|page| taken.contains(page))
+                || (has_tables && (superpage || tables > 2))
+            {
+                continue;
+            }
+            taken.extend(pages);
+            slots.extend(slot);
+            spec.mappings.push(Mapped { address, physical, length, writable, executable, superpage });
+        }
+        (name, spec)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 60, ..ProptestConfig::default() })]
+
+    #[test]
+    fn whatever_is_mapped_is_translated_walked_listed_and_read(
+        (name, spec) in dumps(),
+        probes in proptest::collection::vec((any::<u32>(), 0_usize..20_000), 12),
+    ) {
+        let (kvm, model) = (open(spec.build()), Model::new(&spec));
+        let reach = spec.kernel_end - spec.kernel_base + 0x4000;
+        for (offset, length) in probes {
+            let address = (spec.kernel_base - 0x2000).wrapping_add(u64::from(offset) % reach);
+            model.check(&name, &kvm, address, length);
+            prop_assert_eq!(kvm.walk(address).1, kvm.translate(address));
+        }
+        for (address, expected) in &model.translations {
+            let found = kvm.translate(*address).unwrap();
+            prop_assert_eq!((found.physical, found.protection.write), (expected.physical, expected.writable));
+            model.check(&name, &kvm, address + spec.page_size - 3, 7);
+        }
+        if has_tables(&spec) {
+            let all = mappings(&kvm).unwrap();
+            let listed = all.iter().filter(|mapping| !model.is_direct(mapping.address)).map(|mapping| mapping.size);
+            prop_assert_eq!(listed.sum::<u64>(), model.translations.len() as u64 * spec.page_size, "{}", name);
+        }
+    }
+}
+
+/// Does everything with a dump that may be anything.
+fn use_all(dump: &[u8]) {
+    let directory = directory();
+    let volume = Volume::of_bytes(dump.to_vec());
+    let Ok(memory) = DumpedMemory::open(volume, None, directory.path(), &Progress::default()) else { return };
+    let Ok(kvm) = Kvm::of_dump(memory, None) else { return };
+    let mut seen = 0;
+    let _ = kvm.each_mapping(|mapping| {
+        seen += 1;
+        let mut buffer = [0; 16];
+        let _ = kvm.read(mapping.address, &mut buffer);
+        if seen < 200 { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+    });
+    for address in [0, u64::MAX, 0xc000_0000, 0xffff_fe00_0000_0000, 0xe000_0000_0000_2000] {
+        assert_eq!(kvm.walk(address).1, kvm.translate(address));
+    }
+}
+
+#[test]
+fn a_dump_may_be_cut_off_and_its_bits_flipped_anywhere() {
+    for (_, mut spec) in variants() {
+        spec.message_buffer.truncate(100);
+        let dump = spec.build();
+        let parts = spec.parts();
+        for end in (0..dump.len()).step_by(spec.page_size as usize).chain([parts.page_tables.start + 12]).take(20) {
+            use_all(&dump[..end]);
+        }
+        for (_, offset, size) in spec.header_fields() {
+            for bit in (0..size * 8).step_by(11) {
+                let mut flipped = dump.clone();
+                flipped[offset + bit / 8] ^= 1 << (bit % 8);
+                use_all(&flipped);
+            }
+        }
+        let used: Vec<usize> = parts.page_tables.filter(|at| dump[*at] != 0).take(200).collect();
+        for (bit, at) in used.into_iter().step_by(23).enumerate() {
+            let mut flipped = dump.clone();
+            flipped[at] ^= 1 << (bit % 8);
+            use_all(&flipped);
+        }
+    }
+}
+
+/// Each page directory entry, of which there are very many, leads to the same page table.
+#[test]
+fn tables_that_are_shared_are_not_read_for_ever() {
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    spec.kernel_end = spec.kernel_base + (1 << 40);
+    spec.mappings.truncate(1);
+    let mut dump = spec.build();
+    let parts = spec.parts();
+    let first = dump[parts.page_tables.start..parts.page_tables.start + 8].to_vec();
+    for entry in dump[parts.page_tables].chunks_exact_mut(8) {
+        entry.copy_from_slice(&first);
+    }
+    let kvm = open(dump);
+    let mut pages = 0;
+    let lost = kvm.each_mapping(|mapping| {
+        pages += mapping.size / 4096;
+        ControlFlow::Continue(())
+    });
+    // As many tables as there are pages are read, and the others are told.
+    let most = spec.pages().len() as u64;
+    let direct = spec.pages().range(..spec.direct_map.end - spec.direct_map.base).count() as u64;
+    assert_eq!((lost, pages), (Ok((1 << 19) - most), 4 * most + direct));
+    let end = spec.kernel_base + (1 << 40) - (2 << 20) + 2 * 4096;
+    assert_eq!(kvm.translate(end).unwrap().physical, spec.mappings[0].physical);
 }

@@ -371,11 +371,11 @@ impl Walk<'_, '_, '_> {
 
     /// Takes the entries of a table, whose first one is for that address.
     fn table(&mut self, format: Format, level: Level, physical: u64, first: u64) -> ControlFlow<()> {
-        let size = format.entry_size() << level.bits;
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        let got = self.left > 0 && read_table(self.memory, physical, &mut bytes);
+        let lost = self.left == 0;
         self.left = self.left.saturating_sub(1);
-        if !got {
+        let size = if lost { 0 } else { format.entry_size() << level.bits };
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        if lost || !read_table(self.memory, physical, &mut bytes) {
             self.lost += 1;
             return ControlFlow::Continue(());
         }
