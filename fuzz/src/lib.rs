@@ -1,6 +1,7 @@
 //! What the fuzz targets share: what must hold of an inspected dump and of a memory map, whatever the input.
 
 pub mod json;
+pub mod kvm;
 pub mod odd_host;
 pub mod recipe;
 #[path = "../../tests/common/vmcore/mod.rs"]

@@ -7,7 +7,8 @@
 //! | `kvm_close` | dropping the [`Kvm`] |
 //! | `kvm_read`, `kvm_read2` | [`Kvm::read`] |
 //! | `kvm_write` | [`Kvm::write`] |
-//! | `kvm_kerndisp`, `kvm_native` | not needed: symbols and integers are those of the dump |
+//! | `kvm_kerndisp` | not needed: addresses that powerpc64's kernel is linked at are those that it ran at, too |
+//! | `kvm_native` | not needed: integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
 //! | `kvm_getprocs` | [`Processes`] |
@@ -16,6 +17,7 @@
 
 mod facts;
 mod fault;
+mod hashed;
 mod process;
 mod registers;
 mod root;
@@ -120,7 +122,8 @@ impl Kvm {
         };
         let KernelMemory { memory, ram, architecture, format, root, base, direct_map } =
             LiveKernel::open(host, symbols)?.into_memory();
-        let space = Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map };
+        let space =
+            Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map, linked: None };
         let source = Source::Running(Ram { memory, writer, ranges: ram });
         Ok(Self { source, architecture, space })
     }

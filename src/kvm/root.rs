@@ -2,9 +2,9 @@
 //!
 //! The kernel is linked at virtual addresses, and its image lies in one piece in physical memory, at a multiple of
 //! 2 MiB that the loader chose: on amd64 at 2 MiB unless the kernel can be relocated (`kernphys`), on arm64 and riscv
-//! anywhere. Each candidate is tested: page tables found through a symbol must map that very symbol to the address
-//! where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`, `sys/riscv/riscv/locore.S`,
-//! `sys/i386/i386/pmap_base.c`.
+//! anywhere, on arm at a multiple of 1 MiB. Each candidate is tested: page tables found through a symbol must map that
+//! very symbol to the address where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`,
+//! `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`, `sys/arm/arm/pmap-v6.c`.
 
 use super::space::{Physical, Space, Tables};
 use crate::error::{Error, Result};
@@ -15,14 +15,20 @@ use crate::vmcore::header::{Architecture, DirectMap, Order};
 use crate::vmcore::{Content, DumpedMemory};
 
 /// The loader puts kernels at multiples of this.
-const STEP: u64 = 2 << 20;
+const fn step(architecture: Architecture) -> u64 {
+    if matches!(architecture, Architecture::Arm) { 1 << 20 } else { 2 << 20 }
+}
 
 /// What leads to the tables.
 enum Clue {
     /// A variable that holds the physical address of the root.
     Pointer { size: usize },
+    /// One that holds its virtual address, in the kernel's own image or behind it.
+    Virtual { size: usize },
     /// The root itself.
     Table,
+    /// A structure with the value of riscv's `satp` somewhere in it: the mode, and the number of the root's page.
+    Satp { mode: u64 },
 }
 
 /// A way in which kernels of an architecture have their tables.
@@ -39,16 +45,22 @@ const fn way(architecture: Architecture, symbol: &'static str, clue: Clue, forma
     Way { architecture, symbol, clue, format, base }
 }
 
-const WAYS: [Way; 9] = [
-    way(Architecture::Amd64, "KPML4phys", Clue::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
+/// A variable that a kernel does not use holds 0. A kernel with five levels also has the four that its uppermost
+/// entry leads to, so the larger ones come first; so does PAE's root, as its directories look like a root without.
+const WAYS: [Way; 12] = [
     way(Architecture::Amd64, "KPML5phys", Clue::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
+    way(Architecture::Amd64, "KPML4phys", Clue::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
     way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, 0xffff_0000_0000_0000),
     way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, 0xffff_0000_0000_0000),
+    // The address space of process 0, whose tables are the kernel's (`pmap_pinit0`): the assembler's may be others.
+    way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 9 }, Format::Sv48, 0xffff_ffc0_0000_0000),
+    way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 8 }, Format::Sv39, 0xffff_ffc0_0000_0000),
     way(Architecture::Riscv, "pagetable_l0", Clue::Table, Format::Sv48, 0xffff_ffc0_0000_0000),
     way(Architecture::Riscv, "pagetable_l1", Clue::Table, Format::Sv39, 0xffff_ffc0_0000_0000),
     way(Architecture::I386, "IdlePDPT", Clue::Pointer { size: 4 }, Format::I386Pae, 0),
     way(Architecture::I386, "IdlePTD", Clue::Pointer { size: 4 }, Format::I386, 0),
     way(Architecture::I386, "IdlePTD_nopae", Clue::Pointer { size: 4 }, Format::I386, 0),
+    way(Architecture::Arm, "kern_pt1", Clue::Virtual { size: 4 }, Format::ArmV6, 0xc000_0000),
 ];
 
 /// Finds the page tables of a kernel in an image of memory.
@@ -76,7 +88,7 @@ pub(super) fn find(
     let mut tried = Vec::new();
     for way in ways {
         let Some(symbol) = symbols.find(way.symbol)? else { continue };
-        for physical in candidates(memory, symbol.address) {
+        for physical in candidates(memory, symbol.address, step(architecture)) {
             if let Some(space) = try_at(memory, way, symbol.address, physical) {
                 return Ok((architecture, space));
             }
@@ -97,38 +109,45 @@ pub(super) fn find(
 }
 
 /// Physical addresses at which a symbol may lie.
-fn candidates(memory: &DumpedMemory, address: u64) -> impl Iterator<Item = u64> {
-    let within = address % STEP;
+fn candidates(memory: &DumpedMemory, address: u64, step: u64) -> impl Iterator<Item = u64> {
+    let within = address % step;
     memory.extents().flat_map(move |extent| {
         let end = extent.physical.saturating_add(extent.size);
-        let first = extent.physical.saturating_sub(within).next_multiple_of(STEP);
-        let places = (0..).map_while(move |step: u64| first.checked_add(step.checked_mul(STEP)?)?.checked_add(within));
+        let first = extent.physical.saturating_sub(within).checked_next_multiple_of(step);
+        let place = move |number: u64| first?.checked_add(number.checked_mul(step)?)?.checked_add(within);
+        let places = (0..).map_while(place);
         places.skip_while(move |place| *place < extent.physical).take_while(move |place| *place < end)
     })
 }
 
+/// More bytes than `struct vmspace` has.
+const VMSPACE: u64 = 1024;
+
 /// The address space, if the symbol lies at a physical address.
 fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Option<Space> {
-    let root = match way.clue {
-        Clue::Table => physical,
-        Clue::Pointer { size } => {
-            let (offset, left) = memory.place_of(physical)?;
-            let read: [u8; 8] = match size {
-                4 if left >= 4 => {
-                    let [a, b, c, d] = memory.entry::<4>(offset).ok()??;
-                    [a, b, c, d, 0, 0, 0, 0]
-                }
-                8 if left >= 8 => memory.entry(offset).ok()??,
-                _ => return None,
-            };
-            u64::from_le_bytes(read)
-        }
-    };
+    let within = |root: u64| try_root(memory, way, (address, physical), root);
+    match way.clue {
+        Clue::Table => within(physical),
+        Clue::Pointer { size } => within(pointer(memory, physical, size)?),
+        Clue::Virtual { size } => match pointer(memory, physical, size)? {
+            0 => None,
+            root => within(root.wrapping_sub(address).wrapping_add(physical)),
+        },
+        Clue::Satp { mode } => (0..VMSPACE).step_by(8).find_map(|offset| {
+            let satp = pointer(memory, physical.checked_add(offset)?, 8)?;
+            // Without the number of an address space in between.
+            if satp >> 44 == mode << 16 { within((satp & ((1 << 44) - 1)) << 12) } else { None }
+        }),
+    }
+}
+
+/// The address space with that root, if it maps the symbol to where it was found.
+fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), root: u64) -> Option<Space> {
     if root == 0 || !root.is_multiple_of(32) || memory.place_of(root).is_none() {
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let mut space = Space { order: Order::Little, tables, direct_map: None };
+    let mut space = Space { order: Order::Little, tables, direct_map: None, linked: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;
@@ -137,6 +156,16 @@ fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Opti
         space.direct_map = amd64_direct_map(&space, memory);
     }
     Some(space)
+}
+
+/// A variable's value.
+fn pointer(memory: &DumpedMemory, physical: u64, size: usize) -> Option<u64> {
+    let (offset, left) = memory.place_of(physical)?;
+    match size {
+        4 if left >= 4 => Some(u32::from_le_bytes(memory.entry(offset).ok()??).into()),
+        8 if left >= 8 => Some(u64::from_le_bytes(memory.entry(offset).ok()??)),
+        _ => None,
+    }
 }
 
 /// amd64's direct map, if it is where it always was: its first page maps physical address 0.

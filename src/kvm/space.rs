@@ -1,14 +1,16 @@
 //! The kernel's virtual address space: from an address to memory, step by step, and all that is mapped.
 //!
 //! A minidump has the tables of one level in a section of its own, from the kernel's base on; amd64's, whose entries
-//! are page directory entries, has the page tables below them among its pages. Elsewhere the tables are walked from
-//! their root, as the processor does.
+//! are page directory entries, has the page tables below them among its pages; powerpc64's is the hashed page table.
+//! Elsewhere the tables are walked from their root, as the processor does.
 
 use super::fault::{Fault, Why};
+use super::hashed::Hashed;
 use crate::host::Memory;
+use crate::pmap::powerpc64;
 use crate::pmap::{Format, Level, Protection, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{DirectMap, Header, Order, Section};
+use crate::vmcore::header::{Architecture, DirectMap, Header, Order, Section};
 use std::ops::ControlFlow;
 
 /// Where a virtual address leads.
@@ -16,7 +18,7 @@ use std::ops::ControlFlow;
 pub struct Translation {
     /// The physical address.
     pub physical: u64,
-    /// Bytes of the page, superpage or direct map from there on.
+    /// Bytes from there on that the same entry, or the direct map, stands for.
     pub left: u64,
     /// What may be done with them.
     pub protection: Protection,
@@ -66,6 +68,8 @@ pub(super) enum Tables {
         offset: u64,
         entries: u64,
     },
+    /// In a section of the minidump, hashed.
+    Hashed(Hashed),
     /// In physical memory; kernel memory is mapped from this address on.
     Root { format: Format, root: u64, base: u64 },
     /// Unknown, for this reason.
@@ -78,6 +82,21 @@ pub(super) struct Space {
     pub order: Order,
     pub tables: Tables,
     pub direct_map: Option<DirectMap>,
+    /// Where the kernel is linked, start and end, and where its start was when it ran: its symbols' addresses are those
+    /// that it is linked at.
+    pub linked: Option<(u64, u64, u64)>,
+}
+
+/// Entries of a level in a minidump's section, without those for what lies beyond the address space.
+fn section(header: &Header, format: Format, level: Level) -> Tables {
+    let base = header.kernel_base;
+    let last = if format.is_32_bit() { u32::MAX.into() } else { u64::MAX };
+    if !base.is_multiple_of(level.span()) || base > last {
+        return Tables::Unknown("no page tables can begin at the kernel's base");
+    }
+    let entries = header.size_of(Section::PageTables) / format.entry_size();
+    let entries = entries.min(((last - base) >> level.shift) + 1);
+    Tables::Section { format, level, base, offset: header.offset_of(Section::PageTables), entries }
 }
 
 /// The memory that page tables are read from.
@@ -92,20 +111,32 @@ impl Space {
     /// A minidump's.
     pub fn of_minidump(header: &Header) -> Self {
         let tables = match header.table_format().zip(header.table_level()) {
-            Some((format, level)) => Tables::Section {
-                format,
-                level,
-                base: header.kernel_base,
-                offset: header.offset_of(Section::PageTables),
-                entries: header.size_of(Section::PageTables) / format.entry_size(),
-            },
+            Some((format, level)) => section(header, format, level),
+            None if header.architecture == Architecture::Powerpc64 => {
+                Hashed::of_minidump(header).map_or_else(Tables::Unknown, Tables::Hashed)
+            }
             None => Tables::Unknown("the page tables of this dump's MMU are not known"),
         };
-        Self { order: header.order, tables, direct_map: header.direct_map }
+        let linked = header.kernel_image.and_then(|(start, end)| {
+            Some((powerpc64::KERNBASE, powerpc64::KERNBASE.checked_add(end.checked_sub(start)?)?, start))
+        });
+        Self { order: header.order, tables, direct_map: header.direct_map, linked }
     }
 
     /// Follows an address to memory, and shows each entry on the way.
-    pub fn follow(
+    pub fn follow(&self, memory: &Physical<'_>, address: u64, seen: impl FnMut(Step)) -> Result<Translation, Fault> {
+        if let Some((first, end, start)) = self.linked
+            && (first..end).contains(&address)
+            && first != start
+        {
+            let ran = start.saturating_add(address - first);
+            let found = self.follow_as_it_ran(memory, ran, seen).map_err(|fault| Fault { address, ..fault })?;
+            return Ok(Translation { left: found.left.min(end - address), ..found });
+        }
+        self.follow_as_it_ran(memory, address, seen)
+    }
+
+    fn follow_as_it_ran(
         &self,
         memory: &Physical<'_>,
         address: u64,
@@ -120,7 +151,8 @@ impl Space {
         let (format, mut step) = match self.tables {
             Tables::Section { format, level, base, offset, entries } => {
                 let index = address.checked_sub(base).map(|within| within >> level.shift);
-                let index = index.filter(|index| *index < entries).ok_or(fault(Why::NotCovered))?;
+                let index = index.filter(|index| *index < entries && format.is_canonical(address));
+                let index = index.ok_or(fault(Why::NotCovered))?;
                 let offset = offset.saturating_add(index.saturating_mul(format.entry_size()));
                 let entry = match memory {
                     Physical::Dump(dump) => self.dumped(dump, format, offset),
@@ -130,6 +162,10 @@ impl Space {
                 let entry = entry.ok_or(fault(Why::NotCovered))?;
                 let target = format.decode(level, entry);
                 (format, Step { level, index, physical: None, offset: Some(offset), entry, target })
+            }
+            Tables::Hashed(table) => {
+                let Physical::Dump(dump) = memory else { return Err(fault(Why::NotCovered)) };
+                return table.follow(dump, address, &mut seen);
             }
             Tables::Root { format, root, .. } => {
                 if !format.is_canonical(address) {
@@ -145,8 +181,9 @@ impl Space {
             step = match step.target {
                 Target::Nothing => return Err(fault(Why::NotMapped(step.level.name))),
                 Target::Page { physical, size, protection } => {
-                    let within = address % size;
-                    let (physical, left) = (physical.saturating_add(within), size - within);
+                    // A large page of 16 small ones has as many entries.
+                    let size_here = size.min(step.level.span());
+                    let (physical, left) = (physical.saturating_add(address % size), size_here - address % size_here);
                     return Ok(Translation { physical, left, protection, page_size: Some(size) });
                 }
                 Target::Table(table) => {
@@ -205,7 +242,7 @@ impl Space {
     ) -> Result<u64, Fault> {
         let mut pieces = Pieces { take, last: None };
         let base = match self.tables {
-            Tables::Section { base, .. } | Tables::Root { base, .. } => base,
+            Tables::Section { base, .. } | Tables::Hashed(Hashed { base, .. }) | Tables::Root { base, .. } => base,
             Tables::Unknown(reason) => return Err(Fault::new(0, Why::Untranslated(reason))),
         };
         let direct_first = self.direct_map.is_some_and(|map| map.base < base);
@@ -253,8 +290,8 @@ impl Pieces<'_> {
     }
 }
 
-/// Page tables that are read at most where their number is not known from the dump's own pages: those of 1 TiB in
-/// small pages.
+/// Page tables that are read at most of the running kernel, those of 1 TiB in small pages; of a dump, as many as
+/// pages are in it.
 const MOST_TABLES: u64 = 1 << 20;
 /// Entries of a minidump's section that are read at once.
 const CHUNK: u64 = 1 << 13;
@@ -284,9 +321,11 @@ impl Walk<'_, '_, '_> {
     }
 
     fn tables(&mut self) -> Result<ControlFlow<()>, Fault> {
-        self.left = match self.memory {
-            Physical::Dump(dump) => dump.minidump().map_or(MOST_TABLES, |facts| facts.pages.count()),
-            Physical::Live(_) => MOST_TABLES,
+        self.left = match (self.memory, self.space.tables) {
+            (Physical::Dump(dump), Tables::Section { format, .. } | Tables::Root { format, .. }) => {
+                dump.count() / format.page_size()
+            }
+            _ => MOST_TABLES,
         };
         match (self.space.tables, self.memory) {
             (Tables::Section { format, level, base, offset, entries }, Physical::Dump(dump)) => {
@@ -312,6 +351,16 @@ impl Walk<'_, '_, '_> {
                 }
                 Ok(ControlFlow::Continue(()))
             }
+            (Tables::Hashed(table), Physical::Dump(dump)) => {
+                let mut go_on = ControlFlow::Continue(());
+                let mut take = |mapping| {
+                    go_on = self.pieces.add(mapping);
+                    go_on
+                };
+                let is_whole = table.each_mapping(dump, &mut take);
+                self.lost += u64::from(!is_whole.map_err(|error| Fault::io(table.base, table.base, &error))?);
+                Ok(go_on)
+            }
             (Tables::Root { format, root, .. }, _) => {
                 let Some(level) = format.levels().first() else { return Ok(ControlFlow::Continue(())) };
                 Ok(self.table(format, *level, root, 0))
@@ -322,11 +371,11 @@ impl Walk<'_, '_, '_> {
 
     /// Takes the entries of a table, whose first one is for that address.
     fn table(&mut self, format: Format, level: Level, physical: u64, first: u64) -> ControlFlow<()> {
-        let size = format.entry_size() << level.bits;
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        let got = self.left > 0 && read_table(self.memory, physical, &mut bytes);
+        let lost = self.left == 0;
         self.left = self.left.saturating_sub(1);
-        if !got {
+        let size = if lost { 0 } else { format.entry_size() << level.bits };
+        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
+        if lost || !read_table(self.memory, physical, &mut bytes) {
             self.lost += 1;
             return ControlFlow::Continue(());
         }
@@ -334,9 +383,9 @@ impl Walk<'_, '_, '_> {
     }
 
     fn entries(&mut self, format: Format, level: Level, bytes: &[u8], first: u64) -> ControlFlow<()> {
-        let base = match self.space.tables {
-            Tables::Root { base, .. } => base,
-            _ => 0,
+        let (base, has_root) = match self.space.tables {
+            Tables::Root { base, .. } => (base, true),
+            _ => (0, false),
         };
         let below = format.levels().iter().find(|below| below.shift < level.shift);
         let size = usize::try_from(format.entry_size()).unwrap_or(8);
@@ -344,9 +393,10 @@ impl Walk<'_, '_, '_> {
         for entry in bytes.chunks_exact(size) {
             let word = self.space.order.number(entry);
             let here = format.canonical(address);
+            let is_real = has_root || here == address;
             address = address.wrapping_add(level.span());
             // Below the base there is no kernel memory, but the tables may be found there themselves.
-            if word == 0 || here.wrapping_add(level.span() - 1) < base {
+            if word == 0 || !is_real || here.wrapping_add(level.span() - 1) < base {
                 continue;
             }
             match (format.decode(level, word), below) {

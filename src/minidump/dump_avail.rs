@@ -11,6 +11,8 @@ pub struct Range {
     pub start: u64,
     /// First address after it.
     pub end: u64,
+    /// The number of its first page, for which the address is not divided at each look-up.
+    first_page: u64,
     /// The bits of its pages.
     first_bit: u64,
     last_bit: u64,
@@ -36,9 +38,10 @@ impl DumpAvail {
     pub fn new(page_size: u64, ranges: &[(u64, u64)]) -> Self {
         let mut first_bit = 0_u64;
         let range = |&(start, end): &(u64, u64)| {
-            let pages = end.div_ceil(page_size).saturating_sub(start / page_size);
+            let first_page = start / page_size;
+            let pages = end.div_ceil(page_size).saturating_sub(first_page);
             let last_bit = first_bit.saturating_add(pages);
-            let range = Range { start, end, first_bit, last_bit };
+            let range = Range { start, end, first_page, first_bit, last_bit };
             first_bit = last_bit;
             range
         };
@@ -63,9 +66,9 @@ impl DumpAvail {
     /// The bit of the page at a physical address; `None` outside all ranges.
     pub fn bit_of(&self, physical: u64) -> Option<u64> {
         let page = physical / self.page_size;
-        let after = self.ranges.partition_point(|range| range.start / self.page_size <= page);
+        let after = self.ranges.partition_point(|range| range.first_page <= page);
         let range = self.ranges.get(after.checked_sub(1)?)?;
-        let bit = range.first_bit + (page - range.start / self.page_size);
+        let bit = range.first_bit + (page - range.first_page);
         (bit < range.last_bit).then_some(bit)
     }
 
@@ -75,17 +78,16 @@ impl DumpAvail {
         let (start, end) = (start / page_size, end.div_ceil(page_size));
         let first = self.ranges.partition_point(|range| range.end.div_ceil(page_size) <= start);
         let bits = move |range: &Range| {
-            let page = range.start / page_size;
-            let bit = |at: u64| range.first_bit.saturating_add(at.saturating_sub(page)).min(range.last_bit);
+            let bit = |at: u64| range.first_bit.saturating_add(at.saturating_sub(range.first_page)).min(range.last_bit);
             bit(start)..bit(end)
         };
         let within = self.ranges.get(first..).unwrap_or_default().iter();
-        within.take_while(move |range| range.start / page_size < end).map(bits).filter(|bits| !bits.is_empty())
+        within.take_while(move |range| range.first_page < end).map(bits).filter(|bits| !bits.is_empty())
     }
 
     /// The physical address of the page that a bit of a range stands for.
     pub fn address_in(&self, range: &Range, bit: u64) -> u64 {
-        (range.start / self.page_size + (bit - range.first_bit)) * self.page_size
+        (range.first_page + (bit - range.first_bit)) * self.page_size
     }
 
     /// The physical address of the page that a bit stands for.

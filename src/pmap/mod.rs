@@ -5,6 +5,7 @@
 
 pub mod amd64;
 pub mod arm64;
+pub mod powerpc64;
 
 use crate::units::Hex;
 use serde::Serialize;
@@ -225,16 +226,23 @@ impl Format {
 
     fn arm(self, level: Level, entry: u64) -> Target {
         let v4 = matches!(self, Self::ArmV4);
-        // AP_W of the first quarter; PTE2_RO, as PTE2_NM only says that it was not written yet.
-        let write = if v4 { entry & 0x10 != 0 } else { entry & 0x80 == 0 };
+        let large = level.shift == 20;
+        // AP_W, of a page its first quarter's; PTE1_RO or PTE2_RO, as PTE2_NM only says that it was not written yet.
+        let write = match (v4, large) {
+            (true, true) => entry & 0x400 != 0,
+            (true, false) => entry & 0x10 != 0,
+            (false, true) => entry & 0x8000 == 0,
+            (false, false) => entry & 0x80 == 0,
+        };
         let rights = |execute| Protection { read: true, write, execute };
-        match (level.shift, entry & 3) {
-            (_, 0) | (20, 3) => Target::Nothing,
-            (20, 1) => Target::Table(entry & 0xffff_fc00),
-            (20, _) => page(entry & 0xfff0_0000, 1 << 20, rights(true)),
-            (_, 1) => page(entry & 0xffff_0000, 1 << 16, rights(true)),
-            (_, 3) if v4 => Target::Nothing,
-            (_, kind) => page(entry & 0xffff_f000, 1 << 12, rights(v4 || kind == 2)),
+        match (large, entry & 3) {
+            (_, 0) | (true, 3) => Target::Nothing,
+            (true, 1) => Target::Table(entry & 0xffff_fc00),
+            // PTE1_NX.
+            (true, _) => page(entry & 0xfff0_0000, 1 << 20, rights(v4 || entry & 0x10 == 0)),
+            (false, 1) => page(entry & 0xffff_0000, 1 << 16, rights(true)),
+            (false, 3) if v4 => Target::Nothing,
+            (false, kind) => page(entry & 0xffff_f000, 1 << 12, rights(v4 || kind == 2)),
         }
     }
 }

@@ -178,6 +178,8 @@ pub struct Header {
     pub direct_map: Option<DirectMap>,
     /// What else there is to say of the page tables: whether they are PAE's, their format or the MMU's name.
     pub mmu: Option<String>,
+    /// powerpc64: where the kernel's image was when it ran, `startkernel` and `endkernel`; it is linked elsewhere.
+    pub kernel_image: Option<(u64, u64)>,
 }
 
 /// A part of a minidump, in the order of the file.
@@ -242,6 +244,7 @@ impl Header {
                 kernel_base,
                 direct_map: None,
                 mmu: None,
+                kernel_image: None,
             }
         };
         Some(match architecture {
@@ -298,9 +301,13 @@ impl Header {
                 let u64 = |value: big::U64| order.u64(value.to_bytes());
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(u32);
                 let mmu = raw.mmu_name.split(|byte| *byte == 0).next().unwrap_or_default();
+                // The address is the last one. Without `hw_direct_map` nothing is mapped there.
+                let (base, last) = (u64(raw.dmapbase), u64(raw.dmapend));
+                let has_map = raw.hw_direct_map.get() != 0 && last != 0;
                 Self {
-                    direct_map: direct_map(u64(raw.dmapbase), u64(raw.dmapend), 0),
+                    direct_map: has_map.then(|| DirectMap { base, end: last.saturating_add(1), physical: 0 }),
                     mmu: Some(String::from_utf8_lossy(mmu).into_owned()),
+                    kernel_image: Some((u64(raw.startkernel), u64(raw.endkernel))),
                     ..common(order, u32(raw.version), sizes, u64(raw.kernbase))
                 }
             }

@@ -156,6 +156,14 @@ impl DumpedMemory {
         Some((extent.offset.checked_add(within)?, left))
     }
 
+    /// Bytes of memory in the dump.
+    pub fn count(&self) -> u64 {
+        match self.minidump() {
+            Some(facts) => facts.pages.count().saturating_mul(facts.header.page_size.into()),
+            None => self.extents.iter().fold(0, |sum: u64, extent| sum.saturating_add(extent.size)),
+        }
+    }
+
     /// All memory in the dump, in ascending order, in pieces that lie together in the dump.
     pub fn extents(&self) -> impl Iterator<Item = Extent> {
         self.extents_within(0, u64::MAX)

@@ -46,9 +46,8 @@ pub struct MinidumpSpec {
     pub pae: bool,
     /// arm: `mmuformat`.
     pub arm_format: u32,
-    /// powerpc64: the kind of page tables, and the tables as they are.
+    /// powerpc64: the kind of page tables.
     pub mmu_name: &'static str,
-    pub page_tables: Vec<u8>,
     /// powerpc64: where the kernel lies, virtually.
     pub kernel_image: (u64, u64),
 }
@@ -96,8 +95,7 @@ impl MinidumpSpec {
             pae: false,
             arm_format: if version == 1 { ARM_V4 } else { ARM_V6 },
             mmu_name: MMU_G5,
-            page_tables: Vec::new(),
-            kernel_image: (0x0010_0100, 0x0190_0000),
+            kernel_image: (0xc000_0000_0010_0100, 0xc000_0000_0190_0000),
         };
         spec.fill(ram);
         spec
@@ -124,7 +122,7 @@ impl MinidumpSpec {
         spec
     }
 
-    /// powerpc64 with that kind of page tables; what is in them is no page table.
+    /// powerpc64 with that kind of page tables, of which radix leaves none in the dump.
     pub fn powerpc64(version: u32, mmu_name: &'static str) -> Self {
         Self { mmu_name, ..Self::example(Arch::Powerpc64, version) }
     }
@@ -151,12 +149,6 @@ impl MinidumpSpec {
         if matches!(self.arch, Arch::Arm64 | Arch::Riscv) {
             self.direct_map.physical = ram;
         }
-        if self.arch == Arch::Powerpc64 {
-            self.kernel_end = self.kernel_base + (1 << 30);
-            self.page_tables = page_of(0x7ab1_e000, 2 * page);
-            return;
-        }
-
         let map = |offset: u64, physical, length, writable, executable| Mapping {
             address: self.kernel_base + offset,
             physical,
@@ -175,6 +167,12 @@ impl MinidumpSpec {
             Mapping { superpage: true, ..map(large, ram + large, superpage_size(self), true, false) },
         ];
         self.kernel_end = self.kernel_base + 2 * large;
+        if self.arch == Arch::Powerpc64 {
+            self.kernel_end = self.kernel_base + (32 << 30);
+            // Part of a page of 16 MiB in another segment.
+            let part = map((1 << 28) + 5 * large + 4 * page, ram + large + 4 * page, 3 * page, true, true);
+            self.mappings.push(Mapping { superpage: true, ..part });
+        }
         if self.arch == Arch::Amd64 && self.version >= 2 {
             // In the second GiB.
             self.mappings.push(map((1 << 30) + 5 * page, at(0x7f), page, true, true));
@@ -286,10 +284,11 @@ impl MinidumpSpec {
             ("pmapsize", tables),
             ("ptesize", tables),
             ("kernbase", self.kernel_base),
-            ("kernend", self.kernel_end),
+            // powerpc64 has the last address here, and of the direct map.
+            ("kernend", self.kernel_end.wrapping_sub(1)),
             ("dmapphys", self.direct_map.physical),
             ("dmapbase", self.direct_map.base),
-            ("dmapend", self.direct_map.end),
+            ("dmapend", self.direct_map.end.wrapping_sub(u64::from(self.arch == Arch::Powerpc64))),
             ("dumpavailsize", size(parts.dump_avail)),
             ("flags", if self.page_size == 16384 { ARM64_PS_16K } else { ARM64_PS_4K }.into()),
             ("arch", 7),

@@ -23,6 +23,7 @@
 pub mod arch;
 pub mod device;
 pub mod elf;
+pub mod kernel_memory;
 pub mod kerneldump;
 pub mod minidump;
 pub mod page_tables;
@@ -30,6 +31,7 @@ pub mod page_tables;
 pub use arch::{Arch, Order};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};
 pub use elf::ElfSpec;
+pub use kernel_memory::{KernelMemory, Paging};
 pub use kerneldump::{Compression, KernelDumpHeader, Kind};
 pub use minidump::{DirectMap, MinidumpSpec, Parts, every_variant};
 pub use page_tables::{Mapping, Translation};

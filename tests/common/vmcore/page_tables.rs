@@ -1,9 +1,10 @@
 //! The kernel's page tables as a minidump holds them.
 //!
-//! Sources: `minidump_machdep.c`, `machine/pmap.h` and `machine/pte.h` of each architecture, and for arm's
-//! two formats `lib/libkvm/kvm_arm.h`.
+//! Sources: `minidump_machdep.c`, `machine/pmap.h` and `machine/pte.h` of each architecture, for arm's two formats
+//! `lib/libkvm/kvm_arm.h`, and for powerpc64's hashed tables `machine/slb.h`, `sys/powerpc/aim/mmu_oea64.c` and
+//! `lib/libkvm/kvm_minidump_powerpc64_hpt.c`.
 
-use super::arch::{ARM_V4, Arch, Order};
+use super::arch::{ARM_V4, Arch, MMU_PHYP, MMU_RADIX, Order};
 use super::minidump::MinidumpSpec;
 use std::collections::BTreeMap;
 
@@ -15,7 +16,8 @@ pub struct Mapping {
     pub length: u64,
     pub writable: bool,
     pub executable: bool,
-    /// Mapped by entries one level higher; on arm's old format by entries for 64 KiB.
+    /// Mapped by entries one level higher; on arm's old format by entries for 64 KiB; on powerpc64 by one entry for
+    /// 16 MiB, or where it is shorter, by those of its small pages, each saying that it is part of 16 MiB.
     pub superpage: bool,
 }
 
@@ -35,6 +37,7 @@ pub fn superpage_size(spec: &MinidumpSpec) -> u64 {
         Arch::Arm if spec.arm_format == ARM_V4 => 0x1_0000,
         Arch::Arm => 1 << 20,
         Arch::I386 if !spec.pae => 4 << 20,
+        Arch::Powerpc64 => POWERPC_LARGE,
         // As many as one page of entries maps: 2 MiB for pages of 4 KiB, 32 MiB for those of 16 KiB.
         _ => spec.page_size * spec.page_size / 8,
     }
@@ -53,6 +56,9 @@ fn entry_size(spec: &MinidumpSpec) -> usize {
 /// What the dump says of each page of the mappings.
 pub fn translations(spec: &MinidumpSpec) -> BTreeMap<u64, Translation> {
     let mut translations = BTreeMap::new();
+    if spec.arch == Arch::Powerpc64 && spec.mmu_name == MMU_RADIX {
+        return translations;
+    }
     for mapping in &spec.mappings {
         for offset in (0..mapping.length).step_by(spec.page_size as usize) {
             let mut page = Translation {
@@ -62,7 +68,7 @@ pub fn translations(spec: &MinidumpSpec) -> BTreeMap<u64, Translation> {
                 superpage: mapping.superpage,
             };
             let large = spec.arch == Arch::Arm && spec.arm_format == ARM_V4;
-            if mapping.superpage && !has_directories(spec) && !large {
+            if mapping.superpage && !has_directories(spec) && !large && spec.arch != Arch::Powerpc64 {
                 page.superpage = false;
                 // The kernel makes last-level entries for these up, with all rights.
                 if matches!(spec.arch, Arch::Amd64 | Arch::I386 | Arch::Arm64) {
@@ -139,15 +145,71 @@ fn entry(spec: &MinidumpSpec, address: u64, page: Translation) -> u64 {
             let rights = flag(!writable, PTE2_RO | PTE2_NM) | flag(!executable, PTE2_NX);
             physical | PTE2_V | PTE2_A | rights
         }
-        Arch::Powerpc64 => panic!("powerpc64's page tables are given as they are"),
+        Arch::Powerpc64 => panic!("powerpc64's entries take two words: see `hashed`"),
     }
+}
+
+const POWERPC_LARGE: u64 = 16 << 20;
+/// Groups of eight entries of 16 bytes: the smallest table that the processor takes.
+pub const POWERPC_GROUPS: u64 = 2048;
+
+/// powerpc64: the kernel's virtual segment for each 256 MiB.
+pub fn powerpc_segment(address: u64) -> u64 {
+    let segment = address >> 28;
+    (((segment << 8) | (segment >> 28)) * 0x13bb) % (1 << 36) + (1 << 36)
+}
+
+/// powerpc64: the table that the processor or the hypervisor has, with the direct map's entries in it, a user's and
+/// some that are not valid.
+fn hashed(spec: &MinidumpSpec) -> Vec<u8> {
+    // The processor's is big-endian, the hypervisor's as it answers a kernel.
+    let order = if spec.mmu_name == MMU_PHYP { spec.order } else { Order::Big };
+    let mut table = vec![[0_u64; 2]; POWERPC_GROUPS as usize * 8];
+    // Puts an entry into the first free place of its group, counted from anywhere, or into the second group.
+    let mut put = |segment: u64, address: u64, shift: u32, low: u64, big: u64| {
+        let hash = (segment % (1 << 39)) ^ ((address % (1 << 28)) >> shift);
+        let abbreviated = (segment << 12) | ((address >> 23) % 32) << 7;
+        for (second, group) in [(0, hash % POWERPC_GROUPS), (2, POWERPC_GROUPS - 1 - hash % POWERPC_GROUPS)] {
+            let places = (0..8).map(|place| (group * 8 + (address / 4096 + place) % 8) as usize);
+            if let Some(free) = places.into_iter().find(|place| table[*place][0] & 1 == 0) {
+                table[free] = [abbreviated | big << 2 | second | 1, low];
+                return;
+            }
+        }
+        panic!("no place for {address:#x}");
+    };
+    // The processor only looks at what is marked as in use.
+    for physical in (0..4 * POWERPC_LARGE).step_by(POWERPC_LARGE as usize) {
+        let address = spec.direct_map.base + physical;
+        put(powerpc_segment(address), address, 24, physical | 2, 1);
+    }
+    for mapping in &spec.mappings {
+        // PP of what supervisors write, or all read; N; M of WIMG, changed and referenced.
+        let rights = if mapping.writable { 2 } else { 3 } | if mapping.executable { 0 } else { 4 };
+        let whole = mapping.superpage && mapping.length % POWERPC_LARGE == 0;
+        let (shift, step) = if whole { (24, POWERPC_LARGE) } else { (12, 4096) };
+        for offset in (0..mapping.length).step_by(step as usize) {
+            let (address, physical) = (mapping.address + offset, mapping.physical + offset);
+            // 4 KiB within 16 MiB.
+            let part = if mapping.superpage && !whole { 0x38 << 12 } else { 0 };
+            let frame = if mapping.superpage { physical - physical % POWERPC_LARGE } else { physical };
+            put(powerpc_segment(address), address, shift, frame | part | 0x190 | rights, u64::from(mapping.superpage));
+        }
+    }
+    // A user's page, and the hypervisor's own, which have no kernel's segment.
+    put(0x1234, 0x1000_0000, 12, 0x5000 | 2, 0);
+    put(0x1ff_ffff, 0x2000, 12, 0x6000 | 2, 0);
+    let unused = table.iter_mut().filter(|entry| entry[0] == 0).step_by(50);
+    unused.for_each(|entry| *entry = [powerpc_segment(spec.kernel_base) << 12, 0x7000 | 2]);
+    table.iter().flatten().flat_map(|word| order.bytes(*word, 8)).collect()
 }
 
 /// The page-table area of the dump, and page-table pages among the dumped pages.
 pub fn build(spec: &MinidumpSpec) -> (Vec<u8>, BTreeMap<u64, Vec<u8>>) {
     if spec.arch == Arch::Powerpc64 {
-        assert!(spec.mappings.is_empty(), "the page tables of powerpc64 are a given blob");
-        return (spec.page_tables.clone(), BTreeMap::new());
+        // That MMU has no function that dumps its tables.
+        let table = if spec.mmu_name == MMU_RADIX { Vec::new() } else { hashed(spec) };
+        return (table, BTreeMap::new());
     }
     let size = entry_size(spec);
     let put = |table: &mut [u8], index: u64, entry: u64| {

@@ -1,0 +1,154 @@
+//! How fast kernel memory is read by virtual address out of a minidump, beside pread(2) of as many bytes at the same
+//! places of the file. `tools/bench` runs it.
+
+#![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark that fails is seen to fail")]
+
+#[path = "../tests/common/vmcore/mod.rs"]
+mod vmcore;
+
+use clap::Parser;
+use memtool::dump::Progress;
+use memtool::kvm::Kvm;
+use memtool::vmcore::DumpedMemory;
+use memtool::vmcore::volume::Volume;
+use nix::sys::resource::{UsageWho, getrusage};
+use std::fs::{self, File};
+use std::hint::black_box;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::ExitCode;
+use vmcore::{Arch, MinidumpSpec, set};
+
+const PAGE: u64 = 4096;
+/// Pages in the dump: 8 GiB.
+const PAGES: u64 = 2 << 20;
+/// Page tables, the first pages of memory, map all of it, in an order of no use to anybody.
+const TABLES: u64 = PAGES / 512;
+const BASE: u64 = 0xffff_fe00_0000_0000;
+const READS: u64 = 500_000;
+/// Reads a second on one processor that there shall be.
+const TARGET: f64 = 1_000_000.0;
+
+/// Compare reads by virtual address with pread(2)
+///
+/// Exits with 1 if there are less than a million a second.
+#[derive(Parser)]
+#[command(bin_name = "tools/bench", max_term_width = 80)]
+struct Arguments {
+    /// Pairs of runs in a row
+    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
+    rounds: u32,
+    /// cargo bench says so; cargo test does not
+    #[arg(long, hide = true)]
+    bench: bool,
+}
+
+/// The physical page that a virtual one leads to.
+const fn physical_page(number: u64) -> u64 {
+    number * 0x9e37_79b1 % PAGES
+}
+
+/// Writes a dump of which only the tables take space on a disk; tells where its pages begin.
+fn make(path: &Path) -> io::Result<u64> {
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    spec.dump_avail = vec![(0, PAGES * PAGE)];
+    spec.pages.clear();
+    spec.mappings.clear();
+    spec.page_table_pages.clear();
+    spec.kernel_end = BASE + PAGES * PAGE;
+    let (parts, fields) = (spec.parts(), spec.header_fields());
+    let mut front = spec.build();
+    set(&mut front, &fields, spec.order, "kernbase", BASE);
+    front.get_mut(parts.bitmap.clone()).unwrap().fill(0xff);
+    let entry = |physical: u64| ((physical * PAGE) | 0x63).to_le_bytes();
+    let directories: Vec<u8> = (0..TABLES).flat_map(entry).collect();
+    front
+        .get_mut(parts.page_tables.start..parts.page_tables.start + directories.len())
+        .unwrap()
+        .copy_from_slice(&directories);
+    let tables: Vec<u8> = (0..PAGES).flat_map(|number| entry(physical_page(number))).collect();
+    let file = File::create(path)?;
+    file.write_all_at(&front, 0)?;
+    let start = parts.pages.start as u64;
+    file.write_all_at(&tables, start)?;
+    file.set_len(start + PAGES * PAGE)?;
+    Ok(start)
+}
+
+/// Addresses within the memory, 8 bytes each, the same in every run.
+fn places() -> impl Iterator<Item = u64> {
+    let mut state = 0x2545_f491_4f6c_dd1d_u64;
+    (0..READS).map(move |_| {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state % (PAGES * PAGE / 8) * 8
+    })
+}
+
+/// Seconds of a processor that it takes, whatever else the machine does.
+fn time(run: impl FnOnce() -> u64) -> f64 {
+    let used = || {
+        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
+        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
+        seconds(usage.user_time()) + seconds(usage.system_time())
+    };
+    let before = used();
+    black_box(run());
+    used() - before
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    if !arguments.bench {
+        println!("nothing is measured: tools/bench does that, or cargo bench --bench kvm");
+        return ExitCode::SUCCESS;
+    }
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).parent().unwrap().join("bench");
+    fs::create_dir_all(&folder).unwrap();
+    let path = folder.join("vmcore");
+    let start = make(&path).unwrap();
+    let file = File::open(&path).unwrap();
+
+    let mut kvm = None;
+    let opening = time(|| {
+        let volume = Volume::open(&path).unwrap();
+        let memory = DumpedMemory::open(volume, None, &folder, &Progress::default()).unwrap();
+        kvm = Some(Kvm::of_dump(memory, None).unwrap());
+        0
+    });
+    let bitmap = time(|| {
+        let mut bytes = vec![0; start as usize];
+        file.read_exact_at(&mut bytes, 0).unwrap();
+        bytes.len() as u64
+    });
+    let kvm = kvm.unwrap();
+    println!("opening: {:.1} ms; reading what stands before its pages: {:.1} ms", opening * 1e3, bitmap * 1e3);
+
+    let by_address = || places().map(|place| kvm.u64(BASE + place).unwrap()).fold(0, u64::wrapping_add);
+    let by_offset = || {
+        let read = |place: u64| {
+            let mut bytes = [0; 8];
+            let at = start + physical_page(place / PAGE) * PAGE + place % PAGE;
+            file.read_exact_at(&mut bytes, at).unwrap();
+            u64::from_le_bytes(bytes)
+        };
+        places().map(read).fold(0, u64::wrapping_add)
+    };
+    // Has all of it in the page cache; and the two are of one mind.
+    assert_eq!(by_address(), by_offset());
+    let pair = |_| (time(by_address), time(by_offset));
+    let mut pairs: Vec<(f64, f64)> = (0..arguments.rounds).map(pair).collect();
+    pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
+    let (ours, theirs) = pairs.get(pairs.len() / 2).copied().unwrap();
+    let rate = READS as f64 / ours;
+    println!(
+        "8 bytes by address: {:.2} million a second; pread(2): {:.2} million; ratio {:.2}",
+        rate / 1e6,
+        READS as f64 / theirs / 1e6,
+        theirs / ours
+    );
+    fs::remove_file(&path).unwrap();
+    if rate >= TARGET { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
