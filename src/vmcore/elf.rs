@@ -10,8 +10,9 @@ use object::{Endianness, FileKind};
 use serde::Serialize;
 use std::io;
 
-/// Headers must come within so many bytes: 65,535 program headers do.
-const MAX_HEADERS: usize = 4 << 20;
+/// Headers must come within so many bytes: a million program headers do, as a core file of a large kernel's virtual
+/// memory may have.
+const MAX_HEADERS: usize = 64 << 20;
 
 /// What an ELF core file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -45,17 +46,17 @@ pub struct ElfSegment {
 /// Reads the headers and sees whether the file is as long as they say; `None` if they cannot be understood.
 pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Option<ElfFacts>> {
     let mut head = Vec::new();
-    // Most files have few headers: the first page says how many bytes they take.
-    for wanted in [4096, MAX_HEADERS] {
-        let mut more = vec![0; wanted - head.len()];
-        let read = match stream.read(&mut more) {
-            Ok(read) => read,
+    // Most files have few headers.
+    for wanted in [4096, 1 << 20, MAX_HEADERS] {
+        let have = head.len();
+        head.resize(wanted, 0);
+        match stream.read(head.get_mut(have..).unwrap_or_default()) {
+            Ok(read) => head.truncate(have + read),
             Err(stop) => {
                 findings.stopped("ELF headers", stop)?;
                 return Ok(None);
             }
-        };
-        head.extend_from_slice(more.get(..read).unwrap_or_default());
+        }
         let facts = match FileKind::parse(&*head) {
             Ok(FileKind::Elf32) => facts::<FileHeader32<Endianness>>(&head),
             Ok(FileKind::Elf64) => facts::<FileHeader64<Endianness>>(&head),
