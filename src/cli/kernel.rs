@@ -164,7 +164,7 @@ impl Opened<'_> {
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.
-    pub fn place(&self, text: &str) -> Result<(u64, Option<u64>)> {
+    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             let address = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
             return Ok((address, None));
@@ -173,10 +173,14 @@ impl Opened<'_> {
             Some((name, offset)) => (name, parse_size(offset).map_err(|error| Error::Refused(error.to_string()))?),
             None => (text, 0),
         };
+        let mut symbol = self.symbols()?.find(name)?;
+        if symbol.is_none() && self.image().is_some() {
+            // A kernel whose list of modules cannot be read has still said what it knows.
+            let _ = self.add_modules(context);
+            symbol = self.symbols()?.find(name)?;
+        }
         let symbols = self.symbols()?;
-        let symbol = symbols
-            .find(name)?
-            .ok_or_else(|| Error::Refused(format!("{} has no symbol '{name}'", symbols.source())))?;
+        let symbol = symbol.ok_or_else(|| Error::Refused(format!("{} has no symbol '{name}'", symbols.source())))?;
         let address = symbol.address.checked_add(offset);
         let address = address.ok_or_else(|| Error::Refused(format!("{text} is beyond all addresses")))?;
         Ok((address, symbol.size.checked_sub(offset).filter(|left| *left > 0)))

@@ -80,11 +80,15 @@ struct ThreadEntry {
 }
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
-    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
     let symbols = opened.symbols()?;
     let facts = KernelFacts::read(&opened.kvm, symbols)?;
     let mut processes = Processes::read(&opened.kvm, symbols)?;
     processes.list.sort_by_key(|process| process.pid);
+    if arguments.threads && opened.image().is_some() && has_unnamed(&opened, &processes) {
+        // Without the kernel's list of modules, what is in them has addresses instead of names.
+        let _ = opened.add_modules(context);
+    }
     if context.out.is_json() {
         json(context, &opened, &facts, &processes, arguments.threads)?;
     } else {
@@ -101,6 +105,14 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         context.warn(warning);
     }
     Ok(if processes.warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Whether a thread is where no symbol is known: in a module.
+fn has_unnamed(opened: &Opened<'_>, processes: &Processes) -> bool {
+    processes.threads().any(|(_, thread)| {
+        let pc = processes.registers(&opened.kvm, thread).ok().and_then(|registers| registers.pc());
+        pc.is_some_and(|pc| opened.name_of(pc).is_none())
+    })
 }
 
 fn lossy(bytes: &[u8]) -> String {

@@ -141,11 +141,11 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             "raw bytes are not written to a terminal; send them to a file or a pipe".to_owned(),
         ));
     }
-    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
     let (address, rest) = if arguments.phys {
         (parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?, None)
     } else {
-        opened.place(&arguments.place)?
+        opened.place(context, &arguments.place)?
     };
     let view = View { opened: &opened, physical: arguments.phys };
     let width = arguments.form.width(&opened);

@@ -59,11 +59,11 @@ struct Document {
 }
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
-    let opened = arguments.kernel.open(context, host, Access::Read)?;
+    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
     let mut verdict = Verdict::Done;
     let mut all = Vec::new();
     for text in &arguments.addresses {
-        let (address, _) = opened.place(text)?;
+        let (address, _) = opened.place(context, text)?;
         let (steps, result) = opened.kvm.walk(address);
         let found = describe(&opened, address, &steps, result.as_ref().ok());
         let offset = result.ok().and_then(|found| opened.kvm.dump()?.place_of(found.physical));

@@ -103,13 +103,13 @@ struct Document {
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
     let access = if arguments.force { Access::Write } else { Access::Read };
-    let opened = arguments.kernel.open(context, host, access)?;
-    let kvm = &opened.kvm;
+    let mut opened = arguments.kernel.open(context, host, access)?;
     let address = if arguments.phys {
         parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?
     } else {
-        opened.place(&arguments.place)?.0
+        opened.place(context, &arguments.place)?.0
     };
+    let kvm = &opened.kvm;
     let parts: Result<Vec<Vec<u8>>, String> =
         arguments.values.iter().map(|value| arguments.form.bytes(&opened, value)).collect();
     let new = parts.map_err(Error::Refused)?.concat();
