@@ -27,12 +27,12 @@ const PAGES: u64 = 2 << 20;
 const TABLES: u64 = PAGES / 512;
 const BASE: u64 = 0xffff_fe00_0000_0000;
 const READS: u64 = 500_000;
-/// Reads a second on one processor that there shall be.
-const TARGET: f64 = 1_000_000.0;
+/// What part of pread's speed there shall be: each read also takes one of a page table's entry, at random as well.
+const TARGET: f64 = 0.5;
 
 /// Compare reads by virtual address with pread(2)
 ///
-/// Exits with 1 if there are less than a million a second.
+/// Exits with 1 if it is less than half as fast.
 #[derive(Parser)]
 #[command(bin_name = "tools/bench", max_term_width = 80)]
 struct Arguments {
@@ -142,13 +142,12 @@ fn main() -> ExitCode {
     let mut pairs: Vec<(f64, f64)> = (0..arguments.rounds).map(pair).collect();
     pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
     let (ours, theirs) = pairs.get(pairs.len() / 2).copied().unwrap();
-    let rate = READS as f64 / ours;
+    let ratio = theirs / ours;
     println!(
-        "8 bytes by address: {:.2} million a second; pread(2): {:.2} million; ratio {:.2}",
-        rate / 1e6,
-        READS as f64 / theirs / 1e6,
-        theirs / ours
+        "8 bytes by address: {:.2} million a second; pread(2): {:.2} million; ratio {ratio:.2}, shall be {TARGET:.1}",
+        READS as f64 / ours / 1e6,
+        READS as f64 / theirs / 1e6
     );
     fs::remove_file(&path).unwrap();
-    if rate >= TARGET { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+    if ratio >= TARGET { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }

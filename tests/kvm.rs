@@ -15,7 +15,7 @@ mod common;
 use common::directory;
 use common::vmcore::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
 use common::vmcore::page_tables::superpage_size;
-use common::vmcore::{Arch, Mapping as Mapped, MinidumpSpec, Order, Translation, every_variant, page_of};
+use common::vmcore::{Arch, Mapping as Mapped, MinidumpSpec, Order, Translation, every_variant, page_of, set};
 use memtool::dump::Progress;
 use memtool::kvm::{Fault, Kvm, Mapping, Why};
 use memtool::vmcore::DumpedMemory;
@@ -338,6 +338,28 @@ fn what_has_no_tables_is_refused_with_the_reason() {
     spec.kernel_base += 1;
     spec.mappings.clear();
     assert!(matches!(open(spec.build()).translate(spec.kernel_base).unwrap_err().why, Why::Untranslated(_)));
+}
+
+/// The section has entries for the end of the address space, and more.
+#[test]
+fn tables_end_with_the_address_space() {
+    for (arch, base) in [(Arch::I386, 0xffff_f000), (Arch::Arm64, u64::MAX - 0xfff)] {
+        let spec = MinidumpSpec::example(arch, 2);
+        let mut dump = spec.build();
+        let table = spec.parts().page_tables.start;
+        set(&mut dump, &spec.header_fields(), spec.order, "kernbase", base);
+        // The first entry is that of a mapped page; so are others behind it.
+        let size = if arch == Arch::I386 { 4 } else { 8 };
+        let filled = (0..).find(|index| dump[table + index * size] != 0).unwrap();
+        let entry = dump[table + filled * size..][..size].to_vec();
+        dump[table..table + size].copy_from_slice(&entry);
+        let kvm = open(dump);
+        let listed: Vec<u64> = mappings(&kvm).unwrap().iter().map(|mapping| mapping.address).collect();
+        assert!(listed.iter().all(|address| *address >= base || spec.direct_map.base <= *address), "{listed:x?}");
+        assert_eq!(listed.iter().filter(|address| **address >= base).count(), 1, "{arch:?}");
+        let behind = kvm.translate(base.wrapping_add(filled as u64 * spec.page_size));
+        assert!(behind.is_err_and(|fault| fault.why == Why::NotCovered), "{arch:?}");
+    }
 }
 
 /// A minidump with other mappings than the example's.

@@ -328,3 +328,16 @@ fn amd64s_direct_map_is_known_by_its_first_page() {
     .unwrap();
     assert_eq!(direct, [(42 * MIB, MIB), (48 * MIB, 64 * KIB)]);
 }
+
+/// A kernel that ran before left its tables behind, which still lead to the same places, but not to all.
+#[test]
+fn an_old_copy_of_the_tables_is_not_taken_for_them() {
+    let kernel = KERNELS.iter().find(|kernel| kernel.paging == Paging::Arm64).unwrap();
+    let mut machine = Machine::new(kernel, 42 * MIB);
+    let root = machine.memory.root;
+    let index = (kernel.other >> 39) % 512;
+    let mut copy = machine.memory.bytes(root, 4096).unwrap();
+    copy[index as usize * 8..][..8].fill(0);
+    machine.memory.pages.insert(root - 40 * MIB, copy);
+    machine.check("arm64 with a copy", &machine.open(machine.elf(), false).unwrap());
+}
