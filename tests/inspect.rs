@@ -15,7 +15,7 @@ use common::vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_
 use common::vmcore::{
     self, Arch, Compression, ElfSpec, KernelDumpHeader, MinidumpSpec, Order, every_variant, kerneldump,
 };
-use common::{command, directory, text};
+use common::{command, directory, text, write_file};
 use memtool::dump::Progress;
 use memtool::host::Memory;
 use memtool::vmcore::volume::Volume;
@@ -469,6 +469,12 @@ fn memory_is_read_out_of_every_minidump() {
         }
     }
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let directory = directory();
+    let path = write_file(directory.path(), &spec.build());
+    compare_memory("mapped", Volume::map(&path).unwrap(), &spec);
+    for path in [directory.path(), Path::new("/dev/null"), &write_file(directory.path(), &[])] {
+        assert!(Volume::map(path).is_err(), "{}", path.display());
+    }
     for compression in [Compression::Zstd, Compression::Gzip] {
         let volume = Volume::of_bytes(compression.compress(&spec.build()));
         compare_memory(&format!("{compression:?}"), volume, &spec);

@@ -8,6 +8,7 @@ mod elf;
 pub mod header;
 mod image;
 mod locate;
+mod mapped;
 mod memory;
 mod minidump;
 pub mod pages;
