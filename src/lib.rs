@@ -9,6 +9,7 @@
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
 //! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
+//! - [`decrypt`]: encrypted kernel dumps;
 //! - [`kvm`]: a kernel's memory by virtual address, in a dump or an image;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`pmap`]: what page table entries say;
@@ -20,6 +21,7 @@
 
 pub mod compress;
 pub mod convert;
+pub mod decrypt;
 pub mod dump;
 mod elf;
 mod error;

@@ -2,6 +2,7 @@
 
 mod completions;
 mod convert;
+mod decrypt;
 mod destination;
 mod dump;
 mod inspect;
@@ -83,6 +84,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Make of a dump a core file for debuggers, or an image in another format
     Convert(convert::Arguments),
+    /// Decrypt an encrypted kernel dump
+    Decrypt(decrypt::Arguments),
     /// Read kernel memory, of the running kernel or of a dump
     Read(read::Arguments),
     /// Show each step from a kernel's virtual address to memory
@@ -110,7 +113,7 @@ impl Command {
                     "the dump is not complete"
                 }
             },
-            Self::Dump(_) | Self::Convert(_) => || "the dump is not complete",
+            Self::Dump(_) | Self::Convert(_) | Self::Decrypt(_) => || "the dump is not complete",
             _ => || "interrupted",
         }
     }
@@ -222,7 +225,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
         Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
         Command::Ps(arguments) => ps::run(&mut context, Some(&*host), &arguments),
-        Command::Inspect(_) | Command::Convert(_) | Command::Completions(_) => Ok(Verdict::Done),
+        Command::Inspect(_) | Command::Convert(_) | Command::Decrypt(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
@@ -236,6 +239,7 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
     match command {
         Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
         Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
+        Command::Decrypt(arguments) => Some(decrypt::run(context, arguments)),
         Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
         Command::Convert(arguments) => Some(convert::run(context, arguments)),
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
