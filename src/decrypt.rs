@@ -6,13 +6,13 @@
 //! dump that is compressed, too, is compressed first.
 //!
 //! - AES-256-CBC takes the key's first 32 bytes and the vector's first 16, and pads nothing.
-//! - ChaCha20, since FreeBSD 13, is the original one: a 64-bit nonce, which is the vector's first 8 bytes, and a 64-bit
-//!   counter of blocks, from 0 on. It takes the key's first 32 bytes, too.
+//! - ChaCha20, which came after FreeBSD 12.1, is the original one: a 64-bit nonce, which is the vector's first 8 bytes,
+//!   and a 64-bit counter of blocks, from 0 on. It takes the key's first 32 bytes, too.
 //!
-//! The key is padded by OAEP with SHA-1; by PKCS#1 v1.5 before FreeBSD 13. Which of them, nothing says.
+//! The key is padded by OAEP with SHA-1; in FreeBSD 12.1 and before by PKCS#1 v1.5. Which of them, nothing says.
 
 use crate::error::{Error, Result};
-use crate::host::{open_at_once, read_at_most};
+use crate::host::open_at_once;
 use aes::Aes256;
 use cbc::cipher::array::Array;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher};
@@ -33,9 +33,9 @@ use zerocopy::FromBytes;
 use zeroize::Zeroizing;
 
 /// Bytes of a private key's file at most; one of 16384 bits has 13 KiB.
-const MOST_OF_PRIVATE_KEY: u64 = 64 << 10;
+const MOST_OF_PRIVATE_KEY: usize = 64 << 10;
 /// Bytes of a key block's file at most: the largest key, made up to the largest block that there may be.
-const MOST_OF_KEY_BLOCK: u64 = 64 << 10;
+const MOST_OF_KEY_BLOCK: usize = 64 << 10;
 /// Bytes that are decrypted at once: whole blocks of every cipher.
 const BUFFER: usize = 64 << 10;
 /// Bytes of a block of AES.
@@ -311,13 +311,17 @@ fn first_block(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A regular file's bytes, overwritten when they are dropped.
-fn read_file(path: &Path, what: &str, most: u64) -> Result<Zeroizing<Vec<u8>>> {
+fn read_file(path: &Path, what: &str, most: usize) -> Result<Zeroizing<Vec<u8>>> {
     let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
     let failed = |source| Error::io("read", path, source);
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Refused(format!("{} is not a regular file", path.display())));
     }
-    let bytes = read_at_most(file, most).map_err(failed)?;
-    let bytes = bytes.ok_or_else(|| Error::Format(format!("{} is too large to be {what}", path.display())))?;
-    Ok(Zeroizing::new(bytes))
+    // All at once: a vector that grows leaves copies behind.
+    let mut bytes = Zeroizing::new(Vec::with_capacity(most.saturating_add(1)));
+    file.take(bytes.capacity() as u64).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() > most {
+        return Err(Error::Format(format!("{} is too large to be {what}", path.display())));
+    }
+    Ok(bytes)
 }

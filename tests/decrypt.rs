@@ -68,11 +68,15 @@ fn one_time_key() -> Vec<u8> {
     noise(ONE_TIME_KEY.end)[ONE_TIME_KEY].to_vec()
 }
 
+/// Encrypts a key for the owner of a private key.
+fn locked(name: &str, padding: &str, key: &[u8]) -> Vec<u8> {
+    let (path, mode) = (KEYS.path(name), format!("rsa_padding_mode:{padding}"));
+    openssl(&["pkeyutl", "-encrypt", "-inkey", text(&path), "-pkeyopt", &mode], key)
+}
+
 /// `struct kerneldumpkey` with the one-time key for the owner of a private key, made up to a block.
 fn block_for(name: &str, encryption: Encryption, padding: &str) -> Vec<u8> {
-    let mode = format!("rsa_padding_mode:{padding}");
-    let arguments = ["pkeyutl", "-encrypt", "-inkey", text(&KEYS.path(name)), "-pkeyopt", &mode];
-    let mut block = key_block(VECTOR, &openssl(&arguments, &one_time_key()));
+    let mut block = key_block(VECTOR, &locked(name, padding, &one_time_key()));
     if encryption == Encryption::ChaCha20 {
         block[0] = 2;
     }
@@ -200,9 +204,7 @@ fn another_private_key_and_a_damaged_key_are_refused() {
         }
     }
     // A key of another length than the kernel's.
-    let arguments =
-        ["pkeyutl", "-encrypt", "-inkey", text(&KEYS.path("mine.pem")), "-pkeyopt", "rsa_padding_mode:oaep"];
-    let block = key_block(VECTOR, &openssl(&arguments, &[7; 32]));
+    let block = key_block(VECTOR, &locked("mine.pem", "oaep", &[7; 32]));
     let error = private_key("mine.pem").unlock(&KeyBlock::parse(&block).unwrap()).err().unwrap().to_string();
     assert!(error.contains("kdk_encryptedkey: the key in it has 32 bytes, not 64"), "{error}");
 }
@@ -247,7 +249,7 @@ fn what_is_no_private_key_is_said_to_be_none() {
         (b"-----BEGIN ".to_vec(), "no private key in PEM"),
         (pem.as_bytes()[..pem.len() / 2].to_vec(), "no private key in PEM"),
         (pem.replace("RSA PRIVATE", "PRIVATE").into_bytes(), "no RSA private key that can be used"),
-        (pem.replace(['A', 'B', 'C'], "D").into_bytes(), "no RSA private key that can be used"),
+        (pem.replace(['a', 'b', 'c'], "d").into_bytes(), "no RSA private key that can be used"),
         (b"-----BEGIN X\x1b-----\n-----END X\x1b-----\n".to_vec(), "it holds 'X\\u{1b}'"),
         (made(&traditional), "passphrase"),
         (made(&pkcs8), "passphrase"),

@@ -13,7 +13,7 @@ pub const KERNELDUMP_COMP_ZSTD: u8 = 2;
 
 /// `kdk_encryption`: AES-256-CBC.
 pub const KERNELDUMP_ENC_AES_256_CBC: u8 = 1;
-/// `kdk_encryption`: ChaCha20, since FreeBSD 13.
+/// `kdk_encryption`: ChaCha20, which FreeBSD 12.1 does not have yet.
 pub const KERNELDUMP_ENC_CHACHA20: u8 = 2;
 
 /// Bytes of `kdk_iv`.
