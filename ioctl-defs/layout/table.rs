@@ -56,6 +56,7 @@ pub const fn word(string: &[u8], index: usize) -> u64 {
 /// The headers that are the same everywhere.
 pub mod common {
     use super::word;
+    use ioctl_defs::disk::*;
     use ioctl_defs::kerneldump::*;
     use ioctl_defs::linker::*;
     use ioctl_defs::memrange::*;
@@ -103,6 +104,9 @@ pub mod common {
             "MEMRANGE_SET" => MEMRANGE_SET,
             "MEM_EXTRACT_PADDR" => MEM_EXTRACT_PADDR,
             "MEM_KERNELDUMP" => MEM_KERNELDUMP,
+
+            "DIOCGSECTORSIZE" => DIOCGSECTORSIZE,
+            "DIOCGMEDIASIZE" => DIOCGMEDIASIZE,
 
             "MDF_UNCACHEABLE" => Mdf::UNCACHEABLE.bits(),
             "MDF_WRITECOMBINE" => Mdf::WRITECOMBINE.bits(),

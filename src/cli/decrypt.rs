@@ -91,8 +91,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         }
     }
     output_file::check(target, arguments.force)?;
-    let private_key = PrivateKey::read(&arguments.private_key)?;
-    warn_if_readable(context, &arguments.private_key);
+    let private_key = private_key(context, &arguments.private_key)?;
     let block = KeyBlock::read(key)?;
     let dump_key = private_key.unlock(&block)?;
     drop(private_key);
@@ -147,11 +146,13 @@ fn recognise(decrypted: &File) -> io::Result<Inspection> {
     inspect(&Volume::of_file(decrypted)?, Depth::Pages, &Progress::default())
 }
 
-/// Whoever can read the key can read every dump.
-fn warn_if_readable(context: &mut Context, path: &Path) {
+/// Reads a private key. Whoever else can read it can read every dump.
+pub fn private_key(context: &mut Context, path: &Path) -> Result<PrivateKey> {
+    let private_key = PrivateKey::read(path)?;
     if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
         context.warn(&format!("{} can be read by other users, and so can every dump that it decrypts", path.display()));
     }
+    Ok(private_key)
 }
 
 /// The word for it in JSON, as `inspect` has it.

@@ -15,6 +15,7 @@ mod ps;
 mod ranges;
 mod read;
 mod record;
+mod save;
 mod symbols;
 mod translate;
 mod write;
@@ -80,6 +81,8 @@ enum Command {
     Dump(dump::Arguments),
     /// Take a minidump of the running kernel
     Livedump(livedump::Arguments),
+    /// Save the crash dump on a dump device, and clear it there
+    Save(save::Arguments),
     /// Tell what is in a kernel dump, and whether it is whole
     Inspect(inspect::Arguments),
     /// Make of a dump a core file for debuggers, or an image in another format
@@ -114,6 +117,7 @@ impl Command {
                 }
             },
             Self::Dump(_) | Self::Convert(_) | Self::Decrypt(_) => || "the dump is not complete",
+            Self::Save(_) => || "interrupted; a dump that was not reported as saved is still on its device",
             _ => || "interrupted",
         }
     }
@@ -220,6 +224,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
+        Command::Save(arguments) => save::run(&mut context, Some(&*host), &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
@@ -242,6 +247,7 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
         Command::Decrypt(arguments) => Some(decrypt::run(context, arguments)),
         Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
         Command::Convert(arguments) => Some(convert::run(context, arguments)),
+        Command::Save(arguments) if arguments.needs_no_host() => Some(save::run(context, None, arguments)),
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
             Some(dump::run(context, None, arguments))
         }
