@@ -5,94 +5,22 @@
 
 mod common;
 
+use common::encryption::{KEYS, VECTOR, block_for, encrypted, locked, openssl};
 use common::vmcore::{Arch, Compression, MinidumpSpec, key_block};
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
 use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use std::fs;
-use std::io::{self, Read, Write};
+use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Stdio;
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
-/// Runs openssl(1), which has to succeed.
-#[track_caller]
-fn openssl(arguments: &[&str], input: &[u8]) -> Vec<u8> {
-    let mut command = Command::new("openssl");
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    let mut child = command.spawn().unwrap_or_else(|error| panic!("openssl(1) is needed: {error}"));
-    let mut stdin = child.stdin.take().unwrap();
-    let input = input.to_vec();
-    let writer = std::thread::spawn(move || drop(stdin.write_all(&input)));
-    let output = child.wait_with_output().unwrap();
-    writer.join().unwrap();
-    assert!(output.status.success(), "{arguments:?}: {}", String::from_utf8_lossy(&output.stderr));
-    output.stdout
-}
-
-/// Private keys: `mine` and `other` of 2048 bits, in both forms, and `large`.
-struct Keys(TempDir);
-
-static KEYS: LazyLock<Keys> = LazyLock::new(|| {
-    let keys = Keys(directory());
-    for (name, bits) in [("mine", "2048"), ("other", "2048"), ("large", "4096")] {
-        let [pkcs1, pkcs8] = [".pem", ".pk8"].map(|suffix| keys.path(&format!("{name}{suffix}")));
-        openssl(&["genrsa", "-traditional", "-out", text(&pkcs1), bits], b"");
-        openssl(&["pkey", "-in", text(&pkcs1), "-out", text(&pkcs8)], b"");
-    }
-    keys
-});
-
-impl Keys {
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-}
-
 fn private_key(name: &str) -> PrivateKey {
     PrivateKey::read(&KEYS.path(name)).unwrap()
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-const ONE_TIME_KEY: std::ops::Range<usize> = 7..71;
-const VECTOR: [u8; 32] = *b"an initialisation vector of 32 b";
-
-/// 64 bytes, of which the ciphers take 32.
-fn one_time_key() -> Vec<u8> {
-    noise(ONE_TIME_KEY.end)[ONE_TIME_KEY].to_vec()
-}
-
-/// Encrypts a key for the owner of a private key.
-fn locked(name: &str, padding: &str, key: &[u8]) -> Vec<u8> {
-    let (path, mode) = (KEYS.path(name), format!("rsa_padding_mode:{padding}"));
-    openssl(&["pkeyutl", "-encrypt", "-inkey", text(&path), "-pkeyopt", &mode], key)
-}
-
-/// `struct kerneldumpkey` with the one-time key for the owner of a private key, made up to a block.
-fn block_for(name: &str, encryption: Encryption, padding: &str) -> Vec<u8> {
-    let mut block = key_block(VECTOR, &locked(name, padding, &one_time_key()));
-    if encryption == Encryption::ChaCha20 {
-        block[0] = 2;
-    }
-    block.resize(block.len().next_multiple_of(512), 0);
-    block
-}
-
-/// What the kernel would write.
-fn encrypted(encryption: Encryption, data: &[u8]) -> Vec<u8> {
-    let key = hexadecimal(&one_time_key()[..32]);
-    let (cipher, vector) = match encryption {
-        Encryption::Aes256Cbc => ("-aes-256-cbc", hexadecimal(&VECTOR[..16])),
-        // The counter of blocks comes before the nonce.
-        Encryption::ChaCha20 => ("-chacha20", format!("{:016}{}", 0, hexadecimal(&VECTOR[..8]))),
-    };
-    openssl(&["enc", cipher, "-nopad", "-K", &key, "-iv", &vector], data)
 }
 
 /// Hands out no more than so many bytes at once.
