@@ -8,7 +8,9 @@
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
 //! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
+//! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
+//! - [`decrypt`]: encrypted kernel dumps;
 //! - [`kvm`]: a kernel's memory by virtual address, in a dump or an image;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`pmap`]: what page table entries say;
@@ -20,6 +22,7 @@
 
 pub mod compress;
 pub mod convert;
+pub mod decrypt;
 pub mod dump;
 mod elf;
 mod error;
@@ -37,6 +40,7 @@ pub mod paddr;
 pub mod pmap;
 pub mod ranges;
 pub mod record;
+pub mod save;
 pub mod symbols;
 pub mod units;
 pub mod vmcore;

@@ -47,16 +47,17 @@ impl OutputFile {
         Ok(Self { temporary, unfinished, target: target.to_owned(), directory, replace })
     }
 
-    /// Begins a file in a directory whose name is decided in the end, by [`Self::commit_as`].
+    /// Begins a file in a directory whose name is decided in the end, by [`Self::commit_as`]. Until then its name
+    /// begins with `prefix` and ends in `suffix`, with six letters and digits between them.
     ///
     /// # Errors
     ///
     /// The directory does not take a new file.
-    pub fn create_in(directory: &Path, prefix: &str) -> Result<Self> {
-        let make = || Builder::new().prefix(&format!(".{prefix}.")).suffix(".tmp").tempfile_in(directory);
+    pub fn create_in(directory: &Path, prefix: &str, suffix: &str) -> Result<Self> {
+        let make = || Builder::new().prefix(prefix).suffix(suffix).rand_bytes(6).tempfile_in(directory);
         let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
             .map_err(|source| Error::io("create a temporary file in", directory, source))?;
-        let (target, directory) = (directory.join(prefix), directory.to_owned());
+        let (target, directory) = (temporary.path().to_owned(), directory.to_owned());
         Ok(Self { temporary, unfinished, target, directory, replace: false })
     }
 
@@ -74,13 +75,15 @@ impl OutputFile {
         self.file().sync_all().map_err(|source| Error::io("write to disk:", &self.target, source))
     }
 
-    /// As [`Self::commit`], with another name in the same directory.
+    /// As [`Self::commit`], with another name in the same directory; with `replace` a regular file of that name is
+    /// replaced.
     ///
     /// # Errors
     ///
     /// Those of [`Self::commit`].
-    pub fn commit_as(mut self, name: &str) -> Result<()> {
+    pub fn commit_as(mut self, name: &str, replace: bool) -> Result<()> {
         self.target = self.directory.join(name);
+        self.replace = replace;
         self.commit()
     }
 

@@ -41,6 +41,7 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
         symbols: BTreeMap::new(),
         kernel_files,
         process: Process::default(),
+        dump_devices: Vec::new(),
         live_dump: host.live_dump_facts()?,
         live_dump_fault: None,
         errors,

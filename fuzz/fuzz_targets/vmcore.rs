@@ -4,15 +4,31 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use memtool::kerneldump::{HEADER_LENGTH, Header};
+use memtool::kerneldump::{HEADER_LENGTH, Header, Kind, parity, with_magic};
 use memtool::livedump::trailer;
+use memtool::save::devices::list;
+use memtool::save::{Found, find};
+use memtool::vmcore::volume::Volume;
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);
+    check_found(bytes);
     if let Some(header) = bytes.first_chunk() {
         check_header(header);
     }
 });
+
+/// A dump between headers lies before the last one, and clearing it changes nothing but that.
+fn check_found(bytes: &[u8]) {
+    let volume = Volume::of_bytes(bytes.to_vec());
+    if let Ok(Found::Dump(dump)) = find(&volume, None) {
+        assert!(dump.size() <= dump.last.at);
+        let cleared = with_magic(&dump.last.bytes, Kind::Cleared);
+        assert_eq!(parity(&cleared), parity(&dump.last.bytes));
+        let devices = list("", bytes);
+        assert!(devices.len() <= bytes.len());
+    }
+}
 
 fn check_header(bytes: &[u8; HEADER_LENGTH]) {
     let Ok(header) = Header::decode(bytes) else { return };

@@ -56,6 +56,7 @@ pub const fn word(string: &[u8], index: usize) -> u64 {
 /// The headers that are the same everywhere.
 pub mod common {
     use super::word;
+    use ioctl_defs::disk::*;
     use ioctl_defs::kerneldump::*;
     use ioctl_defs::linker::*;
     use ioctl_defs::memrange::*;
@@ -85,6 +86,7 @@ pub mod common {
                 unused,
                 parity,
             }
+            kerneldumpkey { kdk_encryption, kdk_iv, kdk_encryptedkeysize }
         }
         values {
             "sizeof(struct mem_range_desc)" => size_of::<mem_range_desc>(),
@@ -95,11 +97,16 @@ pub mod common {
             "sizeof(struct kld_file_stat)" => size_of::<kld_file_stat>(),
             "MAXPATHLEN" => MAXPATHLEN,
             "sizeof(struct kerneldumpheader)" => size_of::<kerneldumpheader>(),
+            "sizeof(struct kerneldumpkey)" => size_of::<kerneldumpkey>(),
+            "offsetof(struct kerneldumpkey, kdk_encryptedkey)" => size_of::<kerneldumpkey>(),
 
             "MEMRANGE_GET" => MEMRANGE_GET,
             "MEMRANGE_SET" => MEMRANGE_SET,
             "MEM_EXTRACT_PADDR" => MEM_EXTRACT_PADDR,
             "MEM_KERNELDUMP" => MEM_KERNELDUMP,
+
+            "DIOCGSECTORSIZE" => DIOCGSECTORSIZE,
+            "DIOCGMEDIASIZE" => DIOCGMEDIASIZE,
 
             "MDF_UNCACHEABLE" => Mdf::UNCACHEABLE.bits(),
             "MDF_WRITECOMBINE" => Mdf::WRITECOMBINE.bits(),
@@ -129,6 +136,11 @@ pub mod common {
             "KERNELDUMP_COMP_NONE" => KERNELDUMP_COMP_NONE,
             "KERNELDUMP_COMP_GZIP" => KERNELDUMP_COMP_GZIP,
             "KERNELDUMP_COMP_ZSTD" => KERNELDUMP_COMP_ZSTD,
+            "KERNELDUMP_ENC_AES_256_CBC" => KERNELDUMP_ENC_AES_256_CBC,
+            "KERNELDUMP_ENC_CHACHA20" => KERNELDUMP_ENC_CHACHA20,
+            "KERNELDUMP_IV_MAX_SIZE" => KERNELDUMP_IV_MAX_SIZE,
+            "KERNELDUMP_KEY_MAX_SIZE" => KERNELDUMP_KEY_MAX_SIZE,
+            "KERNELDUMP_ENCKEY_MAX_SIZE" => KERNELDUMP_ENCKEY_MAX_SIZE,
             "sizeof(KERNELDUMPMAGIC) - 1" => KERNELDUMPMAGIC.len(),
             "WORD(KERNELDUMPMAGIC, 0)" => word(KERNELDUMPMAGIC, 0),
             "WORD(KERNELDUMPMAGIC, 1)" => word(KERNELDUMPMAGIC, 1),

@@ -19,6 +19,11 @@ const fn ioc<T>(direction: u32, group: u8, number: u8) -> u32 {
     direction | (size << 16) | ((group as u32) << 8) | number as u32
 }
 
+/// `_IOR(group, number, T)`: the kernel writes a `T`.
+pub const fn ior<T>(group: u8, number: u8) -> u32 {
+    ioc::<T>(IOC_OUT, group, number)
+}
+
 /// `_IOW(group, number, T)`: the kernel reads a `T`.
 pub const fn iow<T>(group: u8, number: u8) -> u32 {
     ioc::<T>(IOC_IN, group, number)

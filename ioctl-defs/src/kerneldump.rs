@@ -1,5 +1,5 @@
-//! The header of kernel dumps, as `sys/kerneldump.h` declares it: 512 bytes, integers big-endian on
-//! every machine.
+//! The header of kernel dumps, and the key of encrypted ones, as `sys/kerneldump.h` declares them: integers
+//! are big-endian on every machine, and the header has 512 bytes.
 
 use zerocopy::byteorder::big_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
@@ -10,6 +10,18 @@ pub const KERNELDUMP_COMP_NONE: u8 = 0;
 pub const KERNELDUMP_COMP_GZIP: u8 = 1;
 /// `compression`: zstd.
 pub const KERNELDUMP_COMP_ZSTD: u8 = 2;
+
+/// `kdk_encryption`: AES-256-CBC.
+pub const KERNELDUMP_ENC_AES_256_CBC: u8 = 1;
+/// `kdk_encryption`: ChaCha20, which FreeBSD 12.1 does not have yet.
+pub const KERNELDUMP_ENC_CHACHA20: u8 = 2;
+
+/// Bytes of `kdk_iv`.
+pub const KERNELDUMP_IV_MAX_SIZE: usize = 32;
+/// Bytes of the key of a dump, before it is encrypted.
+pub const KERNELDUMP_KEY_MAX_SIZE: usize = 64;
+/// Bytes of an encrypted key at most.
+pub const KERNELDUMP_ENCKEY_MAX_SIZE: u32 = 16384 / 8;
 
 /// `magic` of a kernel dump.
 pub const KERNELDUMPMAGIC: &[u8] = b"FreeBSD Kernel Dump";
@@ -67,4 +79,17 @@ pub struct kerneldumpheader {
     pub unused: [u8; 4],
     /// Makes the exclusive or of all 128 words zero.
     pub parity: U32,
+}
+
+/// Stands before the data of an encrypted dump; the encrypted key (`kdk_encryptedkey`) and zeros up to a whole block
+/// follow.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, FromBytes, IntoBytes, Immutable, KnownLayout, Unaligned)]
+pub struct kerneldumpkey {
+    /// One of the `KERNELDUMP_ENC_*` constants.
+    pub kdk_encryption: u8,
+    /// The initialisation vector; a cipher that needs less takes its first bytes.
+    pub kdk_iv: [u8; KERNELDUMP_IV_MAX_SIZE],
+    /// Bytes of the encrypted key.
+    pub kdk_encryptedkeysize: U32,
 }

@@ -1,6 +1,7 @@
 //! Request codes and sizes of 64-bit FreeBSD, on any 64-bit host: they do not depend on its own ioctls.
 #![cfg(target_pointer_width = "64")]
 
+use ioctl_defs::disk::*;
 use ioctl_defs::kerneldump::kerneldumpheader;
 use ioctl_defs::memrange::*;
 
@@ -10,6 +11,8 @@ fn request_codes() {
     assert_eq!(MEMRANGE_SET, 0x8010_6d33);
     assert_eq!(MEM_EXTRACT_PADDR, 0xc040_6d34);
     assert_eq!(MEM_KERNELDUMP, 0x8020_6d35);
+    assert_eq!(DIOCGSECTORSIZE, 0x4004_6480);
+    assert_eq!(DIOCGMEDIASIZE, 0x4008_6481);
 }
 
 #[test]

@@ -177,6 +177,7 @@ fn c_source(tables: &[&Table]) -> String {
          #include <sys/memrange.h>\n\
          #include <sys/kerneldump.h>\n\
          #include <sys/linker.h>\n\
+         #include <sys/disk.h>\n\
          #include <machine/minidump.h>\n\
          #include <stddef.h>\n\
          #include <stdint.h>\n\

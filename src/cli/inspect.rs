@@ -38,37 +38,37 @@ pub struct Arguments {
 
 /// The kernel's header in JSON.
 #[derive(Serialize)]
-struct KernelHeader<'a> {
+pub struct KernelHeader {
     kind: kerneldump::Kind,
     version: u32,
-    architecture: &'a str,
+    architecture: String,
     architecture_version: u32,
     dumplength: u64,
     dumpextent: u64,
     dumptime: u64,
     dumpkeysize: u32,
     blocksize: u32,
-    hostname: &'a str,
-    versionstring: &'a str,
-    panicstring: &'a str,
+    hostname: String,
+    versionstring: String,
+    panicstring: String,
     compression: u8,
 }
 
-impl<'a> KernelHeader<'a> {
-    fn new(header: &'a kerneldump::Header) -> Self {
+impl KernelHeader {
+    pub fn new(header: &kerneldump::Header) -> Self {
         Self {
             kind: header.kind,
             version: header.version,
-            architecture: &header.architecture,
+            architecture: header.architecture.clone(),
             architecture_version: header.architecture_version,
             dumplength: header.dump_length,
             dumpextent: header.extent,
             dumptime: header.dump_time,
             dumpkeysize: header.key_size,
             blocksize: header.block_size,
-            hostname: &header.hostname,
-            versionstring: &header.version_string,
-            panicstring: &header.panic_string,
+            hostname: header.hostname.clone(),
+            versionstring: header.version_string.clone(),
+            panicstring: header.panic_string.clone(),
             compression: header.compression,
         }
     }
@@ -156,7 +156,7 @@ struct Document<'a> {
     compression: kerneldump::Compression,
     /// Bytes before compression, where all of them were seen.
     length: Option<u64>,
-    header: Option<KernelHeader<'a>>,
+    header: Option<KernelHeader>,
     dump: Dump<'a>,
     /// Whether every byte was read.
     verified: bool,
@@ -288,7 +288,8 @@ fn place(located: &Located) -> String {
     }
 }
 
-fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)>) {
+/// What the kernel's header says, for people.
+pub fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)>) {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
     facts.push(("header", format!("{}, version {}", header.kind, header.version)));
     facts.push(("architecture", format!("{}, version {}", header.architecture, header.architecture_version)));

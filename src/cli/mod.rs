@@ -2,6 +2,7 @@
 
 mod completions;
 mod convert;
+mod decrypt;
 mod destination;
 mod dump;
 mod inspect;
@@ -14,6 +15,7 @@ mod ps;
 mod ranges;
 mod read;
 mod record;
+mod save;
 mod symbols;
 mod translate;
 mod write;
@@ -79,10 +81,14 @@ enum Command {
     Dump(dump::Arguments),
     /// Take a minidump of the running kernel
     Livedump(livedump::Arguments),
+    /// Save the crash dump on a dump device, and clear it there
+    Save(save::Arguments),
     /// Tell what is in a kernel dump, and whether it is whole
     Inspect(inspect::Arguments),
     /// Make of a dump a core file for debuggers, or an image in another format
     Convert(convert::Arguments),
+    /// Decrypt an encrypted kernel dump
+    Decrypt(decrypt::Arguments),
     /// Read kernel memory, of the running kernel or of a dump
     Read(read::Arguments),
     /// Show each step from a kernel's virtual address to memory
@@ -110,7 +116,8 @@ impl Command {
                     "the dump is not complete"
                 }
             },
-            Self::Dump(_) | Self::Convert(_) => || "the dump is not complete",
+            Self::Dump(_) | Self::Convert(_) | Self::Decrypt(_) => || "the dump is not complete",
+            Self::Save(_) => || "interrupted; a dump that was not reported as saved is still on its device",
             _ => || "interrupted",
         }
     }
@@ -217,12 +224,13 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
+        Command::Save(arguments) => save::run(&mut context, Some(&*host), &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
         Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
         Command::Ps(arguments) => ps::run(&mut context, Some(&*host), &arguments),
-        Command::Inspect(_) | Command::Convert(_) | Command::Completions(_) => Ok(Verdict::Done),
+        Command::Inspect(_) | Command::Convert(_) | Command::Decrypt(_) | Command::Completions(_) => Ok(Verdict::Done),
     }?;
     context.out.flush()?;
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
@@ -236,8 +244,10 @@ fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<V
     match command {
         Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
         Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
+        Command::Decrypt(arguments) => Some(decrypt::run(context, arguments)),
         Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
         Command::Convert(arguments) => Some(convert::run(context, arguments)),
+        Command::Save(arguments) if arguments.needs_no_host() => Some(save::run(context, None, arguments)),
         Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
             Some(dump::run(context, None, arguments))
         }

@@ -171,6 +171,12 @@ pub trait Host {
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;
 
+    /// Where the kernel dumps when it panics, and has dumped: the configured dump devices, and swap and dump
+    /// partitions of fstab(5).
+    fn dump_devices(&self) -> Result<Vec<PathBuf>> {
+        Ok(Vec::new())
+    }
+
     /// What the kernel tells beforehand of what bears on a live dump.
     fn live_dump_facts(&self) -> Result<Facts> {
         Ok(Facts::default())

@@ -7,14 +7,10 @@
 //!
 //! - [`trailer`]: that header;
 //! - [`estimate`]: how large a dump can become;
-//! - [`kernel_config`]: what the kernel can compress with;
-//! - [`savedir`]: a directory of dumps as savecore(8) keeps it;
-//! - [`info`]: what savecore(8) writes about a dump.
+//! - [`kernel_config`]: what the kernel can compress with.
 
 pub mod estimate;
-pub mod info;
 pub mod kernel_config;
-pub mod savedir;
 pub mod trailer;
 
 use crate::dump::sink::{Target, write_failed};
@@ -24,7 +20,8 @@ use crate::interrupt::with_signals_elsewhere;
 use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
-use savedir::SaveDirectory;
+use crate::save::directory::{Entry, NewFile, SaveDirectory, Saved};
+use crate::save::info;
 use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
@@ -47,7 +44,7 @@ pub struct Report {
     /// Bytes that were written in the end, the header included where it was left.
     pub size: u64,
     /// Its files in a directory of dumps.
-    pub saved: Option<savedir::Saved>,
+    pub saved: Option<Saved>,
     /// How it reached another host.
     pub delivered: Option<Delivered>,
 }
@@ -104,7 +101,7 @@ impl Destination {
             Self::File { path, replace } => Begun::File(OutputFile::create(&path, replace)?),
             Self::Directory(path) => {
                 let directory = SaveDirectory::open(&path)?;
-                let file = directory.new_dump()?;
+                let file = directory.new_file()?;
                 Begun::Saved(directory, file)
             }
             Self::Stream { target, temporary } => Begun::Stream(target, output_file::nameless(&temporary)?),
@@ -115,14 +112,15 @@ impl Destination {
 /// A dump that has no name yet. Dropped, it leaves nothing behind.
 enum Begun {
     File(OutputFile),
-    Saved(SaveDirectory, OutputFile),
+    Saved(SaveDirectory, NewFile),
     Stream(Target, File),
 }
 
 impl Begun {
     fn file(&self) -> &File {
         match self {
-            Self::File(output) | Self::Saved(_, output) => output.file(),
+            Self::File(output) => output.file(),
+            Self::Saved(_, new) => new.file(),
             Self::Stream(_, file) => file,
         }
     }
@@ -130,7 +128,17 @@ impl Begun {
     fn finish(self, mut report: Report) -> Result<Report> {
         match self {
             Self::File(output) => output.commit()?,
-            Self::Saved(directory, output) => report.saved = Some(directory.save(output, &report.trailer)?),
+            Self::Saved(directory, new) => {
+                let entry = Entry {
+                    stem: "livecore",
+                    compression: Compression::of_code(report.trailer.header.compression).unwrap_or(Compression::None),
+                    info: &|number| info::text(&report.trailer.subject(), number),
+                    key: None,
+                    most: None,
+                };
+                let saved = directory.save(new, entry)?;
+                report.saved = Some(saved);
+            }
             Self::Stream(mut target, mut file) => {
                 file.rewind().and_then(|()| io::copy(&mut file, &mut target)).map_err(write_failed)?;
                 report.delivered = target.complete()?;
@@ -212,7 +220,7 @@ pub fn make<R>(
 ) -> Result<(R, Report)> {
     let report = |header: Header| {
         let (size, bytes) = (header.dump_length, header.encode());
-        let trailer = Trailer { header, parity: bytes.last_chunk().copied().unwrap_or_default() };
+        let trailer = Trailer { header, parity: info::parity_word(&bytes) };
         Report { trailer, size, saved: None, delivered: None }
     };
     if let Destination::Stream { target, .. } = destination {

@@ -5,6 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::kerneldump::{Compression, HEADER_LENGTH, Header, Kind};
+use crate::save::info;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -33,7 +34,12 @@ impl Trailer {
             .map_err(|source| Error::Io { what: "read back the header behind the dump".to_owned(), source })?;
         let header = Header::parse(&bytes).map_err(|error| bad(error.to_string()))?;
         check(&header, length, architecture, compression)?;
-        Ok(Self { header, parity: bytes.last_chunk().copied().unwrap_or_default() })
+        Ok(Self { header, parity: info::parity_word(&bytes) })
+    }
+
+    /// What is written about the dump.
+    pub fn subject(&self) -> info::Subject<'_> {
+        info::Subject { device: info::LIVE, header: &self.header, parity: self.parity, good: true }
     }
 }
 

@@ -3,7 +3,7 @@
 
 use super::volume::Volume;
 use super::{BEGINNING, Beginning, Findings, stream};
-use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError};
+use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use serde::Serialize;
 use std::io;
 
@@ -32,10 +32,23 @@ pub struct Located {
     pub header: Option<Header>,
     /// Bytes of a device's sector.
     pub sector_size: Option<u32>,
+    /// Whether it is a text dump on a device, cleared or not, which holds it backwards.
+    pub is_text: bool,
+}
+
+/// A dump on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OnDevice {
+    /// Where it is.
+    pub located: Located,
+    /// The last header, as it is.
+    pub last: [u8; HEADER_LENGTH],
+    /// The same as it was before the dump was cleared, if it was.
+    pub uncleared: [u8; HEADER_LENGTH],
 }
 
 /// Sizes of sectors, as a device's last header may lie in the last one.
-const SECTORS: [u32; 2] = [512, 4096];
+pub const SECTORS: [u32; 2] = [512, 4096];
 
 /// Finds the dump in a file or device.
 pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
@@ -46,17 +59,23 @@ pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
     if !matches!(Beginning::of(head), Beginning::Other) || stream::compression_of(head) != Compression::None {
         return in_file(volume, findings);
     }
-    for sector_size in SECTORS {
-        let Some(at) = length.checked_sub(sector_size.into()) else { continue };
+    Ok(match on_device(volume, volume.sector_size(), findings)? {
+        Some(found) => found.located,
+        None => Located { place: Place::File, start: 0, end: length, header: None, sector_size: None, is_text: false },
+    })
+}
+
+/// Finds the dump of a device by its last header, whatever the device begins with. Where nobody tells the size of
+/// its sectors, the usual ones are tried.
+pub fn on_device(volume: &Volume, sector_size: Option<u32>, findings: &mut Findings) -> io::Result<Option<OnDevice>> {
+    let sectors = sector_size.map_or(SECTORS.to_vec(), |size| vec![size]);
+    for sector_size in sectors {
+        let Some(at) = volume.length().checked_sub(sector_size.into()) else { continue };
         if let Some((bytes, header)) = header_at(volume, at)? {
-            let parity = kerneldump::parity(&bytes);
-            if parity != 0 {
-                findings.damaged("last header", HeaderError::Parity(parity));
-            }
-            return on_device(volume, at, sector_size, &bytes, header, findings);
+            return between_headers(volume, at, sector_size, &bytes, header, findings).map(Some);
         }
     }
-    Ok(Located { place: Place::File, start: 0, end: length, header: None, sector_size: None })
+    Ok(None)
 }
 
 /// The dump that a file begins with; the header of a live dump may stand behind it.
@@ -65,7 +84,14 @@ fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
     let behind = length.checked_sub(HEADER_LENGTH as u64);
     let header = behind.map(|at| header_at(volume, at)).transpose()?.flatten();
     let (Some(at), Some((bytes, header))) = (behind, header) else {
-        return Ok(Located { place: Place::File, start: 0, end: length, header: None, sector_size: None });
+        return Ok(Located {
+            place: Place::File,
+            start: 0,
+            end: length,
+            header: None,
+            sector_size: None,
+            is_text: false,
+        });
     };
     let parity = kerneldump::parity(&bytes);
     if parity != 0 {
@@ -75,7 +101,7 @@ fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
         findings.damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
     }
     let end = header.dump_length.min(at);
-    Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None })
+    Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None, is_text: false })
 }
 
 /// A kernel dump's header, as it is and decoded; `None` if it is none.
@@ -87,47 +113,53 @@ fn header_at(volume: &Volume, at: u64) -> io::Result<Option<([u8; HEADER_LENGTH]
 }
 
 /// The dump before a device's last header. The first header, which is the same, comes before the key and the data.
-fn on_device(
+fn between_headers(
     volume: &Volume,
     last_at: u64,
     sector_size: u32,
     last: &[u8; HEADER_LENGTH],
     header: Header,
     findings: &mut Findings,
-) -> io::Result<Located> {
+) -> io::Result<OnDevice> {
     let before = u128::from(header.extent) + u128::from(header.key_size) + u128::from(sector_size);
     let first_at = u64::try_from(before).ok().and_then(|before| last_at.checked_sub(before));
-    let located = |start, end, header| {
-        Ok(Located { place: Place::Device, start, end, header: Some(header), sector_size: Some(sector_size) })
+    let first = first_at.map(|at| header_at(volume, at)).transpose()?.flatten().map(|(bytes, _)| bytes);
+    let uncleared = match header.kind {
+        Kind::Cleared => kerneldump::uncleared(last, first.as_ref()),
+        Kind::KernelDump | Kind::TextDump => *last,
+    };
+    let parity = kerneldump::parity(&uncleared);
+    if parity != 0 {
+        findings.damaged("last header", HeaderError::Parity(parity));
+    }
+    let is_text = Header::decode(&uncleared).is_ok_and(|header| header.kind == Kind::TextDump);
+    let (extent, length, key_size, version) = (header.extent, header.dump_length, header.key_size, header.version);
+    let found = |start, end| {
+        let sector_size = Some(sector_size);
+        let located = Located { place: Place::Device, start, end, header: Some(header), sector_size, is_text };
+        Ok(OnDevice { located, last: *last, uncleared })
     };
     let Some(first_at) = first_at else {
-        let what = format!("it is {}, more than there is before the last header at {last_at}", header.extent);
+        let what = format!("it is {extent}, more than there is before the last header at {last_at}");
         findings.damaged("dumpextent", what);
-        return located(last_at, last_at, header);
+        return found(last_at, last_at);
     };
-    match header_at(volume, first_at)? {
+    match first {
         None => findings.damaged("first header", format!("there is none at {first_at}")),
-        Some((first, _)) if first != *last => {
-            let byte = first.iter().zip(last).position(|(first, last)| first != last).unwrap_or(0);
-            let field = kerneldump::field_at(header.version, byte);
+        Some(first) if first != uncleared => {
+            let byte = first.iter().zip(&uncleared).position(|(first, last)| first != last).unwrap_or(0);
+            let field = kerneldump::field_at(version, byte);
             findings.damaged("first header", format!("its {field} is not that of the last header (byte {byte})"));
         }
         Some(_) => {}
     }
-    let start = first_at + u64::from(sector_size) + u64::from(header.key_size);
-    let end = start.saturating_add(header.dump_length);
-    if end > last_at {
-        findings.damaged(
-            "dumplength",
-            format!("it is {}, more than the {} of dumpextent", header.dump_length, header.extent),
-        );
+    let start = first_at + u64::from(sector_size) + u64::from(key_size);
+    if start.checked_add(length).is_none_or(|end| end > last_at) {
+        findings.damaged("dumplength", format!("it is {length}, more than the {extent} of dumpextent"));
     }
-    // A text dump grows from the end.
-    let is_text = header.kind == kerneldump::Kind::TextDump;
-    let (start, end) = if is_text {
-        (start.max(last_at.saturating_sub(header.dump_length)), last_at)
-    } else {
-        (start, end.min(last_at))
-    };
-    located(start, end, header)
+    if is_text {
+        // It grows from the end.
+        return found(start.max(last_at.saturating_sub(length)), last_at);
+    }
+    found(start, start.saturating_add(length).min(last_at))
 }

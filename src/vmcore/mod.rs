@@ -18,10 +18,10 @@ pub mod volume;
 
 pub use elf::ElfFacts;
 pub use image::LimeRange;
-pub use locate::{Located, Place};
+pub use locate::{Located, OnDevice, Place, SECTORS};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
-pub use text::Member;
+pub use text::{Forwards, Member};
 
 use crate::dump::Progress;
 use crate::kerneldump;
@@ -129,6 +129,19 @@ impl Findings {
     }
 }
 
+/// Finds the dump of a device, or of the image of one, by its last header, whatever the device begins with; with what
+/// is wrong with its headers. `sector_size` is what the device does not tell itself; without it the usual sizes are
+/// tried.
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option<(OnDevice, Vec<Damage>)>> {
+    let mut findings = Findings::default();
+    let found = locate::on_device(volume, volume.sector_size().or(sector_size), &mut findings)?;
+    Ok(found.map(|found| (found, findings.damage)))
+}
+
 /// Looks at what is in a file or device.
 ///
 /// # Errors
@@ -159,7 +172,7 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
     let header = located.header.as_ref();
     if header.is_some_and(|header| header.key_size > 0) {
         result.content = Content::Encrypted;
-    } else if header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
+    } else if located.is_text || header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
         result.content = Content::Text(text::backwards(volume, located.start, located.end, &mut findings)?);
         result.length = Some(located.end - located.start);
     } else {

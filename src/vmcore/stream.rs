@@ -36,8 +36,19 @@ pub enum Stop {
 
 enum Kind<'a> {
     Plain(Part<'a>),
-    Gzip(Box<flate2::bufread::MultiGzDecoder<BufReader<Part<'a>>>>),
-    Zstd(Box<zstd::Decoder<'a, BufReader<Part<'a>>>>),
+    Read(Compression, Box<dyn Read + Send + 'a>),
+}
+
+fn decompressed<'a>(from: impl Read + Send + 'a, compression: Compression) -> io::Result<Box<dyn Read + Send + 'a>> {
+    Ok(match compression {
+        Compression::None => Box::new(from),
+        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(from))),
+        Compression::Zstd => {
+            let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, from))?;
+            decoder.window_log_max(WINDOW_LOG)?;
+            Box::new(decoder)
+        }
+    })
 }
 
 /// A dump's bytes from front to back.
@@ -70,14 +81,18 @@ impl<'a> Stream<'a> {
         let part = volume.part(start, end, progress);
         let kind = match compression {
             Compression::None => Kind::Plain(part),
-            Compression::Gzip => Kind::Gzip(Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(part)))),
-            Compression::Zstd => {
-                let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, part))?;
-                decoder.window_log_max(WINDOW_LOG)?;
-                Kind::Zstd(Box::new(decoder))
-            }
+            compression => Kind::Read(compression, decompressed(part, compression)?),
         };
         Ok(Self { kind, position: 0 })
+    }
+
+    /// Reads what comes from elsewhere, compressed so.
+    ///
+    /// # Errors
+    ///
+    /// The decompressor cannot be set up.
+    pub fn over(from: impl Read + Send + 'a, compression: Compression) -> io::Result<Self> {
+        Ok(Self { kind: Kind::Read(compression, decompressed(from, compression)?), position: 0 })
     }
 
     /// Bytes that were read or left out so far, decompressed.
@@ -85,11 +100,11 @@ impl<'a> Stream<'a> {
         self.position
     }
 
-    /// Bytes in all, where that is known: not of compressed ones.
+    /// Bytes in all, where that is known: not of compressed ones, nor of those from elsewhere.
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
             Kind::Plain(part) => Some(self.position + part.left()),
-            Kind::Gzip(_) | Kind::Zstd(_) => None,
+            Kind::Read(..) => None,
         }
     }
 
@@ -103,8 +118,7 @@ impl<'a> Stream<'a> {
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let read = match &mut self.kind {
                 Kind::Plain(part) => part.read(rest),
-                Kind::Gzip(decoder) => decoder.read(rest),
-                Kind::Zstd(decoder) => decoder.read(rest),
+                Kind::Read(_, from) => from.read(rest),
             };
             match read {
                 Ok(0) => break,
@@ -121,14 +135,11 @@ impl<'a> Stream<'a> {
 
     /// An error of the file, or of the decompressor.
     fn stop(&self, error: io::Error) -> Stop {
-        let compression = match self.kind {
-            Kind::Gzip(_) => "gzip",
-            Kind::Zstd(_) => "zstd",
-            Kind::Plain(_) => return Stop::Io(error),
-        };
-        match error.raw_os_error() {
-            Some(_) => Stop::Io(error),
-            None => Stop::Damaged { compression, why: error.to_string(), at: self.position },
+        match self.kind {
+            Kind::Read(compression, _) if compression != Compression::None && error.raw_os_error().is_none() => {
+                Stop::Damaged { compression: compression.name(), why: error.to_string(), at: self.position }
+            }
+            _ => Stop::Io(error),
         }
     }
 

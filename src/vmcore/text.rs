@@ -4,6 +4,7 @@
 use super::Findings;
 use super::stream::{Stop, Stream};
 use super::volume::Volume;
+use crate::dump::Progress;
 use serde::Serialize;
 use std::io;
 
@@ -25,6 +26,46 @@ pub struct Member {
 /// Whether a block begins a file of a tar archive.
 pub fn is_member(block: &Block) -> bool {
     block.get(257..262) == Some(b"ustar")
+}
+
+/// The archive that a device holds backwards, in its right order.
+pub struct Forwards<'a> {
+    volume: &'a Volume,
+    start: u64,
+    /// Where what comes next ends.
+    at: u64,
+    /// What was read, blocks in their right order, and how much of it was handed over.
+    read: Vec<u8>,
+    taken: usize,
+    progress: &'a Progress,
+}
+
+impl<'a> Forwards<'a> {
+    /// The archive between these places, in whole blocks; the progress counts bytes.
+    pub fn new(volume: &'a Volume, start: u64, end: u64, progress: &'a Progress) -> Self {
+        Self { volume, start, at: end, read: Vec::new(), taken: 0, progress }
+    }
+}
+
+impl io::Read for Forwards<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = self.at.saturating_sub(self.start);
+        if self.taken == self.read.len() && left > 0 {
+            let length = usize::try_from(left).unwrap_or(usize::MAX).min(128 * BLOCK);
+            let mut bytes = vec![0; length];
+            self.at -= length as u64;
+            if self.volume.read_at(self.at, &mut bytes)? < length || length % BLOCK > 0 {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+            self.read = bytes.rchunks(BLOCK).flatten().copied().collect();
+            self.taken = 0;
+            self.progress.add(length as u64);
+        }
+        let mut rest = self.read.get(self.taken..).unwrap_or_default();
+        let read = rest.read(buffer)?;
+        self.taken += read;
+        Ok(read)
+    }
 }
 
 /// What comes after so many bytes.

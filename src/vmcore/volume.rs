@@ -3,6 +3,8 @@
 use super::mapped::Mapped;
 use crate::dump::Progress;
 use crate::error::{Error, Result};
+#[cfg(target_os = "freebsd")]
+use crate::host::freebsd::disk;
 use crate::host::{Memory, open_at_once};
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
@@ -14,10 +16,11 @@ use std::sync::{Mutex, PoisonError};
 /// Devices are read in blocks of so many bytes: a multiple of every sector size.
 const BLOCK: usize = 1 << 16;
 
-/// A file or device, opened for reading; a file for writing, too, if that was asked for.
+/// A file or device, opened for reading, and for writing if that was asked for.
 pub struct Volume {
     bytes: Box<dyn Memory>,
     length: u64,
+    sector_size: Option<u32>,
     writer: Option<File>,
 }
 
@@ -28,10 +31,28 @@ impl Volume {
     ///
     /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
     pub fn open(path: &Path) -> Result<Self> {
-        let fail = |source| Error::io("open", path, source);
-        let mut file = open_at_once(path).map_err(fail)?;
-        let kind = file.metadata().map_err(fail)?.file_type();
+        Self::of_any(path, open_at_once(path).map_err(|source| Error::io("open", path, source))?)
+    }
+
+    /// Opens a file or a device for reading, and for [`Self::replace`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn open_to_replace(path: &Path) -> Result<Self> {
+        let fail = |source| Error::io("open for writing", path, source);
+        let writer =
+            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
+        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::of_any(path, writer)? })
+    }
+
+    fn of_any(path: &Path, mut file: File) -> Result<Self> {
+        let kind = file.metadata().map_err(|source| Error::io("look at", path, source))?.file_type();
         let is_device = kind.is_char_device() || kind.is_block_device();
+        #[cfg(target_os = "freebsd")]
+        if let Some(geometry) = is_device.then(|| disk::geometry(&file)).flatten() {
+            return Ok(Self { sector_size: Some(geometry.sector_size), ..Self::of(file, geometry.length, true) });
+        }
         let length = if is_device || kind.is_file() { file.seek(SeekFrom::End(0)).ok() } else { None };
         match length {
             Some(length) if length > 0 || !is_device => Ok(Self::of(file, length, is_device)),
@@ -55,7 +76,8 @@ impl Volume {
             return Err(Error::Refused(format!("{} is not a file with anything in it", path.display())));
         }
         let length = metadata.len();
-        Ok(Self { bytes: Box::new(Mapped::new(&file, length).map_err(fail)?), length, writer: None })
+        let bytes = Box::new(Mapped::new(&file, length).map_err(fail)?);
+        Ok(Self { bytes, length, writer: None, sector_size: None })
     }
 
     /// Opens a file for reading and writing.
@@ -86,6 +108,22 @@ impl Volume {
         writer.write_all_at(bytes, at)
     }
 
+    /// Writes bytes over those that are known to be there, and has them on disk. A device takes whole sectors only.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2), write(2) and fsync(2); EBADF if it was not opened for that; other bytes are there.
+    pub fn replace(&self, at: u64, known: &[u8], bytes: &[u8]) -> io::Result<()> {
+        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
+        let mut there = vec![0; known.len()];
+        writer.read_exact_at(&mut there, at)?;
+        if there != known {
+            return Err(io::Error::other("what is to be replaced has changed meanwhile"));
+        }
+        self.write_at(at, bytes)?;
+        writer.sync_all()
+    }
+
     /// A file that is open already.
     ///
     /// # Errors
@@ -98,7 +136,7 @@ impl Volume {
     /// Bytes in memory, as if they were in a file.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes: Box::new(Bytes(bytes)), length, writer: None }
+        Self { bytes: Box::new(Bytes(bytes)), length, sector_size: None, writer: None }
     }
 
     fn of(file: File, length: u64, is_device: bool) -> Self {
@@ -107,12 +145,17 @@ impl Volume {
         } else {
             Box::new(Plain(file))
         };
-        Self { bytes, length, writer: None }
+        Self { bytes, length, sector_size: None, writer: None }
     }
 
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Bytes of a sector, of a device that tells.
+    pub fn sector_size(&self) -> Option<u32> {
+        self.sector_size
     }
 
     /// Fills the buffer as far as there are bytes, and tells how many there were.

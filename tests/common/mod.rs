@@ -11,6 +11,7 @@
 
 pub mod arm64;
 pub mod compiler;
+pub mod encryption;
 pub mod formats;
 pub mod kernel;
 pub mod kernel_image;

@@ -7,18 +7,19 @@ pub use kernel::kernel_dumps;
 
 use super::destination::{Destination, destination};
 use super::output::{host_kind, write_document};
-use super::{Context, Verdict};
+use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::dump::sink::Target;
 use memtool::dump::{Progress, UnreadableRange};
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
-use memtool::livedump::savedir::SaveDirectory;
-use memtool::livedump::{self, Report, info};
+use memtool::livedump::{self, Report};
 use memtool::minidump::live;
 use memtool::network::{Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
+use memtool::save::directory::SaveDirectory;
+use memtool::save::info;
 use memtool::symbols::{Running, Symbols, Table};
 use memtool::units::rough_size;
 use memtool::vmcore::volume::Volume;
@@ -242,14 +243,10 @@ fn check_space(
     most: Option<u64>,
     compression: Compression,
 ) -> Result<()> {
-    let mut room = output_file::room_in(directory)?;
-    if arguments.dir.is_some() {
-        let reserved = SaveDirectory::open(directory)?.min_free().unwrap_or_else(|text| {
-            context.warn(&format!("{}: '{text}' is no size in KiB, so 0", directory.join("minfree").display()));
-            0
-        });
-        room = room.without(reserved.saturating_mul(1024));
-    }
+    let room = match arguments.dir {
+        Some(_) => save::room_in(context, &SaveDirectory::open(directory)?)?,
+        None => output_file::room_in(directory)?,
+    };
     let Some(most) = most else {
         context.warn("the kernel does not tell how large the dump can become, so nobody knows whether it will fit");
         return Ok(());
@@ -299,7 +296,7 @@ fn minidump(inspection: &Inspection) -> Option<&MinidumpFacts> {
 }
 
 fn info_text(report: &Report) -> String {
-    info::text(&report.trailer, report.saved.as_ref().map_or(0, |saved| saved.number))
+    info::text(&report.trailer.subject(), report.saved.as_ref().map_or(0, |saved| saved.number))
 }
 
 fn describe<'a>(

@@ -3,6 +3,7 @@
 //! Only what needs a system call is here; what the answers mean is decided in plain functions elsewhere.
 
 mod device;
+pub mod disk;
 mod kld;
 mod sysctl;
 
@@ -16,6 +17,7 @@ use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
+use crate::save::devices;
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
 use device::{Device, same_device};
@@ -33,6 +35,7 @@ use std::path::{Path, PathBuf};
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
 const KERNEL_DEVICE: &str = "/dev/kmem";
+const FSTAB: &str = "/etc/fstab";
 
 /// The FreeBSD system that memtool runs on.
 pub struct FreeBsd {
@@ -210,6 +213,16 @@ impl Host for FreeBsd {
         self.device()?
             .kernel_dump(argument)
             .map_err(|errno| KernelError::new(Operation::KernelDump, "the file", errno).into())
+    }
+
+    fn dump_devices(&self) -> Result<Vec<PathBuf>> {
+        let configured = sysctl::text("kern.shutdown.dumpdevname")?.unwrap_or_default();
+        let fstab = match std::fs::read(FSTAB) {
+            Ok(fstab) => fstab,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
+            Err(source) => return Err(Error::io("read", Path::new(FSTAB), source)),
+        };
+        Ok(devices::list(&configured, &fstab))
     }
 
     fn live_dump_facts(&self) -> Result<Facts> {

@@ -40,6 +40,7 @@ pub fn machine() -> Machine {
         symbols: BTreeMap::new(),
         kernel_files: Vec::new(),
         process: process(),
+        dump_devices: Vec::new(),
         live_dump: Facts {
             wired: Some(0x1c0_0000),
             managed: Some(0xf5a_0000),

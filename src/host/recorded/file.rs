@@ -61,6 +61,9 @@ pub struct Machine {
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,
+    /// Files in place of its dump devices; a relative path starts at the machine's file.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub dump_devices: Vec<PathBuf>,
     /// What the kernel tells beforehand of what bears on a live dump.
     #[serde(default, skip_serializing_if = "Facts::is_unknown")]
     pub live_dump: Facts,
@@ -267,6 +270,7 @@ impl Machine {
             ("unreadable", self.unreadable.len()),
             ("process.mappings", self.process.mappings.len()),
             ("kernel_files", self.kernel_files.len()),
+            ("dump_devices", self.dump_devices.len()),
         ] {
             if length > MAX_ENTRIES {
                 return Some(format!("{list}: {length} entries are more than {MAX_ENTRIES}"));

@@ -87,12 +87,16 @@ impl Recorded {
     /// Writes the machine as it is now into a file, or to standard output for `-`.
     pub fn save(&self, path: &Path) -> Result<()> {
         let mut machine = self.machine.clone();
-        if let (Contents::Image { path: image, .. }, Some(own), false) =
-            (&mut machine.contents, &self.path, self.is_own(path))
-        {
+        if let (Some(own), false) = (&self.path, self.is_own(path)) {
+            let image = match &mut machine.contents {
+                Contents::Image { path, .. } => Some(path),
+                Contents::Pattern(_) => None,
+            };
             // A relative path starts at the machine's file, which now is another one.
-            let image_now = own.parent().unwrap_or(Path::new("")).join(&*image);
-            *image = image_now.canonicalize().map_err(|source| Error::io("find image", &image_now, source))?;
+            for image in image.into_iter().chain(&mut machine.dump_devices) {
+                let image_now = own.parent().unwrap_or(Path::new("")).join(&*image);
+                *image = image_now.canonicalize().map_err(|source| Error::io("find image", &image_now, source))?;
+            }
         }
         machine.write(path, self.is_own(path))
     }
@@ -225,6 +229,12 @@ impl Host for Recorded {
             return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EINVAL).into());
         }
         kernel::dump(&self.machine, self.path.as_deref(), file, compression)
+    }
+
+    fn dump_devices(&self) -> Result<Vec<PathBuf>> {
+        self.stated_error(Operation::Sysctl, "kern.shutdown.dumpdevname")?;
+        let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
+        Ok(self.machine.dump_devices.iter().map(|device| folder.join(device)).collect())
     }
 
     fn live_dump_facts(&self) -> Result<Facts> {

@@ -1,17 +1,34 @@
 //! What savecore(8) writes about a dump into `info.N`: the lines of `printheader` (sbin/savecore/savecore.c of
 //! FreeBSD 14).
 
-use super::trailer::Trailer;
-use crate::kerneldump::Compression;
+use crate::kerneldump::{Compression, HEADER_LENGTH, Header};
 use std::ffi::CStr;
 use std::fmt::Write;
 
 /// The device of a live dump, in savecore(8)'s words.
-const DEVICE: &str = "/dev/mem";
+pub const LIVE: &str = "/dev/mem";
 
-/// The lines about a live dump with this number; the time is the local one.
-pub fn text(trailer: &Trailer, number: u32) -> String {
-    let header = &trailer.header;
+/// A dump, as its header tells of it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Subject<'a> {
+    /// The device that it is from.
+    pub device: &'a str,
+    /// The header.
+    pub header: &'a Header,
+    /// The parity word as it stands in the header.
+    pub parity: [u8; 4],
+    /// Whether nothing was wrong with the headers.
+    pub good: bool,
+}
+
+/// The parity word of a header.
+pub fn parity_word(header: &[u8; HEADER_LENGTH]) -> [u8; 4] {
+    header.last_chunk().copied().unwrap_or_default()
+}
+
+/// The lines about a dump with this number; the time is the local one.
+pub fn text(subject: &Subject<'_>, number: u32) -> String {
+    let Subject { device, header, parity, good } = subject;
     let compression = Compression::of_code(header.compression).map_or("???", Compression::name);
     let fields: [(&str, &dyn std::fmt::Display); 13] = [
         ("Architecture", &header.architecture),
@@ -21,15 +38,15 @@ pub fn text(trailer: &Trailer, number: u32) -> String {
         ("Compression", &compression),
         ("Dumptime", &local_time(header.dump_time)),
         ("Hostname", &header.hostname),
-        ("Magic", &"FreeBSD Kernel Dump"),
+        ("Magic", &header.kind),
         ("Version String", &header.version_string),
         ("Panic String", &header.panic_string),
         // In the byte order of the machine that runs savecore(8), unlike the others.
-        ("Dump Parity", &u32::from_ne_bytes(trailer.parity)),
+        ("Dump Parity", &u32::from_ne_bytes(*parity)),
         ("Bounds", &number),
-        ("Dump Status", &"good"),
+        ("Dump Status", if *good { &"good" } else { &"bad" }),
     ];
-    let mut text = format!("Dump header from device: {DEVICE}\n");
+    let mut text = format!("Dump header from device: {device}\n");
     for (label, value) in fields {
         // Writing to a string does not fail.
         let _ = writeln!(text, "  {label}: {value}");

@@ -1,0 +1,188 @@
+//! `memtool decrypt`: an encrypted kernel dump, decrypted.
+
+use super::progress::Display;
+use super::{Context, Verdict};
+use clap::Args;
+use memtool::compress::Compression;
+use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
+use memtool::dump::Progress;
+use memtool::dump::sink::{Target, with_sink};
+use memtool::output_file::{self, OutputFile};
+use memtool::units::rough_size;
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{Content, Depth, Inspection, inspect};
+use memtool::{Error, Result, kerneldump};
+use serde::Serialize;
+use std::fs::File;
+use std::io::{self, Read};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+#[derive(Args)]
+#[command(
+    after_help = "The dump is decrypted as it is: what the kernel has compressed stays compressed. The private key is an RSA key in PEM, without a passphrase."
+)]
+pub struct Arguments {
+    /// The encrypted dump, such as vmcore_encrypted.0
+    #[arg(required_unless_present = "number", conflicts_with = "number")]
+    encrypted: Option<PathBuf>,
+    /// The file to write, which appears whole or not at all
+    #[arg(required_unless_present = "number")]
+    output: Option<PathBuf>,
+    /// The private key to the public one that dumpon(8) was given
+    #[arg(short, long, value_name = "FILE")]
+    private_key: PathBuf,
+    /// The dump's key, such as key.0
+    #[arg(short, long, value_name = "FILE", required_unless_present = "number", conflicts_with = "number")]
+    key: Option<PathBuf>,
+    /// Decrypt the dump of this number: vmcore_encrypted.N with key.N into vmcore.N
+    #[arg(short, long, value_name = "N")]
+    number: Option<u32>,
+    /// The directory that it is in
+    #[arg(short, long, value_name = "DIR", requires = "number", default_value = "/var/crash")]
+    dir: PathBuf,
+    /// Do not check beforehand whether the dump will fit
+    #[arg(long)]
+    no_space_check: bool,
+    /// Replace the output if it is there
+    #[arg(long)]
+    force: bool,
+}
+
+/// Where the parts are.
+struct Files {
+    encrypted: PathBuf,
+    key: PathBuf,
+    output: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Document {
+    file: String,
+    output: String,
+    encryption: Encryption,
+    /// Bytes that were written.
+    size: u64,
+    /// What the dump was recognised as.
+    dump: &'static str,
+    /// How it is compressed.
+    compression: kerneldump::Compression,
+}
+
+impl Arguments {
+    fn files(&self) -> Option<Files> {
+        if let Some(number) = self.number {
+            let file = |stem: &str| self.dir.join(format!("{stem}.{number}"));
+            return Some(Files { encrypted: file("vmcore_encrypted"), key: file("key"), output: file("vmcore") });
+        }
+        Some(Files { encrypted: self.encrypted.clone()?, key: self.key.clone()?, output: self.output.clone()? })
+    }
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let files = arguments.files().ok_or_else(|| Error::Refused("no dump is named".to_owned()))?;
+    let Files { encrypted, key, output: target } = &files;
+    for (what, input) in
+        [("the encrypted dump", encrypted), ("the dump's key", key), ("the private key", &arguments.private_key)]
+    {
+        if output_file::is_same_name(target, input) {
+            return Err(Error::Refused(format!("the output and {what} cannot be one file")));
+        }
+    }
+    output_file::check(target, arguments.force)?;
+    let private_key = private_key(context, &arguments.private_key)?;
+    let block = KeyBlock::read(key)?;
+    let dump_key = private_key.unlock(&block)?;
+    drop(private_key);
+    let volume = Volume::open(encrypted)?;
+    let length = volume.length();
+    if !arguments.no_space_check
+        && let Some(why) = output_file::room_for(target)?.shortage(length, length)
+    {
+        let target = target.display();
+        return Err(Error::Refused(format!("the dump will not fit into {target}: {why}; --no-space-check tries")));
+    }
+    let output = OutputFile::create(target, arguments.force)?;
+    let progress = Arc::new(Progress::default());
+    {
+        let _display = Display::start(Arc::clone(&progress), length, !context.global.quiet)?;
+        let from = Decrypter::new(dump_key, volume.part(0, length, &progress));
+        copy(from, encrypted, &output)?;
+    }
+    let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
+    output.commit()?;
+    let document = Document {
+        file: encrypted.display().to_string(),
+        output: target.display().to_string(),
+        encryption: block.encryption,
+        size: length,
+        dump: kind(&inspection.content),
+        compression: inspection.compression,
+    };
+    report(context, &document, &inspection)?;
+    Ok(Verdict::Done)
+}
+
+/// Decrypts into the file.
+fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()> {
+    let failed = |source| Error::io("decrypt", encrypted, source);
+    let file = output.file().try_clone().map_err(|source| Error::Io { what: "write the dump".to_owned(), source })?;
+    with_sink(Target::File(file), Compression::None, false, |sink| {
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = from.read(&mut buffer).map_err(failed)?;
+            if read == 0 {
+                return Ok(());
+            }
+            sink.write(buffer.get(..read).unwrap_or_default())?;
+        }
+    })
+    .map(drop)
+}
+
+/// Looks at what came out, as far as its headers go.
+fn recognise(decrypted: &File) -> io::Result<Inspection> {
+    inspect(&Volume::of_file(decrypted)?, Depth::Pages, &Progress::default())
+}
+
+/// Reads a private key. Whoever else can read it can read every dump.
+pub fn private_key(context: &mut Context, path: &Path) -> Result<PrivateKey> {
+    let private_key = PrivateKey::read(path)?;
+    if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
+        context.warn(&format!("{} can be read by other users, and so can every dump that it decrypts", path.display()));
+    }
+    Ok(private_key)
+}
+
+/// The word for it in JSON, as `inspect` has it.
+fn kind(content: &Content) -> &'static str {
+    match content {
+        Content::Minidump(_) => "minidump",
+        Content::Elf(_) => "elf",
+        Content::Text(_) => "text",
+        Content::Lime(_) => "lime",
+        Content::Encrypted => "encrypted",
+        Content::Unknown => "unknown",
+    }
+}
+
+fn report(context: &mut Context, document: &Document, inspection: &Inspection) -> Result<()> {
+    let Document { output, encryption, size, compression, .. } = document;
+    if context.out.is_json() {
+        context.out.document_of("memtool.decrypt", "image", document)?;
+    } else {
+        let compressed = match compression {
+            kerneldump::Compression::None => String::new(),
+            compression => format!(", compressed with {}", compression.name()),
+        };
+        let (size, encryption, dump) = (rough_size(*size), encryption.name(), inspection.content.name());
+        context.out.line(&format!("{output}: {size}, decrypted with {encryption}; {dump}{compressed}"))?;
+    }
+    if let Some(damage) = inspection.damage.first() {
+        context.warn(&format!("{output}: damaged: {damage}"));
+    } else if inspection.content == Content::Unknown {
+        context.warn(&format!("{output}: it does not begin as a dump does; the key may be another dump's"));
+    }
+    Ok(())
+}

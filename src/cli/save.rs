@@ -1,0 +1,385 @@
+//! `memtool save`: crash dumps from dump devices, saved in a directory and cleared.
+
+use super::inspect::{KernelHeader, kernel_header};
+use super::output::host_kind;
+use super::progress::Display;
+use super::{Context, Verdict, complain, decrypt};
+use clap::{ArgGroup, Args};
+use memtool::dump::Progress;
+use memtool::host::Host;
+use memtool::kerneldump::{Compression, Kind};
+use memtool::output_file::{self, Room};
+use memtool::save::directory::SaveDirectory;
+use memtool::save::{CrashDump, Found, LastHeader, Options, Report, find, save};
+use memtool::units::{rough_size, utc};
+use memtool::vmcore::Damage;
+use memtool::vmcore::volume::Volume;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::{Duration, SystemTime};
+
+#[derive(Args)]
+#[command(
+    group = ArgGroup::new("stored").args(["zstd", "gzip", "uncompress"]),
+    after_help = "Without DEVICE, the dump devices that the kernel names and the swap and dump partitions of /etc/fstab are looked at. Exit codes: 0 done, with --check there is a dump; 1 failed on a device, with --check there is no dump."
+)]
+pub struct Arguments {
+    /// Dump devices, or files that stand for them
+    #[arg(value_name = "DEVICE")]
+    devices: Vec<PathBuf>,
+    /// Tell whether there is a dump, and which, and do nothing
+    #[arg(
+        long,
+        conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check"]
+    )]
+    check: bool,
+    /// Clear the dump without saving it
+    #[arg(long, conflicts_with_all = ["keep", "dir", "max", "stored", "verify", "private_key", "no_space_check"])]
+    clear: bool,
+    /// Do not clear the dump when it is saved
+    #[arg(long)]
+    keep: bool,
+    /// Save a dump that was cleared or whose headers are damaged; with --clear, clear it
+    #[arg(long)]
+    force: bool,
+    /// The directory for dumps
+    #[arg(long, value_name = "DIR", default_value = "/var/crash")]
+    dir: PathBuf,
+    /// Number dumps from 0 to N-1 and from 0 again, and replace what has the number
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    max: Option<u32>,
+    /// Compress with Zstandard what the kernel has not compressed
+    #[arg(long)]
+    zstd: bool,
+    /// Compress with gzip what the kernel has not compressed
+    #[arg(long)]
+    gzip: bool,
+    /// Decompress what the kernel has compressed
+    #[arg(long)]
+    uncompress: bool,
+    /// Read the file back and check every byte, as 'inspect --verify' does, before the dump is cleared
+    #[arg(long)]
+    verify: bool,
+    /// Decrypt an encrypted dump with this private RSA key, in PEM
+    #[arg(long, value_name = "FILE")]
+    private_key: Option<PathBuf>,
+    /// Do not check beforehand whether the dump will fit
+    #[arg(long)]
+    no_space_check: bool,
+    /// Bytes of a sector, of files that stand for a device
+    #[arg(long, value_name = "BYTES", value_parser = sector_size)]
+    sector_size: Option<u32>,
+}
+
+/// clap's parser for sizes of sectors.
+fn sector_size(text: &str) -> Result<u32, String> {
+    let size = super::size(text)?;
+    let size = u32::try_from(size).ok().filter(|size| size.is_power_of_two() && (512..=1 << 20).contains(size));
+    size.ok_or_else(|| "it is a power of two, and at least 512".to_owned())
+}
+
+impl Arguments {
+    /// Whether the devices are named.
+    pub fn needs_no_host(&self) -> bool {
+        !self.devices.is_empty()
+    }
+}
+
+/// What became of the dump on a device.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Ending {
+    /// There is none, or it was cleared already.
+    NoDump,
+    /// There is one, and that was the question.
+    Found,
+    Saved,
+    /// Cleared without being saved.
+    GivenUp,
+    Failed,
+}
+
+/// What is said of a device in JSON.
+#[derive(Serialize)]
+struct Outcome {
+    device: String,
+    result: Ending,
+    /// The last header of the dump there, as before it was cleared.
+    header: Option<KernelHeader>,
+    /// Bytes of the dump on the device.
+    size: Option<u64>,
+    encrypted: bool,
+    /// Whether the dump is cleared now.
+    cleared: bool,
+    damage: Vec<Damage>,
+    saved: Option<SavedFile>,
+    error: Option<String>,
+}
+
+#[derive(Serialize)]
+struct SavedFile {
+    number: u32,
+    file: String,
+    info: String,
+    key: Option<String>,
+    size: u64,
+    compression: Compression,
+    good: bool,
+    verified: bool,
+    warnings: Vec<String>,
+}
+
+#[derive(Serialize)]
+struct Document {
+    devices: Vec<Outcome>,
+}
+
+impl Outcome {
+    fn new(device: &Path, result: Ending) -> Self {
+        let device = device.display().to_string();
+        let (header, size, saved, error) = (None, None, None, None);
+        Self { device, result, header, size, encrypted: false, cleared: false, damage: Vec::new(), saved, error }
+    }
+
+    fn of(device: &Path, result: Ending, dump: &CrashDump) -> Self {
+        Self {
+            header: Some(KernelHeader::new(&dump.header)),
+            size: Some(dump.size()),
+            encrypted: dump.is_encrypted(),
+            cleared: dump.cleared,
+            damage: dump.damage.clone(),
+            ..Self::new(device, result)
+        }
+    }
+}
+
+pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    let named = !arguments.devices.is_empty();
+    let devices = match host {
+        Some(host) if !named => host.dump_devices()?,
+        _ => arguments.devices.clone(),
+    };
+    if devices.is_empty() {
+        return Err(Error::Refused(
+            "no dump device is known: dumpon(8) has set none, and /etc/fstab has no swap; name a device".to_owned(),
+        ));
+    }
+    let mut outcomes = Vec::new();
+    for device in &devices {
+        let outcome = on_device(context, arguments, device);
+        let is_missing =
+            |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
+        outcomes.push(match outcome {
+            Ok(outcome) => outcome,
+            // Such as an encrypted swap partition before swap is used.
+            Err(error) if !named && is_missing(&error) && !device.exists() => {
+                context.remark(&format!("{} is not there", device.display()));
+                Outcome::new(device, Ending::NoDump)
+            }
+            Err(error) => {
+                context.out.flush()?;
+                complain(&error.to_string());
+                Outcome { error: Some(error.to_string()), ..Outcome::new(device, Ending::Failed) }
+            }
+        });
+    }
+    let any = |ending: Ending| outcomes.iter().any(|outcome| outcome.result == ending);
+    let done = if arguments.check { any(Ending::Found) } else { !any(Ending::Failed) };
+    if context.out.is_json() {
+        context.out.document_of("memtool.save", host.map_or("image", host_kind), &Document { devices: outcomes })?;
+    }
+    Ok(if done { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Does with the dump on a device what is wanted, and says so.
+fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Result<Outcome> {
+    let reads = arguments.check || arguments.keep;
+    let volume = if reads { Volume::open(device)? } else { Volume::open_to_replace(device)? };
+    let name = device.display();
+    let found = find(&volume, arguments.sector_size).map_err(|source| Error::io("read", device, source))?;
+    let dump = match found {
+        Found::Nothing => {
+            say(context, &format!("{name}: no dump"))?;
+            return Ok(Outcome::new(device, Ending::NoDump));
+        }
+        Found::Unknown(last, error) => {
+            let damage = vec![Damage { place: "last header".to_owned(), what: error.to_string() }];
+            if arguments.check {
+                say(context, &format!("{name}: a dump with a header that is not known: {error}"))?;
+                return Ok(Outcome { damage, ..Outcome::new(device, Ending::Found) });
+            }
+            if !(arguments.clear && arguments.force) {
+                return Err(Error::Refused(format!(
+                    "{name}: the dump's header is not known: {error}; the dump stays, and only --clear --force gives it up"
+                )));
+            }
+            clear(&last, &volume, device)?;
+            say(context, &format!("{name}: cleared; a dump of which nothing is known is lost"))?;
+            return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
+        }
+        Found::Dump(dump) => *dump,
+    };
+    if context.global.verbose > 0 {
+        let LastHeader { at, sector_size, .. } = dump.last;
+        let version = dump.header.version;
+        context.remark(&format!(
+            "{name}: {} bytes in sectors of {sector_size}; the last header is of version {version}, at {at}",
+            volume.length()
+        ));
+    }
+    if dump.cleared && (arguments.check || arguments.clear || !arguments.force) {
+        say(context, &format!("{name}: no dump that was not saved; {} was cleared", what(&dump)))?;
+        return Ok(Outcome::of(device, Ending::NoDump, &dump));
+    }
+    if arguments.check {
+        describe(context, device, &dump)?;
+        return Ok(Outcome::of(device, Ending::Found, &dump));
+    }
+    if !dump.damage.is_empty() && !arguments.force {
+        let damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
+        let attempt = if arguments.clear { "--force clears" } else { "--force saves" };
+        let damage = damage.join("; ");
+        return Err(Error::Format(format!(
+            "{name}: the dump's headers are damaged: {damage}; the dump stays, and {attempt} it all the same"
+        )));
+    }
+    if arguments.clear {
+        clear(&dump.last, &volume, device)?;
+        say(context, &format!("{name}: cleared; lost is {}", what(&dump)))?;
+        return Ok(Outcome { cleared: true, ..Outcome::of(device, Ending::GivenUp, &dump) });
+    }
+    save_dump(context, arguments, device, &volume, &dump)
+}
+
+fn save_dump(
+    context: &mut Context,
+    arguments: &Arguments,
+    device: &Path,
+    volume: &Volume,
+    dump: &CrashDump,
+) -> Result<Outcome> {
+    let name = device.display().to_string();
+    let directory = SaveDirectory::open(&arguments.dir)?;
+    let private_key = arguments.private_key.as_deref().filter(|_| dump.is_encrypted());
+    let private_key = private_key.map(|path| decrypt::private_key(context, path)).transpose()?;
+    let options = Options {
+        private_key: private_key.as_ref(),
+        compression: match (arguments.zstd, arguments.gzip) {
+            (true, _) => Compression::Zstd,
+            (_, true) => Compression::Gzip,
+            _ => Compression::None,
+        },
+        uncompress: arguments.uncompress,
+        most: arguments.max,
+        verify: arguments.verify,
+    };
+    if !arguments.no_space_check {
+        check_space(context, &directory, dump, &options)?;
+    }
+    let report = {
+        let progress = Arc::new(Progress::default());
+        let _display = Display::start(Arc::clone(&progress), dump.size(), !context.global.quiet)?;
+        save(volume, &name, dump, &directory, &options, &progress)?
+    };
+    let Report { saved, size, compression, good, warnings } = report;
+    for problem in saved.problems.iter().chain(&warnings) {
+        context.warn(&format!("{}: {problem}", saved.core.display()));
+    }
+    let clears = !arguments.keep && !dump.cleared;
+    if clears {
+        clear(&dump.last, volume, device).map_err(|error| match error {
+            Error::Io { what, source } => {
+                Error::Io { what: format!("{what}, although the dump is saved as {}", saved.core.display()), source }
+            }
+            other => other,
+        })?;
+    }
+    let packed = match compression {
+        Compression::None => String::new(),
+        compression => format!(" after {}", compression.name()),
+    };
+    let bad = if good { "" } else { ", from damaged or cleared headers" };
+    say(context, &format!("{}: {}{packed}{bad}", saved.core.display(), rough_size(size)))?;
+    let then = if arguments.keep { "kept" } else { "cleared" };
+    say(context, &format!("{name}: {then}; saved is {}", what(dump)))?;
+    let path = |path: PathBuf| path.display().to_string();
+    let number = saved.number;
+    let (file, info, key) = (path(saved.core), path(saved.info), saved.key.map(path));
+    let warnings = saved.problems.into_iter().chain(warnings).collect();
+    let saved =
+        Some(SavedFile { number, file, info, key, size, compression, good, verified: arguments.verify, warnings });
+    Ok(Outcome { saved, cleared: dump.cleared || clears, ..Outcome::of(device, Ending::Saved, dump) })
+}
+
+fn clear(last: &LastHeader, volume: &Volume, device: &Path) -> Result<()> {
+    last.clear(volume).map_err(|source| Error::io("clear the dump on", device, source))
+}
+
+/// Prints a line for people.
+fn say(context: &mut Context, text: &str) -> Result<()> {
+    if context.global.quiet || context.out.is_json() { Ok(()) } else { context.out.line(text) }
+}
+
+/// `a kernel dump of host, 2026-01-31T12:00:00Z, 1.2 GiB: page fault`.
+fn what(dump: &CrashDump) -> String {
+    let header = &dump.header;
+    let kind = match header.kind {
+        Kind::TextDump => "a text dump",
+        _ if dump.is_encrypted() => "an encrypted kernel dump",
+        _ => "a kernel dump",
+    };
+    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
+    let time = time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc);
+    let panic = if header.panic_string.is_empty() { "" } else { ": " };
+    format!("{kind} of {}, {time}, {}{panic}{}", header.hostname, rough_size(dump.size()), header.panic_string)
+}
+
+fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()> {
+    let mut facts = vec![("device", device.display().to_string()), ("dump", what(dump))];
+    if let Some(compression) = dump.compression().filter(|compression| *compression != Compression::None) {
+        facts.push(("compression", compression.name().to_owned()));
+    }
+    kernel_header(&dump.header, &mut facts);
+    facts.extend(dump.damage.iter().map(|damage| ("DAMAGED", damage.to_string())));
+    facts.into_iter().try_for_each(|(name, text)| say(context, &format!("{name:<15} {text}")))
+}
+
+/// The room for dumps in a directory, without what its `minfree` says shall stay free.
+pub fn room_in(context: &mut Context, directory: &SaveDirectory) -> Result<Room> {
+    let reserved = directory.min_free().unwrap_or_else(|text| {
+        let file = directory.path().join("minfree");
+        context.warn(&format!("{}: '{text}' is no size in KiB, so 0", file.display()));
+        0
+    });
+    Ok(output_file::room_in(directory.path())?.without(reserved.saturating_mul(1024)))
+}
+
+/// Refuses what will not fit; warns of what may not.
+fn check_space(
+    context: &mut Context,
+    directory: &SaveDirectory,
+    dump: &CrashDump,
+    options: &Options<'_>,
+) -> Result<()> {
+    let room = room_in(context, directory)?;
+    let compressed = !matches!(dump.compression(), None | Some(Compression::None));
+    let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
+    let (most, may_be_less) = match stays_encrypted {
+        true => (dump.size(), false),
+        false if compressed && options.uncompress => (dump.size().max(dump.header.extent), true),
+        false => (dump.size(), !compressed && options.compression != Compression::None),
+    };
+    let Some(shortage) = room.shortage(most, most) else { return Ok(()) };
+    if may_be_less {
+        context.warn(&format!("the dump may not fit, unless it takes less than it can: at its largest {shortage}"));
+        return Ok(());
+    }
+    let hint = if compressed || stays_encrypted { "" } else { "--zstd takes less, " };
+    Err(Error::Refused(format!(
+        "the dump does not fit into {}: {shortage}; the dump stays on the device; {hint}--no-space-check tries all the same",
+        directory.path().display()
+    )))
+}

@@ -1,0 +1,60 @@
+//! Where a kernel dumps when it panics: `kern.shutdown.dumpdevname` (`sys/kern/kern_shutdown.c`) and fstab(5).
+
+use std::ffi::OsString;
+use std::os::unix::ffi::OsStringExt;
+use std::path::{Path, PathBuf};
+
+/// The devices of a list with commas, and the swap and dump partitions of fstab(5), each once.
+pub fn list(configured: &str, fstab: &[u8]) -> Vec<PathBuf> {
+    // Without a dump device the kernel names /dev/null, or nothing.
+    let configured = configured.split(',').map(str::trim).filter(|name| !["", "null", "/dev/null"].contains(name));
+    let configured = configured.map(|name| Path::new("/dev").join(name));
+    let mut devices = Vec::new();
+    for device in configured.chain(fstab.split(|byte| *byte == b'\n').filter_map(partition)) {
+        if !devices.contains(&device) {
+            devices.push(device);
+        }
+    }
+    devices
+}
+
+/// The device of a line of fstab(5), if the kernel can dump to it. savecore(8) looks for the same two types.
+fn partition(line: &[u8]) -> Option<PathBuf> {
+    let mut fields = line.split(u8::is_ascii_whitespace).filter(|field| !field.is_empty());
+    let (device, _, kind) = (fields.next()?, fields.next()?, fields.next()?);
+    let dumps = matches!(kind, b"swap" | b"dump") && !device.starts_with(b"#");
+    dumps.then(|| Path::new("/dev").join(OsString::from_vec(decoded(device))))
+}
+
+/// A field of fstab(5), in which `\040` is a blank and so on (strunvis(3)).
+fn decoded(field: &[u8]) -> Vec<u8> {
+    let mut bytes = Vec::with_capacity(field.len());
+    let mut rest = field;
+    while let [byte, after @ ..] = rest {
+        let octal = |digits: &[u8; 3]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok();
+        let code = after.first_chunk().filter(|_| *byte == b'\\').and_then(octal);
+        bytes.push(code.unwrap_or(*byte));
+        rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
+    }
+    bytes
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn listed(configured: &str, fstab: &str) -> Vec<String> {
+        list(configured, fstab.as_bytes()).iter().map(|path| path.display().to_string()).collect()
+    }
+
+    #[test]
+    fn configured_devices_and_swap_partitions_are_listed_once() {
+        let fstab = "# Device Mountpoint FStype Options Dump Pass\n/dev/ada0p2\t/\tufs\trw\t1\t1\n\
+             /dev/ada0p3 none swap sw 0 0\n#/dev/ada9 none swap sw 0 0\n/dev/label/a\\040b none dump sw 0 0\nshort swap\n";
+        assert_eq!(listed("", fstab), ["/dev/ada0p3", "/dev/label/a b"]);
+        assert_eq!(listed("gpt/swap,ada0p3", fstab), ["/dev/gpt/swap", "/dev/ada0p3", "/dev/label/a b"]);
+        for none in ["", "null", "/dev/null"] {
+            assert_eq!(listed(none, ""), Vec::<String>::new());
+        }
+    }
+}

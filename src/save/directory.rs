@@ -1,0 +1,378 @@
+//! A directory of dumps as savecore(8) keeps it, /var/crash say: `bounds` with the number of the next dump;
+//! `vmcore.N`, `vmcore_encrypted.N`, `textdump.tar.N` or `livecore.N`; `info.N`, `key.N`; and symbolic links
+//! `info.last`, `vmcore.last` and so on (sbin/savecore/savecore.c of FreeBSD 14).
+//!
+//! Unlike savecore(8), no dump that is there is ever replaced, unless numbers are to come round: a number that is
+//! taken is passed over. Several memtools that save at the same time take turns. What is not finished has a name of
+//! its own and a lock, flock(2), for as long as somebody works on it: what a killed memtool has left is removed by the
+//! next one.
+
+use crate::error::{Error, Result};
+use crate::host::open_at_once;
+use crate::kerneldump::Compression;
+use crate::output_file::{self, OutputFile};
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use std::collections::BTreeSet;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{Read, Write};
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+
+/// What savecore(8) reads of `bounds`: five digits.
+const BOUNDS_DIGITS: u64 = 5;
+/// What savecore(8) reads of `minfree`.
+const MINFREE_LENGTH: u64 = 99;
+/// The last number; savecore(8) would read only part of a larger one.
+const LAST_NUMBER: u32 = 99_999;
+
+/// The names before the number, and those of links before `.last`.
+const STEMS: [&str; 6] = ["info", "key", "vmcore", "vmcore_encrypted", "textdump.tar", "livecore"];
+/// What follows the number, or `.last`.
+const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
+
+/// How names of unfinished files begin; six letters and digits follow, and one of the endings.
+const UNFINISHED: &str = ".memtool.";
+/// How they end. No other file of memtool's has such a name.
+const UNFINISHED_FILE: &str = ".save";
+/// How names of unfinished links end.
+const UNFINISHED_LINK: &str = ".last";
+
+/// What a dump is called, and what goes with it.
+pub struct Entry<'a> {
+    /// The name before the number: `vmcore`, say.
+    pub stem: &'static str,
+    /// How the file is compressed, which its name tells.
+    pub compression: Compression,
+    /// The text of the info file of the dump with this number.
+    pub info: &'a dyn Fn(u32) -> String,
+    /// The key of an encrypted dump.
+    pub key: Option<NewFile>,
+    /// Numbers are below this one, and come round: what has the number is replaced. Without it nothing is.
+    pub most: Option<u32>,
+}
+
+/// The files of a dump that was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// The dump's number.
+    pub number: u32,
+    /// The dump.
+    pub core: PathBuf,
+    /// What is known of it.
+    pub info: PathBuf,
+    /// The key of an encrypted dump.
+    pub key: Option<PathBuf>,
+    /// Links that could not be made and files that could not be removed, and why.
+    pub problems: Vec<String>,
+}
+
+/// A file in a directory of dumps that has no name yet. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct NewFile {
+    output: OutputFile,
+    /// Says that somebody works on it.
+    _lock: Option<Flock<File>>,
+}
+
+impl NewFile {
+    /// The file to write to.
+    pub fn file(&self) -> &File {
+        self.output.file()
+    }
+}
+
+/// A directory of dumps.
+#[derive(Debug)]
+pub struct SaveDirectory {
+    path: PathBuf,
+    directory: File,
+}
+
+impl SaveDirectory {
+    /// Opens a directory.
+    ///
+    /// # Errors
+    ///
+    /// It is not there, or no directory.
+    pub fn open(path: &Path) -> Result<Self> {
+        let failed = |source| Error::io("open", path, source);
+        let directory = open_at_once(path).map_err(failed)?;
+        if !directory.metadata().map_err(failed)?.is_dir() {
+            return Err(Error::Refused(format!("{} is not a directory", path.display())));
+        }
+        Ok(Self { path: path.to_owned(), directory })
+    }
+
+    /// Its path.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Begins a dump or its key, without a number yet, and removes what killed memtools have left.
+    ///
+    /// # Errors
+    ///
+    /// The directory does not take a new file, or `bounds` could not be replaced.
+    pub fn new_file(&self) -> Result<NewFile> {
+        output_file::check(&self.path.join("bounds"), true)?;
+        let lock = self.lock()?;
+        if lock.is_some() {
+            self.remove_abandoned();
+        }
+        self.new_file_under_lock()
+    }
+
+    /// The same by who has the lock: nobody else takes the file for abandoned before it has its own.
+    fn new_file_under_lock(&self) -> Result<NewFile> {
+        let output = OutputFile::create_in(&self.path, UNFINISHED, UNFINISHED_FILE)?;
+        let file = output.file().try_clone().map_err(|source| Error::io("open a file in", &self.path, source))?;
+        Ok(NewFile { output, _lock: Flock::lock(file, FlockArg::LockExclusiveNonblock).ok() })
+    }
+
+    /// Removes unfinished files that nobody has locked, and unfinished links. It is for who has the lock, without
+    /// which nobody makes them.
+    fn remove_abandoned(&self) {
+        let unfinished = |name: &str, suffix: &str| {
+            let random = name.strip_prefix(UNFINISHED).and_then(|rest| rest.strip_suffix(suffix));
+            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+        };
+        for entry in self.path.read_dir().into_iter().flatten().flatten() {
+            let (name, path) = (entry.file_name(), entry.path());
+            let Some(name) = name.to_str() else { continue };
+            let kind = entry.file_type();
+            let abandoned = match kind {
+                Ok(kind) if kind.is_symlink() => unfinished(name, UNFINISHED_LINK),
+                Ok(kind) if kind.is_file() => unfinished(name, UNFINISHED_FILE) && !is_locked(&path),
+                _ => false,
+            };
+            if abandoned {
+                // One that stays takes room, no more.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+
+    /// Gives a dump the next number, and with it its name.
+    ///
+    /// Killed at any step, this loses nothing: what needs room is on disk before anything gets a name, and
+    /// `bounds` is past the number before the dump has it, since savecore(8) removes what has the number in
+    /// `bounds`. Where numbers come round, what had the number goes when the new dump is in place, and `bounds`
+    /// is written last, so that the number is not used up before that.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be read or written to, every number is taken, or what is to be replaced is no file.
+    pub fn save(&self, dump: NewFile, entry: Entry<'_>) -> Result<Saved> {
+        let Entry { stem, compression, info, key, most } = entry;
+        let _lock = self.lock()?;
+        let round = most.is_some();
+        let number = match most {
+            Some(most) => Some(self.bounds()).filter(|number| *number < most).unwrap_or(0),
+            None => self.next_number()?,
+        };
+        let old = if round { self.names_with(number)? } else { Vec::new() };
+        for name in &old {
+            output_file::check(&self.path.join(name), true)?;
+        }
+        let suffix = compression.suffix();
+        let (core_name, info_name) = (format!("{stem}.{number}{suffix}"), format!("info.{number}"));
+        let key_name = key.is_some().then(|| format!("key.{number}"));
+        let info = self.text_file(&info(number))?;
+        let bounds = self.text_file(&format!("{}\n", number + 1))?;
+        // As savecore(8) makes it; it is no secret.
+        let readable = bounds.file().set_permissions(Permissions::from_mode(0o644));
+        readable.map_err(|source| Error::io("make readable", &self.path.join("bounds"), source))?;
+        for file in [&dump, &info].into_iter().chain(&key) {
+            file.output.sync()?;
+        }
+        let mut bounds = Some(bounds);
+        if let Some(bounds) = bounds.take_if(|_| !round) {
+            bounds.output.commit_as("bounds", true)?;
+        }
+        dump.output.commit_as(&core_name, round)?;
+        if let (Some(key), Some(name)) = (key, &key_name) {
+            key.output.commit_as(name, round)?;
+        }
+        info.output.commit_as(&info_name, round)?;
+        let mut problems = Vec::new();
+        let new = |name: &String| *name == core_name || *name == info_name || Some(name) == key_name.as_ref();
+        for path in old.iter().filter(|name| !new(name)).map(|name| self.path.join(name)) {
+            problems
+                .extend(std::fs::remove_file(&path).err().map(|source| Error::io("remove", &path, source).to_string()));
+        }
+        if let Some(bounds) = bounds {
+            bounds.output.commit_as("bounds", true)?;
+        }
+        let key_link = key_name.as_ref().map(|name| ("key.last".to_owned(), name));
+        let links = [("info.last".to_owned(), &info_name), (format!("{stem}.last{suffix}"), &core_name)];
+        let links: Vec<(String, &String)> = links.into_iter().chain(key_link).collect();
+        let made = links.iter().map(|(link, name)| self.link(name, link));
+        problems.extend(made.filter_map(|made| made.err().map(|error| error.to_string())));
+        self.remove_other_links(&links.into_iter().map(|(link, _)| link).collect::<Vec<_>>());
+        let path = |name| self.path.join(name);
+        Ok(Saved { number, core: path(core_name), info: path(info_name), key: key_name.map(path), problems })
+    }
+
+    /// Keeps other memtools out for as long as the value lives. File systems without locks do without.
+    fn lock(&self) -> Result<Option<Flock<File>>> {
+        let failed = |source| Error::io("lock", &self.path, source);
+        match Flock::lock(self.directory.try_clone().map_err(failed)?, FlockArg::LockExclusive) {
+            Ok(lock) => Ok(Some(lock)),
+            Err((_, Errno::EOPNOTSUPP | Errno::ENOLCK | Errno::ENOSYS | Errno::EBADF)) => Ok(None),
+            Err((_, errno)) => Err(failed(errno.into())),
+        }
+    }
+
+    /// The number in `bounds`.
+    fn bounds(&self) -> u32 {
+        parse_bounds(&self.beginning_of("bounds", BOUNDS_DIGITS).unwrap_or_default())
+    }
+
+    /// The number in `bounds`, or the first one after it that no file has.
+    fn next_number(&self) -> Result<u32> {
+        let taken: BTreeSet<u32> = self.names()?.iter().filter_map(|name| number_of(name)).collect();
+        let first = self.bounds();
+        (first..=LAST_NUMBER).find(|number| !taken.contains(number)).ok_or_else(|| {
+            Error::Refused(format!(
+                "{}: no number from {first} to {LAST_NUMBER} is free; correct its file 'bounds'",
+                self.path.display()
+            ))
+        })
+    }
+
+    /// The names of savecore(8)'s that have a number.
+    fn names_with(&self, number: u32) -> Result<Vec<String>> {
+        let mut names = self.names()?;
+        names.retain(|name| number_of(name) == Some(number));
+        Ok(names)
+    }
+
+    /// The names in the directory, as far as they are text.
+    fn names(&self) -> Result<Vec<String>> {
+        let failed = |source| Error::io("read", &self.path, source);
+        let entries = self.path.read_dir().map_err(failed)?;
+        let names = entries.map(|entry| Ok(entry.map_err(failed)?.file_name().into_string().ok()));
+        names.filter_map(Result::transpose).collect()
+    }
+
+    /// KiB that dumps shall leave free, as the file `minfree` says.
+    ///
+    /// # Errors
+    ///
+    /// What the file says where that is no number; savecore(8) takes it for 0.
+    pub fn min_free(&self) -> Result<u64, String> {
+        self.beginning_of("minfree", MINFREE_LENGTH).map_or(Ok(0), |text| parse_min_free(&text))
+    }
+
+    /// The beginning of a file's first line; `None` without such a file.
+    fn beginning_of(&self, name: &str, most: u64) -> Option<String> {
+        let file = open_at_once(&self.path.join(name)).ok()?;
+        let mut bytes = Vec::new();
+        file.take(most).read_to_end(&mut bytes).ok()?;
+        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Some(String::from_utf8_lossy(line).into_owned())
+    }
+
+    fn text_file(&self, text: &str) -> Result<NewFile> {
+        let new = self.new_file_under_lock()?;
+        new.file().write_all(text.as_bytes()).map_err(|source| Error::io("write to", &self.path, source))?;
+        Ok(new)
+    }
+
+    /// Puts a symbolic link in place of the one that is there.
+    fn link(&self, name: &str, link: &str) -> Result<()> {
+        let path = self.path.join(link);
+        if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink()) {
+            return Err(Error::Refused(format!("{} is not a symbolic link, and stays", path.display())));
+        }
+        let failed = |source| Error::io("make the symbolic link", &path, source);
+        let make = |at: &Path| symlink(name, at);
+        let temporary = tempfile::Builder::new()
+            .prefix(UNFINISHED)
+            .suffix(UNFINISHED_LINK)
+            .rand_bytes(6)
+            .make_in(&self.path, make)
+            .map_err(failed)?;
+        temporary.into_temp_path().persist(&path).map_err(|error| failed(error.error))
+    }
+
+    /// As savecore(8): no link tells of an older dump than `info.last`.
+    fn remove_other_links(&self, kept: &[String]) {
+        for name in STEMS.iter().flat_map(|stem| SUFFIXES.map(|suffix| format!("{stem}.last{suffix}"))) {
+            let path = self.path.join(&name);
+            if !kept.contains(&name) && path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink()) {
+                // A link that stays does no harm.
+                let _ = std::fs::remove_file(path);
+            }
+        }
+    }
+}
+
+/// Whether somebody works on a file. One that cannot be looked at counts as locked.
+fn is_locked(path: &Path) -> bool {
+    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    file.map_or(true, |file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err())
+}
+
+/// The number in a name of savecore(8)'s.
+fn number_of(name: &str) -> Option<u32> {
+    STEMS.iter().find_map(|stem| {
+        let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+        let digits = SUFFIXES.iter().rev().find_map(|suffix| rest.strip_suffix(suffix))?;
+        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+    })
+}
+
+/// strtol(3): blanks, a sign, digits; what follows does not matter, and no digits are 0. There is no dump with
+/// a number below 0.
+fn parse_bounds(text: &str) -> u32 {
+    let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
+    let text = text.strip_prefix('+').unwrap_or(text);
+    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    text.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+}
+
+fn parse_min_free(text: &str) -> Result<u64, String> {
+    let number = text.trim_matches(|c: char| c.is_ascii_whitespace());
+    let number = number.strip_prefix('+').unwrap_or(number);
+    if number.is_empty() {
+        return Ok(0);
+    }
+    let digits = number.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| number.parse().ok()).flatten().ok_or_else(|| text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bounds_is_read_as_strtol_reads_it() {
+        for (text, number) in
+            [("", 0), ("7", 7), ("  12x", 12), ("+3", 3), ("-3", 0), ("x", 0), ("007", 7), ("99999", 99_999)]
+        {
+            assert_eq!(parse_bounds(text), number, "'{text}'");
+        }
+    }
+
+    #[test]
+    fn minfree_is_a_number_of_kib_or_nothing() {
+        for (text, number) in [("", 0), ("2048", 2048), (" 5 ", 5), ("+5", 5)] {
+            assert_eq!(parse_min_free(text), Ok(number), "'{text}'");
+        }
+        for text in ["2048x", "-1", "x", "1 2", "99999999999999999999999"] {
+            assert_eq!(parse_min_free(text), Err(text.to_owned()));
+        }
+    }
+
+    #[test]
+    fn every_name_of_savecore_takes_its_number() {
+        for name in ["info.7", "vmcore.7", "vmcore.7.gz", "livecore.7.zst", "textdump.tar.7.gz", "key.7"] {
+            assert_eq!(number_of(name), Some(7), "{name}");
+        }
+        for name in ["info.last", "livecore.", "livecore.7.bz2", "livecore", "7", "bounds", "info.7x", "info.-7"] {
+            assert_eq!(number_of(name), None, "{name}");
+        }
+    }
+}

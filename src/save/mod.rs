@@ -1,0 +1,357 @@
+//! Crash dumps: what a panic has left on a dump device is found, checked, saved in a directory, and cleared, as
+//! savecore(8) does (sbin/savecore/savecore.c of FreeBSD 14).
+//!
+//! - [`find`] finds a dump and says what is wrong with its headers (`savecore -C`);
+//! - [`save`] copies it, and gives it its name when all of it is on disk;
+//! - [`LastHeader::clear`] has the next run pass it over (`savecore -c`, and the end of savecore(8)'s every run);
+//! - [`directory`]: a directory of dumps as savecore(8) keeps it, for live dumps as well;
+//! - [`info`]: what savecore(8) writes about a dump;
+//! - [`devices`]: where a kernel dumps.
+//!
+//! In the words of NetBSD's kvm_dump(3), for the header of FreeBSD: kvm_dump_mkheader(3) is
+//! [`Header::encode`](crate::kerneldump::Header::encode), kvm_dump_wrtheader(3) is writing what that gives, and
+//! kvm_dump_inval(3) is [`LastHeader::clear`].
+
+pub mod devices;
+pub mod directory;
+pub mod info;
+
+use crate::decrypt::{Decrypter, KeyBlock, PrivateKey};
+use crate::dump::Progress;
+use crate::dump::sink::{Sink, Target, with_sink};
+use crate::error::{Error, Result};
+use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
+use crate::vmcore::stream::{Stop, Stream};
+use crate::vmcore::volume::Volume;
+use crate::vmcore::{self, Content, Damage, Depth, Forwards, Located, OnDevice, SECTORS};
+use directory::{Entry, NewFile, SaveDirectory, Saved};
+use std::io::{self, Read};
+
+/// Zeros in the dump become holes in the file, in blocks of so many bytes.
+const HOLE: usize = 4096;
+/// No key block is larger (`KERNELDUMP_ENCKEY_MAX_SIZE`, sys/kerneldump.h), made up to the largest sectors.
+const MOST_KEY: u64 = 1 << 20;
+/// What is encrypted ends at a multiple of this.
+const SECTOR: u64 = 512;
+/// So many bytes are copied at a time.
+const PART: usize = 1 << 18;
+
+/// The last header on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastHeader {
+    /// Its first byte.
+    pub at: u64,
+    /// Bytes of a sector.
+    pub sector_size: u32,
+    /// The header as it is.
+    pub bytes: [u8; HEADER_LENGTH],
+}
+
+impl LastHeader {
+    /// Says in the header that the dump was saved, with its parity changed along: savecore(8) leaves the parity as it
+    /// is, which makes it wrong, and looks at the magic only. The sector is on disk when this succeeds; other bytes
+    /// of it stay.
+    ///
+    /// # Errors
+    ///
+    /// The device was not opened by [`Volume::open_to_replace`], cannot be read or written, or has another
+    /// header meanwhile.
+    pub fn clear(&self, volume: &Volume) -> io::Result<()> {
+        let mut sector = vec![0; usize::try_from(self.sector_size).unwrap_or(HEADER_LENGTH)];
+        let read = volume.read_at(self.at, &mut sector)?;
+        sector.truncate(read);
+        let known = sector.clone();
+        if known.first_chunk() != Some(&self.bytes) {
+            return Err(io::Error::other("its last header has changed meanwhile"));
+        }
+        let cleared = kerneldump::with_magic(&self.bytes, Kind::Cleared);
+        sector.iter_mut().zip(cleared).for_each(|(to, from)| *to = from);
+        volume.replace(self.at, &known, &sector)
+    }
+}
+
+/// A dump on a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashDump {
+    /// What its last header says, as before it was cleared.
+    pub header: Header,
+    /// Whether it was cleared: saved already, that is.
+    pub cleared: bool,
+    /// What is wrong with its headers; savecore(8) saves such a dump only when it is forced to.
+    pub damage: Vec<Damage>,
+    /// The last header.
+    pub last: LastHeader,
+    found: OnDevice,
+}
+
+impl CrashDump {
+    /// Bytes of it that are there.
+    pub fn size(&self) -> u64 {
+        self.found.located.end - self.found.located.start
+    }
+
+    /// How the kernel has compressed it; `None` for a code that nothing stands for.
+    pub fn compression(&self) -> Option<Compression> {
+        Compression::of_code(self.header.compression)
+    }
+
+    /// Whether only its key's owner can read it.
+    pub fn is_encrypted(&self) -> bool {
+        self.header.key_size > 0
+    }
+}
+
+/// What is at the end of a device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Found {
+    /// No header of a dump.
+    Nothing,
+    /// The header of a dump, of a version that is not known, so that nothing is known of the dump.
+    Unknown(Box<LastHeader>, HeaderError),
+    /// A dump.
+    Dump(Box<CrashDump>),
+}
+
+/// Finds the dump on a device. `sector_size` is for files that stand for a device; without it the usual ones are tried.
+///
+/// # Errors
+///
+/// The device cannot be read.
+pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
+    let sector_size = volume.sector_size().or(sector_size);
+    if let Some((found, mut damage)) = vmcore::on_device(volume, sector_size)?
+        && let Ok(header) = Header::decode(&found.uncleared)
+        && let Some(sector_size) = found.located.sector_size
+    {
+        if Compression::of_code(header.compression).is_none() {
+            let what = format!("it is {}, which nothing stands for", header.compression);
+            damage.push(Damage { place: "compression".to_owned(), what });
+        }
+        if found.located.is_text && !(found.located.end - found.located.start).is_multiple_of(512) {
+            let what = format!("it is {}, and a text dump has whole blocks of 512 bytes", header.dump_length);
+            damage.push(Damage { place: "dumplength".to_owned(), what });
+        }
+        let last =
+            LastHeader { at: volume.length().saturating_sub(sector_size.into()), sector_size, bytes: found.last };
+        let cleared = found.last != found.uncleared;
+        return Ok(Found::Dump(Box::new(CrashDump { header, cleared, damage, last, found })));
+    }
+    for sector_size in sector_size.map_or(SECTORS.to_vec(), |size| vec![size]) {
+        let Some(at) = volume.length().checked_sub(sector_size.into()) else { continue };
+        let mut bytes = [0; HEADER_LENGTH];
+        let whole = volume.read_at(at, &mut bytes)? == bytes.len();
+        if let (true, Err(error @ HeaderError::Version(_))) = (whole, Header::decode(&bytes)) {
+            return Ok(Found::Unknown(Box::new(LastHeader { at, sector_size, bytes }), error));
+        }
+    }
+    Ok(Found::Nothing)
+}
+
+/// How a dump is saved.
+#[derive(Clone, Copy)]
+pub struct Options<'a> {
+    /// What a dump is compressed with that is neither compressed nor encrypted.
+    pub compression: Compression,
+    /// Store a compressed dump as it was before the kernel compressed it.
+    pub uncompress: bool,
+    /// Decrypt an encrypted dump, and look at its headers and tables at least; without it, it is stored as it is, with
+    /// its key.
+    pub private_key: Option<&'a PrivateKey>,
+    /// Numbers are below this one, and come round.
+    pub most: Option<u32>,
+    /// Read the file back and check every byte of it before it gets its name.
+    pub verify: bool,
+}
+
+/// A dump that was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Report {
+    /// Its files.
+    pub saved: Saved,
+    /// Bytes of its file, holes included.
+    pub size: u64,
+    /// How its file is compressed; of an encrypted one, not at all.
+    pub compression: Compression,
+    /// Whether its headers were right, as `info.N` says.
+    pub good: bool,
+    /// What may be wrong with it, as far as it was read back.
+    pub warnings: Vec<String>,
+}
+
+/// Saves a dump in a directory, under the next number. When this succeeds, all of it is on disk, and the device can be
+/// cleared; when it fails, no file of it has a name, unless a disk fails in between. `device` is the device's name, for
+/// `info.N`. The progress counts bytes of the dump as it lies on the device.
+///
+/// # Errors
+///
+/// The device cannot be read, the dump cannot be decompressed or is damaged when it is read back, or the directory
+/// does not take it.
+pub fn save(
+    volume: &Volume,
+    device: &str,
+    dump: &CrashDump,
+    directory: &SaveDirectory,
+    options: &Options<'_>,
+    progress: &Progress,
+) -> Result<Report> {
+    if dump.size() == 0 {
+        return Err(Error::Format(format!("{device}: no byte of the dump is where its headers say")));
+    }
+    let by_kernel = dump.compression().unwrap_or(Compression::None);
+    let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
+    let (decompress, compress) = match by_kernel {
+        _ if stays_encrypted => (Compression::None, Compression::None),
+        Compression::None => (Compression::None, options.compression),
+        by_kernel if options.uncompress => (by_kernel, Compression::None),
+        _ => (Compression::None, Compression::None),
+    };
+    let file = directory.new_file()?;
+    let out = file.file().try_clone().map_err(|source| Error::io("write in", directory.path(), source))?;
+    let mut stream = stream(volume, device, dump, options.private_key, decompress, progress)?;
+    let (copied, written, _) =
+        with_sink(Target::File(out), compress.into(), false, |sink| copy(&mut stream, device, sink))?;
+    if decompress == Compression::None && copied != dump.size() {
+        return Err(Error::Format(format!("{device} ends after {copied} of the dump's {} bytes", dump.size())));
+    }
+    let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
+    let compression = match (by_kernel, decompress) {
+        _ if stays_encrypted => Compression::None,
+        (Compression::None, _) => compress,
+        (by_kernel, Compression::None) => by_kernel,
+        _ => Compression::None,
+    };
+    let decrypted = dump.is_encrypted() && !stays_encrypted;
+    let depth = if options.verify { Some(Depth::Full) } else { decrypted.then_some(Depth::Quick) };
+    let warnings = match depth {
+        Some(depth) => verify(&file, device, compression, depth, decrypted)?,
+        None => Vec::new(),
+    };
+    let good = dump.damage.is_empty() && !dump.cleared;
+    let parity = info::parity_word(&dump.found.uncleared);
+    let subject = info::Subject { device, header: &dump.header, parity, good };
+    let info = |number| info::text(&subject, number);
+    let stem = match dump.header.kind {
+        Kind::TextDump => "textdump.tar",
+        _ if stays_encrypted => "vmcore_encrypted",
+        _ => "vmcore",
+    };
+    let entry = Entry { stem, compression, info: &info, key, most: options.most };
+    let saved = directory.save(file, entry)?;
+    Ok(Report { saved, size: written.bytes, compression, good, warnings })
+}
+
+/// The bytes of the dump that are to be stored.
+fn stream<'a>(
+    volume: &'a Volume,
+    device: &str,
+    dump: &CrashDump,
+    private_key: Option<&PrivateKey>,
+    decompress: Compression,
+    progress: &'a Progress,
+) -> Result<Stream<'a>> {
+    let Located { start, end, is_text, .. } = dump.found.located;
+    let stream = match private_key {
+        _ if is_text => Stream::over(Forwards::new(volume, start, end, progress), Compression::None),
+        Some(private_key) if dump.is_encrypted() => {
+            let mut block = Vec::new();
+            let read = key_block(volume, dump, &Progress::default()).take(MOST_KEY).read_to_end(&mut block);
+            read.map_err(|error| key_failed(device, error))?;
+            let key = private_key.unlock(&KeyBlock::parse(&block)?)?;
+            // A cipher may take whole blocks only, which the kernel writes even if the last one is not full.
+            let whole = end.saturating_add(dump.size().wrapping_neg() % SECTOR);
+            let part = volume.part(start, whole.min(dump.last.at), progress);
+            Stream::over(Decrypter::new(key, part).take(dump.size()), decompress)
+        }
+        _ => Stream::new(volume, (start, end), decompress, progress),
+    };
+    stream.map_err(|error| cannot_read(device, Stop::Io(error)))
+}
+
+/// Copies all there is, and tells how many bytes that were.
+fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut Sink<'_>) -> Result<u64> {
+    let mut buffer = vec![0; PART];
+    loop {
+        let count = stream.read(&mut buffer).map_err(|stop| cannot_read(device, stop))?;
+        if count == 0 {
+            return Ok(sink.position());
+        }
+        store(buffer.get(..count).unwrap_or_default(), sink)?;
+    }
+}
+
+/// Stores bytes; blocks of zeros become holes.
+fn store(part: &[u8], sink: &mut Sink<'_>) -> Result<()> {
+    let is_zero = |block: &&[u8]| block.iter().all(|byte| *byte == 0);
+    let blocks: Vec<&[u8]> = part.chunks(HOLE).collect();
+    let mut rest = part;
+    for run in blocks.chunk_by(|a, b| is_zero(a) == is_zero(b)) {
+        let length = run.iter().map(|block| block.len()).sum();
+        let (bytes, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        match run.first() {
+            Some(first) if is_zero(first) => sink.zeros(length as u64)?,
+            _ => sink.write(bytes)?,
+        }
+        rest = after;
+    }
+    Ok(())
+}
+
+fn cannot_read(device: &str, stop: Stop) -> Error {
+    match stop {
+        Stop::Io(source) => Error::Io { what: format!("read the dump on {device}"), source },
+        stop => Error::Format(format!("{device}: {stop}")),
+    }
+}
+
+/// The key block before an encrypted dump, in whole sectors.
+fn key_block<'a>(volume: &'a Volume, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
+    let start = dump.found.located.start;
+    volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress)
+}
+
+fn key_failed(device: &str, source: io::Error) -> Error {
+    Error::Io { what: format!("save the key of the dump on {device}"), source }
+}
+
+/// Copies the key block, as savecore(8) keeps it.
+fn key(volume: &Volume, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<NewFile> {
+    let file = directory.new_file()?;
+    let progress = Progress::default();
+    let copied = io::copy(&mut key_block(volume, dump, &progress), &mut file.file());
+    let (copied, size) = (copied.map_err(|error| key_failed(device, error))?, dump.header.key_size);
+    if copied != u64::from(size) {
+        return Err(Error::Format(format!("{device}: {copied} of the key's {size} bytes are there")));
+    }
+    Ok(file)
+}
+
+/// Reads a dump back that is to be compressed so, and gives what may be wrong with it. Nothing but its contents tells
+/// whether it was decrypted with the right key.
+fn verify(
+    file: &NewFile,
+    device: &str,
+    compression: Compression,
+    depth: Depth,
+    decrypted: bool,
+) -> Result<Vec<String>> {
+    let looked = Volume::of_file(file.file());
+    let looked = looked.and_then(|volume| vmcore::inspect(&volume, depth, &Progress::default()));
+    let found = looked.map_err(|source| Error::Io { what: "read the dump back".to_owned(), source })?;
+    if decrypted && (found.content == Content::Unknown || found.compression != compression) {
+        return Err(Error::Format(format!(
+            "{device}: decrypted, it does not begin as a dump does; the key may be another dump's, or the dump is damaged"
+        )));
+    }
+    if let Some(damage) = found.damage.first() {
+        return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));
+    }
+    if compression != Compression::None && found.compression != compression {
+        let name = compression.name();
+        return Err(Error::Format(format!("the dump on {device} is damaged: compression: it is no {name} stream")));
+    }
+    let mut warnings = found.warnings;
+    if found.content == Content::Unknown {
+        warnings.push("there is nothing in the dump that could be checked".to_owned());
+    }
+    Ok(warnings)
+}
