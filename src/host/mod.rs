@@ -6,7 +6,10 @@
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
 pub mod process_memory;
+mod ram;
 pub mod recorded;
+
+pub use ram::Ram;
 
 use crate::error::{KernelError, Result};
 use crate::kerneldump::Compression;
@@ -16,6 +19,7 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::symbols::{KernelFile, Symbol};
+use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
 use std::fs::{File, OpenOptions};
@@ -113,6 +117,21 @@ pub trait Mapping {
 pub trait Memory: Send + Sync {
     /// Reads from an address on; like read(2), it may deliver less than asked for, and 0 bytes at the end.
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
+
+    /// Fills the buffer from an address on; that there is no more is EFAULT.
+    fn fill(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let at = address.checked_add(done as u64).ok_or(Errno::EFAULT)?;
+            match self.read_at(at, rest) {
+                Ok(0) => return Err(Errno::EFAULT.into()),
+                Ok(read) => done += read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
 }
 
 /// Memory that can be written, by physical address.

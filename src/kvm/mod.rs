@@ -30,7 +30,7 @@ pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Step, Translation};
 
 use crate::error::Result;
-use crate::host::{Host, Memory, WritableMemory};
+use crate::host::{Host, Memory, Ram, WritableMemory};
 use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::symbols::Symbols;
 use crate::vmcore::DumpedMemory;
@@ -49,7 +49,8 @@ pub struct Kvm {
 
 enum Source {
     Dump(Box<DumpedMemory>),
-    Running(Ram),
+    /// With what writes to it, if it was opened for that.
+    Running(Ram, Option<Box<dyn WritableMemory>>),
 }
 
 /// What a kernel's memory is opened for.
@@ -59,39 +60,6 @@ pub enum Access {
     Read,
     /// Reading and writing (`O_RDWR`).
     Write,
-}
-
-/// Physical memory of the running machine, of which only RAM is read, and written if it was opened for that.
-struct Ram {
-    memory: Box<dyn Memory>,
-    writer: Option<Box<dyn WritableMemory>>,
-    /// Ascending.
-    ranges: Vec<(u64, u64)>,
-}
-
-impl Ram {
-    /// How many of `wanted` bytes there are in one piece.
-    fn left(&self, address: u64, wanted: usize) -> io::Result<usize> {
-        let next = self.ranges.partition_point(|(start, _)| *start <= address);
-        let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
-        let left = range.and_then(|(_, end)| end.checked_sub(address)).filter(|left| *left > 0).ok_or(Errno::EFAULT)?;
-        Ok(usize::try_from(left).unwrap_or(usize::MAX).min(wanted))
-    }
-}
-
-impl Memory for Ram {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left(address, buffer.len())?;
-        self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
-    }
-}
-
-impl WritableMemory for Ram {
-    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
-        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
-        let left = self.left(address, bytes.len())?;
-        writer.write_at(address, bytes.get(..left).unwrap_or_default())
-    }
 }
 
 impl Kvm {
@@ -120,12 +88,11 @@ impl Kvm {
             Access::Read => None,
             Access::Write => Some(host.writable_memory()?),
         };
-        let KernelMemory { memory, ram, architecture, format, root, base, direct_map } =
+        let KernelMemory { ram, architecture, format, root, base, direct_map } =
             LiveKernel::open(host, symbols)?.into_memory();
         let space =
             Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map, linked: None };
-        let source = Source::Running(Ram { memory, writer, ranges: ram });
-        Ok(Self { source, architecture, space })
+        Ok(Self { source: Source::Running(ram, writer), architecture, space })
     }
 
     /// Whose kernel it is.
@@ -147,7 +114,7 @@ impl Kvm {
     pub fn dump(&self) -> Option<&DumpedMemory> {
         match &self.source {
             Source::Dump(memory) => Some(memory),
-            Source::Running(_) => None,
+            Source::Running(..) => None,
         }
     }
 
@@ -155,14 +122,14 @@ impl Kvm {
     pub fn physical_memory(&self) -> &dyn Memory {
         match &self.source {
             Source::Dump(memory) => &**memory,
-            Source::Running(ram) => ram,
+            Source::Running(ram, _) => ram,
         }
     }
 
     fn physical(&self) -> Physical<'_> {
         match &self.source {
             Source::Dump(memory) => Physical::Dump(memory),
-            Source::Running(ram) => Physical::Live(ram),
+            Source::Running(ram, _) => Physical::Live(ram),
         }
     }
 
@@ -191,7 +158,7 @@ impl Kvm {
     pub fn each_mapping(&self, mut take: impl FnMut(Mapping) -> ControlFlow<()>) -> Result<u64, Fault> {
         let mut direct: Box<dyn Iterator<Item = (u64, u64)>> = match &self.source {
             Source::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
-            Source::Running(ram) => Box::new(ram.ranges.iter().map(|(start, end)| (*start, end - start))),
+            Source::Running(ram, _) => Box::new(ram.ranges().iter().map(|(start, end)| (*start, end - start))),
         };
         self.space.each_mapping(&self.physical(), &mut direct, &mut take)
     }
@@ -275,7 +242,14 @@ impl Kvm {
             let part = rest.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(rest);
             let written = match &self.source {
                 Source::Dump(memory) => memory.write_at(physical, part),
-                Source::Running(ram) => ram.write_at(physical, part),
+                Source::Running(_, None) => return Err(Fault::new(at, Why::ReadOnly)),
+                Source::Running(ram, Some(writer)) => match ram.left(physical) {
+                    0 => Err(Errno::EFAULT.into()),
+                    left => {
+                        let there = part.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(part);
+                        writer.write_at(physical, there)
+                    }
+                },
             };
             match written {
                 Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),
@@ -334,22 +308,40 @@ impl Kvm {
     ///
     /// As [`Self::read`], where it comes before the NUL.
     pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
-        let mut text = Vec::new();
-        let mut part = [0; 64];
-        while text.len() < most {
-            let at = address.checked_add(text.len() as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            // Not beyond what a NUL may end: the next page may not be there.
-            let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(most - text.len());
-            let part = part.get_mut(..wanted).unwrap_or_default();
-            self.read(at, part)?;
-            let end = part.iter().position(|byte| *byte == 0);
-            text.extend_from_slice(part.get(..end.unwrap_or(wanted)).unwrap_or_default());
-            if end.is_some() {
-                break;
-            }
-        }
-        Ok(text)
+        string(address, most, |at, part| self.read(at, part))
     }
+
+    /// As [`Self::string`], at a physical address.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read_physical`], where it comes before the NUL.
+    pub fn string_physical(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
+        string(address, most, |at, part| self.read_physical(at, part))
+    }
+}
+
+fn string(address: u64, most: usize, read: impl Fn(u64, &mut [u8]) -> Result<(), Fault>) -> Result<Vec<u8>, Fault> {
+    let mut text = Vec::new();
+    let mut buffer = [0; 64];
+    while text.len() < most {
+        let at = address.checked_add(text.len() as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+        // Not beyond what a NUL may end: the next page may not be there.
+        let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(most - text.len());
+        let part = buffer.get_mut(..wanted).unwrap_or_default();
+        let fault = read(at, part).err();
+        // Memory may end within a page, too.
+        let there = fault.map_or(wanted, |fault| usize::try_from(fault.address.saturating_sub(at)).unwrap_or(0));
+        let part = part.get(..there).unwrap_or(part);
+        let end = part.iter().position(|byte| *byte == 0);
+        text.extend_from_slice(part.get(..end.unwrap_or(part.len())).unwrap_or_default());
+        match (end, fault) {
+            (Some(_), _) => break,
+            (None, Some(fault)) => return Err(fault),
+            (None, None) => {}
+        }
+    }
+    Ok(text)
 }
 
 /// Virtual memory: EFAULT where there is none.

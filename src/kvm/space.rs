@@ -105,6 +105,15 @@ pub(super) enum Physical<'a> {
     Live(&'a dyn Memory),
 }
 
+impl Physical<'_> {
+    fn memory(&self) -> &dyn Memory {
+        match self {
+            Self::Dump(dump) => *dump,
+            Self::Live(memory) => *memory,
+        }
+    }
+}
+
 const DATA: Protection = Protection { read: true, write: true, execute: false };
 
 impl Space {
@@ -375,7 +384,7 @@ impl Walk<'_, '_, '_> {
         self.left = self.left.saturating_sub(1);
         let size = if lost { 0 } else { format.entry_size() << level.bits };
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        if lost || !read_table(self.memory, physical, &mut bytes) {
+        if lost || self.memory.memory().fill(physical, &mut bytes).is_err() {
             self.lost += 1;
             return ControlFlow::Continue(());
         }
@@ -411,21 +420,4 @@ impl Walk<'_, '_, '_> {
         }
         ControlFlow::Continue(())
     }
-}
-
-fn read_table(memory: &Physical<'_>, physical: u64, bytes: &mut [u8]) -> bool {
-    let memory: &dyn Memory = match memory {
-        Physical::Dump(dump) => *dump,
-        Physical::Live(memory) => *memory,
-    };
-    let mut done = 0;
-    while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {
-        let Some(at) = physical.checked_add(done as u64) else { return false };
-        match memory.read_at(at, rest) {
-            Ok(read) if read > 0 => done += read,
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            _ => return false,
-        }
-    }
-    true
 }

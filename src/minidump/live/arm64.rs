@@ -1,7 +1,7 @@
 //! What is arm64's own of a dump from user space (`sys/arm64/arm64/minidump_machdep.c`, `sys/arm64/arm64/pmap.c`,
 //! `sys/arm64/include/vmparam.h`).
 
-use super::{Direct, Ram, Root, Variables, odd, read_exact, unreadable, words_of};
+use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
 use crate::error::{Error, Result};
 use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 use crate::units::Hex;
@@ -35,16 +35,16 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
 /// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies. In
 /// `locore.S` of older kernels it is a local label, which kldsym(2) finds all the same unless
 /// `debug.link_elf_leak_locals` is 0.
-pub fn root(variables: &Variables<'_>, ram: &Ram) -> Result<Root> {
+pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
     let name = "pagetable_l0_ttbr1";
     let (address, _) = variables.required(name)?;
-    let page = ram.architecture.page_size();
+    let page = tables.architecture.page_size();
     if !address.is_multiple_of(page) {
         return Err(odd(name, format!("it is at {}, no page's beginning", Hex(address))));
     }
     let mut bytes = vec![0; usize::try_from(page).unwrap_or_default()];
-    read_exact(&*variables.memory, address, &mut bytes).map_err(|error| unreadable(name, &error))?;
-    let found = ram.walk(words_of(&bytes).collect(), address);
+    variables.memory.fill(address, &mut bytes).map_err(|error| unreadable(name, &error))?;
+    let found = tables.walk(words_of(&bytes).collect(), address);
     let (top, _) = found.ok_or_else(|| odd(name, "the page tables there do not map themselves"))?;
     Ok(Root { name, top, bytes })
 }

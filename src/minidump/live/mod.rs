@@ -19,7 +19,7 @@ use crate::dump::reader::{Piece, Reader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
-use crate::host::{Host, Memory};
+use crate::host::{Host, Memory, Ram};
 use crate::memory_map::{self, MemoryMap, Segment};
 use crate::pmap::{self, Format};
 use crate::symbols::Symbols;
@@ -27,7 +27,6 @@ use crate::units::Hex;
 use crate::vmcore;
 use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
-use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::io;
 use variables::Variables;
@@ -77,10 +76,8 @@ pub struct LiveKernel<'a> {
 
 /// The memory of a running kernel, and its page tables.
 pub struct KernelMemory {
-    /// Physical memory.
-    pub memory: Box<dyn Memory>,
-    /// What of it is RAM: ascending, in whole pages.
-    pub ram: Vec<(u64, u64)>,
+    /// Physical memory; what of it is RAM, in whole pages.
+    pub ram: Ram,
     /// Whose kernel it is.
     pub architecture: vmcore::header::Architecture,
     /// The format of the page tables.
@@ -93,33 +90,19 @@ pub struct KernelMemory {
     pub direct_map: Option<DirectMap>,
 }
 
-/// Physical memory, of which only RAM is read.
-struct Ram {
-    memory: Box<dyn Memory>,
+/// Page tables in RAM.
+#[derive(Clone, Copy)]
+struct PageTables<'a> {
+    ram: &'a Ram,
     architecture: Architecture,
-    /// Ascending, in whole pages.
-    ranges: Vec<(u64, u64)>,
 }
 
-impl Ram {
-    fn has(&self, address: u64, length: u64) -> bool {
-        let next = self.ranges.partition_point(|(start, _)| *start <= address);
-        let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
-        range.is_some_and(|(_, end)| address.checked_add(length).is_some_and(|last| last <= *end))
-    }
-
-    /// Fills the buffer; `false` where there is no RAM.
-    fn read(&self, address: u64, buffer: &mut [u8]) -> io::Result<bool> {
-        if !self.has(address, buffer.len() as u64) {
-            return Ok(false);
-        }
-        read_exact(&*self.memory, address, buffer).map(|()| true)
-    }
-
+impl PageTables<'_> {
     /// The bytes of a page table; `None` where there is no RAM, or none that can be read.
     fn page(&self, address: u64) -> Option<Vec<u8>> {
-        let mut bytes = vec![0; usize::try_from(self.architecture.page_size()).ok()?];
-        self.read(address, &mut bytes).ok()?.then_some(bytes)
+        let size = self.architecture.page_size();
+        let mut bytes = vec![0; usize::try_from(size).ok()?];
+        (self.ram.left(address) >= size && self.ram.fill(address, &mut bytes).is_ok()).then_some(bytes)
     }
 
     /// The entries of a page table.
@@ -147,20 +130,6 @@ impl Ram {
 
 fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes)
-}
-
-fn read_exact(memory: &dyn Memory, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-    let mut done = 0;
-    while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-        let at = address.checked_add(done as u64).ok_or(Errno::EFAULT)?;
-        match memory.read_at(at, rest) {
-            Ok(0) => return Err(Errno::EFAULT.into()),
-            Ok(read) => done += read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// A variable of the kernel's image that tells where the page tables are, so that they must map it.
@@ -244,12 +213,14 @@ impl<'a> LiveKernel<'a> {
             Some(map) => reached.flat_map(|(start, end)| whole_pages(map, page, start, end)).collect(),
             None => reached.collect(),
         };
-        let ram = Ram { memory: physical, architecture, ranges };
+        let ram = Ram::new(physical, ranges);
         let Root { name, top, bytes } = match architecture {
             Architecture::Amd64 => amd64::root(&variables)?,
-            Architecture::Arm64 | Architecture::Arm64Large => arm64::root(&variables, &ram)?,
+            Architecture::Arm64 | Architecture::Arm64Large => {
+                arm64::root(&variables, PageTables { ram: &ram, architecture })?
+            }
         };
-        if !top.is_multiple_of(page) || !ram.has(top, page) {
+        if !top.is_multiple_of(page) || ram.left(top) < page {
             return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
         }
         let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top };
@@ -270,14 +241,17 @@ impl<'a> LiveKernel<'a> {
     pub fn into_memory(self) -> KernelMemory {
         let Self { architecture, ram, top: root, direct_map, .. } = self;
         KernelMemory {
-            memory: ram.memory,
-            ram: ram.ranges,
+            ram,
             architecture: architecture.family(),
             format: architecture.format(),
             root,
             base: architecture.kernel_base(),
             direct_map: Some(direct_map),
         }
+    }
+
+    fn page_tables(&self) -> PageTables<'_> {
+        PageTables { ram: &self.ram, architecture: self.architecture }
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.
@@ -289,7 +263,8 @@ impl<'a> LiveKernel<'a> {
         if address < self.architecture.kernel_base() {
             return None;
         }
-        self.ram.walk(self.ram.table(self.top)?, address)
+        let tables = self.page_tables();
+        tables.walk(tables.table(self.top)?, address)
     }
 
     /// Reads kernel virtual memory with RAM behind it.
@@ -301,9 +276,10 @@ impl<'a> LiveKernel<'a> {
             let (physical, follow) = self.translate(at).ok_or_else(|| nowhere(at))?;
             let length = usize::try_from(follow).unwrap_or(usize::MAX).min(rest.len());
             let part = rest.get_mut(..length).unwrap_or_default();
-            if !self.ram.read(physical, part).map_err(|error| unreadable(what, &error))? {
+            if self.ram.left(physical) < length as u64 {
                 return Err(nowhere(at));
             }
+            self.ram.fill(physical, part).map_err(|error| unreadable(what, &error))?;
             done += length;
         }
         Ok(())
@@ -348,7 +324,7 @@ impl<'a> LiveKernel<'a> {
                 self.read_by_page(at, start / page, end / page, &mut set)?;
             }
         }
-        let dropped = set.keep_within(&self.ram.ranges);
+        let dropped = set.keep_within(self.ram.ranges());
         Ok((set, dropped))
     }
 
@@ -569,11 +545,12 @@ pub struct Report {
 impl Snapshot<'_> {
     /// Adds what the kernel's page tables map, and keeps those of the lowest levels.
     fn walk(&mut self) {
-        let LiveKernel { ram, architecture, top, .. } = self.kernel;
+        let LiveKernel { architecture, top, .. } = self.kernel;
+        let tables = self.kernel.page_tables();
         let format = architecture.format();
         let [top_level, upper_level, level, _] = architecture.levels();
         let entry_of = |table: &[u64], slot: u64| usize::try_from(slot).ok().and_then(|slot| table.get(slot)).copied();
-        let Some(top) = ram.table(*top) else { return self.lost_tables += 1 };
+        let Some(top) = tables.table(*top) else { return self.lost_tables += 1 };
         let mut upper: Option<(u64, Option<Vec<u64>>)> = None;
         let entries = directory_entries(*architecture);
         for number in 0..self.superpages.div_ceil(entries) {
@@ -581,7 +558,7 @@ impl Snapshot<'_> {
             let slot = entry_of(&top, top_level.index(address)).unwrap_or(0);
             let pmap::Target::Table(at) = format.decode(top_level, slot) else { continue };
             if upper.as_ref().is_none_or(|(of, _)| *of != slot) {
-                let table = ram.table(at);
+                let table = tables.table(at);
                 self.lost_tables += u64::from(table.is_none());
                 upper = Some((slot, table));
             }
@@ -595,7 +572,7 @@ impl Snapshot<'_> {
                     let directory = (0..entries).map(|superpage| entry | superpage << level.shift).collect();
                     self.directories.insert(number, directory);
                 }
-                pmap::Target::Table(at) => match ram.table(at) {
+                pmap::Target::Table(at) => match tables.table(at) {
                     Some(directory) => {
                         let left = self.superpages - number * entries;
                         let left = usize::try_from(left).unwrap_or(usize::MAX);
@@ -609,7 +586,8 @@ impl Snapshot<'_> {
     }
 
     fn walk_directory(&mut self, directory: impl Iterator<Item = u64>) {
-        let LiveKernel { ram, architecture, .. } = self.kernel;
+        let LiveKernel { architecture, .. } = self.kernel;
+        let tables = self.kernel.page_tables();
         let format = architecture.format();
         let [.., level, last] = architecture.levels();
         for entry in directory {
@@ -628,7 +606,7 @@ impl Snapshot<'_> {
             if self.tables.contains_key(&at) {
                 continue;
             }
-            let Some(table) = ram.page(at) else {
+            let Some(table) = tables.page(at) else {
                 self.lost_tables += 1;
                 continue;
             };
@@ -645,7 +623,7 @@ impl Snapshot<'_> {
 
     /// Adds what is RAM of a range.
     fn add(&mut self, start: u64, end: u64) {
-        let ranges = &self.kernel.ram.ranges;
+        let ranges = self.kernel.ram.ranges();
         let first = ranges.partition_point(|range| range.1 <= start);
         for &(from, to) in ranges.iter().skip(first).take_while(|range| range.0 < end) {
             self.pages.insert_range(start.max(from), end.min(to));
@@ -684,7 +662,7 @@ impl Snapshot<'_> {
         let layout = self.layout()?;
         let page_size = self.kernel.architecture.page_size();
         let Output { target, compression, hash } = output;
-        let reader = Reader::new(&*self.kernel.ram.memory, page_size, BUFFER)?;
+        let reader = Reader::new(self.kernel.ram.memory(), page_size, BUFFER)?;
         let (unreadable, written, target) = with_sink(target, compression, hash, |sink| {
             layout.write_head(|bytes| sink.write(bytes))?;
             let mut unreadable = Unreadable::default();

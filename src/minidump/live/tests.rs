@@ -7,6 +7,7 @@ use crate::pmap::amd64::{
 use crate::symbols::Symbol;
 use crate::vmcore::volume::Volume;
 use crate::vmcore::{Content, Depth, inspect};
+use nix::errno::Errno;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,6 +1,6 @@
 //! Variables of the running kernel, by symbol.
 
-use super::{odd, read_exact, unreadable};
+use super::{odd, unreadable};
 use crate::error::{Error, Result};
 use crate::host::Memory;
 use crate::symbols::Symbols;
@@ -39,7 +39,7 @@ impl Variables<'_> {
 
     pub fn read<const N: usize>(&self, name: &str, address: u64) -> Result<[u8; N]> {
         let mut bytes = [0; N];
-        read_exact(&*self.memory, address, &mut bytes).map_err(|error| unreadable(name, &error))?;
+        self.memory.fill(address, &mut bytes).map_err(|error| unreadable(name, &error))?;
         Ok(bytes)
     }
 
@@ -57,7 +57,7 @@ impl Variables<'_> {
     pub fn check_version(&self, running: &str) -> Result<()> {
         let (address, _) = self.required("version")?;
         let mut text = vec![0; running.len()];
-        let found = read_exact(&*self.memory, address, &mut text);
+        let found = self.memory.fill(address, &mut text);
         if found.is_err() || text != running.as_bytes() || running.is_empty() {
             return Err(Error::Refused(format!(
                 "{} is not the image of the running kernel, {running}: its version does not lie where that image says",

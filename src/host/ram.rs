@@ -1,0 +1,46 @@
+//! Physical memory of the running machine, of which only RAM is read: elsewhere there may be devices.
+
+use super::Memory;
+use nix::errno::Errno;
+use std::io;
+
+/// Physical memory; outside of RAM, reading is EFAULT.
+pub struct Ram {
+    memory: Box<dyn Memory>,
+    /// Ascending.
+    ranges: Vec<(u64, u64)>,
+}
+
+impl Ram {
+    /// Physical memory that is RAM in these ranges, pairs of start and exclusive end in ascending order.
+    pub fn new(memory: Box<dyn Memory>, ranges: Vec<(u64, u64)>) -> Self {
+        Self { memory, ranges }
+    }
+
+    /// All of physical memory, for who has seen to it that there is RAM.
+    pub fn memory(&self) -> &dyn Memory {
+        &*self.memory
+    }
+
+    /// What is RAM.
+    pub fn ranges(&self) -> &[(u64, u64)] {
+        &self.ranges
+    }
+
+    /// How many bytes of RAM there are in one piece from an address on.
+    pub fn left(&self, address: u64) -> u64 {
+        let next = self.ranges.partition_point(|(start, _)| *start <= address);
+        let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
+        range.map_or(0, |(_, end)| end.saturating_sub(address))
+    }
+}
+
+impl Memory for Ram {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let left = usize::try_from(self.left(address)).unwrap_or(usize::MAX).min(buffer.len());
+        if left == 0 {
+            return Err(Errno::EFAULT.into());
+        }
+        self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
+    }
+}
