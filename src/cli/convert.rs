@@ -1,6 +1,6 @@
 //! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
 
-use super::destination::{CompressionArguments, Destination, destination};
+use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
 use super::dump::warn_of_unreadable;
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
 use super::progress::Display;
@@ -12,20 +12,17 @@ use memtool::convert::core::{Core, CoreFacts};
 use memtool::convert::notes::{About, Notes, Style};
 use memtool::convert::{self, image};
 use memtool::dump::format::Format;
-use memtool::dump::map_file::MapFile;
 use memtool::dump::plan::read_list;
 use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::kvm::{Access, KernelFacts, Processes};
-use memtool::network::Delivered;
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::units::{exact_size, rough_size};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 #[derive(Args)]
@@ -133,12 +130,8 @@ impl Arguments {
         self.output.file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
     }
 
-    fn map_to_stderr(&self) -> bool {
-        self.map.as_deref().is_some_and(|path| path.as_os_str() == "-")
-    }
-
-    fn map_path(&self) -> Option<&Path> {
-        self.map.as_deref().filter(|_| !self.map_to_stderr())
+    fn map_to(&self) -> MapDestination<'_> {
+        MapDestination(self.map.as_deref())
     }
 
     fn check(&self, context: &Context) -> Result<()> {
@@ -146,12 +139,12 @@ impl Arguments {
         if self.to == Kind::Elf && self.map.is_some() {
             return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
         }
-        if let (Some(output), Some(map)) = (self.output.file(), self.map_path())
+        if let (Some(output), Some(map)) = (self.output.file(), self.map_to().file())
             && output_file::is_same_name(output, map)
         {
             return Err(Error::Refused("the output and its map cannot be one file".to_owned()));
         }
-        [self.output.file(), self.map_path()]
+        [self.output.file(), self.map_to().file()]
             .into_iter()
             .flatten()
             .try_for_each(|path| output_file::check(path, self.force))
@@ -182,9 +175,7 @@ fn begin(context: &mut Context, arguments: &Arguments, stored: u64, size: u64) -
 }
 
 fn complete(context: &mut Context, target: Target, file: Option<OutputFile>) -> Result<()> {
-    if target.complete()? == Some(Delivered::Acknowledged) {
-        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
-    }
+    remark_on_delivery(context, target.complete()?);
     file.map_or(Ok(()), OutputFile::commit)
 }
 
@@ -215,14 +206,10 @@ fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     let layout = convert::layout(&dump, arguments.format())?;
 
     let Begun { file, output } = begin(context, arguments, layout.stored(), layout.size())?;
-    let map_file = arguments.map_path().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let mut map = match &map_file {
-        Some(file) => Some(MapFile::new(Box::new(io::BufWriter::new(file.file())))),
-        None if arguments.map_to_stderr() => Some(MapFile::new(Box::new(io::stderr()))),
-        None => None,
-    };
+    let map_file = arguments.map_to().file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let mut map = arguments.map_to().map_file(map_file.as_ref());
     let progress = Arc::new(Progress::default());
-    let live = !context.global.quiet && !arguments.map_to_stderr();
+    let live = !context.global.quiet && !arguments.map_to().is_standard_error();
     let display = Display::start(Arc::clone(&progress), total, live)?;
     let written = image(&dump, &layout, map.as_mut(), output, &progress);
     drop((display, map));

@@ -3,11 +3,13 @@
 use super::Context;
 use clap::Args;
 use memtool::compress::{Compression, Level};
+use memtool::dump::map_file::MapFile;
 use memtool::dump::sink::Target;
-use memtool::network::{Address, Connection};
+use memtool::network::{Address, Connection, Delivered};
 use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use std::ffi::OsString;
+use std::io;
 use std::path::{Path, PathBuf};
 
 /// Where a dump goes.
@@ -84,6 +86,38 @@ impl Destination {
             }
             (Self::Network(address), _) => Connection::connect(address).map(Target::Network),
             _ => context.out.file().map(Target::stream),
+        }
+    }
+}
+
+/// Says what is not certain of a dump that was sent away.
+pub fn remark_on_delivery(context: &mut Context, delivered: Option<Delivered>) {
+    if delivered == Some(Delivered::Acknowledged) {
+        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
+    }
+}
+
+/// Where the map of a dump goes: a file, or standard error for `-`.
+#[derive(Clone, Copy)]
+pub struct MapDestination<'a>(pub Option<&'a Path>);
+
+impl<'a> MapDestination<'a> {
+    /// Whether it is standard error, which then has no line that is kept up to date.
+    pub fn is_standard_error(self) -> bool {
+        self.0.is_some_and(|path| path.as_os_str() == "-")
+    }
+
+    /// The file, if it is one.
+    pub fn file(self) -> Option<&'a Path> {
+        self.0.filter(|_| !self.is_standard_error())
+    }
+
+    /// What is written to; of a file, the one that was begun.
+    pub fn map_file(self, output: Option<&OutputFile>) -> Option<MapFile<'_>> {
+        match output {
+            Some(output) => Some(MapFile::new(Box::new(io::BufWriter::new(output.file())))),
+            None if self.is_standard_error() => Some(MapFile::new(Box::new(io::stderr()))),
+            None => None,
         }
     }
 }

@@ -1,6 +1,6 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::destination::{CompressionArguments, Destination, destination};
+use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
 use super::output::{RECORDED, host_kind, remark_on_kind};
 use super::progress::Display;
 use super::{Context, Verdict, complain, size};
@@ -9,12 +9,10 @@ use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Compression;
 use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
-use memtool::dump::map_file::MapFile;
 use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{self, Host, Memory};
 use memtool::memory_map::Source;
-use memtool::network::Delivered;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::{Error, Result};
@@ -314,10 +312,9 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
     destination.check(context)?;
     arguments.check_names(destination.file())?;
-    let to_stderr = arguments.map.as_deref().is_some_and(|path| path.as_os_str() == "-");
-    let map_path = arguments.map.as_deref().filter(|_| !to_stderr);
+    let map_to = MapDestination(arguments.map.as_deref());
     // Before the room, of which a device has none: that is not what is wrong with it.
-    for path in [destination.file(), map_path, arguments.manifest.as_deref()].into_iter().flatten() {
+    for path in [destination.file(), map_to.file(), arguments.manifest.as_deref()].into_iter().flatten() {
         output_file::check(path, arguments.force)?;
     }
     let started = SystemTime::now();
@@ -339,18 +336,14 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     }
 
     let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let map_file = map_path.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let map_file = map_to.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let manifest = arguments.manifest.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let target = destination.target(context, output.as_ref())?;
     let output_to = dump::Output { target, compression, hash: manifest.is_some() };
-    let mut map = match &map_file {
-        Some(file) => Some(MapFile::new(Box::new(io::BufWriter::new(file.file())))),
-        None if to_stderr => Some(MapFile::new(Box::new(io::stderr()))),
-        None => None,
-    };
+    let mut map = map_to.map_file(map_file.as_ref());
 
     let progress = Arc::new(Progress::default());
-    let live = !context.global.quiet && !to_stderr;
+    let live = !context.global.quiet && !map_to.is_standard_error();
     let display = Display::start(Arc::clone(&progress), plan.total(), live)?;
     let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
     let dumped = dump::dump(&*memory, plan, &layout, buffer, map.as_mut(), output_to, &progress);
@@ -360,9 +353,7 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
         let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
         return Err(Error::Refused(format!("none of the {} can be read{why}, so there is no dump", noun(plan))));
     }
-    if target.complete()? == Some(Delivered::Acknowledged) {
-        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
-    }
+    remark_on_delivery(context, target.complete()?);
     if let Some(output) = output {
         output.commit()?;
     }

@@ -6,7 +6,7 @@ use clap::Args;
 use memtool::dump::Progress;
 use memtool::dump::plan::read_list;
 use memtool::host::Host;
-use memtool::kvm::{Access, Kvm};
+use memtool::kvm::{Access, Fault, Kvm};
 use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, parse_address, parse_size};
@@ -40,6 +40,32 @@ pub struct Opened<'a> {
     names: Names<'a>,
     /// What its JSON says of it: `freebsd`, `recorded` or `image`.
     pub kind: &'static str,
+}
+
+/// A kernel's memory by virtual address, or by physical address.
+pub struct View<'a> {
+    pub opened: &'a Opened<'a>,
+    pub physical: bool,
+}
+
+impl View<'_> {
+    /// Fills the buffer from an address on.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let kvm = &self.opened.kvm;
+        if self.physical { kvm.read_physical(address, buffer) } else { kvm.read(address, buffer) }
+    }
+
+    /// Writes bytes from an address on.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        let kvm = &self.opened.kvm;
+        if self.physical { kvm.write_physical(address, bytes) } else { kvm.write(address, bytes) }
+    }
+
+    /// The bytes of a C string, at most so many.
+    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
+        let kvm = &self.opened.kvm;
+        if self.physical { kvm.string_physical(address, most) } else { kvm.string(address, most) }
+    }
 }
 
 /// Who knows its symbols.
@@ -163,8 +189,13 @@ impl Opened<'_> {
         })
     }
 
-    /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.
-    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
+    /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known. A physical one
+    /// has no symbol.
+    pub fn place(&mut self, context: &mut Context, text: &str, physical: bool) -> Result<(u64, Option<u64>)> {
+        if physical {
+            let address = parse_address(text).map_err(|error| Error::Refused(format!("--phys: {error}")))?;
+            return Ok((address, None));
+        }
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             let address = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
             return Ok((address, None));

@@ -1,11 +1,11 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{KernelArguments, Opened};
+use super::kernel::{KernelArguments, Opened, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
-use memtool::kvm::{Access, Fault, Why};
-use memtool::units::{Hex, exact_size, parse_address};
+use memtool::kvm::{Access, Why};
+use memtool::units::{Hex, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -85,21 +85,7 @@ enum Piece<'a> {
     Hole { start: u64, length: u64, why: Why },
 }
 
-/// Memory as it is addressed.
-struct View<'a> {
-    opened: &'a Opened<'a>,
-    physical: bool,
-}
-
 impl View<'_> {
-    fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
-        if self.physical {
-            self.opened.kvm.read_physical(address, buffer)
-        } else {
-            self.opened.kvm.read(address, buffer)
-        }
-    }
-
     /// Reads so many bytes piece by piece; holes end at the borders of pages.
     fn each(&self, start: u64, length: u64, mut take: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
@@ -142,11 +128,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         ));
     }
     let mut opened = arguments.kernel.open(context, host, Access::Read)?;
-    let (address, rest) = if arguments.phys {
-        (parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?, None)
-    } else {
-        opened.place(context, &arguments.place)?
-    };
+    let (address, rest) = opened.place(context, &arguments.place, arguments.phys)?;
     let view = View { opened: &opened, physical: arguments.phys };
     let width = arguments.form.width(&opened);
     let length = match (arguments.length, width) {
@@ -176,7 +158,7 @@ struct Document<T: Serialize> {
     content: T,
 }
 
-impl<'a> View<'a> {
+impl View<'_> {
     fn document<T: Serialize>(&self, context: &mut Context, address: u64, content: T) -> Result<()> {
         let document = Document { address: Hex(address), physical: self.physical, content };
         context.out.document_of("memtool.read", self.opened.kind, &document)
@@ -201,20 +183,7 @@ fn string(context: &mut Context, view: &View<'_>, address: u64, length: Option<u
         string: &'a str,
     }
     let most = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = if view.physical {
-        let mut bytes = Vec::new();
-        let mut byte = [0];
-        while bytes.len() < most {
-            view.read(address.saturating_add(bytes.len() as u64), &mut byte)?;
-            if byte == [0] {
-                break;
-            }
-            bytes.extend(byte);
-        }
-        bytes
-    } else {
-        view.opened.kvm.string(address, most)?
-    };
+    let bytes = view.string(address, most)?;
     let string = String::from_utf8_lossy(&bytes);
     if context.out.is_json() {
         view.document(context, address, Text { string: &string })?;

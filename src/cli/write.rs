@@ -1,6 +1,6 @@
 //! `memtool write`: changes kernel memory, in a dump or in the running kernel.
 
-use super::kernel::{KernelArguments, Opened};
+use super::kernel::{KernelArguments, Opened, View};
 use super::read::{Form, digits};
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
@@ -104,26 +104,19 @@ struct Document {
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
     let access = if arguments.force { Access::Write } else { Access::Read };
     let mut opened = arguments.kernel.open(context, host, access)?;
-    let address = if arguments.phys {
-        parse_address(&arguments.place).map_err(|error| Error::Refused(format!("--phys: {error}")))?
-    } else {
-        opened.place(context, &arguments.place)?.0
-    };
-    let kvm = &opened.kvm;
+    let (address, _) = opened.place(context, &arguments.place, arguments.phys)?;
+    let view = View { opened: &opened, physical: arguments.phys };
     let parts: Result<Vec<Vec<u8>>, String> =
         arguments.values.iter().map(|value| arguments.form.bytes(&opened, value)).collect();
     let new = parts.map_err(Error::Refused)?.concat();
-    let read = |buffer: &mut [u8]| {
-        if arguments.phys { kvm.read_physical(address, buffer) } else { kvm.read(address, buffer) }
-    };
     let mut old = vec![0; new.len()];
-    read(&mut old)?;
+    view.read(address, &mut old)?;
     context.warn(match &arguments.kernel.core {
         Some(_) => "a dump that is written to is no longer what the kernel dumped: keep a copy of it",
         None => "this is the memory of the running kernel: what is written counts at once, and a wrong byte can panic the machine or destroy its data",
     });
     if !arguments.phys
-        && let Ok(found) = kvm.translate(address)
+        && let Ok(found) = opened.kvm.translate(address)
         && !found.protection.write
     {
         context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));
@@ -148,10 +141,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         // They must be known before they are gone.
         context.out.flush()?;
     }
-    let written = if arguments.phys { kvm.write_physical(address, &new) } else { kvm.write(address, &new) };
-    written?;
+    view.write(address, &new)?;
     let mut now = vec![0; new.len()];
-    read(&mut now)?;
+    view.read(address, &mut now)?;
     if now != new {
         return Err(Error::Unexpected(format!("after writing, {} there are {}", document.address, digits(&now))));
     }

@@ -5,7 +5,7 @@ mod user;
 
 pub use kernel::kernel_dumps;
 
-use super::destination::{Destination, destination};
+use super::destination::{Destination, destination, remark_on_delivery};
 use super::output::{host_kind, write_document};
 use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -16,7 +16,7 @@ use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::{self, Report};
 use memtool::minidump::live;
-use memtool::network::{Connection, Delivered};
+use memtool::network::Connection;
 use memtool::output_file::{self, OutputFile};
 use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
@@ -349,9 +349,7 @@ fn conclude(
     report: &Report,
     document: &Document<'_>,
 ) -> Result<()> {
-    if report.delivered == Some(Delivered::Acknowledged) {
-        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
-    }
+    remark_on_delivery(context, report.delivered);
     for problem in report.saved.iter().flat_map(|saved| &saved.problems).chain(document.warnings) {
         context.warn(problem);
     }
