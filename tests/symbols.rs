@@ -11,7 +11,7 @@ mod common;
 
 use common::kernel_image::{
     AMD64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64, SHF_EXECINSTR,
-    SHF_WRITE, TARGETS, Target, bss, section, symbol,
+    SHF_WRITE, TARGETS, Target, bss, section, symbol, write,
 };
 use common::vmcore::{Arch, Compression, MinidumpSpec, Order, every_variant, live_dump};
 use common::{Run, demo, demo_machine, directory, memtool, on, on_terminal, text, write_machine};
@@ -49,12 +49,6 @@ const BASE: u64 = 0xffff_ffff_8020_0000;
 
 fn module() -> Image {
     Image { kind: ET_DYN, ..kernel(AMD64, 0, 0x1000, VERSION) }
-}
-
-fn write(directory: &Path, name: &str, image: &Image) -> PathBuf {
-    let path = directory.join(name);
-    std::fs::write(&path, image.build()).unwrap();
-    path
 }
 
 fn amd64_kernel(directory: &Path) -> PathBuf {

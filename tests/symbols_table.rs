@@ -7,6 +7,7 @@ mod common;
 use common::kernel_image::{
     AMD64, ET_DYN, ET_EXEC, ET_REL, FILE, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64,
     SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_NOBITS, Section, TARGETS, Target, WEAK, bss, section, symbol,
+    write,
 };
 use common::{directory, text};
 use memtool::host::Memory;
@@ -17,7 +18,7 @@ use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 /// A kernel, with its text from this address on, its data 4 KiB and its bss 8 KiB behind.
 fn kernel(target: Target, base: u64) -> Image {
@@ -49,12 +50,6 @@ fn kernel(target: Target, base: u64) -> Image {
 
 fn base_of(target: Target) -> u64 {
     if target.is_64_bit { 0xffff_ffff_8020_0000 } else { 0xc040_0000 }
-}
-
-fn write(directory: &Path, name: &str, image: &Image) -> PathBuf {
-    let path = directory.join(name);
-    std::fs::write(&path, image.build()).unwrap();
-    path
 }
 
 fn covering(table: &Table, address: u64) -> Option<(&str, u64)> {

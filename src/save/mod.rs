@@ -23,7 +23,7 @@ use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use crate::vmcore::stream::{Stop, Stream};
 use crate::vmcore::volume::Volume;
-use crate::vmcore::{self, Content, Damage, Depth, Forwards, Located, OnDevice, SECTORS};
+use crate::vmcore::{self, Content, Damage, Depth, Forwards, Located, OnDevice};
 use directory::{Entry, NewFile, SaveDirectory, Saved};
 use std::io::{self, Read};
 
@@ -136,8 +136,7 @@ pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
         let cleared = found.last != found.uncleared;
         return Ok(Found::Dump(Box::new(CrashDump { header, cleared, damage, last, found })));
     }
-    for sector_size in sector_size.map_or(SECTORS.to_vec(), |size| vec![size]) {
-        let Some(at) = volume.length().checked_sub(sector_size.into()) else { continue };
+    for (at, sector_size) in vmcore::last_sectors(volume, sector_size) {
         let mut bytes = [0; HEADER_LENGTH];
         let whole = volume.read_at(at, &mut bytes)? == bytes.len();
         if let (true, Err(error @ HeaderError::Version(_))) = (whole, Header::decode(&bytes)) {

@@ -97,12 +97,7 @@ pub struct Entry<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     path: PathBuf,
-    architecture: Option<Architecture>,
-    order: Order,
-    pointer_size: usize,
-    entry: u64,
-    flags: u32,
-    version: Option<String>,
+    facts: Facts,
     names: Vec<u8>,
     /// By name, and of one name the one that counts first.
     records: Vec<Record>,
@@ -162,10 +157,9 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { architecture, order, pointer_size, entry, flags, version, names, symbols, .. } = contents;
+        let Contents { facts, names, symbols, .. } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        let path = path.to_owned();
-        Ok(Self { path, architecture, order, pointer_size, entry, flags, version, names, records, spans })
+        Ok(Self { path: path.to_owned(), facts, names, records, spans })
     }
 
     /// The file.
@@ -175,33 +169,33 @@ impl Table {
 
     /// Whose kernel it is; `None` if it is none that dumps itself.
     pub fn architecture(&self) -> Option<Architecture> {
-        self.architecture
+        self.facts.architecture
     }
 
     /// The order of bytes in the kernel's integers.
     pub fn order(&self) -> Order {
-        self.order
+        self.facts.order
     }
 
     /// The size of the kernel's pointers and longs: 4 or 8 bytes.
     pub fn pointer_size(&self) -> usize {
-        self.pointer_size
+        self.facts.pointer_size
     }
 
     /// Where the file says that it begins to run, `e_entry`.
     pub fn entry(&self) -> u64 {
-        self.entry
+        self.facts.entry
     }
 
     /// What the file says of the code in it, `e_flags`.
     pub fn flags(&self) -> u32 {
-        self.flags
+        self.facts.flags
     }
 
     /// The kernel's `version`, as `kern.version` tells it; `None` if the file does not hold the contents of variables,
     /// as one with debug information does not, or is no kernel's.
     pub fn version(&self) -> Option<&str> {
-        self.version.as_deref()
+        self.facts.version.as_deref()
     }
 
     /// All symbols, by name; of one name, the global one first.
@@ -274,14 +268,20 @@ enum Problem {
 
 const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
 
-/// What a file holds.
-struct Contents {
+/// What a file says of itself.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Facts {
     architecture: Option<Architecture>,
     order: Order,
     pointer_size: usize,
     entry: u64,
     flags: u32,
     version: Option<String>,
+}
+
+/// What a file holds.
+struct Contents {
+    facts: Facts,
     names: Vec<u8>,
     /// With the number of the section that a symbol lies in.
     symbols: Vec<(Record, Option<usize>)>,
@@ -400,17 +400,15 @@ impl Elf {
         let symbols: &[E::Sym] = slice_from_all_bytes(&symbols).map_err(|()| CUT_OFF)?;
         let places = file.places(address)?;
         let symbols = file.symbols(symbols, &mut names, &places, address)?;
-        Ok(Contents {
+        let facts = Facts {
             architecture: Architecture::of_elf(header.e_machine(endian)),
             order: file.order(),
             pointer_size: if is_64_bit { 8 } else { 4 },
             entry: header.e_entry(endian).into(),
             flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
-            names,
-            symbols,
-            places,
-        })
+        };
+        Ok(Contents { facts, names, symbols, places })
     }
 }
 

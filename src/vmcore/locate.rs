@@ -36,6 +36,14 @@ pub struct Located {
     pub is_text: bool,
 }
 
+impl Located {
+    /// A file that holds nothing else.
+    fn file(volume: &Volume) -> Self {
+        let end = volume.length();
+        Self { place: Place::File, start: 0, end, header: None, sector_size: None, is_text: false }
+    }
+}
+
 /// A dump on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct OnDevice {
@@ -47,12 +55,18 @@ pub struct OnDevice {
     pub uncleared: [u8; HEADER_LENGTH],
 }
 
-/// Sizes of sectors, as a device's last header may lie in the last one.
-pub const SECTORS: [u32; 2] = [512, 4096];
+/// Sizes that a device's sectors may have, where nobody tells it.
+const SECTORS: [u32; 2] = [512, 4096];
+
+/// Where a device's last header may be: in its last sector. With the size of that.
+pub fn last_sectors(volume: &Volume, sector_size: Option<u32>) -> impl Iterator<Item = (u64, u32)> {
+    let sizes = SECTORS.into_iter().filter(move |_| sector_size.is_none()).chain(sector_size);
+    let length = volume.length();
+    sizes.filter_map(move |size| Some((length.checked_sub(size.into())?, size)))
+}
 
 /// Finds the dump in a file or device.
 pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
-    let length = volume.length();
     let mut head = [0; BEGINNING];
     let read = volume.read_at(0, &mut head)?;
     let head = head.get(..read).unwrap_or_default();
@@ -61,16 +75,14 @@ pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
     }
     Ok(match on_device(volume, volume.sector_size(), findings)? {
         Some(found) => found.located,
-        None => Located { place: Place::File, start: 0, end: length, header: None, sector_size: None, is_text: false },
+        None => Located::file(volume),
     })
 }
 
 /// Finds the dump of a device by its last header, whatever the device begins with. Where nobody tells the size of
 /// its sectors, the usual ones are tried.
 pub fn on_device(volume: &Volume, sector_size: Option<u32>, findings: &mut Findings) -> io::Result<Option<OnDevice>> {
-    let sectors = sector_size.map_or(SECTORS.to_vec(), |size| vec![size]);
-    for sector_size in sectors {
-        let Some(at) = volume.length().checked_sub(sector_size.into()) else { continue };
+    for (at, sector_size) in last_sectors(volume, sector_size) {
         if let Some((bytes, header)) = header_at(volume, at)? {
             return between_headers(volume, at, sector_size, &bytes, header, findings).map(Some);
         }
@@ -80,18 +92,10 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>, findings: &mut Findi
 
 /// The dump that a file begins with; the header of a live dump may stand behind it.
 fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
-    let length = volume.length();
-    let behind = length.checked_sub(HEADER_LENGTH as u64);
+    let behind = volume.length().checked_sub(HEADER_LENGTH as u64);
     let header = behind.map(|at| header_at(volume, at)).transpose()?.flatten();
     let (Some(at), Some((bytes, header))) = (behind, header) else {
-        return Ok(Located {
-            place: Place::File,
-            start: 0,
-            end: length,
-            header: None,
-            sector_size: None,
-            is_text: false,
-        });
+        return Ok(Located::file(volume));
     };
     let parity = kerneldump::parity(&bytes);
     if parity != 0 {

@@ -49,6 +49,18 @@ impl Extent {
     }
 }
 
+/// Ranges of memory that lie one after another in the dump, each behind a header of so many bytes.
+fn in_a_row(ranges: impl Iterator<Item = (u64, u64)>, header: u64) -> Vec<Extent> {
+    let mut offset = 0_u64;
+    let extent = |(start, end): (u64, u64)| {
+        offset = offset.saturating_add(header);
+        let extent = Extent { physical: start, size: end.saturating_sub(start), offset };
+        offset = offset.saturating_add(extent.size);
+        extent
+    };
+    ranges.map(extent).collect()
+}
+
 impl DumpedMemory {
     /// Opens what is in a volume. A dump that is compressed is decompressed into a file without a name in the
     /// directory `scratch`; the progress counts the compressed bytes.
@@ -87,27 +99,11 @@ impl DumpedMemory {
                 segments.map(|segment| extent(segment.physical.0, segment.size, segment.offset)).collect()
             }
             Content::Lime(ranges) => {
-                let mut offset = 0_u64;
-                let extent = |range: &super::LimeRange| {
-                    offset = offset.saturating_add(super::image::LIME_HEADER);
-                    let size = range.end.0.saturating_sub(range.start.0);
-                    let extent = Extent { physical: range.start.0, size, offset };
-                    offset = offset.saturating_add(size);
-                    extent
-                };
-                ranges.iter().map(extent).collect()
+                in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), super::image::LIME_HEADER)
             }
             Content::Unknown => match packed {
                 None => vec![Extent { physical: 0, size: length, offset: 0 }],
-                Some(ranges) => {
-                    let mut offset = 0_u64;
-                    let extent = |&(start, end): &(u64, u64)| {
-                        let extent = Extent { physical: start, size: end.saturating_sub(start), offset };
-                        offset = offset.saturating_add(extent.size);
-                        extent
-                    };
-                    ranges.iter().map(extent).collect()
-                }
+                Some(ranges) => in_a_row(ranges.iter().copied(), 0),
             },
             Content::Text(_) | Content::Encrypted => {
                 return Err(Error::Refused(format!("there is no memory to read in it: {}", inspection.content.name())));
@@ -231,9 +227,7 @@ impl DumpedMemory {
         let at = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
         Ok(block.get(at..).and_then(|rest| rest.first_chunk()).copied())
     }
-}
 
-impl DumpedMemory {
     /// Writes over memory in the dump, up to the end of a page; tells how many bytes it took.
     ///
     /// # Errors

@@ -18,7 +18,7 @@ pub mod volume;
 
 pub use elf::ElfFacts;
 pub use image::LimeRange;
-pub use locate::{Located, OnDevice, Place, SECTORS};
+pub use locate::{Located, OnDevice, Place, last_sectors};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::{Forwards, Member};

@@ -36,14 +36,7 @@ fn compiler(arch: Arch, system: &str) -> Option<Command> {
         command
     };
     INSTALLED.call_once(|| succeed(&mut tool("freebsd-toolchain")));
-    let machine = match arch {
-        Arch::Amd64 => "x86_64",
-        Arch::Arm64 => "aarch64",
-        Arch::Riscv => "riscv64",
-        Arch::Arm => "arm",
-        Arch::I386 => "x86",
-        Arch::Powerpc64 => "powerpc64",
-    };
+    let machine = machine(arch);
     let abi = if arch == Arch::Arm && system == "freebsd" { "-eabihf" } else { "" };
     let mut compiler = tool("zig-cc");
     compiler
@@ -56,17 +49,21 @@ fn compiler(arch: Arch, system: &str) -> Option<Command> {
     Some(compiler)
 }
 
-#[cfg(target_os = "freebsd")]
-fn compiler(arch: Arch, _system: &str) -> Option<Command> {
-    let own = match arch {
+/// An architecture as Rust and zig call it.
+fn machine(arch: Arch) -> &'static str {
+    match arch {
         Arch::Amd64 => "x86_64",
         Arch::Arm64 => "aarch64",
         Arch::Riscv => "riscv64",
         Arch::Arm => "arm",
         Arch::I386 => "x86",
         Arch::Powerpc64 => "powerpc64",
-    };
-    (own == std::env::consts::ARCH).then(|| Command::new("cc"))
+    }
+}
+
+#[cfg(target_os = "freebsd")]
+fn compiler(arch: Arch, _system: &str) -> Option<Command> {
+    (machine(arch) == std::env::consts::ARCH).then(|| Command::new("cc"))
 }
 
 /// Runs a command that has to succeed.

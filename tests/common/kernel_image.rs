@@ -2,6 +2,8 @@
 //!
 //! Source of the layouts: elf(5), `sys/elf32.h`, `sys/elf64.h`.
 
+use std::path::{Path, PathBuf};
+
 pub const ET_REL: u16 = 1;
 pub const ET_EXEC: u16 = 2;
 pub const ET_DYN: u16 = 3;
@@ -108,6 +110,13 @@ pub fn bss(name: &'static str, address: u64, size: u64) -> Section {
 
 pub fn symbol(name: &str, (binding, kind): (u8, u8), section: u16, value: u64, size: u64) -> Symbol {
     Symbol { name: name.to_owned(), binding, kind, section, value, size }
+}
+
+/// Writes an image's file into a directory.
+pub fn write(directory: &Path, name: &str, image: &Image) -> PathBuf {
+    let path = directory.join(name);
+    std::fs::write(&path, image.build()).unwrap();
+    path
 }
 
 impl Image {
