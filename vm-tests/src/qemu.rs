@@ -15,8 +15,12 @@ pub struct Machine<'a> {
     pub program: OsString,
     /// The disk to boot, if any.
     pub image: Option<&'a Path>,
-    /// The disk with the cases.
-    pub disk: &'a Path,
+    /// The disk with the cases, which is not written to.
+    pub cases: &'a Path,
+    /// The disk for results.
+    pub results: &'a Path,
+    /// The spare disk for crash dumps, if any.
+    pub spare: Option<&'a Path>,
     /// How the guest is run.
     pub accelerator: Accelerator,
     /// Memory in MiB.
@@ -84,7 +88,11 @@ impl Machine<'_> {
             arguments.extend(drive(image, disk_format(image)?, "index=0,snapshot=on"));
         }
         arguments.extend(self.further.iter().cloned());
-        arguments.extend(drive(self.disk, "raw", "index=15,readonly=on"));
+        arguments.extend(drive(self.cases, "raw", "index=15,readonly=on"));
+        arguments.extend(drive(self.results, "raw", "index=16"));
+        if let Some(spare) = self.spare {
+            arguments.extend(drive(spare, "raw", "index=17"));
+        }
         Ok(arguments)
     }
 }
@@ -181,7 +189,9 @@ mod tests {
         Machine {
             program: "qemu".into(),
             image,
-            disk: Path::new("/d/cases,1"),
+            cases: Path::new("/d/cases,1"),
+            results: Path::new("/d/results"),
+            spare: Some(Path::new("/d/spare")),
             accelerator: Accelerator::Tcg,
             memory: 1000,
             processors: 3,
