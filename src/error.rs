@@ -35,11 +35,13 @@ pub enum Operation {
     FindSymbol,
     /// kldnext(2) and kldstat(2).
     ListFiles,
+    /// The memory map of a process: `kern.proc.vmmap`, or `/proc/PID/maps`.
+    ProcessMap,
 }
 
 impl Operation {
     /// All operations, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -53,6 +55,7 @@ impl Operation {
         Self::Touch,
         Self::FindSymbol,
         Self::ListFiles,
+        Self::ProcessMap,
     ];
 
     /// The call by its name in the manual; recorded machines use it as a key.
@@ -71,6 +74,7 @@ impl Operation {
             Self::Touch => "touch",
             Self::FindSymbol => "kldsym",
             Self::ListFiles => "kldstat",
+            Self::ProcessMap => "vmmap",
         }
     }
 
@@ -90,6 +94,7 @@ impl Operation {
             Self::Touch => "bring in",
             Self::FindSymbol => "find kernel symbol",
             Self::ListFiles => "list the files of",
+            Self::ProcessMap => "read the memory map of process",
         }
     }
 }

@@ -105,6 +105,10 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
             "the limit on locked memory (ulimit -l) or vm.max_user_wired does not allow as much; ask for less"
         }
+        (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
+            "there is no such process: it has exited, or the system hides it from you"
+        }
+        (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => "it is not yours, or it gained privileges; become root",
         (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
         _ => return None,
     })

@@ -5,6 +5,7 @@
 //!
 //! - [`ranges`]: memory range attributes (MTRRs): list, check, change, explain;
 //! - [`paddr`]: where the pages of the calling process lie;
+//! - [`process_map`]: what a process has mapped, and how much of it is in memory;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
 //! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
@@ -38,6 +39,7 @@ pub mod network;
 pub mod output_file;
 pub mod paddr;
 pub mod pmap;
+pub mod process_map;
 pub mod ranges;
 pub mod record;
 pub mod save;

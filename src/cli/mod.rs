@@ -8,6 +8,7 @@ mod dump;
 mod inspect;
 mod kernel;
 mod livedump;
+mod maps;
 mod output;
 mod paddr;
 mod progress;
@@ -99,6 +100,8 @@ enum Command {
     Symbols(symbols::Arguments),
     /// List the processes and threads of the running kernel or of a dump
     Ps(ps::Arguments),
+    /// List the memory map of a process, and what of it is in memory
+    Maps(maps::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -130,6 +133,9 @@ enum Verdict {
     /// Part of it failed; that was reported already.
     Failed,
 }
+
+/// The highest number that a process can have.
+const MAX_PID: i64 = i32::MAX as i64;
 
 /// What a command works with.
 struct Context {
@@ -225,6 +231,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
         Command::Save(arguments) => save::run(&mut context, Some(&*host), &arguments),
+        Command::Maps(arguments) => maps::run(&mut context, &*host, &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),

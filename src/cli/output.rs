@@ -13,6 +13,9 @@ use tabled::settings::{Padding, Style};
 /// The kind of a host that is a recorded machine.
 pub const RECORDED: &str = "recorded";
 
+/// Columns of a terminal that does not tell.
+const COLUMNS: usize = 80;
+
 const ATTEMPT: &str = "write to standard output";
 
 /// Whether an error only says that nobody reads standard output any more.
@@ -107,6 +110,21 @@ impl Output {
     /// Prints a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
         writeln!(self.out, "{}", harmless(text)).map_err(failed)
+    }
+
+    /// The terminal's columns; `None` where nobody is reading.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.terminal.then(|| terminal_size::terminal_size_of(self.out.get_ref()));
+        size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()))
+    }
+
+    /// Prints a line that may not be text: as it is where nobody is reading.
+    pub fn raw_line(&mut self, line: &[u8]) -> Result<()> {
+        if self.terminal {
+            return self.line(&String::from_utf8_lossy(line));
+        }
+        self.bytes(line)?;
+        self.bytes(b"\n")
     }
 
     /// Prints rows: aligned under their headings on a terminal, else with tabs between the fields.

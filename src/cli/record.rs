@@ -1,6 +1,6 @@
 //! `memtool record`: what a host looks like, as a file.
 
-use super::Verdict;
+use super::{MAX_PID, Verdict};
 use clap::Args;
 use memtool::host::Host;
 use memtool::{Result, record};
@@ -13,9 +13,12 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The file to write; '-' for standard output
     file: PathBuf,
+    /// Record the memory map of this process too, for 'maps'; can be given several times
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=MAX_PID))]
+    pids: Vec<u32>,
 }
 
 pub fn run(host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    record::record(host)?.write(&arguments.file, false)?;
+    record::record(host, &arguments.pids)?.write(&arguments.file, false)?;
     Ok(Verdict::Done)
 }

@@ -16,6 +16,7 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::symbols::{KernelFile, Symbol};
@@ -150,6 +151,10 @@ pub trait Host {
 
     /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
+
+    /// The memory map of a process, as the kernel lists it; without entries if the process has no memory of its own.
+    /// Use [`process_map::read`](crate::process_map::read).
+    fn process_map(&self, pid: u32, detail: Detail) -> Result<ProcessMap>;
 
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
     fn range_descriptors(&self) -> Result<Vec<Descriptor>>;

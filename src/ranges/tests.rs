@@ -296,6 +296,7 @@ mod odd_host {
     use crate::host::{Backing, Host, Mapping, Memory, PageState, System};
     use crate::kerneldump::Compression;
     use crate::memory_map::kernel_maps::KernelMapping;
+    use crate::process_map::{Detail, ProcessMap};
     use crate::ranges::change::{self, Mode};
     use crate::ranges::rules::Request;
 
@@ -316,6 +317,10 @@ mod odd_host {
 
         fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
             Ok(None)
+        }
+
+        fn process_map(&self, _pid: u32, _detail: Detail) -> Result<ProcessMap> {
+            unreachable!()
         }
 
         fn range_descriptors(&self) -> crate::Result<Vec<Descriptor>> {

@@ -15,6 +15,7 @@ use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
+use crate::process_map::{Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::save::devices;
@@ -25,6 +26,7 @@ use ioctl_defs::memrange::{
     ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
     mem_range_desc,
 };
+use ioctl_defs::user::{KERN_PROC_ARGS, KERN_PROC_PATHNAME, KERN_PROC_VM_LAYOUT, KERN_PROC_VMMAP};
 use nix::errno::Errno;
 use std::cell::OnceCell;
 use std::fs::File;
@@ -108,6 +110,24 @@ impl Host for FreeBsd {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         let Some(text) = sysctl::text("vm.pmap.kernel_maps")? else { return Ok(None) };
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
+    }
+
+    fn process_map(&self, pid: u32, _detail: Detail) -> Result<ProcessMap> {
+        let ask = |what| {
+            let fail = |errno| Error::from(KernelError::new(Operation::ProcessMap, pid, errno));
+            sysctl::of_process(what, pid).map_err(fail)
+        };
+        // Kernels before 13.1 do not know it, and what else is wrong with the process the next question tells.
+        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout));
+        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
+        let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;
+        let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
+        let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
+            .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
+        // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
+        let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
+        let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
+        Ok(ProcessMap { pid, command: vmmap::command_line(&command), layout, entries })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {

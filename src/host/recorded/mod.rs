@@ -25,6 +25,7 @@ use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
+use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::{Request, Table};
 use crate::symbols::{KernelFile, Symbol};
@@ -122,7 +123,7 @@ impl Recorded {
     ) -> Result<(), KernelError> {
         let device = |errno| KernelError::new(Operation::OpenDevice, device, errno);
         match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
-            (Some(errno), _) if operation != Operation::Sysctl => Err(device(errno)),
+            (Some(errno), _) if !matches!(operation, Operation::Sysctl | Operation::ProcessMap) => Err(device(errno)),
             (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
             _ => Ok(()),
         }
@@ -156,6 +157,18 @@ impl Host for Recorded {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         self.stated_error(Operation::Sysctl, "vm.pmap.kernel_maps")?;
         Ok(self.machine.kernel_maps.clone())
+    }
+
+    fn process_map(&self, pid: u32, _detail: Detail) -> Result<ProcessMap> {
+        self.stated_error(Operation::ProcessMap, pid)?;
+        let found = self.machine.processes.iter().find(|process| process.pid == pid);
+        found.cloned().ok_or_else(|| {
+            let recorded: Vec<String> = self.machine.processes.iter().map(|process| process.pid.to_string()).collect();
+            Error::Refused(match recorded.as_slice() {
+                [] => format!("process {pid} is not recorded; the machine has none ('memtool record --pid')"),
+                recorded => format!("process {pid} is not recorded; the machine has {}", recorded.join(", ")),
+            })
+        })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
