@@ -35,11 +35,15 @@ pub enum Operation {
     FindSymbol,
     /// kldnext(2) and kldstat(2).
     ListFiles,
+    /// Reading a process's pagemap and maps in Linux's proc(5).
+    ReadPagemap,
+    /// move_pages(2), which moves none here but tells where pages are.
+    FindDomains,
 }
 
 impl Operation {
-    /// All operations, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    /// The operations of FreeBSD, any of which a recorded machine can have fail.
+    pub const OF_FREEBSD: [Self; 13] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -71,6 +75,8 @@ impl Operation {
             Self::Touch => "touch",
             Self::FindSymbol => "kldsym",
             Self::ListFiles => "kldstat",
+            Self::ReadPagemap => "pagemap",
+            Self::FindDomains => "move_pages",
         }
     }
 
@@ -90,6 +96,8 @@ impl Operation {
             Self::Touch => "bring in",
             Self::FindSymbol => "find kernel symbol",
             Self::ListFiles => "list the files of",
+            Self::ReadPagemap => "look up pages of",
+            Self::FindDomains => "find the NUMA domains of pages of",
         }
     }
 }

@@ -306,6 +306,10 @@ mod odd_host {
     }
 
     impl Host for OddHost {
+        fn kind(&self) -> &'static str {
+            "odd"
+        }
+
         fn system(&self) -> Result<System> {
             Err(Error::Unsupported("system".to_owned()))
         }
@@ -327,8 +331,8 @@ mod odd_host {
             Ok(())
         }
 
-        fn extract_paddr(&self, _address: u64) -> crate::Result<PageState> {
-            Ok(PageState::Invalid)
+        fn page_states(&self, _: Option<crate::host::Pid>, _: &[u64]) -> crate::Result<Vec<PageState>> {
+            unreachable!()
         }
 
         fn map(&mut self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

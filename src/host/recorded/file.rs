@@ -301,7 +301,7 @@ impl Machine {
             return Some(format!("process: mapping {index} is not made of whole pages"));
         }
         self.errors.iter().find_map(|(operation, errno)| {
-            if !Operation::ALL.iter().any(|known| known.name() == operation) {
+            if !Operation::OF_FREEBSD.iter().any(|known| known.name() == operation) {
                 return Some(format!("errors: '{}' is no operation", operation.escape_debug()));
             }
             errno_by_name(errno).is_none().then(|| format!("errors: '{}' is no errno", errno.escape_debug()))

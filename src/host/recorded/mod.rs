@@ -18,7 +18,7 @@ pub use file::{
     SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, Memory, PageState, System};
+use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, only_this_process};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -38,6 +38,9 @@ use std::rc::Rc;
 
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
+
+/// See [`Host::kind`].
+pub const KIND: &str = "recorded";
 
 /// The devices, in messages.
 const DEVICE: &str = "/dev/mem of the recorded machine";
@@ -143,6 +146,10 @@ impl Recorded {
 }
 
 impl Host for Recorded {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
     fn system(&self) -> Result<System> {
         self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
         Ok(self.machine.system.clone())
@@ -180,12 +187,16 @@ impl Host for Recorded {
         Ok(())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        self.stated_error(Operation::ExtractPaddr, Hex(address))?;
-        if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
-            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
-        }
-        Ok(self.process.borrow().state(address))
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let look_up = |&address: &u64| {
+            self.stated_error(Operation::ExtractPaddr, Hex(address))?;
+            if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
+                return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
+            }
+            Ok(self.process.borrow().state(address))
+        };
+        addresses.iter().map(look_up).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
