@@ -2,8 +2,8 @@
 
 use crate::error::{Error, Result};
 use crate::explain::errno_name;
-use crate::host::Host;
 use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
+use crate::host::{Host, Pid};
 use crate::process_map::{self, Detail, ProcessMap};
 use crate::ranges::rules;
 use nix::errno::Errno;
@@ -16,7 +16,7 @@ use std::collections::BTreeMap;
 ///
 /// What the host cannot tell about itself. Range operations that are not there are no error: the file then
 /// states the errno.
-pub fn record(host: &dyn Host, pids: &[u32]) -> Result<Machine> {
+pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
     let processes: Vec<ProcessMap> =
         pids.iter().map(|pid| process_map::read(host, *pid, Detail::Usage)).collect::<Result<_>>()?;
     if let Some(recorded) = host.as_recorded() {

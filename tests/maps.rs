@@ -291,7 +291,7 @@ fn a_recorded_map_that_cannot_be_is_refused() {
         let path = write_machine(directory.path(), &machine);
         on(&path, &["maps", "70"]).fails_saying(&["not a usable recorded machine", why]);
     };
-    refused(&|process| process["pid"] = json!(0), "the kernel is not a process");
+    refused(&|process| process["pid"] = json!(0), "0 is the number of no process");
     refused(&|process| process["entries"][1]["end"] = json!("0x80b1000"), "entry 1 does not end after its start");
     refused(&|process| process["entries"][1]["start"] = json!("0x80b0000"), "entry 1 begins before");
     refused(&|process| process["entries"][1]["protection"] = json!("rwxx"), "'rwxx' is no protection");

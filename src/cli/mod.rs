@@ -76,7 +76,7 @@ struct Global {
 enum Command {
     /// List, explain and change memory range attributes (MTRRs)
     Ranges(ranges::Arguments),
-    /// Tell where pages of this process lie: physical address and NUMA domain
+    /// Tell where pages of a process lie: physical address and NUMA domain
     Paddr(paddr::Arguments),
     /// Dump memory: RAM only, or an image of it
     Dump(dump::Arguments),
@@ -134,9 +134,6 @@ enum Verdict {
     Failed,
 }
 
-/// The highest number that a process can have.
-const MAX_PID: i64 = i32::MAX as i64;
-
 /// What a command works with.
 struct Context {
     global: Global,
@@ -144,9 +141,13 @@ struct Context {
 }
 
 impl Context {
+    /// A machine with mem(4).
     fn host(&self) -> Result<Box<dyn Host>> {
-        let selection = Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() };
-        host::open(&selection)
+        host::open(&self.selection())
+    }
+
+    fn selection(&self) -> Selection<'_> {
+        Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() }
     }
 
     /// A warning on standard error.
@@ -219,7 +220,10 @@ fn run(cli: Cli) -> Result<Verdict> {
         context.out.flush()?;
         return verdict;
     }
-    let mut host = context.host()?;
+    let mut host = match &command {
+        Command::Paddr(_) | Command::Maps(_) => host::open_for_processes(&context.selection()),
+        _ => context.host(),
+    }?;
     let save = context.global.save_machine.clone();
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
         recorded.check_save(path)?;

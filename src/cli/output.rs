@@ -11,7 +11,7 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 /// The kind of a host that is a recorded machine.
-pub const RECORDED: &str = "recorded";
+pub use memtool::host::recorded::KIND as RECORDED;
 
 /// Columns of a terminal that does not tell.
 const COLUMNS: usize = 80;
@@ -60,14 +60,9 @@ struct Document<'a, T> {
     body: &'a T,
 }
 
-/// What JSON says of the host: a recorded machine is never presented as a real one.
-pub fn host_kind(host: &dyn Host) -> &'static str {
-    if host.as_recorded().is_some() { RECORDED } else { "freebsd" }
-}
-
-/// What text adds about the host, likewise.
+/// What text adds about the host: a recorded machine is never presented as a real one.
 pub fn remark_on(host: &dyn Host) -> &'static str {
-    remark_on_kind(host_kind(host))
+    remark_on_kind(host.kind())
 }
 
 /// What text adds about the kind of a host.
@@ -99,10 +94,10 @@ impl Output {
 
     /// Prints the JSON object of a command on a host.
     pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
-        self.document_of(schema, host_kind(host), body)
+        self.document_of(schema, host.kind(), body)
     }
 
-    /// Prints the JSON object of a command on `freebsd`, a `recorded` machine or an `image`.
+    /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
         write_document(&mut self.out, schema, host, body).map_err(failed)
     }

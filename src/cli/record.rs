@@ -1,8 +1,8 @@
 //! `memtool record`: what a host looks like, as a file.
 
-use super::{MAX_PID, Verdict};
+use super::Verdict;
 use clap::Args;
-use memtool::host::Host;
+use memtool::host::{Host, Pid};
 use memtool::{Result, record};
 use std::path::PathBuf;
 
@@ -14,11 +14,12 @@ pub struct Arguments {
     /// The file to write; '-' for standard output
     file: PathBuf,
     /// Record the memory map of this process too, for 'maps'; can be given several times
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(u32).range(1..=MAX_PID))]
-    pids: Vec<u32>,
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pids: Vec<i32>,
 }
 
 pub fn run(host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    record::record(host, &arguments.pids)?.write(&arguments.file, false)?;
+    let pids: Vec<Pid> = arguments.pids.iter().copied().map(Pid::from_raw).collect();
+    record::record(host, &pids)?.write(&arguments.file, false)?;
     Ok(Verdict::Done)
 }

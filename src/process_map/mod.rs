@@ -9,7 +9,7 @@ mod tests;
 pub mod vmmap;
 
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Host, Pid};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::Protection;
 use crate::units::hex;
@@ -17,6 +17,9 @@ use serde::{Deserialize, Serialize};
 
 /// Tries before a map that changes while it is read is given up.
 const ATTEMPTS: u32 = 4;
+
+/// Stands for the kernel.
+pub const KERNEL: Pid = Pid::from_raw(0);
 
 /// How much is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +36,12 @@ pub enum Detail {
 ///
 /// There is no such process, it is not one's own, it exits meanwhile, or it is the kernel's and has no memory of its
 /// own; the kernel does not list its own map.
-pub fn read(host: &dyn Host, pid: u32, detail: Detail) -> Result<ProcessMap> {
-    if pid == 0 {
+pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
+    if pid == KERNEL {
         let Some(maps) = host.kernel_maps()? else {
             return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
         };
-        return Ok(of_kernel(&maps, host.system()?.page_size.into()));
+        return Ok(of_kernel(&maps, host.page_size()?));
     }
     let mut problem = String::new();
     for _ in 0..ATTEMPTS {
@@ -64,7 +67,7 @@ pub fn read(host: &dyn Host, pid: u32, detail: Detail) -> Result<ProcessMap> {
 #[serde(deny_unknown_fields)]
 pub struct ProcessMap {
     /// The process's number; 0 is the kernel.
-    pub pid: u32,
+    pub pid: i32,
     /// Its arguments, with a space between them, or its program's path.
     pub command: String,
     /// How its address space is laid out, where the kernel tells.

@@ -307,6 +307,10 @@ mod odd_host {
     }
 
     impl Host for OddHost {
+        fn kind(&self) -> &'static str {
+            "odd"
+        }
+
         fn system(&self) -> Result<System> {
             Err(Error::Unsupported("system".to_owned()))
         }
@@ -319,7 +323,7 @@ mod odd_host {
             Ok(None)
         }
 
-        fn process_map(&self, _pid: u32, _detail: Detail) -> Result<ProcessMap> {
+        fn process_map(&self, _: crate::host::Pid, _: Detail) -> Result<ProcessMap> {
             unreachable!()
         }
 
@@ -332,8 +336,8 @@ mod odd_host {
             Ok(())
         }
 
-        fn extract_paddr(&self, _address: u64) -> crate::Result<PageState> {
-            Ok(PageState::Invalid)
+        fn page_states(&self, _: Option<crate::host::Pid>, _: &[u64]) -> crate::Result<Vec<PageState>> {
+            unreachable!()
         }
 
         fn map(&mut self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

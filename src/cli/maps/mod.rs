@@ -3,13 +3,14 @@
 mod styles;
 mod table;
 
-use super::{Context, MAX_PID, Verdict};
+use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
-use memtool::Result;
-use memtool::host::Host;
+use memtool::host::{Host, PagesByDomain, Pid};
 use memtool::process_map::{self, Detail, ProcessMap, Totals};
 use memtool::units::Hex;
+use memtool::{Error, Result};
 use serde::Serialize;
+use std::ops::Range;
 use styles::Style;
 
 #[derive(Args)]
@@ -19,11 +20,11 @@ use styles::Style;
 #[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
 pub struct Arguments {
     /// Processes, after the one of -p or -P; 0 for the kernel
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(u32).range(0..=MAX_PID))]
-    pids: Vec<u32>,
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(0..))]
+    pids: Vec<i32>,
     /// A process
-    #[arg(short, value_name = "PID", value_parser = clap::value_parser!(u32).range(0..=MAX_PID), overrides_with_all = ["pid", "own"])]
-    pid: Option<u32>,
+    #[arg(short, value_name = "PID", value_parser = clap::value_parser!(i32).range(0..), overrides_with_all = ["pid", "own"])]
+    pid: Option<i32>,
     /// memtool itself
     #[arg(short = 'P', overrides_with_all = ["pid", "own"])]
     own: bool,
@@ -45,6 +46,9 @@ pub struct Arguments {
     /// What is in memory, private, shared, and mapped by superpages, in KiB
     #[arg(short = 'x')]
     extended: bool,
+    /// With -x, also how much is in each NUMA domain
+    #[arg(long, requires = "extended")]
+    numa: bool,
     /// Reserved addresses: gaps, and entries without any access
     #[arg(short)]
     reserved: bool,
@@ -52,10 +56,10 @@ pub struct Arguments {
 
 impl Arguments {
     /// Which processes, in the order in which they are listed.
-    fn processes(&self) -> Vec<u32> {
-        let first = if self.own { Some(std::process::id()) } else { self.pid };
-        let asked: Vec<u32> = first.into_iter().chain(self.pids.iter().copied()).collect();
-        if asked.is_empty() { vec![std::os::unix::process::parent_id()] } else { asked }
+    fn processes(&self) -> Vec<Pid> {
+        let first = if self.own { Some(Pid::this()) } else { self.pid.map(Pid::from_raw) };
+        let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
+        if asked.is_empty() { vec![Pid::parent()] } else { asked }
     }
 
     fn style(&self) -> Option<Style> {
@@ -86,6 +90,9 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     gaps: Option<Vec<Gap>>,
     totals: Totals,
+    /// Mapped pages of each entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domains: Option<Vec<PagesByDomain>>,
 }
 
 /// A gap in JSON.
@@ -106,8 +113,13 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     let mut verdict = Verdict::Done;
     let mut document = Document { processes: Vec::new() };
     for pid in processes {
-        let map = match process_map::read(host, pid, detail) {
-            Ok(map) => map,
+        let read = || {
+            let map = process_map::read(host, pid, detail)?;
+            let domains = if arguments.numa { Some(domains(host, pid, &map)?) } else { None };
+            Ok((map, domains))
+        };
+        let (map, domains) = match read() {
+            Ok(found) => found,
             Err(error) if several => {
                 context.out.flush()?;
                 super::report(&error, context.global.verbose > 0);
@@ -117,7 +129,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             Err(error) => return Err(error),
         };
         if context.out.is_json() {
-            document.processes.push(listed(map, arguments.reserved));
+            document.processes.push(listed(map, arguments.reserved, domains));
             continue;
         }
         if several {
@@ -125,7 +137,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         }
         match style {
             Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
-            None => table::print(context, host, &map)?,
+            None => table::print(context, &map, host.page_size()?, domains.as_deref())?,
         }
     }
     if context.out.is_json() {
@@ -134,13 +146,23 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     Ok(verdict)
 }
 
-fn listed(map: ProcessMap, with_gaps: bool) -> Listed {
+/// The mapped pages of each entry by NUMA domain.
+fn domains(host: &dyn Host, pid: Pid, map: &ProcessMap) -> Result<Vec<PagesByDomain>> {
+    if pid == process_map::KERNEL {
+        return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
+    }
+    let process = Some(pid).filter(|pid| *pid != Pid::this());
+    let ranges: Vec<Range<u64>> = map.entries.iter().map(|entry| entry.start..entry.end).collect();
+    host.pages_by_domain(process, &ranges)
+}
+
+fn listed(map: ProcessMap, with_gaps: bool, domains: Option<Vec<PagesByDomain>>) -> Listed {
     let totals = Totals::of(&map.entries);
     let gaps = with_gaps.then(|| {
         let gaps = (0..map.entries.len()).filter_map(|index| map.gap_before(index));
         gaps.map(|gap| Gap { start: Hex(gap.start), size: gap.size }).collect()
     });
-    Listed { map, gaps, totals }
+    Listed { map, gaps, totals, domains }
 }
 
 /// A name as it is printed: without what would begin another line.

@@ -8,7 +8,9 @@ mod kld;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, Memory, PageState, System, WritableMemory, check_securelevel};
+use super::{
+    Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, only_this_process,
+};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -71,7 +73,24 @@ fn required<T>(name: &str, value: Result<Option<T>>) -> Result<T> {
     value?.ok_or_else(|| KernelError::new(Operation::Sysctl, name, Errno::ENOENT).into())
 }
 
+/// Looks up an address of the calling process: `MEM_EXTRACT_PADDR`.
+fn extract_paddr(device: &Device, address: u64) -> Result<PageState> {
+    let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
+    device
+        .extract_paddr(&mut extract)
+        .map_err(|errno| KernelError::new(Operation::ExtractPaddr, Hex(address), errno))?;
+    Ok(match extract.me_state {
+        ME_STATE_INVALID => PageState::Invalid,
+        ME_STATE_MAPPED => PageState::Mapped { paddr: extract.me_paddr, domain: u32::try_from(extract.me_domain).ok() },
+        _ => PageState::Valid,
+    })
+}
+
 impl Host for FreeBsd {
+    fn kind(&self) -> &'static str {
+        "freebsd"
+    }
+
     fn system(&self) -> Result<System> {
         let text = |name| required(name, sysctl::text(name));
         let number = |name| required(name, sysctl::number(name));
@@ -112,9 +131,10 @@ impl Host for FreeBsd {
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
     }
 
-    fn process_map(&self, pid: u32, _detail: Detail) -> Result<ProcessMap> {
+    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
         let ask = |what| {
-            let fail = |errno| Error::from(KernelError::new(Operation::ProcessMap, pid, errno));
+            let fail =
+                |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
             sysctl::of_process(what, pid).map_err(fail)
         };
         // Kernels before 13.1 do not know it, and what else is wrong with the process the next question tells.
@@ -127,7 +147,7 @@ impl Host for FreeBsd {
         // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
         let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
         let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
-        Ok(ProcessMap { pid, command: vmmap::command_line(&command), layout, entries })
+        Ok(ProcessMap { pid: pid.as_raw(), command: vmmap::command_line(&command), layout, entries })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
@@ -156,19 +176,10 @@ impl Host for FreeBsd {
             .map_err(|errno| KernelError::new(operation, subject, errno).into())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
-        self.device()?
-            .extract_paddr(&mut extract)
-            .map_err(|errno| KernelError::new(Operation::ExtractPaddr, Hex(address), errno))?;
-        Ok(match extract.me_state {
-            ME_STATE_INVALID => PageState::Invalid,
-            ME_STATE_MAPPED => PageState::Mapped {
-                paddr: extract.me_paddr,
-                domain: u32::try_from(extract.me_domain).unwrap_or_default(),
-            },
-            _ => PageState::Valid,
-        })
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let device = self.device()?;
+        addresses.iter().map(|&address| extract_paddr(device, address)).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -6,6 +6,7 @@
 use crate::error::{Error, KernelError, Operation, Result};
 use ioctl_defs::user::{CTL_KERN, KERN_PROC};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::ffi::CString;
 
 /// Tries before a table that keeps growing is given up.
@@ -23,9 +24,8 @@ pub fn bytes(name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 /// What the kernel tells of a process under a number of `KERN_PROC`, such as `KERN_PROC_VMMAP`.
-pub fn of_process(what: libc::c_int, pid: u32) -> Result<Vec<u8>, Errno> {
-    let pid = libc::c_int::try_from(pid).map_err(|_| Errno::ESRCH)?;
-    whole(|buffer| read_number(&[CTL_KERN, KERN_PROC, what, pid], buffer))
+pub fn of_process(what: libc::c_int, process: Pid) -> Result<Vec<u8>, Errno> {
+    whole(|buffer| read_number(&[CTL_KERN, KERN_PROC, what, process.as_raw()], buffer))
 }
 
 /// A value as large as it is now, by a question that fills a buffer, or, without one, tells how much there is.

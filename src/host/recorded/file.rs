@@ -307,15 +307,15 @@ impl Machine {
             return Some(format!("process: mapping {index} is not made of whole pages"));
         }
         for process in &self.processes {
-            if process.pid == 0 {
-                return Some("processes: the kernel is not a process".to_owned());
+            if process.pid <= 0 {
+                return Some(format!("processes: {} is the number of no process", process.pid));
             }
             if let Some(why) = process.problem() {
                 return Some(format!("processes: {}: {why}", process.pid));
             }
         }
         self.errors.iter().find_map(|(operation, errno)| {
-            if !Operation::ALL.iter().any(|known| known.name() == operation) {
+            if !Operation::OF_FREEBSD.iter().any(|known| known.name() == operation) {
                 return Some(format!("errors: '{}' is no operation", operation.escape_debug()));
             }
             errno_by_name(errno).is_none().then(|| format!("errors: '{}' is no errno", errno.escape_debug()))

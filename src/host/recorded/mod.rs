@@ -18,7 +18,7 @@ pub use file::{
     SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, Memory, PageState, System};
+use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, only_this_process};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -39,6 +39,9 @@ use std::rc::Rc;
 
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
+
+/// See [`Host::kind`].
+pub const KIND: &str = "recorded";
 
 /// The devices, in messages.
 const DEVICE: &str = "/dev/mem of the recorded machine";
@@ -144,6 +147,10 @@ impl Recorded {
 }
 
 impl Host for Recorded {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
     fn system(&self) -> Result<System> {
         self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
         Ok(self.machine.system.clone())
@@ -159,9 +166,9 @@ impl Host for Recorded {
         Ok(self.machine.kernel_maps.clone())
     }
 
-    fn process_map(&self, pid: u32, _detail: Detail) -> Result<ProcessMap> {
-        self.stated_error(Operation::ProcessMap, pid)?;
-        let found = self.machine.processes.iter().find(|process| process.pid == pid);
+    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
+        self.stated_error(Operation::ProcessMap, format_args!("process {pid}"))?;
+        let found = self.machine.processes.iter().find(|process| process.pid == pid.as_raw());
         found.cloned().ok_or_else(|| {
             let recorded: Vec<String> = self.machine.processes.iter().map(|process| process.pid.to_string()).collect();
             Error::Refused(match recorded.as_slice() {
@@ -193,12 +200,16 @@ impl Host for Recorded {
         Ok(())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        self.stated_error(Operation::ExtractPaddr, Hex(address))?;
-        if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
-            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
-        }
-        Ok(self.process.borrow().state(address))
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let look_up = |&address: &u64| {
+            self.stated_error(Operation::ExtractPaddr, Hex(address))?;
+            if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
+                return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
+            }
+            Ok(self.process.borrow().state(address))
+        };
+        addresses.iter().map(look_up).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
