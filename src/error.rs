@@ -35,11 +35,17 @@ pub enum Operation {
     FindSymbol,
     /// kldnext(2) and kldstat(2).
     ListFiles,
+    /// The memory map of a process: `kern.proc.vmmap`, or `/proc/PID/maps`.
+    ProcessMap,
+    /// Reading a process's pagemap and maps in Linux's proc(5).
+    ReadPagemap,
+    /// move_pages(2), which moves none here but tells where pages are.
+    FindDomains,
 }
 
 impl Operation {
-    /// All operations, for tables and tests.
-    pub const ALL: [Self; 13] = [
+    /// The operations of FreeBSD, any of which a recorded machine can have fail.
+    pub const OF_FREEBSD: [Self; 14] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -53,6 +59,7 @@ impl Operation {
         Self::Touch,
         Self::FindSymbol,
         Self::ListFiles,
+        Self::ProcessMap,
     ];
 
     /// The call by its name in the manual; recorded machines use it as a key.
@@ -71,6 +78,9 @@ impl Operation {
             Self::Touch => "touch",
             Self::FindSymbol => "kldsym",
             Self::ListFiles => "kldstat",
+            Self::ProcessMap => "vmmap",
+            Self::ReadPagemap => "pagemap",
+            Self::FindDomains => "move_pages",
         }
     }
 
@@ -90,6 +100,9 @@ impl Operation {
             Self::Touch => "bring in",
             Self::FindSymbol => "find kernel symbol",
             Self::ListFiles => "list the files of",
+            Self::ProcessMap => "read the memory map of",
+            Self::ReadPagemap => "look up pages of",
+            Self::FindDomains => "find the NUMA domains of pages of",
         }
     }
 }

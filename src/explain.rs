@@ -1,7 +1,8 @@
-//! What each errno of mem(4) means: why it happened and what to do.
+//! What each errno of mem(4) means, and of what is asked in its place on Linux: why it happened and what to do.
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
-//! `sys/x86/x86/x86_mem.c` and `sys/kern/kern_vnodedumper.c`.
+//! `sys/x86/x86/x86_mem.c` and `sys/kern/kern_vnodedumper.c`; for Linux proc(5), move_pages(2) and
+//! `fs/proc/task_mmu.c`.
 
 use crate::error::Operation;
 use nix::errno::Errno;
@@ -101,11 +102,29 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::Map, Errno::ENOMEM) => "there is not that much memory or address space; ask for less (ulimit -v)",
         (Op::Map, Errno::EACCES) => "the file cannot be read",
         (Op::Map, Errno::ENODEV | Errno::EINVAL) => "this kind of file cannot be mapped; give a regular file",
-        (Op::Lock, Errno::EPERM) => "locking memory is for root, or for who may by security.bsd.unprivileged_mlock",
-        (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
-            "the limit on locked memory (ulimit -l) or vm.max_user_wired does not allow as much; ask for less"
+        (Op::Lock, Errno::EPERM) => {
+            "locking memory is for root, or on FreeBSD for who may by security.bsd.unprivileged_mlock"
         }
+        (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
+            "the limit on locked memory (ulimit -l), or on FreeBSD vm.max_user_wired, does not allow as much; ask for less"
+        }
+        (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
+            "there is no such process: it has exited, or the system hides it from you"
+        }
+        (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => "it is not yours, or it gained privileges; become root",
         (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
+        (Op::ReadPagemap | Op::FindDomains, Errno::ENOENT | Errno::ESRCH) => {
+            "there is no such process, or it has ended or become another program meanwhile"
+        }
+        (Op::ReadPagemap, Errno::EACCES | Errno::EPERM) => {
+            "it is not your process: that takes the right to trace it (CAP_SYS_PTRACE; ptrace(2)), and physical addresses take CAP_SYS_ADMIN; become root"
+        }
+        (Op::FindDomains, Errno::EPERM) => {
+            "it is not your process (CAP_SYS_PTRACE), or a security policy forbids move_pages(2), as containers' do; become root outside the container"
+        }
+        (Op::FindDomains, Errno::ENOSYS) => {
+            "the kernel has no move_pages(2), or a security policy hides it; run memtool outside the container"
+        }
         _ => return None,
     })
 }

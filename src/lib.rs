@@ -1,10 +1,11 @@
 //! memtool: FreeBSD's mem(4) as a library.
 //!
-//! A program picks a [`host::Host`] (the FreeBSD system it runs on, or a recorded machine) and hands it to
-//! the module for its question:
+//! A program picks a [`host::Host`] (the FreeBSD system it runs on, a recorded machine, or for processes Linux) and
+//! hands it to the module for its question:
 //!
 //! - [`ranges`]: memory range attributes (MTRRs): list, check, change, explain;
-//! - [`paddr`]: where the pages of the calling process lie;
+//! - [`paddr`]: where the pages of a process lie;
+//! - [`process_map`]: what a process has mapped, and how much of it is in memory;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
 //! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
@@ -38,6 +39,7 @@ pub mod network;
 pub mod output_file;
 pub mod paddr;
 pub mod pmap;
+pub mod process_map;
 pub mod ranges;
 pub mod record;
 pub mod save;

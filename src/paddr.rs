@@ -1,9 +1,8 @@
-//! Where the pages of the calling process lie: physical address, NUMA domain, and what that adds up to.
+//! Where the pages of a process lie: physical address, NUMA domain, and what that adds up to.
 
 use crate::error::Result;
-use crate::host::{Backing, Host, Mapping, PageState, superpage_size};
+use crate::host::{Backing, Host, Mapping, PAGES_AT_ONCE, PageState, PagesByDomain, Pid, superpage_size};
 use serde::Serialize;
-use std::collections::BTreeMap;
 
 /// A page, or the address that was asked for, and where it is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -23,9 +22,24 @@ pub struct Preparation {
     pub lock: bool,
 }
 
-/// Looks up addresses, one after another.
-pub fn look_up(host: &dyn Host, addresses: impl Iterator<Item = u64>) -> impl Iterator<Item = Result<Page>> {
-    addresses.map(|address| Ok(Page { address, state: host.extract_paddr(address)? }))
+/// Looks up addresses of a process, or of the calling one: so many at once that there is little to wait for, and not
+/// more than memory is sure to have room for.
+pub fn look_up(
+    host: &dyn Host,
+    process: Option<Pid>,
+    mut addresses: impl Iterator<Item = u64>,
+) -> impl Iterator<Item = Result<Page>> {
+    let next_part = move || {
+        let part: Vec<u64> = addresses.by_ref().take(PAGES_AT_ONCE).collect();
+        (!part.is_empty()).then_some(part)
+    };
+    std::iter::from_fn(next_part).flat_map(move |part| {
+        let (states, error) = match host.page_states(process, &part) {
+            Ok(states) => (states, None),
+            Err(error) => (Vec::new(), Some(Err(error))),
+        };
+        part.into_iter().zip(states).map(|(address, state)| Ok(Page { address, state })).chain(error)
+    })
 }
 
 /// Maps a backing and prepares it.
@@ -34,7 +48,7 @@ pub fn look_up(host: &dyn Host, addresses: impl Iterator<Item = u64>) -> impl It
 ///
 /// It cannot be mapped, locked or brought in.
 pub fn prepare(host: &mut dyn Host, backing: &Backing, preparation: Preparation) -> Result<Box<dyn Mapping>> {
-    let page_size = u64::from(host.system()?.page_size);
+    let page_size = host.page_size()?;
     let mut mapping = host.map(backing)?;
     if preparation.lock {
         mapping.lock()?;
@@ -135,7 +149,8 @@ pub struct Summary {
     /// Pages that no map entry covers.
     pub invalid: u64,
     /// Mapped pages by NUMA domain.
-    pub by_domain: BTreeMap<u32, u64>,
+    #[serde(flatten)]
+    pub domains: PagesByDomain,
     /// Runs of physically contiguous mapped pages.
     pub contiguous_runs: u64,
     /// Pages in the longest of them.
@@ -160,7 +175,7 @@ impl Summary {
             PageState::Valid => self.valid += run.pages,
             PageState::Mapped { domain, .. } => {
                 self.mapped += run.pages;
-                *self.by_domain.entry(domain).or_default() += run.pages;
+                self.domains.add(domain, run.pages);
                 self.contiguous_runs += 1;
                 self.longest_run = self.longest_run.max(run.pages);
                 self.possible_superpages += run.possible_superpages(page_size);
@@ -172,6 +187,7 @@ impl Summary {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::collections::BTreeMap;
 
     const PAGE: u64 = 4096;
     const SUPER: u64 = 2 << 20;
@@ -191,6 +207,7 @@ mod tests {
     }
 
     fn mapped(address: u64, paddr: u64, domain: u32) -> Page {
+        let domain = Some(domain);
         Page { address, state: PageState::Mapped { paddr, domain } }
     }
 
@@ -212,7 +229,16 @@ mod tests {
         let pages = block(0, 0x10000, 3, 0).chain(block(3 * PAGE, 0x13000, 2, 1)).chain(block(5 * PAGE, 0x90000, 1, 1));
         let summary = summary(pages);
         assert_eq!((summary.contiguous_runs, summary.longest_run), (3, 3));
-        assert_eq!(summary.by_domain, BTreeMap::from([(0, 3), (1, 3)]));
+        assert_eq!(summary.domains.by_domain, BTreeMap::from([(0, 3), (1, 3)]));
+    }
+
+    #[test]
+    fn a_page_of_no_known_domain_is_counted_apart_and_ends_a_run() {
+        let nowhere = Page { address: PAGE, state: PageState::Mapped { paddr: 0x11000, domain: None } };
+        let summary = summary([mapped(0, 0x10000, 0), nowhere, mapped(2 * PAGE, 0x12000, 0)]);
+        assert_eq!((summary.mapped, summary.contiguous_runs, summary.domains.unknown_domain), (3, 3, 1));
+        assert_eq!(summary.domains.by_domain, BTreeMap::from([(0, 2)]));
+        assert_eq!(summary.domains.total(), 3);
     }
 
     #[test]

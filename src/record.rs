@@ -2,19 +2,23 @@
 
 use crate::error::{Error, Result};
 use crate::explain::errno_name;
-use crate::host::Host;
 use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
+use crate::host::{Host, Pid};
+use crate::process_map::{self, Detail, ProcessMap};
 use crate::ranges::rules;
 use nix::errno::Errno;
 use std::collections::BTreeMap;
 
-/// Records a host. Memory contents are not recorded; the file says what stands in for them.
+/// Records a host, and the memory maps of these processes. Memory contents are not recorded; the file says what
+/// stands in for them. Of a recorded machine, all its processes are kept, and these have to be among them.
 ///
 /// # Errors
 ///
 /// What the host cannot tell about itself. Range operations that are not there are no error: the file then
 /// states the errno.
-pub fn record(host: &dyn Host) -> Result<Machine> {
+pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
+    let processes: Vec<ProcessMap> =
+        pids.iter().map(|pid| process_map::read(host, *pid, Detail::Usage)).collect::<Result<_>>()?;
     if let Some(recorded) = host.as_recorded() {
         return Ok(recorded.machine().clone());
     }
@@ -41,6 +45,7 @@ pub fn record(host: &dyn Host) -> Result<Machine> {
         symbols: BTreeMap::new(),
         kernel_files,
         process: Process::default(),
+        processes,
         dump_devices: Vec::new(),
         live_dump: host.live_dump_facts()?,
         live_dump_fault: None,

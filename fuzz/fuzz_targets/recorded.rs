@@ -118,15 +118,13 @@ fn maps(machine: &Machine, host: &dyn Host) {
 
 fn process(machine: &Machine, host: &mut Recorded) {
     for range in &machine.process.mappings {
-        for address in [range.start, range.end - 1, range.end, range.start.wrapping_sub(1)] {
-            let _ = host.extract_paddr(address);
-        }
+        let _ = host.page_states(None, &[range.start, range.end - 1, range.end, range.start.wrapping_sub(1)]);
     }
     for length in [1, 4096, 3 << 20] {
         if let Ok(mut mapping) = host.map(&Backing::Anonymous { length }) {
             let _ = mapping.lock();
             let _ = mapping.touch(mapping.address());
-            let _ = host.extract_paddr(mapping.address());
+            let _ = host.page_states(None, &[mapping.address()]);
         }
     }
 }

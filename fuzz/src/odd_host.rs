@@ -1,7 +1,7 @@
 //! A recorded machine whose kernel changes while it is read: some words are others than they were.
 
 use memtool::host::recorded::Recorded;
-use memtool::host::{Backing, Host, Mapping, Memory, PageState, System};
+use memtool::host::{Backing, Host, Mapping, Memory, PageState, Pid, System};
 use memtool::kerneldump::Compression;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::KernelMapping;
@@ -54,6 +54,10 @@ impl Memory for OddMemory {
 }
 
 impl Host for OddHost {
+    fn kind(&self) -> &'static str {
+        self.host.kind()
+    }
+
     fn system(&self) -> Result<System> {
         self.host.system()
     }
@@ -74,8 +78,8 @@ impl Host for OddHost {
         self.host.set_range(request)
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        self.host.extract_paddr(address)
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        self.host.page_states(process, addresses)
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -60,6 +60,7 @@ pub mod common {
     use ioctl_defs::kerneldump::*;
     use ioctl_defs::linker::*;
     use ioctl_defs::memrange::*;
+    use ioctl_defs::user::*;
 
     table! {
         structs {
@@ -86,6 +87,44 @@ pub mod common {
                 unused,
                 parity,
             }
+            kinfo_vmentry {
+                kve_structsize,
+                kve_type,
+                kve_start,
+                kve_end,
+                kve_offset,
+                kve_vn_fileid,
+                kve_vn_fsid_freebsd11,
+                kve_flags,
+                kve_resident,
+                kve_private_resident,
+                kve_protection,
+                kve_ref_count,
+                kve_shadow_count,
+                kve_vn_type,
+                kve_vn_size,
+                kve_vn_rdev_freebsd11,
+                kve_vn_mode,
+                kve_status,
+                kve_type_spec,
+                kve_vn_rdev,
+                _kve_ispare,
+                kve_path,
+            }
+            kinfo_vm_layout {
+                kvm_min_user_addr,
+                kvm_max_user_addr,
+                kvm_text_addr,
+                kvm_text_size,
+                kvm_data_addr,
+                kvm_data_size,
+                kvm_stack_addr,
+                kvm_stack_size,
+                kvm_map_flags,
+                kvm_shp_addr,
+                kvm_shp_size,
+                kvm_spare,
+            }
             kerneldumpkey { kdk_encryption, kdk_iv, kdk_encryptedkeysize }
         }
         values {
@@ -96,6 +135,8 @@ pub mod common {
             "sizeof(struct kld_sym_lookup)" => size_of::<kld_sym_lookup>(),
             "sizeof(struct kld_file_stat)" => size_of::<kld_file_stat>(),
             "MAXPATHLEN" => MAXPATHLEN,
+            "sizeof(struct kinfo_vmentry)" => size_of::<kinfo_vmentry>(),
+            "sizeof(struct kinfo_vm_layout)" => size_of::<kinfo_vm_layout>(),
             "sizeof(struct kerneldumpheader)" => size_of::<kerneldumpheader>(),
             "sizeof(struct kerneldumpkey)" => size_of::<kerneldumpkey>(),
             "offsetof(struct kerneldumpkey, kdk_encryptedkey)" => size_of::<kerneldumpkey>(),
@@ -132,6 +173,39 @@ pub mod common {
             "ME_STATE_MAPPED" => ME_STATE_MAPPED.cast_unsigned(),
 
             "KLDSYM_LOOKUP" => KLDSYM_LOOKUP.cast_unsigned(),
+
+            "CTL_KERN" => CTL_KERN.cast_unsigned(),
+            "KERN_PROC" => KERN_PROC.cast_unsigned(),
+            "KERN_PROC_ARGS" => KERN_PROC_ARGS.cast_unsigned(),
+            "KERN_PROC_PATHNAME" => KERN_PROC_PATHNAME.cast_unsigned(),
+            "KERN_PROC_VMMAP" => KERN_PROC_VMMAP.cast_unsigned(),
+            "KERN_PROC_VM_LAYOUT" => KERN_PROC_VM_LAYOUT.cast_unsigned(),
+            "KVME_TYPE_NONE" => KVME_TYPE_NONE.cast_unsigned(),
+            "KVME_TYPE_DEFAULT" => KVME_TYPE_DEFAULT.cast_unsigned(),
+            "KVME_TYPE_VNODE" => KVME_TYPE_VNODE.cast_unsigned(),
+            "KVME_TYPE_SWAP" => KVME_TYPE_SWAP.cast_unsigned(),
+            "KVME_TYPE_DEVICE" => KVME_TYPE_DEVICE.cast_unsigned(),
+            "KVME_TYPE_PHYS" => KVME_TYPE_PHYS.cast_unsigned(),
+            "KVME_TYPE_DEAD" => KVME_TYPE_DEAD.cast_unsigned(),
+            "KVME_TYPE_SG" => KVME_TYPE_SG.cast_unsigned(),
+            "KVME_TYPE_MGTDEVICE" => KVME_TYPE_MGTDEVICE.cast_unsigned(),
+            "KVME_TYPE_GUARD" => KVME_TYPE_GUARD.cast_unsigned(),
+            "KVME_TYPE_UNKNOWN" => KVME_TYPE_UNKNOWN.cast_unsigned(),
+            "KVME_PROT_READ" => KVME_PROT_READ.cast_unsigned(),
+            "KVME_PROT_WRITE" => KVME_PROT_WRITE.cast_unsigned(),
+            "KVME_PROT_EXEC" => KVME_PROT_EXEC.cast_unsigned(),
+            "KVME_MAX_PROT_READ" => KVME_MAX_PROT_READ.cast_unsigned(),
+            "KVME_MAX_PROT_WRITE" => KVME_MAX_PROT_WRITE.cast_unsigned(),
+            "KVME_MAX_PROT_EXEC" => KVME_MAX_PROT_EXEC.cast_unsigned(),
+            "KVME_FLAG_COW" => KVME_FLAG_COW.cast_unsigned(),
+            "KVME_FLAG_NEEDS_COPY" => KVME_FLAG_NEEDS_COPY.cast_unsigned(),
+            "KVME_FLAG_NOCOREDUMP" => KVME_FLAG_NOCOREDUMP.cast_unsigned(),
+            "KVME_FLAG_SUPER" => KVME_FLAG_SUPER.cast_unsigned(),
+            "KVME_FLAG_GROWS_UP" => KVME_FLAG_GROWS_UP.cast_unsigned(),
+            "KVME_FLAG_GROWS_DOWN" => KVME_FLAG_GROWS_DOWN.cast_unsigned(),
+            "KVME_FLAG_USER_WIRED" => KVME_FLAG_USER_WIRED.cast_unsigned(),
+            "KVME_FLAG_SYSVSHM" => KVME_FLAG_SYSVSHM.cast_unsigned(),
+            "KVME_FLAG_POSIXSHM" => KVME_FLAG_POSIXSHM.cast_unsigned(),
 
             "KERNELDUMP_COMP_NONE" => KERNELDUMP_COMP_NONE,
             "KERNELDUMP_COMP_GZIP" => KERNELDUMP_COMP_GZIP,

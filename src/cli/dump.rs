@@ -1,7 +1,7 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
 use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
-use super::output::{RECORDED, host_kind, remark_on_kind};
+use super::output::{RECORDED, remark_on_kind};
 use super::progress::Display;
 use super::{Context, Verdict, complain, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -197,7 +197,7 @@ enum Subject<'a> {
 impl Subject<'_> {
     fn kind(&self) -> &'static str {
         match self {
-            Self::Host(host) => host_kind(*host),
+            Self::Host(host) => host.kind(),
             Self::Image(_) => "image",
         }
     }

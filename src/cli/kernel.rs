@@ -122,7 +122,7 @@ impl KernelArguments {
                     _ => &Running(host),
                 };
                 let kvm = Kvm::of_running(host, symbols, access)?;
-                Ok(Opened { kvm, names, kind: super::output::host_kind(host) })
+                Ok(Opened { kvm, names, kind: host.kind() })
             }
             (None, None) => Err(Error::Refused("name a dump with --core".to_owned())),
         }

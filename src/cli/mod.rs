@@ -8,6 +8,7 @@ mod dump;
 mod inspect;
 mod kernel;
 mod livedump;
+mod maps;
 mod output;
 mod paddr;
 mod progress;
@@ -75,7 +76,7 @@ struct Global {
 enum Command {
     /// List, explain and change memory range attributes (MTRRs)
     Ranges(ranges::Arguments),
-    /// Tell where pages of this process lie: physical address and NUMA domain
+    /// Tell where pages of a process lie: physical address and NUMA domain
     Paddr(paddr::Arguments),
     /// Dump memory: RAM only, or an image of it
     Dump(dump::Arguments),
@@ -99,6 +100,8 @@ enum Command {
     Symbols(symbols::Arguments),
     /// List the processes and threads of the running kernel or of a dump
     Ps(ps::Arguments),
+    /// List the memory map of a process, and what of it is in memory
+    Maps(maps::Arguments),
     /// Record what this host looks like, for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -138,9 +141,13 @@ struct Context {
 }
 
 impl Context {
+    /// A machine with mem(4).
     fn host(&self) -> Result<Box<dyn Host>> {
-        let selection = Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() };
-        host::open(&selection)
+        host::open(&self.selection())
+    }
+
+    fn selection(&self) -> Selection<'_> {
+        Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() }
     }
 
     /// A warning on standard error.
@@ -213,7 +220,10 @@ fn run(cli: Cli) -> Result<Verdict> {
         context.out.flush()?;
         return verdict;
     }
-    let mut host = context.host()?;
+    let mut host = match &command {
+        Command::Paddr(_) | Command::Maps(_) => host::open_for_processes(&context.selection()),
+        _ => context.host(),
+    }?;
     let save = context.global.save_machine.clone();
     if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
         recorded.check_save(path)?;
@@ -225,6 +235,7 @@ fn run(cli: Cli) -> Result<Verdict> {
         Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
         Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
         Command::Save(arguments) => save::run(&mut context, Some(&*host), &arguments),
+        Command::Maps(arguments) => maps::run(&mut context, &*host, &arguments),
         Command::Record(arguments) => record::run(&*host, &arguments),
         Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
         Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),

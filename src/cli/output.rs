@@ -11,7 +11,10 @@ use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
 
 /// The kind of a host that is a recorded machine.
-pub const RECORDED: &str = "recorded";
+pub use memtool::host::recorded::KIND as RECORDED;
+
+/// Columns of a terminal that does not tell.
+const COLUMNS: usize = 80;
 
 const ATTEMPT: &str = "write to standard output";
 
@@ -57,14 +60,9 @@ struct Document<'a, T> {
     body: &'a T,
 }
 
-/// What JSON says of the host: a recorded machine is never presented as a real one.
-pub fn host_kind(host: &dyn Host) -> &'static str {
-    if host.as_recorded().is_some() { RECORDED } else { "freebsd" }
-}
-
-/// What text adds about the host, likewise.
+/// What text adds about the host: a recorded machine is never presented as a real one.
 pub fn remark_on(host: &dyn Host) -> &'static str {
-    remark_on_kind(host_kind(host))
+    remark_on_kind(host.kind())
 }
 
 /// What text adds about the kind of a host.
@@ -96,10 +94,10 @@ impl Output {
 
     /// Prints the JSON object of a command on a host.
     pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
-        self.document_of(schema, host_kind(host), body)
+        self.document_of(schema, host.kind(), body)
     }
 
-    /// Prints the JSON object of a command on `freebsd`, a `recorded` machine or an `image`.
+    /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
         write_document(&mut self.out, schema, host, body).map_err(failed)
     }
@@ -107,6 +105,21 @@ impl Output {
     /// Prints a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
         writeln!(self.out, "{}", harmless(text)).map_err(failed)
+    }
+
+    /// The terminal's columns; `None` where nobody is reading.
+    pub fn columns(&self) -> Option<usize> {
+        let size = self.terminal.then(|| terminal_size::terminal_size_of(self.out.get_ref()));
+        size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()))
+    }
+
+    /// Prints a line that may not be text: as it is where nobody is reading.
+    pub fn raw_line(&mut self, line: &[u8]) -> Result<()> {
+        if self.terminal {
+            return self.line(&String::from_utf8_lossy(line));
+        }
+        self.bytes(line)?;
+        self.bytes(b"\n")
     }
 
     /// Prints rows: aligned under their headings on a terminal, else with tabs between the fields.

@@ -1,9 +1,9 @@
-//! `memtool paddr`: where the pages of this process lie.
+//! `memtool paddr`: where the pages of a process lie.
 
 use super::output::{Output, remark_on};
 use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
-use memtool::host::{Backing, Host, PageState};
+use memtool::host::{Backing, Host, PageState, Pid};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
 use memtool::units::{Hex, exact_size};
 use memtool::{Error, Result};
@@ -12,13 +12,16 @@ use std::path::{Path, PathBuf};
 
 #[derive(Args)]
 #[command(
-    after_help = "Pages move: only locked pages stay where they were found. With a recorded machine the process, its pages and where they lie are made up from the file."
+    after_help = "Pages move: only locked pages stay where they were found. FreeBSD tells of memtool's own pages only; on Linux, where this command works as well, --pid names any process, and physical addresses take root's CAP_SYS_ADMIN. With a recorded machine the process, its pages and where they lie are made up from the file."
 )]
 #[command(group = ArgGroup::new("what").required(true).args(["addresses", "file", "alloc"]))]
 pub struct Arguments {
-    /// Virtual addresses of this process
+    /// Virtual addresses of this process, or of the one that --pid names
     #[arg(value_name = "ADDRESS", value_parser = address)]
     addresses: Vec<u64>,
+    /// Look up addresses of this process (Linux)
+    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), requires = "addresses", conflicts_with_all = ["file", "alloc"])]
+    pid: Option<i32>,
     /// Map a file and report every page of it
     #[arg(long, value_name = "PATH")]
     file: Option<PathBuf>,
@@ -58,7 +61,7 @@ struct Entry {
 impl Entry {
     fn new(page: &Page, pages: Option<u64>) -> Self {
         let (paddr, domain) = match page.state {
-            PageState::Mapped { paddr, domain } => (Some(Hex(paddr)), Some(domain)),
+            PageState::Mapped { paddr, domain } => (Some(Hex(paddr)), domain),
             PageState::Valid | PageState::Invalid => (None, None),
         };
         Self { address: Hex(page.address), state: page.state.name(), paddr, domain, pages }
@@ -67,6 +70,8 @@ impl Entry {
 
 #[derive(Serialize)]
 struct Document {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pid: Option<i32>,
     page_size: u64,
     #[serde(rename = "pages")]
     entries: Vec<Entry>,
@@ -116,20 +121,25 @@ impl Printer<'_> {
 }
 
 pub fn run(context: &mut Context, host: &mut dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    let page_size = u64::from(host.system()?.page_size);
+    let page_size = host.page_size()?;
     let preparation = Preparation { touch: arguments.touch, lock: arguments.lock };
     let quiet = context.global.quiet;
     let mut printer = Printer { out: &mut context.out, entries: Vec::new(), by_run: arguments.runs };
     let mut summary = Summary::new(page_size);
     if let Some(backing) = backing(arguments, page_size)? {
         let mapping = paddr::prepare(host, &backing, preparation)?;
-        let addresses = paddr::pages(&*mapping, page_size);
-        report(host, addresses, page_size, &mut printer, &mut summary)?;
+        let pages = paddr::look_up(host, None, paddr::pages(&*mapping, page_size));
+        report(pages, page_size, &mut printer, &mut summary)?;
     } else {
-        report(host, arguments.addresses.iter().copied(), page_size, &mut printer, &mut summary)?;
+        // All are looked up before the first is printed: a process may end meanwhile.
+        let process = arguments.pid.map(Pid::from_raw);
+        let pages: Vec<Page> =
+            paddr::look_up(host, process, arguments.addresses.iter().copied()).collect::<Result<_>>()?;
+        report(pages.into_iter().map(Ok), page_size, &mut printer, &mut summary)?;
     }
     if printer.out.is_json() {
-        let document = Document { page_size, entries: std::mem::take(&mut printer.entries), summary };
+        let entries = std::mem::take(&mut printer.entries);
+        let document = Document { pid: arguments.pid, page_size, entries, summary };
         context.out.document("memtool.paddr", host, &document)?;
     } else if !quiet {
         print_summary(&mut context.out, host, &summary)?;
@@ -168,15 +178,16 @@ fn file_backing(path: &Path, arguments: &Arguments, page_size: u64) -> Result<Ba
 }
 
 fn report(
-    host: &dyn Host,
-    addresses: impl Iterator<Item = u64>,
+    mut pages: impl Iterator<Item = Result<Page>>,
     page_size: u64,
     printer: &mut Printer<'_>,
     summary: &mut Summary,
 ) -> Result<()> {
     let mut runs = Runs::new(page_size);
+    // No heading over nothing.
+    let first = pages.next().transpose()?;
     printer.heading()?;
-    for page in paddr::look_up(host, addresses) {
+    for page in first.map(Ok).into_iter().chain(pages) {
         let page = page?;
         if !printer.by_run {
             printer.entry(&page, None)?;
@@ -201,7 +212,10 @@ fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result
         (summary.invalid, "INVALID: nothing is mapped there"),
     ];
     lines.extend(states.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| (count, words.to_owned())));
-    lines.extend(summary.by_domain.iter().map(|(domain, count)| (*count, format!("in domain {domain}"))));
+    lines.extend(summary.domains.by_domain.iter().map(|(domain, count)| (*count, format!("in domain {domain}"))));
+    if summary.domains.unknown_domain > 0 {
+        lines.push((summary.domains.unknown_domain, "whose domain the kernel does not tell".to_owned()));
+    }
     if summary.mapped > 0 {
         let (runs, longest, superpages) = (summary.contiguous_runs, summary.longest_run, summary.possible_superpages);
         lines.push((runs, plural(runs, "run", "runs") + " of physically contiguous pages"));

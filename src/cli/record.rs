@@ -2,7 +2,7 @@
 
 use super::Verdict;
 use clap::Args;
-use memtool::host::Host;
+use memtool::host::{Host, Pid};
 use memtool::{Result, record};
 use std::path::PathBuf;
 
@@ -13,9 +13,13 @@ use std::path::PathBuf;
 pub struct Arguments {
     /// The file to write; '-' for standard output
     file: PathBuf,
+    /// Record the memory map of this process too, for 'maps'; can be given several times
+    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    pids: Vec<i32>,
 }
 
 pub fn run(host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    record::record(host)?.write(&arguments.file, false)?;
+    let pids: Vec<Pid> = arguments.pids.iter().copied().map(Pid::from_raw).collect();
+    record::record(host, &pids)?.write(&arguments.file, false)?;
     Ok(Verdict::Done)
 }

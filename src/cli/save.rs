@@ -1,7 +1,6 @@
 //! `memtool save`: crash dumps from dump devices, saved in a directory and cleared.
 
 use super::inspect::{KernelHeader, kernel_header};
-use super::output::host_kind;
 use super::progress::Display;
 use super::{Context, Verdict, complain, decrypt};
 use clap::{ArgGroup, Args};
@@ -189,7 +188,11 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let any = |ending: Ending| outcomes.iter().any(|outcome| outcome.result == ending);
     let done = if arguments.check { any(Ending::Found) } else { !any(Ending::Failed) };
     if context.out.is_json() {
-        context.out.document_of("memtool.save", host.map_or("image", host_kind), &Document { devices: outcomes })?;
+        context.out.document_of(
+            "memtool.save",
+            host.map_or("image", |host| host.kind()),
+            &Document { devices: outcomes },
+        )?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
 }

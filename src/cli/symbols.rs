@@ -1,7 +1,7 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
 use super::kernel::{KernelArguments, first_line, no_symbols, warn_of_missing};
-use super::output::{host_kind, remark_on};
+use super::output::remark_on;
 use super::{Context, Verdict, address, complain};
 use clap::{ArgGroup, Args};
 use memtool::host::Host;
@@ -151,7 +151,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         (Asked::Names(host, _), _) => ("the running kernel".to_owned(), remark_on(*host)),
     };
     if context.out.is_json() {
-        let kind = host.map_or("image", host_kind);
+        let kind = host.map_or("image", |host| host.kind());
         let document = Document { source: &source, symbols: &lines, missing: &missing };
         context.out.document_of("memtool.symbols", kind, &document)?;
     } else if !lines.is_empty() {

@@ -1,14 +1,18 @@
-//! What memtool runs against: the FreeBSD system it runs on, or a recorded machine.
+//! What memtool runs against: the FreeBSD system it runs on, or a recorded machine; for questions about processes
+//! also Linux.
 //!
-//! [`open`] is the one place that decides. Everything above it asks a [`Host`] and cannot tell the
-//! difference; memtool never takes a recorded machine for a real one by itself.
+//! [`open`] and [`open_for_processes`] are the places that decide. Everything above them asks a [`Host`] and cannot
+//! tell the difference; memtool never takes a recorded machine for a real one by itself.
 
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
+#[cfg(target_os = "linux")]
+pub mod linux;
 pub mod process_memory;
 mod ram;
 pub mod recorded;
 
+pub use nix::unistd::Pid;
 pub use ram::Ram;
 
 use crate::error::{KernelError, Result};
@@ -16,14 +20,17 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::symbols::{KernelFile, Symbol};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 use serde::{Deserialize, Serialize};
+use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
+use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -49,7 +56,7 @@ pub struct System {
     pub hostname: String,
 }
 
-/// Where a page of the calling process is: the answer of `MEM_EXTRACT_PADDR`.
+/// Where a page of a process is: the answer of `MEM_EXTRACT_PADDR`, or of Linux's pagemap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum PageState {
     /// No map entry covers the address.
@@ -60,8 +67,9 @@ pub enum PageState {
     Mapped {
         /// Its physical address, with the offset within the page.
         paddr: u64,
-        /// Its NUMA domain.
-        domain: u32,
+        /// Its NUMA domain, a node on Linux; `None` where the kernel does not tell, as of Linux's zero page and of
+        /// device memory.
+        domain: Option<u32>,
     },
 }
 
@@ -75,6 +83,36 @@ impl PageState {
         }
     }
 }
+
+/// Numbers of mapped pages by NUMA domain.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct PagesByDomain {
+    /// Pages in each domain that has any.
+    pub by_domain: BTreeMap<u32, u64>,
+    /// Pages whose domain the kernel does not tell.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unknown_domain: u64,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
+}
+
+impl PagesByDomain {
+    /// Counts pages of one domain.
+    pub fn add(&mut self, domain: Option<u32>, pages: u64) {
+        *domain.map_or(&mut self.unknown_domain, |domain| self.by_domain.entry(domain).or_default()) += pages;
+    }
+
+    /// Mapped pages in all.
+    pub fn total(&self) -> u64 {
+        self.by_domain.values().sum::<u64>() + self.unknown_domain
+    }
+}
+
+/// How many pages are looked up at once where there are many: 256 MiB of pages of 4 KiB.
+pub const PAGES_AT_ONCE: usize = 1 << 16;
 
 /// The size of a superpage where entries take 8 bytes and a page table fills a page: 2 MiB with pages of
 /// 4 KiB, 32 MiB with pages of 16 KiB.
@@ -140,10 +178,18 @@ pub trait WritableMemory: Send + Sync {
     fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize>;
 }
 
-/// A machine with mem(4).
+/// A machine with mem(4), or at least with processes whose pages can be looked up.
 pub trait Host {
+    /// What JSON calls this kind of host: `freebsd`, `linux` or `recorded`.
+    fn kind(&self) -> &'static str;
+
     /// What kind of system it is.
     fn system(&self) -> Result<System>;
+
+    /// Bytes in a page.
+    fn page_size(&self) -> Result<u64> {
+        Ok(self.system()?.page_size.into())
+    }
 
     /// Which physical addresses are RAM.
     fn memory_map(&self) -> Result<MemoryMap>;
@@ -151,15 +197,55 @@ pub trait Host {
     /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
 
+    /// The memory map of a process, as the kernel lists it; without entries if the process has no memory of its own.
+    /// Use [`process_map::read`](crate::process_map::read).
+    fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap>;
+
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
     fn range_descriptors(&self) -> Result<Vec<Descriptor>>;
 
     /// Changes a memory range: `MEMRANGE_SET`.
     fn set_range(&mut self, request: &Request) -> Result<()>;
 
-    /// Looks up a virtual address of the calling process: `MEM_EXTRACT_PADDR`. The answer can be out of
-    /// date at once.
-    fn extract_paddr(&self, address: u64) -> Result<PageState>;
+    /// Looks up virtual addresses of a process, of the calling one if none is named; a state for each address, in
+    /// their order. The answers can be out of date at once, and need not be of one moment.
+    ///
+    /// FreeBSD is asked with `MEM_EXTRACT_PADDR` and tells of the calling process only. Linux is asked with
+    /// /proc/pid/pagemap and move_pages(2); it takes `CAP_SYS_ADMIN`, and ptrace access to another process.
+    ///
+    /// # Errors
+    ///
+    /// No such process, or it ends meanwhile; it is a kernel thread; the privilege is missing; another process than
+    /// the calling one where the kernel does not tell.
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>>;
+
+    /// Counts the mapped pages in each of some ranges of a process's addresses by NUMA domain. The ranges can be
+    /// large: memory is only needed for a part of them at a time.
+    ///
+    /// On Linux this shows no physical addresses, and so it does not take `CAP_SYS_ADMIN`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::page_states`].
+    fn pages_by_domain(&self, process: Option<Pid>, ranges: &[Range<u64>]) -> Result<Vec<PagesByDomain>> {
+        let step = usize::try_from(self.page_size()?.max(1)).unwrap_or(usize::MAX);
+        let count = |range: &Range<u64>| {
+            let mut counted = PagesByDomain::default();
+            let mut addresses = range.clone().step_by(step);
+            loop {
+                let part: Vec<u64> = addresses.by_ref().take(PAGES_AT_ONCE).collect();
+                if part.is_empty() {
+                    return Ok(counted);
+                }
+                for state in self.page_states(process, &part)? {
+                    if let PageState::Mapped { domain, .. } = state {
+                        counted.add(domain, 1);
+                    }
+                }
+            }
+        };
+        ranges.iter().map(count).collect()
+    }
 
     /// Maps something into the calling process.
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
@@ -204,6 +290,16 @@ pub trait Host {
     /// The recorded machine, if it is one.
     fn as_recorded(&self) -> Option<&recorded::Recorded> {
         None
+    }
+}
+
+/// Refuses to look at another process than the calling one, where the kernel is asked with `MEM_EXTRACT_PADDR`.
+fn only_this_process(process: Option<Pid>) -> Result<()> {
+    match process {
+        Some(pid) => Err(crate::Error::Unsupported(format!(
+            "process {pid}: FreeBSD's kernel looks up addresses of the calling process only (MEM_EXTRACT_PADDR)"
+        ))),
+        None => Ok(()),
     }
 }
 
@@ -272,6 +368,19 @@ pub fn open(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
     }
 }
 
+/// Opens the host that the user wants to ask about processes and their pages. That can be Linux too.
+///
+/// # Errors
+///
+/// As [`open`]; on Linux also that a device is named.
+pub fn open_for_processes(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
+    #[cfg(target_os = "linux")]
+    if *selection == Selection::default() {
+        return Ok(Box::new(linux::Linux));
+    }
+    open(selection)
+}
+
 #[cfg(target_os = "freebsd")]
 fn open_real(device: Option<&Path>) -> Result<Box<dyn Host>> {
     Ok(Box::new(freebsd::FreeBsd::new(device)))
@@ -279,8 +388,14 @@ fn open_real(device: Option<&Path>) -> Result<Box<dyn Host>> {
 
 #[cfg(not(target_os = "freebsd"))]
 fn open_real(_device: Option<&Path>) -> Result<Box<dyn Host>> {
-    Err(crate::Error::Unsupported(
+    Err(not_freebsd())
+}
+
+/// What a system without mem(4) says.
+#[cfg(not(target_os = "freebsd"))]
+fn not_freebsd() -> crate::Error {
+    crate::Error::Unsupported(
         "this system is not FreeBSD and has no mem(4); run on FreeBSD, or name a recorded machine with --machine ('--machine demo' is built in)"
             .to_owned(),
-    ))
+    )
 }

@@ -296,6 +296,7 @@ mod odd_host {
     use crate::host::{Backing, Host, Mapping, Memory, PageState, System};
     use crate::kerneldump::Compression;
     use crate::memory_map::kernel_maps::KernelMapping;
+    use crate::process_map::{Detail, ProcessMap};
     use crate::ranges::change::{self, Mode};
     use crate::ranges::rules::Request;
 
@@ -306,6 +307,10 @@ mod odd_host {
     }
 
     impl Host for OddHost {
+        fn kind(&self) -> &'static str {
+            "odd"
+        }
+
         fn system(&self) -> Result<System> {
             Err(Error::Unsupported("system".to_owned()))
         }
@@ -318,6 +323,10 @@ mod odd_host {
             Ok(None)
         }
 
+        fn process_map(&self, _: crate::host::Pid, _: Detail) -> Result<ProcessMap> {
+            unreachable!()
+        }
+
         fn range_descriptors(&self) -> crate::Result<Vec<Descriptor>> {
             Ok(if self.changed { self.after.clone() } else { self.before.clone() })
         }
@@ -327,8 +336,8 @@ mod odd_host {
             Ok(())
         }
 
-        fn extract_paddr(&self, _address: u64) -> crate::Result<PageState> {
-            Ok(PageState::Invalid)
+        fn page_states(&self, _: Option<crate::host::Pid>, _: &[u64]) -> crate::Result<Vec<PageState>> {
+            unreachable!()
         }
 
         fn map(&mut self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

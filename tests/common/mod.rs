@@ -373,10 +373,16 @@ pub fn peak(child: &std::process::Child) -> i64 {
 /// What memtool prints to a terminal on the demo machine; lines end as they do in a pipe.
 #[track_caller]
 pub fn on_terminal(arguments: &[&str]) -> String {
+    on_terminal_of(Path::new("demo"), arguments)
+}
+
+/// The same on another machine.
+#[track_caller]
+pub fn on_terminal_of(machine: &Path, arguments: &[&str]) -> String {
     use std::io::Read;
     let pty = nix::pty::openpty(None, None).unwrap();
     let mut command = command();
-    command.args(["--machine", "demo"]).args(arguments).stdout(Stdio::from(pty.slave));
+    command.arg("--machine").arg(machine).args(arguments).stdout(Stdio::from(pty.slave));
     let mut child = command.spawn().unwrap();
     // The last open descriptor of the terminal's other side must be the child's.
     drop(command);

@@ -6,7 +6,7 @@ mod user;
 pub use kernel::kernel_dumps;
 
 use super::destination::{Destination, destination, remark_on_delivery};
-use super::output::{host_kind, write_document};
+use super::output::write_document;
 use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -357,7 +357,7 @@ fn conclude(
         let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
         let mut file = output.file();
         let written = match json {
-            true => write_document(&mut file, SCHEMA, host_kind(host), document),
+            true => write_document(&mut file, SCHEMA, host.kind(), document),
             false => file.write_all(info_text(report).as_bytes()),
         };
         written.map_err(|source| Error::io("write", path, source))?;

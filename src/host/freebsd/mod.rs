@@ -8,13 +8,16 @@ mod kld;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, Memory, PageState, System, WritableMemory, check_securelevel};
+use super::{
+    Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, only_this_process,
+};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
+use crate::process_map::{Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::save::devices;
@@ -25,6 +28,7 @@ use ioctl_defs::memrange::{
     ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
     mem_range_desc,
 };
+use ioctl_defs::user::{KERN_PROC_ARGS, KERN_PROC_PATHNAME, KERN_PROC_VM_LAYOUT, KERN_PROC_VMMAP};
 use nix::errno::Errno;
 use std::cell::OnceCell;
 use std::fs::File;
@@ -69,7 +73,24 @@ fn required<T>(name: &str, value: Result<Option<T>>) -> Result<T> {
     value?.ok_or_else(|| KernelError::new(Operation::Sysctl, name, Errno::ENOENT).into())
 }
 
+/// Looks up an address of the calling process: `MEM_EXTRACT_PADDR`.
+fn extract_paddr(device: &Device, address: u64) -> Result<PageState> {
+    let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
+    device
+        .extract_paddr(&mut extract)
+        .map_err(|errno| KernelError::new(Operation::ExtractPaddr, Hex(address), errno))?;
+    Ok(match extract.me_state {
+        ME_STATE_INVALID => PageState::Invalid,
+        ME_STATE_MAPPED => PageState::Mapped { paddr: extract.me_paddr, domain: u32::try_from(extract.me_domain).ok() },
+        _ => PageState::Valid,
+    })
+}
+
 impl Host for FreeBsd {
+    fn kind(&self) -> &'static str {
+        "freebsd"
+    }
+
     fn system(&self) -> Result<System> {
         let text = |name| required(name, sysctl::text(name));
         let number = |name| required(name, sysctl::number(name));
@@ -110,6 +131,25 @@ impl Host for FreeBsd {
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
     }
 
+    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
+        let ask = |what| {
+            let fail =
+                |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
+            sysctl::of_process(what, pid).map_err(fail)
+        };
+        // Kernels before 13.1 do not know it, and what else is wrong with the process the next question tells.
+        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout));
+        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
+        let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;
+        let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
+        let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
+            .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
+        // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
+        let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
+        let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
+        Ok(ProcessMap { pid: pid.as_raw(), command: vmmap::command_line(&command), layout, entries })
+    }
+
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
         let fail = |errno| KernelError::new(Operation::GetRanges, self.path.display(), errno);
         let device = self.device()?;
@@ -136,19 +176,10 @@ impl Host for FreeBsd {
             .map_err(|errno| KernelError::new(operation, subject, errno).into())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
-        self.device()?
-            .extract_paddr(&mut extract)
-            .map_err(|errno| KernelError::new(Operation::ExtractPaddr, Hex(address), errno))?;
-        Ok(match extract.me_state {
-            ME_STATE_INVALID => PageState::Invalid,
-            ME_STATE_MAPPED => PageState::Mapped {
-                paddr: extract.me_paddr,
-                domain: u32::try_from(extract.me_domain).unwrap_or_default(),
-            },
-            _ => PageState::Valid,
-        })
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let device = self.device()?;
+        addresses.iter().map(|&address| extract_paddr(device, address)).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -1,10 +1,12 @@
-//! sysctl(3), by name.
+//! sysctl(3), by name, and by number for processes.
 //!
 //! Values are taken as bytes whatever their declared type, and tables that change size between two calls are
 //! asked for again.
 
 use crate::error::{Error, KernelError, Operation, Result};
+use ioctl_defs::user::{CTL_KERN, KERN_PROC};
 use nix::errno::Errno;
+use nix::unistd::Pid;
 use std::ffi::CString;
 
 /// Tries before a table that keeps growing is given up.
@@ -14,24 +16,34 @@ const ATTEMPTS: u32 = 16;
 pub fn bytes(name: &str) -> Result<Option<Vec<u8>>> {
     let fail = |errno| Error::from(KernelError::new(Operation::Sysctl, name, errno));
     let c_name = CString::new(name).map_err(|_| fail(Errno::EINVAL))?;
+    match whole(|buffer| read(&c_name, buffer)) {
+        Ok(value) => Ok(Some(value)),
+        Err(Errno::ENOENT) => Ok(None),
+        Err(errno) => Err(fail(errno)),
+    }
+}
+
+/// What the kernel tells of a process under a number of `KERN_PROC`, such as `KERN_PROC_VMMAP`.
+pub fn of_process(what: libc::c_int, process: Pid) -> Result<Vec<u8>, Errno> {
+    whole(|buffer| read_number(&[CTL_KERN, KERN_PROC, what, process.as_raw()], buffer))
+}
+
+/// A value as large as it is now, by a question that fills a buffer, or, without one, tells how much there is.
+fn whole(ask: impl Fn(&mut [u8]) -> Result<usize, Errno>) -> Result<Vec<u8>, Errno> {
     for attempt in 0..ATTEMPTS {
-        let mut length = match read(&c_name, &mut []) {
-            Ok(length) => length,
-            Err(Errno::ENOENT) => return Ok(None),
-            Err(errno) => return Err(fail(errno)),
-        };
+        let mut length = ask(&mut [])?;
         length += length / 8 * attempt as usize;
         let mut value = vec![0; length];
-        match read(&c_name, &mut value) {
+        match ask(&mut value) {
             Ok(filled) => {
                 value.truncate(filled);
-                return Ok(Some(value));
+                return Ok(value);
             }
             Err(Errno::ENOMEM) => {}
-            Err(errno) => return Err(fail(errno)),
+            Err(errno) => return Err(errno),
         }
     }
-    Err(fail(Errno::ENOMEM))
+    Err(Errno::ENOMEM)
 }
 
 /// Fills the buffer and tells how much of it; without a buffer how much there is.
@@ -41,6 +53,15 @@ fn read(name: &CString, buffer: &mut [u8]) -> Result<usize, Errno> {
     // SAFETY: the name is NUL-terminated; the kernel writes at most `length` bytes to the buffer, or none
     // where it is null, and then the length; nothing is set.
     let result = unsafe { libc::sysctlbyname(name.as_ptr(), to, &mut length, std::ptr::null(), 0) };
+    Errno::result(result).map(|_| length)
+}
+
+/// The same, by number.
+fn read_number(name: &[libc::c_int; 4], buffer: &mut [u8]) -> Result<usize, Errno> {
+    let mut length = buffer.len();
+    let to = if buffer.is_empty() { std::ptr::null_mut() } else { buffer.as_mut_ptr().cast() };
+    // SAFETY: the name has as many numbers as is said; else as above.
+    let result = unsafe { libc::sysctl(name.as_ptr(), 4, to, &mut length, std::ptr::null(), 0) };
     Errno::result(result).map(|_| length)
 }
 

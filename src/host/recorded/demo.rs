@@ -7,7 +7,9 @@ use crate::livedump::estimate::Facts;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
 use crate::minidump::Architecture;
+use crate::pmap::Protection;
 use crate::pmap::arm64::KERNBASE;
+use crate::process_map::{Entry, Layout, Object, ProcessMap, Region, Superpages, Usage};
 use crate::ranges::{Descriptor, Owner};
 use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
@@ -40,6 +42,7 @@ pub fn machine() -> Machine {
         symbols: BTreeMap::new(),
         kernel_files: Vec::new(),
         process: process(),
+        processes: vec![shell()],
         dump_devices: Vec::new(),
         live_dump: Facts {
             wired: Some(0x1c0_0000),
@@ -154,4 +157,71 @@ fn process() -> Process {
             range(0x7fff_ffff_e000, 0x7fff_ffff_f000, Some(0x93f_f000)),
         ],
     }
+}
+
+/// A shell's memory map, as FreeBSD lays one out: its program, the heap behind it, two libraries' worth of
+/// anonymous memory, the shared page and the stack.
+fn shell() -> ProcessMap {
+    const PAGE: u64 = 4096;
+    let region = |start, end| Region { start, end };
+    let letters =
+        |text: &str| Protection { read: text.contains('r'), write: text.contains('w'), execute: text.contains('x') };
+    let entry = |start, end, object, protection: &str, resident: u64, private: Option<u64>| {
+        let mut entry = Entry::new(start, end, object);
+        entry.protection = letters(protection);
+        entry.max_protection = Some(letters(if object == Object::Guard { "" } else { "rwx" }));
+        entry.private = object != Object::Physical;
+        entry.needs_copy = Some(false);
+        entry.locked = Some(false);
+        entry.no_core_dump = Some(object == Object::Guard);
+        entry.usage = Some(Usage {
+            resident: resident * PAGE,
+            private: private.map(|pages| pages * PAGE),
+            shared: private.map(|pages| (resident - pages) * PAGE),
+            superpages: Superpages::Used(false),
+            dirty: None,
+            swapped: None,
+        });
+        entry
+    };
+    let file = |mut entry: Entry, path: &str, inode, offset, needs_copy| {
+        (entry.path, entry.inode, entry.offset) = (path.as_bytes().to_vec(), inode, offset);
+        (entry.copy_on_write, entry.needs_copy, entry.references) = (true, Some(needs_copy), Some(3));
+        entry.device.minor = 0x5e;
+        entry
+    };
+    let named = |mut entry: Entry, label: &str| {
+        entry.label = label.as_bytes().to_vec();
+        entry.references = (!matches!(entry.object, Object::None | Object::Guard)).then_some(1);
+        entry
+    };
+    let (sh, libc) = ("/bin/sh", "/lib/libc.so.7");
+    let entries = vec![
+        file(entry(0x20_0000, 0x20_7000, Object::Vnode, "r--", 7, Some(0)), sh, 0x1d4, 0, true),
+        file(entry(0x20_7000, 0x22_3000, Object::Vnode, "r-x", 28, Some(0)), sh, 0x1d4, 0x6000, true),
+        file(entry(0x22_3000, 0x22_5000, Object::Vnode, "rw-", 2, None), sh, 0x1d4, 0x2_1000, false),
+        named(entry(0x22_5000, 0x22_8000, Object::Anonymous, "rw-", 3, Some(3)), "heap"),
+        file(entry(0x8_2100_0000, 0x8_2108_4000, Object::Vnode, "r--", 132, Some(0)), libc, 0x3f1, 0, true),
+        file(entry(0x8_2108_4000, 0x8_211c_f000, Object::Vnode, "r-x", 300, Some(0)), libc, 0x3f1, 0x8_3000, true),
+        file(entry(0x8_211c_f000, 0x8_211d_8000, Object::Vnode, "r--", 9, None), libc, 0x3f1, 0x1c_d000, false),
+        file(entry(0x8_211d_8000, 0x8_211d_f000, Object::Vnode, "rw-", 7, None), libc, 0x3f1, 0x1d_5000, false),
+        named(entry(0x8_211d_f000, 0x8_213f_c000, Object::Anonymous, "rw-", 15, Some(15)), "anon"),
+        {
+            let mut arena =
+                named(entry(0x8_2140_0000, 0x8_2180_0000, Object::Anonymous, "rw-", 600, Some(600)), "anon");
+            arena.usage = arena.usage.map(|usage| Usage { superpages: Superpages::Used(true), ..usage });
+            arena
+        },
+        named(entry(0x7fff_dfff_f000, 0x7fff_fffd_f000, Object::Guard, "---", 0, Some(0)), "guard"),
+        named(entry(0x7fff_fffd_f000, 0x7fff_ffff_f000, Object::Anonymous, "rw-", 5, Some(5)), "stack"),
+        named(entry(0x7fff_ffff_f000, 0x8000_0000_0000, Object::Physical, "r-x", 1, Some(0)), "vdso"),
+    ];
+    let layout = Layout {
+        user: region(PAGE, 0x8000_0000_0000),
+        data: region(0x22_3000, 0x22_8000),
+        stack: region(0x7fff_dfff_f000, 0x7fff_ffff_f000),
+        shared_page: region(0x7fff_ffff_f000, 0x8000_0000_0000),
+        flags: 0,
+    };
+    ProcessMap { pid: 812, command: "-sh".to_owned(), layout: Some(layout), entries }
 }

@@ -9,6 +9,7 @@ use crate::host::{System, open_at_once, read_at_most};
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::process_map::ProcessMap;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Table;
 use crate::symbols::{KernelFile, Symbol};
@@ -61,6 +62,9 @@ pub struct Machine {
     /// The process that `paddr` looks at.
     #[serde(default)]
     pub process: Process,
+    /// The memory maps of its processes, as `memtool record --pid` writes them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessMap>,
     /// Files in place of its dump devices; a relative path starts at the machine's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dump_devices: Vec<PathBuf>,
@@ -204,9 +208,10 @@ pub struct ProcessRange {
 }
 
 /// The errnos that a machine's file can name.
-const ERRNOS: [Errno; 22] = [
+const ERRNOS: [Errno; 23] = [
     Errno::EPERM,
     Errno::ENOENT,
+    Errno::ESRCH,
     Errno::EINTR,
     Errno::EIO,
     Errno::ENXIO,
@@ -270,6 +275,7 @@ impl Machine {
             ("unreadable", self.unreadable.len()),
             ("process.mappings", self.process.mappings.len()),
             ("kernel_files", self.kernel_files.len()),
+            ("processes", self.processes.len()),
             ("dump_devices", self.dump_devices.len()),
         ] {
             if length > MAX_ENTRIES {
@@ -300,8 +306,16 @@ impl Machine {
         if let Some(index) = self.process.mappings.iter().position(odd) {
             return Some(format!("process: mapping {index} is not made of whole pages"));
         }
+        for process in &self.processes {
+            if process.pid <= 0 {
+                return Some(format!("processes: {} is the number of no process", process.pid));
+            }
+            if let Some(why) = process.problem() {
+                return Some(format!("processes: {}: {why}", process.pid));
+            }
+        }
         self.errors.iter().find_map(|(operation, errno)| {
-            if !Operation::ALL.iter().any(|known| known.name() == operation) {
+            if !Operation::OF_FREEBSD.iter().any(|known| known.name() == operation) {
                 return Some(format!("errors: '{}' is no operation", operation.escape_debug()));
             }
             errno_by_name(errno).is_none().then(|| format!("errors: '{}' is no errno", errno.escape_debug()))

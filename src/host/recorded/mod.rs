@@ -18,13 +18,14 @@ pub use file::{
     SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, Memory, PageState, System};
+use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, only_this_process};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
+use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::{Request, Table};
 use crate::symbols::{KernelFile, Symbol};
@@ -38,6 +39,9 @@ use std::rc::Rc;
 
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
+
+/// See [`Host::kind`].
+pub const KIND: &str = "recorded";
 
 /// The devices, in messages.
 const DEVICE: &str = "/dev/mem of the recorded machine";
@@ -122,7 +126,7 @@ impl Recorded {
     ) -> Result<(), KernelError> {
         let device = |errno| KernelError::new(Operation::OpenDevice, device, errno);
         match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
-            (Some(errno), _) if operation != Operation::Sysctl => Err(device(errno)),
+            (Some(errno), _) if !matches!(operation, Operation::Sysctl | Operation::ProcessMap) => Err(device(errno)),
             (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
             _ => Ok(()),
         }
@@ -143,6 +147,10 @@ impl Recorded {
 }
 
 impl Host for Recorded {
+    fn kind(&self) -> &'static str {
+        KIND
+    }
+
     fn system(&self) -> Result<System> {
         self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
         Ok(self.machine.system.clone())
@@ -156,6 +164,18 @@ impl Host for Recorded {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         self.stated_error(Operation::Sysctl, "vm.pmap.kernel_maps")?;
         Ok(self.machine.kernel_maps.clone())
+    }
+
+    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
+        self.stated_error(Operation::ProcessMap, format_args!("process {pid}"))?;
+        let found = self.machine.processes.iter().find(|process| process.pid == pid.as_raw());
+        found.cloned().ok_or_else(|| {
+            let recorded: Vec<String> = self.machine.processes.iter().map(|process| process.pid.to_string()).collect();
+            Error::Refused(match recorded.as_slice() {
+                [] => format!("process {pid} is not recorded; the machine has none ('memtool record --pid')"),
+                recorded => format!("process {pid} is not recorded; the machine has {}", recorded.join(", ")),
+            })
+        })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
@@ -180,12 +200,16 @@ impl Host for Recorded {
         Ok(())
     }
 
-    fn extract_paddr(&self, address: u64) -> Result<PageState> {
-        self.stated_error(Operation::ExtractPaddr, Hex(address))?;
-        if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
-            return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
-        }
-        Ok(self.process.borrow().state(address))
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let look_up = |&address: &u64| {
+            self.stated_error(Operation::ExtractPaddr, Hex(address))?;
+            if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
+                return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
+            }
+            Ok(self.process.borrow().state(address))
+        };
+        addresses.iter().map(look_up).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -78,7 +78,7 @@ impl SimulatedProcess {
 
     fn mapped_at(&self, paddr: u64) -> PageState {
         let domain = self.memory.segment_at(paddr).and_then(|segment| segment.domain).unwrap_or(0);
-        PageState::Mapped { paddr, domain }
+        PageState::Mapped { paddr, domain: Some(domain) }
     }
 
     fn map(&mut self, length: u64) -> Result<(u64, u64), Errno> {

@@ -1,0 +1,190 @@
+//! `memtool maps`: the memory map of a process, in the styles of procmap(1).
+
+mod styles;
+mod table;
+
+use super::{Context, Verdict};
+use clap::{ArgGroup, Args};
+use memtool::host::{Host, PagesByDomain, Pid};
+use memtool::process_map::{self, Detail, ProcessMap, Totals};
+use memtool::units::Hex;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::ops::Range;
+use styles::Style;
+
+#[derive(Args)]
+#[command(
+    after_help = "Without a PID, the parent process: a shell's, when run from it. PID 0 is the kernel. With -v, -l and -m name what has no path, -m adds device and inode; with -v -v a '*' stands between entries that are not adjacent. Exit codes: 0 every process was listed, 1 one was not, 2 usage."
+)]
+#[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
+pub struct Arguments {
+    /// Processes, after the one of -p or -P; 0 for the kernel
+    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(0..))]
+    pids: Vec<i32>,
+    /// A process
+    #[arg(short, value_name = "PID", value_parser = clap::value_parser!(i32).range(0..), overrides_with_all = ["pid", "own"])]
+    pid: Option<i32>,
+    /// memtool itself
+    #[arg(short = 'P', overrides_with_all = ["pid", "own"])]
+    own: bool,
+    /// As Solaris's pmap: address, size, protection, name; the default
+    #[arg(short)]
+    solaris: bool,
+    /// As Linux's /proc/PID/maps
+    #[arg(short)]
+    linux: bool,
+    /// As the map file of BSD's /proc
+    #[arg(short)]
+    map: bool,
+    /// All of these in one
+    #[arg(short)]
+    all: bool,
+    /// As ddb(4) shows a vm_map
+    #[arg(short)]
+    ddb: bool,
+    /// What is in memory, private, shared, and mapped by superpages, in KiB
+    #[arg(short = 'x')]
+    extended: bool,
+    /// With -x, also how much is in each NUMA domain
+    #[arg(long, requires = "extended")]
+    numa: bool,
+    /// Reserved addresses: gaps, and entries without any access
+    #[arg(short)]
+    reserved: bool,
+}
+
+impl Arguments {
+    /// Which processes, in the order in which they are listed.
+    fn processes(&self) -> Vec<Pid> {
+        let first = if self.own { Some(Pid::this()) } else { self.pid.map(Pid::from_raw) };
+        let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
+        if asked.is_empty() { vec![Pid::parent()] } else { asked }
+    }
+
+    fn style(&self) -> Option<Style> {
+        let chosen = [
+            (self.linux, Style::Linux),
+            (self.map, Style::Map),
+            (self.all, Style::All),
+            (self.ddb, Style::Ddb),
+            (self.reserved, Style::Reserved),
+        ];
+        if self.extended {
+            return None;
+        }
+        Some(chosen.into_iter().find_map(|(chosen, style)| chosen.then_some(style)).unwrap_or(Style::Solaris))
+    }
+}
+
+#[derive(Serialize)]
+struct Document {
+    processes: Vec<Listed>,
+}
+
+/// A process in JSON.
+#[derive(Serialize)]
+struct Listed {
+    #[serde(flatten)]
+    map: ProcessMap,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    gaps: Option<Vec<Gap>>,
+    totals: Totals,
+    /// Mapped pages of each entry.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    domains: Option<Vec<PagesByDomain>>,
+}
+
+/// A gap in JSON.
+#[derive(Serialize)]
+struct Gap {
+    start: Hex,
+    size: u64,
+}
+
+pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+    let processes = arguments.processes();
+    let style = arguments.style();
+    let detail = match style {
+        Some(Style::Solaris | Style::Linux | Style::Reserved) if !context.out.is_json() => Detail::Mappings,
+        _ => Detail::Usage,
+    };
+    let several = processes.len() > 1;
+    let mut verdict = Verdict::Done;
+    let mut document = Document { processes: Vec::new() };
+    for pid in processes {
+        let read = || {
+            let map = process_map::read(host, pid, detail)?;
+            let domains = if arguments.numa { Some(domains(host, pid, &map)?) } else { None };
+            Ok((map, domains))
+        };
+        let (map, domains) = match read() {
+            Ok(found) => found,
+            Err(error) if several => {
+                context.out.flush()?;
+                super::report(&error, context.global.verbose > 0);
+                verdict = Verdict::Failed;
+                continue;
+            }
+            Err(error) => return Err(error),
+        };
+        if context.out.is_json() {
+            document.processes.push(listed(map, arguments.reserved, domains));
+            continue;
+        }
+        if several {
+            context.out.line(&format!("{pid}: {}", map.command))?;
+        }
+        match style {
+            Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
+            None => table::print(context, &map, host.page_size()?, domains.as_deref())?,
+        }
+    }
+    if context.out.is_json() {
+        context.out.document("memtool.maps", host, &document)?;
+    }
+    Ok(verdict)
+}
+
+/// The mapped pages of each entry by NUMA domain.
+fn domains(host: &dyn Host, pid: Pid, map: &ProcessMap) -> Result<Vec<PagesByDomain>> {
+    if pid == process_map::KERNEL {
+        return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
+    }
+    let process = Some(pid).filter(|pid| *pid != Pid::this());
+    let ranges: Vec<Range<u64>> = map.entries.iter().map(|entry| entry.start..entry.end).collect();
+    host.pages_by_domain(process, &ranges)
+}
+
+fn listed(map: ProcessMap, with_gaps: bool, domains: Option<Vec<PagesByDomain>>) -> Listed {
+    let totals = Totals::of(&map.entries);
+    let gaps = with_gaps.then(|| {
+        let gaps = (0..map.entries.len()).filter_map(|index| map.gap_before(index));
+        gaps.map(|gap| Gap { start: Hex(gap.start), size: gap.size }).collect()
+    });
+    Listed { map, gaps, totals, domains }
+}
+
+/// A name as it is printed: without what would begin another line.
+fn one_line(name: &[u8]) -> Vec<u8> {
+    let escaped = |byte: &u8| if *byte == b'\n' { br"\012".to_vec() } else { vec![*byte] };
+    name.iter().flat_map(escaped).collect()
+}
+
+/// What fits in so many columns of a name: its beginning and its end. `None`: all of it.
+fn fit(name: Vec<u8>, room: Option<usize>) -> Vec<u8> {
+    const LEFT_OUT: &str = "...";
+    /// Less tells nothing.
+    const LEAST: usize = 12;
+    let Some(room) = room.map(|room| room.max(LEAST)) else { return name };
+    let text = String::from_utf8_lossy(&name);
+    let length = text.chars().count();
+    if length <= room {
+        return name;
+    }
+    let kept = room.saturating_sub(LEFT_OUT.len());
+    let (head, tail) = (kept / 2, kept - kept / 2);
+    let shown: String =
+        text.chars().take(head).chain(LEFT_OUT.chars()).chain(text.chars().skip(length - tail)).collect();
+    shown.into_bytes()
+}

@@ -1,0 +1,278 @@
+//! The styles of procmap(1): a line, or two, for each entry.
+//!
+//! Where the kernel does not tell something, it says so in procmap's words.
+
+use super::super::output::Output;
+use super::{fit, one_line};
+use memtool::Result;
+use memtool::pmap::Protection;
+use memtool::process_map::{Entry, Object, ProcessMap, Totals};
+use memtool::units::Hex;
+
+/// How entries are listed.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub enum Style {
+    Solaris,
+    Linux,
+    Map,
+    All,
+    Ddb,
+    /// As Solaris, but what is reserved only.
+    Reserved,
+}
+
+const UNKNOWN: &str = "<unknown>";
+const KIB: u64 = 1024;
+/// Digits that procmap leaves for a size.
+const SIZE_DIGITS: usize = 6;
+
+pub fn print(out: &mut Output, map: &ProcessMap, style: Style, verbose: u8) -> Result<()> {
+    let mut printer = Printer { columns: out.columns(), out, map, digits: map.address_digits(), verbose };
+    match style {
+        Style::Reserved => printer.reserved(),
+        Style::Ddb => printer.ddb(),
+        Style::Solaris => {
+            let size_digits = size_digits(map.entries.iter().map(Entry::size));
+            printer.each(|printer, entry| printer.solaris(entry, size_digits))?;
+            let total = Totals::of(&map.entries).accessible;
+            printer.solaris_total(total, size_digits)
+        }
+        Style::Linux => printer.each(|printer, entry| printer.linux(entry)),
+        Style::Map => printer.each(|printer, entry| printer.map(entry)),
+        Style::All => printer.all(),
+    }
+}
+
+fn size_digits(sizes: impl Iterator<Item = u64>) -> usize {
+    sizes.map(|size| (size / KIB).to_string().len()).max().unwrap_or(0).max(SIZE_DIGITS)
+}
+
+struct Printer<'a> {
+    out: &'a mut Output,
+    map: &'a ProcessMap,
+    columns: Option<usize>,
+    /// Of an address.
+    digits: usize,
+    verbose: u8,
+}
+
+impl Printer<'_> {
+    /// Prints each entry, and what stands between those that are not adjacent.
+    fn each(&mut self, print: impl Fn(&mut Self, &Entry) -> Result<()>) -> Result<()> {
+        let map = self.map;
+        for (index, entry) in map.entries.iter().enumerate() {
+            if self.verbose > 1 && map.gap_before(index).is_some() {
+                self.out.line("*")?;
+            }
+            print(self, entry)?;
+        }
+        Ok(())
+    }
+
+    /// Prints a line that ends with a name, which is cut where the terminal is too narrow.
+    fn line(&mut self, before: &str, name: Vec<u8>) -> Result<()> {
+        let room = self.columns.map(|columns| columns.saturating_sub(before.chars().count()));
+        let mut line = before.as_bytes().to_vec();
+        line.extend(fit(name, room));
+        self.out.raw_line(&line)
+    }
+
+    fn solaris(&mut self, entry: &Entry, size_digits: usize) -> Result<()> {
+        self.solaris_line(entry.start, entry.size(), &words(entry.protection), size_digits, spaced_name(entry))
+    }
+
+    fn solaris_line(&mut self, start: u64, size: u64, words: &str, size_digits: usize, name: Vec<u8>) -> Result<()> {
+        let before = format!("{start:0width$X} {:>size_digits$}K {words:<15}   ", size / KIB, width = self.digits);
+        self.line(&before, name)
+    }
+
+    /// The sum, under the sizes.
+    fn solaris_total(&mut self, size: u64, size_digits: usize) -> Result<()> {
+        let room = self.digits + 1 + size_digits - " total".len();
+        self.out.line(&format!(" total{:>room$}K", size / KIB))
+    }
+
+    fn reserved(&mut self) -> Result<()> {
+        let mut lines: Vec<(u64, u64, Vec<u8>)> = Vec::new();
+        for (index, entry) in self.map.entries.iter().enumerate() {
+            if let Some(gap) = self.map.gap_before(index) {
+                lines.push((gap.start, gap.size, b"  [ gap ]".to_vec()));
+            }
+            if entry.is_reserved() {
+                lines.push((entry.start, entry.size(), spaced_name(entry)));
+            }
+        }
+        let size_digits = size_digits(lines.iter().map(|line| line.1));
+        let mut total: u64 = 0;
+        for (start, size, name) in lines {
+            total = total.saturating_add(size);
+            self.solaris_line(start, size, "-", size_digits, name)?;
+        }
+        self.solaris_total(total, size_digits)
+    }
+
+    /// To the byte what Linux writes (`show_map_vma`, `fs/proc/task_mmu.c`): a name begins in column 74.
+    fn linux(&mut self, entry: &Entry) -> Result<()> {
+        const NAME_FROM: usize = 72;
+        let sharing = if entry.private { 'p' } else { 's' };
+        let before = format!(
+            "{:08x}-{:08x} {}{sharing} {:08x} {:02x}:{:02x} {} ",
+            entry.start,
+            entry.end_address(),
+            entry.protection,
+            entry.offset,
+            entry.device.major,
+            entry.device.minor,
+            entry.inode
+        );
+        let name = if entry.path.is_empty() {
+            let named = entry.label != b"anon" || self.verbose > 0;
+            if named { [b"[", entry.label.as_slice(), b"]"].concat() } else { Vec::new() }
+        } else {
+            entry.path.clone()
+        };
+        if name.is_empty() {
+            return self.out.raw_line(before.as_bytes());
+        }
+        self.line(&format!("{before:<NAME_FROM$} "), one_line(&name))
+    }
+
+    fn map(&mut self, entry: &Entry) -> Result<()> {
+        let mut before = format!(
+            "{} {:#x} {} {} {} {} {} {} {}",
+            Hex(entry.start),
+            entry.end_address(),
+            entry.protection,
+            entry.max_protection.map_or_else(|| UNKNOWN.to_owned(), |protection| protection.to_string()),
+            if entry.copy_on_write { "COW" } else { "NCOW" },
+            entry.needs_copy.map_or(UNKNOWN, |needs_copy| if needs_copy { "NC" } else { "NNC" }),
+            number(entry.inheritance),
+            number(entry.wired),
+            number(entry.advice),
+        );
+        if self.verbose == 0 {
+            return self.out.line(&before);
+        }
+        if entry.inode != 0 {
+            before += &format!(" {},{} {}", entry.device.major, entry.device.minor, entry.inode);
+        }
+        self.line(&(before + " "), spaced_name(entry))
+    }
+
+    fn all(&mut self) -> Result<()> {
+        let size_digits = size_digits(self.map.entries.iter().map(Entry::size)) + 1;
+        let width = self.digits;
+        self.out.line(&format!(
+            "{:<width$} {:<width$} {:>size_digits$}  {:<width$} rwxpc  RWX  I/W/A Dev  {:>8} - File",
+            "Start", "End", "Size", "Offset", "Inode"
+        ))?;
+        self.each(|printer, entry| {
+            let told = [entry.inheritance, entry.wired, entry.advice];
+            let told = told.map(|value| value.map(|value| value.to_string()));
+            let told = match told {
+                [Some(inheritance), Some(wired), Some(advice)] => format!("{inheritance}/{wired}/{advice}"),
+                _ => UNKNOWN.to_owned(),
+            };
+            let before = format!(
+                "{:0width$x}-{:0width$x} {:>size_digits$}k {:0width$x} {}{}{} ({}) {told} {:02}:{:02} {:>7} - ",
+                entry.start,
+                entry.end_address() - 1,
+                entry.size() / KIB,
+                entry.offset,
+                entry.protection,
+                if entry.private { 'p' } else { 's' },
+                if entry.needs_copy == Some(true) { '+' } else { '-' },
+                entry.max_protection.map_or_else(|| UNKNOWN.to_owned(), |protection| protection.to_string()),
+                entry.device.major,
+                entry.device.minor,
+                entry.inode,
+            );
+            printer.line(&before, spaced_name(entry))
+        })?;
+        let total = Totals::of(&self.map.entries).accessible;
+        let room = 2 * width + 2 + size_digits - " total".len();
+        self.out.line(&format!(" total{:>room$}k", total / KIB))
+    }
+
+    fn ddb(&mut self) -> Result<()> {
+        let totals = Totals::of(&self.map.entries);
+        let layout = self.map.layout;
+        let bounds = layout.map_or_else(
+            || format!("{UNKNOWN}->{UNKNOWN}"),
+            |layout| format!("{}->{}", Hex(layout.user.start), Hex(layout.user.end)),
+        );
+        let flags = layout.map_or_else(|| UNKNOWN.to_owned(), |layout| format!("{:#x}", layout.flags));
+        self.out.line(&format!("MAP {UNKNOWN}: [{bounds}]"))?;
+        self.out.line(&format!(
+            "\t#ent={}, sz={}, ref={UNKNOWN}, version={UNKNOWN}, flags={flags}",
+            totals.entries, totals.size
+        ))?;
+        self.out.line(&format!("\tpmap={UNKNOWN}(resident={UNKNOWN})"))?;
+        self.each(|printer, entry| {
+            let object = match (entry.object, entry.object_id) {
+                (Object::None | Object::Guard, _) => Hex(0).to_string(),
+                (_, Some(id)) => id.to_string(),
+                (_, None) => UNKNOWN.to_owned(),
+            };
+            printer.out.line(&format!(
+                " - {UNKNOWN}: {}->{:#x}: obj={object}/{}, amap=0x0/0",
+                Hex(entry.start),
+                entry.end_address(),
+                Hex(entry.offset)
+            ))?;
+            let truth = |value: Option<bool>| value.map_or(UNKNOWN, |value| if value { "T" } else { "F" });
+            printer.out.line(&format!(
+                "\tsubmap=F, cow={}, nc={}, prot(max)={}/{}, inh={}, wc={}, adv={}",
+                truth(Some(entry.copy_on_write)),
+                truth(entry.needs_copy),
+                bits(entry.protection),
+                number(entry.max_protection.map(bits)),
+                number(entry.inheritance),
+                number(entry.wired),
+                number(entry.advice)
+            ))?;
+            printer.ddb_name(entry)
+        })
+    }
+
+    fn ddb_name(&mut self, entry: &Entry) -> Result<()> {
+        if self.verbose == 0 {
+            return Ok(());
+        }
+        let (before, behind) = if entry.inode == 0 {
+            ("\t(".to_owned(), ")".to_owned())
+        } else {
+            let (major, minor) = (entry.device.major, entry.device.minor);
+            (format!("\t(dev={major},{minor} ino={} [", entry.inode), format!("] [{UNKNOWN}])"))
+        };
+        let name = spaced_name(entry);
+        let mut line = before.into_bytes();
+        line.extend(name.trim_ascii_start());
+        line.extend(behind.into_bytes());
+        self.out.raw_line(&line)
+    }
+}
+
+/// The path, or in brackets what an entry without one is.
+pub fn spaced_name(entry: &Entry) -> Vec<u8> {
+    if entry.path.is_empty() {
+        return [b"  [ ", one_line(&entry.label).as_slice(), b" ]"].concat();
+    }
+    one_line(&entry.path)
+}
+
+fn number(value: Option<u32>) -> String {
+    value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
+}
+
+/// `VM_PROT_READ`, `VM_PROT_WRITE` and `VM_PROT_EXECUTE`.
+fn bits(protection: Protection) -> u32 {
+    u32::from(protection.read) | u32::from(protection.write) << 1 | u32::from(protection.execute) << 2
+}
+
+/// Such as `read/exec`.
+fn words(protection: Protection) -> String {
+    let words = [(protection.read, "read"), (protection.write, "write"), (protection.execute, "exec")];
+    let words: Vec<&str> = words.into_iter().filter_map(|(allowed, word)| allowed.then_some(word)).collect();
+    words.join("/")
+}

@@ -1,0 +1,142 @@
+//! `memtool maps -x`: how much of each entry is in memory, who uses it, and in which NUMA domains it is.
+
+use super::super::Context;
+use super::fit;
+use super::styles::spaced_name;
+use memtool::host::PagesByDomain;
+use memtool::process_map::{Entry, ProcessMap, Superpages, Totals, Usage};
+use memtool::{Error, Result};
+
+const KIB: u64 = 1024;
+
+/// A line of the table: its cells, and the entry's name.
+struct Row {
+    cells: Vec<String>,
+    name: Vec<u8>,
+}
+
+/// Prints the table, with a column for each domain if the pages of each entry were counted.
+pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: Option<&[PagesByDomain]>) -> Result<()> {
+    let columns = domains.map(|domains| Columns::of(domains, page_size));
+    let digits = map.entries.last().map_or(0, |entry| format!("{:x}", entry.start).len());
+    let mut rows = Vec::with_capacity(map.entries.len() + 1);
+    for (index, entry) in map.entries.iter().enumerate() {
+        let usage = entry.usage.ok_or_else(|| {
+            Error::Unsupported(
+                "the kernel does not count pages in memory: kern.proc_vmmap_skip_resident_count is set".to_owned(),
+            )
+        })?;
+        let counted = domains.and_then(|domains| domains.get(index));
+        let in_domains = columns.iter().zip(counted).flat_map(|(columns, counted)| columns.cells(counted));
+        rows.push(Row { cells: cells(entry, usage, digits, in_domains), name: spaced_name(entry) });
+    }
+    let totals = Totals::of(&map.entries);
+    let mut cells = vec!["total".to_owned(), kib(totals.size)];
+    cells.extend([totals.resident, totals.private, totals.shared, totals.superpages].map(or_dash));
+    cells.extend(columns.iter().flat_map(|columns| columns.cells(&columns.total)));
+    cells.push(String::new());
+    rows.push(Row { cells, name: Vec::new() });
+    let mut headings: Vec<String> =
+        ["ADDRESS", "KBYTES", "RSS", "PRIVATE", "SHARED", "SUPER"].map(str::to_owned).into();
+    headings.extend(columns.iter().flat_map(Columns::headings));
+    headings.push("PROT".to_owned());
+    print_rows(context, &headings, &rows)?;
+    if let Some(undivided) = totals.undivided.filter(|_| map.pid != 0) {
+        context.remark(&format!(
+            "of {} KiB in memory, the kernel does not tell what is private and what is shared; the totals leave that out",
+            kib(undivided)
+        ));
+    }
+    Ok(())
+}
+
+/// The columns for domains.
+struct Columns {
+    total: PagesByDomain,
+    page_size: u64,
+}
+
+impl Columns {
+    fn of(counted: &[PagesByDomain], page_size: u64) -> Self {
+        let mut total = PagesByDomain::default();
+        for counted in counted {
+            for (domain, pages) in &counted.by_domain {
+                total.add(Some(*domain), *pages);
+            }
+            total.add(None, counted.unknown_domain);
+        }
+        Self { total, page_size }
+    }
+
+    fn headings(&self) -> Vec<String> {
+        let known = self.total.by_domain.keys().map(|domain| format!("DOM{domain}"));
+        known.chain((self.total.unknown_domain > 0).then(|| "DOM?".to_owned())).collect()
+    }
+
+    fn cells(&self, counted: &PagesByDomain) -> Vec<String> {
+        let size = |pages: u64| kib(pages.saturating_mul(self.page_size));
+        let known = self.total.by_domain.keys().map(|domain| counted.by_domain.get(domain).copied().unwrap_or(0));
+        let unknown = (self.total.unknown_domain > 0).then_some(counted.unknown_domain);
+        known.chain(unknown).map(size).collect()
+    }
+}
+
+fn cells(entry: &Entry, usage: Usage, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
+    let superpages = match usage.superpages {
+        Superpages::Bytes(bytes) => kib(bytes),
+        Superpages::Used(used) => if used { "yes" } else { "-" }.to_owned(),
+    };
+    let mut cells = vec![
+        format!("{:0digits$x}", entry.start),
+        kib(entry.size()),
+        kib(usage.resident),
+        or_dash(usage.private),
+        or_dash(usage.shared),
+        superpages,
+    ];
+    cells.extend(domains);
+    cells.push(format!("{}{}", entry.protection, if entry.private { 'p' } else { 's' }));
+    cells
+}
+
+fn kib(bytes: u64) -> String {
+    (bytes / KIB).to_string()
+}
+
+fn or_dash(bytes: Option<u64>) -> String {
+    bytes.map_or_else(|| "-".to_owned(), kib)
+}
+
+/// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields.
+fn print_rows(context: &mut Context, headings: &[String], rows: &[Row]) -> Result<()> {
+    let out = &mut context.out;
+    let Some(columns) = out.columns() else {
+        for row in rows {
+            let mut line = (row.cells.join("\t") + "\t").into_bytes();
+            line.extend(row.name.trim_ascii_start());
+            out.raw_line(&line)?;
+        }
+        return Ok(());
+    };
+    let width = |(index, heading): (usize, &String)| {
+        let cells = rows.iter().filter_map(|row| row.cells.get(index)).map(String::len);
+        cells.max().unwrap_or(0).max(heading.len())
+    };
+    let widths: Vec<usize> = headings.iter().enumerate().map(width).collect();
+    let aligned = |cells: &[String]| {
+        let cells = cells.iter().zip(&widths).enumerate().map(|(index, (cell, width))| match index {
+            0 => format!("{cell:<width$}"),
+            _ => format!("{cell:>width$}"),
+        });
+        cells.collect::<Vec<_>>().join(" ") + " "
+    };
+    out.line(&(aligned(headings) + "MAPPING"))?;
+    for row in rows {
+        let before = aligned(&row.cells);
+        let room = columns.saturating_sub(before.chars().count());
+        let mut line = before.into_bytes();
+        line.extend(fit(row.name.trim_ascii_start().to_vec(), Some(room)));
+        out.raw_line(line.trim_ascii_end())?;
+    }
+    Ok(())
+}

@@ -1,0 +1,143 @@
+//! Where pages are: what pagemap, maps and move_pages(2) say, put together.
+//!
+//! They are asked one after another while the process goes on. A page that has moved before its domain was found has
+//! no known domain, rather than the domain of another place.
+
+use super::pagemap::{Entry, MOST_ENTRIES};
+use super::process::Process;
+use crate::error::{Error, Operation, Result};
+use crate::host::{PAGES_AT_ONCE, PageState, PagesByDomain};
+use std::ops::Range;
+
+/// See [`Host::page_states`](crate::host::Host::page_states).
+pub fn page_states(process: &Process, addresses: &[u64], page_size: u64) -> Result<Vec<PageState>> {
+    let mut pagemap = process.pagemap()?;
+    if !shows_frames(page_size)? {
+        return Err(Error::Refused(
+            "the kernel shows physical addresses only to processes with CAP_SYS_ADMIN, which this one lacks; become root, outside containers (proc(5), /proc/pid/pagemap)"
+                .to_owned(),
+        ));
+    }
+    let mut pages: Vec<u64> = addresses.iter().map(|address| address / page_size).collect();
+    pages.sort_unstable();
+    pages.dedup();
+    let before = pagemap.entries(&pages)?;
+    let covered = if before.iter().all(|entry| entry.is_present()) { Vec::new() } else { process.covered()? };
+    let present: Vec<u64> =
+        pages.iter().zip(&before).filter(|(_, entry)| entry.is_present()).map(|(page, _)| page * page_size).collect();
+    let mut domains = process.domains(&present)?.into_iter();
+    // Also proves that all was said of one address space.
+    let after = pagemap.entries(&pages)?;
+    pagemap.check()?;
+    let found: Vec<(Entry, Option<u32>)> = before
+        .into_iter()
+        .zip(after)
+        .map(|(before, after)| {
+            let domain = if before.is_present() { domains.next().flatten() } else { None };
+            (before, domain.filter(|_| before.frame() == after.frame()))
+        })
+        .collect();
+    let state = |&address: &u64| {
+        let index = pages.binary_search(&(address / page_size)).ok();
+        let (entry, domain) = index.and_then(|index| found.get(index).copied()).unwrap_or_default();
+        match entry.frame() {
+            Some(frame) => {
+                let paddr = frame.saturating_mul(page_size).saturating_add(address % page_size);
+                PageState::Mapped { paddr, domain }
+            }
+            None if covers(&covered, address) => PageState::Valid,
+            None => PageState::Invalid,
+        }
+    };
+    Ok(addresses.iter().map(state).collect())
+}
+
+/// Whether one of some sorted ranges has an address.
+fn covers(ranges: &[Range<u64>], address: u64) -> bool {
+    let next = ranges.partition_point(|range| range.end <= address);
+    ranges.get(next).is_some_and(|range| range.contains(&address))
+}
+
+/// Whether the kernel shows this process physical addresses. To who may not see them it shows 0 for every page, which
+/// otherwise hardly any page of a process has; so it is asked about one that is certainly another: the stack.
+fn shows_frames(page_size: u64) -> Result<bool> {
+    let myself = Process::open(None, Operation::ReadPagemap)?;
+    let mut pagemap = myself.pagemap()?;
+    // Should the page be swapped out at this very moment, there are more.
+    for _ in 0..100 {
+        let probe = std::hint::black_box([1_u8; 1]);
+        let page = std::hint::black_box(&probe).as_ptr().addr() as u64 / page_size;
+        let frame = pagemap.read(page, 1)?.next().and_then(Entry::frame);
+        if let Some(frame) = frame {
+            return Ok(frame != 0);
+        }
+    }
+    Ok(false)
+}
+
+/// See [`Host::pages_by_domain`](crate::host::Host::pages_by_domain). Domains are asked for of present pages only, of
+/// many small ranges together.
+pub fn pages_by_domain(process: &Process, ranges: &[Range<u64>], page_size: u64) -> Result<Vec<PagesByDomain>> {
+    let mut pagemap = process.pagemap()?;
+    let mut counted = vec![PagesByDomain::default(); ranges.len()];
+    // Present pages, and by number the range that each is in.
+    let mut present = Vec::new();
+    let mut owners = Vec::new();
+    for (owner, range) in ranges.iter().enumerate() {
+        let (mut page, end) = (range.start / page_size, range.end.div_ceil(page_size));
+        while page < end {
+            let count = (end - page).min(MOST_ENTRIES);
+            let entries = pagemap.read(page, count)?;
+            let is_end = (entries.len() as u64) < count;
+            for (number, _) in (page..).zip(entries).filter(|(_, entry)| entry.is_present()) {
+                present.push(number * page_size);
+                owners.push(owner);
+            }
+            if present.len() >= PAGES_AT_ONCE {
+                count_domains(process, &mut present, &mut owners, &mut counted)?;
+            }
+            if is_end {
+                break;
+            }
+            page += count;
+        }
+    }
+    count_domains(process, &mut present, &mut owners, &mut counted)?;
+    pagemap.check()?;
+    Ok(counted)
+}
+
+/// Finds the domains of present pages, and counts each for its range.
+fn count_domains(
+    process: &Process,
+    present: &mut Vec<u64>,
+    owners: &mut Vec<usize>,
+    counted: &mut [PagesByDomain],
+) -> Result<()> {
+    let domains = process.domains(present)?;
+    present.clear();
+    for (owner, domain) in owners.drain(..).zip(domains) {
+        if let Some(count) = counted.get_mut(owner) {
+            count.add(domain, 1);
+        }
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_covered_from_the_first_byte_to_the_last() {
+        let top = 0xffff_ffff_ff60_0000;
+        let ranges = [0x1000..0x3000, 0x5000..0x6000, top..top + 0x1000];
+        for address in [0x1000, 0x2fff, 0x5000, 0x5fff, top, top + 0xfff] {
+            assert!(covers(&ranges, address), "{address:#x}");
+        }
+        for address in [0, 0xfff, 0x3000, 0x4fff, 0x6000, top - 1, top + 0x1000, u64::MAX] {
+            assert!(!covers(&ranges, address), "{address:#x}");
+        }
+        assert!(!covers(&[], 0));
+    }
+}

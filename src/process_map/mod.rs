@@ -1,0 +1,481 @@
+//! The memory map of a process: what is mapped at which addresses, how, and how much of it is in memory.
+//!
+//! [`vmmap`] reads what a FreeBSD kernel tells, [`procfs`] what a Linux kernel does; [`of_kernel`] makes the same of
+//! the kernel's own map. Sizes are bytes throughout.
+
+pub mod procfs;
+#[cfg(test)]
+mod tests;
+pub mod vmmap;
+
+use crate::error::{Error, Result};
+use crate::host::{Host, Pid};
+use crate::memory_map::kernel_maps::KernelMapping;
+use crate::pmap::Protection;
+use crate::units::hex;
+use serde::{Deserialize, Serialize};
+
+/// Tries before a map that changes while it is read is given up.
+const ATTEMPTS: u32 = 4;
+
+/// Stands for the kernel.
+pub const KERNEL: Pid = Pid::from_raw(0);
+
+/// How much is asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Detail {
+    /// What is mapped where.
+    Mappings,
+    /// Also how much of it is in memory, which takes longer to find out.
+    Usage,
+}
+
+/// The map of a process, or, for 0, of the kernel.
+///
+/// # Errors
+///
+/// There is no such process, it is not one's own, it exits meanwhile, or it is the kernel's and has no memory of its
+/// own; the kernel does not list its own map.
+pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
+    if pid == KERNEL {
+        let Some(maps) = host.kernel_maps()? else {
+            return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
+        };
+        return Ok(of_kernel(&maps, host.page_size()?));
+    }
+    let mut problem = String::new();
+    for _ in 0..ATTEMPTS {
+        let map = host.process_map(pid, detail)?;
+        if map.entries.is_empty() {
+            return Err(Error::Unsupported(format!(
+                "process {pid} ({}) is the kernel's: it has no memory of its own; 0 stands for the kernel's map",
+                map.command
+            )));
+        }
+        match map.problem() {
+            None => return Ok(map),
+            Some(why) => problem = why,
+        }
+    }
+    Err(Error::Format(format!(
+        "the map of process {pid} changed each of the {ATTEMPTS} times that it was read: {problem}"
+    )))
+}
+
+/// The map of a process, or of the kernel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProcessMap {
+    /// The process's number; 0 is the kernel.
+    pub pid: i32,
+    /// Its arguments, with a space between them, or its program's path.
+    pub command: String,
+    /// How its address space is laid out, where the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub layout: Option<Layout>,
+    /// Its entries, ascending; no two overlap.
+    pub entries: Vec<Entry>,
+}
+
+/// How an address space is laid out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Layout {
+    /// All that can be mapped.
+    pub user: Region,
+    /// The program's data, and the heap of brk(2) behind it.
+    pub data: Region,
+    /// The main thread's stack, as far as it may grow.
+    pub stack: Region,
+    /// The page that the kernel shares with programs.
+    pub shared_page: Region,
+    /// `KMAP_FLAG_…` of `sys/user.h`.
+    pub flags: u32,
+}
+
+/// Addresses from `start` up to, but without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// First address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the region.
+    #[serde(with = "hex")]
+    pub end: u64,
+}
+
+impl Region {
+    /// Whether it has an address.
+    pub const fn contains(self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+}
+
+/// An entry of a map: addresses that are mapped in one way.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Entry {
+    /// First address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the entry; 0 stands for the end of the address space.
+    #[serde(with = "hex")]
+    pub end: u64,
+    /// What may be done with it.
+    #[serde(with = "letters")]
+    pub protection: Protection,
+    /// What mprotect(2) may allow; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_letters")]
+    pub max_protection: Option<Protection>,
+    /// Whether writing is seen by nobody else.
+    pub private: bool,
+    /// Whether it is copied when it is written.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub copy_on_write: bool,
+    /// Whether nothing of it has been copied yet; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs_copy: Option<bool>,
+    /// Where in the object it begins.
+    #[serde(with = "hex")]
+    pub offset: u64,
+    /// The device of the file's file system; 0 and 0 without a file.
+    #[serde(default, skip_serializing_if = "Device::is_none")]
+    pub device: Device,
+    /// The file's number in its file system; 0 without a file.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub inode: u64,
+    /// What is mapped.
+    pub object: Object,
+    /// What identifies the kernel's object, where the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub object_id: Option<crate::units::Hex>,
+    /// How many refer to the object, where the kernel tells.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub references: Option<u32>,
+    /// The path of the file, as the kernel knows it; empty without one.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text")]
+    pub path: Vec<u8>,
+    /// What it is, such as `heap`, if it has no path; else empty.
+    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text")]
+    pub label: Vec<u8>,
+    /// What a child gets at fork(2), as `VM_INHERIT_…`: 0 shares it, 1 has a copy, 2 has nothing there; `None`
+    /// where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub inheritance: Option<u32>,
+    /// How many keep it from being paged out; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wired: Option<u32>,
+    /// The advice of madvise(2): 0 normal, 1 random, 2 sequential; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub advice: Option<u32>,
+    /// Whether the process has locked it into memory; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub locked: Option<bool>,
+    /// Whether it is left out of core dumps; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub no_core_dump: Option<bool>,
+    /// How much of it is in memory; `None` where that was not counted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Usage>,
+}
+
+/// A device's number.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Device {
+    /// Its driver.
+    pub major: u32,
+    /// Which of the driver's.
+    pub minor: u32,
+}
+
+impl Device {
+    /// Whether there is none.
+    pub fn is_none(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+/// What is mapped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Object {
+    /// Nothing yet.
+    None,
+    /// Memory that belongs to no file.
+    Anonymous,
+    /// A file.
+    Vnode,
+    /// A device's memory.
+    Device,
+    /// Physical memory that is never paged.
+    Physical,
+    /// An object whose file or device is gone.
+    Dead,
+    /// A scatter/gather list of physical memory.
+    ScatterGather,
+    /// Addresses that nothing may be mapped at.
+    Guard,
+    /// Shared memory of shmget(2).
+    SysvShm,
+    /// Shared memory of `shm_open(2)`.
+    PosixShm,
+    /// The kernel's own memory.
+    Kernel,
+    /// The kernel does not say what.
+    Unknown,
+}
+
+/// How much of an entry is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Usage {
+    /// What is in memory.
+    pub resident: u64,
+    /// What of that nobody else uses; `None` where the kernel does not tell it apart.
+    pub private: Option<u64>,
+    /// What of that others may use too; `None` where the kernel does not tell it apart.
+    pub shared: Option<u64>,
+    /// What superpages map.
+    pub superpages: Superpages,
+    /// What has been written and is not on disk; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dirty: Option<u64>,
+    /// What is in swap space; `None` where the kernel does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub swapped: Option<u64>,
+}
+
+/// What superpages map of an entry.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Superpages {
+    /// So many bytes.
+    Bytes(u64),
+    /// Whether there is one at all; how many is not told.
+    Used(bool),
+}
+
+impl Entry {
+    /// An entry without anything but addresses and what it maps.
+    pub fn new(start: u64, end: u64, object: Object) -> Self {
+        Self {
+            start,
+            end,
+            protection: Protection { read: false, write: false, execute: false },
+            max_protection: None,
+            private: true,
+            copy_on_write: false,
+            needs_copy: None,
+            offset: 0,
+            device: Device::default(),
+            inode: 0,
+            object,
+            object_id: None,
+            references: None,
+            path: Vec::new(),
+            label: Vec::new(),
+            inheritance: None,
+            wired: None,
+            advice: None,
+            locked: None,
+            no_core_dump: None,
+            usage: None,
+        }
+    }
+
+    /// Bytes of addresses.
+    pub const fn size(&self) -> u64 {
+        self.end.wrapping_sub(self.start)
+    }
+
+    /// First address after the entry; 2^64 at the end of the address space.
+    pub fn end_address(&self) -> u128 {
+        if self.end == 0 { 1 << 64 } else { self.end.into() }
+    }
+
+    /// Whether nothing may be done with it: it only reserves addresses.
+    pub const fn is_reserved(&self) -> bool {
+        !(self.protection.read || self.protection.write || self.protection.execute)
+    }
+}
+
+/// Addresses between two entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gap {
+    /// First address.
+    pub start: u64,
+    /// Bytes.
+    pub size: u64,
+}
+
+impl ProcessMap {
+    /// What is wrong with it, if anything: entries that are empty, or begin before the one before them ends.
+    pub fn problem(&self) -> Option<String> {
+        let mut before = 0;
+        for (index, entry) in self.entries.iter().enumerate() {
+            let (start, end) = (u128::from(entry.start), entry.end_address());
+            if end <= start {
+                return Some(format!("entry {index} does not end after its start"));
+            }
+            if start < before {
+                return Some(format!("entry {index} begins before the one in front of it ends"));
+            }
+            before = end;
+        }
+        None
+    }
+
+    /// What lies between an entry and the one in front of it; `None` if they are adjacent.
+    pub fn gap_before(&self, index: usize) -> Option<Gap> {
+        let before = self.entries.get(index.checked_sub(1)?)?;
+        let size = self.entries.get(index)?.start.checked_sub(before.end)?;
+        (size > 0).then_some(Gap { start: before.end, size })
+    }
+
+    /// Digits that an address takes in listings: those of 32 or of 64 bits.
+    pub fn address_digits(&self) -> usize {
+        let last = self.entries.last().map_or(0, Entry::end_address);
+        if last <= 1 << 32 { 8 } else { 16 }
+    }
+}
+
+/// Sums over the entries of a map.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Totals {
+    /// Entries.
+    pub entries: u64,
+    /// All addresses.
+    pub size: u64,
+    /// Addresses that something may be done with.
+    pub accessible: u64,
+    /// In memory; `None` if that was not counted.
+    pub resident: Option<u64>,
+    /// What of that nobody else uses, of the entries for which it is told.
+    pub private: Option<u64>,
+    /// What of that others may use too, of the entries for which it is told.
+    pub shared: Option<u64>,
+    /// What of that the kernel does not tell apart.
+    pub undivided: Option<u64>,
+    /// What superpages map; `None` if the kernel does not tell how much.
+    pub superpages: Option<u64>,
+    /// What has been written and is not on disk; `None` if the kernel does not tell.
+    pub dirty: Option<u64>,
+}
+
+impl Totals {
+    /// The sums of these entries.
+    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+        let mut totals = Self::default();
+        let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
+        let add_some = |sum: &mut Option<u64>, value: u64| *sum = Some(sum.unwrap_or(0).saturating_add(value));
+        for entry in entries {
+            totals.entries += 1;
+            add(&mut totals.size, entry.size());
+            if !entry.is_reserved() {
+                add(&mut totals.accessible, entry.size());
+            }
+            let Some(usage) = entry.usage else { continue };
+            add_some(&mut totals.resident, usage.resident);
+            match (usage.private, usage.shared) {
+                (Some(private), Some(shared)) => {
+                    add_some(&mut totals.private, private);
+                    add_some(&mut totals.shared, shared);
+                }
+                _ => add_some(&mut totals.undivided, usage.resident),
+            }
+            if let Superpages::Bytes(bytes) = usage.superpages {
+                add_some(&mut totals.superpages, bytes);
+            }
+            if let Some(dirty) = usage.dirty {
+                add_some(&mut totals.dirty, dirty);
+            }
+        }
+        totals
+    }
+}
+
+/// The kernel's own map, of what `vm.pmap.kernel_maps` lists. All of it is in memory, and what larger pages map
+/// counts as superpages. The kernel does not list them in the order of their addresses.
+pub fn of_kernel(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
+    let mut entries: Vec<Entry> = maps.iter().map(|map| of_kernel_mapping(map, page_size)).collect();
+    entries.sort_by_key(|entry| entry.start);
+    ProcessMap { pid: 0, command: "kernel".to_owned(), layout: None, entries }
+}
+
+fn of_kernel_mapping(map: &KernelMapping, page_size: u64) -> Entry {
+    let mut entry = Entry::new(map.start, map.end, Object::Kernel);
+    let has = |letter| map.permissions.contains(letter);
+    entry.private = false;
+    entry.needs_copy = Some(false);
+    entry.protection = Protection { read: has('r'), write: has('w'), execute: has('x') };
+    entry.label = map.region.as_bytes().to_vec();
+    let smallest = map.pages.last().map_or(0, |pages| pages.saturating_mul(page_size));
+    let superpages = Superpages::Bytes(entry.size().saturating_sub(smallest));
+    let usage = Usage { resident: entry.size(), private: None, shared: None, superpages, dirty: None, swapped: None };
+    entry.usage = Some(usage);
+    entry
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_false(value: &bool) -> bool {
+    !*value
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
+const fn is_zero(value: &u64) -> bool {
+    *value == 0
+}
+
+/// [`Protection`] as a string such as `r-x`.
+mod letters {
+    use crate::pmap::Protection;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(value: &Protection, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Protection, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let letters: Vec<char> = text.chars().collect();
+        match letters.as_slice() {
+            &[read @ ('r' | '-'), write @ ('w' | '-'), execute @ ('x' | '-')] => {
+                Ok(Protection { read: read == 'r', write: write == 'w', execute: execute == 'x' })
+            }
+            _ => Err(D::Error::custom(format!("'{}' is no protection such as 'r-x'", text.escape_debug()))),
+        }
+    }
+}
+
+/// The same, where there may be none.
+mod maybe_letters {
+    use crate::pmap::Protection;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Letters(#[serde(with = "super::letters")] Protection);
+
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
+    pub fn serialize<S: Serializer>(value: &Option<Protection>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Letters).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protection>, D::Error> {
+        Ok(Option::<Letters>::deserialize(deserializer)?.map(|letters| letters.0))
+    }
+}
+
+/// Bytes as a string. What is not UTF-8 becomes U+FFFD.
+mod text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        String::from_utf8_lossy(value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(String::deserialize(deserializer)?.into_bytes())
+    }
+}
