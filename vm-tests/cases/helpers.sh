@@ -64,8 +64,11 @@ keep() {
     } | dd of="$RESULTS_DISK" ibs=64k obs=1048576 seek="$keep_unit" conv=notrunc 2> "$kept.written" ||
         fail "$2 cannot be kept: $(show "$kept.written")"
     read -r keep_status < "$kept.status"
-    [ "$keep_status" -eq 0 ] || fail "$1 cannot be read: $(show "$kept.read")"
     keep_length=$(bytes_by_dd "$kept.read")
+    case $keep_status,$keep_length in
+    0,[0-9]*) ;;
+    *) fail "$1 cannot be read, or dd does not tell how long it is: $(show "$kept.read")" ;;
+    esac
     echo "file $2 $keep_unit $keep_length" |
         dd of="$RESULTS_DISK" bs=4096 seek="$keep_block" conv=sync,notrunc 2> "$kept.written" ||
         fail "$2 cannot be kept: $(show "$kept.written")"

@@ -209,11 +209,13 @@ impl Console {
         }
     }
 
-    /// The last lines that came, at most so many, without markers.
+    /// The last lines that came, at most so many, without markers and the commands that print them.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.tail).into_owned();
-        let marker = format!("{}{}{:x}.", MARKER.0, MARKER.1, self.nonce);
-        let said = |line: &&str| !line.is_empty() && !line.starts_with(&marker);
+        let (first, second) = MARKER;
+        let marker = format!("{first}{second}{:x}.", self.nonce);
+        let typed = format!(r#""{first}""{second}{:x}."#, self.nonce);
+        let said = |line: &&str| !line.is_empty() && !line.starts_with(&marker) && !line.contains(&typed);
         let all: Vec<_> = text.lines().map(str::trim_end).filter(said).collect();
         all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()
     }

@@ -20,7 +20,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
 /// How many of the console's last lines the report shows when the guest fails.
-const LAST_LINES: usize = 25;
+const LAST_LINES: usize = 40;
 
 /// How many of QEMU's messages the report shows.
 const QEMU_LINES: usize = 10;
