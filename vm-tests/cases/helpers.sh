@@ -22,14 +22,37 @@ show() {
 
 # Runs memtool; leaves its exit status, output and messages in $status, $out and $err.
 try() {
-    status=0
-    "$MEMTOOL" "$@" > try.out 2> try.err || status=$?
-    out=$(show try.out)
-    err=$(show try.err)
-    last="memtool $*"
+    run "$MEMTOOL" "$@"
 }
 
-# The same for a run that has to succeed. A kernel that does not know the operation is a reason to skip.
+# The same as nobody, after need_nobody.
+try_as_nobody() {
+    run "$nobody" "$@"
+}
+
+# The same with any program.
+run() {
+    status=0
+    "$@" > try.out 2> try.err || status=$?
+    out=$(show try.out)
+    err=$(show try.err)
+    last=$*
+}
+
+# Runs memtool, which has to fail with exit status 1 and this in its message: refused PART ARGUMENT...
+refused() {
+    refused_part=$1
+    shift
+    try "$@"
+    need_failure "$refused_part"
+}
+
+need_failure() {
+    [ "$status" -eq 1 ] || fail "$last: exit status $status, where 1 is expected: $out $err"
+    holds "the message of $last" "$err" "$1"
+}
+
+# Runs memtool, which has to succeed. A kernel that does not know the operation is a reason to skip.
 must() {
     try "$@"
     need_success
@@ -100,9 +123,35 @@ must_keep() {
     need_success
 }
 
-# Whether there is a memcontrol(8), which talks to the kernel by itself.
-have_memcontrol() {
-    command -v memcontrol > /dev/null
+# Whether the guest has a command.
+have() {
+    command -v "$1" > /dev/null
+}
+
+# Skips the case where one of these commands is missing.
+need() {
+    for need_command; do
+        have "$need_command" || skip "there is no $need_command"
+    done
+}
+
+# Leaves the value of a sysctl variable in $value.
+variable() {
+    need sysctl
+    value=$(sysctl -n "$1" 2> /dev/null) || skip "there is no $1"
+}
+
+# Leaves in $nobody a copy of memtool that runs as the user nobody, in a folder of that user's: set-user-ID, because
+# this takes no more than chown(8). The real user stays root, which the kernel asks for nowhere here.
+need_nobody() {
+    need chown
+    mkdir nobody && dd if="$MEMTOOL" of=nobody/memtool bs=64k 2> dd.err || fail "memtool cannot be copied: $(show dd.err)"
+    dd if="$(command -v dd)" of=nobody/dd bs=64k 2> dd.err || fail "dd cannot be copied: $(show dd.err)"
+    chown nobody nobody nobody/memtool nobody/dd 2> chown.err || skip "there is no user nobody: $(show chown.err)"
+    chmod 4755 nobody/memtool nobody/dd
+    echo private > private && chmod 600 private
+    if nobody/dd if=private of=/dev/null 2> /dev/null; then skip 'the file system has no set-user-ID'; fi
+    nobody=$PWD/nobody/memtool
 }
 
 # Skips the case where the machine has no memory ranges, by memcontrol(8)'s account too.
@@ -111,7 +160,7 @@ need_ranges() {
     case $status,$err in
     0,*) ;;
     *EOPNOTSUPP* | *ENXIO*)
-        if have_memcontrol && memcontrol list > /dev/null 2>&1; then fail "memcontrol lists ranges, memtool does not: $err"; fi
+        if have memcontrol && memcontrol list > /dev/null 2>&1; then fail "memcontrol lists ranges, memtool does not: $err"; fi
         skip "the machine has no memory ranges: $err"
         ;;
     *) fail "$last: exit status $status: $err" ;;
@@ -132,6 +181,32 @@ holds() {
     *"$3"*) ;;
     *) fail "$1 does not hold '$3': $2" ;;
     esac
+}
+
+# Whether one of these lines is LINE: has_line LINES LINE
+has_line() {
+    case "
+$1
+" in
+    *"
+$2
+"*) ;;
+    *) return 1 ;;
+    esac
+}
+
+# Makes a file of so many pages of text, each another one: make_marker FILE PAGES
+make_marker() {
+    marker_page=0
+    while [ "$marker_page" -lt "$2" ]; do
+        printf '%4095s\n' "page $marker_page of $1, written by process $$"
+        marker_page=$((marker_page + 1))
+    done > "$1"
+}
+
+# Prints a page of a file, or of what begins at an address of a device: page_of FILE ADDRESS
+page_of() {
+    dd if="$1" bs=4096 skip=$(($2 / 4096)) count=1 2> /dev/null
 }
 
 # Prints the RAM of a recorded machine as lines '0xSTART 0xEND', neighbours joined.

@@ -2,7 +2,7 @@
 . ../helpers.sh
 
 need_ranges
-have_memcontrol || skip 'there is no memcontrol(8) to compare with'
+need memcontrol
 
 must ranges list --memcontrol
 equal 'memtool ranges list --memcontrol' "$out" "$(memcontrol list)"

@@ -7,13 +7,11 @@ must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmt
 must ranges list --all
 before=$out
 
-# refused BASE LENGTH TYPE REASON
-refused() {
-    try ranges update --base "$1" --len "$2" --type "$3"
-    equal "the exit status of $last" "$status" 1
-    holds 'the message' "$err" 'EINVAL'
+# refused_range BASE LENGTH TYPE REASON
+refused_range() {
+    refused EINVAL ranges update --base "$1" --len "$2" --type "$3"
     holds 'the message' "$err" "$4"
-    if have_memcontrol; then
+    if have memcontrol; then
         if kernel=$(memcontrol set -b "$1" -l "$2" -o other "$3" 2>&1); then
             fail "$last is refused, but the kernel takes that range"
         fi
@@ -21,9 +19,9 @@ refused() {
     fi
 }
 
-refused 0xd00100000 3145728 write-combine 'the length must be a power of two'
-refused 0xd00100000 2097152 write-combine 'multiple of'
-refused 0xe00000000 4194304 uncacheable 'it overlaps 0xe00000000+0x1000000 write-combine (vmtest)'
+refused_range 0xd00100000 3145728 write-combine 'the length must be a power of two'
+refused_range 0xd00100000 2097152 write-combine 'multiple of'
+refused_range 0xe00000000 4194304 uncacheable 'it overlaps 0xe00000000+0x1000000 write-combine (vmtest)'
 
 must ranges list --all
 equal 'the table after all that was refused' "$out" "$before"

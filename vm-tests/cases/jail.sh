@@ -1,0 +1,42 @@
+# In a jail memory is not written to (EPERM), its processes only are seen, and where the device is hidden it says so.
+. ../helpers.sh
+
+need jail
+variable kern.ps_arg_cache_limit
+limit=$value
+# in_jail FOLDER PROGRAM ARGUMENT...: jail(8) says itself that the command has failed.
+in_jail() {
+    folder=$1
+    shift
+    run jail -c path="$folder" command="$@"
+    err=${err%
+jail: *}
+}
+in_jail / sh -c 'exit 0'
+[ "$status" -eq 0 ] || skip "there can be no jail: $err"
+
+in_jail / "$MEMTOOL" write --force ps_arg_cache_limit --as u64 $((limit + 1))
+need_failure 'EPERM: a jail or a security policy forbids it'
+variable kern.ps_arg_cache_limit
+equal 'the variable' "$value" "$limit"
+
+in_jail / "$MEMTOOL" maps -P
+equal "the exit status of $last" "$status" 0
+holds "memtool's map in a jail" "$out" "$MEMTOOL"
+in_jail / "$MEMTOOL" maps $$
+need_failure ESRCH
+
+# A folder without devices, and with what the program needs, if it is dynamically linked.
+mkdir root root/libexec
+dd if="$MEMTOOL" of=root/memtool bs=64k 2> dd.err && chmod 755 root/memtool || fail "$(show dd.err)"
+if have ldd; then
+    for library in $(ldd -f '%p\n' "$MEMTOOL" 2> /dev/null) /libexec/ld-elf.so.1; do
+        [ -e "$library" ] || continue
+        mkdir -p "root/${library%/*}" && dd if="$library" of="root/$library" bs=64k 2> dd.err || fail "$(show dd.err)"
+        chmod 755 "root/$library"
+    done
+fi
+in_jail "$PWD/root" /memtool --version
+[ "$status" -eq 0 ] || skip "memtool does not start in a folder of its own: $err"
+in_jail "$PWD/root" /memtool ranges list
+need_failure 'ENOENT: there is no such device; a jail usually hides it'

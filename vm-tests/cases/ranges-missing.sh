@@ -1,0 +1,28 @@
+# A range that is not there, or not with that length, cannot be removed: ENOENT, from the kernel as well.
+. ../helpers.sh
+
+need_ranges
+trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
+must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmtest
+must ranges list --all
+before=$out
+
+# refused_removal BASE LENGTH
+refused_removal() {
+    refused ENOENT ranges remove --base "$1" --len "$2"
+    holds 'the message' "$err" 'no range has exactly that base and length'
+    if have memcontrol; then
+        if kernel=$(memcontrol clear -b "$1" -l "$2" 2>&1); then
+            fail "$last is refused, but the kernel removes that range"
+        fi
+        holds "memcontrol's message" "$kernel" 'No such file or directory'
+    fi
+}
+
+refused_removal 0xd00000000 16777216
+refused_removal 0xe00000000 8388608
+holds 'the message' "$err" 'the nearest is 0xe00000000+0x1000000 write-combine (vmtest)'
+refused 'owned by' ranges remove --owner vmtest2
+
+must ranges list --all
+equal 'the table after all that was refused' "$out" "$before"

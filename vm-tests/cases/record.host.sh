@@ -1,0 +1,16 @@
+# A recording of the guest answers on the host as the guest did.
+. ../helpers.sh
+
+same() {
+    same_name=$1
+    shift
+    try --machine "$RESULTS/machine.json" "$@"
+    # It says so where it is one.
+    out=${out% (recorded machine)}
+    equal "exit status and output of $last" "$status
+$out" "$(show "$RESULTS/$same_name")"
+}
+same ranges ranges list --all --no-join
+same memcontrol ranges list --memcontrol
+same segments dump --list-segments
+same explain ranges explain 0x100000
