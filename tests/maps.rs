@@ -273,7 +273,7 @@ fn a_process_that_cannot_be_read_is_explained_and_nothing_is_printed() {
     let mut kernel_process = machine();
     kernel_process["processes"][0]["entries"] = json!([]);
     let path = write_machine(directory.path(), &kernel_process);
-    on(&path, &["maps", "70"]).fails_saying(&["process 70 (sh) is the kernel's", "no memory of its own"]);
+    on(&path, &["maps", "70"]).fails_saying(&["process 70 is the kernel's", "no memory of its own"]);
     let mut none = machine();
     none.as_object_mut().unwrap().remove("processes");
     let path = write_machine(directory.path(), &none);
