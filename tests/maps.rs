@@ -273,7 +273,7 @@ fn a_process_that_cannot_be_read_is_explained_and_nothing_is_printed() {
     let mut kernel_process = machine();
     kernel_process["processes"][0]["entries"] = json!([]);
     let path = write_machine(directory.path(), &kernel_process);
-    on(&path, &["maps", "70"]).fails_saying(&["process 70 (sh) is the kernel's", "no memory of its own"]);
+    on(&path, &["maps", "70"]).fails_saying(&["process 70 is the kernel's", "no memory of its own"]);
     let mut none = machine();
     none.as_object_mut().unwrap().remove("processes");
     let path = write_machine(directory.path(), &none);
@@ -346,5 +346,286 @@ fn long_names_are_cut_on_a_terminal_only() {
         if style != "-a" && style != "-l" {
             assert!(shown.lines().all(|line| line.chars().count() <= 80), "{style}: {shown}");
         }
+    }
+}
+
+/// Of the machine that the tests run on.
+#[cfg(target_os = "linux")]
+mod linux {
+    use super::common::{Run, command, directory, memtool, run, text};
+    use std::ffi::OsString;
+    use std::fs;
+    use std::os::unix::ffi::{OsStrExt, OsStringExt};
+    use std::os::unix::process::CommandExt;
+    use std::path::Path;
+    use std::process::{Child, Command, Stdio};
+
+    /// A process that changes nothing any more; killed at the end.
+    struct Still(Child);
+
+    impl Still {
+        /// A shell that waits for its input to end, once it has said that it does.
+        fn new(program: &Path, script: &str) -> Self {
+            use std::io::{BufRead, BufReader};
+            let mut command = Command::new(program);
+            command.args(["-c", &format!("{script}\necho ready\nread line")]);
+            let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
+            let mut line = String::new();
+            BufReader::new(child.stdout.as_mut().unwrap()).read_line(&mut line).unwrap();
+            assert_eq!(line, "ready\n");
+            // It is still on its way to read(2), which can touch more pages.
+            while !fs::read_to_string(format!("/proc/{}/stat", child.id())).unwrap().contains(") S ") {
+                std::thread::yield_now();
+            }
+            Self(child)
+        }
+
+        fn shell() -> Self {
+            Self::new(Path::new("/bin/sh"), "")
+        }
+
+        fn pid(&self) -> String {
+            self.0.id().to_string()
+        }
+
+        fn file(&self, name: &str) -> Vec<u8> {
+            fs::read(format!("/proc/{}/{name}", self.0.id())).unwrap()
+        }
+    }
+
+    impl Drop for Still {
+        fn drop(&mut self) {
+            let _ = self.0.kill();
+            let _ = self.0.wait();
+        }
+    }
+
+    fn lines(bytes: &[u8]) -> Vec<&[u8]> {
+        bytes.strip_suffix(b"\n").unwrap_or(bytes).split(|byte| *byte == b'\n').collect()
+    }
+
+    #[test]
+    fn linux_style_is_what_the_kernel_writes_to_the_byte() {
+        let shell = Still::shell();
+        let run = memtool(&["maps", "-l", &shell.pid()]).ok();
+        assert_eq!(run.bytes, shell.file("maps"));
+        assert!(run.stdout.contains("[stack]") && run.stdout.contains("/ld-"), "{run:?}");
+        // From smaps, which has the same lines and others between them.
+        let run = memtool(&["maps", "--json", &shell.pid()]).ok().json();
+        assert_eq!(run["host"], "linux");
+        assert_eq!(run["processes"][0]["entries"].as_array().unwrap().len(), lines(&shell.file("maps")).len());
+    }
+
+    #[test]
+    fn a_path_may_hold_any_byte() {
+        let directory = directory();
+        let name = OsString::from_vec(b"two words\n\x1b[31m\xff [deleted]".to_vec());
+        let program = directory.path().join(&name);
+        // By another process: while a file is open for writing here, a child of another test could inherit it.
+        assert!(Command::new("cp").arg("/bin/sh").arg(&program).status().unwrap().success());
+        let shell = Still::new(&program, "");
+        let run = memtool(&["maps", "-l", &shell.pid()]).ok();
+        assert_eq!(run.bytes, shell.file("maps"));
+        let escaped = [directory.path().as_os_str().as_bytes(), b"/two words\\012\x1b[31m\xff [deleted]\n"].concat();
+        assert!(run.bytes.windows(escaped.len()).any(|window| window == escaped), "{run:?}");
+    }
+
+    #[test]
+    fn every_style_has_a_line_for_each_entry() {
+        let shell = Still::shell();
+        let maps = shell.file("maps");
+        let count = lines(&maps).len();
+        for (style, per_entry, others) in [("-s", 1, 1), ("-m", 1, 0), ("-a", 1, 2), ("-d", 2, 3), ("-x", 1, 1)] {
+            let run = memtool(&["maps", style, &shell.pid()]).ok();
+            assert_eq!(run.lines().len(), count * per_entry + others, "{style}: {run:?}");
+            assert_eq!(run.stderr, "");
+            assert!(!run.stdout.contains("<unknown> <unknown>"), "{style}: {run:?}");
+        }
+    }
+
+    /// The totals of pmap -x, in KiB: all, in memory, dirty.
+    fn pmap_totals(pid: &str) -> Option<[u64; 3]> {
+        let pmap = Command::new("pmap").args(["-x", pid]).output().ok()?;
+        let text = String::from_utf8(pmap.stdout).unwrap();
+        let total: Vec<u64> = text.lines().last()?.split_whitespace().filter_map(|word| word.parse().ok()).collect();
+        Some(total.try_into().unwrap())
+    }
+
+    #[test]
+    fn the_totals_are_those_of_pmap() {
+        let shell = Still::new(Path::new("/bin/sh"), "text=$(cat /etc/passwd /etc/services /etc/group)");
+        let Some([size, resident, dirty]) = pmap_totals(&shell.pid()) else {
+            eprintln!("SKIPPED: there is no pmap(1)");
+            return;
+        };
+        let run = memtool(&["maps", "-x", &shell.pid()]).ok();
+        let total: Vec<&str> = run.lines().last().unwrap().split('\t').collect();
+        assert_eq!(total[..3], ["total", &size.to_string(), &resident.to_string()]);
+        let divided: u64 = total[3..5].iter().map(|size| size.parse::<u64>().unwrap()).sum();
+        assert_eq!(divided, resident);
+        let document = memtool(&["maps", "--json", &shell.pid()]).ok().json();
+        assert_eq!(document["processes"][0]["totals"]["dirty"], dirty * 1024);
+        assert!(dirty > 0);
+    }
+
+    #[test]
+    fn pages_by_domain_add_up_to_what_is_mapped() {
+        let shell = Still::shell();
+        let document = memtool(&["maps", "-x", "--numa", "--json", &shell.pid()]).ok().json();
+        let process = &document["processes"][0];
+        let domains = process["domains"].as_array().unwrap();
+        let entries = process["entries"].as_array().unwrap();
+        assert_eq!(domains.len(), entries.len());
+        let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap().unsigned_abs();
+        let mut mapped = 0;
+        for (entry, counted) in entries.iter().zip(domains) {
+            let known: u64 =
+                counted["by_domain"].as_object().unwrap().values().map(|pages| pages.as_u64().unwrap()).sum();
+            let pages = known + counted.get("unknown_domain").map_or(0, |pages| pages.as_u64().unwrap());
+            let resident = entry["usage"]["resident"].as_u64().unwrap();
+            // The kernel's own pages count as mapped and not as the process's.
+            if entry["object"] != "kernel" {
+                assert_eq!(pages * page, resident, "{entry}");
+            }
+            mapped += known;
+        }
+        assert!(mapped > 0);
+        let run = memtool(&["maps", "-x", "--numa", &shell.pid()]).ok();
+        let plain = memtool(&["maps", "-x", &shell.pid()]).ok();
+        let columns = |run: &Run| run.lines()[0].split('\t').count();
+        assert!(columns(&run) > columns(&plain), "{run:?}");
+    }
+
+    #[test]
+    fn the_parent_is_the_default_and_minus_p_in_capitals_is_memtool() {
+        let parent = memtool(&["maps", "--json"]).ok().json();
+        assert_eq!(parent["processes"][0]["pid"], std::process::id());
+        let own = memtool(&["maps", "-P", "--json"]).ok().json();
+        assert_eq!(own["processes"][0]["command"], format!("{} maps -P --json", env!("CARGO_BIN_EXE_memtool")));
+        assert_eq!(memtool(&["maps", "-x", "--numa", "-P"]).ok().stderr, "");
+    }
+
+    #[test]
+    fn processes_that_are_not_there_or_not_ones_own_are_clear_errors() {
+        let nobody = |arguments: &[&str]| {
+            let mut command = command();
+            command.args(arguments).uid(65534).gid(65534).current_dir("/");
+            run(&mut command)
+        };
+        memtool(&["maps", &i32::MAX.to_string()]).fails_saying(&["process 2147483647", "there is no such process"]);
+        memtool(&["maps", "0"]).fails_saying(&["not FreeBSD"]);
+        if fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n") {
+            memtool(&["maps", "2"]).fails_saying(&["process 2 is the kernel thread kthreadd"]);
+        } else {
+            eprintln!("SKIPPED: no kernel thread can be seen here");
+        }
+        // Killed, and not waited for.
+        let mut shell = Still::shell();
+        shell.0.kill().unwrap();
+        while !fs::read_to_string(format!("/proc/{}/stat", shell.0.id())).unwrap().contains(") Z ") {
+            std::thread::yield_now();
+        }
+        for style in ["-l", "-x"] {
+            memtool(&["maps", style, &shell.pid()]).fails_saying(&[&format!("process {}", shell.pid()), "has exited"]);
+        }
+        let reachable = Command::new(env!("CARGO_BIN_EXE_memtool")).uid(65534).gid(65534).arg("--version").output();
+        if !nix::unistd::geteuid().is_root() || reachable.is_err() {
+            eprintln!("SKIPPED: only root can become somebody else, who has to be able to run the program");
+            return;
+        }
+        let shell = Still::shell();
+        for style in ["-l", "-x"] {
+            nobody(&["maps", style, &shell.pid()]).fails_saying(&["EACCES", "it is not yours", "become root"]);
+        }
+        nobody(&["maps", "-P"]).ok();
+    }
+
+    /// A process that exits at any moment gives a whole map or none.
+    #[test]
+    fn a_process_that_exits_meanwhile_is_an_error_and_no_half_map() {
+        let directory = directory();
+        let file = directory.path().join("pages");
+        fs::write(&file, [0; 4096]).unwrap();
+        let (mut whole, mut gone) = (0, 0);
+        for round in 0..40 {
+            let victim = Mapper::new(text(&file), 4000);
+            let pid = victim.0.pid();
+            let expected = victim.0.file("maps");
+            let killer = std::thread::spawn(move || {
+                std::thread::sleep(std::time::Duration::from_micros(150 * round));
+                drop(victim);
+            });
+            let run = memtool(&["maps", "-l", &pid]);
+            killer.join().unwrap();
+            if run.code == 0 {
+                assert!(run.bytes == expected, "{} of {} bytes", run.bytes.len(), expected.len());
+                whole += 1;
+            } else {
+                run.fails_saying(&["process", "there is no such process"]);
+                gone += 1;
+            }
+        }
+        eprintln!("{whole} whole maps, {gone} errors");
+    }
+
+    /// A process with many mappings: this test's program, run again to do nothing else.
+    struct Mapper(Still);
+
+    impl Mapper {
+        fn new(file: &str, count: usize) -> Self {
+            let program = std::env::current_exe().unwrap();
+            let test = "linux::many_mappings_of_a_child";
+            let script = format!(
+                "MEMTOOL_TEST_MAP={file} MEMTOOL_TEST_MAPPINGS={count} exec {} --ignored --exact {test} --nocapture",
+                text(&program)
+            );
+            let mut command = Command::new("/bin/sh");
+            command.args(["-c", &script]).stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn().unwrap();
+            let mut output = std::io::BufReader::new(child.stdout.as_mut().unwrap());
+            let mut line = String::new();
+            while !line.contains("ready") {
+                line.clear();
+                assert!(std::io::BufRead::read_line(&mut output, &mut line).unwrap() > 0, "it ended");
+            }
+            Self(Still(child))
+        }
+    }
+
+    /// What the child process of others does; by itself, with few mappings, it shows that they are entries of their own.
+    #[test]
+    #[ignore = "run by other tests, in a process of its own"]
+    fn many_mappings_of_a_child() {
+        use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+        let file = std::env::var_os("MEMTOOL_TEST_MAP").map_or_else(|| std::env::current_exe().unwrap(), Into::into);
+        let count: usize = std::env::var("MEMTOOL_TEST_MAPPINGS").map_or(100, |count| count.parse().unwrap());
+        let file = fs::File::open(file).unwrap();
+        let length = 4096.try_into().unwrap();
+        for index in 0..count {
+            // Neighbours of different protection are entries of their own.
+            let protection = if index % 2 == 0 { ProtFlags::PROT_READ } else { ProtFlags::PROT_NONE };
+            // SAFETY: a new mapping at an address of the kernel's choice, which nothing refers to.
+            unsafe { mmap(None, length, protection, MapFlags::MAP_SHARED, &file, 0) }.unwrap();
+        }
+        assert!(lines(&fs::read("/proc/self/maps").unwrap()).len() >= count);
+        println!("ready");
+        let _ = std::io::stdin().read_line(&mut String::new());
+    }
+
+    /// More than vm.max_map_count usually allows takes a privilege; as many as that allows are listed.
+    #[test]
+    fn tens_of_thousands_of_mappings_are_listed() {
+        let directory = directory();
+        let file = directory.path().join("page");
+        fs::write(&file, [0; 4096]).unwrap();
+        let most: usize = fs::read_to_string("/proc/sys/vm/max_map_count").unwrap().trim().parse().unwrap();
+        let count = 100_000.min(most - 500);
+        let mapper = Mapper::new(text(&file), count);
+        let expected = mapper.0.file("maps");
+        assert!(lines(&expected).len() >= count);
+        let run = memtool(&["maps", "-l", &mapper.0.pid()]).ok();
+        assert!(run.bytes == expected, "{} of {} bytes", run.bytes.len(), expected.len());
+        let run = memtool(&["maps", "-x", &mapper.0.pid()]).ok();
+        assert_eq!(run.lines().len(), lines(&expected).len() + 1);
     }
 }

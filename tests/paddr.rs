@@ -511,6 +511,14 @@ fn more_memory_than_there_is_cannot_be_had() {
 }
 
 #[test]
+fn another_process_is_refused_and_nothing_is_printed() {
+    for json in [&[][..], &["--json"]] {
+        let run = paddr(&machine(), &[json, &["--pid", "1", "0x200000", "0x1000"]].concat());
+        run.fails_saying(&["process 1: ", "calling process only", "MEM_EXTRACT_PADDR"]);
+    }
+}
+
+#[test]
 fn contradictory_or_malformed_arguments_are_usage_errors() {
     let directory = directory();
     let file = write_file(directory.path(), b"x");
@@ -534,6 +542,15 @@ fn contradictory_or_malformed_arguments_are_usage_errors() {
         &["--alloc", "4q"],
         &["--alloc", "-4k"],
         &["--alloc", ""],
+        &["--pid", "1"],
+        &["--pid", "0", "0x200000"],
+        &["--pid", "-1", "0x200000"],
+        &["--pid", "2147483648", "0x200000"],
+        &["--pid", "init", "0x200000"],
+        &["--pid", "1", "--alloc", "4k"],
+        &["--pid", "1", "--file", file],
+        &["--pid", "1", "0x200000", "--touch"],
+        &["--pid", "1", "0x200000", "--lock"],
         &["--unknown-option"],
     ] {
         demo(&[&["paddr"], arguments].concat()).usage_error(&["error: "]);

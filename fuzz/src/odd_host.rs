@@ -5,6 +5,7 @@ use memtool::host::{Backing, Host, Mapping, Memory, PageState, Pid, System};
 use memtool::kerneldump::Compression;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::KernelMapping;
+use memtool::process_map::{Detail, ProcessMap};
 use memtool::ranges::Descriptor;
 use memtool::ranges::rules::Request;
 use memtool::symbols::Symbol;
@@ -68,6 +69,10 @@ impl Host for OddHost {
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         self.host.kernel_maps()
+    }
+
+    fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap> {
+        self.host.process_map(process, detail)
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {

@@ -48,8 +48,7 @@ pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
         let map = host.process_map(pid, detail)?;
         if map.entries.is_empty() {
             return Err(Error::Unsupported(format!(
-                "process {pid} ({}) is the kernel's: it has no memory of its own; 0 stands for the kernel's map",
-                map.command
+                "process {pid} is the kernel's: it has no memory of its own; 0 stands for the kernel's map"
             )));
         }
         match map.problem() {

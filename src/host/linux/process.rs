@@ -233,6 +233,25 @@ mod tests {
         }
     }
 
+    #[test]
+    fn an_address_space_that_is_gone_is_an_error_however_it_is_asked() {
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let pid = Pid::from_raw(child.id().try_into().unwrap());
+        let process = Process::open(Some(pid)).unwrap();
+        let mut pagemap = process.pagemap().unwrap();
+        assert_eq!(pagemap.entries(&[1, 2]).unwrap().len(), 2);
+        pagemap.check().unwrap();
+        child.kill().unwrap();
+        child.wait().unwrap();
+        let expected = KernelError::new(Operation::ReadPagemap, format!("process {pid}"), Errno::ESRCH);
+        for answer in [pagemap.entries(&[1, 2]).map(drop), pagemap.check(), process.covered().map(drop)] {
+            assert_eq!(answer.unwrap_err().to_string(), expected.to_string());
+        }
+        assert!(process.pagemap().is_err());
+        let error = process.domains(&[0x1000]).unwrap_err().to_string();
+        assert!(error.contains(&format!("process {pid}: ESRCH")), "{error}");
+    }
+
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(50))]
         #[test]
