@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::architecture::Architecture;
 use clap::{Parser, ValueEnum};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::OsString;
@@ -19,9 +20,15 @@ pub struct Arguments {
     /// The disk to boot, which is not written to; the default is what $MEMTOOL_VM_IMAGE names
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
+    /// The CD to boot, with --image as a disk beside it
+    #[arg(long, value_name = "FILE")]
+    pub cdrom: Option<PathBuf>,
     /// Boot no disk: the QEMU arguments boot a system themselves
-    #[arg(long, requires = "qemu_arg", conflicts_with = "image")]
+    #[arg(long, requires = "qemu_arg", conflicts_with_all = ["image", "cdrom"])]
     pub no_image: bool,
+    /// The guest's architecture
+    #[arg(long, value_enum, default_value_t = Architecture::Amd64)]
+    pub arch: Architecture,
     /// Test this program, in place of building one
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
@@ -48,9 +55,12 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", default_values = DISKS, hide_default_value = true)]
     pub disk_device: Vec<String>,
 
-    /// The QEMU to start
-    #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
-    pub qemu: OsString,
+    /// The QEMU to start [default: qemu-system-x86_64 or qemu-system-aarch64]
+    #[arg(long, value_name = "PROGRAM")]
+    pub qemu: Option<OsString>,
+    /// The firmware [default: the BIOS for amd64, UEFI where packages put it for aarch64]
+    #[arg(long, value_name = "FILE")]
+    pub firmware: Option<PathBuf>,
     /// A further argument for QEMU; can be repeated
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub qemu_arg: Vec<OsString>,
@@ -150,6 +160,8 @@ mod tests {
         for words in [
             &["--no-image"][..],
             &["--no-image", "--image", "x", "--qemu-arg", "y"],
+            &["--no-image", "--cdrom", "x", "--qemu-arg", "y"],
+            &["--arch", "i386"],
             &["--prompt", "("],
             &["--prompt", "x*"],
             &["--case-timeout", "0"],

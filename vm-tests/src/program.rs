@@ -1,24 +1,22 @@
 //! Which memtool is tested, and which checks on the host what it did: a given program, or one that is built.
 
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// The target of the guests that can be booted.
-pub const TARGET: &str = "x86_64-unknown-freebsd";
-
 /// Reads the given program, or builds one for the guest and reads it.
-pub fn obtain(given: Option<&Path>) -> Result<Vec<u8>> {
+pub fn obtain(given: Option<&Path>, architecture: Architecture) -> Result<Vec<u8>> {
     let path = match given {
         Some(path) => path.to_owned(),
-        None if cfg!(target_os = "freebsd") => build_native()?,
+        None if cfg!(target_os = "freebsd") && architecture.is_native() => build_native()?,
         None => {
             let project = in_project("no memtool to test", "--binary")?;
             let mut command = Command::new(project.join("tools/freebsd-cargo"));
-            command.args([TARGET, "build", "--release"]);
-            build(command, &project, &project.join("target/freebsd").join(TARGET))?
+            command.args([architecture.target(), "build", "--release"]);
+            build(command, &project, &project.join("target/freebsd").join(architecture.target()))?
         }
     };
     fs::read(&path).map_err(Error::file("read", path))

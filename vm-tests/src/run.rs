@@ -41,17 +41,22 @@ pub fn main(arguments: &Arguments) -> Conclusion {
 
 fn run(arguments: &Arguments) -> Result<Conclusion> {
     let image = image(arguments);
-    if image.is_none() && !arguments.no_image {
+    if image.is_none() && arguments.cdrom.is_none() && !arguments.no_image {
         println!("nothing was tested: no image of a FreeBSD system was given (--image FILE, MEMTOOL_VM_IMAGE)");
         return Ok(Conclusion::NothingTested);
     }
+    // Building takes minutes.
+    for file in [&image, &arguments.cdrom, &arguments.firmware].into_iter().flatten() {
+        File::open(file).map_err(Error::file("read", file))?;
+    }
+    let firmware = firmware(arguments)?;
     let Cases { helpers, cases } = cases::read(&cases_folder(arguments)?)?.choose(&arguments.names)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for &signal in TERM_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
             .map_err(|error| Error::Program(format!("cannot prepare for signals: {error}")))?;
     }
-    let program = program::obtain(arguments.binary.as_deref())?;
+    let program = program::obtain(arguments.binary.as_deref(), arguments.arch)?;
     let native = match cases.iter().any(|case| case.host.is_some()) {
         true => Some(program::obtain_native(arguments.host_binary.as_deref())?),
         false => None,
@@ -71,7 +76,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     let mut run = Run {
         arguments,
         machine: Machine {
-            program: arguments.qemu.clone(),
+            program: arguments.qemu.clone().unwrap_or_else(|| arguments.arch.qemu().into()),
+            architecture: arguments.arch,
+            firmware: firmware.as_deref(),
+            cdrom: arguments.cdrom.as_deref(),
             image: image.as_deref(),
             cases: &disk,
             results: &results,
@@ -295,11 +303,26 @@ impl Folders {
 }
 
 fn image(arguments: &Arguments) -> Option<PathBuf> {
-    if arguments.no_image {
-        return None;
+    if arguments.no_image || arguments.cdrom.is_some() {
+        return arguments.image.clone();
     }
     let named = || env::var_os("MEMTOOL_VM_IMAGE").filter(|name| !name.is_empty()).map(PathBuf::from);
     arguments.image.clone().or_else(named)
+}
+
+/// The firmware that is not QEMU's own. A kernel that QEMU loads itself needs none.
+fn firmware(arguments: &Arguments) -> Result<Option<PathBuf>> {
+    let mut places = arguments.arch.firmware().peekable();
+    if arguments.firmware.is_some() || arguments.no_image || places.peek().is_none() {
+        return Ok(arguments.firmware.clone());
+    }
+    match places.find(|place| place.is_file()) {
+        Some(place) => Ok(Some(place.to_owned())),
+        None => Err(Error::Program(
+            "there is no UEFI to boot with (on Debian: apt-get install qemu-efi-aarch64); name it with --firmware"
+                .into(),
+        )),
+    }
 }
 
 fn cases_folder(arguments: &Arguments) -> Result<PathBuf> {

@@ -135,6 +135,15 @@ fn without_an_image_nothing_is_tested() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_told_before_anything_is_built() {
+    for option in ["--image", "--cdrom", "--firmware"] {
+        let output = program().args(["--image", "/dev/null", option, "/no/such/file"]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read /no/such/file"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_case_passes() {
     let setup = Setup::starting(LOGIN, MEMTOOL);
     let output = setup.run(&[]);
