@@ -1,4 +1,4 @@
-# memtool's own map: the program's file is in it, and the NUMA domains that the kernel tells add up to what is in memory.
+# memtool's own map has the program's file, and what the kernel tells of NUMA domains is within what is in memory.
 . ../helpers.sh
 
 tab=$(printf '\t')

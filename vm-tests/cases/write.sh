@@ -1,4 +1,4 @@
-# What is written to a kernel's variable sysctl(8) reads, and the command for putting it back does; nothing without --force.
+# sysctl(8) reads what is written to a kernel's variable, and what the command printed puts back; nothing without --force.
 . ../helpers.sh
 
 variable kern.ps_arg_cache_limit

@@ -1,0 +1,40 @@
+# The dump of the panic is found, saved, consistent, and cleared.
+. ../helpers.sh
+
+variable kern.version
+printf '%s\n' "$value" > version
+variable kern.bootfile
+kernel=$value
+
+must save --check "$SPARE_DISK"
+holds 'what is on the device' "$out" 'kdb_sysctl_panic'
+
+if have savecore; then
+    savecore -C "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore finds no dump: $(show savecore.out)"
+    # The same by savecore, which is to leave it there.
+    mkdir other
+    savecore -k other "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
+fi
+
+mkdir crash
+must save --verify --dir crash "$SPARE_DISK"
+must inspect --verify crash/vmcore.0
+holds 'what is said of the dump' "$out" 'consistent: everything was read'
+info=$(show crash/info.0)
+holds 'info.0' "$info" 'Panic String: kdb_sysctl_panic'
+holds 'info.0' "$info" "$(read -r line < version && echo "$line")"
+holds 'info.0' "$info" 'Dump Status: good'
+
+if have savecore; then
+    if savecore -C "$SPARE_DISK" > savecore.out 2>&1; then fail "savecore still finds a dump: $(show savecore.out)"; fi
+    keep other/vmcore.0 vmcore.savecore
+    keep other/info.0 info.savecore
+fi
+refused '' save --check "$SPARE_DISK"
+must save --dir crash "$SPARE_DISK"
+[ ! -e crash/vmcore.1 ] || fail 'what was cleared is saved again'
+
+keep crash/vmcore.0 vmcore
+keep crash/info.0 info
+keep version version
+[ ! -r "$kernel" ] || keep "$kernel" kernel

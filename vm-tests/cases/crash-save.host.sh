@@ -1,0 +1,31 @@
+# The crash dump is what savecore(8) has saved, to the byte, and tells version, panic and processes.
+. ../helpers.sh
+
+cd "$RESULTS" || exit
+must inspect --verify vmcore
+if [ -e vmcore.savecore ]; then
+    need cmp
+    cmp vmcore vmcore.savecore > cmp.out 2>&1 || fail "the dump and savecore's differ: $(show cmp.out)"
+    # Older ones write the time in other words.
+    without_time() {
+        while IFS= read -r line; do
+            case $line in
+            *Dumptime:*) ;;
+            *) printf '%s\n' "$line" ;;
+            esac
+        done < "$1"
+    }
+    equal 'info.0' "$(without_time info)" "$(without_time info.savecore)"
+fi
+
+[ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"
+must read --quiet --core vmcore --kernel kernel --as str version
+equal 'the version' "$out" "$(show version)"
+must ps --core vmcore --kernel kernel
+holds 'what is said of the kernel' "$out" 'kdb_sysctl_panic'
+tab=$(printf '\t')
+holds 'the list of processes' "
+$out" "
+$(show pid)${tab}sleep$tab"
+must ps --quiet --threads --core vmcore --kernel kernel
+holds 'the thread that dumped' "$out" 'dumping'

@@ -1,0 +1,16 @@
+# A dump of all RAM has a file's pages where its map says, as many bytes as the map, and the kernel by its page tables.
+. ../helpers.sh
+
+make_marker marker 64
+must paddr --quiet --file marker --touch
+printf '%s\n' "$out" > pages
+must record machine.json
+ram_of machine.json > ram
+must_keep ram.zst dump --quiet --zstd=1 --map ram.map
+variable kern.bootfile
+[ ! -r "$value" ] || keep "$value" kernel
+variable kern.version
+printf '%s\n' "$value" > version
+for name in marker version pages ram ram.map; do
+    keep $name $name
+done
