@@ -14,7 +14,7 @@ dd if=live.dump of=/dev/null bs=64k 2> dd.err
 holds "the file's length by dd" "$(show dd.err)" "$size bytes"
 
 must inspect --verify live.dump
-holds 'what is said of the dump' "$out" 'minidump'
+holds 'what is said of the dump' "$out" 'consistent: everything was read'
 
 try livedump live.dump
 equal 'the exit status where the file is there already' "$status" 1
