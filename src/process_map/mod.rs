@@ -333,6 +333,14 @@ impl ProcessMap {
         (size > 0).then_some(Gap { start: before.end, size })
     }
 
+    /// The gaps that something could be mapped in, each with the number of the entry behind it: not what lies between
+    /// the two halves of the address space, where Linux has an entry of its own in every map.
+    pub fn gaps(&self) -> impl Iterator<Item = (usize, Gap)> {
+        let halves =
+            |gap: &Gap| gap.start.cast_signed().is_negative() == (gap.start + gap.size).cast_signed().is_negative();
+        (0..self.entries.len()).filter_map(move |index| Some((index, self.gap_before(index).filter(halves)?)))
+    }
+
     /// Digits that an address takes in listings: those of 32 or of 64 bits.
     pub fn address_digits(&self) -> usize {
         let last = self.entries.last().map_or(0, Entry::end_address);
