@@ -1,4 +1,7 @@
-# What the cases share. Nothing here needs more than sh: what it does not build in may be missing.
+# What the cases share, in the guest and on the host. Nothing here needs more than sh and dd: what sh does not build
+# in may be missing.
+
+kept=$PWD/.kept
 
 fail() {
     printf '%s\n' "$*"
@@ -29,11 +32,72 @@ try() {
 # The same for a run that has to succeed. A kernel that does not know the operation is a reason to skip.
 must() {
     try "$@"
+    need_success
+}
+
+need_success() {
     [ "$status" -eq 0 ] && return 0
     case $err in
     *ENOTTY*) skip "the kernel is too old: $err" ;;
     esac
     fail "$last: exit status $status: $err"
+}
+
+# Keeps a file of the guest's for the host, or for '-' what comes on standard input, of any length:
+#   keep FILE NAME
+#   producer | keep - NAME || exit 1
+# It goes to the disk for results (src/results.rs has the format).
+keep() {
+    case $2 in
+    '' | [.-]* | *[!A-Za-z0-9._-]*) fail "no name for a file that is kept: '$2'" ;;
+    esac
+    keep_block=1 keep_unit=1
+    [ ! -e "$kept" ] || read -r keep_block keep_unit < "$kept"
+    [ "$keep_block" -lt 256 ] || fail 'more files are kept than fit into the table'
+    [ "$1" = - ] || [ -r "$1" ] || fail "$1 cannot be kept: there is no such file"
+    {
+        if [ "$1" = - ]; then dd bs=64k; else dd if="$1" bs=64k; fi 2> "$kept.read"
+        echo $? > "$kept.status"
+        keep_length=$(bytes_by_dd "$kept.read")
+        # A disk takes whole sectors only.
+        dd if=/dev/zero bs=$((1048576 - keep_length % 1048576)) count=1 2> /dev/null
+    } | dd of="$RESULTS_DISK" ibs=64k obs=1048576 seek="$keep_unit" conv=notrunc 2> "$kept.written" ||
+        fail "$2 cannot be kept: $(show "$kept.written")"
+    read -r keep_status < "$kept.status"
+    keep_length=$(bytes_by_dd "$kept.read")
+    case $keep_status,$keep_length in
+    0,[0-9]*) ;;
+    *) fail "$1 cannot be read, or dd does not tell how long it is: $(show "$kept.read")" ;;
+    esac
+    echo "file $2 $keep_unit $keep_length" |
+        dd of="$RESULTS_DISK" bs=4096 seek="$keep_block" conv=sync,notrunc 2> "$kept.written" ||
+        fail "$2 cannot be kept: $(show "$kept.written")"
+    echo $((keep_block + 1)) $((keep_unit + keep_length / 1048576 + 1)) > "$kept"
+}
+
+# Prints how many bytes dd copied, by its messages in a file.
+bytes_by_dd() {
+    while read -r dd_number dd_word dd_rest; do
+        case $dd_word in
+        byte | bytes) echo "$dd_number" ;;
+        esac
+    done < "$1"
+}
+
+# Runs memtool, which has to succeed, and keeps its output: must_keep NAME ARGUMENT...
+must_keep() {
+    keep_name=$1
+    shift
+    {
+        status=0
+        "$MEMTOOL" "$@" 2> try.err || status=$?
+        echo $status > try.status
+    } | keep - "$keep_name" || exit 1
+    read -r status < try.status
+    out=
+    err=$(show try.err)
+    last="memtool $*"
+    need_success
 }
 
 # Whether there is a memcontrol(8), which talks to the kernel by itself.

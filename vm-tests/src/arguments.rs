@@ -1,5 +1,6 @@
 //! The command line.
 
+use crate::architecture::Architecture;
 use clap::{Parser, ValueEnum};
 use regex::bytes::{Regex, RegexBuilder};
 use std::ffi::OsString;
@@ -19,15 +20,27 @@ pub struct Arguments {
     /// The disk to boot, which is not written to; the default is what $MEMTOOL_VM_IMAGE names
     #[arg(long, value_name = "FILE")]
     pub image: Option<PathBuf>,
+    /// The CD to boot, with --image as a disk beside it
+    #[arg(long, value_name = "FILE")]
+    pub cdrom: Option<PathBuf>,
     /// Boot no disk: the QEMU arguments boot a system themselves
-    #[arg(long, requires = "qemu_arg", conflicts_with = "image")]
+    #[arg(long, requires = "qemu_arg", conflicts_with_all = ["image", "cdrom"])]
     pub no_image: bool,
+    /// The guest's architecture
+    #[arg(long, value_enum, default_value_t = Architecture::Amd64)]
+    pub arch: Architecture,
     /// Test this program, in place of building one
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
+    /// The memtool that checks on this machine what came back, in place of building one
+    #[arg(long, value_name = "FILE")]
+    pub host_binary: Option<PathBuf>,
+    /// Take the cases from this folder [default: the project's vm-tests/cases]
+    #[arg(long, value_name = "FOLDER")]
+    pub cases: Option<PathBuf>,
     /// Run this case only; can be repeated
     #[arg(long = "case", value_name = "NAME")]
-    pub cases: Vec<String>,
+    pub names: Vec<String>,
 
     /// The user to log in as at 'login:'; must be root in all but name
     #[arg(long, value_name = "USER", default_value = "root")]
@@ -38,13 +51,16 @@ pub struct Arguments {
     /// What the shell's prompt looks like; ^ and $ match at line ends
     #[arg(long, value_name = "REGEX", default_value = "# ", value_parser = parse_prompt)]
     pub prompt: Regex,
-    /// Where the guest may see the disk with the cases; can be repeated
-    #[arg(long, value_name = "PATH", default_values = ["/dev/vtbd1", "/dev/ada1", "/dev/da0", "/dev/vtbd0"])]
+    /// Where the guest may see the harness's disks; can be repeated
+    #[arg(long, value_name = "PATH", default_values = DISKS, hide_default_value = true)]
     pub disk_device: Vec<String>,
 
-    /// The QEMU to start
-    #[arg(long, value_name = "PROGRAM", default_value = "qemu-system-x86_64")]
-    pub qemu: OsString,
+    /// The QEMU to start [default: qemu-system-x86_64 or qemu-system-aarch64]
+    #[arg(long, value_name = "PROGRAM")]
+    pub qemu: Option<OsString>,
+    /// The firmware [default: the BIOS for amd64, UEFI where packages put it for aarch64]
+    #[arg(long, value_name = "FILE")]
+    pub firmware: Option<PathBuf>,
     /// A further argument for QEMU; can be repeated
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub qemu_arg: Vec<OsString>,
@@ -61,16 +77,42 @@ pub struct Arguments {
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
     pub nodes: u32,
 
+    /// The size of the spare disk for crash dumps in MiB, 0 for none [default: the memory and 64 more]
+    #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(..=1 << 21))]
+    pub spare_disk: Option<u32>,
+
     /// The time that booting and logging in may take
     #[arg(long, value_name = "SECONDS", default_value = "600", value_parser = parse_seconds)]
     pub boot_timeout: Duration,
-    /// The time that one case may take
+    /// The time that each script of a case may take
     #[arg(long, value_name = "SECONDS", default_value = "300", value_parser = parse_seconds)]
     pub case_timeout: Duration,
     /// Where to save what the console said [default: target/vm-tests/console.log]
     #[arg(long, value_name = "FILE")]
     pub log: Option<PathBuf>,
+    /// Keep what came back from the guest, in a new folder of this name
+    #[arg(long, value_name = "FOLDER")]
+    pub results: Option<PathBuf>,
 }
+
+/// FreeBSD's names of the first virtio, SATA and SCSI disks.
+const DISKS: [&str; 15] = [
+    "/dev/vtbd1",
+    "/dev/vtbd2",
+    "/dev/vtbd3",
+    "/dev/vtbd4",
+    "/dev/vtbd0",
+    "/dev/ada1",
+    "/dev/ada2",
+    "/dev/ada3",
+    "/dev/ada4",
+    "/dev/ada0",
+    "/dev/da0",
+    "/dev/da1",
+    "/dev/da2",
+    "/dev/da3",
+    "/dev/da4",
+];
 
 /// How QEMU runs the guest.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -118,6 +160,8 @@ mod tests {
         for words in [
             &["--no-image"][..],
             &["--no-image", "--image", "x", "--qemu-arg", "y"],
+            &["--no-image", "--cdrom", "x", "--qemu-arg", "y"],
+            &["--arch", "i386"],
             &["--prompt", "("],
             &["--prompt", "x*"],
             &["--case-timeout", "0"],

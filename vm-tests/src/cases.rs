@@ -1,87 +1,153 @@
-//! The cases: sh scripts from `cases/`, built in.
+//! The cases: sh scripts in a folder, `cases/`.
 //!
-//! A case runs as root in an empty folder of its own, below that of the scripts, with `$MEMTOOL` as the
-//! program. Its first line is a comment that says what it proves. Exit status 0: it does; 77: it cannot be
-//! run here, the last line says why; anything else: it does not.
+//! A case is the script `NAME.sh`. It runs in the guest as root, in an empty folder of its own, with `helpers.sh`
+//! in the folder above and `$MEMTOOL` as the program. Its first line is a comment that says what it proves. Exit
+//! status 0: it does; 77: it cannot be run here, the last line says why; anything else: it does not.
+//!
+//! Two more scripts may belong to it:
+//!
+//! - `NAME.after-panic.sh`: `NAME.sh` then has to panic the guest's kernel, and this one is run in the guest after
+//!   it was booted again. Nothing but the disks for results and for crash dumps is as it was.
+//! - `NAME.host.sh`: runs last, on the host, and checks in the folder `$RESULTS` what the scripts in the guest kept.
+
+use crate::error::{Error, Result};
+use crate::results::is_plain;
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
 
 /// A case.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Case {
-    /// Its name: that of its file.
-    pub name: &'static str,
-    /// The script.
-    pub script: &'static str,
+    /// Its name.
+    pub name: String,
+    /// The script for the guest.
+    pub script: String,
+    /// The script for the guest after the panic that the first one has to cause.
+    pub after_panic: Option<String>,
+    /// The script for the host.
+    pub host: Option<String>,
 }
 
-/// What the scripts share; it travels as `helpers.sh`.
-pub const HELPERS: &str = include_str!("../cases/helpers.sh");
-
-macro_rules! cases {
-    ($($name:literal),* $(,)?) => {
-        [$(Case { name: $name, script: include_str!(concat!("../cases/", $name, ".sh")) }),*]
-    };
+/// The cases of a folder, and what they share.
+#[derive(Debug)]
+pub struct Cases {
+    /// What the scripts share.
+    pub helpers: String,
+    /// The cases in the order in which they run: by their names, and those that panic the guest at the end.
+    pub cases: Vec<Case>,
 }
-
-/// All cases, in the order in which they run: what changes nothing comes first.
-pub const ALL: &[Case] = &cases![
-    "starts",
-    "ranges-list",
-    "record",
-    "paddr-locked",
-    "paddr-unmapped",
-    "ranges-change",
-    "ranges-refused",
-    "dump-map",
-    "livedump",
-];
 
 impl Case {
     /// What it proves, in one line.
-    pub fn proves(&self) -> &'static str {
+    pub fn proves(&self) -> &str {
         self.script.lines().next().map_or("", |line| line.trim_start_matches(['#', ' ']))
     }
 
-    /// The name of its file in the guest.
+    /// The name of its script in the guest.
     pub fn file(&self) -> String {
         format!("{}.sh", self.name)
     }
+
+    /// The name of its script in the guest after the panic.
+    pub fn after_panic_file(&self) -> String {
+        format!("{}.after-panic.sh", self.name)
+    }
 }
 
-/// The cases of these names, or all if there is none; the error is a name that is not known.
-pub fn choose(names: &[String]) -> Result<Vec<Case>, &str> {
-    if let Some(unknown) = names.iter().find(|&name| ALL.iter().all(|case| case.name != name)) {
-        return Err(unknown);
+/// Reads the cases in a folder.
+pub fn read(folder: &Path) -> Result<Cases> {
+    let mut helpers = String::new();
+    let mut cases: BTreeMap<String, Case> = BTreeMap::new();
+    let unreadable = || Error::file("read", folder);
+    for entry in fs::read_dir(folder).map_err(unreadable())? {
+        let path = entry.map_err(unreadable())?.path();
+        let Some(file) = path.file_name().and_then(|name| name.to_str()).filter(|name| name.ends_with(".sh")) else {
+            continue;
+        };
+        let text = fs::read_to_string(&path).map_err(Error::file("read", &path))?;
+        let words: Vec<_> = file.split('.').collect();
+        if words == ["helpers", "sh"] {
+            helpers = text;
+            continue;
+        }
+        let name = words.first().copied().unwrap_or_default();
+        let case = cases.entry(name.to_owned()).or_default();
+        match words.get(1..).unwrap_or_default() {
+            ["sh"] if is_plain(name) => case.script = text,
+            ["after-panic", "sh"] => case.after_panic = Some(text),
+            ["host", "sh"] => case.host = Some(text),
+            _ => return Err(Error::Program(format!("{} is not named like a part of a case", path.display()))),
+        }
     }
-    Ok(ALL.iter().filter(|case| names.is_empty() || names.iter().any(|name| case.name == name)).copied().collect())
+    let mut cases: Vec<_> = cases.into_iter().map(|(name, case)| Case { name, ..case }).collect();
+    if let Some(case) = cases.iter().find(|case| case.script.is_empty()) {
+        return Err(Error::Program(format!("{} has no {}", folder.display(), case.file())));
+    }
+    cases.sort_by_key(|case| case.after_panic.is_some());
+    Ok(Cases { helpers, cases })
+}
+
+impl Cases {
+    /// Keeps the cases of these names, or all if there is none.
+    pub fn choose(mut self, names: &[String]) -> Result<Self> {
+        if let Some(unknown) = names.iter().find(|&name| self.cases.iter().all(|case| case.name != *name)) {
+            return Err(Error::Program(format!("there is no case '{unknown}'")));
+        }
+        self.cases.retain(|case| names.is_empty() || names.contains(&case.name));
+        Ok(self)
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::fs;
-    use std::path::Path;
+
+    fn project() -> Cases {
+        read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("cases")).unwrap()
+    }
 
     #[test]
-    fn every_file_is_a_case_and_says_what_it_proves() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("cases");
-        let mut files: Vec<_> = fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .filter(|name| name != "helpers.sh")
-            .collect();
-        let mut cases: Vec<_> = ALL.iter().map(Case::file).collect();
-        files.sort();
-        cases.sort();
-        assert_eq!(files, cases);
-        for case in ALL {
+    fn every_case_says_what_it_proves() {
+        let Cases { helpers, cases } = project();
+        assert!(!cases.is_empty() && helpers.contains("fail()"));
+        for case in cases {
             assert!(case.script.starts_with("# ") && case.proves().len() > 20, "{}", case.name);
         }
     }
 
     #[test]
     fn cases_are_chosen_by_name() {
-        assert_eq!(choose(&[]).unwrap(), ALL);
-        assert_eq!(choose(&["livedump".to_owned()]).unwrap().len(), 1);
-        assert_eq!(choose(&["starts".to_owned(), "none".to_owned()]), Err("none"));
+        let all = project().cases.len();
+        assert_eq!(project().choose(&[]).unwrap().cases.len(), all);
+        assert_eq!(project().choose(&["livedump".to_owned()]).unwrap().cases.len(), 1);
+        assert!(project().choose(&["starts".to_owned(), "none".to_owned()]).is_err());
+    }
+
+    fn folder(files: &[&str]) -> Result<Cases> {
+        let folder = tempfile::tempdir().unwrap();
+        for file in files {
+            fs::write(folder.path().join(file), format!("# {file}")).unwrap();
+        }
+        read(folder.path())
+    }
+
+    #[test]
+    fn parts_belong_together_and_panics_come_last() {
+        let cases = folder(&["b.sh", "b.host.sh", "a.sh", "a.after-panic.sh", "c.sh", "helpers.sh", "README"]).unwrap();
+        let names: Vec<_> = cases.cases.iter().map(|case| case.name.as_str()).collect();
+        assert_eq!((names.as_slice(), cases.helpers.as_str()), (&["b", "c", "a"][..], "# helpers.sh"));
+        let [b, c, a] = cases.cases.as_slice() else { panic!("{names:?}") };
+        assert_eq!((b.host.as_deref(), b.after_panic.as_deref()), (Some("# b.host.sh"), None));
+        assert_eq!((c.host.as_deref(), c.after_panic.as_deref()), (None, None));
+        assert_eq!((a.host.as_deref(), a.after_panic.as_deref()), (None, Some("# a.after-panic.sh")));
+        assert_eq!(a.proves(), "a.sh");
+    }
+
+    #[test]
+    fn a_file_that_belongs_to_no_case_is_an_error() {
+        for files in [&["a.host.sh"][..], &["a.sh", "a.hots.sh"], &["a b.sh"], &["a.sh", "a.host.x.sh"]] {
+            assert!(folder(files).is_err(), "{files:?}");
+        }
     }
 }

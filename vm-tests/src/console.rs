@@ -29,6 +29,12 @@ const LAST_WORDS: Duration = Duration::from_secs(2);
 /// The two halves of a marker before its number.
 const MARKER: (&str, &str) = ("@@m", "t");
 
+/// What a kernel says that gives up: FreeBSD's, its debugger, and Linux in the harness's own tests. The word may
+/// come in the midst of a line; the next one then tells that it is the kernel's.
+const PANIC: &str = r"(?x-u)
+    (?m:^)(?:panic:\ |Fatal\ (?:double\ fault|trap\ )|KDB:\ enter:\ |db>\ |\[[\ .0-9]+\]\ Kernel\ panic\ ).*
+    | .*panic:\ .*\n(?:cpuid|time)\ =\ ";
+
 /// A console whose other end is a booting system, and later a shell.
 pub struct Console {
     input: Receiver<Vec<u8>>,
@@ -96,7 +102,7 @@ impl Console {
             plain: Plain::default(),
             pending: Vec::new(),
             tail: Vec::new(),
-            panic: Regex::new(r"(?m-u)^(?:panic: |Fatal (?:double fault|trap )|KDB: enter: |db> ).*").ok(),
+            panic: Regex::new(PANIC).ok(),
             interrupted,
             look_out: Box::new(|| None),
             // Random enough, and no dependency.
@@ -186,10 +192,31 @@ impl Console {
         }
     }
 
-    /// The last lines that came, at most so many.
+    /// After a panic, waits until the guest has written its dump and goes down to boot again, which ends QEMU. A
+    /// debugger that waits for orders is told to go on.
+    pub fn wait_for_end(&mut self, within: Duration) -> Result<()> {
+        let debugger = Regex::new("(?m)^db> ").map_err(|error| Error::Program(error.to_string()))?;
+        let what = "the guest's going down after the panic";
+        let mut ended = self.wait_for(&[&debugger], what, within);
+        if ended.is_ok() {
+            self.type_line("c")?;
+            ended = self.wait_for(&[&debugger], what, within);
+        }
+        match ended {
+            Err(Error::Closed { .. }) => Ok(()),
+            Err(error) => Err(error),
+            Ok(_) => Err(Error::Guest("its debugger does not go on after the panic".to_owned())),
+        }
+    }
+
+    /// The last lines that came, at most so many, without markers and the commands that print them.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.tail).into_owned();
-        let all: Vec<_> = text.lines().map(str::trim_end).filter(|line| !line.is_empty()).collect();
+        let (first, second) = MARKER;
+        let marker = format!("{first}{second}{:x}.", self.nonce);
+        let typed = format!(r#""{first}""{second}{:x}."#, self.nonce);
+        let said = |line: &&str| !line.is_empty() && !line.starts_with(&marker) && !line.contains(&typed);
+        let all: Vec<_> = text.lines().map(str::trim_end).filter(said).collect();
         all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()
     }
 
@@ -206,7 +233,11 @@ impl Console {
             // The line may not be whole yet.
             self.listen(LAST_WORDS);
             let found = self.panic.as_ref().and_then(|panic| panic.find(&self.pending));
-            let line = found.map(|found| String::from_utf8_lossy(found.as_bytes()).trim_end().to_owned());
+            let line = found.and_then(|found| {
+                String::from_utf8_lossy(found.as_bytes()).lines().next().map(|line| line.trim_end().to_owned())
+            });
+            // It is told once.
+            self.panic = None;
             return Err(Error::Panic { line: line.unwrap_or_default() });
         }
         let Some((pattern, captures)) = first else { return Ok(None) };

@@ -1,6 +1,8 @@
-//! The raw disk on which the program and the cases travel into the guest.
+//! The raw disks that the guest has beside the one it boots: one with the program and the cases, one for
+//! [`crate::results`], and a spare one for crash dumps. The first line of each is its name, by which the guest
+//! finds it.
 //!
-//! It is cut into blocks of [`BLOCK`] bytes. Its first sector is text:
+//! The disk with the cases is cut into blocks of [`BLOCK`] bytes. Its first sector is text:
 //!
 //! ```text
 //! memtool-vm-tests-1
@@ -17,10 +19,16 @@ use std::fs::File;
 use std::io::{self, Seek, SeekFrom, Write};
 use std::path::Path;
 
-/// The format's name: the first line of the disk.
-pub const MAGIC: &str = "memtool-vm-tests-1";
+/// The name of the disk with the cases, and of its format.
+pub const CASES: &str = "memtool-vm-tests-1";
 
-/// The unit in which places on the disk are counted; a whole number of any disk's sectors.
+/// The name of the disk for results, and of its format.
+pub const RESULTS: &str = "memtool-vm-results-1";
+
+/// The name of the spare disk.
+pub const SPARE: &str = "memtool-vm-spare-1";
+
+/// The unit in which places on the disk with the cases are counted; a whole number of any disk's sectors.
 pub const BLOCK: usize = 4096;
 
 /// A file on the disk.
@@ -39,12 +47,23 @@ pub fn write(path: &Path, entries: &[Entry]) -> Result<()> {
     File::create(path).and_then(|mut file| put(&mut file, entries)).map_err(Error::file("write", path))
 }
 
+/// Makes a disk of this size in bytes that holds its name and nothing else, and takes no room for the rest; what
+/// is at `path` already is emptied.
+pub fn write_empty(path: &Path, name: &str, size: u64) -> Result<()> {
+    let put = |mut file: File| {
+        file.set_len(size)?;
+        file.write_all(name.as_bytes())?;
+        file.write_all(b"\n")
+    };
+    File::create(path).and_then(put).map_err(Error::file("write", path))
+}
+
 fn put(file: &mut File, entries: &[Entry]) -> io::Result<()> {
     // The script's length does not depend on where the files begin by more than the digits, so room is left.
     let script_blocks = unpack_script(entries, 0).len() / BLOCK + 2;
     let mut script = unpack_script(entries, 1 + script_blocks).into_bytes();
     script.resize(script_blocks * BLOCK, b'\n');
-    let mut head = format!("{MAGIC}\n1 {script_blocks}\n").into_bytes();
+    let mut head = format!("{CASES}\n1 {script_blocks}\n").into_bytes();
     head.resize(BLOCK, b'\n');
     file.write_all(&head)?;
     file.write_all(&script)?;
@@ -114,7 +133,7 @@ mod tests {
         let bytes = fs::read(&disk).unwrap();
         let head = String::from_utf8(bytes[..BLOCK].to_vec()).unwrap();
         let mut lines = head.lines();
-        assert_eq!(lines.next(), Some(MAGIC));
+        assert_eq!(lines.next(), Some(CASES));
         let place: Vec<usize> = lines.next().unwrap().split(' ').map(|word| word.parse().unwrap()).collect();
         let script = folder.path().join("unpack");
         fs::write(&script, &bytes[place[0] * BLOCK..(place[0] + place[1]) * BLOCK]).unwrap();

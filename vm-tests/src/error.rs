@@ -69,6 +69,20 @@ pub enum Error {
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 impl Error {
+    /// Whether it is the guest that fails, and not this side: another guest may do better.
+    pub fn is_of_guest(&self) -> bool {
+        match self {
+            Self::Timeout { .. }
+            | Self::Closed { .. }
+            | Self::Panic { .. }
+            | Self::Machine(_)
+            | Self::Send(_)
+            | Self::Login { .. }
+            | Self::Guest(_) => true,
+            Self::Interrupted | Self::Program(_) | Self::Report(_) | Self::File { .. } => false,
+        }
+    }
+
     /// Makes an [`Error::File`] of an I/O error.
     pub fn file(what: &'static str, path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
         let path = path.into();

@@ -1,8 +1,7 @@
 //! The guest behind the console: logging in, unpacking the program and the cases, running a case.
 
-use crate::cases::Case;
 use crate::console::{Console, Outcome};
-use crate::disk::{BLOCK, MAGIC};
+use crate::disk::{BLOCK, CASES, RESULTS, SPARE};
 use crate::error::{Error, Result};
 use regex::bytes::Regex;
 use std::time::{Duration, Instant};
@@ -13,8 +12,8 @@ const NUDGE: Duration = Duration::from_secs(60);
 /// A shell that is there answers within this time.
 const ANSWER: Duration = Duration::from_secs(15);
 
-/// How often a shell is asked whether it is there, and the time until the next attempt.
-const ATTEMPTS: (u32, Duration) = (20, Duration::from_secs(3));
+/// The time that a shell which starts or was interrupted has for an answer, until it is asked again.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// Unpacking some MiB on a slow machine takes this long at most.
 const UNPACKING: Duration = Duration::from_secs(120);
@@ -29,11 +28,6 @@ pub struct Entrance<'a> {
     pub user: Option<&'a str>,
     /// The shell's prompt.
     pub prompt: &'a Regex,
-}
-
-/// A guest whose root shell reads the console and that has the program and the cases.
-pub struct Guest<'a> {
-    console: &'a mut Console,
 }
 
 /// How a case ended.
@@ -84,7 +78,7 @@ pub fn enter(console: &mut Console, entrance: &Entrance, within: Duration) -> Re
     })?;
     // root's shell may be csh.
     console.type_line("exec /bin/sh")?;
-    find_shell(console)?;
+    find_shell(console, 20)?;
     // Without line editing, where this sh has it, and without prompts.
     console.run("(set +EV) 2>/dev/null && set +EV; PS1= PS2=", ANSWER)?;
     Ok(())
@@ -128,81 +122,91 @@ fn reach_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) -
 }
 
 /// Waits until a shell answers; it may have lost what was typed while it started.
-fn find_shell(console: &mut Console) -> Result<()> {
-    let (attempts, pause) = ATTEMPTS;
+fn find_shell(console: &mut Console, attempts: u32) -> Result<()> {
     for _ in 0..attempts {
-        match console.run(":", pause) {
+        match console.run(":", PATIENCE) {
             Err(Error::Timeout { .. }) => console.type_interrupt()?,
             answer => return answer.map(drop),
         }
     }
-    Err(Error::Timeout { waited_for: "the answer of a shell after the prompt".to_owned(), within: pause * attempts })
+    Err(Error::Timeout { waited_for: "the answer of a shell after the prompt".to_owned(), within: PATIENCE * attempts })
 }
 
-impl<'a> Guest<'a> {
-    /// Unpacks the disk, which is one of these devices, in a guest that was entered.
-    pub fn prepare(console: &'a mut Console, devices: &[String]) -> Result<Self> {
-        let mut guest = Self { console };
-        guest.make_folder()?;
-        let device = guest.find_disk(devices)?;
-        guest.must(&format!("sh $F/unpack {device} $F"), UNPACKING)?;
-        guest.must("cd $F && MEMTOOL=$F/memtool && export MEMTOOL", ANSWER)?;
-        Ok(guest)
-    }
+/// Unpacks the disk with the cases in a guest that was entered, and has its shell's variables name the disks:
+/// they are among these devices. The spare disk need not be there.
+pub fn prepare(console: &mut Console, devices: &[String]) -> Result<()> {
+    make_folder(console)?;
+    find_disks(console, devices)?;
+    // The cases' disk says where the unpacking script is.
+    let dd = format!("dd if=$CASES_DISK bs={BLOCK} 2>/dev/null");
+    must(console, &format!("{dd} count=1 | {{ read m; read s n; {dd} skip=$s count=$n >$F/unpack; }}"), ANSWER)?;
+    must(console, "sh $F/unpack $CASES_DISK $F", UNPACKING)?;
+    must(console, "cd $F && MEMTOOL=$F/memtool && export MEMTOOL RESULTS_DISK SPARE_DISK", ANSWER)
+}
 
-    /// What runs there, in a few words.
-    pub fn describe(&mut self) -> Result<String> {
-        let Outcome { status, output } = self.console.run("uname -srm", ANSWER)?;
-        Ok(if status == 0 { output } else { "a system without uname(1)".to_owned() })
-    }
+/// What runs there, in a few words.
+pub fn describe(console: &mut Console) -> Result<String> {
+    let Outcome { status, output } = console.run("uname -srm", ANSWER)?;
+    Ok(if status == 0 { output } else { "a system without uname(1)".to_owned() })
+}
 
-    /// Runs a case in a new folder.
-    pub fn run(&mut self, case: &Case, within: Duration) -> Result<Tested> {
-        let (name, file) = (case.name, case.file());
-        let command = format!("(mkdir {name} && cd {name} && sh ../{file}) </dev/null 2>&1");
-        let outcome = self.console.run(&command, within)?;
-        Ok(outcome.into())
-    }
+/// Runs a script of this name from the disk with the cases, in a new folder.
+pub fn run(console: &mut Console, script: &str, within: Duration) -> Result<Tested> {
+    let folder = script.trim_end_matches(".sh");
+    let command = format!("(mkdir {folder} && cd {folder} && sh ../{script}) </dev/null 2>&1");
+    Ok(console.run(&command, within)?.into())
+}
 
-    /// Makes a folder for this run, and names it in the shell's $F.
-    fn make_folder(&mut self) -> Result<()> {
-        for last in [false, true] {
-            for parent in FOLDERS {
-                let command = format!("F={parent}/memtool-vm-tests.$$; mkdir $F 2>/dev/null");
-                if self.console.run(&command, ANSWER)?.status == 0 {
-                    return Ok(());
-                }
-            }
-            if !last {
-                // As in single user mode.
-                self.console.run("mount -t tmpfs tmpfs /tmp || mount -u -o rw /", ANSWER)?;
-            }
-        }
-        Err(Error::Guest(format!("no folder can be made in any of {}", FOLDERS.join(", "))))
-    }
+/// Ends what the shell is doing; fails if it cannot be had back.
+pub fn interrupt(console: &mut Console) -> Result<()> {
+    console.type_interrupt()?;
+    find_shell(console, 5)
+}
 
-    /// Finds the disk by its first line, and takes the unpacking script from it.
-    fn find_disk(&mut self, devices: &[String]) -> Result<String> {
-        let dd = format!("dd if=$1 bs={BLOCK} 2>/dev/null");
-        self.must(
-            &format!("u() {{ {dd} count=1|{{ read m;read s n;[ \"$m\" = {MAGIC} ]&&{dd} skip=$s count=$n >$2;}};}}"),
-            ANSWER,
-        )?;
-        for device in devices {
-            if self.console.run(&format!("u {device} $F/unpack"), UNPACKING)?.status == 0 {
-                return Ok(device.clone());
+/// Makes a folder for this run, and names it in the shell's $F.
+fn make_folder(console: &mut Console) -> Result<()> {
+    for last in [false, true] {
+        for parent in FOLDERS {
+            let command = format!("F={parent}/memtool-vm-tests.$$; mkdir $F 2>/dev/null");
+            if console.run(&command, ANSWER)?.status == 0 {
+                return Ok(());
             }
         }
-        Err(Error::Guest(format!("none of {} is the disk with the cases", devices.join(", "))))
-    }
-
-    fn must(&mut self, command: &str, within: Duration) -> Result<()> {
-        let Outcome { status, output } = self.console.run(command, within)?;
-        if status == 0 {
-            return Ok(());
+        if !last {
+            // As in single user mode.
+            console.run("mount -t tmpfs tmpfs /tmp || mount -u -o rw /", ANSWER)?;
         }
-        Err(Error::Guest(format!("'{command}' ended with exit status {status}: {output}")))
     }
+    Err(Error::Guest(format!("no folder can be made in any of {}", FOLDERS.join(", "))))
+}
+
+/// Finds the disks by their first lines.
+fn find_disks(console: &mut Console, devices: &[String]) -> Result<()> {
+    let mut missing = vec![(CASES, "CASES_DISK"), (RESULTS, "RESULTS_DISK"), (SPARE, "SPARE_DISK")];
+    let first_line = format!("dd if=$1 bs={BLOCK} count=1 2>/dev/null | {{ read -r m");
+    must(console, &format!("w() {{ {first_line}; case $m in memtool-vm-*) echo $m;; esac; }}; }}"), ANSWER)?;
+    for device in devices {
+        let output = console.run(&format!("w {device}"), UNPACKING)?.output;
+        if let Some(index) = missing.iter().position(|(name, _)| output.contains(name)) {
+            let (_, variable) = missing.swap_remove(index);
+            must(console, &format!("{variable}={device}"), ANSWER)?;
+        }
+        if missing.is_empty() {
+            break;
+        }
+    }
+    match missing.iter().find(|(name, _)| *name != SPARE) {
+        Some((name, _)) => Err(Error::Guest(format!("none of {} is the disk {name}", devices.join(", ")))),
+        None => Ok(()),
+    }
+}
+
+fn must(console: &mut Console, command: &str, within: Duration) -> Result<()> {
+    let Outcome { status, output } = console.run(command, within)?;
+    if status == 0 {
+        return Ok(());
+    }
+    Err(Error::Guest(format!("'{command}' ended with exit status {status}: {output}")))
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! QEMU: its arguments, start and stop. The guest's first serial port is its standard input and output.
 
+use crate::architecture::Architecture;
 use crate::arguments::Accelerator;
 use crate::error::{Error, Result};
 use std::ffi::OsString;
@@ -13,10 +14,20 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 pub struct Machine<'a> {
     /// The QEMU program.
     pub program: OsString,
-    /// The disk to boot, if any.
+    /// What it is a machine of.
+    pub architecture: Architecture,
+    /// Firmware other than QEMU's own.
+    pub firmware: Option<&'a Path>,
+    /// The CD to boot, if any.
+    pub cdrom: Option<&'a Path>,
+    /// The disk to boot, if any, or one beside the CD.
     pub image: Option<&'a Path>,
-    /// The disk with the cases.
-    pub disk: &'a Path,
+    /// The disk with the cases, which is not written to.
+    pub cases: &'a Path,
+    /// The disk for results.
+    pub results: &'a Path,
+    /// The spare disk for crash dumps, if any.
+    pub spare: Option<&'a Path>,
     /// How the guest is run.
     pub accelerator: Accelerator,
     /// Memory in MiB.
@@ -57,13 +68,15 @@ impl Machine<'_> {
     fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["-nodefaults", "-vga", "std", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"]);
+        add(&["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"]);
         // Of several accelerators QEMU takes the first that works.
-        match self.accelerator {
-            Accelerator::Auto if kvm_is_likely() => add(&["-accel", "kvm", "-accel", "tcg"]),
-            Accelerator::Auto | Accelerator::Tcg => add(&["-accel", "tcg"]),
-            Accelerator::Kvm => add(&["-accel", "kvm"]),
-        }
+        let accelerators: &[&str] = match self.accelerator {
+            Accelerator::Auto if kvm_is_likely(self.architecture) => &["-accel", "kvm", "-accel", "tcg"],
+            Accelerator::Auto | Accelerator::Tcg => &["-accel", "tcg"],
+            Accelerator::Kvm => &["-accel", "kvm"],
+        };
+        add(accelerators);
+        add(self.architecture.machine(accelerators.contains(&"kvm"), self.firmware.is_some()));
         add(&["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
         if self.nodes > 1 {
             for node in 0..self.nodes {
@@ -79,12 +92,23 @@ impl Machine<'_> {
                 add(&["-numa", &format!("node,nodeid={node},memdev={id}{cpus}")]);
             }
         }
+        if let Some(firmware) = self.firmware {
+            arguments.extend(["-bios".into(), firmware.into()]);
+        }
+        if let Some(cdrom) = self.cdrom {
+            arguments.extend(drive(cdrom, disk_format(cdrom)?, "none,id=cdrom,media=cdrom,readonly=on"));
+            arguments.extend(self.architecture.cd_drive().iter().map(OsString::from));
+        }
         // Devices come to life in the order of their arguments: whatever boots must be the first disk.
         if let Some(image) = self.image {
-            arguments.extend(drive(image, disk_format(image)?, "index=0,snapshot=on"));
+            arguments.extend(drive(image, disk_format(image)?, "virtio,index=0,snapshot=on"));
         }
         arguments.extend(self.further.iter().cloned());
-        arguments.extend(drive(self.disk, "raw", "index=15,readonly=on"));
+        arguments.extend(drive(self.cases, "raw", "virtio,index=15,readonly=on"));
+        arguments.extend(drive(self.results, "raw", "virtio,index=16"));
+        if let Some(spare) = self.spare {
+            arguments.extend(drive(spare, "raw", "virtio,index=17"));
+        }
         Ok(arguments)
     }
 }
@@ -127,8 +151,9 @@ fn read(messages: &Path) -> String {
 }
 
 /// Whether it makes sense to ask for KVM.
-fn kvm_is_likely() -> bool {
-    cfg!(all(target_os = "linux", target_arch = "x86_64"))
+fn kvm_is_likely(architecture: Architecture) -> bool {
+    cfg!(target_os = "linux")
+        && architecture.is_native()
         && File::options().read(true).write(true).open("/dev/kvm").is_ok()
 }
 
@@ -138,7 +163,7 @@ fn share(whole: u32, parts: u32, part: u32) -> std::ops::Range<u32> {
     border(part)..border(part + 1)
 }
 
-/// The arguments for a virtio disk.
+/// The arguments for a drive: the options are its interface and what follows.
 fn drive(file: &Path, format: &str, options: &str) -> [OsString; 2] {
     // A comma within a value is doubled.
     let mut argument = OsString::from("file=");
@@ -148,7 +173,7 @@ fn drive(file: &Path, format: &str, options: &str) -> [OsString; 2] {
     } else {
         argument.push(file);
     }
-    argument.push(format!(",format={format},if=virtio,{options}"));
+    argument.push(format!(",format={format},if={options}"));
     ["-drive".into(), argument]
 }
 
@@ -180,8 +205,13 @@ mod tests {
     fn machine<'a>(image: Option<&'a Path>, further: &'a [OsString]) -> Machine<'a> {
         Machine {
             program: "qemu".into(),
+            architecture: Architecture::Amd64,
+            firmware: None,
+            cdrom: None,
             image,
-            disk: Path::new("/d/cases,1"),
+            cases: Path::new("/d/cases,1"),
+            results: Path::new("/d/results"),
+            spare: Some(Path::new("/d/spare")),
             accelerator: Accelerator::Tcg,
             memory: 1000,
             processors: 3,
@@ -209,6 +239,26 @@ mod tests {
         let text = arguments(&machine(Some(image.path()), &further));
         let order = ["format=qcow2,if=virtio,index=0,snapshot=on -kernel k -drive file=/d/cases,,1,format=raw,"];
         assert!(order.iter().all(|part| text.contains(part)), "{text}");
+    }
+
+    #[test]
+    fn a_cd_is_booted_and_the_firmware_is_taken() {
+        let cdrom = tempfile::NamedTempFile::new().unwrap();
+        let machine = |architecture| Machine {
+            architecture,
+            cdrom: Some(cdrom.path()),
+            firmware: Some(Path::new("/f")),
+            ..machine(None, &[])
+        };
+        let text = arguments(&machine(Architecture::Amd64));
+        let drive = format!(
+            " -bios /f -drive file={},format=raw,if=none,id=cdrom,media=cdrom,readonly=on -device ide-cd,drive=cdrom,bootindex=0 ",
+            cdrom.path().display()
+        );
+        assert!(text.contains(&drive) && !text.contains("-vga"), "{text}");
+        let text = arguments(&machine(Architecture::Aarch64));
+        assert!(text.contains(" -machine virt -cpu cortex-a72 ") && !text.contains("-vga"), "{text}");
+        assert!(text.contains(" -device virtio-scsi-pci -device scsi-cd,drive=cdrom,bootindex=0 "), "{text}");
     }
 
     #[test]

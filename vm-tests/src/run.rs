@@ -1,27 +1,32 @@
 //! A run: from the arguments to the verdict.
 
 use crate::arguments::{Accelerator, Arguments};
-use crate::cases::{self, Case, HELPERS};
+use crate::cases::{self, Case, Cases};
 use crate::console::Console;
 use crate::disk::{self, Entry};
 use crate::error::{Error, Result};
-use crate::guest::{self, Entrance, Guest};
+use crate::guest::{self, Entrance, Tested, Verdict};
+use crate::host;
 use crate::program;
-use crate::qemu::{self, Machine};
+use crate::qemu::{self, Machine, Running};
+use crate::results;
 use crate::tap::{Conclusion, Report};
 use signal_hook::consts::TERM_SIGNALS;
 use std::env;
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Stdout, Write};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-/// How many of the console's last lines the report shows when the run ends early.
-const LAST_LINES: usize = 25;
+/// How many of the console's last lines the report shows when the guest fails.
+const LAST_LINES: usize = 40;
 
 /// How many of QEMU's messages the report shows.
 const QEMU_LINES: usize = 10;
+
+/// How often a guest that fails in a case is replaced by a new one; then the run ends.
+const MAX_LOST: u32 = 5;
 
 /// Makes a run, and prints its report.
 pub fn main(arguments: &Arguments) -> Conclusion {
@@ -36,110 +41,312 @@ pub fn main(arguments: &Arguments) -> Conclusion {
 
 fn run(arguments: &Arguments) -> Result<Conclusion> {
     let image = image(arguments);
-    if image.is_none() && !arguments.no_image {
+    if image.is_none() && arguments.cdrom.is_none() && !arguments.no_image {
         println!("nothing was tested: no image of a FreeBSD system was given (--image FILE, MEMTOOL_VM_IMAGE)");
         return Ok(Conclusion::NothingTested);
     }
-    let cases = cases::choose(&arguments.cases).map_err(|name| Error::Program(format!("there is no case '{name}'")))?;
+    // Building takes minutes.
+    for file in [&image, &arguments.cdrom, &arguments.firmware].into_iter().flatten() {
+        File::open(file).map_err(Error::file("read", file))?;
+    }
+    let firmware = firmware(arguments)?;
+    let Cases { helpers, cases } = cases::read(&cases_folder(arguments)?)?.choose(&arguments.names)?;
     let interrupted = Arc::new(AtomicBool::new(false));
     for &signal in TERM_SIGNALS {
         signal_hook::flag::register(signal, Arc::clone(&interrupted))
             .map_err(|error| Error::Program(format!("cannot prepare for signals: {error}")))?;
     }
-    let program = program::obtain(arguments.binary.as_deref())?;
-    let folder = tempfile::Builder::new()
-        .prefix("vm-tests-")
-        .tempdir()
-        .map_err(Error::file("make a temporary folder in", env::temp_dir()))?;
-    let disk = folder.path().join("disk");
-    write_disk(&disk, &program, &cases)?;
-    let log = log_path(arguments)?;
+    let program = program::obtain(arguments.binary.as_deref(), arguments.arch)?;
+    let native = match cases.iter().any(|case| case.host.is_some()) {
+        true => Some(program::obtain_native(arguments.host_binary.as_deref())?),
+        false => None,
+    };
+    let output = output_folder()?;
+    let log = arguments.log.clone().unwrap_or_else(|| output.join("console.log"));
     let log_file = File::create(&log).map_err(Error::file("write", &log))?;
-    let messages = folder.path().join("messages");
-    let mut machine = Machine {
-        program: arguments.qemu.clone(),
-        image: image.as_deref(),
-        disk: &disk,
-        accelerator: arguments.accelerator,
-        memory: arguments.memory,
-        processors: arguments.processors,
-        nodes: arguments.nodes,
-        further: &arguments.qemu_arg,
-    };
-    let mut report = Report::new(io::stdout(), cases.len())?;
+    let work = tempfile::Builder::new().prefix("run-").tempdir_in(&output);
+    let work = work.map_err(Error::file("make a temporary folder in", &output))?;
+    let folders = Folders::make(work.path(), arguments.results.as_deref(), &helpers)?;
 
-    let (running, mut console, entered) = loop {
-        let (running, reader, writer) = machine.start(&messages)?;
-        let log_file = log_file.try_clone().map_err(Error::file("write", &log))?;
-        let mut console = Console::new(reader, writer, log_file, Arc::clone(&interrupted));
-        let looked_at = messages.clone();
-        console.look_out(move || qemu::standstill(&looked_at));
-        let entered = enter(&mut console, arguments);
-        // KVM can be there and fail at some instruction.
-        let kvm_failed = matches!(entered, Err(Error::Machine(_) | Error::Closed { .. })) && running.blames_kvm();
-        if kvm_failed && machine.accelerator == Accelerator::Auto {
-            report.remark("KVM does not work here; starting again with TCG")?;
-            machine.accelerator = Accelerator::Tcg;
-            continue;
-        }
-        break (running, console, entered);
+    let disk = work.path().join("cases");
+    write_cases(&disk, &program, &helpers, &cases)?;
+    let results = work.path().join("results");
+    let spare_size = arguments.spare_disk.unwrap_or(arguments.memory + 64);
+    let spare = (spare_size > 0).then(|| work.path().join("spare"));
+    let mut run = Run {
+        arguments,
+        machine: Machine {
+            program: arguments.qemu.clone().unwrap_or_else(|| arguments.arch.qemu().into()),
+            architecture: arguments.arch,
+            firmware: firmware.as_deref(),
+            cdrom: arguments.cdrom.as_deref(),
+            image: image.as_deref(),
+            cases: &disk,
+            results: &results,
+            spare: spare.as_deref(),
+            accelerator: arguments.accelerator,
+            memory: arguments.memory,
+            processors: arguments.processors,
+            nodes: arguments.nodes,
+            further: &arguments.qemu_arg,
+        },
+        spare_size: u64::from(spare_size) << 20,
+        native: native.as_deref().unwrap_or(Path::new("memtool")),
+        folders: &folders,
+        messages: work.path().join("messages"),
+        log: log_file,
+        interrupted,
+        report: Report::new(io::stdout(), cases.len())?,
+        guest: None,
+        last_lines: Vec::new(),
+        lost: 0,
     };
-    let end = entered.and_then(|()| test(&mut console, arguments, &cases, &mut report));
-    let messages = running.stop();
-    for line in messages.lines().take(QEMU_LINES) {
-        report.remark(&format!("QEMU says: {line}"))?;
-    }
+    let end = run.test_all(&cases);
+    run.stop()?;
     if let Err(error) = end {
-        report.bail_out(&error, &console.tail(LAST_LINES))?;
+        run.report.bail_out(&error, &run.last_lines)?;
     }
     complain(&format!("the console's log is {}", log.display()));
-    report.finish()
+    run.report.finish()
 }
 
-fn enter(console: &mut Console, arguments: &Arguments) -> Result<()> {
-    let user = (!arguments.no_login).then_some(arguments.login.as_str());
-    guest::enter(console, &Entrance { user, prompt: &arguments.prompt }, arguments.boot_timeout)
+/// What the steps of a run share.
+struct Run<'a> {
+    arguments: &'a Arguments,
+    machine: Machine<'a>,
+    spare_size: u64,
+    /// memtool for the host.
+    native: &'a Path,
+    folders: &'a Folders,
+    /// Where QEMU's messages go.
+    messages: PathBuf,
+    log: File,
+    interrupted: Arc<AtomicBool>,
+    report: Report<Stdout>,
+    /// The guest, while there is one.
+    guest: Option<(Running, Console)>,
+    /// The console's last lines when the last guest was stopped.
+    last_lines: Vec<String>,
+    /// How many guests were lost in a case.
+    lost: u32,
 }
 
-/// Runs the cases in a guest that was entered; an error ends the run early.
-fn test(console: &mut Console, arguments: &Arguments, cases: &[Case], report: &mut Report<impl Write>) -> Result<()> {
-    let mut guest = Guest::prepare(console, &arguments.disk_device)?;
-    report.remark(&format!("the guest runs {}", guest.describe()?))?;
-    for case in cases {
-        let tested = guest.run(case, arguments.case_timeout).or_else(|error| {
-            report.remark(&format!("the run ends in the case {}", case.name))?;
-            Err(error)
-        })?;
-        report.tested(case.name, case.proves(), &tested)?;
+impl Run<'_> {
+    /// Runs the cases; an error ends the run early.
+    fn test_all(&mut self, cases: &[Case]) -> Result<()> {
+        for case in cases {
+            self.empty_disks()?;
+            if self.guest.is_none() {
+                self.boot()?;
+            }
+            let tested = match self.test(case) {
+                Err(error) if error.is_of_guest() => {
+                    let verdict = Verdict::Failed(error.to_string());
+                    self.recover(&error)?;
+                    Tested {
+                        verdict,
+                        output: format!("the last lines of the console:\n| {}", self.last_lines.join("\n| ")),
+                    }
+                }
+                tested => tested?,
+            };
+            self.report.tested(&case.name, case.proves(), &tested)?;
+            if self.lost > MAX_LOST {
+                return Err(Error::Guest(format!("it was lost in {} cases", self.lost)));
+            }
+        }
+        Ok(())
     }
-    Ok(())
+
+    /// Runs all parts of a case.
+    fn test(&mut self, case: &Case) -> Result<Tested> {
+        let results = self.folders.results.join(&case.name);
+        let mut tested = self.run_in_guest(&case.file());
+        if case.after_panic.is_some() {
+            match tested {
+                Err(Error::Panic { .. }) => {}
+                Ok(Tested { verdict: Verdict::Passed, output }) => {
+                    let verdict = Verdict::Failed("the kernel did not panic".to_owned());
+                    return Ok(Tested { verdict, output });
+                }
+                other => return other,
+            }
+            if let Some((_, console)) = &mut self.guest {
+                console.wait_for_end(self.arguments.case_timeout)?;
+            }
+            self.collect(&results)?;
+            results::write_empty(self.machine.results)?;
+            self.stop()?;
+            self.boot()?;
+            tested = self.run_in_guest(&case.after_panic_file());
+        }
+        let tested = tested?;
+        self.collect(&results)?;
+        match &case.host {
+            Some(script) if tested.verdict == Verdict::Passed => self.check_on_host(&case.name, script, &results),
+            _ => Ok(tested),
+        }
+    }
+
+    /// Copies out what the case kept.
+    fn collect(&self, results: &Path) -> Result<()> {
+        results::collect(self.machine.results, results)
+    }
+
+    fn run_in_guest(&mut self, script: &str) -> Result<Tested> {
+        match &mut self.guest {
+            Some((_, console)) => guest::run(console, script, self.arguments.case_timeout),
+            None => Err(Error::Program("there is no guest to run a case in".to_owned())),
+        }
+    }
+
+    fn check_on_host(&self, name: &str, script: &str, results: &Path) -> Result<Tested> {
+        let file = self.folders.host.join(format!("{name}.host.sh"));
+        let folder = self.folders.host.join(name);
+        fs::write(&file, script).map_err(Error::file("write", &file))?;
+        for folder in [folder.as_path(), results] {
+            fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
+        }
+        let variables = [("MEMTOOL", self.native), ("RESULTS", results)];
+        let ended = host::run(&file, &folder, &variables, self.arguments.case_timeout, &self.interrupted);
+        let mut tested = match ended {
+            Err(error @ Error::Timeout { .. }) => {
+                Tested { verdict: Verdict::Failed(error.to_string()), output: String::new() }
+            }
+            ended => Tested::from(ended?),
+        };
+        if let Verdict::Failed(why) | Verdict::Skipped(why) = &mut tested.verdict {
+            why.insert_str(0, "on the host: ");
+        }
+        Ok(tested)
+    }
+
+    /// Each case finds the disk for results and the spare one empty.
+    fn empty_disks(&self) -> Result<()> {
+        results::write_empty(self.machine.results)?;
+        self.machine.spare.map_or(Ok(()), |spare| disk::write_empty(spare, disk::SPARE, self.spare_size))
+    }
+
+    /// Boots a guest.
+    fn boot(&mut self) -> Result<()> {
+        loop {
+            let (running, reader, writer) = self.machine.start(&self.messages)?;
+            let log = self.log.try_clone().map_err(|error| Error::Program(format!("cannot share the log: {error}")))?;
+            let mut console = Console::new(reader, writer, log, Arc::clone(&self.interrupted));
+            let messages = self.messages.clone();
+            console.look_out(move || qemu::standstill(&messages));
+            let entered = self.enter(&mut console);
+            // KVM can be there and fail at some instruction.
+            let kvm_failed = matches!(entered, Err(Error::Machine(_) | Error::Closed { .. })) && running.blames_kvm();
+            if kvm_failed && self.machine.accelerator == Accelerator::Auto {
+                self.report.remark("KVM does not work here; starting again with TCG")?;
+                self.machine.accelerator = Accelerator::Tcg;
+                continue;
+            }
+            self.guest = Some((running, console));
+            if entered.is_err() {
+                self.stop()?;
+            }
+            let system = entered?;
+            return self.report.remark(&format!("the guest runs {system}"));
+        }
+    }
+
+    /// Waits until the guest is ready for cases, and tells what it runs.
+    fn enter(&self, console: &mut Console) -> Result<String> {
+        let user = (!self.arguments.no_login).then_some(self.arguments.login.as_str());
+        let entrance = Entrance { user, prompt: &self.arguments.prompt };
+        guest::enter(console, &entrance, self.arguments.boot_timeout)?;
+        guest::prepare(console, &self.arguments.disk_device)?;
+        guest::describe(console)
+    }
+
+    /// After a case that failed like this, goes on with the guest if it is only busy, or else without it.
+    fn recover(&mut self, error: &Error) -> Result<()> {
+        if let (Error::Timeout { .. }, Some((_, console))) = (error, &mut self.guest) {
+            self.last_lines = console.tail(LAST_LINES);
+            if guest::interrupt(console).is_ok() {
+                return Ok(());
+            }
+        }
+        self.lost += 1;
+        self.stop()
+    }
+
+    /// Stops the guest, if there is one, and tells what QEMU had to say.
+    fn stop(&mut self) -> Result<()> {
+        let Some((running, console)) = self.guest.take() else { return Ok(()) };
+        self.last_lines = console.tail(LAST_LINES);
+        let messages = running.stop();
+        messages.lines().take(QEMU_LINES).try_for_each(|line| self.report.remark(&format!("QEMU says: {line}")))
+    }
+}
+
+/// Where scripts run on the host, and where files from the guest go.
+struct Folders {
+    host: PathBuf,
+    results: PathBuf,
+}
+
+impl Folders {
+    fn make(work: &Path, results: Option<&Path>, helpers: &str) -> Result<Self> {
+        let folders = Self { host: work.join("host"), results: results.map_or(work.join("kept"), Path::to_owned) };
+        for folder in [&folders.host, &folders.results] {
+            fs::create_dir(folder).map_err(Error::file("make the folder", folder))?;
+        }
+        let helpers_file = folders.host.join("helpers.sh");
+        fs::write(&helpers_file, helpers).map_err(Error::file("write", &helpers_file))?;
+        // Scripts are run in other folders.
+        let results = folders.results.canonicalize().map_err(Error::file("find", &folders.results))?;
+        Ok(Self { results, ..folders })
+    }
 }
 
 fn image(arguments: &Arguments) -> Option<PathBuf> {
-    if arguments.no_image {
-        return None;
+    if arguments.no_image || arguments.cdrom.is_some() {
+        return arguments.image.clone();
     }
     let named = || env::var_os("MEMTOOL_VM_IMAGE").filter(|name| !name.is_empty()).map(PathBuf::from);
     arguments.image.clone().or_else(named)
 }
 
-fn write_disk(path: &Path, program: &[u8], cases: &[Case]) -> Result<()> {
-    let names: Vec<_> = cases.iter().map(|case| (case.file(), case.script)).collect();
-    let mut entries = vec![
-        Entry { name: "memtool", contents: program, executable: true },
-        Entry { name: "helpers.sh", contents: HELPERS.as_bytes(), executable: false },
-    ];
-    entries.extend(names.iter().map(|(name, script)| Entry { name, contents: script.as_bytes(), executable: false }));
+/// The firmware that is not QEMU's own. A kernel that QEMU loads itself needs none.
+fn firmware(arguments: &Arguments) -> Result<Option<PathBuf>> {
+    let mut places = arguments.arch.firmware().peekable();
+    if arguments.firmware.is_some() || arguments.no_image || places.peek().is_none() {
+        return Ok(arguments.firmware.clone());
+    }
+    match places.find(|place| place.is_file()) {
+        Some(place) => Ok(Some(place.to_owned())),
+        None => Err(Error::Program(
+            "there is no UEFI to boot with (on Debian: apt-get install qemu-efi-aarch64); name it with --firmware"
+                .into(),
+        )),
+    }
+}
+
+fn cases_folder(arguments: &Arguments) -> Result<PathBuf> {
+    let given = arguments.cases.clone().or_else(|| Some(program::project()?.join("vm-tests/cases")));
+    given.ok_or_else(|| {
+        Error::Program("no cases: run this within the project, or name a folder with --cases".to_owned())
+    })
+}
+
+fn write_cases(path: &Path, program: &[u8], helpers: &str, cases: &[Case]) -> Result<()> {
+    let mut files = vec![("helpers.sh".to_owned(), helpers)];
+    for case in cases {
+        files.push((case.file(), &case.script));
+        files.extend(case.after_panic.as_deref().map(|script| (case.after_panic_file(), script)));
+    }
+    let mut entries = vec![Entry { name: "memtool", contents: program, executable: true }];
+    entries.extend(files.iter().map(|(name, text)| Entry { name, contents: text.as_bytes(), executable: false }));
     disk::write(path, &entries)
 }
 
-fn log_path(arguments: &Arguments) -> Result<PathBuf> {
-    if let Some(path) = &arguments.log {
-        return Ok(path.clone());
-    }
+/// Where the console's log goes, and whatever the run needs for a while: crash dumps are large.
+fn output_folder() -> Result<PathBuf> {
     let folder = program::project().unwrap_or_default().join("target/vm-tests");
-    fs::create_dir_all(&folder).map_err(Error::file("make the folder", &folder))?;
-    Ok(folder.join("console.log"))
+    fs::create_dir_all(&folder).and_then(|()| folder.canonicalize()).map_err(Error::file("make the folder", &folder))
 }
 
 fn complain(text: &str) {

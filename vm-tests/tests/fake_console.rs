@@ -12,7 +12,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 use vm_tests::console::{Console, Outcome};
 use vm_tests::error::Error;
-use vm_tests::guest::{Entrance, enter};
+use vm_tests::guest::{Entrance, enter, interrupt};
 
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -165,6 +165,78 @@ fn a_panic_ends_the_wait_and_is_told() {
     assert!(matches!(&error, Error::Panic { line } if line == "Fatal trap 12: page fault while in kernel mode"));
     // The log has what came after it.
     assert_eq!(console.tail(2), ["KDB: enter: panic", "db>"]);
+}
+
+#[test]
+fn a_panic_in_the_midst_of_a_line_is_told() {
+    let mut console = console(|fake| {
+        fake.hear();
+        fake.say("debug.kdb.panic: 0panic: by request\r\ncpuid = 0\r\ntime = 1\r\n");
+    });
+    let error = console.run("sysctl debug.kdb.panic=1", PATIENCE).unwrap_err();
+    assert!(matches!(&error, Error::Panic { line } if line == "debug.kdb.panic: 0panic: by request"), "{error}");
+}
+
+#[test]
+fn the_prompt_of_the_kernels_debugger_alone_tells_of_a_panic() {
+    let mut console = console(|fake| {
+        fake.hear();
+        fake.say("output\r\ndb> ");
+    });
+    let error = console.run("livedump", PATIENCE).unwrap_err();
+    assert!(matches!(&error, Error::Panic { line } if line == "db>"), "{error}");
+}
+
+#[test]
+fn a_debugger_is_told_to_go_on_until_the_guest_goes_down() {
+    let mut console = console(|fake| {
+        fake.hear();
+        fake.say("panic: by request\r\nKDB: enter: panic\r\ndb> ");
+        assert_eq!(fake.hear().unwrap(), "c");
+        fake.say("Dumping 50 out of 1000 MB:..33%..65%..98%\r\nDump complete\r\nRebooting...\r\n");
+    });
+    assert!(matches!(console.run("sysctl debug.kdb.panic=1", PATIENCE), Err(Error::Panic { .. })));
+    console.wait_for_end(PATIENCE).unwrap();
+    assert_eq!(console.tail(1), ["Rebooting..."]);
+}
+
+#[test]
+fn a_guest_that_stays_after_a_panic_is_told() {
+    let mut console = console(|fake| {
+        fake.hear();
+        fake.say("panic: by request\r\ndb> ");
+        fake.hear();
+        fake.say("db> ");
+        fake.hear();
+    });
+    assert!(matches!(console.run("x", PATIENCE), Err(Error::Panic { .. })));
+    assert!(matches!(console.wait_for_end(PATIENCE), Err(Error::Guest(_))));
+    let mut console = self::console(|fake| {
+        fake.hear();
+        fake.say("panic: by request\r\n");
+        while fake.hear().is_some() {}
+    });
+    assert!(matches!(console.run("x", PATIENCE), Err(Error::Panic { .. })));
+    assert!(matches!(console.wait_for_end(Duration::from_secs(1)), Err(Error::Timeout { .. })));
+}
+
+#[test]
+fn a_command_that_hangs_is_interrupted() {
+    let mut console = console(|fake| {
+        fake.hear();
+        // The ^C, which the shell answers with a prompt, comes before the next line.
+        fake.shell("# ", |text| text);
+    });
+    assert!(matches!(console.run("sleep 1000", Duration::from_secs(1)), Err(Error::Timeout { .. })));
+    interrupt(&mut console).unwrap();
+    assert_eq!(run(&mut console, "echo x").output, "x");
+}
+
+#[test]
+fn a_shell_that_does_not_come_back_is_told() {
+    let mut console = console(|fake| while fake.hear().is_some() {});
+    assert!(matches!(console.run("sleep 1000", Duration::from_secs(1)), Err(Error::Timeout { .. })));
+    assert!(matches!(interrupt(&mut console), Err(Error::Timeout { .. })));
 }
 
 #[test]

@@ -9,6 +9,9 @@ use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+/// The project's own cases.
+const CASES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/cases");
+
 /// Does as much as the case `starts` wants to see.
 const MEMTOOL: &str = r#"#!/bin/sh
 case $1 in
@@ -18,57 +21,96 @@ case $1 in
 esac
 "#;
 
-/// Finds the disk with the cases among QEMU's arguments, and puts it where the guest looks.
+/// Finds the disks among QEMU's arguments, and puts them where the guest looks. `$GUEST` is the process that
+/// stands for the guest.
 const BOOT: &str = r#"#!/bin/sh
 for argument; do
     case $argument in
-    file=*/disk,*) disk=${argument#file=}; ln -sf "${disk%%,*}" "$HERE/disk" ;;
+    file=*,format=raw,if=virtio,index=1[567]*)
+        disk=${argument#file=} index=${argument#*index=}
+        ln -sf "${disk%%,*}" "$HERE/disk${index%%,*}"
+        ;;
     esac
 done
-export TMPDIR="$HERE"
+echo boot >> "$HERE/boots"
+export TMPDIR="$HERE" GUEST=$$
 "#;
 
 const LOGIN: &str =
     "printf 'booting\\r\\n\\r\\nlogin: '; read user; [ $user = root ] && printf '# '; read exec; exec sh\n";
+
+/// What a case does to panic a guest that goes down at once.
+const PANIC: &str = "echo 'panic: by request'; kill -9 $GUEST\n";
 
 struct Setup {
     folder: TempDir,
 }
 
 impl Setup {
-    /// A machine that boots and then does this, and a memtool.
+    /// A machine that boots and then does this, and a memtool; there are no cases yet.
     fn new(boots: &str, memtool: &str) -> Self {
         let setup = Self { folder: tempfile::tempdir().unwrap() };
-        setup.script("qemu", &format!("{BOOT}{boots}"));
-        setup.script("memtool", memtool);
+        setup.program("qemu", &format!("{BOOT}{boots}"));
+        setup.program("memtool", memtool);
+        fs::create_dir(setup.path("cases")).unwrap();
+        setup.copy("helpers.sh");
         setup
+    }
+
+    /// The same with the project's case `starts`.
+    fn starting(boots: &str, memtool: &str) -> Self {
+        let setup = Self::new(boots, memtool);
+        setup.copy("starts.sh");
+        setup
+    }
+
+    /// The same with cases, each a file name and what follows the first line and the helpers.
+    fn with(cases: &[(&str, &str)]) -> Self {
+        let setup = Self::new(LOGIN, MEMTOOL);
+        for (name, text) in cases {
+            let text = format!("# It works.\n. ../helpers.sh\n{text}");
+            fs::write(setup.path("cases").join(name), text).unwrap();
+        }
+        setup
+    }
+
+    fn copy(&self, file: &str) {
+        fs::copy(Path::new(CASES).join(file), self.path("cases").join(file)).unwrap();
     }
 
     fn path(&self, name: &str) -> PathBuf {
         self.folder.path().join(name)
     }
 
-    fn script(&self, name: &str, text: &str) {
+    fn program(&self, name: &str, text: &str) {
         fs::write(self.path(name), text).unwrap();
         fs::set_permissions(self.path(name), fs::Permissions::from_mode(0o755)).unwrap();
     }
 
+    fn boots(&self) -> usize {
+        fs::read_to_string(self.path("boots")).unwrap().lines().count()
+    }
+
     fn run(&self, arguments: &[&str]) -> Output {
-        program()
+        let mut program = program();
+        program
             .env("HERE", self.folder.path())
-            .args(["--no-image", "--qemu-arg", "-S", "--case", "starts"])
-            .args(["--accelerator", "tcg", "--boot-timeout", "60", "--case-timeout", "60"])
-            .arg("--qemu")
-            .arg(self.path("qemu"))
-            .arg("--binary")
-            .arg(self.path("memtool"))
-            .args(["--disk-device", "/dev/null", "--disk-device"])
-            .arg(self.path("disk"))
-            .arg("--log")
-            .arg(self.path("log"))
-            .args(arguments)
-            .output()
-            .unwrap()
+            .args(["--no-image", "--qemu-arg", "-S", "--accelerator", "tcg"])
+            .args(["--boot-timeout", "60", "--case-timeout", "60", "--disk-device", "/dev/null"]);
+        for disk in ["disk17", "disk16", "disk15"] {
+            program.arg("--disk-device").arg(self.path(disk));
+        }
+        for (option, file) in [
+            ("--qemu", "qemu"),
+            ("--binary", "memtool"),
+            ("--host-binary", "memtool"),
+            ("--cases", "cases"),
+            ("--log", "log"),
+            ("--results", "results"),
+        ] {
+            program.arg(option).arg(self.path(file));
+        }
+        program.args(arguments).output().unwrap()
     }
 }
 
@@ -83,7 +125,7 @@ fn assert_run(output: &Output, code: i32, texts: &[&str]) {
     let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(output.status.code(), Some(code), "{output:?}");
     for text in texts {
-        assert!(stdout.contains(text), "'{text}' expected in: {output:?}");
+        assert!(stdout.contains(text), "'{text}' expected in: {stdout}");
     }
 }
 
@@ -93,8 +135,17 @@ fn without_an_image_nothing_is_tested() {
 }
 
 #[test]
+fn a_file_that_is_not_there_is_told_before_anything_is_built() {
+    for option in ["--image", "--cdrom", "--firmware"] {
+        let output = program().args(["--image", "/dev/null", option, "/no/such/file"]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read /no/such/file"), "{output:?}");
+    }
+}
+
+#[test]
 fn a_case_passes() {
-    let setup = Setup::new(LOGIN, MEMTOOL);
+    let setup = Setup::starting(LOGIN, MEMTOOL);
     let output = setup.run(&[]);
     assert_run(
         &output,
@@ -106,7 +157,7 @@ fn a_case_passes() {
 
 #[test]
 fn a_case_fails_and_shows_why() {
-    let output = Setup::new(LOGIN, "#!/bin/sh\necho no such library >&2; exit 1\n").run(&[]);
+    let output = Setup::starting(LOGIN, "#!/bin/sh\necho no such library >&2; exit 1\n").run(&[]);
     let texts =
         ["\nnot ok 1 - starts: ", "\n# memtool --version: exit status 1: no such library\n", "\n# 0 passed, 1 failed"];
     assert_run(&output, 1, &texts);
@@ -114,40 +165,162 @@ fn a_case_fails_and_shows_why() {
 
 #[test]
 fn an_operation_that_the_kernel_does_not_know_is_a_reason_to_skip() {
-    let output = Setup::new(LOGIN, "#!/bin/sh\necho 'memtool: cannot: ENOTTY: too old' >&2; exit 1\n").run(&[]);
+    let output = Setup::starting(LOGIN, "#!/bin/sh\necho 'memtool: cannot: ENOTTY: too old' >&2; exit 1\n").run(&[]);
     assert_run(&output, 77, &[" # SKIP the kernel is too old: memtool: cannot: ENOTTY"]);
 }
 
 #[test]
-fn a_case_that_hangs_ends_the_run() {
+fn after_a_case_that_hangs_another_guest_goes_on() {
+    // ^C does nothing here, since there is no terminal.
+    let setup = Setup::with(&[("a.sh", "exec sleep 1000"), ("b.sh", "")]);
     let start = Instant::now();
-    let output = Setup::new(LOGIN, "#!/bin/sh\nexec sleep 20\n").run(&["--case-timeout", "2"]);
-    assert_run(&output, 1, &["# the run ends in the case starts\n", "Bail out! ", "within 2 s", "1 not run"]);
-    assert!(start.elapsed() < Duration::from_secs(60));
+    let output = setup.run(&["--case-timeout", "2"]);
+    assert_run(&output, 1, &["\nnot ok 1 - a: ", "\n# the end of ", "within 2 s\n", "\nok 2 - b: ", " 0 not run\n"]);
+    assert_eq!(setup.boots(), 2);
+    assert!(start.elapsed() < Duration::from_secs(200));
 }
 
 #[test]
-fn a_panic_and_the_end_of_qemu_end_the_run() {
-    let output = Setup::new("printf 'panic: no root\\r\\ndb> '; exec sleep 1000\n", MEMTOOL).run(&[]);
-    assert_run(&output, 1, &["Bail out! the guest's kernel panicked: panic: no root\n", "# | db>"]);
-    let output = Setup::new("echo 'no such machine' >&2; exit 1\n", MEMTOOL).run(&[]);
+fn a_panic_and_the_end_of_qemu_while_booting_end_the_run() {
+    let output = Setup::starting("printf 'panic: no root\\r\\ndb> '; exec sleep 1000\n", MEMTOOL).run(&[]);
+    assert_run(&output, 1, &["Bail out! the guest's kernel panicked: panic: no root\n", "# | db>", " 1 not run\n"]);
+    let output = Setup::starting("echo 'no such machine' >&2; exit 1\n", MEMTOOL).run(&[]);
     assert_run(&output, 1, &["# QEMU says: no such machine\n", "Bail out! the guest's console was closed"]);
 }
 
 #[test]
-fn a_guest_without_the_disk_is_told() {
-    let output = Setup::new(&format!("rm \"$HERE/disk\"\n{LOGIN}"), MEMTOOL).run(&[]);
-    assert_run(&output, 1, &["Bail out! the guest cannot be used: none of /dev/null, "]);
+fn after_a_panic_in_a_case_another_guest_goes_on() {
+    let setup = Setup::with(&[("a.sh", "echo before; echo 'panic: oops'; sleep 1000"), ("b.sh", ""), ("c.sh", "")]);
+    let output = setup.run(&[]);
+    let texts = ["\nnot ok 1 - a: ", "\n# the guest's kernel panicked: panic: oops\n", "\n# | before\n", "\nok 2 - b"];
+    assert_run(&output, 1, &texts);
+    assert_run(&output, 1, &["\nok 3 - c", "\n# 2 passed, 1 failed, 0 skipped, 0 not run\n"]);
+    assert_eq!(setup.boots(), 2);
+}
+
+#[test]
+fn a_guest_that_is_lost_again_and_again_ends_the_run() {
+    let names: Vec<_> = (0..9).map(|number| format!("case{number}.sh")).collect();
+    let cases: Vec<_> = names.iter().map(|name| (name.as_str(), PANIC)).collect();
+    let setup = Setup::with(&cases);
+    assert_run(&setup.run(&[]), 1, &["\nBail out! the guest cannot be used: it was lost in 6 cases\n", " 3 not run\n"]);
+    assert_eq!(setup.boots(), 6);
+}
+
+#[test]
+fn what_a_case_keeps_is_checked_on_the_host() {
+    let setup = Setup::with(&[
+        ("a.sh", "echo hello > file; keep file a.txt; must_keep version --version"),
+        ("a.host.sh", "must --version; equal version \"$out\" \"$(show \"$RESULTS/version\")\"; show $RESULTS/a.txt"),
+        ("b.sh", ""),
+        ("b.host.sh", "[ -d $RESULTS ] || fail 'no folder'; echo look; fail 'not that'"),
+        ("c.sh", ""),
+        ("c.host.sh", "skip 'no such tool'"),
+        ("d.sh", "exit 1"),
+        ("d.host.sh", "echo must not run"),
+    ]);
+    let output = setup.run(&[]);
+    assert_run(
+        &output,
+        1,
+        &["\nok 1 - a", "\nnot ok 2 - b: It works.\n# on the host: exit status 1\n# look\n# not that\n"],
+    );
+    assert_run(&output, 1, &["\nok 3 - c: It works. # SKIP on the host: no such tool", "\nnot ok 4 - d"]);
+    assert_eq!(fs::read_to_string(setup.path("results/a/a.txt")).unwrap(), "hello\n");
+    assert!(!String::from_utf8_lossy(&output.stdout).contains("must not run"));
+    // Nothing is written over.
+    let again = setup.run(&[]);
+    assert_eq!(again.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&again.stderr).contains("cannot make the folder"), "{again:?}");
+}
+
+#[test]
+fn a_check_on_the_host_that_hangs_fails_the_case() {
+    let setup = Setup::with(&[("a.sh", ""), ("a.host.sh", "sleep 1000"), ("b.sh", "")]);
+    let output = setup.run(&["--case-timeout", "2"]);
+    assert_run(&output, 1, &["\nnot ok 1 - a: It works.\n# on the host: the end of ", " within 2 s\n", "\nok 2 - b"]);
+    assert_eq!(setup.boots(), 1);
+}
+
+#[test]
+fn a_damaged_disk_for_results_fails_the_case() {
+    let damage = "echo garbage | dd of=$RESULTS_DISK bs=4096 seek=1 conv=notrunc 2>/dev/null";
+    let setup = Setup::with(&[("a.sh", damage), ("b.sh", "")]);
+    assert_run(&setup.run(&[]), 1, &["\nnot ok 1 - a", "the disk for results is damaged: 'garbage'", "\nok 2 - b"]);
+}
+
+#[test]
+fn a_case_goes_on_after_the_panic_that_it_causes() {
+    let first = "[ ! -e \"$HERE/first\" ]; echo dump | dd of=$SPARE_DISK bs=4096 seek=3 conv=notrunc 2>/dev/null
+        echo 1 > one; keep one one; ";
+    let second = "equal dump \"$(dd if=$SPARE_DISK bs=4096 skip=3 count=1 2>/dev/null | { read -r d; echo $d; })\" dump
+        echo 2 > two; keep two two";
+    let setup = Setup::with(&[
+        ("a.sh", &format!("{first}{PANIC}")),
+        ("a.after-panic.sh", second),
+        ("a.host.sh", "equal both \"$(show $RESULTS/one)$(show $RESULTS/two)\" 12"),
+        // Runs before the others, whatever its name.
+        ("z.sh", ""),
+    ]);
+    let output = setup.run(&[]);
+    assert_run(&output, 0, &["\nok 1 - z", "\nok 2 - a"]);
+    assert_eq!(setup.boots(), 2);
+}
+
+#[test]
+fn a_case_that_has_to_panic_and_does_not_fails() {
+    let setup = Setup::with(&[
+        ("a.sh", ""),
+        ("a.after-panic.sh", ""),
+        ("b.sh", "skip 'cannot panic'"),
+        ("b.after-panic.sh", ""),
+        ("c.sh", "kill -9 $GUEST"),
+        ("c.after-panic.sh", ""),
+        ("d.sh", PANIC),
+        ("d.after-panic.sh", "fail 'nothing there'"),
+        ("e.sh", "echo 'panic: for ever'; sleep 1000"),
+        ("e.after-panic.sh", ""),
+    ]);
+    let output = setup.run(&["--case-timeout", "3"]);
+    assert_run(
+        &output,
+        1,
+        &["\nnot ok 1 - a: It works.\n# the kernel did not panic\n", "\nok 2 - b: It works. # SKIP"],
+    );
+    assert_run(&output, 1, &["\nnot ok 3 - c: It works.\n# the guest's console was closed"]);
+    assert_run(&output, 1, &["\nnot ok 4 - d: It works.\n# exit status 1\n# nothing there\n"]);
+    assert_run(&output, 1, &["\nnot ok 5 - e: It works.\n# the guest's going down after the panic did not come"]);
+}
+
+#[test]
+fn each_case_finds_the_disks_empty() {
+    let clean =
+        "equal rest \"$(dd if=$SPARE_DISK bs=4096 skip=3 count=1 2>/dev/null | { read -r d; echo \"$d\"; })\" ''
+        echo dump | dd of=$SPARE_DISK bs=4096 seek=3 conv=notrunc 2>/dev/null
+        echo $SPARE_DISK > file; keep file file";
+    let setup = Setup::with(&[("a.sh", clean), ("b.sh", clean)]);
+    assert_run(&setup.run(&[]), 0, &["# 2 passed"]);
+    let setup = Setup::with(&[("a.sh", "equal 'the spare disk' \"$SPARE_DISK\" ''")]);
+    assert_run(&setup.run(&["--spare-disk", "0"]), 0, &["# 1 passed"]);
+}
+
+#[test]
+fn a_guest_without_the_disks_is_told() {
+    for (disk, name) in [("disk15", "memtool-vm-tests-1"), ("disk16", "memtool-vm-results-1")] {
+        let output = Setup::starting(&format!("rm \"$HERE/{disk}\"\n{LOGIN}"), MEMTOOL).run(&[]);
+        assert_run(&output, 1, &["Bail out! the guest cannot be used: none of /dev/null, ", &format!("disk {name}\n")]);
+    }
 }
 
 #[test]
 fn where_kvm_fails_tcg_is_tried() {
     let boots = r#"[ -e "$HERE/tried" ] || { : > "$HERE/tried"; echo 'KVM internal error. Suberror: 1' >&2; exec sleep 1000; }
 "#;
-    let setup = Setup::new(&format!("{boots}{LOGIN}"), MEMTOOL);
+    let setup = Setup::starting(&format!("{boots}{LOGIN}"), MEMTOOL);
     let output = setup.run(&["--accelerator", "auto"]);
     assert_run(&output, 0, &["# KVM does not work here; starting again with TCG\n", "\nok 1 "]);
     fs::remove_file(setup.path("tried")).unwrap();
+    fs::remove_dir(setup.path("results")).unwrap();
     let output = setup.run(&["--accelerator", "kvm"]);
     assert_run(&output, 1, &["Bail out! the virtual machine failed: KVM internal error. Suberror: 1\n"]);
 }
