@@ -1,5 +1,6 @@
 use super::vmmap::{Facts, command_line, parse, parse_layout};
 use super::*;
+use crate::memory_map::kernel_maps::KernelMapping;
 use ioctl_defs::user::*;
 use proptest::prelude::*;
 use std::mem::{offset_of, size_of};
