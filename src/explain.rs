@@ -111,7 +111,9 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
             "there is no such process: it has exited, or the system hides it from you"
         }
-        (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => "it is not yours, or it gained privileges; become root",
+        (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => {
+            "it is not yours to look into, or it gained privileges; become root, outside jails and containers"
+        }
         (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
         (Op::ReadPagemap | Op::FindDomains, Errno::ENOENT | Errno::ESRCH) => {
             "there is no such process, or it has ended or become another program meanwhile"

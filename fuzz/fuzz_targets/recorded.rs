@@ -10,8 +10,9 @@ use memtool::dump::Progress;
 use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Chosen, Origin, Plan, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
-use memtool::host::{Backing, Host};
+use memtool::host::{Backing, Host, Pid};
 use memtool::kerneldump::Compression;
+use memtool::process_map::{self, Detail, Totals};
 use memtool::ranges::effective::{explain, likely_default, pieces};
 use memtool::ranges::rules::{Request, Table};
 use memtool::symbols::{self, Pattern};
@@ -117,6 +118,13 @@ fn maps(machine: &Machine, host: &dyn Host) {
 }
 
 fn process(machine: &Machine, host: &mut Recorded) {
+    for recorded in &machine.processes {
+        if let Ok(map) = process_map::read(host, Pid::from_raw(recorded.pid), Detail::Usage) {
+            assert_eq!(map.problem(), None);
+            assert_eq!(Totals::of(&map.entries).entries, map.entries.len() as u64);
+        }
+    }
+    let _ = process_map::read(host, process_map::KERNEL, Detail::Mappings);
     for range in &machine.process.mappings {
         let _ = host.page_states(None, &[range.start, range.end - 1, range.end, range.start.wrapping_sub(1)]);
     }

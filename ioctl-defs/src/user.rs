@@ -12,12 +12,13 @@ pub const KERN_PROC_ARGS: c_int = 7;
 pub const KERN_PROC_PATHNAME: c_int = 12;
 /// `KERN_PROC_VMMAP`: the third of a process's map entries.
 pub const KERN_PROC_VMMAP: c_int = 32;
-/// `KERN_PROC_VM_LAYOUT`: the third of the layout of a process's address space, since FreeBSD 13.1.
+/// `KERN_PROC_VM_LAYOUT`: the third of the layout of a process's address space.
+/// FreeBSD 12 does not know it.
 pub const KERN_PROC_VM_LAYOUT: c_int = 45;
 
 /// There is no object behind the entry.
 pub const KVME_TYPE_NONE: c_int = 0;
-/// Anonymous memory, in kernels before FreeBSD 14.
+/// Anonymous memory, in older kernels.
 pub const KVME_TYPE_DEFAULT: c_int = 1;
 /// A file.
 pub const KVME_TYPE_VNODE: c_int = 2;
@@ -33,7 +34,7 @@ pub const KVME_TYPE_DEAD: c_int = 6;
 pub const KVME_TYPE_SG: c_int = 7;
 /// A device's memory, page by page.
 pub const KVME_TYPE_MGTDEVICE: c_int = 8;
-/// Addresses that nothing may be mapped at, since FreeBSD 12.
+/// Addresses that nothing may be mapped at. Older kernels have no word for them.
 pub const KVME_TYPE_GUARD: c_int = 9;
 /// Something else.
 pub const KVME_TYPE_UNKNOWN: c_int = 255;
@@ -44,7 +45,7 @@ pub const KVME_PROT_READ: c_int = 0x1;
 pub const KVME_PROT_WRITE: c_int = 0x2;
 /// It can be executed.
 pub const KVME_PROT_EXEC: c_int = 0x4;
-/// It may be made readable; with the other two since FreeBSD 14.
+/// It may be made readable; FreeBSD 12 sets none of the three.
 pub const KVME_MAX_PROT_READ: c_int = 0x1_0000;
 /// It may be made writable.
 pub const KVME_MAX_PROT_WRITE: c_int = 0x2_0000;
@@ -112,7 +113,7 @@ pub struct kinfo_vmentry {
     pub kve_vn_mode: u16,
     /// Whether what is told of the file is valid.
     pub kve_status: u16,
-    /// A file: its file system's device. Anonymous memory, since FreeBSD 14: what identifies the object.
+    /// A file: its file system's device. Anonymous memory, of newer kernels: what identifies the object.
     pub kve_type_spec: u64,
     /// The device, if the file is one.
     pub kve_vn_rdev: u64,

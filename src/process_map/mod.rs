@@ -3,6 +3,8 @@
 //! [`vmmap`] reads what a FreeBSD kernel tells, [`procfs`] what a Linux kernel does; [`of_kernel`] makes the same of
 //! the kernel's own map. Sizes are bytes throughout.
 
+mod adapters;
+mod kernel;
 pub mod procfs;
 #[cfg(test)]
 mod tests;
@@ -10,9 +12,10 @@ pub mod vmmap;
 
 use crate::error::{Error, Result};
 use crate::host::{Host, Pid};
-use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::Protection;
 use crate::units::hex;
+use adapters::{letters, maybe_letters, text};
+pub use kernel::of_kernel;
 use serde::{Deserialize, Serialize};
 
 /// Tries before a map that changes while it is read is given up.
@@ -333,6 +336,14 @@ impl ProcessMap {
         (size > 0).then_some(Gap { start: before.end, size })
     }
 
+    /// The gaps that something could be mapped in, each with the number of the entry behind it: not what lies between
+    /// the two halves of the address space, where Linux has an entry of its own in every map.
+    pub fn gaps(&self) -> impl Iterator<Item = (usize, Gap)> {
+        let halves =
+            |gap: &Gap| gap.start.cast_signed().is_negative() == (gap.start + gap.size).cast_signed().is_negative();
+        (0..self.entries.len()).filter_map(move |index| Some((index, self.gap_before(index).filter(halves)?)))
+    }
+
     /// Digits that an address takes in listings: those of 32 or of 64 bits.
     pub fn address_digits(&self) -> usize {
         let last = self.entries.last().map_or(0, Entry::end_address);
@@ -395,28 +406,6 @@ impl Totals {
     }
 }
 
-/// The kernel's own map, of what `vm.pmap.kernel_maps` lists. All of it is in memory, and what larger pages map
-/// counts as superpages. The kernel does not list them in the order of their addresses.
-pub fn of_kernel(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
-    let mut entries: Vec<Entry> = maps.iter().map(|map| of_kernel_mapping(map, page_size)).collect();
-    entries.sort_by_key(|entry| entry.start);
-    ProcessMap { pid: 0, command: "kernel".to_owned(), layout: None, entries }
-}
-
-fn of_kernel_mapping(map: &KernelMapping, page_size: u64) -> Entry {
-    let mut entry = Entry::new(map.start, map.end, Object::Kernel);
-    let has = |letter| map.permissions.contains(letter);
-    entry.private = false;
-    entry.needs_copy = Some(false);
-    entry.protection = Protection { read: has('r'), write: has('w'), execute: has('x') };
-    entry.label = map.region.as_bytes().to_vec();
-    let smallest = map.pages.last().map_or(0, |pages| pages.saturating_mul(page_size));
-    let superpages = Superpages::Bytes(entry.size().saturating_sub(smallest));
-    let usage = Usage { resident: entry.size(), private: None, shared: None, superpages, dirty: None, swapped: None };
-    entry.usage = Some(usage);
-    entry
-}
-
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_false(value: &bool) -> bool {
     !*value
@@ -425,56 +414,4 @@ const fn is_false(value: &bool) -> bool {
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 const fn is_zero(value: &u64) -> bool {
     *value == 0
-}
-
-/// [`Protection`] as a string such as `r-x`.
-mod letters {
-    use crate::pmap::Protection;
-    use serde::{Deserialize, Deserializer, Serializer, de::Error};
-
-    pub fn serialize<S: Serializer>(value: &Protection, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(value)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Protection, D::Error> {
-        let text = String::deserialize(deserializer)?;
-        let letters: Vec<char> = text.chars().collect();
-        match letters.as_slice() {
-            &[read @ ('r' | '-'), write @ ('w' | '-'), execute @ ('x' | '-')] => {
-                Ok(Protection { read: read == 'r', write: write == 'w', execute: execute == 'x' })
-            }
-            _ => Err(D::Error::custom(format!("'{}' is no protection such as 'r-x'", text.escape_debug()))),
-        }
-    }
-}
-
-/// The same, where there may be none.
-mod maybe_letters {
-    use crate::pmap::Protection;
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    #[derive(Serialize, Deserialize)]
-    struct Letters(#[serde(with = "super::letters")] Protection);
-
-    #[expect(clippy::ref_option, reason = "as serde calls it")]
-    pub fn serialize<S: Serializer>(value: &Option<Protection>, serializer: S) -> Result<S::Ok, S::Error> {
-        value.map(Letters).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protection>, D::Error> {
-        Ok(Option::<Letters>::deserialize(deserializer)?.map(|letters| letters.0))
-    }
-}
-
-/// Bytes as a string. What is not UTF-8 becomes U+FFFD.
-mod text {
-    use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-    pub fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        String::from_utf8_lossy(value).serialize(serializer)
-    }
-
-    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        Ok(String::deserialize(deserializer)?.into_bytes())
-    }
 }

@@ -1,5 +1,6 @@
 use super::vmmap::{Facts, command_line, parse, parse_layout};
 use super::*;
+use crate::memory_map::kernel_maps::KernelMapping;
 use ioctl_defs::user::*;
 use proptest::prelude::*;
 use std::mem::{offset_of, size_of};
@@ -315,6 +316,10 @@ fn maps_that_are_out_of_order_are_noticed() {
     let gaps = map(&[(1, 2), (2, 5), (9, 0)]);
     assert_eq!((gaps.gap_before(0), gaps.gap_before(1), gaps.gap_before(3)), (None, None, None));
     assert_eq!(gaps.gap_before(2), Some(Gap { start: 5, size: 4 }));
+    assert_eq!(gaps.gaps().collect::<Vec<_>>(), [(2, Gap { start: 5, size: 4 })]);
+    // Nothing can be mapped between the halves of the address space.
+    let halves = map(&[(1, 2), (3, 4), (u64::MAX << 20, 0)]);
+    assert_eq!(halves.gaps().collect::<Vec<_>>(), [(1, Gap { start: 2, size: 1 })]);
     assert_eq!(map(&[(0, 1 << 32)]).address_digits(), 8);
     assert_eq!(map(&[(0, (1 << 32) + 1)]).address_digits(), 16);
 }

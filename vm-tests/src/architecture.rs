@@ -6,7 +6,7 @@ use std::path::Path;
 /// A guest's architecture, by FreeBSD's name.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub enum Architecture {
-    /// A PC with its BIOS
+    /// A PC with its BIOS, or with the UEFI that is named by --firmware
     Amd64,
     /// QEMU's machine 'virt' with UEFI
     #[value(alias = "arm64")]
@@ -46,9 +46,12 @@ impl Architecture {
         }
     }
 
-    /// QEMU's arguments for the machine, which is run by KVM or, if that fails, by TCG, or by TCG only.
-    pub fn machine(self, kvm: bool) -> &'static [&'static str] {
+    /// QEMU's arguments for the machine, which is run by KVM or, if that fails, by TCG, or by TCG only; a PC with
+    /// UEFI (`uefi`) or its BIOS.
+    pub fn machine(self, kvm: bool, uefi: bool) -> &'static [&'static str] {
         match (self, kvm) {
+            // Without a screen UEFI's console is the serial port, and FreeBSD's loader follows it.
+            (Self::Amd64, _) if uefi => &[],
             (Self::Amd64, _) => &["-vga", "std"],
             // The host's processor and interrupt controller.
             (Self::Aarch64, true) => &["-machine", "virt,gic-version=max", "-cpu", "max"],

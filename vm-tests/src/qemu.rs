@@ -76,7 +76,7 @@ impl Machine<'_> {
             Accelerator::Kvm => &["-accel", "kvm"],
         };
         add(accelerators);
-        add(self.architecture.machine(accelerators.contains(&"kvm")));
+        add(self.architecture.machine(accelerators.contains(&"kvm"), self.firmware.is_some()));
         add(&["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
         if self.nodes > 1 {
             for node in 0..self.nodes {
@@ -255,7 +255,7 @@ mod tests {
             " -bios /f -drive file={},format=raw,if=none,id=cdrom,media=cdrom,readonly=on -device ide-cd,drive=cdrom,bootindex=0 ",
             cdrom.path().display()
         );
-        assert!(text.contains(&drive), "{text}");
+        assert!(text.contains(&drive) && !text.contains("-vga"), "{text}");
         let text = arguments(&machine(Architecture::Aarch64));
         assert!(text.contains(" -machine virt -cpu cortex-a72 ") && !text.contains("-vga"), "{text}");
         assert!(text.contains(" -device virtio-scsi-pci -device scsi-cd,drive=cdrom,bootindex=0 "), "{text}");

@@ -162,6 +162,7 @@ mod tests {
     fn what_cannot_be_kept_fails_the_case() {
         for script in [
             "(keep none none) && exit 1; exit 0",
+            "(keep . folder) && exit 1; exit 0",
             "(keep /etc/passwd ../x) && exit 1; exit 0",
             "(RESULTS_DISK=/dev/full; keep /etc/passwd x) && exit 1; exit 0",
             "MEMTOOL=false; (must_keep x) && exit 1; exit 0",

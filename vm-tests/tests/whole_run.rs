@@ -251,8 +251,8 @@ fn a_damaged_disk_for_results_fails_the_case() {
 
 #[test]
 fn a_case_goes_on_after_the_panic_that_it_causes() {
-    let first = "[ ! -e \"$HERE/first\" ]; echo dump | dd of=$SPARE_DISK bs=4096 seek=3 conv=notrunc 2>/dev/null
-        echo 1 > one; keep one one; ";
+    let first = "echo dump | dd of=$SPARE_DISK bs=4096 seek=3 conv=notrunc 2>/dev/null
+        echo 1 > one; keep one one; keep one uno; ";
     let second = "equal dump \"$(dd if=$SPARE_DISK bs=4096 skip=3 count=1 2>/dev/null | { read -r d; echo $d; })\" dump
         echo 2 > two; keep two two";
     let setup = Setup::with(&[
@@ -294,8 +294,8 @@ fn a_case_that_has_to_panic_and_does_not_fails() {
 
 #[test]
 fn each_case_finds_the_disks_empty() {
-    let clean =
-        "equal rest \"$(dd if=$SPARE_DISK bs=4096 skip=3 count=1 2>/dev/null | { read -r d; echo \"$d\"; })\" ''
+    let clean = "[ -n \"$SPARE_DISK\" ] || fail 'no spare disk'
+        equal rest \"$(dd if=$SPARE_DISK bs=4096 skip=3 count=1 2>/dev/null | { read -r d; echo \"$d\"; })\" ''
         echo dump | dd of=$SPARE_DISK bs=4096 seek=3 conv=notrunc 2>/dev/null
         echo $SPARE_DISK > file; keep file file";
     let setup = Setup::with(&[("a.sh", clean), ("b.sh", clean)]);

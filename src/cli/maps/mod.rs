@@ -6,7 +6,7 @@ mod table;
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
 use memtool::host::{Host, PagesByDomain, Pid};
-use memtool::process_map::{self, Detail, ProcessMap, Totals};
+use memtool::process_map::{self, Detail, Entry, ProcessMap, Totals};
 use memtool::units::Hex;
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -146,22 +146,22 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     Ok(verdict)
 }
 
-/// The mapped pages of each entry by NUMA domain.
+/// The mapped pages of each entry by NUMA domain. Where nothing is in memory none is looked for: entries can be large.
 fn domains(host: &dyn Host, pid: Pid, map: &ProcessMap) -> Result<Vec<PagesByDomain>> {
     if pid == process_map::KERNEL {
         return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
     }
     let process = Some(pid).filter(|pid| *pid != Pid::this());
-    let ranges: Vec<Range<u64>> = map.entries.iter().map(|entry| entry.start..entry.end).collect();
+    let in_memory = |entry: &Entry| entry.usage.is_none_or(|usage| usage.resident > 0);
+    let range = |entry: &Entry| entry.start..if in_memory(entry) { entry.end } else { entry.start };
+    let ranges: Vec<Range<u64>> = map.entries.iter().map(range).collect();
     host.pages_by_domain(process, &ranges)
 }
 
 fn listed(map: ProcessMap, with_gaps: bool, domains: Option<Vec<PagesByDomain>>) -> Listed {
     let totals = Totals::of(&map.entries);
-    let gaps = with_gaps.then(|| {
-        let gaps = (0..map.entries.len()).filter_map(|index| map.gap_before(index));
-        gaps.map(|gap| Gap { start: Hex(gap.start), size: gap.size }).collect()
-    });
+    let gaps = || map.gaps().map(|(_, gap)| Gap { start: Hex(gap.start), size: gap.size }).collect();
+    let gaps = with_gaps.then(gaps);
     Listed { map, gaps, totals, domains }
 }
 

@@ -94,8 +94,9 @@ impl Printer<'_> {
 
     fn reserved(&mut self) -> Result<()> {
         let mut lines: Vec<(u64, u64, Vec<u8>)> = Vec::new();
+        let mut gaps = self.map.gaps().peekable();
         for (index, entry) in self.map.entries.iter().enumerate() {
-            if let Some(gap) = self.map.gap_before(index) {
+            if let Some((_, gap)) = gaps.next_if(|(behind, _)| *behind == index) {
                 lines.push((gap.start, gap.size, b"  [ gap ]".to_vec()));
             }
             if entry.is_reserved() {
@@ -111,9 +112,12 @@ impl Printer<'_> {
         self.solaris_total(total, size_digits)
     }
 
-    /// To the byte what Linux writes (`show_map_vma`, `fs/proc/task_mmu.c`): a name begins in column 74.
+    /// To the byte what Linux writes (`show_map_vma`, `fs/proc/task_mmu.c`): a name begins in column 74, or on a narrow
+    /// terminal so that something of it can be seen.
     fn linux(&mut self, entry: &Entry) -> Result<()> {
         const NAME_FROM: usize = 72;
+        const NAME_LENGTH: usize = 28;
+        let name_from = self.columns.map_or(NAME_FROM, |columns| NAME_FROM.min(columns.saturating_sub(NAME_LENGTH)));
         let sharing = if entry.private { 'p' } else { 's' };
         let before = format!(
             "{:08x}-{:08x} {}{sharing} {:08x} {:02x}:{:02x} {} ",
@@ -134,7 +138,7 @@ impl Printer<'_> {
         if name.is_empty() {
             return self.out.raw_line(before.as_bytes());
         }
-        self.line(&format!("{before:<NAME_FROM$} "), one_line(&name))
+        self.line(&format!("{before:<name_from$} "), one_line(&name))
     }
 
     fn map(&mut self, entry: &Entry) -> Result<()> {

@@ -137,7 +137,7 @@ impl Host for FreeBsd {
                 |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
             sysctl::of_process(what, pid).map_err(fail)
         };
-        // Kernels before 13.1 do not know it, and what else is wrong with the process the next question tells.
+        // Older kernels do not know it, and what else is wrong with the process the next question tells.
         let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout));
         let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
         let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;

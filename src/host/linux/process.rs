@@ -4,11 +4,12 @@ use super::move_pages;
 use super::pagemap::{self, ENTRY_SIZE, Entry};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Pid, open_at_once};
+use crate::process_map::{self, procfs};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, Read};
+use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
@@ -70,8 +71,8 @@ impl Process {
 
     /// The ranges of addresses that its map entries cover, sorted; neighbours are one.
     pub fn covered(&self) -> Result<Vec<Range<u64>>> {
-        let read = || covered(BufReader::new(self.file("maps")?));
-        read().map_err(|error| self.read_error(&error))
+        let read = || procfs::parse(BufReader::new(self.file("maps")?));
+        read().map(|entries| covered(&entries)).map_err(|error| self.read_error(&error))
     }
 
     /// The NUMA domain of each page, by address; `None` where the kernel does not tell.
@@ -178,22 +179,16 @@ fn condition(stat: &[u8]) -> Condition {
     if matches!(state, Some("Z" | "X" | "x")) { Condition::Ended } else { Condition::Runs }
 }
 
-/// The ranges in a process's `maps`, whose lines begin with two addresses in hexadecimal and a hyphen in between.
-fn covered(maps: impl BufRead) -> io::Result<Vec<Range<u64>>> {
+/// The ranges that entries cover, in their order; neighbours are one.
+fn covered(entries: &[process_map::Entry]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
-    for line in maps.split(b'\n') {
-        let line = line?;
-        let addresses = line.split(|&byte| byte == b' ').next().unwrap_or_default();
-        let range = std::str::from_utf8(addresses).ok().and_then(|text| text.split_once('-'));
-        let hexadecimal = |text| u64::from_str_radix(text, 16).map_err(io::Error::other);
-        let (start, end) = range.ok_or_else(|| io::Error::other("a line without a range of addresses"))?;
-        let range = hexadecimal(start)?..hexadecimal(end)?;
+    for entry in entries {
         match ranges.last_mut() {
-            Some(last) if last.end == range.start => last.end = range.end,
-            _ => ranges.push(range),
+            Some(last) if last.end == entry.start => last.end = entry.end,
+            _ => ranges.push(entry.start..entry.end),
         }
     }
-    Ok(ranges)
+    ranges
 }
 
 #[cfg(test)]
@@ -221,35 +216,11 @@ mod tests {
     }
 
     #[test]
-    fn the_lines_of_maps_are_ranges_and_neighbours_are_one() {
-        let maps =
-            b"1000-3000 r--p 00000000 fe:00 12 /a b-c\n3000-4000 rw-p 0 00:00 0\n7000-8000 r--p 0 0 0 \xff\xfe\n\
-            ffffffffff600000-ffffffffff601000 --xp 00000000 00:00 0                  [vsyscall]\n";
-        let expected = [0x1000..0x4000, 0x7000..0x8000, 0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000];
-        assert_eq!(covered(&maps[..]).unwrap(), expected);
-        assert_eq!(covered(&b""[..]).unwrap(), []);
-        for odd in ["\n", "1000 r--p", "x-2000 r", "1000-10000000000000000 r", "1000-2000 r\n\n"] {
-            assert!(covered(odd.as_bytes()).is_err(), "{odd}");
-        }
-    }
-
-    #[test]
-    fn an_address_space_that_is_gone_is_an_error_however_it_is_asked() {
-        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
-        let pid = Pid::from_raw(child.id().try_into().unwrap());
-        let process = Process::open(Some(pid)).unwrap();
-        let mut pagemap = process.pagemap().unwrap();
-        assert_eq!(pagemap.entries(&[1, 2]).unwrap().len(), 2);
-        pagemap.check().unwrap();
-        child.kill().unwrap();
-        child.wait().unwrap();
-        let expected = KernelError::new(Operation::ReadPagemap, format!("process {pid}"), Errno::ESRCH);
-        for answer in [pagemap.entries(&[1, 2]).map(drop), pagemap.check(), process.covered().map(drop)] {
-            assert_eq!(answer.unwrap_err().to_string(), expected.to_string());
-        }
-        assert!(process.pagemap().is_err());
-        let error = process.domains(&[0x1000]).unwrap_err().to_string();
-        assert!(error.contains(&format!("process {pid}: ESRCH")), "{error}");
+    fn neighbours_are_one_range() {
+        let maps = [(0x1000, 0x3000), (0x3000, 0x4000), (0x7000, 0x8000)];
+        let entries = maps.map(|(start, end)| process_map::Entry::new(start, end, process_map::Object::None));
+        assert_eq!(covered(&entries), [0x1000..0x4000, 0x7000..0x8000]);
+        assert_eq!(covered(&[]), []);
     }
 
     proptest! {

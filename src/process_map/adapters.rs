@@ -1,0 +1,53 @@
+//! How protections and names are written in JSON, as serde's adapters.
+
+/// A protection as a string such as `r-x`.
+pub mod letters {
+    use crate::pmap::Protection;
+    use serde::{Deserialize, Deserializer, Serializer, de::Error};
+
+    pub fn serialize<S: Serializer>(value: &Protection, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(value)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Protection, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let letters: Vec<char> = text.chars().collect();
+        match letters.as_slice() {
+            &[read @ ('r' | '-'), write @ ('w' | '-'), execute @ ('x' | '-')] => {
+                Ok(Protection { read: read == 'r', write: write == 'w', execute: execute == 'x' })
+            }
+            _ => Err(D::Error::custom(format!("'{}' is no protection such as 'r-x'", text.escape_debug()))),
+        }
+    }
+}
+
+/// The same, where there may be none.
+pub mod maybe_letters {
+    use crate::pmap::Protection;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Letters(#[serde(with = "super::letters")] Protection);
+
+    #[expect(clippy::ref_option, reason = "as serde calls it")]
+    pub fn serialize<S: Serializer>(value: &Option<Protection>, serializer: S) -> Result<S::Ok, S::Error> {
+        value.map(Letters).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Protection>, D::Error> {
+        Ok(Option::<Letters>::deserialize(deserializer)?.map(|letters| letters.0))
+    }
+}
+
+/// Bytes as a string. What is not UTF-8 becomes U+FFFD.
+pub mod text {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
+        String::from_utf8_lossy(value).serialize(serializer)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
+        Ok(String::deserialize(deserializer)?.into_bytes())
+    }
+}
