@@ -4,6 +4,8 @@
 [ -n "$SPARE_DISK" ] || skip 'there is no disk for a crash dump'
 need dumpon
 variable debug.kdb.panic
+# Not to one that the system has configured.
+dumpon off 2> /dev/null || :
 dumpon "$SPARE_DISK" 2> dumpon.err || skip "$SPARE_DISK is no dump device: $(show dumpon.err)"
 # The kernel tells which one it is: there is no dump on it yet.
 try save --check

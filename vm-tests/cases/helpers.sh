@@ -145,7 +145,8 @@ variable() {
 # this takes no more than chown(8). The real user stays root, which the kernel asks for nowhere here.
 need_nobody() {
     need chown
-    mkdir nobody && dd if="$MEMTOOL" of=nobody/memtool bs=64k 2> dd.err || fail "memtool cannot be copied: $(show dd.err)"
+    mkdir nobody
+    dd if="$MEMTOOL" of=nobody/memtool bs=64k 2> dd.err || fail "memtool cannot be copied: $(show dd.err)"
     dd if="$(command -v dd)" of=nobody/dd bs=64k 2> dd.err || fail "dd cannot be copied: $(show dd.err)"
     chown nobody nobody nobody/memtool nobody/dd 2> chown.err || skip "there is no user nobody: $(show chown.err)"
     chmod 4755 nobody/memtool nobody/dd
@@ -160,7 +161,9 @@ need_ranges() {
     case $status,$err in
     0,*) ;;
     *EOPNOTSUPP* | *ENXIO*)
-        if have memcontrol && memcontrol list > /dev/null 2>&1; then fail "memcontrol lists ranges, memtool does not: $err"; fi
+        if have memcontrol && memcontrol list > /dev/null 2>&1; then
+            fail "memcontrol lists ranges, memtool does not: $err"
+        fi
         skip "the machine has no memory ranges: $err"
         ;;
     *) fail "$last: exit status $status: $err" ;;

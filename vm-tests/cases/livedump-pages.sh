@@ -6,7 +6,9 @@
 for dump in kernel.none user.none kernel.second user.gzip kernel.third user.zstd kernel.gzip kernel.zstd; do
     compression=${dump#*.}
     case $compression in second | third) compression=none ;; esac
-    must livedump --quiet --method ${dump%.*} --$compression $dump
+    try livedump --quiet --method ${dump%.*} --$compression $dump
+    case $err in *'the kernel cannot compress'*) skip "$err" ;; esac
+    need_success
     must inspect --verify $dump
     holds "what is said of $dump" "$out" 'consistent: everything was read'
     keep $dump $dump

@@ -34,3 +34,5 @@ keep "$kernel" kernel
 for name in live.dump values dmesg pid; do
     keep $name $name
 done
+# The folder can be memory.
+: > live.dump

@@ -1,4 +1,4 @@
-# sysctl(8) reads what is written to a kernel's variable, and what the command printed puts back; nothing without --force.
+# sysctl(8) reads what is written to a variable of the kernel, and what the printed command puts back.
 . ../helpers.sh
 
 variable kern.ps_arg_cache_limit
