@@ -1,11 +1,6 @@
 # The dump of the panic is found, saved, consistent, and cleared.
 . ../helpers.sh
 
-variable kern.version
-printf '%s\n' "$value" > version
-variable kern.bootfile
-kernel=$value
-
 must save --check "$SPARE_DISK"
 holds 'what is on the device' "$out" 'kdb_sysctl_panic'
 
@@ -22,7 +17,9 @@ must inspect --verify crash/vmcore.0
 holds 'what is said of the dump' "$out" 'consistent: everything was read'
 info=$(show crash/info.0)
 holds 'info.0' "$info" 'Panic String: kdb_sysctl_panic'
-holds 'info.0' "$info" "$(read -r line < version && echo "$line")"
+variable kern.version
+holds 'info.0' "$info" "Version String: ${value%%
+*}"
 holds 'info.0' "$info" 'Dump Status: good'
 
 if have savecore; then
@@ -36,5 +33,4 @@ must save --dir crash "$SPARE_DISK"
 
 keep crash/vmcore.0 vmcore
 keep crash/info.0 info
-keep version version
-[ ! -r "$kernel" ] || keep "$kernel" kernel
+keep_kernel

@@ -19,8 +19,7 @@ if [ -e vmcore.savecore ]; then
 fi
 
 [ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"
-must read --quiet --core vmcore --kernel kernel --as str version
-equal 'the version' "$out" "$(show version)"
+check_version vmcore
 must ps --core vmcore --kernel kernel
 holds 'what is said of the kernel' "$out" 'kdb_sysctl_panic'
 tab=$(printf '\t')

@@ -5,10 +5,7 @@ cd "$RESULTS" || exit
 equal 'the map' "$(show ram.map)" "$(show ram)"
 
 # Through the page tables in it.
-if [ -e kernel ]; then
-    must read --quiet --core ram.zst --segments ram.map --kernel kernel --as str version
-    equal 'the version in the dump' "$out" "$(show version)"
-fi
+check_version ram.zst --segments ram.map
 
 need zstd
 zstd -q -d -c ram.zst > whole || fail 'the dump cannot be decompressed'

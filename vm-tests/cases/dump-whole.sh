@@ -7,10 +7,7 @@ printf '%s\n' "$out" > pages
 must record machine.json
 ram_of machine.json > ram
 must_keep ram.zst dump --quiet --zstd=1 --map ram.map
-variable kern.bootfile
-[ ! -r "$value" ] || keep "$value" kernel
-variable kern.version
-printf '%s\n' "$value" > version
-for name in marker version pages ram ram.map; do
+keep_kernel
+for name in marker pages ram ram.map; do
     keep $name $name
 done

@@ -141,6 +141,25 @@ variable() {
     value=$(sysctl -n "$1" 2> /dev/null) || skip "there is no $1"
 }
 
+# Keeps the kernel's file and its version, where they can be had, for the host to read a dump by symbol.
+keep_kernel() {
+    have sysctl || return 0
+    sysctl -n kern.version > version
+    kernel_file=$(sysctl -n kern.bootfile)
+    [ -r "$kernel_file" ] || return 0
+    keep version version
+    keep "$kernel_file" kernel
+}
+
+# On the host: the version in a dump is what sysctl said: check_version DUMP ARGUMENT...
+check_version() {
+    [ -e "$RESULTS/kernel" ] || return 0
+    version_dump=$1
+    shift
+    must read --quiet --core "$version_dump" --kernel "$RESULTS/kernel" "$@" --as str version
+    equal "the version in $version_dump" "$out" "$(show "$RESULTS/version")"
+}
+
 # Leaves in $nobody a copy of memtool that runs as the user nobody, in a folder of that user's: set-user-ID, because
 # this takes no more than chown(8). The real user stays root, which the kernel asks for nowhere here.
 need_nobody() {

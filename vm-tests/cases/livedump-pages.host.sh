@@ -16,6 +16,7 @@ pages_of() {
 for dump in kernel.none user.none kernel.second user.gzip kernel.third user.zstd kernel.gzip kernel.zstd; do
     must inspect --verify $dump
     holds "what is said of $dump" "$out" 'consistent: everything was read'
+    check_version $dump
     pages_of $dump > $dump.pages
 done
 

@@ -1,6 +1,8 @@
 # Live dumps of the kernel's and of memtool's making, plain, gzip and zstd, hold the same pages, and are consistent.
 . ../helpers.sh
 
+keep_kernel
+
 # By turns, as memory changes meanwhile. What the kernel compresses comes last: it keeps pages of its compressors out of
 # its dumps, which memtool does not.
 for dump in kernel.none user.none kernel.second user.gzip kernel.third user.zstd kernel.gzip kernel.zstd; do
