@@ -23,11 +23,13 @@ show() {
 # Runs memtool; leaves its exit status, output and messages in $status, $out and $err.
 try() {
     run "$MEMTOOL" "$@"
+    last="memtool $*"
 }
 
 # The same as nobody, after need_nobody.
 try_as_nobody() {
     run "$nobody" "$@"
+    last="memtool $* as nobody"
 }
 
 # The same with any program.
