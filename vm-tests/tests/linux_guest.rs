@@ -30,7 +30,10 @@ fn run(cases: &[(&str, &str)], arguments: &[&str]) -> Option<Output> {
         fs::write(folder.path().join(name), format!("# It works.\n. ../helpers.sh\n{text}\n")).unwrap();
     }
     let mut program = Command::new(env!("CARGO_BIN_EXE_vm-tests"));
-    program.args(["--no-image", "--no-login", "--accelerator", "tcg", "--memory", "256", "--cases"]).arg(folder.path());
+    program.args(["--no-image", "--accelerator", "tcg", "--memory", "256", "--cases"]).arg(folder.path());
+    if !arguments.contains(&"--login") {
+        program.arg("--no-login");
+    }
     for (option, value) in [("-kernel", kernel.as_path()), ("-initrd", &initrd), ("-append", Path::new(APPEND))] {
         program.args(["--qemu-arg", option, "--qemu-arg"]).arg(value);
     }
@@ -96,6 +99,19 @@ fn disks_nodes_results_and_a_panic_in_two_boots() {
     ];
     let Some(output) = run(&cases, &[]) else { return };
     assert_run(&output, 0, &["# the guest runs Linux ", "\nok 1 - machine", "\nok 2 - panic", "\n# 2 passed"]);
+}
+
+#[test]
+fn a_guest_that_asks_who_it_is_is_told() {
+    let append = format!("{APPEND} login");
+    let logging_in_as = |user| {
+        let arguments = ["--boot-timeout", "90", "--login", user, "--qemu-arg", "-append", "--qemu-arg", &append];
+        run(&[("a.sh", "equal user \"$(id -u)\" 0")], &arguments)
+    };
+    let Some(output) = logging_in_as("root") else { return };
+    assert_run(&output, 0, &["\nok 1 - a", "\n# 1 passed"]);
+    let Some(output) = logging_in_as("nobody") else { return };
+    assert_run(&output, 1, &["\nBail out!", "nobody", " 1 not run\n"]);
 }
 
 #[test]
