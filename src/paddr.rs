@@ -1,7 +1,7 @@
 //! Where the pages of a process lie: physical address, NUMA domain, and what that adds up to.
 
 use crate::error::Result;
-use crate::host::{Backing, Host, Mapping, PAGES_AT_ONCE, PageState, PagesByDomain, Pid, superpage_size};
+use crate::host::{Backing, Host, Mapping, PageState, PagesByDomain, Pid, in_parts, superpage_size};
 use serde::Serialize;
 
 /// A page, or the address that was asked for, and where it is.
@@ -27,13 +27,9 @@ pub struct Preparation {
 pub fn look_up(
     host: &dyn Host,
     process: Option<Pid>,
-    mut addresses: impl Iterator<Item = u64>,
+    addresses: impl Iterator<Item = u64>,
 ) -> impl Iterator<Item = Result<Page>> {
-    let next_part = move || {
-        let part: Vec<u64> = addresses.by_ref().take(PAGES_AT_ONCE).collect();
-        (!part.is_empty()).then_some(part)
-    };
-    std::iter::from_fn(next_part).flat_map(move |part| {
+    in_parts(addresses).flat_map(move |part| {
         let (states, error) = match host.page_states(process, &part) {
             Ok(states) => (states, None),
             Err(error) => (Vec::new(), Some(Err(error))),

@@ -129,6 +129,25 @@ impl<'de> Deserialize<'de> for Hex {
     }
 }
 
+/// Addresses from `start` up to, but without, `end`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct AddressRange {
+    /// First address.
+    #[serde(with = "hex")]
+    pub start: u64,
+    /// First address after the range.
+    #[serde(with = "hex")]
+    pub end: u64,
+}
+
+impl AddressRange {
+    /// Whether it has an address.
+    pub const fn contains(self, address: u64) -> bool {
+        self.start <= address && address < self.end
+    }
+}
+
 /// [`Hex`] as a serde adapter for plain `u64` fields: `#[serde(with = "hex")]`.
 pub mod hex {
     use super::Hex;

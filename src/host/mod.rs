@@ -114,6 +114,14 @@ impl PagesByDomain {
 /// How many pages are looked up at once where there are many: 256 MiB of pages of 4 KiB.
 pub const PAGES_AT_ONCE: usize = 1 << 16;
 
+/// Cuts addresses into parts that are looked up at once.
+pub(crate) fn in_parts(mut addresses: impl Iterator<Item = u64>) -> impl Iterator<Item = Vec<u64>> {
+    std::iter::from_fn(move || {
+        let part: Vec<u64> = addresses.by_ref().take(PAGES_AT_ONCE).collect();
+        (!part.is_empty()).then_some(part)
+    })
+}
+
 /// The size of a superpage where entries take 8 bytes and a page table fills a page: 2 MiB with pages of
 /// 4 KiB, 32 MiB with pages of 16 KiB.
 pub const fn superpage_size(page_size: u64) -> u64 {
@@ -231,18 +239,14 @@ pub trait Host {
         let step = usize::try_from(self.page_size()?.max(1)).unwrap_or(usize::MAX);
         let count = |range: &Range<u64>| {
             let mut counted = PagesByDomain::default();
-            let mut addresses = range.clone().step_by(step);
-            loop {
-                let part: Vec<u64> = addresses.by_ref().take(PAGES_AT_ONCE).collect();
-                if part.is_empty() {
-                    return Ok(counted);
-                }
+            for part in in_parts(range.clone().step_by(step)) {
                 for state in self.page_states(process, &part)? {
                     if let PageState::Mapped { domain, .. } = state {
                         counted.add(domain, 1);
                     }
                 }
             }
+            Ok(counted)
         };
         ranges.iter().map(count).collect()
     }

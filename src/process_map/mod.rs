@@ -13,7 +13,7 @@ pub mod vmmap;
 use crate::error::{Error, Result};
 use crate::host::{Host, Pid};
 use crate::pmap::Protection;
-use crate::units::hex;
+use crate::units::{AddressRange, hex};
 use adapters::{letters, maybe_letters, text};
 pub use kernel::of_kernel;
 use serde::{Deserialize, Serialize};
@@ -84,34 +84,15 @@ pub struct ProcessMap {
 #[serde(deny_unknown_fields)]
 pub struct Layout {
     /// All that can be mapped.
-    pub user: Region,
+    pub user: AddressRange,
     /// The program's data, and the heap of brk(2) behind it.
-    pub data: Region,
+    pub data: AddressRange,
     /// The main thread's stack, as far as it may grow.
-    pub stack: Region,
+    pub stack: AddressRange,
     /// The page that the kernel shares with programs.
-    pub shared_page: Region,
+    pub shared_page: AddressRange,
     /// `KMAP_FLAG_…` of `sys/user.h`.
     pub flags: u32,
-}
-
-/// Addresses from `start` up to, but without, `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Region {
-    /// First address.
-    #[serde(with = "hex")]
-    pub start: u64,
-    /// First address after the region.
-    #[serde(with = "hex")]
-    pub end: u64,
-}
-
-impl Region {
-    /// Whether it has an address.
-    pub const fn contains(self, address: u64) -> bool {
-        self.start <= address && address < self.end
-    }
 }
 
 /// An entry of a map: addresses that are mapped in one way.
@@ -301,6 +282,13 @@ impl Entry {
     pub const fn is_reserved(&self) -> bool {
         !(self.protection.read || self.protection.write || self.protection.execute)
     }
+}
+
+/// Reads a process's arguments, each with a NUL behind it, as one line.
+pub fn command_line(arguments: &[u8]) -> String {
+    let arguments = arguments.strip_suffix(&[0]).unwrap_or(arguments);
+    let line: Vec<u8> = arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
+    String::from_utf8_lossy(&line).into_owned()
 }
 
 /// Addresses between two entries.

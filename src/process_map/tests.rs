@@ -1,4 +1,4 @@
-use super::vmmap::{Facts, command_line, parse, parse_layout};
+use super::vmmap::{Facts, parse, parse_layout};
 use super::*;
 use crate::memory_map::kernel_maps::KernelMapping;
 use ioctl_defs::user::*;
@@ -79,9 +79,9 @@ fn an_older_kernels_device_and_protection_are_taken_for_what_they_are() {
 
 #[test]
 fn what_has_no_path_is_named_by_its_kind_its_flags_and_the_layout() {
-    let region = |start| Region { start, end: start + 0x1000 };
+    let region = |start| AddressRange { start, end: start + 0x1000 };
     let layout = |data, shared_page| Layout {
-        user: Region { start: 0, end: 1 << 47 },
+        user: AddressRange { start: 0, end: 1 << 47 },
         data: region(data),
         stack: region(0x9_0000),
         shared_page: region(shared_page),
@@ -218,9 +218,9 @@ fn the_layout_is_read_and_another_size_of_it_is_not() {
     }
     set_int(&mut bytes, offset_of!(kinfo_vm_layout, kvm_map_flags), 0x12);
     let layout = parse_layout(&bytes).unwrap();
-    assert_eq!(layout.user, Region { start: 0x1000, end: 0x9000_0000 });
-    assert_eq!(layout.data, Region { start: 0x30_0000, end: 0x30_2000 });
-    assert_eq!(layout.stack, Region { start: 0x8000_0000, end: u64::MAX });
+    assert_eq!(layout.user, AddressRange { start: 0x1000, end: 0x9000_0000 });
+    assert_eq!(layout.data, AddressRange { start: 0x30_0000, end: 0x30_2000 });
+    assert_eq!(layout.stack, AddressRange { start: 0x8000_0000, end: u64::MAX });
     assert_eq!((layout.shared_page.start, layout.flags), (0x8fff_f000, 0x12));
     assert_eq!(parse_layout(&bytes[1..]), None);
     assert_eq!(parse_layout(&[]), None);

@@ -3,9 +3,9 @@
 //!
 //! Records one after another, each of the size that it states itself.
 
-use super::{Device, Entry, Layout, Object, Region, Superpages, Usage};
+use super::{Device, Entry, Layout, Object, Superpages, Usage};
 use crate::pmap::Protection;
-use crate::units::Hex;
+use crate::units::{AddressRange, Hex};
 use ioctl_defs::user::*;
 use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
@@ -154,7 +154,7 @@ const fn object_of(kind: i32, flags: i32) -> Object {
 
 /// What an entry without a path is.
 fn label(kind: i32, flags: i32, entry: &Entry, layout: Option<&Layout>) -> &'static str {
-    let within = |region: fn(&Layout) -> Region| layout.map(|layout| region(layout).contains(entry.start));
+    let within = |region: fn(&Layout) -> AddressRange| layout.map(|layout| region(layout).contains(entry.start));
     match kind {
         _ if flags & KVME_FLAG_SYSVSHM != 0 => "sysv shm",
         _ if flags & KVME_FLAG_POSIXSHM != 0 => "posix shm",
@@ -226,10 +226,10 @@ pub fn parse_layout(bytes: &[u8]) -> Option<Layout> {
     let word = |at| Some(usize::from_ne_bytes(number(bytes, at)?) as u64);
     let region = |start, size| {
         let start = word(start)?;
-        Some(Region { start, end: start.saturating_add(word(size)?) })
+        Some(AddressRange { start, end: start.saturating_add(word(size)?) })
     };
     Some(Layout {
-        user: Region {
+        user: AddressRange {
             start: word(offset_of!(kinfo_vm_layout, kvm_min_user_addr))?,
             end: word(offset_of!(kinfo_vm_layout, kvm_max_user_addr))?,
         },
@@ -238,11 +238,4 @@ pub fn parse_layout(bytes: &[u8]) -> Option<Layout> {
         shared_page: region(offset_of!(kinfo_vm_layout, kvm_shp_addr), offset_of!(kinfo_vm_layout, kvm_shp_size))?,
         flags: u32::from_ne_bytes(number(bytes, offset_of!(kinfo_vm_layout, kvm_map_flags))?),
     })
-}
-
-/// Reads a process's arguments, each with a NUL behind it, as one line.
-pub fn command_line(arguments: &[u8]) -> String {
-    let arguments = arguments.strip_suffix(&[0]).unwrap_or(arguments);
-    let line: Vec<u8> = arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
-    String::from_utf8_lossy(&line).into_owned()
 }

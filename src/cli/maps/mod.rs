@@ -165,6 +165,11 @@ fn listed(map: ProcessMap, with_gaps: bool, domains: Option<Vec<PagesByDomain>>)
     Listed { map, gaps, totals, domains }
 }
 
+/// Whole KiB.
+const fn kib(bytes: u64) -> u64 {
+    bytes / 1024
+}
+
 /// A name as it is printed: without what would begin another line.
 fn one_line(name: &[u8]) -> Vec<u8> {
     let escaped = |byte: &u8| if *byte == b'\n' { br"\012".to_vec() } else { vec![*byte] };

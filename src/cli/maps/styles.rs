@@ -3,11 +3,12 @@
 //! Where the kernel does not tell something, it says so in procmap's words.
 
 use super::super::output::Output;
-use super::{fit, one_line};
+use super::{fit, kib, one_line};
 use memtool::Result;
 use memtool::pmap::Protection;
 use memtool::process_map::{Entry, Object, ProcessMap, Totals};
 use memtool::units::Hex;
+use std::fmt::Display;
 
 /// How entries are listed.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -22,7 +23,6 @@ pub enum Style {
 }
 
 const UNKNOWN: &str = "<unknown>";
-const KIB: u64 = 1024;
 /// Digits that procmap leaves for a size.
 const SIZE_DIGITS: usize = 6;
 
@@ -44,7 +44,7 @@ pub fn print(out: &mut Output, map: &ProcessMap, style: Style, verbose: u8) -> R
 }
 
 fn size_digits(sizes: impl Iterator<Item = u64>) -> usize {
-    sizes.map(|size| (size / KIB).to_string().len()).max().unwrap_or(0).max(SIZE_DIGITS)
+    sizes.map(|size| kib(size).to_string().len()).max().unwrap_or(0).max(SIZE_DIGITS)
 }
 
 struct Printer<'a> {
@@ -82,14 +82,14 @@ impl Printer<'_> {
     }
 
     fn solaris_line(&mut self, start: u64, size: u64, words: &str, size_digits: usize, name: Vec<u8>) -> Result<()> {
-        let before = format!("{start:0width$X} {:>size_digits$}K {words:<15}   ", size / KIB, width = self.digits);
+        let before = format!("{start:0width$X} {:>size_digits$}K {words:<15}   ", kib(size), width = self.digits);
         self.line(&before, name)
     }
 
     /// The sum, under the sizes.
     fn solaris_total(&mut self, size: u64, size_digits: usize) -> Result<()> {
         let room = self.digits + 1 + size_digits - " total".len();
-        self.out.line(&format!(" total{:>room$}K", size / KIB))
+        self.out.line(&format!(" total{:>room$}K", kib(size)))
     }
 
     fn reserved(&mut self) -> Result<()> {
@@ -118,12 +118,11 @@ impl Printer<'_> {
         const NAME_FROM: usize = 72;
         const NAME_LENGTH: usize = 28;
         let name_from = self.columns.map_or(NAME_FROM, |columns| NAME_FROM.min(columns.saturating_sub(NAME_LENGTH)));
-        let sharing = if entry.private { 'p' } else { 's' };
         let before = format!(
-            "{:08x}-{:08x} {}{sharing} {:08x} {:02x}:{:02x} {} ",
+            "{:08x}-{:08x} {} {:08x} {:02x}:{:02x} {} ",
             entry.start,
             entry.end_address(),
-            entry.protection,
+            permissions(entry),
             entry.offset,
             entry.device.major,
             entry.device.minor,
@@ -147,12 +146,12 @@ impl Printer<'_> {
             Hex(entry.start),
             entry.end_address(),
             entry.protection,
-            entry.max_protection.map_or_else(|| UNKNOWN.to_owned(), |protection| protection.to_string()),
+            or_unknown(entry.max_protection),
             if entry.copy_on_write { "COW" } else { "NCOW" },
             entry.needs_copy.map_or(UNKNOWN, |needs_copy| if needs_copy { "NC" } else { "NNC" }),
-            number(entry.inheritance),
-            number(entry.wired),
-            number(entry.advice),
+            or_unknown(entry.inheritance),
+            or_unknown(entry.wired),
+            or_unknown(entry.advice),
         );
         if self.verbose == 0 {
             return self.out.line(&before);
@@ -178,15 +177,14 @@ impl Printer<'_> {
                 _ => UNKNOWN.to_owned(),
             };
             let before = format!(
-                "{:0width$x}-{:0width$x} {:>size_digits$}k {:0width$x} {}{}{} ({}) {told} {:02}:{:02} {:>7} - ",
+                "{:0width$x}-{:0width$x} {:>size_digits$}k {:0width$x} {}{} ({}) {told} {:02}:{:02} {:>7} - ",
                 entry.start,
                 entry.end_address() - 1,
-                entry.size() / KIB,
+                kib(entry.size()),
                 entry.offset,
-                entry.protection,
-                if entry.private { 'p' } else { 's' },
+                permissions(entry),
                 if entry.needs_copy == Some(true) { '+' } else { '-' },
-                entry.max_protection.map_or_else(|| UNKNOWN.to_owned(), |protection| protection.to_string()),
+                or_unknown(entry.max_protection),
                 entry.device.major,
                 entry.device.minor,
                 entry.inode,
@@ -195,7 +193,7 @@ impl Printer<'_> {
         })?;
         let total = Totals::of(&self.map.entries).accessible;
         let room = 2 * width + 2 + size_digits - " total".len();
-        self.out.line(&format!(" total{:>room$}k", total / KIB))
+        self.out.line(&format!(" total{:>room$}k", kib(total)))
     }
 
     fn ddb(&mut self) -> Result<()> {
@@ -205,7 +203,7 @@ impl Printer<'_> {
             || format!("{UNKNOWN}->{UNKNOWN}"),
             |layout| format!("{}->{}", Hex(layout.user.start), Hex(layout.user.end)),
         );
-        let flags = layout.map_or_else(|| UNKNOWN.to_owned(), |layout| format!("{:#x}", layout.flags));
+        let flags = or_unknown(layout.map(|layout| Hex(layout.flags.into())));
         self.out.line(&format!("MAP {UNKNOWN}: [{bounds}]"))?;
         self.out.line(&format!(
             "\t#ent={}, sz={}, ref={UNKNOWN}, version={UNKNOWN}, flags={flags}",
@@ -213,15 +211,15 @@ impl Printer<'_> {
         ))?;
         self.out.line(&format!("\tpmap={UNKNOWN}(resident={UNKNOWN})"))?;
         self.each(|printer, entry| {
-            let object = match (entry.object, entry.object_id) {
-                (Object::None | Object::Guard, _) => Hex(0).to_string(),
-                (_, Some(id)) => id.to_string(),
-                (_, None) => UNKNOWN.to_owned(),
+            let object = match entry.object {
+                Object::None | Object::Guard => Some(Hex(0)),
+                _ => entry.object_id,
             };
             printer.out.line(&format!(
-                " - {UNKNOWN}: {}->{:#x}: obj={object}/{}, amap=0x0/0",
+                " - {UNKNOWN}: {}->{:#x}: obj={}/{}, amap=0x0/0",
                 Hex(entry.start),
                 entry.end_address(),
+                or_unknown(object),
                 Hex(entry.offset)
             ))?;
             let truth = |value: Option<bool>| value.map_or(UNKNOWN, |value| if value { "T" } else { "F" });
@@ -230,10 +228,10 @@ impl Printer<'_> {
                 truth(Some(entry.copy_on_write)),
                 truth(entry.needs_copy),
                 bits(entry.protection),
-                number(entry.max_protection.map(bits)),
-                number(entry.inheritance),
-                number(entry.wired),
-                number(entry.advice)
+                or_unknown(entry.max_protection.map(bits)),
+                or_unknown(entry.inheritance),
+                or_unknown(entry.wired),
+                or_unknown(entry.advice)
             ))?;
             printer.ddb_name(entry)
         })
@@ -257,6 +255,11 @@ impl Printer<'_> {
     }
 }
 
+/// What is allowed, and `p` where writing is seen by nobody else, or `s`.
+pub fn permissions(entry: &Entry) -> String {
+    format!("{}{}", entry.protection, if entry.private { 'p' } else { 's' })
+}
+
 /// The path, or in brackets what an entry without one is.
 pub fn spaced_name(entry: &Entry) -> Vec<u8> {
     if entry.path.is_empty() {
@@ -265,7 +268,7 @@ pub fn spaced_name(entry: &Entry) -> Vec<u8> {
     one_line(&entry.path)
 }
 
-fn number(value: Option<u32>) -> String {
+fn or_unknown(value: Option<impl Display>) -> String {
     value.map_or_else(|| UNKNOWN.to_owned(), |value| value.to_string())
 }
 

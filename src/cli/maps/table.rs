@@ -1,13 +1,11 @@
 //! `memtool maps -x`: how much of each entry is in memory, who uses it, and in which NUMA domains it is.
 
 use super::super::Context;
-use super::fit;
-use super::styles::spaced_name;
+use super::styles::{permissions, spaced_name};
+use super::{fit, kib};
 use memtool::host::PagesByDomain;
 use memtool::process_map::{Entry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
-
-const KIB: u64 = 1024;
 
 /// A line of the table: its cells, and the entry's name.
 struct Row {
@@ -31,7 +29,7 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: O
         rows.push(Row { cells: cells(entry, usage, digits, in_domains), name: spaced_name(entry) });
     }
     let totals = Totals::of(&map.entries);
-    let mut cells = vec!["total".to_owned(), kib(totals.size)];
+    let mut cells = vec!["total".to_owned(), kib(totals.size).to_string()];
     cells.extend([totals.resident, totals.private, totals.shared, totals.superpages].map(or_dash));
     cells.extend(columns.iter().flat_map(|columns| columns.cells(&columns.total)));
     cells.push(String::new());
@@ -74,7 +72,7 @@ impl Columns {
     }
 
     fn cells(&self, counted: &PagesByDomain) -> Vec<String> {
-        let size = |pages: u64| kib(pages.saturating_mul(self.page_size));
+        let size = |pages: u64| kib(pages.saturating_mul(self.page_size)).to_string();
         let known = self.total.by_domain.keys().map(|domain| counted.by_domain.get(domain).copied().unwrap_or(0));
         let unknown = (self.total.unknown_domain > 0).then_some(counted.unknown_domain);
         known.chain(unknown).map(size).collect()
@@ -83,28 +81,24 @@ impl Columns {
 
 fn cells(entry: &Entry, usage: Usage, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
     let superpages = match usage.superpages {
-        Superpages::Bytes(bytes) => kib(bytes),
+        Superpages::Bytes(bytes) => kib(bytes).to_string(),
         Superpages::Used(used) => if used { "yes" } else { "-" }.to_owned(),
     };
     let mut cells = vec![
         format!("{:0digits$x}", entry.start),
-        kib(entry.size()),
-        kib(usage.resident),
+        kib(entry.size()).to_string(),
+        kib(usage.resident).to_string(),
         or_dash(usage.private),
         or_dash(usage.shared),
         superpages,
     ];
     cells.extend(domains);
-    cells.push(format!("{}{}", entry.protection, if entry.private { 'p' } else { 's' }));
+    cells.push(permissions(entry));
     cells
 }
 
-fn kib(bytes: u64) -> String {
-    (bytes / KIB).to_string()
-}
-
 fn or_dash(bytes: Option<u64>) -> String {
-    bytes.map_or_else(|| "-".to_owned(), kib)
+    bytes.map_or_else(|| "-".to_owned(), |bytes| kib(bytes).to_string())
 }
 
 /// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields.

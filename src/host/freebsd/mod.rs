@@ -17,7 +17,7 @@ use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables};
-use crate::process_map::{Detail, ProcessMap, vmmap};
+use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::save::devices;
@@ -109,6 +109,10 @@ impl Host for FreeBsd {
         })
     }
 
+    fn page_size(&self) -> Result<u64> {
+        required("hw.pagesize", sysctl::number("hw.pagesize"))
+    }
+
     fn memory_map(&self) -> Result<MemoryMap> {
         let smap = sysctl::bytes("machdep.smap")?;
         let efi_map = sysctl::bytes("machdep.efi_map")?;
@@ -140,14 +144,14 @@ impl Host for FreeBsd {
         // Older kernels do not know it, and what else is wrong with the process the next question tells.
         let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout));
         let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
-        let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;
+        let page_size = self.page_size()?;
         let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
         let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
             .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
         // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
         let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
         let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
-        Ok(ProcessMap { pid: pid.as_raw(), command: vmmap::command_line(&command), layout, entries })
+        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
@@ -183,7 +187,7 @@ impl Host for FreeBsd {
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
-        let page_size = sysctl::number("hw.pagesize").ok().flatten().unwrap_or(4096);
+        let page_size = self.page_size().unwrap_or(4096);
         Ok(Box::new(ProcessMapping::new(backing, page_size)?))
     }
 
@@ -257,7 +261,7 @@ impl Host for FreeBsd {
     }
 
     fn live_dump_facts(&self) -> Result<Facts> {
-        let page_size = required("hw.pagesize", sysctl::number("hw.pagesize"))?;
+        let page_size = self.page_size()?;
         let pages = |name| Ok::<_, Error>(sysctl::number(name)?.map(|count| count.saturating_mul(page_size)));
         Ok(Facts {
             wired: pages("vm.stats.vm.v_wire_count")?,

@@ -6,7 +6,7 @@
 use super::process::Process;
 use crate::error::{Error, Operation, Result, errno_of};
 use crate::host::Pid;
-use crate::process_map::{Detail, ProcessMap, procfs, vmmap};
+use crate::process_map::{self, Detail, ProcessMap, procfs};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -35,7 +35,7 @@ pub fn read(pid: Pid, detail: Detail) -> Result<ProcessMap> {
     let mut arguments = Vec::new();
     let read = process.file("cmdline").and_then(|file| file.take(MOST_ARGUMENTS).read_to_end(&mut arguments));
     read.map_err(fail)?;
-    Ok(ProcessMap { pid: pid.as_raw(), command: vmmap::command_line(&arguments), layout: None, entries })
+    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&arguments), layout: None, entries })
 }
 
 /// Whether a file in proc(5) has nothing to say now.

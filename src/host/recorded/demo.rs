@@ -9,9 +9,9 @@ use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
 use crate::minidump::Architecture;
 use crate::pmap::Protection;
 use crate::pmap::arm64::KERNBASE;
-use crate::process_map::{Entry, Layout, Object, ProcessMap, Region, Superpages, Usage};
+use crate::process_map::{Entry, Layout, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::{Descriptor, Owner};
-use crate::units::Hex;
+use crate::units::{AddressRange, Hex};
 use ioctl_defs::memrange::Mdf;
 use std::collections::BTreeMap;
 
@@ -163,7 +163,7 @@ fn process() -> Process {
 /// anonymous memory, the shared page and the stack.
 fn shell() -> ProcessMap {
     const PAGE: u64 = 4096;
-    let region = |start, end| Region { start, end };
+    let region = |start, end| AddressRange { start, end };
     let letters =
         |text: &str| Protection { read: text.contains('r'), write: text.contains('w'), execute: text.contains('x') };
     let entry = |start, end, object, protection: &str, resident: u64, private: Option<u64>| {

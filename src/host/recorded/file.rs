@@ -13,7 +13,7 @@ use crate::process_map::ProcessMap;
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Table;
 use crate::symbols::{KernelFile, Symbol};
-use crate::units::hex;
+use crate::units::{AddressRange, hex};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
@@ -88,18 +88,6 @@ pub struct Ranges {
     pub physical_bits: Option<u32>,
     /// Every descriptor, inactive slots included, in the kernel's order.
     pub descriptors: Vec<Descriptor>,
-}
-
-/// Addresses from `start` up to, but without, `end`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct AddressRange {
-    /// First address.
-    #[serde(with = "hex")]
-    pub start: u64,
-    /// First address after the range.
-    #[serde(with = "hex")]
-    pub end: u64,
 }
 
 /// What physical memory holds.

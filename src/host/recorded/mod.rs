@@ -14,8 +14,7 @@ mod memory;
 mod process;
 
 pub use file::{
-    AddressRange, Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges,
-    SCHEMA, VERSION,
+    Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
 };
 
 use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, only_this_process};
