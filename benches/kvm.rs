@@ -3,6 +3,8 @@
 
 #![allow(clippy::unwrap_used, clippy::cast_possible_truncation, reason = "a benchmark that fails is seen to fail")]
 
+#[path = "measure/pairs.rs"]
+mod pairs;
 #[path = "../tests/common/vmcore/mod.rs"]
 mod vmcore;
 
@@ -143,9 +145,7 @@ fn main() -> ExitCode {
     // Has all of it in the page cache; and the two are of one mind.
     assert_eq!(by_address(), by_offset());
     let pair = |_| (time(by_address), time(by_offset));
-    let mut pairs: Vec<(f64, f64)> = (0..arguments.rounds).map(pair).collect();
-    pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
-    let (ours, theirs) = pairs.get(pairs.len() / 2).copied().unwrap();
+    let (ours, theirs) = pairs::median(arguments.rounds, pair);
     let ratio = theirs / ours;
     println!(
         "8 bytes by address: {:.2} million a second; pread(2): {:.2} million; ratio {ratio:.2}, shall be {TARGET:.1}",

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, reason = "a benchmark that fails is seen to fail")]
 
+#[path = "measure/pairs.rs"]
+mod pairs;
+
 use clap::Parser;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
 use std::fs::{self, File};
@@ -84,9 +87,7 @@ fn main() -> ExitCode {
     let pid = child.id().to_string();
     let ours = || time(env!("CARGO_BIN_EXE_memtool"), &["maps", "-x", &pid]);
     let theirs = || time("pmap", &["-x", &pid]);
-    let mut pairs: Vec<(f64, f64)> = (0..arguments.rounds).map(|_| (ours(), theirs())).collect();
-    pairs.sort_by(|a, b| (a.1 / a.0).total_cmp(&(b.1 / b.0)));
-    let (ours, theirs) = pairs.get(pairs.len() / 2).copied().unwrap();
+    let (ours, theirs) = pairs::median(arguments.rounds, |_| (ours(), theirs()));
     let ratio = theirs / ours;
     println!("{count} mappings: {ours:.2} s; pmap -x: {theirs:.2} s; ratio {ratio:.2}, shall be {TARGET:.1}");
     drop(child.stdin.take());
