@@ -176,6 +176,17 @@ need_nobody() {
     nobody=$PWD/nobody/memtool
 }
 
+# Where there is a memcontrol(8), fails unless the kernel refuses it too: memcontrol_refused MESSAGE ARGUMENT...
+memcontrol_refused() {
+    have memcontrol || return 0
+    memcontrol_message=$1
+    shift
+    if kernel=$(memcontrol "$@" 2>&1); then
+        fail "$last is refused, but the kernel takes: memcontrol $*"
+    fi
+    holds "memcontrol's message" "$kernel" "$memcontrol_message"
+}
+
 # Skips the case where the machine has no memory ranges, by memcontrol(8)'s account too.
 need_ranges() {
     try ranges list

@@ -12,10 +12,7 @@ esac
 # The first one of each processor that has any.
 refused EPERM ranges remove --base 0 --len 64k
 holds 'the message' "$err" 'which cannot be removed'
-if have memcontrol; then
-    if kernel=$(memcontrol clear -b 0 -l 65536 2>&1); then fail 'the kernel removes a fixed range'; fi
-    holds "memcontrol's message" "$kernel" 'Operation not permitted'
-fi
+memcontrol_refused 'Operation not permitted' clear -b 0 -l 65536
 
 must ranges list --no-join
 equal 'the table after the refusal' "$out" "$before"

@@ -11,12 +11,7 @@ before=$out
 refused_removal() {
     refused ENOENT ranges remove --base "$1" --len "$2"
     holds 'the message' "$err" 'no range has exactly that base and length'
-    if have memcontrol; then
-        if kernel=$(memcontrol clear -b "$1" -l "$2" 2>&1); then
-            fail "$last is refused, but the kernel removes that range"
-        fi
-        holds "memcontrol's message" "$kernel" 'No such file or directory'
-    fi
+    memcontrol_refused 'No such file or directory' clear -b "$1" -l "$2"
 }
 
 refused_removal 0xd00000000 16777216

@@ -11,12 +11,7 @@ before=$out
 refused_range() {
     refused EINVAL ranges update --base "$1" --len "$2" --type "$3"
     holds 'the message' "$err" "$4"
-    if have memcontrol; then
-        if kernel=$(memcontrol set -b "$1" -l "$2" -o other "$3" 2>&1); then
-            fail "$last is refused, but the kernel takes that range"
-        fi
-        holds "memcontrol's message" "$kernel" 'Invalid argument'
-    fi
+    memcontrol_refused 'Invalid argument' set -b "$1" -l "$2" -o other "$3"
 }
 
 refused_range 0xd00100000 3145728 write-combine 'the length must be a power of two'

@@ -3,6 +3,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
+mod common;
+
+use common::assert_run;
 use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
@@ -53,15 +56,6 @@ fn run(cases: &[(&str, &str)], arguments: &[&str]) -> Option<Output> {
 
 /// The kernel's console, and its way to end: QEMU is told to end where the guest boots again.
 const APPEND: &str = "console=ttyS0 panic=-1";
-
-#[track_caller]
-fn assert_run(output: &Output, code: i32, texts: &[&str]) {
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    for text in texts {
-        assert!(stdout.contains(text), "'{text}' expected in: {stdout}");
-    }
-}
 
 #[test]
 fn disks_nodes_results_and_a_panic_in_two_boots() {

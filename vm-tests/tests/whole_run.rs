@@ -2,6 +2,9 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
+mod common;
+
+use common::assert_run;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
@@ -118,15 +121,6 @@ fn program() -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_vm-tests")));
     command.env_remove("MEMTOOL_VM_IMAGE");
     command
-}
-
-#[track_caller]
-fn assert_run(output: &Output, code: i32, texts: &[&str]) {
-    let stdout = String::from_utf8_lossy(&output.stdout);
-    assert_eq!(output.status.code(), Some(code), "{output:?}");
-    for text in texts {
-        assert!(stdout.contains(text), "'{text}' expected in: {stdout}");
-    }
 }
 
 #[test]
