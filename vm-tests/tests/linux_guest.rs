@@ -105,7 +105,7 @@ fn a_guest_that_asks_who_it_is_is_told() {
     let Some(output) = logging_in_as("root") else { return };
     assert_run(&output, 0, &["\nok 1 - a", "\n# 1 passed"]);
     let Some(output) = logging_in_as("nobody") else { return };
-    assert_run(&output, 1, &["\nBail out!", "nobody", " 1 not run\n"]);
+    assert_run(&output, 1, &["\nBail out!", "nobody", "the guest says 'Login incorrect'", " 1 not run\n"]);
 }
 
 #[test]
