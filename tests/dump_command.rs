@@ -11,7 +11,7 @@
 mod common;
 
 use common::{
-    command, demo, demo_machine, directory, failing, memtool, names, noise, on, on_terminal, run, start,
+    command, demo, demo_machine, directory, failing, memtool, names, noise, on, on_terminal, read_until, run, start,
     start_with_stderr, text, write_file, write_machine,
 };
 use nix::sys::signal::Signal;
@@ -542,17 +542,6 @@ fn strict_fails_over_unreadable_pages_and_keeps_the_dump() {
 }
 
 // Progress.
-
-/// Reads until that has come.
-fn read_until(mut from: impl Read, sign: &str) -> String {
-    let mut read = Vec::new();
-    let mut byte = [0];
-    while !String::from_utf8_lossy(&read).contains(sign) {
-        from.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after: {}", String::from_utf8_lossy(&read)));
-        read.push(byte[0]);
-    }
-    String::from_utf8(read).unwrap()
-}
 
 #[test]
 fn a_terminal_shows_how_far_the_dump_is() {

@@ -286,8 +286,7 @@ fn endless(into: Into, compression: &[&str], directory: &Path, test: impl FnOnce
     match into {
         Into::File => {
             let mut running = start(dump.arg("-o").arg(path("out")).stdout(Stdio::null()));
-            let length = |name: &String| path(name).metadata().map_or(0, |file| file.len());
-            running.until(|| names(directory).iter().any(|name| length(name) > 1 << 20));
+            running.until_written(directory, 1 << 20);
             test(running, None);
         }
         Into::Pipe => {

@@ -12,7 +12,8 @@ mod common;
 
 use common::minidump::Minidump;
 use common::{
-    address, command, demo, demo_machine, directory, failing, memtool, names, on, start, text, write_machine,
+    address, command, demo, demo_machine, directory, failing, memtool, names, on, read_until, start, start_with_stderr,
+    text, write_machine,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -365,7 +366,7 @@ fn signals_leave_nothing_behind() {
                 .arg(&target)
                 .stdout(std::process::Stdio::null()),
         );
-        running.until(|| !names(files.path()).is_empty());
+        running.until_written(files.path(), 0);
         running.signal(signal);
         running.end().exits(code).says_in_one_line(&["does not stop", signal.as_str()]);
         assert_eq!(names(files.path()), Vec::<String>::new(), "{signal}");
@@ -438,7 +439,7 @@ fn killed_it_leaves_no_dump_under_the_final_name() {
     let mut command = command();
     command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check"]).arg(&target);
     let mut running = start(command.stdout(std::process::Stdio::null()));
-    running.until(|| !names(files.path()).is_empty());
+    running.until_written(files.path(), 0);
     running.signal(Signal::SIGKILL);
     assert_eq!(running.end().code, -1);
     assert!(!target.exists());
@@ -457,7 +458,7 @@ fn a_second_signal_changes_nothing() {
     let mut command = command();
     command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check", "--dir"]).arg(files.path());
     let mut running = start(command.stdout(std::process::Stdio::null()));
-    running.until(|| !names(files.path()).is_empty());
+    running.until_written(files.path(), 0);
     for _ in 0..3 {
         running.signal(Signal::SIGINT);
     }
@@ -600,15 +601,14 @@ fn the_status_can_be_asked_for_while_the_kernel_is_busy() {
     let files = tempfile::tempdir_in(directory.path()).unwrap();
     let mut command = command();
     command.arg("--machine").arg(&machine).args(["livedump", "--no-space-check"]).arg(files.path().join("out"));
-    let mut running = start(command.stdout(std::process::Stdio::null()));
-    running.until(|| !names(files.path()).is_empty());
+    let (mut lines, stderr) = std::io::pipe().unwrap();
+    let mut running = start_with_stderr(command.stdout(std::process::Stdio::null()).stderr(stderr));
+    running.until_written(files.path(), 0);
     running.signal(STATUS);
-    // The answer comes from another thread; the end comes after it.
-    std::thread::sleep(std::time::Duration::from_millis(300));
+    let line = read_until(&mut lines, "\n");
+    assert!(line.contains("the kernel is dumping: 0:") && line.contains("free space fell by"), "{line}");
     running.signal(Signal::SIGINT);
-    let run = running.end().exits(130);
-    assert!(run.stderr.contains("the kernel is dumping: 0:"), "{run:?}");
-    assert!(run.stderr.contains("free space fell by"), "{run:?}");
+    running.end().exits(130);
 }
 
 #[test]

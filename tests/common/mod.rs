@@ -171,7 +171,7 @@ pub fn start_with_stderr(command: &mut Command) -> Running {
 
 /// A child that hangs would have the test hang that reads what it says.
 fn kill_when_hanging(child: &Child) -> Sender<()> {
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    let pid = pid_of(child);
     let (watched, ended) = channel();
     std::thread::spawn(move || {
         if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
@@ -182,15 +182,34 @@ fn kill_when_hanging(child: &Child) -> Sender<()> {
 }
 
 impl Running {
+    /// Whether it is over.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_some()
+    }
+
     /// Waits until something has happened, which the run must not end before.
     #[track_caller]
     pub fn until(&mut self, mut happened: impl FnMut() -> bool) {
         let deadline = Instant::now() + PATIENCE;
         while !happened() {
-            assert!(self.child.try_wait().unwrap().is_none(), "it ended before that");
+            assert!(!self.has_ended(), "it ended before that");
             assert!(Instant::now() < deadline, "that does not happen");
             std::thread::sleep(Duration::from_millis(2));
         }
+    }
+
+    /// Waits until the run has written more than so many bytes to a file in a directory.
+    #[track_caller]
+    pub fn until_written(&mut self, directory: &Path, bytes: u64) {
+        let length = |name: &String| directory.join(name).metadata().map_or(0, |file| file.len());
+        self.until(|| names(directory).iter().any(|name| length(name) > bytes));
+    }
+
+    /// Stops the run, and waits until it has stopped.
+    pub fn stop(&self) {
+        use nix::sys::wait::{Id, WaitPidFlag, waitid};
+        self.signal(nix::sys::signal::Signal::SIGSTOP);
+        waitid(Id::Pid(pid_of(&self.child)), WaitPidFlag::WSTOPPED | WaitPidFlag::WNOWAIT).unwrap();
     }
 
     /// Where the test writes what the run reads.
@@ -220,6 +239,18 @@ impl Drop for Running {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Reads from a pipe or a terminal until that has come.
+#[track_caller]
+pub fn read_until(mut from: impl std::io::Read, sign: &str) -> String {
+    let mut read = Vec::new();
+    let mut byte = [0];
+    while !String::from_utf8_lossy(&read).contains(sign) {
+        from.read_exact(&mut byte).unwrap_or_else(|error| panic!("{error} after: {}", String::from_utf8_lossy(&read)));
+        read.push(byte[0]);
+    }
+    String::from_utf8(read).unwrap()
 }
 
 fn collect(mut pipe: impl std::io::Read + Send + 'static) -> JoinHandle<Vec<u8>> {
@@ -280,8 +311,11 @@ pub fn wait(child: &mut std::process::Child) -> Option<ExitStatus> {
 
 /// Sends a signal to a child.
 pub fn send_signal(child: &std::process::Child, signal: nix::sys::signal::Signal) {
-    let pid = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
-    nix::sys::signal::kill(pid, signal).unwrap();
+    nix::sys::signal::kill(pid_of(child), signal).unwrap();
+}
+
+fn pid_of(child: &Child) -> nix::unistd::Pid {
+    nix::unistd::Pid::from_raw(child.id().try_into().unwrap())
 }
 
 /// The exit code; -1 if a signal ended the program.
