@@ -143,10 +143,9 @@ impl Run<'_> {
                 Err(error) if error.is_of_guest() => {
                     let verdict = Verdict::Failed(error.to_string());
                     self.recover(&error)?;
-                    Tested {
-                        verdict,
-                        output: format!("the last lines of the console:\n| {}", self.last_lines.join("\n| ")),
-                    }
+                    let output = format!("the last lines of the console:\n| {}", self.last_lines.join("\n| "));
+                    // What it kept until then may tell why.
+                    self.collect(case, Tested { verdict, output })?
                 }
                 tested => tested?,
             };
@@ -160,7 +159,6 @@ impl Run<'_> {
 
     /// Runs all parts of a case.
     fn test(&mut self, case: &Case) -> Result<Tested> {
-        let results = self.folders.results.join(&case.name);
         let mut tested = self.run_in_guest(&case.file());
         if case.after_panic.is_some() {
             match tested {
@@ -174,23 +172,40 @@ impl Run<'_> {
             if let Some((_, console)) = &mut self.guest {
                 console.wait_for_end(self.arguments.case_timeout)?;
             }
-            self.collect(&results)?;
-            results::write_empty(self.machine.results)?;
             self.stop()?;
+            let panicked = self.collect(case, Tested { verdict: Verdict::Passed, output: String::new() })?;
+            if panicked.verdict != Verdict::Passed {
+                return Ok(panicked);
+            }
+            results::write_empty(self.machine.results)?;
             self.boot()?;
             tested = self.run_in_guest(&case.after_panic_file());
         }
-        let tested = tested?;
-        self.collect(&results)?;
+        let tested = self.collect(case, tested?)?;
         match &case.host {
-            Some(script) if tested.verdict == Verdict::Passed => self.check_on_host(&case.name, script, &results),
+            Some(script) if tested.verdict == Verdict::Passed => self.check_on_host(case, script),
             _ => Ok(tested),
         }
     }
 
-    /// Copies out what the case kept.
-    fn collect(&self, results: &Path) -> Result<()> {
-        results::collect(self.machine.results, results)
+    /// Copies out what the case kept; it has failed if that is not to be made out.
+    fn collect(&self, case: &Case, mut tested: Tested) -> Result<Tested> {
+        match results::collect(self.machine.results, &self.results_of(case)) {
+            Err(error) if error.is_of_guest() => {
+                let why = error.to_string();
+                match &mut tested.verdict {
+                    Verdict::Failed(known) => known.push_str(&format!("; {why}")),
+                    verdict => *verdict = Verdict::Failed(why),
+                }
+            }
+            collected => collected?,
+        }
+        Ok(tested)
+    }
+
+    /// Where that goes.
+    fn results_of(&self, case: &Case) -> PathBuf {
+        self.folders.results.join(&case.name)
     }
 
     fn run_in_guest(&mut self, script: &str) -> Result<Tested> {
@@ -200,14 +215,15 @@ impl Run<'_> {
         }
     }
 
-    fn check_on_host(&self, name: &str, script: &str, results: &Path) -> Result<Tested> {
-        let file = self.folders.host.join(format!("{name}.host.sh"));
-        let folder = self.folders.host.join(name);
+    fn check_on_host(&self, case: &Case, script: &str) -> Result<Tested> {
+        let file = self.folders.host.join(format!("{}.host.sh", case.name));
+        let folder = self.folders.host.join(&case.name);
+        let results = self.results_of(case);
         fs::write(&file, script).map_err(Error::file("write", &file))?;
-        for folder in [folder.as_path(), results] {
+        for folder in [&folder, &results] {
             fs::create_dir_all(folder).map_err(Error::file("make the folder", folder))?;
         }
-        let variables = [("MEMTOOL", self.native), ("RESULTS", results)];
+        let variables = [("MEMTOOL", self.native), ("RESULTS", results.as_path())];
         let ended = host::run(&file, &folder, &variables, self.arguments.case_timeout, &self.interrupted);
         let mut tested = match ended {
             Err(error @ Error::Timeout { .. }) => {

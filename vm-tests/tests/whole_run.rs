@@ -166,11 +166,12 @@ fn an_operation_that_the_kernel_does_not_know_is_a_reason_to_skip() {
 #[test]
 fn after_a_case_that_hangs_another_guest_goes_on() {
     // ^C does nothing here, since there is no terminal.
-    let setup = Setup::with(&[("a.sh", "exec sleep 1000"), ("b.sh", "")]);
+    let setup = Setup::with(&[("a.sh", "echo seen > file; keep file a.txt; exec sleep 1000"), ("b.sh", "")]);
     let start = Instant::now();
     let output = setup.run(&["--case-timeout", "2"]);
     assert_run(&output, 1, &["\nnot ok 1 - a: ", "\n# the end of ", "within 2 s\n", "\nok 2 - b: ", " 0 not run\n"]);
     assert_eq!(setup.boots(), 2);
+    assert_eq!(fs::read_to_string(setup.path("results/a/a.txt")).unwrap(), "seen\n");
     assert!(start.elapsed() < Duration::from_secs(200));
 }
 
@@ -239,8 +240,32 @@ fn a_check_on_the_host_that_hangs_fails_the_case() {
 #[test]
 fn a_damaged_disk_for_results_fails_the_case() {
     let damage = "echo garbage | dd of=$RESULTS_DISK bs=4096 seek=1 conv=notrunc 2>/dev/null";
-    let setup = Setup::with(&[("a.sh", damage), ("b.sh", "")]);
-    assert_run(&setup.run(&[]), 1, &["\nnot ok 1 - a", "the disk for results is damaged: 'garbage'", "\nok 2 - b"]);
+    let failing = format!("{damage}; exit 1");
+    let panicking = format!("{damage}; {PANIC}");
+    let setup = Setup::with(&[
+        ("a.sh", damage),
+        ("b.sh", ""),
+        ("c.sh", &failing),
+        ("d.sh", &panicking),
+        ("e.sh", &panicking),
+        ("e.after-panic.sh", ""),
+        ("f.sh", PANIC),
+        ("f.after-panic.sh", ""),
+    ]);
+    let damaged = "the guest cannot be used: the disk for results is damaged: 'garbage'\n";
+    let failed = |case: &str, why: &str| format!("\nnot ok {case}: It works.\n# {why}{damaged}");
+    let texts = [
+        &failed("1 - a", ""),
+        "\nok 2 - b",
+        &failed("3 - c", "exit status 1; "),
+        "\nnot ok 4 - d",
+        &format!("panic: by request; {damaged}"),
+        &failed("5 - e", ""),
+        "\nok 6 - f",
+    ];
+    assert_run(&setup.run(&[]), 1, &texts);
+    // Only panics want another guest; the disk is emptied for each case.
+    assert_eq!(setup.boots(), 4);
 }
 
 #[test]
