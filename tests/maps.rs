@@ -3,7 +3,7 @@
 
 mod common;
 
-use common::{demo, demo_machine, directory, failing, memtool, on, on_terminal_of, write_machine};
+use common::{command, demo, demo_machine, directory, failing, memtool, on, on_terminal_of, write_machine};
 use serde_json::{Value, json};
 
 /// The shell whose map the examples of procmap(1) show, with the numbers that they show.
@@ -339,12 +339,17 @@ fn long_names_are_cut_on_a_terminal_only() {
     for style in ["-s", "-l", "-a", "-x"] {
         let listed = on(&path, &["maps", style, "70"]).ok().stdout;
         assert!(listed.contains(&escaped), "{style}: {listed}");
-        let shown = on_terminal_of(&path, &["maps", style, "70"]);
-        let line = shown.lines().find(|line| line.contains("/usr")).unwrap_or_else(|| panic!("{style}: {shown}"));
-        assert!(line.contains("...") && line.ends_with("so.1"), "{style}: {line}");
-        assert!(!shown.contains(&escaped), "{style}: {shown}");
-        if style != "-a" {
-            assert!(shown.lines().all(|line| line.chars().count() <= 80), "{style}: {shown}");
+        // Eighty where it does not tell.
+        for (columns, at_most) in [(None, 80), (Some(100), 100), (Some(160), 160)] {
+            let mut command = command();
+            let shown = on_terminal_of(columns, command.arg("--machine").arg(&path).args(["maps", style, "70"]));
+            let line = shown.lines().find(|line| line.contains("/usr")).unwrap_or_else(|| panic!("{style}: {shown}"));
+            assert!(line.contains("...") && line.ends_with("so.1"), "{style}: {line}");
+            assert!(!shown.contains(&escaped), "{style}: {shown}");
+            let longest = shown.lines().map(|line| line.chars().count()).max();
+            if style != "-a" || columns == Some(160) {
+                assert_eq!(longest, Some(at_most), "{style}: {shown}");
+            }
         }
     }
 }

@@ -13,7 +13,7 @@ mod common;
 use common::kernel::{Damage, FREEBSD_12, FREEBSD_14, Kernel};
 use common::kernel_image::{self, Image, section, symbol};
 use common::vmcore::{Arch, Mapping, MinidumpSpec};
-use common::{Run, demo, directory, memtool, on_terminal, text};
+use common::{Run, command, demo, directory, memtool, on_terminal_of, text};
 use memtool::dump::Progress;
 use memtool::kvm::{KernelFacts, Kvm, Processes, State, Thread};
 use memtool::symbols::{Symbol, Symbols, Table};
@@ -709,14 +709,16 @@ fn the_command_lists_threads() {
 #[test]
 fn a_terminal_is_not_overrun() {
     let files = Files::new(&panicked());
-    for more in [&[][..], &["--threads"]] {
-        let arguments = files.arguments(more);
-        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-        let shown = on_terminal(&arguments);
-        assert!(shown.lines().all(|line| line.chars().count() <= 80), "{shown}");
+    // Eighty where the terminal does not tell.
+    for (columns, at_most, more) in [(None, 80, &[][..]), (None, 80, &["--threads"]), (Some(100), 100, &["--threads"])]
+    {
+        let shown = on_terminal_of(columns, command().args(files.arguments(more)));
+        let longest = shown.lines().map(|line| line.chars().count()).max().unwrap();
+        assert!(longest <= at_most, "{shown}");
         assert!(shown.contains("\nPID  "), "{shown}");
         assert!(!shown.contains('\x1b'), "{shown}");
         if !more.is_empty() {
+            assert_eq!(longest, at_most, "{shown}");
             assert!(shown.contains("a_function_whose_name_is"), "{shown}");
             assert!(shown.contains("...+0x10\n"), "{shown}");
             assert!(shown.contains("doadump+0x42\n"), "{shown}");

@@ -24,8 +24,6 @@ pub struct Arguments {
     threads: bool,
 }
 
-/// Columns of a terminal that nobody has made wider.
-const COLUMNS: usize = 80;
 /// Between columns.
 const GAP: usize = 2;
 
@@ -250,8 +248,8 @@ fn print_threads(context: &mut Context, opened: &Opened<'_>, processes: &Process
         }
     }
     let headings = ["PID", "TID", "NAME", "CPU", "STATE", "PC"];
-    if context.out.is_terminal() {
-        fit(&headings, &mut rows);
+    if let Some(columns) = context.out.columns() {
+        fit(columns, &headings, &mut rows);
     }
     context.out.rows(&headings, &rows)?;
     match unreadable {
@@ -264,8 +262,9 @@ fn print_threads(context: &mut Context, opened: &Opened<'_>, processes: &Process
     Ok(())
 }
 
-/// Shortens the names in the last column so that the table fits a terminal; offsets stay as they are.
-fn fit(headings: &[&str], rows: &mut [Vec<String>]) {
+/// Shortens the names in the last column so that the table fits a terminal of so many columns; offsets stay as they
+/// are.
+fn fit(columns: usize, headings: &[&str], rows: &mut [Vec<String>]) {
     let width = |text: &str| text.chars().count();
     let before: usize = (0..headings.len().saturating_sub(1))
         .map(|index| {
@@ -273,7 +272,7 @@ fn fit(headings: &[&str], rows: &mut [Vec<String>]) {
             cells.chain(headings.get(index).map(|heading| width(heading))).max().unwrap_or_default() + GAP
         })
         .sum();
-    let room = COLUMNS.saturating_sub(before);
+    let room = columns.saturating_sub(before);
     for cell in rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| width(cell) > room) {
         let (name, offset) = cell.split_at(cell.rfind('+').unwrap_or(cell.len()));
         let left = room.saturating_sub(width(offset) + 3).max(1);

@@ -407,22 +407,22 @@ pub fn peak(child: &std::process::Child) -> i64 {
 /// What memtool prints to a terminal on the demo machine; lines end as they do in a pipe.
 #[track_caller]
 pub fn on_terminal(arguments: &[&str]) -> String {
-    on_terminal_of(Path::new("demo"), arguments)
+    on_terminal_of(None, command().args(["--machine", "demo"]).args(arguments))
 }
 
-/// The same on another machine.
+/// What a command prints to a terminal of so many columns, or one that does not tell.
 #[track_caller]
-pub fn on_terminal_of(machine: &Path, arguments: &[&str]) -> String {
+pub fn on_terminal_of(columns: Option<u16>, command: &mut Command) -> String {
     use std::io::Read;
-    let pty = nix::pty::openpty(None, None).unwrap();
-    let mut command = command();
-    command.arg("--machine").arg(machine).args(arguments).stdout(Stdio::from(pty.slave));
+    let size = columns.map(|ws_col| nix::pty::Winsize { ws_row: 24, ws_col, ws_xpixel: 0, ws_ypixel: 0 });
+    let pty = nix::pty::openpty(size.as_ref(), None).unwrap();
+    command.stdout(Stdio::from(pty.slave));
     let mut child = command.spawn().unwrap();
     // The last open descriptor of the terminal's other side must be the child's.
-    drop(command);
+    command.stdout(Stdio::null());
     let mut shown = Vec::new();
     // Linux reports the end as EIO, others as no more bytes; what came before is there either way.
     let _ = std::fs::File::from(pty.master).read_to_end(&mut shown);
-    assert!(wait(&mut child).is_some_and(|status| status.success()), "{arguments:?}");
+    assert!(wait(&mut child).is_some_and(|status| status.success()), "{command:?}");
     String::from_utf8(shown).unwrap().replace("\r\n", "\n")
 }
