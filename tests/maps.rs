@@ -24,7 +24,7 @@ fn shell() -> Value {
         "pid": 70, "command": "sh",
         "layout": {
             "user": {"start": "0x0", "end": "0xbfbfe000"}, "data": {"start": "0x80b1000", "end": "0x80be000"},
-            "stack": {"start": "0xbfb00000", "end": "0xbfbfe000"}, "shared_page": {"start": "0x0", "end": "0x0"}, "flags": 1,
+            "stack_limit": "0xbfb00000", "stack_size": 0x2_0000, "shared_page": {"start": "0x0", "end": "0x0"}, "flags": 1,
         },
         "entries": [
             entry("0x8048000", "0x80b1000", "r-x", true, json!({"path": "/bin/sh", "inode": 70173, "object_id": "0xcf45a8e8"})),
@@ -213,7 +213,7 @@ fn json_has_everything() {
     assert_eq!((&document["schema"], &document["host"]), (&json!("memtool.maps"), &json!("recorded")));
     let process = &document["processes"][0];
     assert_eq!(process["entries"], demo_machine()["processes"][0]["entries"]);
-    assert_eq!(process["layout"]["stack"]["start"], "0x7fffdffff000");
+    assert_eq!(process["layout"]["stack_limit"], "0x7fffdffff000");
     let entries = process["entries"].as_array().unwrap();
     let gaps = process["gaps"].as_array().unwrap();
     let apart = entries.windows(2).filter(|pair| pair[0]["end"] != pair[1]["start"]).count();

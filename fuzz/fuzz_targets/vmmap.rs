@@ -19,12 +19,12 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         b'p' => procfs::parse(rest).ok(),
         b'b' => {
             let (layout, rest) = rest.split_at(rest.len().min(size_of::<kinfo_vm_layout>()));
-            parse(rest, &Facts { page_size: 4096, layout: parse_layout(layout), counted: true }).ok()
+            parse(rest, &Facts { page_size: 4096, layout: parse_layout(layout, 4096), counted: true }).ok()
         }
         b'r' => {
             let mut input = Unstructured::new(rest);
             let Ok((records, count)) = records(&mut input) else { return Corpus::Reject };
-            let layout = input.bytes(size_of::<kinfo_vm_layout>()).ok().and_then(parse_layout);
+            let layout = input.bytes(size_of::<kinfo_vm_layout>()).ok().and_then(|layout| parse_layout(layout, 4096));
             let entries = parse(&records, &Facts { page_size: 1 << 14, layout, counted: true });
             let entries = entries.expect("the records have the size that they say");
             assert_eq!(entries.len(), count);

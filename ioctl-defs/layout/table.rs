@@ -200,6 +200,7 @@ pub mod common {
             "KVME_FLAG_COW" => KVME_FLAG_COW.cast_unsigned(),
             "KVME_FLAG_NEEDS_COPY" => KVME_FLAG_NEEDS_COPY.cast_unsigned(),
             "KVME_FLAG_NOCOREDUMP" => KVME_FLAG_NOCOREDUMP.cast_unsigned(),
+            "KF_ATTR_VALID" => KF_ATTR_VALID.cast_unsigned(),
             "KVME_FLAG_SUPER" => KVME_FLAG_SUPER.cast_unsigned(),
             "KVME_FLAG_GROWS_UP" => KVME_FLAG_GROWS_UP.cast_unsigned(),
             "KVME_FLAG_GROWS_DOWN" => KVME_FLAG_GROWS_DOWN.cast_unsigned(),

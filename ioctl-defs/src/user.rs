@@ -71,6 +71,9 @@ pub const KVME_FLAG_SYSVSHM: c_int = 0x80;
 /// Shared memory of shm_open(2).
 pub const KVME_FLAG_POSIXSHM: c_int = 0x100;
 
+/// The kernel has asked the file system about the file.
+pub const KF_ATTR_VALID: c_int = 0x1;
+
 /// A record of `kern.proc.vmmap`: an entry of a process's map. The kernel sends [`Self::kve_structsize`] bytes of
 /// it, which end behind the path's NUL, at a multiple of 8.
 #[allow(non_camel_case_types, reason = "the header's name")]
@@ -111,7 +114,7 @@ pub struct kinfo_vmentry {
     pub kve_vn_rdev_freebsd11: u32,
     /// The file's mode.
     pub kve_vn_mode: u16,
-    /// Whether what is told of the file is valid.
+    /// [`KF_ATTR_VALID`] if what is told of the file is valid.
     pub kve_status: u16,
     /// A file: its file system's device. Anonymous memory, of newer kernels: what identifies the object.
     pub kve_type_spec: u64,
@@ -134,15 +137,15 @@ pub struct kinfo_vm_layout {
     pub kvm_max_user_addr: usize,
     /// The program's text.
     pub kvm_text_addr: usize,
-    /// Bytes of it.
+    /// Pages of it.
     pub kvm_text_size: usize,
     /// The program's data; the heap of brk(2) grows at its end.
     pub kvm_data_addr: usize,
-    /// Bytes of both.
+    /// Pages of both.
     pub kvm_data_size: usize,
-    /// The main thread's stack, as far as it may grow.
+    /// The lowest address that the main thread's stack may grow to.
     pub kvm_stack_addr: usize,
-    /// Bytes of it.
+    /// Pages that it has grown to, from its other end.
     pub kvm_stack_size: usize,
     /// `KMAP_FLAG_…`.
     pub kvm_map_flags: c_int,

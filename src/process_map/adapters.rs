@@ -39,15 +39,28 @@ pub mod maybe_letters {
     }
 }
 
-/// Bytes as a string. What is not UTF-8 becomes U+FFFD.
+/// Bytes as a string, or, where they are not UTF-8, as a list of numbers, so that no two names become one.
 pub mod text {
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+    #[derive(Deserialize)]
+    #[serde(untagged, expecting = "a string, or a list of bytes")]
+    enum Text {
+        Text(String),
+        Bytes(Vec<u8>),
+    }
+
     pub fn serialize<S: Serializer>(value: &[u8], serializer: S) -> Result<S::Ok, S::Error> {
-        String::from_utf8_lossy(value).serialize(serializer)
+        match str::from_utf8(value) {
+            Ok(text) => text.serialize(serializer),
+            Err(_) => value.serialize(serializer),
+        }
     }
 
     pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<u8>, D::Error> {
-        Ok(String::deserialize(deserializer)?.into_bytes())
+        Ok(match Text::deserialize(deserializer)? {
+            Text::Text(text) => text.into_bytes(),
+            Text::Bytes(bytes) => bytes,
+        })
     }
 }

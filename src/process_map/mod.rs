@@ -87,8 +87,11 @@ pub struct Layout {
     pub user: AddressRange,
     /// The program's data, and the heap of brk(2) behind it.
     pub data: AddressRange,
-    /// The main thread's stack, as far as it may grow.
-    pub stack: AddressRange,
+    /// The lowest address that the main thread's stack may grow to.
+    #[serde(with = "hex")]
+    pub stack_limit: u64,
+    /// Bytes that the stack has grown to, from its other end.
+    pub stack_size: u64,
     /// The page that the kernel shares with programs.
     pub shared_page: AddressRange,
     /// `KMAP_FLAG_…` of `sys/user.h`.
@@ -142,8 +145,8 @@ pub struct Entry {
     /// What it is, such as `heap`, if it has no path; else empty.
     #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text")]
     pub label: Vec<u8>,
-    /// What a child gets at fork(2), as `VM_INHERIT_…`: 0 shares it, 1 has a copy, 2 has nothing there; `None`
-    /// where the kernel does not tell.
+    /// What a child gets at fork(2), as `VM_INHERIT_…`: 0 shares it, 1 has a copy, 2 has nothing there, 3 has zeros;
+    /// `None` where the kernel does not tell.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub inheritance: Option<u32>,
     /// How many keep it from being paged out; `None` where the kernel does not tell.
@@ -286,7 +289,9 @@ impl Entry {
 
 /// Reads a process's arguments, each with a NUL behind it, as one line.
 pub fn command_line(arguments: &[u8]) -> String {
-    let arguments = arguments.strip_suffix(&[0]).unwrap_or(arguments);
+    // A process that has shortened its title leaves NULs behind it.
+    let end = arguments.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+    let arguments = arguments.get(..end).unwrap_or_default();
     let line: Vec<u8> = arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
     String::from_utf8_lossy(&line).into_owned()
 }

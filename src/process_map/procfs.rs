@@ -99,6 +99,8 @@ struct Details {
     /// Pages that the process has for itself because it wrote to them, in memory or not.
     copied: u64,
     swapped: u64,
+    /// What is private of hugetlbfs, whether copied or not.
+    huge: u64,
     flags: Option<Vec<[u8; 2]>>,
 }
 
@@ -121,7 +123,7 @@ impl Details {
             "Swap" => &mut [&mut self.swapped],
             "AnonHugePages" | "ShmemPmdMapped" | "FilePmdMapped" => &mut [&mut self.superpages],
             // Of hugetlbfs, which Rss leaves out.
-            "Private_Hugetlb" => &mut [&mut self.private, &mut self.resident, &mut self.superpages],
+            "Private_Hugetlb" => &mut [&mut self.private, &mut self.resident, &mut self.superpages, &mut self.huge],
             "Shared_Hugetlb" => &mut [&mut self.shared, &mut self.resident, &mut self.superpages],
             _ => return Some(()),
         };
@@ -146,14 +148,16 @@ impl Details {
             dirty: Some(bytes(details.dirty)),
             swapped: Some(bytes(details.swapped)),
         });
-        entry.needs_copy = Some(entry.private && details.copied == 0 && details.swapped == 0);
+        let copied = details.copied > 0 || details.swapped > 0;
+        entry.needs_copy = (!entry.private || copied || details.huge == 0).then_some(entry.private && !copied);
         let Some(flags) = details.flags else { return };
         let has = |flag: &[u8; 2]| flags.contains(flag);
         entry.max_protection = Some(Protection { read: has(b"mr"), write: has(b"mw"), execute: has(b"me") });
-        entry.inheritance = Some(match (has(b"dc"), entry.private) {
-            (true, _) => 2,
-            (false, true) => 1,
-            (false, false) => 0,
+        entry.inheritance = Some(match () {
+            () if has(b"dc") => 2,
+            () if has(b"wf") => 3,
+            () if entry.private => 1,
+            () => 0,
         });
         entry.wired = Some(has(b"lo").into());
         entry.locked = Some(has(b"lo"));

@@ -99,6 +99,7 @@ fn read(record: &[u8], facts: &Facts) -> Option<Record> {
     let bits = int(offset_of!(kinfo_vmentry, kve_protection))?;
     let specific = long(offset_of!(kinfo_vmentry, kve_type_spec))?;
     let narrow = int(offset_of!(kinfo_vmentry, kve_vn_fsid_freebsd11))?.cast_unsigned();
+    let status = i32::from(u16::from_ne_bytes(number(record, offset_of!(kinfo_vmentry, kve_status))?));
     let is_file = kind == KVME_TYPE_VNODE;
     let object = Some(specific).filter(|id| *id != 0 && matches!(kind, KVME_TYPE_DEFAULT | KVME_TYPE_SWAP));
     let file_system = if specific == 0 { narrow.into() } else { specific };
@@ -121,7 +122,8 @@ fn read(record: &[u8], facts: &Facts) -> Option<Record> {
     entry.copy_on_write = has(KVME_FLAG_COW);
     entry.needs_copy = Some(has(KVME_FLAG_NEEDS_COPY));
     entry.offset = long(offset_of!(kinfo_vmentry, kve_offset))?;
-    if is_file {
+    // The kernel may not have been able to ask the file system; then what it has there is something else.
+    if is_file && status & KF_ATTR_VALID != 0 {
         entry.inode = long(offset_of!(kinfo_vmentry, kve_vn_fileid))?;
         entry.device = device(file_system);
     }
@@ -218,24 +220,30 @@ fn device(number: u64) -> Device {
     }
 }
 
-/// Reads the layout that the kernel answered; `None` if it is of another size than this machine's.
-pub fn parse_layout(bytes: &[u8]) -> Option<Layout> {
+/// Reads the layout that the kernel answered, whose sizes are in pages but for the shared page's; `None` if it is of
+/// another size than this machine's.
+pub fn parse_layout(bytes: &[u8], page_size: u64) -> Option<Layout> {
     if bytes.len() != size_of::<kinfo_vm_layout>() {
         return None;
     }
     let word = |at| Some(usize::from_ne_bytes(number(bytes, at)?) as u64);
+    let pages = |at| Some(word(at)?.saturating_mul(page_size));
     let region = |start, size| {
         let start = word(start)?;
-        Some(AddressRange { start, end: start.saturating_add(word(size)?) })
+        Some(AddressRange { start, end: start.saturating_add(size) })
     };
     Some(Layout {
         user: AddressRange {
             start: word(offset_of!(kinfo_vm_layout, kvm_min_user_addr))?,
             end: word(offset_of!(kinfo_vm_layout, kvm_max_user_addr))?,
         },
-        data: region(offset_of!(kinfo_vm_layout, kvm_data_addr), offset_of!(kinfo_vm_layout, kvm_data_size))?,
-        stack: region(offset_of!(kinfo_vm_layout, kvm_stack_addr), offset_of!(kinfo_vm_layout, kvm_stack_size))?,
-        shared_page: region(offset_of!(kinfo_vm_layout, kvm_shp_addr), offset_of!(kinfo_vm_layout, kvm_shp_size))?,
+        data: region(offset_of!(kinfo_vm_layout, kvm_data_addr), pages(offset_of!(kinfo_vm_layout, kvm_data_size))?)?,
+        stack_limit: word(offset_of!(kinfo_vm_layout, kvm_stack_addr))?,
+        stack_size: pages(offset_of!(kinfo_vm_layout, kvm_stack_size))?,
+        shared_page: region(
+            offset_of!(kinfo_vm_layout, kvm_shp_addr),
+            word(offset_of!(kinfo_vm_layout, kvm_shp_size))?,
+        )?,
         flags: u32::from_ne_bytes(number(bytes, offset_of!(kinfo_vm_layout, kvm_map_flags))?),
     })
 }

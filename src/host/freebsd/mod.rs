@@ -142,9 +142,9 @@ impl Host for FreeBsd {
             sysctl::of_process(what, pid).map_err(fail)
         };
         // Older kernels do not know it, and what else is wrong with the process the next question tells.
-        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout));
-        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
         let page_size = self.page_size()?;
+        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout, page_size));
+        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
         let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
         let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
             .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;

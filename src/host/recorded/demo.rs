@@ -219,7 +219,8 @@ fn shell() -> ProcessMap {
     let layout = Layout {
         user: region(PAGE, 0x8000_0000_0000),
         data: region(0x22_3000, 0x22_8000),
-        stack: region(0x7fff_dfff_f000, 0x7fff_ffff_f000),
+        stack_limit: 0x7fff_dfff_f000,
+        stack_size: 0x2_0000,
         shared_page: region(0x7fff_ffff_f000, 0x8000_0000_0000),
         flags: 0,
     };
