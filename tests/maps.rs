@@ -5,6 +5,7 @@ mod common;
 
 use common::{command, demo, demo_machine, directory, failing, memtool, on, on_terminal_of, write_machine};
 use serde_json::{Value, json};
+use unicode_width::UnicodeWidthStr;
 
 /// The shell whose map the examples of procmap(1) show, with the numbers that they show.
 fn shell() -> Value {
@@ -321,6 +322,10 @@ fn wrong_command_lines_are_usage_errors() {
         &["maps", "-1"],
         &["maps", "4294967296"],
         &["maps", "-p"],
+        &["maps", "--numa"],
+        &["maps", "-r", "--numa"],
+        &["maps", "-s", "--numa"],
+        &["maps", "-x", "-l", "--numa"],
         &["record", "--pid", "0", "-"],
     ] {
         memtool(arguments).usage_error(&["--help"]);
@@ -352,6 +357,58 @@ fn long_names_are_cut_on_a_terminal_only() {
             }
         }
     }
+}
+
+/// Whatever a name has in it, a line keeps to its terminal, and nothing but text gets there.
+#[test]
+fn no_name_overruns_a_terminal() {
+    let names = [
+        "/long/".to_owned() + &"漢字".repeat(60) + "/end.so",
+        "/long/".to_owned() + &"\u{1b}[31m\u{7}".repeat(30) + "/end.so",
+        "/long/".to_owned() + &"a\tb".repeat(40) + "/end.so",
+        "/long/".to_owned() + &"e\u{301}".repeat(200) + "/end.so",
+    ];
+    for name in &names {
+        let directory = directory();
+        let mut machine = machine();
+        machine["processes"][0]["entries"][0]["path"] = json!(name);
+        machine["processes"][0]["command"] = json!(name);
+        let mut other = shell();
+        (other["pid"], other["command"]) = (json!(812), json!("other"));
+        machine["processes"].as_array_mut().unwrap().push(other);
+        let path = write_machine(directory.path(), &machine);
+        for (style, columns) in [("-s", 80), ("-l", 80), ("-x", 80), ("-r", 80), ("-a", 160), ("-m", 120), ("-d", 120)]
+        {
+            let mut command = command();
+            command.arg("--machine").arg(&path).args(["maps", style, "-v", "70", "812"]);
+            let shown = on_terminal_of(Some(columns), &mut command);
+            let (named, cut) = (shown.matches("/long/").count(), shown.matches("...").count());
+            assert!(named > 0 && cut >= named && shown.matches("/end.so").count() == named, "{style}: {shown}");
+            let plain = shown.replace("\n\t", "\n        ");
+            assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{style}: {shown}");
+            let width = plain.lines().map(UnicodeWidthStr::width).max().unwrap();
+            assert!(width <= usize::from(columns), "{style}: {width}: {shown}");
+        }
+    }
+}
+
+/// A name that is not UTF-8 stays what it is, in JSON and in a recording.
+#[test]
+fn bytes_that_are_not_text_are_not_lost() {
+    let directory = directory();
+    let mut machine = machine();
+    let bytes = json!([0x2f, 0xff, 0xfe, 0x21]);
+    machine["processes"][0]["entries"][0]["path"] = bytes.clone();
+    let path = write_machine(directory.path(), &machine);
+    let listed = on(&path, &["--json", "maps", "70"]).ok().json();
+    assert_eq!(listed["processes"][0]["entries"][0]["path"], bytes);
+    let again = on(&path, &["record", "--pid", "70", "-"]).ok().json();
+    assert_eq!(again["processes"][0]["entries"][0]["path"], bytes);
+    let run = on(&path, &["maps", "-s", "70"]).ok();
+    assert!(run.bytes.windows(4).any(|part| part == b"/\xff\xfe!"), "{run:?}");
+    machine["processes"][0]["entries"][0]["path"] = json!([1, 256]);
+    let path = write_machine(directory.path(), &machine);
+    on(&path, &["maps", "70"]).fails_saying(&["a string, or a list of bytes"]);
 }
 
 /// Of the machine that the tests run on.
@@ -543,6 +600,27 @@ mod linux {
             nobody(&["maps", style, &shell.pid()]).fails_saying(&["EACCES", "it is not yours", "become root"]);
         }
         nobody(&["maps", "-P"]).ok();
+    }
+
+    /// The number of a parent outside of a container is 0, which stands for the kernel elsewhere.
+    #[test]
+    fn a_parent_that_cannot_be_seen_is_not_the_kernel() {
+        let become_root: &[&str] = if nix::unistd::geteuid().is_root() { &[] } else { &["-r"] };
+        let mut command = Command::new("unshare");
+        command.args(become_root).args([
+            "-pf",
+            "--mount-proc",
+            env!("CARGO_BIN_EXE_memtool"),
+            "--machine",
+            "demo",
+            "maps",
+        ]);
+        let run = run(command.stdin(Stdio::null()));
+        if run.stderr.starts_with("unshare:") {
+            eprintln!("SKIPPED: no container can be made here: {}", run.stderr);
+            return;
+        }
+        run.fails_saying(&["the parent process cannot be seen here", "name a PID"]);
     }
 
     /// A process that exits at any moment gives a whole map or none.

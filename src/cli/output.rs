@@ -9,6 +9,7 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tabled::builder::Builder;
 use tabled::settings::{Padding, Style};
+use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
 /// The kind of a host that is a recorded machine.
 pub use memtool::host::recorded::KIND as RECORDED;
@@ -35,6 +36,38 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
         if harmful(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
     }
     shown.into()
+}
+
+/// A name as it stands in a column, whatever bytes it has.
+pub fn column(name: &[u8]) -> String {
+    harmless(&String::from_utf8_lossy(name)).replace('\t', "\\t")
+}
+
+/// What fits in so many columns of a terminal of a name: its beginning and its end.
+pub fn fit(name: String, room: usize) -> String {
+    const LEFT_OUT: &str = "...";
+    /// Less tells nothing.
+    const LEAST: usize = 12;
+    let room = room.max(LEAST);
+    if name.width() <= room {
+        return name;
+    }
+    let kept = room.saturating_sub(LEFT_OUT.len());
+    let head = name.get(..longest(name.char_indices().map(|(at, c)| (at + c.len_utf8(), c)), kept / 2));
+    let head = head.unwrap_or_default();
+    let left = kept.saturating_sub(head.width());
+    let tail = longest(name.char_indices().rev().map(|(at, c)| (name.len() - at, c)), left);
+    format!("{head}{LEFT_OUT}{}", name.get(name.len() - tail..).unwrap_or_default())
+}
+
+/// Bytes of as many characters as fit in so many columns; each comes with the bytes up to and with it.
+fn longest(characters: impl Iterator<Item = (usize, char)>, room: usize) -> usize {
+    let mut taken = 0;
+    let within = characters.take_while(|(_, c)| {
+        taken += c.width().unwrap_or(0);
+        taken <= room
+    });
+    within.last().map_or(0, |(bytes, _)| bytes)
 }
 
 /// An I/O error of standard output.

@@ -1,7 +1,7 @@
 //! `memtool ps`: the processes and threads of a kernel.
 
 use super::kernel::{KernelArguments, Opened};
-use super::output::harmless;
+use super::output::column;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
@@ -115,11 +115,6 @@ fn has_unnamed(opened: &Opened<'_>, processes: &Processes) -> bool {
 
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
-}
-
-/// A name that stays in its column, whatever bytes it has.
-fn column(name: &[u8]) -> String {
-    harmless(&lossy(name)).replace('\t', "\\t")
 }
 
 /// The first line of the kernel's version.

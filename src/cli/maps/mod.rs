@@ -3,6 +3,7 @@
 mod styles;
 mod table;
 
+use super::output::{Output, column, fit};
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
 use memtool::host::{Host, PagesByDomain, Pid};
@@ -12,6 +13,7 @@ use memtool::{Error, Result};
 use serde::Serialize;
 use std::ops::Range;
 use styles::Style;
+use unicode_width::UnicodeWidthStr;
 
 #[derive(Args)]
 #[command(
@@ -47,7 +49,7 @@ pub struct Arguments {
     #[arg(short = 'x')]
     extended: bool,
     /// With -x, also how much is in each NUMA domain
-    #[arg(long, requires = "extended")]
+    #[arg(long, requires = "extended", conflicts_with_all = ["solaris", "linux", "map", "all", "ddb", "reserved"])]
     numa: bool,
     /// Reserved addresses: gaps, and entries without any access
     #[arg(short)]
@@ -56,10 +58,17 @@ pub struct Arguments {
 
 impl Arguments {
     /// Which processes, in the order in which they are listed.
-    fn processes(&self) -> Vec<Pid> {
+    fn processes(&self) -> Result<Vec<Pid>> {
         let first = if self.own { Some(Pid::this()) } else { self.pid.map(Pid::from_raw) };
         let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
-        if asked.is_empty() { vec![Pid::parent()] } else { asked }
+        match (asked.as_slice(), Pid::parent()) {
+            // 0 does not stand for the kernel here.
+            ([], process_map::KERNEL) => Err(Error::Refused(
+                "the parent process cannot be seen here: it is outside of this container; name a PID".to_owned(),
+            )),
+            ([], parent) => Ok(vec![parent]),
+            _ => Ok(asked),
+        }
     }
 
     fn style(&self) -> Option<Style> {
@@ -103,7 +112,7 @@ struct Gap {
 }
 
 pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
-    let processes = arguments.processes();
+    let processes = arguments.processes()?;
     let style = arguments.style();
     let detail = match style {
         Some(Style::Solaris | Style::Linux | Style::Reserved) if !context.out.is_json() => Detail::Mappings,
@@ -133,7 +142,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             continue;
         }
         if several {
-            context.out.line(&format!("{pid}: {}", map.command))?;
+            line_with(&mut context.out, &format!("{pid}: "), map.command.as_bytes(), "")?;
         }
         match style {
             Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
@@ -176,20 +185,12 @@ fn one_line(name: &[u8]) -> Vec<u8> {
     name.iter().flat_map(escaped).collect()
 }
 
-/// What fits in so many columns of a name: its beginning and its end. `None`: all of it.
-fn fit(name: Vec<u8>, room: Option<usize>) -> Vec<u8> {
-    const LEFT_OUT: &str = "...";
-    /// Less tells nothing.
-    const LEAST: usize = 12;
-    let Some(room) = room.map(|room| room.max(LEAST)) else { return name };
-    let text = String::from_utf8_lossy(&name);
-    let length = text.chars().count();
-    if length <= room {
-        return name;
-    }
-    let kept = room.saturating_sub(LEFT_OUT.len());
-    let (head, tail) = (kept / 2, kept - kept / 2);
-    let shown: String =
-        text.chars().take(head).chain(LEFT_OUT.chars()).chain(text.chars().skip(length - tail)).collect();
-    shown.into_bytes()
+/// Prints a line with a name in it, which is cut where the terminal is too narrow.
+fn line_with(out: &mut Output, before: &str, name: &[u8], behind: &str) -> Result<()> {
+    let Some(columns) = out.columns() else {
+        return out.raw_line(&[before.as_bytes(), name, behind.as_bytes()].concat());
+    };
+    // A line may begin with a tab.
+    let taken: usize = before.width() + 7 * before.matches('\t').count() + behind.width();
+    out.line([before, &fit(column(name), columns.saturating_sub(taken)), behind].concat().trim_end())
 }

@@ -3,7 +3,7 @@
 //! Where the kernel does not tell something, it says so in procmap's words.
 
 use super::super::output::Output;
-use super::{fit, kib, one_line};
+use super::{kib, line_with, one_line};
 use memtool::Result;
 use memtool::pmap::Protection;
 use memtool::process_map::{Entry, Object, ProcessMap, Totals};
@@ -69,21 +69,13 @@ impl Printer<'_> {
         Ok(())
     }
 
-    /// Prints a line that ends with a name, which is cut where the terminal is too narrow.
-    fn line(&mut self, before: &str, name: Vec<u8>) -> Result<()> {
-        let room = self.columns.map(|columns| columns.saturating_sub(before.chars().count()));
-        let mut line = before.as_bytes().to_vec();
-        line.extend(fit(name, room));
-        self.out.raw_line(&line)
-    }
-
     fn solaris(&mut self, entry: &Entry, size_digits: usize) -> Result<()> {
         self.solaris_line(entry.start, entry.size(), &words(entry.protection), size_digits, spaced_name(entry))
     }
 
     fn solaris_line(&mut self, start: u64, size: u64, words: &str, size_digits: usize, name: Vec<u8>) -> Result<()> {
         let before = format!("{start:0width$X} {:>size_digits$}K {words:<15}   ", kib(size), width = self.digits);
-        self.line(&before, name)
+        line_with(self.out, &before, &name, "")
     }
 
     /// The sum, under the sizes.
@@ -137,7 +129,7 @@ impl Printer<'_> {
         if name.is_empty() {
             return self.out.raw_line(before.as_bytes());
         }
-        self.line(&format!("{before:<name_from$} "), one_line(&name))
+        line_with(self.out, &format!("{before:<name_from$} "), &one_line(&name), "")
     }
 
     fn map(&mut self, entry: &Entry) -> Result<()> {
@@ -159,7 +151,7 @@ impl Printer<'_> {
         if entry.inode != 0 {
             before += &format!(" {},{} {}", entry.device.major, entry.device.minor, entry.inode);
         }
-        self.line(&(before + " "), spaced_name(entry))
+        line_with(self.out, &(before + " "), &spaced_name(entry), "")
     }
 
     fn all(&mut self) -> Result<()> {
@@ -189,7 +181,7 @@ impl Printer<'_> {
                 entry.device.minor,
                 entry.inode,
             );
-            printer.line(&before, spaced_name(entry))
+            line_with(printer.out, &before, &spaced_name(entry), "")
         })?;
         let total = Totals::of(&self.map.entries).accessible;
         let room = 2 * width + 2 + size_digits - " total".len();
@@ -247,11 +239,7 @@ impl Printer<'_> {
             let (major, minor) = (entry.device.major, entry.device.minor);
             (format!("\t(dev={major},{minor} ino={} [", entry.inode), format!("] [{UNKNOWN}])"))
         };
-        let name = spaced_name(entry);
-        let mut line = before.into_bytes();
-        line.extend(name.trim_ascii_start());
-        line.extend(behind.into_bytes());
-        self.out.raw_line(&line)
+        line_with(self.out, &before, spaced_name(entry).trim_ascii_start(), &behind)
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::super::Context;
 use super::styles::{permissions, spaced_name};
-use super::{fit, kib};
+use super::{kib, line_with};
 use memtool::host::PagesByDomain;
 use memtool::process_map::{Entry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
@@ -104,14 +104,14 @@ fn or_dash(bytes: Option<u64>) -> String {
 /// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields.
 fn print_rows(context: &mut Context, headings: &[String], rows: &[Row]) -> Result<()> {
     let out = &mut context.out;
-    let Some(columns) = out.columns() else {
+    if !out.is_terminal() {
         for row in rows {
             let mut line = (row.cells.join("\t") + "\t").into_bytes();
             line.extend(row.name.trim_ascii_start());
             out.raw_line(&line)?;
         }
         return Ok(());
-    };
+    }
     let width = |(index, heading): (usize, &String)| {
         let cells = rows.iter().filter_map(|row| row.cells.get(index)).map(String::len);
         cells.max().unwrap_or(0).max(heading.len())
@@ -126,11 +126,7 @@ fn print_rows(context: &mut Context, headings: &[String], rows: &[Row]) -> Resul
     };
     out.line(&(aligned(headings) + "MAPPING"))?;
     for row in rows {
-        let before = aligned(&row.cells);
-        let room = columns.saturating_sub(before.chars().count());
-        let mut line = before.into_bytes();
-        line.extend(fit(row.name.trim_ascii_start().to_vec(), Some(room)));
-        out.raw_line(line.trim_ascii_end())?;
+        line_with(out, &aligned(&row.cells), row.name.trim_ascii_start(), "")?;
     }
     Ok(())
 }
