@@ -366,6 +366,8 @@ fn no_name_overruns_a_terminal() {
         "/long/".to_owned() + &"漢字".repeat(60) + "/end.so",
         "/long/".to_owned() + &"\u{1b}[31m\u{7}".repeat(30) + "/end.so",
         "/long/".to_owned() + &"a\tb".repeat(40) + "/end.so",
+        // What follows is shown from right to left.
+        "/long/".to_owned() + &"\u{202e}os.\u{2066}".repeat(40) + "/end.so",
         "/long/".to_owned() + &"e\u{301}".repeat(200) + "/end.so",
     ];
     for name in &names {
@@ -385,7 +387,8 @@ fn no_name_overruns_a_terminal() {
             let (named, cut) = (shown.matches("/long/").count(), shown.matches("...").count());
             assert!(named > 0 && cut >= named && shown.matches("/end.so").count() == named, "{style}: {shown}");
             let plain = shown.replace("\n\t", "\n        ");
-            assert!(!plain.contains(|c: char| c.is_control() && c != '\n'), "{style}: {shown}");
+            let harmful = |c: char| c.is_control() && c != '\n' || "\u{202e}\u{2066}".contains(c);
+            assert!(!plain.contains(harmful), "{style}: {shown}");
             let width = plain.lines().map(UnicodeWidthStr::width).max().unwrap();
             assert!(width <= usize::from(columns), "{style}: {width}: {shown}");
         }

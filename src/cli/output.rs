@@ -24,10 +24,11 @@ pub fn is_closed_pipe(error: &Error) -> bool {
     matches!(error, Error::Io { what, source } if what == ATTEMPT && source.kind() == io::ErrorKind::BrokenPipe)
 }
 
-/// Text without what would begin another line or command a terminal: file names and recorded machines can
-/// hold anything.
+/// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
+/// name look like another: file names and recorded machines can hold anything.
 pub fn harmless(text: &str) -> Cow<'_, str> {
-    let harmful = |c: char| c.is_control() && c != '\t';
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| c.is_control() && c != '\t' || turns(c);
     if !text.contains(harmful) {
         return text.into();
     }
