@@ -111,6 +111,9 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
             "there is no such process: it has exited, or the system hides it from you"
         }
+        (Op::ProcessMap, Errno::EBUSY) => {
+            "it became another program (execve(2)) each time that its map was read; try again"
+        }
         (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => {
             "it is not yours to look into, or it gained privileges; become root, outside jails and containers"
         }

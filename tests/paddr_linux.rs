@@ -1,6 +1,6 @@
 //! `memtool paddr` on Linux: where pages of memtool itself and of other processes really lie.
 //!
-//! What it says is compared with what the test reads itself: pagemap, and numa_maps for domains.
+//! What it says is compared with what the test reads itself in pagemap.
 
 #![cfg(target_os = "linux")]
 #![allow(
@@ -13,11 +13,11 @@
 mod common;
 
 use common::{Run, address, command, directory, memtool, run, text, wait, write_file};
-use memtool::host::{Host, PageState, PagesByDomain, Pid, Selection, open, open_for_processes};
+use memtool::host::{Host, PageState, PagesByDomain, Pid, Selection, open, open_for_processes, superpage_size};
+use memtool::process_map::{self, Detail, ProcessMap};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
-use nix::sys::signal::{Signal, kill};
 use serde_json::json;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::ffi::c_void;
 use std::fs::File;
 use std::num::NonZeroUsize;
@@ -401,7 +401,7 @@ fn a_kernel_thread_is_said_to_be_one() {
     }
     memtool(&["paddr", "--pid", "2", "0x1000"]).fails_saying(&["process 2", "kernel thread kthreadd", "address space"]);
     let host = open_for_processes(&Selection::default()).unwrap();
-    let error = host.pages_by_domain(Some(Pid::from_raw(2)), &[0..1, 1..2]).unwrap_err();
+    let error = host.process_map(Pid::from_raw(2), Detail::Domains).unwrap_err();
     assert!(error.to_string().contains("kernel thread kthreadd"), "{error}");
 }
 
@@ -521,80 +521,71 @@ fn what_takes_mem_4_is_still_refused() {
     memtool(&["--device", "/dev/mem", "paddr", "0x1000"]).fails_saying(&["not FreeBSD"]);
 }
 
-// pages by domain
+// domains of a whole map
 
-/// What numa_maps says of the entry of this process that begins at an address: pages by node.
-fn by_numa_maps(start: u64) -> Option<BTreeMap<u32, u64>> {
-    let text = std::fs::read_to_string("/proc/self/numa_maps").ok()?;
-    let line = text.lines().find(|line| line.starts_with(&format!("{start:x} "))).unwrap().to_owned();
-    let fields = line.split(' ').filter_map(|field| field.strip_prefix('N')?.split_once('='));
-    Some(fields.map(|(node, count)| (node.parse().unwrap(), count.parse().unwrap())).collect())
+/// How much of the entry of this process that begins where these pages do is in memory, and where, in pages.
+fn counted(map: &ProcessMap, pages: &Pages) -> (u64, PagesByDomain) {
+    let index = map.entries.iter().position(|entry| entry.start == pages.address(0)).unwrap();
+    (map.entries[index].usage.unwrap().resident / page_size(), map.domains.as_ref().unwrap()[index].clone())
+}
+
+fn own_map() -> ProcessMap {
+    let host = open_for_processes(&Selection::default()).unwrap();
+    process_map::read(&*host, Pid::this(), Detail::Domains).unwrap()
 }
 
 #[test]
-fn pages_of_ranges_are_counted_by_domain_without_privileges() {
-    let host = open_for_processes(&Selection::default()).unwrap();
-    let size = page_size();
-    // 16 GiB of pages of 4 KiB, of which few are there: the first and the last, and around a MiB of entries.
-    let sparse = Pages::new(1 << 22);
-    let touched = [0, 1, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 3 << 17, (1 << 22) - 1];
+fn a_map_counts_pages_by_domain_without_privileges_however_large_entries_are() {
+    // 16 TiB of pages of 4 KiB: far too many to look at each.
+    let sparse = Pages::new(1 << 32);
+    let touched = [0, 1, (1 << 17) - 1, 1 << 17, (1 << 17) + 1, 3 << 17, (1 << 32) - 1];
     touched.iter().for_each(|page| sparse.write(*page));
     let dense = Pages::new(100_000);
     (0..100_000).for_each(|page| dense.write(page));
-    let ranges = [
-        sparse.address(0)..sparse.address(sparse.count - 1) + size,
-        dense.address(0)..dense.address(dense.count - 1) + size,
-        sparse.address(0)..sparse.address(2),
-        sparse.address(3)..sparse.address(4),
-        dense.address(10)..dense.address(20),
-        0..size,
-        5 * size..5 * size,
-        0xffff_ffff_ff60_0000..0xffff_ffff_ff60_1000,
-        u64::MAX - 0xffff..u64::MAX,
-    ];
-    for process in [None, Some(Pid::this())] {
-        let counted = host.pages_by_domain(process, &ranges).unwrap();
-        let totals: Vec<u64> = counted.iter().map(PagesByDomain::total).collect();
-        assert_eq!(totals, [7, 100_000, 2, 0, 10, 0, 0, 0, 0]);
-        assert!(counted.iter().all(|pages| pages.unknown_domain == 0));
-        match (by_numa_maps(sparse.address(0)), by_numa_maps(dense.address(0))) {
-            (Some(sparse), Some(dense)) => {
-                assert_eq!((&counted[0].by_domain, &counted[1].by_domain), (&sparse, &dense));
-            }
-            _ => eprintln!("NOT CHECKED: this kernel has no numa_maps to compare with"),
-        }
+    let empty = Pages::new(10);
+    let map = own_map();
+    for (pages, expected) in [(&sparse, 7), (&dense, 100_000), (&empty, 0)] {
+        let (resident, counted) = counted(&map, pages);
+        assert_eq!((resident, counted.total(), counted.unknown_domain), (expected, expected, 0));
+    }
+}
+
+/// They are the kernel's, and in memory only once.
+#[test]
+fn pages_of_zeros_are_in_no_domain_whatever_else_is_in_the_entry() {
+    let (zeros, with_one) = (Pages::new(200), Pages::new(200));
+    for page in 0..200 {
+        zeros.read(page);
+        with_one.read(page);
+    }
+    with_one.write(7);
+    // What huge pages would be made of, and are where the kernel has a huge page of zeros.
+    let size = usize::try_from(8 * superpage_size(page_size())).unwrap();
+    let huge = Pages::new(8 * superpage_size(page_size()) / page_size());
+    // SAFETY: the mapping is ours. A kernel without huge pages refuses, and then these are pages as the others.
+    let _ = unsafe { madvise(huge.start, size, MmapAdvise::MADV_HUGEPAGE) };
+    (0..huge.count).for_each(|page| huge.read(page));
+    let map = own_map();
+    for (pages, expected) in [(&zeros, 0), (&with_one, 1), (&huge, 0)] {
+        let (resident, counted) = counted(&map, pages);
+        assert_eq!((resident, counted.total(), counted.unknown_domain), (expected, expected, 0));
     }
 }
 
 #[test]
-fn counts_are_those_of_single_pages() {
+fn domains_are_those_of_single_pages() {
     if !can_see_places() {
         return;
     }
     let host = open_for_processes(&Selection::default()).unwrap();
     let memory = Pages::new(50);
     (0..20).for_each(|page| memory.write(page));
-    (30..40).for_each(|page| memory.read(page));
     let mut expected = PagesByDomain::default();
     for state in host.page_states(Some(Pid::this()), &memory.addresses()).unwrap() {
         if let PageState::Mapped { domain, .. } = state {
             expected.add(domain, 1);
         }
     }
-    assert_eq!(expected.total(), 30);
-    let range = memory.address(0)..memory.address(49) + page_size();
-    assert_eq!(host.pages_by_domain(None, &[range]).unwrap(), [expected]);
-}
-
-#[test]
-fn a_process_that_has_ended_has_no_pages_to_count() {
-    let mut child = sleeper();
-    let pid = Pid::from_raw(child.id().try_into().unwrap());
-    let host = open_for_processes(&Selection::default()).unwrap();
-    let all = 0..1 << 30;
-    host.pages_by_domain(Some(pid), std::slice::from_ref(&all)).unwrap();
-    kill(pid, Signal::SIGKILL).unwrap();
-    child.wait().unwrap();
-    let error = host.pages_by_domain(Some(pid), &[all]).unwrap_err();
-    assert!(error.to_string().contains("no such process"), "{error}");
+    assert_eq!(expected.total(), 20);
+    assert_eq!(counted(&own_map(), &memory).1, expected);
 }

@@ -20,7 +20,7 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::process_map::{Detail, ProcessMap};
+use crate::process_map::{Detail, Entry, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
 use crate::symbols::{KernelFile, Symbol};
@@ -30,7 +30,6 @@ use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
-use std::ops::Range;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
@@ -102,12 +101,15 @@ fn is_zero(count: &u64) -> bool {
 impl PagesByDomain {
     /// Counts pages of one domain.
     pub fn add(&mut self, domain: Option<u32>, pages: u64) {
-        *domain.map_or(&mut self.unknown_domain, |domain| self.by_domain.entry(domain).or_default()) += pages;
+        if pages > 0 {
+            let sum = domain.map_or(&mut self.unknown_domain, |domain| self.by_domain.entry(domain).or_default());
+            *sum = sum.saturating_add(pages);
+        }
     }
 
     /// Mapped pages in all.
     pub fn total(&self) -> u64 {
-        self.by_domain.values().sum::<u64>() + self.unknown_domain
+        self.by_domain.values().fold(self.unknown_domain, |sum, pages| sum.saturating_add(*pages))
     }
 }
 
@@ -205,8 +207,9 @@ pub trait Host {
     /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
 
-    /// The memory map of a process, as the kernel lists it; without entries if the process has no memory of its own.
-    /// Use [`process_map::read`](crate::process_map::read).
+    /// The memory map of a process, as the kernel lists it, all of it of one address space; without entries if the
+    /// process has no memory of its own. Use [`process_map::read`](crate::process_map::read), which asks again where
+    /// the answer is EBUSY: the process became another program meanwhile.
     fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap>;
 
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
@@ -226,30 +229,6 @@ pub trait Host {
     /// No such process, or it ends meanwhile; it is a kernel thread; the privilege is missing; another process than
     /// the calling one where the kernel does not tell.
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>>;
-
-    /// Counts the mapped pages in each of some ranges of a process's addresses by NUMA domain. The ranges can be
-    /// large: memory is only needed for a part of them at a time.
-    ///
-    /// On Linux this shows no physical addresses, and so it does not take `CAP_SYS_ADMIN`.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::page_states`].
-    fn pages_by_domain(&self, process: Option<Pid>, ranges: &[Range<u64>]) -> Result<Vec<PagesByDomain>> {
-        let step = usize::try_from(self.page_size()?.max(1)).unwrap_or(usize::MAX);
-        let count = |range: &Range<u64>| {
-            let mut counted = PagesByDomain::default();
-            for part in in_parts(range.clone().step_by(step)) {
-                for state in self.page_states(process, &part)? {
-                    if let PageState::Mapped { domain, .. } = state {
-                        counted.add(domain, 1);
-                    }
-                }
-            }
-            Ok(counted)
-        };
-        ranges.iter().map(count).collect()
-    }
 
     /// Maps something into the calling process.
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
@@ -295,6 +274,28 @@ pub trait Host {
     fn as_recorded(&self) -> Option<&recorded::Recorded> {
         None
     }
+}
+
+/// Counts the mapped pages of each entry of a process's map, which must be the calling one, by NUMA domain, one by one. Where nothing is in
+/// memory none is looked for: entries can be large.
+fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[Entry]) -> Result<Vec<PagesByDomain>> {
+    only_this_process(Some(pid).filter(|pid| *pid != Pid::this()))?;
+    let step = usize::try_from(host.page_size()?.max(1)).unwrap_or(usize::MAX);
+    let count = |entry: &Entry| {
+        let mut counted = PagesByDomain::default();
+        if entry.usage.is_some_and(|usage| usage.resident == 0) {
+            return Ok(counted);
+        }
+        for part in in_parts((entry.start..entry.end).step_by(step)) {
+            for state in host.page_states(None, &part)? {
+                if let PageState::Mapped { domain, .. } = state {
+                    counted.add(domain, 1);
+                }
+            }
+        }
+        Ok(counted)
+    };
+    entries.iter().map(count).collect()
 }
 
 /// Refuses to look at another process than the calling one, where the kernel is asked with `MEM_EXTRACT_PADDR`.

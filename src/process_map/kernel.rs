@@ -9,7 +9,7 @@ use crate::pmap::Protection;
 pub fn of_kernel(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
     let mut entries: Vec<Entry> = maps.iter().map(|map| of_kernel_mapping(map, page_size)).collect();
     entries.sort_by_key(|entry| entry.start);
-    ProcessMap { pid: KERNEL.as_raw(), command: "kernel".to_owned(), layout: None, entries }
+    ProcessMap { pid: KERNEL.as_raw(), command: "kernel".to_owned(), layout: None, entries, domains: None }
 }
 
 fn of_kernel_mapping(map: &KernelMapping, page_size: u64) -> Entry {

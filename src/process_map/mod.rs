@@ -5,21 +5,28 @@
 
 mod adapters;
 mod kernel;
+pub mod numa_maps;
 pub mod procfs;
 #[cfg(test)]
 mod tests;
 pub mod vmmap;
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Pid};
+use crate::host::{Host, PagesByDomain, Pid};
 use crate::pmap::Protection;
 use crate::units::{AddressRange, hex};
 use adapters::{letters, maybe_letters, text};
 pub use kernel::of_kernel;
+use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
+use std::thread;
+use std::time::Duration;
 
 /// Tries before a map that changes while it is read is given up.
-const ATTEMPTS: u32 = 4;
+const ATTEMPTS: u32 = 10;
+
+/// The time between two of them.
+const PAUSE: Duration = Duration::from_millis(1);
 
 /// Stands for the kernel.
 pub const KERNEL: Pid = Pid::from_raw(0);
@@ -31,37 +38,57 @@ pub enum Detail {
     Mappings,
     /// Also how much of it is in memory, which takes longer to find out.
     Usage,
+    /// Also in which NUMA domains that is.
+    Domains,
 }
 
 /// The map of a process, or, for 0, of the kernel.
 ///
 /// # Errors
 ///
-/// There is no such process, it is not one's own, it exits meanwhile, or it is the kernel's and has no memory of its
-/// own; the kernel does not list its own map.
+/// There is no such process, it is not one's own, it exits meanwhile or becomes another program again and again, or it
+/// is the kernel's and has no memory of its own; the kernel does not list its own map, or does not tell the domains.
 pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
     if pid == KERNEL {
+        if detail == Detail::Domains {
+            return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
+        }
         let Some(maps) = host.kernel_maps()? else {
             return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
         };
         return Ok(of_kernel(&maps, host.page_size()?));
     }
-    let mut problem = String::new();
-    for _ in 0..ATTEMPTS {
-        let map = host.process_map(pid, detail)?;
-        if map.entries.is_empty() {
-            return Err(Error::Unsupported(format!(
-                "process {pid} is the kernel's: it has no memory of its own; 0 stands for the kernel's map"
-            )));
+    until_whole(|| host.process_map(pid, detail))
+}
+
+/// Asks for a map until it is of one address space, and of one moment as far as its entries show.
+fn until_whole(mut ask: impl FnMut() -> Result<ProcessMap>) -> Result<ProcessMap> {
+    let mut attempt = 1;
+    loop {
+        let failure = match ask() {
+            Ok(map) if map.entries.is_empty() => {
+                return Err(Error::Unsupported(format!(
+                    "process {} is the kernel's: it has no memory of its own; 0 stands for the kernel's map",
+                    map.pid
+                )));
+            }
+            Ok(map) => match map.problem() {
+                None => return Ok(map),
+                Some(why) => Error::Format(format!(
+                    "the map of process {} changed each of the {ATTEMPTS} times that it was read: {why}",
+                    map.pid
+                )),
+            },
+            // At execve(2) a process can have no address space for a moment, or not be there at all.
+            Err(Error::Kernel(error)) if matches!(error.errno, Errno::EBUSY | Errno::ESRCH) => error.into(),
+            Err(error) => return Err(error),
+        };
+        if attempt == ATTEMPTS {
+            return Err(failure);
         }
-        match map.problem() {
-            None => return Ok(map),
-            Some(why) => problem = why,
-        }
+        attempt += 1;
+        thread::sleep(PAUSE);
     }
-    Err(Error::Format(format!(
-        "the map of process {pid} changed each of the {ATTEMPTS} times that it was read: {problem}"
-    )))
 }
 
 /// The map of a process, or of the kernel.
@@ -77,6 +104,9 @@ pub struct ProcessMap {
     pub layout: Option<Layout>,
     /// Its entries, ascending; no two overlap.
     pub entries: Vec<Entry>,
+    /// What of each entry is in which NUMA domain; `None` if that was not asked for.
+    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    pub domains: Option<Vec<PagesByDomain>>,
 }
 
 /// How an address space is laid out.

@@ -6,12 +6,11 @@ mod table;
 use super::output::{Output, column, fit};
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
-use memtool::host::{Host, PagesByDomain, Pid};
-use memtool::process_map::{self, Detail, Entry, ProcessMap, Totals};
+use memtool::host::{Host, Pid};
+use memtool::process_map::{self, Detail, ProcessMap, Totals};
 use memtool::units::Hex;
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::ops::Range;
 use styles::Style;
 use unicode_width::UnicodeWidthStr;
 
@@ -99,9 +98,6 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     gaps: Option<Vec<Gap>>,
     totals: Totals,
-    /// Mapped pages of each entry.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    domains: Option<Vec<PagesByDomain>>,
 }
 
 /// A gap in JSON.
@@ -115,6 +111,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     let processes = arguments.processes()?;
     let style = arguments.style();
     let detail = match style {
+        _ if arguments.numa => Detail::Domains,
         Some(Style::Solaris | Style::Linux | Style::Reserved) if !context.out.is_json() => Detail::Mappings,
         _ => Detail::Usage,
     };
@@ -122,13 +119,8 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     let mut verdict = Verdict::Done;
     let mut document = Document { processes: Vec::new() };
     for pid in processes {
-        let read = || {
-            let map = process_map::read(host, pid, detail)?;
-            let domains = if arguments.numa { Some(domains(host, pid, &map)?) } else { None };
-            Ok((map, domains))
-        };
-        let (map, domains) = match read() {
-            Ok(found) => found,
+        let map = match process_map::read(host, pid, detail) {
+            Ok(map) => map,
             Err(error) if several => {
                 context.out.flush()?;
                 super::report(&error, context.global.verbose > 0);
@@ -138,7 +130,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             Err(error) => return Err(error),
         };
         if context.out.is_json() {
-            document.processes.push(listed(map, arguments.reserved, domains));
+            document.processes.push(listed(map, arguments.reserved));
             continue;
         }
         if several {
@@ -146,7 +138,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         }
         match style {
             Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
-            None => table::print(context, &map, host.page_size()?, domains.as_deref())?,
+            None => table::print(context, &map, host.page_size()?, map.domains.as_deref())?,
         }
     }
     if context.out.is_json() {
@@ -155,23 +147,11 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     Ok(verdict)
 }
 
-/// The mapped pages of each entry by NUMA domain. Where nothing is in memory none is looked for: entries can be large.
-fn domains(host: &dyn Host, pid: Pid, map: &ProcessMap) -> Result<Vec<PagesByDomain>> {
-    if pid == process_map::KERNEL {
-        return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
-    }
-    let process = Some(pid).filter(|pid| *pid != Pid::this());
-    let in_memory = |entry: &Entry| entry.usage.is_none_or(|usage| usage.resident > 0);
-    let range = |entry: &Entry| entry.start..if in_memory(entry) { entry.end } else { entry.start };
-    let ranges: Vec<Range<u64>> = map.entries.iter().map(range).collect();
-    host.pages_by_domain(process, &ranges)
-}
-
-fn listed(map: ProcessMap, with_gaps: bool, domains: Option<Vec<PagesByDomain>>) -> Listed {
+fn listed(map: ProcessMap, with_gaps: bool) -> Listed {
     let totals = Totals::of(&map.entries);
     let gaps = || map.gaps().map(|(_, gap)| Gap { start: Hex(gap.start), size: gap.size }).collect();
     let gaps = with_gaps.then(gaps);
-    Listed { map, gaps, totals, domains }
+    Listed { map, gaps, totals }
 }
 
 /// Whole KiB.

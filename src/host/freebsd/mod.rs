@@ -9,7 +9,8 @@ mod sysctl;
 
 use super::process_memory::ProcessMapping;
 use super::{
-    Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, only_this_process,
+    Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, look_up_domains,
+    only_this_process,
 };
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
@@ -135,7 +136,7 @@ impl Host for FreeBsd {
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
     }
 
-    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
+    fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
         let ask = |what| {
             let fail =
                 |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
@@ -148,10 +149,11 @@ impl Host for FreeBsd {
         let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
         let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
             .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
+        let domains = (detail == Detail::Domains).then(|| look_up_domains(self, pid, &entries)).transpose()?;
         // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
         let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
         let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
-        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries })
+        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries, domains })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {

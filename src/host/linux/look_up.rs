@@ -3,10 +3,10 @@
 //! They are asked one after another while the process goes on. A page that has moved before its domain was found has
 //! no known domain, rather than the domain of another place.
 
-use super::pagemap::{Entry, MOST_ENTRIES};
+use super::pagemap::Entry;
 use super::process::Process;
 use crate::error::{Error, Operation, Result};
-use crate::host::{PAGES_AT_ONCE, PageState, PagesByDomain};
+use crate::host::PageState;
 use std::ops::Range;
 
 /// See [`Host::page_states`](crate::host::Host::page_states).
@@ -73,55 +73,6 @@ fn shows_frames(page_size: u64) -> Result<bool> {
         }
     }
     Ok(false)
-}
-
-/// See [`Host::pages_by_domain`](crate::host::Host::pages_by_domain). Domains are asked for of present pages only, of
-/// many small ranges together.
-pub fn pages_by_domain(process: &Process, ranges: &[Range<u64>], page_size: u64) -> Result<Vec<PagesByDomain>> {
-    let mut pagemap = process.pagemap()?;
-    let mut counted = vec![PagesByDomain::default(); ranges.len()];
-    // Present pages, and by number the range that each is in.
-    let mut present = Vec::new();
-    let mut owners = Vec::new();
-    for (owner, range) in ranges.iter().enumerate() {
-        let (mut page, end) = (range.start / page_size, range.end.div_ceil(page_size));
-        while page < end {
-            let count = (end - page).min(MOST_ENTRIES);
-            let entries = pagemap.read(page, count)?;
-            let is_end = (entries.len() as u64) < count;
-            for (number, _) in (page..).zip(entries).filter(|(_, entry)| entry.is_present()) {
-                present.push(number * page_size);
-                owners.push(owner);
-            }
-            if present.len() >= PAGES_AT_ONCE {
-                count_domains(process, &mut present, &mut owners, &mut counted)?;
-            }
-            if is_end {
-                break;
-            }
-            page += count;
-        }
-    }
-    count_domains(process, &mut present, &mut owners, &mut counted)?;
-    pagemap.check()?;
-    Ok(counted)
-}
-
-/// Finds the domains of present pages, and counts each for its range.
-fn count_domains(
-    process: &Process,
-    present: &mut Vec<u64>,
-    owners: &mut Vec<usize>,
-    counted: &mut [PagesByDomain],
-) -> Result<()> {
-    let domains = process.domains(present)?;
-    present.clear();
-    for (owner, domain) in owners.drain(..).zip(domains) {
-        if let Some(count) = counted.get_mut(owner) {
-            count.add(domain, 1);
-        }
-    }
-    Ok(())
 }
 
 #[cfg(test)]

@@ -1,12 +1,12 @@
-//! A process's memory map, from /proc/pid/maps or, with what is in memory, from smaps.
+//! A process's memory map, from /proc/pid/maps or, with what is in memory, from smaps and numa_maps.
 //!
-//! The kernel hands both over in parts, and what the process maps meanwhile may be in them or not. The entries are
-//! those of one address space all the same, or there is an error.
+//! The kernel hands each over in parts, and what the process maps meanwhile may be in them or not. All is of one
+//! address space all the same, or there is an error.
 
-use super::process::Process;
+use super::process::{Process, has_nodes};
 use crate::error::{Error, Operation, Result, errno_of};
-use crate::host::Pid;
-use crate::process_map::{self, Detail, ProcessMap, procfs};
+use crate::host::{PagesByDomain, Pid};
+use crate::process_map::{self, Detail, Entry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -16,26 +16,48 @@ use std::os::unix::fs::FileExt;
 const MOST_ARGUMENTS: u64 = 4096;
 
 /// Reads the map of a process.
-pub fn read(pid: Pid, detail: Detail) -> Result<ProcessMap> {
-    let process = Process::open(Some(pid), Operation::ProcessMap)?;
-    let name = match detail {
-        Detail::Mappings => "maps",
-        Detail::Usage => "smaps",
-    };
-    let fail = |error: io::Error| match error.kind() {
+pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
+    // In a PID namespace that has no /proc of its own, this process is there under another number.
+    let process = Process::open(Some(pid).filter(|pid| *pid != Pid::this()), Operation::ProcessMap)?;
+    let fail = |name: &str, error: io::Error| match error.kind() {
         io::ErrorKind::InvalidData => Error::Format(format!("/proc/{pid}/{name}: {error}")),
         _ => process.error(Operation::ProcessMap, errno_of(&error)),
     };
-    let file = process.file(name).map_err(fail)?;
-    let entries = procfs::parse(BufReader::new(&file)).map_err(fail)?;
-    // Of an address space that has gone meanwhile, the kernel says nothing more.
-    if is_empty(&file).map_err(fail)? {
-        return Err(process.error(Operation::ProcessMap, Errno::ESRCH));
-    }
+    let stack = process.stack_start().map_err(|error| fail("stat", error))?;
+    let name = if detail == Detail::Mappings { "maps" } else { "smaps" };
+    let file = process.file(name).map_err(|error| fail(name, error))?;
+    let entries = procfs::parse(BufReader::new(&file)).map_err(|error| fail(name, error))?;
+    let domains = (detail == Detail::Domains).then(|| domains(&process, &entries, page_size)).transpose();
+    let domains = domains.map_err(|error| fail("numa_maps", error))?;
     let mut arguments = Vec::new();
     let read = process.file("cmdline").and_then(|file| file.take(MOST_ARGUMENTS).read_to_end(&mut arguments));
-    read.map_err(fail)?;
-    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&arguments), layout: None, entries })
+    read.map_err(|error| fail("cmdline", error))?;
+    // Of an address space that has gone meanwhile, the kernel says nothing more. A parent in vfork(2) keeps its own,
+    // which the child had till it became another program, whose stack is elsewhere.
+    let same_stack = process.stack_start().map_err(|error| fail("stat", error))? == stack;
+    if !same_stack || is_empty(&file).map_err(|error| fail(name, error))? {
+        return Err(process.error(Operation::ProcessMap, Errno::EBUSY));
+    }
+    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&arguments), layout: None, entries, domains })
+}
+
+/// The pages of each entry by NUMA domain.
+fn domains(process: &Process, entries: &[Entry], page_size: u64) -> io::Result<Vec<PagesByDomain>> {
+    match process.file("numa_maps") {
+        Ok(file) => numa_maps::parse(BufReader::new(file), page_size)
+            .map(|counted| numa_maps::of_entries(entries, counted, page_size)),
+        // A kernel without NUMA has one domain, and no such file.
+        Err(error) if error.kind() == io::ErrorKind::NotFound && !has_nodes() => {
+            let resident = |entry: &Entry| entry.usage.map_or(0, |usage| usage.resident / page_size);
+            let in_one = |pages| {
+                let mut counted = PagesByDomain::default();
+                counted.add(Some(0), pages);
+                counted
+            };
+            Ok(entries.iter().map(|entry| in_one(resident(entry))).collect())
+        }
+        Err(error) => Err(error),
+    }
 }
 
 /// Whether a file in proc(5) has nothing to say now.

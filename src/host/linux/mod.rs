@@ -1,7 +1,7 @@
 //! The Linux system that memtool runs on: what its processes have mapped, and where the pages of that lie.
 //!
-//! /proc/pid/pagemap tells which pages are present and where, /proc/pid/maps what is mapped at all, and move_pages(2)
-//! on which NUMA node a page is. Everything else is asked of mem(4), which Linux does not have.
+//! /proc/pid/pagemap tells which pages are present and where, /proc/pid/maps what is mapped at all, move_pages(2) on
+//! which NUMA node a page is, and /proc/pid/numa_maps how many are on each. Everything else is asked of mem(4), which Linux does not have.
 //!
 //! Sources: `Documentation/admin-guide/mm/pagemap.rst` and `fs/proc/task_mmu.c` of Linux, proc(5), move_pages(2).
 
@@ -12,7 +12,7 @@ mod pagemap;
 mod process;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, Memory, PageState, PagesByDomain, Pid, System, WritableMemory, not_freebsd};
+use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, not_freebsd};
 use crate::error::{KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
@@ -24,7 +24,6 @@ use crate::symbols::Symbol;
 use nix::unistd::{SysconfVar, sysconf};
 use process::Process;
 use std::fs::File;
-use std::ops::Range;
 
 /// The Linux system that memtool runs on.
 pub struct Linux;
@@ -49,12 +48,8 @@ impl Host for Linux {
         look_up::page_states(&Process::open(process, Operation::ReadPagemap)?, addresses, page_size())
     }
 
-    fn pages_by_domain(&self, process: Option<Pid>, ranges: &[Range<u64>]) -> Result<Vec<PagesByDomain>> {
-        look_up::pages_by_domain(&Process::open(process, Operation::ReadPagemap)?, ranges, page_size())
-    }
-
     fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap> {
-        maps::read(process, detail)
+        maps::read(process, detail, page_size())
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -8,7 +8,7 @@ use crate::process_map::{self, procfs};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat};
 use nix::sys::stat::Mode;
-use std::fs::File;
+use std::fs::{self, DirEntry, File};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
@@ -24,15 +24,35 @@ const MOST_STAT: u64 = 4096;
 pub struct Process {
     /// `None` for the calling process.
     pid: Option<Pid>,
+    /// The thread that the kernel is asked about; `None` for the calling one.
+    thread: Option<Pid>,
     directory: File,
 }
 
 impl Process {
-    /// Finds a process, or the calling one, for an operation.
+    /// Finds a process, or the calling one, for an operation. If its main thread has ended, the kernel tells of the
+    /// address space through another.
     pub fn open(pid: Option<Pid>, operation: Operation) -> Result<Self> {
         let path = pid.map_or_else(|| PathBuf::from("/proc/self"), |pid| format!("/proc/{pid}").into());
         let fail = |error: io::Error| KernelError::new(operation, subject(pid), errno_of(&error));
-        Ok(Self { pid, directory: open_at_once(&path).map_err(fail)? })
+        let process = Self { pid, thread: pid, directory: open_at_once(&path).map_err(fail)? };
+        if process.condition() == Condition::Ended
+            && let Some(thread) = process.running_thread(&path.join("task"))
+        {
+            return Ok(thread);
+        }
+        Ok(process)
+    }
+
+    fn running_thread(&self, threads: &Path) -> Option<Self> {
+        let open = |entry: io::Result<DirEntry>| {
+            let entry = entry.ok()?;
+            let number = entry.file_name().to_str()?.parse().ok()?;
+            let directory = open_at_once(&entry.path()).ok()?;
+            Some(Self { pid: self.pid, thread: Some(Pid::from_raw(number)), directory })
+        };
+        let mut threads = fs::read_dir(threads).ok()?.filter_map(open);
+        threads.find(|thread| thread.condition() == Condition::Runs)
     }
 
     /// Opens a file of its directory.
@@ -43,20 +63,34 @@ impl Process {
 
     /// The error of an operation on this process: what the kernel answers, or what is the matter with the process.
     pub fn error(&self, operation: Operation, errno: Errno) -> Error {
-        let mut stat = Vec::new();
-        let read = self.file("stat").and_then(|file| file.take(MOST_STAT).read_to_end(&mut stat));
-        let condition = match read.as_ref().map_err(errno_of) {
-            Err(Errno::ENOENT | Errno::ESRCH) => Condition::Ended,
-            _ => condition(&stat),
-        };
         let fail = |errno| KernelError::new(operation, subject(self.pid), errno).into();
-        match condition {
+        match self.condition() {
             Condition::KernelThread { name } => {
                 Error::Refused(format!("{} is the kernel thread {name}, which has no address space", subject(self.pid)))
             }
             Condition::Ended => fail(Errno::ESRCH),
             Condition::Runs => fail(errno),
         }
+    }
+
+    fn condition(&self) -> Condition {
+        match self.stat().as_deref().map_err(errno_of) {
+            Err(Errno::ENOENT | Errno::ESRCH) => Condition::Ended,
+            Err(_) => Condition::Runs,
+            Ok(stat) => condition(stat),
+        }
+    }
+
+    fn stat(&self) -> io::Result<Vec<u8>> {
+        let mut stat = Vec::new();
+        self.file("stat")?.take(MOST_STAT).read_to_end(&mut stat)?;
+        Ok(stat)
+    }
+
+    /// Where its stack began when the program did: execve(2) sets that anew, usually at random. 0 without an address
+    /// space, and for those who may not look into it.
+    pub fn stack_start(&self) -> io::Result<u64> {
+        Ok(stack_start(&self.stat()?))
     }
 
     fn read_error(&self, error: &io::Error) -> Error {
@@ -77,13 +111,18 @@ impl Process {
 
     /// The NUMA domain of each page, by address; `None` where the kernel does not tell.
     pub fn domains(&self, addresses: &[u64]) -> Result<Vec<Option<u32>>> {
-        match move_pages::statuses(self.pid, addresses) {
+        match move_pages::statuses(self.thread, addresses) {
             Ok(statuses) => Ok(statuses.into_iter().map(move_pages::domain).collect()),
             // A kernel without NUMA has one domain, and no such call.
-            Err(Errno::ENOSYS) if !Path::new(NODES).exists() => Ok(vec![Some(0); addresses.len()]),
+            Err(Errno::ENOSYS) if !has_nodes() => Ok(vec![Some(0); addresses.len()]),
             Err(errno) => Err(self.error(Operation::FindDomains, errno)),
         }
     }
+}
+
+/// Whether this kernel has NUMA nodes.
+pub fn has_nodes() -> bool {
+    Path::new(NODES).exists()
 }
 
 fn subject(pid: Option<Pid>) -> String {
@@ -156,27 +195,38 @@ impl Pagemap<'_> {
 enum Condition {
     /// Nothing.
     Runs,
-    /// It has ended, though it may not have been waited for.
+    /// It has ended or is about to, though it may not have been waited for.
     Ended,
     /// It is a part of the kernel.
     KernelThread { name: String },
 }
 
-/// What a process's `stat` says: its ID, its name in parentheses, which can hold anything, its state, and six
-/// numbers later its flags.
+/// A field of a process's `stat`, by its number in `proc_pid_stat(5)`. The second, the name, is in parentheses and can
+/// hold anything; this is for those behind it.
+fn field(stat: &[u8], number: usize) -> Option<&str> {
+    let name_end = stat.iter().rposition(|byte| *byte == b')')?;
+    let behind = str::from_utf8(stat.get(name_end + 1..)?).ok()?;
+    behind.split_ascii_whitespace().nth(number.checked_sub(3)?)
+}
+
+/// What a process's `stat` says of it.
 fn condition(stat: &[u8]) -> Condition {
     /// `PF_KTHREAD` in `include/linux/sched.h`.
     const KERNEL_THREAD: u64 = 0x0020_0000;
-    let text = String::from_utf8_lossy(stat);
-    let Some((name, rest)) = text.rsplit_once(')') else { return Condition::Runs };
-    let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next();
-    let flags = fields.nth(5).and_then(|flags| flags.parse::<u64>().ok());
-    if flags.is_some_and(|flags| flags & KERNEL_THREAD != 0) {
-        let name = name.split_once('(').map_or("", |(_, name)| name);
+    /// `PF_EXITING` there.
+    const EXITING: u64 = 0x4;
+    let flags = field(stat, 9).and_then(|flags| flags.parse::<u64>().ok()).unwrap_or(0);
+    if flags & KERNEL_THREAD != 0 {
+        let text = String::from_utf8_lossy(stat);
+        let name = text.split_once('(').and_then(|(_, name)| name.rsplit_once(')')).map_or("", |(name, _)| name);
         return Condition::KernelThread { name: name.to_owned() };
     }
-    if matches!(state, Some("Z" | "X" | "x")) { Condition::Ended } else { Condition::Runs }
+    let has_ended = matches!(field(stat, 3), Some("Z" | "X" | "x")) || flags & EXITING != 0;
+    if has_ended { Condition::Ended } else { Condition::Runs }
+}
+
+fn stack_start(stat: &[u8]) -> u64 {
+    field(stat, 28).and_then(|address| address.parse().ok()).unwrap_or(0)
 }
 
 /// The ranges that entries cover, in their order; neighbours are one.
@@ -210,8 +260,23 @@ mod tests {
         let thread = |name: &str| Condition::KernelThread { name: name.to_owned() };
         assert_eq!(stat("kthreadd", "S", "2129984"), thread("kthreadd"));
         assert_eq!(stat("kworker/R-a (b)", "I", "69238880"), thread("kworker/R-a (b)"));
+        // Still giving back its memory.
+        assert_eq!(stat("cat", "R", "4194308"), Condition::Ended);
         for odd in ["", "17", "17 (cat", "17 (cat)", "17 (cat) S", "17 (cat) S 1 2 3 4 5 flags", ")("] {
             assert_eq!(condition(odd.as_bytes()), Condition::Runs, "{odd}");
+        }
+    }
+
+    #[test]
+    fn the_start_of_the_stack_is_on_the_stack() {
+        let process = Process::open(None, Operation::ProcessMap).unwrap();
+        let stack = process.stack_start().unwrap();
+        let entries = procfs::parse(BufReader::new(process.file("maps").unwrap())).unwrap();
+        let entry = entries.iter().find(|entry| entry.label == b"stack").unwrap();
+        assert!((entry.start..entry.end).contains(&stack), "{stack:#x}: {entry:?}");
+        assert_eq!(process.stack_start().unwrap(), stack);
+        for odd in [&b""[..], b"17 (cat) S 1 2", b"17", b"17 (cat) \xff"] {
+            assert_eq!(stack_start(odd), 0);
         }
     }
 

@@ -17,7 +17,7 @@ pub use file::{
     Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, only_this_process};
+use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -165,16 +165,20 @@ impl Host for Recorded {
         Ok(self.machine.kernel_maps.clone())
     }
 
-    fn process_map(&self, pid: Pid, _detail: Detail) -> Result<ProcessMap> {
+    fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
         self.stated_error(Operation::ProcessMap, format_args!("process {pid}"))?;
         let found = self.machine.processes.iter().find(|process| process.pid == pid.as_raw());
-        found.cloned().ok_or_else(|| {
+        let mut map = found.cloned().ok_or_else(|| {
             let recorded: Vec<String> = self.machine.processes.iter().map(|process| process.pid.to_string()).collect();
             Error::Refused(match recorded.as_slice() {
                 [] => format!("process {pid} is not recorded; the machine has none ('memtool record --pid')"),
                 recorded => format!("process {pid} is not recorded; the machine has {}", recorded.join(", ")),
             })
-        })
+        })?;
+        if detail == Detail::Domains {
+            map.domains = Some(look_up_domains(self, pid, &map.entries)?);
+        }
+        Ok(map)
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
