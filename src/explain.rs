@@ -1,8 +1,8 @@
 //! What each errno of mem(4) means, and of what is asked in its place on Linux: why it happened and what to do.
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
-//! `sys/x86/x86/x86_mem.c` and `sys/kern/kern_vnodedumper.c`; for Linux proc(5), move_pages(2) and
-//! `fs/proc/task_mmu.c`.
+//! `sys/x86/x86/x86_mem.c`, `sys/kern/kern_vnodedumper.c` and `sys/kern/kern_prot.c`; for Linux proc(5),
+//! move_pages(2) and `fs/proc/task_mmu.c`.
 
 use crate::error::Operation;
 use nix::errno::Errno;

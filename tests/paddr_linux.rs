@@ -534,6 +534,16 @@ fn own_map() -> ProcessMap {
     process_map::read(&*host, Pid::this(), Detail::Domains).unwrap()
 }
 
+/// Checks that so many pages of each are in memory, and all of them in known domains.
+#[track_caller]
+fn are_counted(expected: &[(&Pages, u64)]) {
+    let map = own_map();
+    for (pages, expected) in expected {
+        let (resident, counted) = counted(&map, pages);
+        assert_eq!((resident, counted.total(), counted.unknown_domain), (*expected, *expected, 0));
+    }
+}
+
 #[test]
 fn a_map_counts_pages_by_domain_without_privileges_however_large_entries_are() {
     // 16 TiB of pages of 4 KiB: far too many to look at each.
@@ -543,11 +553,7 @@ fn a_map_counts_pages_by_domain_without_privileges_however_large_entries_are() {
     let dense = Pages::new(100_000);
     (0..100_000).for_each(|page| dense.write(page));
     let empty = Pages::new(10);
-    let map = own_map();
-    for (pages, expected) in [(&sparse, 7), (&dense, 100_000), (&empty, 0)] {
-        let (resident, counted) = counted(&map, pages);
-        assert_eq!((resident, counted.total(), counted.unknown_domain), (expected, expected, 0));
-    }
+    are_counted(&[(&sparse, 7), (&dense, 100_000), (&empty, 0)]);
 }
 
 /// They are the kernel's, and in memory only once.
@@ -565,11 +571,7 @@ fn pages_of_zeros_are_in_no_domain_whatever_else_is_in_the_entry() {
     // SAFETY: the mapping is ours. A kernel without huge pages refuses, and then these are pages as the others.
     let _ = unsafe { madvise(huge.start, size, MmapAdvise::MADV_HUGEPAGE) };
     (0..huge.count).for_each(|page| huge.read(page));
-    let map = own_map();
-    for (pages, expected) in [(&zeros, 0), (&with_one, 1), (&huge, 0)] {
-        let (resident, counted) = counted(&map, pages);
-        assert_eq!((resident, counted.total(), counted.unknown_domain), (expected, expected, 0));
-    }
+    are_counted(&[(&zeros, 0), (&with_one, 1), (&huge, 0)]);
 }
 
 #[test]

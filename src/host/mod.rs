@@ -276,8 +276,8 @@ pub trait Host {
     }
 }
 
-/// Counts the mapped pages of each entry of a process's map, which must be the calling one, by NUMA domain, one by one. Where nothing is in
-/// memory none is looked for: entries can be large.
+/// Counts the mapped pages of each entry of a map by NUMA domain, one by one; the map must be the calling process's.
+/// Where nothing is in memory none is looked for: entries can be large.
 fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[Entry]) -> Result<Vec<PagesByDomain>> {
     only_this_process(Some(pid).filter(|pid| *pid != Pid::this()))?;
     let step = usize::try_from(host.page_size()?.max(1)).unwrap_or(usize::MAX);
