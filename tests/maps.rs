@@ -425,6 +425,7 @@ mod linux {
     use std::os::unix::process::CommandExt;
     use std::path::Path;
     use std::process::{Child, Command, Stdio};
+    use std::sync::atomic::{AtomicI32, Ordering};
 
     /// A process that changes nothing any more; killed at the end.
     struct Still(Child);
@@ -622,14 +623,66 @@ mod linux {
                 refused += 1;
                 continue;
             }
-            let document = run.json();
-            let process = &document["processes"][0];
-            assert!(process["totals"]["resident"].as_u64().unwrap() > 0, "{process}");
+            is_of_one_program(&run);
             tables += 1;
-            let Some(domains) = process.get("domains") else { continue };
-            // At another start everything is elsewhere, unless that is turned off.
-            let known = domains.as_array().unwrap().iter().filter(|counted| counted["by_domain"] != json!({})).count();
-            assert!(known > 0, "{process}");
+        }
+        eprintln!("{tables} tables, {refused} errors");
+    }
+
+    /// Checks that a process has memory, and if its domains were asked for, that they were found: of another program
+    /// everything is elsewhere, unless that is turned off.
+    #[track_caller]
+    fn is_of_one_program(run: &Run) {
+        let document = run.json();
+        let process = &document["processes"][0];
+        assert!(process["totals"]["resident"].as_u64().unwrap() > 0, "{process}");
+        if let Some(domains) = process.get("domains") {
+            let known = domains.as_array().unwrap().iter().any(|counted| counted["by_domain"] != json!({}));
+            assert!(known, "{process}");
+        }
+    }
+
+    /// Its address space stays when it becomes another program: it is its parent's.
+    #[test]
+    fn a_child_in_vfork_is_listed_as_what_it_is_before_or_after() {
+        static CHILD: AtomicI32 = AtomicI32::new(0);
+        extern "C" fn child(delay: *mut libc::c_void) -> libc::c_int {
+            let arguments = [c"sleep".as_ptr(), c"600".as_ptr(), std::ptr::null()];
+            CHILD.store(std::process::id().cast_signed(), Ordering::SeqCst);
+            // SAFETY: the strings live for ever, and the thread whose memory this is waits.
+            unsafe {
+                libc::usleep(delay.addr().try_into().unwrap_or(0));
+                libc::execv(c"/bin/sleep".as_ptr(), arguments.as_ptr());
+                libc::_exit(1)
+            }
+        }
+        let (mut tables, mut refused) = (0, 0);
+        for round in 0..150_usize {
+            CHILD.store(0, Ordering::SeqCst);
+            let delay = 1000 + round * 100;
+            let parent = std::thread::spawn(move || {
+                let mut stack = vec![0_u128; 1 << 12];
+                let top = stack.as_mut_ptr_range().end.cast();
+                let flags = libc::CLONE_VM | libc::CLONE_VFORK | libc::SIGCHLD;
+                // SAFETY: as vfork(2), on a stack of its own, which stays till the child has another address space.
+                unsafe { libc::clone(child, top, flags, std::ptr::without_provenance_mut(delay)) }
+            });
+            while CHILD.load(Ordering::SeqCst) == 0 {
+                std::thread::yield_now();
+            }
+            let pid = CHILD.load(Ordering::SeqCst);
+            let run = memtool(&["maps", "-x", "--numa", "--json", &pid.to_string()]);
+            assert_eq!(parent.join().unwrap(), pid);
+            let child = nix::unistd::Pid::from_raw(pid);
+            nix::sys::signal::kill(child, nix::sys::signal::Signal::SIGKILL).unwrap();
+            nix::sys::wait::waitpid(child, None).unwrap();
+            if run.code == 0 {
+                is_of_one_program(&run);
+                tables += 1;
+            } else {
+                run.fails_saying(&[&format!("process {pid}: EBUSY"), "became another program"]);
+                refused += 1;
+            }
         }
         eprintln!("{tables} tables, {refused} errors");
     }
