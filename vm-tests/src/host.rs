@@ -2,23 +2,20 @@
 
 use crate::console::Outcome;
 use crate::error::{Error, Result};
+use crate::process;
 use std::fs::{self, File};
 use std::io::{Read, Seek, SeekFrom};
-use std::os::unix::process::{CommandExt, ExitStatusExt};
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
-use std::process::{Command, ExitStatus, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::thread;
-use std::time::{Duration, Instant};
-
-/// How often a wait looks whether the script has ended.
-const SLICE: Duration = Duration::from_millis(50);
+use std::process::{Command, ExitStatus};
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 /// What is shown of a script's output: the last bytes.
 const MAX_OUTPUT: u64 = 64 << 10;
 
 /// Runs a script with sh in a folder; its variables are set in its environment. A script that takes longer, and
-/// what it has started, is killed.
+/// what it has started, is ended.
 pub fn run(
     script: &Path,
     folder: &Path,
@@ -30,30 +27,11 @@ pub fn run(
     let output = File::create(&path).map_err(Error::file("write", &path))?;
     let errors = output.try_clone().map_err(Error::file("write", &path))?;
     let mut command = Command::new("sh");
-    command.arg(script).current_dir(folder).envs(variables.iter().copied());
-    // A group of its own, so that all of it can be killed.
-    command.process_group(0).stdin(Stdio::null()).stdout(output).stderr(errors);
-    let failed = |error| Error::Program(format!("cannot run sh: {error}"));
-    let mut child = command.spawn().map_err(failed)?;
-    let deadline = Instant::now() + within;
-    let ended = loop {
-        if let Some(status) = child.try_wait().map_err(failed)? {
-            break Ok(status);
-        }
-        if interrupted.load(Ordering::Relaxed) {
-            break Err(Error::Interrupted);
-        }
-        if Instant::now() > deadline {
-            break Err(Error::Timeout { waited_for: format!("the end of {}", script.display()), within });
-        }
-        thread::sleep(SLICE);
-    };
-    if ended.is_err() {
-        let _ = Command::new("kill").args(["-KILL", "--", &format!("-{}", child.id())]).status();
-        let _ = child.wait();
-    }
+    command.arg(script).current_dir(folder).envs(variables.iter().copied()).stdout(output).stderr(errors);
+    let what = format!("the end of {}", script.display());
+    let status = process::run(&mut command, &what, Some(within), interrupted)?;
     let output = last_bytes(&path).map_err(Error::file("read", &path))?;
-    Ok(Outcome { status: shell_status(ended?), output: String::from_utf8_lossy(&output).trim_end().to_owned() })
+    Ok(Outcome { status: shell_status(status), output: String::from_utf8_lossy(&output).trim_end().to_owned() })
 }
 
 /// An exit status as the shell tells it: 128 and the signal, if one ended the program.
@@ -73,6 +51,9 @@ fn last_bytes(path: &Path) -> std::io::Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::process::Stdio;
+    use std::thread;
+    use std::time::Instant;
 
     fn run_text(text: &str, within: Duration, interrupted: &AtomicBool) -> Result<Outcome> {
         let folder = tempfile::tempdir().unwrap();
@@ -91,7 +72,7 @@ mod tests {
     }
 
     #[test]
-    fn what_does_not_end_is_killed_with_all_it_started() {
+    fn what_does_not_end_is_ended_with_all_it_started() {
         let folder = tempfile::tempdir().unwrap();
         let pid = folder.path().join("pid");
         let text = format!("sleep 1000 & echo $! > {}; wait", pid.display());
@@ -106,7 +87,7 @@ mod tests {
                 return;
             }
             assert!(start.elapsed() < PATIENCE, "process {pid} is still there");
-            thread::sleep(SLICE);
+            thread::sleep(Duration::from_millis(50));
         }
     }
 

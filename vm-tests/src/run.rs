@@ -7,11 +7,12 @@ use crate::disk::{self, Entry};
 use crate::error::{Error, Result};
 use crate::guest::{self, Entrance, Tested, Verdict};
 use crate::host;
+use crate::process;
 use crate::program;
 use crate::qemu::{self, Machine, Running};
 use crate::results;
 use crate::tap::{Conclusion, Report};
-use signal_hook::consts::TERM_SIGNALS;
+use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 use std::env;
 use std::fs::{self, File};
 use std::io::{self, Stdout, Write};
@@ -51,14 +52,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     }
     let firmware = firmware(arguments)?;
     let Cases { helpers, cases } = cases::read(&cases_folder(arguments)?)?.choose(&arguments.names)?;
-    let interrupted = Arc::new(AtomicBool::new(false));
-    for &signal in TERM_SIGNALS {
-        signal_hook::flag::register(signal, Arc::clone(&interrupted))
-            .map_err(|error| Error::Program(format!("cannot prepare for signals: {error}")))?;
-    }
-    let program = program::obtain(arguments.binary.as_deref(), arguments.arch)?;
+    let interrupted = interrupted()?;
+    let program = program::obtain(arguments.binary.as_deref(), arguments.arch, &interrupted)?;
     let native = match cases.iter().any(|case| case.host.is_some()) {
-        true => Some(program::obtain_native(arguments.host_binary.as_deref())?),
+        true => Some(program::obtain_native(arguments.host_binary.as_deref(), &interrupted)?),
         false => None,
     };
     let output = output_folder()?;
@@ -108,6 +105,17 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     }
     complain(&format!("the console's log is {}", log.display()));
     run.report.finish()
+}
+
+/// Becomes true when a signal asks the run to end.
+fn interrupted() -> Result<Arc<AtomicBool>> {
+    let interrupted = Arc::new(AtomicBool::new(false));
+    let hangup = (!process::ignores_hangups()).then_some(SIGHUP);
+    for signal in TERM_SIGNALS.iter().copied().chain(hangup) {
+        signal_hook::flag::register(signal, Arc::clone(&interrupted))
+            .map_err(|error| Error::Program(format!("cannot prepare for signals: {error}")))?;
+    }
+    Ok(interrupted)
 }
 
 /// What the steps of a run share.

@@ -8,7 +8,8 @@ use common::assert_run;
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
+use std::thread;
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -36,6 +37,7 @@ for argument; do
     esac
 done
 echo boot >> "$HERE/boots"
+echo $$ > "$HERE/qemu.pid"
 export TMPDIR="$HERE" GUEST=$$
 "#;
 
@@ -55,7 +57,13 @@ impl Setup {
         let setup = Self { folder: tempfile::tempdir().unwrap() };
         setup.program("qemu", &format!("{BOOT}{boots}"));
         setup.program("memtool", memtool);
-        fs::create_dir(setup.path("cases")).unwrap();
+        for folder in ["cases", "tools"] {
+            fs::create_dir(setup.path(folder)).unwrap();
+        }
+        setup.program(
+            "tools/freebsd-cargo",
+            "#!/bin/sh\necho $$ > $HERE/build; : > $HERE/ready; sleep 1000; echo built\n",
+        );
         setup.copy("helpers.sh");
         setup
     }
@@ -95,25 +103,66 @@ impl Setup {
     }
 
     fn run(&self, arguments: &[&str]) -> Output {
+        self.command(arguments).output().unwrap()
+    }
+
+    /// Everything but which memtool is tested.
+    fn building(&self, arguments: &[&str]) -> Command {
         let mut program = program();
         program
             .env("HERE", self.folder.path())
+            // A project of its own.
+            .env_remove("CARGO_MANIFEST_DIR")
+            .current_dir(self.folder.path())
             .args(["--no-image", "--qemu-arg", "-S", "--accelerator", "tcg"])
             .args(["--boot-timeout", "60", "--case-timeout", "60", "--disk-device", "/dev/null"]);
         for disk in ["disk17", "disk16", "disk15"] {
             program.arg("--disk-device").arg(self.path(disk));
         }
-        for (option, file) in [
-            ("--qemu", "qemu"),
-            ("--binary", "memtool"),
-            ("--host-binary", "memtool"),
-            ("--cases", "cases"),
-            ("--log", "log"),
-            ("--results", "results"),
-        ] {
+        for (option, file) in [("--qemu", "qemu"), ("--cases", "cases"), ("--log", "log"), ("--results", "results")] {
             program.arg(option).arg(self.path(file));
         }
-        program.args(arguments).output().unwrap()
+        program.args(arguments);
+        program
+    }
+
+    fn command(&self, arguments: &[&str]) -> Command {
+        let mut program = self.building(&[]);
+        for option in ["--binary", "--host-binary"] {
+            program.arg(option).arg(self.path("memtool"));
+        }
+        program.args(arguments);
+        program
+    }
+
+    /// Sends a signal to a command when the file `ready` is there, and then makes the file `go`.
+    fn signalled(&self, mut command: Command, signal: &str) -> Output {
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        while !self.path("ready").exists() && child.try_wait().unwrap().is_none() {
+            thread::sleep(Duration::from_millis(20));
+        }
+        let kill = Command::new("kill").args([signal, &child.id().to_string()]).status().unwrap();
+        assert!(kill.success(), "it has ended before the signal");
+        fs::write(self.path("go"), "").unwrap();
+        child.wait_with_output().unwrap()
+    }
+
+    /// Asserts that the process whose number is in this file ends, and that the run has left no files.
+    #[track_caller]
+    fn assert_gone(&self, pids: &[&str]) {
+        for pid in pids {
+            let pid = fs::read_to_string(self.path(pid)).unwrap();
+            let start = Instant::now();
+            // It is reaped by whoever adopts it.
+            while Command::new("kill").args(["-0", pid.trim()]).stderr(Stdio::null()).status().unwrap().success()
+                && !fs::read_to_string(format!("/proc/{}/stat", pid.trim())).unwrap_or_default().contains(") Z ")
+            {
+                assert!(start.elapsed() < Duration::from_secs(60), "process {pid} is still there");
+                thread::sleep(Duration::from_millis(20));
+            }
+        }
+        let left = fs::read_dir(self.path("target/vm-tests")).map_or(0, Iterator::count);
+        assert_eq!(left, 0, "files are left in target/vm-tests");
     }
 }
 
@@ -235,6 +284,37 @@ fn a_check_on_the_host_that_hangs_fails_the_case() {
     let output = setup.run(&["--case-timeout", "2"]);
     assert_run(&output, 1, &["\nnot ok 1 - a: It works.\n# on the host: the end of ", " within 2 s\n", "\nok 2 - b"]);
     assert_eq!(setup.boots(), 1);
+}
+
+#[test]
+fn a_signal_ends_a_run_with_all_that_it_has_started() {
+    for signal in ["-HUP", "-TERM", "-INT"] {
+        let setup = Setup::with(&[("a.sh", ""), ("a.host.sh", "echo $$ > $HERE/host; : > $HERE/ready; sleep 1000")]);
+        let output = setup.signalled(setup.command(&[]), signal);
+        assert_run(&output, 1, &["Bail out! interrupted by a signal\n"]);
+        setup.assert_gone(&["qemu.pid", "host"]);
+    }
+}
+
+#[test]
+fn a_signal_ends_a_build_with_all_that_it_has_started() {
+    let setup = Setup::with(&[("a.sh", "")]);
+    let output = setup.signalled(setup.building(&[]), "-TERM");
+    assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("interrupted by a signal"), "{output:?}");
+    setup.assert_gone(&["build"]);
+}
+
+#[test]
+fn a_hangup_that_is_ignored_ends_nothing() {
+    let wait = ": > $HERE/ready; while [ ! -e $HERE/go ]; do sleep 0.1; done";
+    let setup = Setup::with(&[("a.sh", ""), ("a.host.sh", wait), ("b.sh", "")]);
+    let command = setup.command(&[]);
+    // As nohup(1) does.
+    let mut ignoring = Command::new("sh");
+    ignoring.args(["-c", "trap '' HUP; exec \"$0\" \"$@\""]).arg(command.get_program()).args(command.get_args());
+    ignoring.env("HERE", setup.folder.path()).current_dir(setup.folder.path()).env_remove("CARGO_MANIFEST_DIR");
+    assert_run(&setup.signalled(ignoring, "-HUP"), 0, &["\nok 1 - a", "\nok 2 - b"]);
 }
 
 #[test]
