@@ -1,7 +1,8 @@
 //! The serial line: waits for text on it, types lines, and runs commands in the shell at its other end.
 //!
 //! A command is told from its echo and from the kernel's messages by a marker that only its execution
-//! prints, since the marker is typed in two halves: `echo "@@12""34:$?@@"`.
+//! prints, since the marker is typed with backslashes, which the shell takes away: `echo @@\m\t1234:$?@@`. There
+//! are no quotes in it, so that a shell which has lost a part of the line does not wait for the other quote.
 
 use crate::error::{Error, Result};
 use crate::terminal::Plain;
@@ -26,8 +27,9 @@ const SLICE: Duration = Duration::from_millis(100);
 /// What is waited for after a panic, so that the log has the kernel's last words.
 const LAST_WORDS: Duration = Duration::from_secs(2);
 
-/// The two halves of a marker before its number.
-const MARKER: (&str, &str) = ("@@m", "t");
+/// A marker before its number, as it is printed and as it is typed. Even if the echo loses one backslash, as where
+/// a line editor goes on to the next line, the two differ.
+const MARKER: (&str, &str) = ("@@mt", r"@@\m\t");
 
 /// What a kernel says that gives up: FreeBSD's, its debugger, and Linux in the harness's own tests. The word may
 /// come in the midst of a line; the next one then tells that it is the kernel's.
@@ -159,12 +161,12 @@ impl Console {
     /// and a whole command; what it reads from the console is lost.
     pub fn run(&mut self, command: &str, within: Duration) -> Result<Outcome> {
         self.commands += 1;
-        let (first, second) = MARKER;
+        let (printed, typed) = MARKER;
         let number = format!("{:x}.{}", self.nonce, self.commands);
         // The end is told twice, for the case that a message of the kernel falls into one.
-        let end = format!(r#"echo "{first}""{second}{number}:$r@@""#);
-        self.type_line(&format!(r#"echo "{first}""{second}{number}<"; {command}; r=$?; {end}; {end}"#))?;
-        let marker = regex::escape(&format!("{first}{second}{number}"));
+        let end = format!("echo {typed}{number}:$r@@");
+        self.type_line(&format!(r"echo {typed}{number}\<; {command}; r=$?; {end}; {end}"))?;
+        let marker = regex::escape(&format!("{printed}{number}"));
         let (Ok(start), Ok(end)) = (Regex::new(&format!("{marker}<\n?")), Regex::new(&format!("{marker}:([0-9]+)@@")))
         else {
             return Err(Error::Program(format!("no pattern can be made of the marker {marker}")));
@@ -209,12 +211,15 @@ impl Console {
         }
     }
 
+    /// Whether nothing has come yet but control characters.
+    pub fn is_silent(&self) -> bool {
+        self.tail.trim_ascii().is_empty()
+    }
+
     /// The last lines that came, at most so many, without markers and the commands that print them.
     pub fn tail(&self, lines: usize) -> Vec<String> {
         let text = String::from_utf8_lossy(&self.tail).into_owned();
-        let (first, second) = MARKER;
-        let marker = format!("{first}{second}{:x}.", self.nonce);
-        let typed = format!(r#""{first}""{second}{:x}."#, self.nonce);
+        let [marker, typed] = [MARKER.0, MARKER.1].map(|marker| format!("{marker}{:x}.", self.nonce));
         let said = |line: &&str| !line.is_empty() && !line.starts_with(&marker) && !line.contains(&typed);
         let all: Vec<_> = text.lines().map(str::trim_end).filter(said).collect();
         all.iter().skip(all.len().saturating_sub(lines)).map(|&line| line.to_owned()).collect()

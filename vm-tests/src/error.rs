@@ -15,8 +15,23 @@ pub enum Error {
         /// How long it was waited for.
         within: Duration,
     },
+    /// The console has said nothing at all.
+    #[error(
+        "{waited_for} did not come within {} s, nor did anything else over the serial port: either nothing boots, \
+         with this firmware, or the system's console is elsewhere; see 'What to boot' in vm-tests/README.md",
+        .within.as_secs()
+    )]
+    Silent {
+        /// What was expected.
+        waited_for: String,
+        /// How long it was waited for.
+        within: Duration,
+    },
     /// The console is closed: QEMU has ended.
-    #[error("the guest's console was closed while waiting for {waited_for}")]
+    #[error(
+        "the guest's console was closed while waiting for {waited_for}: the guest has powered off or rebooted, or \
+         QEMU has failed"
+    )]
     Closed {
         /// What was expected.
         waited_for: String,
@@ -73,6 +88,7 @@ impl Error {
     pub fn is_of_guest(&self) -> bool {
         match self {
             Self::Timeout { .. }
+            | Self::Silent { .. }
             | Self::Closed { .. }
             | Self::Panic { .. }
             | Self::Machine(_)

@@ -15,6 +15,9 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// The time that a shell which starts or was interrupted has for an answer, until it is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// How often what the shell is doing is interrupted, if there is no answer.
+const INTERRUPTS: u32 = 5;
+
 /// Unpacking some MiB on a slow machine takes this long at most.
 const UNPACKING: Duration = Duration::from_secs(120);
 
@@ -71,20 +74,19 @@ fn reason(output: &str) -> Option<&str> {
 /// Waits until the system has booted, logs in, and leaves a quiet sh at the console.
 pub fn enter(console: &mut Console, entrance: &Entrance, within: Duration) -> Result<()> {
     let deadline = Instant::now() + within;
-    reach_prompt(console, entrance, deadline).map_err(|error| match error {
+    find_prompt(console, entrance, deadline).map_err(|error| match error {
+        Error::Timeout { waited_for, .. } if console.is_silent() => Error::Silent { waited_for, within },
         // Not only since the last empty line.
         Error::Timeout { waited_for, .. } => Error::Timeout { waited_for, within },
         error => error,
     })?;
-    // root's shell may be csh.
-    console.type_line("exec /bin/sh")?;
-    find_shell(console, 20)?;
     // Without line editing, where this sh has it, and without prompts.
     console.run("(set +EV) 2>/dev/null && set +EV; PS1= PS2=", ANSWER)?;
     Ok(())
 }
 
-fn reach_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) -> Result<()> {
+/// Waits for a prompt at which sh answers, and logs in meanwhile.
+fn find_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) -> Result<()> {
     let pattern = |text| Regex::new(text).map_err(|error| Error::Program(error.to_string()));
     // At the beginning of a line: 'Last login: ' is no prompt.
     let login = pattern("(?m)^login: ")?;
@@ -92,15 +94,18 @@ fn reach_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) -
     let incorrect = pattern("Login incorrect")?;
     let single_user = pattern("Enter full pathname of shell or RETURN for [^:]*:")?;
     let mut named = entrance.user.is_none();
+    let (mut nudge, mut patience) = (NUDGE, PATIENCE);
+    let mut unanswered = false;
     loop {
         let (what, prompt) = match entrance.user {
             Some(_) if !named => ("'login: '".to_owned(), &login),
+            _ if unanswered => (format!("a shell that answers at the prompt '{}'", entrance.prompt), entrance.prompt),
             _ => (format!("the prompt '{}'", entrance.prompt), entrance.prompt),
         };
         let patterns = [&single_user, &password, &incorrect, &login, prompt];
         let left = deadline.saturating_duration_since(Instant::now());
-        let found = match console.wait_for(&patterns, &what, left.min(NUDGE)) {
-            Err(Error::Timeout { .. }) if left > NUDGE => {
+        let found = match console.wait_for(&patterns, &what, left.min(nudge)) {
+            Err(Error::Timeout { .. }) if left > nudge => {
                 console.type_line("")?;
                 continue;
             }
@@ -115,21 +120,22 @@ fn reach_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) -
                 console.type_line(user)?;
                 named = true;
             }
-            (4, _) => return Ok(()),
+            (4, _) => {
+                // root's shell may be csh.
+                console.type_line("exec /bin/sh")?;
+                match console.run(":", patience) {
+                    Err(Error::Timeout { .. }) => {}
+                    answer => return answer.map(drop),
+                }
+                // It was no prompt, or what was typed is lost. Not ^C: the system may still boot, which that breaks
+                // off. A slow shell must be able to catch up.
+                unanswered = true;
+                nudge = patience;
+                patience = (patience * 2).min(NUDGE);
+            }
             _ => {}
         }
     }
-}
-
-/// Waits until a shell answers; it may have lost what was typed while it started.
-fn find_shell(console: &mut Console, attempts: u32) -> Result<()> {
-    for _ in 0..attempts {
-        match console.run(":", PATIENCE) {
-            Err(Error::Timeout { .. }) => console.type_interrupt()?,
-            answer => return answer.map(drop),
-        }
-    }
-    Err(Error::Timeout { waited_for: "the answer of a shell after the prompt".to_owned(), within: PATIENCE * attempts })
 }
 
 /// Unpacks the disk with the cases in a guest that was entered, and has its shell's variables name the disks:
@@ -159,8 +165,14 @@ pub fn run(console: &mut Console, script: &str, within: Duration) -> Result<Test
 
 /// Ends what the shell is doing; fails if it cannot be had back.
 pub fn interrupt(console: &mut Console) -> Result<()> {
-    console.type_interrupt()?;
-    find_shell(console, 5)
+    for _ in 0..INTERRUPTS {
+        console.type_interrupt()?;
+        match console.run(":", PATIENCE) {
+            Err(Error::Timeout { .. }) => {}
+            answer => return answer.map(drop),
+        }
+    }
+    Err(Error::Timeout { waited_for: "the shell's answer to ^C".to_owned(), within: PATIENCE * INTERRUPTS })
 }
 
 /// Makes a folder for this run, and names it in the shell's $F.

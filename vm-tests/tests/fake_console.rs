@@ -3,9 +3,10 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 use regex::bytes::Regex;
-use std::io::{BufRead, BufReader, Write, sink};
+use std::io::{BufRead, BufReader, Read, Write, sink};
+use std::os::fd::OwnedFd;
 use std::os::unix::net::UnixStream;
-use std::process::Command;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
@@ -117,6 +118,75 @@ fn a_shell_that_loses_its_first_input_is_found() {
     });
     log_in(&mut console, PATIENCE).unwrap();
     assert_eq!(run(&mut console, "echo x").output, "x");
+}
+
+#[test]
+fn a_line_like_a_prompt_and_lost_input_do_not_hide_the_prompt() {
+    let mut console = console(|fake| {
+        fake.say("login: ");
+        fake.hear();
+        fake.say("# Welcome to this machine\r\n");
+        // 'exec' and the question are lost, and the shell is csh.
+        fake.hear();
+        fake.hear();
+        fake.say("root@guest:~ # ");
+        let mut line = fake.hear().unwrap();
+        while line != "exec /bin/sh" {
+            fake.say("csh: Illegal variable name.\r\nroot@guest:~ # ");
+            line = fake.hear().unwrap();
+        }
+        fake.shell("# ", |text| text);
+    });
+    log_in(&mut console, PATIENCE).unwrap();
+    assert_eq!(run(&mut console, "echo x").output, "x");
+}
+
+#[test]
+fn a_shell_that_loses_a_part_of_a_line_is_found() {
+    let mut console = console(|fake| {
+        fake.say("# ");
+        fake.hear();
+        let line = fake.hear().unwrap();
+        // One shell that reads on, with what is left of the line: a quote in it would swallow all that follows.
+        let out = OwnedFd::from(fake.out.try_clone().unwrap());
+        let mut shell = Command::new("sh");
+        let mut shell = shell.stdin(Stdio::piped()).stdout(out).stderr(Stdio::null()).spawn().unwrap();
+        let mut input = shell.stdin.take().unwrap();
+        writeln!(input, "{}", &line[line.rfind("m").unwrap()..]).unwrap();
+        fake.say("# ");
+        while let Some(line) = fake.hear() {
+            writeln!(input, "{line}; printf '# '").unwrap();
+        }
+        drop(input);
+        shell.wait().unwrap();
+    });
+    let prompt = Regex::new("# ").unwrap();
+    enter(&mut console, &Entrance { user: None, prompt: &prompt }, PATIENCE).unwrap();
+}
+
+#[test]
+fn a_system_that_still_boots_is_not_interrupted() {
+    let (near, mut far) = UnixStream::pair().unwrap();
+    far.write_all(b"Trying to mount root\r\n# this is no prompt\r\n").unwrap();
+    let mut console = Console::new(near.try_clone().unwrap(), near, sink(), Arc::default());
+    let prompt = Regex::new("# ").unwrap();
+    let entrance = Entrance { user: None, prompt: &prompt };
+    let error = enter(&mut console, &entrance, Duration::from_secs(8)).unwrap_err();
+    assert_eq!(error.to_string(), "a shell that answers at the prompt '# ' did not come within 8 s");
+    drop(console);
+    let mut typed = Vec::new();
+    far.set_nonblocking(true).unwrap();
+    // The console's reader may still hold the other end.
+    let _ = far.read_to_end(&mut typed);
+    let typed = String::from_utf8(typed).unwrap();
+    assert!(typed.contains("exec /bin/sh\n") && !typed.contains('\x03'), "{typed:?}");
+}
+
+#[test]
+fn a_console_that_says_nothing_is_told() {
+    let mut console = console(|fake| while fake.lines.read_line(&mut String::new()).is_ok_and(|length| length > 0) {});
+    let error = log_in(&mut console, Duration::from_secs(1)).unwrap_err();
+    assert!(matches!(error, Error::Silent { .. }) && error.to_string().contains("README"), "{error}");
 }
 
 #[test]
