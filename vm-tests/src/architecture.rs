@@ -55,7 +55,8 @@ impl Architecture {
             (Self::Amd64, _) => &["-vga", "std"],
             // The host's processor and interrupt controller.
             (Self::Aarch64, true) => &["-machine", "virt,gic-version=max", "-cpu", "max"],
-            (Self::Aarch64, false) => &["-machine", "virt", "-cpu", "cortex-a72"],
+            // The default's interrupt controller has eight processors at most.
+            (Self::Aarch64, false) => &["-machine", "virt,gic-version=max", "-cpu", "cortex-a72"],
         }
     }
 

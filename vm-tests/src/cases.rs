@@ -16,6 +16,9 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::Path;
 
+/// The names of other files in the guest's folder, in which each case gets a folder of its name.
+const RESERVED: [&str; 2] = ["memtool", "unpack"];
+
 /// A case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Case {
@@ -72,6 +75,10 @@ pub fn read(folder: &Path) -> Result<Cases> {
             continue;
         }
         let name = words.first().copied().unwrap_or_default();
+        if RESERVED.contains(&name) {
+            let why = format!("{}: no case can be called '{name}', as a file beside it is", path.display());
+            return Err(Error::Program(why));
+        }
         let case = cases.entry(name.to_owned()).or_default();
         match words.get(1..).unwrap_or_default() {
             ["sh"] if is_plain(name) => case.script = text,
@@ -92,7 +99,7 @@ impl Cases {
     /// Keeps the cases of these names, or all if there is none.
     pub fn choose(mut self, names: &[String]) -> Result<Self> {
         if let Some(unknown) = names.iter().find(|&name| self.cases.iter().all(|case| case.name != *name)) {
-            return Err(Error::Program(format!("there is no case '{unknown}'")));
+            return Err(Error::Usage(format!("there is no case '{unknown}'")));
         }
         self.cases.retain(|case| names.is_empty() || names.contains(&case.name));
         Ok(self)
@@ -146,7 +153,8 @@ mod tests {
 
     #[test]
     fn a_file_that_belongs_to_no_case_is_an_error() {
-        for files in [&["a.host.sh"][..], &["a.sh", "a.hots.sh"], &["a b.sh"], &["a.sh", "a.host.x.sh"]] {
+        for files in [&["a.host.sh"][..], &["a.sh", "a.hots.sh"], &["a b.sh"], &["a.sh", "a.host.x.sh"], &["unpack.sh"]]
+        {
             assert!(folder(files).is_err(), "{files:?}");
         }
     }

@@ -62,6 +62,9 @@ pub enum Error {
     /// The guest is up and lacks something.
     #[error("the guest cannot be used: {0}")]
     Guest(String),
+    /// The command line names what is not there.
+    #[error("{0}")]
+    Usage(String),
     /// A program that the run needs did not do its part.
     #[error("{0}")]
     Program(String),
@@ -95,7 +98,7 @@ impl Error {
             | Self::Send(_)
             | Self::Login { .. }
             | Self::Guest(_) => true,
-            Self::Interrupted | Self::Program(_) | Self::Report(_) | Self::File { .. } => false,
+            Self::Interrupted | Self::Usage(_) | Self::Program(_) | Self::Report(_) | Self::File { .. } => false,
         }
     }
 

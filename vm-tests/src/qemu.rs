@@ -6,6 +6,7 @@ use crate::error::{Error, Result};
 use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::FileTypeExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
@@ -28,6 +29,8 @@ pub struct Machine<'a> {
     pub results: &'a Path,
     /// The spare disk for crash dumps, if any.
     pub spare: Option<&'a Path>,
+    /// The folder for QEMU's temporary files: what the guest writes on the disk it boots goes there.
+    pub temporary: &'a Path,
     /// How the guest is run.
     pub accelerator: Accelerator,
     /// Memory in MiB.
@@ -39,6 +42,9 @@ pub struct Machine<'a> {
     /// Further arguments.
     pub further: &'a [OsString],
 }
+
+/// Where the host's disk is full, the guest is told of an error. Else QEMU would stop it without a word.
+const FULL: &str = "werror=report";
 
 /// A QEMU that runs; it is ended when this is dropped.
 pub struct Running {
@@ -52,6 +58,7 @@ impl Machine<'_> {
         let stderr = File::create(messages).map_err(Error::file("write", messages))?;
         let mut child = Command::new(&self.program)
             .args(self.arguments()?)
+            .env("TMPDIR", self.temporary)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(stderr)
@@ -101,13 +108,13 @@ impl Machine<'_> {
         }
         // Devices come to life in the order of their arguments: whatever boots must be the first disk.
         if let Some(image) = self.image {
-            arguments.extend(drive(image, disk_format(image)?, "virtio,index=0,snapshot=on"));
+            arguments.extend(drive(image, disk_format(image)?, &format!("virtio,index=0,snapshot=on,{FULL}")));
         }
         arguments.extend(self.further.iter().cloned());
         arguments.extend(drive(self.cases, "raw", "virtio,index=15,readonly=on"));
-        arguments.extend(drive(self.results, "raw", "virtio,index=16"));
+        arguments.extend(drive(self.results, "raw", &format!("virtio,index=16,{FULL}")));
         if let Some(spare) = self.spare {
-            arguments.extend(drive(spare, "raw", "virtio,index=17"));
+            arguments.extend(drive(spare, "raw", &format!("virtio,index=17,{FULL}")));
         }
         Ok(arguments)
     }
@@ -165,30 +172,37 @@ fn share(whole: u32, parts: u32, part: u32) -> std::ops::Range<u32> {
 
 /// The arguments for a drive: the options are its interface and what follows.
 fn drive(file: &Path, format: &str, options: &str) -> [OsString; 2] {
+    // What stands before a colon would be a protocol, if there were no slash before it.
+    let file = Path::new(".").join(file);
     // A comma within a value is doubled.
     let mut argument = OsString::from("file=");
     let name = file.as_os_str().to_string_lossy();
     if name.contains(',') {
         argument.push(name.replace(',', ",,"));
     } else {
-        argument.push(file);
+        argument.push(&file);
     }
     argument.push(format!(",format={format},if={options}"));
     ["-drive".into(), argument]
 }
 
-/// An image's format by its first bytes, so that a guest cannot pretend another one.
-fn disk_format(image: &Path) -> Result<&'static str> {
+/// An image's format by its first bytes, so that a guest cannot pretend another one. Fails for what is no image.
+pub fn disk_format(image: &Path) -> Result<&'static str> {
+    let unusable = |why| Error::Program(format!("{} {why}", image.display()));
+    let kind = fs::metadata(image).map_err(Error::file("read", image))?.file_type();
+    if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
+        return Err(unusable("is not an image: neither a file nor a device"));
+    }
     let mut start = Vec::new();
     File::open(image).and_then(|file| file.take(8).read_to_end(&mut start)).map_err(Error::file("read", image))?;
-    let compressed = |by| Error::Program(format!("{} is compressed; unpack it first, with {by}", image.display()));
     Ok(match start.as_slice() {
+        [] => return Err(unusable("is empty")),
         [b'Q', b'F', b'I', 0xfb, ..] => "qcow2",
         [b'K', b'D', b'M', b'V', ..] => "vmdk",
         b"conectix" => "vpc",
-        [0xfd, b'7', b'z', b'X', b'Z', ..] => return Err(compressed("xz -d")),
-        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(compressed("zstd -d")),
-        [0x1f, 0x8b, ..] => return Err(compressed("gzip -d")),
+        [0xfd, b'7', b'z', b'X', b'Z', ..] => return Err(unusable("is compressed; unpack it first, with xz -d")),
+        [0x28, 0xb5, 0x2f, 0xfd, ..] => return Err(unusable("is compressed; unpack it first, with zstd -d")),
+        [0x1f, 0x8b, ..] => return Err(unusable("is compressed; unpack it first, with gzip -d")),
         _ => "raw",
     })
 }
@@ -212,6 +226,7 @@ mod tests {
             cases: Path::new("/d/cases,1"),
             results: Path::new("/d/results"),
             spare: Some(Path::new("/d/spare")),
+            temporary: Path::new("/d"),
             accelerator: Accelerator::Tcg,
             memory: 1000,
             processors: 3,
@@ -237,13 +252,29 @@ mod tests {
         fs::write(image.path(), b"QFI\xfb____").unwrap();
         let further = ["-kernel".into(), "k".into()];
         let text = arguments(&machine(Some(image.path()), &further));
-        let order = ["format=qcow2,if=virtio,index=0,snapshot=on -kernel k -drive file=/d/cases,,1,format=raw,"];
-        assert!(order.iter().all(|part| text.contains(part)), "{text}");
+        let order = "index=0,snapshot=on,werror=report -kernel k -drive file=/d/cases,,1,format=raw,";
+        assert!(text.contains(&format!("format=qcow2,if=virtio,{order}")), "{text}");
+    }
+
+    #[test]
+    fn a_full_disk_of_the_host_is_an_error_in_the_guest() {
+        let text = arguments(&machine(None, &[]));
+        for disk in ["results,format=raw,if=virtio,index=16", "spare,format=raw,if=virtio,index=17"] {
+            assert!(text.contains(&format!("file=/d/{disk},werror=report")), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_colon_in_a_name_makes_no_protocol() {
+        let argument = |name| drive(Path::new(name), "raw", "virtio")[1].to_string_lossy().into_owned();
+        assert_eq!(argument("a:b.img"), "file=./a:b.img,format=raw,if=virtio");
+        assert_eq!(argument("/a:b,c.img"), "file=/a:b,,c.img,format=raw,if=virtio");
     }
 
     #[test]
     fn a_cd_is_booted_and_the_firmware_is_taken() {
         let cdrom = tempfile::NamedTempFile::new().unwrap();
+        fs::write(cdrom.path(), b"CD").unwrap();
         let machine = |architecture| Machine {
             architecture,
             cdrom: Some(cdrom.path()),
@@ -257,7 +288,7 @@ mod tests {
         );
         assert!(text.contains(&drive) && !text.contains("-vga"), "{text}");
         let text = arguments(&machine(Architecture::Aarch64));
-        assert!(text.contains(" -machine virt -cpu cortex-a72 ") && !text.contains("-vga"), "{text}");
+        assert!(text.contains(" -machine virt,gic-version=max -cpu cortex-a72 ") && !text.contains("-vga"), "{text}");
         assert!(text.contains(" -device virtio-scsi-pci -device scsi-cd,drive=cdrom,bootindex=0 "), "{text}");
     }
 

@@ -11,11 +11,13 @@ use crate::process;
 use crate::program;
 use crate::qemu::{self, Machine, Running};
 use crate::results;
-use crate::tap::{Conclusion, Report};
+use crate::tap::{self, Conclusion, Report};
 use signal_hook::consts::{SIGHUP, TERM_SIGNALS};
 use std::env;
+use std::ffi::OsStr;
 use std::fs::{self, File};
-use std::io::{self, Stdout, Write};
+use std::io::{self, Read, Stdout, Write};
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -35,7 +37,10 @@ pub fn main(arguments: &Arguments) -> Conclusion {
         Ok(conclusion) => conclusion,
         Err(error) => {
             complain(&error.to_string());
-            Conclusion::Failed
+            match error {
+                Error::Usage(_) => Conclusion::Misused,
+                _ => Conclusion::Failed,
+            }
         }
     }
 }
@@ -43,28 +48,40 @@ pub fn main(arguments: &Arguments) -> Conclusion {
 fn run(arguments: &Arguments) -> Result<Conclusion> {
     let image = image(arguments);
     if image.is_none() && arguments.cdrom.is_none() && !arguments.no_image {
-        println!("nothing was tested: no image of a FreeBSD system was given (--image FILE, MEMTOOL_VM_IMAGE)");
-        return Ok(Conclusion::NothingTested);
+        let why = "no image of a FreeBSD system was given (--image FILE, MEMTOOL_VM_IMAGE)";
+        return tap::nothing(&mut io::stdout(), why);
     }
-    // Building takes minutes.
-    for file in [&image, &arguments.cdrom, &arguments.firmware].into_iter().flatten() {
-        File::open(file).map_err(Error::file("read", file))?;
+    // Building takes minutes, so whatever is wrong is found before.
+    for image in [&image, &arguments.cdrom].into_iter().flatten() {
+        qemu::disk_format(image)?;
     }
     let firmware = firmware(arguments)?;
-    let Cases { helpers, cases } = cases::read(&cases_folder(arguments)?)?.choose(&arguments.names)?;
-    let interrupted = interrupted()?;
-    let program = program::obtain(arguments.binary.as_deref(), arguments.arch, &interrupted)?;
-    let native = match cases.iter().any(|case| case.host.is_some()) {
-        true => Some(program::obtain_native(arguments.host_binary.as_deref(), &interrupted)?),
-        false => None,
-    };
+    for file in [&firmware, &arguments.binary, &arguments.host_binary].into_iter().flatten() {
+        File::open(file).and_then(|mut file| file.read(&mut [0])).map_err(Error::file("read", file))?;
+    }
+    let qemu = arguments.qemu.clone().unwrap_or_else(|| arguments.arch.qemu().into());
+    if !is_program(&qemu) {
+        return Err(Error::Program(format!("there is no program {}: QEMU is needed", qemu.display())));
+    }
+    let cases_folder = cases_folder(arguments)?;
+    let Cases { helpers, cases } = cases::read(&cases_folder)?.choose(&arguments.names)?;
+    if cases.is_empty() {
+        return tap::nothing(&mut io::stdout(), &format!("there are no cases in {}", cases_folder.display()));
+    }
     let output = output_folder()?;
     let log = arguments.log.clone().unwrap_or_else(|| output.join("console.log"));
     let log_file = File::create(&log).map_err(Error::file("write", &log))?;
     let work = tempfile::Builder::new().prefix("run-").tempdir_in(&output);
     let work = work.map_err(Error::file("make a temporary folder in", &output))?;
     let folders = Folders::make(work.path(), arguments.results.as_deref(), &helpers)?;
+    let interrupted = interrupted()?;
 
+    let programs = programs(arguments, &cases, &interrupted);
+    if let (Err(_), Some(results)) = (&programs, &arguments.results) {
+        // So that the same can be tried again.
+        let _ = fs::remove_dir(results);
+    }
+    let (program, native) = programs?;
     let disk = work.path().join("cases");
     write_cases(&disk, &program, &helpers, &cases)?;
     let results = work.path().join("results");
@@ -73,7 +90,7 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     let mut run = Run {
         arguments,
         machine: Machine {
-            program: arguments.qemu.clone().unwrap_or_else(|| arguments.arch.qemu().into()),
+            program: qemu,
             architecture: arguments.arch,
             firmware: firmware.as_deref(),
             cdrom: arguments.cdrom.as_deref(),
@@ -81,6 +98,7 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
             cases: &disk,
             results: &results,
             spare: spare.as_deref(),
+            temporary: work.path(),
             accelerator: arguments.accelerator,
             memory: arguments.memory,
             processors: arguments.processors,
@@ -105,6 +123,16 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     }
     complain(&format!("the console's log is {}", log.display()));
     run.report.finish()
+}
+
+/// The memtool to test, and where the one for the host is, if a case needs it.
+fn programs(arguments: &Arguments, cases: &[Case], interrupted: &AtomicBool) -> Result<(Vec<u8>, Option<PathBuf>)> {
+    let program = program::obtain(arguments.binary.as_deref(), arguments.arch, interrupted)?;
+    let native = match cases.iter().any(|case| case.host.is_some()) {
+        true => Some(program::obtain_native(arguments.host_binary.as_deref(), interrupted)?),
+        false => None,
+    };
+    Ok((program, native))
 }
 
 /// Becomes true when a signal asks the run to end.
@@ -347,6 +375,18 @@ fn firmware(arguments: &Arguments) -> Result<Option<PathBuf>> {
                 .into(),
         )),
     }
+}
+
+/// Whether there is such a program, by its path or in one of the folders of $PATH.
+fn is_program(name: &OsStr) -> bool {
+    let is_executable = |path: &Path| {
+        path.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.permissions().mode() & 0o111 != 0)
+    };
+    if Path::new(name).components().count() > 1 {
+        return is_executable(Path::new(name));
+    }
+    let folders = env::var_os("PATH").unwrap_or_default();
+    env::split_paths(&folders).any(|folder| is_executable(&folder.join(name)))
 }
 
 fn cases_folder(arguments: &Arguments) -> Result<PathBuf> {

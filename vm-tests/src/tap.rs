@@ -24,6 +24,8 @@ pub enum Conclusion {
     Failed,
     /// No case was run.
     NothingTested,
+    /// The command line is wrong.
+    Misused,
 }
 
 impl Conclusion {
@@ -32,9 +34,16 @@ impl Conclusion {
         match self {
             Self::Passed => 0,
             Self::Failed => 1,
+            Self::Misused => 2,
             Self::NothingTested => 77,
         }
     }
+}
+
+/// Writes a report about no cases, and why there are none.
+pub fn nothing(out: &mut impl Write, why: &str) -> Result<Conclusion> {
+    writeln!(out, "TAP version 13\n1..0 # SKIP nothing was tested: {why}").map_err(Error::Report)?;
+    Ok(Conclusion::NothingTested)
 }
 
 impl<W: Write> Report<W> {
@@ -73,7 +82,11 @@ impl<W: Write> Report<W> {
     /// The run ends early.
     pub fn bail_out(&mut self, error: &Error, console: &[String]) -> Result<()> {
         self.bailed_out = true;
-        self.line(&format!("Bail out! {error}"))?;
+        let error = error.to_string();
+        // What follows the first line could be taken for results.
+        let (first, further) = error.split_once('\n').unwrap_or((&error, ""));
+        self.line(&format!("Bail out! {first}"))?;
+        self.remark(further)?;
         if !console.is_empty() {
             self.remark("the last lines of the console:")?;
         }
@@ -126,6 +139,19 @@ mod tests {
              # 1 passed, 1 failed, 1 skipped, 0 not run\n"
         );
         assert_eq!(conclusion, Conclusion::Failed);
+    }
+
+    #[test]
+    fn what_ends_a_run_holds_no_results() {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out, 1).unwrap();
+        report.bail_out(&Error::Guest("first\nok 3 - second\nthird".to_owned()), &["ok 4".to_owned()]).unwrap();
+        assert_eq!(report.finish().unwrap(), Conclusion::Failed);
+        assert_eq!(
+            String::from_utf8(out).unwrap(),
+            "TAP version 13\n1..1\nBail out! the guest cannot be used: first\n# ok 3 - second\n# third\n\
+             # the last lines of the console:\n# | ok 4\n# 0 passed, 0 failed, 0 skipped, 1 not run\n"
+        );
     }
 
     #[test]

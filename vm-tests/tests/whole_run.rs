@@ -5,7 +5,7 @@
 mod common;
 
 use common::assert_run;
-use std::fs;
+use std::fs::{self, File};
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
@@ -38,6 +38,7 @@ for argument; do
 done
 echo boot >> "$HERE/boots"
 echo $$ > "$HERE/qemu.pid"
+temporary=$TMPDIR
 export TMPDIR="$HERE" GUEST=$$
 "#;
 
@@ -173,17 +174,79 @@ fn program() -> Command {
 }
 
 #[test]
-fn without_an_image_nothing_is_tested() {
-    assert_run(&program().output().unwrap(), 77, &["nothing was tested"]);
+fn without_an_image_or_cases_nothing_is_tested() {
+    let nothing = "TAP version 13\n1..0 # SKIP nothing was tested: ";
+    assert_run(&program().output().unwrap(), 77, &[nothing, "no image"]);
+    let setup = Setup::with(&[]);
+    assert_run(&setup.run(&[]), 77, &[nothing, "there are no cases in "]);
 }
 
 #[test]
-fn a_file_that_is_not_there_is_told_before_anything_is_built() {
-    for option in ["--image", "--cdrom", "--firmware"] {
-        let output = program().args(["--image", "/dev/null", option, "/no/such/file"]).output().unwrap();
-        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
-        assert!(String::from_utf8_lossy(&output.stderr).contains("cannot read /no/such/file"), "{output:?}");
+fn a_report_that_cannot_be_written_is_an_error() {
+    let output = program().stdout(File::create("/dev/full").unwrap()).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stderr).contains("cannot print the report"), "{output:?}");
+}
+
+#[test]
+fn what_is_wrong_is_told_before_anything_is_built() {
+    let setup = Setup::with(&[("a.sh", "")]);
+    setup.program("tools/freebsd-cargo", "#!/bin/sh\n: > $HERE/build; exit 1\n");
+    for (name, contents) in [("empty", &b""[..]), ("x.xz", b"\xfd7zXZ\0\0\0"), ("x.img", b"x")] {
+        fs::write(setup.path(name), contents).unwrap();
     }
+    fs::create_dir(setup.path("old")).unwrap();
+    for (option, value, why) in [
+        ("--image", "none", "cannot read none"),
+        ("--cdrom", "none", "cannot read none"),
+        ("--firmware", "none", "cannot read none"),
+        ("--firmware", "cases", "cannot read cases"),
+        ("--binary", "none", "cannot read none"),
+        ("--host-binary", "none", "cannot read none"),
+        ("--image", "cases", "cases is not an image"),
+        ("--image", "empty", "empty is empty"),
+        ("--cdrom", "x.xz", "unpack it first, with xz -d"),
+        ("--qemu", "/no/qemu", "there is no program /no/qemu"),
+        ("--qemu", "no-such-qemu", "there is no program no-such-qemu"),
+        ("--qemu", "./cases", "there is no program ./cases"),
+        ("--log", "none/log", "cannot write none/log"),
+        ("--results", "old", "cannot make the folder old"),
+        ("--results", "none/new", "cannot make the folder none/new"),
+        ("--case", "none", "there is no case 'none'"),
+    ] {
+        let mut program = program();
+        program.env("HERE", setup.folder.path()).env_remove("CARGO_MANIFEST_DIR").current_dir(setup.folder.path());
+        let output = program.args(["--image", "x.img", "--qemu", "./qemu", "--cases", "cases", option, value]).output();
+        let output = output.unwrap();
+        let code = if option == "--case" { 2 } else { 1 };
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{option} {value}: {output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains(why) && stderr.lines().count() == 1, "{option} {value}: {output:?}");
+        assert!(!setup.path("build").exists(), "{option} {value}");
+    }
+}
+
+#[test]
+fn a_build_that_fails_can_be_tried_again() {
+    let setup = Setup::with(&[("a.sh", "")]);
+    setup.program("tools/freebsd-cargo", "#!/bin/sh\necho no compiler >&2; exit 1\n");
+    for _ in 0..2 {
+        let output = setup.building(&[]).output().unwrap();
+        assert_eq!((output.status.code(), output.stdout.len()), (Some(1), 0), "{output:?}");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(stderr.contains("no compiler\nvm-tests: memtool could not be built"), "{output:?}");
+    }
+    assert!(!setup.path("results").exists());
+}
+
+#[test]
+fn temporary_files_of_qemu_go_where_the_run_has_its_own() {
+    let setup = Setup::new(&format!("echo \"$temporary\" > $HERE/temporary\n{LOGIN}"), MEMTOOL);
+    setup.copy("starts.sh");
+    assert_run(&setup.run(&[]), 0, &["\nok 1 "]);
+    let folder = fs::read_to_string(setup.path("temporary")).unwrap();
+    let run = setup.folder.path().canonicalize().unwrap().join("target/vm-tests/run-");
+    assert!(folder.starts_with(run.to_str().unwrap()), "{folder}");
 }
 
 #[test]
