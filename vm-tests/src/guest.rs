@@ -123,7 +123,8 @@ fn find_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) ->
             (4, _) => {
                 // root's shell may be csh.
                 console.type_line("exec /bin/sh")?;
-                match console.run(":", patience) {
+                let left = deadline.saturating_duration_since(Instant::now());
+                match console.run(":", patience.min(left).max(PATIENCE)) {
                     Err(Error::Timeout { .. }) => {}
                     answer => return answer.map(drop),
                 }
