@@ -187,18 +187,31 @@ memcontrol_refused() {
     holds "memcontrol's message" "$kernel" "$memcontrol_message"
 }
 
-# Skips the case where the machine has no memory ranges, by memcontrol(8)'s account too.
-need_ranges() {
+# Whether the machine has memory ranges, by memcontrol(8)'s account too.
+has_ranges() {
     try ranges list
-    case $status,$err in
-    0,*) ;;
-    *EOPNOTSUPP* | *ENXIO*)
-        if have memcontrol && memcontrol list > /dev/null 2>&1; then
-            fail "memcontrol lists ranges, memtool does not: $err"
-        fi
-        skip "the machine has no memory ranges: $err"
-        ;;
+    [ "$status" -ne 0 ] || return 0
+    case $err in
+    *EOPNOTSUPP* | *ENXIO*) ;;
+    # What a kernel says that is not for x86, from FreeBSD 13.0 on.
+    *ENOTTY*) ! is_x86 || fail "$last: exit status $status: $err" ;;
     *) fail "$last: exit status $status: $err" ;;
+    esac
+    if have memcontrol && memcontrol list > /dev/null 2>&1; then
+        fail "memcontrol lists ranges, memtool does not: $err"
+    fi
+    return 1
+}
+
+# Skips the case where the machine has none.
+need_ranges() {
+    has_ranges || skip "the machine has no memory ranges: $err"
+}
+
+is_x86() {
+    case $(uname -m 2> /dev/null) in
+    amd64 | i386) ;;
+    *) return 1 ;;
     esac
 }
 

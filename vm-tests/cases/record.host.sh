@@ -7,8 +7,8 @@ same() {
     try --machine "$RESULTS/machine.json" "$@"
     # It says so where it is one.
     out=${out% (recorded machine)}
-    equal "exit status and output of $last" "$status
-$out" "$(show "$RESULTS/$same_name")"
+    # Both lose what newlines they end with, where there is no output.
+    equal "exit status and output of $last" "$(printf '%s\n%s' "$status" "$out")" "$(show "$RESULTS/$same_name")"
 }
 same ranges ranges list --all --no-join
 same memcontrol ranges list --memcontrol

@@ -5,9 +5,11 @@ must record machine.json
 holds 'the recording' "$(show machine.json)" '"schema": "memtool.machine"'
 [ -n "$(ram_of machine.json)" ] || fail "the recording has no RAM"
 
-try ranges list --all --no-join
+# Without memory ranges memtool refuses to tell about them; with them it has to.
+if has_ranges; then ask=must; else ask=try; fi
+$ask ranges list --all --no-join
 live="$status $out"
-try --machine machine.json ranges list --all --no-join
+$ask --machine machine.json ranges list --all --no-join
 equal 'the replayed table of ranges' "$status $out" "$live"
 
 must --machine machine.json record again.json
@@ -18,14 +20,14 @@ keep machine.json machine.json
 keep_answer() {
     answer_name=$1
     shift
-    try "$@"
+    "$@"
     {
         echo "$status"
         printf '%s\n' "$out"
     } > answer
     keep answer "$answer_name"
 }
-keep_answer ranges ranges list --all --no-join
-keep_answer memcontrol ranges list --memcontrol
-keep_answer segments dump --list-segments
-keep_answer explain ranges explain 0x100000
+keep_answer ranges $ask ranges list --all --no-join
+keep_answer memcontrol $ask ranges list --memcontrol
+keep_answer segments must dump --list-segments
+keep_answer explain $ask ranges explain 0x100000
