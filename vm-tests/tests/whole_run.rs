@@ -276,6 +276,31 @@ fn an_operation_that_the_kernel_does_not_know_is_a_reason_to_skip() {
 }
 
 #[test]
+fn an_operation_that_the_kernel_has_to_know_is_no_reason_to_skip() {
+    let ranges = "must ranges list";
+    let setup = Setup::with(&[("a.sh", "must paddr --quiet 0x1000"), ("b.sh", "must livedump file"), ("c.sh", ranges)]);
+    setup.program("memtool", "#!/bin/sh\necho 'memtool: cannot: ENOTTY: too old' >&2; exit 1\n");
+    setup.program("qemu", &format!("{BOOT}PATH=$HERE:$PATH\n{LOGIN}"));
+    let (failed, skipped) =
+        ("It works.\n# exit status 1\n# memtool ", "It works. # SKIP the kernel is too old: memtool: ");
+    // Memory ranges are older than all of these.
+    for (command, version, texts) in [
+        ("sysctl", 1_400_097, [("not ok 1 - a", failed), ("not ok 2 - b", failed), ("not ok 3 - c", failed)]),
+        ("sysctl", 1_300_139, [("not ok 1 - a", failed), ("ok 2 - b", skipped), ("not ok 3 - c", failed)]),
+        ("sysctl", 1_201_000, [("ok 1 - a", skipped), ("ok 2 - b", skipped), ("not ok 3 - c", failed)]),
+        ("uname", 1_400_097, [("not ok 1 - a", failed), ("not ok 2 - b", failed), ("not ok 3 - c", failed)]),
+    ] {
+        setup.program(command, &format!("#!/bin/sh\necho {version}\n"));
+        let output = setup.run(&[]);
+        for (case, end) in texts {
+            assert_run(&output, 1, &[&format!("\n{case}: {end}")]);
+        }
+        fs::remove_file(setup.path(command)).unwrap();
+        fs::remove_dir_all(setup.path("results")).unwrap();
+    }
+}
+
+#[test]
 fn after_a_case_that_hangs_another_guest_goes_on() {
     // ^C does nothing here, since there is no terminal.
     let setup = Setup::with(&[("a.sh", "echo seen > file; keep file a.txt; exec sleep 1000"), ("b.sh", "")]);
