@@ -9,6 +9,7 @@ need_ranges
 trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
 must ranges list --no-join
 before=$out
+! have memcontrol || kernel_before=$(memcontrol list -a)
 
 for type in write-combine uncacheable; do
     must ranges update --base $base --len 16m --type $type --owner vmtest
@@ -22,3 +23,4 @@ done
 must ranges remove --base $base --len 16m
 must ranges list --no-join
 equal 'the table after the removal' "$out" "$before"
+! have memcontrol || equal "memcontrol's list after the removal" "$(memcontrol list -a)" "$kernel_before"

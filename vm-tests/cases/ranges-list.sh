@@ -1,4 +1,4 @@
-# The ranges that memtool lists are those that memcontrol(8) lists, in its own words.
+# The ranges that memtool lists, as a table and in memcontrol(8)'s words, are those that memcontrol lists.
 . ../helpers.sh
 
 need_ranges
@@ -8,3 +8,24 @@ must ranges list --memcontrol
 equal 'memtool ranges list --memcontrol' "$out" "$(memcontrol list)"
 must ranges list --all --memcontrol
 equal 'memtool ranges list --all --memcontrol' "$out" "$(memcontrol list -a)"
+
+# The table has an end for each range, and a flag that memcontrol has no word for.
+tab=$(printf '\t')
+in_memcontrols_words() {
+    while IFS=$tab read -r base end length type flags owner rest; do
+        [ $((base + length)) -eq $((end)) ] || fail "$base and $length do not make $end"
+        [ -z "$rest" ] || fail "there is more behind $owner: $rest"
+        flags=${flags%,fixed-active},
+        words=''
+        while [ -n "$flags" ]; do
+            [ "$flags" = -, ] || words="$words${flags%%,*} "
+            flags=${flags#*,}
+        done
+        printf '%s\n' "$base/$length $owner $type $words"
+    done
+}
+for all in '' --all; do
+    must ranges list --no-join $all
+    table=$(printf '%s\n' "$out" | in_memcontrols_words) || fail "$table"
+    equal "the table of $last" "$table" "$(memcontrol list ${all:+-a})"
+done
