@@ -37,7 +37,7 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "this kernel has no memory range operations: only x86 has them, and machdep.disable_mtrrs turns them off there; nothing can be changed here"
         }
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::ENOTTY) => {
-            "the device does not know the memory range ioctls; name /dev/mem or /dev/kmem of a FreeBSD kernel with --device"
+            "the device does not know the memory range ioctls: kernels of other machines than x86 have no memory ranges; on x86, name /dev/mem or /dev/kmem with --device"
         }
         (Op::GetRanges | Op::UpdateRange, Errno::EPERM) => {
             "a jail or a security policy forbids it; run memtool outside the jail"

@@ -764,6 +764,17 @@ mod linux {
         nobody(&["maps", "-P"]).ok();
     }
 
+    /// A program can be started without as much as its name.
+    #[test]
+    fn a_process_without_arguments_has_its_programs_path() {
+        let cat = fs::canonicalize("/bin/cat").unwrap();
+        let mut child = Command::new(&cat).arg0("").stdin(Stdio::piped()).spawn().unwrap();
+        let listed = memtool(&["--json", "maps", &child.id().to_string()]).ok().json();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(listed["processes"][0]["command"], text(&cat));
+    }
+
     /// The number of a parent outside of a container is 0, which stands for the kernel elsewhere.
     #[test]
     fn a_parent_that_cannot_be_seen_is_not_the_kernel() {

@@ -10,6 +10,7 @@ use crate::process_map::{self, Detail, Entry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 
 /// More of a process's arguments is not read.
@@ -29,16 +30,19 @@ pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
     let entries = procfs::parse(BufReader::new(&file)).map_err(|error| fail(name, error))?;
     let domains = (detail == Detail::Domains).then(|| domains(&process, &entries, page_size)).transpose();
     let domains = domains.map_err(|error| fail("numa_maps", error))?;
-    let mut arguments = Vec::new();
-    let read = process.file("cmdline").and_then(|file| file.take(MOST_ARGUMENTS).read_to_end(&mut arguments));
+    let mut command = Vec::new();
+    let read = process.file("cmdline").and_then(|file| file.take(MOST_ARGUMENTS).read_to_end(&mut command));
     read.map_err(|error| fail("cmdline", error))?;
+    if command.iter().all(|byte| *byte == 0) {
+        command = process.link("exe").unwrap_or_default().into_vec();
+    }
     // Of an address space that has gone meanwhile, the kernel says nothing more. A parent in vfork(2) keeps its own,
     // which the child had till it became another program, whose stack is elsewhere.
     let same_stack = process.stack_start().map_err(|error| fail("stat", error))? == stack;
     if !same_stack || is_empty(&file).map_err(|error| fail(name, error))? {
         return Err(process.error(Operation::ProcessMap, Errno::EBUSY));
     }
-    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&arguments), layout: None, entries, domains })
+    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout: None, entries, domains })
 }
 
 /// The pages of each entry by NUMA domain.

@@ -1,7 +1,8 @@
 //! The Linux system that memtool runs on: what its processes have mapped, and where the pages of that lie.
 //!
 //! /proc/pid/pagemap tells which pages are present and where, /proc/pid/maps what is mapped at all, move_pages(2) on
-//! which NUMA node a page is, and /proc/pid/numa_maps how many are on each. Everything else is asked of mem(4), which Linux does not have.
+//! which NUMA node a page is, and /proc/pid/numa_maps how many are on each. Everything else is asked of mem(4), which
+//! Linux does not have.
 //!
 //! Sources: `Documentation/admin-guide/mm/pagemap.rst` and `fs/proc/task_mmu.c` of Linux, proc(5), move_pages(2).
 

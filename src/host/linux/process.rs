@@ -6,8 +6,9 @@ use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Pid, open_at_once};
 use crate::process_map::{self, procfs};
 use nix::errno::Errno;
-use nix::fcntl::{OFlag, openat};
+use nix::fcntl::{OFlag, openat, readlinkat};
 use nix::sys::stat::Mode;
+use std::ffi::OsString;
 use std::fs::{self, DirEntry, File};
 use std::io::{self, BufReader, Read};
 use std::ops::Range;
@@ -59,6 +60,11 @@ impl Process {
     pub fn file(&self, name: &str) -> io::Result<File> {
         let file = openat(&self.directory, name, OFlag::O_RDONLY | OFlag::O_CLOEXEC, Mode::empty())?;
         Ok(file.into())
+    }
+
+    /// Where a link of its directory leads.
+    pub fn link(&self, name: &str) -> io::Result<OsString> {
+        Ok(readlinkat(&self.directory, name)?)
     }
 
     /// The error of an operation on this process: what the kernel answers, or what is the matter with the process.
