@@ -152,10 +152,13 @@ fn a_shell_that_loses_a_part_of_a_line_is_found() {
         let mut shell = Command::new("sh");
         let mut shell = shell.stdin(Stdio::piped()).stdout(out).stderr(Stdio::null()).spawn().unwrap();
         let mut input = shell.stdin.take().unwrap();
-        writeln!(input, "{}", &line[line.rfind("m").unwrap()..]).unwrap();
+        let mut hand_over = |line: &str| input.write_all(format!("{line}\n").as_bytes()).unwrap();
+        hand_over(&line[line.rfind("m").unwrap()..]);
         fake.say("# ");
         while let Some(line) = fake.hear() {
-            writeln!(input, "{line}; printf '# '").unwrap();
+            // From a pipe, a shell that gives way to another one takes along what it has read ahead.
+            let line = if line == "exec /bin/sh" { ":" } else { &line };
+            hand_over(&format!("{line}\nprintf '# '"));
         }
         drop(input);
         shell.wait().unwrap();
