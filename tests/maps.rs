@@ -164,6 +164,9 @@ fn twice_verbose_shows_where_entries_are_not_adjacent() {
         assert!(behind.contains("bfb00000"), "{style}: {lines}");
         assert!(!shell_in(&[style, "-v"]).contains('*'), "{style}");
     }
+    for style in ["-x", "-r"] {
+        assert!(!shell_in(&[style, "-vv"]).contains('*'), "{style}");
+    }
 }
 
 #[test]
@@ -773,6 +776,18 @@ mod linux {
         drop(child.stdin.take());
         child.wait().unwrap();
         assert_eq!(listed["processes"][0]["command"], text(&cat));
+    }
+
+    /// As the manual says.
+    #[test]
+    fn of_a_long_command_there_is_the_beginning() {
+        let long = "x".repeat(9000);
+        let mut child =
+            Command::new("/bin/cat").args(["-", &long]).stdin(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let listed = memtool(&["--json", "maps", &child.id().to_string()]).ok().json();
+        drop(child.stdin.take());
+        child.wait().unwrap();
+        assert_eq!(listed["processes"][0]["command"], format!("/bin/cat - {long}")[..4096]);
     }
 
     /// The number of a parent outside of a container is 0, which stands for the kernel elsewhere.

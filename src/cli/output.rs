@@ -81,7 +81,8 @@ pub struct Output {
     // The descriptor itself: `Stdout` would look for the ends of lines in a dump.
     out: BufWriter<File>,
     json: bool,
-    terminal: bool,
+    /// Of the terminal, if it is one.
+    columns: Option<usize>,
 }
 
 /// The head of every JSON object.
@@ -113,7 +114,9 @@ pub fn write_document(out: &mut impl Write, schema: &str, host: &'static str, bo
 impl Output {
     pub fn new(json: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
-        Ok(Self { terminal: out.is_terminal(), out: BufWriter::new(out), json })
+        let size = out.is_terminal().then(|| terminal_size::terminal_size_of(&out));
+        let columns = size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()));
+        Ok(Self { out: BufWriter::new(out), json, columns })
     }
 
     /// Whether one JSON object is wanted.
@@ -123,7 +126,12 @@ impl Output {
 
     /// Whether a person is reading.
     pub fn is_terminal(&self) -> bool {
-        self.terminal
+        self.columns.is_some()
+    }
+
+    /// The terminal's columns; `None` where nobody is reading.
+    pub fn columns(&self) -> Option<usize> {
+        self.columns
     }
 
     /// Prints the JSON object of a command on a host.
@@ -141,15 +149,9 @@ impl Output {
         writeln!(self.out, "{}", harmless(text)).map_err(failed)
     }
 
-    /// The terminal's columns; `None` where nobody is reading.
-    pub fn columns(&self) -> Option<usize> {
-        let size = self.terminal.then(|| terminal_size::terminal_size_of(self.out.get_ref()));
-        size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()))
-    }
-
     /// Prints a line that may not be text: as it is where nobody is reading.
     pub fn raw_line(&mut self, line: &[u8]) -> Result<()> {
-        if self.terminal {
+        if self.is_terminal() {
             return self.line(&String::from_utf8_lossy(line));
         }
         self.bytes(line)?;
@@ -158,7 +160,7 @@ impl Output {
 
     /// Prints rows: aligned under their headings on a terminal, else with tabs between the fields.
     pub fn rows(&mut self, headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
-        if !self.terminal {
+        if !self.is_terminal() {
             for row in rows {
                 self.line(&row.join("\t"))?;
             }

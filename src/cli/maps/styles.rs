@@ -27,7 +27,7 @@ const UNKNOWN: &str = "<unknown>";
 const SIZE_DIGITS: usize = 6;
 
 pub fn print(out: &mut Output, map: &ProcessMap, style: Style, verbose: u8) -> Result<()> {
-    let mut printer = Printer { columns: out.columns(), out, map, digits: map.address_digits(), verbose };
+    let mut printer = Printer { out, map, digits: map.address_digits(), verbose };
     match style {
         Style::Reserved => printer.reserved(),
         Style::Ddb => printer.ddb(),
@@ -50,7 +50,6 @@ fn size_digits(sizes: impl Iterator<Item = u64>) -> usize {
 struct Printer<'a> {
     out: &'a mut Output,
     map: &'a ProcessMap,
-    columns: Option<usize>,
     /// Of an address.
     digits: usize,
     verbose: u8,
@@ -109,7 +108,8 @@ impl Printer<'_> {
     fn linux(&mut self, entry: &Entry) -> Result<()> {
         const NAME_FROM: usize = 72;
         const NAME_LENGTH: usize = 28;
-        let name_from = self.columns.map_or(NAME_FROM, |columns| NAME_FROM.min(columns.saturating_sub(NAME_LENGTH)));
+        let name_from =
+            self.out.columns().map_or(NAME_FROM, |columns| NAME_FROM.min(columns.saturating_sub(NAME_LENGTH)));
         let before = format!(
             "{:08x}-{:08x} {} {:08x} {:02x}:{:02x} {} ",
             entry.start,

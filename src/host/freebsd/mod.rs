@@ -142,8 +142,8 @@ impl Host for FreeBsd {
                 |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
             sysctl::of_process(what, pid).map_err(fail)
         };
-        // Older kernels do not know it, and what else is wrong with the process the next question tells.
         let page_size = self.page_size()?;
+        // Older kernels do not know it, and what else is wrong with the process the next question tells.
         let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout, page_size));
         let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
         let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
