@@ -261,6 +261,7 @@ fn a_dump_of_a_directory_is_found_by_its_number() {
         serde_json::json!({
             "schema": "memtool.decrypt",
             "version": 1,
+            "warnings": [],
             "host": "image",
             "file": text(&directory.path().join("vmcore_encrypted.3")),
             "output": text(&vmcore),

@@ -162,7 +162,7 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
         "{shown}"
     );
     let list = demo(&["--json", "dump", "--list-segments"]).ok().json();
-    assert_eq!(keys(&list), set("schema version host space segments_from total segments left_out"));
+    assert_eq!(keys(&list), set("schema version host warnings space segments_from total segments left_out"));
     assert_eq!(list["schema"], "memtool.dump.segments");
     assert_eq!((&list["host"], &list["segments_from"]), (&json!("recorded"), &json!("machdep.smap")));
     assert_eq!(list["total"], 0x9_fc00 + 0xfed_a000);
@@ -408,7 +408,7 @@ fn json_tells_all_there_is_to_tell() {
     let directory = directory();
     let [target, manifest] = ["a\nb", "manifest"].map(|name| directory.path().join(name));
     let arguments = ["--json", "dump", "-d1m", "--zstd=19", "-o", text(&target)];
-    let fields = "schema version host output format compression space segments_from bytes_read written seconds unreadable unreadable_bytes unreadable_not_listed";
+    let fields = "schema version host warnings output format compression space segments_from bytes_read written seconds unreadable unreadable_bytes unreadable_not_listed";
     let report = demo(&arguments).ok().json();
     assert_eq!(keys(&report), set(fields));
     assert_eq!((&report["schema"], &report["version"]), (&json!("memtool.dump"), &json!(1)));
@@ -423,7 +423,7 @@ fn json_tells_all_there_is_to_tell() {
     let written: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
     assert_eq!(report["sha256"], written["output"]["sha256"]);
     let verified = memtool(&["--json", "dump", "--verify", text(&target), "--manifest", text(&manifest)]).ok().json();
-    assert_eq!(keys(&verified), set("schema version host file size sha256 matches"));
+    assert_eq!(keys(&verified), set("schema version host warnings file size sha256 matches"));
     assert_eq!((&verified["schema"], &verified["host"]), (&json!("memtool.dump.verify"), &json!("recorded")));
     assert_eq!((&verified["sha256"], &verified["matches"]), (&report["sha256"], &json!(true)));
 }

@@ -128,6 +128,7 @@ fn json_has_every_field() {
             "offset": "0x23",
         }],
         "missing": ["no symbol covers 0x1"],
+        "warnings": [],
     });
     assert_eq!(document, expected);
     let document = of_kernel(&kernel, &["--json", "helper"]).ok().json();

@@ -169,6 +169,11 @@ fn kind(content: &Content) -> &'static str {
 
 fn report(context: &mut Context, document: &Document, inspection: &Inspection) -> Result<()> {
     let Document { output, encryption, size, compression, .. } = document;
+    if let Some(damage) = inspection.damage.first() {
+        context.warn(&format!("{output}: damaged: {damage}"));
+    } else if inspection.content == Content::Unknown {
+        context.warn(&format!("{output}: it does not begin as a dump does; the key may be another dump's"));
+    }
     if context.out.is_json() {
         context.out.document_of("memtool.decrypt", "image", document)?;
     } else {
@@ -178,11 +183,6 @@ fn report(context: &mut Context, document: &Document, inspection: &Inspection) -
         };
         let (size, encryption, dump) = (rough_size(*size), encryption.name(), inspection.content.name());
         context.out.line(&format!("{output}: {size}, decrypted with {encryption}; {dump}{compressed}"))?;
-    }
-    if let Some(damage) = inspection.damage.first() {
-        context.warn(&format!("{output}: damaged: {damage}"));
-    } else if inspection.content == Content::Unknown {
-        context.warn(&format!("{output}: it does not begin as a dump does; the key may be another dump's"));
     }
     Ok(())
 }

@@ -3,7 +3,7 @@
 use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
 use super::output::{RECORDED, remark_on_kind};
 use super::progress::Display;
-use super::{Context, Verdict, complain, size};
+use super::{Context, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Compression;
@@ -485,7 +485,7 @@ pub fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format
         more => context.warn(&format!("and {more} more ranges, too many to list")),
     }
     // Not a remark that -q may take away: the dump is not whole.
-    complain(&format!("warning: {} of {noun} could not be read", exact_size(unreadable.bytes().into())));
+    context.warn_always(&format!("{} of {noun} could not be read", exact_size(unreadable.bytes().into())));
 }
 
 fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Verdict> {

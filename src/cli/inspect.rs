@@ -161,7 +161,6 @@ struct Document<'a> {
     /// Whether every byte was read.
     verified: bool,
     damage: &'a [Damage],
-    warnings: &'a [String],
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -177,8 +176,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         inspect(&volume, depth, &progress).map_err(|source| Error::io("read", path, source))?
     };
     let verdict = if inspection.damage.is_empty() { Verdict::Done } else { Verdict::Failed };
+    for warning in &inspection.warnings {
+        context.warn(&format!("{}: {warning}", path.display()));
+    }
     if context.out.is_json() {
-        let Inspection { located, compression, content, length, damage, warnings } = &inspection;
+        let Inspection { located, compression, content, length, damage, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
             place: located.place,
@@ -191,7 +193,6 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             dump: Dump::new(content),
             verified: arguments.verify,
             damage,
-            warnings,
         };
         context.out.document_of("memtool.inspect", "image", &document)?;
         return Ok(verdict);
@@ -200,9 +201,6 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         messages(context, arguments, &inspection)?;
     } else {
         describe(context, arguments, &inspection)?;
-    }
-    for warning in &inspection.warnings {
-        context.warn(&format!("{}: {warning}", path.display()));
     }
     context.out.flush()?;
     for damage in &inspection.damage {

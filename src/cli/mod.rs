@@ -150,9 +150,17 @@ impl Context {
         Selection { machine: self.global.machine.as_deref(), device: self.global.device.as_deref() }
     }
 
-    /// A warning on standard error.
+    /// A warning on standard error, and in the JSON object that comes after it.
     fn warn(&mut self, text: &str) {
+        self.out.keep_warning(text);
         self.remark(&format!("warning: {text}"));
+    }
+
+    /// A warning that `-q` does not take away.
+    fn warn_always(&mut self, text: &str) {
+        self.out.keep_warning(text);
+        let _ = self.out.flush();
+        complain(&format!("warning: {text}"));
     }
 
     /// A remark on standard error.

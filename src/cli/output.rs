@@ -83,6 +83,8 @@ pub struct Output {
     json: bool,
     /// Of the terminal, if it is one.
     columns: Option<usize>,
+    /// Warnings so far, for the JSON object.
+    warnings: Vec<String>,
 }
 
 /// The head of every JSON object.
@@ -93,6 +95,8 @@ struct Document<'a, T> {
     host: &'static str,
     #[serde(flatten)]
     body: &'a T,
+    /// Every warning of the run, `-q` or not.
+    warnings: &'a [String],
 }
 
 /// What text adds about the host: a recorded machine is never presented as a real one.
@@ -105,9 +109,8 @@ pub fn remark_on_kind(kind: &str) -> &'static str {
     if kind == RECORDED { " (recorded machine)" } else { "" }
 }
 
-/// Writes the JSON object of a command; see [`Output::document_of`].
-pub fn write_document(out: &mut impl Write, schema: &str, host: &'static str, body: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, &Document { schema, version: 1, host, body })?;
+fn write_object(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
+    serde_json::to_writer_pretty(&mut *out, object)?;
     writeln!(out)
 }
 
@@ -116,7 +119,7 @@ impl Output {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
         let size = out.is_terminal().then(|| terminal_size::terminal_size_of(&out));
         let columns = size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()));
-        Ok(Self { out: BufWriter::new(out), json, columns })
+        Ok(Self { out: BufWriter::new(out), json, columns, warnings: Vec::new() })
     }
 
     /// Whether one JSON object is wanted.
@@ -134,6 +137,11 @@ impl Output {
         self.columns
     }
 
+    /// Keeps a warning for the JSON object, which has to come after all of them.
+    pub fn keep_warning(&mut self, text: &str) {
+        self.warnings.push(text.to_owned());
+    }
+
     /// Prints the JSON object of a command on a host.
     pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
         self.document_of(schema, host.kind(), body)
@@ -141,7 +149,19 @@ impl Output {
 
     /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
-        write_document(&mut self.out, schema, host, body).map_err(failed)
+        let document = Document { schema, version: 1, host, body, warnings: &self.warnings };
+        write_object(&mut self.out, &document).map_err(failed)
+    }
+
+    /// Writes the JSON object of a command into a file; see [`Self::document_of`].
+    pub fn write_document(
+        &self,
+        file: &mut impl Write,
+        schema: &str,
+        host: &'static str,
+        body: &impl Serialize,
+    ) -> io::Result<()> {
+        write_object(file, &Document { schema, version: 1, host, body, warnings: &self.warnings })
     }
 
     /// Prints a line.

@@ -28,11 +28,10 @@ pub struct Arguments {
 const GAP: usize = 2;
 
 #[derive(Serialize)]
-struct Document<'a> {
+struct Document {
     kernel: Facts,
     dumping_thread: Option<i32>,
     processes: Vec<Entry>,
-    warnings: &'a [String],
 }
 
 #[derive(Serialize)]
@@ -87,6 +86,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         // Without the kernel's list of modules, what is in them has addresses instead of names.
         let _ = opened.add_modules(context);
     }
+    for warning in &processes.warnings {
+        context.warn(warning);
+    }
     if context.out.is_json() {
         json(context, &opened, &facts, &processes, arguments.threads)?;
     } else {
@@ -98,9 +100,6 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         } else {
             print_processes(context, &processes)?;
         }
-    }
-    for warning in &processes.warnings {
-        context.warn(warning);
     }
     Ok(if processes.warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
@@ -154,7 +153,6 @@ fn json(
         },
         dumping_thread: processes.dumping,
         processes: processes.list.iter().map(entry).collect(),
-        warnings: &processes.warnings,
     };
     context.out.document_of("memtool.ps", opened.kind, &document)
 }

@@ -342,7 +342,6 @@ fn place(map: &MemoryMap, address: u64) -> String {
 struct ChangeDocument {
     dry_run: bool,
     changes: Vec<ChangeEntry>,
-    warnings: Vec<String>,
     errors: Vec<String>,
 }
 
@@ -416,7 +415,6 @@ fn show_changes(
                     after: Entry::from(&difference.after),
                 })
                 .collect(),
-            warnings: outcomes.iter().flat_map(|outcome| outcome.warnings.clone()).collect(),
             errors,
         };
         context.out.document("memtool.range-change", host, &document)?;

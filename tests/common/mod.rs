@@ -101,10 +101,22 @@ impl Run {
         run
     }
 
-    /// Standard output as one JSON document.
+    /// Standard output as one JSON document, which has every warning that standard error has.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+        let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        if document["schema"] == "memtool.machine" {
+            return document;
+        }
+        let kept = document["warnings"].as_array().unwrap_or_else(|| panic!("no list of warnings: {self:?}"));
+        let kept: Vec<&str> = kept.iter().map(|warning| warning.as_str().unwrap()).collect();
+        let said = self.stderr.lines().filter_map(|line| line.strip_prefix("memtool: warning: "));
+        // Only JSON has what would command a terminal as it is.
+        let is_kept = |said: &str| kept.contains(&said) || said.contains('\\') && !kept.is_empty();
+        for said in said {
+            assert!(is_kept(said), "'{said}' is not in the JSON object: {self:?}");
+        }
+        document
     }
 
     /// Standard output in lines.

@@ -2,7 +2,7 @@
 
 use super::super::progress::{Display, clock};
 use super::super::{Context, Verdict};
-use super::{Arguments, Method, check_space, conclude, describe, minidump, user, verify};
+use super::{Arguments, Method, check_space, conclude, describe, minidump, user, verify, warn_of_doubts};
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::estimate::{self, Facts};
@@ -89,6 +89,7 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     if let Some(error) = unchecked {
         context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
     }
+    warn_of_doubts(context, inspection.as_ref());
     let document = describe(arguments, &report, begun.elapsed(), None, inspection.as_ref());
     conclude(context, host, arguments, info_file, &report, &document)?;
     Ok(Verdict::Done)

@@ -6,7 +6,6 @@ mod user;
 pub use kernel::kernel_dumps;
 
 use super::destination::{Destination, destination, remark_on_delivery};
-use super::output::write_document;
 use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -133,8 +132,6 @@ struct Document<'a> {
     pages: Option<u64>,
     /// How it was looked at.
     verified: Verify,
-    /// What may be wrong with it.
-    warnings: &'a [String],
     /// What only memtool knows of a dump.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     made: Option<Made<'a>>,
@@ -288,6 +285,13 @@ fn verify(dump: &File, arguments: &Arguments, needed: bool) -> Result<Option<Ins
     }
 }
 
+/// Says what may be wrong with a dump that was looked at.
+fn warn_of_doubts(context: &mut Context, inspection: Option<&Inspection>) {
+    for doubt in inspection.iter().flat_map(|inspection| &inspection.warnings) {
+        context.warn(doubt);
+    }
+}
+
 fn minidump(inspection: &Inspection) -> Option<&MinidumpFacts> {
     match &inspection.content {
         Content::Minidump(facts) => Some(facts),
@@ -329,7 +333,6 @@ fn describe<'a>(
         info: saved.map(|saved| saved.info.display().to_string()),
         pages: made.map(|made| made.pages).or_else(|| inspection.and_then(minidump).map(|facts| facts.pages.count())),
         verified: if inspection.is_some() { arguments.verify } else { Verify::None },
-        warnings: inspection.map_or(&[], |inspection| &inspection.warnings),
         made: made.map(|made| Made {
             unreadable: made.unreadable.ranges(),
             unreadable_bytes: made.unreadable.bytes(),
@@ -350,14 +353,14 @@ fn conclude(
     document: &Document<'_>,
 ) -> Result<()> {
     remark_on_delivery(context, report.delivered);
-    for problem in report.saved.iter().flat_map(|saved| &saved.problems).chain(document.warnings) {
+    for problem in report.saved.iter().flat_map(|saved| &saved.problems) {
         context.warn(problem);
     }
     if let (Some(output), Some(path)) = (info_file, arguments.info_file()) {
         let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
         let mut file = output.file();
         let written = match json {
-            true => write_document(&mut file, SCHEMA, host.kind(), document),
+            true => context.out.write_document(&mut file, SCHEMA, host.kind(), document),
             false => file.write_all(info_text(report).as_bytes()),
         };
         written.map_err(|source| Error::io("write", path, source))?;

@@ -2,7 +2,7 @@
 
 use super::super::progress::Display;
 use super::super::{Context, Verdict};
-use super::{Arguments, Method, check_space, conclude, describe, stream, verify};
+use super::{Arguments, Method, check_space, conclude, describe, stream, verify, warn_of_doubts};
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress};
@@ -71,6 +71,7 @@ pub fn make(
     drop(display);
     let (made, report) = made?;
     warn_of_missing(context, &made, system.page_size.into());
+    warn_of_doubts(context, inspection.as_ref());
     let document = describe(arguments, &report, begun.elapsed(), Some(&made), inspection.as_ref());
     conclude(context, host, arguments, info_file, &report, &document)?;
     Ok(Verdict::Done)
