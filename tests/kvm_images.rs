@@ -313,20 +313,36 @@ fn a_kernel_that_did_not_run_is_refused_by_name() {
 
 /// The first gigabytes of an image without RAM at 0 are not looked through byte by byte.
 #[test]
-fn amd64s_direct_map_is_known_by_its_first_page() {
-    let kernel = &KERNELS[0];
-    let mut machine = Machine::new(kernel, 42 * MIB);
-    machine.map(0xffff_f800_0000_0000, 0, 1 << 30, (true, false));
-    let kvm = machine.open(machine.elf(), false).unwrap();
-    let found = kvm.translate(0xffff_f800_0000_0000 + 42 * MIB).unwrap();
-    assert_eq!((found.physical, found.page_size), (42 * MIB, None));
-    let mut direct = Vec::new();
-    kvm.each_mapping(|mapping| {
-        direct.extend((mapping.address < 0xffff_fc00_0000_0000).then_some((mapping.physical, mapping.size)));
-        ControlFlow::Continue(())
-    })
-    .unwrap();
-    assert_eq!(direct, [(42 * MIB, MIB), (48 * MIB, 64 * KIB)]);
+fn amd64s_direct_map_is_known_by_its_first_page_or_by_the_kernels_own_word() {
+    let elsewhere = (0xffff_a000_0000_0000, 0xffff_a800_0000_0000);
+    let four = (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000);
+    let five = (0xff01_0000_0000_0000, 0xff21_0000_0000_0000);
+    // Kernels before 15 with five levels have the addresses of four.
+    for (kernel, (base, end), is_told) in
+        [(0, four, false), (2, five, false), (2, four, false), (2, five, true), (0, elsewhere, true)]
+    {
+        let kernel = &KERNELS[kernel];
+        let mut machine = Machine::new(kernel, 42 * MIB);
+        machine.map(base, 0, 1 << 30, (true, false));
+        if is_told {
+            // A layout with five levels has the borders of the one with four among its later members.
+            let words = [0, 0, base, end, 1 << 63, 1 << 63, 0xffff_fe00_0000_0000, 0, four.0, four.1];
+            machine.symbols.0.push(("kva_layout", kernel.image + VARIABLES + 0x100));
+            for (word, index) in words.into_iter().zip(0..) {
+                machine.memory.set(42 * MIB + VARIABLES + 0x100 + 8 * index, word, 8);
+            }
+        }
+        let kvm = machine.open(machine.elf(), false).unwrap();
+        let found = kvm.translate(base + 42 * MIB).unwrap();
+        assert_eq!((found.physical, found.page_size), (42 * MIB, None), "{base:#x}");
+        let mut direct = Vec::new();
+        kvm.each_mapping(|mapping| {
+            direct.extend((base..end).contains(&mapping.address).then_some((mapping.physical, mapping.size)));
+            ControlFlow::Continue(())
+        })
+        .unwrap();
+        assert_eq!(direct, [(42 * MIB, MIB), (48 * MIB, 64 * KIB)], "{base:#x}");
+    }
 }
 
 /// A kernel that ran before left its tables behind, which still lead to the same places, but not to all.

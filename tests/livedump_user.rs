@@ -39,6 +39,40 @@ fn a_dump_from_user_space_is_the_kernels_own_byte_for_byte() {
 }
 
 #[test]
+fn a_kernel_with_five_levels_of_page_tables_is_dumped_read_and_translated() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["system"]["osreldate"] = json!(1_501_000);
+    for map in machine["kernel_maps"].as_array_mut().unwrap() {
+        if map["region"] == "Direct map" {
+            for border in ["start", "end"] {
+                map[border] =
+                    json!(format!("{:#x}", address(&map[border]) - 0xffff_f800_0000_0000 + 0xff01_0000_0000_0000));
+            }
+        }
+    }
+    let path = write_machine(directory.path(), &machine);
+    let dump = dump_by(&path, "user", directory.path());
+    assert!(dump == dump_by(&path, "kernel", directory.path()));
+    let parsed = Minidump::parse(dump);
+    assert_eq!(parsed.direct_map, (0xff01_0000_0000_0000, 0xff21_0000_0000_0000));
+    let found = on(&path, &["--json", "translate", "version"]).ok().json();
+    let levels: Vec<&Value> =
+        found["addresses"][0]["entries"].as_array().unwrap().iter().map(|entry| &entry["level"]).collect();
+    assert_eq!(levels, ["PML5", "PML4", "PDP", "PD", "PT"]);
+    let version = on(&path, &["read", "--as", "str", "version"]).ok().stdout;
+    assert!(version.starts_with("FreeBSD "), "{version}");
+    // The message buffer is in the direct map.
+    let buffer = on(&path, &["read", "--as", "ptr", "msgbufp"]).ok().stdout;
+    assert!(buffer.starts_with("0xff01"), "{buffer}");
+    assert!(on(&path, &["read", "-n", "16", buffer.trim_end()]).ok().stdout.contains("|"));
+    // What the kernel says of itself is believed by the place of its members only.
+    machine["symbols"] = json!({"kva_layout": {"address": "0xffffffff81533000", "size": 8}});
+    let path = write_machine(directory.path(), &machine);
+    on(&path, &["read", "version"]).fails_saying(&["kva_layout", "8 bytes"]);
+}
+
+#[test]
 fn an_older_kernel_that_counts_physical_pages_has_the_same_pages() {
     let directory = directory();
     let mut machine = demo_machine();

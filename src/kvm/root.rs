@@ -8,6 +8,7 @@
 
 use super::space::{Physical, Space, Tables};
 use crate::error::{Error, Result};
+use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64};
 use crate::symbols::Symbols;
 use crate::units::Hex;
@@ -89,7 +90,10 @@ pub(super) fn find(
     for way in ways {
         let Some(symbol) = symbols.find(way.symbol)? else { continue };
         for physical in candidates(memory, symbol.address, step(architecture)) {
-            if let Some(space) = try_at(memory, way, symbol.address, physical) {
+            if let Some(mut space) = try_at(memory, way, symbol.address, physical) {
+                if architecture == Architecture::Amd64 {
+                    space.direct_map = amd64_direct_map(&space, memory, symbols)?;
+                }
                 return Ok((architecture, space));
             }
         }
@@ -147,13 +151,10 @@ fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), r
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let mut space = Space { order: Order::Little, tables, direct_map: None, linked: None };
+    let space = Space { order: Order::Little, tables, direct_map: None, linked: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;
-    }
-    if way.architecture == Architecture::Amd64 {
-        space.direct_map = amd64_direct_map(&space, memory);
     }
     Some(space)
 }
@@ -168,10 +169,26 @@ fn pointer(memory: &DumpedMemory, physical: u64, size: usize) -> Option<u64> {
     }
 }
 
-/// amd64's direct map, if it is where it always was: its first page maps physical address 0.
-fn amd64_direct_map(space: &Space, memory: &DumpedMemory) -> Option<DirectMap> {
-    let (base, end) = amd64::DIRECT_MAP;
-    let first = memory.extents().next()?.physical;
-    let found = space.follow(&Physical::Dump(memory), base.checked_add(first)?, |_| {}).ok()?;
-    (found.physical == first).then_some(DirectMap { base, end, physical: 0 })
+/// amd64's direct map, where the kernel says that it is, or where kernels have it: it maps the first memory to where
+/// that is.
+fn amd64_direct_map(space: &Space, memory: &DumpedMemory, symbols: &dyn Symbols) -> Result<Option<DirectMap>> {
+    let told = symbols.find("kva_layout")?.and_then(|symbol| kva_layout(space, memory, symbol.address));
+    let Some(first) = memory.extents().next().map(|extent| extent.physical) else { return Ok(None) };
+    let maps_first = |layout: &KvaLayout| {
+        let at = layout.direct_map.0.checked_add(first);
+        let found = at.and_then(|at| space.follow(&Physical::Dump(memory), at, |_| {}).ok());
+        found.is_some_and(|found| found.physical == first)
+    };
+    let layout = told.into_iter().chain([KvaLayout::LA57, KvaLayout::LA48]).find(maps_first);
+    Ok(layout.map(|KvaLayout { direct_map: (base, end), .. }| DirectMap { base, end, physical: 0 }))
+}
+
+/// The variable `kva_layout` at a virtual address.
+fn kva_layout(space: &Space, memory: &DumpedMemory, address: u64) -> Option<KvaLayout> {
+    let mut words = [0; KvaLayout::WORDS];
+    for (word, index) in words.iter_mut().zip(0..) {
+        let at = address.checked_add(index * 8)?;
+        *word = pointer(memory, space.follow(&Physical::Dump(memory), at, |_| {}).ok()?.physical, 8)?;
+    }
+    KvaLayout::of_words(words)
 }

@@ -150,7 +150,8 @@ const ROUNDING: u64 = 2 << 20;
 const FIRMWARE: [&str; 3] = ["runtime services code", "runtime services data", "ACPI reclaimable"];
 const LARGEST_PAGE: u64 = 65536;
 
-const DIRECT_MAP: &str = "Direct map";
+/// The region of the direct map.
+pub const DIRECT_MAP: &str = "Direct map";
 const KERNEL_MAP: &str = "Kernel map";
 
 /// Decides what of the kernel maps may be read: cached memory of the kernel map, and the RAM of the direct

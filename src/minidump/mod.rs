@@ -23,7 +23,7 @@ pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
 /// A kind of machine whose minidumps memtool writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
-    /// amd64 with four levels of page tables.
+    /// amd64, with four or five levels of page tables.
     Amd64,
     /// arm64 with pages of 4 KiB.
     Arm64,
@@ -64,7 +64,7 @@ impl Architecture {
         self.format().page_size()
     }
 
-    /// Levels of its page tables, the highest first: the third one has the page directories, whose entries stand for
+    /// The four lowest levels of its page tables, the highest first, to which the kernel map keeps: the third one has the page directories, whose entries stand for
     /// superpages or name the tables of the last one.
     pub const fn levels(self) -> [Level; 4] {
         match self.format().levels() {

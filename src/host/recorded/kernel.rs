@@ -12,12 +12,14 @@ use crate::compress::Encoder;
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::Memory;
 use crate::kerneldump::{self, Compression, Header, Kind};
-use crate::memory_map::kernel_maps::KernelMapping;
+use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::dump_avail::DumpAvail;
 use crate::minidump::{Architecture, MSG_MAGIC, PageSet, writer};
-use crate::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V};
-use crate::pmap::{Protection, Target, amd64, arm64};
+use crate::pmap::amd64::{
+    KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
+};
+use crate::pmap::{Format, Protection, Target, amd64, arm64};
 use crate::symbols::Symbol;
 use crate::vmcore::header::DirectMap;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
@@ -50,6 +52,9 @@ const MINIDUMP_VERSION: u32 = 3;
 /// The first kernel whose page bitmap counts pages through `dump_avail`.
 const DUMP_AVAIL_SINCE: u32 = 1_300_000;
 
+/// The first kernel that tells its layout in `kva_layout`, and has five levels where the processor does.
+const KVA_LAYOUT_SINCE: u32 = 1_500_000;
+
 /// No page bitmap is laid out for more memory, nor for more pieces of it.
 const MAX_BITMAP_MEMORY: u64 = 1 << 42;
 const MAX_DUMP_AVAIL: usize = 128;
@@ -59,6 +64,8 @@ type Table = Vec<u64>;
 /// The kernel as it lies in physical memory.
 pub struct Kernel {
     architecture: Architecture,
+    /// All of its page tables.
+    format: Format,
     direct_map: DirectMap,
     /// Pages whose contents the kernel determines, by physical address.
     pages: BTreeMap<u64, Vec<u8>>,
@@ -132,6 +139,7 @@ impl Kernel {
             Some(maps) => maps.clone(),
             None => demo::kernel_maps(architecture),
         };
+        let format = format(architecture, &maps);
         let base = architecture.kernel_base();
         let limit = match architecture {
             Architecture::Amd64 => 1 << 64,
@@ -172,7 +180,7 @@ impl Kernel {
         };
         let mut pages: BTreeMap<u64, Vec<u8>> =
             layout.tables.values().map(|(at, table)| (*at, bytes_of(table))).collect();
-        let direct_map = direct_map(machine, architecture, &dump_avail);
+        let direct_map = direct_map(machine, architecture, format, &dump_avail);
         let mut buffer = message_buffer.clone();
         // struct msgbuf stands behind its buffer (msgbufinit, sys/kern/subr_msgbuf.c).
         buffer.extend(directly(direct_map, buffer_at).to_le_bytes());
@@ -185,6 +193,7 @@ impl Kernel {
         }
         let mut kernel = Self {
             architecture,
+            format,
             direct_map,
             pages,
             directories: layout.directories,
@@ -225,27 +234,22 @@ impl Kernel {
         }
 
         // The page tables above the directories; on arm64 the top one is in the kernel's image.
-        let [top_level, upper_level, _, _] = architecture.levels();
+        let [kernel_level, upper_level, directory_level, _] = architecture.levels();
         let entries = usize::try_from(page / 8).ok()?;
-        let mut upper: BTreeMap<u64, Table> = BTreeMap::new();
+        let mut tree = Tree::new(architecture, self.format);
         for (&number, directory) in &self.directories {
-            let at = free.take(page, page)?;
             let address = architecture.kernel_base() + number * upper_level.span();
-            let table = upper.entry(top_level.index(address)).or_insert_with(|| vec![0; entries]);
-            set(table, upper_level.index(address), entry(architecture, Entry::Table, at, ""));
-            self.pages.insert(at, bytes_of(directory));
+            *tree.table(directory_level.shift, address) = directory.clone();
+        }
+        if architecture == Architecture::Amd64 {
+            self.map_directly(maps, &mut tree);
         }
         let top_at = match architecture {
             Architecture::Amd64 => free.take(page, page)?,
             _ => self.translate(pagetable_at)?.0,
         };
-        let mut top = vec![0; entries];
-        for (slot, table) in upper {
-            let at = free.take(page, page)?;
-            set(&mut top, slot, entry(architecture, Entry::Table, at, ""));
-            self.pages.insert(at, bytes_of(&table));
-        }
-        self.pages.insert(top_at, bytes_of(&top));
+        let placed = tree.place(top_at, free, &mut self.pages)?;
+        let kernel_map_at = *placed.get(&(kernel_level.shift, tree.number(kernel_level.shift, KERNEL_MAP_BASE)))?;
 
         // Before dump_avail counted pages, physical pages were counted from 0.
         let by_page = machine.system.osreldate < DUMP_AVAIL_SINCE;
@@ -279,7 +283,13 @@ impl Kernel {
         match architecture {
             Architecture::Amd64 => {
                 let nkpt = i32::try_from(self.superpages.saturating_sub(KERNBASE_SUPERPAGES)).ok()?;
-                variables.push(("KPML4phys", words([top_at])));
+                variables.push(("KPML4phys", words([kernel_map_at])));
+                let layout = self.kva_layout();
+                if machine.system.osreldate >= KVA_LAYOUT_SINCE || layout != KvaLayout::LA48 {
+                    variables.push(("KPML5phys", words([if kernel_map_at == top_at { 0 } else { top_at }])));
+                    let ((low, high), kernel_map) = (layout.direct_map, layout.kernel_map);
+                    variables.push(("kva_layout", bytes_of(&[0, 0, low, high, 0, 0, kernel_map])));
+                }
                 variables.push(("kernel_vm_end", words([KERNEL_MAP_BASE + kernel_map.min(2 * amd64::GIB)])));
                 variables.push(("nkpt", nkpt.to_le_bytes().to_vec()));
             }
@@ -314,6 +324,43 @@ impl Kernel {
         }
         self.pages.insert(variables_physical, contents);
         Some(())
+    }
+
+    /// Where amd64's kernel has its memory.
+    fn kva_layout(&self) -> KvaLayout {
+        if self.format == Format::Amd64La57 { KvaLayout::LA57 } else { KvaLayout::LA48 }
+    }
+
+    /// Maps the RAM in amd64's direct map: in pages of 1 GiB, but for superpages around the kernel's image, whose text
+    /// and read-only data cannot be written there either (`bootaddr_rwx`).
+    fn map_directly(&self, maps: &[KernelMapping], tree: &mut Tree) {
+        let image: Vec<&KernelMapping> = maps.iter().filter(|map| map.start >= KERNSTART).collect();
+        let image_end = image.iter().map(|map| map.end_address()).max().unwrap_or_default();
+        let image_end = image_end.saturating_sub(KERNBASE.into());
+        let writable = |physical: u64| {
+            let (start, end) = (
+                u128::from(KERNBASE) + u128::from(physical),
+                u128::from(KERNBASE) + u128::from(physical + amd64::SUPERPAGE),
+            );
+            let mut here =
+                image.iter().filter(|map| u128::from(map.start) < end && map.end_address() > start).peekable();
+            here.peek().is_none() || here.any(|map| map.permissions.contains('w'))
+        };
+        let [.., upper, directory, _] = self.architecture.levels();
+        for gib in gibs_of(&self.dump_avail) {
+            let address = directly(self.direct_map, gib);
+            if u128::from(gib) >= image_end {
+                let entry = entry(self.architecture, Entry::Superpage, gib, "rwg");
+                set(tree.table(upper.shift, address), upper.index(address), entry);
+                continue;
+            }
+            for physical in (gib..gib + amd64::GIB).step_by(2 << 20) {
+                let address = directly(self.direct_map, physical);
+                let entry =
+                    entry(self.architecture, Entry::Superpage, physical, if writable(physical) { "rwg" } else { "rg" });
+                set(tree.table(directory.shift, address), directory.index(address), entry);
+            }
+        }
     }
 
     /// Where a variable of the kernel lies.
@@ -376,12 +423,92 @@ impl Kernel {
     }
 }
 
+/// Where each GiB begins that has RAM.
+fn gibs_of(ram: &[(u64, u64)]) -> Vec<u64> {
+    let gibs = ram.iter().flat_map(|(start, end)| start / amd64::GIB..end.div_ceil(amd64::GIB));
+    let mut gibs: Vec<u64> = gibs.filter_map(|number| number.checked_mul(amd64::GIB)).collect();
+    gibs.dedup();
+    gibs
+}
+
+/// The format of the page tables: amd64's have five levels where the direct map is that of five.
+fn format(architecture: Architecture, maps: &[KernelMapping]) -> Format {
+    let (low, high) = KvaLayout::LA57.direct_map;
+    let is_la57 = |map: &KernelMapping| map.region == kernel_maps::DIRECT_MAP && (low..high).contains(&map.start);
+    match architecture {
+        Architecture::Amd64 if maps.iter().any(is_la57) => Format::Amd64La57,
+        other => other.format(),
+    }
+}
+
+/// Page tables that are laid out from the root down.
+struct Tree {
+    architecture: Architecture,
+    format: Format,
+    /// By the lowest bit of the index into them, and by number.
+    tables: BTreeMap<(u32, u64), Table>,
+}
+
+impl Tree {
+    fn new(architecture: Architecture, format: Format) -> Self {
+        Self { architecture, format, tables: BTreeMap::new() }
+    }
+
+    /// The number of a level's table that an address is in; there is one root.
+    fn number(&self, shift: u32, address: u64) -> u64 {
+        let level = self.format.levels().iter().skip(1).find(|level| level.shift == shift);
+        level.map_or(0, |level| address >> (level.shift + level.bits))
+    }
+
+    /// The table of a level that an address is in; it and those that lead to it are made.
+    fn table(&mut self, shift: u32, address: u64) -> &mut Table {
+        for level in self.format.levels().iter().filter(|level| level.shift > shift) {
+            self.one(level.shift, address);
+        }
+        self.one(shift, address)
+    }
+
+    fn one(&mut self, shift: u32, address: u64) -> &mut Table {
+        let entries = usize::try_from(self.architecture.page_size() / 8).unwrap_or_default();
+        self.tables.entry((shift, self.number(shift, address))).or_insert_with(|| vec![0; entries])
+    }
+
+    /// Puts the root at an address and all others where there is room, and tells where they are; `None` if there is
+    /// none.
+    fn place(
+        &mut self,
+        root: u64,
+        free: &mut Pages,
+        pages: &mut BTreeMap<u64, Vec<u8>>,
+    ) -> Option<BTreeMap<(u32, u64), u64>> {
+        let page = self.architecture.page_size();
+        let mut placed = BTreeMap::new();
+        // The lowest come first.
+        let keys: Vec<(u32, u64)> = self.tables.keys().copied().collect();
+        for (shift, number) in keys {
+            let level = self.format.levels().iter().find(|level| level.shift == shift)?;
+            let above = self.format.levels().iter().rfind(|level| level.shift > shift);
+            let at = if above.is_some() { free.take(page, page)? } else { root };
+            if let Some(above) = above {
+                let address = number << (level.shift + level.bits);
+                let key = (above.shift, self.number(above.shift, address));
+                set(self.tables.get_mut(&key)?, above.index(address), entry(self.architecture, Entry::Table, at, ""));
+            }
+            pages.insert(at, bytes_of(self.tables.get(&(shift, number))?));
+            placed.insert((shift, number), at);
+        }
+        Some(placed)
+    }
+}
+
 /// Where the direct map is. On arm64 it begins with the entry of level 1 that the lowest RAM is in
 /// (`pmap_bootstrap_dmap`).
-fn direct_map(machine: &Machine, architecture: Architecture, ram: &[(u64, u64)]) -> DirectMap {
-    if architecture == Architecture::Amd64 {
-        let (base, end) = amd64::DIRECT_MAP;
-        return DirectMap { base, end, physical: 0 };
+fn direct_map(machine: &Machine, architecture: Architecture, format: Format, ram: &[(u64, u64)]) -> DirectMap {
+    let of = |(base, end): (u64, u64)| DirectMap { base, end, physical: 0 };
+    match format {
+        Format::Amd64 => return of(KvaLayout::LA48.direct_map),
+        Format::Amd64La57 => return of(KvaLayout::LA57.direct_map),
+        _ => {}
     }
     let [_, upper_level, _, _] = architecture.levels();
     let [now, before] = arm64::DIRECT_MAPS;

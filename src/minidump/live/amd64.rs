@@ -2,42 +2,57 @@
 
 use super::{Direct, Root, Variables, odd};
 use crate::error::{Error, Result};
-use crate::pmap::amd64::{DIRECT_MAP, KERNBASE, KERNEL_MAP_BASE, KERNSTART, SUPERPAGE};
+use crate::pmap::Format;
+use crate::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
 use crate::units::Hex;
 use crate::vmcore::header::DirectMap;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNSTART, u64::MAX);
-/// The direct map reaches no more physical memory.
-pub const MAX_PHYSICAL: u64 = DIRECT_MAP.1 - DIRECT_MAP.0;
 
 /// Superpages from `KERNBASE` to the end of the address space.
 const MAX_NKPT: u32 = 1024;
 
-/// The direct map; refuses kernels that have their memory elsewhere.
+/// The direct map. Kernels that do not tell their layout have the one with four levels, whatever the number of levels;
+/// those whose kernel map begins elsewhere are refused.
 pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
-    let direct =
-        Direct { map: DirectMap { base: DIRECT_MAP.0, end: DIRECT_MAP.1, physical: 0 }, physical_end: MAX_PHYSICAL };
-    let Some((address, size)) = variables.find("kva_layout")? else { return Ok(direct) };
-    let words = (size / 8).min(64);
-    let mut found = Vec::new();
-    for index in 0..words {
-        found.push(u64::from_le_bytes(variables.read("kva_layout", address + index * 8)?));
+    let name = "kva_layout";
+    let layout = match variables.find(name)? {
+        None => KvaLayout::LA48,
+        Some((address, size)) => {
+            let mut words = [0; KvaLayout::WORDS];
+            if size != 0 && size < size_of_val(&words) as u64 {
+                return Err(odd(name, format!("it has {size} bytes")));
+            }
+            for (word, index) in words.iter_mut().zip(0..) {
+                *word = u64::from_le_bytes(variables.read(name, address + index * 8)?);
+            }
+            let borders = || format!("its direct map is {}..{}", Hex(words[2]), Hex(words[3]));
+            KvaLayout::of_words(words).ok_or_else(|| odd(name, borders()))?
+        }
+    };
+    if layout.kernel_map != KERNEL_MAP_BASE {
+        return Err(Error::Unsupported(format!(
+            "the map of this kernel begins at {} (kva_layout), and memtool knows those that begin at {} only",
+            Hex(layout.kernel_map),
+            Hex(KERNEL_MAP_BASE)
+        )));
     }
-    if [DIRECT_MAP.0, DIRECT_MAP.1, KERNEL_MAP_BASE].iter().all(|border| found.contains(border)) {
-        return Ok(direct);
-    }
-    Err(Error::Unsupported(
-        "this kernel has its memory at other addresses (kva_layout) than a dump from user space knows; use --method kernel"
-            .to_owned(),
-    ))
+    let (base, end) = layout.direct_map;
+    Ok(Direct { map: DirectMap { base, end, physical: 0 }, physical_end: layout.physical_end() })
 }
 
-/// `KPML4phys` is the physical address of the top-level page table.
+/// `KPML5phys`, or where that is 0 or not there `KPML4phys`, is the physical address of the top-level page table.
 pub fn root(variables: &Variables<'_>) -> Result<Root> {
-    let name = "KPML4phys";
-    let top = variables.number(name)?;
-    Ok(Root { name, top, bytes: top.to_le_bytes().to_vec() })
+    let five = match variables.find("KPML5phys")? {
+        Some(_) => variables.number("KPML5phys")?,
+        None => 0,
+    };
+    let (name, top, format) = match five {
+        0 => ("KPML4phys", variables.number("KPML4phys")?, Format::Amd64),
+        top => ("KPML5phys", top, Format::Amd64La57),
+    };
+    Ok(Root { name, top, format, bytes: top.to_le_bytes().to_vec() })
 }
 
 /// The end of the kernel map, as `minidumpsys()` has it; 2^64 is possible. It is a multiple of 1 GiB.

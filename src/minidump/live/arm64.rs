@@ -38,7 +38,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
 pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
     let name = "pagetable_l0_ttbr1";
     let (address, _) = variables.required(name)?;
-    let page = tables.architecture.page_size();
+    let page = tables.format.page_size();
     if !address.is_multiple_of(page) {
         return Err(odd(name, format!("it is at {}, no page's beginning", Hex(address))));
     }
@@ -46,7 +46,7 @@ pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
     variables.memory.fill(address, &mut bytes).map_err(|error| unreadable(name, &error))?;
     let found = tables.walk(words_of(&bytes).collect(), address);
     let (top, _) = found.ok_or_else(|| odd(name, "the page tables there do not map themselves"))?;
-    Ok(Root { name, top, bytes })
+    Ok(Root { name, top, format: tables.format, bytes })
 }
 
 /// The end of the kernel map: `kernel_vm_end`, as `minidumpsys()` has it.

@@ -44,7 +44,7 @@ const BUFFER: usize = 1 << 20;
 const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
-pub const SYMBOLS: [&str; 14] = [
+pub const SYMBOLS: [&str; 15] = [
     "version",
     "dump_avail",
     "vm_page_dump",
@@ -55,6 +55,7 @@ pub const SYMBOLS: [&str; 14] = [
     // amd64.
     "kva_layout",
     "KPML4phys",
+    "KPML5phys",
     "nkpt",
     // arm64.
     "pagetable_l0_ttbr1",
@@ -70,8 +71,9 @@ pub struct LiveKernel<'a> {
     ram: Ram,
     dump_avail: Vec<(u64, u64)>,
     direct_map: DirectMap,
-    /// Physical address of the top-level page table.
+    /// Physical address of the top-level page table, and the format of all of them.
     top: u64,
+    format: Format,
 }
 
 /// The memory of a running kernel, and its page tables.
@@ -94,13 +96,13 @@ pub struct KernelMemory {
 #[derive(Clone, Copy)]
 struct PageTables<'a> {
     ram: &'a Ram,
-    architecture: Architecture,
+    format: Format,
 }
 
 impl PageTables<'_> {
     /// The bytes of a page table; `None` where there is no RAM, or none that can be read.
     fn page(&self, address: u64) -> Option<Vec<u8>> {
-        let size = self.architecture.page_size();
+        let size = self.format.page_size();
         let mut bytes = vec![0; usize::try_from(size).ok()?];
         (self.ram.left(address) >= size && self.ram.fill(address, &mut bytes).is_ok()).then_some(bytes)
     }
@@ -113,9 +115,9 @@ impl PageTables<'_> {
     /// Where a virtual address leads through these entries of the top-level page table, and how many bytes follow it
     /// there.
     fn walk(&self, mut table: Vec<u64>, address: u64) -> Option<(u64, u64)> {
-        for level in self.architecture.levels() {
+        for level in self.format.levels() {
             let entry = *table.get(usize::try_from(level.index(address)).ok()?)?;
-            match self.architecture.format().decode(level, entry) {
+            match self.format.decode(*level, entry) {
                 pmap::Target::Nothing => return None,
                 pmap::Target::Table(at) => table = self.table(at)?,
                 pmap::Target::Page { physical, size, .. } => {
@@ -137,6 +139,8 @@ struct Root {
     name: &'static str,
     /// Physical address of the top-level page table.
     top: u64,
+    /// The format of the page tables.
+    format: Format,
     /// What the variable is.
     bytes: Vec<u8>,
 }
@@ -214,16 +218,16 @@ impl<'a> LiveKernel<'a> {
             None => reached.collect(),
         };
         let ram = Ram::new(physical, ranges);
-        let Root { name, top, bytes } = match architecture {
+        let Root { name, top, format, bytes } = match architecture {
             Architecture::Amd64 => amd64::root(&variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => {
-                arm64::root(&variables, PageTables { ram: &ram, architecture })?
+                arm64::root(&variables, PageTables { ram: &ram, format: architecture.format() })?
             }
         };
         if !top.is_multiple_of(page) || ram.left(top) < page {
             return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
         }
-        let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top };
+        let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top, format };
         let mut again = vec![0; bytes.len()];
         let found = live.read_virtual(name, live.variables.required(name)?.0, &mut again);
         if found.is_err() || again != bytes {
@@ -239,11 +243,11 @@ impl<'a> LiveKernel<'a> {
 
     /// Its memory, for whoever reads it by virtual address.
     pub fn into_memory(self) -> KernelMemory {
-        let Self { architecture, ram, top: root, direct_map, .. } = self;
+        let Self { architecture, ram, top: root, format, direct_map, .. } = self;
         KernelMemory {
             ram,
             architecture: architecture.family(),
-            format: architecture.format(),
+            format,
             root,
             base: architecture.kernel_base(),
             direct_map: Some(direct_map),
@@ -251,7 +255,21 @@ impl<'a> LiveKernel<'a> {
     }
 
     fn page_tables(&self) -> PageTables<'_> {
-        PageTables { ram: &self.ram, architecture: self.architecture }
+        PageTables { ram: &self.ram, format: self.format }
+    }
+
+    /// The table of the kernel map that the four lowest levels begin with: the top-level one, or that of four levels
+    /// below the one of five.
+    fn kernel_map_table(&self) -> Option<Vec<u64>> {
+        let tables = self.page_tables();
+        let mut table = tables.table(self.top)?;
+        let [first, ..] = self.architecture.levels();
+        for level in self.format.levels().iter().take_while(|level| level.shift > first.shift) {
+            let index = usize::try_from(level.index(self.architecture.kernel_base())).ok()?;
+            let pmap::Target::Table(at) = self.format.decode(*level, *table.get(index)?) else { return None };
+            table = tables.table(at)?;
+        }
+        Some(table)
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.
@@ -473,7 +491,7 @@ fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Res
     let what = "dump_avail";
     let page = architecture.page_size();
     let limit = match architecture {
-        Architecture::Amd64 => amd64::MAX_PHYSICAL,
+        Architecture::Amd64 => 1 << pmap::amd64::PHYSICAL_BITS,
         Architecture::Arm64 | Architecture::Arm64Large => 1 << pmap::arm64::PHYSICAL_BITS,
     };
     let (address, size) = variables.required(what)?;
@@ -545,12 +563,12 @@ pub struct Report {
 impl Snapshot<'_> {
     /// Adds what the kernel's page tables map, and keeps those of the lowest levels.
     fn walk(&mut self) {
-        let LiveKernel { architecture, top, .. } = self.kernel;
+        let LiveKernel { architecture, .. } = self.kernel;
         let tables = self.kernel.page_tables();
         let format = architecture.format();
         let [top_level, upper_level, level, _] = architecture.levels();
         let entry_of = |table: &[u64], slot: u64| usize::try_from(slot).ok().and_then(|slot| table.get(slot)).copied();
-        let Some(top) = tables.table(*top) else { return self.lost_tables += 1 };
+        let Some(top) = self.kernel.kernel_map_table() else { return self.lost_tables += 1 };
         let mut upper: Option<(u64, Option<Vec<u64>>)> = None;
         let entries = directory_entries(*architecture);
         for number in 0..self.superpages.div_ceil(entries) {

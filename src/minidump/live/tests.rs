@@ -1,8 +1,7 @@
-use super::amd64::MAX_PHYSICAL;
 use super::*;
 use crate::compress::Compression;
 use crate::pmap::amd64::{
-    DIRECT_MAP, GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, PAGE, PG_FRAME, PG_PS, PG_V, SUPERPAGE,
+    GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
 };
 use crate::symbols::Symbol;
 use crate::vmcore::volume::Volume;
@@ -11,6 +10,9 @@ use nix::errno::Errno;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+
+/// The direct map of kernels with four levels.
+const DIRECT_MAP: (u64, u64) = KvaLayout::LA48.direct_map;
 
 /// Two pieces of RAM around the hole below 1 MiB, and a GiB that one page can map.
 const RAM: [(u64, u64); 3] = [(0x1000, 0x9_f000), (0x10_0000, 0x200_0000), (0x4000_0000, 0x8000_0000)];
@@ -407,9 +409,21 @@ fn an_image_must_be_the_running_kernels() {
 #[test]
 fn kernels_with_memory_elsewhere_are_refused() {
     let mut machine = Machine::new();
-    machine.set_words("kva_layout", [0, 0xff00_0000_0000_0000, 0xff80_0000_0000_0000, KERNEL_MAP_BASE]);
-    assert!(machine.error().contains("kva_layout"));
-    machine.set_words("kva_layout", [0, DIRECT_MAP.0, DIRECT_MAP.1, 1, KERNEL_MAP_BASE]);
+    let (low, high) = DIRECT_MAP;
+    for (direct_map, kernel_map, words) in [
+        ((low, high), KERNEL_MAP_BASE - GIB, "begins at 0xfffffdffc0000000 (kva_layout)"),
+        ((high, low), KERNEL_MAP_BASE, "kva_layout is not as expected"),
+        ((0, high), KERNEL_MAP_BASE, "kva_layout is not as expected"),
+        ((low + 1, high), KERNEL_MAP_BASE, "kva_layout is not as expected"),
+    ] {
+        // Other members have the borders that are looked for.
+        let (low, high) = (direct_map.0, direct_map.1);
+        machine
+            .set_words("kva_layout", [0, 0, low, high, 0, 0, kernel_map, DIRECT_MAP.0, DIRECT_MAP.1, KERNEL_MAP_BASE]);
+        let error = machine.error();
+        assert!(error.contains(words), "{error}");
+    }
+    machine.set_words("kva_layout", [0, 0, low, high, 0, 0, KERNEL_MAP_BASE, 0, 0, 0]);
     machine.runs().unwrap();
 }
 
@@ -424,7 +438,7 @@ fn senseless_variables_are_refused() {
         ("dump_avail", vec![0x3000, 0x2000, 0, 0], "range 0"),
         ("dump_avail", vec![0x1000, 0x3000, 0x2000, 0x4000, 0, 0], "range 1"),
         ("dump_avail", vec![0x1000, 0x3001, 0, 0], "range 0"),
-        ("dump_avail", vec![0x1000, MAX_PHYSICAL + PAGE, 0, 0], "range 0"),
+        ("dump_avail", vec![0x1000, (1 << PHYSICAL_BITS) + PAGE, 0, 0], "range 0"),
         ("dump_avail", vec![0x1000, u64::MAX, 0, 0], "range 0"),
         ("vm_page_dump_pages", vec![0], "dump_avail has"),
         ("vm_page_dump_pages", vec![u64::MAX], "dump_avail has"),
