@@ -685,6 +685,25 @@ fn the_command_lists_processes() {
 }
 
 #[test]
+fn another_kernels_processes_are_not_made_up() {
+    // Its symbols lead to other variables of the kernel that ran: to zeros, at the best.
+    let mut memory = panicked();
+    let version = memory.address("version");
+    memory.put(version, b"FIELDS\0\0");
+    for options in [&[][..], &["--json"], &["--threads"]] {
+        let run = Files::new(&memory).run(options).exits(1);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.lines().last().unwrap().contains("is not the kernel of this dump"), "{run:?}");
+    }
+    let mut memory = panicked();
+    for list in ["allproc", "zombproc"] {
+        let at = memory.address(list);
+        memory.pointer(at, 0);
+    }
+    Files::new(&memory).run(&[]).fails_saying(&["there are no processes at allproc", "the kernel that ran?"]);
+}
+
+#[test]
 fn the_command_lists_threads() {
     let memory = panicked();
     let files = Files::new(&memory);

@@ -200,11 +200,22 @@ fn places_that_make_no_sense_are_refused() {
 }
 
 #[test]
-fn another_kernels_symbols_are_warned_of() {
+fn another_kernels_symbols_are_not_used() {
     let files = files("FreeBSD 13.1-RELEASE other\n");
-    let run = files.read(&["numbers", "--as", "u8"]).ok();
-    assert_eq!(run.stdout, "1\n");
-    run.says_in_one_line(&["is not the kernel of this dump"]);
+    let why = "is not the kernel of this dump";
+    for command in [&["read", "numbers"][..], &["translate", "numbers"], &["write", "numbers", "00", "--force"]] {
+        let run = files.run(command[0], &command[1..]).exits(1);
+        assert_eq!(run.stdout, "");
+        assert!(run.stderr.lines().last().unwrap().contains(why), "{run:?}");
+    }
+    files.run("symbols", &["numbers"]).exits(1);
+    // Addresses are the dump's own.
+    let address = format!("{:#x}", DATA + 128);
+    let run = files.read(&["--json", &address, "--as", "ptr"]).ok();
+    assert!(run.json()["warnings"][0].as_str().unwrap().contains(why), "{run:?}");
+    let run = files.read(&[&address, "--as", "ptr"]).ok();
+    assert_eq!(run.stdout, "0xfffffe0000002070\n");
+    run.says_in_one_line(&["warning", why]);
 }
 
 #[test]
@@ -222,14 +233,79 @@ fn compressed_and_damaged_dumps_are_read() {
 }
 
 #[test]
-fn images_of_memory_are_read_by_physical_address() {
+fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel() {
     let files = files(VERSION);
-    let elf = ElfSpec::example(Arch::Amd64);
-    std::fs::write(&files.dump, elf.build()).unwrap();
-    let (start, bytes) = elf.segments.first().unwrap();
-    // There are no page tables in it, and the kernel's symbols do not lead to any.
-    files.read(&["--phys", &format!("{start:#x}")]).fails_saying(&["no symbol that leads to the page tables"]);
-    assert!(!bytes.is_empty());
+    let directory = files.directory.path();
+    let dump = |format: &str, options: &[&str]| {
+        let path = directory.join(format);
+        let arguments = ["dump", "--range", "0x1000000+64k", "--range", "0x2000000+64k", "--format", format, "-o"];
+        demo(&[&arguments[..], &[text(&path)], options].concat()).ok();
+        path
+    };
+    let map = directory.join("map");
+    let [elf, lime, padded, raw] =
+        [dump("elf", &[]), dump("lime", &[]), dump("padded", &[]), dump("raw", &["--map", text(&map)])];
+    let full = directory.join("full");
+    let spec = ElfSpec::example(Arch::Riscv);
+    std::fs::write(&full, spec.build()).unwrap();
+    let (start, bytes) = spec.segments.first().unwrap();
+    let expected: String = bytes[..4].iter().map(|byte| format!("{byte}\n")).collect();
+    let at = format!("{start:#x}");
+    assert_eq!(memtool(&["read", "--core", text(&full), "--phys", &at, "--as", "u8", "-n", "4"]).ok().stdout, expected);
+
+    let own = demo(&["read", "--phys", "0x2000010", "-n", "64"]).ok();
+    for (path, options) in [
+        (&elf, &[][..]),
+        (&lime, &[]),
+        (&padded, &[]),
+        (&raw, &["--segments", text(&map)]),
+        (&elf, &["--kernel", text(&files.kernel)]),
+    ] {
+        let on = |command: &str, rest: &[&str]| {
+            memtool(&[&[command, "--core", text(path), "--phys"], options, rest].concat())
+        };
+        let run = on("read", &["0x2000010", "-n", "64"]).ok();
+        assert_eq!((&run.stdout, run.stderr.as_str()), (&own.stdout, ""), "{path:?}");
+        on("write", &["0x2008010", "c0ffee", "--force"]).ok();
+        assert!(on("read", &["0x2008010", "-n", "3"]).ok().stdout.contains("c0 ff ee"), "{path:?}");
+        assert_eq!(on("read", &["--json", "0x2000010"]).ok().json()["physical"], true);
+        let outside = on("read", &["0x7000000"]).exits(1);
+        assert!(outside.stdout.contains("hole") || path == &padded, "{outside:?}");
+    }
+    memtool(&["read", "--core", text(&lime), "--phys", "0x2000010", "--as", "ptr"])
+        .fails_saying(&["how long a pointer is", "--kernel"]);
+    memtool(&["read", "--core", text(&elf), "--phys", "0x2000010", "--as", "ptr"]).ok();
+    // A virtual address still needs page tables.
+    memtool(&["read", "--core", text(&lime), "0xffffffff81200000"]).fails_saying(&["--kernel"]);
+}
+
+#[test]
+fn a_core_file_of_virtual_memory_is_read_by_its_addresses_and_has_no_physical_ones() {
+    let directory = directory();
+    let [core, out] = ["kmem", "out"].map(|name| directory.path().join(name));
+    demo(&["dump", "-k", "--format", "elf", "-o", text(&core)]).ok();
+    let read = |arguments: &[&str]| memtool(&[&["read", "--core", text(&core)], arguments].concat());
+    for (address, length) in
+        [("0xffffffff81533000", "512"), ("0xfffffe00000ff000", "8192"), ("0xfffff80001000000", "64")]
+    {
+        let own = demo(&["read", address, "-n", length]).ok();
+        assert_eq!(read(&[address, "-n", length]).ok().stdout, own.stdout, "{address}");
+    }
+    assert!(read(&["0xffffffff70000000"]).exits(1).stdout.contains("not in the dump, which has virtual memory"));
+    read(&["--phys", "0x1000000"]).fails_saying(&["core file of virtual memory"]);
+    let run = memtool(&["translate", "--core", text(&core), "0xffffffff81533000"]).exits(1);
+    assert!(run.stdout.contains("the virtual addresses of its memory and no others"), "{run:?}");
+    for to in ["lime", "raw", "padded"] {
+        memtool(&["convert", text(&core), text(&out), "--to", to]).fails_saying(&["core file of virtual memory"]);
+        assert!(!out.exists());
+    }
+    memtool(&["convert", text(&core), text(&out), "--to", "elf"]).ok();
+    let converted = memtool(&["read", "--core", text(&out), "0xffffffff81533000", "-n", "512"]).ok();
+    assert_eq!(converted.stdout, read(&["0xffffffff81533000", "-n", "512"]).ok().stdout);
+    // One range alone is told by its virtual address, too.
+    demo(&["dump", "-k", "--range", "0xffffffff81533000+4k", "--format", "elf", "--force", "-o", text(&core)]).ok();
+    read(&["0xffffffff81533000"]).ok();
+    memtool(&["convert", text(&core), text(&out), "--force", "--to", "lime"]).fails_saying(&["virtual memory"]);
 }
 
 #[test]
@@ -288,9 +364,11 @@ fn write_changes_these_bytes_and_no_others() {
     files.run("write", &[&border, "aabbccdd", "--force"]).ok();
     assert_eq!(files.read(&["--phys", "0x24ffe", "--as", "u32"]).ok().stdout, format!("{}\n", 0xddcc_bbaa_u32));
     files.run("write", &["version", "--as", "str", "mem", "--force"]).ok();
-    assert!(files.run("read", &["version", "--as", "str"]).ok().stdout.starts_with("mem\n"));
-    files.run("write", &["--phys", "0x24000", "--as", "ptr", "0xfffffe0000002070", "--force"]).ok();
-    assert_eq!(files.read(&["version", "--as", "ptr"]).ok().stdout, "0xfffffe0000002070 numbers\n");
+    let at = format!("{DATA:#x}");
+    assert!(files.run("read", &[&at, "--as", "str"]).ok().stdout.starts_with("mem\n"));
+    files.run("write", &["--phys", "0x24000", "--as", "str", VERSION, "--force"]).ok();
+    files.run("write", &["--phys", "0x24040", "--as", "ptr", "0xfffffe0000002070", "--force"]).ok();
+    assert_eq!(files.read(&["table", "--as", "ptr"]).ok().stdout, "0xfffffe0000002070 numbers\n");
 }
 
 #[test]
@@ -309,9 +387,18 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
     std::os::unix::fs::symlink(&files.dump, &link).unwrap();
     memtool(&["write", "--core", text(&link), "--phys", "0x24000", "00", "--force"]).fails_saying(&["cannot open"]);
     std::fs::write(&files.dump, Compression::Zstd.compress(&before)).unwrap();
-    let run = files.run("write", &["numbers", "00", "--force"]).exits(1);
-    assert!(run.stderr.contains("not opened for writing"), "{run:?}");
+    for options in [&["numbers", "00", "--force"][..], &["numbers", "00"], &["--phys", "nowhere", "00"]] {
+        files.run("write", options).fails_saying(&["compressed with zstd", "cannot be written"]);
+    }
     demo(&["write", "version", "00", "--force"]).fails_saying(&["recorded machine cannot be written"]);
+    // What cannot be written to the running kernel is said beforehand.
+    for arguments in [&["write", "0xffffffff80300ffe", "00000000"][..], &["write", "--phys", "0x300000", "00"]] {
+        let run = demo(arguments).exits(1);
+        assert!(run.stderr.contains("text and read-only data") && run.stderr.contains("EFAULT"), "{run:?}");
+        assert!(!run.stderr.contains("panic"), "{run:?}");
+    }
+    let run = demo(&["write", "nkpt", "00"]).exits(1);
+    assert!(run.stderr.contains("takes --force") && !run.stderr.contains("panic"), "{run:?}");
     assert_eq!(names(files.directory.path()), ["kernel", "link", "vmcore.0"]);
 }
 

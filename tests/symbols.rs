@@ -271,7 +271,7 @@ fn a_dumps_modules_are_found_on_every_architecture() {
 }
 
 #[test]
-fn another_kernel_than_the_dumps_is_warned_of_and_another_architectures_refused() {
+fn another_kernel_than_the_dumps_is_refused_and_another_architectures_too() {
     let directory = directory();
     let (spec, data) = dump_with_modules(MinidumpSpec::example(Arch::Amd64, 2), &[("kernel", BASE)]);
     let core = directory.path().join("vmcore");
@@ -279,13 +279,17 @@ fn another_kernel_than_the_dumps_is_warned_of_and_another_architectures_refused(
     let right = amd64_at(directory.path(), "kernel", data, VERSION);
     assert_eq!(of_core(&core, &right, &["kern_sync"]).ok().stderr, "");
     let other = amd64_at(directory.path(), "other", data, "FreeBSD 13.2-RELEASE");
-    let warned = |kernel: &Path| {
-        let run = of_core(&core, kernel, &["kern_sync"]).ok();
-        run.says_in_one_line(&["warning", "not the kernel of this dump", text(kernel)]);
+    let refused = |kernel: &Path| {
+        let run = of_core(&core, kernel, &["kern_sync"]).exits(1);
+        assert_eq!(run.stdout, "");
+        let said = run.stderr.lines().last().unwrap();
+        assert!(said.contains("not the kernel of this dump") && said.contains(text(kernel)), "{run:?}");
     };
-    warned(&other);
+    refused(&other);
     // The same kernel by its file, but its data lie elsewhere in the dump.
-    warned(&amd64_at(directory.path(), "moved", data + 0x40, VERSION));
+    refused(&amd64_at(directory.path(), "moved", data + 0x40, VERSION));
+    // Nothing is mapped where its version would be.
+    refused(&amd64_at(directory.path(), "unmapped", 0x1000, VERSION));
 
     // The debug file does not hold the version, but the dump's header, of 14.0, does.
     let mut debug = kernel(AMD64, BASE, data, VERSION);
@@ -293,7 +297,7 @@ fn another_kernel_than_the_dumps_is_warned_of_and_another_architectures_refused(
     let debug = write(directory.path(), "kernel.debug", &debug);
     assert_eq!(of_core(&core, &debug, &["kern_sync"]).ok().stderr, "");
     std::fs::write(&core, live_dump(Arch::Amd64, &spec.build(), Compression::Zstd, 4096)).unwrap();
-    warned(&debug);
+    refused(&debug);
     assert_eq!(of_core(&core, &right, &["kern_sync"]).ok().stderr, "");
 
     let foreign = write(directory.path(), "foreign", &kernel(I386, 0xc040_0000, 0xc050_0000, VERSION));
@@ -325,7 +329,8 @@ fn a_dump_without_readable_memory_still_has_its_kernel() {
     let directory = directory();
     let core = directory.path().join("vmcore");
     std::fs::write(&core, MinidumpSpec::example(Arch::Amd64, 2).build()).unwrap();
-    let kernel = amd64_at(directory.path(), "kernel", 0x1000, VERSION);
+    // It is mapped there, and the page is not in the dump.
+    let kernel = amd64_at(directory.path(), "kernel", 0xffff_fe00_0001_0000, VERSION);
     let run = of_core(&core, &kernel, &["kern_sync"]).ok();
     assert_eq!(run.lines().len(), 1);
     assert!(run.stderr.contains("warning"), "{run:?}");

@@ -98,7 +98,7 @@ fn follow(kvm: &Kvm, address: u64) -> bool {
             assert!(found.left > 0);
             let here = (found.left.min(40)) as usize;
             let mut again = [0; 40];
-            let physical = kvm.read_physical(found.physical, &mut again[..here]);
+            let physical = kvm.physical_memory().read(found.physical, &mut again[..here]);
             if physical.is_ok() {
                 assert_eq!(buffer[..here], again[..here], "{address:#x}");
             } else {

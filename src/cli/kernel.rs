@@ -6,18 +6,45 @@ use clap::Args;
 use memtool::dump::Progress;
 use memtool::dump::plan::read_list;
 use memtool::host::Host;
-use memtool::kvm::{Access, Fault, Kvm};
+use memtool::kvm::{Access, Fault, Kvm, PhysicalMemory, Why};
 use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, parse_address, parse_size};
+use memtool::vmcore::header::{Architecture, Order};
 use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{DumpedMemory, Inspection, Place};
+use memtool::vmcore::{Content, DumpedMemory, Inspection, Place};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 /// Reasons why modules have no symbols that are told one by one.
 const TOLD: usize = 3;
+
+/// Who knows its symbols.
+enum Names<'a> {
+    Nobody,
+    Running(Running<'a>),
+    Files(KernelSymbols),
+}
+
+impl Names<'_> {
+    /// The symbol that covers an address, where that can be told.
+    fn covering(&self, address: u64) -> Option<Found<'_>> {
+        match self {
+            Self::Files(files) => files.covering(address),
+            _ => None,
+        }
+    }
+
+    /// An address as symbol and offset, `name+0x10`, where there is one.
+    fn name_of(&self, address: u64) -> Option<String> {
+        let entry = self.covering(address)?.entry;
+        Some(match address - entry.symbol.address {
+            0 => entry.name.to_owned(),
+            offset => format!("{}+{offset:#x}", entry.name),
+        })
+    }
+}
 
 /// Options of every command that looks into a kernel.
 #[derive(Args)]
@@ -40,39 +67,108 @@ pub struct Opened<'a> {
     names: Names<'a>,
     /// What its JSON says of it: `freebsd`, `recorded` or `image`.
     pub kind: &'static str,
+    /// Why its symbols cannot be believed: they are another kernel's.
+    mismatch: Option<String>,
 }
 
-/// A kernel's memory by virtual address, or by physical address.
-pub struct View<'a> {
-    pub opened: &'a Opened<'a>,
-    pub physical: bool,
+/// Memory by virtual address of a kernel, or by physical address.
+pub enum View<'a> {
+    Virtual(Opened<'a>),
+    Physical(Physical<'a>),
+}
+
+/// Memory by physical address, for which neither page tables nor a kernel are needed.
+pub struct Physical<'a> {
+    memory: PhysicalMemory,
+    names: Names<'a>,
+    kind: &'static str,
+    /// Whose memory it is, where that is known.
+    architecture: Option<Architecture>,
+    order: Order,
 }
 
 impl View<'_> {
     /// Fills the buffer from an address on.
     pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
-        let kvm = &self.opened.kvm;
-        if self.physical { kvm.read_physical(address, buffer) } else { kvm.read(address, buffer) }
+        match self {
+            Self::Virtual(opened) => opened.kvm.read(address, buffer),
+            Self::Physical(physical) => physical.memory.read(address, buffer),
+        }
     }
 
     /// Writes bytes from an address on.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let kvm = &self.opened.kvm;
-        if self.physical { kvm.write_physical(address, bytes) } else { kvm.write(address, bytes) }
+        match self {
+            Self::Virtual(opened) => opened.kvm.write(address, bytes),
+            Self::Physical(physical) => physical.memory.write(address, bytes),
+        }
+    }
+
+    /// Whether all bytes from an address on can be written, as far as that is known beforehand.
+    pub fn check_writable(&self, address: u64, length: u64) -> Result<(), Fault> {
+        match self {
+            Self::Virtual(opened) => opened.kvm.check_writable(address, length),
+            Self::Physical(physical) => physical.memory.check_writable(address, length),
+        }
     }
 
     /// The bytes of a C string, at most so many.
     pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
-        let kvm = &self.opened.kvm;
-        if self.physical { kvm.string_physical(address, most) } else { kvm.string(address, most) }
+        match self {
+            Self::Virtual(opened) => opened.kvm.string(address, most),
+            Self::Physical(physical) => physical.memory.string(address, most),
+        }
     }
-}
 
-/// Who knows its symbols.
-enum Names<'a> {
-    Nobody,
-    Running(Running<'a>),
-    Files(KernelSymbols),
+    /// Whether its addresses are physical.
+    pub fn is_physical(&self) -> bool {
+        matches!(self, Self::Physical(_))
+    }
+
+    /// What its JSON says of it: `freebsd`, `recorded` or `image`.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Virtual(opened) => opened.kind,
+            Self::Physical(physical) => physical.kind,
+        }
+    }
+
+    /// The order of bytes in integers; that of most machines where nothing tells.
+    pub fn order(&self) -> Order {
+        match self {
+            Self::Virtual(opened) => opened.kvm.order(),
+            Self::Physical(physical) => physical.order,
+        }
+    }
+
+    /// Bytes of a pointer.
+    pub fn word_size(&self) -> Result<usize> {
+        match self {
+            Self::Virtual(opened) => Ok(opened.kvm.word_size()),
+            Self::Physical(physical) => physical.architecture.map(Architecture::word_size).ok_or_else(|| {
+                Error::Refused("nothing tells how long a pointer is in this image: use u32 or u64, or name its kernel with --kernel".to_owned())
+            }),
+        }
+    }
+
+    /// An address as symbol and offset, where there is one.
+    pub fn name_of(&self, address: u64) -> Option<String> {
+        match self {
+            Self::Virtual(opened) => opened.name_of(address),
+            Self::Physical(physical) => physical.names.name_of(address),
+        }
+    }
+
+    /// A place in it: see [`Opened::place`]; a physical one has no symbol.
+    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
+        match self {
+            Self::Virtual(opened) => opened.place(context, text),
+            Self::Physical(_) => {
+                let address = parse_address(text).map_err(|error| Error::Refused(format!("--phys: {error}")))?;
+                Ok((address, None))
+            }
+        }
+    }
 }
 
 impl KernelArguments {
@@ -111,7 +207,8 @@ impl KernelArguments {
                         core.display()
                     )));
                 }
-                let opened = Opened { kvm, names: files.map_or(Names::Nobody, Names::Files), kind: "image" };
+                let names = files.map_or(Names::Nobody, Names::Files);
+                let mut opened = Opened { kvm, names, kind: "image", mismatch: None };
                 opened.compare_versions(context);
                 Ok(opened)
             }
@@ -122,9 +219,57 @@ impl KernelArguments {
                     _ => &Running(host),
                 };
                 let kvm = Kvm::of_running(host, symbols, access)?;
-                Ok(Opened { kvm, names, kind: host.kind() })
+                Ok(Opened { kvm, names, kind: host.kind(), mismatch: None })
             }
-            (None, None) => Err(Error::Refused("name a dump with --core".to_owned())),
+            (None, None) => Err(nothing_named()),
+        }
+    }
+
+    /// Opens it by physical or by virtual address.
+    pub fn view<'a>(
+        &self,
+        context: &mut Context,
+        host: Option<&'a dyn Host>,
+        access: Access,
+        physical: bool,
+    ) -> Result<View<'a>> {
+        if physical {
+            self.open_physical(context, host, access).map(View::Physical)
+        } else {
+            self.open(context, host, access).map(View::Virtual)
+        }
+    }
+
+    fn open_physical<'a>(
+        &self,
+        context: &mut Context,
+        host: Option<&'a dyn Host>,
+        access: Access,
+    ) -> Result<Physical<'a>> {
+        let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
+        let named = files.as_ref().and_then(|files| files.kernel().architecture());
+        match (&self.core, host) {
+            (Some(core), _) => {
+                let memory = self.open_core(context, core, access, &temporary_directory())?;
+                let (architecture, order) = match &memory.inspection().content {
+                    Content::Minidump(facts) => (Some(facts.header.architecture), facts.header.order),
+                    Content::Elf(facts) => (facts.architecture(), facts.order()),
+                    _ => (named, Order::Little),
+                };
+                let names = files.map_or(Names::Nobody, Names::Files);
+                Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
+            }
+            (None, Some(host)) => {
+                let names = files.map_or(Names::Running(Running(host)), Names::Files);
+                let symbols: &dyn Symbols = match &names {
+                    Names::Files(files) => files,
+                    _ => &Running(host),
+                };
+                let memory = PhysicalMemory::of_running(host, symbols, access)?;
+                let architecture = Architecture::of_machine(&host.system()?.machine_arch);
+                Ok(Physical { memory, names, kind: host.kind(), architecture, order: Order::Little })
+            }
+            (None, None) => Err(nothing_named()),
         }
     }
 
@@ -163,8 +308,11 @@ impl Opened<'_> {
         }
     }
 
-    /// Who knows the kernel's symbols.
+    /// Who knows the kernel's symbols; refuses those of another kernel.
     pub fn symbols(&self) -> Result<&dyn Symbols> {
+        if let Some(why) = &self.mismatch {
+            return Err(Error::Refused(format!("{why}; name the kernel that ran with --kernel")));
+        }
         match &self.names {
             Names::Nobody => Err(no_symbols()),
             Names::Running(running) => Ok(running),
@@ -172,30 +320,13 @@ impl Opened<'_> {
         }
     }
 
-    /// The symbol that covers an address, where that can be told.
-    pub fn covering(&self, address: u64) -> Option<Found<'_>> {
-        match &self.names {
-            Names::Files(files) => files.covering(address),
-            _ => None,
-        }
-    }
-
     /// An address as symbol and offset, `name+0x10`, where there is one.
     pub fn name_of(&self, address: u64) -> Option<String> {
-        let entry = self.covering(address)?.entry;
-        Some(match address - entry.symbol.address {
-            0 => entry.name.to_owned(),
-            offset => format!("{}+{offset:#x}", entry.name),
-        })
+        if self.mismatch.is_none() { self.names.name_of(address) } else { None }
     }
 
-    /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known. A physical one
-    /// has no symbol.
-    pub fn place(&mut self, context: &mut Context, text: &str, physical: bool) -> Result<(u64, Option<u64>)> {
-        if physical {
-            let address = parse_address(text).map_err(|error| Error::Refused(format!("--phys: {error}")))?;
-            return Ok((address, None));
-        }
+    /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.
+    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
         if text.starts_with(|c: char| c.is_ascii_digit()) {
             let address = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
             return Ok((address, None));
@@ -231,10 +362,11 @@ impl Opened<'_> {
     }
 
     /// The symbols, where they are from files.
-    pub fn into_files(self) -> Option<KernelSymbols> {
+    pub fn into_files(self) -> Result<KernelSymbols> {
+        self.symbols()?;
         match self.names {
-            Names::Files(files) => Some(files),
-            Names::Running(_) | Names::Nobody => None,
+            Names::Files(files) => Ok(files),
+            Names::Running(_) | Names::Nobody => Err(no_symbols()),
         }
     }
 
@@ -250,27 +382,44 @@ impl Opened<'_> {
             })
     }
 
-    /// Warns if the dump's kernel says that it is another one than its symbols are of.
-    fn compare_versions(&self, context: &mut Context) {
+    /// Notes if the dump's kernel says that it is another one than its symbols are of, and warns of it; warns if that
+    /// cannot be told.
+    fn compare_versions(&mut self, context: &mut Context) {
         let Names::Files(files) = &self.names else { return };
         // A file with debug information does not hold it.
         let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
         let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
         let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
-        let (Some(expected), Ok(Some(symbol))) = (expected, files.find("version")) else { return };
-        let found = self.kvm.string(symbol.address, expected.len());
-        match found {
-            Ok(found) if found == expected.as_bytes() => {}
-            Ok(_) => context.warn(&format!(
-                "{} is not the kernel of this dump: its version does not stand at {}; symbols will be wrong",
-                files.source(),
-                Hex(symbol.address)
-            )),
-            Err(fault) => {
-                context.warn(&format!("{} cannot be compared with the kernel of this dump: {fault}", files.source()))
+        let source = files.source();
+        let Ok(Some(symbol)) = files.find("version") else {
+            return context
+                .warn(&format!("{source} does not tell its version: it may be another kernel than the dump's"));
+        };
+        // Where nothing tells which one it is, it has to be one.
+        let expected = expected.unwrap_or("FreeBSD ");
+        let at = Hex(symbol.address);
+        match self.kvm.string(symbol.address, expected.len()) {
+            Ok(found) if found == expected.as_bytes() => return,
+            Ok(_) => {
+                self.mismatch =
+                    Some(format!("{source} is not the kernel of this dump: its version does not stand at {at}"));
             }
+            // Every kernel has its own image mapped.
+            Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) => {
+                self.mismatch = Some(format!(
+                    "{source} is not the kernel of this dump, in which nothing is mapped at {at}, where its version would stand"
+                ));
+            }
+            Err(fault) => context.warn(&format!("{source} cannot be compared with the kernel of this dump: {fault}")),
+        }
+        if let Some(why) = &self.mismatch {
+            context.warn(&format!("{why}; its symbols are not used"));
         }
     }
+}
+
+fn nothing_named() -> Error {
+    Error::Refused("name a dump with --core".to_owned())
 }
 
 /// That a dump's kernel has to be named.

@@ -1,6 +1,6 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{KernelArguments, Opened, View};
+use super::kernel::{KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
@@ -54,15 +54,15 @@ pub enum Form {
 
 impl Form {
     /// Bytes of a number; `None` if it is none.
-    pub fn width(self, opened: &Opened<'_>) -> Option<usize> {
-        match self {
+    pub fn width(self, view: &View<'_>) -> Result<Option<usize>> {
+        Ok(match self {
             Self::U8 => Some(1),
             Self::U16 => Some(2),
             Self::U32 => Some(4),
             Self::U64 => Some(8),
-            Self::Ptr => Some(opened.kvm.word_size()),
+            Self::Ptr => Some(view.word_size()?),
             Self::Str | Self::Hex | Self::Raw => None,
-        }
+        })
     }
 }
 
@@ -127,10 +127,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             "raw bytes are not written to a terminal; send them to a file or a pipe".to_owned(),
         ));
     }
-    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
-    let (address, rest) = opened.place(context, &arguments.place, arguments.phys)?;
-    let view = View { opened: &opened, physical: arguments.phys };
-    let width = arguments.form.width(&opened);
+    let mut view = arguments.kernel.view(context, host, Access::Read, arguments.phys)?;
+    let (address, rest) = view.place(context, &arguments.place)?;
+    let width = arguments.form.width(&view)?;
     let length = match (arguments.length, width) {
         (Some(length), _) => length,
         (None, Some(width)) => width as u64,
@@ -160,8 +159,8 @@ struct Document<T: Serialize> {
 
 impl View<'_> {
     fn document<T: Serialize>(&self, context: &mut Context, address: u64, content: T) -> Result<()> {
-        let document = Document { address: Hex(address), physical: self.physical, content };
-        context.out.document_of("memtool.read", self.opened.kind, &document)
+        let document = Document { address: Hex(address), physical: self.is_physical(), content };
+        context.out.document_of("memtool.read", self.kind(), &document)
     }
 }
 
@@ -198,14 +197,14 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, len
     struct Values {
         values: Vec<u64>,
     }
-    let width = form.width(view.opened).unwrap_or(1);
+    let width = form.width(view)?.unwrap_or(1);
     if !length.is_multiple_of(width as u64) {
         return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
     }
     if context.out.is_json() && length > MOST_IN_JSON {
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds")));
     }
-    let order = view.opened.kvm.order();
+    let order = view.order();
     let mut values = Vec::new();
     for index in 0..length / width as u64 {
         let at = address.saturating_add(index * width as u64);
@@ -217,7 +216,7 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, len
             values.push(value);
             continue;
         }
-        let text = match (form, view.opened.name_of(value)) {
+        let text = match (form, view.name_of(value)) {
             (Form::Ptr, Some(name)) => format!("{} {name}", Hex(value)),
             (Form::Ptr, None) => Hex(value).to_string(),
             _ => value.to_string(),

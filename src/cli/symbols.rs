@@ -197,10 +197,12 @@ fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
 /// The symbols of a dump's kernel and its modules.
 fn of_dump(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
     let mut opened = of.open(context, None, Access::Read)?;
+    // Another kernel's modules are not looked for.
+    opened.symbols()?;
     if let Err(error) = opened.add_modules(context) {
         context.warn(&format!("the symbols of modules are missing: {error}"));
     }
-    opened.into_files().ok_or_else(no_symbols)
+    opened.into_files()
 }
 
 /// The symbols of the running kernel and its modules, from their files.

@@ -63,7 +63,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let mut verdict = Verdict::Done;
     let mut all = Vec::new();
     for text in &arguments.addresses {
-        let (address, _) = opened.place(context, text, false)?;
+        let (address, _) = opened.place(context, text)?;
         let (steps, result) = opened.kvm.walk(address);
         let found = describe(&opened, address, &steps, result.as_ref().ok());
         let offset = result.ok().and_then(|found| opened.kvm.dump()?.place_of(found.physical));

@@ -1,15 +1,20 @@
 //! `memtool write`: changes kernel memory, in a dump or in the running kernel.
 
-use super::kernel::{KernelArguments, Opened, View};
+use super::kernel::{KernelArguments, View};
+use super::output::RECORDED;
 use super::read::{Form, digits};
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
+use memtool::kerneldump::Compression;
 use memtool::kvm::Access;
 use memtool::units::{Hex, parse_address};
 use memtool::vmcore::header::Order;
+use memtool::vmcore::stream::compression_of;
+use memtool::vmcore::volume::Volume;
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::path::Path;
 
 #[derive(Args)]
 #[command(
@@ -56,7 +61,7 @@ enum ValueForm {
 
 impl ValueForm {
     /// The bytes of a value.
-    fn bytes(self, opened: &Opened<'_>, text: &str) -> Result<Vec<u8>, String> {
+    fn bytes(self, view: &View<'_>, text: &str) -> Result<Vec<u8>> {
         let number = match self {
             Self::U8 => Form::U8,
             Self::U16 => Form::U16,
@@ -64,16 +69,16 @@ impl ValueForm {
             Self::U64 => Form::U64,
             Self::Ptr => Form::Ptr,
             Self::Str => return Ok(text.bytes().chain([0]).collect()),
-            Self::Hex => return from_digits(text),
+            Self::Hex => return from_digits(text).map_err(Error::Refused),
         };
-        let width = number.width(opened).unwrap_or(8);
-        let value = parse_address(text).map_err(|error| error.to_string())?;
+        let width = number.width(view)?.unwrap_or(8);
+        let value = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
         let bytes = value.to_le_bytes();
         let (low, high) = bytes.split_at_checked(width).unwrap_or((&bytes, &[]));
         if high.iter().any(|byte| *byte != 0) {
-            return Err(format!("'{text}' does not fit in {width} bytes"));
+            return Err(Error::Refused(format!("'{text}' does not fit in {width} bytes")));
         }
-        Ok(match opened.kvm.order() {
+        Ok(match view.order() {
             Order::Little => low.to_vec(),
             Order::Big => low.iter().rev().copied().collect(),
         })
@@ -102,25 +107,18 @@ struct Document {
 }
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+    if let Some(core) = &arguments.kernel.core {
+        check_plain(core)?;
+    }
     let access = if arguments.force { Access::Write } else { Access::Read };
-    let mut opened = arguments.kernel.open(context, host, access)?;
-    let (address, _) = opened.place(context, &arguments.place, arguments.phys)?;
-    let view = View { opened: &opened, physical: arguments.phys };
-    let parts: Result<Vec<Vec<u8>>, String> =
-        arguments.values.iter().map(|value| arguments.form.bytes(&opened, value)).collect();
-    let new = parts.map_err(Error::Refused)?.concat();
+    let mut view = arguments.kernel.view(context, host, access, arguments.phys)?;
+    let (address, _) = view.place(context, &arguments.place)?;
+    let parts: Result<Vec<Vec<u8>>> = arguments.values.iter().map(|value| arguments.form.bytes(&view, value)).collect();
+    let new = parts?.concat();
     let mut old = vec![0; new.len()];
     view.read(address, &mut old)?;
-    context.warn(match &arguments.kernel.core {
-        Some(_) => "a dump that is written to is no longer what the kernel dumped: keep a copy of it",
-        None => "this is the memory of the running kernel: what is written counts at once, and a wrong byte can panic the machine or destroy its data",
-    });
-    if !arguments.phys
-        && let Ok(found) = opened.kvm.translate(address)
-        && !found.protection.write
-    {
-        context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));
-    }
+    warn(context, &view, address);
+    view.check_writable(address, new.len() as u64)?;
     let document = Document {
         address: Hex(address),
         physical: arguments.phys,
@@ -148,9 +146,43 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         return Err(Error::Unexpected(format!("after writing, {} there are {}", document.address, digits(&now))));
     }
     if context.out.is_json() {
-        context.out.document_of("memtool.write", opened.kind, &document)?;
+        context.out.document_of("memtool.write", view.kind(), &document)?;
     }
     Ok(Verdict::Done)
+}
+
+/// Refuses a dump whose bytes are not in the file as they are, before anything is decompressed.
+fn check_plain(core: &Path) -> Result<()> {
+    let volume = Volume::open(core)?;
+    let mut head = [0; 512];
+    let read = volume.read_at(0, &mut head).map_err(|source| Error::io("read", core, source))?;
+    match compression_of(head.get(..read).unwrap_or_default()) {
+        Compression::None => Ok(()),
+        compression => Err(Error::Refused(format!(
+            "{} is compressed with {}, and what is compressed cannot be written to: decompress it first",
+            core.display(),
+            compression.name()
+        ))),
+    }
+}
+
+/// Says what writing there would mean.
+fn warn(context: &mut Context, view: &View<'_>, address: u64) {
+    match view.kind() {
+        "image" => {
+            context.warn("a dump that is written to is no longer what the kernel dumped: keep a copy of it");
+        }
+        RECORDED => context.remark("the memory of a recorded machine cannot be written"),
+        _ => context.warn(
+            "this is the memory of the running kernel: what is written counts at once, and a wrong byte can panic the machine or destroy its data",
+        ),
+    }
+    if let View::Virtual(opened) = view
+        && let Ok(found) = opened.kvm.translate(address)
+        && !found.protection.write
+    {
+        context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));
+    }
 }
 
 /// The command that puts the old bytes back.

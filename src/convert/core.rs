@@ -150,6 +150,7 @@ impl<'a> Core<'a> {
     /// Shows all program headers of memory, in the order of their virtual addresses. Tells how many page tables could
     /// not be had.
     fn each_segment(&self, mut take: impl FnMut(Found) -> ControlFlow<()>) -> Result<u64> {
+        let has_virtual = self.dump.has_virtual_addresses_only();
         let last = if self.kind().wide { u64::MAX } else { u32::MAX.into() };
         // The first address behind those that were shown, if there is one.
         let mut next = Some(0);
@@ -171,7 +172,7 @@ impl<'a> Core<'a> {
                     flags,
                     offset: extent.offset.wrapping_add(shift),
                     address: start.wrapping_add(extent.physical - physical),
-                    physical: extent.physical,
+                    physical: if has_virtual { 0 } else { extent.physical },
                     size: extent.size,
                     align: self.page_size,
                 }))?;

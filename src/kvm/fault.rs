@@ -27,8 +27,12 @@ pub enum Why {
     NoTable(u64),
     /// The page at this physical address is not in the dump, or is no memory.
     NoPage(u64),
+    /// The dump has virtual memory only, and not at the address.
+    NotListed,
     /// Virtual addresses cannot be followed, for this reason.
     Untranslated(&'static str),
+    /// The running kernel maps this physical address read-only in its direct map, through which it would write.
+    ReadOnlyDirectly(u64),
     /// It was not opened for writing.
     ReadOnly,
     /// Reading or writing failed.
@@ -51,7 +55,8 @@ impl Fault {
 
     /// Whether there is simply nothing at the address, rather than a failure.
     pub fn is_hole(&self) -> bool {
-        matches!(self.why, Why::NotMapped(_) | Why::NotCovered | Why::NoTable(_) | Why::NoPage(_))
+        use Why::{NoPage, NoTable, NotCovered, NotListed, NotMapped};
+        matches!(self.why, NotMapped(_) | NotCovered | NoTable(_) | NoPage(_) | NotListed)
     }
 }
 
@@ -68,7 +73,13 @@ impl fmt::Display for Why {
             Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
             Self::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(*physical)),
             Self::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(*physical)),
+            Self::NotListed => f.write_str("not in the dump, which has virtual memory by its addresses"),
             Self::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
+            Self::ReadOnlyDirectly(physical) => write!(
+                f,
+                "the kernel writes through its direct map, and has physical address {} mapped read-only there, as it does with its text and read-only data: the answer would be EFAULT",
+                Hex(*physical)
+            ),
             Self::ReadOnly => f.write_str("it was not opened for writing"),
             Self::Io(errno) => write!(f, "{}: {}", errno_name(*errno), errno.desc()),
         }

@@ -18,6 +18,7 @@
 mod facts;
 mod fault;
 mod hashed;
+mod physical;
 mod process;
 mod registers;
 mod root;
@@ -25,32 +26,27 @@ mod space;
 
 pub use facts::KernelFacts;
 pub use fault::{Fault, Why};
+pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Step, Translation};
 
-use crate::error::Result;
-use crate::host::{Host, Memory, Ram, WritableMemory};
-use crate::minidump::live::{KernelMemory, LiveKernel};
+use crate::error::{Error, Result};
+use crate::host::{Host, Memory, WritableMemory};
+use crate::minidump::live::LiveKernel;
 use crate::symbols::Symbols;
-use crate::vmcore::DumpedMemory;
 use crate::vmcore::header::{Architecture, Order};
+use crate::vmcore::{Content, DumpedMemory};
 use nix::errno::Errno;
-use space::{Physical, Space, Tables};
+use space::{Space, Tables};
 use std::io;
 use std::ops::ControlFlow;
 
 /// A kernel whose memory can be read.
 pub struct Kvm {
-    source: Source,
+    physical: PhysicalMemory,
     architecture: Architecture,
     space: Space,
-}
-
-enum Source {
-    Dump(Box<DumpedMemory>),
-    /// With what writes to it, if it was opened for that.
-    Running(Ram, Option<Box<dyn WritableMemory>>),
 }
 
 /// What a kernel's memory is opened for.
@@ -62,19 +58,34 @@ pub enum Access {
     Write,
 }
 
+impl Access {
+    /// What writes to the memory of the running kernel, if that is wanted.
+    fn writer(self, host: &dyn Host) -> Result<Option<Box<dyn WritableMemory>>> {
+        match self {
+            Self::Read => Ok(None),
+            Self::Write => host.writable_memory().map(Some),
+        }
+    }
+}
+
 impl Kvm {
-    /// The kernel in a dump. A minidump tells where everything is; in a full dump or an image of memory the page
-    /// tables are found through the symbols of its kernel (`kvm_open`).
+    /// The kernel in a dump. A minidump tells where everything is, and a core file of virtual memory has its addresses;
+    /// in a full dump or an image of memory the page tables are found through the symbols of its kernel (`kvm_open`).
     ///
     /// # Errors
     ///
     /// It is no minidump, and there are no symbols; or they do not lead to page tables that map them.
     pub fn of_dump(memory: DumpedMemory, kernel: Option<(Architecture, &dyn Symbols)>) -> Result<Self> {
-        let (architecture, space) = match memory.minidump() {
-            Some(facts) => (facts.header.architecture, Space::of_minidump(&facts.header)),
-            None => root::find(&memory, kernel)?,
+        let (architecture, space) = match &memory.inspection().content {
+            Content::Minidump(facts) => (facts.header.architecture, Space::of_minidump(&facts.header)),
+            Content::Elf(facts) if facts.has_virtual_addresses_only() => {
+                let architecture = facts.architecture();
+                let unknown = || Error::Unsupported(format!("it is a core file of machine {}", facts.machine));
+                (architecture.ok_or_else(unknown)?, Space::listed(facts.order()))
+            }
+            _ => root::find(&memory, kernel)?,
         };
-        Ok(Self { source: Source::Dump(Box::new(memory)), architecture, space })
+        Ok(Self { physical: PhysicalMemory::of_any_dump(memory), architecture, space })
     }
 
     /// The kernel that runs (`kvm_open` without a file). Its memory is read through /dev/mem, and only where there is
@@ -84,15 +95,11 @@ impl Kvm {
     ///
     /// As [`LiveKernel::open`]; for writing, also those of [`Host::writable_memory`].
     pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
-        let writer = match access {
-            Access::Read => None,
-            Access::Write => Some(host.writable_memory()?),
-        };
-        let KernelMemory { ram, architecture, format, root, base, direct_map } =
-            LiveKernel::open(host, symbols)?.into_memory();
-        let space =
-            Space { order: Order::Little, tables: Tables::Root { format, root, base }, direct_map, linked: None };
-        Ok(Self { source: Source::Running(ram, writer), architecture, space })
+        let writer = access.writer(host)?;
+        let kernel = LiveKernel::open(host, symbols)?.into_memory();
+        let architecture = kernel.architecture;
+        let (physical, space) = PhysicalMemory::of_kernel(kernel, writer);
+        Ok(Self { physical, architecture, space })
     }
 
     /// Whose kernel it is.
@@ -112,25 +119,12 @@ impl Kvm {
 
     /// The dump it is in; `None` of the running kernel.
     pub fn dump(&self) -> Option<&DumpedMemory> {
-        match &self.source {
-            Source::Dump(memory) => Some(memory),
-            Source::Running(..) => None,
-        }
+        self.physical.dump()
     }
 
-    /// Physical memory, by physical address; EFAULT where there is none.
-    pub fn physical_memory(&self) -> &dyn Memory {
-        match &self.source {
-            Source::Dump(memory) => &**memory,
-            Source::Running(ram, _) => ram,
-        }
-    }
-
-    fn physical(&self) -> Physical<'_> {
-        match &self.source {
-            Source::Dump(memory) => Physical::Dump(memory),
-            Source::Running(ram, _) => Physical::Live(ram),
-        }
+    /// The memory that it lies in, by physical address.
+    pub fn physical_memory(&self) -> &PhysicalMemory {
+        &self.physical
     }
 
     /// Where a virtual address lies (`kvm_kvatop` within libkvm).
@@ -139,13 +133,13 @@ impl Kvm {
     ///
     /// It is not mapped, or a page table is not there.
     pub fn translate(&self, address: u64) -> Result<Translation, Fault> {
-        self.space.follow(&self.physical(), address, |_| {})
+        self.space.follow(&self.physical.tables(), address, |_| {})
     }
 
     /// Every page table entry on the way to an address, and where that leads.
     pub fn walk(&self, address: u64) -> (Vec<Step>, Result<Translation, Fault>) {
         let mut steps = Vec::new();
-        let end = self.space.follow(&self.physical(), address, |step| steps.push(step));
+        let end = self.space.follow(&self.physical.tables(), address, |step| steps.push(step));
         (steps, end)
     }
 
@@ -156,11 +150,27 @@ impl Kvm {
     ///
     /// The page tables are not known, or the file cannot be read.
     pub fn each_mapping(&self, mut take: impl FnMut(Mapping) -> ControlFlow<()>) -> Result<u64, Fault> {
-        let mut direct: Box<dyn Iterator<Item = (u64, u64)>> = match &self.source {
-            Source::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
-            Source::Running(ram, _) => Box::new(ram.ranges().iter().map(|(start, end)| (*start, end - start))),
-        };
-        self.space.each_mapping(&self.physical(), &mut direct, &mut take)
+        self.space.each_mapping(&self.physical.tables(), &mut *self.physical.pieces(), &mut take)
+    }
+
+    /// Whether all bytes from a virtual address on can be written: see [`PhysicalMemory::check_writable`].
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be written.
+    pub fn check_writable(&self, address: u64, length: u64) -> Result<(), Fault> {
+        self.physical.check_pieces(address, length, |at| self.place(at))
+    }
+
+    /// Where the byte at a virtual address is among [`Self::physical`], and how many bytes follow it there.
+    fn place(&self, address: u64) -> Result<(u64, u64), Fault> {
+        match (self.dump(), self.space.tables) {
+            (Some(dump), Tables::Listed) => {
+                let (_, left) = dump.place_of(address).ok_or(Fault::new(address, Why::NotListed))?;
+                Ok((address, left))
+            }
+            _ => self.translate(address).map(|found| (found.physical, found.left)),
+        }
     }
 
     /// Fills the buffer from a virtual address on, across pages (`kvm_read`).
@@ -172,38 +182,11 @@ impl Kvm {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let Translation { physical, left, .. } = self.translate(at)?;
+            let (physical, left) = self.place(at)?;
             let left = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            done += self.read_some(at, physical, rest.get_mut(..left).unwrap_or_default())?;
+            done += self.physical.read_some(at, physical, rest.get_mut(..left).unwrap_or_default())?;
         }
         Ok(())
-    }
-
-    /// Fills the buffer from a physical address on.
-    ///
-    /// # Errors
-    ///
-    /// The first address that cannot be read, and why. Up to there the buffer is filled.
-    pub fn read_physical(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
-            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NoPage(u64::MAX)))?;
-            done += self.read_some(at, at, rest)?;
-        }
-        Ok(())
-    }
-
-    /// Reads at least one byte at a physical address; a fault is that of the address `at`.
-    fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        loop {
-            match self.physical_memory().read_at(physical, buffer) {
-                // The dump has been cut off.
-                Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
-                Ok(read) => return Ok(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::io(at, physical, &error)),
-            }
-        }
     }
 
     /// Writes bytes from a virtual address on, across pages (`kvm_write`). Before the first one is written, all of
@@ -215,53 +198,8 @@ impl Kvm {
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         let mut there = vec![0; bytes.len()];
         self.read(address, &mut there)?;
-        self.write_pieces(address, bytes, |at| self.translate(at).map(|found| (found.physical, found.left)))
-    }
-
-    /// Writes bytes from a physical address on; see [`Self::write`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::write`].
-    pub fn write_physical(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
-        let mut there = vec![0; bytes.len()];
-        self.read_physical(address, &mut there)?;
-        self.write_pieces(address, bytes, |at| Ok((at, u64::MAX)))
-    }
-
-    fn write_pieces(
-        &self,
-        address: u64,
-        bytes: &[u8],
-        place: impl Fn(u64) -> Result<(u64, u64), Fault>,
-    ) -> Result<(), Fault> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = bytes.get(done..) {
-            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let (physical, left) = place(at)?;
-            let part = rest.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(rest);
-            let written = match &self.source {
-                Source::Dump(memory) => memory.write_at(physical, part),
-                Source::Running(_, None) => return Err(Fault::new(at, Why::ReadOnly)),
-                Source::Running(ram, Some(writer)) => match ram.left(physical) {
-                    0 => Err(Errno::EFAULT.into()),
-                    left => {
-                        let there = part.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(part);
-                        writer.write_at(physical, there)
-                    }
-                },
-            };
-            match written {
-                Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),
-                Ok(written) => done += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
-                    return Err(Fault::new(at, Why::ReadOnly));
-                }
-                Err(error) => return Err(Fault::io(at, physical, &error)),
-            }
-        }
-        Ok(())
+        self.check_writable(address, bytes.len() as u64)?;
+        self.physical.write_pieces(address, bytes, |at| self.place(at))
     }
 
     /// So many bytes at a virtual address.
@@ -310,15 +248,6 @@ impl Kvm {
     pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
         string(address, most, |at, part| self.read(at, part))
     }
-
-    /// As [`Self::string`], at a physical address.
-    ///
-    /// # Errors
-    ///
-    /// As [`Self::read_physical`], where it comes before the NUL.
-    pub fn string_physical(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
-        string(address, most, |at, part| self.read_physical(at, part))
-    }
 }
 
 fn string(address: u64, most: usize, read: impl Fn(u64, &mut [u8]) -> Result<(), Fault>) -> Result<Vec<u8>, Fault> {
@@ -351,8 +280,8 @@ impl Memory for Kvm {
             Why::Io(errno) => errno,
             _ => Errno::EFAULT,
         };
-        let Translation { physical, left, .. } = self.translate(address).map_err(errno)?;
+        let (physical, left) = self.place(address).map_err(errno)?;
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        Ok(self.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(errno)?)
+        Ok(self.physical.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(errno)?)
     }
 }

@@ -107,7 +107,13 @@ impl Processes {
     /// The kernel has not the symbols that lead to them, or their values cannot be read or make no sense. A list that
     /// ends early is none: there are warnings.
     pub fn read(kvm: &Kvm, symbols: &dyn Symbols) -> Result<Self> {
-        Reader::new(kvm, symbols)?.read()
+        let processes = Reader::new(kvm, symbols)?.read()?;
+        // Every kernel has process 0.
+        if processes.list.is_empty() && processes.warnings.is_empty() {
+            let source = symbols.source();
+            return Err(Error::Format(format!("there are no processes at allproc: is {source} the kernel that ran?")));
+        }
+        Ok(processes)
     }
 
     /// Each thread with its process: first the one that wrote the dump, then in the order of the lists.

@@ -72,6 +72,8 @@ pub(super) enum Tables {
     Hashed(Hashed),
     /// In physical memory; kernel memory is mapped from this address on.
     Root { format: Format, root: u64, base: u64 },
+    /// None: the dump has virtual memory by its addresses.
+    Listed,
     /// Unknown, for this reason.
     Unknown(&'static str),
 }
@@ -114,6 +116,9 @@ impl Physical<'_> {
     }
 }
 
+/// Why an address of such a dump leads nowhere.
+const LISTED: &str = "the dump has the virtual addresses of its memory and no others";
+
 const DATA: Protection = Protection { read: true, write: true, execute: false };
 
 impl Space {
@@ -130,6 +135,11 @@ impl Space {
             Some((powerpc64::KERNBASE, powerpc64::KERNBASE.checked_add(end.checked_sub(start)?)?, start))
         });
         Self { order: header.order, tables, direct_map: header.direct_map, linked }
+    }
+
+    /// That of a dump which has virtual memory by its addresses.
+    pub fn listed(order: Order) -> Self {
+        Self { order, tables: Tables::Listed, direct_map: None, linked: None }
     }
 
     /// Follows an address to memory, and shows each entry on the way.
@@ -183,6 +193,7 @@ impl Space {
                 let level = format.levels().first().copied().ok_or(fault(Why::NotCovered))?;
                 (format, self.step(memory, format, level, root, address)?)
             }
+            Tables::Listed => return Err(fault(Why::Untranslated(LISTED))),
             Tables::Unknown(reason) => return Err(fault(Why::Untranslated(reason))),
         };
         loop {
@@ -252,6 +263,16 @@ impl Space {
         let mut pieces = Pieces { take, last: None };
         let base = match self.tables {
             Tables::Section { base, .. } | Tables::Hashed(Hashed { base, .. }) | Tables::Root { base, .. } => base,
+            Tables::Listed => {
+                let memory =
+                    direct.map(|(address, size)| Mapping { address, physical: address, size, protection: DATA });
+                for mapping in memory {
+                    if take(mapping).is_break() {
+                        break;
+                    }
+                }
+                return Ok(0);
+            }
             Tables::Unknown(reason) => return Err(Fault::new(0, Why::Untranslated(reason))),
         };
         let direct_first = self.direct_map.is_some_and(|map| map.base < base);

@@ -1,10 +1,10 @@
 //! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
 
 use super::Findings;
-use super::header::Architecture;
+use super::header::{Architecture, Order};
 use super::stream::{Stop, Stream};
 use crate::units::Hex;
-use object::elf::{self, FileHeader32, FileHeader64};
+use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind};
 use serde::Serialize;
@@ -27,6 +27,33 @@ pub struct ElfFacts {
     pub machine_name: &'static str,
     /// Memory, in the order of the file.
     pub segments: Vec<ElfSegment>,
+}
+
+impl ElfFacts {
+    /// Whether its memory has virtual addresses only, as that of a process or of `/dev/kmem` has: all physical
+    /// addresses are 0.
+    pub fn has_virtual_addresses_only(&self) -> bool {
+        // What a full dump's header has in their place (`dumpsys_pa_init()`).
+        let is_none = |address: u64| [0, u64::from(u32::MAX), u64::MAX].contains(&address);
+        let mut filled = self.segments.iter().filter(|segment| segment.size > 0).peekable();
+        let is_some = filled.peek().is_some();
+        let mut has_virtual = false;
+        let all_at_0 = filled.all(|segment| {
+            has_virtual |= !is_none(segment.virtual_address.0);
+            segment.physical.0 == 0
+        });
+        is_some && all_at_0 && has_virtual
+    }
+
+    /// Whose it is; `None` of machines whose kernels are not known here.
+    pub fn architecture(&self) -> Option<Architecture> {
+        Architecture::of_elf(Machine(self.machine))
+    }
+
+    /// The order of bytes in its integers.
+    pub fn order(&self) -> Order {
+        if self.big_endian { Order::Big } else { Order::Little }
+    }
 }
 
 /// A `PT_LOAD`.

@@ -61,6 +61,19 @@ impl Architecture {
         })
     }
 
+    /// The one whose systems have this `hw.machine_arch`.
+    pub fn of_machine(name: &str) -> Option<Self> {
+        Some(match name {
+            "amd64" => Self::Amd64,
+            "aarch64" => Self::Arm64,
+            "i386" => Self::I386,
+            "armv6" | "armv7" | "armeb" | "arm" => Self::Arm,
+            "powerpc64" | "powerpc64le" => Self::Powerpc64,
+            name if name.starts_with("riscv64") => Self::Riscv,
+            _ => return None,
+        })
+    }
+
     /// Bytes of a pointer, and of a `long`.
     pub const fn word_size(self) -> usize {
         match self {

@@ -1,5 +1,6 @@
 //! Physical memory as a dump or an image holds it, at any address.
 
+use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stop, Stream};
 use super::volume::Volume;
@@ -96,7 +97,10 @@ impl DumpedMemory {
             Content::Elf(facts) => {
                 let segments = facts.segments.iter();
                 let extent = |physical, size, offset| Extent { physical, size, offset };
-                segments.map(|segment| extent(segment.physical.0, segment.size, segment.offset)).collect()
+                let has_virtual = facts.has_virtual_addresses_only();
+                let address =
+                    |segment: &ElfSegment| if has_virtual { segment.virtual_address.0 } else { segment.physical.0 };
+                segments.map(|segment| extent(address(segment), segment.size, segment.offset)).collect()
             }
             Content::Lime(ranges) => {
                 in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), super::image::LIME_HEADER)
@@ -136,6 +140,26 @@ impl DumpedMemory {
             Content::Minidump(facts) => Some(facts),
             _ => None,
         }
+    }
+
+    /// Whether the dump has memory by virtual addresses and tells no physical ones: then an address is a virtual one
+    /// wherever a physical one is meant.
+    pub fn has_virtual_addresses_only(&self) -> bool {
+        matches!(&self.inspection.content, Content::Elf(facts) if facts.has_virtual_addresses_only())
+    }
+
+    /// Refuses a dump without physical addresses.
+    ///
+    /// # Errors
+    ///
+    /// [`Self::has_virtual_addresses_only`].
+    pub fn check_physical(&self) -> Result<()> {
+        if self.has_virtual_addresses_only() {
+            return Err(Error::Refused(
+                "it is a core file of virtual memory: the physical addresses of what is in it are not known".to_owned(),
+            ));
+        }
+        Ok(())
     }
 
     /// Where the byte of a physical address is in the dump, and how many bytes from there on belong together, up to
@@ -261,6 +285,7 @@ impl DumpInOrder {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
         }
         let memory = DumpedMemory::located(volume, inspection, packed)?;
+        memory.check_physical()?;
         let ends = memory.extents.iter().map(|extent| extent.offset.saturating_add(extent.size));
         let in_order = memory.extents.iter().skip(1).zip(ends).all(|(extent, end)| extent.offset >= end);
         if is_plain || in_order {

@@ -261,19 +261,11 @@ fn content<'a>(
 fn check_header(inspection: &Inspection, findings: &mut Findings) {
     let Some(header) = &inspection.located.header else { return };
     let what = match &inspection.content {
-        Content::Minidump(facts) => facts.header.architecture.name(),
+        Content::Minidump(facts) => facts.header.architecture,
         _ => return,
     };
-    // The header names what uname -p prints.
-    let named = match header.architecture.as_str() {
-        "aarch64" => "arm64",
-        "armv6" | "armv7" | "armeb" => "arm",
-        "powerpc64le" => "powerpc64",
-        name if name.starts_with("riscv64") => "riscv",
-        name => name,
-    };
-    if named != what {
-        let named = header.architecture.escape_debug();
+    if header::Architecture::of_machine(&header.architecture) != Some(what) {
+        let (named, what) = (header.architecture.escape_debug(), what.name());
         findings.damaged("architecture", format!("the header says '{named}', the dump is one of {what}"));
     }
     if let (Some(length), kerneldump::Compression::None) = (inspection.length, inspection.compression)

@@ -1,0 +1,237 @@
+//! Memory by physical address, which takes neither page tables nor symbols: that of a dump, of an image of any system, or
+//! of the running machine.
+
+use super::Access;
+use super::fault::{Fault, Why};
+use super::space::{Physical, Space, Tables};
+use crate::error::{Error, Result};
+use crate::host::{Host, Memory, Ram, WritableMemory};
+use crate::minidump::live::{KernelMemory, LiveKernel};
+use crate::pmap::Protection;
+use crate::symbols::Symbols;
+use crate::vmcore::DumpedMemory;
+use crate::vmcore::header::{DirectMap, Order};
+use nix::errno::Errno;
+use std::io;
+
+/// Protection is the same within so many bytes.
+const PAGE: u64 = 4096;
+
+/// Physical memory that can be read, and written if it was opened for that.
+pub struct PhysicalMemory(Source);
+
+enum Source {
+    Dump(Box<DumpedMemory>),
+    Running(Running),
+}
+
+/// The running machine's.
+pub(super) struct Running {
+    pub ram: Ram,
+    /// What writes to it, if it was opened for that.
+    pub writer: Option<Box<dyn WritableMemory>>,
+    /// The kernel's page tables, where they are known, and the direct map that they have.
+    pub tables: Option<(Space, DirectMap)>,
+}
+
+impl Running {
+    /// What may be done with a physical page through the direct map, by the kernel's page tables; `None` where they do
+    /// not tell.
+    fn protection(&self, physical: u64) -> Option<Protection> {
+        let (space, map) = self.tables.as_ref()?;
+        let address = map.base.checked_add(physical.checked_sub(map.physical)?)?;
+        space.follow(&Physical::Live(&self.ram), address, |_| {}).ok().map(|found| found.protection)
+    }
+}
+
+impl PhysicalMemory {
+    /// That of a dump, or of an image of memory.
+    ///
+    /// # Errors
+    ///
+    /// It has virtual addresses only.
+    pub fn of_dump(memory: DumpedMemory) -> Result<Self> {
+        memory.check_physical()?;
+        Ok(Self::of_any_dump(memory))
+    }
+
+    /// As [`Self::of_dump`]; whoever asks knows whether its addresses are physical.
+    pub(super) fn of_any_dump(memory: DumpedMemory) -> Self {
+        Self(Source::Dump(Box::new(memory)))
+    }
+
+    /// That of the running machine, where there is RAM: by the kernel's `dump_avail`, or where that is not known by
+    /// its memory map.
+    ///
+    /// # Errors
+    ///
+    /// Neither can be had, or /dev/mem cannot be opened; for writing, those of [`Host::writable_memory`].
+    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
+        let writer = access.writer(host)?;
+        match LiveKernel::open(host, symbols) {
+            Ok(kernel) => Ok(Self::of_kernel(kernel.into_memory(), writer).0),
+            Err(Error::Unsupported(_)) => {
+                let ranges = host.memory_map()?.segments.iter().map(|segment| (segment.start, segment.end)).collect();
+                let ram = Ram::new(host.physical_memory()?, ranges);
+                Ok(Self(Source::Running(Running { ram, writer, tables: None })))
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// That of the running machine, and the address space of its kernel.
+    pub(super) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, Space) {
+        let KernelMemory { ram, format, root, base, direct_map, .. } = kernel;
+        let tables = Tables::Root { format, root, base };
+        let space = Space { order: Order::Little, tables, direct_map, linked: None };
+        let tables = direct_map.map(|map| (Space { direct_map: None, ..space.clone() }, map));
+        (Self(Source::Running(Running { ram, writer, tables })), space)
+    }
+
+    /// The dump it is in; `None` of the running machine.
+    pub fn dump(&self) -> Option<&DumpedMemory> {
+        match &self.0 {
+            Source::Dump(memory) => Some(memory),
+            Source::Running(..) => None,
+        }
+    }
+
+    /// The memory itself, by physical address; EFAULT where there is none.
+    pub fn memory(&self) -> &dyn Memory {
+        match &self.0 {
+            Source::Dump(memory) => &**memory,
+            Source::Running(running) => &running.ram,
+        }
+    }
+
+    /// Memory in ascending order: the first address of each piece, and its bytes.
+    pub(super) fn pieces(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        match &self.0 {
+            Source::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
+            Source::Running(running) => Box::new(running.ram.ranges().iter().map(|(start, end)| (*start, end - start))),
+        }
+    }
+
+    /// What page tables are read from.
+    pub(super) fn tables(&self) -> Physical<'_> {
+        match &self.0 {
+            Source::Dump(memory) => Physical::Dump(memory),
+            Source::Running(running) => Physical::Live(&running.ram),
+        }
+    }
+
+    /// Fills the buffer from a physical address on.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be read, and why. Up to there the buffer is filled.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NoPage(u64::MAX)))?;
+            done += self.read_some(at, at, rest)?;
+        }
+        Ok(())
+    }
+
+    /// Reads at least one byte at a physical address; a fault is that of the address `at`.
+    pub(super) fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+        loop {
+            match self.memory().read_at(physical, buffer) {
+                // The dump has been cut off.
+                Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
+                Ok(read) => return Ok(read),
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::io(at, physical, &error)),
+            }
+        }
+    }
+
+    /// The bytes of a C string at a physical address, without the NUL; at most so many.
+    ///
+    /// # Errors
+    ///
+    /// As [`Self::read`], where it comes before the NUL.
+    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
+        super::string(address, most, |at, part| self.read(at, part))
+    }
+
+    /// Writes bytes from a physical address on. Before the first one is written, all of them are seen to be there.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be written, and why. It was not opened for writing, for one.
+    pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
+        self.read(address, &mut vec![0; bytes.len()])?;
+        self.check_writable(address, bytes.len() as u64)?;
+        self.write_pieces(address, bytes, |at| Ok((at, u64::MAX)))
+    }
+
+    /// Whether all bytes from a physical address on can be written, as far as that is known beforehand: the running
+    /// kernel writes through its direct map (`memrw()`), in which it may have mapped its text and read-only data
+    /// read-only, as amd64's does (`bootaddr_rwx()`, `sys/amd64/amd64/pmap.c`).
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be written.
+    pub fn check_writable(&self, address: u64, length: u64) -> Result<(), Fault> {
+        self.check_pieces(address, length, |at| Ok((at, u64::MAX)))
+    }
+
+    /// As [`Self::check_writable`], from an address on of which `place` tells the physical one, and how many bytes
+    /// follow it there.
+    pub(super) fn check_pieces(
+        &self,
+        address: u64,
+        length: u64,
+        place: impl Fn(u64) -> Result<(u64, u64), Fault>,
+    ) -> Result<(), Fault> {
+        let Source::Running(running) = &self.0 else { return Ok(()) };
+        let mut done = 0;
+        while done < length {
+            let at = address.checked_add(done).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+            let (physical, left) = place(at)?;
+            if running.protection(physical).is_some_and(|protection| !protection.write) {
+                return Err(Fault::new(at, Why::ReadOnlyDirectly(physical)));
+            }
+            done = done.saturating_add(left.min(PAGE - physical % PAGE));
+        }
+        Ok(())
+    }
+
+    /// Writes bytes from an address on, of which `place` tells the physical one and how many bytes follow it there.
+    pub(super) fn write_pieces(
+        &self,
+        address: u64,
+        bytes: &[u8],
+        place: impl Fn(u64) -> Result<(u64, u64), Fault>,
+    ) -> Result<(), Fault> {
+        let mut done = 0;
+        while let Some(rest @ [_, ..]) = bytes.get(done..) {
+            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+            let (physical, left) = place(at)?;
+            let part = rest.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(rest);
+            let written = match &self.0 {
+                Source::Dump(memory) => memory.write_at(physical, part),
+                Source::Running(Running { writer: None, .. }) => return Err(Fault::new(at, Why::ReadOnly)),
+                Source::Running(Running { ram, writer: Some(writer), .. }) => match ram.left(physical) {
+                    0 => Err(Errno::EFAULT.into()),
+                    left => {
+                        let there = part.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(part);
+                        writer.write_at(physical, there)
+                    }
+                },
+            };
+            match written {
+                Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),
+                Ok(written) => done += written,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
+                    return Err(Fault::new(at, Why::ReadOnly));
+                }
+                Err(error) => return Err(Fault::io(at, physical, &error)),
+            }
+        }
+        Ok(())
+    }
+}
