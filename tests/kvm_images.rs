@@ -345,6 +345,37 @@ fn amd64s_direct_map_is_known_by_its_first_page_or_by_the_kernels_own_word() {
     }
 }
 
+/// Whoever shares the memory, or where it lies beyond 1 PiB: the same bits of an entry.
+#[test]
+fn arm64s_physical_addresses_have_52_bits_where_the_kernel_has_them() {
+    let lpa2 = kernel(
+        "LPA2",
+        Paging::Arm64Lpa2,
+        0xffff_0000_0000_0000,
+        0xffff_a000_0000_0000,
+        Clue::Table("pagetable_l0_ttbr1"),
+    );
+    for loaded in [42 * MIB, (3 << 50) + 42 * MIB, (1 << 51) + (1 << 49) + 2 * MIB] {
+        let mut machine = Machine::new(&lpa2, loaded);
+        if loaded >> 50 > 0 {
+            // Where the builder maps devices.
+            machine.mapped.retain(|map| map.1 >= loaded - 42 * MIB);
+        }
+        for (what, kvm) in [
+            ("ELF", machine.open(machine.elf(), false).unwrap()),
+            ("LiME", machine.open(machine.memory.lime(), false).unwrap()),
+            ("packed", machine.open(machine.memory.packed(), true).unwrap()),
+        ] {
+            for &(address, physical, size, writable, executable) in &machine.mapped {
+                let found = kvm.translate(address + size - 8).unwrap();
+                let seen = (found.physical, found.protection.write, found.protection.execute);
+                assert_eq!(seen, (physical + size - 8, writable, executable), "{what} at {loaded:#x}: {address:#x}");
+            }
+            assert_eq!(kvm.read(lpa2.image, &mut [0; 4096]), Ok(()), "{what} at {loaded:#x}");
+        }
+    }
+}
+
 /// A kernel that ran before left its tables behind, which still lead to the same places, but not to all.
 #[test]
 fn an_old_copy_of_the_tables_is_not_taken_for_them() {

@@ -9,7 +9,7 @@
 use super::space::{Physical, Space, Tables};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
-use crate::pmap::{Format, amd64};
+use crate::pmap::{Format, amd64, arm64};
 use crate::symbols::Symbols;
 use crate::units::Hex;
 use crate::vmcore::header::{Architecture, DirectMap, Order};
@@ -48,11 +48,14 @@ const fn way(architecture: Architecture, symbol: &'static str, clue: Clue, forma
 
 /// A variable that a kernel does not use holds 0. A kernel with five levels also has the four that its uppermost
 /// entry leads to, so the larger ones come first; so does PAE's root, as its directories look like a root without.
-const WAYS: [Way; 12] = [
+const WAYS: [Way; 14] = [
     way(Architecture::Amd64, "KPML5phys", Clue::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
     way(Architecture::Amd64, "KPML4phys", Clue::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, 0xffff_0000_0000_0000),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, 0xffff_0000_0000_0000),
+    // Without LPA2, entries of pages have bits set that would be their addresses' highest with it.
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Lpa2, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64LargeLpa2, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, arm64::KERNBASE),
     // The address space of process 0, whose tables are the kernel's (`pmap_pinit0`): the assembler's may be others.
     way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 9 }, Format::Sv48, 0xffff_ffc0_0000_0000),
     way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 8 }, Format::Sv39, 0xffff_ffc0_0000_0000),

@@ -2,9 +2,10 @@
 //!
 //! On FreeBSD a hole in physical memory does not fail when it is read: the kernel copies junk, or touches
 //! device registers. So the map comes from the kernel's own tables, the best one first: `machdep.smap`
-//! ([`smap`]), `machdep.efi_map` ([`efi`]), `vm.phys_segs` ([`phys_segs`]). Only the last knows domains, and
-//! it leaves out what boot took for itself.
+//! ([`smap`]), `machdep.efi_map` ([`efi`]), the variable `dump_avail` ([`dump_avail`]), `vm.phys_segs` ([`phys_segs`]).
+//! Only the last knows domains, and it leaves out what boot took for itself, the kernel's image included.
 
+pub mod dump_avail;
 pub mod efi;
 pub mod kernel_maps;
 pub mod phys_segs;
@@ -52,17 +53,21 @@ pub enum Source {
     /// The UEFI firmware's map, as the loader handed it over.
     #[serde(rename = "machdep.efi_map")]
     EfiMap,
+    /// The RAM that the kernel may dump: a variable of its own, no sysctl.
+    #[serde(rename = "dump_avail")]
+    DumpAvail,
     /// The kernel's physical segments: what boot left over.
     #[serde(rename = "vm.phys_segs")]
     PhysSegs,
 }
 
 impl Source {
-    /// The sysctl's name.
+    /// The sysctl's name, or the variable's.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Smap => "machdep.smap",
             Self::EfiMap => "machdep.efi_map",
+            Self::DumpAvail => "dump_avail",
             Self::PhysSegs => "vm.phys_segs",
         }
     }
@@ -88,6 +93,8 @@ pub struct Tables<'a> {
     pub smap: Option<&'a [u8]>,
     /// `machdep.efi_map`, opaque.
     pub efi_map: Option<&'a [u8]>,
+    /// `dump_avail`, where neither of the two above is there.
+    pub dump_avail: Option<&'a [(u64, u64)]>,
     /// `vm.phys_segs`, text.
     pub phys_segs: Option<&'a str>,
     /// `vm.ndomains`.
@@ -136,7 +143,10 @@ impl MemoryMap {
         let firmware = match (tables.smap, tables.efi_map) {
             (Some(bytes), _) if !bytes.is_empty() => Some((Source::Smap, smap::parse(bytes)?)),
             (_, Some(bytes)) if !bytes.is_empty() => Some((Source::EfiMap, efi::parse(bytes)?)),
-            _ => None,
+            _ => tables.dump_avail.map(|ranges| {
+                let range = |&(start, end): &(u64, u64)| FirmwareRange { start, end, reserved: None };
+                (Source::DumpAvail, ranges.iter().map(range).collect())
+            }),
         };
         let Some((source, ranges)) = firmware else {
             return managed.map_or(Err(MapError::NoTable), Self::from_managed);

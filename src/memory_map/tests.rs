@@ -58,7 +58,8 @@ fn segment(start: u64, end: u64, domain: Option<u32>) -> Segment {
 }
 
 fn map(smap: Option<&[u8]>, phys_segs: Option<&str>, domains: u32) -> MemoryMap {
-    MemoryMap::from_tables(&Tables { smap, efi_map: Some(&[]), phys_segs, domains: Some(domains) }).unwrap()
+    MemoryMap::from_tables(&Tables { smap, efi_map: Some(&[]), phys_segs, domains: Some(domains), dump_avail: None })
+        .unwrap()
 }
 
 #[test]
@@ -101,6 +102,56 @@ fn without_a_firmware_map_the_segments_are_the_map() {
             segment(0x10000000, 0x1f2ff000, Some(1)),
         ]
     );
+}
+
+#[test]
+fn without_a_firmware_map_the_kernels_dump_avail_is_the_ram_its_image_included() {
+    let ram = [(0x1000, 0x9f000), (0x10_0000, 0x1f2f_f000)];
+    let tables = Tables { phys_segs: Some(PHYS_SEGS), domains: Some(2), dump_avail: Some(&ram), ..Tables::default() };
+    let map = MemoryMap::from_tables(&tables).unwrap();
+    assert_eq!((map.source, map.source.name()), (Source::DumpAvail, "dump_avail"));
+    assert_eq!(
+        map.segments,
+        [
+            segment(0x1000, 0x9f000, Some(0)),
+            segment(0x100000, 0x103000, None),
+            segment(0x103000, 0x3cb7000, Some(0)),
+            segment(0x3cb7000, 0x10000000, None),
+            segment(0x10000000, 0x1f2ff000, Some(1)),
+        ]
+    );
+    // The firmware's own word counts for more.
+    let bios = Tables { smap: Some(&real_smap()), ..tables };
+    assert_eq!(MemoryMap::from_tables(&bios).unwrap().source, Source::Smap);
+}
+
+#[test]
+fn dump_avail_is_read_up_to_its_end_and_not_beyond() {
+    let read = |size: u64, words: &[u64]| {
+        let pair = |offset: u64| {
+            let at = usize::try_from(offset / 8).unwrap();
+            let mut bytes = [0; 16];
+            for (bytes, word) in bytes.chunks_exact_mut(8).zip(words.get(at..at + 2).ok_or("outside")?) {
+                bytes.copy_from_slice(&word.to_ne_bytes());
+            }
+            Ok::<_, &str>(bytes)
+        };
+        dump_avail::read(size, pair)
+    };
+    assert_eq!(
+        read(0, &[0x1000, 0x2000, 0x3000, 0x4000, 0, 0, 9, 9]),
+        Ok(Ok(vec![(0x1000, 0x2000), (0x3000, 0x4000)]))
+    );
+    assert_eq!(read(48, &[0, 0x2000, 0, 0, 1, 1]), Ok(Ok(vec![(0, 0x2000)])));
+    for (words, why) in [
+        (&[0, 0][..], "it is empty"),
+        (&[0x2000, 0x1000, 0, 0], "range 0 is 0x2000..0x1000"),
+        (&[0x1000, 0x3000, 0x2000, 0x4000, 0, 0], "range 1 is 0x2000..0x4000"),
+    ] {
+        assert_eq!(read(0, words), Ok(Err(why.to_owned())));
+    }
+    assert_eq!(read(16, &[0x1000, 0x2000]), Ok(Err("it has no end within 1 ranges".to_owned())));
+    assert_eq!(read(0, &[0x1000, 0x2000]), Err("outside"));
 }
 
 #[test]

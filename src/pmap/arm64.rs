@@ -15,8 +15,14 @@ pub const KERNEL_MAP_END: u64 = 0xffff_0080_0000_0000;
 pub const DIRECT_MAPS: [u64; 2] = [0xffff_a000_0000_0000, 0xffff_fd00_0000_0000];
 /// `DMAP_MAX_ADDRESS`.
 pub const DIRECT_MAP_END: u64 = 0xffff_ff00_0000_0000;
-/// Physical addresses have so many bits at most, unless a kernel knows LPA2, and none does.
-pub const PHYSICAL_BITS: u32 = 48;
+/// Physical addresses have so many bits at most: 48, or with FEAT_LPA2 52.
+pub const PHYSICAL_BITS: u32 = 52;
+/// What an entry has of a physical address whatever its format: all below these bits.
+pub const COMMON_BITS: u32 = 50;
+/// `ATTR_OA_51_50_MASK` and `ATTR_OA_51_50_DELTA`: with LPA2 (`pmap_lpa_enabled`) bits 50 and 51 of the address.
+pub const LPA2_BITS: u64 = 3 << 8;
+/// How far up they belong.
+pub const LPA2_SHIFT: u32 = 50 - 8;
 
 /// `L0_TABLE`, `L1_TABLE`, `L2_TABLE`: the entry names a table.
 pub const TABLE: u64 = 3;

@@ -22,6 +22,10 @@ pub enum Format {
     Arm64,
     /// arm64 with pages of 16 KiB.
     Arm64Large,
+    /// arm64 with physical addresses of 52 bits (FEAT_LPA2), of which entries have the highest two elsewhere.
+    Arm64Lpa2,
+    /// The same with pages of 16 KiB.
+    Arm64LargeLpa2,
     /// riscv with 39-bit addresses.
     Sv39,
     /// riscv with 48-bit addresses.
@@ -132,9 +136,9 @@ impl Format {
         match self {
             Self::Amd64 => AMD64.split_at(1).1,
             Self::Amd64La57 => &AMD64,
-            Self::Arm64 | Self::Sv48 => &ARM64,
+            Self::Arm64 | Self::Arm64Lpa2 | Self::Sv48 => &ARM64,
             Self::Sv39 => ARM64.split_at(1).1,
-            Self::Arm64Large => &ARM64_LARGE,
+            Self::Arm64Large | Self::Arm64LargeLpa2 => &ARM64_LARGE,
             Self::I386 => &const { [Level::new("PD", 22, 10), Level::new("PT", 12, 10)] },
             Self::I386Pae => &const { [Level::new("PDP", 30, 2), Level::new("PD", 21, 9), Level::new("PT", 12, 9)] },
             Self::ArmV4 | Self::ArmV6 => &const { [Level::new("L1", 20, 12), Level::new("L2", 12, 8)] },
@@ -167,6 +171,20 @@ impl Format {
         matches!(self, Self::I386 | Self::I386Pae | Self::ArmV4 | Self::ArmV6)
     }
 
+    const fn is_arm64(self) -> bool {
+        matches!(self, Self::Arm64 | Self::Arm64Large | Self::Arm64Lpa2 | Self::Arm64LargeLpa2)
+    }
+
+    /// The same with physical addresses of 52 bits, where there is such a format.
+    #[must_use]
+    pub const fn with_lpa2(self) -> Self {
+        match self {
+            Self::Arm64 => Self::Arm64Lpa2,
+            Self::Arm64Large => Self::Arm64LargeLpa2,
+            other => other,
+        }
+    }
+
     /// Bits of a virtual address that the tables cover.
     fn address_bits(self) -> u32 {
         self.levels().first().map_or(0, |level| level.shift + level.bits)
@@ -179,7 +197,7 @@ impl Format {
         match self {
             _ if self.is_32_bit() => low,
             // The kernel has tables of its own, and all of them are for the upper half.
-            Self::Arm64 | Self::Arm64Large => address | u64::MAX.checked_shl(bits).unwrap_or(0),
+            _ if self.is_arm64() => address | u64::MAX.checked_shl(bits).unwrap_or(0),
             _ if low >> (bits - 1) == 1 => low | u64::MAX.checked_shl(bits).unwrap_or(0),
             _ => low,
         }
@@ -194,7 +212,7 @@ impl Format {
     pub fn decode(self, level: Level, entry: u64) -> Target {
         match self {
             Self::Amd64 | Self::Amd64La57 | Self::I386 | Self::I386Pae => self.x86(level, entry),
-            Self::Arm64 | Self::Arm64Large => self.arm64(level, entry),
+            Self::Arm64 | Self::Arm64Large | Self::Arm64Lpa2 | Self::Arm64LargeLpa2 => self.arm64(level, entry),
             Self::Sv39 | Self::Sv48 => riscv(level, entry),
             Self::ArmV4 | Self::ArmV6 => self.arm(level, entry),
         }
@@ -214,12 +232,18 @@ impl Format {
     }
 
     const fn arm64(self, level: Level, entry: u64) -> Target {
-        use arm64::{BLOCK, L3_PAGE, PXN, READ_ONLY, TABLE};
+        use arm64::{BLOCK, L3_PAGE, LPA2_BITS, LPA2_SHIFT, PXN, READ_ONLY, TABLE};
         let is_last = level.shift == self.last_level().shift;
         let protection = Protection { read: true, write: entry & READ_ONLY == 0, execute: entry & PXN == 0 };
+        // Else they say who shares the memory.
+        let high = match self {
+            Self::Arm64Lpa2 | Self::Arm64LargeLpa2 => (entry & LPA2_BITS) << LPA2_SHIFT,
+            _ => 0,
+        };
+        let address = entry & ARM64_FRAME | high;
         match (entry & 3, is_last) {
-            (L3_PAGE, true) | (BLOCK, false) => page(entry & ARM64_FRAME, level.span(), protection),
-            (TABLE, false) => Target::Table(entry & ARM64_FRAME & !(self.page_size() - 1)),
+            (L3_PAGE, true) | (BLOCK, false) => page(address, level.span(), protection),
+            (TABLE, false) => Target::Table(address & !(self.page_size() - 1)),
             _ => Target::Nothing,
         }
     }

@@ -191,6 +191,9 @@ pub struct Header {
     pub direct_map: Option<DirectMap>,
     /// What else there is to say of the page tables: whether they are PAE's, their format or the MMU's name.
     pub mmu: Option<String>,
+    /// arm64: whether page table entries have physical addresses of 52 bits (LPA2). The header does not tell, and it
+    /// makes no difference unless `dump_avail` has such addresses, by which it is known.
+    pub lpa2: bool,
     /// powerpc64: where the kernel's image was when it ran, `startkernel` and `endkernel`; it is linked elsewhere.
     pub kernel_image: Option<(u64, u64)>,
 }
@@ -257,6 +260,7 @@ impl Header {
                 kernel_base,
                 direct_map: None,
                 mmu: None,
+                lpa2: false,
                 kernel_image: None,
             }
         };
@@ -394,8 +398,10 @@ impl Header {
     pub fn table_format(&self) -> Option<Format> {
         match self.architecture {
             Architecture::Amd64 => Some(Format::Amd64),
-            Architecture::Arm64 if self.page_size == 4096 => Some(Format::Arm64),
-            Architecture::Arm64 => Some(Format::Arm64Large),
+            Architecture::Arm64 => {
+                let format = if self.page_size == 4096 { Format::Arm64 } else { Format::Arm64Large };
+                Some(if self.lpa2 { format.with_lpa2() } else { format })
+            }
             // The entries of all its formats are the same.
             Architecture::Riscv => Some(Format::Sv48),
             Architecture::I386 if self.mmu.is_some() => Some(Format::I386Pae),

@@ -1,12 +1,12 @@
 //! A minidump, from front to back: what is in it, and whether it is whole.
 
-use super::header::{Header, Section};
+use super::header::{Architecture, Header, Section};
 use super::pages::{BitSet, Pages};
 use super::stream::{Stop, Stream};
 use super::{Depth, Findings};
 use crate::kerneldump;
 use crate::minidump::dump_avail::Range;
-use crate::pmap::{Format, Level, Target};
+use crate::pmap::{Format, Level, Target, arm64};
 use crate::units::{Hex, exact_size};
 use serde::Serialize;
 use std::io;
@@ -113,6 +113,9 @@ impl Reader<'_, '_> {
                 return Ok(());
             }
         };
+        facts.header.lpa2 = header.architecture == Architecture::Arm64
+            && ranges.iter().flatten().any(|(_, end)| end >> arm64::COMMON_BITS > 0);
+        let header = facts.header.clone();
         let bitmap = self.section(&header, Section::Bitmap)?;
         let pages = Pages::new(header.page_size, ranges.as_deref(), &bitmap, header.order);
         drop(bitmap);

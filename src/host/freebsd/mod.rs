@@ -17,7 +17,7 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
-use crate::memory_map::{MapError, MemoryMap, Tables};
+use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::rules::Request;
@@ -60,6 +60,20 @@ impl FreeBsd {
         }
         let device = Device::open(&self.path)?;
         Ok(self.device.get_or_init(|| device))
+    }
+}
+
+impl FreeBsd {
+    /// The kernel's `dump_avail`; `None` where it is not to be had: `/dev/kmem` is not for everybody.
+    fn dump_avail(&self) -> Option<Vec<(u64, u64)>> {
+        let symbol = self.kernel_symbol("dump_avail").ok()??;
+        let kernel = self.kernel_memory().ok()?;
+        let pair = |offset: u64| {
+            let mut bytes = [0; 16];
+            let at = symbol.address.checked_add(offset).ok_or(Errno::EFAULT)?;
+            kernel.fill(at, &mut bytes).map(|()| bytes)
+        };
+        dump_avail::read(symbol.size, pair).ok()?.ok()
     }
 }
 
@@ -119,9 +133,13 @@ impl Host for FreeBsd {
         let efi_map = sysctl::bytes("machdep.efi_map")?;
         let phys_segs = sysctl::text("vm.phys_segs")?;
         let domains = sysctl::number("vm.ndomains")?.map_or(Some(1), |domains| u32::try_from(domains).ok());
+        let is_there = |table: &Option<Vec<u8>>| table.as_ref().is_some_and(|table| !table.is_empty());
+        let by_firmware = is_there(&smap) || is_there(&efi_map);
+        let dump_avail = if by_firmware { None } else { self.dump_avail() };
         MemoryMap::from_tables(&Tables {
             smap: smap.as_deref(),
             efi_map: efi_map.as_deref(),
+            dump_avail: dump_avail.as_deref(),
             phys_segs: phys_segs.as_deref(),
             domains,
         })

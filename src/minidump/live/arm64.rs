@@ -3,6 +3,7 @@
 
 use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
 use crate::error::{Error, Result};
+use crate::pmap::Format;
 use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 use crate::units::Hex;
 use crate::vmcore::header::DirectMap;
@@ -30,6 +31,15 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
         ))
     })?;
     Ok(Direct { map: DirectMap { base, end: DIRECT_MAP_END, physical }, physical_end })
+}
+
+/// The format of the page tables: that of the kernel's pages, with physical addresses of 52 bits if
+/// `pmap_lpa_enabled` says so.
+pub fn format(variables: &Variables<'_>, format: Format) -> Result<Format> {
+    let name = "pmap_lpa_enabled";
+    let Some((address, _)) = variables.find(name)? else { return Ok(format) };
+    let [enabled] = variables.read(name, address)?;
+    Ok(if enabled == 0 { format } else { format.with_lpa2() })
 }
 
 /// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies. In

@@ -20,7 +20,7 @@ use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
 use crate::host::{Host, Memory, Ram};
-use crate::memory_map::{self, MemoryMap, Segment};
+use crate::memory_map::{self, MemoryMap, Segment, dump_avail};
 use crate::pmap::{self, Format};
 use crate::symbols::Symbols;
 use crate::units::Hex;
@@ -33,8 +33,6 @@ use variables::Variables;
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
-/// More pairs than any kernel's `dump_avail` has room for (`PHYS_AVAIL_ENTRIES`); what the dump has room for.
-const MAX_DUMP_AVAIL: u64 = 255;
 /// More RAM than amd64 kernels can have, and arm64 machines do. Its page bitmap takes 128 MiB.
 const MAX_RAM: u64 = 1 << 42;
 
@@ -44,7 +42,7 @@ const BUFFER: usize = 1 << 20;
 const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
-pub const SYMBOLS: [&str; 15] = [
+pub const SYMBOLS: [&str; 16] = [
     "version",
     "dump_avail",
     "vm_page_dump",
@@ -62,6 +60,7 @@ pub const SYMBOLS: [&str; 15] = [
     "dmap_phys_base",
     "dmap_phys_max",
     "dmap_max_addr",
+    "pmap_lpa_enabled",
 ];
 
 /// The kernel that is dumped, and where its memory is RAM.
@@ -220,9 +219,10 @@ impl<'a> LiveKernel<'a> {
         let ram = Ram::new(physical, ranges);
         let Root { name, top, format, bytes } = match architecture {
             Architecture::Amd64 => amd64::root(&variables)?,
-            Architecture::Arm64 | Architecture::Arm64Large => {
-                arm64::root(&variables, PageTables { ram: &ram, format: architecture.format() })?
-            }
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::root(
+                &variables,
+                PageTables { ram: &ram, format: arm64::format(&variables, architecture.format())? },
+            )?,
         };
         if !top.is_multiple_of(page) || ram.left(top) < page {
             return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
@@ -411,6 +411,13 @@ impl<'a> LiveKernel<'a> {
             Architecture::Amd64 => amd64::kernel_map_end(&self.variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::kernel_map_end(&self.variables)?,
         };
+        let is_lpa2 = matches!(self.format, Format::Arm64Lpa2 | Format::Arm64LargeLpa2);
+        if is_lpa2 && self.dump_avail.last().is_some_and(|last| last.1 >> pmap::arm64::COMMON_BITS > 0) {
+            return Err(Error::Unsupported(
+                "this machine has memory beyond 1 PiB, whose page tables memtool writes into no dump; use --method kernel"
+                    .to_owned(),
+            ));
+        }
         let [_, _, level, _] = self.architecture.levels();
         let superpages = (end - u128::from(self.architecture.kernel_base())).div_ceil(level.span().into());
         let message_buffer = self.message_buffer()?;
@@ -495,29 +502,19 @@ fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Res
         Architecture::Arm64 | Architecture::Arm64Large => 1 << pmap::arm64::PHYSICAL_BITS,
     };
     let (address, size) = variables.required(what)?;
-    let most = if size == 0 { MAX_DUMP_AVAIL } else { (size / 16).min(MAX_DUMP_AVAIL) };
-    let mut ranges: Vec<(u64, u64)> = Vec::new();
+    let pair = |offset| variables.read(what, address.checked_add(offset).ok_or_else(|| odd(what, "it has no end"))?);
+    let ranges = dump_avail::read(size, pair)?.map_err(|why| odd(what, why))?;
     let mut total = 0;
-    for index in 0..most {
-        let Some(at) = address.checked_add(index * 16) else { break };
-        let pair: [u8; 16] = variables.read(what, at)?;
-        let mut words = words_of(&pair);
-        let (start, end) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
-        if end == 0 {
-            return if ranges.is_empty() { Err(odd(what, "it is empty")) } else { Ok(ranges) };
-        }
-        let after = ranges.last().map_or(0, |last| last.1);
-        let whole = start.is_multiple_of(page) && end.is_multiple_of(page);
-        if start < after || start >= end || !whole || end > limit {
+    for (index, &(start, end)) in ranges.iter().enumerate() {
+        if !start.is_multiple_of(page) || !end.is_multiple_of(page) || end > limit {
             return Err(odd(what, format!("range {index} is {}..{}", Hex(start), Hex(end))));
         }
         total += end - start;
         if total > MAX_RAM {
             return Err(odd(what, format!("it has more memory than {} TiB", MAX_RAM >> 40)));
         }
-        ranges.push((start, end));
     }
-    Err(odd(what, format!("it has no end within {most} ranges")))
+    Ok(ranges)
 }
 
 /// The whole pages of RAM in a range.
@@ -563,9 +560,8 @@ pub struct Report {
 impl Snapshot<'_> {
     /// Adds what the kernel's page tables map, and keeps those of the lowest levels.
     fn walk(&mut self) {
-        let LiveKernel { architecture, .. } = self.kernel;
+        let LiveKernel { architecture, format, .. } = self.kernel;
         let tables = self.kernel.page_tables();
-        let format = architecture.format();
         let [top_level, upper_level, level, _] = architecture.levels();
         let entry_of = |table: &[u64], slot: u64| usize::try_from(slot).ok().and_then(|slot| table.get(slot)).copied();
         let Some(top) = self.kernel.kernel_map_table() else { return self.lost_tables += 1 };
@@ -604,9 +600,8 @@ impl Snapshot<'_> {
     }
 
     fn walk_directory(&mut self, directory: impl Iterator<Item = u64>) {
-        let LiveKernel { architecture, .. } = self.kernel;
+        let LiveKernel { architecture, format, .. } = self.kernel;
         let tables = self.kernel.page_tables();
-        let format = architecture.format();
         let [.., level, last] = architecture.levels();
         for entry in directory {
             let at = match format.decode(level, entry) {

@@ -15,6 +15,8 @@ pub enum Paging {
     Arm64,
     /// Pages of 16 KiB.
     Arm64Large,
+    /// Physical addresses of 52 bits.
+    Arm64Lpa2,
     Sv39,
     Sv48,
     I386,
@@ -24,11 +26,12 @@ pub enum Paging {
 }
 
 impl Paging {
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Amd64,
         Self::Amd64La57,
         Self::Arm64,
         Self::Arm64Large,
+        Self::Arm64Lpa2,
         Self::Sv39,
         Self::Sv48,
         Self::I386,
@@ -39,7 +42,7 @@ impl Paging {
     pub fn arch(self) -> Arch {
         match self {
             Self::Amd64 | Self::Amd64La57 => Arch::Amd64,
-            Self::Arm64 | Self::Arm64Large => Arch::Arm64,
+            Self::Arm64 | Self::Arm64Large | Self::Arm64Lpa2 => Arch::Arm64,
             Self::Sv39 | Self::Sv48 => Arch::Riscv,
             Self::I386 | Self::I386Pae => Arch::I386,
             Self::ArmV6 => Arch::Arm,
@@ -57,7 +60,7 @@ impl Paging {
     /// The lowest bit of the index into each table, from the root on, and above them the highest one.
     pub fn bits(self) -> &'static [u32] {
         match self {
-            Self::Amd64 | Self::Arm64 | Self::Sv48 => &[48, 39, 30, 21, 12],
+            Self::Amd64 | Self::Arm64 | Self::Arm64Lpa2 | Self::Sv48 => &[48, 39, 30, 21, 12],
             Self::Amd64La57 => &[57, 48, 39, 30, 21, 12],
             Self::Arm64Large => &[48, 47, 36, 25, 14],
             Self::Sv39 => &[39, 30, 21, 12],
@@ -74,6 +77,7 @@ impl Paging {
             Self::I386Pae if level == 0 => physical | 1,
             Self::Amd64 | Self::Amd64La57 | Self::I386 | Self::I386Pae => physical | 0x63,
             Self::Arm64 | Self::Arm64Large => physical | 3,
+            Self::Arm64Lpa2 => lpa2(physical) | 3,
             Self::Sv39 | Self::Sv48 => physical >> 12 << 10 | 1,
             Self::ArmV6 => physical | 1,
         }
@@ -92,12 +96,21 @@ impl Paging {
                 let kind = if is_last { 3 } else { 1 };
                 physical | 0x700 | kind | flag(!writable, 0x80) | flag(!executable, 3 << 53)
             }
+            Self::Arm64Lpa2 => {
+                let kind = if is_last { 3 } else { 1 };
+                lpa2(physical) | 0x400 | kind | flag(!writable, 0x80) | flag(!executable, 3 << 53)
+            }
             Self::Sv39 | Self::Sv48 => physical >> 12 << 10 | 0xc3 | flag(writable, 4) | flag(executable, 8),
             // Sections have their bits elsewhere than small pages.
             Self::ArmV6 if !is_last => physical | 0x402 | flag(!writable, 0x8000) | flag(!executable, 0x10),
             Self::ArmV6 => physical | 0x12 | flag(!writable, 0x80) | flag(!executable, 1),
         }
     }
+}
+
+/// An address in an entry, bits 50 and 51 in bits 8 and 9.
+fn lpa2(physical: u64) -> u64 {
+    physical & 0x0003_ffff_ffff_f000 | (physical >> 50 & 3) << 8
 }
 
 /// Physical memory: RAM that tells its addresses, and page tables in part of it.
@@ -178,6 +191,7 @@ impl KernelMemory {
                 entry => match self.paging {
                     Paging::Sv39 | Paging::Sv48 => entry >> 10 << 12,
                     Paging::ArmV6 => entry & !0x3ff,
+                    Paging::Arm64Lpa2 => entry & 0x0003_ffff_ffff_f000 | (entry >> 8 & 3) << 50,
                     _ => entry & 0x000f_ffff_ffff_f000,
                 },
             };

@@ -180,7 +180,7 @@ fn the_direct_map_begins_where_a_kernel_has_it() {
 #[test]
 fn senseless_variables_are_refused() {
     let cases: Vec<(&'static str, Vec<u64>, &str)> = vec![
-        ("dump_avail", vec![0x1000, (1 << 48) + PAGE, 0, 0], "range 0"),
+        ("dump_avail", vec![0x1000, (1 << 52) + PAGE, 0, 0], "range 0"),
         ("dump_avail", vec![0x1000, 1 << 45, 0, 0], "more memory than 4 TiB"),
         ("vm_page_dump_pages", vec![0], "dump_avail has"),
         ("vm_page_dump", vec![DIRECT + 0xa_0000], "there is no RAM"),
