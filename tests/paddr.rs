@@ -133,10 +133,46 @@ fn an_address_is_answered_with_state_place_and_domain_and_its_offset_is_kept() {
 
 #[test]
 fn a_page_in_memory_whose_domain_the_machine_does_not_tell_is_in_domain_0() {
-    // 0x0 to 0x1000 and so on are not managed by the kernel, and so without a domain in the recording.
+    // 0x100000 to 0x103000 and so on are not managed by the kernel, and so without a domain in the recording.
     let mut machine = machine();
-    machine["process"]["mappings"][0] = json!({ "start": "0x200000", "end": "0x201000", "paddr": "0x0" });
-    assert_eq!(paddr(&machine, &["0x200010"]).ok().lines()[0], "0x200010\tMAPPED\t0x10\t0");
+    machine["process"]["mappings"][0] = json!({ "start": "0x200000", "end": "0x201000", "paddr": "0x100000" });
+    assert_eq!(paddr(&machine, &["0x200010"]).ok().lines()[0], "0x200010\tMAPPED\t0x100010\t0");
+}
+
+/// pmap_extract() of some machines answers with the offset alone where no page is mapped, and the kernel takes
+/// everything but 0 for a page.
+#[test]
+fn an_address_within_a_page_that_is_not_mapped_is_valid_on_every_machine() {
+    for arch in ["amd64", "i386", "riscv64", "armv7", "aarch64", "powerpc64"] {
+        for page_size in [4096, 16384] {
+            let mut machine = machine();
+            machine["system"]["machine_arch"] = json!(arch);
+            machine["system"]["page_size"] = json!(page_size);
+            machine["process"]["mappings"] = json!([
+                { "start": "0x200000", "end": "0x204000", "paddr": "0x5120000" },
+                { "start": "0x204000", "end": "0x208000" },
+            ]);
+            let run = paddr(&machine, &["0x203fff", "0x204123", "0x207fff", "0x208123"]).ok();
+            assert_eq!(
+                run.lines()[..4],
+                [
+                    "0x203fff\tMAPPED\t0x5123fff\t0",
+                    "0x204123\tVALID\t-\t-",
+                    "0x207fff\tVALID\t-\t-",
+                    "0x208123\tINVALID\t-\t-"
+                ],
+                "{arch}, {page_size}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_page_at_physical_address_0_cannot_be_told_from_none() {
+    let mut machine = machine();
+    machine["process"]["mappings"][0] = json!({ "start": "0x200000", "end": "0x202000", "paddr": "0x0" });
+    let run = paddr(&machine, &["0x200010", "0x201010"]).ok();
+    assert_eq!(run.lines()[..2], ["0x200010\tVALID\t-\t-", "0x201010\tMAPPED\t0x1010\t0"]);
 }
 
 #[test]

@@ -298,6 +298,19 @@ fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[Entry]) -> Result<Vec<P
     entries.iter().map(count).collect()
 }
 
+/// Where an address of the calling process lies, from what the kernel answers for the first address of its page.
+///
+/// Of other addresses some kernels say that a page is mapped where none is: `pmap_extract()` of amd64, i386, riscv and
+/// arm does not look whether the entry is valid and answers with the offset alone, and `MEM_EXTRACT_PADDR` takes
+/// all but 0 for a page (`memioctl`, `sys/dev/mem/memdev.c`).
+fn state_by_page(address: u64, page_size: u64, ask: impl FnOnce(u64) -> Result<PageState>) -> Result<PageState> {
+    let offset = address % page_size.max(1);
+    Ok(match ask(address - offset)? {
+        PageState::Mapped { paddr, domain } => PageState::Mapped { paddr: paddr.saturating_add(offset), domain },
+        other => other,
+    })
+}
+
 /// Refuses to look at another process than the calling one, where the kernel is asked with `MEM_EXTRACT_PADDR`.
 fn only_this_process(process: Option<Pid>) -> Result<()> {
     match process {

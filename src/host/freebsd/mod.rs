@@ -10,7 +10,7 @@ mod sysctl;
 use super::process_memory::ProcessMapping;
 use super::{
     Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, look_up_domains,
-    only_this_process,
+    only_this_process, state_by_page,
 };
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
@@ -88,7 +88,7 @@ fn required<T>(name: &str, value: Result<Option<T>>) -> Result<T> {
     value?.ok_or_else(|| KernelError::new(Operation::Sysctl, name, Errno::ENOENT).into())
 }
 
-/// Looks up an address of the calling process: `MEM_EXTRACT_PADDR`.
+/// Looks up the first address of a page of the calling process: `MEM_EXTRACT_PADDR`.
 fn extract_paddr(device: &Device, address: u64) -> Result<PageState> {
     let mut extract = mem_extract { me_vaddr: address, ..mem_extract::default() };
     device
@@ -202,8 +202,9 @@ impl Host for FreeBsd {
 
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
         only_this_process(process)?;
-        let device = self.device()?;
-        addresses.iter().map(|&address| extract_paddr(device, address)).collect()
+        let (device, page_size) = (self.device()?, self.page_size()?);
+        let look_up = |&address: &u64| state_by_page(address, page_size, |page| extract_paddr(device, page));
+        addresses.iter().map(look_up).collect()
     }
 
     fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {

@@ -17,7 +17,9 @@ pub use file::{
     Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
 };
 
-use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process};
+use super::{
+    Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process, state_by_page,
+};
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
@@ -205,12 +207,13 @@ impl Host for Recorded {
 
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
         only_this_process(process)?;
+        let page_size = self.machine.system.page_size.into();
         let look_up = |&address: &u64| {
             self.stated_error(Operation::ExtractPaddr, Hex(address))?;
             if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
                 return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
             }
-            Ok(self.process.borrow().state(address))
+            state_by_page(address, page_size, |page| Ok(self.process.borrow().state(page)))
         };
         addresses.iter().map(look_up).collect()
     }

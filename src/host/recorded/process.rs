@@ -14,6 +14,9 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
+/// Machines whose `pmap_extract()` does not look whether an entry of a page table is valid (`sys/*/*/pmap.c`).
+const EXTRACT_ABSENT: [&str; 4] = ["amd64", "armv7", "i386", "riscv64"];
+
 /// Where new mappings begin.
 const FIRST_ADDRESS: u64 = 0x8_0000_0000;
 
@@ -22,6 +25,8 @@ pub struct SimulatedProcess {
     memory: MemoryMap,
     page_size: u64,
     superpage: u64,
+    /// Whether `pmap_extract()` of the kernel answers with the offset alone where no page is mapped.
+    extracts_absent: bool,
     policy: Policy,
     /// What the file says is mapped.
     recorded: Vec<ProcessRange>,
@@ -49,6 +54,7 @@ impl SimulatedProcess {
             memory: machine.memory.clone(),
             page_size,
             superpage: superpage_size(page_size),
+            extracts_absent: EXTRACT_ABSENT.contains(&machine.system.machine_arch.as_str()),
             policy: machine.process.policy,
             recorded: machine.process.mappings.clone(),
             mapped: BTreeMap::new(),
@@ -59,10 +65,29 @@ impl SimulatedProcess {
         }
     }
 
-    /// The answer of `MEM_EXTRACT_PADDR`.
+    /// The answer of `MEM_EXTRACT_PADDR` (`memioctl`, `sys/dev/mem/memdev.c`): what `pmap_extract()` finds is mapped,
+    /// unless it is 0. That every page table is there is assumed.
     pub fn state(&self, address: u64) -> PageState {
+        match self.place(address) {
+            PageState::Valid if self.extracts_absent => self.extracted(address % self.page_size),
+            PageState::Mapped { paddr, .. } => self.extracted(paddr),
+            other => other,
+        }
+    }
+
+    fn extracted(&self, paddr: u64) -> PageState {
+        if paddr == 0 {
+            return PageState::Valid;
+        }
+        let domain = self.memory.segment_at(paddr).and_then(|segment| segment.domain).unwrap_or(0);
+        PageState::Mapped { paddr, domain: Some(domain) }
+    }
+
+    /// Where an address truly is.
+    fn place(&self, address: u64) -> PageState {
+        let mapped_at = |paddr| PageState::Mapped { paddr, domain: None };
         if let Some(range) = self.recorded.iter().find(|range| (range.start..range.end).contains(&address)) {
-            return range.paddr.map_or(PageState::Valid, |paddr| self.mapped_at(paddr.0 + (address - range.start)));
+            return range.paddr.map_or(PageState::Valid, |paddr| mapped_at(paddr.0 + (address - range.start)));
         }
         let covered =
             self.mapped.range(..=address).next_back().is_some_and(|(start, length)| address - start < *length);
@@ -71,14 +96,9 @@ impl SimulatedProcess {
         }
         let page = address & !(self.page_size - 1);
         match self.reservations.get(&(address / self.superpage)) {
-            Some(block) if self.present.contains(&page) => self.mapped_at(block + address % self.superpage),
+            Some(block) if self.present.contains(&page) => mapped_at(block + address % self.superpage),
             _ => PageState::Valid,
         }
-    }
-
-    fn mapped_at(&self, paddr: u64) -> PageState {
-        let domain = self.memory.segment_at(paddr).and_then(|segment| segment.domain).unwrap_or(0);
-        PageState::Mapped { paddr, domain: Some(domain) }
     }
 
     fn map(&mut self, length: u64) -> Result<(u64, u64), Errno> {
