@@ -55,7 +55,9 @@ pub const fn word(string: &[u8], index: usize) -> u64 {
 
 /// The headers that are the same everywhere.
 pub mod common {
-    use super::word;
+    use super::{field_size, word};
+    use core::mem::offset_of;
+    use ioctl_defs::cpuctl::*;
     use ioctl_defs::disk::*;
     use ioctl_defs::kerneldump::*;
     use ioctl_defs::linker::*;
@@ -134,6 +136,18 @@ pub mod common {
             "sizeof(struct mem_livedump_arg)" => size_of::<mem_livedump_arg>(),
             "sizeof(struct kld_sym_lookup)" => size_of::<kld_sym_lookup>(),
             "sizeof(struct kld_file_stat)" => size_of::<kld_file_stat>(),
+            "sizeof(cpuctl_msr_args_t)" => size_of::<cpuctl_msr_args_t>(),
+            "offsetof(cpuctl_msr_args_t, msr)" => offset_of!(cpuctl_msr_args_t, msr),
+            "sizeof(((cpuctl_msr_args_t *)0)->msr)" => field_size(|args: &cpuctl_msr_args_t| &args.msr),
+            "offsetof(cpuctl_msr_args_t, data)" => offset_of!(cpuctl_msr_args_t, data),
+            "sizeof(((cpuctl_msr_args_t *)0)->data)" => field_size(|args: &cpuctl_msr_args_t| &args.data),
+            "sizeof(cpuctl_cpuid_args_t)" => size_of::<cpuctl_cpuid_args_t>(),
+            "offsetof(cpuctl_cpuid_args_t, level)" => offset_of!(cpuctl_cpuid_args_t, level),
+            "sizeof(((cpuctl_cpuid_args_t *)0)->level)" => field_size(|args: &cpuctl_cpuid_args_t| &args.level),
+            "offsetof(cpuctl_cpuid_args_t, data)" => offset_of!(cpuctl_cpuid_args_t, data),
+            "sizeof(((cpuctl_cpuid_args_t *)0)->data)" => field_size(|args: &cpuctl_cpuid_args_t| &args.data),
+            "CPUCTL_RDMSR" => CPUCTL_RDMSR,
+            "CPUCTL_CPUID" => CPUCTL_CPUID,
             "MAXPATHLEN" => MAXPATHLEN,
             "sizeof(struct kinfo_vmentry)" => size_of::<kinfo_vmentry>(),
             "sizeof(struct kinfo_vm_layout)" => size_of::<kinfo_vm_layout>(),

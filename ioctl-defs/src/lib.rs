@@ -2,16 +2,17 @@
 //!
 //! Layouts, flags and request codes of the ioctls on `/dev/mem` and `/dev/kmem` ([`memrange`]), the
 //! header in front of and behind kernel dumps ([`kerneldump`]), the header inside minidumps ([`minidump`]),
-//! what kldsym(2) and kldstat(2) take ([`linker`]), the questions to a dump device ([`disk`]), and what the
-//! kernel tells of a process's memory ([`user`]). No system call is made here, and nothing is allocated, so the crate
+//! what kldsym(2) and kldstat(2) take ([`linker`]), the questions to a dump device ([`disk`]) and to a processor
+//! ([`cpuctl`]), and what the kernel tells of a process's memory ([`user`]). No system call is made here, and nothing is allocated, so the crate
 //! serves any program, on any operating system: request codes are computed with FreeBSD's own encoding
 //! ([`ioccom`]), which differs from that of Linux.
 //!
-//! Sources: `sys/memrange.h`, `sys/ioccom.h`, `sys/kerneldump.h`, `sys/linker.h`, `sys/disk.h`, `sys/user.h` and
+//! Sources: `sys/memrange.h`, `sys/ioccom.h`, `sys/kerneldump.h`, `sys/linker.h`, `sys/disk.h`, `sys/cpuctl.h`, `sys/user.h` and
 //! `machine/minidump.h` of FreeBSD 14.
 #![no_std]
 #![forbid(unsafe_code)]
 
+pub mod cpuctl;
 pub mod disk;
 pub mod ioccom;
 pub mod kerneldump;

@@ -178,6 +178,7 @@ fn c_source(tables: &[&Table]) -> String {
          #include <sys/kerneldump.h>\n\
          #include <sys/linker.h>\n\
          #include <sys/disk.h>\n\
+         #include <sys/cpuctl.h>\n\
          #include <sys/sysctl.h>\n\
          #include <sys/user.h>\n\
          #include <machine/minidump.h>\n\
