@@ -37,6 +37,8 @@ pub enum Operation {
     ListFiles,
     /// The memory map of a process: `kern.proc.vmmap`, or `/proc/PID/maps`.
     ProcessMap,
+    /// open(2) of /dev/cpuctl0, `CPUCTL_CPUID` and `CPUCTL_RDMSR`.
+    ReadRegisters,
     /// Reading a process's pagemap and maps in Linux's proc(5).
     ReadPagemap,
     /// move_pages(2), which moves none here but tells where pages are.
@@ -45,7 +47,7 @@ pub enum Operation {
 
 impl Operation {
     /// The operations of FreeBSD, any of which a recorded machine can have fail.
-    pub const OF_FREEBSD: [Self; 14] = [
+    pub const OF_FREEBSD: [Self; 15] = [
         Self::OpenDevice,
         Self::GetRanges,
         Self::UpdateRange,
@@ -60,7 +62,13 @@ impl Operation {
         Self::FindSymbol,
         Self::ListFiles,
         Self::ProcessMap,
+        Self::ReadRegisters,
     ];
+
+    /// Whether it takes /dev/mem or /dev/kmem, or may.
+    pub(crate) const fn needs_device(self) -> bool {
+        !matches!(self, Self::Sysctl | Self::ProcessMap | Self::ReadRegisters)
+    }
 
     /// The call by its name in the manual; recorded machines use it as a key.
     pub const fn name(self) -> &'static str {
@@ -79,6 +87,7 @@ impl Operation {
             Self::FindSymbol => "kldsym",
             Self::ListFiles => "kldstat",
             Self::ProcessMap => "vmmap",
+            Self::ReadRegisters => "CPUCTL_RDMSR",
             Self::ReadPagemap => "pagemap",
             Self::FindDomains => "move_pages",
         }
@@ -101,6 +110,7 @@ impl Operation {
             Self::FindSymbol => "find kernel symbol",
             Self::ListFiles => "list the files of",
             Self::ProcessMap => "read the memory map of",
+            Self::ReadRegisters => "read the processor's registers through",
             Self::ReadPagemap => "look up pages of",
             Self::FindDomains => "find the NUMA domains of pages of",
         }

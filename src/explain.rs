@@ -1,7 +1,7 @@
 //! What each errno of mem(4) means, and of what is asked in its place on Linux: why it happened and what to do.
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
-//! `sys/x86/x86/x86_mem.c`, `sys/kern/kern_vnodedumper.c` and `sys/kern/kern_prot.c`; for Linux proc(5),
+//! `sys/x86/x86/x86_mem.c`, `sys/powerpc/powerpc/mem.c`, `sys/dev/cpuctl/cpuctl.c`, `sys/kern/kern_vnodedumper.c` and `sys/kern/kern_prot.c`; for Linux proc(5),
 //! move_pages(2) and `fs/proc/task_mmu.c`.
 
 use crate::error::Operation;
@@ -30,14 +30,16 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::GetRanges, Errno::ENXIO) => {
             "there are no memory range descriptors, because the firmware left the MTRRs off; enable them in the firmware's settings"
         }
+        (Op::ReadRegisters, Errno::ENOENT) => "cpuctl(4) is not there; 'kldload cpuctl' loads it, and a jail hides it",
+        (Op::ReadRegisters, Errno::EACCES) => "the device is for root and the members of group kmem",
         (Op::UpdateRange | Op::RemoveRange, Errno::ENXIO) => {
             "there are no memory range descriptors to change, because the firmware left the MTRRs off; enable them in the firmware's settings"
         }
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::EOPNOTSUPP) => {
-            "this kernel has no memory range operations: only x86 has them, and machdep.disable_mtrrs turns them off there; nothing can be changed here"
+            "this kernel has no memory range operations: the x86 processor has no MTRRs, or machdep.disable_mtrrs turns them off; nothing can be changed here"
         }
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::ENOTTY) => {
-            "the device does not know the memory range ioctls: kernels of other machines than x86 have no memory ranges; on x86, name /dev/mem or /dev/kmem with --device"
+            "the device does not know the memory range ioctls: only kernels of x86 and powerpc have memory ranges; there, name /dev/mem or /dev/kmem with --device"
         }
         (Op::GetRanges | Op::UpdateRange, Errno::EPERM) => {
             "a jail or a security policy forbids it; run memtool outside the jail"
@@ -53,7 +55,10 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (Op::UpdateRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
         (Op::UpdateRange, Errno::ENOSPC) => {
-            "every variable range of the processor is in use; remove one that is not needed, or join two into one"
+            "every variable range is in use; remove one that is not needed, or join two into one"
+        }
+        (Op::UpdateRange, Errno::EEXIST) => {
+            "a range with this base and length is there already, and this kernel changes none; remove it first"
         }
         (Op::RemoveRange, Errno::ENOENT) => {
             "no range has exactly that base and length; 'memtool ranges list --all --no-join' shows them"

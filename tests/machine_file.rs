@@ -429,17 +429,17 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
     use memtool::kerneldump::Compression;
     use memtool::paddr::{Preparation, pages, prepare};
     use memtool::ranges::change::{Mode, Update, remove, update};
-    use memtool::ranges::rules::Table;
+    use memtool::ranges::default_type::Defaults;
     use memtool::ranges::{CacheType, Owner, effective};
     let Ok(mut host) = host::open(&Selection { machine: Some(path), device: None }) else { return false };
     let page_size = host.system().map_or(4096, |system| u64::from(system.page_size));
     for address in [0, 0x20_0000, 0x30_0800, 0x9_fc00, u64::MAX] {
         let _ = host.page_states(None, &[address]);
-        if let Ok(descriptors) = host.range_descriptors() {
-            let table = Table::new(descriptors);
+        if let Ok(table) = host.range_table() {
             let _ = effective::explain(&table, address);
             if let Ok(map) = host.memory_map() {
-                let _ = effective::likely_default(&table, &map);
+                let registers = host.processor_registers().ok();
+                let _ = Defaults::find(registers.as_ref(), &table, Some(&map)).at(address);
                 let _ = effective::pieces(&table, &map, 0, 1 << 64);
             }
         }

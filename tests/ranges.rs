@@ -757,7 +757,8 @@ fn one_range_that_cannot_be_removed_does_not_keep_the_others() {
         let mut machine = owned_machine();
         let flags = machine["ranges"]["descriptors"][busy]["flags"].as_array_mut().unwrap();
         flags.push(json!("busy"));
-        let changed = change(&machine, &["remove", "--owner", "me"]);
+        // The warning that device registers become cached is not the point here.
+        let changed = change(&machine, &["remove", "--owner", "me", "--quiet"]);
         let base = machine["ranges"]["descriptors"][busy]["base"].as_str().unwrap();
         changed.run.clone().exits(1).says_in_one_line(&["EBUSY", base]);
         assert_eq!(changed.places(), [180 - busy], "the other of 89 and 91");
@@ -1105,14 +1106,7 @@ fn a_failed_change_is_not_reported_as_made() {
 }
 
 #[test]
-fn an_architecture_without_range_operations_is_eopnotsupp_and_no_descriptors_is_enxio() {
-    for arch in ["aarch64", "powerpc64", "riscv64"] {
-        let mut machine = real_machine();
-        machine["system"]["machine_arch"] = json!(arch);
-        ranges(&machine, &["list"]).fails_saying(&["EOPNOTSUPP", "x86"]);
-        ranges(&machine, &UPDATE[1..]).fails_saying(&["EOPNOTSUPP"]);
-        ranges(&machine, &["remove", "-o", "BIOS"]).fails_saying(&["EOPNOTSUPP"]);
-    }
+fn no_descriptors_is_enxio() {
     let mut machine = real_machine();
     machine["ranges"]["descriptors"] = json!([]);
     for arguments in [&["list"][..], &["explain", "0"], &UPDATE[1..]] {

@@ -13,7 +13,8 @@ use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid};
 use memtool::kerneldump::Compression;
 use memtool::process_map::{self, Detail, Totals};
-use memtool::ranges::effective::{explain, likely_default, pieces};
+use memtool::ranges::default_type::Defaults;
+use memtool::ranges::effective::{explain, pieces};
 use memtool::ranges::rules::{Request, Table};
 use memtool::symbols::{self, Pattern};
 use memtool::vmcore::volume::Volume;
@@ -139,11 +140,9 @@ fn process(machine: &Machine, host: &mut Recorded) {
 
 fn ranges(machine: &Machine, host: &mut Recorded) {
     let descriptors = machine.ranges.descriptors.clone();
-    let table = match machine.ranges.physical_bits {
-        Some(bits) => Table::with_physical_bits(descriptors, bits),
-        None => Table::new(descriptors),
-    };
-    let _ = likely_default(&table, &machine.memory);
+    let table = Table::with_rules(descriptors, host.range_rules(), machine.ranges.physical_bits);
+    let defaults = Defaults::find(machine.ranges.registers.as_ref(), &table, Some(&machine.memory));
+    let _ = defaults.at(1 << 32);
     let all = pieces(&table, &machine.memory, 0, 1 << 64);
     assert!(all.is_sorted_by(|before, after| before.end == u128::from(after.start)));
     for descriptor in machine.ranges.descriptors.iter().take(16) {

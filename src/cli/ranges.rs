@@ -6,9 +6,10 @@ use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
 use memtool::ranges::change::{self, Mode, Outcome, Update};
-use memtool::ranges::effective::{self, Effective};
+use memtool::ranges::default_type::{Basis, Defaults};
+use memtool::ranges::effective::{self, Effective, Explanation};
 use memtool::ranges::join::{self, Joined};
-use memtool::ranges::rules::Table;
+use memtool::ranges::rules::{Rules, Table};
 use memtool::ranges::{CacheType, Descriptor, Owner, flag_names};
 use memtool::units::{Hex, exact_size};
 use memtool::{Error, Result};
@@ -177,7 +178,7 @@ struct ListDocument {
 }
 
 fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Result<Verdict> {
-    let table = Table::new(host.range_descriptors()?);
+    let table = host.range_table()?;
     let wanted = |range: &&Descriptor| {
         (arguments.all || range.is_active()) && arguments.owner.as_ref().is_none_or(|owner| range.owner == *owner)
     };
@@ -255,6 +256,8 @@ struct ExplainDocument {
     address: Hex,
     effective: Effective,
     why: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<DefaultEntry>,
     covering: Vec<Covering>,
     /// Not known where there is no memory map.
     ram: Option<bool>,
@@ -262,6 +265,14 @@ struct ExplainDocument {
     domain: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     reserved: Option<String>,
+}
+
+/// The type that holds where no range is, in JSON.
+#[derive(Serialize)]
+struct DefaultEntry {
+    #[serde(rename = "type")]
+    cache: Option<CacheType>,
+    basis: Basis,
 }
 
 #[derive(Serialize)]
@@ -273,27 +284,25 @@ struct Covering {
 }
 
 fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdict> {
-    let table = Table::new(host.range_descriptors()?);
+    let table = host.range_table()?;
     let map = host.memory_map();
     let explanation = effective::explain(&table, address);
-    if explanation.covering.is_empty() && address >= table.physical_end() {
+    if explanation.covering.is_empty() && u128::from(address) >= table.physical_end() {
         return Err(Error::Refused(format!(
-            "{} is beyond {}, where the processor's physical addresses end",
+            "{} is beyond {:#x}, where the processor's physical addresses end",
             Hex(address),
-            Hex(table.physical_end())
+            table.physical_end()
         )));
     }
-    let mut why = explanation.why.clone();
-    if explanation.effective == Effective::Default {
-        let guess = map.as_ref().ok().and_then(|map| effective::likely_default(&table, map));
-        why = format!("{why}; {}", guess.unwrap_or_else(|| "it usually is uncacheable".to_owned()));
-    }
+    let (default, why) = explain_default(host, &table, map.as_ref().ok(), &explanation, address).unzip();
+    let why = why.unwrap_or_else(|| explanation.why.clone());
     if context.out.is_json() {
         let covering = explanation.covering.iter().enumerate();
         let document = ExplainDocument {
             address: Hex(address),
             effective: explanation.effective,
             why,
+            default,
             covering: covering
                 .map(|(place, (index, range))| Covering {
                     index: *index,
@@ -321,6 +330,32 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
     let whose = remark_on(host);
     context.out.line(&format!("  {place}{whose}"))?;
     Ok(Verdict::Done)
+}
+
+/// The default type where it holds, with all that is known of it; on powerpc it is no matter of ranges.
+fn explain_default(
+    host: &dyn Host,
+    table: &Table,
+    map: Option<&MemoryMap>,
+    explanation: &Explanation<'_>,
+    address: u64,
+) -> Option<(DefaultEntry, String)> {
+    if explanation.effective != Effective::Default || table.rules() != Rules::X86 {
+        return None;
+    }
+    let registers = host.processor_registers();
+    let defaults = Defaults::find(registers.as_ref().ok(), table, map);
+    let default = defaults.at(address);
+    let name = default.cache.map_or("not known", CacheType::name);
+    let mut why = match default.basis {
+        Basis::Processor => format!("{}, which is {name}: {}", explanation.why, default.why),
+        Basis::Inferred => format!("{}, which is {name} most likely: {}", explanation.why, default.why),
+        Basis::Unknown => format!("{}, which is {name}: {}", explanation.why, default.why),
+    };
+    if let (Err(error), Basis::Inferred | Basis::Unknown) = (registers, default.basis) {
+        why = format!("{why} ({error})");
+    }
+    Some((DefaultEntry { cache: default.cache, basis: default.basis }, why))
 }
 
 fn reserved_at(map: &MemoryMap, address: u64) -> Option<String> {

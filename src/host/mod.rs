@@ -22,7 +22,8 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::process_map::{Detail, Entry, ProcessMap};
 use crate::ranges::Descriptor;
-use crate::ranges::rules::Request;
+use crate::ranges::default_type::Registers;
+use crate::ranges::rules::{Request, Rules, Table};
 use crate::symbols::{KernelFile, Symbol};
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
@@ -214,6 +215,31 @@ pub trait Host {
 
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
     fn range_descriptors(&self) -> Result<Vec<Descriptor>>;
+
+    /// Whose rules the kernel follows when a memory range is changed.
+    fn range_rules(&self) -> Rules {
+        Rules::default()
+    }
+
+    /// What the processor's registers say of memory types, as cpuctl(4) reads them.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be had here.
+    fn processor_registers(&self) -> Result<Registers> {
+        Err(crate::Error::Unsupported("the processor's registers cannot be read here".to_owned()))
+    }
+
+    /// The width of the processor's physical addresses in bits, where it tells.
+    fn physical_bits(&self) -> Option<u32> {
+        None
+    }
+
+    /// All memory ranges, with the kernel's rules for them.
+    fn range_table(&self) -> Result<Table> {
+        let descriptors = self.range_descriptors()?;
+        Ok(Table::with_rules(descriptors, self.range_rules(), self.physical_bits()))
+    }
 
     /// Changes a memory range: `MEMRANGE_SET`.
     fn set_range(&mut self, request: &Request) -> Result<()>;

@@ -1,7 +1,8 @@
 //! Changing memory ranges on a host: checked against the kernel's rules beforehand, read back afterwards.
 
+use super::default_type::{Basis, Defaults};
 use super::effective::{self, Effective, Piece};
-use super::rules::{Request, Table};
+use super::rules::{Request, Rules, Table};
 use super::{CacheType, Descriptor, Owner};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -60,8 +61,9 @@ pub enum Mode {
 /// The rule that the request breaks, RAM that would become uncacheable or write-protected without `force`,
 /// the kernel's refusal, or a table that is not as expected afterwards.
 pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcome> {
-    let table = Table::new(host.range_descriptors()?);
-    let force = if update.force { Mdf::FORCE } else { Mdf::empty() };
+    let table = host.range_table()?;
+    let is_x86 = table.rules() == Rules::X86;
+    let force = if update.force && is_x86 { Mdf::FORCE } else { Mdf::empty() };
     let wanted = Descriptor {
         base: update.base,
         length: update.length,
@@ -72,9 +74,9 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
     let mut expected = table.clone();
     let request = Request::Update(wanted.clone());
     expected.apply(&request).map_err(|violation| Error::Rule { request: describe(&request), violation })?;
-    check_address_width(&table, &wanted)?;
+    check_extent(&table, &wanted)?;
     let (start, end) = table.extent_of_update(&wanted);
-    if !update.force {
+    if !update.force && is_x86 {
         check_ram(&map, update.cache, start, end)?;
     }
     let mut warnings = Vec::new();
@@ -82,7 +84,8 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
         warnings.push(format!("fixed ranges are changed whole, so this reaches from {} to {end:#x}", Hex(start)));
     }
     if let Ok(map) = &map {
-        warnings.extend(warn_about_types(&table, &expected, map, start, end));
+        let change = Change { before: &table, after: &expected, defaults: &defaults(host, &table), map };
+        warnings.extend(change.warnings(start, end));
     }
     finish(host, &table, &expected, &request, mode, warnings)
 }
@@ -93,20 +96,32 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
 ///
 /// The rule that the request breaks, the kernel's refusal, or a table that is not as expected afterwards.
 pub fn remove(host: &mut dyn Host, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
-    remove_of(host, base, length, None, mode)
+    let defaults = defaults(host, &host.range_table()?);
+    let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
+    remove_one(host, wanted, None, &defaults, mode)
+}
+
+/// What holds where no range is: known from the registers, or from the ranges as they are before a change.
+fn defaults(host: &dyn Host, table: &Table) -> Defaults {
+    Defaults::find(host.processor_registers().ok().as_ref(), table, host.memory_map().ok().as_ref())
 }
 
 /// Removes a range; with an owner only if it is that owner's.
-fn remove_of(host: &mut dyn Host, base: u64, length: u64, owner: Option<&Owner>, mode: Mode) -> Result<Outcome> {
-    let table = Table::new(host.range_descriptors()?);
-    let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
+fn remove_one(
+    host: &mut dyn Host,
+    wanted: Descriptor,
+    owner: Option<&Owner>,
+    defaults: &Defaults,
+    mode: Mode,
+) -> Result<Outcome> {
+    let table = host.range_table()?;
     let request = Request::Remove(wanted.clone());
     let mut expected = table.clone();
     expected.apply(&request).map_err(|violation| Error::Rule { request: describe(&request), violation })?;
     check_first_match(&table, &wanted, owner)
         .map_err(|why| Error::Refused(format!("{}: {why}", describe(&request))))?;
     let warnings = match host.memory_map() {
-        Ok(map) => warn_about_types(&table, &expected, &map, base, wanted.end()),
+        Ok(map) => Change { before: &table, after: &expected, defaults, map: &map }.warnings(wanted.base, wanted.end()),
         Err(_) => Vec::new(),
     };
     finish(host, &table, &expected, &request, mode, warnings)
@@ -119,20 +134,22 @@ fn remove_of(host: &mut dyn Host, base: u64, length: u64, owner: Option<&Owner>,
 ///
 /// The list of ranges cannot be had, or the owner has none.
 pub fn remove_owner(host: &mut dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Result<Outcome>>> {
-    let table = Table::new(host.range_descriptors()?);
+    let table = host.range_table()?;
     let owned =
         |range: &&Descriptor| range.owner == *owner && range.is_active() && !range.flags.contains(Mdf::FIXACTIVE);
     let ranges: Vec<Descriptor> = table.descriptors().iter().filter(owned).cloned().collect();
     if ranges.is_empty() {
         return Err(Error::Refused(format!("no active range that can be removed is owned by '{owner}'")));
     }
-    Ok(ranges.iter().map(|range| remove_of(host, range.base, range.length, Some(owner), mode)).collect())
+    // Not asked again: what has been removed shows nothing any more.
+    let defaults = defaults(host, &table);
+    let bare = |range: Descriptor| Descriptor { flags: Mdf::empty(), owner: Owner::default(), ..range };
+    Ok(ranges.into_iter().map(|range| remove_one(host, bare(range), Some(owner), &defaults, mode)).collect())
 }
 
 /// The kernel takes the first entry with the base and length, whosever it is, and a free slot has some too.
 fn check_first_match(table: &Table, wanted: &Descriptor, owner: Option<&Owner>) -> Result<(), String> {
-    let mut matching =
-        table.descriptors().iter().filter(|range| range.base == wanted.base && range.length == wanted.length);
+    let mut matching = table.descriptors().iter().filter(|range| range.has_extent_of(wanted));
     let wants = |range: &Descriptor| range.is_active() && owner.is_none_or(|owner| range.owner == *owner);
     let first = matching.next();
     if first.is_none_or(wants) {
@@ -201,16 +218,22 @@ fn describe(request: &Request) -> String {
     format!("cannot {verb} memory range {}+{}", Hex(range.base), Hex(range.length))
 }
 
-/// The kernel drops address bits that the processor does not have, and changes another range than the one
-/// asked for.
-fn check_address_width(table: &Table, wanted: &Descriptor) -> Result<()> {
-    if wanted.end() > u128::from(table.physical_end()) {
-        return Err(Error::Refused(format!(
-            "cannot update memory range {}+{}: it ends beyond {}, where the processor's physical addresses end; the kernel would drop the upper bits and change another range",
-            Hex(wanted.base),
-            Hex(wanted.length),
-            Hex(table.physical_end())
-        )));
+/// An x86 kernel drops address bits that the processor does not have, and changes another range than the one asked for;
+/// of a range without a length a powerpc kernel only says that it is there.
+fn check_extent(table: &Table, wanted: &Descriptor) -> Result<()> {
+    let request = || describe(&Request::Update(wanted.clone()));
+    if wanted.length == 0 {
+        return Err(Error::Refused(format!("{}: it has no length", request())));
+    }
+    if wanted.end() > table.physical_end() {
+        let end = table.physical_end();
+        return Err(Error::Refused(match table.rules() {
+            Rules::X86 => format!(
+                "{}: it ends beyond {end:#x}, where the processor's physical addresses end; the kernel would drop the upper bits and change another range",
+                request()
+            ),
+            Rules::PowerPc => format!("{}: it ends beyond the address space", request()),
+        }));
     }
     Ok(())
 }
@@ -236,44 +259,117 @@ fn check_ram(map: &Result<MemoryMap>, cache: CacheType, start: u64, end: u128) -
     }
 }
 
-/// Warns of RAM that loses its write-back range and of device memory that becomes cached.
-fn warn_about_types(before: &Table, after: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<String> {
-    let mut warnings = Vec::new();
-    let mut warn = |ram: bool, is_bad: fn(Effective, Effective) -> bool, text: fn(&str, Effective) -> String| {
-        let mut bad: Vec<Piece> = Vec::new();
-        for piece in effective::pieces(after, map, start, end) {
-            if piece.ram != ram || !is_bad(effective::at(before, piece.start), piece.effective) {
-                continue;
+/// A change, to be judged by the types that result.
+struct Change<'a> {
+    before: &'a Table,
+    after: &'a Table,
+    defaults: &'a Defaults,
+    map: &'a MemoryMap,
+}
+
+/// The type at an address, the default type included.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Type {
+    effective: Effective,
+    /// How far the default type is known, where it holds.
+    default: Option<Basis>,
+}
+
+impl Type {
+    fn at(table: &Table, defaults: &Defaults, address: u64) -> Self {
+        match effective::at(table, address) {
+            Effective::Default => {
+                let default = defaults.at(address);
+                let effective = default.cache.map_or(Effective::Default, Effective::Cache);
+                Self { effective, default: Some(default.basis) }
             }
-            match bad.last_mut() {
-                Some(last) if last.end == u128::from(piece.start) && last.effective == piece.effective => {
-                    last.end = piece.end;
-                }
-                _ => bad.push(piece),
-            }
+            effective => Self { effective, default: None },
         }
-        if let Some((piece, more)) = bad.split_first() {
-            let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
-            warnings.push(text(&format!("{}..{:#x}{more}", Hex(piece.start), piece.end), piece.effective));
+    }
+
+    fn is(self, cache: CacheType) -> bool {
+        self.effective == Effective::Cache(cache)
+    }
+
+    fn is_unknown_default(self) -> bool {
+        self.default == Some(Basis::Unknown)
+    }
+
+    fn is_cached(self) -> bool {
+        matches!(self.effective, Effective::Cache(cache) if !matches!(cache, CacheType::Uncacheable | CacheType::WriteCombine))
+    }
+
+    /// After "is" or "becomes".
+    fn describe(self) -> String {
+        let name = self.effective.name();
+        match self.default {
+            None => name.to_owned(),
+            Some(Basis::Processor) => format!("{name} by default"),
+            Some(Basis::Inferred) => format!("{name} by default, most likely,"),
+            Some(Basis::Unknown) => "of the default type, which is not known,".to_owned(),
         }
-    };
-    warn(
-        true,
-        |before, after| before == Effective::Cache(CacheType::WriteBack) && after != before,
-        |place, now| format!("RAM at {place} is write-back now and becomes {}", now.name()),
-    );
-    warn(
-        false,
-        |before, after| {
-            before == Effective::Cache(CacheType::Uncacheable)
-                && matches!(after, Effective::Cache(cache) if !matches!(cache, CacheType::Uncacheable | CacheType::WriteCombine))
+    }
+}
+
+/// Something to warn of, for each run of addresses.
+struct Hazard {
+    in_ram: bool,
+    is_one: fn(Type, Type) -> bool,
+    text: fn(&str, Type, Type) -> String,
+}
+
+const HAZARDS: [Hazard; 2] = [
+    Hazard {
+        in_ram: true,
+        is_one: |before, after| {
+            let may_be_write_back = before.is(CacheType::WriteBack) || before.is_unknown_default();
+            may_be_write_back && after.effective != before.effective && !after.is(CacheType::WriteBack)
         },
-        |place, now| {
+        text: |place, before, after| {
+            let after = after.describe();
+            format!("RAM at {place} is {} now and becomes {}", before.describe(), after.trim_end_matches(','))
+        },
+    },
+    Hazard {
+        in_ram: false,
+        is_one: |before, after| {
+            !before.is_cached() && (after.is_cached() || after.is_unknown_default() && after != before)
+        },
+        text: |place, _, after| {
             format!(
                 "{place} is not RAM and becomes {}; if devices have registers there, that can hang the machine",
-                now.name()
+                after.describe().trim_end_matches(',')
             )
         },
-    );
-    warnings
+    },
+];
+
+impl Change<'_> {
+    /// Warns of RAM that stops being write-back and of device memory that becomes cached. Ranges of powerpc are for
+    /// mappings of /dev/mem only, which whoever makes them has chosen.
+    fn warnings(&self, start: u64, end: u128) -> Vec<String> {
+        if self.after.rules() == Rules::PowerPc {
+            return Vec::new();
+        }
+        HAZARDS.iter().filter_map(|hazard| self.warning(hazard, start, end)).collect()
+    }
+
+    fn warning(&self, hazard: &Hazard, start: u64, end: u128) -> Option<String> {
+        let mut found: Vec<(Piece, Type, Type)> = Vec::new();
+        for piece in effective::pieces_cut_at(self.after, self.map, start, end, self.defaults.borders()) {
+            let [before, after] = [self.before, self.after].map(|table| Type::at(table, self.defaults, piece.start));
+            if piece.ram != hazard.in_ram || !(hazard.is_one)(before, after) {
+                continue;
+            }
+            match found.last_mut() {
+                Some((last, was, is)) if last.end == u128::from(piece.start) && (*was, *is) == (before, after) => {
+                    last.end = piece.end;
+                }
+                _ => found.push((piece, before, after)),
+            }
+        }
+        let ((piece, before, after), more) = found.split_first()?;
+        let more = if more.is_empty() { String::new() } else { format!(" and {} more", more.len()) };
+        Some((hazard.text)(&format!("{}..{:#x}{more}", Hex(piece.start), piece.end), *before, *after))
+    }
 }

@@ -4,10 +4,9 @@
 //! AMD64 Architecture Programmer's Manual, volume 2, "Memory-Type Range Registers". Page tables (PAT) can
 //! change the type further; mem(4) does not show them.
 
-use super::rules::{FIXED_TOP, Table};
-use super::{CacheType, Descriptor};
+use super::rules::{FIXED_TOP, Rules, Table};
+use super::{CacheType, Descriptor, powerpc};
 use crate::memory_map::MemoryMap;
-use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
 use serde::Serialize;
 
@@ -16,7 +15,7 @@ use serde::Serialize;
 pub enum Effective {
     /// One type results.
     Cache(CacheType),
-    /// No range covers the address: the processor's default type, which mem(4) does not report.
+    /// No range covers the address; see [`default_type`](super::default_type).
     Default,
     /// The processor manuals leave this mix of types undefined.
     Undefined,
@@ -55,14 +54,17 @@ pub struct Explanation<'a> {
     pub why: String,
 }
 
-/// Explains the type of an address.
+/// Explains the type of an address. On powerpc it is that of mappings of /dev/mem.
 pub fn explain<'a>(table: &'a Table, address: u64) -> Explanation<'a> {
-    let mut covering: Vec<(usize, &Descriptor)> = table
+    let covering: Vec<(usize, &Descriptor)> = table
         .descriptors()
         .iter()
         .enumerate()
         .filter(|(_, range)| range.is_active() && range.contains(address))
         .collect();
+    if table.rules() == Rules::PowerPc {
+        return explain_mapping(covering);
+    }
     let fixed = address < FIXED_TOP && covering.first().is_some_and(|(_, range)| range.is_fixed());
     let deciding = if fixed { 1 } else { covering.len() };
     let (effective, why) = combine(covering.iter().take(deciding).map(|(_, range)| *range));
@@ -73,8 +75,21 @@ pub fn explain<'a>(table: &'a Table, address: u64) -> Explanation<'a> {
     } else {
         why.to_owned()
     };
-    covering.sort_by_key(|(index, _)| *index);
     Explanation { covering, deciding, effective, why }
+}
+
+/// The kernel takes the first range in its list.
+fn explain_mapping(covering: Vec<(usize, &Descriptor)>) -> Explanation<'_> {
+    let deciding = covering.len().min(1);
+    let first = covering.first().map(|(_, range)| powerpc::type_of_mapping(range));
+    let (effective, why) = match first {
+        Some(Some(cache)) => {
+            (Effective::Cache(cache), "the first range that covers it decides, for mappings of /dev/mem")
+        }
+        Some(None) => (Effective::Default, "the kernel takes no heed of the first range's type"),
+        None => (Effective::Default, "no range covers it, so mappings of /dev/mem are as the kernel's"),
+    };
+    Explanation { covering, deciding, effective, why: why.to_owned() }
 }
 
 /// The type of an address.
@@ -88,10 +103,7 @@ fn combine<'a>(ranges: impl Iterator<Item = &'a Descriptor> + Clone) -> (Effecti
     }
     let mut types = ranges.filter_map(Descriptor::cache);
     let Some(first) = types.next() else {
-        return (
-            Effective::Default,
-            "no range covers it, so the processor's default type holds, which mem(4) does not report",
-        );
+        return (Effective::Default, "no range covers it, so the default type holds");
     };
     let mut rest = types.clone().peekable();
     if rest.peek().is_none() {
@@ -125,10 +137,22 @@ pub struct Piece {
 
 /// Cuts `start..end` at every border of a range and of RAM.
 pub fn pieces(table: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<Piece> {
+    pieces_cut_at(table, map, start, end, [])
+}
+
+/// Cuts `start..end` at these addresses too.
+pub(super) fn pieces_cut_at(
+    table: &Table,
+    map: &MemoryMap,
+    start: u64,
+    end: u128,
+    at_too: impl IntoIterator<Item = u64>,
+) -> Vec<Piece> {
     let ranges = table.descriptors().iter().filter(|range| range.is_active());
     let borders = ranges
         .flat_map(|range| [u128::from(range.base), range.end()])
-        .chain(map.segments.iter().flat_map(|segment| [u128::from(segment.start), u128::from(segment.end)]));
+        .chain(map.segments.iter().flat_map(|segment| [u128::from(segment.start), u128::from(segment.end)]))
+        .chain(at_too.into_iter().map(u128::from));
     let mut cuts: Vec<u128> = borders.filter(|border| (u128::from(start)..end).contains(border)).collect();
     cuts.push(u128::from(start));
     cuts.sort_unstable();
@@ -141,15 +165,4 @@ pub fn pieces(table: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<Piec
             Some(Piece { start, end: to, ram: map.segment_at(start).is_some(), effective: at(table, start) })
         })
         .collect()
-}
-
-/// What the default type must be, judging by RAM that no range covers: such RAM would be unusably slow
-/// were it not write-back.
-pub fn likely_default(table: &Table, map: &MemoryMap) -> Option<String> {
-    let bare = map
-        .segments
-        .iter()
-        .flat_map(|segment| pieces(table, map, segment.start, segment.end.into()))
-        .find(|piece| piece.effective == Effective::Default)?;
-    Some(format!("RAM at {} has it too, so it is most likely write-back", Hex(bare.start)))
 }

@@ -2,12 +2,15 @@
 //! physical addresses.
 //!
 //! A [`Descriptor`] is one range as mem(4) reports it. [`rules`] is what the kernel does with a request,
-//! as a plain function; [`effective`] is what overlapping ranges add up to; [`change`] makes a change on a
-//! host, checked before and afterwards; [`join`] shortens a list for reading.
+//! as a plain function; [`effective`] is what overlapping ranges add up to, and [`default_type`] what holds where
+//! there is none; [`change`] makes a change on a host, checked before and afterwards; [`join`] shortens a list for
+//! reading.
 
 pub mod change;
+pub mod default_type;
 pub mod effective;
 pub mod join;
+mod powerpc;
 pub mod rules;
 
 use crate::units::{Hex, hex};
@@ -203,6 +206,11 @@ impl Descriptor {
     /// Whether the range holds an address.
     pub fn contains(&self, address: u64) -> bool {
         self.base <= address && u128::from(address) < self.end()
+    }
+
+    /// Whether it has the base and the length of another one.
+    pub fn has_extent_of(&self, other: &Self) -> bool {
+        self.base == other.base && self.length == other.length
     }
 
     /// The cache type, if it is exactly one known type.

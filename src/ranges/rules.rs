@@ -1,10 +1,11 @@
-//! What an x86 kernel does with a request to change memory ranges (`sys/x86/x86/x86_mem.c`): the checks in
-//! their order, the errno of each, and the table that results.
+//! What a kernel does with a request to change memory ranges: the checks in their order, the errno of each, and
+//! the table that results. x86 (`sys/x86/x86/x86_mem.c`) and powerpc ([`super::powerpc`]) have ranges, each with
+//! rules of its own; other kernels have none.
 //!
-//! The processor's registers shape the result: the kernel writes them and reads its table back from them,
+//! On x86 the processor's registers shape the result: the kernel writes them and reads its table back from them,
 //! so address bits that the processor does not have are lost without a word.
 
-use super::{CacheType, Descriptor, Owner};
+use super::{CacheType, Descriptor, Owner, powerpc};
 use crate::units::{Hex, exact_size};
 use ioctl_defs::memrange::Mdf;
 use nix::errno::Errno;
@@ -14,6 +15,27 @@ pub const GRANULE: u64 = 4096;
 
 /// The fixed ranges cover the addresses below 1 MiB.
 pub const FIXED_TOP: u64 = 0x10_0000;
+
+/// Whose rules a kernel follows.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Rules {
+    /// Those of x86: ranges are the processor's MTRRs.
+    #[default]
+    X86,
+    /// Those of powerpc: ranges are the kernel's own, for mappings of /dev/mem.
+    PowerPc,
+}
+
+impl Rules {
+    /// The rules of a machine, by `hw.machine_arch` or Rust's name for it; `None` where kernels have no ranges: they
+    /// answer ENOTTY (`memioctl_md`, `sys/*/*/mem.c`).
+    pub fn of_machine(arch: &str) -> Option<Self> {
+        match arch {
+            "amd64" | "i386" | "x86_64" | "x86" => Some(Self::X86),
+            _ => arch.starts_with("powerpc").then_some(Self::PowerPc),
+        }
+    }
+}
 
 /// A change that the kernel is asked for.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,10 +115,16 @@ pub enum Violation {
         range: Descriptor,
     },
     /// No slot is free.
-    #[error("all {slots} variable ranges of the processor are in use; remove one first")]
+    #[error("{}", no_slot(*slots))]
     NoSlot {
         /// How many there are.
         slots: usize,
+    },
+    /// A range with that base and length is there already.
+    #[error("{range} is there already, and this kernel changes no range; remove it first")]
+    Exists {
+        /// The range that is there now.
+        range: Descriptor,
     },
     /// No range with that base and length.
     #[error("no range has exactly that base and length{}", nearest.as_ref().map(|range| format!("; the nearest is {range}")).unwrap_or_default())]
@@ -112,6 +140,17 @@ pub enum Violation {
         /// The range.
         range: Descriptor,
     },
+}
+
+fn no_slot(slots: usize) -> String {
+    match slots {
+        0 => "the processor has no variable ranges, so that only its fixed ranges, which end at 1 MiB, can be changed"
+            .to_owned(),
+        1 => "the one variable range that there is is in use; remove it first".to_owned(),
+        _ => format!(
+            "all {slots} variable ranges are in use; remove one that is not needed, or replace neighbours of one type by a longer one ('memtool ranges list' shows them)"
+        ),
+    }
 }
 
 fn larger_power(length: u64) -> String {
@@ -136,6 +175,7 @@ impl Violation {
             Self::UnknownType { .. } => Errno::EACCES,
             Self::Busy { .. } => Errno::EBUSY,
             Self::NoSlot { .. } => Errno::ENOSPC,
+            Self::Exists { .. } => Errno::EEXIST,
             Self::NotFound { .. } => Errno::ENOENT,
             Self::Fixed { .. } => Errno::EPERM,
         }
@@ -146,23 +186,39 @@ impl Violation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     descriptors: Vec<Descriptor>,
+    rules: Rules,
     /// The processor's physical address width in bits.
     physical_bits: u32,
 }
 
 impl Table {
-    /// The widest physical address of the architecture, for a table that does not show the processor's.
+    /// The widest physical address of x86, for a table that does not show the processor's.
     pub const MAX_PHYSICAL_BITS: u32 = 52;
 
-    /// A table as `MEMRANGE_GET` returned it.
+    /// A table of x86 as `MEMRANGE_GET` returned it.
     pub fn new(descriptors: Vec<Descriptor>) -> Self {
-        let physical_bits = physical_bits(&descriptors).unwrap_or(Self::MAX_PHYSICAL_BITS);
-        Self { descriptors, physical_bits }
+        Self::with_rules(descriptors, Rules::X86, None)
     }
 
-    /// A table of a processor whose address width is known.
+    /// A table of an x86 processor whose address width is known.
     pub fn with_physical_bits(descriptors: Vec<Descriptor>, physical_bits: u32) -> Self {
-        Self { descriptors, physical_bits: physical_bits.clamp(32, Self::MAX_PHYSICAL_BITS) }
+        Self::with_rules(descriptors, Rules::X86, Some(physical_bits))
+    }
+
+    /// A table of a kernel that follows these rules, and of a processor whose address width may be known.
+    pub fn with_rules(descriptors: Vec<Descriptor>, rules: Rules, bits: Option<u32>) -> Self {
+        let physical_bits = match rules {
+            Rules::X86 => bits
+                .or_else(|| physical_bits(&descriptors))
+                .map_or(Self::MAX_PHYSICAL_BITS, |bits| bits.clamp(32, Self::MAX_PHYSICAL_BITS)),
+            Rules::PowerPc => u64::BITS,
+        };
+        Self { descriptors, rules, physical_bits }
+    }
+
+    /// Whose rules they follow.
+    pub fn rules(&self) -> Rules {
+        self.rules
     }
 
     /// The ranges, fixed ones first.
@@ -176,7 +232,7 @@ impl Table {
     }
 
     /// The first address beyond the processor's physical address width.
-    pub fn physical_end(&self) -> u64 {
+    pub fn physical_end(&self) -> u128 {
         1 << self.physical_bits
     }
 
@@ -207,6 +263,9 @@ impl Table {
     ///
     /// The first rule that the request breaks; the table is unchanged then.
     pub fn apply(&mut self, request: &Request) -> Result<(), Violation> {
+        if self.rules == Rules::PowerPc {
+            return powerpc::apply(&mut self.descriptors, request);
+        }
         match request {
             Request::Update(wanted) => self.update(wanted)?,
             Request::Remove(wanted) => self.remove(wanted)?,
@@ -272,12 +331,9 @@ impl Table {
     }
 
     fn remove(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
-        let matching =
-            self.descriptors.iter_mut().find(|range| range.base == wanted.base && range.length == wanted.length);
-        let Some(range) = matching else {
-            let mut covering = self.descriptors.iter().filter(|range| range.is_active() && range.contains(wanted.base));
-            return Err(Violation::NotFound { nearest: covering.next_back().cloned() });
-        };
+        let nearest = nearest(&self.descriptors, wanted.base);
+        let range = self.descriptors.iter_mut().find(|range| range.has_extent_of(wanted));
+        let range = range.ok_or(Violation::NotFound { nearest })?;
         if range.flags.contains(Mdf::FIXACTIVE) {
             return Err(Violation::Fixed { range: range.clone() });
         }
@@ -294,7 +350,7 @@ impl Table {
     /// owner is taken for the firmware's.
     fn read_back(&mut self) {
         let fixed = self.fixed_count();
-        let end = self.physical_end();
+        let end = 1 << self.physical_bits;
         let mask = (end - 1) & !(GRANULE - 1);
         for range in self.descriptors.iter_mut().filter(|range| range.is_active() && range.owner.as_str().is_empty()) {
             range.owner = Owner::firmware();
@@ -312,11 +368,23 @@ impl Table {
     }
 }
 
-/// The processor's physical address width, which the length of an inactive slot shows.
+/// The processor's physical address width, as far as the table shows it: an inactive slot whose mask is 0 comes out as
+/// long as all addresses. Firmware leaves other masks in some, so the longest counts (`x86_mrfetch`); and what is
+/// active is within the width.
 pub fn physical_bits(descriptors: &[Descriptor]) -> Option<u32> {
-    let slot =
-        descriptors.iter().find(|range| !range.is_active() && range.base == 0 && range.length.is_power_of_two())?;
-    Some(slot.length.ilog2()).filter(|bits| (32..=Table::MAX_PHYSICAL_BITS).contains(bits))
+    let possible = |bits: &u32| (32..=Table::MAX_PHYSICAL_BITS).contains(bits);
+    let inactive = descriptors.iter().filter(|range| !range.is_active() && range.length.is_power_of_two());
+    let longest = inactive.map(|range| range.length.ilog2()).filter(possible).max()?;
+    let active = descriptors.iter().filter(|range| range.is_active()).filter_map(|range| {
+        let bits = range.end().checked_next_power_of_two()?.ilog2();
+        Some(bits).filter(possible)
+    });
+    active.chain([longest]).max()
+}
+
+/// The last active range that covers an address.
+pub(super) fn nearest(descriptors: &[Descriptor], address: u64) -> Option<Descriptor> {
+    descriptors.iter().rfind(|range| range.is_active() && range.contains(address)).cloned()
 }
 
 fn check_shape(base: u64, length: u64) -> Result<(), Violation> {

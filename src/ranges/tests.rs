@@ -1,8 +1,10 @@
 use super::change::Update;
+use super::default_type::{Basis, Defaults, Registers};
 use super::effective::{self, Effective, explain};
 use super::rules::Table;
 use super::{CacheType, Descriptor, FLAG_NAMES, Owner, flag_names, join};
 use crate::memory_map::{MemoryMap, Segment, Source};
+use crate::units::Hex;
 use ioctl_defs::memrange::{Mdf, mem_range_desc};
 use proptest::prelude::*;
 
@@ -140,12 +142,102 @@ fn pieces_cover_everything_once_and_each_has_one_type() {
     );
 }
 
+/// RAM of these segments with these ranges of the firmware.
+fn inferred(ranges: &[(u64, u64, CacheType)], segments: &[(u64, u64)]) -> Defaults {
+    let firmware = |&(base, length, cache): &(u64, u64, CacheType)| Descriptor {
+        flags: Mdf::ACTIVE | Mdf::FIRMWARE | cache.flag(),
+        ..active(base, length, cache)
+    };
+    Defaults::find(None, &Table::new(ranges.iter().map(firmware).collect()), Some(&map(segments)))
+}
+
+const GIB: u64 = 1 << 30;
+
 #[test]
-fn the_default_type_is_guessed_only_from_ram_that_no_range_covers() {
-    let covered = Table::new(vec![active(0, 0x1000_0000, CacheType::WriteBack)]);
-    assert_eq!(effective::likely_default(&covered, &map(&[(0, 0x1000_0000)])), None);
-    let guess = effective::likely_default(&covered, &map(&[(0, 0x1000_1000)])).unwrap();
-    assert!(guess.contains("write-back") && guess.contains("0x10000000"), "{guess}");
+fn the_default_type_is_inferred_from_what_the_firmware_has_set_up() {
+    use CacheType::{Uncacheable, WriteBack};
+    let (low, high) = ((0, 3 * GIB), (4 * GIB, 8 * GIB));
+    for (ranges, segments, below, above, beyond) in [
+        // No range for RAM: it would be slow.
+        (&[][..], &[low, high][..], Some(WriteBack), Some(WriteBack), Some(WriteBack)),
+        (&[(3 * GIB, GIB, Uncacheable)], &[low, high], Some(WriteBack), Some(WriteBack), Some(WriteBack)),
+        // Ranges for all RAM.
+        (&[(0, 4 * GIB, WriteBack)], &[low], Some(Uncacheable), Some(Uncacheable), Some(Uncacheable)),
+        (&[(0, 8 * GIB, WriteBack)], &[low, high], Some(Uncacheable), Some(Uncacheable), Some(Uncacheable)),
+        // For RAM below 4 GiB only: TOP_MEM2.
+        (&[(0, 4 * GIB, WriteBack)], &[low, high], Some(Uncacheable), Some(WriteBack), Some(Uncacheable)),
+        // For some of it above, too: the rest has been forgotten.
+        (
+            &[(0, 4 * GIB, WriteBack), (4 * GIB, 2 * GIB, WriteBack)],
+            &[low, high],
+            Some(Uncacheable),
+            Some(Uncacheable),
+            Some(Uncacheable),
+        ),
+        // Nothing shows it.
+        (&[], &[], None, None, None),
+        (&[], &[high], None, None, None),
+    ] {
+        let defaults = inferred(ranges, segments);
+        for (address, cache) in [(0xfee0_0000, below), (8 * GIB - 1, above), (8 * GIB, beyond)] {
+            let found = defaults.at(address);
+            assert_eq!(found.cache, cache, "{ranges:x?}, {segments:x?}, {address:#x}");
+            let basis = if cache.is_some() { Basis::Inferred } else { Basis::Unknown };
+            assert_eq!(found.basis, basis, "{ranges:x?}, {segments:x?}, {address:#x}");
+        }
+    }
+}
+
+#[test]
+fn what_has_been_changed_since_the_firmware_shows_no_default_type() {
+    let ram = map(&[(0, 3 * GIB)]);
+    // A range of somebody else for RAM says nothing of what is needed.
+    let mine = Table::new(vec![active(0, 2 * GIB, CacheType::WriteBack)]);
+    assert_eq!(Defaults::find(None, &mine, Some(&ram)).at(0).cache, Some(CacheType::WriteBack));
+    let removed = Descriptor { base: 0, length: 1 << 40, flags: Mdf::FIRMWARE | Mdf::UNCACHEABLE, owner: owner("") };
+    let changed = Table::new(vec![removed]);
+    assert_eq!(Defaults::find(None, &changed, Some(&ram)).at(0).basis, Basis::Unknown);
+    assert_eq!(Defaults::find(None, &changed, None).at(0).basis, Basis::Unknown);
+}
+
+#[test]
+fn the_registers_tell_the_default_type_and_top_mem2_where_it_is_in_force() {
+    const FORCED: u64 = 3 << 21;
+    let table = Table::new(Vec::new());
+    let registers = |vendor: &str, def_type, syscfg, top| Registers {
+        vendor: vendor.to_owned(),
+        mtrr_def_type: Some(Hex(def_type)),
+        syscfg: Some(Hex(syscfg)),
+        top_mem2: Some(Hex(top)),
+    };
+    for (registers, below, above, beyond) in [
+        (registers("AuthenticAMD", 0xc00, FORCED, 8 * GIB), "uncacheable", "write-back", "uncacheable"),
+        (registers("HygonGenuine", 0xc04, FORCED, 8 * GIB), "write-through", "write-back", "write-through"),
+        (registers("AuthenticAMD", 0xc00, 1 << 21, 8 * GIB), "uncacheable", "uncacheable", "uncacheable"),
+        (registers("AuthenticAMD", 0xc00, 1 << 22, 8 * GIB), "uncacheable", "uncacheable", "uncacheable"),
+        // Of another vendor these registers are something else.
+        (registers("GenuineIntel", 0xc06, FORCED, 8 * GIB), "write-back", "write-back", "write-back"),
+        // Bits that are no address.
+        (registers("AuthenticAMD", 0xc05, FORCED, 8 * GIB | 0x7f_ffff), "write-protect", "write-back", "write-protect"),
+    ] {
+        let defaults = Defaults::find(Some(&registers), &table, None);
+        for (address, cache) in [(4 * GIB - 1, below), (4 * GIB, above), (8 * GIB - 1, above), (8 * GIB, beyond)] {
+            let found = defaults.at(address);
+            assert_eq!(found.cache.map(CacheType::name), Some(cache), "{registers:?}, {address:#x}");
+            assert_eq!(found.basis, Basis::Processor);
+        }
+    }
+    // What is no type is not known.
+    let odd = registers("GenuineIntel", 0xc02, 0, 0);
+    assert_eq!(Defaults::find(Some(&odd), &table, None).at(0).basis, Basis::Unknown);
+    // A hypervisor may hide SYSCFG: then only the ranges tell.
+    let hidden = Registers { syscfg: None, top_mem2: None, ..registers("AuthenticAMD", 0xc00, 0, 0) };
+    let made =
+        Descriptor { flags: Mdf::ACTIVE | Mdf::FIRMWARE | Mdf::WRITEBACK, ..active(0, 4 * GIB, CacheType::WriteBack) };
+    let ram = map(&[(0, 3 * GIB), (4 * GIB, 8 * GIB)]);
+    let defaults = Defaults::find(Some(&hidden), &Table::new(vec![made]), Some(&ram));
+    assert_eq!((defaults.at(0).basis, defaults.at(4 * GIB).basis), (Basis::Processor, Basis::Inferred));
+    assert_eq!(defaults.at(4 * GIB).cache, Some(CacheType::WriteBack));
 }
 
 // joining

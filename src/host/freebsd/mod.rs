@@ -2,6 +2,7 @@
 //!
 //! Only what needs a system call is here; what the answers mean is decided in plain functions elsewhere.
 
+mod cpuctl;
 mod device;
 pub mod disk;
 mod kld;
@@ -20,7 +21,8 @@ use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
-use crate::ranges::rules::Request;
+use crate::ranges::default_type::Registers;
+use crate::ranges::rules::{Request, Rules};
 use crate::save::devices;
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
@@ -187,6 +189,18 @@ impl Host for FreeBsd {
                 return Ok(descriptors.into_iter().map(Descriptor::from).collect());
             }
         }
+    }
+
+    fn range_rules(&self) -> Rules {
+        Rules::of_machine(std::env::consts::ARCH).unwrap_or_default()
+    }
+
+    fn processor_registers(&self) -> Result<Registers> {
+        cpuctl::registers()
+    }
+
+    fn physical_bits(&self) -> Option<u32> {
+        cpuctl::physical_bits()
     }
 
     fn set_range(&mut self, request: &Request) -> Result<()> {

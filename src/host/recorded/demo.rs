@@ -10,6 +10,7 @@ use crate::minidump::Architecture;
 use crate::pmap::Protection;
 use crate::pmap::arm64::KERNBASE;
 use crate::process_map::{Entry, Layout, Object, ProcessMap, Superpages, Usage};
+use crate::ranges::default_type::Registers;
 use crate::ranges::{Descriptor, Owner};
 use crate::units::{AddressRange, Hex};
 use ioctl_defs::memrange::Mdf;
@@ -37,7 +38,7 @@ pub fn machine() -> Machine {
         memory: memory(),
         contents: Contents::default(),
         unreadable: Vec::new(),
-        ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), descriptors: descriptors() },
+        ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), registers: Some(registers()), descriptors: descriptors() },
         kernel_maps: Some(kernel_maps(Architecture::Amd64)),
         symbols: BTreeMap::new(),
         kernel_files: Vec::new(),
@@ -80,6 +81,11 @@ fn memory() -> MemoryMap {
             reserved(0xfffc_0000, 0x1_0000_0000),
         ],
     }
+}
+
+/// Ranges are in effect, fixed ones too, and the default type is uncacheable.
+fn registers() -> Registers {
+    Registers { vendor: "GenuineIntel".to_owned(), mtrr_def_type: Some(Hex(0xc00)), ..Registers::default() }
 }
 
 fn descriptors() -> Vec<Descriptor> {

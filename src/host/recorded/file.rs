@@ -11,6 +11,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::process_map::ProcessMap;
 use crate::ranges::Descriptor;
+use crate::ranges::default_type::Registers;
 use crate::ranges::rules::Table;
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::{AddressRange, hex};
@@ -86,6 +87,9 @@ pub struct Ranges {
     /// The processor's physical address width, where it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub physical_bits: Option<u32>,
+    /// What the processor's registers say of memory types; absent where they were not read.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub registers: Option<Registers>,
     /// Every descriptor, inactive slots included, in the kernel's order.
     pub descriptors: Vec<Descriptor>,
 }
@@ -196,7 +200,7 @@ pub struct ProcessRange {
 }
 
 /// The errnos that a machine's file can name.
-const ERRNOS: [Errno; 23] = [
+const ERRNOS: [Errno; 24] = [
     Errno::EPERM,
     Errno::ENOENT,
     Errno::ESRCH,
@@ -210,6 +214,7 @@ const ERRNOS: [Errno; 23] = [
     Errno::EACCES,
     Errno::EFAULT,
     Errno::EBUSY,
+    Errno::EEXIST,
     Errno::ENODEV,
     Errno::EINVAL,
     Errno::ENOTTY,

@@ -28,7 +28,8 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
-use crate::ranges::rules::{Request, Table};
+use crate::ranges::default_type::Registers;
+use crate::ranges::rules::{Request, Rules, Table};
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
 use nix::errno::Errno;
@@ -47,6 +48,7 @@ pub const KIND: &str = "recorded";
 /// The devices, in messages.
 const DEVICE: &str = "/dev/mem of the recorded machine";
 const KERNEL_DEVICE: &str = "/dev/kmem of the recorded machine";
+const PROCESSOR: &str = "/dev/cpuctl0 of the recorded machine";
 
 /// The kernels that brought the newer ioctls.
 const EXTRACT_PADDR_SINCE: u32 = 1_300_000;
@@ -127,7 +129,7 @@ impl Recorded {
     ) -> Result<(), KernelError> {
         let device = |errno| KernelError::new(Operation::OpenDevice, device, errno);
         match (self.machine.stated_errno(Operation::OpenDevice), self.machine.stated_errno(operation)) {
-            (Some(errno), _) if !matches!(operation, Operation::Sysctl | Operation::ProcessMap) => Err(device(errno)),
+            (Some(errno), _) if operation.needs_device() => Err(device(errno)),
             (_, Some(errno)) => Err(KernelError::new(operation, subject, errno)),
             _ => Ok(()),
         }
@@ -137,8 +139,8 @@ impl Recorded {
     fn check_ranges(&self, operation: Operation, subject: &str) -> Result<(), KernelError> {
         self.stated_error(operation, subject)?;
         let fail = |errno| Err(KernelError::new(operation, subject, errno));
-        if !matches!(self.machine.system.machine_arch.as_str(), "amd64" | "i386") {
-            return fail(Errno::EOPNOTSUPP);
+        if Rules::of_machine(&self.machine.system.machine_arch).is_none() {
+            return fail(Errno::ENOTTY);
         }
         if self.machine.ranges.descriptors.is_empty() {
             return fail(Errno::ENXIO);
@@ -188,6 +190,20 @@ impl Host for Recorded {
         Ok(self.machine.ranges.descriptors.clone())
     }
 
+    fn range_rules(&self) -> Rules {
+        Rules::of_machine(&self.machine.system.machine_arch).unwrap_or_default()
+    }
+
+    fn processor_registers(&self) -> Result<Registers> {
+        self.stated_error_of(PROCESSOR, Operation::ReadRegisters, PROCESSOR)?;
+        let none = || Error::Unsupported("the machine's file has no registers of the processor".to_owned());
+        self.machine.ranges.registers.clone().ok_or_else(none)
+    }
+
+    fn physical_bits(&self) -> Option<u32> {
+        self.machine.ranges.physical_bits
+    }
+
     fn set_range(&mut self, request: &Request) -> Result<()> {
         let (operation, range) = match request {
             Request::Update(range) => (Operation::UpdateRange, range),
@@ -196,10 +212,7 @@ impl Host for Recorded {
         let subject = format!("{}+{}", Hex(range.base), Hex(range.length));
         self.check_ranges(operation, &subject)?;
         let descriptors = self.machine.ranges.descriptors.clone();
-        let mut table = match self.machine.ranges.physical_bits {
-            Some(bits) => Table::with_physical_bits(descriptors, bits),
-            None => Table::new(descriptors),
-        };
+        let mut table = Table::with_rules(descriptors, self.range_rules(), self.physical_bits());
         table.apply(request).map_err(|violation| KernelError::new(operation, subject, violation.errno()))?;
         self.machine.ranges.descriptors = table.descriptors().to_vec();
         Ok(())
