@@ -1,8 +1,9 @@
 //! What each errno of mem(4) means, and of what is asked in its place on Linux: why it happened and what to do.
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
-//! `sys/x86/x86/x86_mem.c`, `sys/powerpc/powerpc/mem.c`, `sys/dev/cpuctl/cpuctl.c`, `sys/kern/kern_vnodedumper.c` and `sys/kern/kern_prot.c`; for Linux proc(5),
-//! move_pages(2) and `fs/proc/task_mmu.c`.
+//! `sys/x86/x86/x86_mem.c`, `sys/powerpc/powerpc/mem.c`, `sys/dev/cpuctl/cpuctl.c`, `sys/kern/kern_vnodedumper.c`,
+//! `sys/kern/kern_prot.c` (`p_candebug`), `sys/kern/kern_priv.c` and `sys/kern/kern_jail.c` (`prison_priv_check`); for
+//! Linux proc(5), move_pages(2) and `fs/proc/task_mmu.c`.
 
 use crate::error::Operation;
 use nix::errno::Errno;
@@ -21,7 +22,7 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "the device is for root and the members of group kmem, and you are neither; become root, or ask for the group"
         }
         (Op::OpenDevice, Errno::EPERM) => {
-            "a jail or a security policy forbids it; run memtool outside the jail, or ask whoever set the policy"
+            "writing takes root outside jails, and a securelevel below 1 (security(7)); reading is forbidden by a security policy (mac(4)) only"
         }
         (Op::OpenDevice, Errno::ENOENT) => {
             "there is no such device; a jail usually hides it, and a kernel without 'device mem' has none: run memtool outside the jail, or load mem.ko"
@@ -41,8 +42,8 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::ENOTTY) => {
             "the device does not know the memory range ioctls: only kernels of x86 and powerpc have memory ranges; there, name /dev/mem or /dev/kmem with --device"
         }
-        (Op::GetRanges | Op::UpdateRange, Errno::EPERM) => {
-            "a jail or a security policy forbids it; run memtool outside the jail"
+        (Op::GetRanges | Op::UpdateRange | Op::ExtractPaddr | Op::ReadMemory, Errno::EPERM) => {
+            "a security policy (mac(4)) forbids it; ask whoever set it"
         }
         (Op::RemoveRange, Errno::EPERM) => {
             "the range is one of the processor's fixed ranges, which are always active; change its type with 'memtool ranges update' instead"
@@ -64,19 +65,15 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "no range has exactly that base and length; 'memtool ranges list --all --no-join' shows them"
         }
         (Op::RemoveRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
-        (Op::RemoveRange, Errno::EINVAL) => {
-            "the kernel finds the range invalid; see 'memtool ranges list --all --no-join'"
-        }
         (Op::ExtractPaddr, Errno::ENOTTY) => {
             "this kernel is older than FreeBSD 13.0, which brought MEM_EXTRACT_PADDR, or the device is not mem(4); update the system, or name /dev/mem with --device"
         }
-        (Op::ExtractPaddr, Errno::EPERM) => "a jail or a security policy forbids it; run memtool outside the jail",
         (Op::KernelDump, Errno::ENOTTY) => {
             "this kernel is older than FreeBSD 14.0, which brought MEM_KERNELDUMP, or the device is not mem(4); update the system, or name /dev/mem with --device"
         }
         (Op::KernelDump, Errno::EBUSY) => "another live dump is running; wait until it is over and try again",
         (Op::KernelDump, Errno::EPERM) => {
-            "a jail or a security policy forbids reading kernel memory; run memtool outside the jail"
+            "a security policy (mac(4)) forbids reading kernel memory; ask whoever set it"
         }
         (Op::KernelDump, Errno::EINVAL) => {
             "the kernel does not accept the request: it was built without the compression asked for (options GZIO, ZSTDIO), or what it shall write to is no file; try --none, or another file system"
@@ -102,17 +99,20 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::ReadMemory, Errno::EFAULT) => {
             "the address is beyond the processor's physical memory, or not mapped in the kernel"
         }
-        (Op::ReadMemory, Errno::EPERM) => "a jail or a security policy forbids it; run memtool outside the jail",
         (Op::Sysctl, Errno::ENOENT) => "this kernel has no such value",
         (Op::Map, Errno::ENOMEM) => "there is not that much memory or address space; ask for less (ulimit -v)",
         (Op::Map, Errno::EACCES) => "the file cannot be read",
         (Op::Map, Errno::ENODEV | Errno::EINVAL) => "this kind of file cannot be mapped; give a regular file",
         (Op::Lock, Errno::EPERM) => {
-            "locking memory is for root, or on FreeBSD for who may by security.bsd.unprivileged_mlock"
+            "locking memory is for root, in a jail with allow.mlock, or on FreeBSD for all by security.bsd.unprivileged_mlock"
         }
         (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
             "the limit on locked memory (ulimit -l), or on FreeBSD vm.max_user_wired, does not allow as much; ask for less"
         }
+        (Op::FindSymbol | Op::ListFiles, Errno::EPERM | Errno::EACCES) => {
+            "a security policy (mac(4)) forbids it; ask whoever set it"
+        }
+        (Op::ListFiles, Errno::ENOENT) => "modules are loaded and unloaded all the while; try again",
         (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
             "there is no such process: it has exited, or the system hides it from you"
         }
@@ -120,7 +120,7 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
             "it became another program (execve(2)) each time that its map was read; try again"
         }
         (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => {
-            "it is not yours to look into, or it gained privileges; become root, outside jails and containers"
+            "it is not yours to look into, or it gained privileges, or forbids being traced (procctl(2)), or security.bsd.unprivileged_proc_debug is 0; become root, outside jails and containers; init(8) is closed to root too from securelevel 1 on (security(7))"
         }
         (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
         (Op::ReadPagemap | Op::FindDomains, Errno::ENOENT | Errno::ESRCH) => {

@@ -236,7 +236,7 @@ fn nothing_is_written_over_and_nothing_through_a_link() {
 /// Each errno of MEM_KERNELDUMP, and words that its explanation must have.
 const REFUSALS: [(&str, &str); 10] = [
     ("EBUSY", "another live dump is running"),
-    ("EPERM", "jail"),
+    ("EPERM", "policy"),
     ("EINVAL", "GZIO, ZSTDIO"),
     ("EBADF", "open for writing"),
     ("EOPNOTSUPP", "architecture"),

@@ -510,9 +510,9 @@ fn errors_of_the_kernel_are_told_by_name_with_advice() {
     let lock: &[&str] = &["--alloc", "64k", "--lock"];
     let touch: &[&str] = &["--alloc", "64k", "--touch"];
     for (operation, errno, arguments, texts) in [
-        ("MEM_EXTRACT_PADDR", "EPERM", &["0x200000"][..], &["0x200000", "jail"][..]),
+        ("MEM_EXTRACT_PADDR", "EPERM", &["0x200000"][..], &["0x200000", "policy"][..]),
         ("MEM_EXTRACT_PADDR", "ENOTTY", &["0x200000"], &["13.0"]),
-        ("MEM_EXTRACT_PADDR", "EPERM", alloc, &["jail"]),
+        ("MEM_EXTRACT_PADDR", "EPERM", alloc, &["policy"]),
         ("open", "EACCES", &["0x200000"], &["/dev/mem", "kmem", "root"]),
         ("open", "EPERM", alloc, &["/dev/mem", "jail"]),
         ("open", "ENOENT", &["0x200000"], &["/dev/mem", "device mem"]),

@@ -353,7 +353,7 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
     match level {
         Some(..=0) => Ok(()),
         Some(level) => Err(crate::Error::Refused(format!(
-            "kern.securelevel is {level}: from 1 on the kernel lets nobody write to its memory, and only a reboot lowers it (security(7))"
+            "kern.securelevel is {level}: the kernel would answer EPERM, since from 1 on it lets nobody write to its memory, and only a reboot lowers it (security(7))"
         ))),
         None => Err(crate::Error::Refused("kern.securelevel cannot be read, so memory is not written to".to_owned())),
     }
@@ -442,4 +442,21 @@ fn not_freebsd() -> crate::Error {
         "this system is not FreeBSD and has no mem(4); run on FreeBSD, or name a recorded machine with --machine ('--machine demo' is built in)"
             .to_owned(),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn memory_is_written_to_below_securelevel_1_only_and_the_refusal_has_the_kernels_errno() {
+        for level in [i32::MIN, -1, 0] {
+            assert!(check_securelevel(&level.to_ne_bytes()).is_ok(), "{level}");
+        }
+        for level in [1, 2, i32::MAX] {
+            let error = check_securelevel(&level.to_ne_bytes()).unwrap_err().to_string();
+            assert!(error.contains(&format!("kern.securelevel is {level}")) && error.contains("EPERM"), "{error}");
+        }
+        assert!(check_securelevel(&[]).is_err());
+    }
 }

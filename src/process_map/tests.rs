@@ -134,6 +134,17 @@ fn what_has_no_path_is_named_by_its_kind_its_flags_and_the_layout() {
     }
 }
 
+/// The kernel names shared memory "anon" that has no name (`shm_get_path`, `sys/kern/uipc_shm.c`).
+#[test]
+fn posix_shared_memory_without_a_name_is_not_said_to_be_a_file_named_anon() {
+    let entry = one(&record(KVME_TYPE_SWAP, KVME_FLAG_POSIXSHM, "anon", |_| {}));
+    assert_eq!((entry.path.as_slice(), entry.label.as_slice()), (&b""[..], &b"posix shm"[..]));
+    let named = one(&record(KVME_TYPE_SWAP, KVME_FLAG_POSIXSHM, "/anon", |_| {}));
+    assert_eq!((named.path.as_slice(), named.object), (&b"/anon"[..], Object::PosixShm));
+    let file = one(&record(KVME_TYPE_VNODE, 0, "anon", |_| {}));
+    assert_eq!(file.path, b"anon");
+}
+
 /// What is private, and whether the entry is, by kind, flags, pages of the first object and references. There are
 /// three pages in memory.
 #[test]

@@ -96,6 +96,9 @@ fn read(record: &[u8], facts: &Facts) -> Option<Record> {
     let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
     let kind = int(offset_of!(kinfo_vmentry, kve_type))?;
     let flags = int(offset_of!(kinfo_vmentry, kve_flags))?;
+    // What shm_open(2) made without a name has this one, which no name is: they begin with '/' (`shm_get_path`,
+    // `sys/kern/uipc_shm.c`).
+    let path = if flags & KVME_FLAG_POSIXSHM != 0 && path == b"anon" { &[] } else { path };
     let bits = int(offset_of!(kinfo_vmentry, kve_protection))?;
     let specific = long(offset_of!(kinfo_vmentry, kve_type_spec))?;
     let narrow = int(offset_of!(kinfo_vmentry, kve_vn_fsid_freebsd11))?.cast_unsigned();

@@ -1,6 +1,7 @@
 //! kldsym(2), kldnext(2) and kldstat(2): where the running kernel's symbols and files lie.
 
 use crate::error::{KernelError, Operation, Result};
+use crate::symbols::linker_files::list_running;
 use crate::symbols::{KernelFile, Symbol};
 use ioctl_defs::linker::{KLDSYM_LOOKUP, MAXPATHLEN, kld_file_stat, kld_sym_lookup};
 use nix::errno::Errno;
@@ -32,27 +33,22 @@ pub fn symbol(name: &str) -> Result<Option<Symbol>> {
 
 /// The kernel and its modules, in the order in which they were linked.
 pub fn files() -> Result<Vec<KernelFile>> {
+    // SAFETY: it takes a number and touches no memory of ours.
+    let next = |id| Errno::result(unsafe { kldnext(id) });
     let fail = |errno| KernelError::new(Operation::ListFiles, "the kernel", errno);
-    let mut files = Vec::new();
-    let mut id = 0;
-    loop {
-        // SAFETY: it takes a number and touches no memory of ours.
-        id = Errno::result(unsafe { kldnext(id) }).map_err(fail)?;
-        if id == 0 {
-            return Ok(files);
-        }
-        let mut stat = kld_file_stat::new();
-        // SAFETY: the kernel writes one kld_file_stat, which is borrowed throughout and says its size.
-        match Errno::result(unsafe { kldstat(id, &raw mut stat) }) {
-            Ok(_) => files.push(KernelFile {
-                name: text(&stat.name),
-                path: text(&stat.pathname),
-                address: stat.address as u64,
-                size: stat.size as u64,
-            }),
-            Err(errno) => return Err(fail(errno).into()),
-        }
-    }
+    Ok(list_running(next, stat).map_err(fail)?)
+}
+
+fn stat(id: i32) -> Result<KernelFile, Errno> {
+    let mut stat = kld_file_stat::new();
+    // SAFETY: the kernel writes one kld_file_stat, which is borrowed throughout and says its size.
+    Errno::result(unsafe { kldstat(id, &raw mut stat) })?;
+    Ok(KernelFile {
+        name: text(&stat.name),
+        path: text(&stat.pathname),
+        address: stat.address as u64,
+        size: stat.size as u64,
+    })
 }
 
 /// Text up to a NUL.
