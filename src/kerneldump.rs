@@ -245,13 +245,15 @@ const MAGIC: usize = 20;
 /// The first byte of the parity, in every version.
 const PARITY: usize = HEADER_LENGTH - 4;
 
-/// A header with another magic. The parity is changed along with it, so that it is right afterwards if it was
-/// before, and wrong in the same bits if it was wrong.
-///
-/// With [`Kind::Cleared`] it is what remains of a dump that was saved. savecore(8) leaves the parity alone then, and
-/// [`uncleared`] understands both.
-pub fn with_magic(header: &[u8; HEADER_LENGTH], kind: Kind) -> [u8; HEADER_LENGTH] {
-    let mut changed = with_magic_only(header, kind);
+/// What remains of the last header when its dump was saved, as savecore(8) leaves it: with another magic and the same
+/// parity, so that `savecore -f`, which puts the magic back, finds both headers equal.
+pub fn cleared(header: &[u8; HEADER_LENGTH]) -> [u8; HEADER_LENGTH] {
+    with_magic(header, Kind::Cleared)
+}
+
+/// A header with another magic, and its parity changed along with it: how earlier versions of memtool cleared dumps.
+fn with_magic_and_parity(header: &[u8; HEADER_LENGTH], kind: Kind) -> [u8; HEADER_LENGTH] {
+    let mut changed = with_magic(header, kind);
     let difference = parity(header) ^ parity(&changed);
     for (byte, difference) in changed.iter_mut().skip(PARITY).zip(difference.to_be_bytes()) {
         *byte ^= difference;
@@ -259,24 +261,24 @@ pub fn with_magic(header: &[u8; HEADER_LENGTH], kind: Kind) -> [u8; HEADER_LENGT
     changed
 }
 
-fn with_magic_only(header: &[u8; HEADER_LENGTH], kind: Kind) -> [u8; HEADER_LENGTH] {
+fn with_magic(header: &[u8; HEADER_LENGTH], kind: Kind) -> [u8; HEADER_LENGTH] {
     let mut changed = *header;
     let magic = kind.magic().iter().chain(std::iter::repeat(&0));
     changed.iter_mut().take(MAGIC).zip(magic).for_each(|(to, from)| *to = *from);
     changed
 }
 
-/// A header as it was before its dump was cleared, by savecore(8) or by memtool, as far as that can be told from the
-/// last header, which is given, and the first one, which stays as it was.
+/// A header as it was before its dump was cleared, by savecore(8) or by an earlier memtool, as far as that can be told
+/// from the last header, which is given, and the first one, which stays as it was.
 pub fn uncleared(last: &[u8; HEADER_LENGTH], first: Option<&[u8; HEADER_LENGTH]>) -> [u8; HEADER_LENGTH] {
     const KINDS: [Kind; 2] = [Kind::KernelDump, Kind::TextDump];
-    let savecore = KINDS.map(|kind| with_magic_only(last, kind));
-    let memtool = KINDS.map(|kind| with_magic(last, kind));
+    let savecore = KINDS.map(|kind| with_magic(last, kind));
+    let earlier = KINDS.map(|kind| with_magic_and_parity(last, kind));
     let is_first = |header: &&[u8; HEADER_LENGTH]| first == Some(*header);
-    let candidates = || savecore.iter().chain(&memtool);
+    let candidates = || savecore.iter().chain(&earlier);
     let is_right = |header: &&[u8; HEADER_LENGTH]| parity(header) == 0;
     let found = candidates().find(is_first).or_else(|| candidates().find(is_right));
-    found.copied().unwrap_or_else(|| with_magic_only(last, Kind::KernelDump))
+    found.copied().unwrap_or_else(|| with_magic(last, Kind::KernelDump))
 }
 
 impl Header {
@@ -397,21 +399,18 @@ mod tests {
     }
 
     #[test]
-    fn what_is_cleared_keeps_its_parity_and_can_be_brought_back() {
+    fn what_is_cleared_is_as_savecore_leaves_it_and_can_be_brought_back() {
         for kind in [Kind::KernelDump, Kind::TextDump] {
             let before = Header { kind, ..header() }.encode();
-            let cleared = with_magic(&before, Kind::Cleared);
-            assert_eq!(Header::parse(&cleared), Ok(Header { kind: Kind::Cleared, ..header() }));
-            assert_eq!(uncleared(&cleared, Some(&before)), before);
-            // The way savecore(8) does it.
             let mut savecore = before;
             savecore[..20].copy_from_slice(b"Cleared Kernel Dump\0");
-            assert_ne!(parity(&savecore), 0);
+            assert_eq!(cleared(&before), savecore);
             assert_eq!(uncleared(&savecore, Some(&before)), before);
             assert_eq!(uncleared(&savecore, None), before);
-            let mut damaged = before;
-            damaged[40] ^= 4;
-            assert_eq!(parity(&with_magic(&damaged, Kind::Cleared)), parity(&damaged));
+            // The way an earlier memtool did it.
+            let earlier = with_magic_and_parity(&before, Kind::Cleared);
+            assert_eq!(Header::parse(&earlier), Ok(Header { kind: Kind::Cleared, ..header() }));
+            assert_eq!(uncleared(&earlier, Some(&before)), before);
         }
     }
 

@@ -74,7 +74,7 @@ impl Place {
         read(self.crash.join(name)).unwrap()
     }
 
-    /// Asserts that the device is as it was, but for a cleared last header, whose words still add up to 0.
+    /// Asserts that the device is as it was, but for the last header's magic, which is all that savecore(8) changes.
     #[track_caller]
     fn is_cleared(&self, before: &[u8], sector: u64) {
         let after = self.device();
@@ -83,16 +83,8 @@ impl Place {
         assert!(after[..header] == before[..header], "something before the last header has changed");
         let mut expected = before[header..].to_vec();
         set_text(&mut expected, kerneldump::fields(4), "magic", "Cleared Kernel Dump");
-        // What was wrong with the parity stays wrong.
-        let (was, is) = (parity(&before[header..][..512]), parity(&expected[..512]));
-        (0..4).for_each(|byte| expected[508 + byte] ^= was[byte] ^ is[byte]);
         assert!(after[header..] == expected[..], "the last header is not the same, cleared");
     }
-}
-
-/// The exclusive or of all words.
-fn parity(header: &[u8]) -> [u8; 4] {
-    header.chunks_exact(4).fold([0; 4], |all: [u8; 4], word| std::array::from_fn(|index| all[index] ^ word[index]))
 }
 
 /// A minidump with pages of zeros at its end.
@@ -103,6 +95,13 @@ fn dump() -> Vec<u8> {
 fn device_with(compression: Compression, version: u32, sector: u64, dump: &[u8]) -> DumpDevice {
     let header = KernelDumpHeader { compression, ..KernelDumpHeader::example(Arch::Amd64, version, 0) };
     DumpDevice::example(header, sector, dump)
+}
+
+/// Bytes that begin as a core file of amd64's memory does.
+fn elf_beginning(mut bytes: Vec<u8>) -> Vec<u8> {
+    bytes[..8].copy_from_slice(b"\x7fELF\x02\x01\x01\x09");
+    bytes[18..20].copy_from_slice(&[62, 0]);
+    bytes
 }
 
 fn plain() -> DumpDevice {
@@ -324,8 +323,7 @@ fn dumps_are_compressed_and_decompressed_on_the_way() {
 
 #[test]
 fn zeros_become_holes() {
-    let mut dump = vec![0; 8 << 20];
-    dump[..4].copy_from_slice(b"\x7fELF");
+    let mut dump = elf_beginning(vec![0; 8 << 20]);
     dump[5 << 20] = 1;
     for compression in [Compression::None, Compression::Zstd] {
         let place = Place::new(&device_with(compression, 4, 512, &dump).build());
@@ -408,6 +406,77 @@ fn headers_that_promise_too_much_are_not_believed() {
     assert_eq!(place.file("vmcore.0"), data(&device));
 }
 
+/// Devices whose headers are right around what does not begin as a dump does.
+fn overwritten() -> Vec<(&'static str, Vec<u8>)> {
+    let with = |device: &DumpDevice, at: std::ops::Range<usize>| {
+        let mut bytes = device.build();
+        bytes[at].copy_from_slice(&noise(4096));
+        bytes
+    };
+    let first_page = |device: &DumpDevice| {
+        let start = device.parts().data.start as usize;
+        with(device, start..start + 4096)
+    };
+    let arm64 = MinidumpSpec::example(Arch::Arm64, 3).build();
+    let files: [(&str, &[u8]); 2] = [("panic.txt", b"page fault"), ("msgbuf.txt", &[b'm'; 9000])];
+    let text = text_device(Arch::Amd64, 4, &files);
+    let mut without_tar = text.build();
+    let end = text.parts().data.end as usize;
+    without_tar[end - 512..end].fill(0);
+    let mut cases = vec![
+        ("another architecture", device_with(Compression::None, 4, 512, &arm64).build()),
+        ("another architecture, compressed", device_with(Compression::Zstd, 4, 512, &arm64).build()),
+        ("no dump, compressed", device_with(Compression::Zstd, 4, 512, &noise(9000)).build()),
+        ("no tar header", without_tar),
+    ];
+    for (compression, _) in SUFFIXES {
+        cases.push(("first page", first_page(&device_with(compression, 4, 4096, &dump()))));
+    }
+    cases
+}
+
+#[test]
+fn what_does_not_begin_as_a_dump_is_cleared_by_force_only() {
+    for (what, before) in overwritten() {
+        let place = Place::new(&before);
+        let check = place.ask(&["--check", "--json"]).ok().json();
+        assert_eq!(check["devices"][0]["damage"][0]["place"], "beginning", "{what}: {check}");
+        assert!(place.ask(&["--check"]).ok().stdout.contains("DAMAGED"), "{what}");
+        place.ask(&["--clear"]).fails_saying(&["damaged: beginning", "the dump stays", "--force"]);
+        for options in [&["--verify"][..], &["--verify", "--force"], &["--verify", "--zstd", "--keep"]] {
+            place.save(options).fails_saying(&["damaged: beginning"]);
+        }
+        assert!(place.device() == before && place.names().is_empty(), "{what}: {:?}", place.names());
+        // savecore(8) saves it: what there is may be all that is left.
+        let run = place.save(&["--json"]).exits(1).says_in_one_line(&["damaged: beginning", "stays on the device"]);
+        let said = run.json();
+        let device = &said["devices"][0];
+        assert_eq!((&device["result"], &device["cleared"]), (&json!("saved"), &json!(false)), "{what}: {said}");
+        assert_eq!(device["saved"]["good"], false, "{what}");
+        assert!(device["error"].as_str().unwrap().contains("beginning"), "{what}: {said}");
+        assert!(place.device() == before, "{what}: the device was changed");
+        assert!(String::from_utf8(place.file("info.0")).unwrap().ends_with("Dump Status: bad\n"), "{what}");
+        place.save(&["--keep"]).exits(1);
+        place.save(&["--force"]).ok().says_in_one_line(&["warning", "damaged: beginning"]);
+        place.is_cleared(&before, if what == "first page" { 4096 } else { 512 });
+        let given_up = Place::new(&before);
+        given_up.ask(&["--clear", "--force"]).ok();
+        given_up.ask(&["--check"]).exits(1);
+    }
+}
+
+/// Nobody can tell how an encrypted dump begins.
+#[test]
+fn an_encrypted_dump_is_cleared_whatever_it_begins_with() {
+    let mut device = device_with(Compression::None, 4, 512, &noise(9 << 12));
+    device.key = key_block([7; 32], &[9; 256]);
+    let before = device.build();
+    let place = Place::new(&before);
+    place.save(&[]).ok();
+    place.is_cleared(&before, 512);
+    assert!(String::from_utf8(place.file("info.0")).unwrap().ends_with("Dump Status: good\n"));
+}
+
 #[test]
 fn a_header_of_another_version_is_left_alone() {
     for sector in [512, 4096] {
@@ -440,8 +509,49 @@ fn what_savecore_has_cleared_is_understood() {
     place.save(&["--force"]).ok();
     assert_eq!(place.file("vmcore.0"), data(&device));
     let info = String::from_utf8(place.file("info.0")).unwrap();
-    assert!(info.contains("Magic: FreeBSD Kernel Dump\n") && info.ends_with("Dump Status: bad\n"), "{info}");
+    // So does savecore(8) with -f, which finds both headers equal.
+    assert!(info.contains("Magic: FreeBSD Kernel Dump\n") && info.ends_with("Dump Status: good\n"), "{info}");
     assert!(place.device() == before, "there was nothing to clear");
+}
+
+/// `savecore -f` puts the magic of kernel dumps back and compares the headers; so does whoever saves it again.
+#[test]
+fn what_memtool_has_cleared_is_understood_by_savecore() {
+    for sector in [512, 4096] {
+        let device = device_with(Compression::None, 4, sector, &dump());
+        let before = device.build();
+        let place = Place::new(&before);
+        place.save(&[]).ok();
+        let parts = device.parts();
+        let mut after = place.device();
+        let last = parts.last_header.start as usize;
+        after[last..last + 20].copy_from_slice(b"FreeBSD Kernel Dump\0");
+        assert!(after == before);
+        let said = place.save(&["--force", "--json"]).ok().json();
+        assert_eq!(said["devices"][0]["saved"]["good"], true, "{said}");
+        assert_eq!(
+            place.file("info.1"),
+            String::from_utf8(place.file("info.0")).unwrap().replace("Bounds: 0", "Bounds: 1").into_bytes()
+        );
+    }
+}
+
+/// Earlier versions of memtool adapted the parity.
+#[test]
+fn what_an_earlier_memtool_has_cleared_is_understood() {
+    for device in [plain(), text_device(Arch::Amd64, 4, &[("panic.txt", b"page fault")])] {
+        let before = changed(&device, true, |header| {
+            header[..20].copy_from_slice(b"Cleared Kernel Dump\0");
+            set_parity(header);
+        });
+        let place = Place::new(&before);
+        place.ask(&["--check"]).exits(1);
+        assert!(place.save(&[]).ok().stdout.contains("was cleared"));
+        run(command().arg("inspect").arg(&place.device)).ok();
+        let said = place.save(&["--force", "--json"]).ok().json();
+        assert_eq!(said["devices"][0]["saved"]["good"], true, "{said}");
+        assert_eq!(place.device(), before);
+    }
 }
 
 #[test]
@@ -452,8 +562,7 @@ fn the_librarys_header_is_the_one_of_the_builder() {
     let again = header.encode();
     // The builder's version string ends in a line feed.
     assert_eq!(product::Header::parse(&again).unwrap(), header);
-    let cleared = product::with_magic(bytes.first_chunk().unwrap(), product::Kind::Cleared);
-    assert_eq!(parity(&cleared), [0; 4]);
+    let cleared = product::cleared(bytes.first_chunk().unwrap());
     assert_eq!(product::uncleared(&cleared, bytes.first_chunk()), bytes[..]);
 }
 
@@ -478,8 +587,13 @@ fn a_size_of_sectors_can_be_named() {
 #[test]
 fn a_damaged_dump_is_neither_named_nor_cleared_when_it_is_verified() {
     let mut device = device_with(Compression::Zstd, 4, 512, &dump());
-    let middle = device.data.len() / 2;
-    device.data[middle..].fill(0x55);
+    // It begins as it has to, and is damaged behind that.
+    let dump = dump();
+    let (beginning, rest) = dump.split_at(dump.len() / 2);
+    let mut rest = Compression::Zstd.compress(rest);
+    let middle = rest.len() / 2;
+    rest[middle..].fill(0x55);
+    device.data = [Compression::Zstd.compress(beginning), rest].concat();
     let before = device.build();
     let place = Place::new(&before);
     place.save(&["--verify"]).fails_saying(&["damaged", "zstd"]);
@@ -695,9 +809,7 @@ fn options_that_contradict_each_other_are_refused() {
 
 /// A device whose dump takes a while to copy, and the dump.
 fn large() -> (Vec<u8>, Vec<u8>) {
-    let data = noise(6 << 20);
-    let mut dump = b"\x7fELF".to_vec();
-    dump.extend(&data[4..]);
+    let dump = elf_beginning(noise(6 << 20));
     (device_with(Compression::None, 4, 512, &dump).build(), dump)
 }
 

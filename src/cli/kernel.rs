@@ -266,7 +266,7 @@ impl KernelArguments {
                     _ => &Running(host),
                 };
                 let memory = PhysicalMemory::of_running(host, symbols, access)?;
-                let architecture = Architecture::of_machine(&host.system()?.machine_arch);
+                let architecture = Architecture::from_machine_arch(&host.system()?.machine_arch);
                 Ok(Physical { memory, names, kind: host.kind(), architecture, order: Order::Little })
             }
             (None, None) => Err(nothing_named()),

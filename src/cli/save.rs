@@ -149,7 +149,7 @@ impl Outcome {
             size: Some(dump.size()),
             encrypted: dump.is_encrypted(),
             cleared: dump.cleared,
-            damage: dump.damage.clone(),
+            damage: dump.damage.iter().chain(&dump.beginning).cloned().collect(),
             ..Self::new(device, result)
         }
     }
@@ -186,7 +186,8 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         });
     }
     let any = |ending: Ending| outcomes.iter().any(|outcome| outcome.result == ending);
-    let done = if arguments.check { any(Ending::Found) } else { !any(Ending::Failed) };
+    let fine = outcomes.iter().all(|outcome| outcome.error.is_none());
+    let done = if arguments.check { any(Ending::Found) } else { fine };
     if context.out.is_json() {
         context.out.document_of(
             "memtool.save",
@@ -249,6 +250,11 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
             "{name}: the dump's headers are damaged: {damage}; the dump stays, and {attempt} it all the same"
         )));
     }
+    if let Some(damage) = dump.beginning.as_ref().filter(|_| arguments.clear && !arguments.force) {
+        return Err(Error::Format(format!(
+            "{name}: the dump is damaged: {damage}; the dump stays, and --force clears it all the same"
+        )));
+    }
     if arguments.clear {
         clear(&dump.last, &volume, device)?;
         say(context, &format!("{name}: cleared; lost is {}", what(&dump)))?;
@@ -287,11 +293,15 @@ fn save_dump(
         let _display = Display::start(Arc::clone(&progress), dump.size(), !context.global.quiet)?;
         save(volume, &name, dump, &directory, &options, &progress)?
     };
-    let Report { saved, size, compression, good, warnings } = report;
+    let Report { saved, size, compression, good, beginning, warnings } = report;
     for problem in saved.problems.iter().chain(&warnings) {
         context.warn(&format!("{}: {problem}", saved.core.display()));
     }
-    let clears = !arguments.keep && !dump.cleared;
+    if let Some(damage) = beginning.as_ref().filter(|_| arguments.force) {
+        context.warn(&format!("{}: damaged: {damage}", saved.core.display()));
+    }
+    let overwritten = beginning.filter(|_| !arguments.force);
+    let clears = !arguments.keep && !dump.cleared && overwritten.is_none();
     if clears {
         clear(&dump.last, volume, device).map_err(|error| match error {
             Error::Io { what, source } => {
@@ -304,17 +314,25 @@ fn save_dump(
         Compression::None => String::new(),
         compression => format!(" after {}", compression.name()),
     };
-    let bad = if good { "" } else { ", from damaged or cleared headers" };
+    let bad = if good { "" } else { ", damaged" };
     say(context, &format!("{}: {}{packed}{bad}", saved.core.display(), rough_size(size)))?;
-    let then = if arguments.keep { "kept" } else { "cleared" };
+    let then = if clears || dump.cleared { "cleared" } else { "kept" };
     say(context, &format!("{name}: {then}; saved is {}", what(dump)))?;
+    let error = overwritten.map(|damage| {
+        let then = if dump.cleared { "" } else { "; it stays on the device, and --force clears it" };
+        format!("{name}: the dump is damaged: {damage}; what there is of it is saved{then}")
+    });
+    if let Some(error) = &error {
+        context.out.flush()?;
+        complain(error);
+    }
     let path = |path: PathBuf| path.display().to_string();
     let number = saved.number;
     let (file, info, key) = (path(saved.core), path(saved.info), saved.key.map(path));
     let warnings = saved.problems.into_iter().chain(warnings).collect();
     let saved =
         Some(SavedFile { number, file, info, key, size, compression, good, verified: arguments.verify, warnings });
-    Ok(Outcome { saved, cleared: dump.cleared || clears, ..Outcome::of(device, Ending::Saved, dump) })
+    Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::of(device, Ending::Saved, dump) })
 }
 
 fn clear(last: &LastHeader, volume: &Volume, device: &Path) -> Result<()> {
@@ -346,7 +364,7 @@ fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()
         facts.push(("compression", compression.name().to_owned()));
     }
     kernel_header(&dump.header, &mut facts);
-    facts.extend(dump.damage.iter().map(|damage| ("DAMAGED", damage.to_string())));
+    facts.extend(dump.damage.iter().chain(&dump.beginning).map(|damage| ("DAMAGED", damage.to_string())));
     facts.into_iter().try_for_each(|(name, text)| say(context, &format!("{name:<15} {text}")))
 }
 

@@ -1,5 +1,5 @@
 //! What savecore(8) writes about a dump into `info.N`: the lines of `printheader` (sbin/savecore/savecore.c of
-//! FreeBSD 14).
+//! FreeBSD 15.1).
 
 use crate::kerneldump::{Compression, HEADER_LENGTH, Header};
 use std::ffi::CStr;
@@ -17,7 +17,8 @@ pub struct Subject<'a> {
     pub header: &'a Header,
     /// The parity word as it stands in the header.
     pub parity: [u8; 4],
-    /// Whether nothing was wrong with the headers.
+    /// Whether nothing was wrong with the headers, nor with the dump's first bytes; that it was cleared before does not
+    /// matter.
     pub good: bool,
 }
 

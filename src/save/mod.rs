@@ -1,9 +1,10 @@
 //! Crash dumps: what a panic has left on a dump device is found, checked, saved in a directory, and cleared, as
-//! savecore(8) does (sbin/savecore/savecore.c of FreeBSD 14).
+//! savecore(8) does (sbin/savecore/savecore.c of FreeBSD 15.1).
 //!
 //! - [`find`] finds a dump and says what is wrong with its headers (`savecore -C`);
 //! - [`save`] copies it, and gives it its name when all of it is on disk;
 //! - [`LastHeader::clear`] has the next run pass it over (`savecore -c`, and the end of savecore(8)'s every run);
+//! - [`beginning`]: whether what lies between the headers begins as a dump does, which savecore(8) does not look at;
 //! - [`directory`]: a directory of dumps as savecore(8) keeps it, for live dumps as well;
 //! - [`info`]: what savecore(8) writes about a dump;
 //! - [`devices`]: where a kernel dumps.
@@ -12,6 +13,7 @@
 //! [`Header::encode`](crate::kerneldump::Header::encode), kvm_dump_wrtheader(3) is writing what that gives, and
 //! kvm_dump_inval(3) is [`LastHeader::clear`].
 
+pub mod beginning;
 pub mod devices;
 pub mod directory;
 pub mod info;
@@ -48,9 +50,8 @@ pub struct LastHeader {
 }
 
 impl LastHeader {
-    /// Says in the header that the dump was saved, with its parity changed along: savecore(8) leaves the parity as it
-    /// is, which makes it wrong, and looks at the magic only. The sector is on disk when this succeeds; other bytes
-    /// of it stay.
+    /// Says in the header that the dump was saved, as savecore(8) does: its magic is another one, and nothing else
+    /// changes. The sector is on disk when this succeeds; other bytes of it stay.
     ///
     /// # Errors
     ///
@@ -64,7 +65,7 @@ impl LastHeader {
         if known.first_chunk() != Some(&self.bytes) {
             return Err(io::Error::other("its last header has changed meanwhile"));
         }
-        let cleared = kerneldump::with_magic(&self.bytes, Kind::Cleared);
+        let cleared = kerneldump::cleared(&self.bytes);
         sector.iter_mut().zip(cleared).for_each(|(to, from)| *to = from);
         volume.replace(self.at, &known, &sector)
     }
@@ -79,6 +80,8 @@ pub struct CrashDump {
     pub cleared: bool,
     /// What is wrong with its headers; savecore(8) saves such a dump only when it is forced to.
     pub damage: Vec<Damage>,
+    /// What is wrong with its first bytes, if it is not encrypted; savecore(8) does not look at them.
+    pub beginning: Option<Damage>,
     /// The last header.
     pub last: LastHeader,
     found: OnDevice,
@@ -134,7 +137,9 @@ pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
         let last =
             LastHeader { at: volume.length().saturating_sub(sector_size.into()), sector_size, bytes: found.last };
         let cleared = found.last != found.uncleared;
-        return Ok(Found::Dump(Box::new(CrashDump { header, cleared, damage, last, found })));
+        let mut dump = CrashDump { header, cleared, damage, beginning: None, last, found };
+        dump.beginning = wrong_beginning(volume, &dump);
+        return Ok(Found::Dump(Box::new(dump)));
     }
     for (at, sector_size) in vmcore::last_sectors(volume, sector_size) {
         let mut bytes = [0; HEADER_LENGTH];
@@ -144,6 +149,17 @@ pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
         }
     }
     Ok(Found::Nothing)
+}
+
+/// What is wrong with the first bytes of a dump on its device. Those of an encrypted one nobody can tell.
+fn wrong_beginning(volume: &Volume, dump: &CrashDump) -> Option<Damage> {
+    let decompress = dump.compression().filter(|_| !dump.is_encrypted())?;
+    let progress = Progress::default();
+    let unreadable = |error: Error| Damage { place: "beginning".to_owned(), what: error.to_string() };
+    match stream(volume, "the device", dump, None, decompress, &progress) {
+        Ok(stream) => beginning::check(stream, &dump.header),
+        Err(error) => Some(unreadable(error)),
+    }
 }
 
 /// How a dump is saved.
@@ -171,8 +187,11 @@ pub struct Report {
     pub size: u64,
     /// How its file is compressed; of an encrypted one, not at all.
     pub compression: Compression,
-    /// Whether its headers were right, as `info.N` says.
+    /// Whether its headers and its first bytes were right, as `info.N` says.
     pub good: bool,
+    /// What is wrong with the first bytes of what was saved. Such a dump was overwritten, and is only to be cleared by
+    /// who wants that.
+    pub beginning: Option<Damage>,
     /// What may be wrong with it, as far as it was read back.
     pub warnings: Vec<String>,
 }
@@ -221,11 +240,21 @@ pub fn save(
     };
     let decrypted = dump.is_encrypted() && !stays_encrypted;
     let depth = if options.verify { Some(Depth::Full) } else { decrypted.then_some(Depth::Quick) };
+    let beginning = if stays_encrypted { None } else { beginning_of(&file, &dump.header, compression)? };
+    match (&beginning, depth) {
+        (Some(_), _) if decrypted => {
+            return Err(Error::Format(format!(
+                "{device}: decrypted, it does not begin as a dump does; the key may be another dump's, or the dump is damaged"
+            )));
+        }
+        (Some(damage), Some(_)) => return Err(Error::Format(format!("the dump on {device} is damaged: {damage}"))),
+        _ => {}
+    }
     let warnings = match depth {
-        Some(depth) => verify(&file, device, compression, depth, decrypted)?,
+        Some(depth) => verify(&file, device, compression, depth)?,
         None => Vec::new(),
     };
-    let good = dump.damage.is_empty() && !dump.cleared;
+    let good = dump.damage.is_empty() && beginning.is_none();
     let parity = info::parity_word(&dump.found.uncleared);
     let subject = info::Subject { device, header: &dump.header, parity, good };
     let info = |number| info::text(&subject, number);
@@ -236,7 +265,7 @@ pub fn save(
     };
     let entry = Entry { stem, compression, info: &info, key, most: options.most };
     let saved = directory.save(file, entry)?;
-    Ok(Report { saved, size: written.bytes, compression, good, warnings })
+    Ok(Report { saved, size: written.bytes, compression, good, beginning, warnings })
 }
 
 /// The bytes of the dump that are to be stored.
@@ -324,23 +353,24 @@ fn key(volume: &Volume, device: &str, dump: &CrashDump, directory: &SaveDirector
     Ok(file)
 }
 
-/// Reads a dump back that is to be compressed so, and gives what may be wrong with it. Nothing but its contents tells
-/// whether it was decrypted with the right key.
-fn verify(
-    file: &NewFile,
-    device: &str,
-    compression: Compression,
-    depth: Depth,
-    decrypted: bool,
-) -> Result<Vec<String>> {
+fn cannot_read_back(source: io::Error) -> Error {
+    Error::Io { what: "read the dump back".to_owned(), source }
+}
+
+/// What is wrong with the first bytes of a dump that was stored: while it was copied, the device may have been swapped
+/// to.
+fn beginning_of(file: &NewFile, header: &Header, compression: Compression) -> Result<Option<Damage>> {
+    let volume = Volume::of_file(file.file()).map_err(cannot_read_back)?;
+    let progress = Progress::default();
+    let stream = Stream::new(&volume, (0, volume.length()), compression, &progress).map_err(cannot_read_back)?;
+    Ok(beginning::check(stream, header))
+}
+
+/// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
+fn verify(file: &NewFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
     let looked = Volume::of_file(file.file());
     let looked = looked.and_then(|volume| vmcore::inspect(&volume, depth, &Progress::default()));
-    let found = looked.map_err(|source| Error::Io { what: "read the dump back".to_owned(), source })?;
-    if decrypted && (found.content == Content::Unknown || found.compression != compression) {
-        return Err(Error::Format(format!(
-            "{device}: decrypted, it does not begin as a dump does; the key may be another dump's, or the dump is damaged"
-        )));
-    }
+    let found = looked.map_err(cannot_read_back)?;
     if let Some(damage) = found.damage.first() {
         return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));
     }

@@ -48,6 +48,18 @@ impl Architecture {
         }
     }
 
+    /// The one that a kernel dump's header names, and `hw.machine_arch`: as `uname -p` prints it, `MACHINE_ARCH`.
+    pub fn from_machine_arch(name: &str) -> Option<Self> {
+        let name = match name {
+            "aarch64" => "arm64",
+            "armv6" | "armv7" | "armeb" => "arm",
+            "powerpc64le" => "powerpc64",
+            name if name.starts_with("riscv64") => "riscv",
+            name => name,
+        };
+        Self::ALL.into_iter().find(|architecture| architecture.name() == name)
+    }
+
     /// The one whose ELF files have this `e_machine`.
     pub fn of_elf(machine: Machine) -> Option<Self> {
         Some(match machine {
@@ -57,19 +69,6 @@ impl Architecture {
             elf::EM_ARM => Self::Arm,
             elf::EM_386 => Self::I386,
             elf::EM_PPC64 => Self::Powerpc64,
-            _ => return None,
-        })
-    }
-
-    /// The one whose systems have this `hw.machine_arch`.
-    pub fn of_machine(name: &str) -> Option<Self> {
-        Some(match name {
-            "amd64" => Self::Amd64,
-            "aarch64" => Self::Arm64,
-            "i386" => Self::I386,
-            "armv6" | "armv7" | "armeb" | "arm" => Self::Arm,
-            "powerpc64" | "powerpc64le" => Self::Powerpc64,
-            name if name.starts_with("riscv64") => Self::Riscv,
             _ => return None,
         })
     }

@@ -21,7 +21,7 @@ pub use image::LimeRange;
 pub use locate::{Located, OnDevice, Place, last_sectors};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
-pub use text::{Forwards, Member};
+pub use text::{Forwards, Member, is_member as is_tar_header};
 
 use crate::dump::Progress;
 use crate::kerneldump;
@@ -264,7 +264,7 @@ fn check_header(inspection: &Inspection, findings: &mut Findings) {
         Content::Minidump(facts) => facts.header.architecture,
         _ => return,
     };
-    if header::Architecture::of_machine(&header.architecture) != Some(what) {
+    if header::Architecture::from_machine_arch(&header.architecture) != Some(what) {
         let (named, what) = (header.architecture.escape_debug(), what.name());
         findings.damaged("architecture", format!("the header says '{named}', the dump is one of {what}"));
     }
