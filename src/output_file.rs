@@ -6,10 +6,6 @@
 
 use crate::error::{Error, Result};
 use crate::interrupt::Unfinished;
-use crate::units::rough_size;
-use nix::errno::Errno;
-use nix::sys::resource::{Resource, getrlimit};
-use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
 use std::ffi::{OsStr, OsString};
 use std::fs::File;
 use std::io;
@@ -101,83 +97,6 @@ impl OutputFile {
             .and_then(|directory| directory.sync_all())
             .map_err(|source| Error::io("write to disk the directory", &directory, source))
     }
-}
-
-/// How much can be written to a file system and into a file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Room {
-    /// Bytes that are free on the file system.
-    free: u64,
-    /// Bytes that this process may write into one file (`RLIMIT_FSIZE`).
-    limit: u64,
-}
-
-impl Room {
-    /// The room without so many bytes of the file system, which shall stay free.
-    pub fn without(self, reserved: u64) -> Self {
-        Self { free: self.free.saturating_sub(reserved), ..self }
-    }
-
-    /// Why a file of `length` bytes, of which `stored` are no holes, does not fit.
-    pub fn shortage(self, stored: u64, length: u64) -> Option<String> {
-        if length > self.limit {
-            let (length, limit) = (rough_size(length), rough_size(self.limit));
-            return Some(format!("it takes {length}, and the file size limit (ulimit -f) is {limit}"));
-        }
-        (stored > self.free)
-            .then(|| format!("it takes {}, and {} are free there", rough_size(stored), rough_size(self.free)))
-    }
-}
-
-/// The room for a new file of that name.
-///
-/// # Errors
-///
-/// The directory is not there, say.
-pub fn room_for(target: &Path) -> Result<Room> {
-    room_in(directory_of(target))
-}
-
-/// The room for a new file in a directory.
-///
-/// # Errors
-///
-/// The directory is not there, say.
-pub fn room_in(directory: &Path) -> Result<Room> {
-    let looked_at = |errno: Errno| Error::io("look at", directory, errno.into());
-    room(&statvfs(directory).map_err(looked_at)?).map_err(looked_at)
-}
-
-/// The room behind an open file; `None` for what is no regular file.
-///
-/// # Errors
-///
-/// The system does not tell.
-pub fn room_behind(file: &File) -> Result<Option<Room>> {
-    let failed = |source| Error::Io { what: "look at the output".to_owned(), source };
-    if !file.metadata().map_err(failed)?.is_file() {
-        return Ok(None);
-    }
-    let looked_at = |errno: Errno| failed(errno.into());
-    room(&fstatvfs(file).map_err(looked_at)?).map(Some).map_err(looked_at)
-}
-
-// The types of the fields differ between systems.
-#[allow(clippy::useless_conversion, clippy::unnecessary_cast)]
-fn room(file_system: &Statvfs) -> Result<Room, Errno> {
-    let free = u64::from(file_system.blocks_available()).saturating_mul(file_system.fragment_size() as u64);
-    let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
-    Ok(Room { free, limit: u64::try_from(limit).unwrap_or(u64::MAX) })
-}
-
-/// Bytes that are free on the file system of a directory that was opened before. This never waits for a file in
-/// it, as looking at the file would while the kernel dumps into it.
-///
-/// # Errors
-///
-/// The system does not tell.
-pub fn free_behind(directory: &File) -> io::Result<u64> {
-    Ok(room(&fstatvfs(directory)?)?.free)
 }
 
 /// The directory that a file of that name is in.

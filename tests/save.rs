@@ -707,6 +707,12 @@ fn minfree_stays_free() {
     let place = Place::new(&before);
     write(place.crash.join("minfree"), "99999999999999\n").unwrap();
     place.save(&[]).fails_saying(&["does not fit", "stays on the device", "--zstd", "--no-space-check"]);
+    // What is needed, what is free, and what keeps how much of it.
+    let run = place.save(&[]).exits(1);
+    let file = place.crash.join("minfree");
+    let said = format!("are free there, of which {} keeps 90.9 PiB free", file.display());
+    assert!(run.stderr.contains("it takes 128.0 KiB, and ") && run.stderr.contains(&said), "{run:?}");
+    assert!(!run.stderr.contains(" 0 B are free"), "{run:?}");
     assert!(place.device() == before);
     place.save(&["--zstd", "--keep"]).ok().says_in_one_line(&["warning", "may not fit"]);
     place.save(&["--no-space-check"]).ok();
@@ -732,6 +738,28 @@ fn a_full_disk_leaves_the_device_alone() {
     }
     let saved = common::on_a_small_disk(&format!("save -q --dir DIR {}", text(&Place::new(&plain().build()).device)));
     assert!(saved.is_none_or(|run| run.code != 0 || run.stdout.contains("vmcore.0")));
+}
+
+/// savecore(8) goes by what is free for the superuser, unless there is a file `minfree`.
+#[cfg(target_os = "linux")]
+#[test]
+fn what_is_kept_for_the_superuser_is_free_for_him() {
+    let header = KernelDumpHeader::example(Arch::Amd64, 4, 0);
+    let dump = elf_beginning(noise(5 << 20));
+    let before = DumpDevice::example(header, 512, &dump).build();
+    let place = Place::new(&before);
+    let device = text(&place.device);
+    let Some(run) = common::on_a_disk_with_a_reserve(&format!("save --keep --dir DIR {device}")) else { return };
+    let run = run.ok();
+    assert!(run.stdout.contains("vmcore.0"), "{run:?}");
+    run.says_in_one_line(&["warning", "keeps for the superuser"]);
+    let refused = |minfree: &str| {
+        let script = format!("-q save --keep --dir DIR {device}");
+        common::on_a_disk_with_a_reserve_and(&format!("echo {minfree} > DIR/minfree"), &script).unwrap().exits(1)
+    };
+    let run = refused("100");
+    assert!(run.stderr.contains("it takes 5.0 MiB, and 3.") && run.stderr.contains("keeps 100.0 KiB free"), "{run:?}");
+    assert_eq!(place.device(), before);
 }
 
 #[test]

@@ -1,5 +1,6 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
+use super::destination::warn_of_crossing;
 use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
@@ -7,6 +8,7 @@ use memtool::compress::Compression;
 use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use memtool::dump::Progress;
 use memtool::dump::sink::{Target, with_sink};
+use memtool::free_space::FreeSpace;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::rough_size;
 use memtool::vmcore::volume::Volume;
@@ -97,11 +99,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     drop(private_key);
     let volume = Volume::open(encrypted)?;
     let length = volume.length();
-    if !arguments.no_space_check
-        && let Some(why) = output_file::room_for(target)?.shortage(length, length)
-    {
-        let target = target.display();
-        return Err(Error::Refused(format!("the dump will not fit into {target}: {why}; --no-space-check tries")));
+    if !arguments.no_space_check {
+        let space = FreeSpace::beside(target)?;
+        if let Some(why) = space.shortage(length, length) {
+            let target = target.display();
+            return Err(Error::Refused(format!("the dump will not fit into {target}: {why}; --no-space-check tries")));
+        }
+        warn_of_crossing(context, &space, length);
     }
     let output = OutputFile::create(target, arguments.force)?;
     let progress = Arc::new(Progress::default());

@@ -5,8 +5,9 @@ use clap::Args;
 use memtool::compress::{Compression, Level};
 use memtool::dump::map_file::MapFile;
 use memtool::dump::sink::Target;
+use memtool::free_space::FreeSpace;
 use memtool::network::{Address, Connection, Delivered};
-use memtool::output_file::{self, OutputFile};
+use memtool::output_file::OutputFile;
 use memtool::{Error, Result};
 use std::ffi::OsString;
 use std::io;
@@ -57,16 +58,16 @@ impl Destination {
     /// Refuses what certainly will not fit: so many bytes, of which some are holes and the others stored. How far
     /// memory can be compressed nobody knows.
     pub fn check_space(&self, context: &mut Context, stored: u64, size: u64, compression: Compression) -> Result<()> {
-        let room = match self {
-            Self::File(path) => output_file::room_for(path)?,
-            Self::StandardOutput => match output_file::room_behind(&context.out.file()?)? {
-                Some(room) => room,
+        let space = match self {
+            Self::File(path) => FreeSpace::beside(path)?,
+            Self::StandardOutput => match FreeSpace::behind(&context.out.file()?)? {
+                Some(space) => space,
                 None => return Ok(()),
             },
             Self::Network(_) => return Ok(()),
         };
         let needed = if self.file().is_some() { stored } else { size };
-        match room.shortage(needed, size) {
+        match space.shortage(needed, size) {
             Some(shortage) if compression == Compression::None => {
                 Err(Error::Refused(format!("the dump will not fit: {shortage}; --no-space-check tries all the same")))
             }
@@ -74,7 +75,10 @@ impl Destination {
                 context.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
                 Ok(())
             }
-            None => Ok(()),
+            None => {
+                warn_of_crossing(context, &space, needed);
+                Ok(())
+            }
         }
     }
 
@@ -87,6 +91,13 @@ impl Destination {
             (Self::Network(address), _) => Connection::connect(address).map(Target::Network),
             _ => context.out.file().map(Target::stream),
         }
+    }
+}
+
+/// Warns where a dump takes of what the file system keeps for the superuser, as savecore(8) does.
+pub fn warn_of_crossing(context: &mut Context, space: &FreeSpace, needed: u64) {
+    if space.needs_blocks_of_superuser(needed) {
+        context.warn("the dump may take of the space that the file system keeps for the superuser");
     }
 }
 

@@ -1,13 +1,14 @@
 //! `memtool save`: crash dumps from dump devices, saved in a directory and cleared.
 
+use super::destination::warn_of_crossing;
 use super::inspect::{KernelHeader, kernel_header};
 use super::progress::Display;
 use super::{Context, Verdict, complain, decrypt};
 use clap::{ArgGroup, Args};
 use memtool::dump::Progress;
+use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::{Compression, Kind};
-use memtool::output_file::{self, Room};
 use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, Report, find, save};
 use memtool::units::{rough_size, utc};
@@ -368,14 +369,14 @@ fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()
     facts.into_iter().try_for_each(|(name, text)| say(context, &format!("{name:<15} {text}")))
 }
 
-/// The room for dumps in a directory, without what its `minfree` says shall stay free.
-pub fn room_in(context: &mut Context, directory: &SaveDirectory) -> Result<Room> {
+/// What there is for dumps in a directory; its file `minfree` may say how much of it shall stay free.
+pub fn free_space_in(context: &mut Context, directory: &SaveDirectory) -> Result<FreeSpace> {
+    let file = directory.path().join("minfree");
     let reserved = directory.min_free().unwrap_or_else(|text| {
-        let file = directory.path().join("minfree");
         context.warn(&format!("{}: '{text}' is no size in KiB, so 0", file.display()));
         0
     });
-    Ok(output_file::room_in(directory.path())?.without(reserved.saturating_mul(1024)))
+    Ok(FreeSpace::within(directory.path())?.with_reserve(reserved.saturating_mul(1024), file))
 }
 
 /// Refuses what will not fit; warns of what may not.
@@ -385,7 +386,7 @@ fn check_space(
     dump: &CrashDump,
     options: &Options<'_>,
 ) -> Result<()> {
-    let room = room_in(context, directory)?;
+    let space = free_space_in(context, directory)?;
     let compressed = !matches!(dump.compression(), None | Some(Compression::None));
     let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
     let (most, may_be_less) = match stays_encrypted {
@@ -393,7 +394,10 @@ fn check_space(
         false if compressed && options.uncompress => (dump.size().max(dump.header.extent), true),
         false => (dump.size(), !compressed && options.compression != Compression::None),
     };
-    let Some(shortage) = room.shortage(most, most) else { return Ok(()) };
+    let Some(shortage) = space.shortage(most, most) else {
+        warn_of_crossing(context, &space, most);
+        return Ok(());
+    };
     if may_be_less {
         context.warn(&format!("the dump may not fit, unless it takes less than it can: at its largest {shortage}"));
         return Ok(());

@@ -286,11 +286,33 @@ pub fn names(directory: &Path) -> Vec<String> {
 /// it, where the system does not let us.
 #[cfg(target_os = "linux")]
 pub fn on_a_small_disk(arguments: &str) -> Option<Run> {
+    on_a_disk("mount -t tmpfs -o size=2m none DIR", arguments)
+}
+
+/// The same with a file system of 8 MiB, of which about half is kept for the superuser.
+#[cfg(target_os = "linux")]
+pub fn on_a_disk_with_a_reserve(arguments: &str) -> Option<Run> {
+    on_a_disk_with_a_reserve_and("true", arguments)
+}
+
+/// The same after a command.
+#[cfg(target_os = "linux")]
+pub fn on_a_disk_with_a_reserve_and(before: &str, arguments: &str) -> Option<Run> {
+    let images = directory();
+    let image = text(&images.path().join("image")).to_owned();
+    let mount =
+        format!("truncate -s 8m {image} && mke2fs -q -t ext2 -m 50 {image} && mount -o loop {image} DIR && {before}");
+    on_a_disk(&mount, arguments)
+}
+
+#[cfg(target_os = "linux")]
+fn on_a_disk(mount: &str, arguments: &str) -> Option<Run> {
     const NOT_MOUNTED: i32 = 99;
     let directory = directory();
     let script = format!(
-        "mount -t tmpfs -o size=2m none {dir} || exit {NOT_MOUNTED}
+        "{{ {mount}; }} || exit {NOT_MOUNTED}
         {program} {arguments}; code=$?; ls -A {dir}; exit $code",
+        mount = mount.replace("DIR", text(directory.path())),
         dir = text(directory.path()),
         program = env!("CARGO_BIN_EXE_memtool"),
         arguments = arguments.replace("DIR", text(directory.path())),

@@ -3,12 +3,13 @@
 use super::super::progress::{Display, clock};
 use super::super::{Context, Verdict};
 use super::{Arguments, Method, check_space, conclude, describe, minidump, user, verify, warn_of_doubts};
+use memtool::free_space;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::estimate::{self, Facts};
 use memtool::livedump::{self, Failure, Options, kernel_config};
 use memtool::minidump::live::{Check, LiveKernel, Loss};
-use memtool::output_file::{self, OutputFile};
+use memtool::output_file::OutputFile;
 use memtool::symbols::Symbols;
 use memtool::units::rough_size;
 use memtool::vmcore::pages::Pages;
@@ -129,12 +130,12 @@ fn check_compression(facts: &Facts, compression: Compression) -> Result<()> {
 /// Shows time and free space: looking at the file itself would wait until the kernel is done with it.
 fn display(context: &Context, directory: &Path, most: Option<u64>) -> Result<Display> {
     let opened = File::open(directory).map_err(|source| Error::io("open", directory, source))?;
-    let before = output_file::free_behind(&opened).ok();
+    let before = free_space::free_behind(&opened).ok();
     let line = move |elapsed: Duration| {
         if !kernel_dumps() {
             return format!("the dump is being checked: {}", clock(elapsed.as_secs()));
         }
-        let fallen = before.zip(output_file::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
+        let fallen = before.zip(free_space::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
         describe_progress(elapsed, fallen, most)
     };
     Display::show(line, !context.global.quiet)

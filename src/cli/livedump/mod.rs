@@ -5,12 +5,13 @@ mod user;
 
 pub use kernel::kernel_dumps;
 
-use super::destination::{Destination, destination, remark_on_delivery};
+use super::destination::{Destination, destination, remark_on_delivery, warn_of_crossing};
 use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::dump::sink::Target;
 use memtool::dump::{Progress, UnreadableRange};
+use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::{self, Report};
@@ -240,9 +241,9 @@ fn check_space(
     most: Option<u64>,
     compression: Compression,
 ) -> Result<()> {
-    let room = match arguments.dir {
-        Some(_) => save::room_in(context, &SaveDirectory::open(directory)?)?,
-        None => output_file::room_in(directory)?,
+    let space = match arguments.dir {
+        Some(_) => save::free_space_in(context, &SaveDirectory::open(directory)?)?,
+        None => FreeSpace::within(directory)?,
     };
     let Some(most) = most else {
         context.warn("the kernel does not tell how large the dump can become, so nobody knows whether it will fit");
@@ -251,7 +252,7 @@ fn check_space(
     if context.global.verbose > 0 {
         context.remark(&format!("the dump takes {} at most before compression", rough_size(most)));
     }
-    match room.shortage(most, most) {
+    match space.shortage(most, most) {
         Some(shortage) if compression == Compression::None => Err(Error::Refused(format!(
             "the dump may not fit into {}: at its largest {shortage}; --zstd takes less, --no-space-check tries all the same",
             directory.display()
@@ -261,7 +262,10 @@ fn check_space(
                 .warn(&format!("the dump may not fit, unless it can be compressed enough: at its largest {shortage}"));
             Ok(())
         }
-        None => Ok(()),
+        None => {
+            warn_of_crossing(context, &space, most);
+            Ok(())
+        }
     }
 }
 
