@@ -28,6 +28,7 @@ pub mod dump;
 mod elf;
 mod error;
 pub mod explain;
+pub mod files_in_use;
 pub mod free_space;
 pub mod host;
 pub mod interrupt;

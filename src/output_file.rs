@@ -1,26 +1,120 @@
 //! Files that appear whole or not at all.
 //!
-//! What is written goes to a temporary file beside the target, with mode 0600 and a name that did not exist.
-//! Only [`OutputFile::commit`] gives it its name: after fsync(2), by a rename that does not replace anything
-//! unless that is asked for, followed by fsync(2) of the directory. Dropped before that, it is gone.
+//! What is written goes to a temporary file beside the target, with mode 0600 and a name that did not exist:
+//! `.memtool.`, six letters and digits, `.tmp`. Only [`OutputFile::commit`] gives it its name: after fsync(2), by a
+//! rename that does not replace anything unless that is asked for, followed by fsync(2) of the directory. Dropped
+//! before that, it is gone.
+//!
+//! What the run reads is not replaced; see [`files_in_use`]. A temporary file is locked, flock(2), for as long as its
+//! writer lives. Whoever makes one in a directory removes those that no living writer has locked: what a kill or a
+//! crash has left.
 
 use crate::error::{Error, Result};
+use crate::files_in_use::{self, Unnamed};
 use crate::interrupt::Unfinished;
-use std::ffi::{OsStr, OsString};
-use std::fs::File;
+use nix::errno::Errno;
+use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::geteuid;
+use std::ffi::OsStr;
+use std::fs::{DirEntry, File, OpenOptions};
 use std::io;
 use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
+
+/// How names of temporary files begin.
+const PREFIX: &str = ".memtool.";
+/// How many letters and digits follow.
+const RANDOM: usize = 6;
+/// How they end.
+const SUFFIX: &str = ".tmp";
+/// A temporary file is made anew so often if another run takes it for abandoned before it is locked.
+const ATTEMPTS: usize = 16;
+
+/// What becomes of a regular file that has the name already.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Existing {
+    /// It stays, and the output is refused.
+    Keep,
+    /// It is replaced, unless the run uses it.
+    Replace,
+    /// It is replaced even if the run has read it: what is written is a new state of it.
+    Update,
+}
+
+impl From<bool> for Existing {
+    fn from(replace: bool) -> Self {
+        if replace { Self::Replace } else { Self::Keep }
+    }
+}
 
 /// A file being written.
 #[derive(Debug)]
 pub struct OutputFile {
-    temporary: NamedTempFile,
-    unfinished: Unfinished,
+    temporary: Temporary,
     target: PathBuf,
     directory: PathBuf,
-    replace: bool,
+    existing: Existing,
+}
+
+/// A temporary file that a signal removes, and a lock that says that somebody writes it.
+#[derive(Debug)]
+struct Temporary {
+    file: NamedTempFile,
+    unfinished: Unfinished,
+    unnamed: Unnamed,
+    /// Absent where the file system has no locks.
+    lock: Option<Flock<File>>,
+}
+
+impl Temporary {
+    /// Makes one, and removes what killed runs have left in the directory.
+    fn create(directory: &Path) -> io::Result<Self> {
+        remove_abandoned(directory);
+        let make = || Builder::new().prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM).tempfile_in(directory);
+        for _ in 0..ATTEMPTS {
+            let (file, unfinished) = Unfinished::create(make, |file| file.path())?;
+            let lock = Flock::lock(file.as_file().try_clone()?, FlockArg::LockExclusiveNonblock);
+            // Between its making and its lock another run may have taken it for abandoned.
+            let is_taken = matches!(lock, Err((_, Errno::EWOULDBLOCK))) || file.as_file().metadata()?.nlink() == 0;
+            if !is_taken {
+                let unnamed = Unnamed::new(file.as_file(), file.path())?;
+                return Ok(Self { file, unfinished, unnamed, lock: lock.ok() });
+            }
+        }
+        Err(io::Error::other("other programs remove the temporary file"))
+    }
+}
+
+/// Removes temporary files of memtool's that nobody has locked, as far as they belong to this user. One that cannot be
+/// removed takes room, no more.
+///
+/// A file that a kernel dumps into is locked by the kernel itself, so that on FreeBSD this waits for the end of the dump.
+fn remove_abandoned(directory: &Path) {
+    for entry in directory.read_dir().into_iter().flatten().flatten() {
+        if is_temporary(&entry.file_name()) && is_abandoned(&entry) {
+            let _ = std::fs::remove_file(entry.path());
+        }
+    }
+}
+
+/// Whether a name is one of a temporary file.
+fn is_temporary(name: &OsStr) -> bool {
+    let random = name.as_bytes().strip_prefix(PREFIX.as_bytes());
+    let random = random.and_then(|rest| rest.strip_suffix(SUFFIX.as_bytes()));
+    random.is_some_and(|random| random.len() == RANDOM && random.iter().all(u8::is_ascii_alphanumeric))
+}
+
+/// Whether it is a regular file of this user's that nobody has locked. What cannot be looked at, or not be locked,
+/// counts as somebody's.
+fn is_abandoned(entry: &DirEntry) -> bool {
+    let flags = libc::O_NOFOLLOW | libc::O_NONBLOCK;
+    let open = || OpenOptions::new().read(true).write(true).custom_flags(flags).open(entry.path());
+    let is_ours =
+        |file: &File| file.metadata().is_ok_and(|metadata| metadata.is_file() && metadata.uid() == geteuid().as_raw());
+    entry.file_type().is_ok_and(|kind| kind.is_file())
+        && open().is_ok_and(|file| is_ours(&file) && Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok())
 }
 
 impl OutputFile {
@@ -28,38 +122,44 @@ impl OutputFile {
     ///
     /// # Errors
     ///
-    /// The name is taken: by anything without `replace`, by what is no regular file (a symbolic link, say)
-    /// with it. Or the directory does not take a new file.
+    /// The name is taken: by anything without `replace`; by what is no regular file (a symbolic link, say), or by a
+    /// file that the run uses, with it. Or the directory does not take a new file.
     pub fn create(target: &Path, replace: bool) -> Result<Self> {
-        let name = check_name(target, replace)?;
-        let directory = directory_of(target).to_owned();
-        let mut prefix = OsString::from(".");
-        // There is room for the rest of the temporary name where names have 255 bytes.
-        prefix.push(OsStr::from_bytes(name.as_bytes().get(..200).unwrap_or(name.as_bytes())));
-        prefix.push(".");
-        let make = || Builder::new().prefix(&prefix).suffix(".tmp").tempfile_in(&directory);
-        let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
-            .map_err(|source| Error::io("create a temporary file beside", target, source))?;
-        Ok(Self { temporary, unfinished, target: target.to_owned(), directory, replace })
+        Self::begin(target, replace.into())
     }
 
-    /// Begins a file in a directory whose name is decided in the end, by [`Self::commit_as`]. Until then its name
-    /// begins with `prefix` and ends in `suffix`, with six letters and digits between them.
+    /// Begins the new contents of a file, which the run may have read.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::create`] with `replace`.
+    pub fn update(target: &Path) -> Result<Self> {
+        Self::begin(target, Existing::Update)
+    }
+
+    fn begin(target: &Path, existing: Existing) -> Result<Self> {
+        check_name(target, existing)?;
+        let directory = directory_of(target).to_owned();
+        let temporary = Temporary::create(&directory)
+            .map_err(|source| Error::io("create a temporary file beside", target, source))?;
+        Ok(Self { temporary, target: target.to_owned(), directory, existing })
+    }
+
+    /// Begins a file in a directory whose name is decided in the end, by [`Self::commit_as`] or [`Self::update_as`].
     ///
     /// # Errors
     ///
     /// The directory does not take a new file.
-    pub fn create_in(directory: &Path, prefix: &str, suffix: &str) -> Result<Self> {
-        let make = || Builder::new().prefix(prefix).suffix(suffix).rand_bytes(6).tempfile_in(directory);
-        let (temporary, unfinished) = Unfinished::create(make, |file| file.path())
+    pub fn create_in(directory: &Path) -> Result<Self> {
+        let temporary = Temporary::create(directory)
             .map_err(|source| Error::io("create a temporary file in", directory, source))?;
-        let (target, directory) = (temporary.path().to_owned(), directory.to_owned());
-        Ok(Self { temporary, unfinished, target, directory, replace: false })
+        let (target, directory) = (temporary.file.path().to_owned(), directory.to_owned());
+        Ok(Self { temporary, target, directory, existing: Existing::Keep })
     }
 
     /// The file to write to.
     pub fn file(&self) -> &File {
-        self.temporary.as_file()
+        self.temporary.file.as_file()
     }
 
     /// Puts the file on disk, without a name yet.
@@ -79,7 +179,18 @@ impl OutputFile {
     /// Those of [`Self::commit`].
     pub fn commit_as(mut self, name: &str, replace: bool) -> Result<()> {
         self.target = self.directory.join(name);
-        self.replace = replace;
+        self.existing = replace.into();
+        self.commit()
+    }
+
+    /// As [`Self::commit_as`] with `replace`, for a file that the run may have read or written before.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::commit`].
+    pub fn update_as(mut self, name: &str) -> Result<()> {
+        self.target = self.directory.join(name);
+        self.existing = Existing::Update;
         self.commit()
     }
 
@@ -90,8 +201,11 @@ impl OutputFile {
     /// Syncing or renaming fails, or the name was taken meanwhile. Nothing stays behind then.
     pub fn commit(self) -> Result<()> {
         self.sync()?;
-        let Self { temporary, unfinished, target, directory, replace } = self;
-        unfinished.finish(|| rename(temporary, &target, replace))?;
+        let Self { temporary: Temporary { file, unfinished, unnamed, lock }, target, directory, existing } = self;
+        unfinished.finish(|| rename(file, &target, existing))?;
+        unnamed.keep();
+        // Nobody takes it for abandoned from here on.
+        drop(lock);
         // The name is given already; only a crash of the system right now could take it back.
         File::open(&directory)
             .and_then(|directory| directory.sync_all())
@@ -105,7 +219,7 @@ pub fn directory_of(target: &Path) -> &Path {
 }
 
 /// Whether two names stand for one file, there already or not.
-pub fn is_same_name(a: &Path, b: &Path) -> bool {
+fn is_same_name(a: &Path, b: &Path) -> bool {
     let resolved = |path: &Path| Some((directory_of(path).canonicalize().ok()?, path.file_name()?.to_owned()));
     resolved(a).is_some_and(|a| resolved(b) == Some(a))
 }
@@ -116,10 +230,34 @@ pub fn is_same_name(a: &Path, b: &Path) -> bool {
 ///
 /// Those of [`OutputFile::create`], as far as the name goes.
 pub fn check(target: &Path, replace: bool) -> Result<()> {
-    check_name(target, replace).map(drop)
+    check_name(target, replace.into())
 }
 
-fn check_name(target: &Path, replace: bool) -> Result<&OsStr> {
+/// The same for all outputs of a run, with what each is; no two of them can be one file.
+///
+/// # Errors
+///
+/// Those of [`check`].
+pub fn check_all(outputs: &[(&str, Option<&Path>)], replace: bool) -> Result<()> {
+    let named = || outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
+    for (index, (what, path)) in named().enumerate() {
+        if let Some((other, _)) = named().take(index).find(|(_, other)| is_same_name(path, other)) {
+            return Err(Error::Refused(format!("{other} and {what} cannot be one file")));
+        }
+    }
+    named().try_for_each(|(_, path)| check(path, replace))
+}
+
+/// The same for [`OutputFile::update`].
+///
+/// # Errors
+///
+/// Those of [`OutputFile::update`], as far as the name goes.
+pub fn check_update(target: &Path) -> Result<()> {
+    check_name(target, Existing::Update)
+}
+
+fn check_name(target: &Path, existing: Existing) -> Result<()> {
     // `Path` overlooks what only a directory's name may end in; the rename at the end would not.
     let ends_in_name = |name: &&OsStr| target.as_os_str().as_bytes().ends_with(name.as_bytes());
     let Some(name) = target.file_name().filter(ends_in_name) else {
@@ -128,11 +266,10 @@ fn check_name(target: &Path, replace: bool) -> Result<&OsStr> {
     if name == "-" && target.as_os_str() == "-" {
         return Err(Error::Refused("'-' is no file here; a file of that name is './-'".to_owned()));
     }
-    check_target(target, replace)?;
-    Ok(name)
+    check_target(target, existing)
 }
 
-fn check_target(target: &Path, replace: bool) -> Result<()> {
+fn check_target(target: &Path, existing: Existing) -> Result<()> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::io("look at", target, source)),
@@ -142,22 +279,22 @@ fn check_target(target: &Path, replace: bool) -> Result<()> {
         Ok(metadata) if !metadata.is_file() => {
             Err(Error::Refused(format!("{} exists and is not a regular file", target.display())))
         }
-        Ok(_) if !replace => Err(Error::Refused(format!("{} exists already", target.display()))),
-        Ok(_) => Ok(()),
+        Ok(_) if existing == Existing::Keep => Err(Error::Refused(format!("{} exists already", target.display()))),
+        Ok(metadata) => files_in_use::check_replaced(target, &metadata, existing == Existing::Update),
     }
 }
 
-fn rename(temporary: NamedTempFile, target: &Path, replace: bool) -> Result<()> {
-    if replace {
-        check_target(target, true)?;
+fn rename(temporary: NamedTempFile, target: &Path, existing: Existing) -> Result<()> {
+    if existing != Existing::Keep {
+        check_target(target, existing)?;
         return temporary.persist(target).map(drop).map_err(|error| Error::io("rename to", target, error.error));
     }
     match temporary.persist_noclobber(target) {
         Ok(_) => Ok(()),
-        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => check_target(target, false),
+        Err(error) if error.error.kind() == io::ErrorKind::AlreadyExists => check_target(target, Existing::Keep),
         // A file system without hard links, such as msdosfs: look, then rename.
         Err(error) => {
-            check_target(target, false)?;
+            check_target(target, Existing::Keep)?;
             error.file.persist(target).map(drop).map_err(|error| Error::io("rename to", target, error.error))
         }
     }
@@ -176,11 +313,10 @@ pub fn temporary_directory() -> PathBuf {
 /// The directory does not take a new file.
 pub fn nameless(directory: &Path) -> Result<File> {
     let failed = |source| Error::io("create a temporary file in", directory, source);
-    let make = || Builder::new().prefix(".memtool.").suffix(".tmp").tempfile_in(directory);
-    let (named, unfinished) = Unfinished::create(make, |file| file.path()).map_err(failed)?;
+    let Temporary { file, unfinished, .. } = Temporary::create(directory).map_err(failed)?;
     unfinished
         .finish(|| {
-            let (file, path) = named.into_parts();
+            let (file, path) = file.into_parts();
             path.close().map(|()| file)
         })
         .map_err(failed)
@@ -190,7 +326,7 @@ pub fn nameless(directory: &Path) -> Result<File> {
 mod tests {
     use super::*;
     use std::io::Write;
-    use std::os::unix::fs::{MetadataExt, symlink};
+    use std::os::unix::fs::symlink;
 
     fn names(directory: &Path) -> Vec<String> {
         let mut names: Vec<String> =

@@ -445,7 +445,7 @@ fn killed_it_leaves_no_dump_under_the_final_name() {
     assert!(!target.exists());
     // What is left is hidden and for its owner only; there was nobody to remove it.
     for name in names(files.path()) {
-        assert!(name.starts_with(".out.") && name.ends_with(".tmp"), "{name}");
+        assert!(name.starts_with(".memtool.") && name.ends_with(".tmp"), "{name}");
         assert_eq!(files.path().join(name).metadata().unwrap().mode() & 0o7777, 0o600);
     }
 }

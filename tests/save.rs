@@ -934,7 +934,7 @@ fn copying(before: &[u8], options: &[&str]) -> (Place, Running, Flock<fs::File>)
         };
         let mut held = lock();
         let mut running = start(place.command(options).stdout(Stdio::piped()));
-        // It begins its file with the lock. One that gets the lock twice in between is done: then again.
+        // It names its files with the lock. One that gets it in between is done: then again.
         while !running.has_ended() {
             drop(held);
             held = lock();
@@ -955,14 +955,14 @@ fn what_a_living_run_works_on_is_not_removed() {
     let other = place.folder.path().join("other");
     write(&other, plain().build()).unwrap();
     // Nor is what only looks similar.
-    let similar = [".memtool.abc.save", ".memtool.abcdefg.save", ".memtool.abcde!.save", ".memtool.abcdef.tmp"];
+    let similar = [".memtool.abc.tmp", ".memtool.abcdefg.tmp", ".memtool.abcde!.tmp", ".memtool.abcdef.save"];
     for name in similar {
         write(place.crash.join(name), "").unwrap();
     }
-    write(place.crash.join(".memtool.abcdef.save"), "left by a run that was killed").unwrap();
+    write(place.crash.join(".memtool.abcdef.tmp"), "left by a run that was killed").unwrap();
     common::memtool(&["save", "--dir", text(&place.crash), text(&other)]).ok();
     assert!(place.names().contains(&begun[0]), "{:?}", place.names());
-    assert!(!place.names().contains(&".memtool.abcdef.save".to_owned()));
+    assert!(!place.names().contains(&".memtool.abcdef.tmp".to_owned()));
     assert!(place.names().contains(&"vmcore.0".to_owned()));
     running.signal(Signal::SIGCONT);
     running.end().ok();

@@ -139,15 +139,7 @@ impl Arguments {
         if self.to == Kind::Elf && self.map.is_some() {
             return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
         }
-        if let (Some(output), Some(map)) = (self.output.file(), self.map_to().file())
-            && output_file::is_same_name(output, map)
-        {
-            return Err(Error::Refused("the output and its map cannot be one file".to_owned()));
-        }
-        [self.output.file(), self.map_to().file()]
-            .into_iter()
-            .flatten()
-            .try_for_each(|path| output_file::check(path, self.force))
+        output_file::check_all(&[("the output", self.output.file()), ("its map", self.map_to().file())], self.force)
     }
 }
 

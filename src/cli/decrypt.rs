@@ -85,13 +85,6 @@ impl Arguments {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let files = arguments.files().ok_or_else(|| Error::Refused("no dump is named".to_owned()))?;
     let Files { encrypted, key, output: target } = &files;
-    for (what, input) in
-        [("the encrypted dump", encrypted), ("the dump's key", key), ("the private key", &arguments.private_key)]
-    {
-        if output_file::is_same_name(target, input) {
-            return Err(Error::Refused(format!("the output and {what} cannot be one file")));
-        }
-    }
     output_file::check(target, arguments.force)?;
     let private_key = private_key(context, &arguments.private_key)?;
     let block = KeyBlock::read(key)?;

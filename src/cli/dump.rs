@@ -170,22 +170,6 @@ impl Arguments {
         };
         Ok(Some(Chosen { ranges, origin, anywhere: self.anywhere }))
     }
-
-    /// Refuses two outputs in one file.
-    fn check_names(&self, output: Option<&Path>) -> Result<()> {
-        let map = self.map.as_deref().filter(|path| path.as_os_str() != "-");
-        let names = [("the dump", output), ("its map", map), ("its manifest", self.manifest.as_deref())];
-        for (index, (what, name)) in names.iter().enumerate() {
-            for (other, other_name) in names.iter().skip(index + 1) {
-                if let (Some(a), Some(b)) = (name, other_name)
-                    && output_file::is_same_name(a, b)
-                {
-                    return Err(Error::Refused(format!("{what} and {other} cannot be one file")));
-                }
-            }
-        }
-        Ok(())
-    }
 }
 
 /// What is read: a host's memory, or an image.
@@ -311,12 +295,11 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
     }
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
     destination.check(context)?;
-    arguments.check_names(destination.file())?;
     let map_to = MapDestination(arguments.map.as_deref());
     // Before the room, of which a device has none: that is not what is wrong with it.
-    for path in [destination.file(), map_to.file(), arguments.manifest.as_deref()].into_iter().flatten() {
-        output_file::check(path, arguments.force)?;
-    }
+    let manifest = arguments.manifest.as_deref();
+    let outputs = [("the dump", destination.file()), ("its map", map_to.file()), ("its manifest", manifest)];
+    output_file::check_all(&outputs, arguments.force)?;
     let started = SystemTime::now();
     let clock = Instant::now();
     let kind = subject.kind();
@@ -337,7 +320,7 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
 
     let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let map_file = map_to.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let manifest = arguments.manifest.as_deref().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
+    let manifest = manifest.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let target = destination.target(context, output.as_ref())?;
     let output_to = dump::Output { target, compression, hash: manifest.is_some() };
     let mut map = map_to.map_file(map_file.as_ref());

@@ -25,7 +25,7 @@ use clap::{Args, Parser, Subcommand};
 use memtool::explain::errno_name;
 use memtool::host::{self, Host, Selection};
 use memtool::units::{parse_address, parse_size};
-use memtool::{Error, Result, interrupt};
+use memtool::{Error, Result, files_in_use, interrupt};
 use nix::errno::Errno;
 use output::Output;
 use std::error::Error as _;
@@ -214,6 +214,7 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 }
 
 fn run(cli: Cli) -> Result<Verdict> {
+    files_in_use::track();
     let out = Output::new(cli.global.json)?;
     let mut context = Context { global: cli.global, out };
     let command = cli.command;

@@ -16,6 +16,7 @@ pub use nix::unistd::Pid;
 pub use ram::Ram;
 
 use crate::error::{KernelError, Result};
+use crate::files_in_use;
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
@@ -360,9 +361,10 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
 }
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
-/// waits as usual, for what another program still writes into a pipe.
+/// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
+    files_in_use::read(&file, path)?;
     // Not on devices, some of which refuse it.
     if file.metadata()?.file_type().is_fifo() {
         let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);

@@ -20,7 +20,7 @@ use crate::interrupt::with_signals_elsewhere;
 use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
-use crate::save::directory::{Entry, NewFile, SaveDirectory, Saved};
+use crate::save::directory::{Entry, SaveDirectory, Saved};
 use crate::save::info;
 use std::fs::File;
 use std::io::{self, Seek};
@@ -112,7 +112,7 @@ impl Destination {
 /// A dump that has no name yet. Dropped, it leaves nothing behind.
 enum Begun {
     File(OutputFile),
-    Saved(SaveDirectory, NewFile),
+    Saved(SaveDirectory, OutputFile),
     Stream(Target, File),
 }
 

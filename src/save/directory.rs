@@ -1,11 +1,9 @@
 //! A directory of dumps as savecore(8) keeps it, /var/crash say: `bounds` with the number of the next dump;
 //! `vmcore.N`, `vmcore_encrypted.N`, `textdump.tar.N` or `livecore.N`; `info.N`, `key.N`; and symbolic links
-//! `info.last`, `vmcore.last` and so on (sbin/savecore/savecore.c of FreeBSD 14).
+//! `info.last`, `vmcore.last` and so on (sbin/savecore/savecore.c of FreeBSD 15.1).
 //!
 //! Unlike savecore(8), no dump that is there is ever replaced, unless numbers are to come round: a number that is
-//! taken is passed over. Several memtools that save at the same time take turns. What is not finished has a name of
-//! its own and a lock, flock(2), for as long as somebody works on it: what a killed memtool has left is removed by the
-//! next one.
+//! taken is passed over. Several memtools that save at the same time take turns, by a lock of the directory, flock(2).
 
 use crate::error::{Error, Result};
 use crate::host::open_at_once;
@@ -14,9 +12,9 @@ use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::collections::BTreeSet;
-use std::fs::{File, OpenOptions, Permissions};
+use std::fs::{File, Permissions};
 use std::io::{Read, Write};
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt, symlink};
+use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 
 /// What savecore(8) reads of `bounds`: five digits.
@@ -31,12 +29,8 @@ const STEMS: [&str; 6] = ["info", "key", "vmcore", "vmcore_encrypted", "textdump
 /// What follows the number, or `.last`.
 const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
 
-/// How names of unfinished files begin; six letters and digits follow, and one of the endings.
-const UNFINISHED: &str = ".memtool.";
-/// How they end. No other file of memtool's has such a name.
-const UNFINISHED_FILE: &str = ".save";
-/// How names of unfinished links end.
-const UNFINISHED_LINK: &str = ".last";
+/// How names of unfinished links begin; so many letters and digits follow, and the ending.
+const UNFINISHED: (&str, usize, &str) = (".memtool.", 6, ".last");
 
 /// What a dump is called, and what goes with it.
 pub struct Entry<'a> {
@@ -47,7 +41,7 @@ pub struct Entry<'a> {
     /// The text of the info file of the dump with this number.
     pub info: &'a dyn Fn(u32) -> String,
     /// The key of an encrypted dump.
-    pub key: Option<NewFile>,
+    pub key: Option<OutputFile>,
     /// Numbers are below this one, and come round: what has the number is replaced. Without it nothing is.
     pub most: Option<u32>,
 }
@@ -65,21 +59,6 @@ pub struct Saved {
     pub key: Option<PathBuf>,
     /// Links that could not be made and files that could not be removed, and why.
     pub problems: Vec<String>,
-}
-
-/// A file in a directory of dumps that has no name yet. Dropped, it leaves nothing behind.
-#[derive(Debug)]
-pub struct NewFile {
-    output: OutputFile,
-    /// Says that somebody works on it.
-    _lock: Option<Flock<File>>,
-}
-
-impl NewFile {
-    /// The file to write to.
-    pub fn file(&self) -> &File {
-        self.output.file()
-    }
 }
 
 /// A directory of dumps.
@@ -109,46 +88,29 @@ impl SaveDirectory {
         &self.path
     }
 
-    /// Begins a dump or its key, without a number yet, and removes what killed memtools have left.
+    /// Begins a dump or its key, without a number yet.
     ///
     /// # Errors
     ///
     /// The directory does not take a new file, or `bounds` could not be replaced.
-    pub fn new_file(&self) -> Result<NewFile> {
-        output_file::check(&self.path.join("bounds"), true)?;
-        let lock = self.lock()?;
-        if lock.is_some() {
-            self.remove_abandoned();
-        }
-        self.new_file_under_lock()
+    pub fn new_file(&self) -> Result<OutputFile> {
+        output_file::check_update(&self.path.join("bounds"))?;
+        OutputFile::create_in(&self.path)
     }
 
-    /// The same by who has the lock: nobody else takes the file for abandoned before it has its own.
-    fn new_file_under_lock(&self) -> Result<NewFile> {
-        let output = OutputFile::create_in(&self.path, UNFINISHED, UNFINISHED_FILE)?;
-        let file = output.file().try_clone().map_err(|source| Error::io("open a file in", &self.path, source))?;
-        Ok(NewFile { output, _lock: Flock::lock(file, FlockArg::LockExclusiveNonblock).ok() })
-    }
-
-    /// Removes unfinished files that nobody has locked, and unfinished links. It is for who has the lock, without
-    /// which nobody makes them.
-    fn remove_abandoned(&self) {
-        let unfinished = |name: &str, suffix: &str| {
-            let random = name.strip_prefix(UNFINISHED).and_then(|rest| rest.strip_suffix(suffix));
-            random.is_some_and(|random| random.len() == 6 && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
+    /// Removes unfinished links, which only a kill leaves. It is for who has the lock, without which nobody makes them.
+    fn remove_abandoned_links(&self) {
+        let (prefix, length, suffix) = UNFINISHED;
+        let is_unfinished = |name: &str| {
+            let random = name.strip_prefix(prefix).and_then(|rest| rest.strip_suffix(suffix));
+            random
+                .is_some_and(|random| random.len() == length && random.bytes().all(|byte| byte.is_ascii_alphanumeric()))
         };
         for entry in self.path.read_dir().into_iter().flatten().flatten() {
-            let (name, path) = (entry.file_name(), entry.path());
-            let Some(name) = name.to_str() else { continue };
-            let kind = entry.file_type();
-            let abandoned = match kind {
-                Ok(kind) if kind.is_symlink() => unfinished(name, UNFINISHED_LINK),
-                Ok(kind) if kind.is_file() => unfinished(name, UNFINISHED_FILE) && !is_locked(&path),
-                _ => false,
-            };
-            if abandoned {
-                // One that stays takes room, no more.
-                let _ = std::fs::remove_file(path);
+            let is_link = entry.file_type().is_ok_and(|kind| kind.is_symlink());
+            if is_link && entry.file_name().to_str().is_some_and(is_unfinished) {
+                // One that stays does no harm.
+                let _ = std::fs::remove_file(entry.path());
             }
         }
     }
@@ -163,9 +125,12 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// The directory cannot be read or written to, every number is taken, or what is to be replaced is no file.
-    pub fn save(&self, dump: NewFile, entry: Entry<'_>) -> Result<Saved> {
+    pub fn save(&self, dump: OutputFile, entry: Entry<'_>) -> Result<Saved> {
         let Entry { stem, compression, info, key, most } = entry;
-        let _lock = self.lock()?;
+        let lock = self.lock()?;
+        if lock.is_some() {
+            self.remove_abandoned_links();
+        }
         let round = most.is_some();
         let number = match most {
             Some(most) => Some(self.bounds()).filter(|number| *number < most).unwrap_or(0),
@@ -184,17 +149,17 @@ impl SaveDirectory {
         let readable = bounds.file().set_permissions(Permissions::from_mode(0o644));
         readable.map_err(|source| Error::io("make readable", &self.path.join("bounds"), source))?;
         for file in [&dump, &info].into_iter().chain(&key) {
-            file.output.sync()?;
+            file.sync()?;
         }
         let mut bounds = Some(bounds);
         if let Some(bounds) = bounds.take_if(|_| !round) {
-            bounds.output.commit_as("bounds", true)?;
+            bounds.update_as("bounds")?;
         }
-        dump.output.commit_as(&core_name, round)?;
+        dump.commit_as(&core_name, round)?;
         if let (Some(key), Some(name)) = (key, &key_name) {
-            key.output.commit_as(name, round)?;
+            key.commit_as(name, round)?;
         }
-        info.output.commit_as(&info_name, round)?;
+        info.commit_as(&info_name, round)?;
         let mut problems = Vec::new();
         let new = |name: &String| *name == core_name || *name == info_name || Some(name) == key_name.as_ref();
         for path in old.iter().filter(|name| !new(name)).map(|name| self.path.join(name)) {
@@ -202,7 +167,7 @@ impl SaveDirectory {
                 .extend(std::fs::remove_file(&path).err().map(|source| Error::io("remove", &path, source).to_string()));
         }
         if let Some(bounds) = bounds {
-            bounds.output.commit_as("bounds", true)?;
+            bounds.update_as("bounds")?;
         }
         let key_link = key_name.as_ref().map(|name| ("key.last".to_owned(), name));
         let links = [("info.last".to_owned(), &info_name), (format!("{stem}.last{suffix}"), &core_name)];
@@ -274,8 +239,8 @@ impl SaveDirectory {
         Some(String::from_utf8_lossy(line).into_owned())
     }
 
-    fn text_file(&self, text: &str) -> Result<NewFile> {
-        let new = self.new_file_under_lock()?;
+    fn text_file(&self, text: &str) -> Result<OutputFile> {
+        let new = OutputFile::create_in(&self.path)?;
         new.file().write_all(text.as_bytes()).map_err(|source| Error::io("write to", &self.path, source))?;
         Ok(new)
     }
@@ -288,10 +253,11 @@ impl SaveDirectory {
         }
         let failed = |source| Error::io("make the symbolic link", &path, source);
         let make = |at: &Path| symlink(name, at);
+        let (prefix, length, suffix) = UNFINISHED;
         let temporary = tempfile::Builder::new()
-            .prefix(UNFINISHED)
-            .suffix(UNFINISHED_LINK)
-            .rand_bytes(6)
+            .prefix(prefix)
+            .suffix(suffix)
+            .rand_bytes(length)
             .make_in(&self.path, make)
             .map_err(failed)?;
         temporary.into_temp_path().persist(&path).map_err(|error| failed(error.error))
@@ -307,12 +273,6 @@ impl SaveDirectory {
             }
         }
     }
-}
-
-/// Whether somebody works on a file. One that cannot be looked at counts as locked.
-fn is_locked(path: &Path) -> bool {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    file.map_or(true, |file| Flock::lock(file, FlockArg::LockExclusiveNonblock).is_err())
 }
 
 /// The number in a name of savecore(8)'s.

@@ -23,10 +23,11 @@ use crate::dump::Progress;
 use crate::dump::sink::{Sink, Target, with_sink};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
+use crate::output_file::OutputFile;
 use crate::vmcore::stream::{Stop, Stream};
 use crate::vmcore::volume::Volume;
 use crate::vmcore::{self, Content, Damage, Depth, Forwards, Located, OnDevice};
-use directory::{Entry, NewFile, SaveDirectory, Saved};
+use directory::{Entry, SaveDirectory, Saved};
 use std::io::{self, Read};
 
 /// Zeros in the dump become holes in the file, in blocks of so many bytes.
@@ -342,7 +343,7 @@ fn key_failed(device: &str, source: io::Error) -> Error {
 }
 
 /// Copies the key block, as savecore(8) keeps it.
-fn key(volume: &Volume, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<NewFile> {
+fn key(volume: &Volume, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<OutputFile> {
     let file = directory.new_file()?;
     let progress = Progress::default();
     let copied = io::copy(&mut key_block(volume, dump, &progress), &mut file.file());
@@ -359,7 +360,7 @@ fn cannot_read_back(source: io::Error) -> Error {
 
 /// What is wrong with the first bytes of a dump that was stored: while it was copied, the device may have been swapped
 /// to.
-fn beginning_of(file: &NewFile, header: &Header, compression: Compression) -> Result<Option<Damage>> {
+fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) -> Result<Option<Damage>> {
     let volume = Volume::of_file(file.file()).map_err(cannot_read_back)?;
     let progress = Progress::default();
     let stream = Stream::new(&volume, (0, volume.length()), compression, &progress).map_err(cannot_read_back)?;
@@ -367,7 +368,7 @@ fn beginning_of(file: &NewFile, header: &Header, compression: Compression) -> Re
 }
 
 /// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
-fn verify(file: &NewFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
+fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
     let looked = Volume::of_file(file.file());
     let looked = looked.and_then(|volume| vmcore::inspect(&volume, depth, &Progress::default()));
     let found = looked.map_err(cannot_read_back)?;

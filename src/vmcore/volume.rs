@@ -3,6 +3,7 @@
 use super::mapped::Mapped;
 use crate::dump::Progress;
 use crate::error::{Error, Result};
+use crate::files_in_use;
 #[cfg(target_os = "freebsd")]
 use crate::host::freebsd::disk;
 use crate::host::{Memory, open_at_once};
@@ -43,6 +44,7 @@ impl Volume {
         let fail = |source| Error::io("open for writing", path, source);
         let writer =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
+        files_in_use::changed(&writer, path).map_err(fail)?;
         Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::of_any(path, writer)? })
     }
 
@@ -89,6 +91,7 @@ impl Volume {
         let fail = |source| Error::io("open", path, source);
         let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
         let writer = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(fail)?;
+        files_in_use::changed(&writer, path).map_err(fail)?;
         if !writer.metadata().map_err(fail)?.is_file() {
             return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
         }

@@ -217,14 +217,7 @@ fn check_names(context: &Context, arguments: &Arguments) -> Result<()> {
         destination.check(context)?;
     }
     let file = arguments.file.as_ref().and_then(Destination::file);
-    for path in [file, arguments.info_file()].into_iter().flatten() {
-        output_file::check(path, arguments.force)?;
-    }
-    if let (Some(file), Some(info)) = (file, arguments.info_file())
-        && output_file::is_same_name(file, info)
-    {
-        return Err(Error::Refused("the dump and its info file cannot be one file".to_owned()));
-    }
+    output_file::check_all(&[("the dump", file), ("its info file", arguments.info_file())], arguments.force)?;
     if arguments.is_to_output() && arguments.info.is_some() && arguments.info_file().is_none() {
         return Err(Error::Refused(
             "the dump and what is known of it cannot share standard output; name a file with --info".to_owned(),

@@ -88,7 +88,7 @@ impl Recorded {
         if path.as_os_str() == "-" {
             return Ok(());
         }
-        OutputFile::create(path, self.is_own(path)).map(drop)
+        begin(path, self.is_own(path)).map(drop)
     }
 
     /// Writes the machine as it is now into a file, or to standard output for `-`.
@@ -290,10 +290,15 @@ impl Host for Recorded {
     }
 }
 
+/// Begins a machine's file; with `update` in place of the one that the machine was read from.
+fn begin(path: &Path, update: bool) -> Result<OutputFile> {
+    if update { OutputFile::update(path) } else { OutputFile::create(path, false) }
+}
+
 impl Machine {
     /// Writes the machine as JSON: to standard output for `-`, else to a file, which is replaced only if
-    /// `replace` says so.
-    pub fn write(&self, path: &Path, replace: bool) -> Result<()> {
+    /// `update` says that the machine was read from it.
+    pub fn write(&self, path: &Path, update: bool) -> Result<()> {
         let mut text = serde_json::to_string_pretty(self)
             .map_err(|error| Error::Format(format!("cannot write the machine as JSON: {error}")))?;
         text.push('\n');
@@ -302,7 +307,7 @@ impl Machine {
                 .write_all(text.as_bytes())
                 .map_err(|source| Error::Io { what: "write to standard output".to_owned(), source });
         }
-        let output = OutputFile::create(path, replace)?;
+        let output = begin(path, update)?;
         output.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
         output.commit()
     }
