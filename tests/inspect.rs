@@ -301,13 +301,60 @@ fn a_field_that_cannot_be_is_named() {
     }
 }
 
+/// Kernels write the rest of the bitmap's last page from memory that was never cleared: only bits that dump_avail
+/// covers stand for pages.
 #[test]
-fn a_bit_that_stands_for_no_page_is_damage() {
-    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+fn bits_behind_the_last_pages_stand_for_no_page() {
+    for (name, spec) in every_variant().into_iter().filter(|(_, spec)| spec.has_dump_avail()) {
+        for (behind_bitmap, size) in [(0xff, None), (0x5a, None), (0xff, Some(spec.page_size)), (0x42, Some(4096))] {
+            let spec = MinidumpSpec { behind_bitmap, bitmap_size: size, ..spec.clone() };
+            let bytes = spec.build();
+            let found = whole(&name, &bytes);
+            compare(&name, &found["dump"], &spec);
+            assert_eq!(found["length"], bytes.len(), "{name}");
+            let bits: u32 = bytes[spec.parts().bitmap].iter().map(|byte| byte.count_ones()).sum();
+            let behind = bits as usize - spec.pages().len();
+            let remark =
+                format!("page bitmap: {behind} bits are set behind those of dump_avail; they stand for no page");
+            assert_eq!(found["remarks"], if behind > 0 { serde_json::json!([remark]) } else { serde_json::json!([]) });
+            compare_memory(&name, Volume::of_bytes(bytes), &spec);
+        }
+    }
+    let spec = MinidumpSpec { behind_bitmap: 0x81, bitmap_size: Some(4096), ..MinidumpSpec::example(Arch::Amd64, 3) };
+    for (options, says) in [(&["--verify"][..], false), (&["--verify", "-v"][..], true)] {
+        let output = run(&spec.build(), options);
+        assert!(output.status.success());
+        assert!(String::from_utf8_lossy(&output.stdout).contains("consistent: everything was read"));
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("stand for no page"), says, "{options:?}");
+    }
+}
+
+/// FreeBSD 15 writes addresses of 64 bits into arm's dump_avail, older systems of 32, in the same version.
+#[test]
+fn addresses_of_either_size_in_arms_dump_avail_are_read_by_what_fits() {
+    let low = vec![(0x1000_0000, 0x1000_8000), (0x1001_0000, 0x1001_4000), (0x2000_0000, 0x2000_1000)];
+    let high = vec![(0x8000_0000, 0x8001_0000), (0x8_8000_0000, 0x8_8000_4000)];
+    let from_0 = vec![(0, 0x8000), (0x10_0000, 0x10_4000)];
+    for (ranges, word) in [(&low, 4), (&low, 8), (&high, 8), (&from_0, 4), (&from_0, 8)] {
+        let mut spec = MinidumpSpec { dump_avail_word: word, ..MinidumpSpec::arm(2, vmcore::arch::ARM_V6) };
+        spec.mappings.clear();
+        spec.dump_avail = ranges.clone();
+        let page = |address| (address, vmcore::page_of(address, spec.page_size));
+        spec.pages = ranges.iter().flat_map(|(start, end)| [page(*start), page(end - 0x1000)]).collect();
+        for dump_avail_size in [None, Some((ranges.len() as u64 + 1) * 2 * word as u64)] {
+            let spec = MinidumpSpec { dump_avail_size, ..spec.clone() };
+            let name = format!("{ranges:x?}, {word} bytes each");
+            compare(&name, &whole(&name, &spec.build())["dump"], &spec);
+            compare_memory(&name, Volume::of_bytes(spec.build()), &spec);
+        }
+    }
+    // Where no size of an address fits the bitmap, the list is still told.
+    let mut spec = MinidumpSpec { dump_avail_word: 8, ..MinidumpSpec::arm(2, vmcore::arch::ARM_V6) };
+    spec.dump_avail = vec![(0x1000_0000, 0x9000_0000)];
     let mut bytes = spec.build();
-    let last = spec.parts().bitmap.end - 1;
-    bytes[last] |= 0x80;
-    assert!(look(bytes).damage.iter().any(|damage| damage.to_string().contains("stand for no page")));
+    vmcore::set(&mut bytes, &spec.header_fields(), spec.order, "bitmapsize", 8);
+    let damage = look(bytes).damage;
+    assert!(damage[0].to_string().contains("8 bytes are too few for the 524288 pages"), "{damage:?}");
 }
 
 /// The last page of the address space has no address behind it.

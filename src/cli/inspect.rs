@@ -161,6 +161,7 @@ struct Document<'a> {
     /// Whether every byte was read.
     verified: bool,
     damage: &'a [Damage],
+    remarks: &'a [String],
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -180,7 +181,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.warn(&format!("{}: {warning}", path.display()));
     }
     if context.out.is_json() {
-        let Inspection { located, compression, content, length, damage, .. } = &inspection;
+        let Inspection { located, compression, content, length, damage, remarks, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
             place: located.place,
@@ -193,6 +194,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             dump: Dump::new(content),
             verified: arguments.verify,
             damage,
+            remarks,
         };
         context.out.document_of("memtool.inspect", "image", &document)?;
         return Ok(verdict);
@@ -201,6 +203,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         messages(context, arguments, &inspection)?;
     } else {
         describe(context, arguments, &inspection)?;
+    }
+    let verbose = context.global.verbose > 0;
+    for remark in inspection.remarks.iter().filter(|_| verbose) {
+        context.remark(&format!("{}: {remark}", path.display()));
     }
     context.out.flush()?;
     for damage in &inspection.damage {

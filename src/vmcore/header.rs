@@ -422,9 +422,10 @@ impl Header {
         format.levels().iter().rev().nth(usize::from(has_directories)).copied()
     }
 
-    /// Bytes of an address in `dump_avail`: arm's `vm_paddr_t` has 4, all others' 8.
-    pub fn address_size(&self) -> usize {
-        if self.architecture == Architecture::Arm { 4 } else { 8 }
+    /// Bytes of an address in `dump_avail`, in the order in which they are tried. arm writes 8 since FreeBSD 15, and
+    /// before that a `vm_paddr_t` of 4, in the same version of the format (`arm/arm/minidump_machdep.c`).
+    pub fn address_sizes(&self) -> &'static [usize] {
+        if self.architecture == Architecture::Arm { &[8, 4] } else { &[8] }
     }
 }
 

@@ -5,7 +5,7 @@ use super::pages::{BitSet, Pages};
 use super::stream::{Stop, Stream};
 use super::{Depth, Findings};
 use crate::kerneldump;
-use crate::minidump::dump_avail::Range;
+use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::{Format, Level, Target, arm64};
 use crate::units::{Hex, exact_size};
 use serde::Serialize;
@@ -156,8 +156,10 @@ impl Reader<'_, '_> {
         }
         let beyond = pages.count_beyond();
         if beyond > 0 {
-            let what = format!("{beyond} bits are set behind those of dump_avail, and stand for no page");
-            self.findings.damaged(Section::Bitmap, what);
+            let place = Section::Bitmap;
+            self.findings
+                .remarks
+                .push(format!("{place}: {beyond} bits are set behind those of dump_avail; they stand for no page"));
         }
     }
 
@@ -255,14 +257,21 @@ impl Reader<'_, '_> {
     }
 }
 
-/// The ranges, up to the pair that ends at 0.
+/// The ranges. Where the format leaves two sizes of an address open, it is the one whose list has an end, is in order
+/// and has pages that the bitmap has bits for.
 fn dump_avail_ranges(header: &Header, bytes: &[u8]) -> Result<Vec<(u64, u64)>, String> {
-    let size = header.address_size();
-    let mut addresses = bytes.chunks_exact(size).map(|bytes| match (bytes.first_chunk(), bytes.first_chunk()) {
-        (Some(bytes), _) if size == 8 => header.order.u64(*bytes),
-        (_, Some(bytes)) => header.order.u32(*bytes).into(),
-        _ => 0,
-    });
+    let bits = header.size_of(Section::Bitmap).saturating_mul(8);
+    let fits = |ranges: &Vec<(u64, u64)>| DumpAvail::new(header.page_size.into(), ranges).bits() <= bits;
+    let lists = || header.address_sizes().iter().map(|size| ranges_of(header, bytes, *size));
+    if let Some(ranges) = lists().flatten().find(fits).or_else(|| lists().flatten().next()) {
+        return Ok(ranges);
+    }
+    lists().next_back().unwrap_or_else(|| Err("it has no addresses".to_owned()))
+}
+
+/// The ranges in addresses of so many bytes, up to the pair that ends at 0.
+fn ranges_of(header: &Header, bytes: &[u8], size: usize) -> Result<Vec<(u64, u64)>, String> {
+    let mut addresses = bytes.chunks_exact(size).map(|bytes| header.order.number(bytes));
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     let mut before = 0;
     while let (Some(start), Some(end)) = (addresses.next(), addresses.next()) {

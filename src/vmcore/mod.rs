@@ -103,6 +103,8 @@ pub struct Inspection {
     pub damage: Vec<Damage>,
     /// What may be wrong, or is worth knowing.
     pub warnings: Vec<String>,
+    /// What is as it should be, and yet worth knowing for who looks closely.
+    pub remarks: Vec<String>,
 }
 
 /// What is found on the way.
@@ -110,6 +112,7 @@ pub struct Inspection {
 struct Findings {
     damage: Vec<Damage>,
     warnings: Vec<String>,
+    remarks: Vec<String>,
 }
 
 impl Findings {
@@ -167,6 +170,7 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         length: None,
         damage: Vec::new(),
         warnings: Vec::new(),
+        remarks: Vec::new(),
     };
     let located = &result.located;
     let header = located.header.as_ref();
@@ -185,7 +189,7 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         (result.content, result.length) = (content, length);
     }
     check_header(&result, &mut findings);
-    (result.damage, result.warnings) = (findings.damage, findings.warnings);
+    (result.damage, result.warnings, result.remarks) = (findings.damage, findings.warnings, findings.remarks);
     Ok(result)
 }
 

@@ -15,6 +15,7 @@ pub struct Pages {
     words: Vec<u64>,
     /// Bits set before each group of words.
     ranks: Vec<u64>,
+    beyond: u64,
 }
 
 /// Words in a group whose bits are counted together.
@@ -29,7 +30,10 @@ impl Pages {
             word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
             order.u64(word)
         };
-        let words: Vec<u64> = bitmap.chunks(8).map(word).collect();
+        let mut words: Vec<u64> = bitmap.chunks(8).map(word).collect();
+        let all = [(0, (words.len() as u64 * 64).saturating_mul(page_size))];
+        let covered = DumpAvail::new(page_size, ranges.unwrap_or(&all));
+        let beyond = clear_from(&mut words, covered.bits());
         let mut ranks = Vec::with_capacity(words.len() / GROUP + 1);
         let mut rank = 0;
         for group in words.chunks(GROUP) {
@@ -37,9 +41,7 @@ impl Pages {
             rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
         }
         ranks.push(rank);
-        let all = [(0, (words.len() as u64 * 64).saturating_mul(page_size))];
-        let covered = DumpAvail::new(page_size, ranges.unwrap_or(&all));
-        Self { covered, words, ranks }
+        Self { covered, words, ranks, beyond }
     }
 
     /// How many pages are in the dump.
@@ -68,9 +70,10 @@ impl Pages {
         self.rank(bits.end) - self.rank(bits.start)
     }
 
-    /// Bits set that stand for no page.
+    /// Bits that were set behind those of the ranges. They stand for no page, and count nowhere: kernels write the
+    /// rest of the bitmap's last page from memory that was never cleared (`sys/kern/kern_dump.c`).
     pub fn count_beyond(&self) -> u64 {
-        self.count() - self.rank(self.bits())
+        self.beyond
     }
 
     /// Pages among those with lower bits that are in the dump.
@@ -150,6 +153,19 @@ impl Pages {
             .filter(move |bit| (start..end).contains(bit))
         })
     }
+}
+
+/// Clears the bits from one on; tells how many were set.
+fn clear_from(words: &mut [u64], bit: u64) -> u64 {
+    let first = usize::try_from(bit / 64).unwrap_or(usize::MAX);
+    let mut cleared = 0;
+    let mut below = (1 << (bit % 64)) - 1;
+    for word in words.get_mut(first..).unwrap_or_default() {
+        cleared += u64::from((*word & !below).count_ones());
+        *word &= below;
+        below = 0;
+    }
+    cleared
 }
 
 /// A set of bits of the same bitmap.

@@ -31,8 +31,13 @@ pub struct MinidumpSpec {
     pub dump_avail: Vec<(u64, u64)>,
     /// What the header says the array takes; `None`: whole pages, as the kernel does.
     pub dump_avail_size: Option<u64>,
+    /// Bytes of an address in the array: arm has 8 since FreeBSD 15, and 4 before.
+    pub dump_avail_word: usize,
     /// What the header says the bitmap takes; `None`: whole words.
     pub bitmap_size: Option<u64>,
+    /// What every byte of the bitmap's pages holds behind the last page's bit, where kernels write what was never
+    /// cleared.
+    pub behind_bitmap: u8,
     /// Dumped pages by physical address.
     pub pages: BTreeMap<u64, Vec<u8>>,
     pub kernel_base: u64,
@@ -85,7 +90,9 @@ impl MinidumpSpec {
             message_buffer: b"Copyright (c) 1992-2023 The FreeBSD Project.\npanic: page fault\n".repeat(70),
             dump_avail: Vec::new(),
             dump_avail_size: None,
+            dump_avail_word: arch.physical_word(),
             bitmap_size: None,
+            behind_bitmap: 0,
             pages: BTreeMap::new(),
             kernel_base,
             kernel_end: kernel_base,
@@ -243,6 +250,10 @@ impl MinidumpSpec {
             let (byte, mask) = self.byte_of_bit(self.bit(*physical));
             bitmap[byte] |= mask;
         }
+        for bit in bits..bitmap.len() as u64 * 8 {
+            let (byte, mask) = self.byte_of_bit(bit);
+            bitmap[byte] |= mask & self.behind_bitmap;
+        }
         bitmap
     }
 
@@ -251,7 +262,7 @@ impl MinidumpSpec {
         if !self.has_dump_avail() {
             return Vec::new();
         }
-        let word = self.arch.physical_word();
+        let word = self.dump_avail_word;
         let numbers = self.dump_avail.iter().flat_map(|range| [range.0, range.1]).chain([0, 0]);
         let mut array: Vec<u8> = numbers.flat_map(|number| self.order.bytes(number, word)).collect();
         match self.dump_avail_size {
@@ -336,6 +347,8 @@ impl MinidumpSpec {
             dump.extend(part);
             pad(&mut dump, self.page_size);
         }
+        let end = self.parts().bitmap.end;
+        dump[end..end.next_multiple_of(self.page_size as usize)].fill(self.behind_bitmap);
         let mut pages: Vec<(u64, Vec<u8>)> = self.pages().into_iter().collect();
         pages.sort_by_key(|page| self.bit(page.0));
         for (physical, contents) in pages {
@@ -357,6 +370,10 @@ pub fn every_variant() -> Vec<(String, MinidumpSpec)> {
                 Arch::Arm => {
                     add("-armv4", MinidumpSpec::arm(version, ARM_V4));
                     add("-armv6", MinidumpSpec::arm(version, ARM_V6));
+                    if version == 2 {
+                        let spec = MinidumpSpec { dump_avail_word: 8, ..MinidumpSpec::arm(version, ARM_V6) };
+                        add("-armv6-64-bit-dump_avail", spec);
+                    }
                 }
                 Arch::Powerpc64 => {
                     for (kind, mmu_name) in [("-g5", MMU_G5), ("-phyp", MMU_PHYP), ("-radix", MMU_RADIX)] {
