@@ -463,6 +463,33 @@ fn what_is_no_dump_or_too_damaged_leaves_nothing() {
 }
 
 #[test]
+fn an_image_without_a_header_is_said_to_be_taken_for_memory() {
+    let files = Files::new(&noise(8192));
+    let run = files.convert(&["--to", "lime"]);
+    assert!(run.stderr.contains("is taken for memory from physical address 0 on"), "{run:?}");
+    let segments = files.directory.path().join("segments");
+    fs::write(&segments, "0x1000 0x3000\n").unwrap();
+    let run = files.convert(&["--to", "lime", "--force", "--segments", text(&segments)]);
+    assert!(run.stderr.contains("is taken for memory in the ranges that --segments lists"), "{run:?}");
+    files.convert(&["-q", "--to", "lime", "--force"]).exits(0);
+}
+
+/// A device's image may be compressed as a whole, and the dump on it by the kernel.
+#[test]
+fn a_compressed_image_of_a_dump_device_is_converted() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    for inner in [Compression::None, Compression::Zstd] {
+        let mut header = KernelDumpHeader::example(Arch::Amd64, 4, spec.build().len() as u64);
+        header.compression = inner;
+        let device = DumpDevice::example(header, 512, &spec.build()).build();
+        let plain = Files::new(&device).converted(&["--to", "lime"]);
+        for outer in [Compression::Gzip, Compression::Zstd] {
+            assert!(Files::new(&outer.compress(&device)).converted(&["--to", "lime"]) == plain, "{inner:?}, {outer:?}");
+        }
+    }
+}
+
+#[test]
 fn nothing_is_written_over_unless_asked() {
     let files = Files::new(&MinidumpSpec::example(Arch::Amd64, 3).build());
     fs::write(&files.out, "mine").unwrap();
@@ -493,7 +520,7 @@ fn a_signal_leaves_nothing() {
         let files = endless();
         let mut convert = command();
         // Compressed, so that it does not fill the disk meanwhile.
-        convert.args(["convert", "--to", "lime", "--gzip", "--no-space-check"]).args([&files.dump, &files.out]);
+        convert.args(["-q", "convert", "--to", "lime", "--gzip", "--no-space-check"]).args([&files.dump, &files.out]);
         let mut running = start(convert.stdout(Stdio::null()));
         let begun = || {
             let length = |name: &String| files.directory.path().join(name).metadata().map_or(0, |file| file.len());
@@ -513,7 +540,7 @@ fn a_pipe_that_is_closed_in_the_middle_is_an_error() {
     let map = files.directory.path().join("map");
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut convert = command();
-    convert.args(["convert", text(&files.dump), "-", "--to", "raw", "-m", text(&map)]);
+    convert.args(["-q", "convert", text(&files.dump), "-", "--to", "raw", "-m", text(&map)]);
     let running = start(convert.stdout(writer));
     reader.read_exact(&mut vec![0; 300_000]).unwrap();
     drop(reader);

@@ -22,6 +22,7 @@ use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
 use proptest::prelude::*;
 use serde_json::Value;
+use std::io::Write;
 use std::path::Path;
 use std::process::Output;
 
@@ -170,6 +171,118 @@ fn a_dump_device_is_understood_with_every_header() {
             }
         }
     }
+}
+
+#[test]
+fn a_compressed_image_of_a_dump_device_is_understood_as_the_device_is() {
+    let spec = MinidumpSpec::example(Arch::Arm64, 3);
+    for sector in [512, 4096] {
+        for inner in [Compression::None, Compression::Gzip] {
+            let mut header = KernelDumpHeader::example(Arch::Arm64, 4, spec.build().len() as u64);
+            header.compression = inner;
+            let device = DumpDevice::example(header, sector, &spec.build()).build();
+            let plain = whole("device", &device);
+            assert_eq!(plain["packed"], "none");
+            for (outer, name) in [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")] {
+                let mut found = whole(name, &outer.compress(&device));
+                assert_eq!(found["packed"], name);
+                (found["packed"], found["file"]) = (plain["packed"].clone(), plain["file"].clone());
+                assert_eq!(found, plain, "{name}, {inner:?}, sectors of {sector}");
+            }
+        }
+    }
+    // Damage in the stream is told, too.
+    let device = DumpDevice::example(KernelDumpHeader::example(Arch::Arm64, 4, 0), 512, &spec.build()).build();
+    let gzip = Compression::Gzip.compress(&device);
+    let output = run(&gzip[..gzip.len() - 9], &[]);
+    assert_eq!(output.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&output.stderr).contains("gzip stream is damaged"));
+}
+
+/// Pages that were swapped out before the dump was written may look like anything.
+#[test]
+fn a_device_that_begins_as_another_dump_is_still_a_device() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let other = MinidumpSpec::example(Arch::Riscv, 2).build();
+    for begins in
+        [&other[..4096], &ElfSpec::example(Arch::Arm64).build()[..512], &[0x28, 0xb5, 0x2f, 0xfd], b"\xfd7zXZ\0"]
+    {
+        let header = KernelDumpHeader::example(Arch::Amd64, 4, spec.build().len() as u64);
+        let device = DumpDevice::example(header, 512, &spec.build());
+        let mut bytes = device.build();
+        assert!(device.parts().first_header.start as usize >= begins.len());
+        bytes[..begins.len()].copy_from_slice(begins);
+        let found = whole("device", &bytes);
+        assert_eq!(found["place"], "device", "{begins:x?}");
+        compare("device", &found["dump"], &spec);
+    }
+}
+
+/// A frame that decompressors pass over.
+fn skippable(number: u8, bytes: &[u8]) -> Vec<u8> {
+    [&[0x50 | number, 0x2a, 0x4d, 0x18][..], &(bytes.len() as u32).to_le_bytes(), bytes].concat()
+}
+
+#[test]
+fn streams_of_several_frames_and_members_are_read_to_their_end() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let dump = spec.build();
+    let parts: Vec<&[u8]> = dump.chunks(dump.len() / 3).collect();
+    let each = |how: Compression| parts.iter().map(|part| how.compress(part)).collect::<Vec<_>>();
+    // pzstd puts the size of each frame into one before it.
+    let pzstd = each(Compression::Zstd)
+        .into_iter()
+        .flat_map(|frame| [skippable(0, &(frame.len() as u32).to_le_bytes()), frame].concat());
+    let mut long = skippable(15, &common::noise(100_000));
+    long.extend(skippable(3, b""));
+    long.extend(Compression::Zstd.compress(&dump));
+    long.extend(skippable(1, b"behind"));
+    let streams = [
+        ("frames", each(Compression::Zstd).concat()),
+        ("members", each(Compression::Gzip).concat()),
+        ("pzstd", pzstd.collect()),
+        ("skippable", long),
+        ("gzip and zeros", [Compression::Gzip.compress(&dump), vec![0; 5000]].concat()),
+        ("gzip and a zero", [Compression::Gzip.compress(&dump), vec![0]].concat()),
+        ("members and zeros", [each(Compression::Gzip).concat(), vec![0; 70_000]].concat()),
+    ];
+    for (name, stream) in streams {
+        let found = whole(name, &stream);
+        assert_eq!((&found["length"], &found["warnings"]), (&dump.len().into(), &serde_json::json!([])), "{name}");
+        compare(name, &found["dump"], &spec);
+        compare_memory(name, Volume::of_bytes(stream), &spec);
+    }
+    // Members may be larger than what is read at once, and end anywhere in it.
+    for cut in [1, 2, 3, 4, 5] {
+        let stream = [Compression::Gzip.compress(&dump[..cut]), Compression::Gzip.compress(&dump[cut..])].concat();
+        let mut padded = vec![0x1f, 0x8b, 8, 4, 0, 0, 0, 0, 0, 3];
+        // A header whose extra field fills the buffer up to the last byte of the member.
+        let extra = 8192 - stream.len() % 8192 + cut;
+        padded.extend(u16::try_from(extra).unwrap().to_le_bytes());
+        padded.extend(vec![0; extra]);
+        padded.extend(&Compression::Gzip.compress(b"")[10..]);
+        padded.extend(stream);
+        compare("members", &whole("members", &padded)["dump"], &spec);
+    }
+}
+
+/// gzip(1) leaves out what is behind the last member, and warns.
+#[test]
+fn what_is_behind_a_gzip_stream_is_left_out_and_told() {
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    for behind in [&b"x"[..], b"garbage", b"\0\0\x1f\x8b\x08", &[1; 100_000]] {
+        let found = whole("garbage", &[Compression::Gzip.compress(&spec.build()), behind.to_vec()].concat());
+        let warning =
+            format!("{} bytes behind the end of the gzip stream are ignored: they are none of it", behind.len());
+        assert_eq!(found["warnings"], serde_json::json!([warning]));
+        compare("garbage", &found["dump"], &spec);
+    }
+    for behind in [&b"\x1f\x8b\x08"[..], b"\x1f\x8b\x08\0\0\0\0\0\0\0"] {
+        let damage = look([Compression::Gzip.compress(&spec.build()), behind.to_vec()].concat()).damage;
+        assert!(damage[0].to_string().contains("gzip stream is damaged"), "a member is cut off: {damage:?}");
+    }
+    let damage = look([Compression::Zstd.compress(&spec.build()), vec![0; 100]].concat()).damage;
+    assert!(damage[0].to_string().contains("zstd stream is damaged"), "as zstd(1) says: {damage:?}");
 }
 
 #[test]
@@ -467,10 +580,146 @@ fn messages_are_printed_as_dmesg_does() {
     assert_eq!(output.status.code(), Some(1));
 }
 
+/// The first bytes of formats that are known by name only, and what has to be said of each.
+fn foreign_formats() -> Vec<(Vec<u8>, &'static str)> {
+    let mut tar = text_archive(&[("panic.txt", b"page fault")]);
+    tar[..9].copy_from_slice(b"vmcore.0\0");
+    let mut vdi = b"<<< Oracle VM VirtualBox Disk Image >>>\n".to_vec();
+    vdi.resize(64, 0);
+    vdi.extend([0x7f, 0x10, 0xda, 0xbe]);
+    let mut kernel = ElfSpec::example(Arch::Amd64).build();
+    kernel[16] = 2;
+    let mut big_kernel = ElfSpec::example(Arch::Powerpc64).build();
+    big_kernel[17] = 2;
+    let zlib = |level| {
+        let mut encoder = flate2::write::ZlibEncoder::new(Vec::new(), flate2::Compression::new(level));
+        encoder.write_all(&MinidumpSpec::example(Arch::Amd64, 3).build()).unwrap();
+        encoder.finish().unwrap()
+    };
+    let skippable = [&0x184d_2a50_u32.to_le_bytes()[..], &[4, 0, 0, 0, 1, 2, 3, 4, 4, 0x22, 0x4d, 0x18]].concat();
+    let heads: &[(&[u8], &str)] = &[
+        (b"\xfd7zXZ\0\0\x04", "xz -d"),
+        (b"\x5d\0\0\x80\0\xff\xff\xff\xff\xff\xff\xff\xff\0", "xz -d --format=lzma"),
+        (b"BZh91AY&SY", "bzip2 -d"),
+        (b"\x04\x22\x4d\x18", "lz4 -d"),
+        (b"\x02\x21\x4c\x18", "lz4 -d"),
+        (&skippable, "skippable frames"),
+        (b"\x22\xb5\x2f\xfd", "zstd before its first release"),
+        (b"\xff\x06\0\0sNaPpY", "snzip -d"),
+        (b"\x1f\x9d\x90", "uncompress"),
+        (b"LZIP\x01", "lzip -d"),
+        (b"\x89LZO\0\r\n\x1a\n", "lzop -d"),
+        (b"PK\x03\x04", "a zip archive"),
+        (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
+        (b"AVML\x02\0\0\0", "avml-convert"),
+        (b"AVML\x01\0\0\0", "avml-convert"),
+        (b"KDUMP   \x06", "makedumpfile has compressed"),
+        (b"DISKDUMP", "diskdump"),
+        (b"makedumpfile\0\0\0\0", "makedumpfile -R"),
+        (b"\xd0\xbe\xd2\xbe", ".vmem"),
+        (b"\xd1\xba\xd1\xba", ".vmem"),
+        (b"\xd2\xbe\xd2\xbe", ".vmem"),
+        (b"\xd3\xbe\xd3\xbe", ".vmem"),
+        (b"\x7fVirtualBox SavedState V2.0\n", "dumpvmcore"),
+        (b"QEVM\0\0\0\x03", "dump-guest-memory"),
+        (b"LibvirtQemudSave", "virsh dump --memory-only"),
+        (b"\xed\xeb\x0f\xf0", "Xen"),
+        (b"PAGEDUMP", "Windows"),
+        (b"PAGEDU64", "Windows"),
+        (b"hibr\0\0\0\0", "hibernation"),
+        (b"QFI\xfb\0\0\0\x03", "qcow2"),
+        (b"EVF\x09\x0d\x0a\xff\0", "ewfexport"),
+        (b"\xcf\xfa\xed\xfe\x07\0\0\x01\x03\0\0\0\x04\0\0\0", "Mach-O"),
+    ];
+    let built = [
+        (tar, "tar -xf"),
+        (vdi, "VirtualBox (VDI)"),
+        (kernel, "an ELF file, and no core file"),
+        (big_kernel, "an ELF file, and no core file"),
+        (Compression::Zstd.compress(&Compression::Gzip.compress(b"memory")), "compressed twice"),
+    ];
+    let zlib = [0, 1, 6, 9].map(|level| (zlib(level), "zlib"));
+    // What follows does not matter.
+    let padded = |(head, says): &(&[u8], &'static str)| {
+        let head = [head, &[0x55; 9000][..]].concat();
+        [(Compression::Gzip.compress(&head), *says), (head, *says)]
+    };
+    heads.iter().flat_map(padded).chain(built).chain(zlib).collect()
+}
+
+/// Every command names a format that is not read, and takes nothing of it for memory.
+#[test]
+fn formats_that_are_not_read_are_named_by_every_command() {
+    let directory = directory();
+    let out = directory.path().join("out");
+    for (bytes, says) in foreign_formats() {
+        let found: Value = serde_json::from_slice(&run(&bytes, &["--json"]).stdout).unwrap();
+        assert_eq!(found["dump"]["kind"], "unknown", "{says}");
+        assert!(format!("{} {}", found["dump"]["format"], found["dump"]["remedy"]).contains(says), "{says}: {found}");
+        let file = write_file(directory.path(), &bytes);
+        let segments = write_file(directory.path(), b"0x0 0x1000\n");
+        let (file, out) = (text(&file), text(&out));
+        let commands: [&[&str]; 8] = [
+            &["inspect", "--verify", file],
+            &["convert", "--to", "lime", file, out],
+            &["convert", "--to", "padded", "--segments", text(&segments), file, out],
+            &["convert", "--to", "elf", file, out],
+            &["read", "--core", file, "--phys", "0"],
+            &["write", "--core", file, "--phys", "0", "00"],
+            &["ps", "--core", file],
+            &["dump", "--device", file, "-o", out],
+        ];
+        for arguments in commands {
+            let run = common::run(command().args(arguments));
+            assert_eq!(run.code, 1, "{arguments:?}: {run:?}");
+            // A dump into a file says compressed what inspect says decompressed.
+            let gzip = arguments[0] == "dump" && bytes.starts_with(&[0x1f, 0x8b]) && !run.stderr.contains(says);
+            assert!(gzip || run.stderr.contains(says), "{says}, {arguments:?}: {run:?}");
+        }
+        assert!(!Path::new(out).exists(), "{says}");
+    }
+}
+
+/// Dumps are no memory at their places in the file.
+#[test]
+fn a_dump_is_not_dumped_again_as_memory() {
+    let directory = directory();
+    let out = directory.path().join("out");
+    let minidump = MinidumpSpec::example(Arch::Amd64, 3).build();
+    let device =
+        DumpDevice::example(KernelDumpHeader::example(Arch::Amd64, 4, minidump.len() as u64), 512, &minidump).build();
+    for (bytes, says) in [
+        (ElfSpec::example(Arch::Arm64).build(), "ELF core file"),
+        (Compression::Zstd.compress(&minidump), "minidump"),
+        (Compression::Gzip.compress(&[7; 5000]), "compressed with gzip"),
+        (device, "minidump"),
+        (minidump, "minidump"),
+    ] {
+        let file = write_file(directory.path(), &bytes);
+        let run = common::run(command().args(["dump", "--device", text(&file), "-o", text(&out)]));
+        run.fails_saying(&[says, "convert"]);
+        assert!(!out.exists(), "{says}");
+    }
+}
+
 #[test]
 fn what_is_no_dump_is_not_called_one() {
-    for bytes in [vec![], vec![0; 1], vec![0; 100_000], b"minidump FreeBSD/vax\0".repeat(50)] {
-        assert_eq!(whole("no dump", &bytes)["dump"]["kind"], "unknown");
+    let noise = || common::noise(100_000);
+    for (bytes, says) in [
+        (vec![], "it is empty"),
+        (vec![0; 1], "no dump or image that memtool knows"),
+        (vec![0; 100_000], "no dump or image that memtool knows"),
+        (noise(), "no dump or image that memtool knows"),
+        (Compression::Zstd.compress(&noise()), "no dump or image that memtool knows"),
+        (b"# README\n".repeat(50), "no dump or image that memtool knows"),
+        (b"minidump FreeBSD/vax\0".repeat(50), "no dump or image that memtool knows"),
+    ] {
+        for options in [&[][..], &["--verify"]] {
+            let output = run(&bytes, &[&["--json"], options].concat());
+            let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+            assert_eq!((&found["dump"]["kind"], output.status.code()), (&"unknown".into(), Some(1)), "{says}");
+            assert!(String::from_utf8_lossy(&run(&bytes, options).stderr).contains(says), "{says}");
+        }
     }
     let directory = directory();
     for (path, why) in [

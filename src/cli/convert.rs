@@ -189,7 +189,7 @@ fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     drop(display);
     let dump = dump?;
     let inspection = dump.inspection();
-    remark_on_dump(context, &arguments.input, inspection);
+    remark_on_dump(context, &arguments.input, inspection, arguments.segments.is_some());
     let total = dump.extents().map(|extent| extent.size).sum();
     if total == 0 {
         return Err(Error::Refused(format!("there is no memory in {}", arguments.input.display())));

@@ -15,7 +15,9 @@ use memtool::host::{self, Host, Memory};
 use memtool::memory_map::Source;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
-use memtool::{Error, Result};
+use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{self, Content, Depth};
+use memtool::{Error, Result, kerneldump};
 use serde::Serialize;
 use std::fs::File;
 use std::io;
@@ -205,6 +207,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         (Some(host), _) => (Subject::Host(host), Plan::of_host(host, space, arguments.chosen()?)?),
         (None, Some(path)) if space == Space::Physical => {
             let image = Image::open(path)?;
+            check_raw(path, &image)?;
             let plan = Plan::of_image(&image, arguments.chosen()?)?;
             (Subject::Image(image), plan)
         }
@@ -222,6 +225,25 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         return list(context, subject.kind(), &plan);
     }
     take(context, subject, &plan, arguments)
+}
+
+/// Refuses an image whose offsets are no addresses: a dump, or what is compressed.
+fn check_raw(path: &Path, image: &Image) -> Result<()> {
+    if image.length().is_none_or(|length| length == 0) {
+        return Ok(());
+    }
+    // What cannot be read is told by the dump.
+    let Ok(found) = vmcore::inspect(&Volume::open(path)?, Depth::Pages, &Progress::default()) else { return Ok(()) };
+    let is = match found.problem() {
+        Some(problem) => problem,
+        None if found.content != Content::Unknown => format!("it is no image of memory, but: {}", found.content.name()),
+        None if found.compression != kerneldump::Compression::None => {
+            format!("it is compressed with {}", found.compression.name())
+        }
+        None => return Ok(()),
+    };
+    let path = path.display();
+    Err(Error::Refused(format!("{path}: {is}; its bytes are not memory at their places in the file (see convert)")))
 }
 
 /// Says what is worth knowing of what will be read.

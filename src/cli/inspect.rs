@@ -5,12 +5,13 @@ use super::{Context, Verdict};
 use clap::Args;
 use memtool::dump::Progress;
 use memtool::kerneldump;
+use memtool::output_file::temporary_directory;
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::vmcore::header::{Header, Section};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{
-    Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Located, Member, MinidumpFacts, Place, SegmentFacts,
-    TableFacts, inspect,
+    Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, Place, SegmentFacts, TableFacts,
+    inspect_packed,
 };
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -19,7 +20,7 @@ use std::time::{Duration, SystemTime};
 
 #[derive(Args)]
 #[command(
-    after_help = "Minidumps, full dumps and text dumps of every architecture, plain or compressed, are read, as are LiME images. Exit codes: 0 nothing is wrong with the dump, 1 it is damaged or cannot be read."
+    after_help = "Minidumps, full dumps and text dumps of every architecture, plain or compressed, are read, as are LiME images. Exit codes: 0 it is a dump or an image, and nothing is wrong with it, 1 it is damaged, cannot be read, or is nothing that memtool knows."
 )]
 pub struct Arguments {
     /// A dump, or a dump device
@@ -35,6 +36,9 @@ pub struct Arguments {
     #[arg(long)]
     verify: bool,
 }
+
+/// What is said of a file that begins as nothing that is known.
+const NO_HEADER: &str = "it begins as no dump or image that memtool knows; an image of memory without a header is read by convert and --core, from physical address 0 on, or with --segments";
 
 /// The kernel's header in JSON.
 #[derive(Serialize)]
@@ -105,15 +109,25 @@ struct DirectMap {
 enum Dump<'a> {
     Minidump(Minidump<'a>),
     Elf(&'a ElfFacts),
-    Text { files: &'a [Member] },
-    Lime { ranges: &'a [LimeRange] },
+    Text {
+        files: &'a [Member],
+    },
+    Lime {
+        ranges: &'a [LimeRange],
+    },
     Encrypted,
-    Unknown,
+    Unknown {
+        /// The format, where that is known by name.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        format: Option<&'static str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        remedy: Option<&'static str>,
+    },
 }
 
 impl<'a> Dump<'a> {
-    fn new(content: &'a Content) -> Self {
-        match content {
+    fn new(inspection: &'a Inspection) -> Self {
+        match &inspection.content {
             Content::Minidump(facts) => {
                 let MinidumpFacts { header, pages, tables, .. } = &**facts;
                 Self::Minidump(Minidump {
@@ -140,7 +154,10 @@ impl<'a> Dump<'a> {
             Content::Text(files) => Self::Text { files },
             Content::Lime(ranges) => Self::Lime { ranges },
             Content::Encrypted => Self::Encrypted,
-            Content::Unknown => Self::Unknown,
+            Content::Unknown => Self::Unknown {
+                format: inspection.foreign.map(|foreign| foreign.name),
+                remedy: inspection.foreign.map(|foreign| foreign.remedy),
+            },
         }
     }
 }
@@ -154,6 +171,7 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     sector_size: Option<u32>,
     compression: kerneldump::Compression,
+    packed: kerneldump::Compression,
     /// Bytes before compression, where all of them were seen.
     length: Option<u64>,
     header: Option<KernelHeader>,
@@ -174,14 +192,15 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             .verify
             .then(|| Display::start(std::sync::Arc::clone(&progress), volume.length(), !context.global.quiet))
             .transpose()?;
-        inspect(&volume, depth, &progress).map_err(|source| Error::io("read", path, source))?
+        inspect_packed(&volume, depth, &temporary_directory(), &progress)?
     };
-    let verdict = if inspection.damage.is_empty() { Verdict::Done } else { Verdict::Failed };
+    let is_known = inspection.content != Content::Unknown;
+    let verdict = if is_known && inspection.damage.is_empty() { Verdict::Done } else { Verdict::Failed };
     for warning in &inspection.warnings {
         context.warn(&format!("{}: {warning}", path.display()));
     }
     if context.out.is_json() {
-        let Inspection { located, compression, content, length, damage, remarks, .. } = &inspection;
+        let Inspection { located, compression, packed, length, damage, remarks, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
             place: located.place,
@@ -189,9 +208,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             end: located.end,
             sector_size: located.sector_size,
             compression: *compression,
+            packed: *packed,
             length: *length,
             header: located.header.as_ref().map(KernelHeader::new),
-            dump: Dump::new(content),
+            dump: Dump::new(&inspection),
             verified: arguments.verify,
             damage,
             remarks,
@@ -211,6 +231,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     context.out.flush()?;
     for damage in &inspection.damage {
         super::complain(&format!("{}: damaged: {damage}", path.display()));
+    }
+    if !is_known && inspection.damage.is_empty() {
+        let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
+        super::complain(&format!("{}: {what}", path.display()));
     }
     Ok(verdict)
 }
@@ -235,6 +259,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     let Inspection { located, compression, content, length, .. } = inspection;
     let mut facts: Vec<(&str, String)> = Vec::new();
     let what = match content {
+        Content::Unknown => inspection.foreign.map_or(content.name(), |foreign| foreign.name).to_owned(),
         Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
         Content::Elf(facts) => {
             format!("ELF core file, {} bits, machine {} {}", facts.bits, facts.machine, facts.machine_name)
@@ -242,7 +267,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         _ => content.name().to_owned(),
     };
     facts.push(("dump", what));
-    facts.push(("place", place(located)));
+    facts.push(("place", place(inspection)));
     let size = located.end - located.start;
     facts.push(match compression {
         kerneldump::Compression::None => ("length", exact_size(size.into())),
@@ -279,12 +304,16 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     if arguments.segments { segments(context, content) } else { Ok(()) }
 }
 
-fn place(located: &Located) -> String {
+fn place(Inspection { located, packed, .. }: &Inspection) -> String {
+    let packed = match packed {
+        kerneldump::Compression::None => String::new(),
+        packed => format!("; the image of the device is compressed with {}", packed.name()),
+    };
     match (located.place, located.sector_size) {
         (Place::File, _) => "a file of its own".to_owned(),
         (Place::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
         (Place::Device, sector) => format!(
-            "bytes {} to {} of a dump device with sectors of {} bytes",
+            "bytes {} to {} of a dump device with sectors of {} bytes{packed}",
             located.start,
             located.end,
             sector.unwrap_or(0)
@@ -355,7 +384,7 @@ fn share(part: u64, of: u64) -> String {
 
 fn state(arguments: &Arguments, inspection: &Inspection) -> String {
     match (inspection.damage.len(), &inspection.content) {
-        (0, Content::Unknown) => "nothing that could be checked".to_owned(),
+        (0, Content::Unknown) => "nothing that can be checked".to_owned(),
         (0, Content::Encrypted) => "the headers are right; the rest can be checked with the key".to_owned(),
         (0, _) if !inspection.warnings.is_empty() => "no damage, but see the warnings".to_owned(),
         (0, _) if arguments.verify => "consistent: everything was read".to_owned(),

@@ -284,15 +284,20 @@ impl KernelArguments {
         let memory = DumpedMemory::open(volume, segments.as_deref(), scratch, &progress);
         drop(display);
         let memory = memory?;
-        remark_on_dump(context, core, memory.inspection());
+        remark_on_dump(context, core, memory.inspection(), self.segments.is_some());
         Ok(memory)
     }
 }
 
 /// Says what is worth knowing of a dump.
-pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection) {
+pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection, has_segments: bool) {
     if inspection.located.place == Place::Device {
         context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
+    }
+    if inspection.content == Content::Unknown {
+        let from = if has_segments { "in the ranges that --segments lists" } else { "from physical address 0 on" };
+        let path = path.display();
+        context.warn(&format!("{path} begins as nothing that memtool knows: it is taken for memory {from}"));
     }
     for damage in &inspection.damage {
         context.warn(&format!("{} is damaged: {damage}", path.display()));

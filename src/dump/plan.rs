@@ -219,6 +219,11 @@ impl Image {
         let length = if kind.is_char_device() { end.filter(|length| *length > 0) } else { end };
         Ok(Self { file, path: path.to_owned(), length })
     }
+
+    /// Bytes in it; `None` where the device does not tell.
+    pub fn length(&self) -> Option<u64> {
+        self.length
+    }
 }
 
 impl Memory for Image {

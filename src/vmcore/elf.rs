@@ -70,6 +70,16 @@ pub struct ElfSegment {
     pub size: u64,
 }
 
+/// Whether an ELF file is of another kind than core files: a program or a kernel, say. Where its kind is missing it is
+/// not.
+pub fn is_no_core(head: &[u8]) -> bool {
+    let is_core = |kind: &[u8]| match head.get(5) {
+        Some(data) if *data == elf::ELFDATA2MSB.0 => kind == elf::ET_CORE.0.to_be_bytes(),
+        _ => kind == elf::ET_CORE.0.to_le_bytes(),
+    };
+    head.get(16..18).is_some_and(|kind| !is_core(kind))
+}
+
 /// Reads the headers and sees whether the file is as long as they say; `None` if they cannot be understood.
 pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Option<ElfFacts>> {
     let mut head = Vec::new();

@@ -67,16 +67,27 @@ pub fn last_sectors(volume: &Volume, sector_size: Option<u32>) -> impl Iterator<
 
 /// Finds the dump in a file or device.
 pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
-    let mut head = [0; BEGINNING];
-    let read = volume.read_at(0, &mut head)?;
-    let head = head.get(..read).unwrap_or_default();
-    if !matches!(Beginning::of(head), Beginning::Other) || stream::compression_of(head) != Compression::None {
-        return in_file(volume, findings);
+    let mut of_device = Findings::default();
+    let device = on_device(volume, volume.sector_size(), &mut of_device)?;
+    match device {
+        // A device may begin with anything, such as a page that looks like a dump: two headers that agree decide.
+        Some(found) if of_device.damage.is_empty() => Ok(found.located),
+        _ if begins_as_dump(volume)? => in_file(volume, findings),
+        Some(found) => {
+            findings.damage.append(&mut of_device.damage);
+            Ok(found.located)
+        }
+        None => Ok(Located::file(volume)),
     }
-    Ok(match on_device(volume, volume.sector_size(), findings)? {
-        Some(found) => found.located,
-        None => Located::file(volume),
-    })
+}
+
+/// Whether the first bytes are those of a dump, or compressed.
+fn begins_as_dump(volume: &Volume) -> io::Result<bool> {
+    let mut head = vec![0; BEGINNING];
+    let read = volume.read_at(0, &mut head)?;
+    let is_known =
+        !matches!(Beginning::of(head.get(..read).unwrap_or_default()), Beginning::Other | Beginning::Foreign(_));
+    Ok(is_known || stream::compression_at(volume, 0)? != Compression::None)
 }
 
 /// Finds the dump of a device by its last header, whatever the device begins with. Where nobody tells the size of

@@ -4,17 +4,18 @@ use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stop, Stream};
 use super::volume::Volume;
-use super::{Content, Depth, Inspection, inspect};
+use super::{Content, Damage, Depth, Inspection, Place, inspect};
 use crate::dump::Progress;
 use crate::dump::reader::{Piece, Reader};
 use crate::error::{Error, Result};
 use crate::host::Memory;
-use crate::kerneldump::Compression;
+use crate::kerneldump::{self, Compression};
 use crate::memory_map::Segment;
 use crate::output_file;
 use nix::errno::Errno;
 use std::fs::File;
-use std::io::{self, Write};
+use std::io;
+use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -75,19 +76,26 @@ impl DumpedMemory {
     pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
         let mut inspection = looked_at(&volume, &Progress::default())?;
         let mut volume = volume;
-        if inspection.compression != Compression::None && inspection.content != Content::Encrypted {
+        // An image of a device may be compressed, and the dump in it once more.
+        while inspection.compression != Compression::None
+            && inspection.content != Content::Encrypted
+            && inspection.problem().is_none()
+        {
             let file = decompress(&volume, &inspection, scratch, progress)?;
             volume = Volume::of_file(&file).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
-            let compressed = inspection;
+            let outer = inspection;
             inspection = looked_at(&volume, &Progress::default())?;
-            inspection.located.header = compressed.located.header;
-            inspection.damage.extend(compressed.damage);
+            inspection.located.header = outer.located.header.or(inspection.located.header);
+            inspection.damage.extend(outer.damage);
         }
         Self::located(volume, inspection, packed)
     }
 
     /// Finds out where memory lies in the dump, as it is before compression.
     fn located(volume: Volume, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
+        if let Some(problem) = inspection.problem() {
+            return Err(Error::Refused(format!("there is no memory to read in it: {problem}")));
+        }
         let length = match inspection.compression {
             Compression::None => inspection.located.end.min(volume.length()).saturating_sub(inspection.located.start),
             _ => inspection.length.unwrap_or(u64::MAX),
@@ -312,6 +320,10 @@ impl DumpInOrder {
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
+/// So many zeros become a hole in a file.
+const HOLE: usize = 1 << 16;
+/// Bytes of the largest last sector of a device.
+const LAST_SECTOR: usize = 4096;
 
 impl DumpedMemory {
     /// Calls with each piece of the memory in ascending order, one after another.
@@ -450,21 +462,79 @@ fn looked_at(volume: &Volume, progress: &Progress) -> Result<Inspection> {
     inspect(volume, Depth::Pages, progress).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
 }
 
-/// Decompresses a dump into a file without a name.
+/// As [`inspect`], and into the image of a dump device that is compressed as a whole: that is decompressed into a file
+/// without a name in the directory `scratch`.
+///
+/// # Errors
+///
+/// It cannot be read, or not decompressed.
+pub fn inspect_packed(volume: &Volume, depth: Depth, scratch: &Path, progress: &Progress) -> Result<Inspection> {
+    let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
+    let mut found = inspect(volume, depth, progress).map_err(failed)?;
+    let may_be_image = found.compression != Compression::None
+        && found.located.place == Place::File
+        && found.content == Content::Unknown
+        && found.problem().is_none();
+    match if may_be_image { ends_as_device(volume, &found) } else { Ok(false) } {
+        Ok(true) => {}
+        Ok(false) => return Ok(found),
+        Err(Stop::Io(source)) => return Err(failed(source)),
+        Err(stop) => {
+            found.damage.push(Damage { place: "compression".to_owned(), what: stop.to_string() });
+            return Ok(found);
+        }
+    }
+    let image = Volume::of_file(&decompress(volume, &found, scratch, &Progress::default())?).map_err(failed)?;
+    let inner = inspect(&image, depth, &Progress::default()).map_err(failed)?;
+    Ok(Inspection { packed: found.compression, ..inner })
+}
+
+/// Whether the last bytes of a compressed file are the last header of a dump device.
+fn ends_as_device(volume: &Volume, found: &Inspection) -> Result<bool, Stop> {
+    let range = (found.located.start, found.located.end);
+    let progress = Progress::default();
+    let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(Stop::Io)?;
+    let mut tail = Vec::new();
+    let mut buffer = vec![0; BUFFER];
+    loop {
+        let read = stream.read(&mut buffer)?;
+        if read == 0 {
+            break;
+        }
+        tail.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        let before = tail.len().saturating_sub(LAST_SECTOR);
+        tail.drain(..before);
+    }
+    let tail = Volume::of_bytes(tail);
+    let found = super::last_sectors(&tail, None).any(|(at, _)| {
+        let mut header = [0; kerneldump::HEADER_LENGTH];
+        tail.read_at(at, &mut header).is_ok_and(|read| read == header.len())
+            && kerneldump::Header::decode(&header).is_ok()
+    });
+    Ok(found)
+}
+
+/// Decompresses a dump into a file without a name; blocks of zeros become holes.
 fn decompress(volume: &Volume, inspection: &Inspection, scratch: &Path, progress: &Progress) -> Result<File> {
     let range = (inspection.located.start, inspection.located.end);
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;
-    let mut file = output_file::nameless(scratch)?;
-    let mut buffer = vec![0; 1 << 20];
+    let file = output_file::nameless(scratch)?;
+    let failed = |source| Error::io("decompress the dump into", scratch, source);
+    let mut buffer = vec![0; BUFFER];
+    let mut at = 0;
     loop {
-        let read = match stream.read(&mut buffer) {
-            Ok(0) => return Ok(file),
-            Ok(read) => read,
-            Err(stop) => return Err(stopped(stop)),
-        };
-        file.write_all(buffer.get(..read).unwrap_or_default())
-            .map_err(|source| Error::io("decompress the dump into", scratch, source))?;
+        let read = stream.read(&mut buffer).map_err(stopped)?;
+        if read == 0 {
+            file.set_len(at).map_err(failed)?;
+            return Ok(file);
+        }
+        for block in buffer.get(..read).unwrap_or_default().chunks(HOLE) {
+            if block.iter().any(|byte| *byte != 0) {
+                file.write_all_at(block, at).map_err(failed)?;
+            }
+            at += block.len() as u64;
+        }
     }
 }
 

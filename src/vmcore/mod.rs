@@ -5,6 +5,7 @@
 //! allocated because a header says so before the file has been seen to be that long.
 
 mod elf;
+pub mod foreign;
 pub mod header;
 mod image;
 mod locate;
@@ -19,12 +20,13 @@ pub mod volume;
 pub use elf::ElfFacts;
 pub use image::LimeRange;
 pub use locate::{Located, OnDevice, Place, last_sectors};
-pub use memory::{DumpInOrder, DumpedMemory, Extent};
+pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::{Forwards, Member, is_member as is_tar_header};
 
 use crate::dump::Progress;
 use crate::kerneldump;
+use foreign::Foreign;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -70,7 +72,7 @@ pub enum Content {
     Lime(Vec<LimeRange>),
     /// A dump that only its key's owner can read.
     Encrypted,
-    /// Nothing that says what it is: an image of memory without headers, perhaps.
+    /// Nothing that is known: an image of memory without a header, perhaps. See [`Inspection::problem`].
     Unknown,
 }
 
@@ -83,7 +85,7 @@ impl Content {
             Self::Text(_) => "text dump",
             Self::Lime(_) => "LiME image of memory",
             Self::Encrypted => "encrypted dump",
-            Self::Unknown => "no dump with a header; an image of memory, perhaps",
+            Self::Unknown => "no dump that memtool knows",
         }
     }
 }
@@ -95,8 +97,12 @@ pub struct Inspection {
     pub located: Located,
     /// How it is compressed.
     pub compression: kerneldump::Compression,
+    /// How the image of the whole device is compressed that the dump is on.
+    pub packed: kerneldump::Compression,
     /// What it is.
     pub content: Content,
+    /// The format that it begins as, if that is one that is not read.
+    pub foreign: Option<Foreign>,
     /// Bytes before compression, if it was read to its end.
     pub length: Option<u64>,
     /// What is wrong with it. A dump with damage is not to be trusted.
@@ -105,6 +111,27 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// What is as it should be, and yet worth knowing for who looks closely.
     pub remarks: Vec<String>,
+}
+
+impl Inspection {
+    /// Why there is nothing to read in it: it is empty, of a format that is not read, or so damaged that it is not known
+    /// what it is. `None` for what is known, and for what may be an image of memory without a header.
+    pub fn problem(&self) -> Option<String> {
+        if self.content != Content::Unknown {
+            return None;
+        }
+        if self.located.start == self.located.end {
+            return Some("it is empty".to_owned());
+        }
+        if let Some(Foreign { name, remedy }) = self.foreign {
+            return Some(format!("it is {name}, which memtool does not read; {remedy}"));
+        }
+        if let Some(damage) = self.damage.first() {
+            return Some(format!("it is damaged: {damage}"));
+        }
+        let is_image = self.located.place == Place::File;
+        (!is_image).then(|| "what is between the headers does not begin as a dump does".to_owned())
+    }
 }
 
 /// What is found on the way.
@@ -153,10 +180,8 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option
 pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
     let located = locate::locate(volume, &mut findings)?;
-    let mut head = [0; header::HEADER_LENGTH];
-    let read = volume.read_at(located.start, &mut head)?;
     let compression = match &located.header {
-        _ if located.place == Place::File => stream::compression_of(head.get(..read).unwrap_or_default()),
+        _ if located.place == Place::File => stream::compression_at(volume, located.start)?,
         Some(header) => kerneldump::Compression::of_code(header.compression).unwrap_or_else(|| {
             findings.damaged("compression", format!("it is {}, which nothing stands for", header.compression));
             kerneldump::Compression::None
@@ -166,7 +191,9 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
     let mut result = Inspection {
         located,
         compression,
+        packed: kerneldump::Compression::None,
         content: Content::Unknown,
+        foreign: None,
         length: None,
         damage: Vec::new(),
         warnings: Vec::new(),
@@ -185,8 +212,8 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         // The beginning is read twice.
         let beginning = Progress::default();
         let first = Stream::new(volume, range, compression, &beginning)?;
-        let (content, length) = content(first, depth, &mut findings, again)?;
-        (result.content, result.length) = (content, length);
+        let found = content(first, depth, &mut findings, again)?;
+        (result.content, result.foreign, result.length) = found;
     }
     check_header(&result, &mut findings);
     (result.damage, result.warnings, result.remarks) = (findings.damage, findings.warnings, findings.remarks);
@@ -194,7 +221,7 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
 }
 
 /// Bytes that tell what a dump is.
-const BEGINNING: usize = 512;
+const BEGINNING: usize = 4096;
 
 /// What the first bytes of a dump that is not compressed say.
 enum Beginning {
@@ -204,6 +231,7 @@ enum Beginning {
     Elf,
     Lime,
     Text,
+    Foreign(Foreign),
     Other,
 }
 
@@ -214,10 +242,11 @@ impl Beginning {
         match header::Header::parse(&page) {
             Ok(Some(header)) => Self::Minidump(Box::new(header)),
             Err(why) => Self::Damaged(why),
+            Ok(None) if head.starts_with(b"\x7fELF") && elf::is_no_core(head) => Self::Foreign(foreign::NO_CORE),
             Ok(None) if head.starts_with(b"\x7fELF") => Self::Elf,
             Ok(None) if image::is_lime(head) => Self::Lime,
-            Ok(None) if head.first_chunk().is_some_and(text::is_member) => Self::Text,
-            Ok(None) => Self::Other,
+            Ok(None) if head.first_chunk().is_some_and(text::begins) => Self::Text,
+            Ok(None) => foreign::recognise(head).map_or(Self::Other, Self::Foreign),
         }
     }
 }
@@ -228,17 +257,18 @@ fn content<'a>(
     depth: Depth,
     findings: &mut Findings,
     again: impl FnOnce() -> io::Result<Stream<'a>>,
-) -> io::Result<(Content, Option<u64>)> {
-    let mut head = [0; BEGINNING];
-    let read = match first.read(&mut head) {
-        Ok(read) => read,
+) -> io::Result<(Content, Option<Foreign>, Option<u64>)> {
+    let mut head = vec![0; BEGINNING];
+    match first.read(&mut head) {
+        Ok(read) => head.truncate(read),
         Err(stop) => {
             findings.stopped("compression", stop)?;
-            return Ok((Content::Unknown, None));
+            return Ok((Content::Unknown, None, None));
         }
-    };
+    }
     let mut stream = again()?;
-    let content = match Beginning::of(head.get(..read).unwrap_or_default()) {
+    let mut foreign = None;
+    let content = match Beginning::of(&head) {
         Beginning::Minidump(header) => {
             Content::Minidump(Box::new(minidump::read(&mut stream, *header, depth, findings)?))
         }
@@ -249,7 +279,15 @@ fn content<'a>(
         Beginning::Elf => elf::read(&mut stream, findings)?.map_or(Content::Unknown, Content::Elf),
         Beginning::Lime => Content::Lime(image::lime(&mut stream, findings)?),
         Beginning::Text => Content::Text(text::forwards(&mut stream, findings)?),
-        Beginning::Other => Content::Unknown,
+        Beginning::Foreign(found) => {
+            foreign = Some(found);
+            Content::Unknown
+        }
+        Beginning::Other => {
+            let is_twice = stream.is_compressed() && stream::compression_of(&head) != kerneldump::Compression::None;
+            foreign = is_twice.then_some(foreign::TWICE);
+            Content::Unknown
+        }
     };
     let mut length = stream.length();
     if length.is_none() && depth == Depth::Full && findings.damage.is_empty() {
@@ -258,7 +296,13 @@ fn content<'a>(
             Err(stop) => findings.stopped("pages", stop)?,
         }
     }
-    Ok((content, length))
+    let ignored = stream.ignored();
+    if ignored > 0 {
+        findings
+            .warnings
+            .push(format!("{ignored} bytes behind the end of the gzip stream are ignored: they are none of it"));
+    }
+    Ok((content, foreign, length))
 }
 
 /// Compares what the header says with what was found.

@@ -3,7 +3,10 @@
 use super::volume::{Part, Volume};
 use crate::dump::Progress;
 use crate::kerneldump::Compression;
-use std::io::{self, BufReader, Read};
+use flate2::bufread;
+use std::io::{self, BufRead, BufReader, Read};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// zstd needs a window of so many bytes at most, as a power of two: what zstd(1) takes without being asked.
 const WINDOW_LOG: u32 = 27;
@@ -39,10 +42,17 @@ enum Kind<'a> {
     Read(Compression, Box<dyn Read + Send + 'a>),
 }
 
-fn decompressed<'a>(from: impl Read + Send + 'a, compression: Compression) -> io::Result<Box<dyn Read + Send + 'a>> {
+/// Bytes behind the end of what compresses a dump.
+type Ignored = Arc<AtomicU64>;
+
+fn decompressed<'a>(
+    from: impl Read + Send + 'a,
+    compression: Compression,
+    ignored: &Ignored,
+) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(from),
-        Compression::Gzip => Box::new(flate2::bufread::MultiGzDecoder::new(BufReader::new(from))),
+        Compression::Gzip => Box::new(Gzip::new(BufReader::new(from), Arc::clone(ignored))),
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, from))?;
             decoder.window_log_max(WINDOW_LOG)?;
@@ -51,10 +61,72 @@ fn decompressed<'a>(from: impl Read + Send + 'a, compression: Compression) -> io
     })
 }
 
+/// What a member of a gzip stream begins with.
+const MEMBER: [u8; 2] = [0x1f, 0x8b];
+
+/// A member's bytes, of which the first ones were read already.
+type Member<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
+
+/// The members of a gzip stream, one after another. What is behind the last one is left out, as gzip(1) does; what is
+/// not all zeros is counted.
+struct Gzip<R> {
+    /// `None` behind the last one.
+    member: Option<bufread::GzDecoder<Member<R>>>,
+    ignored: Ignored,
+}
+
+impl<R: BufRead> Gzip<R> {
+    fn new(from: R, ignored: Ignored) -> Self {
+        Self { member: Some(bufread::GzDecoder::new(io::Cursor::new(Vec::new()).chain(from))), ignored }
+    }
+
+    /// Goes on to what is behind a member.
+    fn advance(&mut self) -> io::Result<()> {
+        let Some(member) = self.member.take() else { return Ok(()) };
+        let (_, mut from) = member.into_inner().into_inner();
+        let mut first = Vec::new();
+        from.by_ref().take(MEMBER.len() as u64).read_to_end(&mut first)?;
+        if first == MEMBER {
+            self.member = Some(bufread::GzDecoder::new(io::Cursor::new(first).chain(from)));
+            return Ok(());
+        }
+        let mut is_zero = first.iter().all(|byte| *byte == 0);
+        let mut bytes = first.len() as u64;
+        let mut buffer = vec![0; 1 << 16];
+        loop {
+            let read = match from.read(&mut buffer) {
+                Ok(0) => break,
+                Ok(read) => read,
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            bytes += read as u64;
+            is_zero &= buffer.iter().take(read).all(|byte| *byte == 0);
+        }
+        if !is_zero {
+            self.ignored.store(bytes, Ordering::Relaxed);
+        }
+        Ok(())
+    }
+}
+
+impl<R: BufRead> Read for Gzip<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        while let Some(member) = &mut self.member {
+            match member.read(buffer)? {
+                0 if !buffer.is_empty() => self.advance()?,
+                read => return Ok(read),
+            }
+        }
+        Ok(0)
+    }
+}
+
 /// A dump's bytes from front to back.
 pub struct Stream<'a> {
     kind: Kind<'a>,
     position: u64,
+    ignored: Ignored,
 }
 
 /// How a file that begins with these bytes is compressed.
@@ -64,6 +136,42 @@ pub fn compression_of(head: &[u8]) -> Compression {
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
         _ => Compression::None,
     }
+}
+
+/// Frames of a Zstandard stream that decompressors pass over, as pzstd(1) puts before each other one (RFC 8878, 3.1.2):
+/// the magic, of which 16 are for them, and the size of what follows.
+pub(super) const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
+/// A stream that begins with more of them is none.
+const MOST_SKIPPABLE: usize = 1024;
+
+/// Where a stream begins, behind frames that are passed over.
+fn beginning_of(volume: &Volume, start: u64) -> io::Result<u64> {
+    let mut at = start;
+    for _ in 0..MOST_SKIPPABLE {
+        let mut head = [0; 8];
+        let read = volume.read_at(at, &mut head)?;
+        let [magic, size] =
+            [head.first_chunk(), head.last_chunk()].map(|word| word.copied().map_or(0, u32::from_le_bytes));
+        if read < head.len() || !SKIPPABLE.contains(&magic) {
+            return Ok(at);
+        }
+        at = at.saturating_add(head.len() as u64).saturating_add(size.into());
+    }
+    Ok(start)
+}
+
+/// How a file is compressed.
+///
+/// # Errors
+///
+/// Those of read(2).
+pub fn compression_at(volume: &Volume, start: u64) -> io::Result<Compression> {
+    let mut head = [0; 4];
+    let beginning = beginning_of(volume, start)?;
+    let read = volume.read_at(beginning, &mut head)?;
+    let compression = compression_of(head.get(..read).unwrap_or_default());
+    // Other streams have no such frames.
+    Ok(if beginning > start && compression != Compression::Zstd { Compression::None } else { compression })
 }
 
 impl<'a> Stream<'a> {
@@ -79,11 +187,12 @@ impl<'a> Stream<'a> {
         progress: &'a Progress,
     ) -> io::Result<Self> {
         let part = volume.part(start, end, progress);
+        let ignored = Ignored::default();
         let kind = match compression {
             Compression::None => Kind::Plain(part),
-            compression => Kind::Read(compression, decompressed(part, compression)?),
+            compression => Kind::Read(compression, decompressed(part, compression, &ignored)?),
         };
-        Ok(Self { kind, position: 0 })
+        Ok(Self { kind, position: 0, ignored })
     }
 
     /// Reads what comes from elsewhere, compressed so.
@@ -92,7 +201,18 @@ impl<'a> Stream<'a> {
     ///
     /// The decompressor cannot be set up.
     pub fn over(from: impl Read + Send + 'a, compression: Compression) -> io::Result<Self> {
-        Ok(Self { kind: Kind::Read(compression, decompressed(from, compression)?), position: 0 })
+        let ignored = Ignored::default();
+        Ok(Self { kind: Kind::Read(compression, decompressed(from, compression, &ignored)?), position: 0, ignored })
+    }
+
+    /// Whether it is decompressed.
+    pub fn is_compressed(&self) -> bool {
+        matches!(self.kind, Kind::Read(compression, _) if compression != Compression::None)
+    }
+
+    /// Bytes behind the end of a gzip stream, if they are not all zeros; known when all of it was read.
+    pub fn ignored(&self) -> u64 {
+        self.ignored.load(Ordering::Relaxed)
     }
 
     /// Bytes that were read or left out so far, decompressed.

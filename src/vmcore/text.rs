@@ -14,6 +14,9 @@ type Block = [u8; BLOCK];
 /// More files are not in any text dump.
 const MAX_MEMBERS: usize = 1000;
 
+/// The files of a text dump, of which some may be missing (`db_capture.c`, `db_textdump.c`).
+const NAMES: [&[u8]; 5] = [b"ddb.txt", b"config.txt", b"msgbuf.txt", b"panic.txt", b"version.txt"];
+
 /// A file in a text dump.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
@@ -26,6 +29,16 @@ pub struct Member {
 /// Whether a block begins a file of a tar archive.
 pub fn is_member(block: &Block) -> bool {
     block.get(257..262) == Some(b"ustar")
+}
+
+/// Whether a block begins a text dump, and not another archive.
+pub fn begins(block: &Block) -> bool {
+    is_member(block) && NAMES.contains(&name(block))
+}
+
+/// The name of the file that a block begins.
+fn name(block: &Block) -> &[u8] {
+    block.get(..100).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default()
 }
 
 /// The archive that a device holds backwards, in its right order.
@@ -132,8 +145,7 @@ fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<Next>, findings: &mu
             findings.damaged("text dump", format!("the block after {} is no file's header", before()));
             break;
         };
-        let name = block.get(..100).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default();
-        members.push(Member { name: String::from_utf8_lossy(name).into_owned(), size });
+        members.push(Member { name: String::from_utf8_lossy(name(&block)).into_owned(), size });
         if members.len() == MAX_MEMBERS {
             findings.damaged("text dump", format!("it has {MAX_MEMBERS} files or more"));
             break;
