@@ -565,6 +565,34 @@ fn damage_is_printed_with_its_place_and_exits_with_1() {
     assert!(String::from_utf8_lossy(&output.stdout).contains("DAMAGED in one place"));
 }
 
+/// Kernels of these architectures dump by a copy of the page bitmap, and write the one that they have copied.
+#[test]
+fn a_live_dump_with_another_bitmap_than_its_pages_names_the_cause() {
+    for arch in Arch::ALL {
+        let spec = MinidumpSpec::example(arch, arch.newest());
+        let mut dump = spec.build();
+        for physical in spec.pages().keys().take(5) {
+            let (byte, mask) = spec.byte_of_bit(spec.bit(*physical));
+            dump[spec.parts().bitmap.start + byte] &= !mask;
+        }
+        let known = matches!(arch, Arch::Riscv | Arch::I386 | Arch::Powerpc64);
+        let cause = format!("kernels of {} write another bitmap into their live dumps", arch.name());
+        for bytes in [dump.clone(), live_dump(arch, &dump, Compression::Zstd, spec.page_size)] {
+            let damage = look(bytes).damage[0].to_string();
+            assert!(damage.contains(&format!("come after the last of {} pages", spec.pages().len() - 5)), "{damage}");
+            assert_eq!(damage.contains(&cause), known, "{damage}");
+        }
+        // Fewer pages have other causes, unless it is certain that the dump is a live one.
+        let cut = &spec.build()[..dump.len() - 4096];
+        for (bytes, known) in [(live_dump(arch, cut, Compression::None, spec.page_size), known), (cut.to_vec(), false)]
+        {
+            let damage = look(bytes).damage[0].to_string();
+            assert!(damage.contains("pages are missing"), "{damage}");
+            assert_eq!(damage.contains(&cause), known, "{damage}");
+        }
+    }
+}
+
 #[test]
 fn messages_are_printed_as_dmesg_does() {
     let mut spec = MinidumpSpec::example(Arch::Amd64, 3);

@@ -172,15 +172,16 @@ impl Reader<'_, '_> {
             let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
             let at =
                 first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x} on"));
+            let cause = if self.findings.is_live { other_bitmap(header) } else { String::new() };
             let what = format!(
-                "the dump ends after {length} bytes; by its bitmap it has {expected}: {} of {} pages are missing{at}",
+                "the dump ends after {length} bytes; by its bitmap it has {expected}: {} of {} pages are missing{at}{cause}",
                 pages.count().saturating_sub(have),
                 pages.count()
             );
             self.findings.damaged("pages", what);
         } else if length > expected {
-            let what =
-                format!("{} come after the last of {} pages", exact_size((length - expected).into()), pages.count());
+            let more = exact_size((length - expected).into());
+            let what = format!("{more} come after the last of {} pages{}", pages.count(), other_bitmap(header));
             self.findings.damaged("pages", what);
         }
     }
@@ -254,6 +255,19 @@ impl Reader<'_, '_> {
             ));
         }
         facts
+    }
+}
+
+/// What is known to cause another number of pages than the bitmap has: live dumps are made by a copy of the kernel's
+/// bitmap, to which the mapped pages are added, but these architectures write the kernel's own (`cpu_minidumpsys()` of
+/// FreeBSD 15.1).
+fn other_bitmap(header: &Header) -> String {
+    match header.architecture {
+        Architecture::Riscv | Architecture::I386 | Architecture::Powerpc64 => format!(
+            "; kernels of {} write another bitmap into their live dumps than they dump pages by, so that no page after the first difference can be found in one: it cannot be used",
+            header.architecture.name()
+        ),
+        Architecture::Amd64 | Architecture::Arm64 | Architecture::Arm => String::new(),
     }
 }
 

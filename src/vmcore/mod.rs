@@ -140,6 +140,8 @@ struct Findings {
     damage: Vec<Damage>,
     warnings: Vec<String>,
     remarks: Vec<String>,
+    /// Whether it is certain that the dump is a live one.
+    is_live: bool,
 }
 
 impl Findings {
@@ -180,6 +182,7 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option
 pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
     let located = locate::locate(volume, &mut findings)?;
+    findings.is_live = located.place == Place::LiveDump;
     let compression = match &located.header {
         _ if located.place == Place::File => stream::compression_at(volume, located.start)?,
         Some(header) => kerneldump::Compression::of_code(header.compression).unwrap_or_else(|| {
