@@ -794,11 +794,7 @@ fn memory_is_read_out_of_every_minidump() {
     }
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let directory = directory();
-    let path = write_file(directory.path(), &spec.build());
-    compare_memory("mapped", Volume::map(&path).unwrap(), &spec);
-    for path in [directory.path(), Path::new("/dev/null"), &write_file(directory.path(), &[])] {
-        assert!(Volume::map(path).is_err(), "{}", path.display());
-    }
+    compare_memory("file", Volume::open(&write_file(directory.path(), &spec.build())).unwrap(), &spec);
     for compression in [Compression::Zstd, Compression::Gzip] {
         let volume = Volume::of_bytes(compression.compress(&spec.build()));
         compare_memory(&format!("{compression:?}"), volume, &spec);

@@ -9,7 +9,6 @@ pub mod foreign;
 pub mod header;
 mod image;
 mod locate;
-mod mapped;
 mod memory;
 mod minidump;
 pub mod pages;

@@ -1,6 +1,5 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
-use super::mapped::Mapped;
 use crate::dump::Progress;
 use crate::error::{Error, Result};
 use crate::files_in_use;
@@ -60,26 +59,6 @@ impl Volume {
             Some(length) if length > 0 || !is_device => Ok(Self::of(file, length, is_device)),
             _ => Err(Error::Refused(format!("{} is neither a file nor a device with an end", path.display()))),
         }
-    }
-
-    /// Maps a file into memory, for many small reads at random places.
-    ///
-    /// A file that others cut off meanwhile, or a disk that fails, then ends the program with SIGBUS: this is for
-    /// files that are known to stay as they are.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::open`] and mmap(2); or it is a device.
-    pub fn map(path: &Path) -> Result<Self> {
-        let fail = |source| Error::io("map", path, source);
-        let file = open_at_once(path).map_err(fail)?;
-        let metadata = file.metadata().map_err(fail)?;
-        if !metadata.is_file() || metadata.len() == 0 {
-            return Err(Error::Refused(format!("{} is not a file with anything in it", path.display())));
-        }
-        let length = metadata.len();
-        let bytes = Box::new(Mapped::new(&file, length).map_err(fail)?);
-        Ok(Self { bytes, length, writer: None, sector_size: None })
     }
 
     /// Opens a file for reading and writing.
