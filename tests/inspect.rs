@@ -593,6 +593,74 @@ fn a_live_dump_with_another_bitmap_than_its_pages_names_the_cause() {
     }
 }
 
+/// savecore(8) leaves out zeros at the end; the info.N beside the file tells how long the dump was.
+#[test]
+fn zeros_that_savecore_has_left_out_are_no_damage() {
+    let directory = directory();
+    let at = |name: &str| directory.path().join(name);
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let pages: Vec<u64> = spec.pages.keys().copied().rev().take(3).collect();
+    for page in &pages {
+        spec.pages.get_mut(page).unwrap().fill(0);
+    }
+    let elf = {
+        let mut spec = ElfSpec::example(Arch::Amd64);
+        spec.segments.last_mut().unwrap().1.extend([0; 5 * 4096]);
+        spec.build()
+    };
+    for (kind, whole) in [("minidump", spec.build()), ("elf", elf)] {
+        let blocks = whole.chunks(4096).rposition(|block| block.iter().any(|byte| *byte != 0)).unwrap() + 1;
+        let left_out = whole.len() - blocks * 4096;
+        assert!(left_out >= 3 * 4096, "{kind}");
+        let info = |length: usize, compression| {
+            format!(
+                "Dump header from device: /dev/ada0p3\n  Architecture: amd64\n  Dump Length: {length}\n  Compression: {compression}\n"
+            )
+        };
+        let inspect = |name: &str, length: usize, info: &str| {
+            std::fs::write(at("vmcore.3"), &whole[..length]).unwrap();
+            std::fs::write(at("info.3"), info).unwrap();
+            let output = command().args(["inspect", "--json", "--verify"]).arg(at(name)).output().unwrap();
+            (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+        };
+        let (code, found) = inspect("vmcore.3", blocks * 4096, &info(whole.len(), "none"));
+        assert_eq!((code, &found["damage"]), (Some(0), &serde_json::json!([])), "{kind}");
+        assert_eq!((&found["dump"]["kind"], &found["length"]), (&kind.into(), &whole.len().into()));
+        let warning = found["warnings"][0].as_str().unwrap();
+        assert!(
+            warning.contains("savecore(8) leaves out zeros") && warning.contains(&left_out.to_string()),
+            "{warning}"
+        );
+
+        // All of its memory is there, zeros among it.
+        let out = at("out");
+        for (dump, lime) in [(at("vmcore.3"), &out), (write_file(directory.path(), &whole), &at("expected"))] {
+            common::run(command().args(["-q", "convert", "--force", "--to", "lime", text(&dump), text(lime)])).ok();
+        }
+        assert!(std::fs::read(&out).unwrap() == std::fs::read(at("expected")).unwrap(), "{kind}");
+
+        // What does not end as savecore(8) ends it, or has no file that tells its length, is damaged.
+        let shorter = blocks * 4096 - 8192;
+        for (name, length, info) in [
+            ("vmcore.3", blocks * 4096 - 100, info(whole.len(), "none")),
+            ("vmcore.3", blocks * 4096 + 4096, info(whole.len(), "none")),
+            ("vmcore.3", blocks * 4096, info(whole.len() - 4096, "none")),
+            ("vmcore.3", blocks * 4096, info(whole.len(), "zstd")),
+            ("vmcore.3", blocks * 4096, "Dump Length: many".to_owned()),
+            ("vmcore.3", shorter, info(shorter, "none")),
+        ] {
+            let (code, found) = inspect(name, length, &info);
+            assert_eq!(code, Some(1), "{kind}, {length}, {info}: {found:#}");
+            assert!(!found["damage"].as_array().unwrap().is_empty(), "{kind}");
+        }
+        std::fs::rename(at("vmcore.3"), at("renamed.3")).unwrap();
+        let output = command().args(["inspect"]).arg(at("renamed.3")).output().unwrap();
+        assert_eq!(output.status.code(), Some(1));
+        let error = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(kind == "elf" || error.contains("info.N"), "{error}");
+    }
+}
+
 #[test]
 fn messages_are_printed_as_dmesg_does() {
     let mut spec = MinidumpSpec::example(Arch::Amd64, 3);

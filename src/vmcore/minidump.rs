@@ -3,7 +3,7 @@
 use super::header::{Architecture, Header, Section};
 use super::pages::{BitSet, Pages};
 use super::stream::{Stop, Stream};
-use super::{Depth, Findings};
+use super::{Depth, Findings, Place};
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::{Format, Level, Target, arm64};
@@ -172,7 +172,11 @@ impl Reader<'_, '_> {
             let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
             let at =
                 first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x} on"));
-            let cause = if self.findings.is_live { other_bitmap(header) } else { String::new() };
+            let cause = match self.findings.place {
+                Some(Place::LiveDump) => other_bitmap(header),
+                Some(Place::File) if length.is_multiple_of(SAVED_BLOCK) => LEFT_OUT.to_owned(),
+                _ => String::new(),
+            };
             let what = format!(
                 "the dump ends after {length} bytes; by its bitmap it has {expected}: {} of {} pages are missing{at}{cause}",
                 pages.count().saturating_sub(have),
@@ -270,6 +274,10 @@ fn other_bitmap(header: &Header) -> String {
         Architecture::Amd64 | Architecture::Arm64 | Architecture::Arm => String::new(),
     }
 }
+
+/// A file that ends early may be one of savecore(8), which leaves out blocks of zeros at the end.
+const SAVED_BLOCK: u64 = 4096;
+const LEFT_OUT: &str = "; savecore(8) leaves out zeros at the end of a dump: if it has saved this one, keep it as vmcore.N beside its info.N, which tells the length";
 
 /// The ranges. Where the format leaves two sizes of an address open, it is the one whose list has an end, is in order
 /// and has pages that the bitmap has bits for.

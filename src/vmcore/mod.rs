@@ -12,6 +12,7 @@ mod locate;
 mod memory;
 mod minidump;
 pub mod pages;
+mod saved;
 pub mod stream;
 mod text;
 pub mod volume;
@@ -139,8 +140,8 @@ struct Findings {
     damage: Vec<Damage>,
     warnings: Vec<String>,
     remarks: Vec<String>,
-    /// Whether it is certain that the dump is a live one.
-    is_live: bool,
+    /// What the dump lies in, once that is known.
+    place: Option<Place>,
 }
 
 impl Findings {
@@ -181,7 +182,7 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option
 pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
     let located = locate::locate(volume, &mut findings)?;
-    findings.is_live = located.place == Place::LiveDump;
+    findings.place = Some(located.place);
     let compression = match &located.header {
         _ if located.place == Place::File => stream::compression_at(volume, located.start)?,
         Some(header) => kerneldump::Compression::of_code(header.compression).unwrap_or_else(|| {
@@ -216,6 +217,12 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         let first = Stream::new(volume, range, compression, &beginning)?;
         let found = content(first, depth, &mut findings, again)?;
         (result.content, result.foreign, result.length) = found;
+    }
+    if volume.left_out() > 0 {
+        let left_out = volume.left_out();
+        findings.warnings.push(format!(
+            "the last {left_out} bytes are not in the file: savecore(8) leaves out zeros at the end, and the info file tells how long the dump is"
+        ));
     }
     check_header(&result, &mut findings);
     (result.damage, result.warnings, result.remarks) = (findings.damage, findings.warnings, findings.remarks);

@@ -1,5 +1,6 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
+use super::saved;
 use crate::dump::Progress;
 use crate::error::{Error, Result};
 use crate::files_in_use;
@@ -20,6 +21,8 @@ const BLOCK: usize = 1 << 16;
 pub struct Volume {
     bytes: Box<dyn Memory>,
     length: u64,
+    /// Bytes of it that are in the file; zeros follow, which are not.
+    stored: u64,
     sector_size: Option<u32>,
     writer: Option<File>,
 }
@@ -31,7 +34,17 @@ impl Volume {
     ///
     /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::of_any(path, open_at_once(path).map_err(|source| Error::io("open", path, source))?)
+        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let again = file.try_clone().map_err(|source| Error::io("open", path, source))?;
+        Ok(Self::of_any(path, file)?.with_left_out(path, &again))
+    }
+
+    /// Adds the zeros that savecore(8) has left out at the end of a file.
+    fn with_left_out(mut self, path: &Path, file: &File) -> Self {
+        if self.sector_size.is_none() {
+            self.length = saved::length(path, file, self.stored).unwrap_or(self.length);
+        }
+        self
     }
 
     /// Opens a file or a device for reading, and for [`Self::replace`].
@@ -74,7 +87,8 @@ impl Volume {
         if !writer.metadata().map_err(fail)?.is_file() {
             return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
         }
-        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::of_file(&writer).map_err(fail)? })
+        let volume = Self::of_file(&writer).map_err(fail)?.with_left_out(path, &writer);
+        Ok(Self { writer: Some(writer), ..volume })
     }
 
     /// Writes bytes over those that are there.
@@ -118,7 +132,7 @@ impl Volume {
     /// Bytes in memory, as if they were in a file.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes: Box::new(Bytes(bytes)), length, sector_size: None, writer: None }
+        Self { bytes: Box::new(Bytes(bytes)), length, stored: length, sector_size: None, writer: None }
     }
 
     fn of(file: File, length: u64, is_device: bool) -> Self {
@@ -127,12 +141,17 @@ impl Volume {
         } else {
             Box::new(Plain(file))
         };
-        Self { bytes, length, sector_size: None, writer: None }
+        Self { bytes, length, stored: length, sector_size: None, writer: None }
     }
 
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Bytes at its end that savecore(8) has left out, and that are read as zeros.
+    pub fn left_out(&self) -> u64 {
+        self.length.saturating_sub(self.stored)
     }
 
     /// Bytes of a sector, of a device that tells.
@@ -156,6 +175,10 @@ impl Volume {
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
+        }
+        if self.left_out() > 0 && at.saturating_add(done as u64) >= self.stored {
+            buffer.get_mut(done..wanted).unwrap_or_default().fill(0);
+            return Ok(wanted);
         }
         Ok(done)
     }
