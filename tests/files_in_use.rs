@@ -15,7 +15,7 @@ mod common;
 use common::encryption::{KEYS, block_for, encrypted};
 use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use common::vmcore::{Arch, Compression, DumpDevice, KernelDumpHeader, MinidumpSpec};
-use common::{Run, command, demo_machine, directory, names, run, start, text, write_machine};
+use common::{Run, command, demo, demo_machine, directory, names, run, start, text, write_machine};
 use memtool::decrypt::Encryption;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -51,6 +51,8 @@ fn inputs() -> tempfile::TempDir {
     let dump = minidump();
     put("core", &dump);
     put("raw", &[7; 0x4000]);
+    // The kernel's own.
+    demo(&["livedump", text(&directory.path().join("live"))]).ok();
     put("segments", b"0x0 0x2000\n0x2000 0x4000\n");
     put("key.pem", &fs::read(KEYS.path("mine.pem")).unwrap());
     put("key", &block_for("mine.pem", Encryption::Aes256Cbc, "oaep"));
@@ -90,7 +92,7 @@ const OUTPUTS: [(&str, &[&str]); 17] = [
     ("convert core OUT --to lime --force", &["core"]),
     ("convert core other --to lime --force --map OUT", &["core"]),
     ("convert core OUT --to elf --force", &["core"]),
-    ("convert core OUT --to elf --kernel kernel --force", &["core", "kernel"]),
+    ("convert live OUT --to elf --kernel kernel --force", &["live", "kernel"]),
     ("convert raw OUT --to lime --segments segments --force", &["raw", "segments"]),
     ("convert raw other --to padded --segments segments --map OUT --force", &["raw", "segments"]),
     ("decrypt --key key --private-key key.pem vmcore OUT --force", &["vmcore", "key", "key.pem"]),
