@@ -274,7 +274,8 @@ fn what_is_behind_a_gzip_stream_is_left_out_and_told() {
         let found = whole("garbage", &[Compression::Gzip.compress(&spec.build()), behind.to_vec()].concat());
         let warning =
             format!("{} bytes behind the end of the gzip stream are ignored: they are none of it", behind.len());
-        assert_eq!(found["warnings"], serde_json::json!([warning]));
+        let warnings = found["warnings"].as_array().unwrap();
+        assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().ends_with(&warning), "{warnings:?}");
         compare("garbage", &found["dump"], &spec);
     }
     for behind in [&b"\x1f\x8b\x08"[..], b"\x1f\x8b\x08\0\0\0\0\0\0\0"] {

@@ -5,13 +5,14 @@ use super::output::RECORDED;
 use super::read::{Form, digits};
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
+use memtool::dump::Progress;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::kvm::Access;
 use memtool::units::{Hex, parse_address};
 use memtool::vmcore::header::Order;
-use memtool::vmcore::stream::compression_of;
 use memtool::vmcore::volume::Volume;
+use memtool::vmcore::{self, Depth};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -107,10 +108,10 @@ struct Document {
 }
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
-    if let Some(core) = &arguments.kernel.core {
-        check_plain(core)?;
-    }
     let access = if arguments.force { Access::Write } else { Access::Read };
+    if let Some(core) = &arguments.kernel.core {
+        check_plain(core, access)?;
+    }
     let mut view = arguments.kernel.view(context, host, access, arguments.phys)?;
     let (address, _) = view.place(context, &arguments.place)?;
     let parts: Result<Vec<Vec<u8>>> = arguments.values.iter().map(|value| arguments.form.bytes(&view, value)).collect();
@@ -152,18 +153,22 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
 }
 
 /// Refuses a dump whose bytes are not in the file as they are, before anything is decompressed.
-fn check_plain(core: &Path) -> Result<()> {
-    let volume = Volume::open(core)?;
-    let mut head = [0; 512];
-    let read = volume.read_at(0, &mut head).map_err(|source| Error::io("read", core, source))?;
-    match compression_of(head.get(..read).unwrap_or_default()) {
-        Compression::None => Ok(()),
-        compression => Err(Error::Refused(format!(
-            "{} is compressed with {}, and what is compressed cannot be written to: decompress it first",
-            core.display(),
-            compression.name()
-        ))),
+fn check_plain(core: &Path, access: Access) -> Result<()> {
+    let volume = match access {
+        Access::Read => Volume::open(core)?,
+        Access::Write => Volume::open_for_writing(core)?,
+    };
+    let found = vmcore::inspect(&volume, Depth::Pages, &Progress::default());
+    let found = found.map_err(|source| Error::io("read", core, source))?;
+    // What cannot be read at all is told when it is opened.
+    if found.problem().is_some() || found.compression == Compression::None {
+        return Ok(());
     }
+    Err(Error::Refused(format!(
+        "{} is compressed with {}, and what is compressed cannot be written to: decompress it first",
+        core.display(),
+        found.compression.name()
+    )))
 }
 
 /// Says what writing there would mean.

@@ -130,7 +130,7 @@ pub struct Stream<'a> {
 }
 
 /// How a file that begins with these bytes is compressed.
-pub fn compression_of(head: &[u8]) -> Compression {
+pub(super) fn compression_of(head: &[u8]) -> Compression {
     match head {
         [0x1f, 0x8b, 8, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
@@ -165,7 +165,7 @@ fn beginning_of(volume: &Volume, start: u64) -> io::Result<u64> {
 /// # Errors
 ///
 /// Those of read(2).
-pub fn compression_at(volume: &Volume, start: u64) -> io::Result<Compression> {
+pub(super) fn compression_at(volume: &Volume, start: u64) -> io::Result<Compression> {
     let mut head = [0; 4];
     let beginning = beginning_of(volume, start)?;
     let read = volume.read_at(beginning, &mut head)?;
