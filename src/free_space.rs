@@ -107,7 +107,9 @@ impl FreeSpace {
         let (free, available) = blocks(file_system);
         let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         let free = if geteuid().is_root() { free } else { available };
-        Ok(Self { available, free, limit: u64::try_from(limit).unwrap_or(u64::MAX), reserve: None })
+        #[allow(clippy::useless_conversion, reason = "it is signed on FreeBSD, and is not elsewhere")]
+        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
+        Ok(Self { available, free, limit, reserve: None })
     }
 
     /// The same where so many bytes shall stay free, as a file says.

@@ -64,6 +64,27 @@ fn unknown_suffix(text: &str, last: char) -> Option<NumberError> {
 
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
+/// Serialises an integer that a double may not hold, as parsers of JSON have them, as a string of decimal digits.
+///
+/// # Errors
+///
+/// Those of the serialiser.
+pub fn decimal<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_str(value)
+}
+
+/// As [`decimal`], where there is one.
+///
+/// # Errors
+///
+/// Those of the serialiser.
+pub fn optional_decimal<S: Serializer>(value: &Option<impl fmt::Display>, serializer: S) -> Result<S::Ok, S::Error> {
+    match value {
+        Some(value) => serializer.collect_str(value),
+        None => serializer.serialize_none(),
+    }
+}
+
 /// A size in the largest unit that gives it exactly: `64 KiB`, `639 KiB`, `4097 B`.
 pub fn exact_size(bytes: u128) -> String {
     let mut value = bytes;

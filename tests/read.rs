@@ -163,6 +163,53 @@ fn numbers_are_read_in_the_kernels_order() {
 }
 
 #[test]
+fn json_has_the_symbol_and_no_number_that_a_double_rounds() {
+    let files = files(VERSION);
+    let read = |arguments: &[&str]| files.read(&[&["--json"], arguments].concat()).ok().json();
+    let found = read(&["numbers", "--as", "u64", "-n", "16"]);
+    assert_eq!(found["values"], serde_json::json!(["578437695752307201", "18446744073709551608"]));
+    assert_eq!((&found["symbol"], &found["address"]), (&"numbers".into(), &format!("{:#x}", DATA + 112).into()));
+    assert_eq!(read(&["numbers+8", "--as", "u64"])["symbol"], "numbers+8");
+    assert_eq!(read(&["numbers", "--as", "u32"])["values"], serde_json::json!([0x0403_0201]));
+    let at = format!("{:#x}", DATA + 120);
+    assert_eq!(read(&[&at, "--as", "u64"])["symbol"], "numbers+0x8");
+    let at = format!("{:#x}", DATA + 128);
+    let found = read(&[&at, "--as", "ptr", "-n", "8"]);
+    assert_eq!((&found["values"][0], &found["symbols"][0]), (&"0xfffffe0000002070".into(), &"numbers".into()));
+    // What was found is printed, written or not.
+    let run = files.run("write", &["--json", "numbers", "ff"]).exits(1);
+    let (found, old) = (run.json(), serde_json::json!("01"));
+    assert_eq!((&found["written"], &found["old"], &found["new"]), (&false.into(), &old, &"ff".into()));
+    assert!(run.stderr.contains("takes --force"), "{run:?}");
+    let run = files.run("write", &["--json", "numbers", "01", "--force"]).ok();
+    assert_eq!(run.json()["written"], true);
+}
+
+/// Wherever it stands.
+#[test]
+fn what_is_about_text_is_refused_with_json() {
+    let files = files(VERSION);
+    let core = text(&files.dump);
+    for (arguments, option) in [
+        (&["read", "--core", core, "0xfffffe0000002000", "--as", "raw"][..], "--as raw"),
+        (&["ranges", "--memcontrol"], "--memcontrol"),
+        (&["ranges", "list", "--memcontrol"], "--memcontrol"),
+        (&["maps", "-l"], "-l"),
+        (&["maps", "-d"], "-d"),
+        (&["completions", "sh"], ""),
+    ] {
+        memtool(&[&["--json"], arguments].concat()).usage_error(&[option]);
+        memtool(&[arguments, &["--json"]].concat()).usage_error(&[option]);
+    }
+    let messages = |arguments: &[&str]| memtool(arguments).ok().json()["messages"].clone();
+    let [before, behind] =
+        [messages(&["--json", "inspect", "--msgbuf", core]), messages(&["inspect", core, "--msgbuf", "--json"])];
+    assert_eq!(before, behind);
+    let text = memtool(&["inspect", "--msgbuf", core]).ok();
+    assert_eq!(serde_json::json!(text.lines()), before);
+}
+
+#[test]
 fn strings_and_raw_bytes_are_read() {
     let files = files(VERSION);
     assert_eq!(files.read(&["version", "--as", "str"]).ok().stdout, VERSION);

@@ -6,7 +6,7 @@ use clap::Args;
 use memtool::dump::Progress;
 use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
-use memtool::units::{Hex, exact_size, rough_size, utc};
+use memtool::units::{Hex, decimal, exact_size, rough_size, utc};
 use memtool::vmcore::header::{Header, Section};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{
@@ -27,7 +27,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE|DEVICE")]
     file: PathBuf,
     /// Print the kernel's messages, as dmesg(8) does, and nothing else
-    #[arg(long, conflicts_with_all = ["segments", "json"])]
+    #[arg(long, conflicts_with = "segments")]
     msgbuf: bool,
     /// List the segments of memory, and how much of each is in the dump
     #[arg(long)]
@@ -47,8 +47,11 @@ pub struct KernelHeader {
     version: u32,
     architecture: String,
     architecture_version: u32,
+    #[serde(serialize_with = "decimal")]
     dumplength: u64,
+    #[serde(serialize_with = "decimal")]
     dumpextent: u64,
+    #[serde(serialize_with = "decimal")]
     dumptime: u64,
     dumpkeysize: u32,
     blocksize: u32,
@@ -180,6 +183,9 @@ struct Document<'a> {
     verified: bool,
     damage: &'a [Damage],
     remarks: &'a [String],
+    /// With `--msgbuf`: the kernel's messages, a line each.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    messages: Option<Vec<String>>,
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -200,6 +206,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.warn(&format!("{}: {warning}", path.display()));
     }
     if context.out.is_json() {
+        let messages = arguments.msgbuf.then(|| messages(context, arguments, &inspection)).transpose()?;
         let Inspection { located, compression, packed, length, damage, remarks, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
@@ -215,12 +222,15 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             verified: arguments.verify,
             damage,
             remarks,
+            messages,
         };
         context.out.document_of("memtool.inspect", "image", &document)?;
         return Ok(verdict);
     }
     if arguments.msgbuf {
-        messages(context, arguments, &inspection)?;
+        for line in messages(context, arguments, &inspection)? {
+            context.out.line(&line)?;
+        }
     } else {
         describe(context, arguments, &inspection)?;
     }
@@ -239,20 +249,18 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     Ok(verdict)
 }
 
-fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {
+/// The kernel's messages, a line each.
+fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<Vec<String>> {
     let Content::Minidump(facts) = &inspection.content else {
         let what = inspection.content.name();
         return Err(Error::Refused(format!("{}: {what}: it has no message buffer", arguments.file.display())));
     };
-    // Each line by itself: what the kernel was told to print must not command the terminal.
-    for line in facts.messages().split_inclusive(|byte| *byte == b'\n') {
-        let text = String::from_utf8_lossy(line);
-        context.out.line(text.trim_end_matches(['\r', '\n']))?;
-    }
     if facts.messages_came_round() {
         context.remark("the message buffer is full: older messages are lost, and the newest may stand first");
     }
-    Ok(())
+    // Each line by itself: what the kernel was told to print must not command the terminal.
+    let line = |line: &[u8]| String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned();
+    Ok(facts.messages().split_inclusive(|byte| *byte == b'\n').map(line).collect())
 }
 
 fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {

@@ -6,6 +6,7 @@ mod decrypt;
 mod destination;
 mod dump;
 mod inspect;
+mod json;
 mod kernel;
 mod livedump;
 mod maps;
@@ -109,6 +110,16 @@ enum Command {
 }
 
 impl Command {
+    /// An option of it that is about text, and so has no meaning with `--json`, and why.
+    fn text_only(&self) -> Option<(&'static str, &'static str)> {
+        match self {
+            Self::Read(arguments) => arguments.text_only(),
+            Self::Ranges(arguments) => arguments.text_only(),
+            Self::Maps(arguments) => arguments.text_only(),
+            _ => None,
+        }
+    }
+
     /// What a signal's message says when it ends the command.
     fn announcement(&self) -> fn() -> &'static str {
         match self {
@@ -202,6 +213,9 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
     use clap::CommandFactory;
     use clap::error::ErrorKind;
     let conflict = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    if let Some((option, why)) = cli.command.text_only().filter(|_| cli.global.json) {
+        return conflict(&format!("{option} cannot be used with --json: {why}"));
+    }
     match &cli.global {
         Global { machine: Some(_), device: Some(_), .. } => {
             conflict("--device names a real device and cannot be used with --machine")

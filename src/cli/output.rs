@@ -1,5 +1,6 @@
 //! Standard output: tables on a terminal, plain lines elsewhere, or one JSON object.
 
+use super::json;
 use memtool::host::Host;
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -109,11 +110,6 @@ pub fn remark_on_kind(kind: &str) -> &'static str {
     if kind == RECORDED { " (recorded machine)" } else { "" }
 }
 
-fn write_object(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
-    serde_json::to_writer_pretty(&mut *out, object)?;
-    writeln!(out)
-}
-
 impl Output {
     pub fn new(json: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
@@ -150,7 +146,7 @@ impl Output {
     /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
         let document = Document { schema, version: 1, host, body, warnings: &self.warnings };
-        write_object(&mut self.out, &document).map_err(failed)
+        json::write(&mut self.out, &document).map_err(failed)
     }
 
     /// Writes the JSON object of a command into a file; see [`Self::document_of`].
@@ -161,7 +157,7 @@ impl Output {
         host: &'static str,
         body: &impl Serialize,
     ) -> io::Result<()> {
-        write_object(file, &Document { schema, version: 1, host, body, warnings: &self.warnings })
+        json::write(file, &Document { schema, version: 1, host, body, warnings: &self.warnings })
     }
 
     /// Prints a line.

@@ -7,7 +7,7 @@ use clap::Args;
 use memtool::Result;
 use memtool::host::Host;
 use memtool::kvm::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
-use memtool::units::{Hex, utc};
+use memtool::units::{Hex, optional_decimal, utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -41,7 +41,9 @@ struct Facts {
     release: Option<String>,
     osreldate: Option<u32>,
     panic: Option<String>,
+    #[serde(serialize_with = "optional_decimal")]
     time: Option<i64>,
+    #[serde(serialize_with = "optional_decimal")]
     uptime: Option<i64>,
     load_averages: Option<[f64; 3]>,
     cpus: Option<u32>,

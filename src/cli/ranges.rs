@@ -38,6 +38,18 @@ enum Command {
     Explain(ExplainArguments),
 }
 
+impl Arguments {
+    /// See [`super::Command::text_only`].
+    pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
+        let list = match &self.command {
+            Some(Command::List(list)) => list,
+            None => &self.list,
+            _ => return None,
+        };
+        list.memcontrol.then_some(("--memcontrol", "its lines are text"))
+    }
+}
+
 #[derive(Args)]
 struct ListArguments {
     /// Show inactive slots too
@@ -183,7 +195,7 @@ fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Re
         (arguments.all || range.is_active()) && arguments.owner.as_ref().is_none_or(|owner| range.owner == *owner)
     };
     let descriptors = table.descriptors().iter().filter(wanted);
-    if arguments.memcontrol && !context.out.is_json() {
+    if arguments.memcontrol {
         for descriptor in descriptors {
             context.out.line(&descriptor.memcontrol_line())?;
         }

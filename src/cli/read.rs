@@ -5,7 +5,7 @@ use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
 use memtool::kvm::{Access, Why};
-use memtool::units::{Hex, exact_size};
+use memtool::units::{Hex, decimal, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
@@ -29,6 +29,13 @@ pub struct Arguments {
     /// How to show what is there
     #[arg(long = "as", value_name = "FORM", default_value = "hex")]
     form: Form,
+}
+
+impl Arguments {
+    /// See [`super::Command::text_only`].
+    pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
+        (self.form == Form::Raw).then_some(("--as raw", "the bytes as they are stand in no object; --as hex has them"))
+    }
 }
 
 /// How memory is shown.
@@ -140,26 +147,41 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     if length == 0 {
         return Err(Error::Refused("-n 0: nothing to read".to_owned()));
     }
+    let is_symbol = !arguments.place.starts_with(|c: char| c.is_ascii_digit());
+    let place = Place { address, symbol: is_symbol.then_some(arguments.place.as_str()) };
     match arguments.form {
-        Form::Str => string(context, &view, address, arguments.length),
-        Form::Hex if context.out.is_json() => json(context, &view, address, length),
+        Form::Str => string(context, &view, &place, arguments.length),
+        Form::Hex if context.out.is_json() => json(context, &view, &place, length),
         Form::Hex => hexdump(context, &view, address, length),
         Form::Raw => raw(context, &view, address, length),
-        _ => numbers(context, &view, arguments.form, address, length),
+        _ => numbers(context, &view, arguments.form, &place, length),
     }
+}
+
+/// What was asked for.
+struct Place<'a> {
+    address: u64,
+    /// As it was written, unless it was an address.
+    symbol: Option<&'a str>,
 }
 
 #[derive(Serialize)]
 struct Document<T: Serialize> {
     address: Hex,
     physical: bool,
+    /// What was asked for, or what covers the address.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    symbol: Option<String>,
     #[serde(flatten)]
     content: T,
 }
 
 impl View<'_> {
-    fn document<T: Serialize>(&self, context: &mut Context, address: u64, content: T) -> Result<()> {
-        let document = Document { address: Hex(address), physical: self.is_physical(), content };
+    fn document<T: Serialize>(&self, context: &mut Context, place: &Place<'_>, content: T) -> Result<()> {
+        let address = place.address;
+        let symbol =
+            if self.is_physical() { None } else { place.symbol.map(str::to_owned).or_else(|| self.name_of(address)) };
+        let document = Document { address: Hex(address), physical: self.is_physical(), symbol, content };
         context.out.document_of("memtool.read", self.kind(), &document)
     }
 }
@@ -176,27 +198,39 @@ fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Res
     Ok(Verdict::Done)
 }
 
-fn string(context: &mut Context, view: &View<'_>, address: u64, length: Option<u64>) -> Result<Verdict> {
+fn string(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: Option<u64>) -> Result<Verdict> {
     #[derive(Serialize)]
     struct Text<'a> {
         string: &'a str,
     }
     let most = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = view.string(address, most)?;
+    let bytes = view.string(place.address, most)?;
     let string = String::from_utf8_lossy(&bytes);
     if context.out.is_json() {
-        view.document(context, address, Text { string: &string })?;
+        view.document(context, place, Text { string: &string })?;
     } else {
         string.lines().try_for_each(|line| context.out.line(line))?;
     }
     Ok(Verdict::Done)
 }
 
-fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, length: u64) -> Result<Verdict> {
+fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>, length: u64) -> Result<Verdict> {
+    /// What a double cannot hold is a string.
+    #[derive(Serialize)]
+    #[serde(untagged)]
+    enum Value {
+        Small(u64),
+        Large(#[serde(serialize_with = "decimal")] u64),
+        Pointer(Hex),
+    }
     #[derive(Serialize)]
     struct Values {
-        values: Vec<u64>,
+        values: Vec<Value>,
+        /// The symbols that pointers point to, where there is one.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        symbols: Option<Vec<Option<String>>>,
     }
+    let mut symbols = Vec::new();
     let width = form.width(view)?.unwrap_or(1);
     if !length.is_multiple_of(width as u64) {
         return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
@@ -207,13 +241,18 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, len
     let order = view.order();
     let mut values = Vec::new();
     for index in 0..length / width as u64 {
-        let at = address.saturating_add(index * width as u64);
+        let at = place.address.saturating_add(index * width as u64);
         let mut bytes = [0; 8];
         let part = bytes.get_mut(..width).unwrap_or_default();
         view.read(at, part)?;
         let value = order.number(part);
         if context.out.is_json() {
-            values.push(value);
+            values.push(match form {
+                Form::Ptr => Value::Pointer(Hex(value)),
+                Form::U64 => Value::Large(value),
+                _ => Value::Small(value),
+            });
+            symbols.push(view.name_of(value));
             continue;
         }
         let text = match (form, view.name_of(value)) {
@@ -224,12 +263,13 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, address: u64, len
         context.out.line(&if context.global.verbose > 0 { format!("{}: {text}", Hex(at)) } else { text })?;
     }
     if context.out.is_json() {
-        view.document(context, address, Values { values })?;
+        let symbols = (form == Form::Ptr).then_some(symbols);
+        view.document(context, place, Values { values, symbols })?;
     }
     Ok(Verdict::Done)
 }
 
-fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) -> Result<Verdict> {
     #[derive(Serialize)]
     struct Part {
         address: Hex,
@@ -249,7 +289,7 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds; use --as raw")));
     }
     let mut pieces: Vec<Part> = Vec::new();
-    view.each(address, length, |piece| {
+    view.each(place.address, length, |piece| {
         match (piece, pieces.last_mut()) {
             (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), .. })) => {
                 length.0 += bytes.len() as u64;
@@ -271,7 +311,7 @@ fn json(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Re
         Ok(())
     })?;
     let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
-    view.document(context, address, Parts { length: Hex(length), pieces })?;
+    view.document(context, place, Parts { length: Hex(length), pieces })?;
     Ok(verdict)
 }
 

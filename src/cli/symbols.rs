@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args};
 use memtool::host::Host;
 use memtool::kvm::Access;
 use memtool::symbols::{Binding, Entry, Found, KernelFile, KernelSymbols, Kind, Pattern, Symbol, Symbols, Table};
-use memtool::units::Hex;
+use memtool::units::{Hex, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -40,6 +40,7 @@ impl Arguments {
 struct Line {
     name: String,
     address: Hex,
+    #[serde(serialize_with = "decimal")]
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<Kind>,

@@ -133,6 +133,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         context.out.flush()?;
     }
     if !arguments.force {
+        if context.out.is_json() {
+            context.out.document_of("memtool.write", view.kind(), &document)?;
+        }
         return Err(Error::Refused("nothing was written: that takes --force".to_owned()));
     }
     if !context.out.is_json() {

@@ -218,7 +218,12 @@ fn the_registers_tell_the_default_type_and_top_mem2_where_it_is_in_force() {
         // Of another vendor these registers are something else.
         (registers("GenuineIntel", 0xc06, FORCED, 8 * GIB), "write-back", "write-back", "write-back"),
         // Bits that are no address.
-        (registers("AuthenticAMD", 0xc05, FORCED, 8 * GIB | 0x7f_ffff), "write-protect", "write-back", "write-protect"),
+        (
+            registers("AuthenticAMD", 0xc05, FORCED, (8 * GIB) | 0x7f_ffff),
+            "write-protect",
+            "write-back",
+            "write-protect",
+        ),
     ] {
         let defaults = Defaults::find(Some(&registers), &table, None);
         for (address, cache) in [(4 * GIB - 1, below), (4 * GIB, above), (8 * GIB - 1, above), (8 * GIB, beyond)] {

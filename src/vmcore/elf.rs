@@ -3,7 +3,7 @@
 use super::Findings;
 use super::header::{Architecture, Order};
 use super::stream::{Stop, Stream};
-use crate::units::Hex;
+use crate::units::{Hex, decimal};
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness, FileKind};
@@ -65,8 +65,10 @@ pub struct ElfSegment {
     #[serde(rename = "virtual")]
     pub virtual_address: Hex,
     /// Where its bytes begin in the file.
+    #[serde(serialize_with = "decimal")]
     pub offset: u64,
     /// How many there are in the file.
+    #[serde(serialize_with = "decimal")]
     pub size: u64,
 }
 

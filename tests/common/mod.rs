@@ -28,6 +28,20 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
+/// Whether a parser that has doubles only rounds a number in it.
+fn has_rounded(value: &Value) -> bool {
+    const LARGEST: u64 = (1 << 53) - 1;
+    match value {
+        Value::Number(number) if number.is_f64() => false,
+        Value::Number(number) => {
+            number.as_u64().or(number.as_i64().map(i64::unsigned_abs)).is_none_or(|number| number > LARGEST)
+        }
+        Value::Array(values) => values.iter().any(has_rounded),
+        Value::Object(fields) => fields.values().any(has_rounded),
+        _ => false,
+    }
+}
+
 /// A run may take this long before it counts as hanging. Nothing here depends on how fast it is.
 const PATIENCE: Duration = Duration::from_secs(120);
 
@@ -101,10 +115,12 @@ impl Run {
         run
     }
 
-    /// Standard output as one JSON document, which has every warning that standard error has.
+    /// Standard output as one JSON document, which has every warning that standard error has, and no number that a
+    /// parser with doubles rounds.
     #[track_caller]
     pub fn json(&self) -> Value {
         let document: Value = serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("{error}: {self:?}"));
+        assert!(!has_rounded(&document), "a double does not hold every number: {self:?}");
         if document["schema"] == "memtool.machine" {
             return document;
         }

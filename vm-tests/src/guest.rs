@@ -15,6 +15,12 @@ const ANSWER: Duration = Duration::from_secs(15);
 /// The time that a shell which starts or was interrupted has for an answer, until it is asked again.
 const PATIENCE: Duration = Duration::from_secs(3);
 
+/// The prompt of a shell that was started in place of another one comes within this time, if it comes at all.
+const SETTLING: Duration = Duration::from_secs(2);
+
+/// Ends line editing, where this sh has it.
+const NO_EDITING: &str = "(set +EV) 2>/dev/null && set +EV; :";
+
 /// How often what the shell is doing is interrupted, if there is no answer.
 const INTERRUPTS: u32 = 5;
 
@@ -80,8 +86,7 @@ pub fn enter(console: &mut Console, entrance: &Entrance, within: Duration) -> Re
         Error::Timeout { waited_for, .. } => Error::Timeout { waited_for, within },
         error => error,
     })?;
-    // Without line editing, where this sh has it, and without prompts.
-    console.run("(set +EV) 2>/dev/null && set +EV; PS1= PS2=", ANSWER)?;
+    console.run("PS1= PS2=", ANSWER)?;
     Ok(())
 }
 
@@ -123,8 +128,14 @@ fn find_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) ->
             (4, _) => {
                 // root's shell may be csh.
                 console.type_line("exec /bin/sh")?;
+                // A shell that edits lines forgets what was typed before its prompt.
                 let left = deadline.saturating_duration_since(Instant::now());
-                match console.run(":", patience.min(left).max(PATIENCE)) {
+                match console.wait_for(&[entrance.prompt], "its prompt", left.min(SETTLING)) {
+                    Err(Error::Timeout { .. }) => {}
+                    found => drop(found?),
+                }
+                let left = deadline.saturating_duration_since(Instant::now());
+                match console.run(NO_EDITING, patience.min(left).max(PATIENCE)) {
                     Err(Error::Timeout { .. }) => {}
                     answer => return answer.map(drop),
                 }

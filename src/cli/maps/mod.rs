@@ -70,6 +70,13 @@ impl Arguments {
         }
     }
 
+    /// See [`super::Command::text_only`].
+    pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
+        let styles = [(self.solaris, "-s"), (self.linux, "-l"), (self.map, "-m"), (self.all, "-a"), (self.ddb, "-d")];
+        let chosen = styles.into_iter().find_map(|(chosen, option)| chosen.then_some(option));
+        chosen.map(|option| (option, "it is a style of text"))
+    }
+
     fn style(&self) -> Option<Style> {
         let chosen = [
             (self.linux, Style::Linux),
