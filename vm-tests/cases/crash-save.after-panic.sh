@@ -7,8 +7,9 @@ holds 'what is on the device' "$out" 'kdb_sysctl_panic'
 if have savecore; then
     savecore -C "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore finds no dump: $(show savecore.out)"
     # The same by savecore, which is to leave it there.
+    # It changes into the directory first.
     mkdir other
-    savecore -k other "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
+    savecore -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
 fi
 
 mkdir crash
@@ -24,6 +25,11 @@ holds 'info.0' "$info" 'Dump Status: good'
 
 if have savecore; then
     if savecore -C "$SPARE_DISK" > savecore.out 2>&1; then fail "savecore still finds a dump: $(show savecore.out)"; fi
+    # What memtool has cleared is what savecore would have: it takes both headers for equal and right.
+    mkdir again
+    savecore -f -k "$PWD/again" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore -f does not save it again: $(show savecore.out)"
+    [ -e again/vmcore.0 ] || fail "savecore -f does not save it again: $(show savecore.out)"
+    holds 'info.0 of what was cleared' "$(show again/info.0)" 'Dump Status: good'
     keep other/vmcore.0 vmcore.savecore
     keep other/info.0 info.savecore
 fi

@@ -18,7 +18,7 @@ done
 
 base=$((0xe00000000 + slot * 0x1000000))
 refused ENOSPC ranges update --base $base --len 16m --type write-combine --owner vmtest
-holds 'the message' "$err" 'variable ranges of the processor are in use'
+holds 'the message' "$err" 'variable ranges are in use'
 memcontrol_refused 'No space left on device' set -b $base -l 16777216 -o vmtest write-combine
 if have memcontrol; then
     # Another way to count them.
