@@ -492,7 +492,7 @@ fn standard_output_gets_the_dump_alone_and_no_file_stays() {
         command.env("TMPDIR", temporary.path()).args(["--machine", "demo", "livedump"]).args(options);
         common::run(&mut command)
     };
-    let plain = run(&["-"]).ok();
+    let plain = run(&["-"]).ok().of_recording();
     assert_eq!(plain.stderr, "");
     Minidump::parse(plain.bytes.clone());
     let compressed = run(&["--zstd", "-"]).ok();

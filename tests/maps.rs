@@ -51,7 +51,7 @@ fn shell_in(options: &[&str]) -> String {
     let path = write_machine(directory.path(), &machine());
     let mut arguments = vec!["maps", "70"];
     arguments.extend(options);
-    let run = on(&path, &arguments).ok();
+    let run = on(&path, &arguments).ok().of_recording();
     assert_eq!(run.stderr, "");
     run.stdout
 }
@@ -198,7 +198,7 @@ fn what_is_in_memory_is_told_with_totals_that_leave_out_what_is_not_divided() {
     assert_eq!(total[..], ["total", &sum(1), &sum(2), &sum(3), &sum(4), "-", "", ""]);
     let undivided: u64 = entries.iter().filter(|row| row[3] == "-").map(|row| row[2].parse::<u64>().unwrap()).sum();
     let remark = format!("of {undivided} KiB in memory, the kernel does not tell");
-    run.says_in_one_line(&[&remark]);
+    run.of_recording().says_in_one_line(&[&remark]);
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn several_processes_are_listed_each_under_its_name_and_one_that_fails_does_not_
     let run = demo(&["maps", "-p", "812", "5", "0", "812"]).exits(1);
     assert!(run.stdout.starts_with(&format!("812: -sh\n{one}0: kernel\n")), "{run:?}");
     assert!(run.stdout.ends_with(&format!("812: -sh\n{one}")), "{run:?}");
-    let run = run.says_in_one_line(&["process 5 is not recorded", "812"]);
+    let run = run.of_recording().says_in_one_line(&["process 5 is not recorded", "812"]);
     assert_eq!(run.stdout.matches("812: -sh").count(), 2);
     let document = demo(&["maps", "5", "812", "--json"]).exits(1).json();
     assert_eq!(document["processes"].as_array().unwrap().len(), 1);
@@ -253,7 +253,7 @@ fn pid_0_is_the_kernel() {
     starts.sort_unstable();
     let listed: Vec<&str> = entries.iter().map(|entry| entry["start"].as_str().unwrap()).collect();
     assert_eq!(listed, starts);
-    let text = demo(&["maps", "-x", "0"]).ok();
+    let text = demo(&["maps", "-x", "0"]).ok().of_recording();
     assert_eq!((text.lines().len(), text.stderr.as_str()), (maps.len() + 1, ""));
     assert!(
         text.stdout.contains("\trw-s\tKernel map\n") || text.stdout.contains("\trw-s\t[ Kernel map ]\n"),

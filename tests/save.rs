@@ -628,11 +628,28 @@ fn a_recorded_machines_devices_are_looked_at() {
     let mut machine = demo_machine();
     machine["dump_devices"] = json!(["device", "not-there"]);
     let machine = write_machine(folder, &machine);
-    on(&machine, &["save", "--check"]).ok().says_in_one_line(&["not-there is not there"]);
+    on(&machine, &["save", "--check"]).ok().of_recording().says_in_one_line(&["not-there is not there"]);
+    // Where this system has its dumps none of a recorded machine goes.
+    on(&machine, &["save"]).usage_error(&["--dir"]);
     let report = on(&machine, &["--json", "-q", "save", "--dir", text(&place.crash)]).ok().json();
     assert_eq!((&report["host"], &report["devices"][0]["result"]), (&json!("recorded"), &json!("saved")));
     assert_eq!(place.file("vmcore.0"), data(&plain()));
-    common::demo(&["save"]).fails_saying(&["no dump device is known"]);
+    common::demo(&["save", "--dir", text(&place.crash)]).fails_saying(&["no dump device is known"]);
+}
+
+#[test]
+fn a_recorded_machines_devices_are_none_of_this_systems() {
+    let place = Place::new(&plain().build());
+    symlink("/dev/zero", place.folder.path().join("zero")).unwrap();
+    let mut machine = demo_machine();
+    for device in ["/dev/zero", "zero", "/dev/null"] {
+        machine["dump_devices"] = json!([device]);
+        let machine = write_machine(place.folder.path(), &machine);
+        for options in [&["--check"][..], &["--clear", "--force"], &["--dir", text(&place.crash)]] {
+            let run = on(&machine, &[&["save"], options].concat()).exits(1).of_recording();
+            run.says_in_one_line(&["is a device of this system"]);
+        }
+    }
 }
 
 #[test]

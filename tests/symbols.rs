@@ -185,7 +185,7 @@ fn the_files_of_a_recorded_machine_know_patterns_and_addresses() {
     let module = write(elsewhere.path(), "a.ko", &module());
     let files = [("kernel", kernel.as_path(), BASE), ("a.ko", &module, 0xffff_ffff_8300_0000)];
     let here = machine(directory.path(), VERSION, &files);
-    let run = on(&here, &["symbols", "kern_s*"]).ok();
+    let run = on(&here, &["symbols", "kern_s*"]).ok().of_recording();
     let expected =
         ["0xffffffff80200100\t128\tfunction\tkern_sync\tkernel", "0xffffffff83000100\t128\tfunction\tkern_sync\ta.ko"];
     assert_eq!((run.lines(), run.stderr.as_str()), (expected.to_vec(), ""));
@@ -197,7 +197,7 @@ fn the_files_of_a_recorded_machine_know_patterns_and_addresses() {
     assert_eq!(copy["kernel_files"][1]["name"], "a.ko");
 
     let gone = machine(directory.path(), VERSION, &[files[0], ("b.ko", Path::new("/nowhere/b.ko"), 1)]);
-    on(&gone, &["symbols", "kern_s*"]).ok().says_in_one_line(&["warning", "b.ko", "missing"]);
+    on(&gone, &["symbols", "kern_s*"]).ok().of_recording().says_in_one_line(&["warning", "b.ko", "missing"]);
     let other = machine(directory.path(), "FreeBSD 13.2-RELEASE", &files);
     on(&other, &["symbols", "kern_s*"]).fails_saying(&["not the running kernel, FreeBSD 13.2", "but FreeBSD 14.1"]);
     let failing = common::failing(&common::demo_machine(), "kldstat", "EPERM");

@@ -1,6 +1,6 @@
 //! `memtool completions`: completion scripts.
 
-use super::{Cli, Context};
+use super::{Cli, Context, Verdict};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use memtool::Result;
@@ -11,9 +11,10 @@ pub struct Arguments {
     shell: Shell,
 }
 
-pub fn run(context: &mut Context, arguments: &Arguments) -> Result<()> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     // clap_complete panics where it cannot write, so it writes to memory.
     let mut script = Vec::new();
     clap_complete::generate(arguments.shell, &mut Cli::command(), "memtool", &mut script);
-    context.out.bytes(&script)
+    context.out.bytes(&script)?;
+    Ok(Verdict::Done)
 }

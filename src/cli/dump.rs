@@ -1,7 +1,7 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
 use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
-use super::output::{RECORDED, remark_on_kind};
+use super::output::RECORDED;
 use super::progress::Display;
 use super::{Context, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -11,7 +11,7 @@ use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
 use memtool::dump::{self, Progress, Report, UnreadableRange};
-use memtool::host::{self, Host, Memory};
+use memtool::host::{Host, Memory};
 use memtool::memory_map::Source;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
@@ -159,9 +159,9 @@ struct ListedGap {
 }
 
 impl Arguments {
-    /// Whether the command works without a host: on an image, or on a dump that is there already.
-    pub fn needs_no_host(&self, device: Option<&Path>) -> bool {
-        self.verify.is_some() || device.is_some_and(|device| !host::is_mem_device(device))
+    /// Whether a dump is looked at that is there already.
+    pub fn verifies(&self) -> bool {
+        self.verify.is_some()
     }
 
     fn chosen(&self) -> Result<Option<Chosen>> {
@@ -301,7 +301,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
     context.out.rows(&["START", "END", "DOMAIN", "SIZE"], &rows)?;
     if context.out.is_terminal() {
         let total = rough_size(plan.total());
-        let whose = remark_on_kind(kind);
+        let whose = context.out.remark_on(kind);
         context.out.line("")?;
         context.out.line(&format!("{} segments, {total}, by {}{whose}", rows.len(), plan.origin))?;
     }
@@ -349,6 +349,10 @@ fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Ar
 
     let progress = Arc::new(Progress::default());
     let live = !context.global.quiet && !map_to.is_standard_error();
+    if map_to.is_standard_error() {
+        // Nothing else is to be in the map.
+        context.out.remark_on(kind);
+    }
     let display = Display::start(Arc::clone(&progress), plan.total(), live)?;
     let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
     let dumped = dump::dump(&*memory, plan, &layout, buffer, map.as_mut(), output_to, &progress);
@@ -453,7 +457,7 @@ fn conclude(
         };
         context.out.document_of("memtool.dump", kind, &document)?;
     } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
-        let whose = if kind == RECORDED { " of a recorded machine" } else { "" };
+        let whose = context.out.remark_on(kind);
         let before = match arguments.compression.compression() {
             Compression::None => String::new(),
             other => format!(", {} of memory before {}", rough_size(report.read), other.name()),

@@ -172,8 +172,8 @@ impl View<'_> {
 }
 
 impl KernelArguments {
-    /// Whether the running kernel is not asked.
-    pub fn needs_no_host(&self) -> bool {
+    /// Whether a dump is asked, and not the running kernel.
+    pub fn names_core(&self) -> bool {
         self.core.is_some()
     }
 
@@ -274,10 +274,7 @@ impl KernelArguments {
     }
 
     fn open_core(&self, context: &mut Context, core: &Path, access: Access, scratch: &Path) -> Result<DumpedMemory> {
-        let volume = match access {
-            Access::Read => Volume::open(core)?,
-            Access::Write => Volume::open_for_writing(core)?,
-        };
+        let volume = core_volume(core, access)?;
         let segments = self.segments.as_deref().map(read_list).transpose()?;
         let progress = Arc::new(Progress::default());
         let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
@@ -286,6 +283,14 @@ impl KernelArguments {
         let memory = memory?;
         remark_on_dump(context, core, memory.inspection(), self.segments.is_some());
         Ok(memory)
+    }
+}
+
+/// Opens a dump, to be read only or changed too.
+pub fn core_volume(core: &Path, access: Access) -> Result<Volume> {
+    match access {
+        Access::Read => Volume::open(core),
+        Access::Write => Volume::open_for_writing(core),
     }
 }
 

@@ -31,7 +31,7 @@ use nix::errno::Errno;
 use output::Output;
 use std::error::Error as _;
 use std::io::{self, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 /// Administration toolkit for FreeBSD's mem(4)
@@ -73,6 +73,13 @@ struct Global {
     quiet: bool,
 }
 
+impl Cli {
+    /// What the command works on.
+    fn subject(&self) -> Subject {
+        self.command.subject(self.global.device.as_deref())
+    }
+}
+
 #[derive(Subcommand)]
 enum Command {
     /// List, explain and change memory range attributes (MTRRs)
@@ -109,6 +116,46 @@ enum Command {
     Completions(completions::Arguments),
 }
 
+/// What a command works on with its arguments. That decides which of the options of every command mean something.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Subject {
+    /// Nothing but itself.
+    Program,
+    /// Files that it is given.
+    Files,
+    /// An image of memory in place of a system, which `--device` names.
+    Image,
+    /// A system, by what its kernel tells without mem(4).
+    System,
+    /// A system and its mem(4).
+    Memory,
+}
+
+impl Subject {
+    /// Whether there is a system to ask, which can be a recorded one.
+    fn has_host(self) -> bool {
+        matches!(self, Self::System | Self::Memory)
+    }
+
+    /// An option that was given and has no meaning, and why.
+    fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
+        let of_host = match self {
+            Self::Program => "the command looks at no machine",
+            Self::Files => "with these arguments the command works on the files they name",
+            Self::Image | Self::System | Self::Memory => "the command works on an image of memory",
+        };
+        [
+            (global.machine.is_some() && !self.has_host(), "--machine", of_host),
+            (global.save_machine.is_some() && !self.has_host(), "--save-machine", of_host),
+            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", of_host),
+            (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
+            (global.json && self == Self::Program, "--json", of_host),
+        ]
+        .into_iter()
+        .find_map(|(is_given, option, why)| is_given.then_some((option, why)))
+    }
+}
+
 impl Command {
     /// An option of it that is about text, and so has no meaning with `--json`, and why.
     fn text_only(&self) -> Option<(&'static str, &'static str)> {
@@ -118,6 +165,30 @@ impl Command {
             Self::Maps(arguments) => arguments.text_only(),
             _ => None,
         }
+    }
+
+    /// What it works on.
+    fn subject(&self, device: Option<&Path>) -> Subject {
+        let by_files = |named: bool, otherwise: Subject| if named { Subject::Files } else { otherwise };
+        match self {
+            Self::Completions(_) => Subject::Program,
+            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
+            Self::Symbols(arguments) => by_files(arguments.names_files(), Subject::System),
+            Self::Read(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Translate(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Dump(arguments) if arguments.verifies() => Subject::Files,
+            Self::Dump(_) if device.is_some_and(|device| !host::is_mem_device(device)) => Subject::Image,
+            Self::Maps(_) => Subject::System,
+            Self::Ranges(_) | Self::Paddr(_) | Self::Dump(_) | Self::Livedump(_) | Self::Record(_) => Subject::Memory,
+        }
+    }
+
+    /// Whether it writes to a directory that nobody has named.
+    fn writes_where_the_system_does(&self) -> bool {
+        matches!(self, Self::Save(arguments) if arguments.uses_default_directory())
     }
 
     /// What a signal's message says when it ends the command.
@@ -223,11 +294,18 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
         Global { machine: None, save_machine: Some(_), .. } => {
             conflict("--save-machine keeps a recorded machine and needs --machine")
         }
-        _ => Ok(()),
+        global => match cli.subject().meaningless(global) {
+            Some((option, why)) => conflict(&format!("{option} has no meaning here: {why}")),
+            None if global.machine.is_some() && cli.command.writes_where_the_system_does() => {
+                conflict("with --machine a directory is named with --dir: the default one is of this system")
+            }
+            None => Ok(()),
+        },
     }
 }
 
 fn run(cli: Cli) -> Result<Verdict> {
+    let subject = cli.subject();
     files_in_use::track();
     let out = Output::new(cli.global.json)?;
     let mut context = Context { global: cli.global, out };
@@ -239,59 +317,49 @@ fn run(cli: Cli) -> Result<Verdict> {
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-    if let Some(verdict) = run_without_host(&mut context, &command) {
-        context.out.flush()?;
-        return verdict;
-    }
     let mut host = match &command {
-        Command::Paddr(_) | Command::Maps(_) => host::open_for_processes(&context.selection()),
-        _ => context.host(),
-    }?;
+        _ if !subject.has_host() => None,
+        Command::Paddr(_) | Command::Maps(_) => Some(host::open_for_processes(&context.selection())?),
+        _ => Some(context.host()?),
+    };
     let save = context.global.save_machine.clone();
-    if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
+    if let (Some(path), Some(recorded)) = (&save, host.as_deref().and_then(Host::as_recorded)) {
         recorded.check_save(path)?;
     }
-    let verdict = match command {
-        Command::Ranges(arguments) => ranges::run(&mut context, &mut *host, arguments),
-        Command::Paddr(arguments) => paddr::run(&mut context, &mut *host, &arguments),
-        Command::Dump(arguments) => dump::run(&mut context, Some(&*host), &arguments),
-        Command::Livedump(arguments) => livedump::run(&mut context, &*host, &arguments),
-        Command::Symbols(arguments) => symbols::run(&mut context, Some(&*host), &arguments),
-        Command::Save(arguments) => save::run(&mut context, Some(&*host), &arguments),
-        Command::Maps(arguments) => maps::run(&mut context, &*host, &arguments),
-        Command::Record(arguments) => record::run(&*host, &arguments),
-        Command::Read(arguments) => read::run(&mut context, Some(&*host), &arguments),
-        Command::Translate(arguments) => translate::run(&mut context, Some(&*host), &arguments),
-        Command::Write(arguments) => write::run(&mut context, Some(&*host), &arguments),
-        Command::Ps(arguments) => ps::run(&mut context, Some(&*host), &arguments),
-        Command::Inspect(_) | Command::Convert(_) | Command::Decrypt(_) | Command::Completions(_) => Ok(Verdict::Done),
-    }?;
+    let verdict = dispatch(&mut context, command, host.as_mut())?;
     context.out.flush()?;
-    if let (Some(path), Some(recorded)) = (&save, host.as_recorded()) {
+    if context.global.machine.is_some() && !context.out.has_told_of_recording() {
+        context.remark("the machine is a recorded one");
+    }
+    if let (Some(path), Some(recorded)) = (&save, host.as_deref().and_then(Host::as_recorded)) {
         recorded.save(path)?;
     }
     Ok(verdict)
 }
 
-/// Runs a command that asks no host; `None` for all others.
-fn run_without_host(context: &mut Context, command: &Command) -> Option<Result<Verdict>> {
-    match command {
-        Command::Completions(arguments) => Some(completions::run(context, arguments).map(|()| Verdict::Done)),
-        Command::Inspect(arguments) => Some(inspect::run(context, arguments)),
-        Command::Decrypt(arguments) => Some(decrypt::run(context, arguments)),
-        Command::Symbols(arguments) if arguments.needs_no_host() => Some(symbols::run(context, None, arguments)),
-        Command::Convert(arguments) => Some(convert::run(context, arguments)),
-        Command::Save(arguments) if arguments.needs_no_host() => Some(save::run(context, None, arguments)),
-        Command::Dump(arguments) if arguments.needs_no_host(context.global.device.as_deref()) => {
-            Some(dump::run(context, None, arguments))
-        }
-        Command::Read(arguments) if arguments.kernel.needs_no_host() => Some(read::run(context, None, arguments)),
-        Command::Translate(arguments) if arguments.kernel.needs_no_host() => {
-            Some(translate::run(context, None, arguments))
-        }
-        Command::Write(arguments) if arguments.kernel.needs_no_host() => Some(write::run(context, None, arguments)),
-        Command::Ps(arguments) if arguments.kernel.needs_no_host() => Some(ps::run(context, None, arguments)),
-        _ => None,
+/// Runs a command, on a system if it works on one.
+fn dispatch(context: &mut Context, command: Command, host: Option<&mut Box<dyn Host>>) -> Result<Verdict> {
+    match (command, host) {
+        (Command::Ranges(arguments), Some(host)) => ranges::run(context, &mut **host, arguments),
+        (Command::Paddr(arguments), Some(host)) => paddr::run(context, &mut **host, &arguments),
+        (Command::Livedump(arguments), Some(host)) => livedump::run(context, &**host, &arguments),
+        (Command::Maps(arguments), Some(host)) => maps::run(context, &**host, &arguments),
+        (Command::Record(arguments), Some(host)) => record::run(&**host, &arguments),
+        (Command::Dump(arguments), host) => dump::run(context, host.map(|host| &**host), &arguments),
+        (Command::Save(arguments), host) => save::run(context, host.map(|host| &**host), &arguments),
+        (Command::Symbols(arguments), host) => symbols::run(context, host.map(|host| &**host), &arguments),
+        (Command::Read(arguments), host) => read::run(context, host.map(|host| &**host), &arguments),
+        (Command::Translate(arguments), host) => translate::run(context, host.map(|host| &**host), &arguments),
+        (Command::Write(arguments), host) => write::run(context, host.map(|host| &**host), &arguments),
+        (Command::Ps(arguments), host) => ps::run(context, host.map(|host| &**host), &arguments),
+        (Command::Inspect(arguments), _) => inspect::run(context, &arguments),
+        (Command::Convert(arguments), _) => convert::run(context, &arguments),
+        (Command::Decrypt(arguments), _) => decrypt::run(context, &arguments),
+        (Command::Completions(arguments), _) => completions::run(context, &arguments),
+        (
+            Command::Ranges(_) | Command::Paddr(_) | Command::Livedump(_) | Command::Maps(_) | Command::Record(_),
+            None,
+        ) => Err(Error::Refused("the command works on a system, and none was opened".to_owned())),
     }
 }
 

@@ -86,6 +86,8 @@ pub struct Output {
     columns: Option<usize>,
     /// Warnings so far, for the JSON object.
     warnings: Vec<String>,
+    /// Whether what was printed says that it is of a recorded machine.
+    has_told_of_recording: bool,
 }
 
 /// The head of every JSON object.
@@ -100,22 +102,26 @@ struct Document<'a, T> {
     warnings: &'a [String],
 }
 
-/// What text adds about the host: a recorded machine is never presented as a real one.
-pub fn remark_on(host: &dyn Host) -> &'static str {
-    remark_on_kind(host.kind())
-}
-
-/// What text adds about the kind of a host.
-pub fn remark_on_kind(kind: &str) -> &'static str {
-    if kind == RECORDED { " (recorded machine)" } else { "" }
-}
-
 impl Output {
     pub fn new(json: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
         let size = out.is_terminal().then(|| terminal_size::terminal_size_of(&out));
         let columns = size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()));
-        Ok(Self { out: BufWriter::new(out), json, columns, warnings: Vec::new() })
+        Ok(Self { out: BufWriter::new(out), json, columns, warnings: Vec::new(), has_told_of_recording: false })
+    }
+
+    /// What text adds about the kind of a host: a recorded machine is never presented as a real one.
+    pub fn remark_on(&mut self, kind: &str) -> &'static str {
+        if kind != RECORDED {
+            return "";
+        }
+        self.has_told_of_recording = true;
+        " (recorded machine)"
+    }
+
+    /// Whether what was printed says so.
+    pub fn has_told_of_recording(&self) -> bool {
+        self.has_told_of_recording
     }
 
     /// Whether one JSON object is wanted.
@@ -145,6 +151,7 @@ impl Output {
 
     /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
+        self.has_told_of_recording |= host == RECORDED;
         let document = Document { schema, version: 1, host, body, warnings: &self.warnings };
         json::write(&mut self.out, &document).map_err(failed)
     }

@@ -1,6 +1,6 @@
 //! `memtool paddr`: where the pages of a process lie.
 
-use super::output::{Output, remark_on};
+use super::output::Output;
 use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, Host, PageState, Pid};
@@ -203,7 +203,7 @@ fn report(
 }
 
 fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
-    let whose = remark_on(host);
+    let whose = out.remark_on(host.kind());
     let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
     let mut lines = vec![(summary.pages, plural(summary.pages, "page", "pages") + whose)];
     let states = [

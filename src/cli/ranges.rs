@@ -1,6 +1,5 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
-use super::output::remark_on;
 use super::{Context, Verdict, address, complain, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
@@ -214,7 +213,7 @@ fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Re
     let rows: Vec<Vec<String>> = joined.iter().map(|range| row(range, terminal)).collect();
     context.out.rows(&["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"], &rows)?;
     if terminal && !context.global.quiet {
-        let whose = remark_on(host);
+        let whose = context.out.remark_on(host.kind());
         context.out.line("")?;
         context.out.line(&format!("{free_slots} of {variable_slots} variable ranges are free{whose}"))?;
     }
@@ -339,7 +338,7 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
         Ok(map) => place(map, address),
         Err(error) => format!("whether it is RAM cannot be told: {error}"),
     };
-    let whose = remark_on(host);
+    let whose = context.out.remark_on(host.kind());
     context.out.line(&format!("  {place}{whose}"))?;
     Ok(Verdict::Done)
 }
@@ -476,7 +475,8 @@ fn show_changes(
         }
     }
     let changed = mode == Mode::Apply && differences().next().is_some();
-    if changed && host.as_recorded().is_some() && context.global.save_machine.is_none() {
+    let is_lost = changed && context.global.save_machine.is_none();
+    if is_lost && !context.out.remark_on(host.kind()).is_empty() {
         context.remark("the recorded machine was changed in memory only; --save-machine FILE keeps the change");
     }
     Ok(if all_done { Verdict::Done } else { Verdict::Failed })

@@ -21,6 +21,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
+/// Where dumps go that nobody has named a directory for.
+const DIRECTORY: &str = "/var/crash";
+
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("stored").args(["zstd", "gzip", "uncompress"]),
@@ -45,9 +48,9 @@ pub struct Arguments {
     /// Save a dump that was cleared or whose headers are damaged; with --clear, clear it
     #[arg(long)]
     force: bool,
-    /// The directory for dumps
-    #[arg(long, value_name = "DIR", default_value = "/var/crash")]
-    dir: PathBuf,
+    /// The directory for dumps; /var/crash without it
+    #[arg(long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Number dumps from 0 to N-1 and from 0 again, and replace what has the number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max: Option<u32>,
@@ -82,8 +85,13 @@ fn sector_size(text: &str) -> Result<u32, String> {
 }
 
 impl Arguments {
-    /// Whether the devices are named.
-    pub fn needs_no_host(&self) -> bool {
+    /// Whether dumps are saved in [`DIRECTORY`].
+    pub fn uses_default_directory(&self) -> bool {
+        self.dir.is_none() && !self.check && !self.clear
+    }
+
+    /// Whether the devices are named, so that no system is asked.
+    pub fn names_devices(&self) -> bool {
         !self.devices.is_empty()
     }
 }
@@ -168,8 +176,10 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         ));
     }
     let mut outcomes = Vec::new();
+    let is_recorded = host.is_some_and(|host| host.as_recorded().is_some());
     for device in &devices {
-        let outcome = on_device(context, arguments, device);
+        let outcome = if is_recorded { check_recorded(device) } else { Ok(()) };
+        let outcome = outcome.and_then(|()| on_device(context, arguments, device));
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
         outcomes.push(match outcome {
@@ -197,6 +207,18 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         )?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Refuses what a recording calls a dump device and is one of the system that memtool runs on.
+fn check_recorded(device: &Path) -> Result<()> {
+    match device.metadata() {
+        Ok(metadata) if !metadata.is_file() => Err(Error::Refused(format!(
+            "{} is a device of this system; those of a recorded machine are files",
+            device.display()
+        ))),
+        // What is not there is said later.
+        _ => Ok(()),
+    }
 }
 
 /// Does with the dump on a device what is wanted, and says so.
@@ -272,7 +294,7 @@ fn save_dump(
     dump: &CrashDump,
 ) -> Result<Outcome> {
     let name = device.display().to_string();
-    let directory = SaveDirectory::open(&arguments.dir)?;
+    let directory = SaveDirectory::open(arguments.dir.as_deref().unwrap_or(Path::new(DIRECTORY)))?;
     let private_key = arguments.private_key.as_deref().filter(|_| dump.is_encrypted());
     let private_key = private_key.map(|path| decrypt::private_key(context, path)).transpose()?;
     let options = Options {

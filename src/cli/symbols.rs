@@ -1,7 +1,6 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
 use super::kernel::{KernelArguments, first_line, no_symbols, warn_of_missing};
-use super::output::remark_on;
 use super::{Context, Verdict, address, complain};
 use clap::{ArgGroup, Args};
 use memtool::host::Host;
@@ -29,8 +28,8 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether no host has to be opened.
-    pub fn needs_no_host(&self) -> bool {
+    /// Whether files are asked, and not the running kernel.
+    pub fn names_files(&self) -> bool {
         self.of.core.is_some() || self.of.kernel.is_some()
     }
 }
@@ -147,9 +146,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             None => missing.push(format!("no symbol covers {}", Hex(*address))),
         }
     }
-    let (source, remark) = match (&asked, host) {
-        (Asked::Symbols(symbols), _) => (symbols.source(), ""),
-        (Asked::Names(host, _), _) => ("the running kernel".to_owned(), remark_on(*host)),
+    let source = match &asked {
+        Asked::Symbols(symbols) => symbols.source(),
+        Asked::Names(..) => "the running kernel".to_owned(),
     };
     if context.out.is_json() {
         let kind = host.map_or("image", |host| host.kind());
@@ -161,12 +160,14 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         if context.out.is_terminal() {
             let count = if lines.len() == 1 { "1 symbol".to_owned() } else { format!("{} symbols", lines.len()) };
             context.out.line("")?;
-            context.out.line(&format!("{count} of {source}{remark}"))?;
+            let whose = context.out.remark_on(host.map_or("image", Host::kind));
+            context.out.line(&format!("{count} of {source}{whose}"))?;
         }
     }
     context.out.flush()?;
+    let whose = if missing.is_empty() { "" } else { context.out.remark_on(host.map_or("image", Host::kind)) };
     for what in &missing {
-        complain(&format!("{source}{remark}: {what}"));
+        complain(&format!("{source}{whose}: {what}"));
     }
     Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }

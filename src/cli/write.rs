@@ -1,6 +1,6 @@
 //! `memtool write`: changes kernel memory, in a dump or in the running kernel.
 
-use super::kernel::{KernelArguments, View};
+use super::kernel::{KernelArguments, View, core_volume};
 use super::output::RECORDED;
 use super::read::{Form, digits};
 use super::{Context, Verdict};
@@ -11,7 +11,6 @@ use memtool::kerneldump::Compression;
 use memtool::kvm::Access;
 use memtool::units::{Hex, parse_address};
 use memtool::vmcore::header::Order;
-use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{self, Depth};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -157,10 +156,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
 
 /// Refuses a dump whose bytes are not in the file as they are, before anything is decompressed.
 fn check_plain(core: &Path, access: Access) -> Result<()> {
-    let volume = match access {
-        Access::Read => Volume::open(core)?,
-        Access::Write => Volume::open_for_writing(core)?,
-    };
+    let volume = core_volume(core, access)?;
     let found = vmcore::inspect(&volume, Depth::Pages, &Progress::default());
     let found = found.map_err(|source| Error::io("read", core, source))?;
     // What cannot be read at all is told when it is opened.

@@ -104,6 +104,16 @@ impl Run {
         self
     }
 
+    /// Asserts that the last line on standard error says that the machine is a recorded one, and takes it off.
+    #[track_caller]
+    pub fn of_recording(mut self) -> Self {
+        let lines: Vec<&str> = self.stderr.lines().collect();
+        let (last, rest) = lines.split_last().unwrap_or_else(|| panic!("nothing is said of a recording: {self:?}"));
+        assert_eq!(*last, "memtool: the machine is a recorded one", "{self:?}");
+        self.stderr = rest.iter().map(|line| format!("{line}\n")).collect();
+        self
+    }
+
     /// Asserts a usage error: exit code 2, nothing on standard output, each of these texts on standard error.
     #[track_caller]
     pub fn usage_error(self, texts: &[&str]) -> Self {

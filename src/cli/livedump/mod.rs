@@ -372,7 +372,7 @@ fn conclude(
     if context.global.quiet || arguments.is_to_output() {
         return Ok(());
     }
-    let kind = if host.as_recorded().is_some() { "recorded machine" } else { "host" };
+    let kind = if context.out.remark_on(host.kind()).is_empty() { "host" } else { "recorded machine" };
     let compressed = match arguments.compression() {
         Compression::None => String::new(),
         compression => {
