@@ -45,6 +45,7 @@ pub mod process_map;
 pub mod ranges;
 pub mod record;
 pub mod save;
+mod sparse_bits;
 pub mod symbols;
 pub mod units;
 pub mod vmcore;

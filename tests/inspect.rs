@@ -404,15 +404,102 @@ fn a_field_that_cannot_be_is_named() {
         ("dumpavailsize", 0xffff_f000, "dumpavailsize: it is 4294963200"),
         ("bitmapsize", 0, "bitmapsize: it is 0"),
         ("bitmapsize", 8, "bitmapsize: 8 bytes are too few"),
-        ("bitmapsize", 0xffff_ffff, "bitmapsize: it is 4294967295"),
+        ("bitmapsize", 0xffff_ffff, "page bitmap: the dump ends"),
         ("dmapend", 1, "dmapend: the direct map ends at 0x1"),
     ];
     for (field, value, expected) in cases {
         let mut bytes = bytes.clone();
         vmcore::set(&mut bytes, &spec.header_fields(), spec.order, field, value);
-        let damage: Vec<String> = look(bytes).damage.iter().map(ToString::to_string).collect();
-        assert!(damage.iter().any(|damage| damage.contains(expected)), "{field}: {damage:?}");
+        let found = look(bytes);
+        let said: Vec<String> = found.damage.iter().chain(&found.limits).map(ToString::to_string).collect();
+        assert!(said.iter().any(|said| said.contains(expected)), "{field}: {said:?}");
     }
+}
+
+/// A LiME image of ranges of so many bytes, with holes between them.
+fn lime(ranges: u64, size: u64) -> Vec<u8> {
+    let mut image = Vec::new();
+    for start in (0..ranges).map(|number| number * 2 * size) {
+        image.extend([0x4c69_4d45, 1].map(u32::to_le_bytes).concat());
+        image.extend([start, start + size - 1, 0].map(u64::to_le_bytes).concat());
+        image.resize(image.len() + size as usize, 7);
+    }
+    image
+}
+
+/// memtool writes such images itself, of dumps whose pages are scattered.
+#[test]
+fn images_of_many_ranges_are_read() {
+    let found = whole("LiME", &lime(70_000, 16));
+    assert_eq!(found["dump"]["ranges"].as_array().unwrap().len(), 70_000);
+    assert_eq!(found["limits"], serde_json::json!([]));
+    let directory = directory();
+    let [image, raw] = ["image", "raw"].map(|name| directory.path().join(name));
+    std::fs::write(&image, lime(70_000, 16)).unwrap();
+    common::run(command().args(["convert", "--to", "raw", text(&image), text(&raw)])).ok();
+    assert_eq!(raw.metadata().unwrap().len(), 70_000 * 16);
+
+    // As many program headers as took more than memtool read of them: their number stands in a section header.
+    let count = 1_300_000_u64;
+    let mut elf = ElfSpec { segments: Vec::new(), ..ElfSpec::example(Arch::Amd64) }.build();
+    elf.truncate(64);
+    let end = 64 + 56 * count;
+    for (offset, bytes) in
+        [(32, &64_u64.to_le_bytes()[..]), (40, &end.to_le_bytes()), (56, &[0xff; 2]), (58, &[64, 0, 1, 0])]
+    {
+        elf[offset..offset + bytes.len()].copy_from_slice(bytes);
+    }
+    for number in 0..count {
+        // p_type, p_flags, p_offset, p_vaddr, p_paddr, p_filesz, p_memsz, p_align.
+        elf.extend([1_u32, 6].map(u32::to_le_bytes).concat());
+        elf.extend([0, 0, number << 13, 16, 16, 0].map(u64::to_le_bytes).concat());
+    }
+    let mut section = [0; 64];
+    section[44..48].copy_from_slice(&(count as u32).to_le_bytes());
+    elf.extend(section);
+    let found = look(elf);
+    let Content::Elf(facts) = &found.content else { panic!("{:?}", found.damage) };
+    assert_eq!((facts.segments.len() as u64, found.damage, found.limits), (count, vec![], vec![]));
+}
+
+/// What memtool does not look at for the memory that it would take is told apart from damage.
+#[test]
+fn limits_of_memtool_are_no_damage() {
+    let found = look(lime((1 << 20) + 80_000, 1));
+    assert_eq!((found.damage.len(), found.limits.len()), (0, 1));
+    let Content::Lime(ranges) = found.content else { panic!("it is a LiME image") };
+    assert!(ranges.len() > 1 << 20);
+
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let fields = spec.header_fields();
+    let mut bytes = spec.build();
+    vmcore::set(&mut bytes, &fields, spec.order, "dumpavailsize", (16 << 20) + 4096);
+    let output = run(&bytes, &["--json"]);
+    assert_eq!(output.status.code(), Some(1));
+    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    assert_eq!((&found["damage"], &found["limits"][0]["place"]), (&serde_json::json!([]), &"dumpavailsize".into()));
+    let output = run(&bytes, &[]);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no damage as far as memtool looks"));
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(error.contains("a limit of memtool, and no damage") && !error.contains("damaged"), "{error}");
+    let directory = directory();
+    let file = write_file(directory.path(), &bytes);
+    for arguments in [&["read", "--phys", "0", "--core"][..], &["convert", "--to", "lime"]] {
+        let mut command = command();
+        command.args(arguments).arg(&file);
+        if arguments[0] == "convert" {
+            command.arg(directory.path().join("out"));
+        }
+        common::run(&mut command).fails_saying(&["a limit of memtool, and no damage"]);
+    }
+
+    // A message buffer is not needed to read what is behind it.
+    let mut large = MinidumpSpec { message_buffer: vec![b'm'; (64 << 20) + 1], ..spec };
+    large.mappings.clear();
+    let found = look(large.build());
+    assert_eq!((found.damage.len(), found.limits.len()), (0, 1));
+    let Content::Minidump(facts) = found.content else { panic!("it is a minidump") };
+    assert_eq!((facts.pages.count() as usize, facts.message_buffer.len()), (large.pages().len(), 0));
 }
 
 /// Kernels write the rest of the bitmap's last page from memory that was never cleared: only bits that dump_avail

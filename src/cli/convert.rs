@@ -97,6 +97,8 @@ struct Document<'a> {
     /// Ranges of them that are too many to list.
     unreadable_not_listed: u64,
     damaged: bool,
+    /// Whether a limit of memtool left something of the dump out.
+    limited: bool,
 }
 
 #[derive(Clone, Copy, Serialize)]
@@ -113,6 +115,7 @@ struct Converted {
     report: Report,
     core: Option<CoreDocument>,
     damaged: bool,
+    limited: bool,
 }
 
 impl Arguments {
@@ -211,7 +214,8 @@ fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     if let Some(map) = map_file {
         map.commit()?;
     }
-    Ok(Converted { report, core: None, damaged: !dump.inspection().damage.is_empty() })
+    let Inspection { damage, limits, .. } = dump.inspection();
+    Ok(Converted { report, core: None, damaged: !damage.is_empty(), limited: !limits.is_empty() })
 }
 
 /// Says how much of memory a minidump has.
@@ -247,7 +251,8 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     let CoreFacts { segments, mapped, absent, missing_tables, .. } = *core.facts();
     let damaged = opened.kvm.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
     let document = CoreDocument { segments, mapped, mapped_not_in_dump: absent, missing_tables, threads };
-    Ok(Converted { report, core: Some(document), damaged })
+    let limited = opened.kvm.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
+    Ok(Converted { report, core: Some(document), damaged, limited })
 }
 
 /// The notes with the kernel's threads, and how many those are; none where the threads cannot be found.
@@ -320,7 +325,7 @@ fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
 }
 
 fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted) -> Result<Verdict> {
-    let Converted { report, core, damaged } = converted;
+    let Converted { report, core, damaged, limited } = converted;
     warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
     let compression = arguments.compression.compression();
     let name = arguments.output.name();
@@ -337,6 +342,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             unreadable_bytes: report.unreadable.bytes(),
             unreadable_not_listed: report.unreadable.not_listed(),
             damaged: *damaged,
+            limited: *limited,
         };
         context.out.document_of("memtool.convert", "image", &document)?;
     } else if !matches!(arguments.output, Destination::StandardOutput) && !context.global.quiet {
@@ -349,6 +355,6 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             context.out.line(&format!("{} mapped in {segments} segments, {threads} threads", rough_size(*mapped)))?;
         }
     }
-    let whole = report.unreadable.bytes() == 0 && !damaged;
+    let whole = report.unreadable.bytes() == 0 && !damaged && !limited;
     Ok(if whole { Verdict::Done } else { Verdict::Failed })
 }

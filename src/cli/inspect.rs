@@ -182,6 +182,7 @@ struct Document<'a> {
     /// Whether every byte was read.
     verified: bool,
     damage: &'a [Damage],
+    limits: &'a [Damage],
     remarks: &'a [String],
     /// With `--msgbuf`: the kernel's messages, a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -201,13 +202,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         inspect_packed(&volume, depth, &temporary_directory(), &progress)?
     };
     let is_known = inspection.content != Content::Unknown;
-    let verdict = if is_known && inspection.damage.is_empty() { Verdict::Done } else { Verdict::Failed };
+    let is_whole = is_known && inspection.damage.is_empty() && inspection.limits.is_empty();
+    let verdict = if is_whole { Verdict::Done } else { Verdict::Failed };
     for warning in &inspection.warnings {
         context.warn(&format!("{}: {warning}", path.display()));
     }
     if context.out.is_json() {
         let messages = arguments.msgbuf.then(|| messages(context, arguments, &inspection)).transpose()?;
-        let Inspection { located, compression, packed, length, damage, remarks, .. } = &inspection;
+        let Inspection { located, compression, packed, length, damage, limits, remarks, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
             place: located.place,
@@ -221,6 +223,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             dump: Dump::new(&inspection),
             verified: arguments.verify,
             damage,
+            limits,
             remarks,
             messages,
         };
@@ -241,6 +244,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     context.out.flush()?;
     for damage in &inspection.damage {
         super::complain(&format!("{}: damaged: {damage}", path.display()));
+    }
+    for limit in &inspection.limits {
+        super::complain(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
     }
     if !is_known && inspection.damage.is_empty() {
         let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
@@ -377,7 +383,9 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
         facts.push(("mapped", format!("{mapped} pages of memory, {missing} of them missing; {outside} of devices")));
-        facts.push(("unmapped", format!("{unmapped} pages, which only the direct map leads to")));
+        if let Some(unmapped) = unmapped {
+            facts.push(("unmapped", format!("{unmapped} pages, which only the direct map leads to")));
+        }
         if *missing_tables > 0 {
             facts.push(("tables missing", format!("{missing_tables} page table pages are not in the dump")));
         }
@@ -393,6 +401,9 @@ fn share(part: u64, of: u64) -> String {
 fn state(arguments: &Arguments, inspection: &Inspection) -> String {
     match (inspection.damage.len(), &inspection.content) {
         (0, Content::Unknown) => "nothing that can be checked".to_owned(),
+        (0, _) if !inspection.limits.is_empty() => {
+            "no damage as far as memtool looks; not all was looked at".to_owned()
+        }
         (0, Content::Encrypted) => "the headers are right; the rest can be checked with the key".to_owned(),
         (0, _) if !inspection.warnings.is_empty() => "no damage, but see the warnings".to_owned(),
         (0, _) if arguments.verify => "consistent: everything was read".to_owned(),

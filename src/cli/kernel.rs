@@ -307,6 +307,9 @@ pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspectio
     for damage in &inspection.damage {
         context.warn(&format!("{} is damaged: {damage}", path.display()));
     }
+    for limit in &inspection.limits {
+        context.warn(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
+    }
     let verbose = context.global.verbose > 0;
     for remark in inspection.remarks.iter().filter(|_| verbose) {
         context.remark(&format!("{}: {remark}", path.display()));

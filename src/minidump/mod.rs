@@ -10,7 +10,6 @@ mod page_set;
 pub mod writer;
 
 pub use page_set::PageSet;
-pub(crate) use page_set::next_run;
 
 use crate::host::System;
 use crate::pmap::{self, Format, Level};

@@ -1,22 +1,20 @@
 //! A set of physical pages, as the page bitmap of a minidump holds it.
 
 use super::dump_avail::DumpAvail;
-use std::ops;
+use crate::sparse_bits::SparseBits;
 
 /// A set of physical pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PageSet {
     covered: DumpAvail,
-    words: Vec<u64>,
+    bits: SparseBits,
 }
 
 impl PageSet {
-    /// An empty set of pages in these ranges: start and exclusive end each, ascending, disjoint, in whole pages. It
-    /// takes a bit for each page in them. A page's size is not 0.
+    /// An empty set of pages in these ranges: start and exclusive end each, ascending, disjoint, in whole pages. A page's
+    /// size is not 0.
     pub fn new(page_size: u64, dump_avail: &[(u64, u64)]) -> Self {
-        let covered = DumpAvail::new(page_size, dump_avail);
-        let words = vec![0; usize::try_from(covered.bits().div_ceil(64)).unwrap_or(usize::MAX)];
-        Self { covered, words }
+        Self { covered: DumpAvail::new(page_size, dump_avail), bits: SparseBits::default() }
     }
 
     /// Pages that there are bits for.
@@ -24,54 +22,53 @@ impl PageSet {
         self.covered.bits()
     }
 
-    /// The bits, 64 a word, the lowest page lowest.
-    pub fn words(&self) -> &[u64] {
-        &self.words
+    /// 64 bits, the lowest page lowest.
+    pub fn word(&self, number: u64) -> u64 {
+        self.bits.word(number)
     }
 
-    /// The same, to be filled; bits beyond [`Self::capacity`] mean nothing.
-    pub fn words_mut(&mut self) -> &mut [u64] {
-        &mut self.words
+    /// Adds the pages of a word; bits beyond [`Self::capacity`] stand for none.
+    pub fn add_word(&mut self, number: u64, bits: u64) {
+        let left = self.capacity().saturating_sub(number.saturating_mul(64));
+        let mask = if left < 64 { (1 << left) - 1 } else { u64::MAX };
+        self.bits.add(number, bits & mask);
     }
 
     /// Pages in the set.
     pub fn count(&self) -> u64 {
-        self.runs().map(|(start, end)| (end - start) / self.covered.page_size()).sum()
+        self.bits.count_before(self.capacity())
     }
 
     /// Adds the page that holds an address, if there is a bit for it.
     pub fn insert(&mut self, address: u64) {
         if let Some(bit) = self.covered.bit_of(address) {
-            set(&mut self.words, bit);
+            self.bits.insert(bit);
         }
     }
 
     /// Adds all pages of a range in whole pages, as far as there are bits for them.
     pub fn insert_range(&mut self, start: u64, end: u64) {
-        let Self { covered, words } = self;
-        for bit in covered.bits_within(start, end).flatten() {
-            set(words, bit);
-        }
+        let Self { covered, bits } = self;
+        covered.bits_within(start, end).for_each(|run| bits.insert_run(run));
     }
 
     /// Whether the page that holds an address is in the set.
     pub fn contains(&self, address: u64) -> bool {
-        let word = self.covered.bit_of(address).and_then(|bit| Some((bit, self.words.get(index(bit))?)));
-        word.is_some_and(|(bit, word)| word & 1 << (bit % 64) != 0)
+        self.covered.bit_of(address).is_some_and(|bit| self.bits.contains(bit))
+    }
+
+    /// Takes out every page that is not in another set of the same ranges.
+    pub fn retain(&mut self, other: &Self) {
+        self.bits.retain(&other.bits);
     }
 
     /// Takes out every page that is not in these ranges, which are ascending, and tells how many there were.
     pub fn keep_within(&mut self, ranges: &[(u64, u64)]) -> u64 {
-        let mut kept = Self { covered: self.covered.clone(), words: vec![0; self.words.len()] };
+        let mut kept = Self { covered: self.covered.clone(), bits: SparseBits::default() };
         for &(start, end) in ranges {
             kept.insert_range(start, end);
         }
-        let mut dropped = 0;
-        for (word, mask) in self.words.iter_mut().zip(&kept.words) {
-            dropped += u64::from((*word & !mask).count_ones());
-            *word &= mask;
-        }
-        dropped
+        self.bits.retain(&kept.bits)
     }
 
     /// The pages as runs of physical addresses: start and exclusive end, ascending.
@@ -79,43 +76,13 @@ impl PageSet {
         self.covered.ranges().iter().flat_map(move |range| {
             let mut bits = range.bits();
             std::iter::from_fn(move || {
-                let run = next_run(&self.words, bits.clone())?;
+                let run = self.bits.next_run(bits.clone())?;
                 bits.start = run.end;
                 let address = |bit| self.covered.address_in(range, bit);
                 Some((address(run.start), address(run.end)))
             })
         })
     }
-}
-
-/// The first run of bits that are set among these. There are words for all of them.
-pub(crate) fn next_run(words: &[u64], bits: ops::Range<u64>) -> Option<ops::Range<u64>> {
-    let first = next_bit(words, bits.clone(), true)?;
-    Some(first..next_bit(words, first..bits.end, false).unwrap_or(bits.end))
-}
-
-/// The first bit with this value among these.
-fn next_bit(words: &[u64], bits: ops::Range<u64>, value: bool) -> Option<u64> {
-    let mut bit = bits.start;
-    while bit < bits.end {
-        let word = words.get(index(bit))?;
-        let word = if value { *word } else { !*word } >> (bit % 64);
-        if word != 0 {
-            return Some(bit + u64::from(word.trailing_zeros())).filter(|bit| *bit < bits.end);
-        }
-        bit = (bit | 63) + 1;
-    }
-    None
-}
-
-fn set(words: &mut [u64], bit: u64) {
-    if let Some(word) = words.get_mut(index(bit)) {
-        *word |= 1 << (bit % 64);
-    }
-}
-
-fn index(bit: u64) -> usize {
-    usize::try_from(bit / 64).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

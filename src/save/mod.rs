@@ -380,6 +380,7 @@ fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Dept
         return Err(Error::Format(format!("the dump on {device} is damaged: compression: it is no {name} stream")));
     }
     let mut warnings = found.warnings;
+    warnings.extend(found.limits.iter().map(|limit| format!("a limit of memtool, and no damage: {limit}")));
     if found.content == Content::Unknown {
         warnings.push("there is nothing in the dump that could be checked".to_owned());
     }

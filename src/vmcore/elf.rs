@@ -10,9 +10,8 @@ use object::{Endianness, FileKind};
 use serde::Serialize;
 use std::io;
 
-/// Headers must come within so many bytes: a million program headers do, as a core file of a large kernel's virtual
-/// memory may have.
-const MAX_HEADERS: usize = 64 << 20;
+/// Headers are read so far, if there are so many: most files have few. In the end come those of four million segments.
+const HEADERS: [usize; 4] = [4096, 1 << 20, 64 << 20, 256 << 20];
 
 /// What an ELF core file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -85,8 +84,7 @@ pub fn is_no_core(head: &[u8]) -> bool {
 /// Reads the headers and sees whether the file is as long as they say; `None` if they cannot be understood.
 pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Option<ElfFacts>> {
     let mut head = Vec::new();
-    // Most files have few headers.
-    for wanted in [4096, 1 << 20, MAX_HEADERS] {
+    for wanted in HEADERS {
         let have = head.len();
         head.resize(wanted, 0);
         match stream.read(head.get_mut(have..).unwrap_or_default()) {
@@ -96,19 +94,39 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
                 return Ok(None);
             }
         }
-        let facts = match FileKind::parse(&*head) {
-            Ok(FileKind::Elf32) => facts::<FileHeader32<Endianness>>(&head),
-            Ok(FileKind::Elf64) => facts::<FileHeader64<Endianness>>(&head),
-            _ => Err("they are not those of a 32-bit or 64-bit file".to_owned()),
+        let (facts, end) = match FileKind::parse(&*head) {
+            Ok(FileKind::Elf32) => both::<FileHeader32<Endianness>>(&head),
+            Ok(FileKind::Elf64) => both::<FileHeader64<Endianness>>(&head),
+            _ => (Err("they are not those of a 32-bit or 64-bit file".to_owned()), 0),
         };
         match facts {
             Ok(facts) => return check(facts, stream, findings).map(Some),
-            Err(why) if head.len() < wanted || wanted == MAX_HEADERS => findings.damaged("ELF headers", why),
-            Err(_) => continue,
+            Err(why) if head.len() < wanted || end <= head.len() as u64 => {
+                findings.damaged("ELF headers", why);
+                return Ok(None);
+            }
+            Err(_) => {}
         }
-        break;
     }
+    let most = HEADERS.last().copied().unwrap_or_default();
+    findings.limited("ELF headers", format!("memtool reads {most} bytes of them, and there are more"));
     Ok(None)
+}
+
+/// What the headers say, and where they end as far as that can be told.
+fn both<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> (Result<ElfFacts, String>, u64) {
+    (facts::<H>(head), end_of_headers::<H>(head).unwrap_or(0))
+}
+
+fn end_of_headers<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<u64> {
+    let header = H::parse(head).ok()?;
+    let endian = header.endian().ok()?;
+    // More than the file header can count stand in the first section header.
+    let (start, count, size) = match header.phnum(endian, head) {
+        Ok(count) => (header.e_phoff(endian).into(), count as u64, header.e_phentsize(endian)),
+        Err(_) => (header.e_shoff(endian).into(), 1, header.e_shentsize(endian)),
+    };
+    count.checked_mul(size.into())?.checked_add(start)
 }
 
 fn facts<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Result<ElfFacts, String> {

@@ -10,8 +10,10 @@ use std::io;
 const MAGIC: [u8; 4] = 0x4c69_4d45_u32.to_le_bytes();
 /// Bytes of the header before each range.
 pub const LIME_HEADER: u64 = 32;
-/// More ranges are counted as damage.
-const MAX_RANGES: usize = 1 << 16;
+/// Ranges that are listed in any case; beyond them a file has as many as make so many bytes each, so that the list stays
+/// small beside what is read.
+const RANGES: u64 = 1 << 20;
+const BYTES_PER_RANGE: u64 = 512;
 
 /// A range of memory in a LiME image.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -63,8 +65,9 @@ pub fn lime(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<
             findings.stopped(format!("LiME range {}", ranges.len()), stop)?;
             break;
         }
-        if ranges.len() == MAX_RANGES {
-            findings.damaged(place, format!("there are more than {MAX_RANGES} ranges"));
+        let most = RANGES + stream.position() / BYTES_PER_RANGE;
+        if ranges.len() as u64 > most {
+            findings.limited(place, format!("memtool lists {most} ranges in so many bytes, and there are more"));
             break;
         }
     }

@@ -96,6 +96,13 @@ impl DumpedMemory {
         if let Some(problem) = inspection.problem() {
             return Err(Error::Refused(format!("there is no memory to read in it: {problem}")));
         }
+        if let (Content::Minidump(facts), Some(limit)) = (&inspection.content, inspection.limits.first())
+            && facts.pages.count() == 0
+        {
+            return Err(Error::Unsupported(format!(
+                "no page can be found in the dump: a limit of memtool, and no damage: {limit}"
+            )));
+        }
         let length = match inspection.compression {
             Compression::None => inspection.located.end.min(volume.length()).saturating_sub(inspection.located.start),
             _ => inspection.length.unwrap_or(u64::MAX),

@@ -1,22 +1,24 @@
 //! A minidump, from front to back: what is in it, and whether it is whole.
 
 use super::header::{Architecture, Header, Section};
-use super::pages::{BitSet, Pages};
+use super::pages::{self, Pages};
 use super::stream::{Stop, Stream};
 use super::{Depth, Findings, Place};
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::{Format, Level, Target, arm64};
+use crate::sparse_bits::SparseBits;
 use crate::units::{Hex, exact_size};
 use serde::Serialize;
 use std::io;
+use std::ops;
 
 /// A message buffer larger than this is no message buffer.
 const MAX_MESSAGE_BUFFER: u64 = 64 << 20;
-/// So many bytes of `dump_avail` are 65,536 ranges.
-const MAX_DUMP_AVAIL: u64 = 1 << 20;
-/// A bitmap for 4 TiB of pages of 4 KiB. Larger ones are not held in memory.
-const MAX_BITMAP: u64 = 128 << 20;
+/// So many bytes of `dump_avail` are a million ranges.
+const MAX_DUMP_AVAIL: u64 = 16 << 20;
+/// So many parts of the bitmap, of 4 KiB each, are kept to tell which pages are reached.
+const MAX_REACHED: usize = 8192;
 /// A kernel that copies only the first eighth of its bitmap loses nearly all pages behind that no virtual
 /// address but the direct map's leads to. A dump with so few of them is suspect, from this number on before it.
 const MANY_UNMAPPED: u64 = 256;
@@ -58,8 +60,9 @@ pub struct TableFacts {
     pub outside: u64,
     /// Page table pages that are not in the dump.
     pub missing_tables: u64,
-    /// Pages of the dump that no entry leads to: the kernel reaches them through the direct map.
-    pub unmapped: u64,
+    /// Pages of the dump that no entry leads to: the kernel reaches them through the direct map. `None` if they were not
+    /// counted.
+    pub unmapped: Option<u64>,
 }
 
 /// Reads on from the header. What is found until the dump ends is kept.
@@ -69,7 +72,7 @@ pub fn read(
     depth: Depth,
     findings: &mut Findings,
 ) -> io::Result<MinidumpFacts> {
-    let pages = Pages::new(header.page_size, Some(&[]), &[], header.order);
+    let pages = Pages::none(header.page_size);
     let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages, tables: None };
     let mut reader = Reader { stream, findings, section: Section::Header.to_string() };
     if let Err(stop) = reader.read(&mut facts, depth) {
@@ -90,20 +93,16 @@ impl Reader<'_, '_> {
     fn read(&mut self, facts: &mut MinidumpFacts, depth: Depth) -> Result<(), Stop> {
         let header = facts.header.clone();
         self.stream.skip(header.rounded(Section::Header))?;
-        let limits = [
-            (Section::MessageBuffer, "msgbufsize", MAX_MESSAGE_BUFFER),
-            (Section::DumpAvail, "dumpavailsize", MAX_DUMP_AVAIL),
-            (Section::Bitmap, "bitmapsize", MAX_BITMAP),
-        ];
-        for (section, field, most) in limits {
-            let size = header.size_of(section);
-            if size > most {
-                self.findings.damaged(field, format!("it is {size}; memtool reads {most} bytes at most"));
-                return Ok(());
-            }
+        if self.is_within(&header, Section::MessageBuffer, "msgbufsize", MAX_MESSAGE_BUFFER) {
+            facts.message_buffer = self.section(&header, Section::MessageBuffer)?;
+            self.check_messages(&facts.message_buffer);
+        } else {
+            self.section = Section::MessageBuffer.to_string();
+            self.stream.skip(header.rounded(Section::MessageBuffer))?;
         }
-        facts.message_buffer = self.section(&header, Section::MessageBuffer)?;
-        self.check_messages(&facts.message_buffer);
+        if !self.is_within(&header, Section::DumpAvail, "dumpavailsize", MAX_DUMP_AVAIL) {
+            return Ok(());
+        }
         let dump_avail = self.section(&header, Section::DumpAvail)?;
         let ranges = match header.dump_avail_size.map(|_| dump_avail_ranges(&header, &dump_avail)) {
             None => None,
@@ -116,9 +115,7 @@ impl Reader<'_, '_> {
         facts.header.lpa2 = header.architecture == Architecture::Arm64
             && ranges.iter().flatten().any(|(_, end)| end >> arm64::COMMON_BITS > 0);
         let header = facts.header.clone();
-        let bitmap = self.section(&header, Section::Bitmap)?;
-        let pages = Pages::new(header.page_size, ranges.as_deref(), &bitmap, header.order);
-        drop(bitmap);
+        let Some(pages) = self.bitmap(&header, ranges.as_deref())? else { return Ok(()) };
         self.check_bitmap(&header, &pages);
         if let Some(length) = self.stream.length() {
             self.check_length(&header, &pages, length);
@@ -129,12 +126,36 @@ impl Reader<'_, '_> {
         Ok(())
     }
 
+    /// Whether a part is one that is read, and notes if it is too large for that.
+    fn is_within(&mut self, header: &Header, section: Section, field: &str, most: u64) -> bool {
+        let size = header.size_of(section);
+        if size > most {
+            self.findings.limited(field, format!("it is {size}, and memtool reads {most} bytes at most"));
+        }
+        size <= most
+    }
+
     /// Reads a part of the dump, and leaves out what makes it up to whole pages.
     fn section(&mut self, header: &Header, section: Section) -> Result<Vec<u8>, Stop> {
         self.section = section.to_string();
         let bytes = self.stream.take(header.size_of(section))?;
         self.stream.skip(header.rounded(section) - header.size_of(section))?;
         Ok(bytes)
+    }
+
+    /// Reads the page bitmap, a part at a time; `None` if its pages are too scattered.
+    fn bitmap(&mut self, header: &Header, ranges: Option<&[(u64, u64)]>) -> Result<Option<Pages>, Stop> {
+        self.section = Section::Bitmap.to_string();
+        let size = header.size_of(Section::Bitmap);
+        let mut builder = pages::Builder::new(header.page_size, ranges, size, header.order);
+        self.stream.each(size, |part| builder.push(part))?;
+        self.stream.skip(header.rounded(Section::Bitmap) - size)?;
+        let pages = builder.finish();
+        if pages.is_none() {
+            let what = format!("its {size} bytes have more runs of pages than memtool keeps in memory");
+            self.findings.limited(Section::Bitmap, what);
+        }
+        Ok(pages)
     }
 
     fn check_messages(&mut self, buffer: &[u8]) {
@@ -244,15 +265,17 @@ impl Reader<'_, '_> {
     }
 
     fn conclude(&mut self, walk: Walk<'_>) -> TableFacts {
-        let Walk { mut facts, mapped, table_pages, pages, .. } = walk;
-        let eighth = pages.bits().min(pages.capacity()) / 8;
-        let (mut first, mut rest) = (0_u64, 0_u64);
-        for (bit, _) in pages.iter() {
-            if !mapped.contains(bit) && !table_pages.contains(bit) {
-                if bit < eighth { first += 1 } else { rest += 1 }
-            }
+        let Walk { mut facts, reached, pages, is_too_large, .. } = walk;
+        if is_too_large {
+            let what = "the pages that they lead to are too scattered for memtool to keep in memory: how many are reached by the direct map alone is not counted, and of the page tables in the dump not all were followed";
+            self.findings.limited(Section::PageTables, what);
+            return facts;
         }
-        facts.unmapped = first + rest;
+        let eighth = pages.bits().min(pages.capacity()) / 8;
+        // Nothing is reached that is not in the dump.
+        let first = pages.rank(eighth) - reached.count_before(eighth);
+        let rest = pages.count() - reached.count_before(pages.bits()) - first;
+        facts.unmapped = Some(first + rest);
         if first >= MANY_UNMAPPED && rest < first / 64 {
             self.findings.warnings.push(format!(
                 "the page bitmap looks cut off: of the pages that only the direct map leads to, {first} are in its first eighth, {rest} in all the rest; some kernels lose such pages in live dumps"
@@ -315,14 +338,33 @@ struct Walk<'a> {
     header: &'a Header,
     pages: &'a Pages,
     facts: TableFacts,
-    mapped: BitSet,
-    table_pages: BitSet,
+    /// Pages of the dump that are mapped, or page tables.
+    reached: SparseBits,
+    /// Of them the page tables.
+    table_pages: SparseBits,
+    /// Whether they are more than are kept.
+    is_too_large: bool,
 }
 
 impl<'a> Walk<'a> {
     fn new(header: &'a Header, pages: &'a Pages) -> Self {
-        let (mapped, table_pages) = (BitSet::new(pages), BitSet::new(pages));
-        Self { header, pages, facts: TableFacts::default(), mapped, table_pages }
+        let (reached, table_pages) = (SparseBits::default(), SparseBits::default());
+        Self { header, pages, facts: TableFacts::default(), reached, table_pages, is_too_large: false }
+    }
+
+    /// Takes a run of bits whose pages are in the dump.
+    fn reach(&mut self, run: ops::Range<u64>, are_tables: bool) {
+        if self.is_too_large {
+            return;
+        }
+        if are_tables {
+            self.table_pages.insert_run(run.clone());
+        }
+        self.reached.insert_run(run);
+        if self.reached.mixed() + self.table_pages.mixed() > MAX_REACHED {
+            self.is_too_large = true;
+            (self.reached, self.table_pages) = (SparseBits::default(), SparseBits::default());
+        }
     }
 
     /// Takes entries of a level, the first of which has this index; tells the next one's.
@@ -349,7 +391,7 @@ impl<'a> Walk<'a> {
         match target {
             Target::Nothing => {}
             Target::Table(physical) => match self.pages.bit_of(physical) {
-                Some(bit) if self.pages.is_set(bit) => self.table_pages.insert(bit),
+                Some(bit) if self.pages.is_set(bit) => self.reach(bit..bit + 1, true),
                 _ => self.facts.missing_tables += 1,
             },
             // A page of 64 KiB has 16 equal entries.
@@ -366,7 +408,9 @@ impl<'a> Walk<'a> {
             outside -= covered;
             self.facts.mapped += covered;
             self.facts.missing += covered - (self.pages.rank(bits.end) - self.pages.rank(bits.start));
-            self.mapped.insert_set(self.pages, bits);
+            for run in self.pages.runs(bits) {
+                self.reach(run, false);
+            }
         }
         self.facts.outside += outside;
     }
@@ -377,7 +421,7 @@ impl<'a> Walk<'a> {
             Some(bit) => {
                 self.facts.mapped += 1;
                 if self.pages.is_set(bit) {
-                    self.mapped.insert(bit);
+                    self.reach(bit..bit + 1, false);
                 } else {
                     self.facts.missing += 1;
                 }

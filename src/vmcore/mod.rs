@@ -107,6 +107,8 @@ pub struct Inspection {
     pub length: Option<u64>,
     /// What is wrong with it. A dump with damage is not to be trusted.
     pub damage: Vec<Damage>,
+    /// What memtool does not look at, since it would take too much memory. Nothing need be wrong there.
+    pub limits: Vec<Damage>,
     /// What may be wrong, or is worth knowing.
     pub warnings: Vec<String>,
     /// What is as it should be, and yet worth knowing for who looks closely.
@@ -138,6 +140,7 @@ impl Inspection {
 #[derive(Default)]
 struct Findings {
     damage: Vec<Damage>,
+    limits: Vec<Damage>,
     warnings: Vec<String>,
     remarks: Vec<String>,
     /// What the dump lies in, once that is known.
@@ -147,6 +150,10 @@ struct Findings {
 impl Findings {
     fn damaged(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
         self.damage.push(Damage { place: place.to_string(), what: what.to_string() });
+    }
+
+    fn limited(&mut self, place: impl fmt::Display, what: impl fmt::Display) {
+        self.limits.push(Damage { place: place.to_string(), what: what.to_string() });
     }
 
     /// Notes why reading stopped; only an error of the file itself is one.
@@ -199,6 +206,7 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         foreign: None,
         length: None,
         damage: Vec::new(),
+        limits: Vec::new(),
         warnings: Vec::new(),
         remarks: Vec::new(),
     };
@@ -225,7 +233,8 @@ pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result
         ));
     }
     check_header(&result, &mut findings);
-    (result.damage, result.warnings, result.remarks) = (findings.damage, findings.warnings, findings.remarks);
+    (result.damage, result.limits) = (findings.damage, findings.limits);
+    (result.warnings, result.remarks) = (findings.warnings, findings.remarks);
     Ok(result)
 }
 

@@ -2,46 +2,257 @@
 //! same time in every dump.
 //!
 //! Bit i stands for the i-th page of the `dump_avail` ranges, or for physical page i where the dump has none.
+//!
+//! A machine of 64 TiB has a bitmap of 2 GiB. It is taken in parts of 4 KiB, of which those take memory that are neither
+//! empty nor full: as the runs of their bits, or as they are if that is shorter.
 
 use super::header::Order;
 use crate::minidump::dump_avail::{DumpAvail, Range};
-use crate::minidump::next_run;
 use std::ops;
+
+/// Bytes of the bitmap that are taken together.
+const CHUNK: usize = 4096;
+/// Bits in them.
+const CHUNK_BITS: u64 = CHUNK as u64 * 8;
+/// Words of a chunk whose bits are counted together.
+const GROUP: usize = 8;
+const GROUPS: usize = CHUNK / 8 / GROUP;
+
+/// Numbers that are allocated at once.
+const BLOCK: usize = 1 << 19;
+const BLOCK_BITS: u32 = BLOCK.trailing_zeros();
+/// Blocks at most: 136 MiB, which is room for every bitmap of 4 TiB, and of larger machines for 20 million runs.
+const MAX_BLOCKS: usize = 136;
+
+/// Where a chunk is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Place {
+    Empty,
+    Full,
+    /// Its runs, from this number of [`Pages::numbers`] on: how many there are, then of each its first bit, its last
+    /// one, and the bits set before it.
+    Runs(u32),
+    /// The bits set before each group of words, and then the words.
+    Words(u32),
+}
 
 /// The pages of a minidump.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Pages {
     covered: DumpAvail,
-    words: Vec<u64>,
-    /// Bits set before each group of words.
+    capacity: u64,
+    places: Vec<Place>,
+    /// Bits set before each chunk, and in the end all.
     ranks: Vec<u64>,
+    numbers: Vec<Vec<u16>>,
     beyond: u64,
 }
 
-/// Words in a group whose bits are counted together.
-const GROUP: usize = 8;
+/// The bits of a chunk.
+#[derive(Clone, Copy)]
+enum Bits<'a> {
+    Empty,
+    Full,
+    Runs(&'a [[u16; 3]]),
+    Words(&'a [u16], &'a [[u16; 4]]),
+}
+
+impl Bits<'_> {
+    fn word(words: &[[u16; 4]], number: u64) -> u64 {
+        let word = usize::try_from(number).ok().and_then(|number| words.get(number)).copied().unwrap_or_default();
+        word.iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
+    }
+
+    fn is_set(self, bit: u64) -> bool {
+        match self {
+            Self::Words(_, words) => Self::word(words, bit / 64) >> (bit % 64) & 1 == 1,
+            _ => self.next(bit, true) == Some(bit),
+        }
+    }
+
+    /// Bits set before one.
+    fn rank(self, bit: u64) -> u64 {
+        match self {
+            Self::Empty => 0,
+            Self::Full => bit,
+            Self::Runs(runs) => {
+                let after = runs.partition_point(|[first, ..]| u64::from(*first) < bit);
+                let run = after.checked_sub(1).and_then(|at| runs.get(at));
+                run.map_or(0, |[first, last, before]| {
+                    u64::from(*before) + (bit.min(u64::from(*last) + 1) - u64::from(*first))
+                })
+            }
+            Self::Words(ranks, words) => {
+                let word = bit / 64;
+                let group = word / GROUP as u64;
+                let before = usize::try_from(group).ok().and_then(|group| ranks.get(group)).copied().unwrap_or(0);
+                let whole = (group * GROUP as u64..word).map(|number| Self::word(words, number));
+                let last = Self::word(words, word) & ((1 << (bit % 64)) - 1);
+                u64::from(before) + whole.chain([last]).map(|word| u64::from(word.count_ones())).sum::<u64>()
+            }
+        }
+    }
+
+    /// The first bit from one on that is set, or is not.
+    fn next(self, bit: u64, value: bool) -> Option<u64> {
+        match (self, value) {
+            (Self::Empty, true) | (Self::Full, false) => None,
+            (Self::Empty, false) | (Self::Full, true) => Some(bit),
+            (Self::Runs(runs), _) => {
+                let run = runs.get(runs.partition_point(|[_, last, _]| u64::from(*last) < bit));
+                match run.map(|[first, last, _]| (u64::from(*first), u64::from(*last))) {
+                    Some((first, _)) if value => Some(first.max(bit)),
+                    Some((first, last)) if first <= bit => Some(last + 1).filter(|next| *next < CHUNK_BITS),
+                    None if value => None,
+                    _ => Some(bit),
+                }
+            }
+            (Self::Words(_, words), _) => {
+                let from = |number: u64, shift: u64| {
+                    let word = Self::word(words, number);
+                    let word = if value { word } else { !word } >> shift;
+                    (word != 0).then(|| number * 64 + shift + u64::from(word.trailing_zeros()))
+                };
+                let rest = bit / 64 + 1..CHUNK_BITS / 64;
+                from(bit / 64, bit % 64).or_else(|| rest.into_iter().find_map(|number| from(number, 0)))
+            }
+        }
+    }
+}
+
+/// Takes a page bitmap part by part.
+pub struct Builder {
+    pages: Pages,
+    order: Order,
+    /// What does not fill a chunk.
+    rest: Vec<u8>,
+    /// Blocks that may be allocated.
+    blocks: usize,
+    is_too_large: bool,
+}
+
+impl Builder {
+    /// Takes the ranges of `dump_avail`, or `None` where there is none, and the bytes that the bitmap will have.
+    pub fn new(page_size: u32, ranges: Option<&[(u64, u64)]>, size: u64, order: Order) -> Self {
+        let page_size = u64::from(page_size);
+        let capacity = size.div_ceil(8).saturating_mul(64);
+        let all = [(0, capacity.saturating_mul(page_size))];
+        let covered = DumpAvail::new(page_size, ranges.unwrap_or(&all));
+        let pages = Pages { capacity, ..Pages::none_of(covered) };
+        Self { pages, order, rest: Vec::new(), blocks: MAX_BLOCKS, is_too_large: false }
+    }
+
+    /// Takes the next bytes of the bitmap.
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        if !self.rest.is_empty() {
+            let (now, later) = bytes.split_at_checked(CHUNK - self.rest.len()).unwrap_or((bytes, &[]));
+            self.rest.extend_from_slice(now);
+            bytes = later;
+            if self.rest.len() == CHUNK {
+                let chunk = std::mem::take(&mut self.rest);
+                self.chunk(&chunk);
+            }
+        }
+        let mut chunks = bytes.chunks_exact(CHUNK);
+        chunks.by_ref().for_each(|chunk| self.chunk(chunk));
+        self.rest.extend_from_slice(chunks.remainder());
+    }
+
+    /// The pages; `None` if their bits are so scattered that they are not kept.
+    pub fn finish(mut self) -> Option<Pages> {
+        if !self.rest.is_empty() {
+            let mut chunk = std::mem::take(&mut self.rest);
+            // Of big-endian ones the last word must be whole.
+            chunk.resize(chunk.len().next_multiple_of(8), 0);
+            self.chunk(&chunk);
+        }
+        (!self.is_too_large).then_some(self.pages)
+    }
+
+    fn chunk(&mut self, bytes: &[u8]) {
+        const ZEROS: &[u8] = &[0; CHUNK];
+        let first = self.pages.places.len() as u64 * CHUNK_BITS;
+        let place = if ZEROS.starts_with(bytes) {
+            self.add(&[], 0)
+        } else {
+            let mut words: Vec<u64> = bytes.as_chunks().0.iter().map(|word| self.order.u64(*word)).collect();
+            words.resize(CHUNK / 8, 0);
+            self.pages.beyond += clear_from(&mut words, self.pages.covered.bits().saturating_sub(first));
+            let count = words.iter().map(|word| u64::from(word.count_ones())).sum();
+            self.add(&words, count)
+        };
+        self.pages.places.push(place);
+    }
+
+    /// Keeps the words of a chunk with so many bits set.
+    fn add(&mut self, words: &[u64], count: u64) -> Place {
+        let before = self.pages.ranks.last().copied().unwrap_or(0);
+        self.pages.ranks.push(before + count);
+        if count == 0 || count == CHUNK_BITS {
+            return if count == 0 { Place::Empty } else { Place::Full };
+        }
+        let number = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
+        // A run begins at each set bit behind one that is not.
+        let starts = words.iter().scan(0, |last, word| {
+            let starts = word & !(word << 1 | *last);
+            *last = word >> 63;
+            Some(starts.count_ones())
+        });
+        let runs: u32 = starts.sum();
+        let parts = words.iter().flat_map(|word| [0, 16, 32, 48].map(|shift| number(word >> shift & 0xffff)));
+        if u64::from(runs) * 3 >= (GROUPS + CHUNK / 2) as u64 {
+            let counts = words.chunks(GROUP).scan(0_u64, |rank, group| {
+                let before = *rank;
+                *rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
+                Some(number(before))
+            });
+            return Place::Words(self.keep(counts.chain(parts)));
+        }
+        let parts: Vec<u16> = parts.collect();
+        let bits = Bits::Words(&[], parts.as_chunks().0);
+        let mut at = Some(0);
+        let mut rank = 0;
+        let triples = std::iter::from_fn(|| {
+            let first = bits.next(at?, true)?;
+            at = bits.next(first, false);
+            let last = at.unwrap_or(CHUNK_BITS) - 1;
+            let before = rank;
+            rank += last - first + 1;
+            Some([first, last, before].map(number))
+        });
+        let triples: Vec<u16> = triples.flatten().collect();
+        Place::Runs(self.keep(std::iter::once(number(runs.into())).chain(triples)))
+    }
+
+    /// Keeps numbers together; tells where.
+    fn keep(&mut self, numbers: impl Iterator<Item = u16>) -> u32 {
+        let numbers: Vec<u16> = numbers.collect();
+        let blocks = &mut self.pages.numbers;
+        if blocks.last().is_none_or(|block| block.len() + numbers.len() > BLOCK) {
+            if self.is_too_large || blocks.len() == self.blocks {
+                // What follows is counted only.
+                self.is_too_large = true;
+                blocks.clear();
+                return 0;
+            }
+            blocks.push(Vec::new());
+        }
+        let number = blocks.len() - 1;
+        let Some(block) = blocks.last_mut() else { return 0 };
+        let place = number << BLOCK_BITS | block.len();
+        block.extend(numbers);
+        u32::try_from(place).unwrap_or(u32::MAX)
+    }
+}
 
 impl Pages {
-    /// Takes the ranges of `dump_avail`, or `None` where there is none, and the bitmap as it is in the dump.
-    pub fn new(page_size: u32, ranges: Option<&[(u64, u64)]>, bitmap: &[u8], order: Order) -> Self {
-        let page_size = u64::from(page_size);
-        let word = |bytes: &[u8]| {
-            let mut word = [0; 8];
-            word.iter_mut().zip(bytes).for_each(|(to, from)| *to = *from);
-            order.u64(word)
-        };
-        let mut words: Vec<u64> = bitmap.chunks(8).map(word).collect();
-        let all = [(0, (words.len() as u64 * 64).saturating_mul(page_size))];
-        let covered = DumpAvail::new(page_size, ranges.unwrap_or(&all));
-        let beyond = clear_from(&mut words, covered.bits());
-        let mut ranks = Vec::with_capacity(words.len() / GROUP + 1);
-        let mut rank = 0;
-        for group in words.chunks(GROUP) {
-            ranks.push(rank);
-            rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-        }
-        ranks.push(rank);
-        Self { covered, words, ranks, beyond }
+    /// The pages of a dump without any.
+    pub fn none(page_size: u32) -> Self {
+        Self::none_of(DumpAvail::new(page_size.into(), &[]))
+    }
+
+    fn none_of(covered: DumpAvail) -> Self {
+        Self { covered, capacity: 0, places: Vec::new(), ranks: vec![0], numbers: Vec::new(), beyond: 0 }
     }
 
     /// How many pages are in the dump.
@@ -56,7 +267,7 @@ impl Pages {
 
     /// Bits that the bitmap has.
     pub fn capacity(&self) -> u64 {
-        self.words.len() as u64 * 64
+        self.capacity
     }
 
     /// Ranges that the bitmap covers.
@@ -76,14 +287,33 @@ impl Pages {
         self.beyond
     }
 
+    /// The chunk with a number.
+    fn chunk(&self, number: u64) -> Bits<'_> {
+        let place = usize::try_from(number).ok().and_then(|number| self.places.get(number));
+        let from = |at: u32| {
+            let (block, at) = (at >> BLOCK_BITS, at & ((1 << BLOCK_BITS) - 1));
+            let block = usize::try_from(block).ok().and_then(|block| self.numbers.get(block));
+            block.and_then(|block| block.get(usize::try_from(at).ok()?..)).unwrap_or_default()
+        };
+        match place {
+            None | Some(Place::Empty) => Bits::Empty,
+            Some(Place::Full) => Bits::Full,
+            Some(Place::Runs(at)) => {
+                let (count, rest) = from(*at).split_first().unwrap_or((&0, &[]));
+                Bits::Runs(rest.as_chunks().0.get(..usize::from(*count)).unwrap_or_default())
+            }
+            Some(Place::Words(at)) => {
+                let (ranks, rest) = from(*at).split_at_checked(GROUPS).unwrap_or_default();
+                Bits::Words(ranks, rest.as_chunks().0.get(..CHUNK / 8).unwrap_or_default())
+            }
+        }
+    }
+
     /// Pages among those with lower bits that are in the dump.
     pub fn rank(&self, bit: u64) -> u64 {
-        let bit = bit.min(self.capacity());
-        let Ok(word) = usize::try_from(bit / 64) else { return self.count() };
-        let before = self.ranks.get(word / GROUP).copied().unwrap_or_else(|| self.count());
-        let group = self.words.get(word / GROUP * GROUP..word).unwrap_or_default();
-        let here = self.words.get(word).map_or(0, |word| word & ((1 << (bit % 64)) - 1));
-        before + group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>() + u64::from(here.count_ones())
+        let number = usize::try_from(bit / CHUNK_BITS).unwrap_or(usize::MAX);
+        let Some(before) = self.ranks.get(number) else { return self.count() };
+        before + self.chunk(bit / CHUNK_BITS).rank(bit % CHUNK_BITS)
     }
 
     /// The bit of the page at a physical address; `None` outside all ranges.
@@ -98,8 +328,7 @@ impl Pages {
 
     /// Whether a bit is set.
     pub fn is_set(&self, bit: u64) -> bool {
-        let word = usize::try_from(bit / 64).ok().and_then(|word| self.words.get(word));
-        word.is_some_and(|word| word >> (bit % 64) & 1 == 1)
+        self.chunk(bit / CHUNK_BITS).is_set(bit % CHUNK_BITS)
     }
 
     /// Whether the page at a physical address is in the dump.
@@ -116,42 +345,43 @@ impl Pages {
     /// The bits and physical addresses of all pages, in the order of the dump.
     pub fn iter(&self) -> impl Iterator<Item = (u64, u64)> {
         self.ranges().iter().flat_map(move |range| {
-            let bits = range.bits();
-            let set = self.set_bits(bits.start, bits.end.min(self.capacity()));
-            set.map(move |bit| (bit, self.covered.address_in(range, bit)))
+            let bits = self.runs(range.bits()).flatten();
+            bits.map(move |bit| (bit, self.covered.address_in(range, bit)))
         })
     }
 
     /// The pages of the dump from a physical address on and before another one, as runs: the first one's physical
     /// address, how many they are, and how many come before them in the dump.
     pub fn runs_within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> {
-        let runs = self.bits_within(start, end).flat_map(move |bits| {
-            let mut left = bits.start..bits.end.min(self.capacity());
-            std::iter::from_fn(move || {
-                let run = next_run(&self.words, left.clone())?;
-                left.start = run.end;
-                Some(run)
-            })
-        });
+        let runs = self.bits_within(start, end).flat_map(move |bits| self.runs(bits));
         runs.filter_map(move |run| {
             Some((self.covered.address_of(run.start)?, run.end - run.start, self.rank(run.start)))
         })
     }
 
-    /// Bits that are set, from one on and before another.
-    fn set_bits(&self, start: u64, end: u64) -> impl Iterator<Item = u64> {
-        let first = usize::try_from(start / 64).unwrap_or(usize::MAX);
-        let last = usize::try_from(end.div_ceil(64)).unwrap_or(usize::MAX).min(self.words.len());
-        let words = self.words.get(first..last).unwrap_or_default().iter();
-        words.zip(start / 64..).flat_map(move |(word, number)| {
-            let mut left = *word;
-            std::iter::from_fn(move || {
-                let bit = number * 64 + u64::from(left.trailing_zeros());
-                // Clears the lowest bit.
-                (left != 0).then(|| left &= left - 1).map(|()| bit)
-            })
-            .filter(move |bit| (start..end).contains(bit))
+    /// The runs of bits that are set among these.
+    pub fn runs(&self, bits: ops::Range<u64>) -> impl Iterator<Item = ops::Range<u64>> {
+        let ops::Range { mut start, end } = bits;
+        std::iter::from_fn(move || {
+            let first = self.next(start, end, true)?;
+            start = self.next(first, end, false).unwrap_or(end);
+            Some(first..start)
         })
+    }
+
+    /// The first bit from one on and before another that is set, or is not.
+    fn next(&self, start: u64, end: u64, value: bool) -> Option<u64> {
+        // What is behind the bitmap is not set.
+        let end = if value { end.min(self.places.len() as u64 * CHUNK_BITS) } else { end };
+        let mut bit = start;
+        while bit < end {
+            let number = bit / CHUNK_BITS;
+            if let Some(found) = self.chunk(number).next(bit % CHUNK_BITS, value) {
+                return Some(number * CHUNK_BITS + found).filter(|found| *found < end);
+            }
+            bit = (number + 1) * CHUNK_BITS;
+        }
+        None
     }
 }
 
@@ -168,45 +398,19 @@ fn clear_from(words: &mut [u64], bit: u64) -> u64 {
     cleared
 }
 
-/// A set of bits of the same bitmap.
-pub struct BitSet(Vec<u64>);
-
-impl BitSet {
-    /// An empty set for the pages of a dump.
-    pub fn new(pages: &Pages) -> Self {
-        Self(vec![0; pages.words.len()])
-    }
-
-    /// Puts a bit in; one beyond the bitmap is left out.
-    pub fn insert(&mut self, bit: u64) {
-        if let Some(word) = usize::try_from(bit / 64).ok().and_then(|word| self.0.get_mut(word)) {
-            *word |= 1 << (bit % 64);
-        }
-    }
-
-    /// Puts those of a run of bits in that are set in the bitmap.
-    pub fn insert_set(&mut self, pages: &Pages, bits: ops::Range<u64>) {
-        for number in bits.start / 64..bits.end.div_ceil(64) {
-            let at = usize::try_from(number).unwrap_or(usize::MAX);
-            let (Some(to), Some(from)) = (self.0.get_mut(at), pages.words.get(at)) else { break };
-            let above = u64::MAX << bits.start.saturating_sub(number * 64);
-            let below = u64::MAX >> (number * 64 + 64).saturating_sub(bits.end);
-            *to |= from & above & below;
-        }
-    }
-
-    /// Whether a bit is in.
-    pub fn contains(&self, bit: u64) -> bool {
-        usize::try_from(bit / 64).ok().and_then(|word| self.0.get(word)).is_some_and(|word| word >> (bit % 64) & 1 == 1)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use proptest::prelude::*;
 
     const PAGE: u64 = 4096;
+
+    fn pages(ranges: Option<&[(u64, u64)]>, bitmap: &[u8], order: Order) -> Pages {
+        let mut builder = Builder::new(4096, ranges, bitmap.len() as u64, order);
+        // In parts of odd lengths.
+        bitmap.chunks(3001).for_each(|part| builder.push(part));
+        builder.finish().unwrap()
+    }
 
     /// Disjoint ranges in ascending order, and which of their pages are in the dump.
     fn dumps() -> impl Strategy<Value = (Vec<(u64, u64)>, Vec<bool>)> {
@@ -234,7 +438,7 @@ mod tests {
                 let byte = if big { bit / 64 * 8 + 7 - bit % 64 / 8 } else { bit / 8 };
                 bitmap[byte] |= 1 << (bit % 8);
             }
-            let pages = Pages::new(4096, Some(&ranges), &bitmap, order);
+            let pages = pages(Some(&ranges), &bitmap, order);
             let all = ranges.iter().flat_map(|(start, end)| start / PAGE..end.div_ceil(PAGE));
             let expected: Vec<u64> = all.zip(&set).filter(|(_, set)| **set).map(|(page, _)| page * PAGE).collect();
             prop_assert_eq!(pages.iter().map(|(_, physical)| physical).collect::<Vec<_>>(), expected.clone());
@@ -252,11 +456,9 @@ mod tests {
                 let bits: Vec<u64> = pages.bits_within(start, end).flatten().collect();
                 let one_by_one = (start..end).step_by(4096).filter_map(|physical| pages.bit_of(physical));
                 prop_assert_eq!(&bits, &one_by_one.collect::<Vec<_>>());
-                let mut in_dump = BitSet::new(&pages);
-                pages.bits_within(start, end).for_each(|bits| in_dump.insert_set(&pages, bits));
-                for bit in 0..pages.capacity() {
-                    prop_assert_eq!(in_dump.contains(bit), bits.contains(&bit) && pages.is_set(bit));
-                }
+                let runs = pages.bits_within(start, end).flat_map(|bits| pages.runs(bits)).flatten();
+                let set = bits.iter().copied().filter(|bit| pages.is_set(*bit));
+                prop_assert_eq!(runs.collect::<Vec<_>>(), set.collect::<Vec<_>>());
             }
             let first = expected.len() / 3;
             let from = expected.get(first).copied().unwrap_or(0);
@@ -272,8 +474,58 @@ mod tests {
 
     #[test]
     fn without_ranges_a_bit_is_a_page_number() {
-        let pages = Pages::new(4096, None, &[0b1000_0001, 0, 0, 0, 0, 0, 0, 0, 2], Order::Little);
+        let pages = pages(None, &[0b1000_0001, 0, 0, 0, 0, 0, 0, 0, 2], Order::Little);
         assert_eq!(pages.iter().collect::<Vec<_>>(), [(0, 0), (7, 7 * PAGE), (65, 65 * PAGE)]);
         assert_eq!((pages.number_of(65 * PAGE), pages.number_of(66 * PAGE)), (Some(2), None));
+    }
+
+    /// A bitmap of some chunks, each empty, full, or with runs of a length that lie so far apart.
+    fn bitmaps() -> impl Strategy<Value = Vec<bool>> {
+        let chunk = prop_oneof![
+            Just((0, 1)),
+            Just((1, 0)),
+            (1_usize..3, 1_usize..3),
+            (1_usize..100, 1_usize..100),
+            (1_usize..20_000, 1_usize..20_000)
+        ];
+        let bits = |(set, clear)| (0..32_768).map(move |bit| bit % (set + clear) < set);
+        proptest::collection::vec((chunk, 0_usize..32_768), 1..4).prop_map(move |chunks| {
+            let last = chunks.len() - 1;
+            let chunks = chunks.into_iter().enumerate();
+            chunks
+                .flat_map(|(number, (kind, cut))| bits(kind).take(if number == last { cut } else { 32_768 }))
+                .collect()
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+        #[test]
+        fn chunks_of_all_kinds_are_what_was_put_in(set in bitmaps()) {
+            let mut bitmap = vec![0_u8; set.len().div_ceil(8)];
+            for (bit, _) in set.iter().enumerate().filter(|(_, set)| **set) {
+                bitmap[bit / 8] |= 1 << (bit % 8);
+            }
+            let pages = pages(None, &bitmap, Order::Little);
+            let expected: Vec<u64> = (0..).zip(&set).filter(|(_, set)| **set).map(|(bit, _)| bit).collect();
+            prop_assert_eq!(pages.iter().map(|(bit, _)| bit).collect::<Vec<_>>(), expected);
+            let mut rank = 0;
+            for (bit, set) in (0..).zip(&set) {
+                prop_assert_eq!((pages.is_set(bit), pages.rank(bit)), (*set, rank));
+                rank += u64::from(*set);
+            }
+            prop_assert_eq!(pages.count(), rank);
+        }
+    }
+
+    #[test]
+    fn what_is_too_scattered_is_not_kept() {
+        let scattered = vec![0x55; 1 << 20];
+        for (parts, is_kept) in [(2, true), (6, false)] {
+            let mut builder = Builder { blocks: 3, ..Builder::new(4096, None, 1 << 28, Order::Little) };
+            (0..parts).for_each(|_| builder.push(&scattered));
+            assert_eq!(builder.pages.count(), parts << 22);
+            assert_eq!(builder.finish().is_some(), is_kept);
+        }
     }
 }

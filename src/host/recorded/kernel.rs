@@ -15,6 +15,7 @@ use crate::kerneldump::{self, Compression, Header, Kind};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::dump_avail::DumpAvail;
+use crate::minidump::live::MAX_PAGES;
 use crate::minidump::{Architecture, MSG_MAGIC, PageSet, writer};
 use crate::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
@@ -55,8 +56,7 @@ const DUMP_AVAIL_SINCE: u32 = 1_300_000;
 /// The first kernel that tells its layout in `kva_layout`, and has five levels where the processor does.
 const KVA_LAYOUT_SINCE: u32 = 1_500_000;
 
-/// No page bitmap is laid out for more memory, nor for more pieces of it.
-const MAX_BITMAP_MEMORY: u64 = 1 << 42;
+/// No page bitmap is laid out for more pieces of memory.
 const MAX_DUMP_AVAIL: usize = 128;
 
 type Table = Vec<u64>;
@@ -229,7 +229,11 @@ impl Kernel {
         let variables_at = data_end.checked_sub(page)? & !(page - 1);
         let (variables_physical, _) = self.translate(variables_at)?;
         let pagetable_at = variables_at.checked_sub(page)?;
-        if self.dump_avail.len() > MAX_DUMP_AVAIL {
+        // Before dump_avail counted pages, physical pages were counted from 0.
+        let by_page = machine.system.osreldate < DUMP_AVAIL_SINCE;
+        let covered = if by_page { vec![(0, self.dump_avail.last()?.1)] } else { self.dump_avail.clone() };
+        let mut bitmap = PageSet::new(page, &covered);
+        if self.dump_avail.len() > MAX_DUMP_AVAIL || bitmap.capacity() > MAX_PAGES {
             return None;
         }
 
@@ -251,14 +255,8 @@ impl Kernel {
         let placed = tree.place(top_at, free, &mut self.pages)?;
         let kernel_map_at = *placed.get(&(kernel_level.shift, tree.number(kernel_level.shift, KERNEL_MAP_BASE)))?;
 
-        // Before dump_avail counted pages, physical pages were counted from 0.
-        let by_page = machine.system.osreldate < DUMP_AVAIL_SINCE;
-        let covered = if by_page { vec![(0, self.dump_avail.last()?.1)] } else { self.dump_avail.clone() };
-        if covered.iter().map(|(start, end)| end - start).sum::<u64>() > MAX_BITMAP_MEMORY {
-            return None;
-        }
-        let mut bitmap = PageSet::new(page, &covered);
-        let bitmap_size = bitmap.words().len() as u64 * 8;
+        let words = bitmap.capacity().div_ceil(64);
+        let bitmap_size = words * 8;
         let bitmap_pages = bitmap_size.next_multiple_of(page);
         let bitmap_at = free.take(bitmap_pages, page)?;
         self.marked.push((bitmap_at, bitmap_at + bitmap_pages));
@@ -266,7 +264,8 @@ impl Kernel {
             bitmap.insert_range(start, end);
         }
         let mut address = bitmap_at;
-        for words in bitmap.words().chunks(entries) {
+        for first in (0..words).step_by(entries) {
+            let words: Vec<u64> = (first..words.min(first + page / 8)).map(|number| bitmap.word(number)).collect();
             // What a page's bytes lack is zeros.
             let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
             self.pages.insert(address, bytes_of(words.get(..used)?));

@@ -23,18 +23,19 @@ use crate::host::{Host, Memory, Ram};
 use crate::memory_map::{self, MemoryMap, Segment, dump_avail};
 use crate::pmap::{self, Format};
 use crate::symbols::Symbols;
-use crate::units::Hex;
+use crate::units::{Hex, rough_size};
 use crate::vmcore;
 use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
 use std::collections::BTreeMap;
 use std::io;
+use std::ops;
 use variables::Variables;
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
-/// More RAM than amd64 kernels can have, and arm64 machines do. Its page bitmap takes 128 MiB.
-const MAX_RAM: u64 = 1 << 42;
+/// Bits that the `bitmapsize` of a minidump can stand for.
+pub(crate) const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -318,6 +319,12 @@ impl<'a> LiveKernel<'a> {
         let what = "vm_page_dump";
         let page = self.architecture.page_size();
         let mut set = PageSet::new(page, &self.dump_avail);
+        if set.capacity() > MAX_PAGES {
+            let most = rough_size(MAX_PAGES.saturating_mul(page));
+            return Err(Error::Unsupported(format!(
+                "a minidump has room for the bits of {most} of memory, and the kernel's dump_avail has more"
+            )));
+        }
         let at = self.variables.number(what)?;
         if !self.counts_from_0()? {
             let pages = self.variables.number("vm_page_dump_pages")?;
@@ -327,7 +334,7 @@ impl<'a> LiveKernel<'a> {
                     format!("it is {pages}, and dump_avail has {} pages", set.capacity()),
                 ));
             }
-            self.read_words(at, set.words_mut())?;
+            self.read_words(at, 0..pages.div_ceil(64), |number, word| set.add_word(number, word))?;
         } else {
             let last = self.dump_avail.last().map_or(0, |range| range.1);
             let size = u64::from(self.variables.int("vm_page_dump_size")?);
@@ -346,40 +353,32 @@ impl<'a> LiveKernel<'a> {
         Ok((set, dropped))
     }
 
-    fn read_words(&self, address: u64, words: &mut [u64]) -> Result<()> {
+    /// Calls with the words of a bitmap, and their numbers.
+    fn read_words(&self, address: u64, words: ops::Range<u64>, mut take: impl FnMut(u64, u64)) -> Result<()> {
         let mut bytes = vec![0; BUFFER];
-        let mut at = address;
-        for words in words.chunks_mut(BUFFER / 8) {
-            let bytes = bytes.get_mut(..words.len() * 8).unwrap_or_default();
-            self.read_virtual("vm_page_dump", at, bytes)?;
-            at = at.saturating_add(bytes.len() as u64);
-            for (word, read) in words.iter_mut().zip(words_of(bytes)) {
-                *word = read;
-            }
+        let mut first = words.start;
+        while first < words.end {
+            let count = (words.end - first).min(BUFFER as u64 / 8);
+            let bytes = bytes.get_mut(..usize::try_from(count).unwrap_or_default() * 8).unwrap_or_default();
+            let at = first.checked_mul(8).and_then(|offset| address.checked_add(offset));
+            self.read_virtual("vm_page_dump", at.ok_or_else(|| odd("vm_page_dump", "it has no end"))?, bytes)?;
+            words_of(bytes).zip(first..).for_each(|(word, number)| take(number, word));
+            first += count;
         }
         Ok(())
     }
 
     /// Takes pages from a bitmap whose bits count physical pages from 0.
     fn read_by_page(&self, address: u64, first: u64, last: u64, set: &mut PageSet) -> Result<()> {
-        let words_at_once = BUFFER as u64 / 8;
-        let mut word = first / 64;
-        while word < last.div_ceil(64) {
-            let count = (last.div_ceil(64) - word).min(words_at_once);
-            let mut words = vec![0; usize::try_from(count).unwrap_or_default()];
-            let at = address.checked_add(word * 8).ok_or_else(|| odd("vm_page_dump", "it has no end"))?;
-            self.read_words(at, &mut words)?;
-            for (bits, number) in words.into_iter().zip(word..) {
-                for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
-                    let page = number * 64 + bit;
-                    if (first..last).contains(&page) {
-                        set.insert(page * self.architecture.page_size());
-                    }
+        let page_size = self.architecture.page_size();
+        self.read_words(address, first / 64..last.div_ceil(64), |number, bits| {
+            for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
+                let page = number * 64 + bit;
+                if (first..last).contains(&page) {
+                    set.insert(page * page_size);
                 }
             }
-            word += count;
-        }
-        Ok(())
+        })
     }
 
     fn message_buffer(&self) -> Result<Vec<u8>> {
@@ -483,9 +482,7 @@ impl<'a> Check<'a> {
     /// Those of [`LiveKernel::marked`].
     pub fn after(&self, dumped: &Pages) -> Result<Loss> {
         let (mut marked, _) = self.kernel.marked()?;
-        for (now, before) in marked.words_mut().iter_mut().zip(self.before.words()) {
-            *now &= before;
-        }
+        marked.retain(&self.before);
         let page_size = self.kernel.architecture.page_size();
         let pages = marked.runs().flat_map(|(start, end)| start / page_size..end / page_size);
         let pages = pages.map(|page| page * page_size);
@@ -504,14 +501,9 @@ fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Res
     let (address, size) = variables.required(what)?;
     let pair = |offset| variables.read(what, address.checked_add(offset).ok_or_else(|| odd(what, "it has no end"))?);
     let ranges = dump_avail::read(size, pair)?.map_err(|why| odd(what, why))?;
-    let mut total = 0;
     for (index, &(start, end)) in ranges.iter().enumerate() {
         if !start.is_multiple_of(page) || !end.is_multiple_of(page) || end > limit {
             return Err(odd(what, format!("range {index} is {}..{}", Hex(start), Hex(end))));
-        }
-        total += end - start;
-        if total > MAX_RAM {
-            return Err(odd(what, format!("it has more memory than {} TiB", MAX_RAM >> 40)));
         }
     }
     Ok(ranges)

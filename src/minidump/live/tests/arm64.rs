@@ -181,7 +181,7 @@ fn the_direct_map_begins_where_a_kernel_has_it() {
 fn senseless_variables_are_refused() {
     let cases: Vec<(&'static str, Vec<u64>, &str)> = vec![
         ("dump_avail", vec![0x1000, (1 << 52) + PAGE, 0, 0], "range 0"),
-        ("dump_avail", vec![0x1000, 1 << 45, 0, 0], "more memory than 4 TiB"),
+        ("dump_avail", vec![0x1000, 1 << 51, 0, 0], "room for the bits of 127.9 TiB"),
         ("vm_page_dump_pages", vec![0], "dump_avail has"),
         ("vm_page_dump", vec![DIRECT + 0xa_0000], "there is no RAM"),
         ("vm_page_dump", vec![u64::MAX], "there is no RAM"),
