@@ -558,7 +558,7 @@ fn a_terminal_shows_how_far_the_dump_is() {
     let mut rest = String::new();
     let _ = terminal.read_to_string(&mut rest);
     let (line, said) = rest.rsplit_once("\r\x1b[K").unwrap_or_else(|| panic!("the line stays: {rest:?}"));
-    assert!(!line.contains('\n') && said == "memtool: this is of a recorded machine: demo\r\n", "{rest:?}");
+    assert!(!line.contains('\n') && said == "memtool: the machine is a recorded one\r\n", "{rest:?}");
 }
 
 #[test]
