@@ -747,3 +747,75 @@ fn record_writes_over_nothing() {
     demo(&["record", text(&directory.path().join("no").join("file"))]).fails_saying(&["No such file"]);
     assert_eq!(directory.path().read_dir().unwrap().count(), 2, "no temporary file stays");
 }
+
+/// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
+const COMMANDS: [(&str, &[&str], &[&str]); 16] = [
+    ("ranges", &[], &["ranges"]),
+    ("paddr", &[], &["paddr", "0x200000"]),
+    ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
+    ("livedump", &[], &["livedump", "out"]),
+    // The demo machine has no dump device.
+    ("save", &["save", "--clear", "--force", "file"], &[]),
+    ("inspect", &["inspect", "file"], &[]),
+    ("convert", &["convert", "file", "out", "--to", "raw"], &[]),
+    ("decrypt", &["decrypt", "--key", "file", "--private-key", "file", "file", "out"], &[]),
+    ("read", &["read", "--core", "file", "--phys", "0"], &["read", "version"]),
+    ("translate", &["translate", "--core", "file", "0"], &["translate", "version"]),
+    ("write", &["write", "--core", "file", "--phys", "0", "00", "--force"], &["write", "version", "00"]),
+    ("symbols", &["symbols", "--kernel", "file", "x"], &["symbols", "version"]),
+    ("ps", &["ps", "--core", "file"], &[]),
+    ("maps", &[], &["maps", "812"]),
+    ("record", &[], &["record", "out"]),
+    ("completions", &["completions", "bash"], &[]),
+];
+
+/// The commands that the program has, by its own word.
+fn listed_commands() -> Vec<String> {
+    let help = memtool(&["--help"]).ok().stdout;
+    let listed = help.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
+    let names = listed.filter(|line| line.starts_with("  ") && !line.starts_with("   "));
+    names.map(|line| line.split_whitespace().next().unwrap().to_owned()).filter(|name| name != "help").collect()
+}
+
+#[test]
+fn an_option_that_means_nothing_is_a_usage_error_and_no_file_outside_of_the_recording_changes() {
+    let mut known: Vec<&str> = COMMANDS.iter().map(|command| command.0).collect();
+    let mut listed = listed_commands();
+    known.sort_unstable();
+    listed.sort_unstable();
+    assert_eq!(listed, known, "a command is missing here");
+    let directory = directory();
+    let file = directory.path().join("file");
+    let bytes = common::noise(8192);
+    std::fs::write(&file, &bytes).unwrap();
+    for (name, of_files, _) in COMMANDS.into_iter().filter(|command| !command.1.is_empty()) {
+        for options in
+            [&["--machine", "demo"][..], &["--machine", "demo", "--save-machine", "new"], &["--device", "file"]]
+        {
+            let before = run(command().current_dir(directory.path()).args(options).args(of_files));
+            let behind = run(command().current_dir(directory.path()).args(of_files).args(options));
+            for run in [before, behind] {
+                run.usage_error(&[options[0], "has no meaning here"]);
+            }
+            assert_eq!(std::fs::read(&file).unwrap(), bytes, "{name}");
+            assert_eq!(common::names(directory.path()), ["file"], "{name}");
+        }
+    }
+}
+
+#[test]
+fn every_command_says_of_a_recorded_machine_that_it_is_one() {
+    for (name, _, of_machine) in COMMANDS.into_iter().filter(|command| !command.2.is_empty()) {
+        let in_text = directory();
+        let run_in = |directory: &Path, options: &[&str]| {
+            run(command().current_dir(directory).args(["--machine", "demo"]).args(of_machine).args(options))
+        };
+        let said = run_in(in_text.path(), &[]);
+        let all = format!("{}{}", said.stdout, said.stderr);
+        assert!(all.contains("recorded"), "{name}: {all}");
+        if name != "record" {
+            let in_json = directory();
+            assert_eq!(run_in(in_json.path(), &["--json"]).json()["host"], "recorded", "{name}");
+        }
+    }
+}
