@@ -603,6 +603,19 @@ fn a_damaged_dump_is_neither_named_nor_cleared_when_it_is_verified() {
     assert_eq!(place.file("vmcore.0.zst"), device.data);
 }
 
+/// As savecore(8) takes them: /dev/ need not be written.
+#[test]
+fn a_device_is_named_without_dev_unless_a_file_has_the_name() {
+    let place = Place::new(&plain().build());
+    let save = |name: &str| run(command().args(["save", "--check", name]).current_dir(place.folder.path()));
+    save("null").fails_saying(&["/dev/null", "neither a file nor a device with an end"]);
+    save("device").ok();
+    fs::copy(&place.device, place.folder.path().join("null")).unwrap();
+    save("null").fails_saying(&["'null' can be the file ./null and the device /dev/null"]);
+    save("./null").ok();
+    save("nothing").fails_saying(&["cannot open nothing", "No such file"]);
+}
+
 #[test]
 fn several_devices_are_each_reported() {
     let good = plain().build();
@@ -806,6 +819,13 @@ fn without_the_right_to_write_the_dump_is_kept_or_not_saved() {
     assert!(place.device() == before && place.names().contains(&"vmcore.0".to_owned()));
     set(&place.crash, 0o555);
     run(&mut save(&["--keep"])).fails_saying(&["temporary file", "Permission denied"]);
+    // Without a dump to clear nothing has to be written.
+    set(&place.device, 0o644);
+    let cleared = Place::new(&before);
+    cleared.ask(&["--clear"]).ok();
+    write(&place.device, cleared.device()).unwrap();
+    set(&place.device, 0o444);
+    assert!(run(&mut save(&[])).ok().stdout.contains("was cleared"));
 }
 
 /// A block device, where the system lets us have one: whole sectors are read and written.
@@ -825,7 +845,7 @@ fn a_real_block_device_is_saved_and_cleared() {
         };
         let path = String::from_utf8(set_up.stdout).unwrap().trim().to_owned();
         let saved = common::memtool(&["save", "--dir", text(&place.crash), &path]);
-        let after = common::memtool(&["save", "--check", &path]);
+        let after = common::memtool(&["save", "--check", path.trim_start_matches("/dev/")]);
         assert!(std::process::Command::new("losetup").args(["--detach", &path]).status().unwrap().success());
         saved.ok();
         after.exits(1);

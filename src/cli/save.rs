@@ -9,6 +9,7 @@ use memtool::dump::Progress;
 use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::{Compression, Kind};
+use memtool::save::devices;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, Report, find, save};
 use memtool::units::{rough_size, utc};
@@ -178,8 +179,10 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let mut outcomes = Vec::new();
     let is_recorded = host.is_some_and(|host| host.as_recorded().is_some());
     for device in &devices {
-        let outcome = if is_recorded { check_recorded(device) } else { Ok(()) };
-        let outcome = outcome.and_then(|()| on_device(context, arguments, device));
+        let found = if named { devices::named(device) } else { Ok(device.clone()) };
+        let checked =
+            found.and_then(|device| if is_recorded { check_recorded(&device) } else { Ok(()) }.map(|()| device));
+        let outcome = checked.and_then(|device| on_device(context, arguments, &device));
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
         outcomes.push(match outcome {
@@ -221,10 +224,25 @@ fn check_recorded(device: &Path) -> Result<()> {
     }
 }
 
+/// Opens a device to find its dump, and to clear it unless it is only read. With why it cannot be written to: that is no
+/// failure where there is nothing to clear, as below a swap partition that is encrypted, which geli(8) holds.
+fn open(device: &Path, only_read: bool) -> Result<(Volume, Option<Error>)> {
+    let reading = || Volume::open(device);
+    if only_read {
+        return reading().map(|volume| (volume, None));
+    }
+    match Volume::open_to_replace(device) {
+        Ok(volume) => Ok((volume, None)),
+        Err(error) => match reading() {
+            Ok(volume) => Ok((volume, Some(error))),
+            Err(_) => Err(error),
+        },
+    }
+}
+
 /// Does with the dump on a device what is wanted, and says so.
 fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Result<Outcome> {
-    let reads = arguments.check || arguments.keep;
-    let volume = if reads { Volume::open(device)? } else { Volume::open_to_replace(device)? };
+    let (volume, not_to_write) = open(device, arguments.check || arguments.keep)?;
     let name = device.display();
     let found = find(&volume, arguments.sector_size).map_err(|source| Error::io("read", device, source))?;
     let dump = match found {
@@ -243,6 +261,7 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
                     "{name}: the dump's header is not known: {error}; the dump stays, and only --clear --force gives it up"
                 )));
             }
+            not_to_write.map_or(Ok(()), Err)?;
             clear(&last, &volume, device)?;
             say(context, &format!("{name}: cleared; a dump of which nothing is known is lost"))?;
             return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
@@ -264,6 +283,9 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
     if arguments.check {
         describe(context, device, &dump)?;
         return Ok(Outcome::of(device, Ending::Found, &dump));
+    }
+    if let Some(error) = not_to_write.filter(|_| !dump.cleared) {
+        return Err(error);
     }
     if !dump.damage.is_empty() && !arguments.force {
         let damage: Vec<String> = dump.damage.iter().map(ToString::to_string).collect();
