@@ -254,8 +254,10 @@ fn a_dump_of_a_directory_is_found_by_its_number() {
         memtool(&[&["decrypt", "--private-key", text(&key), "--dir", text(directory.path())], options].concat())
     };
     let document = decrypt(&["--number", "3", "--json"]).ok().json();
-    let vmcore = directory.path().join("vmcore.3");
+    // The kernel has compressed it, and its name says so.
+    let vmcore = directory.path().join("vmcore.3.zst");
     assert!(fs::read(&vmcore).unwrap() == dump);
+    assert_eq!(names(directory.path()), ["key.3", "vmcore.3.zst", "vmcore_encrypted.3"]);
     assert_eq!(
         document,
         serde_json::json!({
@@ -271,7 +273,15 @@ fn a_dump_of_a_directory_is_found_by_its_number() {
             "compression": "zstd",
         })
     );
-    decrypt(&["-n", "3"]).fails_saying(&["vmcore.3 exists already"]);
+    decrypt(&["-n", "3"]).fails_saying(&["vmcore.3.zst exists already"]);
+    decrypt(&["-n", "3", "--force"]).ok();
+    for (compression, suffix) in [(Compression::None, ""), (Compression::Gzip, ".gz")] {
+        let directory = crash_directory(Encryption::ChaCha20, "oaep", &compression.compress(&minidump()));
+        let decrypt = || memtool(&["decrypt", "-p", text(&key), "-d", text(directory.path()), "-n", "3", "-q"]);
+        decrypt().ok();
+        assert!(directory.path().join(format!("vmcore.3{suffix}")).exists(), "{:?}", names(directory.path()));
+        decrypt().fails_saying(&["exists already"]);
+    }
     decrypt(&["-n", "4"]).fails_saying(&["key.4", "No such file"]);
     decrypt(&["-n", "x"]).usage_error(&["--number"]);
     decrypt(&["-n", "3", "a", "b"]).usage_error(&["cannot be used with"]);

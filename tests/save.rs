@@ -247,7 +247,7 @@ fn encrypted_dumps_are_stored_with_their_key() {
         // What is encrypted cannot be compressed.
         place.save(&["--zstd"]).ok();
         let expected =
-            ["bounds", "info.0", "info.last", "key.0", "key.last", "vmcore_encrypted.0", "vmcore_encrypted.last"];
+            ["bounds", "info.0", "info.last", "key.0", "key.last", "vmcore_encrypted.0", "vmcore_encrypted.last.zst"];
         assert_eq!(place.names(), expected);
         assert_eq!(place.file("vmcore_encrypted.0"), device.data);
         let mut key = device.key.clone();
@@ -255,6 +255,12 @@ fn encrypted_dumps_are_stored_with_their_key() {
         assert_eq!(place.file("key.0"), key);
         assert_eq!(place.crash.join("key.0").metadata().unwrap().mode() & 0o7777, 0o600);
         place.is_cleared(&before, sector);
+        // Only the link tells how it is compressed, and not with --uncompress, as savecore(8) has it.
+        assert_eq!(read_link(place.crash.join("vmcore_encrypted.last.zst")).unwrap(), Path::new("vmcore_encrypted.0"));
+        write(&place.device, &before).unwrap();
+        place.save(&["--uncompress"]).ok();
+        assert_eq!(read_link(place.crash.join("vmcore_encrypted.last")).unwrap(), Path::new("vmcore_encrypted.1"));
+        assert!(!place.names().contains(&"vmcore_encrypted.last.zst".to_owned()), "{:?}", place.names());
         // A second one has no encryption, and no link says otherwise.
         write(&place.device, plain().build()).unwrap();
         place.save(&[]).ok();

@@ -4,16 +4,17 @@ use super::destination::warn_of_crossing;
 use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::compress::Compression;
+use memtool::compress;
 use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use memtool::dump::Progress;
 use memtool::dump::sink::{Target, with_sink};
 use memtool::free_space::FreeSpace;
+use memtool::kerneldump::Compression;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::rough_size;
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, Inspection, inspect};
-use memtool::{Error, Result, kerneldump};
+use memtool::{Error, Result};
 use serde::Serialize;
 use std::fs::File;
 use std::io::{self, Read};
@@ -38,7 +39,8 @@ pub struct Arguments {
     /// The dump's key, such as key.0
     #[arg(short, long, value_name = "FILE", required_unless_present = "number", conflicts_with = "number")]
     key: Option<PathBuf>,
-    /// Decrypt the dump of this number: vmcore_encrypted.N with key.N into vmcore.N
+    /// Decrypt the dump of this number: vmcore_encrypted.N with key.N into vmcore.N, with .gz or .zst behind it if it is
+    /// compressed
     #[arg(short, long, value_name = "N")]
     number: Option<u32>,
     /// The directory that it is in
@@ -56,7 +58,60 @@ pub struct Arguments {
 struct Files {
     encrypted: PathBuf,
     key: PathBuf,
-    output: PathBuf,
+    output: Destination,
+}
+
+/// Where the decrypted dump goes.
+enum Destination {
+    /// A file.
+    File(PathBuf),
+    /// A directory of dumps, where its name tells how it is compressed.
+    Directory { path: PathBuf, number: u32 },
+}
+
+impl Destination {
+    /// The names that the dump can have.
+    fn names(&self) -> Vec<PathBuf> {
+        let compressions = [Compression::None, Compression::Gzip, Compression::Zstd];
+        match self {
+            Self::File(path) => vec![path.clone()],
+            Self::Directory { .. } => compressions.iter().map(|compression| self.name(*compression)).collect(),
+        }
+    }
+
+    /// The name of a dump that is compressed so.
+    fn name(&self, compression: Compression) -> PathBuf {
+        match self {
+            Self::File(path) => path.clone(),
+            Self::Directory { path, number } => path.join(numbered("vmcore", *number, compression)),
+        }
+    }
+
+    /// The name without what tells how it is compressed.
+    fn plain_name(&self) -> PathBuf {
+        self.name(Compression::None)
+    }
+
+    fn create(&self, replace: bool) -> Result<OutputFile> {
+        match self {
+            Self::File(path) => OutputFile::create(path, replace),
+            Self::Directory { path, .. } => OutputFile::create_in(path),
+        }
+    }
+
+    /// Gives a file its name, and tells it.
+    fn commit(&self, file: OutputFile, compression: Compression, replace: bool) -> Result<PathBuf> {
+        match self {
+            Self::File(_) => file.commit()?,
+            Self::Directory { number, .. } => file.commit_as(&numbered("vmcore", *number, compression), replace)?,
+        }
+        Ok(self.name(compression))
+    }
+}
+
+/// A name in a directory of dumps.
+fn numbered(stem: &str, number: u32, compression: Compression) -> String {
+    format!("{stem}.{number}{}", compression.suffix())
 }
 
 #[derive(Serialize)]
@@ -69,23 +124,26 @@ struct Document {
     /// What the dump was recognised as.
     dump: &'static str,
     /// How it is compressed.
-    compression: kerneldump::Compression,
+    compression: Compression,
 }
 
 impl Arguments {
     fn files(&self) -> Option<Files> {
         if let Some(number) = self.number {
-            let file = |stem: &str| self.dir.join(format!("{stem}.{number}"));
-            return Some(Files { encrypted: file("vmcore_encrypted"), key: file("key"), output: file("vmcore") });
+            let file = |stem: &str| self.dir.join(numbered(stem, number, Compression::None));
+            let output = Destination::Directory { path: self.dir.clone(), number };
+            return Some(Files { encrypted: file("vmcore_encrypted"), key: file("key"), output });
         }
-        Some(Files { encrypted: self.encrypted.clone()?, key: self.key.clone()?, output: self.output.clone()? })
+        let output = Destination::File(self.output.clone()?);
+        Some(Files { encrypted: self.encrypted.clone()?, key: self.key.clone()?, output })
     }
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let files = arguments.files().ok_or_else(|| Error::Refused("no dump is named".to_owned()))?;
-    let Files { encrypted, key, output: target } = &files;
-    output_file::check(target, arguments.force)?;
+    let Files { encrypted, key, output: destination } = &files;
+    let target = &destination.plain_name();
+    destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
     let private_key = private_key(context, &arguments.private_key)?;
     let block = KeyBlock::read(key)?;
     let dump_key = private_key.unlock(&block)?;
@@ -100,7 +158,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         }
         warn_of_crossing(context, &space, length);
     }
-    let output = OutputFile::create(target, arguments.force)?;
+    let output = destination.create(arguments.force)?;
     let progress = Arc::new(Progress::default());
     {
         let _display = Display::start(Arc::clone(&progress), length, !context.global.quiet)?;
@@ -108,7 +166,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         copy(from, encrypted, &output)?;
     }
     let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
-    output.commit()?;
+    let target = destination.commit(output, inspection.compression, arguments.force)?;
     let document = Document {
         file: encrypted.display().to_string(),
         output: target.display().to_string(),
@@ -125,7 +183,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()> {
     let failed = |source| Error::io("decrypt", encrypted, source);
     let file = output.file().try_clone().map_err(|source| Error::Io { what: "write the dump".to_owned(), source })?;
-    with_sink(Target::File(file), Compression::None, false, |sink| {
+    with_sink(Target::File(file), compress::Compression::None, false, |sink| {
         let mut buffer = vec![0; 1 << 16];
         loop {
             let read = from.read(&mut buffer).map_err(failed)?;
@@ -175,7 +233,7 @@ fn report(context: &mut Context, document: &Document, inspection: &Inspection) -
         context.out.document_of("memtool.decrypt", "image", document)?;
     } else {
         let compressed = match compression {
-            kerneldump::Compression::None => String::new(),
+            Compression::None => String::new(),
             compression => format!(", compressed with {}", compression.name()),
         };
         let (size, encryption, dump) = (rough_size(*size), encryption.name(), inspection.content.name());

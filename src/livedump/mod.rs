@@ -129,9 +129,12 @@ impl Begun {
         match self {
             Self::File(output) => output.commit()?,
             Self::Saved(directory, new) => {
+                let header = &report.trailer.header;
+                let compression = Compression::of_code(header.compression).unwrap_or(Compression::None);
                 let entry = Entry {
                     stem: "livecore",
-                    compression: Compression::of_code(report.trailer.header.compression).unwrap_or(Compression::None),
+                    compression,
+                    link: compression,
                     info: &|number| info::text(&report.trailer.subject(), number),
                     key: None,
                     most: None,

@@ -38,6 +38,8 @@ pub struct Entry<'a> {
     pub stem: &'static str,
     /// How the file is compressed, which its name tells.
     pub compression: Compression,
+    /// What the name of the link tells. Of a dump that is compressed and then encrypted it is more than the file's.
+    pub link: Compression,
     /// The text of the info file of the dump with this number.
     pub info: &'a dyn Fn(u32) -> String,
     /// The key of an encrypted dump.
@@ -126,7 +128,7 @@ impl SaveDirectory {
     ///
     /// The directory cannot be read or written to, every number is taken, or what is to be replaced is no file.
     pub fn save(&self, dump: OutputFile, entry: Entry<'_>) -> Result<Saved> {
-        let Entry { stem, compression, info, key, most } = entry;
+        let Entry { stem, compression, link, info, key, most } = entry;
         let lock = self.lock()?;
         if lock.is_some() {
             self.remove_abandoned_links();
@@ -170,7 +172,7 @@ impl SaveDirectory {
             bounds.update_as("bounds")?;
         }
         let key_link = key_name.as_ref().map(|name| ("key.last".to_owned(), name));
-        let links = [("info.last".to_owned(), &info_name), (format!("{stem}.last{suffix}"), &core_name)];
+        let links = [("info.last".to_owned(), &info_name), (format!("{stem}.last{}", link.suffix()), &core_name)];
         let links: Vec<(String, &String)> = links.into_iter().chain(key_link).collect();
         let made = links.iter().map(|(link, name)| self.link(name, link));
         problems.extend(made.filter_map(|made| made.err().map(|error| error.to_string())));

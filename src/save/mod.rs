@@ -264,7 +264,10 @@ pub fn save(
         _ if stays_encrypted => "vmcore_encrypted",
         _ => "vmcore",
     };
-    let entry = Entry { stem, compression, info: &info, key, most: options.most };
+    // As savecore(8) does: the file of an encrypted dump has no ending, and its link has one, unless it was to be
+    // decompressed.
+    let link = if stays_encrypted && !options.uncompress { by_kernel } else { compression };
+    let entry = Entry { stem, compression, link, info: &info, key, most: options.most };
     let saved = directory.save(file, entry)?;
     Ok(Report { saved, size: written.bytes, compression, good, beginning, warnings })
 }
