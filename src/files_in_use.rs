@@ -54,8 +54,12 @@ pub fn track() {
     *files() = Some(known);
 }
 
-/// Notes that a file is read.
-pub(crate) fn read(file: &File, path: &Path) -> io::Result<()> {
+/// Notes that a file is read that was not opened by this library.
+///
+/// # Errors
+///
+/// Standard output goes to it, or the run changes it; or the system does not tell which file it is.
+pub fn read(file: &File, path: &Path) -> io::Result<()> {
     note(file, path, Use::Read)
 }
 

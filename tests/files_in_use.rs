@@ -208,12 +208,16 @@ fn standard_output_does_not_go_where_the_run_reads() {
         ("symbols --kernel kernel version", "kernel"),
         ("read --core core --phys 0x0", "core"),
         ("save --check device", "device"),
+        ("dump --verify other --manifest manifest", "other"),
         ("save --dir crash device", "device"),
         ("ranges list --machine machine", "machine"),
         ("decrypt --key key --private-key key.pem vmcore out", "key.pem"),
         ("--machine machine --save-machine - ranges list", "machine"),
     ] {
         let directory = inputs();
+        if arguments.contains("--verify") {
+            memtool_in(directory.path(), "-q dump --device raw -o other --manifest manifest").ok();
+        }
         let before = contents(directory.path());
         let append = OpenOptions::new().append(true).open(directory.path().join(input)).unwrap();
         let mut memtool = command();

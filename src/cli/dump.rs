@@ -17,7 +17,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, exact_size, rough_size, utc};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{self, Content, Depth};
-use memtool::{Error, Result, kerneldump};
+use memtool::{Error, Result, files_in_use, kerneldump};
 use serde::Serialize;
 use std::fs::File;
 use std::io;
@@ -507,6 +507,7 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
     }
     let manifest = Manifest::read(manifest_path)?;
     let mut file = File::open(path).map_err(|source| Error::io("open", path, source))?;
+    files_in_use::read(&file, path).map_err(|source| Error::io("open", path, source))?;
     let progress = Arc::new(Progress::default());
     let display = Display::start(Arc::clone(&progress), manifest.output.size, !context.global.quiet)?;
     let verified = manifest.verify(&mut file, &path.display().to_string(), &progress);
