@@ -227,7 +227,7 @@ fn linux_notes_have_the_sizes_of_every_architecture() {
 
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
-fn a_kernel_that_did_not_run_is_said_and_takes_the_threads_away() {
+fn a_kernel_that_did_not_run_is_refused_and_without_one_there_are_no_threads() {
     let (Some(kernel), Some(other)) = (Kernel::in_minidump(Arch::Amd64, 3), Kernel::in_minidump(Arch::Amd64, 1)) else {
         return;
     };
@@ -238,7 +238,10 @@ fn a_kernel_that_did_not_run_is_said_and_takes_the_threads_away() {
     empty.mappings.retain(|mapping| mapping.address < kernel.image.address("btext") & !0xfff);
     std::fs::write(&dump, empty.build()).unwrap();
     let image = other.image.path();
-    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf", "--kernel", text(&image)]);
+    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf", "--kernel", text(&image)]).exits(1);
+    assert!(run.stderr.lines().last().unwrap().contains("is not the kernel of this dump"), "{run:?}");
+    assert!(!core.exists());
+    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf"]);
     assert!(run.stderr.contains("the core file has no threads"), "{run:?}");
     assert!(run.ok().stdout.contains(", 0 threads\n"));
     assert!(notes(&core).is_empty());

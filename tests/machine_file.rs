@@ -719,7 +719,7 @@ fn what_record_writes_is_the_same_machine() {
     let directory = directory();
     let (first, second) = (directory.path().join("first"), directory.path().join("second"));
     demo(&["record", text(&first)]).ok();
-    let run = on(&first, &["record", text(&second)]).ok();
+    let run = on(&first, &["record", text(&second)]).ok().of_recording();
     assert_eq!((run.stdout.as_str(), run.stderr.as_str()), ("", ""));
     let bytes = std::fs::read(&first).unwrap();
     assert_eq!(std::fs::read(&second).unwrap(), bytes);
