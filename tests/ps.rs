@@ -859,14 +859,13 @@ fn a_compiled_kernel_with_damage_is_listed_as_far_as_it_goes() {
         let (kvm, table) = stand_in(&kernel);
         let processes = Processes::read(&kvm, &table);
         let Ok(processes) = processes else {
-            assert_eq!(damage, Damage::OffsetNegative, "{processes:?}");
+            assert!(matches!(damage, Damage::OffsetNegative | Damage::NoProcesses), "{damage:?}: {processes:?}");
             continue;
         };
         let (listed, warnings) = match damage {
             Damage::ProcessesInARing | Damage::ThreadsInARing => (all, 1),
             Damage::ProcessFollowsItself | Damage::ProcessNowhere => (2, 1),
             Damage::ProcessNotDumped | Damage::ProcessAtTheEnd => (2, 1),
-            Damage::NoProcesses => (0, 0),
             _ => (all, 0),
         };
         assert_eq!((processes.list.len(), processes.warnings.len()), (listed, warnings), "{damage:?}: {processes:?}");
