@@ -19,7 +19,10 @@ fuzz_target!(|bytes: &[u8]| {
         assert!(segments.iter().all(|segment| segment.start < segment.end));
     }
     let domains = (which & 8 != 0).then_some(u32::from(which >> 4));
-    let Ok(map) = MemoryMap::from_tables(&Tables { smap, efi_map, phys_segs: segments, domains, dump_avail: None }) else { return };
+    let Ok(map) = MemoryMap::from_tables(&Tables { smap, efi_map, phys_segs: segments, domains, dump_avail: None })
+    else {
+        return;
+    };
     check_map(&map);
     if smap.is_some_and(|table| !table.is_empty()) {
         assert_eq!(map.source, Source::Smap);
