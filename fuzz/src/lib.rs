@@ -64,7 +64,8 @@ fn minidump(facts: &MinidumpFacts) {
 
 /// Pages of a plain dump can be read if they are in it, and others cannot.
 fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
-    if inspection.compression != memtool::kerneldump::Compression::None {
+    // What is beyond a limit of memtool's has no pages that could be read.
+    if inspection.compression != memtool::kerneldump::Compression::None || !inspection.limits.is_empty() {
         return;
     }
     let directory = std::env::temp_dir();
