@@ -62,6 +62,17 @@ fn unknown_suffix(text: &str, last: char) -> Option<NumberError> {
     (is_suffix && parse_address(number).is_ok()).then(|| NumberError::UnknownSuffix(text.to_owned()))
 }
 
+/// A number with its noun: `1 segment`, `2 segments`.
+pub fn counted<N: fmt::Display + PartialEq + From<u8>>(count: N, word: &str) -> String {
+    format!("{count} {}", noun(&count, word))
+}
+
+/// The noun of a number, which takes an s unless there is one.
+pub fn noun<N: PartialEq + From<u8>>(count: &N, word: &str) -> String {
+    let ending = if *count == N::from(1) { "" } else { "s" };
+    format!("{word}{ending}")
+}
+
 const UNITS: [&str; 7] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"];
 
 /// Serialises an integer that a double may not hold, as parsers of JSON have them, as a string of decimal digits.
@@ -222,6 +233,13 @@ mod tests {
         for text in ["1b", "10q", "0x10z"] {
             assert!(matches!(parse_size(text), Err(NumberError::UnknownSuffix(_))), "{text}: {:?}", parse_size(text));
         }
+    }
+
+    #[test]
+    fn one_is_counted_without_an_s() {
+        assert_eq!(counted(0_u64, "segment"), "0 segments");
+        assert_eq!(counted(1_usize, "segment"), "1 segment");
+        assert_eq!(counted(2_u32, "page table"), "2 page tables");
     }
 
     #[test]

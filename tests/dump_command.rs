@@ -161,6 +161,8 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
         shown.starts_with("START ") && shown.ends_with("9 segments, 255.4 MiB, by machdep.smap (recorded machine)\n"),
         "{shown}"
     );
+    let one = on_terminal(&["dump", "--list-segments", "--range", "0x1000000+4k"]);
+    assert!(one.contains("\n1 segment, 4.0 KiB, by "), "{one}");
     let list = demo(&["--json", "dump", "--list-segments"]).ok().json();
     assert_eq!(keys(&list), set("schema version host warnings space segments_from total segments left_out"));
     assert_eq!(list["schema"], "memtool.dump.segments");

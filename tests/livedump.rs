@@ -622,6 +622,19 @@ fn the_summary_tells_size_ratio_kernel_and_time() {
 }
 
 #[test]
+fn a_host_without_a_name_is_said_to_have_none() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["system"]["hostname"] = json!("");
+    let machine = write_machine(directory.path(), &machine);
+    let file = directory.path().join("out");
+    let run = on(&machine, &["livedump", "--keep-header", text(&file)]).ok();
+    assert!(run.lines()[2].contains(" without a name, amd64, FreeBSD"), "{}", run.stdout);
+    let inspected = memtool(&["inspect", text(&file)]).ok();
+    assert!(!inspected.lines().iter().any(|line| line.trim_end() != *line), "{}", inspected.stdout);
+}
+
+#[test]
 fn options_that_exclude_each_other_are_usage_errors() {
     let wrong: [&[&str]; 5] = [
         &["--none", "--zstd", "x"],

@@ -258,7 +258,7 @@ fn page_tables_that_cannot_be_read_are_counted_and_zeros() {
     let path = write_machine(directory.path(), &machine);
     let target = directory.path().join("out");
     let run = on(&path, &["livedump", "--method", "user", text(&target)]).ok();
-    run.says_in_one_line(&["1 page tables could not be read"]);
+    run.says_in_one_line(&["1 page table could not be read"]);
     let dump = Arm64Dump::parse(std::fs::read(&target).unwrap());
     assert_eq!(dump.translate(last), None);
     assert!(dump.entries[..index] == whole.entries[..index]);

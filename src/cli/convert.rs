@@ -17,7 +17,7 @@ use memtool::dump::sink::Target;
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::kvm::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
-use memtool::units::{exact_size, rough_size};
+use memtool::units::{counted, exact_size, rough_size};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
@@ -312,14 +312,21 @@ fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
         context.remark(&format!("{absent} that are mapped are not in the dump: devices, and pages that were left out"));
     }
     if missing_tables > 0 {
-        context.warn(&format!("{missing_tables} page tables cannot be had; what they map is not in the core file"));
+        context.warn(&format!(
+            "{} cannot be had; what is mapped there is not in the core file",
+            counted(missing_tables, "page table")
+        ));
     }
     if impossible > 0 {
-        context.warn(&format!("{impossible} mappings are left out: they overlap others, or end behind all addresses"));
+        context.warn(&format!(
+            "left out, since they overlap others or end behind all addresses: {}",
+            counted(impossible, "mapping")
+        ));
     }
     if physical_unknown > 0 {
         context.warn(&format!(
-            "{physical_unknown} segments lie beyond 4 GiB of physical memory, which a file of 32 bits cannot say: it has 0xffffffff as their p_paddr"
+            "beyond 4 GiB of physical memory, which a file of 32 bits cannot say: {}, with 0xffffffff as p_paddr",
+            counted(physical_unknown, "segment")
         ));
     }
 }
@@ -350,9 +357,10 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             Compression::None => String::new(),
             other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
         };
-        context.out.line(&format!("{name}: {} bytes{before}", report.written.bytes))?;
+        context.out.line(&format!("{name}: {}{before}", counted(report.written.bytes, "byte")))?;
         if let Some(CoreDocument { segments, mapped, threads, .. }) = core {
-            context.out.line(&format!("{} mapped in {segments} segments, {threads} threads", rough_size(*mapped)))?;
+            let (segments, threads) = (counted(*segments, "segment"), counted(*threads, "thread"));
+            context.out.line(&format!("{} mapped in {segments}, {threads}", rough_size(*mapped)))?;
         }
     }
     let whole = report.unreadable.bytes() == 0 && !damaged && !limited;

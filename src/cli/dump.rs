@@ -14,7 +14,7 @@ use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{Host, Memory};
 use memtool::memory_map::Source;
 use memtool::output_file::{self, OutputFile};
-use memtool::units::{Hex, exact_size, rough_size, utc};
+use memtool::units::{Hex, counted, exact_size, rough_size, utc};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{self, Content, Depth};
 use memtool::{Error, Result, files_in_use, kerneldump};
@@ -257,8 +257,8 @@ fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
         context.remark(&format!("{}..{} is left out: {}", Hex(gap.start), Hex(gap.end), gap.why));
     }
     if context.global.verbose > 0 && !listing {
-        let (count, total) = (plan.segments.len(), rough_size(plan.total()));
-        context.remark(&format!("reading {count} segments, {total}, by {}", plan.origin));
+        let (count, total) = (counted(plan.segments.len(), "segment"), rough_size(plan.total()));
+        context.remark(&format!("reading {count}, {total}, by {}", plan.origin));
         for segment in &plan.segments {
             let size = exact_size((segment.end - segment.start).into());
             context.remark(&format!("segment {}..{} ({size})", Hex(segment.start), Hex(segment.end)));
@@ -303,7 +303,8 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
         let total = rough_size(plan.total());
         let whose = context.out.remark_on(kind);
         context.out.line("")?;
-        context.out.line(&format!("{} segments, {total}, by {}{whose}", rows.len(), plan.origin))?;
+        let count = counted(rows.len(), "segment");
+        context.out.line(&format!("{count}, {total}, by {}{whose}", plan.origin))?;
     }
     Ok(Verdict::Done)
 }
@@ -462,7 +463,11 @@ fn conclude(
             Compression::None => String::new(),
             other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
         };
-        context.out.line(&format!("{}: {} bytes{whose}{before}", destination.name(), report.written.bytes))?;
+        context.out.line(&format!(
+            "{}: {}{whose}{before}",
+            destination.name(),
+            counted(report.written.bytes, "byte")
+        ))?;
         let seconds = elapsed.as_secs_f64();
         let map = match (&plan.origin, plan.space) {
             (Origin::Table(_), Space::Physical) => "memory map",
@@ -489,9 +494,9 @@ pub fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format
     match unreadable.count() - shown {
         0 => {}
         more if shown < unreadable.ranges().len() as u64 => {
-            context.warn(&format!("and {more} more ranges; -v lists them"));
+            context.warn(&format!("and {}; -v lists them", counted(more, "more range")));
         }
-        more => context.warn(&format!("and {more} more ranges, too many to list")),
+        more => context.warn(&format!("and {}, too many to list", counted(more, "more range"))),
     }
     // Not a remark that -q may take away: the dump is not whole.
     context.warn_always(&format!("{} of {noun} could not be read", exact_size(unreadable.bytes().into())));
@@ -519,7 +524,7 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
             Verified { file: path.display().to_string(), size: output.size, sha256: &output.sha256, matches: true };
         context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
     } else if !context.global.quiet {
-        context.out.line(&format!("{}: as its manifest says: {} bytes", path.display(), output.size))?;
+        context.out.line(&format!("{}: as its manifest says: {}", path.display(), counted(output.size, "byte")))?;
         context.out.line(&format!("SHA-256 {}", output.sha256))?;
     }
     Ok(Verdict::Done)

@@ -6,7 +6,7 @@ use clap::Args;
 use memtool::dump::Progress;
 use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
-use memtool::units::{Hex, decimal, exact_size, rough_size, utc};
+use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
 use memtool::vmcore::header::{Header, Section};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{
@@ -300,11 +300,11 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         Content::Minidump(minidump) => minidump_facts(minidump, &mut facts),
         Content::Elf(elf) => {
             let bytes: u128 = elf.segments.iter().map(|segment| u128::from(segment.size)).sum();
-            facts.push(("memory", format!("{} in {} segments", exact_size(bytes), elf.segments.len())));
+            facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(elf.segments.len(), "segment"))));
         }
         Content::Lime(ranges) => {
             let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
-            facts.push(("memory", format!("{} in {} ranges", exact_size(bytes), ranges.len())));
+            facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(ranges.len(), "range"))));
         }
         Content::Text(files) => {
             facts.extend(files.iter().map(|file| ("file", format!("{}, {}", file.name, exact_size(file.size.into())))));
@@ -340,7 +340,9 @@ pub fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
     facts.push(("header", format!("{}, version {}", header.kind, header.version)));
     facts.push(("architecture", format!("{}, version {}", header.architecture, header.architecture_version)));
-    facts.push(("host", header.hostname.clone()));
+    if !header.hostname.is_empty() {
+        facts.push(("host", header.hostname.clone()));
+    }
     facts.push(("kernel", header.version_string.clone()));
     facts.push(("dumped", time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc)));
     if !header.panic_string.is_empty() {
@@ -377,17 +379,20 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     let bytes = pages.saturating_mul(header.page_size.into());
     let segments = minidump.segments();
     let of: u64 = segments.iter().map(|segment| segment.of).sum();
-    let share =
-        if of == 0 { String::new() } else { format!(", {} of {of} in {} segments", share(pages, of), segments.len()) };
+    let within = counted(segments.len(), "segment");
+    let share = if of == 0 { String::new() } else { format!(", {} of {of} in {within}", share(pages, of)) };
     facts.push(("pages", format!("{pages} ({}){share}", rough_size(bytes))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
-        facts.push(("mapped", format!("{mapped} pages of memory, {missing} of them missing; {outside} of devices")));
+        facts.push((
+            "mapped",
+            format!("{} of memory, {missing} of them missing; {outside} of devices", counted(*mapped, "page")),
+        ));
         if let Some(unmapped) = unmapped {
-            facts.push(("unmapped", format!("{unmapped} pages, which only the direct map leads to")));
+            facts.push(("unmapped", format!("{}, which only the direct map leads to", counted(*unmapped, "page"))));
         }
         if *missing_tables > 0 {
-            facts.push(("tables missing", format!("{missing_tables} page table pages are not in the dump")));
+            facts.push(("tables missing", format!("{} not in the dump", counted(*missing_tables, "page table page"))));
         }
     }
 }

@@ -9,7 +9,7 @@ use memtool::host::Host;
 use memtool::kvm::{Access, Fault, Kvm, PhysicalMemory, Why};
 use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
-use memtool::units::{Hex, parse_address, parse_size};
+use memtool::units::{Hex, counted, parse_address, parse_size};
 use memtool::vmcore::header::{Architecture, Order};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpedMemory, Inspection, Place};
@@ -455,7 +455,7 @@ pub fn warn_of_missing(context: &mut Context, symbols: &KernelSymbols) {
     }
     let more = symbols.missing().len().saturating_sub(told);
     if more > 0 {
-        context.warn(&format!("so are those of {more} more modules (-v names them)"));
+        context.warn(&format!("so are those of {} (-v names them)", counted(more, "more module")));
     }
 }
 

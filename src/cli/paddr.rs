@@ -5,7 +5,7 @@ use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, Host, PageState, Pid};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
-use memtool::units::{Hex, exact_size};
+use memtool::units::{Hex, exact_size, noun};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -205,7 +205,7 @@ fn report(
 fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
     let whose = out.remark_on(host.kind());
     let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
-    let mut lines = vec![(summary.pages, plural(summary.pages, "page", "pages") + whose)];
+    let mut lines = vec![(summary.pages, noun(&summary.pages, "page") + whose)];
     let states = [
         (summary.mapped, "MAPPED: a page is mapped there"),
         (summary.valid, "VALID: a map entry covers it, but no page is mapped now"),
@@ -218,17 +218,13 @@ fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result
     }
     if summary.mapped > 0 {
         let (runs, longest, superpages) = (summary.contiguous_runs, summary.longest_run, summary.possible_superpages);
-        lines.push((runs, plural(runs, "run", "runs") + " of physically contiguous pages"));
-        lines.push((longest, plural(longest, "page", "pages") + " in the longest run"));
-        lines.push((superpages, format!("{} {superpage}", plural(superpages, "superpage", "superpages"))));
+        lines.push((runs, noun(&runs, "run") + " of physically contiguous pages"));
+        lines.push((longest, noun(&longest, "page") + " in the longest run"));
+        lines.push((superpages, format!("{} {superpage}", noun(&superpages, "superpage"))));
     }
     out.line("")?;
     for (count, words) in lines {
         out.line(&format!("{count:>10} {words}"))?;
     }
     Ok(())
-}
-
-fn plural(count: u64, one: &str, many: &str) -> String {
-    if count == 1 { one } else { many }.to_owned()
 }

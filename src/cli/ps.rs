@@ -7,7 +7,7 @@ use clap::Args;
 use memtool::Result;
 use memtool::host::Host;
 use memtool::kvm::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
-use memtool::units::{Hex, optional_decimal, utc};
+use memtool::units::{Hex, counted, optional_decimal, utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -187,7 +187,7 @@ fn print_facts(context: &mut Context, opened: &Opened<'_>, facts: &KernelFacts) 
     parts.extend(time.map(utc));
     parts.extend(seconds(facts.uptime).map(|uptime| format!("up {}", duration(uptime))));
     parts.extend(facts.load_averages.map(|[one, five, fifteen]| format!("load {one:.2} {five:.2} {fifteen:.2}")));
-    parts.extend(facts.cpus.map(|cpus| if cpus == 1 { "1 CPU".to_owned() } else { format!("{cpus} CPUs") }));
+    parts.extend(facts.cpus.map(|cpus| counted(cpus, "CPU")));
     if !parts.is_empty() {
         context.out.line(&parts.join(", "))?;
     }

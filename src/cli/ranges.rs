@@ -58,7 +58,7 @@ struct ListArguments {
     #[arg(short, long)]
     owner: Option<Owner>,
     /// Print memcontrol(8)'s lines
-    #[arg(long, conflicts_with = "no_join")]
+    #[arg(long)]
     memcontrol: bool,
     /// Show neighbours with the same attributes one by one
     #[arg(long)]

@@ -400,7 +400,8 @@ fn what(dump: &CrashDump) -> String {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
     let time = time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc);
     let panic = if header.panic_string.is_empty() { "" } else { ": " };
-    format!("{kind} of {}, {time}, {}{panic}{}", header.hostname, rough_size(dump.size()), header.panic_string)
+    let host = if header.hostname.is_empty() { "a host without a name" } else { &header.hostname };
+    format!("{kind} of {host}, {time}, {}{panic}{}", rough_size(dump.size()), header.panic_string)
 }
 
 fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()> {

@@ -6,7 +6,7 @@ use clap::{ArgGroup, Args};
 use memtool::host::Host;
 use memtool::kvm::Access;
 use memtool::symbols::{Binding, Entry, Found, KernelFile, KernelSymbols, Kind, Pattern, Symbol, Symbols, Table};
-use memtool::units::{Hex, decimal};
+use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -158,7 +158,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         let rows: Vec<Vec<String>> = lines.iter().map(Line::row).collect();
         context.out.rows(&["ADDRESS", "SIZE", "TYPE", "NAME", "MODULE"], &rows)?;
         if context.out.is_terminal() {
-            let count = if lines.len() == 1 { "1 symbol".to_owned() } else { format!("{} symbols", lines.len()) };
+            let count = counted(lines.len(), "symbol");
             context.out.line("")?;
             let whose = context.out.remark_on(host.map_or("image", Host::kind));
             context.out.line(&format!("{count} of {source}{whose}"))?;

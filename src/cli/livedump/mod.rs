@@ -21,7 +21,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
 use memtool::symbols::{Running, Symbols, Table};
-use memtool::units::rough_size;
+use memtool::units::{counted, rough_size};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
 use memtool::{Error, Result};
@@ -389,7 +389,8 @@ fn conclude(
             Verify::Quick => "headers and tables checked",
             Verify::Full => "every byte checked",
         };
-        context.out.line(&format!("{pages} pages; {checked}"))?;
+        context.out.line(&format!("{}; {checked}", counted(pages, "page")))?;
     }
-    context.out.line(&format!("{kind} {}, {}, {}", document.hostname, document.architecture, document.kernel))
+    let name = if document.hostname.is_empty() { "without a name" } else { document.hostname };
+    context.out.line(&format!("{kind} {name}, {}, {}", document.architecture, document.kernel))
 }

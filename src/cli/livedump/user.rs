@@ -12,6 +12,7 @@ use memtool::livedump;
 use memtool::minidump::live::{self, LiveKernel};
 use memtool::output_file::OutputFile;
 use memtool::symbols::Symbols;
+use memtool::units::counted;
 use memtool::{Error, Result};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
@@ -80,16 +81,19 @@ pub fn make(
 fn warn_of_missing(context: &mut Context, made: &live::Report, page_size: u64) {
     let unreadable = made.unreadable.bytes().div_ceil(page_size);
     if unreadable > 0 {
-        context.warn(&format!("{unreadable} pages could not be read and are zeros in the dump"));
+        let are = if unreadable == 1 { "is" } else { "are" };
+        context.warn(&format!("{} could not be read and {are} zeros in the dump", counted(unreadable, "page")));
     }
     if made.not_ram > 0 {
         context.warn(&format!(
-            "{} pages that the kernel marks for its dumps are not RAM by its memory map, and are left out",
-            made.not_ram
+            "marked by the kernel for its dumps, but not RAM by its memory map, and left out: {}",
+            counted(made.not_ram, "page")
         ));
     }
     if made.lost_tables > 0 {
-        context
-            .warn(&format!("{} page tables could not be read; pages that only they map are missing", made.lost_tables));
+        context.warn(&format!(
+            "{} could not be read; pages that are mapped only there are missing",
+            counted(made.lost_tables, "page table")
+        ));
     }
 }
