@@ -96,6 +96,24 @@ pub fn optional_decimal<S: Serializer>(value: &Option<impl fmt::Display>, serial
     }
 }
 
+/// Reads an integer that [`decimal`] has written, or a JSON number.
+///
+/// # Errors
+///
+/// It is neither.
+pub fn from_decimal<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
+    #[derive(Deserialize)]
+    #[serde(untagged)]
+    enum Written {
+        Number(u64),
+        Text(String),
+    }
+    match Written::deserialize(deserializer)? {
+        Written::Number(number) => Ok(number),
+        Written::Text(text) => parse_address(&text).map_err(serde::de::Error::custom),
+    }
+}
+
 /// A size in the largest unit that gives it exactly: `64 KiB`, `639 KiB`, `4097 B`.
 pub fn exact_size(bytes: u128) -> String {
     let mut value = bytes;

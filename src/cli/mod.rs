@@ -288,6 +288,9 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
         return conflict(&format!("{option} cannot be used with --json: {why}"));
     }
     match &cli.global {
+        Global { json: true, save_machine: Some(file), .. } if file.as_os_str() == "-" => {
+            conflict("--save-machine - and --json cannot share standard output; name a file")
+        }
         Global { machine: Some(_), device: Some(_), .. } => {
             conflict("--device names a real device and cannot be used with --machine")
         }
@@ -344,7 +347,7 @@ fn dispatch(context: &mut Context, command: Command, host: Option<&mut Box<dyn H
         (Command::Paddr(arguments), Some(host)) => paddr::run(context, &mut **host, &arguments),
         (Command::Livedump(arguments), Some(host)) => livedump::run(context, &**host, &arguments),
         (Command::Maps(arguments), Some(host)) => maps::run(context, &**host, &arguments),
-        (Command::Record(arguments), Some(host)) => record::run(&**host, &arguments),
+        (Command::Record(arguments), Some(host)) => record::run(context, &**host, &arguments),
         (Command::Dump(arguments), host) => dump::run(context, host.map(|host| &**host), &arguments),
         (Command::Save(arguments), host) => save::run(context, host.map(|host| &**host), &arguments),
         (Command::Symbols(arguments), host) => symbols::run(context, host.map(|host| &**host), &arguments),

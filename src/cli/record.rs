@@ -1,9 +1,10 @@
 //! `memtool record`: what a host looks like, as a file.
 
-use super::Verdict;
+use super::{Context, Verdict};
 use clap::Args;
 use memtool::host::{Host, Pid};
 use memtool::{Result, record};
+use serde::Serialize;
 use std::path::PathBuf;
 
 #[derive(Args)]
@@ -18,8 +19,27 @@ pub struct Arguments {
     pids: Vec<i32>,
 }
 
-pub fn run(host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+#[derive(Serialize)]
+struct Document {
+    file: String,
+    segments: usize,
+    ranges: usize,
+    processes: usize,
+}
+
+pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
     let pids: Vec<Pid> = arguments.pids.iter().copied().map(Pid::from_raw).collect();
-    record::record(host, &pids)?.write(&arguments.file, false)?;
+    let machine = record::record(host, &pids)?;
+    machine.write(&arguments.file, false)?;
+    // On standard output the machine is the object.
+    if context.out.is_json() && arguments.file.as_os_str() != "-" {
+        let document = Document {
+            file: arguments.file.display().to_string(),
+            segments: machine.memory.segments.len(),
+            ranges: machine.ranges.descriptors.len(),
+            processes: machine.processes.len(),
+        };
+        context.out.document("memtool.record", host, &document)?;
+    }
     Ok(Verdict::Done)
 }

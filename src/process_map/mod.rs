@@ -14,7 +14,7 @@ pub mod vmmap;
 use crate::error::{Error, Result};
 use crate::host::{Host, PagesByDomain, Pid};
 use crate::pmap::Protection;
-use crate::units::{AddressRange, hex};
+use crate::units::{AddressRange, decimal, from_decimal, hex};
 use adapters::{letters, maybe_letters, text};
 pub use kernel::of_kernel;
 use nix::errno::Errno;
@@ -159,7 +159,7 @@ pub struct Entry {
     #[serde(default, skip_serializing_if = "Device::is_none")]
     pub device: Device,
     /// The file's number in its file system; 0 without a file.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "is_zero", serialize_with = "decimal", deserialize_with = "from_decimal")]
     pub inode: u64,
     /// What is mapped.
     pub object: Object,
