@@ -7,7 +7,8 @@ mod common;
 
 use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, section, symbol};
 use common::vmcore::{Arch, Compression, ElfSpec, MinidumpSpec};
-use common::{Run, command, demo, directory, memtool, names, text};
+use common::{Run, command, demo, demo_machine, directory, memtool, names, text, write_machine};
+use serde_json::json;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 
@@ -328,6 +329,27 @@ fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel()
     memtool(&["read", "--core", text(&elf), "--phys", "0x2000010", "--as", "ptr"]).ok();
     // A virtual address still needs page tables.
     memtool(&["read", "--core", text(&lime), "0xffffffff81200000"]).fails_saying(&["--kernel"]);
+}
+
+#[test]
+fn integers_of_the_running_machine_have_its_order_of_bytes() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    for (arch, order) in [("powerpc64", "big"), ("powerpc64le", "little")] {
+        machine["system"]["machine_arch"] = json!(arch);
+        let path = write_machine(directory.path(), &machine);
+        let read = |form: &[&str]| {
+            let run = memtool(&[&["--machine", text(&path), "read", "--phys", "0x2000010"], form].concat()).ok();
+            run.stdout.trim().to_owned()
+        };
+        let bytes = read(&["--as", "u8", "-n", "4"]);
+        let bytes: Vec<u8> = bytes.lines().map(|line| line.parse().unwrap()).collect();
+        let mut expected: [u8; 4] = bytes.try_into().unwrap();
+        if order == "big" {
+            expected.reverse();
+        }
+        assert_eq!(read(&["--as", "u32"]), u32::from_le_bytes(expected).to_string(), "{arch}");
+    }
 }
 
 #[test]

@@ -194,10 +194,17 @@ fn a_stripped_kernel_has_its_dynamic_symbols_and_a_debug_file_no_version() {
     let none = Image { symbol_table: 5, ..kernel(AMD64, base) };
     let error = Table::open(&write(directory.path(), "none", &none)).unwrap_err();
     assert!(error.to_string().contains("no symbol table"), "{error}");
-    let path = directory.path().join("kernel.gz");
-    std::fs::write(&path, b"\x1f\x8b\x08\0\0\0\0\0").unwrap();
-    let error = Table::open(&path).unwrap_err();
-    assert!(error.to_string().contains("compressed"), "{error}");
+    for (head, expected) in [
+        (&b"\x1f\x8b\x08\0\0\0\0\0"[..], "compressed with gzip"),
+        (b"\x28\xb5\x2f\xfd\0\0\0\0", "compressed with zstd"),
+        (b"\xfd7zXZ\0\0\x04", "compressed with xz"),
+        (b"no kernel at all", "no ELF file"),
+    ] {
+        let path = directory.path().join("kernel");
+        std::fs::write(&path, head).unwrap();
+        let error = Table::open(&path).unwrap_err();
+        assert!(error.to_string().contains(expected), "{error}");
+    }
 }
 
 #[test]

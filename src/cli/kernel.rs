@@ -266,8 +266,10 @@ impl KernelArguments {
                     _ => &Running(host),
                 };
                 let memory = PhysicalMemory::of_running(host, symbols, access)?;
-                let architecture = Architecture::from_machine_arch(&host.system()?.machine_arch);
-                Ok(Physical { memory, names, kind: host.kind(), architecture, order: Order::Little })
+                let system = host.system()?;
+                let architecture = Architecture::from_machine_arch(&system.machine_arch);
+                let order = Order::from_machine_arch(&system.machine_arch);
+                Ok(Physical { memory, names, kind: host.kind(), architecture, order })
             }
             (None, None) => Err(nothing_named()),
         }

@@ -8,7 +8,10 @@
 use super::{Pattern, Symbol, Symbols};
 use crate::error::{Error, Result};
 use crate::host::open_at_once;
+use crate::kerneldump::Compression;
+use crate::vmcore::foreign::{self, Foreign};
 use crate::vmcore::header::{Architecture, Order};
+use crate::vmcore::stream::compression_of;
 use object::Endianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
@@ -154,6 +157,7 @@ impl Table {
         let mut contents = elf.contents(address).map_err(|error| match error {
             Problem::Io(source) => failed(source),
             Problem::Format(why) => bad(why),
+            Problem::Foreign(other) => bad(&format!("it is {}; {}", other.name, other.remedy)),
         })?;
         contents.sort();
         let spans = contents.spans();
@@ -264,6 +268,7 @@ fn string_at(strings: &[u8], offset: usize) -> Option<&[u8]> {
 enum Problem {
     Io(io::Error),
     Format(&'static str),
+    Foreign(Foreign),
 }
 
 const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
@@ -366,11 +371,27 @@ impl Elf {
         from_bytes::<T>(&bytes).map(|(value, _)| *value).map_err(|()| CUT_OFF)
     }
 
+    /// The format that the file has in place of ELF, if it is a known one.
+    fn recognised(&self) -> Result<Option<Foreign>, Problem> {
+        let head = self.bytes(0, self.length.min(MAGIC))?;
+        Ok(match compression_of(&head) {
+            Compression::Gzip => {
+                Some(Foreign { name: "compressed with gzip", remedy: "gunzip(1) makes the kernel of it" })
+            }
+            Compression::Zstd => {
+                Some(Foreign { name: "compressed with zstd", remedy: "unzstd(1) makes the kernel of it" })
+            }
+            Compression::None => foreign::recognise(&head),
+        })
+    }
+
     fn contents(&self, address: u64) -> Result<Contents, Problem> {
         let ident: [u8; 6] = self.read(0)?;
         let [magic @ .., class, data] = ident;
-        if magic.starts_with(&GZIP) {
-            return Err(Problem::Format("it is compressed; gunzip(1) makes the kernel of it"));
+        if magic != ELFMAG
+            && let Some(other) = self.recognised()?
+        {
+            return Err(Problem::Foreign(other));
         }
         if magic != ELFMAG || ![ELFDATA2LSB.0, ELFDATA2MSB.0].contains(&data) {
             return Err(Problem::Format("it is no ELF file"));
@@ -412,8 +433,8 @@ impl Elf {
     }
 }
 
-/// gzip's magic number.
-const GZIP: [u8; 2] = [0x1f, 0x8b];
+/// Bytes by which formats are told.
+const MAGIC: u64 = 4096;
 
 /// An ELF file with its section headers.
 struct Sections<'a, E: FileHeader<Endian = Endianness>> {

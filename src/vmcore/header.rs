@@ -128,6 +128,14 @@ pub enum Order {
 }
 
 impl Order {
+    /// That of the machines which `hw.machine_arch` names so.
+    pub fn from_machine_arch(name: &str) -> Self {
+        match name {
+            "powerpc" | "powerpcspe" | "powerpc64" | "armeb" => Self::Big,
+            _ => Self::Little,
+        }
+    }
+
     /// An integer of 8 bytes.
     pub fn u64(self, bytes: [u8; 8]) -> u64 {
         match self {

@@ -130,7 +130,7 @@ pub struct Stream<'a> {
 }
 
 /// How a file that begins with these bytes is compressed.
-pub(super) fn compression_of(head: &[u8]) -> Compression {
+pub fn compression_of(head: &[u8]) -> Compression {
     match head {
         [0x1f, 0x8b, 8, ..] => Compression::Gzip,
         [0x28, 0xb5, 0x2f, 0xfd, ..] => Compression::Zstd,
