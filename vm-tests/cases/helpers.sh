@@ -13,6 +13,11 @@ skip() {
     exit 77
 }
 
+# Prints a line that the report has even where the case passes.
+figure() {
+    printf 'figure: %s\n' "$*"
+}
+
 # Prints a file.
 show() {
     while IFS= read -r show_line || [ -n "$show_line" ]; do
@@ -28,7 +33,7 @@ try() {
 
 # The same as nobody, after need_nobody.
 try_as_nobody() {
-    run "$nobody" "$@"
+    run as_nobody "$MEMTOOL" "$@"
     last="memtool $* as nobody"
 }
 
@@ -178,18 +183,23 @@ check_version() {
     equal "the version in $version_dump" "$out" "$(show "$RESULTS/version")"
 }
 
-# Leaves in $nobody a copy of memtool that runs as the user nobody, in a folder of that user's: set-user-ID, because
-# this takes no more than chown(8). The real user stays root, which the kernel asks for nowhere here.
+# Runs a program as a user who is not root and whom nothing belongs to, but for the folder `nobody`.
+as_nobody() {
+    "$CARRIED" as 65534 "$@"
+}
+
+# Makes the folder `nobody`, and skips where no other user can be had.
 need_nobody() {
-    need chown
-    mkdir nobody
-    dd if="$MEMTOOL" of=nobody/memtool bs=64k 2> dd.err || fail "memtool cannot be copied: $(show dd.err)"
-    dd if="$(command -v dd)" of=nobody/dd bs=64k 2> dd.err || fail "dd cannot be copied: $(show dd.err)"
-    chown nobody nobody nobody/memtool nobody/dd 2> chown.err || skip "there is no user nobody: $(show chown.err)"
-    chmod 4755 nobody/memtool nobody/dd
+    need_carried
+    mkdir nobody && chmod 777 nobody || fail 'there is no folder for nobody'
     echo private > private && chmod 600 private
-    if nobody/dd if=private of=/dev/null 2> /dev/null; then skip 'the file system has no set-user-ID'; fi
-    nobody=$PWD/nobody/memtool
+    as_nobody sh -c ':' || skip 'no program can be run as another user'
+    as_nobody "$MEMTOOL" --version > /dev/null 2> nobody.err || fail "nobody cannot run memtool: $(show nobody.err)"
+    if as_nobody sh -c 'read -r line < private' 2> /dev/null; then fail 'nobody reads what is private'; fi
+}
+
+need_carried() {
+    [ -n "$CARRIED" ] || skip 'only memtool was brought along (--carried)'
 }
 
 # Where there is a memcontrol(8), fails unless the kernel refuses it too: memcontrol_refused MESSAGE ARGUMENT...
@@ -293,4 +303,108 @@ ram_of() {
         esac
     done < "$1"
     [ -z "$ram_to" ] || echo "$ram_from $ram_to"
+}
+
+# Writes the key pair of the tests to the files public and private. It protects nothing: everybody has it.
+write_keys() {
+    cat_to public << 'END'
+-----BEGIN PUBLIC KEY-----
+MIIBIjANBgkqhkiG9w0BAQEFAAOCAQ8AMIIBCgKCAQEAtaXpW3zer3yI+Hej8dbt
+F5rJf0YJRl3sDlw96yNLuc0R5xIM/NsSXOYc69ps9WbatZUzO3MpsP4p03ZJwalU
+ibi0aq0be2qZnx2bNH9XE/i+4QnqAD0H2/9G9qeFURf//6SUCCc8czfB/Z1TppAe
+50euEAVaXje/1HOUsEbZ5SPsafyFl+Mfm3YspKj1Fw2ZnfM3czbPm8acmXmyVRN2
+yYoN56/pKzJL616HXE25RT/ScWiLacN/d05OMbow5/h0m20Rta5qKemsKTe2+Fjm
+AbtaqLd4qM4ctudPQlxk0nvlGws7OW2X5L82uH3E2514jDUwL7DOAYmefs0ss3az
+tQIDAQAB
+-----END PUBLIC KEY-----
+END
+    cat_to private << 'END'
+-----BEGIN RSA PRIVATE KEY-----
+MIIEowIBAAKCAQEAtaXpW3zer3yI+Hej8dbtF5rJf0YJRl3sDlw96yNLuc0R5xIM
+/NsSXOYc69ps9WbatZUzO3MpsP4p03ZJwalUibi0aq0be2qZnx2bNH9XE/i+4Qnq
+AD0H2/9G9qeFURf//6SUCCc8czfB/Z1TppAe50euEAVaXje/1HOUsEbZ5SPsafyF
+l+Mfm3YspKj1Fw2ZnfM3czbPm8acmXmyVRN2yYoN56/pKzJL616HXE25RT/ScWiL
+acN/d05OMbow5/h0m20Rta5qKemsKTe2+FjmAbtaqLd4qM4ctudPQlxk0nvlGws7
+OW2X5L82uH3E2514jDUwL7DOAYmefs0ss3aztQIDAQABAoIBAAYza4Fq8gyO1WlP
+sD2LJxQcIjxYYVo+zmh5FqO9L8lgKkE3dHWeIk37+m3EuG+f35a9JFpeQftx/ko+
+WEamgu6iD5hWFuXdlMvvhQLoRROAPofe0tdaPgCDXXS4zNVXo+V9jdmK1MaFRPeu
+VCUPrtr1CtHBC+IwyEuR/IEQSPhaq600HnDQzRiWfL3qncUOW7p7WyZS3BM/93kP
+M3iRAe4hYMdWr3uhRc6YusN7J8WIiFxoDwZc+LIg7jACzKi41hQRfjRLOBK8pTsc
++WDeg3FQofYuGvbr0vsudCs0jwL+id1p8TcPh8K9m/WcbC42ns90PQ95KhPe45xV
+O91cP+ECgYEA9EainohWc6iynPaU3PnJePDDQVCrEwq7lIGC53D+Ji96ahR5yq+I
+gZoCWnfy+0YAXNHn+9psDpHxzJ/0E73h1Hli82NxaqCJjQNzLHCCQtrtZwMNjOv3
+oabbF5x8sWASvRkwZrSFwmHLFA/EDEqnEeRDalC3A3A8hikUnRJBOpECgYEAvl3I
+K4/DUB/UsiZyz6UzO7lt/ay/0jKBIOe4jGQMh19deDYbF/cmn0RYAa30BbSbIvbF
+WzGLMDuPbFEqFpUUQOg2Z1Fp0fVcwgXHKm/rQ5lriVk8CXxj1cM5lKjjaVDm8fQh
+EOd1DwNn453ieReaB8U1N+pHRQJ9mSv23nfQUOUCgYEA3uwXO9XwD1zEo7nj4EWU
+N2qAxfp4JMiGpuAKNmxHg1GQxX4qJ25JhPynaShN9kHL0uk8a/rI4gMOR08xz1JZ
+5S1hv/vgZQ5cePPNB6ElPx3LyVZf51rwgfVjvAhzQuwKLcfvA8t6xgm46nX4077M
++Ob3Hu7KFbk3gre6uB0QqgECgYByCgRL9EdwzGDCiD3nHnPep2q4uLAA37hzWd04
+XQcUYZDA3sjERo6ggnSmLOsuL89v1pzL0JYtQsDchpLMDGqhp3pP0nmuCWqT4Jo7
+Veh+Cn5dPVO16wpzmAv6fmIdSRXQhAr68W0ynTuzI3X0TKs9VGpZIMOpF6DeDXRK
+OURV8QKBgE9zzbxXUlHtlM6Y0p3u2TsCeKdz4Tf192le3NbVjwuKO8sJJvosfXRl
+lXy6+WTMh3vsdYUyZTpSO56k0/0EKx9UnbUWZ/JbuKk3vHDCV45AZOLkYYxosSD5
+fIC0qv3e68yFu2WvAfxl25wXAe4nHM7qyS4WPqva7ma0UUTpX7Qn
+-----END RSA PRIVATE KEY-----
+END
+}
+
+# Writes what comes on standard input to a file: cat_to FILE
+cat_to() {
+    dd of="$1" 2> dd.err || fail "$1 cannot be written: $(show dd.err)"
+}
+
+# Makes the spare disk the dump device with these options of dumpon(8)'s, and panics the kernel.
+dump_encrypted() {
+    [ -n "$SPARE_DISK" ] || skip 'there is no disk for a crash dump'
+    need dumpon
+    variable debug.kdb.panic
+    write_keys
+    dumpon off 2> /dev/null || :
+    dumpon -k public "$@" "$SPARE_DISK" 2> dumpon.err || skip "dumpon makes no encrypted dumps: $(show dumpon.err)"
+    keep_kernel
+    sysctl debug.kdb.panic=1
+}
+
+# The encrypted dump is saved as savecore(8) does, and decrypted as decryptcore(8) does; it is consistent. The suffix of
+# the decrypted file's name is .zst or nothing: check_encrypted SUFFIX
+check_encrypted() {
+    write_keys
+    if have savecore; then
+        mkdir other
+        savecore -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
+    fi
+    mkdir crash
+    must save --dir crash "$SPARE_DISK"
+    encrypted=vmcore_encrypted.0
+    [ -e "crash/$encrypted" ] || fail "there is no crash/$encrypted"
+    if have savecore && need cmp; then
+        for file in "$encrypted" key.0 info.0; do
+            cmp "crash/$file" "other/$file" > cmp.out 2>&1 || fail "$file is another one than savecore's: $(show cmp.out)"
+        done
+        for link in "vmcore_encrypted.last$1" key.last info.last; do
+            equal "$link" "$(readlink "crash/$link")" "$(readlink "other/$link")"
+        done
+    fi
+    must decrypt --private-key private --number 0 --dir crash
+    must inspect --verify "crash/vmcore.0$1"
+    holds 'what is said of the dump' "$out" 'consistent: everything was read'
+    if have decryptcore; then
+        decryptcore -p private -k crash/key.0 -e "crash/$encrypted" -c decrypted > decryptcore.out 2>&1 ||
+            fail "decryptcore does not decrypt it: $(show decryptcore.out)"
+        cmp "crash/vmcore.0$1" decrypted > cmp.out 2>&1 || fail "decryptcore's is another one: $(show cmp.out)"
+    fi
+    keep "crash/vmcore.0$1" vmcore
+    keep crash/info.0 info
+}
+
+# On the host: the dump tells the version and the processes.
+check_panicked() {
+    cd "$RESULTS" || exit
+    must inspect --verify vmcore
+    holds 'what is said of the dump' "$out" 'consistent: everything was read'
+    [ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"
+    check_version vmcore
+    must ps --core vmcore --kernel kernel
+    holds 'what is said of the kernel' "$out" 'kdb_sysctl_panic'
 }

@@ -1,16 +1,12 @@
 # In a jail memory is not written to (EPERM), its processes only are seen, and where the device is hidden it says so.
 . ../helpers.sh
 
-need jail
+need_carried
 variable kern.ps_arg_cache_limit
 limit=$value
-# in_jail FOLDER PROGRAM ARGUMENT...: jail(8) says itself that the command has failed.
+# in_jail FOLDER PROGRAM ARGUMENT...
 in_jail() {
-    folder=$1
-    shift
-    run jail -c path="$folder" command="$@"
-    err=${err%
-jail: *}
+    run "$CARRIED" jail "$@"
 }
 in_jail / sh -c 'exit 0'
 [ "$status" -eq 0 ] || skip "there can be no jail: $err"
@@ -29,13 +25,13 @@ need_failure ESRCH
 # A folder without devices, and with what the program needs, if it is dynamically linked.
 mkdir root root/libexec
 dd if="$MEMTOOL" of=root/memtool bs=64k 2> dd.err && chmod 755 root/memtool || fail "$(show dd.err)"
-if have ldd; then
-    for library in $(ldd -f '%p\n' "$MEMTOOL" 2> /dev/null) /libexec/ld-elf.so.1; do
-        [ -e "$library" ] || continue
-        mkdir -p "root/${library%/*}" && dd if="$library" of="root/$library" bs=64k 2> dd.err || fail "$(show dd.err)"
-        chmod 755 "root/$library"
-    done
-fi
+# The dynamic linker itself lists them (rtld(1)), one a line.
+libraries=$(LD_TRACE_LOADED_OBJECTS=yes LD_TRACE_LOADED_OBJECTS_FMT1='%p\n' LD_TRACE_LOADED_OBJECTS_FMT2='%p\n' "$MEMTOOL")
+for library in $libraries /libexec/ld-elf.so.1; do
+    [ -e "$library" ] || continue
+    mkdir -p "root/${library%/*}" && dd if="$library" of="root/$library" bs=64k 2> dd.err || fail "$(show dd.err)"
+    chmod 755 "root/$library"
+done
 in_jail "$PWD/root" /memtool --version
 [ "$status" -eq 0 ] || skip "memtool does not start in a folder of its own: $err"
 in_jail "$PWD/root" /memtool ranges list

@@ -4,8 +4,8 @@
 # Whether the file is there that is written beside the one that it will be. By its name alone: while the kernel writes
 # it, nobody can look at it.
 unfinished() {
-    set -- .live.dump*
-    [ "$1" != '.live.dump*' ]
+    set -- .memtool.*.tmp
+    [ "$1" != '.memtool.*.tmp' ]
 }
 
 for method in user kernel; do
@@ -30,7 +30,7 @@ for method in user kernel; do
         skip 'the dump is made sooner than a signal can be sent'
         ;;
     esac
-    for file in live.dump .live.dump*; do
+    for file in live.dump .memtool.*.tmp; do
         [ ! -e "$file" ] || fail "$last has left $file: $err"
     done
     need_failure SIGTERM

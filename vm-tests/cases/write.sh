@@ -1,4 +1,4 @@
-# sysctl(8) reads what is written to a variable of the kernel, and what the printed command puts back.
+# sysctl(8) reads what is written to a variable, and what the printed command puts back; the kernel's text is refused.
 . ../helpers.sh
 
 variable kern.ps_arg_cache_limit
@@ -22,3 +22,12 @@ esac
 must $back
 variable kern.ps_arg_cache_limit
 equal 'the variable with the old bytes' "$value" "$old"
+
+# The direct map, through which the kernel writes, has its own text read-only on amd64.
+[ "$(uname -m 2> /dev/null)" = amd64 ] || exit 0
+must read --as u64 kern_psignal
+there=$out
+refused 'read-only' write kern_psignal 0000000000000000
+refused 'read-only' write --force kern_psignal 0000000000000000
+must read --as u64 kern_psignal
+equal 'the text' "$out" "$there"

@@ -11,6 +11,9 @@ pub enum Architecture {
     /// QEMU's machine 'virt' with UEFI
     #[value(alias = "arm64")]
     Aarch64,
+    /// QEMU's machine 'virt' with OpenSBI, which QEMU brings, and U-Boot
+    #[value(alias = "riscv")]
+    Riscv64,
 }
 
 /// Where packages put UEFI for QEMU's machine 'virt': Debian, Fedora, FreeBSD.
@@ -21,12 +24,17 @@ const AARCH64_FIRMWARE: [&str; 4] = [
     "/usr/local/share/qemu/edk2-aarch64-code.fd",
 ];
 
+/// Where packages put U-Boot for QEMU's machine 'virt' of RISC-V, to be run by OpenSBI: Debian, FreeBSD.
+const RISCV64_FIRMWARE: [&str; 2] =
+    ["/usr/lib/u-boot/qemu-riscv64_smode/u-boot.bin", "/usr/local/share/u-boot/u-boot-qemu-riscv64/u-boot.bin"];
+
 impl Architecture {
     /// The target that memtool is built for.
     pub fn target(self) -> &'static str {
         match self {
             Self::Amd64 => "x86_64-unknown-freebsd",
             Self::Aarch64 => "aarch64-unknown-freebsd",
+            Self::Riscv64 => "riscv64gc-unknown-freebsd",
         }
     }
 
@@ -35,6 +43,7 @@ impl Architecture {
         match self {
             Self::Amd64 => "qemu-system-x86_64",
             Self::Aarch64 => "qemu-system-aarch64",
+            Self::Riscv64 => "qemu-system-riscv64",
         }
     }
 
@@ -43,20 +52,48 @@ impl Architecture {
         match self {
             Self::Amd64 => cfg!(target_arch = "x86_64"),
             Self::Aarch64 => cfg!(target_arch = "aarch64"),
+            Self::Riscv64 => cfg!(target_arch = "riscv64"),
         }
     }
 
-    /// QEMU's arguments for the machine, which is run by KVM or, if that fails, by TCG, or by TCG only; a PC with
-    /// UEFI (`uefi`) or its BIOS.
-    pub fn machine(self, kvm: bool, uefi: bool) -> &'static [&'static str] {
-        match (self, kvm) {
+    /// QEMU's arguments for the machine; a PC with UEFI (`uefi`) or its BIOS.
+    pub fn machine(self, uefi: bool) -> &'static [&'static str] {
+        match self {
             // Without a screen UEFI's console is the serial port, and FreeBSD's loader follows it.
-            (Self::Amd64, _) if uefi => &[],
-            (Self::Amd64, _) => &["-vga", "std"],
-            // The host's processor and interrupt controller.
-            (Self::Aarch64, true) => &["-machine", "virt,gic-version=max", "-cpu", "max"],
+            Self::Amd64 if uefi => &[],
+            Self::Amd64 => &["-vga", "std"],
             // The default's interrupt controller has eight processors at most.
-            (Self::Aarch64, false) => &["-machine", "virt,gic-version=max", "-cpu", "cortex-a72"],
+            Self::Aarch64 => &["-machine", "virt,gic-version=max"],
+            Self::Riscv64 => &["-machine", "virt"],
+        }
+    }
+
+    /// The processor's model where none is named and QEMU's default will not do, run by KVM or, if that fails, by TCG,
+    /// or by TCG only.
+    pub fn cpu(self, kvm: bool) -> Option<&'static str> {
+        match (self, kvm) {
+            // The host's processor and interrupt controller.
+            (Self::Aarch64, true) => Some("max"),
+            (Self::Aarch64, false) => Some("cortex-a72"),
+            (Self::Amd64 | Self::Riscv64, _) => None,
+        }
+    }
+
+    /// QEMU's option for what boots a disk: where OpenSBI is the firmware, what it starts is QEMU's kernel.
+    pub fn firmware_option(self) -> &'static str {
+        match self {
+            Self::Amd64 | Self::Aarch64 => "-bios",
+            Self::Riscv64 => "-kernel",
+        }
+    }
+
+    /// NUMA nodes where their number is not given. A kernel that QEMU boots itself (`kernel`) learns of them through
+    /// UEFI only on aarch64, and stops there without a word.
+    pub fn nodes(self, kernel: bool) -> u32 {
+        match self {
+            Self::Aarch64 if kernel => 1,
+            Self::Riscv64 => 1,
+            Self::Amd64 | Self::Aarch64 => 2,
         }
     }
 
@@ -64,7 +101,18 @@ impl Architecture {
     pub fn cd_drive(self) -> &'static [&'static str] {
         match self {
             Self::Amd64 => &["-device", "ide-cd,drive=cdrom,bootindex=0"],
-            Self::Aarch64 => &["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=cdrom,bootindex=0"],
+            Self::Aarch64 | Self::Riscv64 => {
+                &["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=cdrom,bootindex=0"]
+            }
+        }
+    }
+
+    /// Debian's package of [`Self::firmware`].
+    pub fn firmware_package(self) -> &'static str {
+        match self {
+            Self::Amd64 => "ovmf",
+            Self::Aarch64 => "qemu-efi-aarch64",
+            Self::Riscv64 => "u-boot-qemu",
         }
     }
 
@@ -73,6 +121,7 @@ impl Architecture {
         let places: &[&str] = match self {
             Self::Amd64 => &[],
             Self::Aarch64 => &AARCH64_FIRMWARE,
+            Self::Riscv64 => &RISCV64_FIRMWARE,
         };
         places.iter().map(Path::new)
     }

@@ -32,6 +32,9 @@ pub struct Arguments {
     /// Test this program, in place of building one
     #[arg(long, value_name = "FILE")]
     pub binary: Option<PathBuf>,
+    /// What cases need of a guest that has little: the program 'carried' for the guest; without it --binary brings none
+    #[arg(long, value_name = "FILE")]
+    pub carried: Option<PathBuf>,
     /// The memtool that checks on this machine what came back, in place of building one
     #[arg(long, value_name = "FILE")]
     pub host_binary: Option<PathBuf>,
@@ -55,12 +58,16 @@ pub struct Arguments {
     #[arg(long, value_name = "PATH", default_values = DISKS, hide_default_value = true)]
     pub disk_device: Vec<String>,
 
-    /// The QEMU to start [default: qemu-system-x86_64 or qemu-system-aarch64]
+    /// The QEMU to start [default: qemu-system-x86_64 or that of --arch]
     #[arg(long, value_name = "PROGRAM")]
     pub qemu: Option<OsString>,
-    /// The firmware [default: the BIOS for amd64, UEFI where packages put it for aarch64]
+    /// The processor's model, as QEMU names it: 'max', 'max,la57=off'; can be repeated, for a guest with each
+    #[arg(long, value_name = "MODEL")]
+    pub cpu: Vec<String>,
+    /// The firmware, or 'bios' for QEMU's own; can be repeated, for a guest with each [default: the BIOS for amd64, UEFI
+    /// or U-Boot where packages put it for others]
     #[arg(long, value_name = "FILE")]
-    pub firmware: Option<PathBuf>,
+    pub firmware: Vec<PathBuf>,
     /// A further argument for QEMU; can be repeated
     #[arg(long, value_name = "ARGUMENT", allow_hyphen_values = true)]
     pub qemu_arg: Vec<OsString>,
@@ -73,9 +80,10 @@ pub struct Arguments {
     /// The guest's processors
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub processors: u32,
-    /// The guest's NUMA nodes; memory and processors are dealt out among them
-    #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=8))]
-    pub nodes: u32,
+    /// The guest's NUMA nodes; memory and processors are dealt out among them [default: 2; 1 for riscv64, and for a
+    /// kernel that QEMU boots on aarch64]
+    #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=8))]
+    pub nodes: Option<u32>,
 
     /// The size of the spare disk for crash dumps in MiB, 0 for none [default: the memory and 64 more]
     #[arg(long, value_name = "MIB", value_parser = clap::value_parser!(u32).range(..=1 << 21))]

@@ -17,7 +17,7 @@ use std::fs;
 use std::path::Path;
 
 /// The names of other files in the guest's folder, in which each case gets a folder of its name.
-const RESERVED: [&str; 2] = ["memtool", "unpack"];
+const RESERVED: [&str; 3] = ["carried", "memtool", "unpack"];
 
 /// A case.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -159,7 +159,8 @@ pub fn prepare(console: &mut Console, devices: &[String]) -> Result<()> {
     let dd = format!("dd if=$CASES_DISK bs={BLOCK} 2>/dev/null");
     must(console, &format!("{dd} count=1 | {{ read m; read s n; {dd} skip=$s count=$n >$F/unpack; }}"), ANSWER)?;
     must(console, "sh $F/unpack $CASES_DISK $F", UNPACKING)?;
-    must(console, "cd $F && MEMTOOL=$F/memtool && export MEMTOOL RESULTS_DISK SPARE_DISK", ANSWER)
+    must(console, "cd $F && MEMTOOL=$F/memtool && export MEMTOOL RESULTS_DISK SPARE_DISK", ANSWER)?;
+    must(console, "CARRIED= && [ ! -e carried ] || CARRIED=$F/carried && export CARRIED", ANSWER)
 }
 
 /// What runs there, in a few words.

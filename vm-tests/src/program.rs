@@ -9,19 +9,41 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::atomic::AtomicBool;
 
-/// Reads the given program, or builds one for the guest and reads it.
-pub fn obtain(given: Option<&Path>, architecture: Architecture, interrupted: &AtomicBool) -> Result<Vec<u8>> {
-    let path = match given {
-        Some(path) => path.to_owned(),
-        None if cfg!(target_os = "freebsd") && architecture.is_native() => build_native(interrupted)?,
-        None => {
-            let project = in_project("no memtool to test", "--binary")?;
-            let mut command = Command::new(project.join("tools/freebsd-cargo"));
-            command.args([architecture.target(), "build", "--release"]);
-            build(command, &project, &project.join("target/freebsd").join(architecture.target()), interrupted)?
-        }
+/// The programs for the guest.
+pub struct Programs {
+    /// memtool.
+    pub memtool: Vec<u8>,
+    /// What cases need of a guest that has little (`carried/`); nothing where there is only a memtool.
+    pub carried: Option<Vec<u8>>,
+}
+
+/// Reads the given programs, or builds them for the guest and reads them.
+pub fn obtain(
+    memtool: Option<&Path>,
+    carried: Option<&Path>,
+    architecture: Architecture,
+    interrupted: &AtomicBool,
+) -> Result<Programs> {
+    let read = |path: &Path| fs::read(path).map_err(Error::file("read", path));
+    if let Some(memtool) = memtool {
+        return Ok(Programs { memtool: read(memtool)?, carried: carried.map(read).transpose()? });
+    }
+    let project = in_project("no memtool to test", "--binary")?;
+    let native = cfg!(target_os = "freebsd") && architecture.is_native();
+    let (mut command, folder) = if native {
+        (Command::new("cargo"), project.join("target"))
+    } else {
+        let mut command = Command::new(project.join("tools/freebsd-cargo"));
+        command.arg(architecture.target());
+        (command, project.join("target/freebsd").join(architecture.target()))
     };
-    fs::read(&path).map_err(Error::file("read", path))
+    command.args(["build", "--release", "-p", "memtool", "-p", "carried"]);
+    if native {
+        command.arg("--target-dir").arg(&folder);
+    }
+    let folder = build(command, &project, &folder, interrupted)?;
+    let built = folder.join("carried");
+    Ok(Programs { memtool: read(&folder.join("memtool"))?, carried: Some(read(carried.unwrap_or(&built))?) })
 }
 
 /// The program for the host: the given one, or one that is built.
@@ -38,7 +60,7 @@ fn build_native(interrupted: &AtomicBool) -> Result<PathBuf> {
     let folder = project.join("target");
     let mut command = Command::new("cargo");
     command.args(["build", "--release", "--target-dir"]).arg(&folder);
-    build(command, &project, &folder, interrupted)
+    Ok(build(command, &project, &folder, interrupted)?.join("memtool"))
 }
 
 fn in_project(missing: &str, option: &str) -> Result<PathBuf> {
@@ -57,13 +79,13 @@ pub fn project() -> Option<PathBuf> {
         .map(Path::to_owned)
 }
 
-/// Runs cargo in the project; it puts its output into the folder.
+/// Runs cargo in the project, which puts its output into the folder; tells where the programs are.
 fn build(mut command: Command, project: &Path, folder: &Path, interrupted: &AtomicBool) -> Result<PathBuf> {
     // Standard output belongs to the report.
     command.current_dir(project).stdout(Stdio::null());
     let status = process::run(&mut command, "the build", None, interrupted)?;
     match status.success() {
-        true => Ok(folder.join("release/memtool")),
+        true => Ok(folder.join("release")),
         false => Err(Error::Program(format!("memtool could not be built: {status}"))),
     }
 }

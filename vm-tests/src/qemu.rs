@@ -17,6 +17,8 @@ pub struct Machine<'a> {
     pub program: OsString,
     /// What it is a machine of.
     pub architecture: Architecture,
+    /// The processor's model; `None` for one that will do.
+    pub cpu: Option<&'a str>,
     /// Firmware other than QEMU's own.
     pub firmware: Option<&'a Path>,
     /// The CD to boot, if any.
@@ -83,7 +85,10 @@ impl Machine<'_> {
             Accelerator::Kvm => &["-accel", "kvm"],
         };
         add(accelerators);
-        add(self.architecture.machine(accelerators.contains(&"kvm"), self.firmware.is_some()));
+        add(self.architecture.machine(self.firmware.is_some()));
+        if let Some(cpu) = self.cpu.or(self.architecture.cpu(accelerators.contains(&"kvm"))) {
+            add(&["-cpu", cpu]);
+        }
         add(&["-m", &self.memory.to_string(), "-smp", &self.processors.to_string()]);
         if self.nodes > 1 {
             for node in 0..self.nodes {
@@ -100,7 +105,7 @@ impl Machine<'_> {
             }
         }
         if let Some(firmware) = self.firmware {
-            arguments.extend(["-bios".into(), firmware.into()]);
+            arguments.extend([self.architecture.firmware_option().into(), firmware.into()]);
         }
         if let Some(cdrom) = self.cdrom {
             arguments.extend(drive(cdrom, disk_format(cdrom)?, "none,id=cdrom,media=cdrom,readonly=on"));
@@ -220,6 +225,7 @@ mod tests {
         Machine {
             program: "qemu".into(),
             architecture: Architecture::Amd64,
+            cpu: None,
             firmware: None,
             cdrom: None,
             image,
@@ -290,6 +296,10 @@ mod tests {
         let text = arguments(&machine(Architecture::Aarch64));
         assert!(text.contains(" -machine virt,gic-version=max -cpu cortex-a72 ") && !text.contains("-vga"), "{text}");
         assert!(text.contains(" -device virtio-scsi-pci -device scsi-cd,drive=cdrom,bootindex=0 "), "{text}");
+        let text = arguments(&machine(Architecture::Riscv64));
+        assert!(text.contains(" -machine virt -m ") && text.contains(" -kernel /f "), "{text}");
+        let text = arguments(&Machine { cpu: Some("max,la57=off"), ..machine(Architecture::Aarch64) });
+        assert!(text.contains(" -machine virt,gic-version=max -cpu max,la57=off -m "), "{text}");
     }
 
     #[test]

@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::guest::{self, Entrance, Tested, Verdict};
 use crate::host;
 use crate::process;
-use crate::program;
+use crate::program::{self, Programs};
 use crate::qemu::{self, Machine, Running};
 use crate::results;
 use crate::tap::{self, Conclusion, Report};
@@ -55,8 +55,11 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
     for image in [&image, &arguments.cdrom].into_iter().flatten() {
         qemu::disk_format(image)?;
     }
-    let firmware = firmware(arguments)?;
-    for file in [&firmware, &arguments.binary, &arguments.host_binary].into_iter().flatten() {
+    let guests = guests(arguments)?;
+    let firmware = guests.iter().filter_map(|guest| guest.firmware.as_deref());
+    for file in firmware.chain(
+        [&arguments.binary, &arguments.carried, &arguments.host_binary].into_iter().flatten().map(PathBuf::as_path),
+    ) {
         File::open(file).and_then(|mut file| file.read(&mut [0])).map_err(Error::file("read", file))?;
     }
     let qemu = arguments.qemu.clone().unwrap_or_else(|| arguments.arch.qemu().into());
@@ -81,9 +84,9 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
         // So that the same can be tried again.
         let _ = fs::remove_dir(results);
     }
-    let (program, native) = programs?;
+    let (programs, native) = programs?;
     let disk = work.path().join("cases");
-    write_cases(&disk, &program, &helpers, &cases)?;
+    write_cases(&disk, &programs, &helpers, &cases)?;
     let results = work.path().join("results");
     let spare_size = arguments.spare_disk.unwrap_or(arguments.memory + 64);
     let spare = (spare_size > 0).then(|| work.path().join("spare"));
@@ -92,7 +95,8 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
         machine: Machine {
             program: qemu,
             architecture: arguments.arch,
-            firmware: firmware.as_deref(),
+            cpu: None,
+            firmware: None,
             cdrom: arguments.cdrom.as_deref(),
             image: image.as_deref(),
             cases: &disk,
@@ -102,7 +106,7 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
             accelerator: arguments.accelerator,
             memory: arguments.memory,
             processors: arguments.processors,
-            nodes: arguments.nodes,
+            nodes: arguments.nodes.unwrap_or_else(|| arguments.arch.nodes(arguments.no_image)),
             further: &arguments.qemu_arg,
         },
         spare_size: u64::from(spare_size) << 20,
@@ -111,28 +115,36 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
         messages: work.path().join("messages"),
         log: log_file,
         interrupted,
-        report: Report::new(io::stdout(), cases.len())?,
+        report: Report::new(io::stdout(), cases.len() * guests.len())?,
+        guest_name: None,
         guest: None,
         last_lines: Vec::new(),
         lost: 0,
     };
-    let end = run.test_all(&cases);
-    run.stop()?;
-    if let Err(error) = end {
-        run.report.bail_out(&error, &run.last_lines)?;
+    for guest in &guests {
+        run.machine.cpu = guest.cpu.as_deref();
+        run.machine.firmware = guest.firmware.as_deref();
+        run.guest_name = (guests.len() > 1).then(|| guest.name());
+        let end = run.test_all(&cases);
+        run.stop()?;
+        if let Err(error) = end {
+            run.report.bail_out(&error, &run.last_lines)?;
+            break;
+        }
     }
     complain(&format!("the console's log is {}", log.display()));
     run.report.finish()
 }
 
-/// The memtool to test, and where the one for the host is, if a case needs it.
-fn programs(arguments: &Arguments, cases: &[Case], interrupted: &AtomicBool) -> Result<(Vec<u8>, Option<PathBuf>)> {
-    let program = program::obtain(arguments.binary.as_deref(), arguments.arch, interrupted)?;
+/// The programs for the guest, and where the one for the host is, if a case needs it.
+fn programs(arguments: &Arguments, cases: &[Case], interrupted: &AtomicBool) -> Result<(Programs, Option<PathBuf>)> {
+    let (memtool, carried) = (arguments.binary.as_deref(), arguments.carried.as_deref());
+    let programs = program::obtain(memtool, carried, arguments.arch, interrupted)?;
     let native = match cases.iter().any(|case| case.host.is_some()) {
         true => Some(program::obtain_native(arguments.host_binary.as_deref(), interrupted)?),
         false => None,
     };
-    Ok((program, native))
+    Ok((programs, native))
 }
 
 /// Becomes true when a signal asks the run to end.
@@ -159,6 +171,8 @@ struct Run<'a> {
     log: File,
     interrupted: Arc<AtomicBool>,
     report: Report<Stdout>,
+    /// What tells the guest from others of the run, if there are others.
+    guest_name: Option<String>,
     /// The guest, while there is one.
     guest: Option<(Running, Console)>,
     /// The console's last lines when the last guest was stopped.
@@ -185,7 +199,11 @@ impl Run<'_> {
                 }
                 tested => tested?,
             };
-            self.report.tested(&case.name, case.proves(), &tested)?;
+            let name = match &self.guest_name {
+                Some(guest) => format!("{} on {guest}", case.name),
+                None => case.name.clone(),
+            };
+            self.report.tested(&name, case.proves(), &tested)?;
             if self.lost > MAX_LOST {
                 return Err(Error::Guest(format!("it was lost in {} cases", self.lost)));
             }
@@ -241,7 +259,10 @@ impl Run<'_> {
 
     /// Where that goes.
     fn results_of(&self, case: &Case) -> PathBuf {
-        self.folders.results.join(&case.name)
+        match &self.guest_name {
+            Some(guest) => self.folders.results.join(guest.replace('/', "_")).join(&case.name),
+            None => self.folders.results.join(&case.name),
+        }
     }
 
     fn run_in_guest(&mut self, script: &str) -> Result<Tested> {
@@ -362,18 +383,51 @@ fn image(arguments: &Arguments) -> Option<PathBuf> {
     arguments.image.clone().or_else(named)
 }
 
-/// The firmware that is not QEMU's own. A kernel that QEMU loads itself needs none.
-fn firmware(arguments: &Arguments) -> Result<Option<PathBuf>> {
+/// A guest on which all cases are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Guest {
+    /// The processor's model, if one was named.
+    cpu: Option<String>,
+    /// The firmware that is not QEMU's own.
+    firmware: Option<PathBuf>,
+}
+
+impl Guest {
+    /// What tells it from others, in words that a folder can be named with.
+    fn name(&self) -> String {
+        let cpu = self.cpu.as_deref().unwrap_or("QEMU's processor");
+        let firmware = self.firmware.as_deref().and_then(Path::file_name).unwrap_or(OsStr::new("QEMU's firmware"));
+        format!("{cpu} with {}", firmware.display())
+    }
+}
+
+/// The guests of the run: each of the processors with each of the firmwares.
+fn guests(arguments: &Arguments) -> Result<Vec<Guest>> {
+    let firmwares = firmwares(arguments)?;
+    let cpus: Vec<Option<String>> = match arguments.cpu.as_slice() {
+        [] => vec![None],
+        named => named.iter().cloned().map(Some).collect(),
+    };
+    let with_each =
+        |cpu: Option<String>| firmwares.iter().cloned().map(move |firmware| Guest { cpu: cpu.clone(), firmware });
+    Ok(cpus.into_iter().flat_map(with_each).collect())
+}
+
+/// The firmwares that are not QEMU's own. A kernel that QEMU loads itself needs none.
+fn firmwares(arguments: &Arguments) -> Result<Vec<Option<PathBuf>>> {
+    if !arguments.firmware.is_empty() {
+        return Ok(arguments.firmware.iter().map(|file| (file != Path::new("bios")).then(|| file.clone())).collect());
+    }
     let mut places = arguments.arch.firmware().peekable();
-    if arguments.firmware.is_some() || arguments.no_image || places.peek().is_none() {
-        return Ok(arguments.firmware.clone());
+    if arguments.no_image || places.peek().is_none() {
+        return Ok(vec![None]);
     }
     match places.find(|place| place.is_file()) {
-        Some(place) => Ok(Some(place.to_owned())),
-        None => Err(Error::Program(
-            "there is no UEFI to boot with (on Debian: apt-get install qemu-efi-aarch64); name it with --firmware"
-                .into(),
-        )),
+        Some(place) => Ok(vec![Some(place.to_owned())]),
+        None => Err(Error::Program(format!(
+            "there is no firmware to boot with (on Debian: apt-get install {}); name it with --firmware",
+            arguments.arch.firmware_package()
+        ))),
     }
 }
 
@@ -396,13 +450,14 @@ fn cases_folder(arguments: &Arguments) -> Result<PathBuf> {
     })
 }
 
-fn write_cases(path: &Path, program: &[u8], helpers: &str, cases: &[Case]) -> Result<()> {
+fn write_cases(path: &Path, programs: &Programs, helpers: &str, cases: &[Case]) -> Result<()> {
     let mut files = vec![("helpers.sh".to_owned(), helpers)];
     for case in cases {
         files.push((case.file(), &case.script));
         files.extend(case.after_panic.as_deref().map(|script| (case.after_panic_file(), script)));
     }
-    let mut entries = vec![Entry { name: "memtool", contents: program, executable: true }];
+    let mut entries = vec![Entry { name: "memtool", contents: &programs.memtool, executable: true }];
+    entries.extend(programs.carried.as_deref().map(|contents| Entry { name: "carried", contents, executable: true }));
     entries.extend(files.iter().map(|(name, text)| Entry { name, contents: text.as_bytes(), executable: false }));
     disk::write(path, &entries)
 }
@@ -415,4 +470,26 @@ fn output_folder() -> Result<PathBuf> {
 
 fn complain(text: &str) {
     let _ = writeln!(io::stderr(), "vm-tests: {text}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[test]
+    fn a_guest_is_booted_for_each_processor_with_each_firmware() {
+        let guests = |words: &[&str]| guests(&Arguments::parse_from([&["vm-tests"], words].concat())).unwrap();
+        let names = |words: &[&str]| guests(words).iter().map(Guest::name).collect::<Vec<_>>();
+        assert_eq!(guests(&[]), [Guest { cpu: None, firmware: None }]);
+        assert_eq!(
+            names(&["--cpu", "max", "--cpu", "max,la57=off", "--firmware", "bios", "--firmware", "/a/OVMF.fd"]),
+            [
+                "max with QEMU's firmware",
+                "max with OVMF.fd",
+                "max,la57=off with QEMU's firmware",
+                "max,la57=off with OVMF.fd"
+            ]
+        );
+    }
 }

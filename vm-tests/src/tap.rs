@@ -4,6 +4,9 @@ use crate::error::{Error, Result};
 use crate::guest::{Tested, Verdict};
 use std::io::Write;
 
+/// What a line of a case's output begins with that is reported though the case has passed (`figure` in `helpers.sh`).
+const FIGURE: &str = "figure: ";
+
 /// Writes the report as the run goes on, and counts.
 #[derive(Debug)]
 pub struct Report<W> {
@@ -72,11 +75,13 @@ impl<W: Write> Report<W> {
         // A '#' would begin a directive.
         let proves = proves.replace('#', "");
         self.line(&format!("{ok} {number} - {name}: {proves}{directive}"))?;
-        if let Verdict::Failed(why) = &tested.verdict {
-            self.remark(why)?;
-            self.remark(&tested.output)?;
+        match &tested.verdict {
+            Verdict::Failed(why) => {
+                self.remark(why)?;
+                self.remark(&tested.output)
+            }
+            _ => tested.output.lines().filter_map(|line| line.strip_prefix(FIGURE)).try_for_each(|it| self.remark(it)),
         }
-        Ok(())
     }
 
     /// The run ends early.
@@ -139,6 +144,20 @@ mod tests {
              # 1 passed, 1 failed, 1 skipped, 0 not run\n"
         );
         assert_eq!(conclusion, Conclusion::Failed);
+    }
+
+    #[test]
+    fn figures_are_shown_where_the_case_passes() {
+        let mut out = Vec::new();
+        let mut report = Report::new(&mut out, 1).unwrap();
+        let tested = Tested { verdict: Verdict::Passed, output: "line 1\nfigure: 3 s\nline 2".to_owned() };
+        report.tested("name", "it works", &tested).unwrap();
+        report.finish().unwrap();
+        let text = String::from_utf8(out).unwrap();
+        assert_eq!(
+            text,
+            "TAP version 13\n1..1\nok 1 - name: it works\n# 3 s\n# 1 passed, 0 failed, 0 skipped, 0 not run\n"
+        );
     }
 
     #[test]

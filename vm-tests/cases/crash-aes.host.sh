@@ -1,0 +1,4 @@
+# The decrypted dump tells of the panic on the host too.
+. ../helpers.sh
+
+check_panicked
