@@ -3,6 +3,7 @@
 
 need od
 cd "$RESULTS" || exit
+page_size
 
 # Prints a number of 8, 4 or 2 bytes, lowest byte first: number FILE OFFSET BYTES
 number() {
@@ -59,8 +60,8 @@ by_dd() {
     while read -r address state physical domain; do
         offset=$(offset_in "$1" "$2" "$physical")
         [ -n "$offset" ] || fail "$2 has no place for $physical"
-        equal "what $2 has for $physical" "$(dd if="$2" bs=32 skip=$((offset / 32)) count=128 2> /dev/null)" \
-            "$(page_of marker $((count * 4096)))"
+        equal "what $2 has for $physical" "$(dd if="$2" bs=32 skip=$((offset / 32)) count=$((page / 32)) 2> /dev/null)" \
+            "$(page_of marker $((count * page)))"
         count=$((count + 1))
     done < pages
     [ $count -eq 8 ] || fail "$count pages were compared"

@@ -2,16 +2,17 @@
 . ../helpers.sh
 
 pages=8
+page_size
 make_marker marker $pages
 must paddr --quiet --file marker --touch
 printf '%s\n' "$out" > pages
 ranges=$(while read -r address state physical domain; do
-    echo --range "$physical+4k"
+    echo --range "$physical+$page"
 done < pages)
 
 must dump --quiet $ranges -o ram.raw -m ram.map
-dd if=ram.raw of=/dev/null bs=4096 2> dd.err
-holds 'the length of a raw dump by dd' "$(show dd.err)" "$((pages * 4096)) bytes"
+dd if=ram.raw of=/dev/null bs="$page" 2> dd.err
+holds 'the length of a raw dump by dd' "$(show dd.err)" "$((pages * page)) bytes"
 must dump --quiet $ranges --format elf -o ram.elf
 must dump --quiet $ranges --format lime -o ram.lime
 
@@ -24,7 +25,7 @@ case $err in
     count=0
     while read -r address state physical domain; do
         equal "what the padded dump has at $physical" "$(page_of ram.padded "$physical")" \
-            "$(page_of marker $((count * 4096)))"
+            "$(page_of marker $((count * page)))"
         count=$((count + 1))
     done < pages
     equal 'the number of pages' $count $pages
@@ -32,7 +33,7 @@ case $err in
 esac
 
 # A padded one is as long as the memory: it goes to the host compressed.
-for name in marker pages ram.raw ram.map ram.elf ram.lime; do
+for name in marker page pages ram.raw ram.map ram.elf ram.lime; do
     keep $name $name
 done
 for format in raw padded elf lime; do

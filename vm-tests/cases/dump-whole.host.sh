@@ -2,6 +2,7 @@
 . ../helpers.sh
 
 cd "$RESULTS" || exit
+page_size
 equal 'the map' "$(show ram.map)" "$(show ram)"
 
 # Through the page tables in it.
@@ -27,8 +28,8 @@ count=0
 while read -r address state physical domain; do
     offset=$(offset_of "$physical")
     [ "$offset" -lt "$size" ] || fail "$physical is not in the map"
-    equal "what the dump has for $physical" "$(dd if=whole bs=1024 skip=$((offset / 1024)) count=4 2> /dev/null)" \
-        "$(page_of marker $((count * 4096)))"
+    equal "what the dump has for $physical" "$(dd if=whole bs=1024 skip=$((offset / 1024)) count=$((page / 1024)) 2> /dev/null)" \
+        "$(page_of marker $((count * page)))"
     count=$((count + 1))
 done < pages
 equal 'the number of pages' $count 64

@@ -1,6 +1,7 @@
 # A dump of all RAM has a file's pages where its map says, as many bytes as the map, and the kernel by its page tables.
 . ../helpers.sh
 
+page_size
 make_marker marker 64
 must paddr --quiet --file marker --touch
 printf '%s\n' "$out" > pages
@@ -8,6 +9,6 @@ must record machine.json
 ram_of machine.json > ram
 must_keep ram.zst dump --quiet --zstd=1 --map ram.map
 keep_kernel
-for name in marker pages ram ram.map; do
+for name in marker page pages ram ram.map; do
     keep $name $name
 done

@@ -269,18 +269,28 @@ $2
     esac
 }
 
-# Makes a file of so many pages of text, each another one: make_marker FILE PAGES
+# Leaves in $page how many bytes a page of the guest's has; on the host that of the case's file `page`.
+page_size() {
+    if [ -n "${RESULTS-}" ]; then
+        page=$(show "$RESULTS/page")
+    else
+        page=$(sysctl -n hw.pagesize 2> /dev/null) || page=4096
+        echo "$page" > page
+    fi
+}
+
+# Makes a file of so many pages of text, each another one, after page_size: make_marker FILE PAGES
 make_marker() {
     marker_page=0
     while [ "$marker_page" -lt "$2" ]; do
-        printf '%4095s\n' "page $marker_page of $1, written by process $$"
+        printf "%$((page - 1))s\\n" "page $marker_page of $1, written by process $$"
         marker_page=$((marker_page + 1))
     done > "$1"
 }
 
-# Prints a page of a file, or of what begins at an address of a device: page_of FILE ADDRESS
+# Prints a page of a file, or of what begins at an address of a device, after page_size: page_of FILE ADDRESS
 page_of() {
-    dd if="$1" bs=4096 skip=$(($2 / 4096)) count=1 2> /dev/null
+    dd if="$1" bs="$page" skip=$(($2 / page)) count=1 2> /dev/null
 }
 
 # Prints the RAM of a recorded machine as lines '0xSTART 0xEND', neighbours joined.

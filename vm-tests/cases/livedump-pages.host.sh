@@ -3,13 +3,14 @@
 
 need awk
 cd "$RESULTS" || exit
+page_size
 
 # Prints the numbers of the pages in a dump.
 pages_of() {
     "$MEMTOOL" --quiet convert --to raw --map "$1.map" "$1" - > /dev/null 2> convert.err ||
         fail "$1 cannot be converted: $(show convert.err)"
     while read -r start end; do
-        echo $((start / 4096)) $((end / 4096))
+        echo $((start / page)) $((end / page))
     done < "$1.map" | awk '{ for (page = $1; page < $2; page++) print page }'
 }
 

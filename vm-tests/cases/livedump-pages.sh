@@ -2,6 +2,8 @@
 . ../helpers.sh
 
 keep_kernel
+page_size
+keep page page
 
 # By turns, as memory changes meanwhile. What the kernel compresses comes last: it keeps pages of its compressors out of
 # its dumps, which memtool does not.

@@ -22,10 +22,11 @@ $segments
 END
 }
 
+page_size
 asked=0
 while [ "$asked" -lt "$domains" ]; do
     cpuset -n "first-touch:$asked" true 2> cpuset.err || skip "cpuset has no such policy: $(show cpuset.err)"
-    run cpuset -n "first-touch:$asked" "$MEMTOOL" paddr --quiet --alloc 64k --lock
+    run cpuset -n "first-touch:$asked" "$MEMTOOL" paddr --quiet --alloc $((16 * page)) --lock
     need_success
     count=0
     while read -r address state physical domain; do

@@ -1,7 +1,8 @@
 # Every page of locked memory is mapped, at an address of its own in this machine's RAM.
 . ../helpers.sh
 
-must paddr --quiet --alloc 64k --lock
+page_size
+must paddr --quiet --alloc $((16 * page)) --lock
 pages=$out
 must record machine.json
 ram=$(ram_of machine.json)
