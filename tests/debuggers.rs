@@ -32,7 +32,10 @@ struct Converted {
 impl Converted {
     /// `None` where there is no compiler for that architecture.
     fn new(arch: Arch, version: u32, notes: &str) -> Option<Self> {
-        let kernel = Kernel::in_minidump(arch, version)?;
+        Kernel::in_minidump(arch, version).map(|kernel| Self::of_kernel(kernel, notes))
+    }
+
+    fn of_kernel(kernel: Kernel, notes: &str) -> Self {
         let directory = common::directory();
         let (dump, core) = (directory.path().join("dump"), directory.path().join("core"));
         std::fs::write(&dump, kernel.dump.build()).unwrap();
@@ -41,7 +44,7 @@ impl Converted {
         let run = memtool(&[&["convert", text(&dump), text(&core)], &options[..]].concat()).ok();
         let threads = threads(&kernel).len();
         assert!(run.stdout.contains(&format!(" segments, {threads} threads\n")), "{run:?}");
-        Some(Self { kernel, image, core, _directory: directory })
+        Self { kernel, image, core, _directory: directory }
     }
 }
 
@@ -198,6 +201,25 @@ fn freebsd_notes_are_as_the_headers_of_every_architecture_say() {
         let words: Vec<u64> = auxiliary[4..].chunks(arch.word()).map(|bytes| word(bytes, 0, arch.word())).collect();
         assert_eq!(words, [9, entry, 0, 0], "{arch:?}");
         assert!(notes.next().is_none());
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_dump_that_the_kernel_did_not_write_has_no_thread_that_dumps() {
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        let Some(kernel) = Kernel::in_minidump(arch, 3) else { continue };
+        let Converted { kernel, core, .. } = &Converted::of_kernel(kernel.long_after_a_live_dump(), "freebsd");
+        let (pid, registers, _, places) = freebsd_status(arch);
+        let statuses: Vec<_> = notes(core).into_iter().filter(|(_, kind, _)| *kind == 1).collect();
+        assert_eq!(statuses.len(), threads(kernel).len(), "{arch:?}");
+        for ((_, _, status), thread) in statuses.iter().zip(threads(kernel)) {
+            assert_eq!((word(status, pid - 4, 4), word(status, pid, 4)), (0, thread.tid.into()), "{arch:?}");
+            let found = places.map(|place| word(status, registers + place, arch.word()));
+            // Nobody has saved the registers of those that run.
+            let expected = if thread.cpu.is_some() { [0; 3] } else { [thread.fp, thread.sp, thread.pc] };
+            assert_eq!(found, expected, "{arch:?}: {}", thread.tid);
+        }
     }
 }
 

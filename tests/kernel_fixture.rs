@@ -34,6 +34,7 @@ fn kernels() -> impl Iterator<Item = (String, Kernel)> {
 const SET: &[&str] = &[
     "allproc",
     "averunnable",
+    "dumping",
     "dumppcb",
     "dumptid",
     "linker_files",

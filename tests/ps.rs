@@ -241,6 +241,7 @@ fn processes_threads_and_registers_are_found_on_every_architecture() {
             memory.int("pcb_size", 0x140);
             memory.int("mp_maxid", 69);
             memory.int("dumptid", 100_077);
+            memory.int("dumping", 1);
             memory.variable("zombproc", memory.word());
             let (words, registers) = layout(arch, release);
             let dumppcb = memory.variable("dumppcb", 0x140);
@@ -318,6 +319,87 @@ fn processes_threads_and_registers_are_found_on_every_architecture() {
             }
         }
     }
+}
+
+/// What tells whether a kernel dumps: `dumping`, the lock of live dumps, `panicstr` and `dumped_core`.
+#[derive(Clone, Copy)]
+struct Dumps {
+    dumping: u64,
+    /// The index of the thread that holds the lock, with flags; the value of a free one.
+    lock: Result<(usize, u64), u64>,
+    panicked: bool,
+    dumped: Option<u64>,
+}
+
+#[test]
+fn a_thread_is_dumping_only_where_the_kernel_dumped() {
+    let free = Dumps { dumping: 0, lock: Err(1), panicked: false, dumped: Some(0) };
+    let cases = [
+        // A dump from user space, and one while others wait for the lock that nobody holds exclusively.
+        (free, false),
+        (Dumps { lock: Err(0x23), ..free }, false),
+        (Dumps { lock: Err(6), ..free }, false),
+        // After a dump from the debugger, whose `dumped_core` stays.
+        (Dumps { dumped: Some(1), ..free }, false),
+        // Within doadump(), by a panic or not, and live dumps, also with waiters.
+        (Dumps { dumping: 1, ..free }, true),
+        (Dumps { dumping: 1, panicked: true, ..free }, true),
+        (Dumps { lock: Ok((1, 0)), ..free }, true),
+        (Dumps { lock: Ok((1, 0b1_0110)), ..free }, true),
+        // Another thread has the lock, and has not saved its registers yet.
+        (Dumps { lock: Ok((0, 0)), ..free }, false),
+        // An image of a machine that panicked: before it dumped, and afterwards; older kernels do not say.
+        (Dumps { panicked: true, ..free }, false),
+        (Dumps { panicked: true, dumped: Some(1), ..free }, true),
+        (Dumps { panicked: true, dumped: None, ..free }, true),
+    ];
+    for arch in Arch::ALL {
+        for (number, (dumps, expected)) in cases.iter().enumerate() {
+            let name = format!("{}, case {number}", arch.name());
+            let mut memory = Memory::new(arch);
+            let word = memory.word();
+            memory.int("pcb_size", 0x140);
+            memory.int("dumptid", 100_002);
+            memory.int("dumping", dumps.dumping);
+            let dumppcb = memory.variable("dumppcb", 0x140);
+            let panicstr = memory.variable("panicstr", word);
+            memory.pointer(panicstr, if dumps.panicked { dumppcb } else { 0 });
+            if let Some(dumped) = dumps.dumped {
+                // A bool, with other variables behind it.
+                let at = memory.variable("dumped_core", 1);
+                memory.number(at, dumped | 0x0101_0100, 4);
+                let bytes = memory.spec.order.bytes(dumped, 1);
+                memory.put(at, &bytes);
+            }
+            let own = memory.room(0x140);
+            let process = memory.process("allproc", 1, b"init");
+            // Threads are aligned so that flags fit below their addresses.
+            memory.used = memory.used.next_multiple_of(32);
+            let first = memory.thread(process + 0x20, 100_001, b"init", -1, own);
+            memory.used = memory.used.next_multiple_of(32);
+            let second = memory.thread(first + 0x18, 100_002, b"savecore", -1, own);
+            let lock = memory.variable("livedump_sx", 3 * word + 8);
+            let owner = |(index, flags): (usize, u64)| [first, second][index] | flags;
+            memory.pointer(lock + 2 * word + 8, dumps.lock.map_or_else(|free| free, owner));
+
+            let (_, processes) = memory.read();
+            assert_eq!(processes.dumping, expected.then_some(100_002), "{name}");
+            let shown: Vec<_> = processes.threads().map(|(_, thread)| (thread.tid, thread.state, thread.pcb)).collect();
+            let waits = (100_001, State::Off, Some(own));
+            let other = (
+                100_002,
+                if *expected { State::Dumping } else { State::Off },
+                Some(if *expected { dumppcb } else { own }),
+            );
+            assert_eq!(shown, if *expected { [other, waits] } else { [waits, other] }, "{name}");
+        }
+    }
+    // Where nothing tells, nobody is said to have dumped.
+    let mut memory = Memory::new(Arch::Amd64);
+    memory.int("dumptid", 100_001);
+    let process = memory.process("allproc", 1, b"init");
+    memory.thread(process + 0x20, 100_001, b"init", 0, 0);
+    assert_eq!(memory.read().1.dumping, None);
 }
 
 #[test]

@@ -25,13 +25,16 @@ const OFFSETS: [&str; 9] = [
     "thread_off_td_plist",
 ];
 /// Other variables.
-const VARIABLES: [&str; 17] = [
+const VARIABLES: [&str; 20] = [
     "allproc",
     "zombproc",
     "osreldate",
     "pcb_size",
     "mp_maxid",
     "dumptid",
+    "dumping",
+    "dumped_core",
+    "livedump_sx",
     "dumppcb",
     "stopped_cpus",
     "stoppcbs",

@@ -15,6 +15,7 @@
 //! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
 
+mod dumper;
 mod facts;
 mod fault;
 mod hashed;

@@ -7,6 +7,7 @@
 //! Sources: `sys/kern/kern_proc.c`, `kern_thread.c`, `kern_shutdown.c`, `subr_smp.c`, and `stoppcbs` in each
 //! architecture's `mp_machdep.c`.
 
+use super::dumper::Dumper;
 use super::registers::{PcbLayout, Registers};
 use super::{Fault, Kvm, Why};
 use crate::error::{Error, Result};
@@ -91,7 +92,8 @@ impl State {
 pub struct Processes {
     /// In the order of the kernel's lists, which begin with the youngest process: `allproc`, then `zombproc`.
     pub list: Vec<Process>,
-    /// The thread that wrote the dump, `dumptid`: debuggers begin with it. There is none in a running kernel.
+    /// The thread that wrote the dump: debuggers begin with it. There is none in a running kernel, nor in a dump or an
+    /// image that it did not write itself.
     pub dumping: Option<i32>,
     /// Where the `struct pcb` of a thread has its registers; `None` where the kernel does not say which version it is.
     pub layout: Option<PcbLayout>,
@@ -151,8 +153,7 @@ struct Offsets {
 
 /// What leads to the registers of threads that are on a CPU.
 struct Stops {
-    dumping: Option<i32>,
-    dumppcb: Option<u64>,
+    dumper: Option<Dumper>,
     stopped_cpus: Option<Symbol>,
     /// The array.
     stoppcbs: Option<u64>,
@@ -214,12 +215,13 @@ impl<'a> Reader<'a> {
         };
         let release = int(kvm, symbols, "osreldate")?;
         let pcb_size = int(kvm, symbols, "pcb_size")?.map(u64::from);
+        let stops = Stops::new(kvm, symbols, release, pcb_size, offsets.tid)?;
         Ok(Self {
             kvm,
             allproc,
             zombproc: address("zombproc")?,
             offsets,
-            stops: Stops::new(kvm, symbols, release, pcb_size)?,
+            stops,
             last_cpu: int(kvm, symbols, "mp_maxid")?.unwrap_or(MAX_CPUS).min(MAX_CPUS),
             layout: PcbLayout::of(kvm.architecture(), release, pcb_size),
             seen: HashSet::new(),
@@ -253,7 +255,12 @@ impl<'a> Reader<'a> {
         if self.more_warnings > 0 {
             self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
         }
-        Ok(Processes { list, dumping: self.stops.dumping, layout: self.layout, warnings: self.warnings })
+        Ok(Processes {
+            list,
+            dumping: self.stops.dumper.map(|dumper| dumper.tid),
+            layout: self.layout,
+            warnings: self.warnings,
+        })
     }
 
     /// Follows a list of processes.
@@ -323,21 +330,21 @@ impl<'a> Reader<'a> {
         let cpu = Some(kvm.u32(member(address, offsets.cpu)?)?).filter(|cpu| *cpu <= self.last_cpu);
         let saved = kvm.pointer(member(address, offsets.pcb)?)?;
         let next = kvm.pointer(member(address, offsets.next_thread)?)?;
-        let (state, pcb) = match cpu {
-            _ if self.stops.dumping == Some(tid) => (State::Dumping, self.stops.dumppcb),
-            None => (State::Off, Some(saved).filter(|pcb| *pcb != 0)),
-            Some(cpu) if self.stops.is_stopped(kvm, cpu)? => (State::Stopped, self.stops.pcb_of(cpu)),
-            Some(_) => (State::Running, None),
+        let (state, pcb) = match (cpu, self.stops.dumper) {
+            (_, Some(dumper)) if dumper.tid == tid => (State::Dumping, dumper.pcb),
+            (None, _) => (State::Off, Some(saved).filter(|pcb| *pcb != 0)),
+            (Some(cpu), _) if self.stops.is_stopped(kvm, cpu)? => (State::Stopped, self.stops.pcb_of(cpu)),
+            (Some(_), _) => (State::Running, None),
         };
         Ok((Thread { address, tid, name, cpu, state, pcb }, next))
     }
 }
 
 impl Stops {
-    fn new(kvm: &Kvm, symbols: &dyn Symbols, release: Option<u32>, pcb_size: Option<u64>) -> Result<Self> {
+    fn new(kvm: &Kvm, symbols: &dyn Symbols, release: Option<u32>, pcb_size: Option<u64>, td_tid: u64) -> Result<Self> {
         if kvm.dump().is_none() {
             // What a live dump, or the debugger, has left there is over.
-            return Ok(Self { dumping: None, dumppcb: None, stopped_cpus: None, stoppcbs: None, pcb_size });
+            return Ok(Self { dumper: None, stopped_cpus: None, stoppcbs: None, pcb_size });
         }
         let stoppcbs = match symbols.find("stoppcbs")? {
             Some(Symbol { address, size })
@@ -349,8 +356,7 @@ impl Stops {
             symbol => symbol.map(|symbol| symbol.address),
         };
         Ok(Self {
-            dumping: int(kvm, symbols, "dumptid")?.map(u32::cast_signed).filter(|tid| *tid != 0),
-            dumppcb: symbols.find("dumppcb")?.map(|symbol| symbol.address),
+            dumper: Dumper::read(kvm, symbols, td_tid)?,
             stopped_cpus: symbols.find("stopped_cpus")?,
             stoppcbs,
             pcb_size,

@@ -394,6 +394,7 @@ impl Kernel {
             ("mp_ncpus", 4, 4),
             ("mp_maxid", 4, 3),
             ("dumptid", 4, u64::from(self.dumper)),
+            ("dumping", 4, 1),
             // CPUs 1, 2 and 3.
             ("stopped_cpus", long, 0b1110),
             ("panicstr", long, self.image.address("panicbuf")),
@@ -529,6 +530,27 @@ impl Kernel {
         for (index, value) in registers {
             self.write_pointer(pcb + 8 * index, value);
         }
+    }
+
+    /// The same while it runs, as something other than the kernel copies its memory: the thread that dumped before, in
+    /// a live dump, sleeps since.
+    pub fn long_after_a_live_dump(mut self) -> Self {
+        for (symbol, size) in [("dumping", 4), ("stopped_cpus", self.arch().word()), ("panicstr", self.arch().word())] {
+            self.write_integer(self.image.address(symbol), size, 0);
+        }
+        let thread = &mut self.processes[0].threads[0];
+        let (address, fp) = (thread.address, thread.fp);
+        thread.cpu = None;
+        // The stack that it had is still there; `td_pcb` says where it was switched from.
+        let own = self.read(address + self.offset("thread_off_td_pcb"), self.arch().word()).unwrap();
+        let own = self.arch().order().value(&own);
+        let (pc, sp) = (self.image.value("in_sched_switch", self.arch().word()), self.processes[0].threads[0].sp);
+        self.write_registers(own, pc, sp, fp);
+        self.write_integer(address + self.offset("thread_off_td_oncpu"), 4, 0xffff_ffff);
+        let thread = &mut self.processes[0].threads[0];
+        (thread.pcb, thread.pc) = (own, pc);
+        thread.frames[0] = "sched_switch";
+        self
     }
 
     /// The same with something wrong in it. The answers are those from before.

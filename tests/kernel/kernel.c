@@ -143,6 +143,17 @@ char		kernelname[1024] = "/boot/kernel/kernel";
 /* The thread that dumps, and what stopped the others. */
 static struct pcb dumppcb __attribute__((used));
 int		dumptid;
+int		dumping;
+#if OSRELDATE >= 1400000
+_Bool		dumped_core;
+/* Held by the thread that writes a live dump. */
+static struct sx {
+	const char	*lo_name;
+	unsigned int	lo_flags, lo_data;
+	void		*lo_witness;
+	uintptr_t	sx_lock;
+} livedump_sx __attribute__((used)) = { "Livedump sx", 0, 0, NULL, 1 };
+#endif
 #if OSRELDATE >= 1400089
 struct pcb	*stoppcbs;
 #else
