@@ -12,6 +12,7 @@ use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
 use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::host::{Host, Memory};
+use memtool::kvm;
 use memtool::memory_map::Source;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, counted, exact_size, rough_size, utc};
@@ -191,7 +192,7 @@ impl Subject<'_> {
     fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
         match (self, space) {
             (Self::Host(host), Space::Physical) => host.physical_memory(),
-            (Self::Host(host), Space::Kernel) => host.kernel_memory(),
+            (Self::Host(host), Space::Kernel) => kvm::kernel_memory(host),
             (Self::Image(image), _) => Ok(Box::new(image)),
         }
     }

@@ -5,9 +5,9 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, System, open_at_once, read_at_most};
-use crate::memory_map::kernel_maps::{self, LeftOut};
-use crate::memory_map::{Segment, coalesce, with_domains};
+use crate::host::{Host, Memory, System, direct_map, open_at_once, read_at_most};
+use crate::memory_map::kernel_maps::{self, LeftOut, Why};
+use crate::memory_map::{Segment, coalesce, intersect, with_domains};
 use crate::units::{Hex, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
@@ -95,13 +95,22 @@ impl Plan {
     ///
     /// # Errors
     ///
-    /// The kernel does not give its tables, or what is chosen is not in them and may not be read.
+    /// The kernel does not give its tables, or what is chosen is not in them and may not be read; or reading it panics the
+    /// kernel ([`direct_map`]), which no choice allows.
     pub fn of_host(host: &dyn Host, space: Space, chosen: Option<Chosen>) -> Result<Self> {
         let system = host.system()?;
         let page_size = u64::from(system.page_size);
+        let reachable = match space {
+            Space::Physical => direct_map::reachable(host)?,
+            // It is read by the kernel's page tables, and only where there is RAM.
+            Space::Kernel => None,
+        };
         let listed = match space {
             Space::Physical => match host.memory_map() {
-                Ok(map) => Some((Origin::Table(map.source.name()), map.segments, Vec::new())),
+                Ok(map) => {
+                    let (segments, left_out) = reached(map.segments, reachable.as_deref());
+                    Some((Origin::Table(map.source.name()), segments, left_out))
+                }
                 Err(Error::Unsupported(_)) if chosen.is_some() => None,
                 Err(error) => return Err(error),
             },
@@ -122,10 +131,14 @@ impl Plan {
                     .to_owned(),
             )),
             (Some(chosen), listed) => {
+                let ranges = coalesce(chosen.ranges);
+                if let Some(reachable) = &reachable {
+                    check_reachable(&ranges, reachable)?;
+                }
                 let listed = listed.map(|(_, segments, _)| segments);
                 match &listed {
                     _ if chosen.anywhere => {}
-                    Some(listed) => check_listed(&chosen.ranges, listed, space)?,
+                    Some(listed) => check_listed(&ranges, listed, space)?,
                     None => {
                         return Err(Error::Refused(
                             "this kernel has no table that tells whether these addresses are memory, and reading a device there can hang the machine; --anywhere reads them all the same"
@@ -133,7 +146,7 @@ impl Plan {
                         ));
                     }
                 }
-                let segments = with_domains(&coalesce(chosen.ranges), &listed.unwrap_or_default(), None);
+                let segments = with_domains(&ranges, &listed.unwrap_or_default(), None);
                 Ok(plan(segments, chosen.origin, Vec::new()))
             }
         }
@@ -284,30 +297,53 @@ pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
     Ok(ranges)
 }
 
-/// Refuses ranges that are not all within what the kernel lists.
-fn check_listed(ranges: &[(u64, u64)], listed: &[Segment], space: Space) -> Result<()> {
-    let listed: Vec<(u64, u64)> = coalesce(listed.iter().map(|segment| (segment.start, segment.end)).collect());
+/// The parts of ranges that are in none of others, which are ascending.
+fn gaps(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let mut gaps = Vec::new();
     for &(start, end) in ranges {
         let mut at = start;
-        for &(from, to) in listed.iter().filter(|(from, to)| *to > start && *from < end) {
+        for (from, to) in intersect(&[(start, end)], others).into_iter().chain([(end, end)]) {
             if from > at {
-                break;
+                gaps.push((at, from));
             }
             at = to;
         }
-        if at < end {
-            let hole_end = listed.iter().map(|(from, _)| *from).find(|from| *from > at).unwrap_or(end).min(end);
-            let what = match space {
-                Space::Physical => "not RAM by the kernel's memory map",
-                Space::Kernel => "not memory by the kernel's maps",
-            };
-            return Err(Error::Refused(format!(
-                "{}-{} ({}) is {what}, and reading a device there can hang the machine; --anywhere reads it all the same",
-                Hex(at),
-                Hex(hole_end),
-                exact_size((hole_end - at).into())
-            )));
-        }
     }
-    Ok(())
+    gaps
+}
+
+/// What of segments can be reached, and what cannot.
+fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Segment>, Vec<LeftOut>) {
+    let Some(reachable) = reachable else { return (segments, Vec::new()) };
+    let ranges = |segment: &Segment| [(segment.start, segment.end)];
+    let parts = segments.iter().flat_map(|segment| {
+        let domain = segment.domain;
+        intersect(&ranges(segment), reachable).into_iter().map(move |(start, end)| Segment { start, end, domain })
+    });
+    let left_out = segments.iter().flat_map(|segment| gaps(&ranges(segment), reachable));
+    let left_out = left_out.map(|(start, end)| LeftOut { start, end, why: Why::NotInDirectMap });
+    (parts.collect(), left_out.collect())
+}
+
+/// Refuses ranges that would panic the kernel.
+fn check_reachable(ranges: &[(u64, u64)], reachable: &[(u64, u64)]) -> Result<()> {
+    let Some(&(start, end)) = gaps(ranges, reachable).first() else { return Ok(()) };
+    let (size, why) = (exact_size((end - start).into()), Why::NotInDirectMap);
+    Err(Error::Refused(format!("{}-{} ({size}) is {why}: no option reads it", Hex(start), Hex(end))))
+}
+
+/// Refuses ranges that are not all within what the kernel lists.
+fn check_listed(ranges: &[(u64, u64)], listed: &[Segment], space: Space) -> Result<()> {
+    let listed: Vec<(u64, u64)> = coalesce(listed.iter().map(|segment| (segment.start, segment.end)).collect());
+    let Some(&(start, end)) = gaps(ranges, &listed).first() else { return Ok(()) };
+    let what = match space {
+        Space::Physical => "not RAM by the kernel's memory map",
+        Space::Kernel => "not memory by the kernel's maps",
+    };
+    Err(Error::Refused(format!(
+        "{}-{} ({}) is {what}, and reading a device there can hang the machine; --anywhere reads it all the same",
+        Hex(start),
+        Hex(end),
+        exact_size((end - start).into())
+    )))
 }

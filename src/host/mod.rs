@@ -4,6 +4,7 @@
 //! [`open`] and [`open_for_processes`] are the places that decide. Everything above them asks a [`Host`] and cannot
 //! tell the difference; memtool never takes a recorded machine for a real one by itself.
 
+pub mod direct_map;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
 #[cfg(target_os = "linux")]
@@ -363,6 +364,10 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
 /// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+    // No file of any kind, and its beginning panics some kernels: see `direct_map`.
+    if is_mem_device(path) {
+        return Err(Errno::ENOTSUP.into());
+    }
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     files_in_use::read(&file, path)?;
     // Not on devices, some of which refuse it.

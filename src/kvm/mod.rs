@@ -33,9 +33,9 @@ pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Step, Translation};
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, WritableMemory};
-use crate::minidump::live::LiveKernel;
-use crate::symbols::Symbols;
+use crate::host::{Host, Memory, WritableMemory, direct_map};
+use crate::minidump::live::{KernelMemory, LiveKernel};
+use crate::symbols::{Running, Symbols};
 use crate::vmcore::header::{Architecture, Order};
 use crate::vmcore::{Content, DumpedMemory};
 use nix::errno::Errno;
@@ -97,10 +97,14 @@ impl Kvm {
     /// As [`LiveKernel::open`]; for writing, also those of [`Host::writable_memory`].
     pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
         let writer = access.writer(host)?;
-        let kernel = LiveKernel::open(host, symbols)?.into_memory();
+        Ok(Self::of_kernel(LiveKernel::open(host, symbols)?.into_memory(), writer))
+    }
+
+    /// The running kernel with this memory.
+    pub(crate) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
         let architecture = kernel.architecture;
         let (physical, space) = PhysicalMemory::of_kernel(kernel, writer);
-        Ok(Self { physical, architecture, space })
+        Self { physical, architecture, space }
     }
 
     /// Whose kernel it is.
@@ -272,6 +276,25 @@ fn string(address: u64, most: usize, read: impl Fn(u64, &mut [u8]) -> Result<(),
         }
     }
     Ok(text)
+}
+
+/// The kernel virtual memory of a host. Where /dev/kmem panics the kernel for a mapping of anything but RAM, memory is
+/// read by the kernel's page tables, and from RAM alone.
+///
+/// # Errors
+///
+/// As [`Host::kernel_memory`]; those of [`Kvm::of_running`] where its page tables are needed.
+pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
+    if !direct_map::is_needed(&host.system()?) {
+        return host.kernel_memory();
+    }
+    match Kvm::of_running(host, &Running(host), Access::Read) {
+        Ok(kvm) => Ok(Box::new(kvm)),
+        Err(Error::Unsupported(why)) => Err(Error::Unsupported(format!(
+            "this kernel panics when /dev/kmem is asked for a mapping of a device, so that its memory is read by its page tables only: {why}"
+        ))),
+        Err(error) => Err(error),
+    }
 }
 
 /// Virtual memory: EFAULT where there is none.

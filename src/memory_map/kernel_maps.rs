@@ -111,6 +111,8 @@ pub enum Why {
     NoCacheMode,
     /// What lies behind is not RAM.
     NotRam,
+    /// The kernel's direct map does not map these physical addresses, and it would panic if they were read.
+    NotInDirectMap,
     /// They are in the direct map, and it is not certain which physical addresses that maps.
     DirectMapUnknown,
     /// A segment cannot end at 2^64.
@@ -127,6 +129,9 @@ impl fmt::Display for Why {
             Self::CacheMode(mode) => write!(f, "mapped {}, as device registers are", mode.escape_debug()),
             Self::NoCacheMode => f.write_str("the kernel does not list its cache mode"),
             Self::NotRam => f.write_str("not RAM"),
+            Self::NotInDirectMap => {
+                f.write_str("not in the kernel's direct map, without which this kernel panics when mem(4) reads them")
+            }
             Self::DirectMapUnknown => {
                 f.write_str("in the direct map, and which physical addresses that maps is not certain")
             }

@@ -241,6 +241,16 @@ pub(crate) fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
     joined
 }
 
+/// What is in both of two ascending lists of ranges.
+pub(crate) fn intersect(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
+    let both = |&(start, end): &(u64, u64)| {
+        let first = others.partition_point(|other| other.1 <= start);
+        let overlapping = others.iter().skip(first).take_while(move |other| other.0 < end);
+        overlapping.map(move |other| (start.max(other.0), end.min(other.1))).collect::<Vec<_>>()
+    };
+    ranges.iter().flat_map(both).collect()
+}
+
 /// Joins neighbours of the same domain.
 fn join(segments: Vec<Segment>) -> Vec<Segment> {
     let mut joined: Vec<Segment> = Vec::new();

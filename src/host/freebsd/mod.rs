@@ -10,8 +10,8 @@ mod sysctl;
 
 use super::process_memory::ProcessMapping;
 use super::{
-    Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, check_securelevel, look_up_domains,
-    only_this_process, state_by_page,
+    Backing, Host, Mapping, Memory, PageState, Pid, Ram, System, WritableMemory, check_securelevel, direct_map,
+    look_up_domains, only_this_process, state_by_page,
 };
 use crate::error::{Error, KernelError, Operation, Result};
 use crate::kerneldump::Compression;
@@ -234,7 +234,11 @@ impl Host for FreeBsd {
                 self.path.display()
             )));
         }
-        Ok(Box::new(device))
+        // What would panic the kernel is not asked for, whoever asks.
+        Ok(match direct_map::reachable(self)? {
+            Some(ranges) => Box::new(Ram::new(Box::new(device), ranges)),
+            None => Box::new(device),
+        })
     }
 
     fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {

@@ -182,6 +182,7 @@ impl<'a> LiveKernel<'a> {
             Err(Error::Unsupported(_)) => None,
             Err(error) => return Err(error),
         };
+        check_version_address(host, symbols)?;
         let (kernel, physical) = (host.kernel_memory()?, host.physical_memory()?);
         Self::of(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
     }
@@ -488,6 +489,24 @@ impl<'a> Check<'a> {
         let pages = pages.map(|page| page * page_size);
         let lost = pages.filter(|page| !dumped.contains(*page)).count() as u64;
         Ok(Loss { marked: marked.count(), lost })
+    }
+}
+
+/// Refuses another kernel's image before anything is read where that says: some kernels panic when /dev/kmem is asked
+/// for what is no RAM ([`crate::host::direct_map`]).
+fn check_version_address(host: &dyn Host, symbols: &dyn Symbols) -> Result<()> {
+    let name = "version";
+    if symbols.of_running_kernel() {
+        return Ok(());
+    }
+    match (host.kernel_symbol(name), symbols.find(name)?) {
+        (Ok(Some(running)), Some(symbol)) if running.address != symbol.address => Err(Error::Refused(format!(
+            "{} is not the image of the running kernel, whose version is at {} and not at {}",
+            symbols.source(),
+            Hex(running.address),
+            Hex(symbol.address)
+        ))),
+        _ => Ok(()),
     }
 }
 

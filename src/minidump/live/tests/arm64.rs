@@ -1,6 +1,7 @@
 //! arm64 with pages of 4 KiB: its tables, good and bad.
 
 use super::*;
+use crate::kvm::Kvm;
 use crate::minidump::writer::Source;
 use crate::pmap::arm64::{BLOCK, DIRECT_MAPS, KERNBASE, KERNEL_MAP_END, L3_PAGE, PXN, READ_ONLY};
 use crate::pmap::arm64::{TABLE as IS_TABLE, UXN};
@@ -109,6 +110,33 @@ fn tables_outside_of_ram_and_those_that_cannot_be_read_lead_nowhere() {
         machine.set_words("kernel_vm_end", [KERNEL_MAP_END]);
         assert_eq!(machine.runs().unwrap(), ALWAYS, "{table:#x}");
     }
+}
+
+#[test]
+fn memory_by_the_page_tables_is_ram_wherever_they_lead() {
+    let mut machine = machine();
+    // RAM; a device, and firmware's memory mapped as RAM is: /dev/kmem would panic the kernel for both.
+    machine.map(TABLE, 0, 0x30_0000 | PAGE_BITS);
+    machine.map(TABLE, 1, 0xfee0_0000 | PAGE_BITS);
+    machine.map(TABLE, 2, 0xa_0000 | PAGE_BITS);
+    machine.map(DIRECTORY, 1, 0x1e0_0000 | BLOCK);
+    machine.map(DIRECTORY, 2, 0x900_0000_0000 | BLOCK);
+    let read = |address: u64| {
+        let found = machine.with(None, |live| {
+            let kvm = Kvm::of_kernel(live.into_memory(), None);
+            Ok(Memory::read_at(&kvm, address, &mut [0; 8192]).map_err(|error| error.raw_os_error()))
+        });
+        found.unwrap()
+    };
+    let nothing = Err(Some(Errno::EFAULT as i32));
+    assert_eq!(read(MAP), Ok(4096));
+    for address in
+        [MAP + PAGE, MAP + 2 * PAGE, MAP + 3 * PAGE, MAP + 2 * SUPERPAGE, DIRECT + 0xa_0000, DIRECT + GIB * 9]
+    {
+        assert_eq!(read(address), nothing, "{address:#x}");
+    }
+    assert_eq!(read(MAP + SUPERPAGE), Ok(4096));
+    assert_eq!(read(DIRECT + RAM[2].1 - PAGE), Ok(4096));
 }
 
 #[test]
