@@ -26,6 +26,8 @@ struct Converted {
     kernel: Kernel,
     image: PathBuf,
     core: PathBuf,
+    /// What its debugger has to be told.
+    script: PathBuf,
     _directory: tempfile::TempDir,
 }
 
@@ -40,11 +42,12 @@ impl Converted {
         let (dump, core) = (directory.path().join("dump"), directory.path().join("core"));
         std::fs::write(&dump, kernel.dump.build()).unwrap();
         let image = kernel.image.path();
-        let options = ["--to", "elf", "--kernel", text(&image), "--notes", notes];
+        let script = directory.path().join("script");
+        let options = ["--to", "elf", "--kernel", text(&image), "--notes", notes, "--script", text(&script)];
         let run = memtool(&[&["convert", text(&dump), text(&core)], &options[..]].concat()).ok();
         let threads = threads(&kernel).len();
         assert!(run.stdout.contains(&format!(" segments, {threads} threads\n")), "{run:?}");
-        Self { kernel, image, core, _directory: directory }
+        Self { kernel, image, core, script, _directory: directory }
     }
 }
 
@@ -97,6 +100,119 @@ fn lldb_shows_threads_variables_and_backtraces() {
             assert_eq!(functions(part, "`"), thread.frames, "{arch:?} {version}: {part}");
         }
     }
+}
+
+/// The frames of each thread, as lldb shows them.
+fn lldb_backtraces(arguments: &[&str]) -> Option<Vec<Vec<String>>> {
+    let said = debugger("lldb", &[&["-x", "-b", "-o", "thread backtrace all"], arguments].concat())?;
+    let all = said.split("thread backtrace all").nth(1).unwrap_or_else(|| panic!("{said}")).to_owned();
+    Some(all.split("thread #").skip(1).map(|part| functions(part, "`")).collect())
+}
+
+/// The frames of each thread, as gdb shows them.
+fn gdb_backtraces(arguments: &[&str]) -> Option<Vec<Vec<String>>> {
+    let commands = ["-nx", "-batch", "-ex", "thread apply all -ascending backtrace"];
+    let said = debugger("gdb-multiarch", &[&commands[..], arguments].concat())?;
+    let functions = |part: &str| {
+        let calls = part.lines().filter(|line| line.starts_with('#') && line.contains("kernel.c:"));
+        let call =
+            |line: &str| line.split_once(" in ").map_or_else(|| line[4..].to_owned(), |(_, call)| call.to_owned());
+        calls.map(|line| call(line).split(' ').next().unwrap().to_owned()).collect()
+    };
+    Some(said.split("\nThread ").skip(1).map(functions).collect())
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn signed_return_addresses_are_followed_with_the_script() {
+    for version in [1, 3] {
+        let Some(kernel) = Kernel::in_minidump(Arch::Arm64, version) else { return };
+        let Converted { kernel, image, core, script, .. } = &Converted::of_kernel(kernel.signed(), "freebsd");
+        let expected: Vec<_> = threads(kernel).iter().map(|thread| thread.frames.clone()).collect();
+        let opened = ["-c", text(core), text(image)];
+        if let Some(found) = lldb_backtraces(&[&["-S", text(script)], &opened[..]].concat()) {
+            assert_eq!(found, expected, "{version}");
+            // It is the script that does it.
+            assert!(lldb_backtraces(&opened).unwrap().iter().all(|frames| frames.len() < 4));
+        }
+        let masks: Vec<_> = notes(core).into_iter().filter(|(_, kind, _)| *kind == 0x406).collect();
+        assert_eq!(masks.len(), expected.len());
+        let mask = 0xff7f_0000_0000_0000_u64.to_le_bytes();
+        assert!(masks.iter().all(|(owner, _, masks)| owner == b"FreeBSD" && *masks == [mask, mask].concat()));
+
+        let kernel = Kernel::in_minidump(Arch::Arm64, version).unwrap();
+        let Converted { image, core, script, .. } = &Converted::of_kernel(kernel.signed(), "linux");
+        if let Some(found) = gdb_backtraces(&["-ix", text(script), text(image), text(core)]) {
+            assert_eq!(found, expected, "{version}");
+        }
+        let owners: Vec<_> = notes(core).into_iter().filter(|(_, kind, _)| *kind == 0x406 || *kind == 6).collect();
+        assert_eq!(owners.len(), expected.len() + 1);
+        assert_eq!((&*owners[0].0, word(&owners[0].2, 0, 8), word(&owners[0].2, 8, 8)), (&b"CORE"[..], 16, 1 << 30));
+        assert!(owners[1..].iter().all(|(owner, ..)| owner == b"LINUX"));
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_signed_return_address_has_the_name_of_what_it_returns_to() {
+    let Some(kernel) = Kernel::in_minidump(Arch::Arm64, 3) else { return };
+    let kernel = kernel.signed();
+    let directory = common::directory();
+    let (dump, image) = (directory.path().join("dump"), kernel.image.path());
+    std::fs::write(&dump, kernel.dump.build()).unwrap();
+    let thread = threads(&kernel)[0];
+    let at = format!("{:#x}", thread.fp + 8);
+    let read = ["read", "--core", text(&dump), "--kernel", text(&image), "--as", "ptr", &at];
+    let run = memtool(&read).ok();
+    let signed = word(&kernel.read(thread.fp + 8, 8).unwrap(), 0, 8);
+    // What is in memory is shown as it is.
+    assert!(run.stdout.starts_with(&format!("{signed:#x} {}+0x", thread.frames[1])), "{run:?}");
+    let json = memtool(&[&["--json"], &read[..]].concat()).ok().json();
+    assert_eq!(json["values"][0], format!("{signed:#x}"));
+    assert!(json["symbols"][0].as_str().unwrap().starts_with(thread.frames[1]), "{json}");
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn plain_return_addresses_are_followed_with_the_script_too() {
+    for arch in [Arch::Amd64, Arch::Arm64] {
+        for notes_of in ["freebsd", "linux"] {
+            let Some(converted) = Converted::new(arch, 3, notes_of) else { continue };
+            let Converted { kernel, image, core, script, .. } = &converted;
+            let expected: Vec<_> = threads(kernel).iter().map(|thread| thread.frames.clone()).collect();
+            let found = match notes_of {
+                "linux" => gdb_backtraces(&["-ix", text(script), text(image), text(core)]),
+                _ => lldb_backtraces(&["-S", text(script), "-c", text(core), text(image)]),
+            };
+            let Some(found) = found else { return };
+            assert_eq!(found, expected, "{arch:?}: {notes_of}");
+            assert!(notes(core).iter().all(|(_, kind, _)| *kind != 0x406), "{arch:?}: {notes_of}");
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_script_is_the_debuggers_that_reads_the_notes_and_for_core_files_only() {
+    let Some(Converted { image, script, core, .. }) = &Converted::new(Arch::Arm64, 3, "freebsd") else { return };
+    let said = std::fs::read_to_string(script).unwrap();
+    assert!(said.ends_with("settings set target.process.virtual-addressable-bits 48\n"), "{said}");
+    let directory = common::directory();
+    let (dump, gdb) = (directory.path().join("dump"), directory.path().join("core.gdb"));
+    std::fs::write(&dump, Kernel::in_minidump(Arch::Arm64, 3).unwrap().dump.build()).unwrap();
+    let convert = |to, more: &[&str]| {
+        let out = directory.path().join("out");
+        let _ = std::fs::remove_file(&out);
+        memtool(&[&["convert", text(&dump), text(&out), "--to", to, "--script", text(&gdb)], more].concat())
+    };
+    convert("elf", &["--kernel", text(image)]).ok();
+    let said = std::fs::read_to_string(&gdb).unwrap();
+    assert!(said.contains("register_unwinder") && !said.contains("osabi"), "{said}");
+    // Nothing is replaced, and only core files have a debugger.
+    convert("elf", &["--kernel", text(image)]).fails_saying(&["core.gdb"]);
+    convert("lime", &[]).fails_saying(&["--script"]);
+    assert!(!directory.path().join("out").exists());
+    assert!(core.exists());
 }
 
 #[test]

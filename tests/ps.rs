@@ -447,6 +447,33 @@ fn registers_are_not_guessed() {
 }
 
 #[test]
+fn a_signed_program_counter_is_plain_and_the_register_as_it_was_saved() {
+    // Bits 48 to 54 and 56 to 63 are the signature; bit 55 tells the kernel's addresses, others are not changed.
+    let cases = [
+        (0xc290_0000_0022_126c, 0xffff_0000_0022_126c),
+        (0x0080_0000_0022_126c, 0xffff_0000_0022_126c),
+        (0xffff_0000_0022_126c, 0xffff_0000_0022_126c),
+        (0xff7f_0000_0022_126c, 0xff7f_0000_0022_126c),
+        (0x0000_0000_0022_126c, 0x0000_0000_0022_126c),
+    ];
+    for (saved, plain) in cases {
+        for (arch, register, index) in [(Arch::Arm64, "x30", 11), (Arch::Riscv, "ra", 0)] {
+            let mut memory = Memory::new(arch);
+            memory.int("osreldate", 1_500_000);
+            let process = memory.process("allproc", 1, b"init");
+            let pcb = memory.room(0x140);
+            memory.pcb(pcb, 13);
+            memory.pointer(pcb + index * 8, saved);
+            memory.thread(process + 0x20, 100_001, b"init", -1, pcb);
+            let (kvm, processes) = memory.read();
+            let registers = processes.registers(&kvm, &processes.list[0].threads[0]).unwrap();
+            let expected = if arch == Arch::Arm64 { plain } else { saved };
+            assert_eq!((registers.get(register), registers.pc()), (Some(saved), Some(expected)), "{saved:#x}");
+        }
+    }
+}
+
+#[test]
 fn a_name_takes_all_its_room_and_no_more() {
     let mut memory = Memory::new(Arch::I386);
     let process = memory.process("allproc", -1, &[0xff; 24]);

@@ -10,6 +10,7 @@ use clap::{Args, ValueEnum};
 use memtool::compress::Compression;
 use memtool::convert::core::{Core, CoreFacts};
 use memtool::convert::notes::{About, Notes, Style};
+use memtool::convert::script::{self, Debugger};
 use memtool::convert::{self, image};
 use memtool::dump::format::Format;
 use memtool::dump::plan::read_list;
@@ -22,7 +23,8 @@ use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::io::Write;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 #[derive(Args)]
@@ -52,12 +54,16 @@ pub struct Arguments {
     /// exclusive
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
+    /// Write what a debugger has to be told before it opens a core file, as a script: gdb's where the name ends in .gdb
+    /// or the notes are GNU/Linux's, lldb's otherwise
+    #[arg(long, value_name = "FILE")]
+    script: Option<PathBuf>,
     #[command(flatten)]
     compression: CompressionArguments,
     /// Do not check beforehand whether the output will fit
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the output and the map if they are there
+    /// Replace the output, the map and the script if they are there
     #[arg(long)]
     force: bool,
 }
@@ -137,12 +143,30 @@ impl Arguments {
         MapDestination(self.map.as_deref())
     }
 
+    fn style(&self) -> Style {
+        match self.notes {
+            NotesOf::Freebsd => Style::FreeBsd,
+            NotesOf::Linux => Style::Linux,
+        }
+    }
+
+    /// Whose script is written: gdb's to what is named so, and for notes that only gdb reads.
+    fn debugger(&self, script: &Path) -> Debugger {
+        let is_gdb = script.extension().is_some_and(|ending| ending == "gdb");
+        if is_gdb || self.notes == NotesOf::Linux { Debugger::Gdb } else { Debugger::Lldb }
+    }
+
     fn check(&self, context: &Context) -> Result<()> {
         self.output.check(context)?;
         if self.to == Kind::Elf && self.map.is_some() {
             return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
         }
-        output_file::check_all(&[("the output", self.output.file()), ("its map", self.map_to().file())], self.force)
+        if self.to != Kind::Elf && self.script.is_some() {
+            return Err(Error::Refused("--script is for a debugger, which opens what --to elf writes".to_owned()));
+        }
+        let (map, script) = (self.map_to(), self.script.as_deref());
+        let outputs = [("the output", self.output.file()), ("its map", map.file()), ("its script", script)];
+        output_file::check_all(&outputs, self.force)
     }
 }
 
@@ -241,6 +265,7 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     remark_on_core(context, core.facts());
 
     let Begun { file, output } = begin(context, arguments, core.size(), core.size())?;
+    let script = arguments.script.as_deref().map(|path| begin_script(arguments, path, &opened)).transpose()?;
     let progress = Arc::new(Progress::default());
     let display = Display::start(Arc::clone(&progress), core.memory(), !context.global.quiet)?;
     let written = core.write(output, &progress);
@@ -248,11 +273,20 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     let (report, target) = written?;
     check_read(&report)?;
     complete(context, target, file)?;
+    script.map_or(Ok(()), OutputFile::commit)?;
     let CoreFacts { segments, mapped, absent, missing_tables, .. } = *core.facts();
     let damaged = opened.kvm.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
     let document = CoreDocument { segments, mapped, mapped_not_in_dump: absent, missing_tables, threads };
     let limited = opened.kvm.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
     Ok(Converted { report, core: Some(document), damaged, limited })
+}
+
+/// Writes the script for a debugger, to be committed.
+fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened<'_>) -> Result<OutputFile> {
+    let text = script::script(arguments.debugger(path), arguments.style(), opened.kvm.architecture());
+    let file = OutputFile::create(path, arguments.force)?;
+    file.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
+    Ok(file)
 }
 
 /// The notes with the kernel's threads, and how many those are; none where the threads cannot be found.
@@ -280,12 +314,9 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
         name: &name,
         entry: image.entry(),
         release: KernelFacts::read(kvm, symbols)?.osreldate.unwrap_or(0),
+        signed: processes.are_signed(kvm),
     };
-    let style = match arguments.notes {
-        NotesOf::Freebsd => Style::FreeBsd,
-        NotesOf::Linux => Style::Linux,
-    };
-    let mut notes = Notes::new(style, about);
+    let mut notes = Notes::new(arguments.style(), about);
     let mut unknown = 0;
     for (process, thread) in processes.threads() {
         let registers = processes.registers(kvm, thread).unwrap_or_else(|fault| {

@@ -155,7 +155,10 @@ impl View<'_> {
     pub fn name_of(&self, address: u64) -> Option<String> {
         match self {
             Self::Virtual(opened) => opened.name_of(address),
-            Self::Physical(physical) => physical.names.name_of(address),
+            Self::Physical(physical) => {
+                let plain = physical.architecture.map_or(address, |architecture| architecture.plain_address(address));
+                physical.names.name_of(plain)
+            }
         }
     }
 
@@ -339,9 +342,9 @@ impl Opened<'_> {
         }
     }
 
-    /// An address as symbol and offset, `name+0x10`, where there is one.
+    /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
     pub fn name_of(&self, address: u64) -> Option<String> {
-        if self.mismatch.is_none() { self.names.name_of(address) } else { None }
+        if self.mismatch.is_none() { self.names.name_of(self.kvm.architecture().plain_address(address)) } else { None }
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.

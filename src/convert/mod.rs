@@ -3,6 +3,7 @@
 
 pub mod core;
 pub mod notes;
+pub mod script;
 
 use crate::dump::format::{Format, Layout};
 use crate::dump::map_file::MapFile;

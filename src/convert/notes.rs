@@ -7,6 +7,7 @@
 
 use crate::elf::{Kind, Writer};
 use crate::kvm::{Process, Registers, State, Thread};
+use crate::pmap::arm64::SIGNATURE;
 use crate::vmcore::header::{Architecture, Order};
 
 /// Whose notes.
@@ -31,12 +32,22 @@ pub struct About<'a> {
     pub entry: u64,
     /// Its `__FreeBSD_version`; 0 if it is not known.
     pub release: u32,
+    /// Whether return addresses on its stacks are signed. Only then is gdb told of signatures: before version 14 it takes
+    /// the upper bits from every return address of the kernel where it is.
+    pub signed: bool,
 }
 
 const NT_PRSTATUS: u32 = 1;
 const NT_PRPSINFO: u32 = 3;
 const NT_THRMISC: u32 = 7;
 const NT_PROCSTAT_AUXV: u32 = 16;
+/// GNU/Linux's auxiliary vector.
+const NT_AUXV: u32 = 6;
+/// FreeBSD's `NT_ARM_ADDR_MASK`, and GNU/Linux's `NT_ARM_PAC_MASK`.
+const NT_ARM_ADDR_MASK: u32 = 0x406;
+/// What GNU/Linux says of the processor, and there that it signs addresses.
+const AT_HWCAP: u64 = 16;
+const HWCAP_PACA: u64 = 1 << 30;
 const AT_NULL: u64 = 0;
 const AT_ENTRY: u64 = 9;
 /// The signal of the thread that dumped: what abort(3) sends.
@@ -138,6 +149,7 @@ impl<'a> Notes<'a> {
             Style::FreeBsd => self.freebsd_thread(thread, registers, signal),
             Style::Linux => self.linux_thread(process, thread, registers),
         }
+        self.signature_bits();
     }
 
     /// The notes.
@@ -164,10 +176,23 @@ impl<'a> Notes<'a> {
         self.writer.note(owner, kind, &description.bytes);
     }
 
+    /// Which bits of addresses hold a signature: FreeBSD's `struct arm64_addr_mask` (code, data), or GNU/Linux's
+    /// `struct user_pac_mask` (data, code), both for each thread.
+    fn signature_bits(&mut self) {
+        if !self.about.signed {
+            return;
+        }
+        let mut masks = self.begin();
+        (0..2).for_each(|_| masks.address(SIGNATURE));
+        let owner = if self.style == Style::FreeBsd { "FreeBSD" } else { "LINUX" };
+        self.writer.note(owner, NT_ARM_ADDR_MASK, &masks.bytes);
+    }
+
     fn registers(&self, to: &mut Writer, registers: &Registers) {
         for register in order(self.style, self.about.architecture).split_ascii_whitespace() {
             let (name, size) = register.split_once('/').unwrap_or((register, ""));
             let value = registers.get(name).unwrap_or_else(|| constant(self.about.architecture, name));
+            let value = if name == "x30" { self.about.architecture.plain_address(value) } else { value };
             match size {
                 "2" => to.half(u16::try_from(value).unwrap_or(0)),
                 "4" => to.word(u32::try_from(value).unwrap_or(0)),
@@ -227,6 +252,14 @@ impl<'a> Notes<'a> {
         info.text(self.about.name.as_bytes(), 16);
         info.text(self.about.name.as_bytes(), 80);
         self.note(NT_PRPSINFO, &info);
+        if self.about.signed {
+            // gdb looks for the bits of signatures where this tells of them only.
+            let mut auxiliary = self.begin();
+            for value in [AT_HWCAP, HWCAP_PACA, AT_NULL, 0] {
+                auxiliary.address(value);
+            }
+            self.note(NT_AUXV, &auxiliary);
+        }
     }
 
     /// `struct elf_prstatus`.

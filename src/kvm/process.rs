@@ -13,6 +13,7 @@ use super::{Fault, Kvm, Why};
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::units::Hex;
+use crate::vmcore::header::Architecture;
 use std::collections::HashSet;
 
 /// `MAXCOMLEN` and a NUL: bytes of `p_comm` and `td_name`.
@@ -135,6 +136,20 @@ impl Processes {
             (Some(layout), Some(pcb)) => Registers::read(kvm, layout, pcb),
             _ => Ok(Registers::unknown(kvm.architecture())),
         }
+    }
+}
+
+impl Processes {
+    /// Whether a thread's innermost return address on its stack is signed, as those of arm64 kernels are where the
+    /// processor authenticates pointers.
+    pub fn are_signed(&self, kvm: &Kvm) -> bool {
+        kvm.architecture() == Architecture::Arm64
+            && self.threads().any(|(_, thread)| {
+                let fp = self.registers(kvm, thread).ok().and_then(|registers| registers.fp());
+                // The frame's record: its caller's frame pointer, and where it returns to.
+                let back = fp.and_then(|fp| kvm.u64(fp.checked_add(8)?).ok());
+                back.is_some_and(|back| Architecture::Arm64.plain_address(back) != back)
+            })
     }
 }
 

@@ -21,7 +21,7 @@ impl Registers {
     }
 
     /// Reads the `struct pcb` at a virtual address. Where it has no program counter, that is where the function that
-    /// saved the registers returns to.
+    /// saved the registers returns to, without its signature.
     ///
     /// # Errors
     ///
@@ -36,7 +36,7 @@ impl Registers {
             }
         }
         if let Some(link) = layout.link.and_then(|link| registers.get(link)) {
-            registers.set("pc", link);
+            registers.set("pc", layout.architecture.plain_address(link));
         }
         Ok(registers)
     }

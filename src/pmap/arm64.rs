@@ -41,6 +41,17 @@ pub const PXN: u64 = 1 << 53;
 /// `ATTR_S1_UXN`: processes cannot execute it.
 pub const UXN: u64 = 1 << 54;
 
+/// `VIRT_BITS`: a virtual address has so many bits, however many a physical one has (`locore.S`).
+pub const ADDRESS_BITS: u32 = 48;
+/// Bits of a kernel address that hold its signature where pointers are authenticated: all above [`ADDRESS_BITS`] but bit
+/// 55, which tells the kernel's addresses from a process's (`PAC_ADDR_MASK_14`).
+pub const SIGNATURE: u64 = 0xff7f << 48;
+
+/// A signed address of the kernel without its signature (`ADDR_MAKE_CANONICAL`); any other as it is.
+pub const fn strip_signature(address: u64) -> u64 {
+    if address >> 55 & 1 == 1 { address | SIGNATURE } else { address }
+}
+
 /// The bits of an entry of a page or block of the kernel, without its address and kind.
 pub const fn attributes(protection: Protection) -> u64 {
     let Protection { write, execute, .. } = protection;

@@ -93,6 +93,19 @@ fn what_the_file_system_did_not_tell_is_not_taken_for_a_device() {
 }
 
 #[test]
+fn what_has_no_object_has_no_offset_in_one() {
+    // A stack's guard keeps the stack's protection there: PROT_READ | PROT_WRITE, and up to all of them.
+    let offset = |kind| {
+        one(&record(kind, 0, "", |bytes| {
+            set(bytes, offset_of!(kinfo_vmentry, kve_offset), &0x7_0003_u64.to_ne_bytes())
+        }))
+        .offset
+    };
+    assert_eq!((offset(KVME_TYPE_GUARD), offset(KVME_TYPE_NONE)), (0, 0));
+    assert_eq!((offset(KVME_TYPE_SWAP), offset(KVME_TYPE_VNODE)), (0x7_0003, 0x7_0003));
+}
+
+#[test]
 fn what_has_no_path_is_named_by_its_kind_its_flags_and_the_layout() {
     let region = |start| AddressRange { start, end: start + 0x1000 };
     let layout = |data, shared_page| Layout {

@@ -124,7 +124,12 @@ fn read(record: &[u8], facts: &Facts) -> Option<Record> {
     entry.max_protection = tells.then(|| allowed(KVME_MAX_PROT_READ, KVME_MAX_PROT_WRITE, KVME_MAX_PROT_EXEC));
     entry.copy_on_write = has(KVME_FLAG_COW);
     entry.needs_copy = Some(has(KVME_FLAG_NEEDS_COPY));
-    entry.offset = long(offset_of!(kinfo_vmentry, kve_offset))?;
+    // Where there is no object, there is no place in one: a stack's guard keeps the stack's protection in that field
+    // (vm_map_stack_locked).
+    entry.offset = match kind {
+        KVME_TYPE_NONE | KVME_TYPE_GUARD => 0,
+        _ => long(offset_of!(kinfo_vmentry, kve_offset))?,
+    };
     // The kernel may not have been able to ask the file system; then what it has there is something else.
     if is_file && status & KF_ATTR_VALID != 0 {
         entry.inode = long(offset_of!(kinfo_vmentry, kve_vn_fileid))?;

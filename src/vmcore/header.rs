@@ -3,6 +3,7 @@
 //! Older versions end earlier in a page of zeros, so the newest struct reads them all; which of its fields
 //! mean something is a matter of the version.
 
+use crate::pmap::arm64::strip_signature;
 use crate::pmap::{Format, Level};
 use ioctl_defs::minidump as raw;
 use object::elf::{self, Machine};
@@ -58,6 +59,14 @@ impl Architecture {
             name => name,
         };
         Self::ALL.into_iter().find(|architecture| architecture.name() == name)
+    }
+
+    /// An address of code without its signature, which arm64's pointer authentication puts into return addresses.
+    pub const fn plain_address(self, address: u64) -> u64 {
+        match self {
+            Self::Arm64 => strip_signature(address),
+            _ => address,
+        }
     }
 
     /// The one whose ELF files have this `e_machine`.

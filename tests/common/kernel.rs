@@ -49,6 +49,7 @@ impl Image {
                 // Every function has a frame of its own, and calls the others.
                 .args(["-O1", "-fno-omit-frame-pointer", "-mno-omit-leaf-frame-pointer"])
                 .args(["-fno-inline", "-fno-optimize-sibling-calls"])
+                .args(if arch == Arch::Arm64 { &["-mbranch-protection=pac-ret"][..] } else { &[] })
                 .arg(format!("-DOSRELDATE={osreldate}"))
                 .arg(format!("-Wl,-e,btext,-T,{}", linked.display()))
                 .arg(sources.join("kernel.c"))
@@ -530,6 +531,22 @@ impl Kernel {
         for (index, value) in registers {
             self.write_pointer(pcb + 8 * index, value);
         }
+    }
+
+    /// The same with signed return addresses on its stacks, as arm64 kernels with pointer authentication have them; only
+    /// the program counters that their own assembler saves are plain (`PAC_ADDR_MASK_14`, `sys/arm64/include/vmparam.h`).
+    pub fn signed(mut self) -> Self {
+        let signatures = (1..).map(|number: u64| (number * 0x1357) << 48 & 0xff7f_0000_0000_0000);
+        let threads: Vec<Thread> = self.processes.iter().flat_map(|process| process.threads.clone()).collect();
+        let records = threads
+            .iter()
+            .flat_map(|thread| (0..thread.frames.len() as u64 - 1).map(|frame| thread.fp + frame * FRAME));
+        for (record, signature) in records.zip(signatures) {
+            let back_to = self.arch().order().value(&self.read(record + 8, 8).unwrap());
+            assert_ne!(signature ^ 0xff7f_0000_0000_0000, 0, "that is the plain address");
+            self.write_pointer(record + 8, back_to & !0xff7f_0000_0000_0000 | signature);
+        }
+        self
     }
 
     /// The same while it runs, as something other than the kernel copies its memory: the thread that dumped before, in
