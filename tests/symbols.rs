@@ -204,6 +204,28 @@ fn the_files_of_a_recorded_machine_know_patterns_and_addresses() {
     on(&write_machine(directory.path(), &failing), &["symbols", "a*"]).fails_saying(&["EPERM", "list the files"]);
 }
 
+#[test]
+fn addresses_of_the_running_kernel_have_names_in_every_command() {
+    let (directory, elsewhere) = (directory(), common::directory());
+    let kernel = amd64_kernel(directory.path());
+    let module = write(elsewhere.path(), "a.ko", &module());
+    let files = [("kernel", kernel.as_path(), BASE), ("a.ko", &module, 0xffff_ffff_8300_0000)];
+    let here = machine(directory.path(), VERSION, &files);
+    for (address, name) in [("0xffffffff80200101", "kern_sync+0x1"), ("0xffffffff83000101", "kern_sync+0x1")] {
+        // Whether anything is mapped there or not.
+        let run = on(&here, &["translate", address]).of_recording();
+        assert_eq!((run.lines()[0], run.stderr.as_str()), (&*format!("{address} ({name})"), ""));
+        let json = on(&here, &["read", "--json", "-n", "8", address]).json();
+        assert_eq!(json["symbol"], name, "{json}");
+    }
+    // Where the files are not to be had, that is said, and the addresses are shown.
+    let other = machine(directory.path(), "FreeBSD 13.2-RELEASE", &files);
+    let run = on(&other, &["translate", "0xffffffff80200101"]);
+    assert_eq!(run.lines()[0], "0xffffffff80200101");
+    assert!(run.stderr.contains("no names") && run.stderr.contains("but FreeBSD 14.1"), "{run:?}");
+    assert_eq!(on(&other, &["-q", "translate", "0xffffffff80200101"]).stderr, "");
+}
+
 /// A minidump with a list of modules in a page of its kernel's data, and the address of that page.
 fn dump_with_modules(mut spec: MinidumpSpec, modules: &[(&str, u64)]) -> (MinidumpSpec, u64) {
     let translations = spec.translations();

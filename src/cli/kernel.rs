@@ -23,7 +23,8 @@ const TOLD: usize = 3;
 /// Who knows its symbols.
 enum Names<'a> {
     Nobody,
-    Running(Running<'a>),
+    /// The kernel itself knows where a name is; what is at an address, its files say, once they are opened.
+    Running(Running<'a>, Option<Box<KernelSymbols>>),
     Files(KernelSymbols),
 }
 
@@ -32,7 +33,17 @@ impl Names<'_> {
     fn covering(&self, address: u64) -> Option<Found<'_>> {
         match self {
             Self::Files(files) => files.covering(address),
-            _ => None,
+            Self::Running(_, files) => files.as_ref()?.covering(address),
+            Self::Nobody => None,
+        }
+    }
+
+    /// Opens the files of the running kernel, so that addresses have names; says why they have none.
+    fn load(&mut self, context: &mut Context) {
+        let Self::Running(Running(host), files @ None) = self else { return };
+        match running_files(context, *host) {
+            Ok(symbols) => *files = Some(Box::new(symbols)),
+            Err(error) => context.remark(&format!("addresses have no names: {error}")),
         }
     }
 
@@ -162,6 +173,14 @@ impl View<'_> {
         }
     }
 
+    /// See [`Opened::load_names`].
+    pub fn load_names(&mut self, context: &mut Context) {
+        match self {
+            Self::Virtual(opened) => opened.load_names(context),
+            Self::Physical(physical) => physical.names.load(context),
+        }
+    }
+
     /// A place in it: see [`Opened::place`]; a physical one has no symbol.
     pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
         match self {
@@ -216,7 +235,7 @@ impl KernelArguments {
                 Ok(opened)
             }
             (None, Some(host)) => {
-                let names = files.map_or(Names::Running(Running(host)), Names::Files);
+                let names = files.map_or(Names::Running(Running(host), None), Names::Files);
                 let symbols: &dyn Symbols = match &names {
                     Names::Files(files) => files,
                     _ => &Running(host),
@@ -263,7 +282,7 @@ impl KernelArguments {
                 Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
             }
             (None, Some(host)) => {
-                let names = files.map_or(Names::Running(Running(host)), Names::Files);
+                let names = files.map_or(Names::Running(Running(host), None), Names::Files);
                 let symbols: &dyn Symbols = match &names {
                     Names::Files(files) => files,
                     _ => &Running(host),
@@ -337,7 +356,7 @@ impl Opened<'_> {
         }
         match &self.names {
             Names::Nobody => Err(no_symbols()),
-            Names::Running(running) => Ok(running),
+            Names::Running(running, _) => Ok(running),
             Names::Files(files) => Ok(files),
         }
     }
@@ -345,6 +364,11 @@ impl Opened<'_> {
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
     pub fn name_of(&self, address: u64) -> Option<String> {
         if self.mismatch.is_none() { self.names.name_of(self.kvm.architecture().plain_address(address)) } else { None }
+    }
+
+    /// Sees to it that addresses of the running kernel have names, too, from the files that it says it came from.
+    pub fn load_names(&mut self, context: &mut Context) {
+        self.names.load(context);
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.
@@ -370,7 +394,7 @@ impl Opened<'_> {
         Ok((address, symbol.size.checked_sub(offset).filter(|left| *left > 0)))
     }
 
-    /// Adds the symbols of the modules that a dump's kernel had loaded; warns of those without a file.
+    /// Adds the symbols of the modules that the kernel has loaded, where its own are from a file; warns of those without a file.
     pub fn add_modules(&mut self, context: &mut Context) -> Result<()> {
         let is_here = self.is_of_this_system(context);
         let Names::Files(files) = &mut self.names else { return Ok(()) };
@@ -388,12 +412,15 @@ impl Opened<'_> {
         self.symbols()?;
         match self.names {
             Names::Files(files) => Ok(files),
-            Names::Running(_) | Names::Nobody => Err(no_symbols()),
+            Names::Running(..) | Names::Nobody => Err(no_symbols()),
         }
     }
 
-    /// Whether a dump is of the system that memtool runs on, by its header.
+    /// Whether it is the kernel of the system that memtool runs on: the running one, or that of a dump, by its header.
     fn is_of_this_system(&self, context: &Context) -> bool {
+        if self.kvm.dump().is_none() {
+            return context.global.machine.is_none();
+        }
         let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
         let system = || context.host().and_then(|host| host.system()).ok();
         context.global.machine.is_none()
@@ -467,4 +494,32 @@ pub fn warn_of_missing(context: &mut Context, symbols: &KernelSymbols) {
 /// The part of a kernel's version that tells which one it is.
 pub fn first_line(version: &str) -> &str {
     version.lines().next().unwrap_or_default().trim_end()
+}
+
+/// The symbols of the running kernel and its modules, from the files that it says it came from.
+pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSymbols> {
+    let files = host.kernel_files()?;
+    let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
+    let unknown = || {
+        Error::Unsupported("it is not known which file the running kernel came from: name it with --kernel".to_owned())
+    };
+    let table = Table::open(kernel.ok_or_else(unknown)?)?;
+    let (path, running) = (table.path().display(), host.system()?.version);
+    match table.version() {
+        Some(version) if first_line(version) == first_line(&running) => {}
+        Some(version) => {
+            return Err(Error::Refused(format!(
+                "{path} is not the running kernel, {}, but {}: name its file with --kernel",
+                first_line(&running),
+                first_line(version)
+            )));
+        }
+        None => {
+            context.warn(&format!("{path} does not tell its version: it may be another kernel than the running one"))
+        }
+    }
+    let mut symbols = KernelSymbols::new(table);
+    symbols.add_modules(&files, true);
+    warn_of_missing(context, &symbols);
+    Ok(symbols)
 }

@@ -84,9 +84,12 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let facts = KernelFacts::read(&opened.kvm, symbols)?;
     let mut processes = Processes::read(&opened.kvm, symbols)?;
     processes.list.sort_by_key(|process| process.pid);
-    if arguments.threads && opened.image().is_some() && has_unnamed(&opened, &processes) {
-        // Without the kernel's list of modules, what is in them has addresses instead of names.
-        let _ = opened.add_modules(context);
+    if arguments.threads {
+        opened.load_names(context);
+        if opened.image().is_some() && has_unnamed(&opened, &processes) {
+            // Without the kernel's list of modules, what is in them has addresses instead of names.
+            let _ = opened.add_modules(context);
+        }
     }
     for warning in &processes.warnings {
         context.warn(warning);

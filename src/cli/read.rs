@@ -136,6 +136,9 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     }
     let mut view = arguments.kernel.view(context, host, Access::Read, arguments.phys)?;
     let (address, rest) = view.place(context, &arguments.place)?;
+    if arguments.form == Form::Ptr || context.out.is_json() {
+        view.load_names(context);
+    }
     let width = arguments.form.width(&view)?;
     let length = match (arguments.length, width) {
         (Some(length), _) => length,

@@ -1,6 +1,6 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
-use super::kernel::{KernelArguments, first_line, no_symbols, warn_of_missing};
+use super::kernel::{KernelArguments, no_symbols, running_files};
 use super::{Context, Verdict, address, complain};
 use clap::{ArgGroup, Args};
 use memtool::host::Host;
@@ -9,7 +9,6 @@ use memtool::symbols::{Binding, Entry, Found, KernelFile, KernelSymbols, Kind, P
 use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::path::Path;
 
 #[derive(Args)]
 #[command(
@@ -108,7 +107,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             None => KernelSymbols::new(Table::open(kernel)?),
         })),
         (Some(host), None) if is_known => Asked::Names(host, host.kernel_files().unwrap_or_default()),
-        (Some(host), None) => Asked::Symbols(Box::new(running(context, host)?)),
+        (Some(host), None) => Asked::Symbols(Box::new(running_files(context, host)?)),
         (None, None) => return Err(no_symbols()),
     };
     let (mut lines, mut missing) = (Vec::new(), Vec::new());
@@ -205,32 +204,4 @@ fn of_dump(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols>
         context.warn(&format!("the symbols of modules are missing: {error}"));
     }
     opened.into_files()
-}
-
-/// The symbols of the running kernel and its modules, from their files.
-fn running(context: &mut Context, host: &dyn Host) -> Result<KernelSymbols> {
-    let files = host.kernel_files()?;
-    let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
-    let unknown = || {
-        Error::Unsupported("it is not known which file the running kernel came from: name it with --kernel".to_owned())
-    };
-    let table = Table::open(kernel.ok_or_else(unknown)?)?;
-    let (path, running) = (table.path().display(), host.system()?.version);
-    match table.version() {
-        Some(version) if first_line(version) == first_line(&running) => {}
-        Some(version) => {
-            return Err(Error::Refused(format!(
-                "{path} is not the running kernel, {}, but {}: name its file with --kernel",
-                first_line(&running),
-                first_line(version)
-            )));
-        }
-        None => {
-            context.warn(&format!("{path} does not tell its version: it may be another kernel than the running one"))
-        }
-    }
-    let mut symbols = KernelSymbols::new(table);
-    symbols.add_modules(&files, true);
-    warn_of_missing(context, &symbols);
-    Ok(symbols)
 }

@@ -60,6 +60,7 @@ struct Document {
 
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, host, Access::Read)?;
+    opened.load_names(context);
     let mut verdict = Verdict::Done;
     let mut all = Vec::new();
     for text in &arguments.addresses {
