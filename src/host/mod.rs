@@ -364,10 +364,15 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
 /// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
 pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
-    // No file of any kind, and its beginning panics some kernels: see `direct_map`.
+    // It is no file to be read from its beginning, which panics some kernels: see `direct_map`.
     if is_mem_device(path) {
-        return Err(Errno::ENOTSUP.into());
+        return Err(Errno::EOPNOTSUPP.into());
     }
+    open_device_at_once(path)
+}
+
+/// As [`open_at_once`], also for a mem(4) device.
+pub(crate) fn open_device_at_once(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     files_in_use::read(&file, path)?;
     // Not on devices, some of which refuse it.

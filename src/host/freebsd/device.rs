@@ -3,7 +3,7 @@
 //! The ioctls work on a descriptor opened read-only; only what writes to memory opens it for writing.
 
 use crate::error::{Error, KernelError, Operation, Result, errno_of};
-use crate::host::open_at_once;
+use crate::host::open_device_at_once;
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
     mem_range_op,
@@ -31,7 +31,7 @@ pub struct Device(File);
 impl Device {
     /// Opens a device for reading.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::of(path, open_at_once(path))
+        Self::of(path, open_device_at_once(path))
     }
 
     /// Opens a device for reading and writing.
