@@ -77,7 +77,7 @@ impl Absent {
         match why {
             Why::NotMapped(_) => Self::NotMapped,
             Why::NotCovered => Self::NotCovered,
-            Why::NoPage(physical) => Self::NoPage(physical),
+            Why::NoPage(physical) | Why::NoImage(physical) => Self::NoPage(physical),
             Why::Untranslated(_) => Self::NoTables,
             other => panic!("{other:?}"),
         }

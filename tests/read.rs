@@ -5,7 +5,7 @@
 
 mod common;
 
-use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, section, symbol};
+use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use common::vmcore::{Arch, Compression, ElfSpec, MinidumpSpec};
 use common::{Run, command, demo, demo_machine, directory, memtool, names, text, write_machine};
 use serde_json::json;
@@ -99,6 +99,94 @@ fn a_symbol_is_dumped_as_hexdump_does() {
         run.lines()[0],
         "fffffe0000002000  46 72 65 65 42 53 44 20  31 34 2e 32 2d 52 45 4c  |FreeBSD 14.2-REL|"
     );
+}
+
+/// Files whose kernel has a page of constants where the dump has no page for it: from the seventeenth page on.
+fn files_with_constants(writable: u64) -> Files {
+    let files = files(VERSION);
+    let mut data = vec![0; 0x1000];
+    data[..VERSION.len()].copy_from_slice(VERSION.as_bytes());
+    let mut constants = vec![0x22; 0x200];
+    constants[0x10..0x18].copy_from_slice(&0x1122_3344_5566_7788_u64.to_le_bytes());
+    constants[0x20..0x2a].copy_from_slice(b"constant\0\0");
+    let object = |name, section, address, size| symbol(name, (GLOBAL, OBJECT), section, address, size);
+    let symbols = vec![object("version", 1, DATA, 64), object("constant", 2, MISSING + 0x10, 8)];
+    let sections = vec![section(".data", SHF_WRITE, DATA, data), section(".rodata", writable, MISSING, constants)];
+    std::fs::write(&files.kernel, Image::new(AMD64, ET_EXEC, sections, symbols).build()).unwrap();
+    files
+}
+
+/// A page that is mapped and not in the dump.
+const MISSING: u64 = BASE + 16 * PAGE;
+
+#[test]
+fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() {
+    let files = files_with_constants(0);
+    let kernel = text(&files.kernel);
+    let run = files.read(&["constant"]).ok();
+    let lines = run.lines();
+    assert!(
+        lines[0].starts_with(&format!("{:016x}  (of {kernel}, not of memory: its page at", MISSING + 0x10)),
+        "{run:?}"
+    );
+    assert!(lines[1].contains("88 77 66 55 44 33 22 11"), "{run:?}");
+    // Up to the end of the section; what follows is a hole.
+    let at = format!("{MISSING:#x}");
+    let run = files.read(&["-v", "-n", "0x300", &at]).ok();
+    assert_eq!(run.lines().iter().filter(|line| line.contains("not of memory")).count(), 1, "{run:?}");
+    let size = run.lines().iter().find(|line| line.contains("a hole of")).unwrap().to_owned();
+    assert!(size.starts_with(&format!("{:016x}  (a hole of 256 B", MISSING + 0x200)), "{size}");
+    let json = files.read(&["--json", "-n", "0x300", &at]).ok().json();
+    let pieces = json["pieces"].as_array().unwrap();
+    assert_eq!((pieces.len(), &pieces[0]["file"], pieces[1].get("bytes")), (2, &kernel.into(), None), "{json}");
+    assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 0x400);
+
+    let mark = format!(" (of {kernel}, not of memory)");
+    assert_eq!(files.read(&["--as", "u64", "constant"]).ok().stdout, format!("1234605616436508552{mark}\n"));
+    let json = files.read(&["--json", "--as", "u32", "constant", "-n", "8"]).ok().json();
+    assert_eq!((&json["values"], &json["file"]), (&json!([0x5566_7788, 0x1122_3344]), &kernel.into()));
+    let run = files.read(&["--as", "str", "constant+0x10"]).ok();
+    assert_eq!(run.stdout, format!("{}\nconstant\n", mark.trim()));
+    let json = files.read(&["--json", "--as", "str", "constant+0x10"]).ok().json();
+    assert_eq!((&json["string"], &json["file"]), (&"constant".into(), &kernel.into()));
+    // Raw bytes have no room for a mark, and what is memory has none.
+    files.read(&["--as", "raw", "constant"]).exits(1).says_in_one_line(&["0 B were written"]);
+    assert_eq!(files.read(&["--json", "--as", "u8", "version"]).ok().json().get("file"), None);
+    // Writing does not take it for memory.
+    files.run("write", &["constant", "00"]).exits(1).says_in_one_line(&["is not there"]);
+}
+
+#[test]
+fn what_a_kernel_writes_to_is_never_of_its_file() {
+    let files = files_with_constants(SHF_WRITE);
+    files.read(&["--as", "u64", "constant"]).exits(1).says_in_one_line(&["is not there"]);
+    assert!(files.read(&["constant"]).exits(1).stdout.contains("a hole of 8 B"));
+    // Nor is another kernel's file.
+    let other = files_with_constants(0);
+    let mut bytes = std::fs::read(&other.kernel).unwrap();
+    let at = bytes.windows(VERSION.len()).position(|window| window == VERSION.as_bytes()).unwrap();
+    bytes[at] = b'f';
+    std::fs::write(&other.kernel, bytes).unwrap();
+    let run = other.read(&[&format!("{MISSING:#x}")]).exits(1);
+    assert!(run.stdout.contains("a hole of"), "{run:?}");
+}
+
+#[test]
+fn a_powerpc64_dump_without_the_kernels_image_says_why() {
+    let mut spec = MinidumpSpec::example(Arch::Powerpc64, Arch::Powerpc64.newest());
+    // The image lies in memory that dump_avail leaves out.
+    let (start, end) = (0x0400_0000, 0x0500_0000);
+    spec.direct_map.end = spec.direct_map.base + 0x0800_0000;
+    spec.kernel_image = (spec.direct_map.base + start, spec.direct_map.base + end);
+    assert!(spec.dump_avail.iter().all(|range| range.1 <= start || end <= range.0), "{:x?}", spec.dump_avail);
+    let directory = directory();
+    let dump = directory.path().join("vmcore.0");
+    std::fs::write(&dump, spec.build()).unwrap();
+    let read = |at: u64| memtool(&["read", "--core", text(&dump), "-n", "16", &format!("{at:#x}")]).exits(1).stdout;
+    for at in [0x10_0100, spec.kernel_image.0, spec.kernel_image.1 - 16] {
+        assert!(read(at).contains("dump_avail leaves it out"), "{at:#x}: {}", read(at));
+    }
+    assert!(!read(spec.kernel_image.1).contains("dump_avail"));
 }
 
 #[test]

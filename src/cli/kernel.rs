@@ -88,6 +88,16 @@ pub enum View<'a> {
     Physical(Physical<'a>),
 }
 
+/// What a kernel's file has in place of a page that is not in the dump.
+pub struct OfFile {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The file's path.
+    pub file: String,
+    /// Why there is no memory.
+    pub why: Why,
+}
+
 /// Memory by physical address, for which neither page tables nor a kernel are needed.
 pub struct Physical<'a> {
     memory: PhysicalMemory,
@@ -105,6 +115,17 @@ impl View<'_> {
             Self::Virtual(opened) => opened.kvm.read(address, buffer),
             Self::Physical(physical) => physical.memory.read(address, buffer),
         }
+    }
+
+    /// What the kernel's file has at an address whose page a dump does not have, where the kernel only reads it; at most
+    /// so many bytes. It is no memory: the kernel may have changed it.
+    pub fn of_file(&self, fault: Fault, most: u64) -> Result<Option<OfFile>> {
+        let Self::Virtual(opened) = self else { return Ok(None) };
+        let is_dump = opened.kvm.dump().is_some() && opened.mismatch.is_none();
+        let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
+        let Some(table) = opened.image().filter(|_| is_dump && lacks_page) else { return Ok(None) };
+        let bytes = table.read_only_contents(fault.address, most)?;
+        Ok(bytes.map(|bytes| OfFile { bytes, file: table.path().display().to_string(), why: fault.why }))
     }
 
     /// Writes bytes from an address on.

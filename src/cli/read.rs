@@ -1,6 +1,6 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{KernelArguments, View};
+use super::kernel::{KernelArguments, OfFile, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
@@ -89,7 +89,13 @@ const PAGE: u64 = 4096;
 /// Memory that is there, or not.
 enum Piece<'a> {
     Bytes(u64, &'a [u8]),
-    Hole { start: u64, length: u64, why: Why },
+    /// What the kernel's file has there in place of memory.
+    File(u64, OfFile),
+    Hole {
+        start: u64,
+        length: u64,
+        why: Why,
+    },
 }
 
 impl View<'_> {
@@ -115,6 +121,15 @@ impl View<'_> {
                 done += good;
             }
             if let Some(fault) = fault {
+                let most = (length - done).min(PAGE - fault.address % PAGE);
+                if let Some(found) = self.of_file(fault, most)? {
+                    if let Some((start, length, why)) = hole.take() {
+                        take(Piece::Hole { start, length, why })?;
+                    }
+                    done += found.bytes.len() as u64;
+                    take(Piece::File(fault.address, found))?;
+                    continue;
+                }
                 let left = (length - done).min(PAGE - fault.address % PAGE);
                 let (_, length, _) = hole.get_or_insert((fault.address, 0, fault.why));
                 *length += left;
@@ -125,6 +140,26 @@ impl View<'_> {
             Some((start, length, why)) => take(Piece::Hole { start, length, why }),
             None => Ok(()),
         }
+    }
+}
+
+impl View<'_> {
+    /// Fills the buffer; names the kernel's file where some of it is not of memory, but of that.
+    fn read_or_file(&self, address: u64, buffer: &mut [u8]) -> Result<Option<String>> {
+        let mut done = 0;
+        let mut of = None;
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+            let at = address.saturating_add(done as u64);
+            let Err(fault) = self.read(at, rest) else { break };
+            done += usize::try_from(fault.address.saturating_sub(at)).unwrap_or_default();
+            let rest = buffer.get_mut(done..).unwrap_or_default();
+            let found = self.of_file(fault, rest.len() as u64)?.filter(|found| !found.bytes.is_empty());
+            let OfFile { bytes, file, .. } = found.ok_or(fault)?;
+            rest.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
+            done += bytes.len();
+            of = Some(file);
+        }
+        Ok(of)
     }
 }
 
@@ -192,6 +227,12 @@ impl View<'_> {
 fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
     view.each(address, length, |piece| match piece {
         Piece::Bytes(_, bytes) => context.out.bytes(bytes),
+        // Nothing would tell which of them are no memory.
+        Piece::File(start, OfFile { why, .. }) => Err(Error::Refused(format!(
+            "{}: {why}; {} were written",
+            Hex(start),
+            exact_size(start.saturating_sub(address).into())
+        ))),
         Piece::Hole { start, why, .. } => Err(Error::Refused(format!(
             "{}: {why}; {} were written",
             Hex(start),
@@ -205,13 +246,26 @@ fn string(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: Opt
     #[derive(Serialize)]
     struct Text<'a> {
         string: &'a str,
+        /// The file that it is of, in place of memory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
     }
     let most = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    let bytes = view.string(place.address, most)?;
+    let (bytes, file) = match view.string(place.address, most) {
+        Ok(bytes) => (bytes, None),
+        Err(fault) => {
+            let of_file = if fault.address == place.address { view.of_file(fault, most as u64)? } else { None };
+            let OfFile { bytes, file, .. } = of_file.ok_or(fault)?;
+            (bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(), Some(file))
+        }
+    };
     let string = String::from_utf8_lossy(&bytes);
     if context.out.is_json() {
-        view.document(context, place, Text { string: &string })?;
+        view.document(context, place, Text { string: &string, file })?;
     } else {
+        if let Some(file) = file {
+            context.out.line(&format!("(of {file}, not of memory)"))?;
+        }
         string.lines().try_for_each(|line| context.out.line(line))?;
     }
     Ok(Verdict::Done)
@@ -232,6 +286,9 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>
         /// The symbols that pointers point to, where there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         symbols: Option<Vec<Option<String>>>,
+        /// The file that some of them are of, in place of memory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
     }
     let mut symbols = Vec::new();
     let width = form.width(view)?.unwrap_or(1);
@@ -242,13 +299,15 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds")));
     }
     let order = view.order();
-    let mut values = Vec::new();
+    let (mut values, mut of_file) = (Vec::new(), None);
     for index in 0..length / width as u64 {
         let at = place.address.saturating_add(index * width as u64);
         let mut bytes = [0; 8];
         let part = bytes.get_mut(..width).unwrap_or_default();
-        view.read(at, part)?;
+        let file = view.read_or_file(at, part)?;
         let value = order.number(part);
+        let mark = file.as_ref().map_or_else(String::new, |file| format!(" (of {file}, not of memory)"));
+        of_file = of_file.or(file);
         if context.out.is_json() {
             values.push(match form {
                 Form::Ptr => Value::Pointer(Hex(value)),
@@ -259,15 +318,15 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>
             continue;
         }
         let text = match (form, view.name_of(value)) {
-            (Form::Ptr, Some(name)) => format!("{} {name}", Hex(value)),
-            (Form::Ptr, None) => Hex(value).to_string(),
-            _ => value.to_string(),
+            (Form::Ptr, Some(name)) => format!("{} {name}{mark}", Hex(value)),
+            (Form::Ptr, None) => format!("{}{mark}", Hex(value)),
+            _ => format!("{value}{mark}"),
         };
         context.out.line(&if context.global.verbose > 0 { format!("{}: {text}", Hex(at)) } else { text })?;
     }
     if context.out.is_json() {
         let symbols = (form == Form::Ptr).then_some(symbols);
-        view.document(context, place, Values { values, symbols })?;
+        view.document(context, place, Values { values, symbols, file: of_file })?;
     }
     Ok(Verdict::Done)
 }
@@ -282,6 +341,9 @@ fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) 
         bytes: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
         hole: Option<String>,
+        /// The file that the bytes are of, in place of memory.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        file: Option<String>,
     }
     #[derive(Serialize)]
     struct Parts {
@@ -294,13 +356,18 @@ fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) 
     let mut pieces: Vec<Part> = Vec::new();
     view.each(place.address, length, |piece| {
         match (piece, pieces.last_mut()) {
-            (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), .. })) => {
+            (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), file: None, .. })) => {
                 length.0 += bytes.len() as u64;
                 before.push_str(&digits(bytes));
             }
             (Piece::Bytes(at, bytes), _) => {
                 let length = Hex(bytes.len() as u64);
-                pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None });
+                pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None, file: None });
+            }
+            (Piece::File(at, OfFile { bytes, file, why }), _) => {
+                let length = Hex(bytes.len() as u64);
+                let (bytes, hole) = (Some(digits(&bytes)), Some(why.to_string()));
+                pieces.push(Part { address: Hex(at), length, bytes, hole, file: Some(file) });
             }
             (Piece::Hole { start, length, why }, _) => {
                 pieces.push(Part {
@@ -308,6 +375,7 @@ fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) 
                     length: Hex(length),
                     bytes: None,
                     hole: Some(why.to_string()),
+                    file: None,
                 });
             }
         }
@@ -333,14 +401,27 @@ fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) ->
     let mut dump =
         Hexdump { context, line: Line { width, start: address, bytes: Vec::new() }, all, before: None, starred: false };
     let mut anything = false;
+    let mut in_file = false;
     view.each(address, length, |piece| match piece {
         Piece::Bytes(at, bytes) => {
             anything = true;
+            if std::mem::take(&mut in_file) {
+                dump.end_part()?;
+                dump.context.out.line(&format!("{at:0width$x}  (memory again)"))?;
+            }
             dump.bytes(at, bytes)
         }
+        Piece::File(at, OfFile { bytes, file, why }) => {
+            anything = true;
+            if !std::mem::replace(&mut in_file, true) {
+                dump.end_part()?;
+                dump.context.out.line(&format!("{at:0width$x}  (of {file}, not of memory: {why})"))?;
+            }
+            dump.bytes(at, &bytes)
+        }
         Piece::Hole { start, length, why } => {
-            dump.end_line()?;
-            dump.before = None;
+            in_file = false;
+            dump.end_part()?;
             let size = exact_size(length.into());
             dump.context.out.line(&format!("{start:0width$x}  (a hole of {size}: {why})"))
         }
@@ -379,6 +460,13 @@ impl Hexdump<'_> {
                 self.end_line()?;
             }
         }
+        Ok(())
+    }
+
+    /// Ends the line before something else than the bytes that follow.
+    fn end_part(&mut self) -> Result<()> {
+        self.end_line()?;
+        self.before = None;
         Ok(())
     }
 

@@ -27,6 +27,9 @@ pub enum Why {
     NoTable(u64),
     /// The page at this physical address is not in the dump, or is no memory.
     NoPage(u64),
+    /// The page at this physical address is the kernel's image, and `dump_avail`, by which the kernel dumps, leaves that
+    /// out.
+    NoImage(u64),
     /// The dump has virtual memory only, and not at the address.
     NotListed,
     /// Virtual addresses cannot be followed, for this reason.
@@ -55,8 +58,8 @@ impl Fault {
 
     /// Whether there is simply nothing at the address, rather than a failure.
     pub fn is_hole(&self) -> bool {
-        use Why::{NoPage, NoTable, NotCovered, NotListed, NotMapped};
-        matches!(self.why, NotMapped(_) | NotCovered | NoTable(_) | NoPage(_) | NotListed)
+        use Why::{NoImage, NoPage, NoTable, NotCovered, NotListed, NotMapped};
+        matches!(self.why, NotMapped(_) | NotCovered | NoTable(_) | NoPage(_) | NoImage(_) | NotListed)
     }
 }
 
@@ -73,6 +76,11 @@ impl fmt::Display for Why {
             Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
             Self::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(*physical)),
             Self::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(*physical)),
+            Self::NoImage(physical) => write!(
+                f,
+                "its page at physical address {} is not there: it is the kernel's image, and the firmware of this powerpc64 machine told the kernel that it was not available, so that dump_avail leaves it out and no dump of it has the image",
+                Hex(*physical)
+            ),
             Self::NotListed => f.write_str("not in the dump, which has virtual memory by its addresses"),
             Self::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
             Self::ReadOnlyDirectly(physical) => write!(

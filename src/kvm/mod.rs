@@ -35,6 +35,7 @@ pub use space::{Mapping, Step, Translation};
 use crate::error::{Error, Result};
 use crate::host::{Host, Memory, WritableMemory, direct_map};
 use crate::minidump::live::{KernelMemory, LiveKernel};
+use crate::pmap::powerpc64;
 use crate::symbols::{Running, Symbols};
 use crate::vmcore::header::{Architecture, Order};
 use crate::vmcore::{Content, DumpedMemory};
@@ -189,9 +190,26 @@ impl Kvm {
             let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
             let (physical, left) = self.place(at)?;
             let left = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            done += self.physical.read_some(at, physical, rest.get_mut(..left).unwrap_or_default())?;
+            let part = rest.get_mut(..left).unwrap_or_default();
+            done += self.physical.read_some(at, physical, part).map_err(|fault| self.with_cause(fault))?;
         }
         Ok(())
+    }
+
+    /// A fault with the reason why the page is not there, if that is known: powerpc's `dump_avail` is what the firmware
+    /// calls available (`sys/powerpc/aim/mmu_oea64.c`, `mmu_radix.c`). Open Firmware's `available` property lacks what
+    /// was claimed of it, and the loader claims memory for the kernel (`stand/libofw/ofw_copy.c`).
+    fn with_cause(&self, fault: Fault) -> Fault {
+        let Some(facts) = self.dump().and_then(DumpedMemory::minidump) else { return fault };
+        match (fault.why, facts.header.kernel_image) {
+            (Why::NoPage(at), Some((start, end)))
+                if (powerpc64::physical(start)..powerpc64::physical(end)).contains(&at)
+                    && !facts.segments().iter().any(|segment| (segment.start.0..segment.end.0).contains(&at)) =>
+            {
+                Fault { why: Why::NoImage(at), ..fault }
+            }
+            _ => fault,
+        }
     }
 
     /// Writes bytes from a virtual address on, across pages (`kvm_write`). Before the first one is written, all of

@@ -8,6 +8,12 @@ use super::{Protection, Target, page};
 
 /// Where kernels are linked: `KERNBASE`.
 pub const KERNBASE: u64 = 0x0010_0100;
+
+/// The physical address of one of the direct map, or of one that is none (`DMAP_BASE_ADDRESS`).
+pub const fn physical(address: u64) -> u64 {
+    address & !(0xc << 60)
+}
+
 /// Entries of a group.
 pub const GROUP: u64 = 8;
 /// Bytes of an entry: two integers.

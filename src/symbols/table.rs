@@ -15,7 +15,7 @@ use crate::vmcore::stream::compression_of;
 use object::Endianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
-    FileHeader32, FileHeader64, SHF_ALLOC, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS,
+    FileHeader32, FileHeader64, SHF_ALLOC, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS,
     SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
     STT_OBJECT,
 };
@@ -106,6 +106,16 @@ pub struct Table {
     records: Vec<Record>,
     /// By address, and of one address the one that counts last.
     spans: Vec<Span>,
+    /// Sections whose contents are in the file, and which a kernel does not write to.
+    read_only: Vec<Stored>,
+}
+
+/// A section in the file, and where it is in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Stored {
+    first: u64,
+    last: u64,
+    offset: u64,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -161,9 +171,9 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, .. } = contents;
+        let Contents { facts, names, symbols, read_only, .. } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        Ok(Self { path: path.to_owned(), facts, names, records, spans })
+        Ok(Self { path: path.to_owned(), facts, names, records, spans, read_only })
     }
 
     /// The file.
@@ -184,6 +194,23 @@ impl Table {
     /// The size of the kernel's pointers and longs: 4 or 8 bytes.
     pub fn pointer_size(&self) -> usize {
         self.facts.pointer_size
+    }
+
+    /// What the file has from an address on in a section that a kernel does not write to: code, and data that are only
+    /// read. At most so many bytes, and fewer at the section's end. A running kernel may have changed some of it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read any more.
+    pub fn read_only_contents(&self, address: u64, most: u64) -> Result<Option<Vec<u8>>> {
+        let covers = |section: &&Stored| (section.first..=section.last).contains(&address);
+        let Some(section) = self.read_only.iter().find(covers) else { return Ok(None) };
+        let left = (section.last - address).saturating_add(1).min(most);
+        let mut bytes = vec![0; usize::try_from(left).unwrap_or_default()];
+        let at = section.offset.saturating_add(address - section.first);
+        let read = open_at_once(&self.path).and_then(|file| file.read_exact_at(&mut bytes, at));
+        read.map_err(|source| Error::io("read", &self.path, source))?;
+        Ok(Some(bytes))
     }
 
     /// Where the file says that it begins to run, `e_entry`.
@@ -291,6 +318,7 @@ struct Contents {
     /// With the number of the section that a symbol lies in.
     symbols: Vec<(Record, Option<usize>)>,
     places: Vec<Place>,
+    read_only: Vec<Stored>,
 }
 
 /// Where a section lies in memory.
@@ -429,7 +457,8 @@ impl Elf {
             flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
         };
-        Ok(Contents { facts, names, symbols, places })
+        let read_only = file.read_only(&places);
+        Ok(Contents { facts, names, symbols, places, read_only })
     }
 }
 
@@ -600,6 +629,24 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
             _ => Vec::new(),
         };
         Ok(Some(Descriptors { section, address: header.sh_addr(endian).into(), data, order: self.order() }))
+    }
+
+    /// The sections that hold what the kernel does not write to. What a relocatable file has is yet to be relocated.
+    fn read_only(&self, places: &[Place]) -> Vec<Stored> {
+        let endian = self.endian;
+        let stored = |(section, place): (&E::SectionHeader, &Place)| {
+            let flags = section.sh_flags(endian);
+            let is_kept = flags.contains(SHF_ALLOC) && !flags.contains(SHF_WRITE);
+            let is_there = section.sh_type(endian) == SHT_PROGBITS;
+            let last = place.last.filter(|_| is_kept && is_there)?;
+            let (offset, size): (u64, u64) = (section.sh_offset(endian).into(), section.sh_size(endian).into());
+            let is_whole = offset.checked_add(size).is_some_and(|end| end <= self.elf.length);
+            is_whole.then_some(Stored { first: place.first, last, offset })
+        };
+        match self.header.e_type(endian) {
+            ET_REL => Vec::new(),
+            _ => self.sections.iter().zip(places).filter_map(stored).collect(),
+        }
     }
 
     /// The kernel's `version`.
