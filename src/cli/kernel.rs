@@ -24,7 +24,7 @@ const TOLD: usize = 3;
 enum Names<'a> {
     Nobody,
     /// The kernel itself knows where a name is; what is at an address, its files say, once they are opened.
-    Running(Running<'a>, Option<Box<KernelSymbols>>),
+    Running(Running<'a>, Option<KernelSymbols>),
     Files(KernelSymbols),
 }
 
@@ -42,7 +42,7 @@ impl Names<'_> {
     fn load(&mut self, context: &mut Context) {
         let Self::Running(Running(host), files @ None) = self else { return };
         match running_files(context, *host) {
-            Ok(symbols) => *files = Some(Box::new(symbols)),
+            Ok(symbols) => *files = Some(symbols),
             Err(error) => context.remark(&format!("addresses have no names: {error}")),
         }
     }
