@@ -65,6 +65,18 @@ fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
     Some(String::from_utf8_lossy(&output.stdout).into_owned() + &String::from_utf8_lossy(&output.stderr))
 }
 
+/// The first version of lldb that reads riscv64's registers from a core file.
+const KNOWS_RISCV: u32 = 19;
+
+/// The newest lldb here, as Debian names it or as it calls itself, and its version.
+fn lldb() -> Option<(&'static str, u32)> {
+    ["lldb-19", "lldb"].into_iter().find_map(|name| {
+        let said = debugger(name, &["--version"])?;
+        let version = said.split("lldb version ").nth(1)?.split('.').next()?;
+        Some((name, version.parse().ok()?))
+    })
+}
+
 /// The functions of a backtrace in which frames have such a mark before the function.
 fn functions(backtrace: &str, before: &str) -> Vec<String> {
     let frames = backtrace.lines().filter(|line| line.contains("kernel.c:"));
@@ -75,20 +87,27 @@ fn functions(backtrace: &str, before: &str) -> Vec<String> {
     frames.map(function).collect()
 }
 
-const DUMPS: [(Arch, u32); 4] = [(Arch::Amd64, 1), (Arch::Amd64, 3), (Arch::Arm64, 1), (Arch::Arm64, 3)];
+const DUMPS: [(Arch, u32); 5] =
+    [(Arch::Amd64, 1), (Arch::Amd64, 3), (Arch::Arm64, 1), (Arch::Arm64, 3), (Arch::Riscv, 2)];
 
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn lldb_shows_threads_variables_and_backtraces() {
+    let Some((lldb, version_of_lldb)) = lldb() else { return };
     for (arch, version) in DUMPS {
-        let Some(Converted { kernel, image, core, .. }) = &Converted::new(arch, version, "freebsd") else {
+        if arch == Arch::Riscv && version_of_lldb < KNOWS_RISCV {
+            eprintln!("SKIPPED: {lldb} {version_of_lldb} does not know riscv64's registers");
+            continue;
+        }
+        let notes = if arch == Arch::Riscv { "lldb" } else { "freebsd" };
+        let Some(Converted { kernel, image, core, .. }) = &Converted::new(arch, version, notes) else {
             continue;
         };
         let commands = ["thread list", "target variable hz", "p osreldate", "thread backtrace all"];
         let mut arguments = vec!["-x", "-b"];
         arguments.extend(commands.iter().flat_map(|command| ["-o", command]));
         arguments.extend(["-c", text(core), text(image)]);
-        let Some(said) = debugger("lldb", &arguments) else { return };
+        let Some(said) = debugger(lldb, &arguments) else { return };
         assert!(said.contains("(int) hz = 1000"), "{said}");
         assert!(said.contains(&kernel.image.osreldate.to_string()), "{said}");
         let all = said.split("thread backtrace all").nth(1).unwrap();
@@ -97,6 +116,7 @@ fn lldb_shows_threads_variables_and_backtraces() {
         assert!(parts[0].contains("stop reason = signal SIGABRT"), "{all}");
         for (part, thread) in parts.iter().zip(threads(kernel)) {
             assert!(part.contains(&format!("name = '{}'", thread.name)) || thread.name.is_empty(), "{part}");
+            assert!(said.contains(&format!("tid = {}, ", thread.tid)), "{said}");
             assert_eq!(functions(part, "`"), thread.frames, "{arch:?} {version}: {part}");
         }
     }
@@ -303,7 +323,7 @@ fn freebsd_notes_are_as_the_headers_of_every_architecture_say() {
             assert_eq!(word(&status, pid - 8, 4), u64::from(kernel.image.osreldate), "{arch:?}");
             assert_eq!(word(&status, pid - 4, 4), if thread.tid == kernel.dumper { 6 } else { 0 }, "{arch:?}");
             assert_eq!(word(&status, pid, 4), u64::from(thread.tid), "{arch:?}");
-            if matches!(arch, Arch::Amd64 | Arch::Arm64) {
+            if matches!(arch, Arch::Amd64 | Arch::Arm64 | Arch::Riscv) {
                 let found = places.map(|place| word(&status, registers + place, arch.word()));
                 assert_eq!(found, [thread.fp, thread.sp, thread.pc], "{arch:?}: {}", thread.tid);
             }
@@ -335,6 +355,32 @@ fn a_dump_that_the_kernel_did_not_write_has_no_thread_that_dumps() {
             // Nobody has saved the registers of those that run.
             let expected = if thread.cpu.is_some() { [0; 3] } else { [thread.fp, thread.sp, thread.pc] };
             assert_eq!(found, expected, "{arch:?}: {}", thread.tid);
+        }
+    }
+}
+
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn notes_for_lldb_are_freebsds_but_for_riscvs_status() {
+    for arch in Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64) {
+        let Some(Converted { kernel, core, .. }) = &Converted::new(arch, arch.newest(), "lldb") else { continue };
+        let Some(freebsd) = Converted::new(arch, arch.newest(), "freebsd") else { continue };
+        let (found, expected) = (notes(core), notes(&freebsd.core));
+        if arch != Arch::Riscv {
+            assert_eq!(found, expected, "{arch:?}");
+            continue;
+        }
+        assert_eq!(found.len(), expected.len());
+        let statuses = found.iter().zip(&expected).filter(|(note, other)| *note != *other);
+        let statuses: Vec<&[u8]> = statuses.map(|((_, _, status), _)| status.as_slice()).collect();
+        assert_eq!(statuses.len(), threads(kernel).len());
+        for (status, thread) in statuses.into_iter().zip(threads(kernel)) {
+            assert_eq!(status.len(), 28 + 256);
+            assert_eq!([word(status, 4, 4), word(status, 8, 4), word(status, 24, 4)], [284, 256, thread.tid.into()]);
+            assert_eq!(word(status, 20, 4), if thread.tid == kernel.dumper { 6 } else { 0 });
+            // pc, sp and s0 where GNU/Linux has them.
+            let registers = [0, 16, 64].map(|place| word(status, 28 + place, 8));
+            assert_eq!(registers, [thread.pc, thread.sp, thread.fp]);
         }
     }
 }

@@ -19,6 +19,7 @@ use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::kvm::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::units::{counted, exact_size, rough_size};
+use memtool::vmcore::header::Architecture;
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
@@ -82,8 +83,10 @@ enum Kind {
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum NotesOf {
-    /// FreeBSD's: for lldb, and gdb with support for FreeBSD
+    /// FreeBSD's: for gdb with support for FreeBSD, and lldb, but for riscv64
     Freebsd,
+    /// FreeBSD's, as lldb reads them: the same but for riscv64
+    Lldb,
     /// GNU/Linux's: for a gdb without support for FreeBSD, such as Debian's
     Linux,
 }
@@ -146,6 +149,7 @@ impl Arguments {
     fn style(&self) -> Style {
         match self.notes {
             NotesOf::Freebsd => Style::FreeBsd,
+            NotesOf::Lldb => Style::Lldb,
             NotesOf::Linux => Style::Linux,
         }
     }
@@ -316,7 +320,11 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
         release: KernelFacts::read(kvm, symbols)?.osreldate.unwrap_or(0),
         signed: processes.are_signed(kvm),
     };
-    let mut notes = Notes::new(arguments.style(), about);
+    let style = arguments.style();
+    if style == Style::FreeBsd && about.architecture == Architecture::Riscv {
+        context.remark("the threads are for gdb: lldb misreads FreeBSD's notes of riscv64; for it use --notes lldb");
+    }
+    let mut notes = Notes::new(style, about);
     let mut unknown = 0;
     for (process, thread) in processes.threads() {
         let registers = processes.registers(kvm, thread).unwrap_or_else(|fault| {

@@ -1,9 +1,9 @@
 //! What a core file tells debuggers of the kernel's threads: notes, as FreeBSD writes them for a process, or as
 //! GNU/Linux does. Not every debugger reads both: Debian's gdb has no FreeBSD support, and lldb takes a FreeBSD
-//! kernel's core for one of FreeBSD.
+//! kernel's core for one of FreeBSD, of whose notes it misreads riscv's.
 //!
 //! Sources: `sys/sys/procfs.h`, `sys/sys/elf_common.h` and `machine/reg.h` of each architecture; for GNU/Linux
-//! `linux/elfcore.h` and `asm/ptrace.h`.
+//! `linux/elfcore.h` and `asm/ptrace.h`; for lldb `ParseFreeBSDPrStatus()` of its `ProcessElfCore.cpp`.
 
 use crate::elf::{Kind, Writer};
 use crate::kvm::{Process, Registers, State, Thread};
@@ -17,6 +17,10 @@ pub enum Style {
     FreeBsd,
     /// GNU/Linux's.
     Linux,
+    /// FreeBSD's as lldb reads them. Only riscv's differ: lldb (19 at least) reads their status as one of 32 bits, and
+    /// the registers behind it in GNU/Linux's order. What FreeBSD's gdb reads lies in the same bytes, so that no note
+    /// is right for both.
+    Lldb,
 }
 
 /// What is said of the kernel as a whole.
@@ -58,26 +62,26 @@ const SIGABRT: u32 = 6;
 #[rustfmt::skip]
 const fn order(style: Style, architecture: Architecture) -> &'static str {
     use Architecture::{Amd64, Arm, Arm64, I386, Powerpc64, Riscv};
-    use Style::{FreeBsd, Linux};
+    use Style::{FreeBsd, Linux, Lldb};
     match (style, architecture) {
-        (FreeBsd, Amd64) =>
+        (FreeBsd | Lldb, Amd64) =>
             "r15 r14 r13 r12 r11 r10 r9 r8 rdi rsi rbp rbx rdx rcx rax trapno/4 fs/2 gs/2 err/4 es/2 ds/2 rip cs rflags \
              rsp ss",
         (Linux, Amd64) =>
             "r15 r14 r13 r12 rbp rbx r11 r10 r9 r8 rax rcx rdx rsi rdi orig_rax rip cs rflags rsp ss fs_base gs_base ds \
              es fs gs",
-        (FreeBsd, I386) => "fs es ds edi esi ebp isp ebx edx ecx eax trapno err eip cs eflags esp ss gs",
+        (FreeBsd | Lldb, I386) => "fs es ds edi esi ebp isp ebx edx ecx eax trapno err eip cs eflags esp ss gs",
         (Linux, I386) => "ebx ecx edx esi edi ebp eax ds es fs gs orig_eax eip cs eflags esp ss",
         (_, Arm64) =>
             "x0 x1 x2 x3 x4 x5 x6 x7 x8 x9 x10 x11 x12 x13 x14 x15 x16 x17 x18 x19 x20 x21 x22 x23 x24 x25 x26 x27 x28 \
              x29 x30 sp pc spsr",
-        (FreeBsd, Arm) => "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 sp lr pc cpsr",
+        (FreeBsd | Lldb, Arm) => "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 sp lr pc cpsr",
         (Linux, Arm) => "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 sp lr pc cpsr orig_r0",
         (FreeBsd, Riscv) =>
             "ra sp gp tp t0 t1 t2 t3 t4 t5 t6 s0 s1 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 a0 a1 a2 a3 a4 a5 a6 a7 pc sstatus",
-        (Linux, Riscv) =>
+        (Linux | Lldb, Riscv) =>
             "pc ra sp gp tp t0 t1 t2 s0 s1 a0 a1 a2 a3 a4 a5 a6 a7 s2 s3 s4 s5 s6 s7 s8 s9 s10 s11 t3 t4 t5 t6",
-        (FreeBsd, Powerpc64) =>
+        (FreeBsd | Lldb, Powerpc64) =>
             "r0 r1 r2 r3 r4 r5 r6 r7 r8 r9 r10 r11 r12 r13 r14 r15 r16 r17 r18 r19 r20 r21 r22 r23 r24 r25 r26 r27 r28 \
              r29 r30 r31 lr cr xer ctr pc",
         (Linux, Powerpc64) =>
@@ -127,7 +131,7 @@ impl<'a> Notes<'a> {
         let mut notes =
             Self { style, about, writer: Writer::new(Kind { wide, order: about.order }), threads: 0, signal: 0 };
         match style {
-            Style::FreeBsd => notes.freebsd_process(),
+            Style::FreeBsd | Style::Lldb => notes.freebsd_process(),
             Style::Linux => notes.linux_process(),
         }
         notes
@@ -146,7 +150,7 @@ impl<'a> Notes<'a> {
         }
         self.threads += 1;
         match self.style {
-            Style::FreeBsd => self.freebsd_thread(thread, registers, signal),
+            Style::FreeBsd | Style::Lldb => self.freebsd_thread(thread, registers, signal),
             Style::Linux => self.linux_thread(process, thread, registers),
         }
         self.signature_bits();
@@ -154,7 +158,7 @@ impl<'a> Notes<'a> {
 
     /// The notes.
     pub fn finish(mut self) -> Vec<u8> {
-        if self.style == Style::FreeBsd {
+        if self.style != Style::Linux {
             // This tells lldb where the kernel is; its symbols would not be used otherwise.
             let word = if self.writer.kind.wide { 8 } else { 4 };
             let mut auxiliary = self.begin();
@@ -172,7 +176,7 @@ impl<'a> Notes<'a> {
     }
 
     fn note(&mut self, kind: u32, description: &Writer) {
-        let owner = if self.style == Style::FreeBsd { "FreeBSD" } else { "CORE" };
+        let owner = if self.style == Style::Linux { "CORE" } else { "FreeBSD" };
         self.writer.note(owner, kind, &description.bytes);
     }
 
@@ -184,7 +188,7 @@ impl<'a> Notes<'a> {
         }
         let mut masks = self.begin();
         (0..2).for_each(|_| masks.address(SIGNATURE));
-        let owner = if self.style == Style::FreeBsd { "FreeBSD" } else { "LINUX" };
+        let owner = if self.style == Style::Linux { "LINUX" } else { "FreeBSD" };
         self.writer.note(owner, NT_ARM_ADDR_MASK, &masks.bytes);
     }
 
@@ -220,10 +224,12 @@ impl<'a> Notes<'a> {
         let mut saved = self.begin();
         self.registers(&mut saved, registers);
         let size = saved.bytes.len() as u64;
-        let mut status = self.begin();
+        let narrow = self.style == Style::Lldb && self.about.architecture == Architecture::Riscv;
+        let wide = self.writer.kind.wide && !narrow;
+        let mut status = Writer::new(Kind { wide, ..self.writer.kind });
         status.word(1);
         status.align();
-        status.address(size + if self.writer.kind.wide { 48 } else { 28 });
+        status.address(size + if wide { 48 } else { 28 });
         status.address(size);
         status.address(floating_point_size(self.about.architecture));
         status.word(self.about.release);

@@ -234,7 +234,8 @@ impl Kernel {
     /// A kernel in a minidump of that version: of FreeBSD 14 in the newest, of FreeBSD 12 in older ones. `None` where
     /// there is no compiler.
     ///
-    /// The dumps of amd64 and arm64 have registers and stacks that a debugger unwinds, the others only processes.
+    /// The dumps of amd64, arm64 and riscv (of FreeBSD 14) have registers and stacks that a debugger unwinds, the
+    /// others only processes.
     /// powerpc64's page tables cannot be built.
     pub fn in_minidump(arch: Arch, version: u32) -> Option<Self> {
         let osreldate = if version < arch.newest() { FREEBSD_12 } else { FREEBSD_14 };
@@ -502,16 +503,19 @@ impl Kernel {
         let inside = |function: &str| self.image.value(&format!("in_{function}"), self.arch().word());
         let addresses: Vec<u64> = frames.iter().map(|function| inside(function)).collect();
         let bottom = top - frames.len() as u64 * FRAME;
+        // A frame pointer leads to the record, on riscv behind it.
+        let behind = if self.arch() == Arch::Riscv { 2 * self.word() } else { 0 };
         for (index, record) in (bottom..).step_by(FRAME as usize).take(frames.len()).enumerate() {
             // The outermost frame has no caller.
             if let Some(back_to) = addresses.get(index + 1) {
-                self.write_pointer(record, record + FRAME);
+                self.write_pointer(record, record + FRAME + behind);
                 self.write_pointer(record + self.word(), *back_to);
             }
         }
-        // On arm64 the frame's record is the lowest thing in it.
-        let sp = if self.arch() == Arch::Arm64 { bottom } else { bottom - 2 * self.word() };
-        (addresses[0], sp, bottom)
+        // On arm64 and riscv the frame's record is the lowest thing in it.
+        let lowest = matches!(self.arch(), Arch::Arm64 | Arch::Riscv);
+        let sp = if lowest { bottom } else { bottom - 2 * self.word() };
+        (addresses[0], sp, bottom + behind)
     }
 
     /// Writes a `struct pcb`, of the architectures whose layout of it is known here.
@@ -526,6 +530,10 @@ impl Kernel {
             }
             // x0 to x29, x30, nothing, sp.
             Arch::Arm64 => (19..29).map(|index| (index, index)).chain([(29, fp), (30, pc), (32, sp)]).collect(),
+            // ra, sp, gp, tp, s0 to s11.
+            Arch::Riscv if self.image.osreldate >= FREEBSD_14 => {
+                (5..16).map(|index| (index, index)).chain([(0, pc), (1, sp), (4, fp)]).collect()
+            }
             _ => return,
         };
         for (index, value) in registers {

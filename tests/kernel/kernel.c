@@ -59,6 +59,10 @@ struct pcb {
 	uint64_t	pcb_reserved;
 	uint64_t	pcb_sp;
 	uint64_t	pcb_rest[77];
+#elif defined(__riscv)
+	uint64_t	pcb_ra, pcb_sp, pcb_gp, pcb_tp;
+	uint64_t	pcb_s[12];
+	uint64_t	pcb_rest[67];
 #else
 	uintptr_t	pcb_rest[64];
 #endif
