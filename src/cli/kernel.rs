@@ -28,7 +28,21 @@ enum Names<'a> {
     Files(KernelSymbols),
 }
 
-impl Names<'_> {
+impl<'a> Names<'a> {
+    /// Of the running kernel: files that were named for it, or it itself.
+    fn of_running(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
+        files.map_or(Self::Running(Running(host), None), Self::Files)
+    }
+
+    /// Who finds symbols by their names.
+    fn symbols(&self) -> Result<&dyn Symbols> {
+        match self {
+            Self::Nobody => Err(no_symbols()),
+            Self::Running(running, _) => Ok(running),
+            Self::Files(files) => Ok(files),
+        }
+    }
+
     /// The symbol that covers an address, where that can be told.
     fn covering(&self, address: u64) -> Option<Found<'_>> {
         match self {
@@ -256,12 +270,8 @@ impl KernelArguments {
                 Ok(opened)
             }
             (None, Some(host)) => {
-                let names = files.map_or(Names::Running(Running(host), None), Names::Files);
-                let symbols: &dyn Symbols = match &names {
-                    Names::Files(files) => files,
-                    _ => &Running(host),
-                };
-                let kvm = Kvm::of_running(host, symbols, access)?;
+                let names = Names::of_running(host, files);
+                let kvm = Kvm::of_running(host, names.symbols()?, access)?;
                 Ok(Opened { kvm, names, kind: host.kind(), mismatch: None })
             }
             (None, None) => Err(nothing_named()),
@@ -303,12 +313,8 @@ impl KernelArguments {
                 Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
             }
             (None, Some(host)) => {
-                let names = files.map_or(Names::Running(Running(host), None), Names::Files);
-                let symbols: &dyn Symbols = match &names {
-                    Names::Files(files) => files,
-                    _ => &Running(host),
-                };
-                let memory = PhysicalMemory::of_running(host, symbols, access)?;
+                let names = Names::of_running(host, files);
+                let memory = PhysicalMemory::of_running(host, names.symbols()?, access)?;
                 let system = host.system()?;
                 let architecture = Architecture::from_machine_arch(&system.machine_arch);
                 let order = Order::from_machine_arch(&system.machine_arch);
@@ -375,11 +381,7 @@ impl Opened<'_> {
         if let Some(why) = &self.mismatch {
             return Err(Error::Refused(format!("{why}; name the kernel that ran with --kernel")));
         }
-        match &self.names {
-            Names::Nobody => Err(no_symbols()),
-            Names::Running(running, _) => Ok(running),
-            Names::Files(files) => Ok(files),
-        }
+        self.names.symbols()
     }
 
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
@@ -439,17 +441,16 @@ impl Opened<'_> {
 
     /// Whether it is the kernel of the system that memtool runs on: the running one, or that of a dump, by its header.
     fn is_of_this_system(&self, context: &Context) -> bool {
-        if self.kvm.dump().is_none() {
-            return context.global.machine.is_none();
+        if context.global.machine.is_some() {
+            return false;
         }
-        let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
-        let system = || context.host().and_then(|host| host.system()).ok();
-        context.global.machine.is_none()
-            && header.zip(system()).is_some_and(|(header, system)| {
-                header.hostname == system.hostname
-                    && !system.version.is_empty()
-                    && first_line(&header.version_string) == first_line(&system.version)
-            })
+        let Some(dump) = self.kvm.dump() else { return true };
+        let header = dump.inspection().located.header.as_ref();
+        header.zip(context.host().and_then(|host| host.system()).ok()).is_some_and(|(header, system)| {
+            header.hostname == system.hostname
+                && !system.version.is_empty()
+                && first_line(&header.version_string) == first_line(&system.version)
+        })
     }
 
     /// Notes if the dump's kernel says that it is another one than its symbols are of, and warns of it; warns if that

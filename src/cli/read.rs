@@ -121,8 +121,8 @@ impl View<'_> {
                 done += good;
             }
             if let Some(fault) = fault {
-                let most = (length - done).min(PAGE - fault.address % PAGE);
-                if let Some(found) = self.of_file(fault, most)? {
+                let left = (length - done).min(PAGE - fault.address % PAGE);
+                if let Some(found) = self.of_file(fault, left)? {
                     if let Some((start, length, why)) = hole.take() {
                         take(Piece::Hole { start, length, why })?;
                     }
@@ -130,7 +130,6 @@ impl View<'_> {
                     take(Piece::File(fault.address, found))?;
                     continue;
                 }
-                let left = (length - done).min(PAGE - fault.address % PAGE);
                 let (_, length, _) = hole.get_or_insert((fault.address, 0, fault.why));
                 *length += left;
                 done += left;
@@ -141,9 +140,7 @@ impl View<'_> {
             None => Ok(()),
         }
     }
-}
 
-impl View<'_> {
     /// Fills the buffer; names the kernel's file where some of it is not of memory, but of that.
     fn read_or_file(&self, address: u64, buffer: &mut [u8]) -> Result<Option<String>> {
         let mut done = 0;
@@ -227,13 +224,8 @@ impl View<'_> {
 fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
     view.each(address, length, |piece| match piece {
         Piece::Bytes(_, bytes) => context.out.bytes(bytes),
-        // Nothing would tell which of them are no memory.
-        Piece::File(start, OfFile { why, .. }) => Err(Error::Refused(format!(
-            "{}: {why}; {} were written",
-            Hex(start),
-            exact_size(start.saturating_sub(address).into())
-        ))),
-        Piece::Hole { start, why, .. } => Err(Error::Refused(format!(
+        // Nothing would tell which bytes are the file's, and no memory.
+        Piece::File(start, OfFile { why, .. }) | Piece::Hole { start, why, .. } => Err(Error::Refused(format!(
             "{}: {why}; {} were written",
             Hex(start),
             exact_size(start.saturating_sub(address).into())

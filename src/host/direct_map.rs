@@ -1,6 +1,6 @@
 //! Which physical addresses mem(4) can be asked for without a panic of the kernel.
 //!
-//! Where there is no memory, kernels answer EFAULT, or map what is there for as long as they copy it. Those of arm64 and
+//! Where there is no memory, kernels answer an error, or map what is there for as long as they copy it. Those of arm64 and
 //! riscv64 do not: `memrw()` reads and writes through the direct map alone, and hands everything else to
 //! `uiomove_fromphys()`, which panics (`pmap_map_io_transient`: "TODO: Map out of DMAP data"). On arm64 that is what the
 //! direct map has no page for, within its borders too; below its beginning riscv64 reads other memory in place of it.
@@ -8,7 +8,8 @@
 //! tables of the firmware, which are mapped write-back as RAM is.
 //!
 //! Sources: `sys/{arm64,riscv}/…/mem.c`, `pmap.c` (`pmap_bootstrap_dmap()`, `pmap_map_io_transient()`) and
-//! `include/vmparam.h` (`PHYS_IN_DMAP`). amd64, i386, arm and powerpc test each address.
+//! `include/vmparam.h` (`PHYS_IN_DMAP`). arm and powerpc test each address;
+//! amd64 and i386 map it, up to the last one that the processor has.
 
 use super::{Host, Memory, System};
 use crate::error::Result;

@@ -137,9 +137,7 @@ impl Processes {
             _ => Ok(Registers::unknown(kvm.architecture())),
         }
     }
-}
 
-impl Processes {
     /// Whether a thread's innermost return address on its stack is signed, as those of arm64 kernels are where the
     /// processor authenticates pointers.
     pub fn are_signed(&self, kvm: &Kvm) -> bool {

@@ -1,4 +1,5 @@
 # The decrypted dump tells of the panic on the host too.
 . ../helpers.sh
 
+cd "$RESULTS" || exit
 check_panicked

@@ -6,10 +6,7 @@ holds 'what is on the device' "$out" 'kdb_sysctl_panic'
 
 if have savecore; then
     savecore -C "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore finds no dump: $(show savecore.out)"
-    # The same by savecore, which is to leave it there.
-    # It changes into the directory first.
-    mkdir other
-    savecore -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
+    save_by_savecore
 fi
 
 mkdir crash

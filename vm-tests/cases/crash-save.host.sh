@@ -2,7 +2,6 @@
 . ../helpers.sh
 
 cd "$RESULTS" || exit
-must inspect --verify vmcore
 if [ -e vmcore.savecore ]; then
     need cmp
     cmp vmcore vmcore.savecore > cmp.out 2>&1 || fail "the dump and savecore's differ: $(show cmp.out)"
@@ -18,10 +17,7 @@ if [ -e vmcore.savecore ]; then
     equal 'info.0' "$(without_time info)" "$(without_time info.savecore)"
 fi
 
-[ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"
-check_version vmcore
-must ps --core vmcore --kernel kernel
-holds 'what is said of the kernel' "$out" 'kdb_sysctl_panic'
+check_panicked
 tab=$(printf '\t')
 holds 'the list of processes' "
 $out" "

@@ -1,19 +1,12 @@
 # The text dump of the panic is found, saved and cleared.
 . ../helpers.sh
 
-if have savecore; then
-    mkdir other
-    savecore -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
-fi
+save_by_savecore
 mkdir crash
 must save --verify --dir crash "$SPARE_DISK"
 must inspect crash/textdump.tar.0
 holds 'what is said of the dump' "$out" 'text'
-if have savecore && need cmp; then
-    for file in textdump.tar.0 info.0; do
-        cmp "crash/$file" "other/$file" > cmp.out 2>&1 || fail "$file is another one than savecore's: $(show cmp.out)"
-    done
-fi
+as_by_savecore textdump.tar.0 info.0
 holds 'info.0' "$(show crash/info.0)" 'Panic String: kdb_sysctl_panic'
 refused '' save --check "$SPARE_DISK"
 if have tar; then

@@ -146,6 +146,26 @@ must_keep() {
     need_success
 }
 
+# Leaves in $base and $end where kldstat(8) has the file of a name or pattern; nothing where it does not list it.
+loaded_at() {
+    base='' end=''
+    while read -r id references at size file; do
+        case $file in
+        $1) base=0x${at#0x} end=$((0x${at#0x} + 0x${size#0x})) ;;
+        esac
+    done << END
+$(kldstat)
+END
+}
+
+# An address is where loaded_at has found something: need_loaded WHAT ADDRESS
+need_loaded() {
+    # Both are negative numbers to the shell.
+    if [ $(($2)) -lt $((base)) ] || [ $(($2)) -ge "$end" ]; then
+        fail "$1 at $2 is not at $base, where it is loaded: $(kldstat)"
+    fi
+}
+
 # Whether the guest has a command.
 have() {
     command -v "$1" > /dev/null
@@ -364,34 +384,53 @@ cat_to() {
     dd of="$1" 2> dd.err || fail "$1 cannot be written: $(show dd.err)"
 }
 
-# Makes the spare disk the dump device with these options of dumpon(8)'s, and panics the kernel.
-dump_encrypted() {
+# Makes the spare disk the dump device, with these options of dumpon(8)'s, of a kernel that can be panicked.
+dump_to_spare_disk() {
     [ -n "$SPARE_DISK" ] || skip 'there is no disk for a crash dump'
     need dumpon
     variable debug.kdb.panic
-    write_keys
+    # Not to one that the system has configured.
     dumpon off 2> /dev/null || :
-    dumpon -k public "$@" "$SPARE_DISK" 2> dumpon.err || skip "dumpon makes no encrypted dumps: $(show dumpon.err)"
+    dumpon "$@" "$SPARE_DISK" 2> dumpon.err || skip "dumpon does not take $* $SPARE_DISK: $(show dumpon.err)"
+}
+
+# The same for encrypted dumps, and panics the kernel.
+dump_encrypted() {
+    write_keys
+    dump_to_spare_disk -k public "$@"
     keep_kernel
     sysctl debug.kdb.panic=1
+}
+
+# Has savecore(8), where there is one, save the dump on the spare disk into the folder `other`, and leave it there:
+# save_by_savecore [OPTION...]
+save_by_savecore() {
+    have savecore || return 0
+    mkdir -p other
+    # It changes into the directory first.
+    savecore "$@" -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
+}
+
+# Files in the folder `crash` are what savecore(8) has saved: as_by_savecore FILE...
+as_by_savecore() {
+    have savecore || return 0
+    need cmp
+    for file; do
+        cmp "crash/$file" "other/$file" > cmp.out 2>&1 || fail "$file is another one than savecore's: $(show cmp.out)"
+    done
 }
 
 # The encrypted dump is saved as savecore(8) does, and decrypted as decryptcore(8) does; it is consistent. The suffix of
 # the decrypted file's name is .zst or nothing: check_encrypted SUFFIX
 check_encrypted() {
     write_keys
-    if have savecore; then
-        mkdir other
-        savecore -k "$PWD/other" "$SPARE_DISK" > savecore.out 2>&1 || fail "savecore does not save it: $(show savecore.out)"
-    fi
+    save_by_savecore
     mkdir crash
     must save --dir crash "$SPARE_DISK"
     encrypted=vmcore_encrypted.0
     [ -e "crash/$encrypted" ] || fail "there is no crash/$encrypted"
-    if have savecore && need cmp; then
-        for file in "$encrypted" key.0 info.0; do
-            cmp "crash/$file" "other/$file" > cmp.out 2>&1 || fail "$file is another one than savecore's: $(show cmp.out)"
-        done
+    as_by_savecore "$encrypted" key.0 info.0
+    if have savecore; then
         for link in "vmcore_encrypted.last$1" key.last info.last; do
             equal "$link" "$(readlink "crash/$link")" "$(readlink "other/$link")"
         done
@@ -408,9 +447,8 @@ check_encrypted() {
     keep crash/info.0 info
 }
 
-# On the host: the dump tells the version and the processes.
+# On the host, in the folder of the results: the dump tells the version and the processes.
 check_panicked() {
-    cd "$RESULTS" || exit
     must inspect --verify vmcore
     holds 'what is said of the dump' "$out" 'consistent: everything was read'
     [ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"

@@ -15,14 +15,7 @@ END
 [ -n "$module" ] || skip "no module can be loaded: $(show kldload.err)"
 trap 'kldunload "$module" 2> /dev/null' EXIT
 
-base=
-while read -r id references at size file; do
-    case $file in
-    "$module.ko") base=0x${at#0x} end=$((0x${at#0x} + 0x${size#0x})) ;;
-    esac
-done << END
-$(kldstat)
-END
+loaded_at "$module.ko"
 [ -n "$base" ] || fail "kldstat does not list $module: $(kldstat)"
 
 # Where the function is by one of the ways to ask: address_of ARGUMENT...
@@ -34,10 +27,7 @@ END
     equal "what $last finds" "$symbol" "$name"
 }
 address_of
-# Both are negative numbers to the shell.
-if [ $((address)) -lt $((base)) ] || [ $((address)) -ge "$end" ]; then
-    fail "$name at $address is not in $module at $base: $(kldstat)"
-fi
+need_loaded "$name" "$address"
 known=$address
 must symbols --addr "$(printf "0x%x" $((address + 1)))"
 holds "what covers the second byte of $name" "$out$tab" "$tab$name+0x1$tab"

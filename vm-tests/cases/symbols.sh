@@ -4,15 +4,7 @@
 need kldstat
 tab=$(printf '\t')
 
-# Where the kernel's file is loaded.
-base='' end=''
-while read -r id references at size name; do
-    case $name in
-    kernel*) base=0x${at#0x} end=$((0x${at#0x} + 0x${size#0x})) ;;
-    esac
-done << END
-$(kldstat)
-END
+loaded_at 'kernel*'
 [ -n "$base" ] || skip 'kldstat does not list the kernel'
 
 for name in ostype osrelease; do
@@ -22,10 +14,7 @@ for name in ostype osrelease; do
 $out
 END
     equal 'the name' "$symbol" $name
-    # Both are negative numbers to the shell.
-    if [ $((address)) -lt $((base)) ] || [ $((address)) -ge "$end" ]; then
-        fail "$name at $address is not in the kernel at $base: $(kldstat)"
-    fi
+    need_loaded "$name" "$address"
     # With the NUL, and room for more.
     [ "$size" -gt ${#value} ] || fail "$name has $size bytes, too few for '$value'"
 

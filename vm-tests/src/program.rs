@@ -29,19 +29,15 @@ pub fn obtain(
         return Ok(Programs { memtool: read(memtool)?, carried: carried.map(read).transpose()? });
     }
     let project = in_project("no memtool to test", "--binary")?;
-    let native = cfg!(target_os = "freebsd") && architecture.is_native();
-    let (mut command, folder) = if native {
-        (Command::new("cargo"), project.join("target"))
-    } else {
-        let mut command = Command::new(project.join("tools/freebsd-cargo"));
-        command.arg(architecture.target());
-        (command, project.join("target/freebsd").join(architecture.target()))
+    let packages = ["-p", "memtool", "-p", "carried"];
+    let folder = match cfg!(target_os = "freebsd") && architecture.is_native() {
+        true => build_native(&project, &packages, interrupted)?,
+        false => {
+            let mut command = Command::new(project.join("tools/freebsd-cargo"));
+            command.args([architecture.target(), "build", "--release"]).args(packages);
+            build(command, &project, &project.join("target/freebsd").join(architecture.target()), interrupted)?
+        }
     };
-    command.args(["build", "--release", "-p", "memtool", "-p", "carried"]);
-    if native {
-        command.arg("--target-dir").arg(&folder);
-    }
-    let folder = build(command, &project, &folder, interrupted)?;
     let built = folder.join("carried");
     Ok(Programs { memtool: read(&folder.join("memtool"))?, carried: Some(read(carried.unwrap_or(&built))?) })
 }
@@ -51,16 +47,19 @@ pub fn obtain_native(given: Option<&Path>, interrupted: &AtomicBool) -> Result<P
     match given {
         // Scripts are run in other folders.
         Some(path) => fs::canonicalize(path).map_err(Error::file("find", path)),
-        None => build_native(interrupted),
+        None => {
+            let project = in_project("no memtool for the host", "--host-binary")?;
+            Ok(build_native(&project, &["-p", "memtool"], interrupted)?.join("memtool"))
+        }
     }
 }
 
-fn build_native(interrupted: &AtomicBool) -> Result<PathBuf> {
-    let project = in_project("no memtool for the host", "--host-binary")?;
+/// Builds packages for this machine.
+fn build_native(project: &Path, packages: &[&str], interrupted: &AtomicBool) -> Result<PathBuf> {
     let folder = project.join("target");
     let mut command = Command::new("cargo");
-    command.args(["build", "--release", "--target-dir"]).arg(&folder);
-    Ok(build(command, &project, &folder, interrupted)?.join("memtool"))
+    command.args(["build", "--release", "--target-dir"]).arg(&folder).args(packages);
+    build(command, project, &folder, interrupted)
 }
 
 fn in_project(missing: &str, option: &str) -> Result<PathBuf> {
