@@ -47,6 +47,7 @@ pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
             descriptors,
         },
         kernel_maps: host.kernel_maps()?,
+        pmap_mode: None,
         symbols: BTreeMap::new(),
         kernel_files,
         process: Process::default(),

@@ -12,6 +12,7 @@ use memtool::dump::plan::{Chosen, Origin, Plan, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid};
 use memtool::kerneldump::Compression;
+use memtool::minidump::Architecture;
 use memtool::process_map::{self, Detail, Totals};
 use memtool::ranges::default_type::Defaults;
 use memtool::ranges::effective::{explain, pieces};
@@ -182,7 +183,9 @@ fn memory(machine: &Machine, host: &dyn Host, path: &Path) {
     let target = path.with_extension("dump");
     let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&target);
     let file = file.expect("the file can be made");
-    if host.kernel_dump(&file, Compression::None).is_ok() && machine.live_dump_fault.is_none() {
+    let is_of_use = Architecture::of(&machine.system)
+        .is_some_and(|architecture| architecture.kernel_dumps_are_of_use(machine.system.osreldate));
+    if host.kernel_dump(&file, Compression::None).is_ok() && machine.live_dump_fault.is_none() && is_of_use {
         let volume = Volume::of_file(&file).expect("it has a length");
         let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
         assert!(matches!(inspection.content, Content::Minidump(_)));

@@ -9,7 +9,7 @@
 use super::space::{Physical, Space, Tables};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
-use crate::pmap::{Format, amd64, arm64};
+use crate::pmap::{Format, amd64, arm64, riscv};
 use crate::symbols::Symbols;
 use crate::units::Hex;
 use crate::vmcore::header::{Architecture, DirectMap, Order};
@@ -28,8 +28,8 @@ enum Clue {
     Virtual { size: usize },
     /// The root itself.
     Table,
-    /// A structure with the value of riscv's `satp` somewhere in it: the mode, and the number of the root's page.
-    Satp { mode: u64 },
+    /// A structure with the value of riscv's `satp` for the kernel somewhere in it.
+    Satp,
 }
 
 /// A way in which kernels of an architecture have their tables.
@@ -57,10 +57,10 @@ const WAYS: [Way; 14] = [
     way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, arm64::KERNBASE),
     way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, arm64::KERNBASE),
     // The address space of process 0, whose tables are the kernel's (`pmap_pinit0`): the assembler's may be others.
-    way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 9 }, Format::Sv48, 0xffff_ffc0_0000_0000),
-    way(Architecture::Riscv, "vmspace0", Clue::Satp { mode: 8 }, Format::Sv39, 0xffff_ffc0_0000_0000),
-    way(Architecture::Riscv, "pagetable_l0", Clue::Table, Format::Sv48, 0xffff_ffc0_0000_0000),
-    way(Architecture::Riscv, "pagetable_l1", Clue::Table, Format::Sv39, 0xffff_ffc0_0000_0000),
+    way(Architecture::Riscv, "vmspace0", Clue::Satp, Format::Sv48, riscv::KERNBASE),
+    way(Architecture::Riscv, "vmspace0", Clue::Satp, Format::Sv39, riscv::KERNBASE),
+    way(Architecture::Riscv, "pagetable_l0", Clue::Table, Format::Sv48, riscv::KERNBASE),
+    way(Architecture::Riscv, "pagetable_l1", Clue::Table, Format::Sv39, riscv::KERNBASE),
     way(Architecture::I386, "IdlePDPT", Clue::Pointer { size: 4 }, Format::I386Pae, 0),
     way(Architecture::I386, "IdlePTD", Clue::Pointer { size: 4 }, Format::I386, 0),
     way(Architecture::I386, "IdlePTD_nopae", Clue::Pointer { size: 4 }, Format::I386, 0),
@@ -140,10 +140,9 @@ fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Opti
             0 => None,
             root => within(root.wrapping_sub(address).wrapping_add(physical)),
         },
-        Clue::Satp { mode } => (0..VMSPACE).step_by(8).find_map(|offset| {
-            let satp = pointer(memory, physical.checked_add(offset)?, 8)?;
-            // Without the number of an address space in between.
-            if satp >> 44 == mode << 16 { within((satp & ((1 << 44) - 1)) << 12) } else { None }
+        Clue::Satp => (0..VMSPACE).step_by(8).find_map(|offset| {
+            let (format, root) = riscv::root(pointer(memory, physical.checked_add(offset)?, 8)?)?;
+            if format == way.format { within(root) } else { None }
         }),
     }
 }

@@ -14,7 +14,7 @@ pub use page_set::PageSet;
 use crate::host::System;
 use crate::pmap::{self, Format, Level};
 use crate::vmcore;
-use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION};
+use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION, KERNELDUMP_RISCV_VERSION};
 
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
 pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
@@ -28,6 +28,8 @@ pub enum Architecture {
     Arm64,
     /// arm64 with pages of 16 KiB.
     Arm64Large,
+    /// riscv64, with three or four levels of page tables.
+    Riscv,
 }
 
 impl Architecture {
@@ -37,6 +39,7 @@ impl Architecture {
             ("amd64", 4096) => Some(Self::Amd64),
             ("aarch64", 4096) => Some(Self::Arm64),
             ("aarch64", 16384) => Some(Self::Arm64Large),
+            ("riscv64", 4096) => Some(Self::Riscv),
             _ => None,
         }
     }
@@ -46,15 +49,23 @@ impl Architecture {
         match self {
             Self::Amd64 => vmcore::header::Architecture::Amd64,
             Self::Arm64 | Self::Arm64Large => vmcore::header::Architecture::Arm64,
+            Self::Riscv => vmcore::header::Architecture::Riscv,
         }
     }
 
-    /// Its page tables.
+    /// Whether a live dump that a kernel with this `osreldate` makes may be of use. Those of riscv, up to `FreeBSD`
+    /// 15.1, write another page bitmap than they dump pages by (`cpu_minidumpsys()`); of later ones a dump tells.
+    pub const fn kernel_dumps_are_of_use(self, osreldate: u32) -> bool {
+        !matches!(self, Self::Riscv) || osreldate >= 1_502_000
+    }
+
+    /// Its page tables, of which some machines have a level more.
     pub const fn format(self) -> Format {
         match self {
             Self::Amd64 => Format::Amd64,
             Self::Arm64 => Format::Arm64,
             Self::Arm64Large => Format::Arm64Large,
+            Self::Riscv => Format::Sv39,
         }
     }
 
@@ -63,12 +74,12 @@ impl Architecture {
         self.format().page_size()
     }
 
-    /// The four lowest levels of its page tables, the highest first, to which the kernel map keeps: the third one has the page directories, whose entries stand for
-    /// superpages or name the tables of the last one.
-    pub const fn levels(self) -> [Level; 4] {
+    /// The three lowest levels of its page tables, the highest first: entries of the first one name page directories,
+    /// whose entries stand for superpages or name the tables of the last one.
+    pub const fn levels(self) -> [Level; 3] {
         match self.format().levels() {
-            &[top, upper, directory, last] => [top, upper, directory, last],
-            _ => [self.format().last_level(); 4],
+            &[.., upper, directory, last] => [upper, directory, last],
+            _ => [self.format().last_level(); 3],
         }
     }
 
@@ -77,6 +88,7 @@ impl Architecture {
         match self {
             Self::Amd64 => pmap::amd64::KERNEL_MAP_BASE,
             Self::Arm64 | Self::Arm64Large => pmap::arm64::KERNBASE,
+            Self::Riscv => pmap::riscv::KERNBASE,
         }
     }
 
@@ -85,6 +97,7 @@ impl Architecture {
         match self {
             Self::Amd64 => KERNELDUMP_AMD64_VERSION,
             Self::Arm64 | Self::Arm64Large => KERNELDUMP_AARCH64_VERSION,
+            Self::Riscv => KERNELDUMP_RISCV_VERSION,
         }
     }
 
@@ -92,12 +105,12 @@ impl Architecture {
     ///
     /// On arm64 these are version 1, until the page bitmap counted pages through `dump_avail`, and 2 since then:
     /// kernels write 3 since 14.0, but libkvm(3) reads all that are older, and libfbsdvmcore, by which lldb reads dumps,
-    /// no newer one. Only version 3 tells the size of pages.
+    /// no newer one. Only version 3 tells the size of pages. riscv's are version 1 and 2 likewise.
     pub const fn version(self, counts_from_0: bool) -> u32 {
         match self {
             Self::Amd64 | Self::Arm64Large => 3,
-            Self::Arm64 if counts_from_0 => 1,
-            Self::Arm64 => 2,
+            Self::Arm64 | Self::Riscv if counts_from_0 => 1,
+            Self::Arm64 | Self::Riscv => 2,
         }
     }
 }

@@ -1,4 +1,5 @@
-//! Writes minidumps: version 3 of amd64, and those of arm64 (`minidump_machdep.c`, `machine/minidump.h` of each).
+//! Writes minidumps: version 3 of amd64, and those of arm64 and riscv (`minidump_machdep.c`, `machine/minidump.h` of
+//! each).
 
 use super::Architecture;
 use super::dump_avail::DumpAvail;
@@ -26,11 +27,15 @@ pub trait Source {
     fn superpages(&self) -> u64;
     /// A page directory, by number from [`Architecture::kernel_base`]; `None` for one of zeros.
     fn directory(&self, number: u64) -> Option<&[u64]>;
-    /// A page table that a page directory names, by its physical address; `None` for one of zeros. Only arm64's dumps
-    /// have them here; amd64's have them among the pages.
+    /// A page table that a page directory names, by its physical address; `None` for one of zeros. amd64's dumps have
+    /// them among the pages.
     fn table(&self, physical: u64) -> Option<&[u8]>;
     /// Physical pages to dump, all within [`Self::dump_avail`].
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_>;
+    /// The pages that the bitmap says are dumped: [`Self::pages`], but some kernels write another one.
+    fn bitmap(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        self.pages()
+    }
 }
 
 /// Entries of a page directory of this machine.
@@ -56,7 +61,7 @@ impl Sizes {
         let dump_avail = if has_dump_avail(source) { pairs * 16 } else { 0 };
         let per_superpage = match source.architecture() {
             Architecture::Amd64 => 8,
-            Architecture::Arm64 | Architecture::Arm64Large => page,
+            Architecture::Arm64 | Architecture::Arm64Large | Architecture::Riscv => page,
         };
         Ok(Self {
             message_buffer: u32::try_from(source.message_buffer().len()).map_err(|_| too_large("message buffer"))?,
@@ -82,7 +87,7 @@ impl Sizes {
     }
 }
 
-/// Version 1 of arm64's has none, and its bits count physical pages from 0.
+/// Version 1 of arm64's and riscv's has none, and its bits count physical pages from 0.
 fn has_dump_avail(source: &dyn Source) -> bool {
     source.version() > 1
 }
@@ -142,7 +147,7 @@ impl<'a> Minidump<'a> {
     /// Writes the bitmap a page at a time, so that its size does not matter.
     fn write_bitmap<E, F: FnMut(&[u8]) -> Result<(), E>>(&self, out: &mut Out<F>) -> Result<(), E> {
         let covered = &self.covered;
-        let runs = self.source.pages().flat_map(|(start, end)| covered.bits_within(start, end));
+        let runs = self.source.bitmap().flat_map(|(start, end)| covered.bits_within(start, end));
         let mut runs = runs.peekable();
         let words = out.zeros.len() / 8;
         let mut first = 0;
@@ -208,7 +213,21 @@ fn header(source: &dyn Source, sizes: &Sizes) -> Vec<u8> {
         }
         .as_bytes()
         .to_vec(),
-        architecture => minidump::arm64::minidumphdr {
+        Architecture::Riscv => minidump::riscv::minidumphdr {
+            magic: magic(minidump::riscv::MINIDUMP_MAGIC),
+            version: U32::new(source.version()),
+            msgbufsize: U32::new(sizes.message_buffer),
+            bitmapsize: U32::new(sizes.bitmap),
+            pmapsize: U32::new(sizes.tables),
+            kernbase: U64::new(source.architecture().kernel_base()),
+            dmapphys: U64::new(physical),
+            dmapbase: U64::new(base),
+            dmapend: U64::new(end),
+            dumpavailsize: U32::new(sizes.dump_avail),
+        }
+        .as_bytes()
+        .to_vec(),
+        architecture @ (Architecture::Arm64 | Architecture::Arm64Large) => minidump::arm64::minidumphdr {
             magic: magic(minidump::arm64::MINIDUMP_MAGIC),
             version: U32::new(source.version()),
             msgbufsize: U32::new(sizes.message_buffer),
@@ -227,7 +246,7 @@ fn header(source: &dyn Source, sizes: &Sizes) -> Vec<u8> {
     }
 }
 
-/// amd64: the page directories. arm64: a page of last entries for each superpage.
+/// amd64: the page directories. arm64 and riscv: a page of last entries for each superpage.
 fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn Source, out: &mut Out<F>) -> Result<(), E> {
     let architecture = source.architecture();
     let [.., level, last] = architecture.levels();
@@ -249,11 +268,15 @@ fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn Source, out: &
                     Some(bytes) => out.padded(bytes)?,
                     None => out.zeros()?,
                 },
-                // A block becomes pages; the kernel forgets here what may be done with it.
+                // A superpage becomes pages; arm64's kernel forgets here what may be done with it.
                 Target::Page { physical, size, protection } => {
-                    let entry = arm64::L3_PAGE | arm64::attributes(protection);
-                    let pages = (0..size >> last.shift).map(|page| physical + (page << last.shift));
-                    out.padded(&bytes_of(pages.map(|page| page | entry)))?;
+                    let format = architecture.format();
+                    let entry = match architecture {
+                        Architecture::Riscv => entry,
+                        _ => physical | arm64::L3_PAGE | arm64::attributes(protection),
+                    };
+                    let pages = 0..size >> last.shift;
+                    out.padded(&bytes_of(pages.map(|page| format.advance(entry, page << last.shift))))?;
                 }
             }
         }

@@ -6,6 +6,7 @@
 pub mod amd64;
 pub mod arm64;
 pub mod powerpc64;
+pub mod riscv;
 
 use crate::units::Hex;
 use serde::Serialize;
@@ -114,9 +115,8 @@ impl fmt::Display for Target {
     }
 }
 
-/// arm64 and riscv: the frame of an entry, or an address in it.
+/// arm64: the frame of an entry, or an address in it.
 const ARM64_FRAME: u64 = 0x0003_ffff_ffff_f000;
-const RISCV_FRAME: u64 = 0x00ff_ffff_ffff_f000;
 
 impl Format {
     /// The levels, the highest first; the last one's entries stand for pages.
@@ -213,8 +213,16 @@ impl Format {
         match self {
             Self::Amd64 | Self::Amd64La57 | Self::I386 | Self::I386Pae => self.x86(level, entry),
             Self::Arm64 | Self::Arm64Large | Self::Arm64Lpa2 | Self::Arm64LargeLpa2 => self.arm64(level, entry),
-            Self::Sv39 | Self::Sv48 => riscv(level, entry),
+            Self::Sv39 | Self::Sv48 => riscv_entry(level, entry),
             Self::ArmV4 | Self::ArmV6 => self.arm(level, entry),
+        }
+    }
+
+    /// An entry for memory so many bytes behind that of an entry.
+    pub const fn advance(self, entry: u64, bytes: u64) -> u64 {
+        match self {
+            Self::Sv39 | Self::Sv48 => entry | riscv::frame(bytes),
+            _ => entry | bytes,
         }
     }
 
@@ -271,15 +279,14 @@ impl Format {
     }
 }
 
-const fn riscv(level: Level, entry: u64) -> Target {
-    // The page's number stands from bit 10 to 53.
-    let address = entry << 2 & RISCV_FRAME;
-    // PTE_V; PTE_R, PTE_W, PTE_X, of which a table has none.
-    if entry & 1 == 0 {
+const fn riscv_entry(level: Level, entry: u64) -> Target {
+    use riscv::{EXECUTE, LEAF, READ, VALID, WRITE};
+    let address = riscv::address(entry);
+    if entry & VALID == 0 {
         Target::Nothing
-    } else if entry & 0xe != 0 {
-        let protection = Protection { read: entry & 2 != 0, write: entry & 4 != 0, execute: entry & 8 != 0 };
-        page(address, level.span(), protection)
+    } else if entry & LEAF != 0 {
+        let (read, write, execute) = (entry & READ != 0, entry & WRITE != 0, entry & EXECUTE != 0);
+        page(address, level.span(), Protection { read, write, execute })
     } else if level.shift == 12 {
         Target::Nothing
     } else {

@@ -290,10 +290,14 @@ impl Reader<'_, '_> {
 /// FreeBSD 15.1).
 fn other_bitmap(header: &Header) -> String {
     match header.architecture {
-        Architecture::Riscv | Architecture::I386 | Architecture::Powerpc64 => format!(
-            "; kernels of {} write another bitmap into their live dumps than they dump pages by, so that no page after the first difference can be found in one: it cannot be used",
-            header.architecture.name()
-        ),
+        Architecture::Riscv | Architecture::I386 | Architecture::Powerpc64 => {
+            let is_riscv = header.architecture == Architecture::Riscv;
+            format!(
+                "; kernels of {} write another bitmap into their live dumps than they dump pages by, so that no page after the first difference can be found in one: it cannot be used{}",
+                header.architecture.name(),
+                if is_riscv { "; livedump --method user makes one that can" } else { "" }
+            )
+        }
         Architecture::Amd64 | Architecture::Arm64 | Architecture::Arm => String::new(),
     }
 }

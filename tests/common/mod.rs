@@ -16,6 +16,7 @@ pub mod formats;
 pub mod kernel;
 pub mod kernel_image;
 pub mod minidump;
+pub mod riscv;
 pub mod small;
 pub mod vmcore;
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 /// of it is the pattern: each word holds its own address.
 pub fn small_machine() -> Value {
     let mut machine = demo_machine();
-    machine["system"]["machine_arch"] = json!("riscv64");
+    machine["system"]["machine_arch"] = json!("powerpc64le");
     machine["memory"]["segments"] = json!([
         {"start": "0x1004", "end": "0x9c01", "domain": 0},
         {"start": "0x9c01", "end": "0xb000", "domain": 1},

@@ -15,7 +15,7 @@ use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
 use memtool::livedump::{self, Report};
-use memtool::minidump::live;
+use memtool::minidump::{Architecture, live};
 use memtool::network::Connection;
 use memtool::output_file::{self, OutputFile};
 use memtool::save::directory::SaveDirectory;
@@ -95,11 +95,11 @@ enum Verify {
 /// Who makes a live dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// The kernel; or memtool, if the kernel cannot or loses pages
+    /// The kernel; or memtool, if the kernel cannot, or its dump cannot be used or lacks pages
     Auto,
     /// The kernel, whether it loses pages or not
     Kernel,
-    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64): in one pass, with progress, and it can be interrupted
+    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64): in one pass, with progress, and interruptible
     User,
 }
 
@@ -205,10 +205,27 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
         Some(path) => Box::new(Table::open(path)?),
         None => Box::new(Running(host)),
     };
-    if arguments.method == Method::User {
+    if arguments.method == Method::User || is_users(context, host, arguments)? {
         return user::make(context, host, &*symbols, arguments, None);
     }
     kernel::take(context, host, &*symbols, arguments)
+}
+
+/// Whether memtool makes the dump where it may choose, without asking the kernel.
+fn is_users(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<bool> {
+    if arguments.method != Method::Auto {
+        return Ok(false);
+    }
+    let system = host.system()?;
+    let architecture = Architecture::of(&system);
+    let chosen = architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate));
+    if chosen {
+        context.remark(&format!(
+            "live dumps that this kernel of {} makes cannot be used; memtool makes the dump",
+            system.machine_arch
+        ));
+    }
+    Ok(chosen)
 }
 
 /// Refuses what cannot become a dump or its info file, before anything is done.

@@ -8,7 +8,6 @@ use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
 use crate::minidump::Architecture;
 use crate::pmap::Protection;
-use crate::pmap::arm64::KERNBASE;
 use crate::process_map::{Entry, Layout, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::default_type::Registers;
 use crate::ranges::{Descriptor, Owner};
@@ -40,6 +39,7 @@ pub fn machine() -> Machine {
         unreadable: Vec::new(),
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), registers: Some(registers()), descriptors: descriptors() },
         kernel_maps: Some(kernel_maps(Architecture::Amd64)),
+        pmap_mode: None,
         symbols: BTreeMap::new(),
         kernel_files: Vec::new(),
         process: process(),
@@ -115,7 +115,7 @@ fn descriptors() -> Vec<Descriptor> {
 }
 
 /// The kernel's map: on amd64 the direct map, a bit of kernel virtual memory in small pages, and the kernel itself in
-/// superpages; on arm64 the latter two.
+/// superpages; on arm64 and riscv the latter two.
 pub fn kernel_maps(architecture: Architecture) -> Vec<KernelMapping> {
     let mapping = |region: &str, start, end, permissions: &str, pages: [u64; 3]| KernelMapping {
         start,
@@ -126,16 +126,17 @@ pub fn kernel_maps(architecture: Architecture) -> Vec<KernelMapping> {
         region: region.to_owned(),
     };
     if architecture != Architecture::Amd64 {
-        let [_, _, level, last] = architecture.levels();
+        let [_, level, last] = architecture.levels();
         let (page, superpage) = (last.span(), level.span());
-        let (data, map) = (KERNBASE + superpage, KERNBASE + (1 << 30));
+        let base = architecture.kernel_base();
+        let (data, map) = (base + superpage, base + (1 << 30));
         // The third size, of contiguous pages, makes no difference to page tables.
         let mapping = |start, length, permissions, [superpages, pages]: [u64; 2]| KernelMapping {
             pages: vec![0, superpages, 0, pages],
             ..mapping("Kernel map", start, start + length, permissions, [0; 3])
         };
         return vec![
-            mapping(KERNBASE, superpage, "r-xsg", [1, 0]),
+            mapping(base, superpage, "r-xsg", [1, 0]),
             mapping(data, 308 * page, "rw-sg", [0, 308]),
             mapping(map, superpage + 100 * page, "rw-sg", [1, 100]),
         ];

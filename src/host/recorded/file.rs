@@ -9,6 +9,7 @@ use crate::host::{System, open_at_once, read_at_most};
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::pmap::riscv;
 use crate::process_map::ProcessMap;
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
@@ -54,6 +55,9 @@ pub struct Machine {
     /// The kernel's mapped virtual ranges; absent where the kernel does not list them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kernel_maps: Option<Vec<KernelMapping>>,
+    /// `vm.pmap.mode` of riscv64: the levels of its page tables; where this is absent three, the kernel's default.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pmap_mode: Option<riscv::Mode>,
     /// Kernel symbols that lie elsewhere than in the kernel that memtool lays out, or, with `null`, nowhere.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub symbols: BTreeMap<String, Option<Symbol>>,

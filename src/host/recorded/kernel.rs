@@ -2,7 +2,7 @@
 //!
 //! The recorded kernel maps say which virtual addresses are mapped, with which permissions and page sizes,
 //! but not where: memtool lays them out in RAM itself, in ascending order, with true page tables, a message
-//! buffer that says so, and some pages that only the direct map reaches. amd64 and arm64 only, as
+//! buffer that says so, and some pages that only the direct map reaches. amd64, arm64 and riscv64 only, as
 //! `minidump_machdep.c` of each dumps it.
 
 use super::demo;
@@ -20,7 +20,7 @@ use crate::minidump::{Architecture, MSG_MAGIC, PageSet, writer};
 use crate::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
 };
-use crate::pmap::{Format, Protection, Target, amd64, arm64};
+use crate::pmap::{Format, Protection, Target, amd64, arm64, riscv};
 use crate::symbols::Symbol;
 use crate::vmcore::header::DirectMap;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
@@ -46,9 +46,6 @@ const PARTIAL: u64 = 1 << 20;
 
 /// How many pages at each end of a segment only the direct map reaches, as the kernel's small allocations do.
 const DIRECT_ONLY: u64 = 64;
-
-/// The version of the minidumps that kernels write which make live dumps, of amd64 and of arm64.
-const MINIDUMP_VERSION: u32 = 3;
 
 /// The first kernel whose page bitmap counts pages through `dump_avail`.
 const DUMP_AVAIL_SINCE: u32 = 1_300_000;
@@ -118,16 +115,17 @@ impl Kernel {
     ///
     /// # Errors
     ///
-    /// The machine is neither amd64 nor arm64, or has too little memory or too much of it mapped in small pages.
+    /// The machine is neither amd64 nor arm64 nor riscv64, or has too little memory or too much of it mapped in small
+    /// pages.
     pub fn lay_out(machine: &Machine) -> Result<Self> {
         let architecture = Architecture::of(&machine.system).ok_or_else(|| {
             Error::Unsupported(format!(
-                "the kernel of a recorded machine is laid out for amd64 and aarch64 only, and this one is {} with pages of {} bytes",
+                "the kernel of a recorded machine is laid out for amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
                 machine.system.machine_arch, machine.system.page_size
             ))
         })?;
         let page = architecture.page_size();
-        let [_, _, level, _] = architecture.levels();
+        let [_, level, _] = architecture.levels();
         let dump_avail: Vec<(u64, u64)> = machine
             .memory
             .ram_within(0, 1 << 64)
@@ -139,12 +137,13 @@ impl Kernel {
             Some(maps) => maps.clone(),
             None => demo::kernel_maps(architecture),
         };
-        let format = format(architecture, &maps);
+        let format = format(machine, architecture, &maps);
         let base = architecture.kernel_base();
         let limit = match architecture {
             Architecture::Amd64 => 1 << 64,
             // The direct map is behind it; and at its end are devices (`PMAP_MAPDEV_EARLY_SIZE`).
-            _ => u128::from(arm64::KERNEL_MAP_END - 8 * level.span()),
+            Architecture::Arm64 | Architecture::Arm64Large => u128::from(arm64::KERNEL_MAP_END - 8 * level.span()),
+            Architecture::Riscv => u128::from(riscv::KERNEL_MAP_END - 4 * level.span()),
         };
         let is_kernels = |map: &KernelMapping| map.start >= base && u128::from(map.start) < limit;
         let maps: Vec<KernelMapping> = maps.into_iter().filter(is_kernels).collect();
@@ -222,7 +221,8 @@ impl Kernel {
         let page = architecture.page_size();
         let image = match architecture {
             Architecture::Amd64 => KERNSTART..u64::MAX,
-            _ => arm64::KERNBASE..arm64::IMAGE_END,
+            Architecture::Arm64 | Architecture::Arm64Large => arm64::KERNBASE..arm64::IMAGE_END,
+            Architecture::Riscv => riscv::KERNBASE..riscv::IMAGE_END,
         };
         let data = maps.iter().rfind(|map| image.contains(&map.start) && map.permissions.contains('w'))?;
         let data_end = u64::try_from(data.end_address()).ok()?;
@@ -238,7 +238,7 @@ impl Kernel {
         }
 
         // The page tables above the directories; on arm64 the top one is in the kernel's image.
-        let [kernel_level, upper_level, directory_level, _] = architecture.levels();
+        let [upper_level, directory_level, _] = architecture.levels();
         let entries = usize::try_from(page / 8).ok()?;
         let mut tree = Tree::new(architecture, self.format);
         for (&number, directory) in &self.directories {
@@ -249,11 +249,10 @@ impl Kernel {
             self.map_directly(maps, &mut tree);
         }
         let top_at = match architecture {
-            Architecture::Amd64 => free.take(page, page)?,
-            _ => self.translate(pagetable_at)?.0,
+            Architecture::Amd64 | Architecture::Riscv => free.take(page, page)?,
+            Architecture::Arm64 | Architecture::Arm64Large => self.translate(pagetable_at)?.0,
         };
         let placed = tree.place(top_at, free, &mut self.pages)?;
-        let kernel_map_at = *placed.get(&(kernel_level.shift, tree.number(kernel_level.shift, KERNEL_MAP_BASE)))?;
 
         let words = bitmap.capacity().div_ceil(64);
         let bitmap_size = words * 8;
@@ -282,6 +281,8 @@ impl Kernel {
         match architecture {
             Architecture::Amd64 => {
                 let nkpt = i32::try_from(self.superpages.saturating_sub(KERNBASE_SUPERPAGES)).ok()?;
+                let four_levels = upper_level.shift + upper_level.bits;
+                let kernel_map_at = *placed.get(&(four_levels, tree.number(four_levels, KERNEL_MAP_BASE)))?;
                 variables.push(("KPML4phys", words([kernel_map_at])));
                 let layout = self.kva_layout();
                 if machine.system.osreldate >= KVA_LAYOUT_SINCE || layout != KvaLayout::LA48 {
@@ -292,14 +293,18 @@ impl Kernel {
                 variables.push(("kernel_vm_end", words([KERNEL_MAP_BASE + kernel_map.min(2 * amd64::GIB)])));
                 variables.push(("nkpt", nkpt.to_le_bytes().to_vec()));
             }
-            Architecture::Arm64 | Architecture::Arm64Large => {
-                let [_, _, level, _] = architecture.levels();
+            Architecture::Arm64 | Architecture::Arm64Large | Architecture::Riscv => {
                 let end = self.dump_avail.last()?.1;
-                variables.push(("kernel_vm_end", words([arm64::KERNBASE + self.superpages * level.span()])));
+                let kernel_vm_end = architecture.kernel_base() + self.superpages * directory_level.span();
+                variables.push(("kernel_vm_end", words([kernel_vm_end])));
                 variables.push(("dmap_phys_base", words([self.direct_map.physical])));
                 variables.push(("dmap_phys_max", words([end])));
                 variables.push(("dmap_max_addr", words([directly(self.direct_map, end)])));
-                self.symbols.insert("pagetable_l0_ttbr1", Symbol { address: pagetable_at, size: page });
+                if architecture == Architecture::Riscv {
+                    variables.push(("kernel_pmap_store", self.kernel_pmap(top_at)));
+                } else {
+                    self.symbols.insert("pagetable_l0_ttbr1", Symbol { address: pagetable_at, size: page });
+                }
             }
         }
         variables.push(if by_page {
@@ -323,6 +328,20 @@ impl Kernel {
         }
         self.pages.insert(variables_physical, contents);
         Some(())
+    }
+
+    /// riscv's `struct pmap` of the kernel: behind the lock and the statistics the address of the top-level page table
+    /// and the value of `satp`.
+    fn kernel_pmap(&self, top: u64) -> Vec<u8> {
+        let mode = if self.format == Format::Sv48 { 9 } else { 8 };
+        let mut words = [0; 24];
+        let lock = self.architecture.kernel_base();
+        for (word, value) in
+            words.iter_mut().zip([lock, 0, 0, 4, 812, 9, directly(self.direct_map, top), mode << 60 | top >> 12])
+        {
+            *word = value;
+        }
+        bytes_of(&words)
     }
 
     /// Where amd64's kernel has its memory.
@@ -391,7 +410,7 @@ impl Kernel {
             return Some(((address - base).checked_add(physical)?, end - address));
         }
         let format = self.architecture.format();
-        let [_, upper_level, level, last] = self.architecture.levels();
+        let [upper_level, level, last] = self.architecture.levels();
         let number = address.checked_sub(self.architecture.kernel_base())? >> upper_level.shift;
         let directory = self.directories.get(&number)?;
         let target = match format.decode(level, *directory.get(usize::try_from(level.index(address)).ok()?)?) {
@@ -430,12 +449,14 @@ fn gibs_of(ram: &[(u64, u64)]) -> Vec<u64> {
     gibs
 }
 
-/// The format of the page tables: amd64's have five levels where the direct map is that of five.
-fn format(architecture: Architecture, maps: &[KernelMapping]) -> Format {
+/// The format of the page tables: amd64's have five levels where the direct map is that of five, riscv's four where the
+/// machine says so.
+fn format(machine: &Machine, architecture: Architecture, maps: &[KernelMapping]) -> Format {
     let (low, high) = KvaLayout::LA57.direct_map;
     let is_la57 = |map: &KernelMapping| map.region == kernel_maps::DIRECT_MAP && (low..high).contains(&map.start);
     match architecture {
         Architecture::Amd64 if maps.iter().any(is_la57) => Format::Amd64La57,
+        Architecture::Riscv => machine.pmap_mode.map_or(architecture.format(), riscv::Mode::format),
         other => other.format(),
     }
 }
@@ -500,7 +521,7 @@ impl Tree {
     }
 }
 
-/// Where the direct map is. On arm64 it begins with the entry of level 1 that the lowest RAM is in
+/// Where the direct map is. On arm64 and riscv it begins with the entry of level 1 that the lowest RAM is in
 /// (`pmap_bootstrap_dmap`).
 fn direct_map(machine: &Machine, architecture: Architecture, format: Format, ram: &[(u64, u64)]) -> DirectMap {
     let of = |(base, end): (u64, u64)| DirectMap { base, end, physical: 0 };
@@ -509,13 +530,14 @@ fn direct_map(machine: &Machine, architecture: Architecture, format: Format, ram
         Format::Amd64La57 => return of(KvaLayout::LA57.direct_map),
         _ => {}
     }
-    let [_, upper_level, _, _] = architecture.levels();
+    let [upper_level, ..] = architecture.levels();
     let [now, before] = arm64::DIRECT_MAPS;
-    DirectMap {
-        base: if machine.system.osreldate < DUMP_AVAIL_SINCE { before } else { now },
-        end: arm64::DIRECT_MAP_END,
-        physical: ram.first().map_or(0, |range| range.0) & !(upper_level.span() - 1),
-    }
+    let (base, end) = match architecture {
+        Architecture::Riscv => (riscv::DIRECT_MAP, riscv::DIRECT_MAP_END),
+        _ if machine.system.osreldate < DUMP_AVAIL_SINCE => (before, arm64::DIRECT_MAP_END),
+        _ => (now, arm64::DIRECT_MAP_END),
+    };
+    DirectMap { base, end, physical: ram.first().map_or(0, |range| range.0) & !(upper_level.span() - 1) }
 }
 
 /// The virtual address of RAM in the direct map.
@@ -536,7 +558,8 @@ impl Image {
     fn of(architecture: Architecture, maps: &[KernelMapping], ram: &[(u64, u64)]) -> Result<Self> {
         let (base, image_end) = match architecture {
             Architecture::Amd64 => (KERNBASE, u64::MAX),
-            _ => (arm64::KERNBASE, arm64::IMAGE_END),
+            Architecture::Arm64 | Architecture::Arm64Large => (arm64::KERNBASE, arm64::IMAGE_END),
+            Architecture::Riscv => (riscv::KERNBASE, riscv::IMAGE_END),
         };
         let ends = maps.iter().filter(|map| (base..image_end).contains(&map.start)).map(KernelMapping::end_address);
         let length = ends.max().map_or(0, |end| end.saturating_sub(base.into()));
@@ -544,7 +567,7 @@ impl Image {
         if architecture == Architecture::Amd64 {
             return Ok(Self { base, physical: 0, end: length.max(0x10_0000) });
         }
-        let [_, _, level, _] = architecture.levels();
+        let [_, level, _] = architecture.levels();
         let physical = Pages::new(ram, 0).take(length, level.span()).ok_or_else(too_small)?;
         Ok(Self { base, physical, end: physical.saturating_add(length) })
     }
@@ -561,6 +584,11 @@ enum Entry {
 fn entry(architecture: Architecture, kind: Entry, physical: u64, permissions: &str) -> u64 {
     let [write, global, execute] = ['w', 'g', 'x'].map(|letter| permissions.contains(letter));
     let when = |set: bool, flags: u64| if set { flags } else { 0 };
+    let read = true;
+    if architecture == Architecture::Riscv {
+        let attributes = riscv::attributes(Protection { read, write, execute });
+        return riscv::frame(physical) | if kind == Entry::Table { riscv::VALID } else { attributes };
+    }
     physical
         | match (architecture, kind) {
             (Architecture::Amd64, Entry::Table) => PG_V | PG_RW | PG_A | PG_M,
@@ -571,7 +599,7 @@ fn entry(architecture: Architecture, kind: Entry, physical: u64, permissions: &s
             (_, Entry::Table) => arm64::TABLE,
             (_, _) => {
                 let kind = if kind == Entry::Superpage { arm64::BLOCK } else { arm64::L3_PAGE };
-                kind | arm64::attributes(Protection { read: true, write, execute })
+                kind | arm64::attributes(Protection { read, write, execute })
             }
         }
 }
@@ -592,7 +620,7 @@ struct Layout<'a> {
 impl Layout<'_> {
     fn map(&mut self, map: &KernelMapping) -> Result<()> {
         let architecture = self.architecture;
-        let [_, upper_level, level, last] = architecture.levels();
+        let [upper_level, level, last] = architecture.levels();
         let (page, superpage) = (last.span(), level.span());
         // Pages of the largest size appear in a dump as superpages.
         let counts = |index: usize| map.pages.get(index).copied().unwrap_or(0);
@@ -638,7 +666,7 @@ impl Layout<'_> {
     }
 
     fn directory(&mut self, address: u64) -> &mut Table {
-        let [_, upper_level, _, _] = self.architecture.levels();
+        let [upper_level, ..] = self.architecture.levels();
         let number = (address - self.architecture.kernel_base()) >> upper_level.shift;
         let entries = self.architecture.page_size() / 8;
         let empty = || vec![0; usize::try_from(entries).unwrap_or_default()];
@@ -646,7 +674,7 @@ impl Layout<'_> {
     }
 
     fn table(&mut self, address: u64) -> Result<&mut Table> {
-        let [_, _, level, _] = self.architecture.levels();
+        let [_, level, _] = self.architecture.levels();
         let number = address >> level.shift;
         if !self.tables.contains_key(&number) {
             if self.tables.len() >= MAX_TABLES {
@@ -656,7 +684,7 @@ impl Layout<'_> {
             }
             let page = self.architecture.page_size();
             let physical = self.pages.take(page, page).ok_or_else(too_small)?;
-            // On arm64 the dump has the tables apart from the pages.
+            // On arm64 and riscv the dump has the tables apart from the pages.
             if self.architecture == Architecture::Amd64 {
                 add_range(&mut self.dumped, physical, physical + page);
             }
@@ -700,6 +728,8 @@ struct DumpSource {
     kernel: Kernel,
     memory: RecordedMemory,
     pages: Vec<(u64, u64)>,
+    /// Whether the bitmap is the one of these pages.
+    is_of_use: bool,
 }
 
 impl writer::Source for DumpSource {
@@ -708,7 +738,8 @@ impl writer::Source for DumpSource {
     }
 
     fn version(&self) -> u32 {
-        MINIDUMP_VERSION
+        // That of kernels which make live dumps.
+        if self.kernel.architecture == Architecture::Riscv { 2 } else { 3 }
     }
 
     fn message_buffer(&self) -> &[u8] {
@@ -737,6 +768,11 @@ impl writer::Source for DumpSource {
 
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
         Box::new(self.pages.iter().copied())
+    }
+
+    fn bitmap(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
+        // The kernel's own bitmap, without the mapped pages that are added to its copy.
+        if self.is_of_use { self.pages() } else { Box::new(self.kernel.marked.iter().copied()) }
     }
 }
 
@@ -803,7 +839,8 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let fault = machine.live_dump_fault;
     let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
     let architecture = kernel.architecture;
-    let source = DumpSource { kernel, memory, pages };
+    let is_of_use = architecture.kernel_dumps_are_of_use(machine.system.osreldate);
+    let source = DumpSource { kernel, memory, pages, is_of_use };
     let minidump = writer::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
@@ -831,7 +868,10 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     };
     match fault {
         Some(LiveDumpFault::Version) => header.version -= 1,
-        Some(LiveDumpFault::Architecture) => header.architecture = "riscv64".to_owned(),
+        Some(LiveDumpFault::Architecture) => {
+            let other = if architecture == Architecture::Riscv { "amd64" } else { "riscv64" };
+            header.architecture = other.to_owned();
+        }
         Some(LiveDumpFault::Compression) => header.compression = (header.compression + 1) % 3,
         Some(LiveDumpFault::Encrypted) => header.key_size = 256,
         _ => {}

@@ -52,7 +52,8 @@ pub fn root(variables: &Variables<'_>) -> Result<Root> {
         0 => ("KPML4phys", variables.number("KPML4phys")?, Format::Amd64),
         top => ("KPML5phys", top, Format::Amd64La57),
     };
-    Ok(Root { name, top, format, bytes: top.to_le_bytes().to_vec() })
+    let (at, _) = variables.required(name)?;
+    Ok(Root { name, at, top, format, bytes: top.to_le_bytes().to_vec() })
 }
 
 /// The end of the kernel map, as `minidumpsys()` has it; 2^64 is possible. It is a multiple of 1 GiB.

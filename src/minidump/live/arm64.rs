@@ -56,7 +56,7 @@ pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
     variables.memory.fill(address, &mut bytes).map_err(|error| unreadable(name, &error))?;
     let found = tables.walk(words_of(&bytes).collect(), address);
     let (top, _) = found.ok_or_else(|| odd(name, "the page tables there do not map themselves"))?;
-    Ok(Root { name, top, format: tables.format, bytes })
+    Ok(Root { name, at: address, top, format: tables.format, bytes })
 }
 
 /// The end of the kernel map: `kernel_vm_end`, as `minidumpsys()` has it.

@@ -1,5 +1,5 @@
 //! A minidump of the running kernel, made from user space: what `minidumpsys()` does
-//! (`sys/{amd64,arm64}/{amd64,arm64}/minidump_machdep.c`), through /dev/kmem and /dev/mem.
+//! (`minidump_machdep.c` of amd64, arm64 and riscv), through /dev/kmem and /dev/mem.
 //!
 //! Variables of the kernel are found by symbol and read through /dev/kmem; everything else is read through
 //! /dev/mem, and only where the kernel's `dump_avail` and its memory map both say that there is RAM. The kernel
@@ -11,6 +11,7 @@
 
 mod amd64;
 mod arm64;
+mod riscv;
 mod variables;
 
 use super::writer::{Minidump, Source, directory_entries};
@@ -43,7 +44,7 @@ const BUFFER: usize = 1 << 20;
 const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
-pub const SYMBOLS: [&str; 16] = [
+pub const SYMBOLS: [&str; 17] = [
     "version",
     "dump_avail",
     "vm_page_dump",
@@ -62,6 +63,8 @@ pub const SYMBOLS: [&str; 16] = [
     "dmap_phys_max",
     "dmap_max_addr",
     "pmap_lpa_enabled",
+    // riscv, and three of arm64's.
+    "kernel_pmap_store",
 ];
 
 /// The kernel that is dumped, and where its memory is RAM.
@@ -137,13 +140,18 @@ fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
 /// A variable of the kernel's image that tells where the page tables are, so that they must map it.
 struct Root {
     name: &'static str,
+    /// Where these bytes of it are.
+    at: u64,
     /// Physical address of the top-level page table.
     top: u64,
     /// The format of the page tables.
     format: Format,
-    /// What the variable is.
+    /// What is there.
     bytes: Vec<u8>,
 }
+
+/// A page table that cannot be read.
+struct Lost;
 
 /// The memory that the direct map of a kernel is for, and where it is.
 struct Direct {
@@ -165,13 +173,13 @@ impl<'a> LiveKernel<'a> {
     ///
     /// # Errors
     ///
-    /// The host is neither amd64 nor arm64, a symbol is missing or is another kernel's, the memory cannot be read, or
-    /// what is in it makes no sense.
+    /// The host is neither amd64 nor arm64 nor riscv64, a symbol is missing or is another kernel's, the memory cannot be
+    /// read, or what is in it makes no sense.
     pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
         let system = host.system()?;
         let architecture = Architecture::of(&system).ok_or_else(|| {
             Error::Unsupported(format!(
-                "a dump from user space can be made of amd64 and aarch64, and this machine is {} with pages of {} bytes",
+                "a dump from user space can be made of amd64, aarch64 and riscv64, and this machine is {} with pages of {} bytes",
                 system.machine_arch, system.page_size
             ))
         })?;
@@ -198,6 +206,7 @@ impl<'a> LiveKernel<'a> {
         let image = match architecture {
             Architecture::Amd64 => amd64::IMAGE,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::IMAGE,
+            Architecture::Riscv => riscv::IMAGE,
         };
         let variables = Variables { symbols, memory: kernel, image };
         if !symbols.of_running_kernel() {
@@ -206,6 +215,7 @@ impl<'a> LiveKernel<'a> {
         let direct = match architecture {
             Architecture::Amd64 => amd64::direct_map(&variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::direct_map(&variables)?,
+            Architecture::Riscv => riscv::direct_map(&variables)?,
         };
         let page = architecture.page_size();
         let dump_avail = read_dump_avail(&variables, architecture)?;
@@ -219,19 +229,20 @@ impl<'a> LiveKernel<'a> {
             None => reached.collect(),
         };
         let ram = Ram::new(physical, ranges);
-        let Root { name, top, format, bytes } = match architecture {
+        let Root { name, at, top, format, bytes } = match architecture {
             Architecture::Amd64 => amd64::root(&variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::root(
                 &variables,
                 PageTables { ram: &ram, format: arm64::format(&variables, architecture.format())? },
             )?,
+            Architecture::Riscv => riscv::root(&variables)?,
         };
         if !top.is_multiple_of(page) || ram.left(top) < page {
             return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
         }
         let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top, format };
         let mut again = vec![0; bytes.len()];
-        let found = live.read_virtual(name, live.variables.required(name)?.0, &mut again);
+        let found = live.read_virtual(name, at, &mut again);
         if found.is_err() || again != bytes {
             return Err(odd(name, format!("the page tables at {} do not map the kernel", Hex(top))));
         }
@@ -260,18 +271,20 @@ impl<'a> LiveKernel<'a> {
         PageTables { ram: &self.ram, format: self.format }
     }
 
-    /// The table of the kernel map that the four lowest levels begin with: the top-level one, or that of four levels
-    /// below the one of five.
-    fn kernel_map_table(&self) -> Option<Vec<u64>> {
+    /// The table of the highest of the three lowest levels that an address of the kernel map is in: it names page
+    /// directories. `None` where it is not mapped; an error where a table cannot be read.
+    fn upper_table(&self, address: u64) -> Result<Option<Vec<u64>>, Lost> {
         let tables = self.page_tables();
-        let mut table = tables.table(self.top)?;
-        let [first, ..] = self.architecture.levels();
-        for level in self.format.levels().iter().take_while(|level| level.shift > first.shift) {
-            let index = usize::try_from(level.index(self.architecture.kernel_base())).ok()?;
-            let pmap::Target::Table(at) = self.format.decode(*level, *table.get(index)?) else { return None };
-            table = tables.table(at)?;
+        let mut table = tables.table(self.top).ok_or(Lost)?;
+        let [upper, ..] = self.architecture.levels();
+        for level in self.format.levels().iter().take_while(|level| level.shift > upper.shift) {
+            let entry = usize::try_from(level.index(address)).ok().and_then(|index| table.get(index));
+            match self.format.decode(*level, entry.copied().unwrap_or(0)) {
+                pmap::Target::Table(at) => table = tables.table(at).ok_or(Lost)?,
+                pmap::Target::Nothing | pmap::Target::Page { .. } => return Ok(None),
+            }
         }
-        Some(table)
+        Ok(Some(table))
     }
 
     /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.
@@ -410,6 +423,7 @@ impl<'a> LiveKernel<'a> {
         let end = match self.architecture {
             Architecture::Amd64 => amd64::kernel_map_end(&self.variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::kernel_map_end(&self.variables)?,
+            Architecture::Riscv => riscv::kernel_map_end(&self.variables)?,
         };
         let is_lpa2 = matches!(self.format, Format::Arm64Lpa2 | Format::Arm64LargeLpa2);
         if is_lpa2 && self.dump_avail.last().is_some_and(|last| last.1 >> pmap::arm64::COMMON_BITS > 0) {
@@ -418,7 +432,7 @@ impl<'a> LiveKernel<'a> {
                     .to_owned(),
             ));
         }
-        let [_, _, level, _] = self.architecture.levels();
+        let [_, level, _] = self.architecture.levels();
         let superpages = (end - u128::from(self.architecture.kernel_base())).div_ceil(level.span().into());
         let message_buffer = self.message_buffer()?;
         let (pages, not_ram) = self.marked()?;
@@ -516,6 +530,7 @@ fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Res
     let limit = match architecture {
         Architecture::Amd64 => 1 << pmap::amd64::PHYSICAL_BITS,
         Architecture::Arm64 | Architecture::Arm64Large => 1 << pmap::arm64::PHYSICAL_BITS,
+        Architecture::Riscv => 1 << pmap::riscv::PHYSICAL_BITS,
     };
     let (address, size) = variables.required(what)?;
     let pair = |offset| variables.read(what, address.checked_add(offset).ok_or_else(|| odd(what, "it has no end"))?);
@@ -573,28 +588,27 @@ impl Snapshot<'_> {
     fn walk(&mut self) {
         let LiveKernel { architecture, format, .. } = self.kernel;
         let tables = self.kernel.page_tables();
-        let [top_level, upper_level, level, _] = architecture.levels();
-        let entry_of = |table: &[u64], slot: u64| usize::try_from(slot).ok().and_then(|slot| table.get(slot)).copied();
-        let Some(top) = self.kernel.kernel_map_table() else { return self.lost_tables += 1 };
+        let [upper_level, level, _] = architecture.levels();
         let mut upper: Option<(u64, Option<Vec<u64>>)> = None;
         let entries = directory_entries(*architecture);
         for number in 0..self.superpages.div_ceil(entries) {
             let address = architecture.kernel_base() + number * upper_level.span();
-            let slot = entry_of(&top, top_level.index(address)).unwrap_or(0);
-            let pmap::Target::Table(at) = format.decode(top_level, slot) else { continue };
-            if upper.as_ref().is_none_or(|(of, _)| *of != slot) {
-                let table = tables.table(at);
-                self.lost_tables += u64::from(table.is_none());
-                upper = Some((slot, table));
+            let of = address >> (upper_level.shift + upper_level.bits);
+            if upper.as_ref().is_none_or(|(last, _)| *last != of) {
+                let table = self.kernel.upper_table(address);
+                self.lost_tables += u64::from(table.is_err());
+                upper = Some((of, table.unwrap_or(None)));
             }
-            let table = upper.as_ref().and_then(|(_, table)| table.as_deref());
-            let entry = table.and_then(|table| entry_of(table, upper_level.index(address))).unwrap_or(0);
+            let table = upper.as_ref().and_then(|(_, table)| table.as_deref()).unwrap_or_default();
+            let slot = usize::try_from(upper_level.index(address)).unwrap_or(usize::MAX);
+            let entry = table.get(slot).copied().unwrap_or(0);
             match format.decode(upper_level, entry) {
                 pmap::Target::Nothing => {}
                 pmap::Target::Page { physical, size, .. } => {
                     self.add(physical, physical + size);
                     // It says the same as so many superpages do.
-                    let directory = (0..entries).map(|superpage| entry | superpage << level.shift).collect();
+                    let directory = (0..entries).map(|superpage| format.advance(entry, superpage << level.shift));
+                    let directory = directory.collect();
                     self.directories.insert(number, directory);
                 }
                 pmap::Target::Table(at) => match tables.table(at) {

@@ -29,6 +29,7 @@ const VARIABLES_AT: u64 = 0x14_0000;
 const IMAGE_TABLES: [u64; 3] = [0x15_0000, 0x15_1000, 0x15_2000];
 
 mod arm64;
+mod riscv;
 
 /// A kernel in memory that fails the test when anything but RAM is read.
 #[derive(Clone)]
@@ -186,7 +187,8 @@ impl Machine {
         let variables = machine.variables.clone();
         for (number, bytes) in variables.chunks(4096).enumerate() {
             let at = VARIABLES_AT + number as u64 * PAGE;
-            machine.map(IMAGE_TABLES[2], first + number, at | bits);
+            let entry = if self.architecture == Architecture::Riscv { at >> 2 | 0xcf } else { at | bits };
+            machine.map(IMAGE_TABLES[2], first + number, entry);
             for (word, bytes) in machine.page(at).iter_mut().zip(bytes.as_chunks().0) {
                 *word = u64::from_le_bytes(*bytes);
             }
