@@ -47,7 +47,7 @@ pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
             descriptors,
         },
         kernel_maps: host.kernel_maps()?,
-        pmap_mode: None,
+        pmap_mode: host.pmap_mode()?,
         symbols: BTreeMap::new(),
         kernel_files,
         process: Process::default(),
@@ -80,6 +80,7 @@ mod tests {
     use crate::livedump::estimate::Facts;
     use crate::memory_map::MemoryMap;
     use crate::memory_map::kernel_maps::KernelMapping;
+    use crate::pmap::riscv;
     use crate::ranges::Descriptor;
     use crate::ranges::default_type::Registers;
     use crate::ranges::rules::Request;
@@ -110,6 +111,10 @@ mod tests {
 
         fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
             self.demo.kernel_maps()
+        }
+
+        fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
+            Ok(riscv::Mode::of(1).filter(|_| self.machine_arch == "riscv64"))
         }
 
         fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
@@ -198,6 +203,14 @@ mod tests {
         ] {
             assert!(recorded(arch, Some(errno)).is_err(), "{arch} {errno}");
         }
+    }
+
+    #[test]
+    fn the_levels_of_riscvs_page_tables_are_recorded() {
+        let mode = |arch| recorded(arch, None).unwrap().pmap_mode;
+        assert_eq!((mode("riscv64"), mode("amd64")), (Some(riscv::Mode::Sv48), None));
+        let text = serde_json::to_value(recorded("riscv64", None).unwrap()).unwrap();
+        assert_eq!(text["pmap_mode"], "sv48");
     }
 
     #[test]

@@ -22,6 +22,7 @@ use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
+use crate::pmap::riscv;
 use crate::process_map::{Detail, Entry, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
@@ -209,6 +210,11 @@ pub trait Host {
 
     /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
+
+    /// `vm.pmap.mode` of riscv64: how many levels the page tables have; `None` where the kernel does not say.
+    fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
+        Ok(None)
+    }
 
     /// The memory map of a process, as the kernel lists it, all of it of one address space; without entries if the
     /// process has no memory of its own. Use [`process_map::read`](crate::process_map::read), which asks again where

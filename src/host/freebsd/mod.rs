@@ -19,6 +19,7 @@ use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
+use crate::pmap::riscv;
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
@@ -154,6 +155,13 @@ impl Host for FreeBsd {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         let Some(text) = sysctl::text("vm.pmap.kernel_maps")? else { return Ok(None) };
         kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
+    }
+
+    fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
+        let name = "vm.pmap.mode";
+        let Some(value) = sysctl::number(name)? else { return Ok(None) };
+        let unknown = || Error::Format(format!("sysctl {name}: {value} is no known mode"));
+        riscv::Mode::of(value).map(Some).ok_or_else(unknown)
     }
 
     fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {

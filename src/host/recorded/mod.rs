@@ -26,6 +26,7 @@ use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
+use crate::pmap::riscv;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
@@ -167,6 +168,11 @@ impl Host for Recorded {
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         self.stated_error(Operation::Sysctl, "vm.pmap.kernel_maps")?;
         Ok(self.machine.kernel_maps.clone())
+    }
+
+    fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
+        self.stated_error(Operation::Sysctl, "vm.pmap.mode")?;
+        Ok(self.machine.pmap_mode)
     }
 
     fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
