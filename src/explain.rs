@@ -2,8 +2,8 @@
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
 //! `sys/x86/x86/x86_mem.c`, `sys/powerpc/powerpc/mem.c`, `sys/dev/cpuctl/cpuctl.c`, `sys/kern/kern_vnodedumper.c`,
-//! `sys/kern/kern_prot.c` (`p_candebug`), `sys/kern/kern_priv.c` and `sys/kern/kern_jail.c` (`prison_priv_check`); for
-//! Linux proc(5), move_pages(2) and `fs/proc/task_mmu.c`.
+//! `sys/kern/subr_compressor.c`, `sys/kern/kern_prot.c` (`p_candebug`), `sys/kern/kern_priv.c` and
+//! `sys/kern/kern_jail.c` (`prison_priv_check`); for Linux proc(5), move_pages(2) and `fs/proc/task_mmu.c`.
 
 use crate::error::Operation;
 use nix::errno::Errno;
@@ -86,6 +86,9 @@ pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         (Op::KernelDump, Errno::ENOSPC) => {
             "the file system is full, and the kernel has tried five times; free some space, choose another file system, or have the dump compressed"
+        }
+        (Op::KernelDump, Errno::EAGAIN) => {
+            "the kernel took the middle of what zstd made for its end, as kernels do where a page has more than 4096 bytes, as late as FreeBSD 15.1; have memtool make the dump (--method user), or take --gzip or --none"
         }
         (Op::KernelDump, Errno::EFBIG) => {
             "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or have the dump compressed"

@@ -52,6 +52,15 @@ impl Compression {
         }
     }
 
+    /// Whether a kernel with pages of so many bytes can compress its live dumps so. Kernels as late as FreeBSD 15.1
+    /// hand on what zstd makes in multiples of 4096 bytes (`zst_flush_intermediate()`, `sys/kern/subr_compressor.c`).
+    /// Live dumps are written in pages (`sys/kern/kern_vnodedumper.c`), and what is no multiple of them is taken for
+    /// the end (`kerneldumpcomp_write_cb()`, `sys/kern/kern_shutdown.c`): the dump fails with EAGAIN. gzip's buffer is
+    /// whole pages.
+    pub fn suits_live_dumps(self, page_size: u32) -> bool {
+        self != Self::Zstd || page_size <= 4096
+    }
+
     /// The one with this `KERNELDUMP_COMP_*` constant.
     pub const fn of_code(code: u8) -> Option<Self> {
         match code {

@@ -234,11 +234,12 @@ fn nothing_is_written_over_and_nothing_through_a_link() {
 }
 
 /// Each errno of MEM_KERNELDUMP, and words that its explanation must have.
-const REFUSALS: [(&str, &str); 10] = [
+const REFUSALS: [(&str, &str); 11] = [
     ("EBUSY", "another live dump is running"),
     ("EPERM", "policy"),
     ("EINVAL", "GZIO, ZSTDIO"),
     ("EBADF", "open for writing"),
+    ("EAGAIN", "more than 4096 bytes"),
     ("EOPNOTSUPP", "architecture"),
     ("ENOSPC", "full"),
     ("EFBIG", "ulimit -f"),

@@ -150,6 +150,46 @@ fn auto_falls_back_as_on_amd64() {
     }
 }
 
+/// Kernels cannot compress live dumps with zstd where a page has more than 4096 bytes.
+#[test]
+fn with_large_pages_memtool_compresses_by_zstd_itself() {
+    let directory = directory();
+    let target = directory.path().join("out");
+    let dump = |page: u64, options: &[&str]| {
+        let path = write_machine(directory.path(), &arm64_machine(page));
+        on(&path, &[&["--json", "livedump", "--force", text(&target)], options].concat())
+    };
+    let by = |page: u64, options: &[&str], method: &str| {
+        let run = dump(page, options).ok();
+        assert_eq!(run.json()["method"], method, "{page} {options:?}");
+        run
+    };
+    for options in [&["--zstd"][..], &["--gzip"], &["--none"]] {
+        assert_eq!(by(4096, options, "kernel").stderr, "");
+    }
+    assert_eq!(by(16384, &["--gzip"], "kernel").stderr, "");
+    assert_eq!(by(16384, &["--none"], "kernel").stderr, "");
+    by(16384, &["--zstd", "--method", "user"], "user");
+    by(16384, &["--zstd"], "user").says_in_one_line(&["zstd", "more than 4096 bytes", "memtool makes the dump"]);
+    Arm64Dump::parse(zstd::decode_all(std::fs::File::open(&target).unwrap()).unwrap());
+
+    std::fs::remove_file(&target).unwrap();
+    dump(16384, &["--zstd", "--method", "kernel"]).fails_saying(&[
+        "EAGAIN",
+        "more than 4096 bytes",
+        "--method user",
+        "--gzip or --none",
+    ]);
+    assert!(!target.exists());
+
+    // No reason to refuse what the kernel is not asked for.
+    let mut machine = arm64_machine(16384);
+    machine["live_dump"]["compressions"] = json!(["none"]);
+    let path = write_machine(directory.path(), &machine);
+    let run = on(&path, &["--json", "livedump", "--zstd", text(&target)]).ok();
+    assert_eq!(run.json()["method"], "user");
+}
+
 #[test]
 fn its_info_file_names_the_architecture() {
     let directory = directory();

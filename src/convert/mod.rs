@@ -13,7 +13,8 @@ use crate::error::Result;
 use crate::memory_map::Segment;
 use crate::vmcore::{DumpInOrder, DumpedMemory, Extent};
 
-/// The bytes to whose multiples memory is dumped, where no dump says it.
+/// What memory is aligned to in ELF files, where no dump tells the kernel's page size. Larger pages are multiples of it;
+/// what is read, and the page tables' formats, do not depend on it.
 const PAGE: u64 = 4096;
 
 fn segment(extent: Extent) -> Segment {

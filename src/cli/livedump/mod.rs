@@ -216,16 +216,17 @@ fn is_users(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Re
     if arguments.method != Method::Auto {
         return Ok(false);
     }
-    let system = host.system()?;
+    let (system, compression) = (host.system()?, arguments.compression());
     let architecture = Architecture::of(&system);
-    let chosen = architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate));
-    if chosen {
-        context.remark(&format!(
-            "live dumps that this kernel of {} makes cannot be used; memtool makes the dump",
-            system.machine_arch
-        ));
-    }
-    Ok(chosen)
+    let why = if architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate)) {
+        format!("live dumps that this kernel of {} makes cannot be used", system.machine_arch)
+    } else if !compression.suits_live_dumps(system.page_size) {
+        format!("kernels cannot compress live dumps with {} where a page has more than 4096 bytes", compression.name())
+    } else {
+        return Ok(false);
+    };
+    context.remark(&format!("{why}; memtool makes the dump"));
+    Ok(true)
 }
 
 /// Refuses what cannot become a dump or its info file, before anything is done.

@@ -277,6 +277,9 @@ impl Host for Recorded {
         if self.machine.live_dump.compressions.as_ref().is_some_and(|built_in| !built_in.contains(&compression)) {
             return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EINVAL).into());
         }
+        if !compression.suits_live_dumps(self.machine.system.page_size) {
+            return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EAGAIN).into());
+        }
         kernel::dump(&self.machine, self.path.as_deref(), file, compression)
     }
 
