@@ -116,7 +116,8 @@ impl Plan {
             },
             Space::Kernel => match host.kernel_maps()? {
                 Some(maps) => {
-                    let kernel = kernel_maps::readable(&maps, &host.memory_map()?);
+                    let by_page_tables = direct_map::is_needed(&system);
+                    let kernel = kernel_maps::readable(&maps, &host.memory_map()?, by_page_tables);
                     Some((Origin::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.left_out))
                 }
                 None => None,

@@ -5,7 +5,8 @@
 //! largest first (`sysctl_kmaps`, `sys/amd64/amd64/pmap.c`; arm64 and riscv alike).
 //!
 //! Cache modes are `WB`, `WT`, `WP`, `WC`, `UC`, `U-` (uncached minus) on amd64; `WB`, `WT`, `UC`, `DEV`,
-//! `DEV-NP` (device memory) on arm64; `??` on both for what the kernel does not know; riscv lists none.
+//! `DEV-NP` (device memory) on arm64; `??` on both for what the kernel does not know; riscv lists `PMA`, `NC`,
+//! `IO` and `???`, and before FreeBSD 15 none.
 
 use super::{MemoryMap, Segment, coalesce};
 use crate::pmap::amd64::{self, GIB};
@@ -109,6 +110,8 @@ pub enum Why {
     CacheMode(String),
     /// The kernel does not tell the cache mode.
     NoCacheMode,
+    /// The physical address alone says whether it is a device.
+    PhysicalAttributes,
     /// What lies behind is not RAM.
     NotRam,
     /// The kernel's direct map does not map these physical addresses, and it would panic if they were read.
@@ -128,6 +131,9 @@ impl fmt::Display for Why {
             Self::NoRead => f.write_str("not mapped for reading"),
             Self::CacheMode(mode) => write!(f, "mapped {}, as device registers are", mode.escape_debug()),
             Self::NoCacheMode => f.write_str("the kernel does not list its cache mode"),
+            Self::PhysicalAttributes => {
+                f.write_str("mapped PMA, so that its physical address alone says whether it is a device")
+            }
             Self::NotRam => f.write_str("not RAM"),
             Self::NotInDirectMap => {
                 f.write_str("not in the kernel's direct map, without which this kernel panics when mem(4) reads them")
@@ -155,18 +161,24 @@ const ROUNDING: u64 = 2 << 20;
 const FIRMWARE: [&str; 3] = ["runtime services code", "runtime services data", "ACPI reclaimable"];
 const LARGEST_PAGE: u64 = 65536;
 
+/// riscv's mode of all that no other is set for, devices too: the physical memory attributes of the processor's maker.
+const PMA: &str = "PMA";
+/// riscv's modes: that one, uncached, device, unknown.
+const RISCV_MODES: [&str; 4] = [PMA, "NC", "IO", "???"];
+
 /// The region of the direct map.
 pub const DIRECT_MAP: &str = "Direct map";
 const KERNEL_MAP: &str = "Kernel map";
 
 /// Decides what of the kernel maps may be read: cached memory of the kernel map, and the RAM of the direct
-/// map. Reading device registers can hang the machine, so what is not certain to be RAM is left out.
-pub fn readable(maps: &[KernelMapping], ram: &MemoryMap) -> KernelSegments {
+/// map. Reading device registers can hang the machine, so what is not certain to be RAM is left out; where whoever reads
+/// sees to it that there is RAM (`by_page_tables`), only what is mapped as devices are.
+pub fn readable(maps: &[KernelMapping], ram: &MemoryMap, by_page_tables: bool) -> KernelSegments {
     let direct_map = direct_map(maps, ram);
     let mut sorted = Sorted { ram, readable: Vec::new(), left_out: Vec::new() };
     for map in maps {
         let (start, end) = (u128::from(map.start), map.end_address());
-        if let Some(why) = objection(map) {
+        if let Some(why) = objection(map, by_page_tables) {
             sorted.leave_out(start, end, why);
         } else if map.region == DIRECT_MAP {
             match direct_map {
@@ -188,7 +200,7 @@ pub fn readable(maps: &[KernelMapping], ram: &MemoryMap) -> KernelSegments {
 }
 
 /// What a mapping's line alone has against reading it.
-fn objection(map: &KernelMapping) -> Option<Why> {
+fn objection(map: &KernelMapping, by_page_tables: bool) -> Option<Why> {
     // Of the others, /dev/kmem reads none: its check covers the kernel map and the direct map only (memrw;
     // kernacc, sys/vm/vm_glue.c). Nor should it. The recursive map shows, besides page tables, whatever
     // superpages map, devices too. The large map is for persistent memory, and its page tables come and go.
@@ -201,14 +213,16 @@ fn objection(map: &KernelMapping) -> Option<Why> {
     }
     match map.cache.as_deref() {
         Some("WB" | "WT" | "WP") => None,
+        Some(PMA) | None if by_page_tables => None,
+        Some(PMA) => Some(Why::PhysicalAttributes),
         Some(mode) => Some(Why::CacheMode(mode.to_owned())),
         None => Some(Why::NoCacheMode),
     }
 }
 
-/// amd64 alone lists cache modes and three sizes of pages; arm64 has a fourth, for contiguous pages.
+/// Besides amd64, only riscv lists cache modes and three sizes of pages; arm64 has a fourth, for contiguous pages.
 fn is_amd64(map: &KernelMapping) -> bool {
-    map.cache.is_some() && map.pages.len() == 3
+    map.cache.as_deref().is_some_and(|mode| !RISCV_MODES.contains(&mode)) && map.pages.len() == 3
 }
 
 /// Physical addresses from `physical` on, mapped one after another from `address` on.

@@ -263,7 +263,11 @@ fn ram_within_a_range_is_found_up_to_the_end_of_the_address_space() {
 type Decision = (Vec<(u64, u64)>, Vec<(u64, u64, String)>);
 
 fn readable(text: &str, ram: &MemoryMap) -> Decision {
-    let decided = kernel_maps::readable(&kernel_maps::parse(text).unwrap(), ram);
+    readable_by(false, text, ram)
+}
+
+fn readable_by(page_tables: bool, text: &str, ram: &MemoryMap) -> Decision {
+    let decided = kernel_maps::readable(&kernel_maps::parse(text).unwrap(), ram, page_tables);
     assert!(decided.segments.iter().all(|segment| segment.domain.is_none()));
     (
         decided.segments.iter().map(|segment| (segment.start, segment.end)).collect(),
@@ -499,4 +503,37 @@ fn riscvs_maps_do_not_tell_devices_from_ram_and_are_left_out() {
             left_out(0xffff_ffd0_0000_0000, 0xffff_ffd0_4000_0000, unknown),
         ]
     );
+}
+
+/// FreeBSD 15.1's, in QEMU's machine. A device can be mapped PMA.
+const RISCV_15: &str = "\nKernel map:\n0xffffffc000000000-0xffffffc001200000 rwxsg PMA 0 9 0\n\
+                        0xffffffc001200000-0xffffffc001201000 rw-sg IO  0 0 1\n\
+                        0xffffffc001201000-0xffffffc001202000 rw-sg NC  0 0 1\n\
+                        0xffffffc001202000-0xffffffc001203000 rw-sg ??? 0 0 1\n\
+                        \nDirect map:\n0xffffffd000080000-0xffffffd040000000 rw-sg PMA 0 511 384\n";
+
+#[test]
+fn riscvs_maps_are_read_where_page_tables_lead_to_ram() {
+    let ram = ram_and_reserved(&[(0x8008_0000, 0xc000_0000)], &[]);
+    let devices = [("IO", 0), ("NC", 1), ("???", 2)].map(|(mode, page)| {
+        let start = 0xffff_ffc0_0120_0000 + page * 0x1000;
+        left_out(start, start + 0x1000, &format!("mapped {mode}, as device registers are"))
+    });
+    let (segments, why) = readable_by(true, RISCV_15, &ram);
+    let kernel = (0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000);
+    assert_eq!(segments, [kernel, (0xffff_ffd0_0008_0000, 0xffff_ffd0_4000_0000)]);
+    assert_eq!(why, devices);
+
+    // What the kernel maps nothing of is not certain to be in the direct map as the rest is.
+    let (segments, _) = readable_by(true, RISCV_15, &ram_and_reserved(&[(0x8000_0000, 0xc000_0000)], &[]));
+    assert_eq!(segments, [kernel]);
+
+    let (segments, why) = readable(RISCV_15, &ram);
+    assert_eq!(segments, []);
+    let pma = "mapped PMA, so that its physical address alone says whether it is a device";
+    assert_eq!(why[0], left_out(kernel.0, kernel.1, pma));
+
+    let older = RISCV_15.replace(" PMA", "").replace(" IO ", "").replace(" NC ", "").replace(" ???", "");
+    assert_eq!(readable(&older, &ram).0, []);
+    assert_eq!(readable_by(true, &older, &ram).0.len(), 2);
 }
