@@ -8,7 +8,8 @@ printf '%s\n' "$out" > pages
 must record machine.json
 ram_of machine.json > ram
 must_keep ram.zst dump --quiet --zstd=1 --map ram.map
+map_is_ram ram.map ram
 keep_kernel
-for name in marker page pages ram ram.map; do
+for name in marker page pages ram.map; do
     keep $name $name
 done
