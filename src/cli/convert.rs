@@ -10,7 +10,7 @@ use clap::{Args, ValueEnum};
 use memtool::compress::Compression;
 use memtool::convert::core::{Core, CoreFacts};
 use memtool::convert::notes::{About, Notes, Style};
-use memtool::convert::script::{self, Debugger};
+use memtool::convert::script::{self, Debugger, Moved};
 use memtool::convert::{self, image};
 use memtool::dump::format::Format;
 use memtool::dump::plan::read_list;
@@ -19,7 +19,7 @@ use memtool::dump::{self, Progress, Report, UnreadableRange};
 use memtool::kvm::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::units::{counted, exact_size, rough_size};
-use memtool::vmcore::header::Architecture;
+use memtool::vmcore::header::{Architecture, Relocation};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
@@ -287,7 +287,10 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
 
 /// Writes the script for a debugger, to be committed.
 fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened<'_>) -> Result<OutputFile> {
-    let text = script::script(arguments.debugger(path), arguments.style(), opened.kvm.architecture());
+    let name = opened.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
+    let displacement = opened.kvm.relocation().map(Relocation::displacement);
+    let moved = displacement.map(|displacement| Moved { displacement, name: &name });
+    let text = script::script(arguments.debugger(path), arguments.style(), opened.kvm.architecture(), moved);
     let file = OutputFile::create(path, arguments.force)?;
     file.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
     Ok(file)
@@ -317,6 +320,7 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
         order: kvm.order(),
         name: &name,
         entry: image.entry(),
+        displacement: kvm.relocation().map(Relocation::displacement),
         release: KernelFacts::read(kvm, symbols)?.osreldate.unwrap_or(0),
         signed: processes.are_signed(kvm),
     };

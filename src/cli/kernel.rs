@@ -10,7 +10,7 @@ use memtool::kvm::{Access, Fault, Kvm, PhysicalMemory, Why};
 use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, counted, parse_address, parse_size};
-use memtool::vmcore::header::{Architecture, Order};
+use memtool::vmcore::header::{Architecture, Order, Relocation};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, DumpedMemory, Inspection, Place};
 use memtool::{Error, Result};
@@ -32,6 +32,11 @@ impl<'a> Names<'a> {
     /// Of the running kernel: files that were named for it, or it itself.
     fn of_running(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
         files.map_or(Self::Running(Running(host), None), Self::Files)
+    }
+
+    /// Of a dump, whose kernel may have been moved.
+    fn of_dump(files: Option<KernelSymbols>, relocation: Option<Relocation>) -> Self {
+        files.map_or(Self::Nobody, |files| Self::Files(files.relocate(relocation)))
     }
 
     /// Who finds symbols by their names.
@@ -63,8 +68,8 @@ impl<'a> Names<'a> {
 
     /// An address as symbol and offset, `name+0x10`, where there is one.
     fn name_of(&self, address: u64) -> Option<String> {
-        let entry = self.covering(address)?.entry;
-        Some(match address - entry.symbol.address {
+        let Found { entry, offset, .. } = self.covering(address)?;
+        Some(match offset {
             0 => entry.name.to_owned(),
             offset => format!("{}+{offset:#x}", entry.name),
         })
@@ -137,8 +142,9 @@ impl View<'_> {
         let Self::Virtual(opened) = self else { return Ok(None) };
         let is_dump = opened.kvm.dump().is_some() && opened.mismatch.is_none();
         let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
-        let Some(table) = opened.image().filter(|_| is_dump && lacks_page) else { return Ok(None) };
-        let bytes = table.read_only_contents(fault.address, most)?;
+        let Some(files) = opened.files().filter(|_| is_dump && lacks_page) else { return Ok(None) };
+        let table = files.kernel();
+        let bytes = table.read_only_contents(files.as_linked(fault.address), most)?;
         Ok(bytes.map(|bytes| OfFile { bytes, file: table.path().display().to_string(), why: fault.why }))
     }
 
@@ -264,7 +270,7 @@ impl KernelArguments {
                         core.display()
                     )));
                 }
-                let names = files.map_or(Names::Nobody, Names::Files);
+                let names = Names::of_dump(files, kvm.relocation());
                 let mut opened = Opened { kvm, names, kind: "image", mismatch: None };
                 opened.compare_versions(context);
                 Ok(opened)
@@ -304,12 +310,13 @@ impl KernelArguments {
         match (&self.core, host) {
             (Some(core), _) => {
                 let memory = self.open_core(context, core, access, &temporary_directory())?;
+                let relocation = memory.minidump().and_then(|facts| facts.header.relocation());
                 let (architecture, order) = match &memory.inspection().content {
                     Content::Minidump(facts) => (Some(facts.header.architecture), facts.header.order),
                     Content::Elf(facts) => (facts.architecture(), facts.order()),
                     _ => (named, Order::Little),
                 };
-                let names = files.map_or(Names::Nobody, Names::Files);
+                let names = Names::of_dump(files, relocation);
                 Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
             }
             (None, Some(host)) => {
@@ -368,12 +375,16 @@ pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspectio
 }
 
 impl Opened<'_> {
-    /// The kernel's image, where there is one.
-    pub fn image(&self) -> Option<&Table> {
+    fn files(&self) -> Option<&KernelSymbols> {
         match &self.names {
-            Names::Files(files) => Some(files.kernel()),
+            Names::Files(files) => Some(files),
             _ => None,
         }
+    }
+
+    /// The kernel's image, where there is one.
+    pub fn image(&self) -> Option<&Table> {
+        self.files().map(KernelSymbols::kernel)
     }
 
     /// Who knows the kernel's symbols; refuses those of another kernel.

@@ -138,9 +138,8 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             Asked::Names(..) => None,
         };
         match found {
-            Some(Found { module, entry }) => {
-                let offset = Some(Hex(address.saturating_sub(entry.symbol.address)));
-                lines.push(Line { query: Some(Hex(*address)), offset, ..Line::new(module, &entry) });
+            Some(Found { module, entry, offset }) => {
+                lines.push(Line { query: Some(Hex(*address)), offset: Some(Hex(offset)), ..Line::new(module, &entry) });
             }
             None => missing.push(format!("no symbol covers {}", Hex(*address))),
         }

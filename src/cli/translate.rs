@@ -42,6 +42,9 @@ struct Address {
     address: Hex,
     #[serde(skip_serializing_if = "Option::is_none")]
     symbol: Option<String>,
+    /// Where an address that the kernel is linked at was when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    ran_at: Option<Hex>,
     entries: Vec<Entry>,
     physical: Option<Hex>,
     protection: Option<String>,
@@ -104,6 +107,7 @@ fn describe(opened: &Opened<'_>, address: u64, steps: &[Step], found: Option<&Tr
     Address {
         address: Hex(address),
         symbol: opened.name_of(address),
+        ran_at: opened.kvm.relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
         entries: steps.iter().map(entry).collect(),
         physical: found.map(|found| Hex(found.physical)),
         protection: found.map(|found| found.protection.to_string()),
@@ -116,6 +120,9 @@ fn describe(opened: &Opened<'_>, address: u64, steps: &[Step], found: Option<&Tr
 fn print(context: &mut Context, found: &Address) -> Result<()> {
     let symbol = found.symbol.as_ref().map_or_else(String::new, |symbol| format!(" ({symbol})"));
     context.out.line(&format!("{}{symbol}", found.address))?;
+    if let Some(ran) = found.ran_at {
+        context.out.line(&format!("the kernel is linked at this address, and had it at {ran} when it ran"))?;
+    }
     let rows: Vec<Vec<String>> = found
         .entries
         .iter()

@@ -34,6 +34,8 @@ pub struct About<'a> {
     pub name: &'a str,
     /// Its `e_entry`.
     pub entry: u64,
+    /// What is added to the addresses in its file, if it ran elsewhere than it is linked.
+    pub displacement: Option<u64>,
     /// Its `__FreeBSD_version`; 0 if it is not known.
     pub release: u32,
     /// Whether return addresses on its stacks are signed. Only then is gdb told of signatures: before version 14 it takes
@@ -163,12 +165,17 @@ impl<'a> Notes<'a> {
             let word = if self.writer.kind.wide { 8 } else { 4 };
             let mut auxiliary = self.begin();
             auxiliary.word(2 * word);
-            for value in [AT_ENTRY, self.about.entry, AT_NULL, 0] {
+            for value in [AT_ENTRY, self.entry(), AT_NULL, 0] {
                 auxiliary.address(value);
             }
             self.note(NT_PROCSTAT_AUXV, &auxiliary);
         }
         self.writer.bytes
+    }
+
+    /// Where the kernel's entry was when it ran.
+    fn entry(&self) -> u64 {
+        self.about.entry.wrapping_add(self.about.displacement.unwrap_or(0))
     }
 
     fn begin(&self) -> Writer {
@@ -258,12 +265,14 @@ impl<'a> Notes<'a> {
         info.text(self.about.name.as_bytes(), 16);
         info.text(self.about.name.as_bytes(), 80);
         self.note(NT_PRPSINFO, &info);
-        if self.about.signed {
-            // gdb looks for the bits of signatures where this tells of them only.
+        // gdb looks for the bits of signatures where this tells of them only, and displaces a file by its entry.
+        let told = match self.about.displacement {
+            _ if self.about.signed => Some([AT_HWCAP, HWCAP_PACA]),
+            displacement => displacement.map(|_| [AT_ENTRY, self.entry()]),
+        };
+        if let Some(told) = told {
             let mut auxiliary = self.begin();
-            for value in [AT_HWCAP, HWCAP_PACA, AT_NULL, 0] {
-                auxiliary.address(value);
-            }
+            told.into_iter().chain([AT_NULL, 0]).for_each(|value| auxiliary.address(value));
             self.note(NT_AUXV, &auxiliary);
         }
     }

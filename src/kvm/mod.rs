@@ -7,7 +7,7 @@
 //! | `kvm_close` | dropping the [`Kvm`] |
 //! | `kvm_read`, `kvm_read2` | [`Kvm::read`] |
 //! | `kvm_write` | [`Kvm::write`] |
-//! | `kvm_kerndisp` | not needed: addresses that powerpc64's kernel is linked at are those that it ran at, too |
+//! | `kvm_kerndisp` | [`Kvm::relocation`]; reading needs none: what powerpc64's kernel is linked at leads to where it ran |
 //! | `kvm_native` | not needed: integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
@@ -37,7 +37,7 @@ use crate::host::{Host, Memory, WritableMemory, direct_map};
 use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::powerpc64;
 use crate::symbols::{Running, Symbols};
-use crate::vmcore::header::{Architecture, Order};
+use crate::vmcore::header::{Architecture, Order, Relocation};
 use crate::vmcore::{Content, DumpedMemory};
 use nix::errno::Errno;
 use space::{Space, Tables};
@@ -116,6 +116,12 @@ impl Kvm {
     /// The order of bytes in its integers.
     pub fn order(&self) -> Order {
         self.space.order
+    }
+
+    /// Where the kernel was when it ran, if that is not where it is linked. Either address of its image can be read; names
+    /// are those of [`crate::symbols::KernelSymbols::relocate`].
+    pub fn relocation(&self) -> Option<Relocation> {
+        self.space.relocation
     }
 
     /// Bytes of a pointer, and of a `long`.

@@ -83,7 +83,7 @@ impl PhysicalMemory {
     pub(super) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, Space) {
         let KernelMemory { ram, format, root, base, direct_map, .. } = kernel;
         let tables = Tables::Root { format, root, base };
-        let space = Space { order: Order::Little, tables, direct_map, linked: None };
+        let space = Space { order: Order::Little, tables, direct_map, relocation: None };
         let tables = direct_map.map(|map| (Space { direct_map: None, ..space.clone() }, map));
         (Self(Source::Running(Running { ram, writer, tables })), space)
     }

@@ -153,7 +153,7 @@ fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), r
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let space = Space { order: Order::Little, tables, direct_map: None, linked: None };
+    let space = Space { order: Order::Little, tables, direct_map: None, relocation: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;

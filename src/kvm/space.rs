@@ -7,10 +7,9 @@
 use super::fault::{Fault, Why};
 use super::hashed::Hashed;
 use crate::host::Memory;
-use crate::pmap::powerpc64;
 use crate::pmap::{Format, Level, Protection, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Architecture, DirectMap, Header, Order, Section};
+use crate::vmcore::header::{Architecture, DirectMap, Header, Order, Relocation, Section};
 use std::ops::ControlFlow;
 
 /// Where a virtual address leads.
@@ -84,9 +83,8 @@ pub(super) struct Space {
     pub order: Order,
     pub tables: Tables,
     pub direct_map: Option<DirectMap>,
-    /// Where the kernel is linked, start and end, and where its start was when it ran: its symbols' addresses are those
-    /// that it is linked at.
-    pub linked: Option<(u64, u64, u64)>,
+    /// How the kernel lies elsewhere than it is linked: addresses that it is linked at are followed, too.
+    pub relocation: Option<Relocation>,
 }
 
 /// Entries of a level in a minidump's section, without those for what lies beyond the address space.
@@ -131,28 +129,21 @@ impl Space {
             }
             None => Tables::Unknown("the page tables of this dump's MMU are not known"),
         };
-        let linked = header.kernel_image.and_then(|(start, end)| {
-            Some((powerpc64::KERNBASE, powerpc64::KERNBASE.checked_add(end.checked_sub(start)?)?, start))
-        });
-        Self { order: header.order, tables, direct_map: header.direct_map, linked }
+        Self { order: header.order, tables, direct_map: header.direct_map, relocation: header.relocation() }
     }
 
     /// That of a dump which has virtual memory by its addresses.
     pub fn listed(order: Order) -> Self {
-        Self { order, tables: Tables::Listed, direct_map: None, linked: None }
+        Self { order, tables: Tables::Listed, direct_map: None, relocation: None }
     }
 
     /// Follows an address to memory, and shows each entry on the way.
     pub fn follow(&self, memory: &Physical<'_>, address: u64, seen: impl FnMut(Step)) -> Result<Translation, Fault> {
-        if let Some((first, end, start)) = self.linked
-            && (first..end).contains(&address)
-            && first != start
-        {
-            let ran = start.saturating_add(address - first);
-            let found = self.follow_as_it_ran(memory, ran, seen).map_err(|fault| Fault { address, ..fault })?;
-            return Ok(Translation { left: found.left.min(end - address), ..found });
-        }
-        self.follow_as_it_ran(memory, address, seen)
+        let relocated = self.relocation.and_then(|relocation| Some((relocation, relocation.as_it_ran(address)?)));
+        let Some((relocation, ran)) = relocated else { return self.follow_as_it_ran(memory, address, seen) };
+        let found = self.follow_as_it_ran(memory, ran, seen).map_err(|fault| Fault { address, ..fault })?;
+        let left = relocation.size - (address - relocation.linked);
+        Ok(Translation { left: found.left.min(left), ..found })
     }
 
     fn follow_as_it_ran(

@@ -3,6 +3,7 @@
 use super::{Entry, KernelFile, Symbol, Symbols, Table};
 use crate::error::Result;
 use crate::output_file::directory_of;
+use crate::vmcore::header::Relocation;
 use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -16,6 +17,8 @@ pub struct KernelSymbols {
     /// With the names of their files.
     modules: Vec<(String, Table)>,
     missing: Vec<String>,
+    /// Where the kernel was when it ran, if that is not where its symbols are.
+    relocation: Option<Relocation>,
 }
 
 /// A symbol, and where it was found.
@@ -25,6 +28,8 @@ pub struct Found<'a> {
     pub module: &'a str,
     /// The symbol.
     pub entry: Entry<'a>,
+    /// How far the address that was looked for is in it.
+    pub offset: u64,
 }
 
 impl KernelSymbols {
@@ -32,7 +37,20 @@ impl KernelSymbols {
     pub fn new(kernel: Table) -> Self {
         let name = kernel.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = name.strip_suffix(".debug").map(str::to_owned).unwrap_or(name);
-        Self { kernel, name, modules: Vec::new(), missing: Vec::new() }
+        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocation: None }
+    }
+
+    /// Says where the kernel was when it ran: addresses there have the names of those that it is linked at. Modules lie
+    /// where they ran.
+    #[must_use]
+    pub fn relocate(mut self, relocation: Option<Relocation>) -> Self {
+        self.relocation = relocation;
+        self
+    }
+
+    /// The address in the kernel's file, of an address in memory.
+    pub fn as_linked(&self, address: u64) -> u64 {
+        self.relocation.and_then(|relocation| relocation.as_linked(address)).unwrap_or(address)
     }
 
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
@@ -64,9 +82,13 @@ impl KernelSymbols {
         iter::once((self.name.as_str(), &self.kernel)).chain(modules)
     }
 
-    /// The symbol that covers an address; see [`Table::covering`].
+    /// The symbol that covers an address in memory, or one that the kernel is linked at; see [`Table::covering`].
     pub fn covering(&self, address: u64) -> Option<Found<'_>> {
-        self.tables().find_map(|(module, table)| Some(Found { module, entry: table.covering(address)? }))
+        let address = self.as_linked(address);
+        self.tables().find_map(|(module, table)| {
+            let entry = table.covering(address)?;
+            Some(Found { module, entry, offset: address.saturating_sub(entry.symbol.address) })
+        })
     }
 }
 

@@ -4,6 +4,7 @@
 //! mean something is a matter of the version.
 
 use crate::pmap::arm64::strip_signature;
+use crate::pmap::powerpc64::KERNBASE;
 use crate::pmap::{Format, Level};
 use ioctl_defs::minidump as raw;
 use object::elf::{self, Machine};
@@ -180,6 +181,37 @@ pub struct DirectMap {
     pub end: u64,
     /// Physical address of its first byte.
     pub physical: u64,
+}
+
+/// How a kernel lies elsewhere than it is linked, as powerpc64's does: its symbols, its file and its debug information
+/// have the addresses that it is linked at, its pointers those at which it ran.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Relocation {
+    /// First address that it is linked at.
+    pub linked: u64,
+    /// Where that was when it ran.
+    pub ran: u64,
+    /// Bytes from there on.
+    pub size: u64,
+}
+
+impl Relocation {
+    /// What is added to an address that it is linked at (`kvm_kerndisp`), modulo 2^64.
+    pub const fn displacement(self) -> u64 {
+        self.ran.wrapping_sub(self.linked)
+    }
+
+    /// Where an address that the kernel is linked at was when it ran; `None` of any other address.
+    pub fn as_it_ran(self, linked: u64) -> Option<u64> {
+        let within = linked.checked_sub(self.linked).filter(|within| *within < self.size)?;
+        self.ran.checked_add(within)
+    }
+
+    /// The address that the kernel is linked at, of one at which it ran; `None` of any other address.
+    pub fn as_linked(self, ran: u64) -> Option<u64> {
+        let within = ran.checked_sub(self.ran).filter(|within| *within < self.size)?;
+        self.linked.checked_add(within)
+    }
 }
 
 /// A minidump's header, decoded. Sizes are in bytes; in the file each part is made up to whole pages.
@@ -367,6 +399,14 @@ impl Header {
             return Err("bitmapsize: it is 0".to_owned());
         }
         Ok(())
+    }
+
+    /// Where the kernel was when it ran, if that is not where it is linked.
+    pub fn relocation(&self) -> Option<Relocation> {
+        let (ran, end) = self.kernel_image?;
+        let relocation = Relocation { linked: KERNBASE, ran, size: end.checked_sub(ran)? };
+        let has_room = relocation.linked.checked_add(relocation.size).is_some();
+        (has_room && relocation.displacement() != 0).then_some(relocation)
     }
 
     /// The format, such as `arm version 2, v6`.
