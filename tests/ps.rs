@@ -447,6 +447,30 @@ fn registers_are_not_guessed() {
 }
 
 #[test]
+fn an_arm_thread_that_never_ran_is_where_it_begins() {
+    // fork() sets where cpu_switch() returns to, and no program counter.
+    for (saved, expected) in [(0, 0xc012_3450), (0xc020_0010, 0xc020_0010)] {
+        let mut memory = Memory::new(Arch::Arm);
+        let process = memory.process("allproc", 1, b"init");
+        let pcb = memory.room(0x140);
+        memory.pcb(pcb, 12);
+        memory.pointer(pcb + 10 * 4, 0xc012_3450);
+        memory.pointer(pcb + 11 * 4, saved);
+        memory.thread(process + 0x20, 100_001, b"init", -1, pcb);
+        let (kvm, processes) = memory.read();
+        let registers = processes.registers(&kvm, &processes.list[0].threads[0]).unwrap();
+        assert_eq!((registers.get("lr"), registers.pc()), (Some(0xc012_3450), Some(expected)));
+    }
+    // Nowhere else is a program counter of 0 another register's.
+    let mut memory = Memory::new(Arch::I386);
+    let process = memory.process("allproc", 1, b"init");
+    let pcb = memory.room(0x140);
+    memory.thread(process + 0x20, 100_001, b"init", -1, pcb);
+    let (kvm, processes) = memory.read();
+    assert_eq!(processes.registers(&kvm, &processes.list[0].threads[0]).unwrap().pc(), Some(0));
+}
+
+#[test]
 fn a_signed_program_counter_is_plain_and_the_register_as_it_was_saved() {
     // Bits 48 to 54 and 56 to 63 are the signature; bit 55 tells the kernel's addresses, others are not changed.
     let cases = [

@@ -21,7 +21,8 @@ impl Registers {
     }
 
     /// Reads the `struct pcb` at a virtual address. Where it has no program counter, that is where the function that
-    /// saved the registers returns to, without its signature.
+    /// saved the registers returns to, without its signature. arm's has one, which a thread that never ran does not set
+    /// (`cpu_fork()`, `sys/arm/arm/vm_machdep.c`): it goes on where it would return to (`cpu_switch`).
     ///
     /// # Errors
     ///
@@ -35,7 +36,11 @@ impl Registers {
                 registers.set(name, kvm.pointer(at)?);
             }
         }
-        if let Some(link) = layout.link.and_then(|link| registers.get(link)) {
+        let link = match layout.architecture {
+            Architecture::Arm if registers.pc() == Some(0) => Some("lr"),
+            _ => layout.link,
+        };
+        if let Some(link) = link.and_then(|link| registers.get(link)) {
             registers.set("pc", layout.architecture.plain_address(link));
         }
         Ok(registers)
