@@ -7,6 +7,7 @@
     clippy::expect_used,
     clippy::panic,
     clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
     reason = "a helper that fails is a test that fails"
 )]
 
@@ -15,6 +16,9 @@ mod common;
 use common::kernel::{Kernel, Thread};
 use common::vmcore::Arch;
 use common::{memtool, text};
+use memtool::convert::notes::{self, About, Style};
+use memtool::kvm::{Process, Registers, State};
+use memtool::vmcore::header::{Architecture, Order};
 use object::Endianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -296,6 +300,51 @@ fn freebsd_status(arch: Arch) -> (usize, usize, usize, [usize; 3]) {
         Arch::Riscv => (40, 48, 264, [88, 8, 248]),
         Arch::I386 => (24, 28, 76, [20, 64, 52]),
         _ => (24, 28, 68, [44, 52, 60]),
+    }
+}
+
+/// Each architecture with the bytes of its `struct fpreg` (`machine/reg.h`; amd64's and i386's in `x86/include/reg.h`).
+const FLOATING_POINT: [(Architecture, u64); 6] = [
+    (Architecture::Amd64, 512),
+    (Architecture::I386, 176),
+    // 32 registers of 16 bytes and two words, aligned to 16; the same and fcsr of 8 bytes.
+    (Architecture::Arm64, 528),
+    (Architecture::Riscv, 520),
+    // 32 registers of 8 bytes and fpscr, aligned to 8.
+    (Architecture::Arm, 264),
+    (Architecture::Powerpc64, 264),
+];
+
+#[test]
+fn freebsd_notes_tell_the_size_of_the_floating_point_registers() {
+    for (architecture, size) in FLOATING_POINT {
+        let about = About {
+            architecture,
+            order: Order::Little,
+            name: "kernel",
+            entry: 0,
+            displacement: None,
+            release: 1_501_000,
+            signed: false,
+        };
+        let thread = memtool::kvm::Thread {
+            address: 0,
+            tid: 100_001,
+            name: b"init".to_vec(),
+            cpu: None,
+            state: State::Off,
+            pcb: None,
+        };
+        let process =
+            Process { address: 0, pid: 1, command: b"init".to_vec(), zombie: false, threads: vec![thread.clone()] };
+        let mut notes = notes::Notes::new(Style::FreeBsd, about);
+        notes.add(&process, &thread, &Registers::unknown(architecture));
+        let notes = notes.finish();
+        // Behind pr_version, pr_statussz and pr_gregsetsz of the second note; the first one's lengths tell where that is.
+        let (wordsize, first) = (architecture.word_size(), 12 + 8 + word(&notes, 4, 4) as usize);
+        let status = &notes[first + 12 + 8..];
+        assert_eq!(word(&notes, first + 8, 4), 1, "{architecture:?}");
+        assert_eq!(word(status, 3 * wordsize, wordsize), size, "{architecture:?}");
     }
 }
 

@@ -110,9 +110,8 @@ const fn floating_point_size(architecture: Architecture) -> u64 {
         Architecture::Amd64 => 512,
         Architecture::Arm64 => 528,
         Architecture::Riscv => 520,
-        Architecture::Arm => 100,
         Architecture::I386 => 176,
-        Architecture::Powerpc64 => 264,
+        Architecture::Arm | Architecture::Powerpc64 => 264,
     }
 }
 
