@@ -1,8 +1,10 @@
 //! A kernel of powerpc64, which runs elsewhere than it is linked: its pointers and registers have the names of its
-//! symbols, either address leads to its memory, and debuggers are told where it was.
+//! symbols, either address leads to its memory, and debuggers are told where it was. And i386's, which runs a copy of
+//! some of its code.
 //!
 //! Sources: `sys/powerpc/include/vmparam.h` (`KERNBASE`), `sys/powerpc/powerpc/minidump_machdep.c` (`startkernel`),
-//! `lib/libkvm/kvm_powerpc64.c` (`kvm_kerndisp`), `sys/powerpc/include/pcb.h`, elf(5).
+//! `lib/libkvm/kvm_powerpc64.c` (`kvm_kerndisp`), `sys/powerpc/include/pcb.h`,
+//! `sys/i386/i386/machdep.c` (`setidt_disp`), elf(5).
 
 #![allow(
     clippy::unwrap_used,
@@ -14,8 +16,8 @@
 
 mod common;
 
-use common::kernel_image::{self, EM_PPC64, ET_DYN, FUNC, GLOBAL, Image, OBJECT, SHF_EXECINSTR, SHF_WRITE, Target};
-use common::kernel_image::{section, symbol};
+use common::kernel_image::{self, EM_PPC64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, Image, OBJECT, SHF_EXECINSTR};
+use common::kernel_image::{SHF_WRITE, Target, section, symbol};
 use common::vmcore::{Arch, MinidumpSpec, Order};
 use common::{Run, command, directory, memtool, text};
 use std::path::PathBuf;
@@ -275,5 +277,43 @@ fn borders_that_cannot_be_are_no_move() {
         let output = command().args(["translate", "--json", "--core", text(&dump), &at]).output().unwrap();
         assert!(output.status.code().is_some_and(|code| code < 2), "{image:x?}");
         assert!(!String::from_utf8_lossy(&output.stdout).contains("ran_at"), "{image:x?}");
+    }
+}
+
+#[test]
+fn the_code_that_i386_runs_a_copy_of_has_names_there() {
+    // The third page from the kernel's base on is mapped, and in the dump.
+    let data = 0x80_2000;
+    for (displacement, named) in [(0xff30_3000_u32, true), (0, false)] {
+        let mut spec = MinidumpSpec::example(Arch::I386, 2);
+        let page = spec.pages.get_mut(&0x2_4000).unwrap();
+        page[..0x100].fill(0);
+        page[..VERSION.len()].copy_from_slice(VERSION.as_bytes());
+        page[0x40..0x44].copy_from_slice(&displacement.to_le_bytes());
+        let mut contents = vec![0; 0x100];
+        contents[..VERSION.len()].copy_from_slice(VERSION.as_bytes());
+        let function = |name, address| symbol(name, (GLOBAL, FUNC), 1, address, 0);
+        let symbols = vec![
+            function("start_exceptions", 0x90_0000),
+            function("fork_trampoline", 0x90_0100),
+            function("end_exceptions", 0x90_1000),
+            symbol("version", (GLOBAL, OBJECT), 2, data, 64),
+            symbol("setidt_disp", (GLOBAL, OBJECT), 2, data + 0x40, 4),
+        ];
+        let sections = vec![
+            section(".text", SHF_EXECINSTR, 0x90_0000, vec![0x90; 0x2000]),
+            section(".data", SHF_WRITE, data, contents),
+        ];
+        let directory = directory();
+        let dump = directory.path().join("vmcore.0");
+        std::fs::write(&dump, spec.build()).unwrap();
+        let kernel = kernel_image::write(directory.path(), "kernel", &Image::new(I386, ET_EXEC, sections, symbols));
+        let files = Files { directory, dump, kernel };
+        let at = |address: &str| files.run("symbols", &["--addr", address]).stdout;
+        assert_eq!(at("0xffc03104").contains("fork_trampoline+0x4"), named);
+        assert!(at("0x900104").contains("fork_trampoline+0x4"));
+        for outside in ["0xffc02fff", "0xffc04000"] {
+            assert_eq!(at(outside), "", "{outside}");
+        }
     }
 }

@@ -34,9 +34,9 @@ impl<'a> Names<'a> {
         files.map_or(Self::Running(Running(host), None), Self::Files)
     }
 
-    /// Of a dump, whose kernel may have been moved.
-    fn of_dump(files: Option<KernelSymbols>, relocation: Option<Relocation>) -> Self {
-        files.map_or(Self::Nobody, |files| Self::Files(files.relocate(relocation)))
+    /// Of a dump, whose kernel may have run elsewhere than it is linked.
+    fn of_dump(files: Option<KernelSymbols>, relocations: Vec<Relocation>) -> Self {
+        files.map_or(Self::Nobody, |files| Self::Files(files.relocate(relocations)))
     }
 
     /// Who finds symbols by their names.
@@ -270,7 +270,8 @@ impl KernelArguments {
                         core.display()
                     )));
                 }
-                let names = Names::of_dump(files, kvm.relocation());
+                let relocations = files.as_ref().map_or_else(Vec::new, |files| kvm.relocations(files));
+                let names = Names::of_dump(files, relocations);
                 let mut opened = Opened { kvm, names, kind: "image", mismatch: None };
                 opened.compare_versions(context);
                 Ok(opened)
@@ -316,7 +317,7 @@ impl KernelArguments {
                     Content::Elf(facts) => (facts.architecture(), facts.order()),
                     _ => (named, Order::Little),
                 };
-                let names = Names::of_dump(files, relocation);
+                let names = Names::of_dump(files, relocation.into_iter().collect());
                 Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
             }
             (None, Some(host)) => {

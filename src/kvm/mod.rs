@@ -24,6 +24,7 @@ mod process;
 mod registers;
 mod root;
 mod space;
+mod trampoline;
 
 pub use facts::KernelFacts;
 pub use fault::{Fault, Why};
@@ -118,10 +119,16 @@ impl Kvm {
         self.space.order
     }
 
-    /// Where the kernel was when it ran, if that is not where it is linked. Either address of its image can be read; names
-    /// are those of [`crate::symbols::KernelSymbols::relocate`].
+    /// Where the kernel was when it ran, if that is not where it is linked. Either address of its image can be read.
     pub fn relocation(&self) -> Option<Relocation> {
         self.space.relocation
+    }
+
+    /// Where parts of the kernel were when it ran, other than where its symbols are: all of powerpc64's
+    /// ([`Self::relocation`]), and i386's code that enters and leaves the kernel, as its `setidt_disp` tells. What
+    /// [`crate::symbols::KernelSymbols::relocate`] takes.
+    pub fn relocations(&self, symbols: &dyn Symbols) -> Vec<Relocation> {
+        self.relocation().into_iter().chain(trampoline::find(self, symbols)).collect()
     }
 
     /// Bytes of a pointer, and of a `long`.

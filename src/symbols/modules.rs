@@ -17,8 +17,8 @@ pub struct KernelSymbols {
     /// With the names of their files.
     modules: Vec<(String, Table)>,
     missing: Vec<String>,
-    /// Where the kernel was when it ran, if that is not where its symbols are.
-    relocation: Option<Relocation>,
+    /// Where parts of the kernel were when it ran, other than where its symbols are.
+    relocations: Vec<Relocation>,
 }
 
 /// A symbol, and where it was found.
@@ -37,20 +37,20 @@ impl KernelSymbols {
     pub fn new(kernel: Table) -> Self {
         let name = kernel.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
         let name = name.strip_suffix(".debug").map(str::to_owned).unwrap_or(name);
-        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocation: None }
+        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocations: Vec::new() }
     }
 
-    /// Says where the kernel was when it ran: addresses there have the names of those that it is linked at. Modules lie
-    /// where they ran.
+    /// Says where parts of the kernel were when it ran: addresses there have the names of those that they are linked
+    /// at. Modules lie where they ran.
     #[must_use]
-    pub fn relocate(mut self, relocation: Option<Relocation>) -> Self {
-        self.relocation = relocation;
+    pub fn relocate(mut self, relocations: Vec<Relocation>) -> Self {
+        self.relocations = relocations;
         self
     }
 
     /// The address in the kernel's file, of an address in memory.
     pub fn as_linked(&self, address: u64) -> u64 {
-        self.relocation.and_then(|relocation| relocation.as_linked(address)).unwrap_or(address)
+        self.relocations.iter().find_map(|relocation| relocation.as_linked(address)).unwrap_or(address)
     }
 
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
