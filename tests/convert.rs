@@ -12,9 +12,10 @@
 mod common;
 
 use common::formats::{self, Range, Runs};
+use common::vmcore::arch::MMU_RADIX;
 use common::vmcore::{
-    Arch, Compression, DumpDevice, ElfSpec, KernelDumpHeader, Mapping, MinidumpSpec, elf, every_variant, live_dump,
-    text_archive,
+    Arch, Compression, DumpDevice, ElfSpec, KernelDumpHeader, Mapping, MinidumpSpec, Order, elf, every_variant,
+    live_dump, text_archive,
 };
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
 use nix::sys::signal::Signal;
@@ -156,7 +157,9 @@ fn expected_pages(spec: &MinidumpSpec) -> BTreeMap<u64, (u64, u32)> {
     let map = spec.direct_map;
     let direct = pages.keys().filter_map(|physical| {
         let address = map.base + physical.checked_sub(map.physical)?;
-        (address < map.end).then_some((address, (*physical, flags(true, true, false))))
+        // powerpc64's kernel runs there.
+        let rights = flags(true, true, spec.arch == Arch::Powerpc64);
+        (address < map.end).then_some((address, (*physical, rights)))
     });
     let translations = spec.translations();
     let mapped = translations.iter().filter(|(_, page)| pages.contains_key(&page.physical));
@@ -168,7 +171,7 @@ fn expected_pages(spec: &MinidumpSpec) -> BTreeMap<u64, (u64, u32)> {
 
 /// Variants whose page tables are known.
 fn walked() -> impl Iterator<Item = (String, MinidumpSpec)> {
-    every_variant().into_iter().filter(|(_, spec)| spec.arch != Arch::Powerpc64)
+    every_variant().into_iter().filter(|(_, spec)| spec.arch != Arch::Powerpc64 || spec.mmu_name != MMU_RADIX)
 }
 
 #[test]
@@ -179,7 +182,7 @@ fn a_core_file_has_every_mapped_byte_at_its_virtual_address_and_nothing_else() {
         let core = Core::parse(&file);
         assert_eq!(core.bits, if spec.arch.is_32_bit() { 32 } else { 64 }, "{name}");
         assert_eq!(core.machine, elf::machine(spec.arch) as u16, "{name}");
-        assert_eq!((core.os_abi, core.big_endian, core.notes), (9, false, 0), "{name}");
+        assert_eq!((core.os_abi, core.big_endian, core.notes), (9, spec.order == Order::Big, 0), "{name}");
         assert_eq!(usize::from(core.phnum), core.loads.len(), "{name}");
 
         let (pages, expected, dumped) = (core.pages(spec.page_size), expected_pages(&spec), spec.pages());
@@ -199,6 +202,36 @@ fn a_core_file_has_every_mapped_byte_at_its_virtual_address_and_nothing_else() {
         assert!(file.ends_with(memory), "{name}");
         assert!(file.len() <= memory.len() + 16384, "{name}: {} bytes", file.len());
     }
+}
+
+#[test]
+fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
+    for order in [Order::Big, Order::Little] {
+        let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, MMU_RADIX) };
+        let spec = MinidumpSpec { mappings: Vec::new(), ..spec };
+        let files = Files::new(&spec.build());
+        let run = files.convert(&["--to", "elf"]).exits(1);
+        for said in ["the direct map alone", "kernels with mmu_radix do not dump their page tables"] {
+            assert!(run.stderr.contains(said), "{run:?}");
+        }
+        let file = fs::read(&files.out).unwrap();
+        let (pages, expected) = (Core::parse(&file).pages(spec.page_size), expected_pages(&spec));
+        assert!(pages.keys().eq(expected.keys()), "{:x?} {:x?}", pages.keys(), expected.keys());
+        for (address, (load, offset)) in &pages {
+            let (physical, flags) = expected[address];
+            assert_eq!((load.flags, load.physical + (address - load.address)), (flags, physical), "{address:#x}");
+            assert!(file[*offset as usize..][..spec.page_size as usize] == spec.pages[&physical], "{address:#x}");
+        }
+        let json = files.convert(&["--json", "--to", "elf", "--force"]).exits(1).json();
+        assert!(json["unknown_tables"].as_str().unwrap().contains("mmu_radix"), "{json}");
+        assert_eq!((&json["missing_tables"], &json["damaged"]), (&0.into(), &false.into()), "{json}");
+    }
+    // Without a direct map there is nothing.
+    let mut spec = MinidumpSpec::powerpc64(2, MMU_RADIX);
+    spec.direct_map.end = 1;
+    let files = Files::new(&spec.build());
+    files.convert(&["-q", "--to", "elf"]).fails_saying(&["nothing to convert without page tables", "mmu_radix"]);
+    assert!(!files.out.exists());
 }
 
 #[test]

@@ -194,6 +194,8 @@ fn translate_says_where_it_was() {
     assert_eq!(linked["ran_at"], format!("{:#x}", ran(DOADUMP)));
     assert_eq!((&moved["symbol"], moved.get("ran_at")), (&"doadump".into(), None));
     assert_eq!(moved["physical"], linked["physical"]);
+    // The kernel runs in its direct map.
+    assert_eq!((&linked["protection"], &moved["protection"]), (&"rwx".into(), &"rwx".into()), "{json}");
 }
 
 #[test]

@@ -116,6 +116,8 @@ struct CoreDocument {
     mapped: u64,
     mapped_not_in_dump: u64,
     missing_tables: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unknown_tables: Option<&'static str>,
     threads: usize,
 }
 
@@ -278,9 +280,10 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     check_read(&report)?;
     complete(context, target, file)?;
     script.map_or(Ok(()), OutputFile::commit)?;
-    let CoreFacts { segments, mapped, absent, missing_tables, .. } = *core.facts();
+    let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
     let damaged = opened.kvm.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
-    let document = CoreDocument { segments, mapped, mapped_not_in_dump: absent, missing_tables, threads };
+    let mapped_not_in_dump = absent;
+    let document = CoreDocument { segments, mapped, mapped_not_in_dump, missing_tables, unknown_tables, threads };
     let limited = opened.kvm.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
     Ok(Converted { report, core: Some(document), damaged, limited })
 }
@@ -349,7 +352,12 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
 }
 
 fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
-    let CoreFacts { absent, missing_tables, impossible, physical_unknown, .. } = *facts;
+    let CoreFacts { absent, missing_tables, unknown_tables, impossible, physical_unknown, .. } = *facts;
+    if let Some(why) = unknown_tables {
+        context.warn(&format!(
+            "the core file has the direct map alone, and what the kernel mapped elsewhere only at its address there: {why}"
+        ));
+    }
     if absent > 0 {
         let absent = exact_size(absent.into());
         context.remark(&format!("{absent} that are mapped are not in the dump: devices, and pages that were left out"));
@@ -406,6 +414,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             context.out.line(&format!("{} mapped in {segments}, {threads}", rough_size(*mapped)))?;
         }
     }
-    let whole = report.unreadable.bytes() == 0 && !damaged && !limited;
+    let has_tables = core.is_none_or(|core| core.unknown_tables.is_none());
+    let whole = report.unreadable.bytes() == 0 && !damaged && !limited && has_tables;
     Ok(if whole { Verdict::Done } else { Verdict::Failed })
 }

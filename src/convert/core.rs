@@ -11,7 +11,7 @@ use crate::dump::sink::{Sink, Target, with_sink};
 use crate::dump::{Output, Progress, Report, Unreadable};
 use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Kind, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
-use crate::kvm::{Kvm, Mapping};
+use crate::kvm::{Fault, Kvm, Mapping, Why};
 use crate::vmcore::DumpedMemory;
 use std::ops::ControlFlow;
 
@@ -42,6 +42,8 @@ pub struct CoreFacts {
     pub absent: u64,
     /// Page tables that could not be had: what they map is not in the file.
     pub missing_tables: u64,
+    /// Why no page tables are known: only the direct map is in the file.
+    pub unknown_tables: Option<&'static str>,
     /// Mappings that are left out because they cannot be: they are within others, or behind the last address.
     pub impossible: u64,
     /// Segments whose physical addresses a file of 32 bits has no room for; it has the last one in their place.
@@ -116,10 +118,16 @@ impl<'a> Core<'a> {
             }
             ControlFlow::Continue(())
         })?;
-        facts.missing_tables = walked;
+        (facts.missing_tables, facts.unknown_tables) = (walked.missing, walked.unknown);
         facts.absent = u64::try_from(bytes.saturating_sub(facts.mapped.into())).unwrap_or(u64::MAX);
-        if facts.segments == 0 {
-            return Err(Error::Refused("no kernel memory that is mapped is in the dump".to_owned()));
+        match facts.unknown_tables {
+            Some(why) if facts.segments == 0 => {
+                return Err(Error::Unsupported(format!("there is nothing to convert without page tables: {why}")));
+            }
+            None if facts.segments == 0 => {
+                return Err(Error::Refused("no kernel memory that is mapped is in the dump".to_owned()));
+            }
+            _ => {}
         }
         self.facts = facts;
         Ok(())
@@ -147,14 +155,14 @@ impl<'a> Core<'a> {
         Ok(())
     }
 
-    /// Shows all program headers of memory, in the order of their virtual addresses. Tells how many page tables could
-    /// not be had.
-    fn each_segment(&self, mut take: impl FnMut(Found) -> ControlFlow<()>) -> Result<u64> {
+    /// Shows all program headers of memory, in the order of their virtual addresses. Tells which page tables could not
+    /// be had.
+    fn each_segment(&self, mut take: impl FnMut(Found) -> ControlFlow<()>) -> Result<Walked> {
         let has_virtual = self.dump.has_virtual_addresses_only();
         let last = if self.kind().wide { u64::MAX } else { u32::MAX.into() };
         // The first address behind those that were shown, if there is one.
         let mut next = Some(0);
-        let lost = self.kvm.each_mapping(|mapping| {
+        let walked = self.kvm.each_mapping(|mapping| {
             let Mapping { address: start, physical, size, protection } = mapping;
             let end = size.checked_sub(1).and_then(|size| start.checked_add(size)).filter(|end| *end <= last);
             let possible = next.is_some_and(|next| start >= next);
@@ -178,8 +186,12 @@ impl<'a> Core<'a> {
                 }))?;
             }
             ControlFlow::Continue(())
-        })?;
-        Ok(lost)
+        });
+        match walked {
+            Ok(missing) => Ok(Walked { missing, unknown: None }),
+            Err(Fault { why: Why::Untranslated(why), .. }) => Ok(Walked { missing: 0, unknown: Some(why) }),
+            Err(fault) => Err(fault.into()),
+        }
     }
 
     /// Writes the file. Gives the target back, to be completed. The progress counts bytes of memory.
@@ -245,6 +257,13 @@ impl<'a> Core<'a> {
 
 fn changed() -> Error {
     Error::Format("the dump's page tables are others than a moment ago".to_owned())
+}
+
+/// Page tables that could not be had.
+struct Walked {
+    missing: u64,
+    /// Why none are known.
+    unknown: Option<&'static str>,
 }
 
 /// What was found in the page tables.

@@ -167,7 +167,8 @@ impl Kvm {
     ///
     /// # Errors
     ///
-    /// The page tables are not known, or the file cannot be read.
+    /// The page tables are not known ([`Why::Untranslated`]): the direct map, if there is one, was shown. Or the file
+    /// cannot be read.
     pub fn each_mapping(&self, mut take: impl FnMut(Mapping) -> ControlFlow<()>) -> Result<u64, Fault> {
         self.space.each_mapping(&self.physical.tables(), &mut *self.physical.pieces(), &mut take)
     }

@@ -3,7 +3,7 @@
 
 use super::Access;
 use super::fault::{Fault, Why};
-use super::space::{Physical, Space, Tables};
+use super::space::{DATA, Physical, Space, Tables};
 use crate::error::{Error, Result};
 use crate::host::{Host, Memory, Ram, WritableMemory};
 use crate::minidump::live::{KernelMemory, LiveKernel};
@@ -83,7 +83,7 @@ impl PhysicalMemory {
     pub(super) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, Space) {
         let KernelMemory { ram, format, root, base, direct_map, .. } = kernel;
         let tables = Tables::Root { format, root, base };
-        let space = Space { order: Order::Little, tables, direct_map, relocation: None };
+        let space = Space { order: Order::Little, tables, direct_map, direct_protection: DATA, relocation: None };
         let tables = direct_map.map(|map| (Space { direct_map: None, ..space.clone() }, map));
         (Self(Source::Running(Running { ram, writer, tables })), space)
     }

@@ -6,7 +6,7 @@
 //! very symbol to the address where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`,
 //! `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`, `sys/arm/arm/pmap-v6.c`.
 
-use super::space::{Physical, Space, Tables};
+use super::space::{DATA, Physical, Space, Tables};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64, arm64, riscv};
@@ -153,7 +153,7 @@ fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), r
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let space = Space { order: Order::Little, tables, direct_map: None, relocation: None };
+    let space = Space { order: Order::Little, tables, direct_map: None, direct_protection: DATA, relocation: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;

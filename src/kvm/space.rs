@@ -83,6 +83,8 @@ pub(super) struct Space {
     pub order: Order,
     pub tables: Tables,
     pub direct_map: Option<DirectMap>,
+    /// What may be done with memory in the direct map.
+    pub direct_protection: Protection,
     /// How the kernel lies elsewhere than it is linked: addresses that it is linked at are followed, too.
     pub relocation: Option<Relocation>,
 }
@@ -117,7 +119,11 @@ impl Physical<'_> {
 /// Why an address of such a dump leads nowhere.
 const LISTED: &str = "the dump has the virtual addresses of its memory and no others";
 
-const DATA: Protection = Protection { read: true, write: true, execute: false };
+/// What may be done with memory in a direct map; each page of it may have less.
+pub(super) const DATA: Protection = Protection { read: true, write: true, execute: false };
+/// The same on powerpc64, whose kernel runs in its direct map (`moea64_kenter_large()` in `sys/powerpc/aim/mmu_oea64.c`,
+/// `DMAP_PAGE_BITS` in `mmu_radix.c`).
+const CODE: Protection = Protection { read: true, write: true, execute: true };
 
 impl Space {
     /// A minidump's.
@@ -129,12 +135,14 @@ impl Space {
             }
             None => Tables::Unknown("the page tables of this dump's MMU are not known"),
         };
-        Self { order: header.order, tables, direct_map: header.direct_map, relocation: header.relocation() }
+        let direct_protection = if header.architecture == Architecture::Powerpc64 { CODE } else { DATA };
+        let (direct_map, relocation) = (header.direct_map, header.relocation());
+        Self { order: header.order, tables, direct_map, direct_protection, relocation }
     }
 
     /// That of a dump which has virtual memory by its addresses.
     pub fn listed(order: Order) -> Self {
-        Self { order, tables: Tables::Listed, direct_map: None, relocation: None }
+        Self { order, tables: Tables::Listed, direct_map: None, direct_protection: DATA, relocation: None }
     }
 
     /// Follows an address to memory, and shows each entry on the way.
@@ -155,7 +163,8 @@ impl Space {
         if let Some(map) = self.direct_map.filter(|map| (map.base..map.end).contains(&address)) {
             let within = address - map.base;
             let physical = map.physical.checked_add(within).ok_or(Fault::new(address, Why::NotCovered))?;
-            return Ok(Translation { physical, left: map.end - address, protection: DATA, page_size: None });
+            let protection = self.direct_protection;
+            return Ok(Translation { physical, left: map.end - address, protection, page_size: None });
         }
         let fault = |why| Fault::new(address, why);
         let (format, mut step) = match self.tables {
@@ -244,7 +253,8 @@ impl Space {
     }
 
     /// Shows all that is mapped, in ascending order, in pieces as large as they come; `direct` is the memory that the
-    /// direct map is to be shown of. Tells how many page tables could not be had.
+    /// direct map is to be shown of. Tells how many page tables could not be had. Where none are known, that is the error,
+    /// once the direct map was shown.
     pub fn each_mapping(
         &self,
         memory: &Physical<'_>,
@@ -264,7 +274,7 @@ impl Space {
                 }
                 return Ok(0);
             }
-            Tables::Unknown(reason) => return Err(Fault::new(0, Why::Untranslated(reason))),
+            Tables::Unknown(_) => u64::MAX,
         };
         let direct_first = self.direct_map.is_some_and(|map| map.base < base);
         let mut walk = Walk { space: self, memory, pieces: &mut pieces, lost: 0, left: 0 };
@@ -279,7 +289,10 @@ impl Space {
             // It was the last one, whatever is answered.
             let _ = pieces.end();
         }
-        Ok(lost)
+        match self.tables {
+            Tables::Unknown(reason) => Err(Fault::new(0, Why::Untranslated(reason))),
+            _ => Ok(lost),
+        }
     }
 }
 
@@ -334,8 +347,8 @@ impl Walk<'_, '_, '_> {
         for (physical, size) in memory {
             let (first, last) = (physical.max(map.physical), physical.saturating_add(size).min(end));
             if first < last {
-                let address = map.base + (first - map.physical);
-                self.pieces.add(Mapping { address, physical: first, size: last - first, protection: DATA })?;
+                let (address, protection) = (map.base + (first - map.physical), self.space.direct_protection);
+                self.pieces.add(Mapping { address, physical: first, size: last - first, protection })?;
             }
         }
         ControlFlow::Continue(())
