@@ -59,6 +59,12 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     assert_eq!(dump["architecture"], spec.arch.name(), "{name}");
     assert_eq!(dump["version"], spec.version, "{name}");
     assert_eq!(dump["page_size"], spec.page_size, "{name}");
+    assert_eq!(dump["byte_order"], if spec.order == Order::Big { "big" } else { "little" }, "{name}");
+    let (start, end) = spec.kernel_image;
+    let image = serde_json::json!({"start": hex(start), "end": hex(end)});
+    let is_powerpc = spec.arch == Arch::Powerpc64;
+    assert_eq!(dump.get("kernel_image"), is_powerpc.then_some(&image), "{name}");
+    assert_eq!(dump.get("hw_direct_map"), is_powerpc.then_some(&true.into()), "{name}");
     assert_eq!(dump["kernel_base"], hex(spec.kernel_base), "{name}");
     let map = spec.direct_map;
     if map.end > 0 {
@@ -103,6 +109,29 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     assert_eq!(tables["missing_tables"], 0, "{name}");
     let reached = |page: &u64| memory.contains(page) || spec.page_table_pages.contains(page);
     assert_eq!(tables["unmapped"], pages.keys().filter(|page| !reached(page)).count(), "{name}");
+}
+
+#[test]
+fn only_what_has_a_direct_map_is_said_to_have_pages_in_it_alone() {
+    for (arch, words) in [
+        (Arch::Amd64, "pages, which only the direct map leads to"),
+        (Arch::Arm, "pages, which nothing leads to"),
+        (Arch::I386, "pages, which nothing leads to"),
+    ] {
+        let mut spec = MinidumpSpec::example(arch, arch.newest());
+        let said = |spec: &MinidumpSpec| {
+            let output = run(&spec.build(), &["--verify"]);
+            assert!(output.status.success(), "{output:?}");
+            let facts = String::from_utf8(output.stdout).unwrap();
+            facts.lines().find(|line| line.starts_with("unmapped")).map(str::to_owned)
+        };
+        let line = said(&spec).unwrap();
+        assert!(line.ends_with(words), "{line}");
+        // Without any such page.
+        let mapped: Vec<u64> = spec.translations().values().map(|page| page.physical).collect();
+        spec.pages.retain(|page, _| mapped.contains(page));
+        assert_eq!(said(&spec).is_some(), arch == Arch::Amd64, "{arch:?}");
+    }
 }
 
 #[test]

@@ -887,7 +887,7 @@ fn the_command_says_the_same_in_json() {
     assert_eq!(
         json["kernel"],
         serde_json::json!({
-            "architecture": "amd64", "version": "FreeBSD 12.1-RELEASE r354233 TEST", "release": null,
+            "architecture": "amd64", "byte_order": "little", "version": "FreeBSD 12.1-RELEASE r354233 TEST", "release": null,
             "osreldate": 1_201_000, "panic": "vm_fault: \u{1b}[2J\n", "time": "1577836800", "uptime": "273906",
             "load_averages": [1.5, 0.25, 0.0], "cpus": 4, "hz": null,
         })

@@ -7,7 +7,7 @@ use memtool::dump::Progress;
 use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
 use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
-use memtool::vmcore::header::{Header, Section};
+use memtool::vmcore::header::{Header, Order, Section};
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{
     Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, Place, SegmentFacts, TableFacts,
@@ -85,12 +85,18 @@ impl KernelHeader {
 struct Minidump<'a> {
     architecture: &'static str,
     version: u32,
+    byte_order: Order,
     page_size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     mmu: Option<&'a str>,
     kernel_base: Hex,
     #[serde(skip_serializing_if = "Option::is_none")]
     direct_map: Option<DirectMap>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hw_direct_map: Option<bool>,
+    /// Where powerpc64's kernel was when it ran.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    kernel_image: Option<KernelImage>,
     message_buffer_size: u32,
     dump_avail_size: Option<u32>,
     bitmap_size: u32,
@@ -105,6 +111,12 @@ struct DirectMap {
     start: Hex,
     end: Hex,
     physical: Hex,
+}
+
+#[derive(Serialize)]
+struct KernelImage {
+    start: Hex,
+    end: Hex,
 }
 
 #[derive(Serialize)]
@@ -136,6 +148,7 @@ impl<'a> Dump<'a> {
                 Self::Minidump(Minidump {
                     architecture: header.architecture.name(),
                     version: header.version,
+                    byte_order: header.order,
                     page_size: header.page_size,
                     mmu: header.mmu.as_deref(),
                     kernel_base: Hex(header.kernel_base),
@@ -144,6 +157,10 @@ impl<'a> Dump<'a> {
                         end: Hex(map.end),
                         physical: Hex(map.physical),
                     }),
+                    hw_direct_map: header.hw_direct_map,
+                    kernel_image: header
+                        .kernel_image
+                        .map(|(start, end)| KernelImage { start: Hex(start), end: Hex(end) }),
                     message_buffer_size: header.message_buffer_size,
                     dump_avail_size: header.dump_avail_size,
                     bitmap_size: header.bitmap_size,
@@ -361,6 +378,9 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
         let physical = if map.physical == 0 { String::new() } else { format!(" of {} on", Hex(map.physical)) };
         facts.push(("direct map", format!("{}-{}{physical}", Hex(map.base), Hex(map.end))));
     }
+    if let Some((start, end)) = header.kernel_image {
+        facts.push(("kernel image", format!("{}-{}, as it ran", Hex(start), Hex(end))));
+    }
     let names = [
         (Section::MessageBuffer, "message buffer"),
         (Section::DumpAvail, "dump_avail"),
@@ -388,8 +408,14 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
             "mapped",
             format!("{} of memory, {missing} of them missing; {outside} of devices", counted(*mapped, "page")),
         ));
-        if let Some(unmapped) = unmapped {
-            facts.push(("unmapped", format!("{}, which only the direct map leads to", counted(*unmapped, "page"))));
+        match (unmapped, header.direct_map) {
+            (Some(unmapped), Some(_)) => {
+                facts.push(("unmapped", format!("{}, which only the direct map leads to", counted(*unmapped, "page"))));
+            }
+            (Some(unmapped @ 1..), None) => {
+                facts.push(("unmapped", format!("{}, which nothing leads to", counted(*unmapped, "page"))));
+            }
+            _ => {}
         }
         if *missing_tables > 0 {
             facts.push(("tables missing", format!("{} not in the dump", counted(*missing_tables, "page table page"))));

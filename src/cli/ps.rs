@@ -8,6 +8,7 @@ use memtool::Result;
 use memtool::host::Host;
 use memtool::kvm::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
 use memtool::units::{Hex, counted, optional_decimal, utc};
+use memtool::vmcore::header::Order;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -37,6 +38,7 @@ struct Document {
 #[derive(Serialize)]
 struct Facts {
     architecture: &'static str,
+    byte_order: Order,
     version: Option<String>,
     release: Option<String>,
     osreldate: Option<u32>,
@@ -146,6 +148,7 @@ fn json(
     let document = Document {
         kernel: Facts {
             architecture: opened.kvm.architecture().name(),
+            byte_order: opened.kvm.order(),
             version: facts.version.as_deref().map(first_line),
             release: text(&facts.release),
             osreldate: facts.osreldate,

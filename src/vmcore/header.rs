@@ -244,6 +244,8 @@ pub struct Header {
     pub lpa2: bool,
     /// powerpc64: where the kernel's image was when it ran, `startkernel` and `endkernel`; it is linked elsewhere.
     pub kernel_image: Option<(u64, u64)>,
+    /// powerpc64: whether the kernel mapped all memory in its direct map, `hw_direct_map`.
+    pub hw_direct_map: Option<bool>,
 }
 
 /// A part of a minidump, in the order of the file.
@@ -310,6 +312,7 @@ impl Header {
                 mmu: None,
                 lpa2: false,
                 kernel_image: None,
+                hw_direct_map: None,
             }
         };
         Some(match architecture {
@@ -368,8 +371,10 @@ impl Header {
                 let mmu = raw.mmu_name.split(|byte| *byte == 0).next().unwrap_or_default();
                 // The address is the last one. Without `hw_direct_map` nothing is mapped there.
                 let (base, last) = (u64(raw.dmapbase), u64(raw.dmapend));
-                let has_map = raw.hw_direct_map.get() != 0 && last != 0;
+                let hw_direct_map = raw.hw_direct_map.get() != 0;
+                let has_map = hw_direct_map && last != 0;
                 Self {
+                    hw_direct_map: Some(hw_direct_map),
                     direct_map: has_map.then(|| DirectMap { base, end: last.saturating_add(1), physical: 0 }),
                     mmu: Some(String::from_utf8_lossy(mmu).into_owned()),
                     kernel_image: Some((u64(raw.startkernel), u64(raw.endkernel))),
