@@ -156,7 +156,7 @@ fn everything_that_may_be_read_can_be_read() {
     let host = host::open(&Selection { machine: Some(Path::new("demo")), device: None }).unwrap();
     let memory = host.kernel_memory().unwrap();
     let maps = host.kernel_maps().unwrap().unwrap();
-    let decided = kernel_maps::readable(&maps, &host.memory_map().unwrap());
+    let decided = kernel_maps::readable(&maps, &host.memory_map().unwrap(), false);
     let total: u64 = decided.segments.iter().map(|segment| segment.end - segment.start).sum();
     // The RAM, and what the kernel map has.
     assert_eq!(total, 0x9_fc00 + 0xfed_a000 + 0x30_0000 + 0x6_4000 + 0x133_4000);

@@ -461,8 +461,10 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
             }
         }
         if let (Ok(Some(maps)), Ok(ram)) = (host.kernel_maps(), host.memory_map()) {
-            let decided = memtool::memory_map::kernel_maps::readable(&maps, &ram);
-            assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
+            for by_page_tables in [false, true] {
+                let decided = memtool::memory_map::kernel_maps::readable(&maps, &ram, by_page_tables);
+                assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
+            }
         }
         let _ = host.kernel_dump(&File::create(dump).unwrap(), Compression::None);
     }

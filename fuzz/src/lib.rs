@@ -10,7 +10,7 @@ pub mod vmcore;
 use memtool::dump::Progress;
 use memtool::host::Memory;
 use memtool::memory_map::MemoryMap;
-use memtool::memory_map::kernel_maps::{KernelMapping, readable};
+use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
 use memtool::vmcore::header::Section;
 use memtool::vmcore::volume::Volume;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, MinidumpFacts, Place, inspect};
@@ -148,7 +148,12 @@ pub fn check_map(map: &MemoryMap) {
 ///
 /// It does not.
 pub fn check_readable(maps: &[KernelMapping], map: &MemoryMap) {
-    let decided = readable(maps, map);
+    for by_page_tables in [false, true] {
+        check_decided(maps, &readable(maps, map, by_page_tables));
+    }
+}
+
+fn check_decided(maps: &[KernelMapping], decided: &KernelSegments) {
     assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
     assert!(decided.segments.is_sorted_by(|before, after| before.end < after.start));
     assert!(decided.left_out.is_sorted_by_key(|range| range.start));
