@@ -1,7 +1,7 @@
 //! Recording what a host looks like, to run against it elsewhere.
 
+use crate::errno::errno_name;
 use crate::error::{Error, Result};
-use crate::explain::errno_name;
 use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
 use crate::host::{Host, Pid};
 use crate::process_map::{self, Detail, ProcessMap};
@@ -75,9 +75,10 @@ fn no_ranges(errno: Errno, machine_arch: &str) -> bool {
 mod tests {
     use super::*;
     use crate::host::recorded::{DEMO, Recorded};
-    use crate::host::{Backing, Mapping, Memory, PageState, System};
+    use crate::host::{Backing, Mapping, PageState, System};
     use crate::kerneldump::Compression;
     use crate::livedump::estimate::Facts;
+    use crate::memory::Memory;
     use crate::memory_map::MemoryMap;
     use crate::memory_map::kernel_maps::KernelMapping;
     use crate::pmap::riscv;
@@ -85,7 +86,7 @@ mod tests {
     use crate::ranges::default_type::Registers;
     use crate::ranges::rules::Request;
     use crate::symbols::Symbol;
-    use crate::{KernelError, error::Operation};
+    use crate::{KernelError, Operation};
     use std::fs::File;
     use std::path::Path;
 

@@ -12,7 +12,8 @@ mod common;
 
 use common::minidump::Minidump;
 use common::{address, demo_machine, directory, failing, on, text, write_machine};
-use memtool::host::{self, Memory, Selection};
+use memtool::host::{self, Selection};
+use memtool::memory::Memory;
 use memtool::memory_map::kernel_maps;
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
@@ -33,7 +34,7 @@ fn read(memory: &dyn Memory, address: u64, length: usize) -> Result<Vec<u8>, i32
             buffer.truncate(read);
             Ok(buffer)
         }
-        Err(error) => Err(error.raw_os_error().unwrap()),
+        Err(error) => Err(error.errno() as i32),
     }
 }
 

@@ -359,10 +359,10 @@ impl Built {
 /// Memory by page.
 struct Pages(BTreeMap<u64, Vec<u8>>);
 
-impl host::Memory for Pages {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> std::io::Result<usize> {
+impl memtool::memory::Memory for Pages {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, memtool::memory::ReadError> {
         let offset = usize::try_from(address % 4096).unwrap();
-        let page = self.0.get(&(address & !4095)).ok_or(nix::errno::Errno::EFAULT)?;
+        let page = self.0.get(&(address & !4095)).ok_or(memtool::memory::ReadError::Absent)?;
         let length = buffer.len().min(4096 - offset);
         buffer[..length].copy_from_slice(&page[offset..offset + length]);
         Ok(length)
@@ -411,11 +411,11 @@ impl Host for Built {
         unreachable!()
     }
 
-    fn physical_memory(&self) -> memtool::Result<Box<dyn host::Memory>> {
+    fn physical_memory(&self) -> memtool::Result<Box<dyn memtool::memory::Memory>> {
         Ok(Box::new(Pages(self.memory.pages.clone())))
     }
 
-    fn kernel_memory(&self) -> memtool::Result<Box<dyn host::Memory>> {
+    fn kernel_memory(&self) -> memtool::Result<Box<dyn memtool::memory::Memory>> {
         Ok(Box::new(self.virtually()))
     }
 

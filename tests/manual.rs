@@ -3,7 +3,8 @@
 #![allow(clippy::panic, reason = "a helper of a test that fails is a test that fails")]
 
 use memtool::Operation;
-use memtool::explain::{errno, errno_name};
+use memtool::errno::errno_name;
+use memtool::kernel_error::explain;
 use nix::errno::Errno;
 use std::collections::BTreeSet;
 
@@ -37,7 +38,7 @@ type Pairs = BTreeSet<(String, &'static str)>;
 fn explained() -> Pairs {
     let errnos = (1..=200).map(Errno::from_raw).filter(|errno| *errno != Errno::UnknownErrno);
     let pairs = errnos.flat_map(|number| {
-        let known = OPERATIONS.iter().filter(move |(operation, _)| errno(*operation, number).is_some());
+        let known = OPERATIONS.iter().filter(move |(operation, _)| explain(*operation, number).is_some());
         known.map(move |(_, words)| (errno_name(number), *words))
     });
     pairs.collect()

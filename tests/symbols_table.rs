@@ -10,13 +10,11 @@ use common::kernel_image::{
     write,
 };
 use common::{directory, text};
-use memtool::host::Memory;
+use memtool::memory::{Memory, ReadError};
 use memtool::symbols::linker_files::{Listing, list};
 use memtool::symbols::{Binding, KernelFile, KernelSymbols, Kind, Symbol, Symbols, Table};
-use nix::errno::Errno;
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -345,11 +343,11 @@ fn a_table_that_is_said_to_be_huge_is_not_allocated() {
 struct Fake(BTreeMap<u64, Vec<u8>>);
 
 impl Memory for Fake {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let (start, bytes) = self.0.range(..=address).next_back().ok_or(Errno::EFAULT)?;
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let (start, bytes) = self.0.range(..=address).next_back().ok_or(ReadError::Absent)?;
         let rest = usize::try_from(address - start).ok().and_then(|offset| bytes.get(offset..)).unwrap_or_default();
         if rest.is_empty() {
-            return Err(Errno::EFAULT.into());
+            return Err(ReadError::Absent);
         }
         // Never much at a time.
         let length = rest.len().min(buffer.len()).min(5);

@@ -8,7 +8,7 @@ pub mod recipe;
 pub mod vmcore;
 
 use memtool::dump::Progress;
-use memtool::host::Memory;
+use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
 use memtool::vmcore::header::Section;

@@ -1,8 +1,9 @@
 //! A recorded machine whose kernel changes while it is read: some words are others than they were.
 
 use memtool::host::recorded::Recorded;
-use memtool::host::{Backing, Host, Mapping, Memory, PageState, Pid, System};
+use memtool::host::{Backing, Host, Mapping, PageState, Pid, System};
 use memtool::kerneldump::Compression;
+use memtool::memory::{Memory, ReadError};
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::KernelMapping;
 use memtool::process_map::{Detail, ProcessMap};
@@ -12,7 +13,6 @@ use memtool::symbols::Symbol;
 use memtool::{KernelError, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -42,7 +42,7 @@ impl OddHost {
 }
 
 impl Memory for OddMemory {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let read = self.memory.read_at(address, buffer)?;
         let number = self.reads.fetch_add(1, Ordering::Relaxed);
         if let Some((word, value)) = self.words.get(&number) {

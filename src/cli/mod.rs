@@ -23,7 +23,7 @@ mod translate;
 mod write;
 
 use clap::{Args, Parser, Subcommand};
-use memtool::explain::errno_name;
+use memtool::errno::errno_name;
 use memtool::host::{self, Host, Selection};
 use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, files_in_use, interrupt};

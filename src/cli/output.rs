@@ -18,11 +18,9 @@ pub use memtool::host::recorded::KIND as RECORDED;
 /// Columns of a terminal that does not tell.
 const COLUMNS: usize = 80;
 
-const ATTEMPT: &str = "write to standard output";
-
 /// Whether an error only says that nobody reads standard output any more.
 pub fn is_closed_pipe(error: &Error) -> bool {
-    matches!(error, Error::Io { what, source } if what == ATTEMPT && source.kind() == io::ErrorKind::BrokenPipe)
+    matches!(error, Error::StandardOutput(source) if source.kind() == io::ErrorKind::BrokenPipe)
 }
 
 /// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
@@ -74,7 +72,7 @@ fn longest(characters: impl Iterator<Item = (usize, char)>, room: usize) -> usiz
 
 /// An I/O error of standard output.
 pub fn failed(source: io::Error) -> Error {
-    Error::Io { what: ATTEMPT.to_owned(), source }
+    Error::StandardOutput(source)
 }
 
 /// Standard output.

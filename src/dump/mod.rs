@@ -12,13 +12,11 @@ pub mod sink;
 
 use crate::compress::Compression;
 use crate::error::Result;
-use crate::explain::errno_name;
-use crate::host::Memory;
+use crate::memory::{Memory, NotRead};
 use crate::memory_map::Segment;
 use crate::units::hex;
 use format::Layout;
 use map_file::MapFile;
-use nix::errno::Errno;
 use plan::Plan;
 use reader::{Piece, Reader};
 use serde::{Deserialize, Serialize};
@@ -46,8 +44,8 @@ pub struct UnreadableRange {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Unreadable {
     ranges: Vec<UnreadableRange>,
-    /// The last range, listed or not: its end and errno.
-    last: Option<(u64, Option<Errno>)>,
+    /// The last range, listed or not: its end, and why it was not read.
+    last: Option<(u64, NotRead)>,
     count: u64,
     bytes: u64,
 }
@@ -74,14 +72,13 @@ impl Unreadable {
     }
 
     /// Adds a range behind all others.
-    pub(crate) fn add(&mut self, start: u64, end: u64, errno: Option<Errno>) {
+    pub(crate) fn add(&mut self, start: u64, end: u64, why: NotRead) {
         self.bytes += end - start;
-        let goes_on = self.last.replace((end, errno)) == Some((start, errno));
+        let goes_on = self.last.replace((end, why)) == Some((start, why));
         if !goes_on {
             self.count += 1;
             if self.ranges.len() < MAX_LISTED {
-                let why = errno.map_or_else(|| "no data".to_owned(), errno_name);
-                self.ranges.push(UnreadableRange { start, end, why });
+                self.ranges.push(UnreadableRange { start, end, why: why.to_string() });
             }
         } else if self.not_listed() == 0
             && let Some(last) = self.ranges.last_mut()
@@ -195,8 +192,8 @@ impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
                 }
                 Ok(bytes.len() as u64)
             }
-            Piece::Unreadable { start, end, errno } => {
-                self.unreadable.add(start, end, errno);
+            Piece::Unreadable { start, end, why } => {
+                self.unreadable.add(start, end, why);
                 if !self.layout.format().is_packed() {
                     self.sink.zeros(end - start)?;
                 }

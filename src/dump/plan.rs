@@ -5,7 +5,8 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, System, direct_map, open_at_once, read_at_most};
+use crate::host::{Host, System, direct_map, open_at_once, read_at_most};
+use crate::memory::{Memory, ReadError};
 use crate::memory_map::kernel_maps::{self, LeftOut, Why};
 use crate::memory_map::{Segment, coalesce, intersect, with_domains};
 use crate::units::{Hex, exact_size, parse_address, parse_size};
@@ -241,8 +242,8 @@ impl Image {
 }
 
 impl Memory for Image {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.file.read_at(buffer, address)
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        Ok(self.file.read_at(buffer, address)?)
     }
 }
 

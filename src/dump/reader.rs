@@ -4,9 +4,8 @@
 //! around a page that cannot be read.
 
 use crate::error::{Error, Result};
-use crate::host::Memory;
+use crate::memory::{Memory, NotRead, ReadError};
 use crate::memory_map::Segment;
-use nix::errno::Errno;
 use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -35,8 +34,8 @@ pub enum Piece<'a> {
         start: u64,
         /// The first address after them.
         end: u64,
-        /// Why; `None` where the device just has no more bytes.
-        errno: Option<Errno>,
+        /// Why.
+        why: NotRead,
     },
 }
 
@@ -118,13 +117,13 @@ impl<'a> Reader<'a> {
             self.read_chunk(chunk.start, bytes, &mut runs);
             let Ok(take) = mine.recv() else { break };
             let mut done = 0;
-            for Run { end, errno } in runs.drain(..) {
+            for Run { end, not_read } in runs.drain(..) {
                 let address = chunk.start + done as u64;
                 let bytes = bytes.get(done..end).unwrap_or_default();
                 done = end;
-                take(match errno {
+                take(match not_read {
                     None => Piece::Data { address, bytes },
-                    Some(errno) => Piece::Unreadable { start: address, end: chunk.start + end as u64, errno },
+                    Some(why) => Piece::Unreadable { start: address, end: chunk.start + end as u64, why },
                 })?;
             }
             // The next one may have ended for want of chunks.
@@ -141,28 +140,28 @@ impl<'a> Reader<'a> {
             let in_page = (start + done as u64) & (self.page_size - 1);
             let page = usize::try_from(self.page_size - in_page).unwrap_or(usize::MAX).min(rest.len());
             let wanted = if page_by_page { page } else { rest.len() };
-            let (read, errno) = match self.read_at(start + done as u64, rest.get_mut(..wanted).unwrap_or_default()) {
+            let (read, not_read) = match self.read_at(start + done as u64, rest.get_mut(..wanted).unwrap_or_default()) {
                 Ok(read @ 1..) => (read, None),
                 _ if !page_by_page => {
                     page_by_page = true;
                     continue;
                 }
-                Ok(0) => (wanted, Some(None)),
-                Err(error) => (wanted, Some(Some(crate::error::errno_of(&error)))),
+                Ok(0) => (wanted, Some(NotRead::End)),
+                Err(error) => (wanted, Some(error.into())),
             };
             page_by_page |= read < wanted;
             done += read;
             match runs.last_mut() {
-                Some(last) if last.errno == errno => last.end = done,
-                _ => runs.push(Run { end: done, errno }),
+                Some(last) if last.not_read == not_read => last.end = done,
+                _ => runs.push(Run { end: done, not_read }),
             }
         }
     }
 
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         loop {
             match self.memory.read_at(address, buffer) {
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
                 other => return other,
             }
         }
@@ -176,8 +175,8 @@ type Turn<'a> = &'a mut (dyn FnMut(Piece<'_>) -> Result<()> + Send);
 struct Run {
     /// Where it ends, counted from the chunk's start.
     end: usize,
-    /// As in [`Piece::Unreadable`]; `None` for bytes that were read.
-    errno: Option<Option<Errno>>,
+    /// Why it was not read; `None` for bytes that were.
+    not_read: Option<NotRead>,
 }
 
 /// What is read at once: up to a border of the buffer's size, or the segment's end.
@@ -228,9 +227,9 @@ mod tests {
     }
 
     impl Memory for Faulty {
-        fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
             if self.bad_pages.contains(&(address / PAGE)) {
-                return Err(io::Error::from_raw_os_error(libc::EFAULT));
+                return Err(ReadError::Absent);
             }
             let mut done = 0;
             while done < buffer.len().min(self.longest) {
@@ -263,9 +262,9 @@ mod tests {
                         assert_eq!(*byte, byte_at(at));
                     }
                 }
-                Piece::Unreadable { start, end, errno } => {
+                Piece::Unreadable { start, end, why } => {
                     assert!(start < end);
-                    assert_eq!(errno, Some(Errno::EFAULT));
+                    assert_eq!(why, NotRead::Absent);
                     for at in start..end {
                         assert_eq!(expected.next(), Some(at));
                         unreadable.insert(at / PAGE);
@@ -302,7 +301,7 @@ mod tests {
     fn a_source_that_ends_early_is_unreadable_from_there_on() {
         struct Ends;
         impl Memory for Ends {
-            fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+            fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
                 let left = 5000u64.saturating_sub(address);
                 Ok(usize::try_from(left).unwrap().min(buffer.len()))
             }
@@ -312,7 +311,7 @@ mod tests {
         let note = |piece: Piece<'_>| {
             pieces.push(match piece {
                 Piece::Data { address, bytes } => (address, address + bytes.len() as u64, true),
-                Piece::Unreadable { start, end, errno } => (start, end, errno.is_some()),
+                Piece::Unreadable { start, end, why } => (start, end, why != NotRead::End),
             });
             Ok(())
         };

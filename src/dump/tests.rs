@@ -7,7 +7,9 @@ use super::format::{About, Format};
 use super::plan::{Origin, Space};
 use super::*;
 use crate::compress::Level;
+use crate::memory::ReadError;
 use formats::{Elf, Range, Runs, decompress, ranges_of};
+use nix::errno::Errno;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sha2::{Digest, Sha256};
@@ -25,7 +27,7 @@ const BASES: [u64; 3] = [0, 0x123_4567_8000, 0xffff_ffff_8000_0000];
 struct Faulty {
     base: u64,
     /// By number from the base on.
-    bad_pages: BTreeMap<u64, Errno>,
+    bad_pages: BTreeMap<u64, NotRead>,
     /// From here on, counted from the base, there is nothing more.
     ends: u64,
     /// No read delivers more than this.
@@ -42,34 +44,35 @@ fn byte_at(address: u64) -> u8 {
 }
 
 impl Faulty {
-    fn new(bad_pages: impl IntoIterator<Item = (u64, Errno)>) -> Self {
+    fn new(bad_pages: impl IntoIterator<Item = (u64, NotRead)>) -> Self {
         let bad_pages = bad_pages.into_iter().collect();
         let (ends, longest, interrupts, reads) = (u64::MAX, usize::MAX, u64::MAX, Arc::default());
         Self { base: 0, bad_pages, ends, longest, fails_as_a_whole: false, interrupts, reads }
     }
 
     /// The byte, or why there is none.
-    fn at(&self, address: u64) -> Result<u8, Option<Errno>> {
+    fn at(&self, address: u64) -> Result<u8, NotRead> {
         let offset = address - self.base;
         match self.bad_pages.get(&(offset / PAGE)) {
-            Some(errno) => Err(Some(*errno)),
-            None if offset >= self.ends => Err(None),
+            Some(why) => Err(*why),
+            None if offset >= self.ends => Err(NotRead::End),
             None => Ok(byte_at(address)),
         }
     }
 }
 
 impl Memory for Faulty {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         if self.reads.fetch_add(1, Ordering::Relaxed).is_multiple_of(self.interrupts) {
-            return Err(io::ErrorKind::Interrupted.into());
+            return Err(io::Error::from(io::ErrorKind::Interrupted).into());
         }
         // What was read before stays in the buffer of a read that fails.
         for (done, byte) in buffer.iter_mut().enumerate() {
             match self.at(address + done as u64) {
                 _ if done == self.longest => return Ok(done),
                 Ok(read) => *byte = read,
-                Err(Some(errno)) if done == 0 || self.fails_as_a_whole => return Err(errno.into()),
+                Err(NotRead::Absent) if done == 0 || self.fails_as_a_whole => return Err(ReadError::Absent),
+                Err(NotRead::Failed(errno)) if done == 0 || self.fails_as_a_whole => return Err(errno.into()),
                 Err(_) => return Ok(done),
             }
         }
@@ -78,10 +81,10 @@ impl Memory for Faulty {
 }
 
 fn faulty() -> impl Strategy<Value = Faulty> {
-    let errno = prop_oneof![Just(Errno::EFAULT), Just(Errno::EIO)];
+    let why = prop_oneof![Just(NotRead::Absent), Just(NotRead::Failed(Errno::EIO))];
     let longest = prop_oneof![2 => Just(usize::MAX), 1 => 1000usize..20_000];
     let ends = prop_oneof![2 => Just(u64::MAX), 1 => 0u64..200_000];
-    (proptest::collection::btree_map(0u64..40, errno, 0..16), ends, longest, any::<bool>(), 2u64..20).prop_map(
+    (proptest::collection::btree_map(0u64..40, why, 0..16), ends, longest, any::<bool>(), 2u64..20).prop_map(
         |(bad_pages, ends, longest, fails_as_a_whole, interrupts)| Faulty {
             ends,
             longest,
@@ -164,11 +167,15 @@ fn expected(memory: &Faulty, plan: &Plan) -> Expected {
             match (byte, packed.last_mut(), unreadable.last_mut()) {
                 (Ok(byte), Some((start, run)), _) if *start + run.len() as u64 == address => run.push(byte),
                 (Ok(byte), ..) => packed.push((address, vec![byte])),
-                (Err(errno), _, last) => {
-                    let why = errno.map_or("no data".to_owned(), |errno| format!("{errno:?}"));
+                (Err(why), _, last) => {
+                    let why = match why {
+                        NotRead::End => "no data",
+                        NotRead::Absent => "EFAULT",
+                        NotRead::Failed(errno) => &format!("{errno:?}"),
+                    };
                     match last {
                         Some(last) if last.end == address && last.why == why => last.end += 1,
-                        _ => unreadable.push(UnreadableRange { start: address, end: address + 1, why }),
+                        _ => unreadable.push(UnreadableRange { start: address, end: address + 1, why: why.to_owned() }),
                     }
                 }
             }
@@ -273,19 +280,19 @@ proptest! {
 
 #[test]
 fn a_read_that_fails_as_a_whole_loses_one_page_and_no_more() {
-    for errno in [Errno::EFAULT, Errno::EIO] {
-        let memory = Faulty { fails_as_a_whole: true, ..Faulty::new([(3, errno)]) };
+    for (why, name) in [(NotRead::Absent, "EFAULT"), (NotRead::Failed(Errno::EIO), "EIO")] {
+        let memory = Faulty { fails_as_a_whole: true, ..Faulty::new([(3, why)]) };
         let plan = plan_of(Space::Physical, 0, &[(100, 0x2_0001)], PAGE);
         let dumped = dump_to_file(&memory, &plan, Format::Raw, Compression::None, 1 << 20);
         assert_eq!(dumped.map, "0x64 0x3000\n0x4000 0x20001\n");
-        let unreadable = UnreadableRange { start: 0x3000, end: 0x4000, why: format!("{errno:?}") };
+        let unreadable = UnreadableRange { start: 0x3000, end: 0x4000, why: name.to_owned() };
         assert_eq!(dumped.report.unreadable.ranges(), [unreadable]);
     }
 }
 
 #[test]
 fn a_larger_page_size_gives_up_to_its_end() {
-    let memory = Faulty::new([(5, Errno::EIO)]);
+    let memory = Faulty::new([(5, NotRead::Failed(Errno::EIO))]);
     for (page_size, until) in [(512, 0x6000), (PAGE, 0x6000), (4 * PAGE, 0x8000), (16 * PAGE, 0x1_0000)] {
         let plan = plan_of(Space::Physical, 0, &[(0, 0x2_0000)], page_size);
         let dumped = dump_to_file(&memory, &plan, Format::Raw, Compression::None, 1 << 20);
@@ -295,7 +302,7 @@ fn a_larger_page_size_gives_up_to_its_end() {
 
 #[test]
 fn memory_of_which_nothing_can_be_read_is_zeros_to_its_last_byte() {
-    let bad = Faulty { fails_as_a_whole: true, ..Faulty::new((0..40).map(|page| (page, Errno::EFAULT))) };
+    let bad = Faulty { fails_as_a_whole: true, ..Faulty::new((0..40).map(|page| (page, NotRead::Absent))) };
     let empty = Faulty { ends: 0, ..Faulty::new([]) };
     let plan = plan_of(Space::Physical, 0, &[(5, 9000), (20_000, 30_001)], PAGE);
     for memory in [bad, empty] {
@@ -312,24 +319,24 @@ fn ranges_beyond_the_cap_are_counted_and_joined_but_not_listed() {
     let cap = MAX_LISTED as u64;
     assert_eq!(cap, 1 << 18);
     let mut unreadable = Unreadable::default();
-    let pages = |unreadable: &mut Unreadable, first: u64, count: u64, step: u64, errno| {
+    let pages = |unreadable: &mut Unreadable, first: u64, count: u64, step: u64, why| {
         let pages = (0..count).map(|number| first + number * step);
-        pages.for_each(|page| unreadable.add(page * PAGE, (page + 1) * PAGE, errno));
+        pages.for_each(|page| unreadable.add(page * PAGE, (page + 1) * PAGE, why));
     };
     // Every other page, up to one less than the cap; then two pages that are one range: the last one listed.
-    pages(&mut unreadable, 0, cap - 1, 2, Some(Errno::EIO));
+    pages(&mut unreadable, 0, cap - 1, 2, NotRead::Failed(Errno::EIO));
     let last = 2 * (cap - 1);
-    pages(&mut unreadable, last, 2, 1, Some(Errno::EFAULT));
+    pages(&mut unreadable, last, 2, 1, NotRead::Absent);
     let state =
         |unreadable: &Unreadable| (unreadable.ranges().len() as u64, unreadable.count(), unreadable.bytes() / PAGE);
     assert_eq!(state(&unreadable), (cap, cap, cap + 1));
     // Two pages that are a new range for their errno, two that are one for the gap before them.
-    pages(&mut unreadable, last + 2, 2, 1, None);
+    pages(&mut unreadable, last + 2, 2, 1, NotRead::End);
     assert_eq!(state(&unreadable), (cap, cap + 1, cap + 3));
-    pages(&mut unreadable, last + 5, 2, 1, None);
+    pages(&mut unreadable, last + 5, 2, 1, NotRead::End);
     assert_eq!(state(&unreadable), (cap, cap + 2, cap + 5));
     // The errno of the last listed range, right behind one that is not listed, is a range of its own.
-    pages(&mut unreadable, last + 7, 1, 1, Some(Errno::EFAULT));
+    pages(&mut unreadable, last + 7, 1, 1, NotRead::Absent);
     assert_eq!(state(&unreadable), (cap, cap + 3, cap + 6));
 
     let listed = unreadable.ranges().last().unwrap();

@@ -11,8 +11,9 @@
 //! `include/vmparam.h` (`PHYS_IN_DMAP`). arm and powerpc test each address;
 //! amd64 and i386 map it, up to the last one that the processor has.
 
-use super::{Host, Memory, System};
+use super::{Host, System};
 use crate::error::Result;
+use crate::memory::Memory;
 use crate::memory_map::kernel_maps::{DIRECT_MAP, KernelMapping};
 use crate::memory_map::{coalesce, intersect};
 

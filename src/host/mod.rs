@@ -16,10 +16,12 @@ pub mod recorded;
 pub use nix::unistd::Pid;
 pub use ram::Ram;
 
-use crate::error::{KernelError, Result};
+use crate::error::Result;
 use crate::files_in_use;
+use crate::kernel_error::KernelError;
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
+use crate::memory::{Memory, WritableMemory};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;
@@ -165,33 +167,6 @@ pub trait Mapping {
     fn lock(&mut self) -> Result<(), KernelError>;
 }
 
-/// Memory that can be read, by address: physical, or the kernel's virtual memory.
-pub trait Memory: Send + Sync {
-    /// Reads from an address on; like read(2), it may deliver less than asked for, and 0 bytes at the end.
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize>;
-
-    /// Fills the buffer from an address on; that there is no more is EFAULT.
-    fn fill(&self, address: u64, buffer: &mut [u8]) -> io::Result<()> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
-            let at = address.checked_add(done as u64).ok_or(Errno::EFAULT)?;
-            match self.read_at(at, rest) {
-                Ok(0) => return Err(Errno::EFAULT.into()),
-                Ok(read) => done += read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
-    }
-}
-
-/// Memory that can be written, by physical address.
-pub trait WritableMemory: Send + Sync {
-    /// Writes from an address on; like write(2), it may take less than it is given.
-    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize>;
-}
-
 /// A machine with mem(4), or at least with processes whose pages can be looked up.
 pub trait Host {
     /// What JSON calls this kind of host: `freebsd`, `linux` or `recorded`.
@@ -277,7 +252,7 @@ pub trait Host {
 
     /// Kernel virtual memory, by virtual address, as /dev/kmem reads it. Only what
     /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`Self::kernel_maps`] may be read;
-    /// what the kernel has unmapped meanwhile fails with EFAULT.
+    /// what the kernel has unmapped meanwhile is absent.
     fn kernel_memory(&self) -> Result<Box<dyn Memory>>;
 
     /// Where a symbol of the running kernel or its modules lies, as kldsym(2) tells; `None` if there is none of

@@ -4,7 +4,8 @@
 //! where an access of our own would end in a signal, as when the file has become shorter meanwhile.
 
 use super::{Backing, Mapping, open_device_at_once};
-use crate::error::{KernelError, Operation, errno_of};
+use crate::errno::errno_of;
+use crate::kernel_error::{KernelError, Operation};
 use crate::units::Hex;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};

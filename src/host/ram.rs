@@ -1,10 +1,8 @@
 //! Physical memory of the running machine, of which only RAM is read: elsewhere there may be devices.
 
-use super::Memory;
-use nix::errno::Errno;
-use std::io;
+use crate::memory::{Memory, ReadError};
 
-/// Physical memory; outside of RAM, reading is EFAULT.
+/// Physical memory; outside of RAM there is none.
 pub struct Ram {
     memory: Box<dyn Memory>,
     /// Ascending.
@@ -36,10 +34,10 @@ impl Ram {
 }
 
 impl Memory for Ram {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let left = usize::try_from(self.left(address)).unwrap_or(usize::MAX).min(buffer.len());
         if left == 0 {
-            return Err(Errno::EFAULT.into());
+            return Err(ReadError::Absent);
         }
         self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
     }

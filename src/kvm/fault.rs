@@ -1,7 +1,8 @@
 //! Why an address cannot be read, written or translated.
 
-use crate::error::errno_of;
-use crate::explain::errno_name;
+use crate::errno::errno_name;
+use crate::errno::errno_of;
+use crate::memory::{ReadError, WriteError};
 use crate::units::Hex;
 use nix::errno::Errno;
 use std::fmt;
@@ -47,11 +48,26 @@ impl Fault {
         Self { address, why }
     }
 
-    /// From the error of memory at a physical address: EFAULT says that there is none.
-    pub(super) fn io(address: u64, physical: u64, error: &io::Error) -> Self {
-        let why = match errno_of(error) {
-            Errno::EFAULT => Why::NoPage(physical),
-            errno => Why::Io(errno),
+    /// From the error of reading a dump.
+    pub(super) fn io(address: u64, error: &io::Error) -> Self {
+        Self::new(address, Why::Io(errno_of(error)))
+    }
+
+    /// From the error of reading memory at a physical address.
+    pub(super) fn read(address: u64, physical: u64, error: &ReadError) -> Self {
+        let why = match error {
+            ReadError::Absent => Why::NoPage(physical),
+            ReadError::Io(error) => Why::Io(errno_of(error)),
+        };
+        Self { address, why }
+    }
+
+    /// From the error of writing memory at a physical address.
+    pub(super) fn written(address: u64, physical: u64, error: &WriteError) -> Self {
+        let why = match error {
+            WriteError::Absent => Why::NoPage(physical),
+            WriteError::ReadOnly => Why::ReadOnly,
+            WriteError::Io(error) => Why::Io(errno_of(error)),
         };
         Self { address, why }
     }

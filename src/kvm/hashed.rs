@@ -61,7 +61,7 @@ impl Hashed {
         if address < self.base {
             return Err(fault(Why::NotCovered));
         }
-        let found = self.search(dump, address).map_err(|error| Fault::io(address, self.offset, &error))?;
+        let found = self.search(dump, address).map_err(|error| Fault::io(address, &error))?;
         let (step, base) = found.ok_or(fault(Why::NotMapped(LEVEL.name)))?;
         seen(step);
         let Target::Page { physical, size, protection } = step.target else {

@@ -34,15 +34,14 @@ pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Step, Translation};
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, WritableMemory, direct_map};
+use crate::host::{Host, direct_map};
+use crate::memory::{Memory, ReadError, WritableMemory};
 use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::powerpc64;
 use crate::symbols::{Running, Symbols};
 use crate::vmcore::header::{Architecture, Order, Relocation};
 use crate::vmcore::{Content, DumpedMemory};
-use nix::errno::Errno;
 use space::{Space, Tables};
-use std::io;
 use std::ops::ControlFlow;
 
 /// A kernel whose memory can be read.
@@ -329,15 +328,14 @@ pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     }
 }
 
-/// Virtual memory: EFAULT where there is none.
 impl Memory for Kvm {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let errno = |fault: Fault| match fault.why {
-            Why::Io(errno) => errno,
-            _ => Errno::EFAULT,
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let error = |fault: Fault| match fault.why {
+            Why::Io(errno) => errno.into(),
+            _ => ReadError::Absent,
         };
-        let (physical, left) = self.place(address).map_err(errno)?;
+        let (physical, left) = self.place(address).map_err(error)?;
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        Ok(self.physical.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(errno)?)
+        self.physical.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(error)
     }
 }

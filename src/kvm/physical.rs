@@ -5,7 +5,8 @@ use super::Access;
 use super::fault::{Fault, Why};
 use super::space::{DATA, Physical, Space, Tables};
 use crate::error::{Error, Result};
-use crate::host::{Host, Memory, Ram, WritableMemory};
+use crate::host::{Host, Ram};
+use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::Protection;
 use crate::symbols::Symbols;
@@ -96,7 +97,7 @@ impl PhysicalMemory {
         }
     }
 
-    /// The memory itself, by physical address; EFAULT where there is none.
+    /// The memory itself, by physical address.
     pub fn memory(&self) -> &dyn Memory {
         match &self.0 {
             Source::Dump(memory) => &**memory,
@@ -141,8 +142,8 @@ impl PhysicalMemory {
                 // The dump has been cut off.
                 Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
                 Ok(read) => return Ok(read),
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::io(at, physical, &error)),
+                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::read(at, physical, &error)),
             }
         }
     }
@@ -215,7 +216,7 @@ impl PhysicalMemory {
                 Source::Dump(memory) => memory.write_at(physical, part),
                 Source::Running(Running { writer: None, .. }) => return Err(Fault::new(at, Why::ReadOnly)),
                 Source::Running(Running { ram, writer: Some(writer), .. }) => match ram.left(physical) {
-                    0 => Err(Errno::EFAULT.into()),
+                    0 => Err(WriteError::Absent),
                     left => {
                         let there = part.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(part);
                         writer.write_at(physical, there)
@@ -225,11 +226,8 @@ impl PhysicalMemory {
             match written {
                 Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),
                 Ok(written) => done += written,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.raw_os_error() == Some(Errno::EBADF as i32) => {
-                    return Err(Fault::new(at, Why::ReadOnly));
-                }
-                Err(error) => return Err(Fault::io(at, physical, &error)),
+                Err(WriteError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(Fault::written(at, physical, &error)),
             }
         }
         Ok(())

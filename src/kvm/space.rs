@@ -6,7 +6,7 @@
 
 use super::fault::{Fault, Why};
 use super::hashed::Hashed;
-use crate::host::Memory;
+use crate::memory::Memory;
 use crate::pmap::{Format, Level, Protection, Target};
 use crate::vmcore::DumpedMemory;
 use crate::vmcore::header::{Architecture, DirectMap, Header, Order, Relocation, Section};
@@ -177,7 +177,7 @@ impl Space {
                     Physical::Dump(dump) => self.dumped(dump, format, offset),
                     Physical::Live(_) => Ok(None),
                 };
-                let entry = entry.map_err(|error| Fault::io(address, offset, &error))?;
+                let entry = entry.map_err(|error| Fault::io(address, &error))?;
                 let entry = entry.ok_or(fault(Why::NotCovered))?;
                 let target = format.decode(level, entry);
                 (format, Step { level, index, physical: None, offset: Some(offset), entry, target })
@@ -230,17 +230,21 @@ impl Space {
         let (offset, entry) = match memory {
             Physical::Dump(dump) => {
                 let (offset, _) = dump.place_of(physical).ok_or(no_table)?;
-                (Some(offset), self.dumped(dump, format, offset))
+                (Some(offset), self.dumped(dump, format, offset).map_err(|error| Fault::io(address, &error)))
             }
             Physical::Live(memory) => {
                 let mut bytes = [0; 8];
                 let wanted = if format.entry_size() == 4 { 4 } else { 8 };
                 let read = memory.read_at(physical, bytes.get_mut(..wanted).unwrap_or_default());
                 let value = bytes.get(..wanted).map(|bytes| self.order.number(bytes));
-                (None, read.map(|read| value.filter(|_| read == wanted)))
+                (
+                    None,
+                    read.map(|read| value.filter(|_| read == wanted))
+                        .map_err(|error| Fault::read(address, table, &error)),
+                )
             }
         };
-        let entry = entry.map_err(|error| Fault::io(address, table, &error))?.ok_or(no_table)?;
+        let entry = entry?.ok_or(no_table)?;
         Ok(Step { level, index, physical: Some(physical), offset, entry, target: format.decode(level, entry) })
     }
 
@@ -370,7 +374,7 @@ impl Walk<'_, '_, '_> {
                     let wanted = usize::try_from((entries - index).min(CHUNK) * size).unwrap_or_default();
                     let at = offset.saturating_add(index * size);
                     let part = bytes.get_mut(..wanted).unwrap_or_default();
-                    let read = dump.read_dump(at, part).map_err(|error| Fault::io(base, at, &error))?;
+                    let read = dump.read_dump(at, part).map_err(|error| Fault::io(base, &error))?;
                     let part = part.get(..read).unwrap_or_default();
                     let first = base.wrapping_add(index << level.shift);
                     if self.entries(format, level, part, first).is_break() {
@@ -392,7 +396,7 @@ impl Walk<'_, '_, '_> {
                     go_on
                 };
                 let is_whole = table.each_mapping(dump, &mut take);
-                self.lost += u64::from(!is_whole.map_err(|error| Fault::io(table.base, table.base, &error))?);
+                self.lost += u64::from(!is_whole.map_err(|error| Fault::io(table.base, &error))?);
                 Ok(go_on)
             }
             (Tables::Root { format, root, .. }, _) => {

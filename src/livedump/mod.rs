@@ -14,9 +14,10 @@ pub mod kernel_config;
 pub mod trailer;
 
 use crate::dump::sink::{Target, write_failed};
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::interrupt::with_signals_elsewhere;
+use crate::kernel_error::Operation;
 use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};

@@ -1,6 +1,6 @@
 use super::vmmap::{Facts, parse, parse_layout};
 use super::*;
-use crate::error::{KernelError, Operation};
+use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::KernelMapping;
 use ioctl_defs::user::*;
 use proptest::prelude::*;

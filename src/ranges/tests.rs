@@ -389,9 +389,11 @@ fn a_range_knows_its_end_even_at_the_top_of_the_address_space() {
 /// A host whose kernel does not do what its rules promise.
 mod odd_host {
     use super::*;
-    use crate::error::{Error, KernelError, Result};
-    use crate::host::{Backing, Host, Mapping, Memory, PageState, System};
+    use crate::error::{Error, Result};
+    use crate::host::{Backing, Host, Mapping, PageState, System};
+    use crate::kernel_error::KernelError;
     use crate::kerneldump::Compression;
+    use crate::memory::Memory;
     use crate::memory_map::kernel_maps::KernelMapping;
     use crate::process_map::{Detail, ProcessMap};
     use crate::ranges::change::{self, Mode};

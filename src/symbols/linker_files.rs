@@ -3,7 +3,7 @@
 
 use super::{Symbols, Table};
 use crate::error::{Error, Result};
-use crate::host::Memory;
+use crate::memory::Memory;
 use crate::units::{Hex, hex};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};

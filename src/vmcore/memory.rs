@@ -8,11 +8,10 @@ use super::{Content, Damage, Depth, Inspection, Place, inspect};
 use crate::dump::Progress;
 use crate::dump::reader::{Piece, Reader};
 use crate::error::{Error, Result};
-use crate::host::Memory;
 use crate::kerneldump::{self, Compression};
+use crate::memory::{Memory, NotRead, ReadError, WriteError};
 use crate::memory_map::Segment;
 use crate::output_file;
-use nix::errno::Errno;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -271,9 +270,9 @@ impl DumpedMemory {
     ///
     /// # Errors
     ///
-    /// Those of [`Volume::write_at`]; EFAULT where there is no memory in the dump.
-    pub fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
-        let (offset, left) = self.place_of(address).ok_or(Errno::EFAULT)?;
+    /// Those of [`Volume::write_at`]; there is no memory at the address in the dump.
+    pub fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
+        let (offset, left) = self.place_of(address).ok_or(WriteError::Absent)?;
         let part = bytes.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(bytes);
         self.volume.write_at(self.inspection.located.start.saturating_add(offset), part)?;
         // Page tables may have been written to.
@@ -362,8 +361,8 @@ impl DumpedMemory {
                 let length = now.length();
                 take(match now {
                     Part::Data(bytes) => Piece::Data { address: extent.physical, bytes },
-                    Part::Unreadable(length, errno) => {
-                        Piece::Unreadable { start: extent.physical, end: extent.physical + length, errno }
+                    Part::Unreadable(length, why) => {
+                        Piece::Unreadable { start: extent.physical, end: extent.physical + length, why }
                     }
                 })?;
                 extent.physical += length;
@@ -377,7 +376,7 @@ impl DumpedMemory {
             return Reader::new(&dump, 4096, BUFFER)?.read(&spans, |piece| {
                 take_part(match piece {
                     Piece::Data { bytes, .. } => Part::Data(bytes),
-                    Piece::Unreadable { start, end, errno } => Part::Unreadable(end - start, errno),
+                    Piece::Unreadable { start, end, why } => Part::Unreadable(end - start, why),
                 })
             });
         }
@@ -399,7 +398,7 @@ impl DumpedMemory {
                 let read = if ended { 0 } else { stream.read(bytes).map_err(stopped)? };
                 take_part(Part::Data(bytes.get(..read).unwrap_or_default()))?;
                 if read < wanted {
-                    take_part(Part::Unreadable(span.end - at - read as u64, None))?;
+                    take_part(Part::Unreadable(span.end - at - read as u64, NotRead::End))?;
                     break;
                 }
                 at += read as u64;
@@ -420,8 +419,8 @@ fn stopped(stop: Stop) -> Error {
 struct DumpBytes<'a>(&'a DumpedMemory);
 
 impl Memory for DumpBytes<'_> {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_dump(address, buffer)
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        Ok(self.0.read_dump(address, buffer)?)
     }
 }
 
@@ -429,7 +428,7 @@ impl Memory for DumpBytes<'_> {
 #[derive(Clone, Copy)]
 enum Part<'a> {
     Data(&'a [u8]),
-    Unreadable(u64, Option<Errno>),
+    Unreadable(u64, NotRead),
 }
 
 impl Part<'_> {
@@ -447,21 +446,21 @@ impl Part<'_> {
                 let (now, later) = bytes.split_at_checked(middle).unwrap_or((bytes, &[]));
                 (Self::Data(now), Self::Data(later))
             }
-            Self::Unreadable(length, errno) => {
+            Self::Unreadable(length, why) => {
                 let now = length.min(most);
-                (Self::Unreadable(now, errno), Self::Unreadable(length - now, errno))
+                (Self::Unreadable(now, why), Self::Unreadable(length - now, why))
             }
         }
     }
 }
 
 impl Memory for DumpedMemory {
-    /// Reads up to the end of a page. A page that is not in the dump is EFAULT; where a dump has been cut off there
+    /// Reads up to the end of a page. A page that is not in the dump is absent; where a dump has been cut off there
     /// are 0 bytes.
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let (offset, left) = self.place_of(address).ok_or(Errno::EFAULT)?;
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let (offset, left) = self.place_of(address).ok_or(ReadError::Absent)?;
         let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        self.read_dump(offset, buffer.get_mut(..left).unwrap_or_default())
+        Ok(self.read_dump(offset, buffer.get_mut(..left).unwrap_or_default())?)
     }
 }
 

@@ -6,7 +6,8 @@ use crate::error::{Error, Result};
 use crate::files_in_use;
 #[cfg(target_os = "freebsd")]
 use crate::host::freebsd::disk;
-use crate::host::{Memory, open_at_once};
+use crate::host::open_at_once;
+use crate::memory::WriteError;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
@@ -19,7 +20,7 @@ const BLOCK: usize = 1 << 16;
 
 /// A file or device, opened for reading, and for writing if that was asked for.
 pub struct Volume {
-    bytes: Box<dyn Memory>,
+    bytes: Bytes,
     length: u64,
     /// Bytes of it that are in the file; zeros follow, which are not.
     stored: u64,
@@ -95,13 +96,13 @@ impl Volume {
     ///
     /// # Errors
     ///
-    /// Those of write(2); EBADF if it was not opened for that, EFAULT behind the end.
-    pub fn write_at(&self, at: u64, bytes: &[u8]) -> io::Result<()> {
-        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
+    /// Those of write(2); it was not opened for that, or it ends before the last byte.
+    pub fn write_at(&self, at: u64, bytes: &[u8]) -> Result<(), WriteError> {
+        let writer = self.writer.as_ref().ok_or(WriteError::ReadOnly)?;
         if at.checked_add(bytes.len() as u64).is_none_or(|end| end > self.length) {
-            return Err(Errno::EFAULT.into());
+            return Err(WriteError::Absent);
         }
-        writer.write_all_at(bytes, at)
+        Ok(writer.write_all_at(bytes, at)?)
     }
 
     /// Writes bytes over those that are known to be there, and has them on disk. A device takes whole sectors only.
@@ -116,7 +117,7 @@ impl Volume {
         if there != known {
             return Err(io::Error::other("what is to be replaced has changed meanwhile"));
         }
-        self.write_at(at, bytes)?;
+        writer.write_all_at(bytes, at)?;
         writer.sync_all()
     }
 
@@ -132,14 +133,14 @@ impl Volume {
     /// Bytes in memory, as if they were in a file.
     pub fn of_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes: Box::new(Bytes(bytes)), length, stored: length, sector_size: None, writer: None }
+        Self { bytes: Bytes::Memory(bytes), length, stored: length, sector_size: None, writer: None }
     }
 
     fn of(file: File, length: u64, is_device: bool) -> Self {
-        let bytes: Box<dyn Memory> = if is_device {
-            Box::new(Blocks { file, last: Mutex::new((0, Vec::new())) })
+        let bytes = if is_device {
+            Bytes::Device(Blocks { file, last: Mutex::new((0, Vec::new())) })
         } else {
-            Box::new(Plain(file))
+            Bytes::File(file)
         };
         Self { bytes, length, stored: length, sector_size: None, writer: None }
     }
@@ -219,20 +220,22 @@ impl Read for Part<'_> {
     }
 }
 
-struct Bytes(Vec<u8>);
-
-impl Memory for Bytes {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut rest = usize::try_from(address).ok().and_then(|at| self.0.get(at..)).unwrap_or_default();
-        rest.read(buffer)
-    }
+/// Where the bytes are.
+enum Bytes {
+    Memory(Vec<u8>),
+    File(File),
+    Device(Blocks),
 }
 
-struct Plain(File);
-
-impl Memory for Plain {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read_at(buffer, address)
+impl Bytes {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Memory(bytes) => {
+                usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default().read(buffer)
+            }
+            Self::File(file) => file.read_at(buffer, at),
+            Self::Device(blocks) => blocks.read_at(at, buffer),
+        }
     }
 }
 
@@ -243,7 +246,7 @@ struct Blocks {
     last: Mutex<(u64, Vec<u8>)>,
 }
 
-impl Memory for Blocks {
+impl Blocks {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let start = address - address % BLOCK as u64;
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);

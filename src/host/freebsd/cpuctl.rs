@@ -1,7 +1,9 @@
 //! The processor's registers, through cpuctl(4). The device is opened for reading, and nothing is written.
 
-use crate::error::{KernelError, Operation, Result, errno_of};
+use crate::errno::errno_of;
+use crate::error::Result;
 use crate::host::open_at_once;
+use crate::kernel_error::{KernelError, Operation};
 use crate::ranges::default_type::Registers;
 use crate::units::Hex;
 use ioctl_defs::cpuctl::{CPUCTL_CPUID, CPUCTL_RDMSR, cpuctl_cpuid_args_t, cpuctl_msr_args_t};

@@ -2,8 +2,10 @@
 //!
 //! The ioctls work on a descriptor opened read-only; only what writes to memory opens it for writing.
 
-use crate::error::{Error, KernelError, Operation, Result, errno_of};
+use crate::errno::errno_of;
+use crate::error::{Error, Result};
 use crate::host::open_device_at_once;
+use crate::kernel_error::{KernelError, Operation};
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
     mem_range_op,

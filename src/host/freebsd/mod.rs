@@ -10,13 +10,15 @@ mod sysctl;
 
 use super::process_memory::ProcessMapping;
 use super::{
-    Backing, Host, Mapping, Memory, PageState, Pid, Ram, System, WritableMemory, check_securelevel, direct_map,
-    look_up_domains, only_this_process, state_by_page,
+    Backing, Host, Mapping, PageState, Pid, Ram, System, check_securelevel, direct_map, look_up_domains,
+    only_this_process, state_by_page,
 };
-use crate::error::{Error, KernelError, Operation, Result};
+use crate::error::{Error, Result};
+use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::livedump::kernel_config;
+use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
 use crate::pmap::riscv;
@@ -320,15 +322,27 @@ impl Host for FreeBsd {
 }
 
 impl WritableMemory for Device {
-    fn write_at(&self, address: u64, bytes: &[u8]) -> io::Result<usize> {
-        self.file().write_at(bytes, address)
+    fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
+        self.file().write_at(bytes, address).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(errno) if is_absent(errno) => WriteError::Absent,
+            Some(Errno::EBADF) => WriteError::ReadOnly,
+            _ => error.into(),
+        })
     }
 }
 
 impl Memory for Device {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         // Kernel addresses are negative as an off_t; pread(2) takes them for character devices
         // (kern_preadv, sys/kern/sys_generic.c).
-        self.file().read_at(buffer, address)
+        self.file().read_at(buffer, address).map_err(|error| match error.raw_os_error().map(Errno::from_raw) {
+            Some(errno) if is_absent(errno) => ReadError::Absent,
+            _ => error.into(),
+        })
     }
+}
+
+/// Whether mem(4) answers so where there is no memory: EFAULT, and EINVAL on arm (`memrw()`, `sys/arm/arm/mem.c`).
+fn is_absent(errno: Errno) -> bool {
+    errno == Errno::EFAULT || cfg!(target_arch = "arm") && errno == Errno::EINVAL
 }

@@ -3,7 +3,8 @@
 //! Values are taken as bytes whatever their declared type, and tables that change size between two calls are
 //! asked for again.
 
-use crate::error::{Error, KernelError, Operation, Result};
+use crate::error::{Error, Result};
+use crate::kernel_error::{KernelError, Operation};
 use ioctl_defs::user::{CTL_KERN, KERN_PROC};
 use nix::errno::Errno;
 use nix::unistd::Pid;

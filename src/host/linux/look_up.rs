@@ -5,8 +5,9 @@
 
 use super::pagemap::Entry;
 use super::process::Process;
-use crate::error::{Error, Operation, Result};
+use crate::error::{Error, Result};
 use crate::host::PageState;
+use crate::kernel_error::Operation;
 use std::ops::Range;
 
 /// See [`Host::page_states`](crate::host::Host::page_states).

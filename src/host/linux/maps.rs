@@ -4,8 +4,10 @@
 //! address space all the same, or there is an error.
 
 use super::process::{Process, has_nodes};
-use crate::error::{Error, Operation, Result, errno_of};
+use crate::errno::errno_of;
+use crate::error::{Error, Result};
 use crate::host::{PagesByDomain, Pid};
+use crate::kernel_error::Operation;
 use crate::process_map::{self, Detail, Entry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;
 use std::fs::File;

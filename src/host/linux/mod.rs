@@ -14,7 +14,8 @@ mod process;
 
 use super::process_memory::ProcessMapping;
 use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, not_freebsd};
-use crate::error::{KernelError, Operation, Result};
+use crate::error::Result;
+use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;

@@ -2,8 +2,10 @@
 
 use super::move_pages;
 use super::pagemap::{self, ENTRY_SIZE, Entry};
-use crate::error::{Error, KernelError, Operation, Result, errno_of};
+use crate::errno::errno_of;
+use crate::error::{Error, Result};
 use crate::host::{Pid, open_at_once};
+use crate::kernel_error::{KernelError, Operation};
 use crate::process_map::{self, procfs};
 use nix::errno::Errno;
 use nix::fcntl::{OFlag, openat, readlinkat};

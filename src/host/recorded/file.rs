@@ -3,9 +3,10 @@
 //! Addresses are strings, `0x` or decimal. Unknown fields are refused, so that a misspelt one is not
 //! silently without effect.
 
-use crate::error::{Error, Operation, Result};
-use crate::explain::errno_name;
+use crate::errno::errno_name;
+use crate::error::{Error, Result};
 use crate::host::{System, open_at_once, read_at_most};
+use crate::kernel_error::Operation;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;

@@ -5,9 +5,7 @@ use super::file::Machine;
 use super::kernel::Kernel;
 use super::memory::{RecordedMemory, View};
 use crate::error::Result;
-use crate::host::Memory;
-use nix::errno::Errno;
-use std::io;
+use crate::memory::{Memory, ReadError};
 use std::path::Path;
 
 /// Kernel virtual memory of a recorded machine.
@@ -30,15 +28,15 @@ impl KernelMemory {
     }
 
     /// Reads what is physically in one piece.
-    fn read_piece(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let (physical, length) = self.kernel.translate(address).ok_or(Errno::EFAULT)?;
+    fn read_piece(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
+        let (physical, length) = self.kernel.translate(address).ok_or(ReadError::Absent)?;
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
         self.memory.read_at(physical, buffer.get_mut(..length).unwrap_or_default())
     }
 }
 
 impl Memory for KernelMemory {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let mut done = 0;
         while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
             // At the end of the address space there is nothing more to read.

@@ -4,11 +4,11 @@
 use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::Kernel;
 use crate::error::{Error, Result};
-use crate::host::{Memory, open_at_once};
+use crate::host::open_at_once;
+use crate::memory::{Memory, ReadError};
 use crate::memory_map::Segment;
 use nix::errno::Errno;
 use std::fs::File;
-use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 
@@ -59,7 +59,7 @@ impl RecordedMemory {
 
     /// How many of `length` bytes from `address` on can be read in one go, and how far into the packed image
     /// they are.
-    fn readable(&self, address: u64, length: u64) -> io::Result<(u64, u64)> {
+    fn readable(&self, address: u64, length: u64) -> Result<(u64, u64), ReadError> {
         let mut packed = 0;
         for segment in &self.segments {
             if (segment.start..segment.end).contains(&address) {
@@ -76,12 +76,12 @@ impl RecordedMemory {
             }
             packed += segment.end - segment.start;
         }
-        Err(Errno::EFAULT.into())
+        Err(ReadError::Absent)
     }
 }
 
 impl Memory for RecordedMemory {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         if buffer.is_empty() {
             return Ok(0);
         }

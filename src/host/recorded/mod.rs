@@ -20,7 +20,8 @@ pub use file::{
 use super::{
     Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process, state_by_page,
 };
-use crate::error::{Error, KernelError, Operation, Result};
+use crate::error::{Error, Result};
+use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
 use crate::livedump::estimate::Facts;
 use crate::memory_map::MemoryMap;

@@ -5,8 +5,8 @@
 //! policy names, and its neighbours fall into place behind it.
 
 use super::file::{Machine, Policy, ProcessRange};
-use crate::error::{KernelError, Operation};
 use crate::host::{Backing, Mapping, PageState, superpage_size};
+use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::MemoryMap;
 use crate::units::Hex;
 use nix::errno::Errno;

@@ -19,8 +19,10 @@ use super::{Architecture, MSG_MAGIC, PageSet};
 use crate::dump::reader::{Piece, Reader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
-use crate::error::{Error, KernelError, Operation, Result, errno_of};
-use crate::host::{Host, Memory, Ram};
+use crate::error::{Error, Result};
+use crate::host::{Host, Ram};
+use crate::kernel_error::{KernelError, Operation};
+use crate::memory::{Memory, ReadError};
 use crate::memory_map::{self, MemoryMap, Segment, dump_avail};
 use crate::pmap::{self, Format};
 use crate::symbols::Symbols;
@@ -29,7 +31,6 @@ use crate::vmcore;
 use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
 use std::collections::BTreeMap;
-use std::io;
 use std::ops;
 use variables::Variables;
 
@@ -164,8 +165,8 @@ fn odd(what: &str, why: impl std::fmt::Display) -> Error {
     Error::Format(format!("the kernel's {what} is not as expected: {why}"))
 }
 
-fn unreadable(what: &str, error: &io::Error) -> Error {
-    KernelError::new(Operation::ReadMemory, format!("the kernel's {what}"), errno_of(error)).into()
+fn unreadable(what: &str, error: &ReadError) -> Error {
+    KernelError::new(Operation::ReadMemory, format!("the kernel's {what}"), error.errno()).into()
 }
 
 impl<'a> LiveKernel<'a> {
@@ -717,8 +718,8 @@ impl Snapshot<'_> {
                         progress.add(bytes.len() as u64);
                         Ok(())
                     }
-                    Piece::Unreadable { start, end, errno } => {
-                        unreadable.add(start, end, errno);
+                    Piece::Unreadable { start, end, why } => {
+                        unreadable.add(start, end, why);
                         sink.zeros(end - start)?;
                         progress.add(end - start);
                         Ok(())

@@ -6,7 +6,6 @@ use crate::pmap::amd64::{
 use crate::symbols::Symbol;
 use crate::vmcore::volume::Volume;
 use crate::vmcore::{Content, Depth, inspect};
-use nix::errno::Errno;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -48,13 +47,13 @@ struct Physical(Arc<Machine>);
 struct Kernel(Arc<Machine>);
 
 impl Memory for Physical {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let end = address + buffer.len() as u64;
         assert!(RAM.iter().any(|(from, to)| *from <= address && end <= *to), "{address:#x}..{end:#x} is not RAM");
         // Like the kernel, a page at a time.
         let page = address & !(PAGE - 1);
         if self.0.unreadable.contains(&page) {
-            return Err(Errno::EFAULT.into());
+            return Err(ReadError::Absent);
         }
         let words = self.0.pages.get(&page).copied().unwrap_or_else(|| std::array::from_fn(|word| page | word as u64));
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -66,9 +65,9 @@ impl Memory for Physical {
 }
 
 impl Memory for Kernel {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> io::Result<usize> {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let at = usize::try_from(address.checked_sub(self.0.variables_at).expect("only variables are read")).unwrap();
-        let bytes = self.0.variables.get(at..).filter(|bytes| !bytes.is_empty()).ok_or(Errno::EFAULT)?;
+        let bytes = self.0.variables.get(at..).filter(|bytes| !bytes.is_empty()).ok_or(ReadError::Absent)?;
         let length = bytes.len().min(buffer.len());
         buffer[..length].copy_from_slice(&bytes[..length]);
         Ok(length)

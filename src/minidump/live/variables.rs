@@ -2,7 +2,7 @@
 
 use super::{odd, unreadable};
 use crate::error::{Error, Result};
-use crate::host::Memory;
+use crate::memory::Memory;
 use crate::symbols::Symbols;
 use crate::units::Hex;
 

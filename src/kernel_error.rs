@@ -1,21 +1,164 @@
-//! What each errno of mem(4) means, and of what is asked in its place on Linux: why it happened and what to do.
+//! What the kernel is asked to do, and what each errno of its answers means: why it happened and what to do.
 //!
 //! Sources: mem(4), and the kernel sources `sys/dev/mem/memdev.c`, `sys/amd64/amd64/mem.c`,
 //! `sys/x86/x86/x86_mem.c`, `sys/powerpc/powerpc/mem.c`, `sys/dev/cpuctl/cpuctl.c`, `sys/kern/kern_vnodedumper.c`,
 //! `sys/kern/subr_compressor.c`, `sys/kern/kern_prot.c` (`p_candebug`), `sys/kern/kern_priv.c` and
 //! `sys/kern/kern_jail.c` (`prison_priv_check`); for Linux proc(5), move_pages(2) and `fs/proc/task_mmu.c`.
 
-use crate::error::Operation;
+use crate::errno::errno_name;
 use nix::errno::Errno;
+use std::fmt;
 
-/// An errno's name, the same on every system: on FreeBSD EOPNOTSUPP and ENOTSUP are one number.
-pub fn errno_name(errno: Errno) -> String {
-    if errno == Errno::EOPNOTSUPP { "EOPNOTSUPP".to_owned() } else { format!("{errno:?}") }
+/// What memtool asked the kernel to do when it refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Operation {
+    /// open(2) of /dev/mem or /dev/kmem.
+    OpenDevice,
+    /// `MEMRANGE_GET`.
+    GetRanges,
+    /// `MEMRANGE_SET` with `MEMRANGE_SET_UPDATE`.
+    UpdateRange,
+    /// `MEMRANGE_SET` with `MEMRANGE_SET_REMOVE`.
+    RemoveRange,
+    /// `MEM_EXTRACT_PADDR`.
+    ExtractPaddr,
+    /// `MEM_KERNELDUMP`.
+    KernelDump,
+    /// read(2) of /dev/mem or /dev/kmem.
+    ReadMemory,
+    /// sysctl(3).
+    Sysctl,
+    /// mmap(2) of memory for `paddr`.
+    Map,
+    /// mlock(2) of memory for `paddr`.
+    Lock,
+    /// Making a page of a mapping present.
+    Touch,
+    /// kldsym(2).
+    FindSymbol,
+    /// kldnext(2) and kldstat(2).
+    ListFiles,
+    /// The memory map of a process: `kern.proc.vmmap`, or `/proc/PID/maps`.
+    ProcessMap,
+    /// open(2) of /dev/cpuctl0, `CPUCTL_CPUID` and `CPUCTL_RDMSR`.
+    ReadRegisters,
+    /// Reading a process's pagemap and maps in Linux's proc(5).
+    ReadPagemap,
+    /// move_pages(2), which moves none here but tells where pages are.
+    FindDomains,
+}
+
+impl Operation {
+    /// The operations of FreeBSD, any of which a recorded machine can have fail.
+    pub const OF_FREEBSD: [Self; 15] = [
+        Self::OpenDevice,
+        Self::GetRanges,
+        Self::UpdateRange,
+        Self::RemoveRange,
+        Self::ExtractPaddr,
+        Self::KernelDump,
+        Self::ReadMemory,
+        Self::Sysctl,
+        Self::Map,
+        Self::Lock,
+        Self::Touch,
+        Self::FindSymbol,
+        Self::ListFiles,
+        Self::ProcessMap,
+        Self::ReadRegisters,
+    ];
+
+    /// Whether it takes /dev/mem or /dev/kmem, or may.
+    pub(crate) const fn needs_device(self) -> bool {
+        !matches!(self, Self::Sysctl | Self::ProcessMap | Self::ReadRegisters)
+    }
+
+    /// The call by its name in the manual; recorded machines use it as a key.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::OpenDevice => "open",
+            Self::GetRanges => "MEMRANGE_GET",
+            Self::UpdateRange => "MEMRANGE_SET_UPDATE",
+            Self::RemoveRange => "MEMRANGE_SET_REMOVE",
+            Self::ExtractPaddr => "MEM_EXTRACT_PADDR",
+            Self::KernelDump => "MEM_KERNELDUMP",
+            Self::ReadMemory => "read",
+            Self::Sysctl => "sysctl",
+            Self::Map => "mmap",
+            Self::Lock => "mlock",
+            Self::Touch => "touch",
+            Self::FindSymbol => "kldsym",
+            Self::ListFiles => "kldstat",
+            Self::ProcessMap => "vmmap",
+            Self::ReadRegisters => "CPUCTL_RDMSR",
+            Self::ReadPagemap => "pagemap",
+            Self::FindDomains => "move_pages",
+        }
+    }
+
+    /// What it is for, after "cannot".
+    const fn purpose(self) -> &'static str {
+        match self {
+            Self::OpenDevice => "open",
+            Self::GetRanges => "list the memory ranges of",
+            Self::UpdateRange => "update memory range",
+            Self::RemoveRange => "remove memory range",
+            Self::ExtractPaddr => "look up virtual address",
+            Self::KernelDump => "take a live dump into",
+            Self::ReadMemory => "read",
+            Self::Sysctl => "read sysctl",
+            Self::Map => "map",
+            Self::Lock => "lock",
+            Self::Touch => "bring in",
+            Self::FindSymbol => "find kernel symbol",
+            Self::ListFiles => "list the files of",
+            Self::ProcessMap => "read the memory map of",
+            Self::ReadRegisters => "read the processor's registers through",
+            Self::ReadPagemap => "look up pages of",
+            Self::FindDomains => "find the NUMA domains of pages of",
+        }
+    }
+}
+
+/// The kernel refused an operation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KernelError {
+    /// What was asked.
+    pub operation: Operation,
+    /// What it was asked for: a path, an address, a range, a sysctl's name.
+    pub subject: String,
+    /// The answer.
+    pub errno: Errno,
+}
+
+impl KernelError {
+    /// Puts an errno with what was asked.
+    pub fn new(operation: Operation, subject: impl fmt::Display, errno: Errno) -> Self {
+        Self { operation, subject: subject.to_string(), errno }
+    }
+}
+
+impl fmt::Display for KernelError {
+    /// One sentence: what happened, the errno's name, why, and what to do.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let name = errno_name(self.errno);
+        write!(f, "cannot {} {}: {name}: ", self.operation.purpose(), self.subject)?;
+        match explain(self.operation, self.errno) {
+            Some(text) => f.write_str(text),
+            None => f.write_str(self.errno.desc()),
+        }
+    }
+}
+
+impl std::error::Error for KernelError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.errno)
+    }
 }
 
 /// The explanation of an operation's errno, as the rest of a sentence after the errno's name; `None` where
 /// the errno's general meaning is all there is to say.
-pub fn errno(operation: Operation, errno: Errno) -> Option<&'static str> {
+pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
     use Operation as Op;
     Some(match (operation, errno) {
         (Op::OpenDevice, Errno::EACCES) => {
