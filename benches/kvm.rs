@@ -10,9 +10,9 @@ mod vmcore;
 
 use clap::Parser;
 use memtool::dump::Progress;
-use memtool::kvm::Kvm;
+use memtool::kernel::Kernel;
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -115,9 +115,9 @@ fn main() -> ExitCode {
 
     let mut kvm = None;
     let opening = time(|| {
-        let volume = Volume::open(&path).unwrap();
+        let volume = ByteSource::open(&path).unwrap();
         let memory = DumpedMemory::open(volume, None, &folder, &Progress::default()).unwrap();
-        kvm = Some(Kvm::of_dump(memory, None).unwrap());
+        kvm = Some(Kernel::from_dump(memory, None).unwrap());
         0
     });
     let bitmap = time(|| {
@@ -126,9 +126,9 @@ fn main() -> ExitCode {
         bytes.len() as u64
     });
     drop(kvm);
-    let volume = Volume::open(&path).unwrap();
+    let volume = ByteSource::open(&path).unwrap();
     let memory = DumpedMemory::open(volume, None, &folder, &Progress::default()).unwrap();
-    let kvm = Kvm::of_dump(memory, None).unwrap();
+    let kvm = Kernel::from_dump(memory, None).unwrap();
     println!("opening: {:.1} ms; reading what stands before its pages: {:.1} ms", opening * 1e3, bitmap * 1e3);
 
     let by_address = || places().map(|place| kvm.u64(BASE + place).unwrap()).fold(0, u64::wrapping_add);

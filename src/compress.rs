@@ -114,7 +114,7 @@ struct Tuning {
 
 impl Tuning {
     /// Of zstd 1.5.7; a test compares it with the linked library.
-    const fn of(level: Level) -> Self {
+    const fn from_level(level: Level) -> Self {
         let (tables, window_log, overlap) = match level.0 {
             1 => (569, 19, 6),
             2 => (761, 20, 6),
@@ -164,7 +164,7 @@ impl Plan {
     /// As many workers as there are processors and memory allows, then jobs as large as it allows, up to
     /// zstd's own size: at their borders matches are lost.
     fn new(level: Level, processors: NonZeroUsize) -> Self {
-        let tuning = Tuning::of(level);
+        let tuning = Tuning::from_level(level);
         let fits = |plan: &Self| plan.memory(&tuning) <= MEMORY;
         let smallest = MIB.max(2 * tuning.prefix());
         let largest = MIB.max(4 * tuning.window);
@@ -207,7 +207,7 @@ fn with_open<W: Write, R>(encoder: &mut Gzip<W>, work: impl FnOnce(&mut Gzip<W>)
     result
 }
 
-enum Kind<W: Write> {
+enum EncoderKind<W: Write> {
     None(W),
     Gzip(Gzip<W>),
     Zstd(zio::Writer<W, raw::Encoder<'static>>),
@@ -215,7 +215,7 @@ enum Kind<W: Write> {
 
 /// A writer that compresses what it is given into a sink. Dropped without [`Encoder::finish`], it leaves a
 /// stream without an end.
-pub struct Encoder<W: Write>(Kind<W>);
+pub struct Encoder<W: Write>(EncoderKind<W>);
 
 impl<W: Write> Encoder<W> {
     /// Bytes that zstd takes at once.
@@ -239,14 +239,14 @@ impl<W: Write> Encoder<W> {
     /// zstd cannot allocate its memory.
     pub fn with_processors(sink: W, how: Compression, processors: NonZeroUsize) -> io::Result<Self> {
         Ok(Self(match how {
-            Compression::None => Kind::None(sink),
+            Compression::None => EncoderKind::None(sink),
             Compression::Gzip => {
                 let gate = Gate { sink, open: false };
-                Kind::Gzip(flate2::write::GzEncoder::new(gate, flate2::Compression::default()))
+                EncoderKind::Gzip(flate2::write::GzEncoder::new(gate, flate2::Compression::default()))
             }
             Compression::Zstd(level) => {
                 let encoder = zstd_encoder(level, Plan::new(level, processors))?;
-                Kind::Zstd(zio::Writer::new_with_capacity(sink, encoder, Self::OUTPUT))
+                EncoderKind::Zstd(zio::Writer::new_with_capacity(sink, encoder, Self::OUTPUT))
             }
         }))
     }
@@ -258,12 +258,12 @@ impl<W: Write> Encoder<W> {
     /// Those of the sink.
     pub fn finish(self) -> io::Result<W> {
         match self.0 {
-            Kind::None(sink) => Ok(sink),
-            Kind::Gzip(mut encoder) => {
+            EncoderKind::None(sink) => Ok(sink),
+            EncoderKind::Gzip(mut encoder) => {
                 with_open(&mut encoder, Gzip::try_finish)?;
                 Ok(encoder.finish()?.sink)
             }
-            Kind::Zstd(mut writer) => {
+            EncoderKind::Zstd(mut writer) => {
                 writer.finish()?;
                 Ok(writer.into_inner().0)
             }
@@ -273,7 +273,7 @@ impl<W: Write> Encoder<W> {
 
 fn zstd_encoder(level: Level, plan: Plan) -> io::Result<raw::Encoder<'static>> {
     let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-    let tuning = Tuning::of(level);
+    let tuning = Tuning::from_level(level);
     let mut encoder = raw::Encoder::new(level.0.into())?;
     encoder.set_parameter(CParameter::ChecksumFlag(true))?;
     if plan.workers > 0 {
@@ -290,18 +290,18 @@ fn zstd_encoder(level: Level, plan: Plan) -> io::Result<raw::Encoder<'static>> {
 impl<W: Write> Write for Encoder<W> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match &mut self.0 {
-            Kind::None(sink) => sink.write(bytes),
-            Kind::Gzip(encoder) => with_open(encoder, |encoder| encoder.write(bytes)),
-            Kind::Zstd(writer) => writer.write(bytes.get(..Self::INPUT).unwrap_or(bytes)),
+            EncoderKind::None(sink) => sink.write(bytes),
+            EncoderKind::Gzip(encoder) => with_open(encoder, |encoder| encoder.write(bytes)),
+            EncoderKind::Zstd(writer) => writer.write(bytes.get(..Self::INPUT).unwrap_or(bytes)),
         }
     }
 
     /// Ends a block, so that what was written so far can be decompressed: it costs size.
     fn flush(&mut self) -> io::Result<()> {
         match &mut self.0 {
-            Kind::None(sink) => sink.flush(),
-            Kind::Gzip(encoder) => with_open(encoder, Write::flush),
-            Kind::Zstd(writer) => writer.flush(),
+            EncoderKind::None(sink) => sink.flush(),
+            EncoderKind::Gzip(encoder) => with_open(encoder, Write::flush),
+            EncoderKind::Zstd(writer) => writer.flush(),
         }
     }
 }
@@ -312,7 +312,7 @@ const BLOCK: usize = 512 * KIB;
 const BLOCKS: usize = 8;
 
 /// What the writing thread is told to do.
-enum Order {
+enum ChunkOrder {
     Write(Vec<u8>),
     Flush,
 }
@@ -321,7 +321,7 @@ enum Order {
 #[derive(Debug)]
 pub struct Overlapped<'a> {
     block: Vec<u8>,
-    orders: SyncSender<Order>,
+    orders: SyncSender<ChunkOrder>,
     /// Written blocks, to be filled again.
     written: Receiver<Vec<u8>>,
     flushed: Receiver<()>,
@@ -334,14 +334,14 @@ impl Overlapped<'_> {
         self.failure.get().map_or_else(|| io::ErrorKind::BrokenPipe.into(), same)
     }
 
-    fn order(&self, order: Order) -> io::Result<()> {
+    fn order(&self, order: ChunkOrder) -> io::Result<()> {
         self.orders.send(order).map_err(|SendError(_)| self.failed())
     }
 
     /// Hands the block over and takes a free one, as soon as there is one.
     fn hand_over(&mut self) -> io::Result<()> {
         let block = std::mem::take(&mut self.block);
-        self.order(Order::Write(block))?;
+        self.order(ChunkOrder::Write(block))?;
         self.block = self.written.recv().map_err(|_| self.failed())?;
         Ok(())
     }
@@ -368,7 +368,7 @@ impl Write for Overlapped<'_> {
         if !self.block.is_empty() {
             self.hand_over()?;
         }
-        self.order(Order::Flush)?;
+        self.order(ChunkOrder::Flush)?;
         self.flushed.recv().map_err(|_| self.failed())
     }
 }
@@ -391,7 +391,7 @@ fn same(error: &io::Error) -> io::Error {
 /// Work or sink do.
 pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overlapped<'_>) -> R) -> io::Result<(W, R)> {
     let failure = OnceLock::new();
-    let (orders, to_do) = sync_channel::<Order>(BLOCKS);
+    let (orders, to_do) = sync_channel::<ChunkOrder>(BLOCKS);
     let (done, written) = sync_channel(BLOCKS);
     let (has_flushed, flushed) = sync_channel(1);
     for _ in 1..BLOCKS {
@@ -404,13 +404,13 @@ pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overla
             let mut obey = || -> io::Result<()> {
                 for order in &to_do {
                     match order {
-                        Order::Write(mut block) => {
+                        ChunkOrder::Write(mut block) => {
                             sink.write_all(&block)?;
                             block.clear();
                             // The producer may have gone; what it has handed over is written all the same.
                             let _ = done.send(block);
                         }
-                        Order::Flush => {
+                        ChunkOrder::Flush => {
                             sink.flush()?;
                             let _ = has_flushed.send(());
                         }
@@ -429,7 +429,7 @@ pub fn overlapped<W: Write + Send, R>(mut sink: W, work: impl FnOnce(&mut Overla
         let result = work(&mut out);
         let last = std::mem::take(&mut out.block);
         // An error is in `failure`.
-        let _ = out.order(Order::Write(last));
+        let _ = out.order(ChunkOrder::Write(last));
         drop(out);
         Ok::<_, io::Error>((writer.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic)), result))
     })?;
@@ -535,9 +535,9 @@ mod tests {
             encoder.write_all(b"first").unwrap();
             encoder.flush().unwrap();
             let so_far = match &encoder.0 {
-                Kind::None(sink) => sink.clone(),
-                Kind::Gzip(encoder) => encoder.get_ref().sink.clone(),
-                Kind::Zstd(writer) => writer.writer().clone(),
+                EncoderKind::None(sink) => sink.clone(),
+                EncoderKind::Gzip(encoder) => encoder.get_ref().sink.clone(),
+                EncoderKind::Zstd(writer) => writer.writer().clone(),
             };
             let mut read = [0; 5];
             match how {
@@ -565,7 +565,7 @@ mod tests {
     #[test]
     fn the_tuning_is_that_of_the_linked_zstd() {
         for level in 1..=19 {
-            let tuning = Tuning::of(Level(level));
+            let tuning = Tuning::from_level(Level(level));
             let mut context = CCtx::create();
             context.set_parameter(CParameter::CompressionLevel(level.into())).unwrap();
             if let Some(chain_log) = tuning.chain_log {
@@ -583,7 +583,7 @@ mod tests {
     #[test]
     fn every_plan_keeps_to_the_memory_there_is() {
         for level in (1..=19).map(Level) {
-            let tuning = Tuning::of(level);
+            let tuning = Tuning::from_level(level);
             assert_eq!(Plan::new(level, NonZeroUsize::MIN).workers, 0, "{level:?}");
             let mut before = 0;
             for processors in 2..=300 {

@@ -12,7 +12,7 @@
 //! The key is padded by OAEP with SHA-1; in FreeBSD 12.1 and before by PKCS#1 v1.5. Which of them, nothing says.
 
 use crate::error::{Error, Result};
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use aes::Aes256;
 use cbc::cipher::array::Array;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher};
@@ -311,16 +311,16 @@ fn first_block(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A regular file's bytes, overwritten when they are dropped.
-fn read_file(path: &Path, what: &str, most: usize) -> Result<Zeroizing<Vec<u8>>> {
-    let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+fn read_file(path: &Path, what: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
     let failed = |source| Error::io("read", path, source);
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Refused(format!("{} is not a regular file", path.display())));
     }
     // All at once: a vector that grows leaves copies behind.
-    let mut bytes = Zeroizing::new(Vec::with_capacity(most.saturating_add(1)));
+    let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
     file.take(bytes.capacity() as u64).read_to_end(&mut bytes).map_err(failed)?;
-    if bytes.len() > most {
+    if bytes.len() > limit {
         return Err(Error::Format(format!("{} is too large to be {what}", path.display())));
     }
     Ok(bytes)

@@ -2,7 +2,7 @@
 //!
 //! With 65,535 program headers or more their number stands in a section header (`PN_XNUM`).
 
-use crate::vmcore::header::Order;
+use crate::vmcore::header::Endianness;
 
 /// What FreeBSD's own programs and kernels have.
 pub const ELFOSABI_FREEBSD: u8 = 9;
@@ -29,14 +29,14 @@ const PN_XNUM: u16 = 0xffff;
 
 /// The size of addresses, and the order of bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Kind {
+pub struct Ident {
     /// Whether an address has 64 bits, not 32.
     pub wide: bool,
     /// The order of bytes.
-    pub order: Order,
+    pub order: Endianness,
 }
 
-impl Kind {
+impl Ident {
     /// Bytes of a file header, a program header and a section header.
     const fn sizes(self) -> [u16; 3] {
         if self.wide { [64, 56, 64] } else { [52, 32, 40] }
@@ -92,17 +92,17 @@ pub struct Writer {
     /// What was written.
     pub bytes: Vec<u8>,
     /// How.
-    pub kind: Kind,
+    pub kind: Ident,
 }
 
 impl Writer {
     /// Begins.
-    pub fn new(kind: Kind) -> Self {
+    pub fn new(kind: Ident) -> Self {
         Self { bytes: Vec::new(), kind }
     }
 
     fn put<const N: usize>(&mut self, little: [u8; N], big: [u8; N]) {
-        self.bytes.extend(if self.kind.order == Order::Big { big } else { little });
+        self.bytes.extend(if self.kind.order == Endianness::Big { big } else { little });
     }
 
     /// An integer of 2 bytes.
@@ -145,12 +145,12 @@ impl Writer {
 
     /// The file header; program headers follow it.
     pub fn core_header(&mut self, header: CoreHeader) {
-        let Kind { wide, order } = self.kind;
+        let Ident { wide, order } = self.kind;
         let [file, program, section] = self.kind.sizes();
         let count = counted(header.segments.into());
         let sections = self.kind.headers_size(header.segments.into()) - u64::from(section);
         let class = if wide { ELFCLASS64 } else { ELFCLASS32 };
-        let data = if order == Order::Big { ELFDATA2MSB } else { ELFDATA2LSB };
+        let data = if order == Endianness::Big { ELFDATA2MSB } else { ELFDATA2LSB };
         self.bytes.extend([0x7f, b'E', b'L', b'F', class, data, EV_CURRENT, header.os_abi]);
         self.zeros(8);
         self.half(ET_CORE);

@@ -86,7 +86,7 @@ impl FreeSpace {
     /// The directory is not there, say.
     pub fn within(directory: &Path) -> Result<Self> {
         let looked_at = |errno: Errno| Error::io("look at", directory, errno.into());
-        Self::of(&statvfs(directory).map_err(looked_at)?).map_err(looked_at)
+        Self::from_statvfs(&statvfs(directory).map_err(looked_at)?).map_err(looked_at)
     }
 
     /// What there is for an open file; `None` for what is no regular file.
@@ -100,10 +100,10 @@ impl FreeSpace {
             return Ok(None);
         }
         let looked_at = |errno: Errno| failed(errno.into());
-        Self::of(&fstatvfs(file).map_err(looked_at)?).map(Some).map_err(looked_at)
+        Self::from_statvfs(&fstatvfs(file).map_err(looked_at)?).map(Some).map_err(looked_at)
     }
 
-    fn of(file_system: &Statvfs) -> Result<Self, Errno> {
+    fn from_statvfs(file_system: &Statvfs) -> Result<Self, Errno> {
         let (free, available) = blocks(file_system);
         let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         let free = if geteuid().is_root() { free } else { available };

@@ -24,9 +24,9 @@ fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
 
 /// A temporary file that a signal removes for as long as the value lives.
 #[derive(Debug)]
-pub struct Unfinished(PathBuf);
+pub struct TempFileGuard(PathBuf);
 
-impl Unfinished {
+impl TempFileGuard {
     /// Registers a file. The file itself is created by the closure, so that no signal comes between.
     pub fn create<T>(make: impl FnOnce() -> io::Result<T>, path: impl FnOnce(&T) -> &Path) -> io::Result<(T, Self)> {
         let mut files = unfinished();
@@ -45,7 +45,7 @@ impl Unfinished {
     }
 }
 
-impl Drop for Unfinished {
+impl Drop for TempFileGuard {
     fn drop(&mut self) {
         // Taken already by `finish` or by the thread that ends the program.
         if let Ok(mut files) = UNFINISHED.try_lock() {

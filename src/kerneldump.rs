@@ -62,7 +62,7 @@ impl Compression {
     }
 
     /// The one with this `KERNELDUMP_COMP_*` constant.
-    pub const fn of_code(code: u8) -> Option<Self> {
+    pub const fn from_code(code: u8) -> Option<Self> {
         match code {
             KERNELDUMP_COMP_NONE => Some(Self::None),
             KERNELDUMP_COMP_GZIP => Some(Self::Gzip),

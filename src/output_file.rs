@@ -11,7 +11,7 @@
 
 use crate::error::{Error, Result};
 use crate::files_in_use::{self, Unnamed};
-use crate::interrupt::Unfinished;
+use crate::interrupt::TempFileGuard;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
@@ -62,7 +62,7 @@ pub struct OutputFile {
 #[derive(Debug)]
 struct Temporary {
     file: NamedTempFile,
-    unfinished: Unfinished,
+    unfinished: TempFileGuard,
     unnamed: Unnamed,
     /// Absent where the file system has no locks.
     lock: Option<Flock<File>>,
@@ -74,7 +74,7 @@ impl Temporary {
         remove_abandoned(directory);
         let make = || Builder::new().prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM).tempfile_in(directory);
         for _ in 0..ATTEMPTS {
-            let (file, unfinished) = Unfinished::create(make, |file| file.path())?;
+            let (file, unfinished) = TempFileGuard::create(make, |file| file.path())?;
             let lock = Flock::lock(file.as_file().try_clone()?, FlockArg::LockExclusiveNonblock);
             // Between its making and its lock another run may have taken it for abandoned.
             let is_taken = matches!(lock, Err((_, Errno::EWOULDBLOCK))) || file.as_file().metadata()?.nlink() == 0;
@@ -311,7 +311,7 @@ pub fn temporary_directory() -> PathBuf {
 /// # Errors
 ///
 /// The directory does not take a new file.
-pub fn nameless(directory: &Path) -> Result<File> {
+pub fn unnamed_temp_file(directory: &Path) -> Result<File> {
     let failed = |source| Error::io("create a temporary file in", directory, source);
     let Temporary { file, unfinished, .. } = Temporary::create(directory).map_err(failed)?;
     unfinished

@@ -66,7 +66,7 @@ pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
 fn no_ranges(errno: Errno, machine_arch: &str) -> bool {
     match errno {
         Errno::EOPNOTSUPP | Errno::ENXIO => true,
-        Errno::ENOTTY => Rules::of_machine(machine_arch).is_none(),
+        Errno::ENOTTY => Rules::from_machine_arch(machine_arch).is_none(),
         _ => false,
     }
 }
@@ -77,7 +77,7 @@ mod tests {
     use crate::host::recorded::{DEMO, Recorded};
     use crate::host::{Backing, Mapping, PageState, System};
     use crate::kerneldump::Compression;
-    use crate::livedump::estimate::Facts;
+    use crate::livedump::estimate::LiveDumpFacts;
     use crate::memory::Memory;
     use crate::memory_map::MemoryMap;
     use crate::memory_map::kernel_maps::KernelMapping;
@@ -165,7 +165,7 @@ mod tests {
             unreachable!()
         }
 
-        fn live_dump_facts(&self) -> Result<Facts> {
+        fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
             self.demo.live_dump_facts()
         }
     }

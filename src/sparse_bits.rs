@@ -184,10 +184,10 @@ mod tests {
     }
 
     fn listed(set: &SparseBits) -> BTreeSet<u64> {
-        let mut left = 0..END;
+        let mut remaining = 0..END;
         let runs = std::iter::from_fn(|| {
-            let run = set.next_run(left.clone())?;
-            left.start = run.end;
+            let run = set.next_run(remaining.clone())?;
+            remaining.start = run.end;
             Some(run)
         });
         runs.flatten().collect()

@@ -14,12 +14,12 @@ mod common;
 use common::formats::{self, Range, Runs};
 use common::vmcore::arch::MMU_RADIX;
 use common::vmcore::{
-    Arch, Compression, DumpDevice, ElfSpec, KernelDumpHeader, Mapping, MinidumpSpec, Order, elf, every_variant,
+    Arch, Compression, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf, every_variant,
     live_dump, text_archive,
 };
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
 use nix::sys::signal::Signal;
-use object::Endianness;
+use object::Endianness as ObjectEndianness;
 use object::elf::{FileHeader32, FileHeader64, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::collections::BTreeMap;
@@ -91,13 +91,13 @@ impl Core {
     #[track_caller]
     fn parse(file: &[u8]) -> Self {
         if file[4] == 1 {
-            Self::of::<FileHeader32<Endianness>>(file)
+            Self::of::<FileHeader32<ObjectEndianness>>(file)
         } else {
-            Self::of::<FileHeader64<Endianness>>(file)
+            Self::of::<FileHeader64<ObjectEndianness>>(file)
         }
     }
 
-    fn of<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> Self {
+    fn of<H: FileHeader<Endian = ObjectEndianness>>(file: &[u8]) -> Self {
         let header = H::parse(file).unwrap();
         let endian = header.endian().unwrap();
         assert_eq!(header.e_type(endian), object::elf::ET_CORE);
@@ -182,7 +182,7 @@ fn a_core_file_has_every_mapped_byte_at_its_virtual_address_and_nothing_else() {
         let core = Core::parse(&file);
         assert_eq!(core.bits, if spec.arch.is_32_bit() { 32 } else { 64 }, "{name}");
         assert_eq!(core.machine, elf::machine(spec.arch) as u16, "{name}");
-        assert_eq!((core.os_abi, core.big_endian, core.notes), (9, spec.order == Order::Big, 0), "{name}");
+        assert_eq!((core.os_abi, core.big_endian, core.notes), (9, spec.order == Endianness::Big, 0), "{name}");
         assert_eq!(usize::from(core.phnum), core.loads.len(), "{name}");
 
         let (pages, expected, dumped) = (core.pages(spec.page_size), expected_pages(&spec), spec.pages());
@@ -206,7 +206,7 @@ fn a_core_file_has_every_mapped_byte_at_its_virtual_address_and_nothing_else() {
 
 #[test]
 fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
-    for order in [Order::Big, Order::Little] {
+    for order in [Endianness::Big, Endianness::Little] {
         let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, MMU_RADIX) };
         let spec = MinidumpSpec { mappings: Vec::new(), ..spec };
         let files = Files::new(&spec.build());

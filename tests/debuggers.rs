@@ -13,13 +13,13 @@
 
 mod common;
 
-use common::kernel::{Kernel, Thread};
+use common::kernel::{BuiltKernel, Thread};
 use common::vmcore::Arch;
 use common::{memtool, text};
 use memtool::convert::notes::{self, About, Style};
-use memtool::kvm::{Process, Registers, State};
-use memtool::vmcore::header::{Architecture, Order};
-use object::Endianness;
+use memtool::kernel::{Process, Registers, State};
+use memtool::vmcore::header::{Architecture, Endianness};
+use object::Endianness as ObjectEndianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ use std::process::Command;
 
 /// A kernel, and the core file of its dump.
 struct Converted {
-    kernel: Kernel,
+    kernel: BuiltKernel,
     image: PathBuf,
     core: PathBuf,
     /// What its debugger has to be told.
@@ -38,10 +38,10 @@ struct Converted {
 impl Converted {
     /// `None` where there is no compiler for that architecture.
     fn new(arch: Arch, version: u32, notes: &str) -> Option<Self> {
-        Kernel::in_minidump(arch, version).map(|kernel| Self::of_kernel(kernel, notes))
+        BuiltKernel::in_minidump(arch, version).map(|kernel| Self::from_live(kernel, notes))
     }
 
-    fn of_kernel(kernel: Kernel, notes: &str) -> Self {
+    fn from_live(kernel: BuiltKernel, notes: &str) -> Self {
         let directory = common::directory();
         let (dump, core) = (directory.path().join("dump"), directory.path().join("core"));
         std::fs::write(&dump, kernel.dump.build()).unwrap();
@@ -56,7 +56,7 @@ impl Converted {
 }
 
 /// All threads, the one that dumped first.
-fn threads(kernel: &Kernel) -> Vec<&Thread> {
+fn threads(kernel: &BuiltKernel) -> Vec<&Thread> {
     kernel.processes.iter().flat_map(|process| &process.threads).collect()
 }
 
@@ -150,8 +150,8 @@ fn gdb_backtraces(arguments: &[&str]) -> Option<Vec<Vec<String>>> {
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn signed_return_addresses_are_followed_with_the_script() {
     for version in [1, 3] {
-        let Some(kernel) = Kernel::in_minidump(Arch::Arm64, version) else { return };
-        let Converted { kernel, image, core, script, .. } = &Converted::of_kernel(kernel.signed(), "freebsd");
+        let Some(kernel) = BuiltKernel::in_minidump(Arch::Arm64, version) else { return };
+        let Converted { kernel, image, core, script, .. } = &Converted::from_live(kernel.signed(), "freebsd");
         let expected: Vec<_> = threads(kernel).iter().map(|thread| thread.frames.clone()).collect();
         let opened = ["-c", text(core), text(image)];
         if let Some(found) = lldb_backtraces(&[&["-S", text(script)], &opened[..]].concat()) {
@@ -164,8 +164,8 @@ fn signed_return_addresses_are_followed_with_the_script() {
         let mask = 0xff7f_0000_0000_0000_u64.to_le_bytes();
         assert!(masks.iter().all(|(owner, _, masks)| owner == b"FreeBSD" && *masks == [mask, mask].concat()));
 
-        let kernel = Kernel::in_minidump(Arch::Arm64, version).unwrap();
-        let Converted { image, core, script, .. } = &Converted::of_kernel(kernel.signed(), "linux");
+        let kernel = BuiltKernel::in_minidump(Arch::Arm64, version).unwrap();
+        let Converted { image, core, script, .. } = &Converted::from_live(kernel.signed(), "linux");
         if let Some(found) = gdb_backtraces(&["-ix", text(script), text(image), text(core)]) {
             assert_eq!(found, expected, "{version}");
         }
@@ -179,7 +179,7 @@ fn signed_return_addresses_are_followed_with_the_script() {
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_signed_return_address_has_the_name_of_what_it_returns_to() {
-    let Some(kernel) = Kernel::in_minidump(Arch::Arm64, 3) else { return };
+    let Some(kernel) = BuiltKernel::in_minidump(Arch::Arm64, 3) else { return };
     let kernel = kernel.signed();
     let directory = common::directory();
     let (dump, image) = (directory.path().join("dump"), kernel.image.path());
@@ -223,7 +223,7 @@ fn a_script_is_the_debuggers_that_reads_the_notes_and_for_core_files_only() {
     assert!(said.ends_with("settings set target.process.virtual-addressable-bits 48\n"), "{said}");
     let directory = common::directory();
     let (dump, gdb) = (directory.path().join("dump"), directory.path().join("core.gdb"));
-    std::fs::write(&dump, Kernel::in_minidump(Arch::Arm64, 3).unwrap().dump.build()).unwrap();
+    std::fs::write(&dump, BuiltKernel::in_minidump(Arch::Arm64, 3).unwrap().dump.build()).unwrap();
     let convert = |to, more: &[&str]| {
         let out = directory.path().join("out");
         let _ = std::fs::remove_file(&out);
@@ -271,7 +271,7 @@ fn gdb_without_freebsd_support_shows_threads_variables_and_backtraces() {
 type Notes = Vec<(Vec<u8>, u32, Vec<u8>)>;
 
 fn notes(core: &Path) -> Notes {
-    fn of<H: FileHeader<Endian = Endianness>>(file: &[u8]) -> Notes {
+    fn of<H: FileHeader<Endian = ObjectEndianness>>(file: &[u8]) -> Notes {
         let header = H::parse(file).unwrap();
         let endian = header.endian().unwrap();
         let mut all = Vec::new();
@@ -284,7 +284,7 @@ fn notes(core: &Path) -> Notes {
         all
     }
     let file = std::fs::read(core).unwrap();
-    if file[4] == 1 { of::<FileHeader32<Endianness>>(&file) } else { of::<FileHeader64<Endianness>>(&file) }
+    if file[4] == 1 { of::<FileHeader32<ObjectEndianness>>(&file) } else { of::<FileHeader64<ObjectEndianness>>(&file) }
 }
 
 fn word(bytes: &[u8], at: usize, size: usize) -> u64 {
@@ -320,14 +320,14 @@ fn freebsd_notes_tell_the_size_of_the_floating_point_registers() {
     for (architecture, size) in FLOATING_POINT {
         let about = About {
             architecture,
-            order: Order::Little,
+            order: Endianness::Little,
             name: "kernel",
             entry: 0,
             displacement: None,
             release: 1_501_000,
             signed: false,
         };
-        let thread = memtool::kvm::Thread {
+        let thread = memtool::kernel::Thread {
             address: 0,
             tid: 100_001,
             name: b"init".to_vec(),
@@ -393,8 +393,8 @@ fn freebsd_notes_are_as_the_headers_of_every_architecture_say() {
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_dump_that_the_kernel_did_not_write_has_no_thread_that_dumps() {
     for arch in [Arch::Amd64, Arch::Arm64] {
-        let Some(kernel) = Kernel::in_minidump(arch, 3) else { continue };
-        let Converted { kernel, core, .. } = &Converted::of_kernel(kernel.long_after_a_live_dump(), "freebsd");
+        let Some(kernel) = BuiltKernel::in_minidump(arch, 3) else { continue };
+        let Converted { kernel, core, .. } = &Converted::from_live(kernel.long_after_a_live_dump(), "freebsd");
         let (pid, registers, _, places) = freebsd_status(arch);
         let statuses: Vec<_> = notes(core).into_iter().filter(|(_, kind, _)| *kind == 1).collect();
         assert_eq!(statuses.len(), threads(kernel).len(), "{arch:?}");
@@ -461,7 +461,9 @@ fn linux_notes_have_the_sizes_of_every_architecture() {
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_kernel_that_did_not_run_is_refused_and_without_one_there_are_no_threads() {
-    let (Some(kernel), Some(other)) = (Kernel::in_minidump(Arch::Amd64, 3), Kernel::in_minidump(Arch::Amd64, 1)) else {
+    let (Some(kernel), Some(other)) =
+        (BuiltKernel::in_minidump(Arch::Amd64, 3), BuiltKernel::in_minidump(Arch::Amd64, 1))
+    else {
         return;
     };
     let directory = common::directory();

@@ -13,12 +13,12 @@ mod common;
 
 use common::vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
 use common::vmcore::{
-    self, Arch, Compression, ElfSpec, KernelDumpHeader, MinidumpSpec, Order, every_variant, kerneldump,
+    self, Arch, Compression, ElfSpec, Endianness, KernelDumpHeader, MinidumpSpec, every_variant, kerneldump,
 };
 use common::{command, directory, text, write_file};
 use memtool::dump::Progress;
 use memtool::memory::{Memory, ReadError};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
 use proptest::prelude::*;
 use serde_json::Value;
@@ -49,7 +49,7 @@ fn whole(name: &str, bytes: &[u8]) -> Value {
 
 /// What the library finds, which is faster.
 fn look(bytes: Vec<u8>) -> Inspection {
-    inspect(&Volume::of_bytes(bytes), Depth::Full, &Progress::default()).unwrap()
+    inspect(&ByteSource::from_bytes(bytes), Depth::Full, &Progress::default()).unwrap()
 }
 
 /// Compares everything that is said of a minidump with what it was built from.
@@ -59,7 +59,7 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     assert_eq!(dump["architecture"], spec.arch.name(), "{name}");
     assert_eq!(dump["version"], spec.version, "{name}");
     assert_eq!(dump["page_size"], spec.page_size, "{name}");
-    assert_eq!(dump["byte_order"], if spec.order == Order::Big { "big" } else { "little" }, "{name}");
+    assert_eq!(dump["byte_order"], if spec.order == Endianness::Big { "big" } else { "little" }, "{name}");
     let (start, end) = spec.kernel_image;
     let image = serde_json::json!({"start": hex(start), "end": hex(end)});
     let is_powerpc = spec.arch == Arch::Powerpc64;
@@ -149,7 +149,7 @@ fn every_minidump_is_understood_plain_and_compressed() {
 
 #[test]
 fn powerpc64_is_understood_in_either_byte_order() {
-    for order in [Order::Little, Order::Big] {
+    for order in [Endianness::Little, Endianness::Big] {
         let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, vmcore::arch::MMU_RADIX) };
         let found = whole("powerpc64", &spec.build());
         compare("powerpc64", &found["dump"], &spec);
@@ -279,7 +279,7 @@ fn streams_of_several_frames_and_members_are_read_to_their_end() {
         let found = whole(name, &stream);
         assert_eq!((&found["length"], &found["warnings"]), (&dump.len().into(), &serde_json::json!([])), "{name}");
         compare(name, &found["dump"], &spec);
-        compare_memory(name, Volume::of_bytes(stream), &spec);
+        compare_memory(name, ByteSource::from_bytes(stream), &spec);
     }
     // Members may be larger than what is read at once, and end anywhere in it.
     for cut in [1, 2, 3, 4, 5] {
@@ -351,7 +351,7 @@ fn full_dumps_of_every_architecture_are_understood() {
         assert_eq!((&dump["kind"], &dump["machine_name"]), (&"elf".into(), &arch.name().into()));
         assert_eq!(
             (&dump["bits"], &dump["big_endian"]),
-            (&(if arch.is_32_bit() { 32 } else { 64 }).into(), &(arch.order() == Order::Big).into())
+            (&(if arch.is_32_bit() { 32 } else { 64 }).into(), &(arch.order() == Endianness::Big).into())
         );
         let segments = dump["segments"].as_array().unwrap();
         let found: Vec<(u64, usize)> = segments
@@ -547,7 +547,7 @@ fn bits_behind_the_last_pages_stand_for_no_page() {
             let remark =
                 format!("page bitmap: {behind} bits are set behind those of dump_avail; they stand for no page");
             assert_eq!(found["remarks"], if behind > 0 { serde_json::json!([remark]) } else { serde_json::json!([]) });
-            compare_memory(&name, Volume::of_bytes(bytes), &spec);
+            compare_memory(&name, ByteSource::from_bytes(bytes), &spec);
         }
     }
     let spec = MinidumpSpec { behind_bitmap: 0x81, bitmap_size: Some(4096), ..MinidumpSpec::example(Arch::Amd64, 3) };
@@ -575,7 +575,7 @@ fn addresses_of_either_size_in_arms_dump_avail_are_read_by_what_fits() {
             let spec = MinidumpSpec { dump_avail_size, ..spec.clone() };
             let name = format!("{ranges:x?}, {word} bytes each");
             compare(&name, &whole(&name, &spec.build())["dump"], &spec);
-            compare_memory(&name, Volume::of_bytes(spec.build()), &spec);
+            compare_memory(&name, ByteSource::from_bytes(spec.build()), &spec);
         }
     }
     // Where no size of an address fits the bitmap, the list is still told.
@@ -948,7 +948,7 @@ fn what_is_no_dump_is_not_called_one() {
 }
 
 /// Compares all of a dump's memory, byte for byte, and the pages that are not in it.
-fn compare_memory(name: &str, volume: Volume, spec: &MinidumpSpec) {
+fn compare_memory(name: &str, volume: ByteSource, spec: &MinidumpSpec) {
     let directory = directory();
     let memory = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
     assert_eq!(memory.inspection().damage, [], "{name}");
@@ -971,17 +971,17 @@ fn compare_memory(name: &str, volume: Volume, spec: &MinidumpSpec) {
 #[test]
 fn memory_is_read_out_of_every_minidump() {
     for (name, spec) in every_variant() {
-        compare_memory(&name, Volume::of_bytes(spec.build()), &spec);
+        compare_memory(&name, ByteSource::from_bytes(spec.build()), &spec);
         let device = DumpDevice::example(KernelDumpHeader::example(spec.arch, 4, 0), 512, &spec.build());
         if spec.build().len() < (8 << 20) {
-            compare_memory(&name, Volume::of_bytes(device.build()), &spec);
+            compare_memory(&name, ByteSource::from_bytes(device.build()), &spec);
         }
     }
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let directory = directory();
-    compare_memory("file", Volume::open(&write_file(directory.path(), &spec.build())).unwrap(), &spec);
+    compare_memory("file", ByteSource::open(&write_file(directory.path(), &spec.build())).unwrap(), &spec);
     for compression in [Compression::Zstd, Compression::Gzip] {
-        let volume = Volume::of_bytes(compression.compress(&spec.build()));
+        let volume = ByteSource::from_bytes(compression.compress(&spec.build()));
         compare_memory(&format!("{compression:?}"), volume, &spec);
     }
 }
@@ -1010,7 +1010,7 @@ proptest! {
             let of_ranges = spec.dump_avail.iter().flat_map(|(start, end)| (*start..*end).step_by(page as usize));
             let chosen = of_ranges.enumerate().filter(|(number, _)| dumped.contains(&(*number as u64 % 0x60)));
             spec.pages = chosen.map(|(_, address)| (address, vmcore::page_of((address ^ fill) & (u64::MAX >> 1), page))).collect();
-            compare_memory(&name, Volume::of_bytes(spec.build()), &spec);
+            compare_memory(&name, ByteSource::from_bytes(spec.build()), &spec);
         }
     }
 }

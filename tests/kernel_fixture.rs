@@ -12,7 +12,7 @@
 
 mod common;
 
-use common::kernel::{Damage, FREEBSD_12, FREEBSD_14, Image, Kernel};
+use common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14, Image};
 use common::minidump::Minidump;
 use common::text;
 use common::vmcore::Arch;
@@ -22,11 +22,11 @@ use std::path::Path;
 use std::process::Command;
 
 /// Every kernel in every version of a minidump.
-fn kernels() -> impl Iterator<Item = (String, Kernel)> {
+fn kernels() -> impl Iterator<Item = (String, BuiltKernel)> {
     let versions = |arch: Arch| (1..=arch.newest()).map(move |version| (arch, version));
     let archs = Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64);
     archs.flat_map(versions).filter_map(|(arch, version)| {
-        Some((format!("{}-v{version}", arch.name()), Kernel::in_minidump(arch, version)?))
+        Some((format!("{}-v{version}", arch.name()), BuiltKernel::in_minidump(arch, version)?))
     })
 }
 
@@ -77,7 +77,7 @@ fn dumps_hold_the_image_where_its_symbols_lie() {
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn another_reader_finds_the_processes() {
-    let Some(kernel) = Kernel::in_minidump(Arch::Amd64, 3) else { return };
+    let Some(kernel) = BuiltKernel::in_minidump(Arch::Amd64, 3) else { return };
     let dump = Minidump::parse(kernel.dump.build());
     let read = |address: u64, size: usize| -> Vec<u8> {
         let byte = |address: u64| {
@@ -112,9 +112,9 @@ fn another_reader_finds_the_processes() {
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn damage_changes_the_dump_and_nothing_else() {
-    let Some(whole) = Kernel::in_minidump(Arch::Arm64, 3) else { return };
+    let Some(whole) = BuiltKernel::in_minidump(Arch::Arm64, 3) else { return };
     for damage in Damage::ALL {
-        let damaged = Kernel::in_minidump(Arch::Arm64, 3).unwrap().damaged(damage);
+        let damaged = BuiltKernel::in_minidump(Arch::Arm64, 3).unwrap().damaged(damage);
         assert_ne!(damaged.dump.build(), whole.dump.build(), "{damage:?}");
         assert_eq!(damaged.processes.len(), whole.processes.len());
     }
@@ -150,7 +150,7 @@ fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
 
 /// Writes an ELF core of all that is mapped, with a GNU/Linux NT_PRSTATUS of each thread: the one layout that a gdb
 /// built for Linux reads.
-fn write_core(kernel: &Kernel, path: &Path) {
+fn write_core(kernel: &BuiltKernel, path: &Path) {
     let mut notes = Vec::new();
     for thread in kernel.processes.iter().flat_map(|process| &process.threads) {
         let mut registers = [0_u64; 34];
@@ -204,7 +204,7 @@ fn write_core(kernel: &Kernel, path: &Path) {
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_debugger_unwinds_every_stack() {
     for (arch, version) in [(Arch::Amd64, 1), (Arch::Amd64, 3), (Arch::Arm64, 1), (Arch::Arm64, 3)] {
-        let Some(kernel) = Kernel::in_minidump(arch, version) else { continue };
+        let Some(kernel) = BuiltKernel::in_minidump(arch, version) else { continue };
         let directory = common::directory();
         let core = directory.path().join("core");
         write_core(&kernel, &core);
@@ -233,7 +233,7 @@ fn a_debugger_unwinds_every_stack() {
 #[test]
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn lldb_knows_the_image() {
-    let Some(kernel) = Kernel::in_minidump(Arch::Arm64, 3) else { return };
+    let Some(kernel) = BuiltKernel::in_minidump(Arch::Arm64, 3) else { return };
     let image = kernel.image.path();
     let commands = ["-x", "-b", "-o", "image lookup -s vm_pageout", "-o", "target variable hz", text(&image)];
     let Some(said) = debugger("lldb", &commands) else { return };

@@ -15,28 +15,28 @@ mod common;
 use common::directory;
 use common::vmcore::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
 use common::vmcore::page_tables::superpage_size;
-use common::vmcore::{Arch, Mapping as Mapped, MinidumpSpec, Order, Translation, every_variant, page_of, set};
+use common::vmcore::{Arch, Endianness, Mapping as Mapped, MinidumpSpec, Translation, every_variant, page_of, set};
 use memtool::dump::Progress;
-use memtool::kvm::{Fault, Kvm, Mapping, Why};
+use memtool::kernel::{Fault, Kernel, Mapping, Why};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 
 fn memory(dump: Vec<u8>) -> DumpedMemory {
     let directory = directory();
-    DumpedMemory::open(Volume::of_bytes(dump), None, directory.path(), &Progress::default()).unwrap()
+    DumpedMemory::open(ByteSource::from_bytes(dump), None, directory.path(), &Progress::default()).unwrap()
 }
 
-fn open(dump: Vec<u8>) -> Kvm {
-    Kvm::of_dump(memory(dump), None).unwrap()
+fn open(dump: Vec<u8>) -> Kernel {
+    Kernel::from_dump(memory(dump), None).unwrap()
 }
 
 /// Those of the builder, and powerpc64's kernels of the other byte order.
 fn variants() -> Vec<(String, MinidumpSpec)> {
     let little = [MMU_G5, MMU_PHYP, MMU_RADIX].map(|mmu| {
-        let spec = MinidumpSpec { order: Order::Little, ..MinidumpSpec::powerpc64(2, mmu) };
+        let spec = MinidumpSpec { order: Endianness::Little, ..MinidumpSpec::powerpc64(2, mmu) };
         (format!("powerpc64le-{mmu}"), spec)
     });
     every_variant().into_iter().chain(little).collect()
@@ -46,7 +46,7 @@ fn has_tables(spec: &MinidumpSpec) -> bool {
     spec.arch != Arch::Powerpc64 || spec.mmu_name != MMU_RADIX
 }
 
-fn mappings(kvm: &Kvm) -> Result<Vec<Mapping>, Fault> {
+fn mappings(kvm: &Kernel) -> Result<Vec<Mapping>, Fault> {
     let mut all = Vec::new();
     let lost = kvm.each_mapping(|mapping| {
         all.push(mapping);
@@ -146,7 +146,7 @@ impl<'a> Model<'a> {
     }
 
     /// Compares a read.
-    fn check(&self, name: &str, kvm: &Kvm, address: u64, length: usize) {
+    fn check(&self, name: &str, kvm: &Kernel, address: u64, length: usize) {
         let (expected, stop) = self.read(address, length);
         let mut buffer = vec![0xee; length];
         let found = kvm.read(address, &mut buffer).map_err(|fault| (fault.address, Absent::of(fault.why)));
@@ -217,7 +217,7 @@ fn a_translation_says_what_the_entry_says() {
                 let rights = (found.protection.write, found.protection.execute);
                 assert_eq!(rights, (expected.writable, expected.executable), "{name}: {address:#x}");
                 assert_eq!(found.page_size.unwrap() > spec.page_size, expected.superpage, "{name}: {address:#x}");
-                assert!(found.left >= spec.page_size - within && !steps.is_empty(), "{name}: {address:#x}");
+                assert!(found.remaining >= spec.page_size - within && !steps.is_empty(), "{name}: {address:#x}");
                 // Each entry stands in the dump where its step says.
                 for step in steps {
                     let size = if spec.arch.is_32_bit() && !spec.pae { 4 } else { 8 };
@@ -282,8 +282,8 @@ fn integers_and_strings_are_those_of_the_dump() {
         let kvm = open(spec.build());
         let at = page.address + 8;
         let (u32, u64) = match spec.order {
-            Order::Little => (0x0403_0201, 0x0807_0605_0403_0201),
-            Order::Big => (0x0102_0304, 0x0102_0304_0506_0708),
+            Endianness::Little => (0x0403_0201, 0x0807_0605_0403_0201),
+            Endianness::Big => (0x0102_0304, 0x0102_0304_0506_0708),
         };
         assert_eq!((kvm.u32(at), kvm.u64(at)), (Ok(u32), Ok(u64)), "{name}");
         let pointer = if spec.arch.is_32_bit() { u64::from(u32) } else { u64 };
@@ -431,9 +431,9 @@ proptest! {
 /// Does everything with a dump that may be anything.
 fn use_all(dump: &[u8]) {
     let directory = directory();
-    let volume = Volume::of_bytes(dump.to_vec());
+    let volume = ByteSource::from_bytes(dump.to_vec());
     let Ok(memory) = DumpedMemory::open(volume, None, directory.path(), &Progress::default()) else { return };
-    let Ok(kvm) = Kvm::of_dump(memory, None) else { return };
+    let Ok(kvm) = Kernel::from_dump(memory, None) else { return };
     let mut seen = 0;
     let _ = kvm.each_mapping(|mapping| {
         seen += 1;

@@ -16,11 +16,11 @@ use common::directory;
 use common::vmcore::{ElfSpec, KernelMemory, Paging};
 use memtool::Error;
 use memtool::dump::Progress;
-use memtool::kvm::{Kvm, Mapping, Why};
+use memtool::kernel::{Kernel, Mapping, Why};
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::header::Architecture;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use std::ops::ControlFlow;
 
 /// Some symbols of a kernel.
@@ -37,7 +37,7 @@ impl Symbols for Few {
         "/boot/kernel/kernel".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }
@@ -56,16 +56,16 @@ struct Machine {
 }
 
 /// How the kernel tells where its tables are, and how its addresses are laid out.
-struct Kernel {
+struct BuiltKernel {
     name: &'static str,
     paging: Paging,
     /// First address of its image, and of other memory that it maps.
     image: u64,
     other: u64,
-    clue: Clue,
+    clue: RootLocator,
 }
 
-enum Clue {
+enum RootLocator {
     /// Variables that hold 0.
     Pointer(&'static str, &'static [&'static str]),
     Virtual(&'static str),
@@ -76,49 +76,67 @@ enum Clue {
 const AMD64: u64 = 0xffff_ffff_8020_0000;
 const RISCV: u64 = 0xffff_ffc0_0000_0000;
 
-const KERNELS: [Kernel; 14] = [
-    kernel("amd64", Paging::Amd64, AMD64, 0xffff_fe00_4000_0000, Clue::Pointer("KPML4phys", &[])),
-    kernel("amd64, since 13", Paging::Amd64, AMD64, 0xffff_fe00_4000_0000, Clue::Pointer("KPML4phys", &["KPML5phys"])),
-    kernel("amd64, five levels", Paging::Amd64La57, AMD64, 0xffff_fe00_4000_0000, Clue::Pointer("KPML5phys", &[])),
-    kernel("arm64", Paging::Arm64, 0xffff_0000_0000_0000, 0xffff_a000_0000_0000, Clue::Table("pagetable_l0_ttbr1")),
+const KERNELS: [BuiltKernel; 14] = [
+    kernel("amd64", Paging::Amd64, AMD64, 0xffff_fe00_4000_0000, RootLocator::Pointer("KPML4phys", &[])),
+    kernel(
+        "amd64, since 13",
+        Paging::Amd64,
+        AMD64,
+        0xffff_fe00_4000_0000,
+        RootLocator::Pointer("KPML4phys", &["KPML5phys"]),
+    ),
+    kernel(
+        "amd64, five levels",
+        Paging::Amd64La57,
+        AMD64,
+        0xffff_fe00_4000_0000,
+        RootLocator::Pointer("KPML5phys", &[]),
+    ),
+    kernel(
+        "arm64",
+        Paging::Arm64,
+        0xffff_0000_0000_0000,
+        0xffff_a000_0000_0000,
+        RootLocator::Table("pagetable_l0_ttbr1"),
+    ),
     kernel(
         "arm64, 16 KiB",
         Paging::Arm64Large,
         0xffff_0000_0000_0000,
         0xffff_a000_0000_0000,
-        Clue::Table("pagetable_l0_ttbr1"),
+        RootLocator::Table("pagetable_l0_ttbr1"),
     ),
-    kernel("riscv 12", Paging::Sv39, RISCV, 0xffff_ffd0_0000_0000, Clue::Table("pagetable_l1")),
-    kernel("riscv 11", Paging::Sv48, RISCV, 0xffff_ffd0_0000_0000, Clue::Table("pagetable_l0")),
-    kernel("riscv, Sv39", Paging::Sv39, RISCV, 0xffff_ffd0_0000_0000, Clue::Satp(8)),
-    kernel("riscv, Sv48", Paging::Sv48, RISCV, 0xffff_ffd0_0000_0000, Clue::Satp(9)),
-    kernel("i386 until 11", Paging::I386, 0xc040_0000, 0xc800_0000, Clue::Pointer("IdlePTD", &[])),
+    kernel("riscv 12", Paging::Sv39, RISCV, 0xffff_ffd0_0000_0000, RootLocator::Table("pagetable_l1")),
+    kernel("riscv 11", Paging::Sv48, RISCV, 0xffff_ffd0_0000_0000, RootLocator::Table("pagetable_l0")),
+    kernel("riscv, Sv39", Paging::Sv39, RISCV, 0xffff_ffd0_0000_0000, RootLocator::Satp(8)),
+    kernel("riscv, Sv48", Paging::Sv48, RISCV, 0xffff_ffd0_0000_0000, RootLocator::Satp(9)),
+    kernel("i386 until 11", Paging::I386, 0xc040_0000, 0xc800_0000, RootLocator::Pointer("IdlePTD", &[])),
     kernel(
         "i386 with PAE until 12",
         Paging::I386Pae,
         0xc040_0000,
         0xc800_0000,
-        Clue::Pointer("IdlePDPT", &["IdlePTD"]),
+        RootLocator::Pointer("IdlePDPT", &["IdlePTD"]),
     ),
     kernel(
         "i386 since 13",
         Paging::I386,
         0x0080_0000,
         0x8800_0000,
-        Clue::Pointer("IdlePTD_nopae", &["IdlePDPT", "IdlePTD_pae"]),
+        RootLocator::Pointer("IdlePTD_nopae", &["IdlePDPT", "IdlePTD_pae"]),
     ),
     kernel(
         "i386 with PAE since 13",
         Paging::I386Pae,
         0x0080_0000,
         0x8800_0000,
-        Clue::Pointer("IdlePDPT", &["IdlePTD_nopae"]),
+        RootLocator::Pointer("IdlePDPT", &["IdlePTD_nopae"]),
     ),
-    kernel("arm", Paging::ArmV6, 0xc000_0000, 0xd000_0000, Clue::Virtual("kern_pt1")),
+    kernel("arm", Paging::ArmV6, 0xc000_0000, 0xd000_0000, RootLocator::Virtual("kern_pt1")),
 ];
 
-const fn kernel(name: &'static str, paging: Paging, image: u64, other: u64, clue: Clue) -> Kernel {
-    Kernel { name, paging, image, other, clue }
+const fn kernel(name: &'static str, paging: Paging, image: u64, other: u64, clue: RootLocator) -> BuiltKernel {
+    BuiltKernel { name, paging, image, other, clue }
 }
 
 /// Where the kernel's variables are in its image.
@@ -128,13 +146,13 @@ const IMAGE: u64 = 512 * KIB;
 
 impl Machine {
     /// A kernel that was loaded at an address.
-    fn new(kernel: &Kernel, loaded: u64) -> Self {
+    fn new(kernel: &BuiltKernel, loaded: u64) -> Self {
         let (paging, page) = (kernel.paging, kernel.paging.page_size());
         // Tables stand behind the image; more RAM comes after a hole.
         let ram = vec![(loaded, loaded + MIB), (loaded + 6 * MIB, loaded + 6 * MIB + 64 * KIB)];
         // The assembler's tables are in the image itself.
         let tables = match kernel.clue {
-            Clue::Table(_) => loaded + 320 * KIB,
+            RootLocator::Table(_) => loaded + 320 * KIB,
             _ => loaded + IMAGE,
         };
         let mut machine =
@@ -163,7 +181,7 @@ impl Machine {
         let variable = kernel.image + VARIABLES;
         let word = if paging.arch().is_32_bit() { 4 } else { 8 };
         match kernel.clue {
-            Clue::Pointer(name, unused) => {
+            RootLocator::Pointer(name, unused) => {
                 machine.symbols.0.push((name, variable));
                 machine.memory.set(loaded + VARIABLES, tables, word);
                 for (index, name) in (1..).zip(unused) {
@@ -171,12 +189,12 @@ impl Machine {
                     machine.memory.set(loaded + VARIABLES + 16 * index, 0, word);
                 }
             }
-            Clue::Virtual(name) => {
+            RootLocator::Virtual(name) => {
                 machine.symbols.0.push((name, variable));
                 machine.memory.set(loaded + VARIABLES, kernel.image + (tables - loaded), word);
             }
-            Clue::Table(name) => machine.symbols.0.push((name, kernel.image + (tables - loaded))),
-            Clue::Satp(mode) => {
+            RootLocator::Table(name) => machine.symbols.0.push((name, kernel.image + (tables - loaded))),
+            RootLocator::Satp(mode) => {
                 machine.symbols.0.push(("vmspace0", variable));
                 machine.memory.set(loaded + VARIABLES + 0x170, mode << 60 | tables >> 12, 8);
             }
@@ -203,16 +221,16 @@ impl Machine {
         Architecture::ALL.into_iter().find(|architecture| architecture.name() == name).unwrap()
     }
 
-    fn open(&self, bytes: Vec<u8>, packed: bool) -> Result<Kvm, Error> {
+    fn open(&self, bytes: Vec<u8>, packed: bool) -> Result<Kernel, Error> {
         let directory = directory();
         let ranges = packed.then_some(self.ram.as_slice());
         let memory =
-            DumpedMemory::open(Volume::of_bytes(bytes), ranges, directory.path(), &Progress::default()).unwrap();
-        Kvm::of_dump(memory, Some((self.architecture(), &self.symbols)))
+            DumpedMemory::open(ByteSource::from_bytes(bytes), ranges, directory.path(), &Progress::default()).unwrap();
+        Kernel::from_dump(memory, Some((self.architecture(), &self.symbols)))
     }
 
     /// Compares all that is mapped, and what is not.
-    fn check(&self, what: &str, kvm: &Kvm) {
+    fn check(&self, what: &str, kvm: &Kernel) {
         for &(address, physical, size, writable, executable) in &self.mapped {
             for within in [0, 1, size / 2, size - 8, size - 1] {
                 let found = kvm.translate(address + within).unwrap();
@@ -304,9 +322,9 @@ fn a_kernel_that_did_not_run_is_refused_by_name() {
         assert!(message.contains("page tables are not in this memory") && message.contains(&expected), "{message}");
         assert!(message.contains("is /boot/kernel/kernel the kernel that ran?"), "{message}");
         let directory = directory();
-        let bytes = Volume::of_bytes(machine.elf());
+        let bytes = ByteSource::from_bytes(machine.elf());
         let memory = DumpedMemory::open(bytes, None, directory.path(), &Progress::default()).unwrap();
-        let message = Kvm::of_dump(memory, None).err().unwrap().to_string();
+        let message = Kernel::from_dump(memory, None).err().unwrap().to_string();
         assert!(message.contains("name its kernel with --kernel"), "{message}");
     }
 }
@@ -353,7 +371,7 @@ fn arm64s_physical_addresses_have_52_bits_where_the_kernel_has_them() {
         Paging::Arm64Lpa2,
         0xffff_0000_0000_0000,
         0xffff_a000_0000_0000,
-        Clue::Table("pagetable_l0_ttbr1"),
+        RootLocator::Table("pagetable_l0_ttbr1"),
     );
     for loaded in [42 * MIB, (3 << 50) + 42 * MIB, (1 << 51) + (1 << 49) + 2 * MIB] {
         let mut machine = Machine::new(&lpa2, loaded);

@@ -11,7 +11,7 @@
 
 mod common;
 
-use common::kernel::Kernel;
+use common::kernel::BuiltKernel;
 use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, RiscvDump, riscv_machine};
 use common::vmcore::{Arch, KernelMemory, Mapping, Paging};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
@@ -278,7 +278,7 @@ fn it_can_be_interrupted() {
 
 /// The kernel of `tests/kernel` in the memory of a running machine.
 struct Built {
-    kernel: Kernel,
+    kernel: BuiltKernel,
     memory: KernelMemory,
     variables: BTreeMap<&'static str, (u64, Vec<u64>)>,
 }
@@ -286,7 +286,7 @@ struct Built {
 impl Built {
     /// With these page tables, and the variables that a dump from user space needs; `None` where there is no compiler.
     fn new(paging: Paging) -> Option<Self> {
-        let mut kernel = Kernel::in_minidump(Arch::Riscv, 2)?;
+        let mut kernel = BuiltKernel::in_minidump(Arch::Riscv, 2)?;
         let dump = &mut kernel.dump;
         let tables = dump.dump_avail[0].0 + 0x50_0000;
         dump.dump_avail.push((tables, tables + 0x8_0000));

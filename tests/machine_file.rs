@@ -807,10 +807,10 @@ fn an_option_that_means_nothing_is_a_usage_error_and_no_file_outside_of_the_reco
 
 #[test]
 fn every_command_says_of_a_recorded_machine_that_it_is_one() {
-    for (name, _, of_machine) in COMMANDS.into_iter().filter(|command| !command.2.is_empty()) {
+    for (name, _, from_machine_arch) in COMMANDS.into_iter().filter(|command| !command.2.is_empty()) {
         let in_text = directory();
         let run_in = |directory: &Path, options: &[&str]| {
-            run(command().current_dir(directory).args(["--machine", "demo"]).args(of_machine).args(options))
+            run(command().current_dir(directory).args(["--machine", "demo"]).args(from_machine_arch).args(options))
         };
         let said = run_in(in_text.path(), &[]);
         let all = format!("{}{}", said.stdout, said.stderr);

@@ -10,15 +10,15 @@
 
 mod common;
 
-use common::kernel::{Damage, FREEBSD_12, FREEBSD_14, Kernel};
+use common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14};
 use common::kernel_image::{self, Image, section, symbol};
 use common::vmcore::{Arch, Mapping, MinidumpSpec};
 use common::{Run, command, demo, directory, memtool, on_terminal_of, text};
 use memtool::dump::Progress;
-use memtool::kvm::{KernelFacts, Kvm, Processes, State, Thread};
+use memtool::kernel::{Kernel, KernelFacts, Processes, State, Thread};
 use memtool::symbols::{Symbol, Symbols, Table};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use std::collections::BTreeMap;
 
 /// A kernel's memory, all of it data, that a test lays out.
@@ -53,7 +53,7 @@ impl Symbols for Memory {
         "kernel.test".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }
@@ -169,14 +169,14 @@ impl Memory {
         spec.build()
     }
 
-    fn open(&self) -> Kvm {
+    fn open(&self) -> Kernel {
         let directory = directory();
-        let volume = Volume::of_bytes(self.dump());
+        let volume = ByteSource::from_bytes(self.dump());
         let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
-        Kvm::of_dump(dump, None).unwrap()
+        Kernel::from_dump(dump, None).unwrap()
     }
 
-    fn read(&self) -> (Kvm, Processes) {
+    fn read(&self) -> (Kernel, Processes) {
         let kvm = self.open();
         let processes = Processes::read(&kvm, self).unwrap();
         (kvm, processes)
@@ -274,7 +274,7 @@ fn processes_threads_and_registers_are_found_on_every_architecture() {
             let (kvm, processes) = memory.read();
             assert_eq!(processes.warnings, <[String; 0]>::default(), "{name}");
             assert_eq!(processes.dumping, Some(100_077));
-            let found = |process: &memtool::kvm::Process| {
+            let found = |process: &memtool::kernel::Process| {
                 (process.address, process.pid, process.command.clone(), process.zombie)
             };
             assert_eq!(
@@ -938,11 +938,11 @@ fn the_command_fails_where_it_cannot_list_all() {
 }
 
 /// A dump of the stand-in for a kernel, and the kernel's file.
-fn stand_in(kernel: &Kernel) -> (Kvm, Table) {
+fn stand_in(kernel: &BuiltKernel) -> (Kernel, Table) {
     let directory = directory();
-    let volume = Volume::of_bytes(kernel.dump.build());
+    let volume = ByteSource::from_bytes(kernel.dump.build());
     let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
-    (Kvm::of_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
+    (Kernel::from_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
 }
 
 #[test]
@@ -950,7 +950,7 @@ fn stand_in(kernel: &Kernel) -> (Kvm, Table) {
 fn a_compiled_kernel_has_the_processes_that_it_was_given() {
     let all = Arch::ALL.into_iter().filter(|arch| *arch != Arch::Powerpc64);
     for (arch, release) in all.flat_map(|arch| [(arch, FREEBSD_12), (arch, FREEBSD_14)]) {
-        let Some(kernel) = Kernel::of_release(arch, arch.newest(), release) else { continue };
+        let Some(kernel) = BuiltKernel::of_release(arch, arch.newest(), release) else { continue };
         let (kvm, table) = stand_in(&kernel);
         let processes = Processes::read(&kvm, &table).unwrap();
         let name = format!("{} {release}", arch.name());
@@ -969,7 +969,7 @@ fn a_compiled_kernel_has_the_processes_that_it_was_given() {
                 if matches!(arch, Arch::Amd64 | Arch::Arm64) {
                     let found = (registers.pc(), registers.sp(), registers.fp());
                     assert_eq!(found, (Some(expected.pc), Some(expected.sp), Some(expected.fp)), "{name}");
-                    let function = table.covering(expected.pc).unwrap();
+                    let function = table.lookup_by_addr(expected.pc).unwrap();
                     assert_eq!(function.name, expected.frames[0], "{name}");
                 }
             }
@@ -986,7 +986,7 @@ fn a_compiled_kernel_has_the_processes_that_it_was_given() {
 #[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
 fn a_compiled_kernel_with_damage_is_listed_as_far_as_it_goes() {
     for damage in Damage::ALL {
-        let Some(kernel) = Kernel::in_minidump(Arch::Amd64, 3) else { return };
+        let Some(kernel) = BuiltKernel::in_minidump(Arch::Amd64, 3) else { return };
         let all = kernel.processes.len();
         let kernel = kernel.damaged(damage);
         let (kvm, table) = stand_in(&kernel);

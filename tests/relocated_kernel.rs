@@ -18,7 +18,7 @@ mod common;
 
 use common::kernel_image::{self, EM_PPC64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, Image, OBJECT, SHF_EXECINSTR};
 use common::kernel_image::{SHF_WRITE, Target, section, symbol};
-use common::vmcore::{Arch, MinidumpSpec, Order};
+use common::vmcore::{Arch, Endianness, MinidumpSpec};
 use common::{Run, command, directory, memtool, text};
 use std::path::PathBuf;
 use std::process::Command;
@@ -67,7 +67,7 @@ struct Files {
 }
 
 impl Files {
-    fn new(order: Order) -> Self {
+    fn new(order: Endianness) -> Self {
         Self::of(MinidumpSpec { order, ..MinidumpSpec::example(Arch::Powerpc64, 2) })
     }
 
@@ -111,7 +111,7 @@ impl Files {
             put(0x2_6000, address - PROCESS, &order.bytes(value, size));
         }
         put(0x2_6000, 8, b"init");
-        let target = Target { machine: EM_PPC64, is_64_bit: true, is_big_endian: order == Order::Big };
+        let target = Target { machine: EM_PPC64, is_64_bit: true, is_big_endian: order == Endianness::Big };
         let sections = vec![
             section(".text", SHF_EXECINSTR, LINKED, vec![0x60; 0x200]),
             section(".data", SHF_WRITE, VARIABLES, variables),
@@ -140,7 +140,7 @@ impl Files {
 
 #[test]
 fn addresses_at_which_it_ran_have_names() {
-    for order in [Order::Big, Order::Little] {
+    for order in [Endianness::Big, Endianness::Little] {
         let files = Files::new(order);
         let at = format!("{:#x}", ran(DOADUMP) + 0x64);
         let linked = format!("{:#x}", DOADUMP + 0x64);
@@ -172,7 +172,7 @@ fn addresses_at_which_it_ran_have_names() {
 
 #[test]
 fn its_borders_are_those_of_its_image() {
-    let files = Files::new(Order::Big);
+    let files = Files::new(Endianness::Big);
     // The address before it and the one behind it are not its own.
     for address in [RAN - 1, RAN + SIZE] {
         let run = files.run("symbols", &["--addr", &format!("{address:#x}")]).exits(1);
@@ -184,7 +184,7 @@ fn its_borders_are_those_of_its_image() {
 
 #[test]
 fn translate_says_where_it_was() {
-    let files = Files::new(Order::Big);
+    let files = Files::new(Endianness::Big);
     let run = files.run("translate", &["doadump"]).ok();
     let lines = run.lines();
     assert_eq!(lines[0], format!("{DOADUMP:#x} (doadump)"));
@@ -213,7 +213,7 @@ fn constants_and_code_are_of_the_kernels_file_by_either_address() {
 #[test]
 fn the_core_file_and_the_script_say_where_it_was() {
     let displacement = RAN - LINKED;
-    for order in [Order::Big, Order::Little] {
+    for order in [Endianness::Big, Endianness::Little] {
         let files = Files::new(order);
         // What names the entry: AT_ENTRY in the auxiliary vector, behind whose size FreeBSD's has it.
         for (notes, kind, skipped) in [("linux", 6_u64, 0), ("freebsd", 16, 4)] {
@@ -246,7 +246,7 @@ fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
 #[test]
 fn debuggers_find_its_symbols_where_it_ran() {
     let at = format!("{:#x}", ran(DOADUMP) + 0x64);
-    for order in [Order::Big, Order::Little] {
+    for order in [Endianness::Big, Endianness::Little] {
         let files = Files::new(order);
         let (core, script) = files.converted("linux", "core.gdb");
         let opened = ["-nx", "-batch", "-ix", text(&script), text(&files.kernel), text(&core)];
@@ -258,7 +258,7 @@ fn debuggers_find_its_symbols_where_it_ran() {
         }
     }
     // lldb 19 ends with a signal where it reads FreeBSD's notes of little-endian powerpc64.
-    let files = Files::new(Order::Big);
+    let files = Files::new(Endianness::Big);
     let (core, script) = files.converted("freebsd", "core.lldb");
     let lookup = format!("image lookup -a {at}");
     let asked = ["-x", "-b", "-c", text(&core), text(&files.kernel), "-s", text(&script), "-o", &lookup];

@@ -14,7 +14,7 @@ mod common;
 use common::encryption::{KEYS, block_for, encrypted};
 use common::vmcore::device::{DumpDevice, key_block, text_archive, text_device};
 use common::vmcore::kerneldump::{self, set_parity};
-use common::vmcore::{Arch, Compression, KernelDumpHeader, MinidumpSpec, Order, set, set_text};
+use common::vmcore::{Arch, Compression, Endianness, KernelDumpHeader, MinidumpSpec, set, set_text};
 use common::{Run, Running, command, demo_machine, directory, names, noise, on, run, start, text, write_machine};
 use memtool::decrypt::Encryption;
 use memtool::kerneldump as product;
@@ -29,13 +29,13 @@ use std::process::Stdio;
 use tempfile::TempDir;
 
 /// A dump device in a file, and a directory for dumps.
-struct Place {
+struct Container {
     folder: TempDir,
     device: PathBuf,
     crash: PathBuf,
 }
 
-impl Place {
+impl Container {
     fn new(device: &[u8]) -> Self {
         let folder = directory();
         let crash = folder.path().join("crash");
@@ -138,7 +138,7 @@ fn every_header_compression_and_sector_is_saved_and_cleared() {
             for (compression, suffix) in SUFFIXES.into_iter().take(possible) {
                 let device = device_with(compression, version, sector, &dump());
                 let before = device.build();
-                let place = Place::new(&before);
+                let place = Container::new(&before);
                 let name = format!("version {version}, {compression:?}, sectors of {sector}");
                 let report = place.save(&["--verify", "--json"]).ok().json();
                 let core = format!("vmcore.0{suffix}");
@@ -171,7 +171,7 @@ fn every_header_compression_and_sector_is_saved_and_cleared() {
 #[test]
 fn info_is_what_savecore_writes() {
     let device = device_with(Compression::Zstd, 4, 4096, &dump());
-    let place = Place::new(&device.build());
+    let place = Container::new(&device.build());
     write(place.crash.join("bounds"), "7\n").unwrap();
     run(place.command(&[]).env("TZ", "UTC")).ok();
     let header = device.build()[device.parts().last_header.start as usize..][..512].to_vec();
@@ -191,7 +191,7 @@ fn info_is_what_savecore_writes() {
 #[test]
 fn what_is_said_is_right() {
     let before = plain().build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     let said = place.save(&["--keep"]).ok();
     let (device, core) = (text(&place.device).to_owned(), place.crash.join("vmcore.0"));
     let what = "a kernel dump of dumped.example.org, 2023-11-14T22:13:20Z, ";
@@ -209,7 +209,7 @@ fn what_is_said_is_right() {
     let check = place.ask(&["--check"]).exits(1);
     assert!(check.stdout.contains("no dump") && check.stdout.contains("was cleared"), "{check:?}");
     assert_eq!(place.ask(&["--check", "-q"]).exits(1).stdout, "");
-    let empty = Place::new(&[0; 1 << 20]);
+    let empty = Container::new(&[0; 1 << 20]);
     assert_eq!(empty.save(&[]).ok().stdout, format!("{}: no dump\n", empty.device.display()));
     assert_eq!(empty.names(), Vec::<String>::new());
     empty.ask(&["--check"]).exits(1);
@@ -222,7 +222,7 @@ fn text_dumps_come_in_the_right_order() {
     for version in 1..=4 {
         let device = text_device(Arch::Amd64, version, &files);
         let before = device.build();
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         place.save(&["--verify"]).ok();
         assert_eq!(place.file("textdump.tar.0"), text_archive(&files), "version {version}");
         assert_eq!(read_link(place.crash.join("textdump.tar.last")).unwrap(), Path::new("textdump.tar.0"));
@@ -241,7 +241,7 @@ fn encrypted_dumps_are_stored_with_their_key() {
         device.data = noise(device.data.len());
         device.key = key_block([7; 32], &[9; 256]);
         let before = device.build();
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         let check = place.ask(&["--check", "--json"]).ok().json();
         assert_eq!(check["devices"][0]["encrypted"], true);
         // What is encrypted cannot be compressed.
@@ -287,7 +287,7 @@ fn encrypted_dumps_are_decrypted_on_the_way_and_kept_where_that_fails() {
             for part in [parts.first_header, parts.last_header] {
                 before[part.start as usize..part.end as usize].copy_from_slice(&header);
             }
-            let place = Place::new(&before);
+            let place = Container::new(&before);
             let name = format!("{encryption:?}, {compression:?}");
             let other = KEYS.path("other.pem");
             place.save(&["--private-key", text(&other), "-q"]).exits(1);
@@ -313,7 +313,7 @@ fn dumps_are_compressed_and_decompressed_on_the_way() {
     let dump = dump();
     for (option, suffix) in [("--zstd", ".zst"), ("--gzip", ".gz")] {
         for (compression, own) in SUFFIXES {
-            let place = Place::new(&device_with(compression, 4, 512, &dump).build());
+            let place = Container::new(&device_with(compression, 4, 512, &dump).build());
             place.save(&[option, "--verify"]).ok();
             let core = format!("vmcore.0{}", if compression == Compression::None { suffix } else { own });
             assert_eq!(unpacked(&core, &place.file(&core)), dump, "{compression:?}, {option}");
@@ -321,7 +321,7 @@ fn dumps_are_compressed_and_decompressed_on_the_way() {
         }
     }
     for (compression, _) in SUFFIXES {
-        let place = Place::new(&device_with(compression, 4, 512, &dump).build());
+        let place = Container::new(&device_with(compression, 4, 512, &dump).build());
         place.save(&["--uncompress", "--verify"]).ok();
         assert_eq!(place.file("vmcore.0"), dump, "{compression:?}");
     }
@@ -332,7 +332,7 @@ fn zeros_become_holes() {
     let mut dump = elf_beginning(vec![0; 8 << 20]);
     dump[5 << 20] = 1;
     for compression in [Compression::None, Compression::Zstd] {
-        let place = Place::new(&device_with(compression, 4, 512, &dump).build());
+        let place = Container::new(&device_with(compression, 4, 512, &dump).build());
         place.save(&["--uncompress"]).ok();
         assert_eq!(place.file("vmcore.0"), dump);
         let blocks = place.crash.join("vmcore.0").metadata().unwrap().blocks();
@@ -359,7 +359,7 @@ fn damaged_headers_are_saved_by_force_only() {
         ("there is none", changed(&device, false, |header| header.fill(0))),
     ];
     for (what, before) in cases {
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         for option in [None, Some("--clear")] {
             let options = option.as_slice();
             let refused = if option.is_some() { place.ask(options) } else { place.save(options) };
@@ -373,7 +373,7 @@ fn damaged_headers_are_saved_by_force_only() {
         assert_eq!(place.file("vmcore.0"), data(&device), "{what}");
         assert!(String::from_utf8(place.file("info.0")).unwrap().ends_with("Dump Status: bad\n"));
         place.is_cleared(&before, 512);
-        let given_up = Place::new(&before);
+        let given_up = Container::new(&before);
         given_up.ask(&["--clear", "--force"]).ok();
         given_up.is_cleared(&before, 512);
     }
@@ -388,25 +388,25 @@ fn headers_that_promise_too_much_are_not_believed() {
         let parts = device.parts();
         for header in [parts.first_header, parts.last_header] {
             let header = &mut bytes[header.start as usize..header.end as usize];
-            set(header, fields, Order::Big, field, value);
+            set(header, fields, Endianness::Big, field, value);
             set_parity(header);
         }
         bytes
     };
     for (field, value) in [("dumpextent", u64::MAX), ("dumpextent", 1 << 40), ("dumpkeysize", u64::from(u32::MAX))] {
         let before = both(field, value);
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         place.save(&[]).fails_saying(&["damaged", "--force"]);
         place.save(&["--force"]).fails_saying(&["no byte of the dump"]);
         assert!(place.device() == before && place.names().is_empty(), "{field}");
     }
     // Longer than what lies before the last header: what is there can be had.
-    let place = Place::new(&both("dumplength", 1 << 50));
+    let place = Container::new(&both("dumplength", 1 << 50));
     place.save(&[]).fails_saying(&["dumplength", "--force"]);
     place.save(&["--force"]).ok();
     assert_eq!(place.file("vmcore.0"), data(&device));
     // A compression that nothing stands for.
-    let place = Place::new(&both("compression", 9));
+    let place = Container::new(&both("compression", 9));
     place.save(&[]).fails_saying(&["compression", "it is 9", "--force"]);
     place.save(&["--force"]).ok();
     assert_eq!(place.file("vmcore.0"), data(&device));
@@ -444,7 +444,7 @@ fn overwritten() -> Vec<(&'static str, Vec<u8>)> {
 #[test]
 fn what_does_not_begin_as_a_dump_is_cleared_by_force_only() {
     for (what, before) in overwritten() {
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         let check = place.ask(&["--check", "--json"]).ok().json();
         assert_eq!(check["devices"][0]["damage"][0]["place"], "beginning", "{what}: {check}");
         assert!(place.ask(&["--check"]).ok().stdout.contains("DAMAGED"), "{what}");
@@ -465,7 +465,7 @@ fn what_does_not_begin_as_a_dump_is_cleared_by_force_only() {
         place.save(&["--keep"]).exits(1);
         place.save(&["--force"]).ok().says_in_one_line(&["warning", "damaged: beginning"]);
         place.is_cleared(&before, if what == "first page" { 4096 } else { 512 });
-        let given_up = Place::new(&before);
+        let given_up = Container::new(&before);
         given_up.ask(&["--clear", "--force"]).ok();
         given_up.ask(&["--check"]).exits(1);
     }
@@ -477,7 +477,7 @@ fn an_encrypted_dump_is_cleared_whatever_it_begins_with() {
     let mut device = device_with(Compression::None, 4, 512, &noise(9 << 12));
     device.key = key_block([7; 32], &[9; 256]);
     let before = device.build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     place.save(&[]).ok();
     place.is_cleared(&before, 512);
     assert!(String::from_utf8(place.file("info.0")).unwrap().ends_with("Dump Status: good\n"));
@@ -488,10 +488,10 @@ fn a_header_of_another_version_is_left_alone() {
     for sector in [512, 4096] {
         let device = device_with(Compression::None, 4, sector, &dump());
         let before = changed(&device, true, |header| {
-            set(header, kerneldump::fields(4), Order::Big, "version", 9);
+            set(header, kerneldump::fields(4), Endianness::Big, "version", 9);
             set_parity(header);
         });
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         for options in [&["--force"][..], &[]] {
             place.save(options).fails_saying(&["version: it is 9", "--clear --force"]);
         }
@@ -507,7 +507,7 @@ fn a_header_of_another_version_is_left_alone() {
 fn what_savecore_has_cleared_is_understood() {
     let device = plain();
     let before = changed(&device, true, |header| header[..20].copy_from_slice(b"Cleared Kernel Dump\0"));
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     place.ask(&["--check"]).exits(1);
     assert!(place.save(&[]).ok().stdout.contains("was cleared"));
     assert_eq!(place.names(), Vec::<String>::new());
@@ -526,7 +526,7 @@ fn what_memtool_has_cleared_is_understood_by_savecore() {
     for sector in [512, 4096] {
         let device = device_with(Compression::None, 4, sector, &dump());
         let before = device.build();
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         place.save(&[]).ok();
         let parts = device.parts();
         let mut after = place.device();
@@ -550,7 +550,7 @@ fn what_an_earlier_memtool_has_cleared_is_understood() {
             header[..20].copy_from_slice(b"Cleared Kernel Dump\0");
             set_parity(header);
         });
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         place.ask(&["--check"]).exits(1);
         assert!(place.save(&[]).ok().stdout.contains("was cleared"));
         run(command().arg("inspect").arg(&place.device)).ok();
@@ -580,7 +580,7 @@ fn a_size_of_sectors_can_be_named() {
     let inner = KernelDumpHeader { hostname: "inner".into(), ..outer.header() }.build();
     let end = bytes.len();
     bytes[end - 512..].copy_from_slice(&inner);
-    let place = Place::new(&bytes);
+    let place = Container::new(&bytes);
     assert!(place.ask(&["--check", "--sector-size", "4096"]).ok().stdout.contains("dumped.example.org"));
     assert!(place.ask(&["--check", "--sector-size", "512"]).ok().stdout.contains("inner"));
     place.save(&["--sector-size", "4k"]).ok();
@@ -601,7 +601,7 @@ fn a_damaged_dump_is_neither_named_nor_cleared_when_it_is_verified() {
     rest[middle..].fill(0x55);
     device.data = [Compression::Zstd.compress(beginning), rest].concat();
     let before = device.build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     place.save(&["--verify"]).fails_saying(&["damaged", "zstd"]);
     place.save(&["--uncompress"]).fails_saying(&["zstd stream is damaged"]);
     assert!(place.device() == before && place.names().is_empty(), "{:?}", place.names());
@@ -612,7 +612,7 @@ fn a_damaged_dump_is_neither_named_nor_cleared_when_it_is_verified() {
 /// As savecore(8) takes them: /dev/ need not be written.
 #[test]
 fn a_device_is_named_without_dev_unless_a_file_has_the_name() {
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     let save = |name: &str| run(command().args(["save", "--check", name]).current_dir(place.folder.path()));
     save("null").fails_saying(&["/dev/null", "neither a file nor a device with an end"]);
     save("device").ok();
@@ -625,7 +625,7 @@ fn a_device_is_named_without_dev_unless_a_file_has_the_name() {
 #[test]
 fn several_devices_are_each_reported() {
     let good = plain().build();
-    let place = Place::new(&good);
+    let place = Container::new(&good);
     let folder = place.folder.path();
     let (bad, second, missing) = (folder.join("bad"), folder.join("second"), folder.join("missing"));
     write(&bad, changed(&plain(), true, |header| header[70] ^= 1)).unwrap();
@@ -642,7 +642,7 @@ fn several_devices_are_each_reported() {
 
 #[test]
 fn a_recorded_machines_devices_are_looked_at() {
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     let folder = place.folder.path();
     let mut machine = demo_machine();
     machine["dump_devices"] = json!(["device", "not-there"]);
@@ -658,7 +658,7 @@ fn a_recorded_machines_devices_are_looked_at() {
 
 #[test]
 fn a_recorded_machines_devices_are_none_of_this_systems() {
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     symlink("/dev/zero", place.folder.path().join("zero")).unwrap();
     let mut machine = demo_machine();
     for device in ["/dev/zero", "zero", "/dev/null"] {
@@ -673,7 +673,7 @@ fn a_recorded_machines_devices_are_none_of_this_systems() {
 
 #[test]
 fn numbers_come_round_and_only_then_is_anything_replaced() {
-    let place = Place::new(&[]);
+    let place = Container::new(&[]);
     let device = |host: &str, compression| {
         let header =
             KernelDumpHeader { hostname: host.into(), compression, ..KernelDumpHeader::example(Arch::Amd64, 4, 0) };
@@ -721,7 +721,7 @@ fn numbers_come_round_and_only_then_is_anything_replaced() {
 
 #[test]
 fn links_that_were_planted_are_passed_over() {
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     let victim = place.folder.path().join("victim");
     write(&victim, "precious").unwrap();
     for name in ["vmcore.0", "info.1", "key.2", "vmcore.3.zst"] {
@@ -729,7 +729,7 @@ fn links_that_were_planted_are_passed_over() {
     }
     place.save(&[]).ok();
     assert_eq!(place.file("vmcore.4"), data(&plain()));
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     symlink(&victim, place.crash.join("bounds")).unwrap();
     place.save(&[]).fails_saying(&["bounds", "symbolic link"]);
     assert_eq!(place.names(), ["bounds"]);
@@ -740,7 +740,7 @@ fn links_that_were_planted_are_passed_over() {
 #[test]
 fn minfree_stays_free() {
     let before = plain().build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     write(place.crash.join("minfree"), "99999999999999\n").unwrap();
     place.save(&[]).fails_saying(&["does not fit", "stays on the device", "--zstd", "--no-space-check"]);
     // What is needed, what is free, and what keeps how much of it.
@@ -752,7 +752,7 @@ fn minfree_stays_free() {
     assert!(place.device() == before);
     place.save(&["--zstd", "--keep"]).ok().says_in_one_line(&["warning", "may not fit"]);
     place.save(&["--no-space-check"]).ok();
-    let compressed = Place::new(&device_with(Compression::Zstd, 4, 512, &dump()).build());
+    let compressed = Container::new(&device_with(Compression::Zstd, 4, 512, &dump()).build());
     write(compressed.crash.join("minfree"), "99999999999999\n").unwrap();
     let run = compressed.save(&["--zstd"]).fails_saying(&["does not fit"]);
     assert!(!run.stderr.contains("--zstd"), "{run:?}");
@@ -763,7 +763,7 @@ fn minfree_stays_free() {
 fn a_full_disk_leaves_the_device_alone() {
     let header = KernelDumpHeader::example(Arch::Amd64, 4, 0);
     let before = DumpDevice::example(header, 512, &noise(8 << 20)).build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     for options in ["--no-space-check", "--no-space-check --zstd", ""] {
         let Some(run) = common::on_a_small_disk(&format!("save --dir DIR {options} {}", text(&place.device))) else {
             return;
@@ -772,7 +772,8 @@ fn a_full_disk_leaves_the_device_alone() {
         run.fails_saying(&[said]);
         assert!(place.device() == before);
     }
-    let saved = common::on_a_small_disk(&format!("save -q --dir DIR {}", text(&Place::new(&plain().build()).device)));
+    let saved =
+        common::on_a_small_disk(&format!("save -q --dir DIR {}", text(&Container::new(&plain().build()).device)));
     assert!(saved.is_none_or(|run| run.code != 0 || run.stdout.contains("vmcore.0")));
 }
 
@@ -783,7 +784,7 @@ fn what_is_kept_for_the_superuser_is_free_for_him() {
     let header = KernelDumpHeader::example(Arch::Amd64, 4, 0);
     let dump = elf_beginning(noise(5 << 20));
     let before = DumpDevice::example(header, 512, &dump).build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     let device = text(&place.device);
     let Some(run) = common::on_a_disk_with_a_reserve(&format!("save --keep --dir DIR {device}")) else { return };
     let run = run.ok();
@@ -801,7 +802,7 @@ fn what_is_kept_for_the_superuser_is_free_for_him() {
 #[test]
 fn without_the_right_to_write_the_dump_is_kept_or_not_saved() {
     let before = plain().build();
-    let place = Place::new(&before);
+    let place = Container::new(&before);
     let set = |path: &Path, mode| std::fs::set_permissions(path, std::fs::Permissions::from_mode(mode)).unwrap();
     set(&place.device, 0o444);
     set(&place.crash, 0o777);
@@ -827,7 +828,7 @@ fn without_the_right_to_write_the_dump_is_kept_or_not_saved() {
     run(&mut save(&["--keep"])).fails_saying(&["temporary file", "Permission denied"]);
     // Without a dump to clear nothing has to be written.
     set(&place.device, 0o644);
-    let cleared = Place::new(&before);
+    let cleared = Container::new(&before);
     cleared.ask(&["--clear"]).ok();
     write(&place.device, cleared.device()).unwrap();
     set(&place.device, 0o444);
@@ -841,7 +842,7 @@ fn a_real_block_device_is_saved_and_cleared() {
     for sector in [512, 4096] {
         let device = device_with(Compression::Zstd, 4, sector, &dump());
         let before = device.build();
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         let size = sector.to_string();
         let set_up = ["--find", "--show", "--sector-size", &size, text(&place.device)];
         let set_up = std::process::Command::new("losetup").args(set_up).output();
@@ -885,7 +886,7 @@ fn large() -> (Vec<u8>, Vec<u8>) {
 }
 
 /// Names of files that are not finished.
-fn unfinished(place: &Place) -> Vec<String> {
+fn unfinished(place: &Container) -> Vec<String> {
     place.names().into_iter().filter(|name| name.starts_with('.')).collect()
 }
 
@@ -895,7 +896,7 @@ const OLD: &[u8] = b"an older dump";
 /// Whatever was killed: the dump is on its device, not cleared, or whole under its name, with its info file; nothing
 /// that is not whole has a name; and what was there is there, or replaced by a whole dump.
 #[track_caller]
-fn nothing_is_lost(place: &Place, before: &[u8], dump: &[u8], old: &[&str]) {
+fn nothing_is_lost(place: &Container, before: &[u8], dump: &[u8], old: &[&str]) {
     let whole = |name: &String| place.file(name) == dump;
     let cores: Vec<String> =
         place.names().into_iter().filter(|name| name.starts_with("vmcore.") && !name.contains("last")).collect();
@@ -914,11 +915,11 @@ fn nothing_is_lost(place: &Place, before: &[u8], dump: &[u8], old: &[&str]) {
 }
 
 /// Kills a run at each of many moments, as `kill` chooses them, and has another one end its work.
-fn killed(options: &[&str], old: &[&str], moments: u32, kill: impl Fn(u32, &Place, &mut std::process::Child)) {
+fn killed(options: &[&str], old: &[&str], moments: u32, kill: impl Fn(u32, &Container, &mut std::process::Child)) {
     let (before, dump) = large();
     let mut kept = 0;
     for moment in 0..moments {
-        let place = Place::new(&before);
+        let place = Container::new(&before);
         for name in old {
             write(place.crash.join(name), OLD).unwrap();
         }
@@ -944,7 +945,7 @@ fn killed(options: &[&str], old: &[&str], moments: u32, kill: impl Fn(u32, &Plac
 #[test]
 fn killed_after_any_time_nothing_is_lost() {
     for (options, old) in [(&[][..], &[][..]), (&["--max", "2"], &["vmcore.0", "vmcore.1"])] {
-        let place = Place::new(&large().0);
+        let place = Container::new(&large().0);
         let begun = std::time::Instant::now();
         place.save(options).ok();
         let whole = begun.elapsed();
@@ -968,9 +969,9 @@ fn killed_at_any_change_nothing_is_lost() {
 }
 
 /// A run that copies its dump, and has to wait before it names it: the test has the directory's lock.
-fn copying(before: &[u8], options: &[&str]) -> (Place, Running, Flock<fs::File>) {
+fn copying(before: &[u8], options: &[&str]) -> (Container, Running, Flock<fs::File>) {
     loop {
-        let place = Place::new(before);
+        let place = Container::new(before);
         let lock = || {
             let directory = fs::File::open(&place.crash).unwrap();
             Flock::lock(directory, FlockArg::LockExclusive).map_err(|(_, errno)| errno).unwrap()
@@ -1031,7 +1032,7 @@ fn a_signal_leaves_nothing_and_the_device_alone() {
 #[test]
 fn several_runs_at_once_lose_nothing() {
     let dump = data(&plain());
-    let place = Place::new(&plain().build());
+    let place = Container::new(&plain().build());
     let devices: Vec<PathBuf> = (0..5).map(|number| place.folder.path().join(format!("device{number}"))).collect();
     let save = |device: &PathBuf| {
         write(device, plain().build()).unwrap();

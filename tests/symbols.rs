@@ -13,7 +13,7 @@ use common::kernel_image::{
     AMD64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64, SHF_EXECINSTR,
     SHF_WRITE, TARGETS, Target, bss, section, symbol, write,
 };
-use common::vmcore::{Arch, Compression, MinidumpSpec, Order, every_variant, live_dump};
+use common::vmcore::{Arch, Compression, Endianness, MinidumpSpec, every_variant, live_dump};
 use common::{Run, demo, demo_machine, directory, memtool, on, on_terminal, text, write_machine};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -55,7 +55,7 @@ fn amd64_kernel(directory: &Path) -> PathBuf {
     write(directory, "kernel", &kernel(AMD64, BASE, BASE + 0x1000, VERSION))
 }
 
-fn of_kernel(kernel: &Path, arguments: &[&str]) -> Run {
+fn from_live(kernel: &Path, arguments: &[&str]) -> Run {
     memtool(&[&["symbols", "--kernel", text(kernel)], arguments].concat())
 }
 
@@ -63,7 +63,7 @@ fn of_kernel(kernel: &Path, arguments: &[&str]) -> Run {
 fn names_patterns_and_addresses_of_a_file() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let run = of_kernel(&kernel, &["calltrap", "kern_sync", "helper"]).ok();
+    let run = from_live(&kernel, &["calltrap", "kern_sync", "helper"]).ok();
     let expected = [
         "0xffffffff80200200\t-\tlabel\tcalltrap\tkernel",
         "0xffffffff80200100\t128\tfunction\tkern_sync\tkernel",
@@ -71,10 +71,10 @@ fn names_patterns_and_addresses_of_a_file() {
         "0xffffffff802001a0\t32\tfunction\thelper\tkernel",
     ];
     assert_eq!((run.lines(), run.stderr.as_str()), (expected.to_vec(), ""));
-    let run = of_kernel(&kernel, &["mem*", "kld_off_[!af]*"]).ok();
+    let run = from_live(&kernel, &["mem*", "kld_off_[!af]*"]).ok();
     let names: Vec<_> = run.lines().iter().map(|line| line.split('\t').nth(3).unwrap()).collect();
     assert_eq!(names, ["memcpy", "kld_off_next", "kld_off_pathname"]);
-    let run = of_kernel(&kernel, &["--addr", "0xffffffff80200123", "0xffffffff80200200"]).ok();
+    let run = from_live(&kernel, &["--addr", "0xffffffff80200123", "0xffffffff80200200"]).ok();
     let expected = [
         "0xffffffff80200123\t128\tfunction\tkern_sync+0x23\tkernel",
         "0xffffffff80200200\t-\tlabel\tcalltrap+0x0\tkernel",
@@ -87,7 +87,7 @@ fn every_class_and_order_is_read() {
     let directory = directory();
     for target in TARGETS {
         let kernel = write(directory.path(), "kernel", &kernel(target, 0xc040_0000, 0xc050_0000, VERSION));
-        let run = of_kernel(&kernel, &["kern_sync", "kld_off_next"]).ok();
+        let run = from_live(&kernel, &["kern_sync", "kld_off_next"]).ok();
         let expected = ["0xc0400100\t128\tfunction\tkern_sync\tkernel", "0xc050012c\t4\tobject\tkld_off_next\tkernel"];
         assert_eq!(run.lines(), expected, "{target:?}");
     }
@@ -97,21 +97,21 @@ fn every_class_and_order_is_read() {
 fn what_is_not_found_is_said_and_the_rest_printed() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let run = of_kernel(&kernel, &["nothing", "kern_sync", "xy*"]).exits(1);
+    let run = from_live(&kernel, &["nothing", "kern_sync", "xy*"]).exits(1);
     assert_eq!(run.lines().len(), 1);
     assert_eq!(run.stderr.lines().count(), 2);
     assert!(run.stderr.contains("no symbol is named 'nothing'") && run.stderr.contains("no symbol matches 'xy*'"));
     // Before the first and behind the last.
-    of_kernel(&kernel, &["--addr", "0xffffffff802000ff"]).fails_saying(&["no symbol covers 0xffffffff802000ff"]);
-    of_kernel(&kernel, &["--addr", "0xffffffffffffffff"]).fails_saying(&["no symbol covers", text(&kernel)]);
-    of_kernel(&kernel, &["-q", "x["]).fails_saying(&["not a pattern", "'[' without ']'"]);
+    from_live(&kernel, &["--addr", "0xffffffff802000ff"]).fails_saying(&["no symbol covers 0xffffffff802000ff"]);
+    from_live(&kernel, &["--addr", "0xffffffffffffffff"]).fails_saying(&["no symbol covers", text(&kernel)]);
+    from_live(&kernel, &["-q", "x["]).fails_saying(&["not a pattern", "'[' without ']'"]);
 }
 
 #[test]
 fn json_has_every_field() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let document = of_kernel(&kernel, &["--json", "--addr", "0xffffffff80200123", "1"]).exits(1).json();
+    let document = from_live(&kernel, &["--json", "--addr", "0xffffffff80200123", "1"]).exits(1).json();
     let expected = json!({
         "schema": "memtool.symbols",
         "version": 1,
@@ -131,7 +131,7 @@ fn json_has_every_field() {
         "warnings": [],
     });
     assert_eq!(document, expected);
-    let document = of_kernel(&kernel, &["--json", "helper"]).ok().json();
+    let document = from_live(&kernel, &["--json", "helper"]).ok().json();
     assert_eq!(document["symbols"].as_array().unwrap().len(), 2);
     assert_eq!(document["symbols"][0].get("query"), None);
 }
@@ -139,7 +139,7 @@ fn json_has_every_field() {
 #[test]
 fn names_from_files_do_not_command_the_terminal() {
     let directory = directory();
-    let run = of_kernel(&amd64_kernel(directory.path()), &["evil*"]).ok();
+    let run = from_live(&amd64_kernel(directory.path()), &["evil*"]).ok();
     assert!(run.stdout.contains(r"evil\u{1b}[31m"), "{run:?}");
 }
 
@@ -152,8 +152,8 @@ fn the_command_line_says_what_is_asked_and_of_what() {
     let nothing = directory.path().join("nothing");
     std::fs::write(&nothing, b"nothing").unwrap();
     memtool(&["symbols", "--core", text(&nothing), "a"]).fails_saying(&["--kernel", "/boot/kernel/kernel"]);
-    of_kernel(&nothing, &["a"]).fails_saying(&["not a usable kernel image", text(&nothing)]);
-    of_kernel(directory.path(), &["a"]).fails_saying(&["regular file"]);
+    from_live(&nothing, &["a"]).fails_saying(&["not a usable kernel image", text(&nothing)]);
+    from_live(directory.path(), &["a"]).fails_saying(&["regular file"]);
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn dump_with_modules(mut spec: MinidumpSpec, modules: &[(&str, u64)]) -> (Minidu
     let mut bytes = vec![0; spec.page_size as usize];
     let mut put = |offset: u64, value: u64, size: usize| {
         let (big, little) = (value.to_be_bytes(), value.to_le_bytes());
-        let value = if spec.order == Order::Big { &big[8 - size..] } else { &little[..size] };
+        let value = if spec.order == Endianness::Big { &big[8 - size..] } else { &little[..size] };
         bytes[offset as usize..][..size].copy_from_slice(value);
     };
     for (index, offset) in [0, 8, 16, 24].into_iter().enumerate() {
@@ -266,7 +266,7 @@ fn target(spec: &MinidumpSpec) -> Target {
         Arch::I386 => I386.machine,
         Arch::Powerpc64 => POWERPC64.machine,
     };
-    Target { machine, is_64_bit: !spec.arch.is_32_bit(), is_big_endian: spec.order == Order::Big }
+    Target { machine, is_64_bit: !spec.arch.is_32_bit(), is_big_endian: spec.order == Endianness::Big }
 }
 
 fn of_core(core: &Path, kernel: &Path, arguments: &[&str]) -> Run {

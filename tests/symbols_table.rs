@@ -12,7 +12,7 @@ use common::kernel_image::{
 use common::{directory, text};
 use memtool::memory::{Memory, ReadError};
 use memtool::symbols::linker_files::{Listing, list};
-use memtool::symbols::{Binding, KernelFile, KernelSymbols, Kind, Symbol, Symbols, Table};
+use memtool::symbols::{Binding, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -51,7 +51,7 @@ fn base_of(target: Target) -> u64 {
 }
 
 fn covering(table: &Table, address: u64) -> Option<(&str, u64)> {
-    table.covering(address).map(|entry| (entry.name, address - entry.symbol.address))
+    table.lookup_by_addr(address).map(|entry| (entry.name, address - entry.symbol.address))
 }
 
 #[test]
@@ -158,11 +158,11 @@ fn of_one_name_the_global_symbol_counts_and_none_is_lost() {
     let base = base_of(I386);
     let table = Table::open(&write(directory.path(), "kernel", &kernel(I386, base))).unwrap();
     let helpers: Vec<_> =
-        table.named("helper").map(|entry| (entry.binding, entry.kind, entry.symbol.address)).collect();
+        table.lookup_by_name("helper").map(|entry| (entry.binding, entry.kind, entry.symbol.address)).collect();
     let expected = [
-        (Binding::Global, Kind::Object, base + 0x2010),
-        (Binding::Local, Kind::Function, base + 0x180),
-        (Binding::Local, Kind::Function, base + 0x1a0),
+        (Binding::Global, SymbolKind::Object, base + 0x2010),
+        (Binding::Local, SymbolKind::Function, base + 0x180),
+        (Binding::Local, SymbolKind::Function, base + 0x1a0),
     ];
     assert_eq!(helpers, expected);
     assert_eq!(table.find("helper").unwrap().unwrap().address, base + 0x2010);
@@ -283,11 +283,11 @@ fn ask(path: &Path) {
     if let Ok(table) = Table::open_at(path, 0xffff_ffff_ffff_f000) {
         for entry in table.iter() {
             assert!(!entry.name.is_empty());
-            assert!(table.named(entry.name).any(|other| other == entry));
-            let _ = table.covering(entry.symbol.address);
+            assert!(table.lookup_by_name(entry.name).any(|other| other == entry));
+            let _ = table.lookup_by_addr(entry.symbol.address);
         }
         for address in [0, 0x1000, u64::MAX] {
-            if let Some(entry) = table.covering(address) {
+            if let Some(entry) = table.lookup_by_addr(address) {
                 assert!(entry.symbol.address <= address);
             }
         }
@@ -495,13 +495,13 @@ fn modules_are_looked_for_beside_the_kernel_only() {
     let names: Vec<_> = symbols.tables().map(|(name, _)| name).collect();
     assert_eq!(names, ["kernel", "zfs.ko", "debug.ko", "stripped.ko"]);
     assert_eq!(symbols.missing().len(), 5, "{:?}", symbols.missing());
-    let found = symbols.covering(0x30_0123).unwrap();
+    let found = symbols.lookup_by_addr(0x30_0123).unwrap();
     assert_eq!((found.module, found.entry.name, found.entry.symbol.address), ("stripped.ko", "kern_sync", 0x30_0100));
     assert_eq!(symbols.find("allproc").unwrap().unwrap().address, base_of(AMD64) + 0x2000);
-    assert_eq!(symbols.covering(0x50_0123), None);
+    assert_eq!(symbols.lookup_by_addr(0x50_0123), None);
 
     let mut symbols = KernelSymbols::new(table);
     symbols.add_modules(&files, true);
-    assert_eq!(symbols.covering(0x50_0123).unwrap().module, "other.ko");
+    assert_eq!(symbols.lookup_by_addr(0x50_0123).unwrap().module, "other.ko");
     assert_eq!(symbols.tables().count(), 5);
 }

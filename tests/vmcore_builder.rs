@@ -18,11 +18,11 @@ use common::vmcore::device::text_device;
 use common::vmcore::kerneldump::{self, Kind};
 use common::vmcore::page_tables;
 use common::vmcore::{
-    Arch, Compression, DirectMap, DumpDevice, ElfSpec, KernelDumpHeader, Mapping, MinidumpSpec, Order, elf,
+    Arch, Compression, DirectMap, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf,
     every_variant, field, key_block, live_dump, page_of, text_archive,
 };
 use memtool::livedump::trailer::check;
-use object::Endianness;
+use object::Endianness as ObjectEndianness;
 use object::read::elf::FileHeader;
 use serde_json::Value;
 use std::io::Read;
@@ -135,7 +135,7 @@ fn bits_count_pages_through_the_ranges_or_from_zero() {
 fn last_level_entry(spec: &MinidumpSpec, address: u64, size: usize) -> u64 {
     let table = &spec.build()[spec.parts().page_tables];
     let index = usize::try_from((address - spec.kernel_base) / spec.page_size).unwrap();
-    Order::Little.value(&table[index * size..][..size])
+    Endianness::Little.value(&table[index * size..][..size])
 }
 
 #[test]
@@ -224,7 +224,7 @@ type Segment = (u32, u64, u64, Vec<u8>);
 
 #[test]
 fn a_full_dump_is_an_elf_core_of_its_architecture() {
-    fn segments<H: FileHeader<Endian = Endianness>>(bytes: &[u8]) -> (u16, Vec<Segment>) {
+    fn segments<H: FileHeader<Endian = ObjectEndianness>>(bytes: &[u8]) -> (u16, Vec<Segment>) {
         use object::read::elf::ProgramHeader;
         let header = H::parse(bytes).unwrap();
         let endian = header.endian().unwrap();
@@ -240,9 +240,9 @@ fn a_full_dump_is_an_elf_core_of_its_architecture() {
         let spec = ElfSpec::example(arch);
         let bytes = spec.build();
         let (machine, found) = if arch.is_32_bit() {
-            segments::<object::elf::FileHeader32<Endianness>>(&bytes)
+            segments::<object::elf::FileHeader32<ObjectEndianness>>(&bytes)
         } else {
-            segments::<object::elf::FileHeader64<Endianness>>(&bytes)
+            segments::<object::elf::FileHeader64<ObjectEndianness>>(&bytes)
         };
         assert_eq!(u64::from(machine), elf::machine(arch), "{arch:?}");
         let loaded: Vec<_> = found.iter().filter(|segment| segment.0 == 1).cloned().collect();
@@ -314,7 +314,7 @@ fn rebuilt(header: &[u8]) -> KernelDumpHeader {
         &header[offset..offset + size]
     };
     let text = |name| String::from_utf8(bytes(name).split(|byte| *byte == 0).next().unwrap().to_vec()).unwrap();
-    let value = |name| Order::Big.value(bytes(name));
+    let value = |name| Endianness::Big.value(bytes(name));
     assert_eq!(value("compression"), 0);
     KernelDumpHeader {
         kind: Kind::Kernel,
@@ -377,7 +377,7 @@ fn description(real: &[u8], dump: &Minidump, fact: impl Fn(&str) -> u64) -> Mini
 const FRAME: u64 = 0x000f_ffff_ffff_f000;
 
 fn words(bytes: &[u8]) -> Vec<u64> {
-    bytes.chunks_exact(8).map(|word| Order::Little.value(word)).collect()
+    bytes.chunks_exact(8).map(|word| Endianness::Little.value(word)).collect()
 }
 
 /// Whether two entries of amd64 mean the same, leaving aside accessed, modified, global and memory types.

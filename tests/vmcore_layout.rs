@@ -174,7 +174,7 @@ fn c_values(arch: Arch, mut compiler: Command, table: &Table) -> Vec<u64> {
     let object = std::fs::read(object).unwrap();
     let file = object::File::parse(&*object).unwrap();
     // The byte order that the builder takes the architecture to have.
-    assert_eq!(file.is_little_endian(), arch.order() == arch::Order::Little, "{arch:?}");
+    assert_eq!(file.is_little_endian(), arch.order() == arch::Endianness::Little, "{arch:?}");
     let values = file.symbols().find(|symbol| symbol.name() == Ok("values")).unwrap();
     let section = file.section_by_index(values.section_index().unwrap()).unwrap();
     let bytes = section.data_range(values.address(), values.size()).unwrap().unwrap();

@@ -11,7 +11,7 @@ use memtool::dump::{Output, Progress};
 use memtool::host::recorded::Recorded;
 use memtool::minidump::live::{Check, LiveKernel};
 use memtool::symbols::Running;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;
@@ -68,7 +68,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             let output = Output { target, compression: Compression::None, hash: false };
             let (made, _) = snapshot.write(output, &Progress::default())?;
             assert_eq!((made.size, made.written.bytes), (size, size));
-            let volume = Volume::of_file(&file).expect("it has a length");
+            let volume = ByteSource::from_file(&file).expect("it has a length");
             let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
             assert_eq!(inspection.damage, []);
             let Content::Minidump(facts) = &inspection.content else { panic!("it is a minidump") };

@@ -4,7 +4,7 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use memtool::memory_map::{MemoryMap, Source, Tables, kernel_maps, phys_segs};
+use memtool::memory_map::{MapSource, MemoryMap, Tables, kernel_maps, phys_segs};
 use memtool_fuzz::{check_map, check_readable};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -25,7 +25,7 @@ fuzz_target!(|bytes: &[u8]| {
     };
     check_map(&map);
     if smap.is_some_and(|table| !table.is_empty()) {
-        assert_eq!(map.source, Source::Smap);
+        assert_eq!(map.source, MapSource::Smap);
     }
     if let Some(maps) = maps {
         check_readable(&maps, &map);

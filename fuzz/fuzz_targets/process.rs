@@ -5,10 +5,10 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::dump::Progress;
-use memtool::kvm::{KernelFacts, Kvm, Processes, State};
+use memtool::kernel::{Kernel, KernelFacts, Processes, State};
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool_fuzz::vmcore::{Arch, Mapping, MinidumpSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -62,7 +62,7 @@ impl Symbols for Names {
         "kernel".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }
@@ -77,7 +77,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 /// A kernel by the recipe in these bytes.
-fn make(u: &mut Unstructured<'_>) -> Result<(Kvm, Names)> {
+fn make(u: &mut Unstructured<'_>) -> Result<(Kernel, Names)> {
     let arch = *u.choose(&Arch::ALL)?;
     let mut spec = MinidumpSpec::example(arch, arch.newest());
     let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
@@ -118,14 +118,14 @@ fn make(u: &mut Unstructured<'_>) -> Result<(Kvm, Names)> {
     for (page, bytes) in (0..).zip(memory.chunks(spec.page_size as usize)) {
         spec.pages.insert(physical + page * spec.page_size, bytes.to_vec());
     }
-    let volume = Volume::of_bytes(spec.build());
+    let volume = ByteSource::from_bytes(spec.build());
     let dump = DumpedMemory::open(volume, None, &std::env::temp_dir(), &Progress::default());
-    let kvm = Kvm::of_dump(dump.expect("it is a minidump"), None).expect("it is a minidump");
+    let kvm = Kernel::from_dump(dump.expect("it is a minidump"), None).expect("it is a minidump");
     Ok((kvm, Names(symbols)))
 }
 
 /// What holds of all lists.
-fn check(kvm: &Kvm, processes: &Processes) {
+fn check(kvm: &Kernel, processes: &Processes) {
     let threads: usize = processes.list.iter().map(|process| process.threads.len()).sum();
     assert_eq!(processes.threads().count(), threads);
     let mut addresses = BTreeSet::new();

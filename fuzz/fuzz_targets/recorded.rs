@@ -8,7 +8,7 @@ use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::dump::Progress;
 use memtool::dump::manifest::Manifest;
-use memtool::dump::plan::{Chosen, Origin, Plan, Space, read_list};
+use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid};
 use memtool::kerneldump::Compression;
@@ -18,7 +18,7 @@ use memtool::ranges::default_type::Defaults;
 use memtool::ranges::effective::{explain, pieces};
 use memtool::ranges::rules::{Request, Table};
 use memtool::symbols::{self, Pattern};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::{check_map, check_readable, json};
 use std::fs;
@@ -71,10 +71,10 @@ fn kernel(path: &Path) {
     let Ok(table) = symbols::Table::open_at(path, 0xffff_ffff_8300_0000) else { return };
     let pattern: Pattern = "*a[!b-d]?*".parse().expect("it is one");
     for entry in table.iter().take(100) {
-        assert!(table.named(entry.name).any(|other| other == entry));
+        assert!(table.lookup_by_name(entry.name).any(|other| other == entry));
         assert_eq!(pattern.matches(entry.name), table.matching(&pattern).any(|other| other == entry));
         let address = entry.symbol.address;
-        assert!(table.covering(address).is_none_or(|nearest| nearest.symbol.address <= address));
+        assert!(table.lookup_by_addr(address).is_none_or(|nearest| nearest.symbol.address <= address));
     }
 }
 
@@ -109,8 +109,12 @@ fn maps(machine: &Machine, host: &dyn Host) {
     }
     for space in [Space::Physical, Space::Kernel] {
         for chosen in [None, machine.memory.segments.first().map(|segment| (segment.start, segment.end))] {
-            let chosen = chosen.map(|range| Chosen { ranges: vec![range], origin: Origin::Ranges, anywhere: false });
-            if let Ok(mut plan) = Plan::of_host(host, space, chosen) {
+            let chosen = chosen.map(|range| RequestedRanges {
+                ranges: vec![range],
+                origin: SegmentSource::Ranges,
+                allow_non_ram: false,
+            });
+            if let Ok(mut plan) = Plan::from_host(host, space, chosen) {
                 let total = plan.total();
                 plan.limit(total / 2);
                 assert_eq!(plan.total(), total / 2);
@@ -123,7 +127,7 @@ fn process(machine: &Machine, host: &mut Recorded) {
     for recorded in &machine.processes {
         if let Ok(map) = process_map::read(host, Pid::from_raw(recorded.pid), Detail::Usage) {
             assert_eq!(map.problem(), None);
-            assert_eq!(Totals::of(&map.entries).entries, map.entries.len() as u64);
+            assert_eq!(Totals::from_entries(&map.entries).entries, map.entries.len() as u64);
         }
     }
     let _ = process_map::read(host, process_map::KERNEL, Detail::Mappings);
@@ -183,10 +187,10 @@ fn memory(machine: &Machine, host: &dyn Host, path: &Path) {
     let target = path.with_extension("dump");
     let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&target);
     let file = file.expect("the file can be made");
-    let is_of_use = Architecture::of(&machine.system)
+    let is_of_use = Architecture::from_system(&machine.system)
         .is_some_and(|architecture| architecture.kernel_dumps_are_of_use(machine.system.osreldate));
     if host.kernel_dump(&file, Compression::None).is_ok() && machine.live_dump_fault.is_none() && is_of_use {
-        let volume = Volume::of_file(&file).expect("it has a length");
+        let volume = ByteSource::from_file(&file).expect("it has a length");
         let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
         assert!(matches!(inspection.content, Content::Minidump(_)));
         assert_eq!(inspection.damage, []);

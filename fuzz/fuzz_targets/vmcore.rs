@@ -8,7 +8,7 @@ use memtool::kerneldump::{HEADER_LENGTH, Header, cleared};
 use memtool::livedump::trailer;
 use memtool::save::devices::list;
 use memtool::save::{Found, find};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);
@@ -20,7 +20,7 @@ fuzz_target!(|bytes: &[u8]| {
 
 /// A dump between headers lies before the last one, and clearing it changes nothing but that.
 fn check_found(bytes: &[u8]) {
-    let volume = Volume::of_bytes(bytes.to_vec());
+    let volume = ByteSource::from_bytes(bytes.to_vec());
     if let Ok(Found::Dump(dump)) = find(&volume, None) {
         assert!(dump.size() <= dump.last.at);
         // The magic alone is another one.
@@ -33,7 +33,7 @@ fn check_found(bytes: &[u8]) {
 fn check_header(bytes: &[u8; HEADER_LENGTH]) {
     let Ok(header) = Header::decode(bytes) else { return };
     assert_eq!(Header::parse(bytes).is_ok(), memtool::kerneldump::parity(bytes) == 0);
-    for compression in [0, 1, 2].map(memtool::kerneldump::Compression::of_code) {
+    for compression in [0, 1, 2].map(memtool::kerneldump::Compression::from_code) {
         let compression = compression.expect("it is known");
         let _ = trailer::check(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
     }

@@ -6,8 +6,8 @@
 use ioctl_defs::user::{kinfo_vm_layout, kinfo_vmentry};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use memtool::process_map::vmmap::{Facts, parse, parse_layout};
-use memtool::process_map::{Entry, ProcessMap, Totals, procfs};
+use memtool::process_map::vmmap::{VmmapContext, parse, parse_layout};
+use memtool::process_map::{MapEntry, ProcessMap, Totals, procfs};
 use std::mem::{offset_of, size_of};
 
 /// What a record has in front of its path.
@@ -19,13 +19,13 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         b'p' => procfs::parse(rest).ok(),
         b'b' => {
             let (layout, rest) = rest.split_at(rest.len().min(size_of::<kinfo_vm_layout>()));
-            parse(rest, &Facts { page_size: 4096, layout: parse_layout(layout, 4096), counted: true }).ok()
+            parse(rest, &VmmapContext { page_size: 4096, layout: parse_layout(layout, 4096), counted: true }).ok()
         }
         b'r' => {
             let mut input = Unstructured::new(rest);
             let Ok((records, count)) = records(&mut input) else { return Corpus::Reject };
             let layout = input.bytes(size_of::<kinfo_vm_layout>()).ok().and_then(|layout| parse_layout(layout, 4096));
-            let entries = parse(&records, &Facts { page_size: 1 << 14, layout, counted: true });
+            let entries = parse(&records, &VmmapContext { page_size: 1 << 14, layout, counted: true });
             let entries = entries.expect("the records have the size that they say");
             assert_eq!(entries.len(), count);
             Some(entries)
@@ -50,7 +50,7 @@ fn records(input: &mut Unstructured<'_>) -> Result<(Vec<u8>, usize)> {
     Ok((bytes, count))
 }
 
-fn check(entries: Vec<Entry>) -> Corpus {
+fn check(entries: Vec<MapEntry>) -> Corpus {
     for usage in entries.iter().filter_map(|entry| entry.usage) {
         if let (Some(private), Some(shared)) = (usage.private, usage.shared) {
             assert!(private <= usage.resident || usage.dirty.is_some());
@@ -60,7 +60,7 @@ fn check(entries: Vec<Entry>) -> Corpus {
     for entry in &entries {
         assert!(entry.path.is_empty() != entry.label.is_empty() || entry.path.is_empty());
     }
-    let totals = Totals::of(&entries);
+    let totals = Totals::from_entries(&entries);
     assert_eq!(totals.entries, entries.len() as u64);
     assert!(totals.accessible <= totals.size);
     let map = ProcessMap { pid: 1, command: String::new(), layout: None, entries, domains: None };

@@ -4,11 +4,11 @@ use crate::vmcore::{ElfSpec, KernelMemory, Paging};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use memtool::Error;
 use memtool::dump::Progress;
-use memtool::kvm::{Kvm, Mapping};
+use memtool::kernel::{Kernel, Mapping};
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::header::Architecture;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use std::ops::ControlFlow;
 
 /// A kernel whose every symbol lies at the same address.
@@ -23,15 +23,16 @@ impl Symbols for Everywhere {
         "kernel".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }
 
-fn open(bytes: Vec<u8>, kernel: Option<(Architecture, u64)>) -> Option<Kvm> {
-    let memory = DumpedMemory::open(Volume::of_bytes(bytes), None, &std::env::temp_dir(), &Progress::default()).ok()?;
+fn open(bytes: Vec<u8>, kernel: Option<(Architecture, u64)>) -> Option<Kernel> {
+    let memory =
+        DumpedMemory::open(ByteSource::from_bytes(bytes), None, &std::env::temp_dir(), &Progress::default()).ok()?;
     let symbols = Everywhere(kernel.map_or(0, |kernel| kernel.1));
-    Kvm::of_dump(memory, kernel.map(|kernel| (kernel.0, &symbols as &dyn Symbols))).ok()
+    Kernel::from_dump(memory, kernel.map(|kernel| (kernel.0, &symbols as &dyn Symbols))).ok()
 }
 
 /// Opens bytes as a dump, and asserts that what is said of its virtual memory agrees with itself.
@@ -48,7 +49,7 @@ pub fn dumped(bytes: Vec<u8>, addresses: &[u64]) {
 /// More pieces than are looked at.
 const MOST: usize = 2000;
 
-fn agrees(kvm: &Kvm, addresses: &[u64]) {
+fn agrees(kvm: &Kernel, addresses: &[u64]) {
     let mut all: Vec<Mapping> = Vec::new();
     let lost = kvm.each_mapping(|mapping| {
         all.push(mapping);
@@ -86,7 +87,7 @@ fn agrees(kvm: &Kvm, addresses: &[u64]) {
 }
 
 /// Looks at an address in every way; tells whether it is mapped.
-fn follow(kvm: &Kvm, address: u64) -> bool {
+fn follow(kvm: &Kernel, address: u64) -> bool {
     let found = kvm.translate(address);
     let (steps, end) = kvm.walk(address);
     assert_eq!(found, end, "{address:#x}");
@@ -95,8 +96,8 @@ fn follow(kvm: &Kvm, address: u64) -> bool {
     let read = kvm.read(address, &mut buffer);
     match found {
         Ok(found) => {
-            assert!(found.left > 0);
-            let here = (found.left.min(40)) as usize;
+            assert!(found.remaining > 0);
+            let here = (found.remaining.min(40)) as usize;
             let mut again = [0; 40];
             let physical = kvm.physical_memory().read(found.physical, &mut again[..here]);
             if physical.is_ok() {

@@ -12,8 +12,8 @@ use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
 use memtool::vmcore::header::Section;
-use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, MinidumpFacts, Place, inspect};
+use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};
 
 /// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
 ///
@@ -21,7 +21,7 @@ use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, MinidumpFacts, P
 ///
 /// It does not.
 pub fn inspected(bytes: &[u8]) -> Inspection {
-    let volume = Volume::of_bytes(bytes.to_vec());
+    let volume = ByteSource::from_bytes(bytes.to_vec());
     let look = |depth| inspect(&volume, depth, &Progress::default()).expect("bytes in memory can be read");
     let (quick, full) = (look(Depth::Quick), look(Depth::Full));
     let located = &full.located;
@@ -69,7 +69,7 @@ fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
         return;
     }
     let directory = std::env::temp_dir();
-    let memory = DumpedMemory::open(Volume::of_bytes(bytes.to_vec()), None, &directory, &Progress::default())
+    let memory = DumpedMemory::open(ByteSource::from_bytes(bytes.to_vec()), None, &directory, &Progress::default())
         .expect("it is a plain minidump");
     let mut buffer = vec![0; 1 << 16];
     let page = facts.header.size_of(Section::Header);
@@ -121,7 +121,7 @@ fn undamaged(inspection: &Inspection) {
         Content::Encrypted => unreachable!("its length is not known"),
         Content::Unknown => {}
     }
-    assert!(inspection.located.place != Place::File || inspection.located.header.is_none());
+    assert!(inspection.located.place != Container::File || inspection.located.header.is_none());
 }
 
 /// Asserts what holds of every map that was made or accepted.

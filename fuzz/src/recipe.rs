@@ -2,7 +2,7 @@
 //! that. So a few bytes of input reach what lies behind many kilobytes that have to be right.
 
 use crate::vmcore::kerneldump::{self, Compression, KernelDumpHeader};
-use crate::vmcore::{Arch, DumpDevice, ElfSpec, Field, Order, device, every_variant, key_block, live_dump};
+use crate::vmcore::{Arch, DumpDevice, ElfSpec, Endianness, Field, device, every_variant, key_block, live_dump};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use std::ops::Range;
 use std::sync::LazyLock;
@@ -17,7 +17,7 @@ pub struct Base {
     pub bytes: Vec<u8>,
     /// Pages, if it is a minidump.
     pub pages: Option<u64>,
-    order: Order,
+    order: Endianness,
     page_size: u64,
     fields: Vec<Field>,
     parts: Vec<Range<usize>>,
@@ -60,7 +60,7 @@ pub static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| {
             name: "text".to_owned(),
             arch: Arch::Amd64,
             pages: None,
-            order: Order::Big,
+            order: Endianness::Big,
             page_size: 512,
             fields: vec![("name", 0, 100), ("size", 124, 12), ("magic", 257, 6)],
             parts: vec![0..512, 1024..1536],
@@ -100,7 +100,7 @@ pub fn number(u: &mut Unstructured<'_>, before: u64) -> Result<u64> {
     })
 }
 
-fn put(bytes: &mut [u8], at: usize, order: Order, size: usize, u: &mut Unstructured<'_>) -> Result<()> {
+fn put(bytes: &mut [u8], at: usize, order: Endianness, size: usize, u: &mut Unstructured<'_>) -> Result<()> {
     let Some(field) = bytes.get_mut(at..at + size) else { return Ok(()) };
     let value = number(u, order.value(field))?;
     let mask = u64::MAX >> (64 - 8 * size.min(8));
@@ -146,7 +146,7 @@ fn change_header(bytes: &mut [u8], at: usize, version: u32, u: &mut Unstructured
     let Some(header) = bytes.get_mut(at..at + kerneldump::SIZE) else { return Ok(()) };
     let (_, at, size) = *u.choose(kerneldump::fields(version))?;
     let at = if size > 8 { at + u.choose_index(size)? } else { at };
-    put(header, at, Order::Big, if size > 8 { 1 } else { size }, u)?;
+    put(header, at, Endianness::Big, if size > 8 { 1 } else { size }, u)?;
     if u.arbitrary()? {
         kerneldump::set_parity(header);
     }

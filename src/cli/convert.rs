@@ -15,12 +15,12 @@ use memtool::convert::{self, image};
 use memtool::dump::format::Format;
 use memtool::dump::plan::read_list;
 use memtool::dump::sink::Target;
-use memtool::dump::{self, Progress, Report, UnreadableRange};
-use memtool::kvm::{Access, KernelFacts, Processes};
+use memtool::dump::{self, DumpReport, Progress, UnreadableRange};
+use memtool::kernel::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::units::{counted, exact_size, rough_size};
 use memtool::vmcore::header::{Architecture, Relocation};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -41,7 +41,7 @@ pub struct Arguments {
     output: Destination,
     /// What to make of it
     #[arg(long, value_enum)]
-    to: Kind,
+    to: OutputKind,
     /// Take symbols from this kernel image, such as /boot/kernel/kernel: a core file has the threads with it
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
@@ -70,7 +70,7 @@ pub struct Arguments {
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Kind {
+enum OutputKind {
     /// The kernel's virtual memory as an ELF core file, for gdb and lldb
     Elf,
     /// Physical memory in LiME's format, as Volatility reads it
@@ -123,7 +123,7 @@ struct CoreDocument {
 
 /// What came of it.
 struct Converted {
-    report: Report,
+    report: DumpReport,
     core: Option<CoreDocument>,
     damaged: bool,
     limited: bool,
@@ -132,10 +132,10 @@ struct Converted {
 impl Arguments {
     fn format(&self) -> Format {
         match self.to {
-            Kind::Elf => Format::Elf,
-            Kind::Lime => Format::Lime,
-            Kind::Raw => Format::Raw,
-            Kind::Padded => Format::Padded,
+            OutputKind::Elf => Format::Elf,
+            OutputKind::Lime => Format::Lime,
+            OutputKind::Raw => Format::Raw,
+            OutputKind::Padded => Format::Padded,
         }
     }
 
@@ -164,10 +164,10 @@ impl Arguments {
 
     fn check(&self, context: &Context) -> Result<()> {
         self.output.check(context)?;
-        if self.to == Kind::Elf && self.map.is_some() {
+        if self.to == OutputKind::Elf && self.map.is_some() {
             return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
         }
-        if self.to != Kind::Elf && self.script.is_some() {
+        if self.to != OutputKind::Elf && self.script.is_some() {
             return Err(Error::Refused("--script is for a debugger, which opens what --to elf writes".to_owned()));
         }
         let (map, script) = (self.map_to(), self.script.as_deref());
@@ -179,7 +179,7 @@ impl Arguments {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     arguments.check(context)?;
     let converted =
-        if arguments.to == Kind::Elf { to_core(context, arguments)? } else { to_image(context, arguments)? };
+        if arguments.to == OutputKind::Elf { to_core(context, arguments)? } else { to_image(context, arguments)? };
     conclude(context, arguments, &converted)
 }
 
@@ -205,7 +205,7 @@ fn complete(context: &mut Context, target: Target, file: Option<OutputFile>) -> 
 }
 
 /// Refuses an output without anything in it.
-fn check_read(report: &Report) -> Result<()> {
+fn check_read(report: &DumpReport) -> Result<()> {
     if report.read > 0 {
         return Ok(());
     }
@@ -214,7 +214,7 @@ fn check_read(report: &Report) -> Result<()> {
 }
 
 fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
-    let volume = Volume::open(&arguments.input)?;
+    let volume = ByteSource::open(&arguments.input)?;
     let packed = arguments.segments.as_deref().map(read_list).transpose()?;
     let progress = Arc::new(Progress::default());
     let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
@@ -254,7 +254,7 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
     let pages = facts.pages.count();
     let all: u64 = facts.segments().iter().map(|segment| segment.of).sum();
     let of = if all > 0 { format!(" of {all}") } else { String::new() };
-    let fate = if arguments.to == Kind::Padded { "zeros" } else { "left out" };
+    let fate = if arguments.to == OutputKind::Padded { "zeros" } else { "left out" };
     context.remark(&format!("a minidump has part of memory: {pages}{of} pages; the others are {fate}"));
 }
 
@@ -267,7 +267,7 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     let opened = kernel.open_with(context, None, Access::Read, &arguments.scratch())?;
     let (notes, threads) = threads(context, arguments, &opened)?;
     let flags = opened.image().map_or(0, |image| image.flags());
-    let core = Core::new(&opened.kvm, notes, flags)?;
+    let core = Core::new(&opened.kernel, notes, flags)?;
     remark_on_core(context, core.facts());
 
     let Begun { file, output } = begin(context, arguments, core.size(), core.size())?;
@@ -281,19 +281,19 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
     complete(context, target, file)?;
     script.map_or(Ok(()), OutputFile::commit)?;
     let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
-    let damaged = opened.kvm.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
+    let damaged = opened.kernel.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
     let mapped_not_in_dump = absent;
     let document = CoreDocument { segments, mapped, mapped_not_in_dump, missing_tables, unknown_tables, threads };
-    let limited = opened.kvm.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
+    let limited = opened.kernel.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
     Ok(Converted { report, core: Some(document), damaged, limited })
 }
 
 /// Writes the script for a debugger, to be committed.
 fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened<'_>) -> Result<OutputFile> {
     let name = opened.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
-    let displacement = opened.kvm.relocation().map(Relocation::displacement);
+    let displacement = opened.kernel.relocation().map(Relocation::displacement);
     let moved = displacement.map(|displacement| Moved { displacement, name: &name });
-    let text = script::script(arguments.debugger(path), arguments.style(), opened.kvm.architecture(), moved);
+    let text = script::script(arguments.debugger(path), arguments.style(), opened.kernel.architecture(), moved);
     let file = OutputFile::create(path, arguments.force)?;
     file.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
     Ok(file)
@@ -305,7 +305,7 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
         context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
         return Ok((Vec::new(), 0));
     };
-    let kvm = &opened.kvm;
+    let kvm = &opened.kernel;
     let symbols = opened.symbols()?;
     let processes = match Processes::read(kvm, symbols) {
         Ok(processes) => processes,
@@ -336,7 +336,7 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) ->
     for (process, thread) in processes.threads() {
         let registers = processes.registers(kvm, thread).unwrap_or_else(|fault| {
             context.warn(&format!("the registers of thread {} cannot be read: {fault}", thread.tid));
-            memtool::kvm::Registers::unknown(kvm.architecture())
+            memtool::kernel::Registers::unknown(kvm.architecture())
         });
         unknown += usize::from(registers.pc().is_none());
         notes.add(process, thread, &registers);

@@ -12,7 +12,7 @@ use memtool::free_space::FreeSpace;
 use memtool::kerneldump::Compression;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::rough_size;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -148,7 +148,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let block = KeyBlock::read(key)?;
     let dump_key = private_key.unlock(&block)?;
     drop(private_key);
-    let volume = Volume::open(encrypted)?;
+    let volume = ByteSource::open(encrypted)?;
     let length = volume.length();
     if !arguments.no_space_check {
         let space = FreeSpace::beside(target)?;
@@ -198,7 +198,7 @@ fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()
 
 /// Looks at what came out, as far as its headers go.
 fn recognise(decrypted: &File) -> io::Result<Inspection> {
-    inspect(&Volume::of_file(decrypted)?, Depth::Pages, &Progress::default())
+    inspect(&ByteSource::from_file(decrypted)?, Depth::Pages, &Progress::default())
 }
 
 /// Reads a private key. Whoever else can read it can read every dump.

@@ -9,15 +9,15 @@ use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Compression;
 use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
-use memtool::dump::plan::{Chosen, Image, Origin, Plan, Space, parse_range, read_list};
-use memtool::dump::{self, Progress, Report, UnreadableRange};
+use memtool::dump::plan::{Image, Plan, RequestedRanges, SegmentSource, Space, parse_range, read_list};
+use memtool::dump::{self, DumpReport, Progress, UnreadableRange};
 use memtool::host::Host;
-use memtool::kvm;
+use memtool::kernel;
 use memtool::memory::Memory;
-use memtool::memory_map::Source;
+use memtool::memory_map::MapSource;
 use memtool::output_file::{self, OutputFile};
 use memtool::units::{Hex, counted, exact_size, rough_size, utc};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{self, Content, Depth};
 use memtool::{Error, Result, files_in_use, kerneldump};
 use serde::Serialize;
@@ -124,7 +124,7 @@ struct Document<'a> {
     format: Format,
     compression: &'static str,
     space: Space,
-    segments_from: &'a Origin,
+    segments_from: &'a SegmentSource,
     bytes_read: u64,
     written: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -139,7 +139,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 struct Listing<'a> {
     space: Space,
-    segments_from: &'a Origin,
+    segments_from: &'a SegmentSource,
     total: u64,
     segments: Vec<ListedSegment>,
     left_out: Vec<ListedGap>,
@@ -166,13 +166,13 @@ impl Arguments {
         self.verify.is_some()
     }
 
-    fn chosen(&self) -> Result<Option<Chosen>> {
+    fn chosen(&self) -> Result<Option<RequestedRanges>> {
         let (ranges, origin) = match &self.segments {
-            Some(path) => (read_list(path)?, Origin::List(path.clone())),
+            Some(path) => (read_list(path)?, SegmentSource::List(path.clone())),
             None if self.ranges.is_empty() => return Ok(None),
-            None => (self.ranges.clone(), Origin::Ranges),
+            None => (self.ranges.clone(), SegmentSource::Ranges),
         };
-        Ok(Some(Chosen { ranges, origin, anywhere: self.anywhere }))
+        Ok(Some(RequestedRanges { ranges, origin, allow_non_ram: self.anywhere }))
     }
 }
 
@@ -193,7 +193,7 @@ impl Subject<'_> {
     fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
         match (self, space) {
             (Self::Host(host), Space::Physical) => host.physical_memory(),
-            (Self::Host(host), Space::Kernel) => kvm::kernel_memory(host),
+            (Self::Host(host), Space::Kernel) => kernel::kernel_memory(host),
             (Self::Image(image), _) => Ok(Box::new(image)),
         }
     }
@@ -206,11 +206,11 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let space = if arguments.kmem { Space::Kernel } else { Space::Physical };
     let device = context.global.device.clone();
     let (subject, mut plan) = match (host, &device) {
-        (Some(host), _) => (Subject::Host(host), Plan::of_host(host, space, arguments.chosen()?)?),
+        (Some(host), _) => (Subject::Host(host), Plan::from_host(host, space, arguments.chosen()?)?),
         (None, Some(path)) if space == Space::Physical => {
             let image = Image::open(path)?;
             check_raw(path, &image)?;
-            let plan = Plan::of_image(&image, arguments.chosen()?)?;
+            let plan = Plan::from_image(&image, arguments.chosen()?)?;
             (Subject::Image(image), plan)
         }
         _ => return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned())),
@@ -235,7 +235,9 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
         return Ok(());
     }
     // What cannot be read is told by the dump.
-    let Ok(found) = vmcore::inspect(&Volume::open(path)?, Depth::Pages, &Progress::default()) else { return Ok(()) };
+    let Ok(found) = vmcore::inspect(&ByteSource::open(path)?, Depth::Pages, &Progress::default()) else {
+        return Ok(());
+    };
     let is = match found.problem() {
         Some(problem) => problem,
         None if found.content != Content::Unknown => format!("it is no image of memory, but: {}", found.content.name()),
@@ -250,7 +252,7 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
 
 /// Says what is worth knowing of what will be read.
 fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
-    if plan.origin == Origin::Table(Source::PhysSegs.name()) {
+    if plan.origin == SegmentSource::Table(MapSource::PhysSegs.name()) {
         context
             .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
     }
@@ -398,7 +400,7 @@ fn device_name(context: &Context, plan: &Plan) -> String {
 }
 
 fn describe(
-    report: &Report,
+    report: &DumpReport,
     plan: &Plan,
     about: &About,
     device: String,
@@ -436,7 +438,7 @@ fn conclude(
     context: &mut Context,
     kind: &'static str,
     plan: &Plan,
-    report: &Report,
+    report: &DumpReport,
     destination: &Destination,
     arguments: &Arguments,
     elapsed: Duration,
@@ -472,8 +474,8 @@ fn conclude(
         ))?;
         let seconds = elapsed.as_secs_f64();
         let map = match (&plan.origin, plan.space) {
-            (Origin::Table(_), Space::Physical) => "memory map",
-            (Origin::Table(_), Space::Kernel) => "kernel map",
+            (SegmentSource::Table(_), Space::Physical) => "memory map",
+            (SegmentSource::Table(_), Space::Kernel) => "kernel map",
             _ => "addresses",
         };
         context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.origin))?;
@@ -482,7 +484,7 @@ fn conclude(
 }
 
 /// Says what could not be read.
-pub fn warn_of_unreadable(context: &mut Context, report: &Report, format: Format, noun: &str) {
+pub fn warn_of_unreadable(context: &mut Context, report: &DumpReport, format: Format, noun: &str) {
     let unreadable = &report.unreadable;
     if unreadable.bytes() == 0 {
         return;

@@ -7,11 +7,11 @@ use memtool::dump::Progress;
 use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
 use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
-use memtool::vmcore::header::{Header, Order, Section};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::header::{Endianness, Header, Section};
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{
-    Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, Place, SegmentFacts, TableFacts,
-    inspect_packed,
+    Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
+    TableFacts, inspect_packed,
 };
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -85,7 +85,7 @@ impl KernelHeader {
 struct Minidump<'a> {
     architecture: &'static str,
     version: u32,
-    byte_order: Order,
+    byte_order: Endianness,
     page_size: u32,
     #[serde(skip_serializing_if = "Option::is_none")]
     mmu: Option<&'a str>,
@@ -185,7 +185,7 @@ impl<'a> Dump<'a> {
 #[derive(Serialize)]
 struct Document<'a> {
     file: String,
-    place: Place,
+    place: Container,
     start: u64,
     end: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -208,7 +208,7 @@ struct Document<'a> {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let path = &arguments.file;
-    let volume = Volume::open(path)?;
+    let volume = ByteSource::open(path)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let inspection = {
         let progress = std::sync::Arc::new(Progress::default());
@@ -260,14 +260,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     context.out.flush()?;
     for damage in &inspection.damage {
-        super::complain(&format!("{}: damaged: {damage}", path.display()));
+        super::eprint_message(&format!("{}: damaged: {damage}", path.display()));
     }
     for limit in &inspection.limits {
-        super::complain(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
+        super::eprint_message(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
     }
     if !is_known && inspection.damage.is_empty() {
         let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
-        super::complain(&format!("{}: {what}", path.display()));
+        super::eprint_message(&format!("{}: {what}", path.display()));
     }
     Ok(verdict)
 }
@@ -341,9 +341,9 @@ fn place(Inspection { located, packed, .. }: &Inspection) -> String {
         packed => format!("; the image of the device is compressed with {}", packed.name()),
     };
     match (located.place, located.sector_size) {
-        (Place::File, _) => "a file of its own".to_owned(),
-        (Place::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
-        (Place::Device, sector) => format!(
+        (Container::File, _) => "a file of its own".to_owned(),
+        (Container::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
+        (Container::Device, sector) => format!(
             "bytes {} to {} of a dump device with sectors of {} bytes{packed}",
             located.start,
             located.end,

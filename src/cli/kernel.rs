@@ -6,13 +6,13 @@ use clap::Args;
 use memtool::dump::Progress;
 use memtool::dump::plan::read_list;
 use memtool::host::Host;
-use memtool::kvm::{Access, Fault, Kvm, PhysicalMemory, Why};
+use memtool::kernel::{Access, Fault, Kernel, PhysicalMemory, Why};
 use memtool::output_file::temporary_directory;
 use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
 use memtool::units::{Hex, counted, parse_address, parse_size};
-use memtool::vmcore::header::{Architecture, Order, Relocation};
-use memtool::vmcore::volume::Volume;
-use memtool::vmcore::{Content, DumpedMemory, Inspection, Place};
+use memtool::vmcore::header::{Architecture, Endianness, Relocation};
+use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::{Container, Content, DumpedMemory, Inspection};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -30,12 +30,12 @@ enum Names<'a> {
 
 impl<'a> Names<'a> {
     /// Of the running kernel: files that were named for it, or it itself.
-    fn of_running(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
+    fn from_host(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
         files.map_or(Self::Running(Running(host), None), Self::Files)
     }
 
     /// Of a dump, whose kernel may have run elsewhere than it is linked.
-    fn of_dump(files: Option<KernelSymbols>, relocations: Vec<Relocation>) -> Self {
+    fn from_dump(files: Option<KernelSymbols>, relocations: Vec<Relocation>) -> Self {
         files.map_or(Self::Nobody, |files| Self::Files(files.relocate(relocations)))
     }
 
@@ -49,10 +49,10 @@ impl<'a> Names<'a> {
     }
 
     /// The symbol that covers an address, where that can be told.
-    fn covering(&self, address: u64) -> Option<Found<'_>> {
+    fn lookup_by_addr(&self, address: u64) -> Option<Found<'_>> {
         match self {
-            Self::Files(files) => files.covering(address),
-            Self::Running(_, files) => files.as_ref()?.covering(address),
+            Self::Files(files) => files.lookup_by_addr(address),
+            Self::Running(_, files) => files.as_ref()?.lookup_by_addr(address),
             Self::Nobody => None,
         }
     }
@@ -68,7 +68,7 @@ impl<'a> Names<'a> {
 
     /// An address as symbol and offset, `name+0x10`, where there is one.
     fn name_of(&self, address: u64) -> Option<String> {
-        let Found { entry, offset, .. } = self.covering(address)?;
+        let Found { entry, offset, .. } = self.lookup_by_addr(address)?;
         Some(match offset {
             0 => entry.name.to_owned(),
             offset => format!("{}+{offset:#x}", entry.name),
@@ -93,7 +93,7 @@ pub struct KernelArguments {
 /// A kernel to look into.
 pub struct Opened<'a> {
     /// Its memory.
-    pub kvm: Kvm,
+    pub kernel: Kernel,
     names: Names<'a>,
     /// What its JSON says of it: `freebsd`, `recorded` or `image`.
     pub kind: &'static str,
@@ -108,7 +108,7 @@ pub enum View<'a> {
 }
 
 /// What a kernel's file has in place of a page that is not in the dump.
-pub struct OfFile {
+pub struct FileContents {
     /// The bytes.
     pub bytes: Vec<u8>,
     /// The file's path.
@@ -124,34 +124,34 @@ pub struct Physical<'a> {
     kind: &'static str,
     /// Whose memory it is, where that is known.
     architecture: Option<Architecture>,
-    order: Order,
+    order: Endianness,
 }
 
 impl View<'_> {
     /// Fills the buffer from an address on.
     pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
         match self {
-            Self::Virtual(opened) => opened.kvm.read(address, buffer),
+            Self::Virtual(opened) => opened.kernel.read(address, buffer),
             Self::Physical(physical) => physical.memory.read(address, buffer),
         }
     }
 
     /// What the kernel's file has at an address whose page a dump does not have, where the kernel only reads it; at most
     /// so many bytes. It is no memory: the kernel may have changed it.
-    pub fn of_file(&self, fault: Fault, most: u64) -> Result<Option<OfFile>> {
+    pub fn file_contents(&self, fault: Fault, limit: u64) -> Result<Option<FileContents>> {
         let Self::Virtual(opened) = self else { return Ok(None) };
-        let is_dump = opened.kvm.dump().is_some() && opened.mismatch.is_none();
+        let is_dump = opened.kernel.dump().is_some() && opened.mismatch.is_none();
         let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
         let Some(files) = opened.files().filter(|_| is_dump && lacks_page) else { return Ok(None) };
         let table = files.kernel();
-        let bytes = table.read_only_contents(files.as_linked(fault.address), most)?;
-        Ok(bytes.map(|bytes| OfFile { bytes, file: table.path().display().to_string(), why: fault.why }))
+        let bytes = table.read_only_contents(files.as_linked(fault.address), limit)?;
+        Ok(bytes.map(|bytes| FileContents { bytes, file: table.path().display().to_string(), why: fault.why }))
     }
 
     /// Writes bytes from an address on.
     pub fn write(&self, address: u64, bytes: &[u8]) -> Result<(), Fault> {
         match self {
-            Self::Virtual(opened) => opened.kvm.write(address, bytes),
+            Self::Virtual(opened) => opened.kernel.write(address, bytes),
             Self::Physical(physical) => physical.memory.write(address, bytes),
         }
     }
@@ -159,16 +159,16 @@ impl View<'_> {
     /// Whether all bytes from an address on can be written, as far as that is known beforehand.
     pub fn check_writable(&self, address: u64, length: u64) -> Result<(), Fault> {
         match self {
-            Self::Virtual(opened) => opened.kvm.check_writable(address, length),
+            Self::Virtual(opened) => opened.kernel.check_writable(address, length),
             Self::Physical(physical) => physical.memory.check_writable(address, length),
         }
     }
 
     /// The bytes of a C string, at most so many.
-    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
+    pub fn string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Fault> {
         match self {
-            Self::Virtual(opened) => opened.kvm.string(address, most),
-            Self::Physical(physical) => physical.memory.string(address, most),
+            Self::Virtual(opened) => opened.kernel.string(address, limit),
+            Self::Physical(physical) => physical.memory.string(address, limit),
         }
     }
 
@@ -186,9 +186,9 @@ impl View<'_> {
     }
 
     /// The order of bytes in integers; that of most machines where nothing tells.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> Endianness {
         match self {
-            Self::Virtual(opened) => opened.kvm.order(),
+            Self::Virtual(opened) => opened.kernel.order(),
             Self::Physical(physical) => physical.order,
         }
     }
@@ -196,7 +196,7 @@ impl View<'_> {
     /// Bytes of a pointer.
     pub fn word_size(&self) -> Result<usize> {
         match self {
-            Self::Virtual(opened) => Ok(opened.kvm.word_size()),
+            Self::Virtual(opened) => Ok(opened.kernel.word_size()),
             Self::Physical(physical) => physical.architecture.map(Architecture::word_size).ok_or_else(|| {
                 Error::Refused("nothing tells how long a pointer is in this image: use u32 or u64, or name its kernel with --kernel".to_owned())
             }),
@@ -262,24 +262,24 @@ impl KernelArguments {
                     Some((table.architecture()?, table as &dyn Symbols))
                 });
                 let architecture = kernel.map(|(architecture, _)| architecture);
-                let kvm = Kvm::of_dump(memory, kernel)?;
-                if let Some(other) = architecture.filter(|architecture| *architecture != kvm.architecture()) {
-                    let (dump, kernel) = (kvm.architecture().name(), other.name());
+                let kernel = Kernel::from_dump(memory, kernel)?;
+                if let Some(other) = architecture.filter(|architecture| *architecture != kernel.architecture()) {
+                    let (dump, kernel) = (kernel.architecture().name(), other.name());
                     return Err(Error::Refused(format!(
                         "{} is a dump of {dump}, and the kernel that --kernel names is one of {kernel}",
                         core.display()
                     )));
                 }
-                let relocations = files.as_ref().map_or_else(Vec::new, |files| kvm.relocations(files));
-                let names = Names::of_dump(files, relocations);
-                let mut opened = Opened { kvm, names, kind: "image", mismatch: None };
+                let relocations = files.as_ref().map_or_else(Vec::new, |files| kernel.relocations(files));
+                let names = Names::from_dump(files, relocations);
+                let mut opened = Opened { kernel, names, kind: "image", mismatch: None };
                 opened.compare_versions(context);
                 Ok(opened)
             }
             (None, Some(host)) => {
-                let names = Names::of_running(host, files);
-                let kvm = Kvm::of_running(host, names.symbols()?, access)?;
-                Ok(Opened { kvm, names, kind: host.kind(), mismatch: None })
+                let names = Names::from_host(host, files);
+                let kernel = Kernel::from_host(host, names.symbols()?, access)?;
+                Ok(Opened { kernel, names, kind: host.kind(), mismatch: None })
             }
             (None, None) => Err(nothing_named()),
         }
@@ -315,17 +315,17 @@ impl KernelArguments {
                 let (architecture, order) = match &memory.inspection().content {
                     Content::Minidump(facts) => (Some(facts.header.architecture), facts.header.order),
                     Content::Elf(facts) => (facts.architecture(), facts.order()),
-                    _ => (named, Order::Little),
+                    _ => (named, Endianness::Little),
                 };
-                let names = Names::of_dump(files, relocation.into_iter().collect());
-                Ok(Physical { memory: PhysicalMemory::of_dump(memory)?, names, kind: "image", architecture, order })
+                let names = Names::from_dump(files, relocation.into_iter().collect());
+                Ok(Physical { memory: PhysicalMemory::from_dump(memory)?, names, kind: "image", architecture, order })
             }
             (None, Some(host)) => {
-                let names = Names::of_running(host, files);
-                let memory = PhysicalMemory::of_running(host, names.symbols()?, access)?;
+                let names = Names::from_host(host, files);
+                let memory = PhysicalMemory::from_host(host, names.symbols()?, access)?;
                 let system = host.system()?;
                 let architecture = Architecture::from_machine_arch(&system.machine_arch);
-                let order = Order::from_machine_arch(&system.machine_arch);
+                let order = Endianness::from_machine_arch(&system.machine_arch);
                 Ok(Physical { memory, names, kind: host.kind(), architecture, order })
             }
             (None, None) => Err(nothing_named()),
@@ -346,16 +346,16 @@ impl KernelArguments {
 }
 
 /// Opens a dump, to be read only or changed too.
-pub fn core_volume(core: &Path, access: Access) -> Result<Volume> {
+pub fn core_volume(core: &Path, access: Access) -> Result<ByteSource> {
     match access {
-        Access::Read => Volume::open(core),
-        Access::Write => Volume::open_for_writing(core),
+        Access::Read => ByteSource::open(core),
+        Access::Write => ByteSource::open_for_writing(core),
     }
 }
 
 /// Says what is worth knowing of a dump.
 pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection, has_segments: bool) {
-    if inspection.located.place == Place::Device {
+    if inspection.located.place == Container::Device {
         context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
     }
     if inspection.content == Content::Unknown {
@@ -398,7 +398,11 @@ impl Opened<'_> {
 
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
     pub fn name_of(&self, address: u64) -> Option<String> {
-        if self.mismatch.is_none() { self.names.name_of(self.kvm.architecture().plain_address(address)) } else { None }
+        if self.mismatch.is_none() {
+            self.names.name_of(self.kernel.architecture().plain_address(address))
+        } else {
+            None
+        }
     }
 
     /// Sees to it that addresses of the running kernel have names, too, from the files that it says it came from.
@@ -426,14 +430,14 @@ impl Opened<'_> {
         let symbol = symbol.ok_or_else(|| Error::Refused(format!("{} has no symbol '{name}'", symbols.source())))?;
         let address = symbol.address.checked_add(offset);
         let address = address.ok_or_else(|| Error::Refused(format!("{text} is beyond all addresses")))?;
-        Ok((address, symbol.size.checked_sub(offset).filter(|left| *left > 0)))
+        Ok((address, symbol.size.checked_sub(offset).filter(|remaining| *remaining > 0)))
     }
 
     /// Adds the symbols of the modules that the kernel has loaded, where its own are from a file; warns of those without a file.
     pub fn add_modules(&mut self, context: &mut Context) -> Result<()> {
         let is_here = self.is_of_this_system(context);
         let Names::Files(files) = &mut self.names else { return Ok(()) };
-        let listing = linker_files::list(files.kernel(), &self.kvm)?;
+        let listing = linker_files::list(files.kernel(), &self.kernel)?;
         if let Some(why) = listing.broken {
             context.warn(&format!("{why}; the symbols of modules may be missing"));
         }
@@ -456,7 +460,7 @@ impl Opened<'_> {
         if context.global.machine.is_some() {
             return false;
         }
-        let Some(dump) = self.kvm.dump() else { return true };
+        let Some(dump) = self.kernel.dump() else { return true };
         let header = dump.inspection().located.header.as_ref();
         header.zip(context.host().and_then(|host| host.system()).ok()).is_some_and(|(header, system)| {
             header.hostname == system.hostname
@@ -470,7 +474,7 @@ impl Opened<'_> {
     fn compare_versions(&mut self, context: &mut Context) {
         let Names::Files(files) = &self.names else { return };
         // A file with debug information does not hold it.
-        let header = self.kvm.dump().and_then(|dump| dump.inspection().located.header.as_ref());
+        let header = self.kernel.dump().and_then(|dump| dump.inspection().located.header.as_ref());
         let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
         let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
         let source = files.source();
@@ -481,7 +485,7 @@ impl Opened<'_> {
         // Where nothing tells which one it is, it has to be one.
         let expected = expected.unwrap_or("FreeBSD ");
         let at = Hex(symbol.address);
-        match self.kvm.string(symbol.address, expected.len()) {
+        match self.kernel.string(symbol.address, expected.len()) {
             Ok(found) if found == expected.as_bytes() => return,
             Ok(_) => {
                 self.mismatch =

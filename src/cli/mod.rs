@@ -139,17 +139,17 @@ impl Subject {
 
     /// An option that was given and has no meaning, and why.
     fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
-        let of_host = match self {
+        let from_host = match self {
             Self::Program => "the command looks at no machine",
             Self::Files => "with these arguments the command works on the files they name",
             Self::Image | Self::System | Self::Memory => "the command works on an image of memory",
         };
         [
-            (global.machine.is_some() && !self.has_host(), "--machine", of_host),
-            (global.save_machine.is_some() && !self.has_host(), "--save-machine", of_host),
-            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", of_host),
+            (global.machine.is_some() && !self.has_host(), "--machine", from_host),
+            (global.save_machine.is_some() && !self.has_host(), "--save-machine", from_host),
+            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", from_host),
             (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
-            (global.json && self == Self::Program, "--json", of_host),
+            (global.json && self == Self::Program, "--json", from_host),
         ]
         .into_iter()
         .find_map(|(is_given, option, why)| is_given.then_some((option, why)))
@@ -192,7 +192,7 @@ impl Command {
     }
 
     /// What a signal's message says when it ends the command.
-    fn announcement(&self) -> fn() -> &'static str {
+    fn signal_message(&self) -> fn() -> &'static str {
         match self {
             Self::Livedump(_) => || {
                 if livedump::kernel_dumps() {
@@ -242,7 +242,7 @@ impl Context {
     fn warn_always(&mut self, text: &str) {
         self.out.keep_warning(text);
         let _ = self.out.flush();
-        complain(&format!("warning: {text}"));
+        eprint_message(&format!("warning: {text}"));
     }
 
     /// A remark on standard error.
@@ -250,14 +250,14 @@ impl Context {
         if !self.global.quiet {
             // In the order in which it was said; a failure comes up again at the end.
             let _ = self.out.flush();
-            complain(text);
+            eprint_message(text);
         }
     }
 }
 
 /// A line on standard error. Where that cannot be written to, there is nobody to tell.
-fn complain(text: &str) {
-    let _ = writeln!(io::stderr(), "memtool: {}", output::harmless(text));
+fn eprint_message(text: &str) {
+    let _ = writeln!(io::stderr(), "memtool: {}", output::escape_control(text));
 }
 
 /// Runs the program.
@@ -313,10 +313,10 @@ fn run(cli: Cli) -> Result<Verdict> {
     let out = Output::new(cli.global.json)?;
     let mut context = Context { global: cli.global, out };
     let command = cli.command;
-    let announcement = command.announcement();
+    let signal_message = command.signal_message();
     let announce = move |signal: &str| {
         progress::end_line();
-        complain(&format!("{signal}: {}", announcement()));
+        eprint_message(&format!("{signal}: {}", signal_message()));
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
@@ -368,14 +368,14 @@ fn dispatch(context: &mut Context, command: Command, host: Option<&mut Box<dyn H
 
 /// Prints an error as one line, and with `-v` what caused it.
 fn report(error: &Error, verbose: bool) {
-    complain(&error.to_string());
+    eprint_message(&error.to_string());
     let mut cause = error.source();
     while let Some(source) = cause.filter(|_| verbose) {
         let text = match source.downcast_ref::<Errno>() {
             Some(errno) => format!("{} (errno {}): {}", errno_name(*errno), *errno as i32, errno.desc()),
             None => source.to_string(),
         };
-        complain(&format!("caused by: {text}"));
+        eprint_message(&format!("caused by: {text}"));
         cause = source.source();
     }
 }

@@ -25,7 +25,7 @@ pub fn is_closed_pipe(error: &Error) -> bool {
 
 /// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
 /// name look like another: file names and recorded machines can hold anything.
-pub fn harmless(text: &str) -> Cow<'_, str> {
+pub fn escape_control(text: &str) -> Cow<'_, str> {
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let harmful = |c: char| c.is_control() && c != '\t' || turns(c);
     if !text.contains(harmful) {
@@ -40,7 +40,7 @@ pub fn harmless(text: &str) -> Cow<'_, str> {
 
 /// A name as it stands in a column, whatever bytes it has.
 pub fn column(name: &[u8]) -> String {
-    harmless(&String::from_utf8_lossy(name)).replace('\t', "\\t")
+    escape_control(&String::from_utf8_lossy(name)).replace('\t', "\\t")
 }
 
 /// What fits in so many columns of a terminal of a name: its beginning and its end.
@@ -167,7 +167,7 @@ impl Output {
 
     /// Prints a line.
     pub fn line(&mut self, text: &str) -> Result<()> {
-        writeln!(self.out, "{}", harmless(text)).map_err(failed)
+        writeln!(self.out, "{}", escape_control(text)).map_err(failed)
     }
 
     /// Prints a line that may not be text: as it is where nobody is reading.

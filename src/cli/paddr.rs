@@ -47,7 +47,7 @@ pub struct Arguments {
 
 /// A page or a run of pages in JSON.
 #[derive(Serialize)]
-struct Entry {
+struct PageDocument {
     address: Hex,
     state: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -58,7 +58,7 @@ struct Entry {
     pages: Option<u64>,
 }
 
-impl Entry {
+impl PageDocument {
     fn new(page: &Page, pages: Option<u64>) -> Self {
         let (paddr, domain) = match page.state {
             PageState::Mapped { paddr, domain } => (Some(Hex(paddr)), domain),
@@ -74,14 +74,14 @@ struct Document {
     pid: Option<i32>,
     page_size: u64,
     #[serde(rename = "pages")]
-    entries: Vec<Entry>,
+    entries: Vec<PageDocument>,
     summary: Summary,
 }
 
 /// Prints pages as they come, or collects them for JSON.
 struct Printer<'a> {
     out: &'a mut Output,
-    entries: Vec<Entry>,
+    entries: Vec<PageDocument>,
     by_run: bool,
 }
 
@@ -95,7 +95,7 @@ impl Printer<'_> {
     }
 
     fn entry(&mut self, page: &Page, pages: Option<u64>) -> Result<()> {
-        let entry = Entry::new(page, pages);
+        let entry = PageDocument::new(page, pages);
         if self.out.is_json() {
             self.entries.push(entry);
             return Ok(());
@@ -164,8 +164,8 @@ fn file_backing(path: &Path, arguments: &Arguments, page_size: u64) -> Result<Ba
     if !metadata.is_file() {
         return Err(Error::Refused(format!("{} is not a regular file", path.display())));
     }
-    let left = metadata.len().saturating_sub(arguments.offset);
-    let length = arguments.length.unwrap_or(left).min(left);
+    let remaining = metadata.len().saturating_sub(arguments.offset);
+    let length = arguments.length.unwrap_or(remaining).min(remaining);
     if length == 0 {
         return Err(Error::Refused(format!(
             "{} has {} bytes, and nothing of it is in the part asked for",

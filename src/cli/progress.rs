@@ -1,7 +1,7 @@
 //! How far a long command is: a line on standard error that is kept up to date on a terminal, and a line on
 //! request (SIGINFO, or SIGUSR1 where there is none).
 
-use super::complain;
+use super::eprint_message;
 use memtool::dump::Progress;
 use memtool::units::rough_size;
 use memtool::{Error, Result, interrupt};
@@ -43,7 +43,7 @@ impl Display {
             if live {
                 let _ = write!(io::stderr(), "{CLEAR}");
             }
-            complain(&asked());
+            eprint_message(&asked());
         })
         .map_err(failed)?;
         let tick = || {
@@ -88,8 +88,8 @@ fn describe(done: u64, total: u64, elapsed: Duration) -> String {
     let millis = elapsed.as_millis().max(1);
     let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
     line.push_str(&format!(", {}/s", rough_size(rate)));
-    if let Some(left) = total.saturating_sub(done).checked_div(rate) {
-        line.push_str(&format!(", {} left", clock(left)));
+    if let Some(remaining) = total.saturating_sub(done).checked_div(rate) {
+        line.push_str(&format!(", {} left", clock(remaining)));
     }
     line
 }

@@ -6,9 +6,9 @@ use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
 use memtool::host::Host;
-use memtool::kvm::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
+use memtool::kernel::{Access, Fault, KernelFacts, Process, Processes, Registers, State, Thread};
 use memtool::units::{Hex, counted, optional_decimal, utc};
-use memtool::vmcore::header::Order;
+use memtool::vmcore::header::Endianness;
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
@@ -30,15 +30,15 @@ const GAP: usize = 2;
 
 #[derive(Serialize)]
 struct Document {
-    kernel: Facts,
+    kernel: KernelDocument,
     dumping_thread: Option<i32>,
-    processes: Vec<Entry>,
+    processes: Vec<ProcessDocument>,
 }
 
 #[derive(Serialize)]
-struct Facts {
+struct KernelDocument {
     architecture: &'static str,
-    byte_order: Order,
+    byte_order: Endianness,
     version: Option<String>,
     release: Option<String>,
     osreldate: Option<u32>,
@@ -54,7 +54,7 @@ struct Facts {
 
 /// A process in JSON.
 #[derive(Serialize)]
-struct Entry {
+struct ProcessDocument {
     pid: i32,
     command: String,
     zombie: bool,
@@ -83,8 +83,8 @@ struct ThreadEntry {
 pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, host, Access::Read)?;
     let symbols = opened.symbols()?;
-    let facts = KernelFacts::read(&opened.kvm, symbols)?;
-    let mut processes = Processes::read(&opened.kvm, symbols)?;
+    let facts = KernelFacts::read(&opened.kernel, symbols)?;
+    let mut processes = Processes::read(&opened.kernel, symbols)?;
     processes.list.sort_by_key(|process| process.pid);
     if arguments.threads {
         opened.load_names(context);
@@ -114,7 +114,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
 /// Whether a thread is where no symbol is known: in a module.
 fn has_unnamed(opened: &Opened<'_>, processes: &Processes) -> bool {
     processes.threads().any(|(_, thread)| {
-        let pc = processes.registers(&opened.kvm, thread).ok().and_then(|registers| registers.pc());
+        let pc = processes.registers(&opened.kernel, thread).ok().and_then(|registers| registers.pc());
         pc.is_some_and(|pc| opened.name_of(pc).is_none())
     })
 }
@@ -136,7 +136,7 @@ fn json(
     threads: bool,
 ) -> Result<()> {
     let text = |text: &Option<Vec<u8>>| text.as_deref().map(lossy);
-    let entry = |process: &Process| Entry {
+    let entry = |process: &Process| ProcessDocument {
         pid: process.pid,
         command: lossy(&process.command),
         zombie: process.zombie,
@@ -146,9 +146,9 @@ fn json(
             .then(|| process.threads.iter().map(|thread| thread_entry(opened, processes, thread)).collect()),
     };
     let document = Document {
-        kernel: Facts {
-            architecture: opened.kvm.architecture().name(),
-            byte_order: opened.kvm.order(),
+        kernel: KernelDocument {
+            architecture: opened.kernel.architecture().name(),
+            byte_order: opened.kernel.order(),
             version: facts.version.as_deref().map(first_line),
             release: text(&facts.release),
             osreldate: facts.osreldate,
@@ -166,9 +166,9 @@ fn json(
 }
 
 fn thread_entry(opened: &Opened<'_>, processes: &Processes, thread: &Thread) -> ThreadEntry {
-    let (registers, error) = match processes.registers(&opened.kvm, thread) {
+    let (registers, error) = match processes.registers(&opened.kernel, thread) {
         Ok(registers) => (registers, None),
-        Err(fault) => (Registers::unknown(opened.kvm.architecture()), Some(fault.to_string())),
+        Err(fault) => (Registers::unknown(opened.kernel.architecture()), Some(fault.to_string())),
     };
     ThreadEntry {
         tid: thread.tid,
@@ -186,7 +186,7 @@ fn thread_entry(opened: &Opened<'_>, processes: &Processes, thread: &Thread) -> 
 
 fn print_facts(context: &mut Context, opened: &Opened<'_>, facts: &KernelFacts) -> Result<()> {
     let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), first_line);
-    context.out.line(&format!("{version}, {}", opened.kvm.architecture().name()))?;
+    context.out.line(&format!("{version}, {}", opened.kernel.architecture().name()))?;
     let mut parts = Vec::new();
     let seconds = |seconds: Option<i64>| seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let time = seconds(facts.time).and_then(|time| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time)));
@@ -233,7 +233,7 @@ fn print_threads(context: &mut Context, opened: &Opened<'_>, processes: &Process
     let mut rows = Vec::new();
     for process in &processes.list {
         for thread in &process.threads {
-            let registers = processes.registers(&opened.kvm, thread);
+            let registers = processes.registers(&opened.kernel, thread);
             if let Err(fault) = &registers {
                 unreadable.get_or_insert((0, *fault)).0 += 1;
             }
@@ -276,7 +276,7 @@ fn fit(columns: usize, headings: &[&str], rows: &mut [Vec<String>]) {
     let room = columns.saturating_sub(before);
     for cell in rows.iter_mut().filter_map(|row| row.last_mut()).filter(|cell| width(cell) > room) {
         let (name, offset) = cell.split_at(cell.rfind('+').unwrap_or(cell.len()));
-        let left = room.saturating_sub(width(offset) + 3).max(1);
-        *cell = name.chars().take(left).collect::<String>() + "..." + offset;
+        let remaining = room.saturating_sub(width(offset) + 3).max(1);
+        *cell = name.chars().take(remaining).collect::<String>() + "..." + offset;
     }
 }

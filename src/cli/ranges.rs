@@ -1,6 +1,6 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
-use super::{Context, Verdict, address, complain, size};
+use super::{Context, Verdict, address, eprint_message, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
@@ -148,7 +148,7 @@ pub fn run(context: &mut Context, host: &mut dyn Host, arguments: Arguments) -> 
 
 /// A range, or joined ranges, in JSON.
 #[derive(Serialize)]
-struct Entry {
+struct RangeDocument {
     base: Hex,
     length: String,
     #[serde(rename = "type")]
@@ -158,7 +158,7 @@ struct Entry {
     ranges: usize,
 }
 
-impl From<&Joined> for Entry {
+impl From<&Joined> for RangeDocument {
     fn from(joined: &Joined) -> Self {
         Self {
             base: Hex(joined.base),
@@ -171,7 +171,7 @@ impl From<&Joined> for Entry {
     }
 }
 
-impl From<&Descriptor> for Entry {
+impl From<&Descriptor> for RangeDocument {
     fn from(descriptor: &Descriptor) -> Self {
         Self::from(&Joined::single(descriptor))
     }
@@ -183,7 +183,7 @@ fn cache_name(descriptor: &Descriptor) -> &'static str {
 
 #[derive(Serialize)]
 struct ListDocument {
-    ranges: Vec<Entry>,
+    ranges: Vec<RangeDocument>,
     variable_slots: usize,
     free_slots: usize,
 }
@@ -205,7 +205,8 @@ fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Re
     let free_slots = variable.clone().filter(|range| !range.is_active()).count();
     let variable_slots = variable.count();
     if context.out.is_json() {
-        let document = ListDocument { ranges: joined.iter().map(Entry::from).collect(), variable_slots, free_slots };
+        let document =
+            ListDocument { ranges: joined.iter().map(RangeDocument::from).collect(), variable_slots, free_slots };
         context.out.document("memtool.ranges", host, &document)?;
         return Ok(Verdict::Done);
     }
@@ -291,7 +292,7 @@ struct Covering {
     index: usize,
     decides: bool,
     #[serde(flatten)]
-    range: Entry,
+    range: RangeDocument,
 }
 
 fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdict> {
@@ -318,7 +319,7 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
                 .map(|(place, (index, range))| Covering {
                     index: *index,
                     decides: place < explanation.deciding,
-                    range: Entry::from(*range),
+                    range: RangeDocument::from(*range),
                 })
                 .collect(),
             ram: map.as_ref().ok().map(|map| map.segment_at(address).is_some()),
@@ -394,8 +395,8 @@ struct ChangeDocument {
 #[derive(Serialize)]
 struct ChangeEntry {
     index: usize,
-    before: Entry,
-    after: Entry,
+    before: RangeDocument,
+    after: RangeDocument,
 }
 
 fn mode(dry_run: bool) -> Mode {
@@ -447,7 +448,7 @@ fn show_changes(
         context.warn(warning);
     }
     for error in &errors {
-        complain(error);
+        eprint_message(error);
     }
     let all_done = errors.is_empty();
     let differences = || outcomes.iter().flat_map(|outcome| &outcome.differences);
@@ -457,8 +458,8 @@ fn show_changes(
             changes: differences()
                 .map(|difference| ChangeEntry {
                     index: difference.index,
-                    before: Entry::from(&difference.before),
-                    after: Entry::from(&difference.after),
+                    before: RangeDocument::from(&difference.before),
+                    after: RangeDocument::from(&difference.after),
                 })
                 .collect(),
             errors,

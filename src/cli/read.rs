@@ -1,10 +1,10 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{KernelArguments, OfFile, View};
+use super::kernel::{FileContents, KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::host::Host;
-use memtool::kvm::{Access, Why};
+use memtool::kernel::{Access, Why};
 use memtool::units::{Hex, decimal, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -87,10 +87,10 @@ const CHUNK: u64 = 1 << 16;
 const PAGE: u64 = 4096;
 
 /// Memory that is there, or not.
-enum Piece<'a> {
+enum Span<'a> {
     Bytes(u64, &'a [u8]),
     /// What the kernel's file has there in place of memory.
-    File(u64, OfFile),
+    File(u64, FileContents),
     Hole {
         start: u64,
         length: u64,
@@ -100,7 +100,7 @@ enum Piece<'a> {
 
 impl View<'_> {
     /// Reads so many bytes piece by piece; holes end at the borders of pages.
-    fn each(&self, start: u64, length: u64, mut take: impl FnMut(Piece<'_>) -> Result<()>) -> Result<()> {
+    fn each(&self, start: u64, length: u64, mut take: impl FnMut(Span<'_>) -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
         let mut hole: Option<(u64, u64, Why)> = None;
         let mut done = 0;
@@ -115,28 +115,28 @@ impl View<'_> {
             };
             if good > 0 {
                 if let Some((start, length, why)) = hole.take() {
-                    take(Piece::Hole { start, length, why })?;
+                    take(Span::Hole { start, length, why })?;
                 }
-                take(Piece::Bytes(at, part.get(..usize::try_from(good).unwrap_or_default()).unwrap_or_default()))?;
+                take(Span::Bytes(at, part.get(..usize::try_from(good).unwrap_or_default()).unwrap_or_default()))?;
                 done += good;
             }
             if let Some(fault) = fault {
-                let left = (length - done).min(PAGE - fault.address % PAGE);
-                if let Some(found) = self.of_file(fault, left)? {
+                let remaining = (length - done).min(PAGE - fault.address % PAGE);
+                if let Some(found) = self.file_contents(fault, remaining)? {
                     if let Some((start, length, why)) = hole.take() {
-                        take(Piece::Hole { start, length, why })?;
+                        take(Span::Hole { start, length, why })?;
                     }
                     done += found.bytes.len() as u64;
-                    take(Piece::File(fault.address, found))?;
+                    take(Span::File(fault.address, found))?;
                     continue;
                 }
                 let (_, length, _) = hole.get_or_insert((fault.address, 0, fault.why));
-                *length += left;
-                done += left;
+                *length += remaining;
+                done += remaining;
             }
         }
         match hole {
-            Some((start, length, why)) => take(Piece::Hole { start, length, why }),
+            Some((start, length, why)) => take(Span::Hole { start, length, why }),
             None => Ok(()),
         }
     }
@@ -150,8 +150,8 @@ impl View<'_> {
             let Err(fault) = self.read(at, rest) else { break };
             done += usize::try_from(fault.address.saturating_sub(at)).unwrap_or_default();
             let rest = buffer.get_mut(done..).unwrap_or_default();
-            let found = self.of_file(fault, rest.len() as u64)?.filter(|found| !found.bytes.is_empty());
-            let OfFile { bytes, file, .. } = found.ok_or(fault)?;
+            let found = self.file_contents(fault, rest.len() as u64)?.filter(|found| !found.bytes.is_empty());
+            let FileContents { bytes, file, .. } = found.ok_or(fault)?;
             rest.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
             done += bytes.len();
             of = Some(file);
@@ -183,7 +183,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         return Err(Error::Refused("-n 0: nothing to read".to_owned()));
     }
     let is_symbol = !arguments.place.starts_with(|c: char| c.is_ascii_digit());
-    let place = Place { address, symbol: is_symbol.then_some(arguments.place.as_str()) };
+    let place = ReadPlace { address, symbol: is_symbol.then_some(arguments.place.as_str()) };
     match arguments.form {
         Form::Str => string(context, &view, &place, arguments.length),
         Form::Hex if context.out.is_json() => json(context, &view, &place, length),
@@ -194,7 +194,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
 }
 
 /// What was asked for.
-struct Place<'a> {
+struct ReadPlace<'a> {
     address: u64,
     /// As it was written, unless it was an address.
     symbol: Option<&'a str>,
@@ -212,7 +212,7 @@ struct Document<T: Serialize> {
 }
 
 impl View<'_> {
-    fn document<T: Serialize>(&self, context: &mut Context, place: &Place<'_>, content: T) -> Result<()> {
+    fn document<T: Serialize>(&self, context: &mut Context, place: &ReadPlace<'_>, content: T) -> Result<()> {
         let address = place.address;
         let symbol =
             if self.is_physical() { None } else { place.symbol.map(str::to_owned).or_else(|| self.name_of(address)) };
@@ -223,9 +223,9 @@ impl View<'_> {
 
 fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
     view.each(address, length, |piece| match piece {
-        Piece::Bytes(_, bytes) => context.out.bytes(bytes),
+        Span::Bytes(_, bytes) => context.out.bytes(bytes),
         // Nothing would tell which bytes are the file's, and no memory.
-        Piece::File(start, OfFile { why, .. }) | Piece::Hole { start, why, .. } => Err(Error::Refused(format!(
+        Span::File(start, FileContents { why, .. }) | Span::Hole { start, why, .. } => Err(Error::Refused(format!(
             "{}: {why}; {} were written",
             Hex(start),
             exact_size(start.saturating_sub(address).into())
@@ -234,7 +234,7 @@ fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Res
     Ok(Verdict::Done)
 }
 
-fn string(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: Option<u64>) -> Result<Verdict> {
+fn string(context: &mut Context, view: &View<'_>, place: &ReadPlace<'_>, length: Option<u64>) -> Result<Verdict> {
     #[derive(Serialize)]
     struct Text<'a> {
         string: &'a str,
@@ -242,12 +242,12 @@ fn string(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: Opt
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String>,
     }
-    let most = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
-    let (bytes, file) = match view.string(place.address, most) {
+    let limit = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let (bytes, file) = match view.string(place.address, limit) {
         Ok(bytes) => (bytes, None),
         Err(fault) => {
-            let of_file = if fault.address == place.address { view.of_file(fault, most as u64)? } else { None };
-            let OfFile { bytes, file, .. } = of_file.ok_or(fault)?;
+            let of_file = if fault.address == place.address { view.file_contents(fault, limit as u64)? } else { None };
+            let FileContents { bytes, file, .. } = of_file.ok_or(fault)?;
             (bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(), Some(file))
         }
     };
@@ -263,7 +263,7 @@ fn string(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: Opt
     Ok(Verdict::Done)
 }
 
-fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>, length: u64) -> Result<Verdict> {
+fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
     /// What a double cannot hold is a string.
     #[derive(Serialize)]
     #[serde(untagged)]
@@ -323,9 +323,9 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &Place<'_>
     Ok(Verdict::Done)
 }
 
-fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) -> Result<Verdict> {
+fn json(context: &mut Context, view: &View<'_>, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
     #[derive(Serialize)]
-    struct Part {
+    struct SpanDocument {
         address: Hex,
         length: Hex,
         /// Two hexadecimal digits for each byte.
@@ -338,31 +338,37 @@ fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) 
         file: Option<String>,
     }
     #[derive(Serialize)]
-    struct Parts {
+    struct SpanDocuments {
         length: Hex,
-        pieces: Vec<Part>,
+        pieces: Vec<SpanDocument>,
     }
     if length > MOST_IN_JSON {
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds; use --as raw")));
     }
-    let mut pieces: Vec<Part> = Vec::new();
+    let mut pieces: Vec<SpanDocument> = Vec::new();
     view.each(place.address, length, |piece| {
         match (piece, pieces.last_mut()) {
-            (Piece::Bytes(_, bytes), Some(Part { length, bytes: Some(before), file: None, .. })) => {
+            (Span::Bytes(_, bytes), Some(SpanDocument { length, bytes: Some(before), file: None, .. })) => {
                 length.0 += bytes.len() as u64;
                 before.push_str(&digits(bytes));
             }
-            (Piece::Bytes(at, bytes), _) => {
+            (Span::Bytes(at, bytes), _) => {
                 let length = Hex(bytes.len() as u64);
-                pieces.push(Part { address: Hex(at), length, bytes: Some(digits(bytes)), hole: None, file: None });
+                pieces.push(SpanDocument {
+                    address: Hex(at),
+                    length,
+                    bytes: Some(digits(bytes)),
+                    hole: None,
+                    file: None,
+                });
             }
-            (Piece::File(at, OfFile { bytes, file, why }), _) => {
+            (Span::File(at, FileContents { bytes, file, why }), _) => {
                 let length = Hex(bytes.len() as u64);
                 let (bytes, hole) = (Some(digits(&bytes)), Some(why.to_string()));
-                pieces.push(Part { address: Hex(at), length, bytes, hole, file: Some(file) });
+                pieces.push(SpanDocument { address: Hex(at), length, bytes, hole, file: Some(file) });
             }
-            (Piece::Hole { start, length, why }, _) => {
-                pieces.push(Part {
+            (Span::Hole { start, length, why }, _) => {
+                pieces.push(SpanDocument {
                     address: Hex(start),
                     length: Hex(length),
                     bytes: None,
@@ -374,7 +380,7 @@ fn json(context: &mut Context, view: &View<'_>, place: &Place<'_>, length: u64) 
         Ok(())
     })?;
     let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
-    view.document(context, place, Parts { length: Hex(length), pieces })?;
+    view.document(context, place, SpanDocuments { length: Hex(length), pieces })?;
     Ok(verdict)
 }
 
@@ -395,7 +401,7 @@ fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) ->
     let mut anything = false;
     let mut in_file = false;
     view.each(address, length, |piece| match piece {
-        Piece::Bytes(at, bytes) => {
+        Span::Bytes(at, bytes) => {
             anything = true;
             if std::mem::take(&mut in_file) {
                 dump.end_part()?;
@@ -403,7 +409,7 @@ fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) ->
             }
             dump.bytes(at, bytes)
         }
-        Piece::File(at, OfFile { bytes, file, why }) => {
+        Span::File(at, FileContents { bytes, file, why }) => {
             anything = true;
             if !std::mem::replace(&mut in_file, true) {
                 dump.end_part()?;
@@ -411,7 +417,7 @@ fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) ->
             }
             dump.bytes(at, &bytes)
         }
-        Piece::Hole { start, length, why } => {
+        Span::Hole { start, length, why } => {
             in_file = false;
             dump.end_part()?;
             let size = exact_size(length.into());

@@ -3,7 +3,7 @@
 use super::destination::warn_of_crossing;
 use super::inspect::{KernelHeader, kernel_header};
 use super::progress::Display;
-use super::{Context, Verdict, complain, decrypt};
+use super::{Context, Verdict, decrypt, eprint_message};
 use clap::{ArgGroup, Args};
 use memtool::dump::Progress;
 use memtool::free_space::FreeSpace;
@@ -11,10 +11,10 @@ use memtool::host::Host;
 use memtool::kerneldump::{Compression, Kind};
 use memtool::save::devices;
 use memtool::save::directory::SaveDirectory;
-use memtool::save::{CrashDump, Found, LastHeader, Options, Report, find, save};
+use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
 use memtool::units::{rough_size, utc};
 use memtool::vmcore::Damage;
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io;
@@ -153,7 +153,7 @@ impl Outcome {
         Self { device, result, header, size, encrypted: false, cleared: false, damage: Vec::new(), saved, error }
     }
 
-    fn of(device: &Path, result: Ending, dump: &CrashDump) -> Self {
+    fn with_dump(device: &Path, result: Ending, dump: &CrashDump) -> Self {
         Self {
             header: Some(KernelHeader::new(&dump.header)),
             size: Some(dump.size()),
@@ -194,7 +194,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             }
             Err(error) => {
                 context.out.flush()?;
-                complain(&error.to_string());
+                eprint_message(&error.to_string());
                 Outcome { error: Some(error.to_string()), ..Outcome::new(device, Ending::Failed) }
             }
         });
@@ -226,12 +226,12 @@ fn check_recorded(device: &Path) -> Result<()> {
 
 /// Opens a device to find its dump, and to clear it unless it is only read. With why it cannot be written to: that is no
 /// failure where there is nothing to clear, as below a swap partition that is encrypted, which geli(8) holds.
-fn open(device: &Path, only_read: bool) -> Result<(Volume, Option<Error>)> {
-    let reading = || Volume::open(device);
+fn open(device: &Path, only_read: bool) -> Result<(ByteSource, Option<Error>)> {
+    let reading = || ByteSource::open(device);
     if only_read {
         return reading().map(|volume| (volume, None));
     }
-    match Volume::open_to_replace(device) {
+    match ByteSource::open_to_replace(device) {
         Ok(volume) => Ok((volume, None)),
         Err(error) => match reading() {
             Ok(volume) => Ok((volume, Some(error))),
@@ -278,11 +278,11 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
     }
     if dump.cleared && (arguments.check || arguments.clear || !arguments.force) {
         say(context, &format!("{name}: no dump that was not saved; {} was cleared", what(&dump)))?;
-        return Ok(Outcome::of(device, Ending::NoDump, &dump));
+        return Ok(Outcome::with_dump(device, Ending::NoDump, &dump));
     }
     if arguments.check {
         describe(context, device, &dump)?;
-        return Ok(Outcome::of(device, Ending::Found, &dump));
+        return Ok(Outcome::with_dump(device, Ending::Found, &dump));
     }
     if let Some(error) = not_to_write.filter(|_| !dump.cleared) {
         return Err(error);
@@ -303,7 +303,7 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
     if arguments.clear {
         clear(&dump.last, &volume, device)?;
         say(context, &format!("{name}: cleared; lost is {}", what(&dump)))?;
-        return Ok(Outcome { cleared: true, ..Outcome::of(device, Ending::GivenUp, &dump) });
+        return Ok(Outcome { cleared: true, ..Outcome::with_dump(device, Ending::GivenUp, &dump) });
     }
     save_dump(context, arguments, device, &volume, &dump)
 }
@@ -312,7 +312,7 @@ fn save_dump(
     context: &mut Context,
     arguments: &Arguments,
     device: &Path,
-    volume: &Volume,
+    volume: &ByteSource,
     dump: &CrashDump,
 ) -> Result<Outcome> {
     let name = device.display().to_string();
@@ -327,7 +327,7 @@ fn save_dump(
             _ => Compression::None,
         },
         uncompress: arguments.uncompress,
-        most: arguments.max,
+        limit: arguments.max,
         verify: arguments.verify,
     };
     if !arguments.no_space_check {
@@ -338,7 +338,7 @@ fn save_dump(
         let _display = Display::start(Arc::clone(&progress), dump.size(), !context.global.quiet)?;
         save(volume, &name, dump, &directory, &options, &progress)?
     };
-    let Report { saved, size, compression, good, beginning, warnings } = report;
+    let SavedDump { saved, size, compression, good, beginning, warnings } = report;
     for problem in saved.problems.iter().chain(&warnings) {
         context.warn(&format!("{}: {problem}", saved.core.display()));
     }
@@ -369,7 +369,7 @@ fn save_dump(
     });
     if let Some(error) = &error {
         context.out.flush()?;
-        complain(error);
+        eprint_message(error);
     }
     let path = |path: PathBuf| path.display().to_string();
     let number = saved.number;
@@ -377,10 +377,10 @@ fn save_dump(
     let warnings = saved.problems.into_iter().chain(warnings).collect();
     let saved =
         Some(SavedFile { number, file, info, key, size, compression, good, verified: arguments.verify, warnings });
-    Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::of(device, Ending::Saved, dump) })
+    Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::with_dump(device, Ending::Saved, dump) })
 }
 
-fn clear(last: &LastHeader, volume: &Volume, device: &Path) -> Result<()> {
+fn clear(last: &LastHeader, volume: &ByteSource, device: &Path) -> Result<()> {
     last.clear(volume).map_err(|source| Error::io("clear the dump on", device, source))
 }
 
@@ -434,13 +434,13 @@ fn check_space(
     let space = free_space_in(context, directory)?;
     let compressed = !matches!(dump.compression(), None | Some(Compression::None));
     let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
-    let (most, may_be_less) = match stays_encrypted {
+    let (limit, may_be_less) = match stays_encrypted {
         true => (dump.size(), false),
         false if compressed && options.uncompress => (dump.size().max(dump.header.extent), true),
         false => (dump.size(), !compressed && options.compression != Compression::None),
     };
-    let Some(shortage) = space.shortage(most, most) else {
-        warn_of_crossing(context, &space, most);
+    let Some(shortage) = space.shortage(limit, limit) else {
+        warn_of_crossing(context, &space, limit);
         return Ok(());
     };
     if may_be_less {

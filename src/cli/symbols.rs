@@ -1,11 +1,13 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
 use super::kernel::{KernelArguments, no_symbols, running_files};
-use super::{Context, Verdict, address, complain};
+use super::{Context, Verdict, address, eprint_message};
 use clap::{ArgGroup, Args};
 use memtool::host::Host;
-use memtool::kvm::Access;
-use memtool::symbols::{Binding, Entry, Found, KernelFile, KernelSymbols, Kind, Pattern, Symbol, Symbols, Table};
+use memtool::kernel::Access;
+use memtool::symbols::{
+    Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols, Table,
+};
 use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -41,7 +43,7 @@ struct Line {
     #[serde(serialize_with = "decimal")]
     size: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
-    kind: Option<Kind>,
+    kind: Option<SymbolKind>,
     #[serde(skip_serializing_if = "Option::is_none")]
     binding: Option<Binding>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -54,7 +56,7 @@ struct Line {
 }
 
 impl Line {
-    fn new(module: &str, entry: &Entry<'_>) -> Self {
+    fn new(module: &str, entry: &SymbolEntry<'_>) -> Self {
         Self {
             name: entry.name.to_owned(),
             address: Hex(entry.symbol.address),
@@ -76,7 +78,7 @@ impl Line {
         vec![
             self.query.unwrap_or(self.address).to_string(),
             if self.size == 0 { "-".to_owned() } else { self.size.to_string() },
-            or_dash(self.kind.map(Kind::name)),
+            or_dash(self.kind.map(SymbolKind::name)),
             name,
             or_dash(self.module.as_deref()),
         ]
@@ -103,7 +105,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
     let asked = match (host, &arguments.of.kernel) {
         (_, Some(kernel)) => Asked::Symbols(Box::new(match arguments.of.core {
-            Some(_) => of_dump(context, &arguments.of)?,
+            Some(_) => dump_symbols(context, &arguments.of)?,
             None => KernelSymbols::new(Table::open(kernel)?),
         })),
         (Some(host), None) if is_known => Asked::Names(host, host.kernel_files().unwrap_or_default()),
@@ -119,7 +121,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
             }
             (Asked::Symbols(symbols), None) => {
                 for (module, table) in symbols.tables() {
-                    lines.extend(table.named(name).map(|entry| Line::new(module, &entry)));
+                    lines.extend(table.lookup_by_name(name).map(|entry| Line::new(module, &entry)));
                 }
             }
             (Asked::Symbols(symbols), Some(pattern)) => {
@@ -134,7 +136,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     }
     for address in &arguments.addresses {
         let found = match &asked {
-            Asked::Symbols(symbols) => symbols.covering(*address),
+            Asked::Symbols(symbols) => symbols.lookup_by_addr(*address),
             Asked::Names(..) => None,
         };
         match found {
@@ -165,7 +167,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     context.out.flush()?;
     let whose = if missing.is_empty() { "" } else { context.out.remark_on(host.map_or("image", Host::kind)) };
     for what in &missing {
-        complain(&format!("{source}{whose}: {what}"));
+        eprint_message(&format!("{source}{whose}: {what}"));
     }
     Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
@@ -195,7 +197,7 @@ fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
 }
 
 /// The symbols of a dump's kernel and its modules.
-fn of_dump(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
+fn dump_symbols(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
     let mut opened = of.open(context, None, Access::Read)?;
     // Another kernel's modules are not looked for.
     opened.symbols()?;

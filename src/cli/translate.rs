@@ -5,7 +5,7 @@ use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
 use memtool::host::Host;
-use memtool::kvm::{Access, Step, Translation};
+use memtool::kernel::{Access, Translation, WalkStep};
 use memtool::pmap::Target;
 use memtool::units::{Hex, exact_size};
 use serde::Serialize;
@@ -24,7 +24,7 @@ pub struct Arguments {
 
 /// An entry of a page table in JSON.
 #[derive(Serialize)]
-struct Entry {
+struct TableEntryDocument {
     level: &'static str,
     index: u64,
     entry: Hex,
@@ -45,7 +45,7 @@ struct Address {
     /// Where an address that the kernel is linked at was when it ran.
     #[serde(skip_serializing_if = "Option::is_none")]
     ran_at: Option<Hex>,
-    entries: Vec<Entry>,
+    entries: Vec<TableEntryDocument>,
     physical: Option<Hex>,
     protection: Option<String>,
     /// Bytes of the page; none in the direct map, which needs no tables.
@@ -68,10 +68,10 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let mut all = Vec::new();
     for text in &arguments.addresses {
         let (address, _) = opened.place(context, text)?;
-        let (steps, result) = opened.kvm.walk(address);
+        let (steps, result) = opened.kernel.walk(address);
         let found = describe(&opened, address, &steps, result.as_ref().ok());
-        let offset = result.ok().and_then(|found| opened.kvm.dump()?.place_of(found.physical));
-        let missing = result.is_ok() && opened.kvm.dump().is_some() && offset.is_none();
+        let offset = result.ok().and_then(|found| opened.kernel.dump()?.place_of(found.physical));
+        let missing = result.is_ok() && opened.kernel.dump().is_some() && offset.is_none();
         let error = result.err().map(|fault| fault.to_string());
         let error = error.or_else(|| missing.then(|| format!("{}: its page is not in the dump", Hex(address))));
         if error.is_some() {
@@ -90,8 +90,8 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     Ok(verdict)
 }
 
-fn describe(opened: &Opened<'_>, address: u64, steps: &[Step], found: Option<&Translation>) -> Address {
-    let entry = |step: &Step| Entry {
+fn describe(opened: &Opened<'_>, address: u64, steps: &[WalkStep], found: Option<&Translation>) -> Address {
+    let entry = |step: &WalkStep| TableEntryDocument {
         level: step.level.name,
         index: step.index,
         entry: Hex(step.entry),
@@ -107,7 +107,7 @@ fn describe(opened: &Opened<'_>, address: u64, steps: &[Step], found: Option<&Tr
     Address {
         address: Hex(address),
         symbol: opened.name_of(address),
-        ran_at: opened.kvm.relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
+        ran_at: opened.kernel.relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
         entries: steps.iter().map(entry).collect(),
         physical: found.map(|found| Hex(found.physical)),
         protection: found.map(|found| found.protection.to_string()),

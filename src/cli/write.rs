@@ -7,10 +7,10 @@ use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
 use memtool::dump::Progress;
 use memtool::host::Host;
+use memtool::kernel::Access;
 use memtool::kerneldump::Compression;
-use memtool::kvm::Access;
 use memtool::units::{Hex, parse_address};
-use memtool::vmcore::header::Order;
+use memtool::vmcore::header::Endianness;
 use memtool::vmcore::{self, Depth};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -79,8 +79,8 @@ impl ValueForm {
             return Err(Error::Refused(format!("'{text}' does not fit in {width} bytes")));
         }
         Ok(match view.order() {
-            Order::Little => low.to_vec(),
-            Order::Big => low.iter().rev().copied().collect(),
+            Endianness::Little => low.to_vec(),
+            Endianness::Big => low.iter().rev().copied().collect(),
         })
     }
 }
@@ -182,7 +182,7 @@ fn warn(context: &mut Context, view: &View<'_>, address: u64) {
         ),
     }
     if let View::Virtual(opened) = view
-        && let Ok(found) = opened.kvm.translate(address)
+        && let Ok(found) = opened.kernel.translate(address)
         && !found.protection.write
     {
         context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));

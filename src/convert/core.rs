@@ -8,10 +8,10 @@
 use super::{PAGE, copy, segment};
 use crate::dump::format::{Format, Layout};
 use crate::dump::sink::{Sink, Target, with_sink};
-use crate::dump::{Output, Progress, Report, Unreadable};
-use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Kind, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
+use crate::dump::{DumpReport, Output, Progress, Unreadable};
+use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
-use crate::kvm::{Fault, Kvm, Mapping, Why};
+use crate::kernel::{Fault, Kernel, Mapping, Why};
 use crate::vmcore::DumpedMemory;
 use std::ops::ControlFlow;
 
@@ -20,7 +20,7 @@ const CHUNK: usize = 1 << 18;
 
 /// A core file that can be written.
 pub struct Core<'a> {
-    kvm: &'a Kvm,
+    kernel: &'a Kernel,
     dump: &'a DumpedMemory,
     notes: Vec<u8>,
     flags: u32,
@@ -57,14 +57,14 @@ impl<'a> Core<'a> {
     ///
     /// Nothing is mapped, or the page tables are not known; the kernel is the running one; it does not fit into an ELF
     /// file of its architecture.
-    pub fn new(kvm: &'a Kvm, notes: Vec<u8>, flags: u32) -> Result<Self> {
-        let Some(dump) = kvm.dump() else {
+    pub fn new(kernel: &'a Kernel, notes: Vec<u8>, flags: u32) -> Result<Self> {
+        let Some(dump) = kernel.dump() else {
             return Err(Error::Refused("the running kernel is no dump that could be converted".to_owned()));
         };
         let page_size = dump.minidump().map_or(PAGE, |facts| facts.header.page_size.into());
-        let layout = Layout::of_segments(Format::Elf, std::iter::empty(), page_size, 0)?;
+        let layout = Layout::from_segments(Format::Elf, std::iter::empty(), page_size, 0)?;
         let shifts = Vec::new();
-        let mut core = Self { kvm, dump, notes, flags, layout, page_size, shifts, facts: CoreFacts::default() };
+        let mut core = Self { kernel, dump, notes, flags, layout, page_size, shifts, facts: CoreFacts::default() };
         core.count()?;
         core.place()?;
         Ok(core)
@@ -85,8 +85,8 @@ impl<'a> Core<'a> {
         self.dump.extents().map(|extent| extent.size).sum()
     }
 
-    fn kind(&self) -> Kind {
-        Kind { wide: self.kvm.word_size() == 8, order: self.kvm.order() }
+    fn kind(&self) -> Ident {
+        Ident { wide: self.kernel.word_size() == 8, order: self.kernel.order() }
     }
 
     /// Program headers in all.
@@ -136,7 +136,7 @@ impl<'a> Core<'a> {
     /// Decides where memory goes: into the order of the dump, and to the same place within a page as in memory.
     fn place(&mut self) -> Result<()> {
         let first = self.memory_at()?;
-        self.layout = Layout::of_segments(Format::Elf, self.dump.extents().map(segment), self.page_size, first)?;
+        self.layout = Layout::from_segments(Format::Elf, self.dump.extents().map(segment), self.page_size, first)?;
         let mut position = first;
         for extent in self.dump.extents() {
             position = position.saturating_add(self.layout.gap_before(&segment(extent), position));
@@ -162,7 +162,7 @@ impl<'a> Core<'a> {
         let last = if self.kind().wide { u64::MAX } else { u32::MAX.into() };
         // The first address behind those that were shown, if there is one.
         let mut next = Some(0);
-        let walked = self.kvm.each_mapping(|mapping| {
+        let walked = self.kernel.each_mapping(|mapping| {
             let Mapping { address: start, physical, size, protection } = mapping;
             let end = size.checked_sub(1).and_then(|size| start.checked_add(size)).filter(|end| *end <= last);
             let possible = next.is_some_and(|next| start >= next);
@@ -200,16 +200,16 @@ impl<'a> Core<'a> {
     ///
     /// Those of the target; the dump is not the same any more. What cannot be read is no error: it is zeros, and the
     /// report lists it.
-    pub fn write(&self, output: Output, progress: &Progress) -> Result<(Report, Target)> {
+    pub fn write(&self, output: Output, progress: &Progress) -> Result<(DumpReport, Target)> {
         let Output { target, compression, hash } = output;
         let work = |sink: &mut Sink<'_>| self.write_to(sink, progress);
         let ((read, unreadable), written, target) = with_sink(target, compression, hash, work)?;
-        Ok((Report { read, written, unreadable }, target))
+        Ok((DumpReport { read, written, unreadable }, target))
     }
 
     fn write_to(&self, sink: &mut Sink<'_>, progress: &Progress) -> Result<(u64, Unreadable)> {
         let (kind, headers) = (self.kind(), self.headers()?);
-        let machine = self.kvm.architecture().elf_machine().0;
+        let machine = self.kernel.architecture().elf_machine().0;
         let mut writer = Writer::new(kind);
         writer.core_header(CoreHeader { os_abi: ELFOSABI_FREEBSD, machine, flags: self.flags, segments: headers });
         if !self.notes.is_empty() {
@@ -223,15 +223,15 @@ impl<'a> Core<'a> {
                 align: 4,
             });
         }
-        let mut left = self.facts.segments;
+        let mut remaining = self.facts.segments;
         let mut failed = None;
         self.each_segment(|found| {
             let Found::Segment(header) = found else { return ControlFlow::Continue(()) };
-            let Some(rest) = left.checked_sub(1) else {
+            let Some(rest) = remaining.checked_sub(1) else {
                 failed = Some(changed());
                 return ControlFlow::Break(());
             };
-            left = rest;
+            remaining = rest;
             writer.program_header(header);
             if writer.bytes.len() >= CHUNK {
                 if let Err(error) = sink.write(&writer.bytes) {
@@ -244,7 +244,7 @@ impl<'a> Core<'a> {
         })?;
         match failed {
             Some(error) => return Err(error),
-            None if left > 0 => return Err(changed()),
+            None if remaining > 0 => return Err(changed()),
             None => {}
         }
         writer.end_of_headers(headers);

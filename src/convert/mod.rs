@@ -8,7 +8,7 @@ pub mod script;
 use crate::dump::format::{Format, Layout};
 use crate::dump::map_file::MapFile;
 use crate::dump::sink::{Sink, Target, with_sink};
-use crate::dump::{ImageWriter, Output, Progress, Report, Unreadable};
+use crate::dump::{DumpReport, ImageWriter, Output, Progress, Unreadable};
 use crate::error::Result;
 use crate::memory_map::Segment;
 use crate::vmcore::{DumpInOrder, DumpedMemory, Extent};
@@ -28,7 +28,7 @@ fn segment(extent: Extent) -> Segment {
 ///
 /// There are more than 2^63 bytes of it.
 pub fn layout(dump: &DumpInOrder, format: Format) -> Result<Layout> {
-    Layout::of_segments(format, dump.extents().map(segment), PAGE, 0)
+    Layout::from_segments(format, dump.extents().map(segment), PAGE, 0)
 }
 
 /// Writes all memory in a dump in a format other than ELF, and notes in the map what it is. Gives the target back, to
@@ -44,11 +44,11 @@ pub fn image(
     map: Option<&mut MapFile<'_>>,
     output: Output,
     progress: &Progress,
-) -> Result<(Report, Target)> {
+) -> Result<(DumpReport, Target)> {
     let Output { target, compression, hash } = output;
     let work = |sink: &mut Sink<'_>| copy(dump.memory(), layout, sink, map, progress);
     let ((read, unreadable), written, target) = with_sink(target, compression, hash, work)?;
-    Ok((Report { read, written, unreadable }, target))
+    Ok((DumpReport { read, written, unreadable }, target))
 }
 
 /// Writes all memory in a dump; tells how much was read, and what could not be.
@@ -61,7 +61,7 @@ fn copy(
 ) -> Result<(u64, Unreadable)> {
     let mut image = ImageWriter::new(layout, dump.extents().map(segment), sink, map);
     dump.read_in_order(|piece| {
-        progress.add(image.piece(piece)?);
+        progress.add(image.write_chunk(piece)?);
         Ok(())
     })?;
     image.finish()

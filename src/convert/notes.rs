@@ -5,10 +5,10 @@
 //! Sources: `sys/sys/procfs.h`, `sys/sys/elf_common.h` and `machine/reg.h` of each architecture; for GNU/Linux
 //! `linux/elfcore.h` and `asm/ptrace.h`; for lldb `ParseFreeBSDPrStatus()` of its `ProcessElfCore.cpp`.
 
-use crate::elf::{Kind, Writer};
-use crate::kvm::{Process, Registers, State, Thread};
+use crate::elf::{Ident, Writer};
+use crate::kernel::{Process, Registers, State, Thread};
 use crate::pmap::arm64::SIGNATURE;
-use crate::vmcore::header::{Architecture, Order};
+use crate::vmcore::header::{Architecture, Endianness};
 
 /// Whose notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,7 +29,7 @@ pub struct About<'a> {
     /// Whose it is.
     pub architecture: Architecture,
     /// The order of bytes.
-    pub order: Order,
+    pub order: Endianness,
     /// The name of its file, without directories.
     pub name: &'a str,
     /// Its `e_entry`.
@@ -130,7 +130,7 @@ impl<'a> Notes<'a> {
     pub fn new(style: Style, about: About<'a>) -> Self {
         let wide = about.architecture.word_size() == 8;
         let mut notes =
-            Self { style, about, writer: Writer::new(Kind { wide, order: about.order }), threads: 0, signal: 0 };
+            Self { style, about, writer: Writer::new(Ident { wide, order: about.order }), threads: 0, signal: 0 };
         match style {
             Style::FreeBsd | Style::Lldb => notes.freebsd_process(),
             Style::Linux => notes.linux_process(),
@@ -232,7 +232,7 @@ impl<'a> Notes<'a> {
         let size = saved.bytes.len() as u64;
         let narrow = self.style == Style::Lldb && self.about.architecture == Architecture::Riscv;
         let wide = self.writer.kind.wide && !narrow;
-        let mut status = Writer::new(Kind { wide, ..self.writer.kind });
+        let mut status = Writer::new(Ident { wide, ..self.writer.kind });
         status.word(1);
         status.align();
         status.address(size + if wide { 48 } else { 28 });

@@ -5,7 +5,7 @@ use super::plan::Space;
 use super::sink::hexadecimal;
 use super::{Progress, UnreadableRange};
 use crate::error::{Error, Result};
-use crate::host::{System, open_at_once, read_at_most};
+use crate::host::{System, open_nonblocking, read_at_most};
 use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -96,7 +96,7 @@ impl Manifest {
     /// The file cannot be read or is no manifest of this version.
     pub fn read(path: &Path) -> Result<Self> {
         let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
-        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
         let text = read_at_most(file, MAX_FILE)
             .map_err(|source| Error::io("read", path, source))?
             .ok_or_else(|| unusable(format!("it has more than {} MiB", MAX_FILE >> 20)))?;

@@ -18,7 +18,7 @@ use crate::units::hex;
 use format::Layout;
 use map_file::MapFile;
 use plan::Plan;
-use reader::{Piece, Reader};
+use reader::{Chunk, ChunkReader};
 use serde::{Deserialize, Serialize};
 use sink::{Sink, Target, Written, with_sink};
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -90,7 +90,7 @@ impl Unreadable {
 
 /// What a dump did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct DumpReport {
     /// Bytes of memory that were read.
     pub read: u64,
     /// What was written.
@@ -139,19 +139,19 @@ pub fn dump(
     map: Option<&mut MapFile<'_>>,
     output: Output,
     progress: &Progress,
-) -> Result<(Report, Target)> {
-    let reader = Reader::new(memory, plan.page_size, buffer_size)?;
+) -> Result<(DumpReport, Target)> {
+    let reader = ChunkReader::new(memory, plan.page_size, buffer_size)?;
     let Output { target, compression, hash } = output;
     let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
         sink.write(layout.head())?;
         let mut image = ImageWriter::new(layout, plan.segments.iter().cloned(), sink, map);
         reader.read(&plan.segments, |piece| {
-            progress.add(image.piece(piece)?);
+            progress.add(image.write_chunk(piece)?);
             Ok(())
         })?;
         image.finish()
     })?;
-    Ok((Report { read, written, unreadable }, target))
+    Ok((DumpReport { read, written, unreadable }, target))
 }
 
 /// Puts pieces of memory into the output as the layout demands.
@@ -173,8 +173,8 @@ impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
     }
 
     /// Writes a piece, and tells how many bytes of memory it stands for.
-    pub fn piece(&mut self, piece: Piece<'_>) -> Result<u64> {
-        let (Piece::Data { address: start, .. } | Piece::Unreadable { start, .. }) = piece;
+    pub fn write_chunk(&mut self, piece: Chunk<'_>) -> Result<u64> {
+        let (Chunk::Data { address: start, .. } | Chunk::Unreadable { start, .. }) = piece;
         if start >= self.end
             && let Some(segment) = self.segments.next()
         {
@@ -184,7 +184,7 @@ impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
             self.end = segment.end;
         }
         match piece {
-            Piece::Data { address, bytes } => {
+            Chunk::Data { address, bytes } => {
                 self.sink.write(bytes)?;
                 self.read += bytes.len() as u64;
                 if let Some(map) = &mut self.map {
@@ -192,7 +192,7 @@ impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
                 }
                 Ok(bytes.len() as u64)
             }
-            Piece::Unreadable { start, end, why } => {
+            Chunk::Unreadable { start, end, why } => {
                 self.unreadable.add(start, end, why);
                 if !self.layout.format().is_packed() {
                     self.sink.zeros(end - start)?;

@@ -5,9 +5,9 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::host::{Host, System, direct_map, open_at_once, read_at_most};
+use crate::host::{Host, System, direct_map, open_nonblocking, read_at_most};
 use crate::memory::{Memory, ReadError};
-use crate::memory_map::kernel_maps::{self, LeftOut, Why};
+use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{Segment, coalesce, intersect, with_domains};
 use crate::units::{Hex, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
@@ -35,7 +35,7 @@ pub enum Space {
 
 /// Who says which addresses are dumped.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum SegmentSource {
     /// A table of the kernel: the sysctl's name.
     Table(&'static str),
     /// A list that the user wrote.
@@ -46,7 +46,7 @@ pub enum Origin {
     WholeFile,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for SegmentSource {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Table(name) => f.write_str(name),
@@ -57,7 +57,7 @@ impl fmt::Display for Origin {
     }
 }
 
-impl Serialize for Origin {
+impl Serialize for SegmentSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         serializer.collect_str(self)
     }
@@ -65,13 +65,13 @@ impl Serialize for Origin {
 
 /// Addresses that the user names in place of the kernel's tables.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Chosen {
+pub struct RequestedRanges {
     /// Start and exclusive end each, in any order.
     pub ranges: Vec<(u64, u64)>,
     /// Where they were named.
-    pub origin: Origin,
+    pub origin: SegmentSource,
     /// Whether addresses are read that the kernel's tables do not list as RAM.
-    pub anywhere: bool,
+    pub allow_non_ram: bool,
 }
 
 /// What is dumped, before anything is read.
@@ -82,9 +82,9 @@ pub struct Plan {
     /// Ascending, without overlaps.
     pub segments: Vec<Segment>,
     /// Who says so.
-    pub origin: Origin,
+    pub origin: SegmentSource,
     /// What of the kernel's map is not read, and why.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<SkippedRange>,
     /// Bytes of a page.
     pub page_size: u64,
     /// The system whose memory it is; `None` for an image of unknown origin.
@@ -98,7 +98,7 @@ impl Plan {
     ///
     /// The kernel does not give its tables, or what is chosen is not in them and may not be read; or reading it panics the
     /// kernel ([`direct_map`]), which no choice allows.
-    pub fn of_host(host: &dyn Host, space: Space, chosen: Option<Chosen>) -> Result<Self> {
+    pub fn from_host(host: &dyn Host, space: Space, chosen: Option<RequestedRanges>) -> Result<Self> {
         let system = host.system()?;
         let page_size = u64::from(system.page_size);
         let reachable = match space {
@@ -110,7 +110,7 @@ impl Plan {
             Space::Physical => match host.memory_map() {
                 Ok(map) => {
                     let (segments, left_out) = reached(map.segments, reachable.as_deref());
-                    Some((Origin::Table(map.source.name()), segments, left_out))
+                    Some((SegmentSource::Table(map.source.name()), segments, left_out))
                 }
                 Err(Error::Unsupported(_)) if chosen.is_some() => None,
                 Err(error) => return Err(error),
@@ -119,7 +119,7 @@ impl Plan {
                 Some(maps) => {
                     let by_page_tables = direct_map::is_needed(&system);
                     let kernel = kernel_maps::readable(&maps, &host.memory_map()?, by_page_tables);
-                    Some((Origin::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.left_out))
+                    Some((SegmentSource::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.left_out))
                 }
                 None => None,
             },
@@ -139,7 +139,7 @@ impl Plan {
                 }
                 let listed = listed.map(|(_, segments, _)| segments);
                 match &listed {
-                    _ if chosen.anywhere => {}
+                    _ if chosen.allow_non_ram => {}
                     Some(listed) => check_listed(&ranges, listed, space)?,
                     None => {
                         return Err(Error::Refused(
@@ -159,11 +159,11 @@ impl Plan {
     /// # Errors
     ///
     /// The file's length is not to be had and nothing is chosen, or what is chosen goes beyond it.
-    pub fn of_image(image: &Image, chosen: Option<Chosen>) -> Result<Self> {
+    pub fn from_image(image: &Image, chosen: Option<RequestedRanges>) -> Result<Self> {
         let path = image.path.display();
         let (ranges, origin) = match (chosen, image.length) {
             (None, Some(0)) => return Err(Error::Refused(format!("{path} is empty"))),
-            (None, Some(length)) => (vec![(0, length)], Origin::WholeFile),
+            (None, Some(length)) => (vec![(0, length)], SegmentSource::WholeFile),
             (None, None) => {
                 return Err(Error::Refused(format!(
                     "{path} does not tell its length; name the addresses with --range or --segments"
@@ -198,10 +198,10 @@ impl Plan {
 
     /// Leaves out everything behind the first `bytes` bytes.
     pub fn limit(&mut self, bytes: u64) {
-        let mut left = bytes;
+        let mut remaining = bytes;
         self.segments.retain_mut(|segment| {
-            segment.end = segment.end.min(segment.start.saturating_add(left));
-            left -= segment.end - segment.start;
+            segment.end = segment.end.min(segment.start.saturating_add(remaining));
+            remaining -= segment.end - segment.start;
             segment.start < segment.end
         });
     }
@@ -224,7 +224,7 @@ impl Image {
     /// It cannot be opened, or is something without offsets: a FIFO, say.
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |source| Error::io("open", path, source);
-        let mut file = open_at_once(path).map_err(fail)?;
+        let mut file = open_nonblocking(path).map_err(fail)?;
         let kind = file.metadata().map_err(fail)?.file_type();
         if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
             return Err(Error::Refused(format!("{} is neither a file nor a device", path.display())));
@@ -274,7 +274,7 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
 ///
 /// The line that is not understood, or a file that is too large or cannot be read.
 pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
-    let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
     let read_failed = |source| Error::io("read", path, source);
     let bytes = read_at_most(file, MAX_LIST).map_err(read_failed)?.ok_or_else(|| {
         Error::Format(format!("{}: a list of segments has {} MiB at most", path.display(), MAX_LIST >> 20))
@@ -315,7 +315,7 @@ fn gaps(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
 }
 
 /// What of segments can be reached, and what cannot.
-fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Segment>, Vec<LeftOut>) {
+fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Segment>, Vec<SkippedRange>) {
     let Some(reachable) = reachable else { return (segments, Vec::new()) };
     let ranges = |segment: &Segment| [(segment.start, segment.end)];
     let parts = segments.iter().flat_map(|segment| {
@@ -323,7 +323,7 @@ fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Seg
         intersect(&ranges(segment), reachable).into_iter().map(move |(start, end)| Segment { start, end, domain })
     });
     let left_out = segments.iter().flat_map(|segment| gaps(&ranges(segment), reachable));
-    let left_out = left_out.map(|(start, end)| LeftOut { start, end, why: Why::NotInDirectMap });
+    let left_out = left_out.map(|(start, end)| SkippedRange { start, end, why: Why::NotInDirectMap });
     (parts.collect(), left_out.collect())
 }
 

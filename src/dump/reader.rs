@@ -20,7 +20,7 @@ const MAX_THREADS: usize = 3;
 
 /// A piece of a segment; pieces come in ascending order of addresses, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Piece<'a> {
+pub enum Chunk<'a> {
     /// Bytes that were read.
     Data {
         /// The first byte's address.
@@ -52,13 +52,13 @@ pub(super) fn checked_page_size(page_size: u64) -> Result<usize> {
 
 /// Where memory is read from, and how.
 #[derive(Clone, Copy)]
-pub struct Reader<'a> {
+pub struct ChunkReader<'a> {
     memory: &'a dyn Memory,
     page_size: u64,
     buffer_size: usize,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> ChunkReader<'a> {
     /// A reader that reads up to `buffer_size` bytes at once, made up to whole pages.
     ///
     /// # Errors
@@ -81,7 +81,7 @@ impl<'a> Reader<'a> {
     /// # Errors
     ///
     /// Those of the function called, which is not called again then; a thread cannot be started.
-    pub fn read(&self, segments: &[Segment], mut take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
+    pub fn read(&self, segments: &[Segment], mut take: impl FnMut(Chunk<'_>) -> Result<()> + Send) -> Result<()> {
         let threads = thread::available_parallelism().map_or(1, usize::from).clamp(2, MAX_THREADS);
         let (mut next, mine): (Vec<_>, Vec<_>) = (0..threads).map(|_| sync_channel::<Turn<'_>>(1)).unzip();
         if let Some(first) = next.first() {
@@ -122,8 +122,8 @@ impl<'a> Reader<'a> {
                 let bytes = bytes.get(done..end).unwrap_or_default();
                 done = end;
                 take(match not_read {
-                    None => Piece::Data { address, bytes },
-                    Some(why) => Piece::Unreadable { start: address, end: chunk.start + end as u64, why },
+                    None => Chunk::Data { address, bytes },
+                    Some(why) => Chunk::Unreadable { start: address, end: chunk.start + end as u64, why },
                 })?;
             }
             // The next one may have ended for want of chunks.
@@ -169,7 +169,7 @@ impl<'a> Reader<'a> {
 }
 
 /// What takes the pieces: the one that has it may call it.
-type Turn<'a> = &'a mut (dyn FnMut(Piece<'_>) -> Result<()> + Send);
+type Turn<'a> = &'a mut (dyn FnMut(Chunk<'_>) -> Result<()> + Send);
 
 /// Part of a chunk: bytes that were read, or that cannot be.
 struct Run {
@@ -250,19 +250,19 @@ mod tests {
 
     /// Reads everything; checks each byte, and that the pieces follow each other without gap or overlap.
     fn read_all(memory: &Faulty, segments: &[Segment], buffer: usize) -> BTreeSet<u64> {
-        let reader = Reader::new(memory, PAGE, buffer).unwrap();
+        let reader = ChunkReader::new(memory, PAGE, buffer).unwrap();
         let mut unreadable = BTreeSet::new();
         let mut expected = segments.iter().flat_map(|segment| segment.start..segment.end);
-        let check = |piece: Piece<'_>| {
+        let check = |piece: Chunk<'_>| {
             match piece {
-                Piece::Data { address, bytes } => {
+                Chunk::Data { address, bytes } => {
                     assert!(!bytes.is_empty());
                     for (at, byte) in (address..=u64::MAX).zip(bytes) {
                         assert_eq!(expected.next(), Some(at));
                         assert_eq!(*byte, byte_at(at));
                     }
                 }
-                Piece::Unreadable { start, end, why } => {
+                Chunk::Unreadable { start, end, why } => {
                     assert!(start < end);
                     assert_eq!(why, NotRead::Absent);
                     for at in start..end {
@@ -302,20 +302,20 @@ mod tests {
         struct Ends;
         impl Memory for Ends {
             fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-                let left = 5000u64.saturating_sub(address);
-                Ok(usize::try_from(left).unwrap().min(buffer.len()))
+                let remaining = 5000u64.saturating_sub(address);
+                Ok(usize::try_from(remaining).unwrap().min(buffer.len()))
             }
         }
         let segments = [segment(0, 12_288)];
         let mut pieces = Vec::new();
-        let note = |piece: Piece<'_>| {
+        let note = |piece: Chunk<'_>| {
             pieces.push(match piece {
-                Piece::Data { address, bytes } => (address, address + bytes.len() as u64, true),
-                Piece::Unreadable { start, end, why } => (start, end, why != NotRead::End),
+                Chunk::Data { address, bytes } => (address, address + bytes.len() as u64, true),
+                Chunk::Unreadable { start, end, why } => (start, end, why != NotRead::End),
             });
             Ok(())
         };
-        Reader::new(&Ends, PAGE, 8192).unwrap().read(&segments, note).unwrap();
+        ChunkReader::new(&Ends, PAGE, 8192).unwrap().read(&segments, note).unwrap();
         assert_eq!(pieces, [(0, 5000, true), (5000, 8192, false), (8192, 12_288, false)]);
     }
 
@@ -325,11 +325,11 @@ mod tests {
         let segments = [segment(0, 1 << 20)];
         for last in [1, 2, 3, 4, 200] {
             let mut taken = 0;
-            let take = |_: Piece<'_>| {
+            let take = |_: Chunk<'_>| {
                 taken += 1;
                 if taken == last { Err(Error::Refused("enough".to_owned())) } else { Ok(()) }
             };
-            let error = Reader::new(&memory, PAGE, 1).unwrap().read(&segments, take).unwrap_err();
+            let error = ChunkReader::new(&memory, PAGE, 1).unwrap().read(&segments, take).unwrap_err();
             assert_eq!((taken, error.to_string()), (last, "enough".to_owned()));
         }
     }
@@ -338,8 +338,8 @@ mod tests {
     #[should_panic(expected = "the test's own")]
     fn a_panic_in_one_thread_does_not_leave_the_others_waiting() {
         let memory = Faulty { bad_pages: BTreeSet::new(), longest: usize::MAX };
-        let take = |_: Piece<'_>| panic!("the test's own");
-        let _ = Reader::new(&memory, PAGE, 1).unwrap().read(&[segment(0, 1 << 20)], take);
+        let take = |_: Chunk<'_>| panic!("the test's own");
+        let _ = ChunkReader::new(&memory, PAGE, 1).unwrap().read(&[segment(0, 1 << 20)], take);
     }
 
     #[test]
@@ -352,8 +352,8 @@ mod tests {
     #[test]
     fn impossible_sizes_are_refused() {
         let memory = Faulty { bad_pages: BTreeSet::new(), longest: 1 };
-        assert!(Reader::new(&memory, 0, 1).is_err());
-        assert!(Reader::new(&memory, 3000, 1).is_err());
-        assert!(Reader::new(&memory, 4096, usize::MAX).is_err());
+        assert!(ChunkReader::new(&memory, 0, 1).is_err());
+        assert!(ChunkReader::new(&memory, 3000, 1).is_err());
+        assert!(ChunkReader::new(&memory, 4096, usize::MAX).is_err());
     }
 }

@@ -70,13 +70,13 @@ pub struct Written {
 }
 
 /// Counts and hashes what goes to the target.
-struct Tally {
+struct HashingWriter {
     target: Target,
     bytes: u64,
     hash: Option<Sha256>,
 }
 
-impl Tally {
+impl HashingWriter {
     fn note(&mut self, bytes: &[u8]) {
         self.bytes += bytes.len() as u64;
         if let Some(hash) = &mut self.hash {
@@ -118,7 +118,7 @@ impl Tally {
     }
 }
 
-impl Write for Tally {
+impl Write for HashingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.target.write(bytes)?;
         self.note(bytes.get(..written).unwrap_or(bytes));
@@ -137,23 +137,23 @@ pub(super) fn hexadecimal(hash: &[u8]) -> String {
 
 /// Calls with blocks of zeros, so many bytes in all.
 fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
-    let mut left = count;
-    while left > 0 {
-        let length = usize::try_from(left).unwrap_or(usize::MAX).min(ZEROS.len());
+    let mut remaining = count;
+    while remaining > 0 {
+        let length = usize::try_from(remaining).unwrap_or(usize::MAX).min(ZEROS.len());
         block(ZEROS.get(..length).unwrap_or_default())?;
-        left -= length as u64;
+        remaining -= length as u64;
     }
     Ok(())
 }
 
-enum Kind<'a> {
-    Plain(&'a mut Tally),
+enum SinkKind<'a> {
+    Plain(&'a mut HashingWriter),
     Compressed(Box<Encoder<&'a mut (dyn Write + Send)>>),
 }
 
 /// Takes the bytes of a dump.
 pub struct Sink<'a> {
-    kind: Kind<'a>,
+    kind: SinkKind<'a>,
     /// Bytes taken, before compression.
     position: u64,
 }
@@ -171,8 +171,8 @@ impl Sink<'_> {
     /// Those of the target.
     pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.kind {
-            Kind::Plain(tally) => tally.put(bytes, self.position),
-            Kind::Compressed(encoder) => encoder.write_all(bytes),
+            SinkKind::Plain(tally) => tally.put(bytes, self.position),
+            SinkKind::Compressed(encoder) => encoder.write_all(bytes),
         }
         .map_err(write_failed)?;
         self.position += bytes.len() as u64;
@@ -186,8 +186,8 @@ impl Sink<'_> {
     /// Those of the target.
     pub fn zeros(&mut self, count: u64) -> Result<()> {
         match &mut self.kind {
-            Kind::Plain(tally) => tally.put_zeros(count),
-            Kind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
+            SinkKind::Plain(tally) => tally.put_zeros(count),
+            SinkKind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
         }
         .map_err(write_failed)?;
         self.position += count;
@@ -207,18 +207,18 @@ pub fn with_sink<R>(
     hash: bool,
     work: impl FnOnce(&mut Sink<'_>) -> Result<R>,
 ) -> Result<(R, Written, Target)> {
-    let mut tally = Tally { target, bytes: 0, hash: hash.then(Sha256::new) };
+    let mut tally = HashingWriter { target, bytes: 0, hash: hash.then(Sha256::new) };
     let result = if compression == Compression::None {
-        let result = work(&mut Sink { kind: Kind::Plain(&mut tally), position: 0 })?;
+        let result = work(&mut Sink { kind: SinkKind::Plain(&mut tally), position: 0 })?;
         tally.end().map_err(write_failed)?;
         result
     } else {
         // Writing goes on while the next bytes are compressed.
         let (written, result) = overlapped(tally, |out| {
             let encoder = Encoder::new(out as &mut (dyn Write + Send), compression).map_err(write_failed)?;
-            let mut sink = Sink { kind: Kind::Compressed(Box::new(encoder)), position: 0 };
+            let mut sink = Sink { kind: SinkKind::Compressed(Box::new(encoder)), position: 0 };
             let result = work(&mut sink)?;
-            if let Kind::Compressed(encoder) = sink.kind {
+            if let SinkKind::Compressed(encoder) = sink.kind {
                 encoder.finish().map_err(write_failed)?;
             }
             Ok::<R, Error>(result)

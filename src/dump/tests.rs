@@ -4,7 +4,7 @@
 mod formats;
 
 use super::format::{About, Format};
-use super::plan::{Origin, Space};
+use super::plan::{SegmentSource, Space};
 use super::*;
 use crate::compress::Level;
 use crate::memory::ReadError;
@@ -113,7 +113,7 @@ fn plan_of(space: Space, base: u64, segments: &[Range], page_size: u64) -> Plan 
     Plan {
         space,
         segments: segments.iter().map(segment).collect(),
-        origin: Origin::Ranges,
+        origin: SegmentSource::Ranges,
         left_out: Vec::new(),
         page_size,
         system: None,
@@ -123,7 +123,7 @@ fn plan_of(space: Space, base: u64, segments: &[Range], page_size: u64) -> Plan 
 struct Dumped {
     file: Vec<u8>,
     map: String,
-    report: Report,
+    report: DumpReport,
     layout: Layout,
 }
 

@@ -20,12 +20,12 @@ use crate::error::Result;
 use crate::files_in_use;
 use crate::kernel_error::KernelError;
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::Facts;
+use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory::{Memory, WritableMemory};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;
-use crate::process_map::{Detail, Entry, ProcessMap};
+use crate::process_map::{Detail, MapEntry, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::rules::{Request, Rules, Table};
@@ -275,8 +275,8 @@ pub trait Host {
     }
 
     /// What the kernel tells beforehand of what bears on a live dump.
-    fn live_dump_facts(&self) -> Result<Facts> {
-        Ok(Facts::default())
+    fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
+        Ok(LiveDumpFacts::default())
     }
 
     /// The recorded machine, if it is one.
@@ -287,10 +287,10 @@ pub trait Host {
 
 /// Counts the mapped pages of each entry of a map by NUMA domain, one by one; the map must be the calling process's.
 /// Where nothing is in memory none is looked for: entries can be large.
-fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[Entry]) -> Result<Vec<PagesByDomain>> {
+fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[MapEntry]) -> Result<Vec<PagesByDomain>> {
     only_this_process(Some(pid).filter(|pid| *pid != Pid::this()))?;
     let step = usize::try_from(host.page_size()?.max(1)).unwrap_or(usize::MAX);
-    let count = |entry: &Entry| {
+    let count = |entry: &MapEntry| {
         let mut counted = PagesByDomain::default();
         if entry.usage.is_some_and(|usage| usage.resident == 0) {
             return Ok(counted);
@@ -344,16 +344,16 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
 /// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
-pub(crate) fn open_at_once(path: &Path) -> io::Result<File> {
+pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
     // It is no file to be read from its beginning, which panics some kernels: see `direct_map`.
     if is_mem_device(path) {
         return Err(Errno::EOPNOTSUPP.into());
     }
-    open_device_at_once(path)
+    open_device_nonblocking(path)
 }
 
-/// As [`open_at_once`], also for a mem(4) device.
-pub(crate) fn open_device_at_once(path: &Path) -> io::Result<File> {
+/// As [`open_nonblocking`], also for a mem(4) device.
+pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
     files_in_use::read(&file, path)?;
     // Not on devices, some of which refuse it.
@@ -365,10 +365,10 @@ pub(crate) fn open_device_at_once(path: &Path) -> io::Result<File> {
 }
 
 /// Reads a file to its end; `None` if it has more than `most` bytes.
-pub(crate) fn read_at_most(file: File, most: u64) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read_at_most(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
     let mut bytes = Vec::new();
-    file.take(most.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= most))
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
 /// Whether a path names a mem(4) device of the system that memtool runs on; other devices, and files, are read

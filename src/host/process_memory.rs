@@ -3,7 +3,7 @@
 //! Pages are brought in through a pipe: the kernel reads or writes one byte of the page and answers EFAULT
 //! where an access of our own would end in a signal, as when the file has become shorter meanwhile.
 
-use super::{Backing, Mapping, open_device_at_once};
+use super::{Backing, Mapping, open_device_nonblocking};
 use crate::errno::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use crate::units::Hex;
@@ -41,7 +41,7 @@ impl ProcessMapping {
         let pipe = std::io::pipe().map_err(|error| fail(errno_of(&error)))?;
         let address = match backing {
             Backing::File { path, offset, .. } => {
-                let file = open_device_at_once(path).map_err(|error| fail(errno_of(&error)))?;
+                let file = open_device_nonblocking(path).map_err(|error| fail(errno_of(&error)))?;
                 let offset = libc::off_t::try_from(*offset).map_err(|_| fail(Errno::EOVERFLOW))?;
                 // SAFETY: a new mapping at an address of the kernel's choice touches no memory of ours; it is
                 // unmapped once, in drop, and never accessed through a reference.

@@ -26,7 +26,7 @@ impl Ram {
     }
 
     /// How many bytes of RAM there are in one piece from an address on.
-    pub fn left(&self, address: u64) -> u64 {
+    pub fn remaining(&self, address: u64) -> u64 {
         let next = self.ranges.partition_point(|(start, _)| *start <= address);
         let range = next.checked_sub(1).and_then(|index| self.ranges.get(index));
         range.map_or(0, |(_, end)| end.saturating_sub(address))
@@ -35,10 +35,10 @@ impl Ram {
 
 impl Memory for Ram {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let left = usize::try_from(self.left(address)).unwrap_or(usize::MAX).min(buffer.len());
-        if left == 0 {
+        let remaining = usize::try_from(self.remaining(address)).unwrap_or(usize::MAX).min(buffer.len());
+        if remaining == 0 {
             return Err(ReadError::Absent);
         }
-        self.memory.read_at(address, buffer.get_mut(..left).unwrap_or_default())
+        self.memory.read_at(address, buffer.get_mut(..remaining).unwrap_or_default())
     }
 }

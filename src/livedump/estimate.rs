@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 /// What bears on a live dump, as far as the kernel tells.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Facts {
+pub struct LiveDumpFacts {
     /// `vm.stats.vm.v_wire_count`, in bytes.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub wired: Option<u64>,
@@ -25,7 +25,7 @@ pub struct Facts {
     pub compressions: Option<Vec<crate::kerneldump::Compression>>,
 }
 
-impl Facts {
+impl LiveDumpFacts {
     /// Whether the kernel tells nothing.
     pub fn is_unknown(&self) -> bool {
         *self == Self::default()
@@ -38,7 +38,7 @@ const SLACK: u64 = 16 << 20;
 
 /// Bytes that an uncompressed dump takes at most, of a machine with this much RAM in all; `None` where the kernel
 /// does not tell enough.
-pub fn at_most(facts: &Facts, ram: u64) -> Option<u64> {
+pub fn at_most(facts: &LiveDumpFacts, ram: u64) -> Option<u64> {
     let taken_at_boot = ram.saturating_sub(facts.managed?);
     let pages = facts.wired?.saturating_add(taken_at_boot).saturating_add(facts.pipes.unwrap_or(0)).min(ram);
     // A bit for each page, and where page tables are dumped by themselves 8 bytes for each page that is mapped.
@@ -51,14 +51,14 @@ mod tests {
 
     const MIB: u64 = 1 << 20;
 
-    fn facts(wired: u64, managed: u64) -> Facts {
-        Facts { wired: Some(wired), managed: Some(managed), ..Facts::default() }
+    fn facts(wired: u64, managed: u64) -> LiveDumpFacts {
+        LiveDumpFacts { wired: Some(wired), managed: Some(managed), ..LiveDumpFacts::default() }
     }
 
     #[test]
     fn wired_memory_and_what_boot_took_are_in_it() {
         assert_eq!(at_most(&facts(100 * MIB, 1000 * MIB), 1024 * MIB), Some((100 + 24 + 8 + 16) * MIB));
-        let pipes = Facts { pipes: Some(5 * MIB), ..facts(100 * MIB, 1000 * MIB) };
+        let pipes = LiveDumpFacts { pipes: Some(5 * MIB), ..facts(100 * MIB, 1000 * MIB) };
         assert_eq!(at_most(&pipes, 1024 * MIB), Some((100 + 24 + 5 + 8 + 16) * MIB));
     }
 
@@ -70,7 +70,7 @@ mod tests {
 
     #[test]
     fn without_the_counts_there_is_none() {
-        assert_eq!(at_most(&Facts::default(), MIB), None);
-        assert_eq!(at_most(&Facts { managed: None, ..facts(1, 1) }, MIB), None);
+        assert_eq!(at_most(&LiveDumpFacts::default(), MIB), None);
+        assert_eq!(at_most(&LiveDumpFacts { managed: None, ..facts(1, 1) }, MIB), None);
     }
 }

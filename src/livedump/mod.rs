@@ -21,7 +21,7 @@ use crate::kernel_error::Operation;
 use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
-use crate::save::directory::{Entry, SaveDirectory, Saved};
+use crate::save::directory::{NewDump, SaveDirectory, Saved};
 use crate::save::info;
 use std::fs::File;
 use std::io::{self, Seek};
@@ -39,7 +39,7 @@ pub struct Options {
 
 /// A live dump that was taken.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct LiveDumpReport {
     /// The header that stood behind the dump.
     pub trailer: Trailer,
     /// Bytes that were written in the end, the header included where it was left.
@@ -50,7 +50,7 @@ pub struct Report {
     pub delivered: Option<Delivered>,
 }
 
-impl Report {
+impl LiveDumpReport {
     /// Bytes of the dump before compression.
     pub fn uncompressed_size(&self) -> u64 {
         let header = &self.trailer.header;
@@ -105,7 +105,7 @@ impl Destination {
                 let file = directory.new_file()?;
                 Begun::Saved(directory, file)
             }
-            Self::Stream { target, temporary } => Begun::Stream(target, output_file::nameless(&temporary)?),
+            Self::Stream { target, temporary } => Begun::Stream(target, output_file::unnamed_temp_file(&temporary)?),
         })
     }
 }
@@ -126,19 +126,19 @@ impl Begun {
         }
     }
 
-    fn finish(self, mut report: Report) -> Result<Report> {
+    fn finish(self, mut report: LiveDumpReport) -> Result<LiveDumpReport> {
         match self {
             Self::File(output) => output.commit()?,
             Self::Saved(directory, new) => {
                 let header = &report.trailer.header;
-                let compression = Compression::of_code(header.compression).unwrap_or(Compression::None);
-                let entry = Entry {
+                let compression = Compression::from_code(header.compression).unwrap_or(Compression::None);
+                let entry = NewDump {
                     stem: "livecore",
                     compression,
                     link: compression,
                     info: &|number| info::text(&report.trailer.subject(), number),
                     key: None,
-                    most: None,
+                    limit: None,
                 };
                 let saved = directory.save(new, entry)?;
                 report.saved = Some(saved);
@@ -181,12 +181,12 @@ pub fn take(
     destination: Destination,
     options: Options,
     verify: impl FnOnce(&File, &Trailer) -> Result<()>,
-) -> Result<Report, Failure> {
+) -> Result<LiveDumpReport, Failure> {
     let name = destination.name().to_owned();
     let begun = destination.begin()?;
     let written = write(host, begun.file(), &name, options).and_then(|(trailer, size)| {
         verify(begun.file(), &trailer)?;
-        Ok(Report { trailer, size, saved: None, delivered: None })
+        Ok(LiveDumpReport { trailer, size, saved: None, delivered: None })
     });
     match (written, begun) {
         (Ok(report), begun) => Ok(begun.finish(report)?),
@@ -221,17 +221,17 @@ pub fn make<R>(
     write: impl FnOnce(Target) -> Result<(R, Target)>,
     header: impl FnOnce(&R) -> Header,
     verify: impl FnOnce(&File) -> Result<()>,
-) -> Result<(R, Report)> {
+) -> Result<(R, LiveDumpReport)> {
     let report = |header: Header| {
         let (size, bytes) = (header.dump_length, header.encode());
         let trailer = Trailer { header, parity: info::parity_word(&bytes) };
-        Report { trailer, size, saved: None, delivered: None }
+        LiveDumpReport { trailer, size, saved: None, delivered: None }
     };
     if let Destination::Stream { target, .. } = destination {
         let (result, target) = write(target)?;
         let delivered = target.complete()?;
         let report = report(header(&result));
-        return Ok((result, Report { delivered, ..report }));
+        return Ok((result, LiveDumpReport { delivered, ..report }));
     }
     let name = destination.name().to_owned();
     let begun = destination.begin()?;

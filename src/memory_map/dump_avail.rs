@@ -19,9 +19,9 @@ pub fn read<E>(
     size: u64,
     mut pair: impl FnMut(u64) -> Result<[u8; PAIR], E>,
 ) -> Result<Result<Vec<(u64, u64)>, String>, E> {
-    let most = if size == 0 { MAX_RANGES } else { (size / PAIR as u64).min(MAX_RANGES) };
+    let limit = if size == 0 { MAX_RANGES } else { (size / PAIR as u64).min(MAX_RANGES) };
     let mut ranges: Vec<(u64, u64)> = Vec::new();
-    for index in 0..most {
+    for index in 0..limit {
         let bytes = pair(index * PAIR as u64)?;
         let mut words = bytes.as_chunks().0.iter().copied().map(u64::from_ne_bytes);
         let (start, end) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
@@ -33,5 +33,5 @@ pub fn read<E>(
         }
         ranges.push((start, end));
     }
-    Ok(Err(format!("it has no end within {most} ranges")))
+    Ok(Err(format!("it has no end within {limit} ranges")))
 }

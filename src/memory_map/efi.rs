@@ -5,7 +5,7 @@
 //! efi_map_header`, `struct efi_md`; UEFI specification, EFI_MEMORY_DESCRIPTOR). Pages are 4 KiB on every
 //! architecture.
 
-use super::{FirmwareRange, MapError, Source};
+use super::{FirmwareRange, MapError, MapSource};
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -52,7 +52,7 @@ fn reserved_name(kind: u32) -> Option<String> {
 
 /// Reads the table.
 pub fn parse(bytes: &[u8]) -> Result<Vec<FirmwareRange>, MapError> {
-    let malformed = |why: String| MapError::malformed(Source::EfiMap, why);
+    let malformed = |why: String| MapError::malformed(MapSource::EfiMap, why);
     let (header, descriptors) = Header::ref_from_prefix(bytes)
         .map_err(|_| malformed(format!("{} bytes are too short for the header", bytes.len())))?;
     let size = usize::try_from(header.memory_size.get()).unwrap_or(usize::MAX);

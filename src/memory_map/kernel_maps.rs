@@ -85,12 +85,12 @@ pub struct KernelSegments {
     /// told.
     pub segments: Vec<Segment>,
     /// What else is mapped, ascending.
-    pub left_out: Vec<LeftOut>,
+    pub left_out: Vec<SkippedRange>,
 }
 
 /// Mapped virtual addresses that are not to be read.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LeftOut {
+pub struct SkippedRange {
     /// First virtual address.
     pub start: u64,
     /// First address after the range; 0 stands for the end of the address space.
@@ -298,7 +298,7 @@ impl Linear {
 struct Sorted<'a> {
     ram: &'a MemoryMap,
     readable: Vec<(u64, u64)>,
-    left_out: Vec<LeftOut>,
+    left_out: Vec<SkippedRange>,
 }
 
 impl Sorted<'_> {
@@ -333,14 +333,14 @@ impl Sorted<'_> {
             && let Ok(start) = u64::try_from(start)
         {
             // 2^64 is no u64.
-            self.left_out.push(LeftOut { start, end: u64::try_from(end).unwrap_or(0), why });
+            self.left_out.push(SkippedRange { start, end: u64::try_from(end).unwrap_or(0), why });
         }
     }
 
     fn joined(mut self) -> KernelSegments {
         let segments = coalesce(self.readable).into_iter();
         self.left_out.sort_by_key(|range| range.start);
-        let mut left_out: Vec<LeftOut> = Vec::new();
+        let mut left_out: Vec<SkippedRange> = Vec::new();
         for range in self.left_out {
             match left_out.last_mut() {
                 // An end of 0 is 2^64.

@@ -46,7 +46,7 @@ pub struct Reserved {
 
 /// The kernel table that a map was taken from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub enum Source {
+pub enum MapSource {
     /// The BIOS's map, as the loader handed it over.
     #[serde(rename = "machdep.smap")]
     Smap,
@@ -61,7 +61,7 @@ pub enum Source {
     PhysSegs,
 }
 
-impl Source {
+impl MapSource {
     /// The sysctl's name, or the variable's.
     pub const fn name(self) -> &'static str {
         match self {
@@ -78,7 +78,7 @@ impl Source {
 #[serde(deny_unknown_fields)]
 pub struct MemoryMap {
     /// Where the map comes from.
-    pub source: Source,
+    pub source: MapSource,
     /// RAM, ascending, without overlaps.
     pub segments: Vec<Segment>,
     /// Everything else that the firmware lists.
@@ -120,7 +120,7 @@ pub enum MapError {
 }
 
 impl MapError {
-    fn malformed(source: Source, why: impl Into<String>) -> Self {
+    fn malformed(source: MapSource, why: impl Into<String>) -> Self {
         Self::Malformed { table: source.name(), why: why.into() }
     }
 }
@@ -141,11 +141,11 @@ impl MemoryMap {
     pub fn from_tables(tables: &Tables<'_>) -> Result<Self, MapError> {
         let managed = tables.phys_segs.map(phys_segs::parse).transpose()?;
         let firmware = match (tables.smap, tables.efi_map) {
-            (Some(bytes), _) if !bytes.is_empty() => Some((Source::Smap, smap::parse(bytes)?)),
-            (_, Some(bytes)) if !bytes.is_empty() => Some((Source::EfiMap, efi::parse(bytes)?)),
+            (Some(bytes), _) if !bytes.is_empty() => Some((MapSource::Smap, smap::parse(bytes)?)),
+            (_, Some(bytes)) if !bytes.is_empty() => Some((MapSource::EfiMap, efi::parse(bytes)?)),
             _ => tables.dump_avail.map(|ranges| {
                 let range = |&(start, end): &(u64, u64)| FirmwareRange { start, end, reserved: None };
-                (Source::DumpAvail, ranges.iter().map(range).collect())
+                (MapSource::DumpAvail, ranges.iter().map(range).collect())
             }),
         };
         let Some((source, ranges)) = firmware else {
@@ -166,8 +166,8 @@ impl MemoryMap {
 
     fn from_managed(mut segments: Vec<Segment>) -> Result<Self, MapError> {
         segments.sort_by_key(|segment| segment.start);
-        let map = Self { source: Source::PhysSegs, segments: join(segments), reserved: Vec::new() };
-        map.problem().map_or(Ok(map), |why| Err(MapError::malformed(Source::PhysSegs, why)))
+        let map = Self { source: MapSource::PhysSegs, segments: join(segments), reserved: Vec::new() };
+        map.problem().map_or(Ok(map), |why| Err(MapError::malformed(MapSource::PhysSegs, why)))
     }
 
     /// Bytes of RAM.

@@ -3,7 +3,7 @@
 //! Text: for each segment a line `SEGMENT n:`, then lines `start:`, `end:`, `domain:` and `free list:`, with
 //! empty lines between (`sysctl_vm_phys_segs`, `sys/vm/vm_phys.c`).
 
-use super::{MapError, Segment, Source};
+use super::{MapError, MapSource, Segment};
 use crate::units::parse_address;
 
 /// Reads the text. Without a `domain:` line a segment's domain is unknown.
@@ -19,18 +19,20 @@ pub fn parse(text: &str) -> Result<Vec<Segment>, MapError> {
                 (_, Some(start), Some(end)) if start < end => {
                     segments.push(Segment { start, end, domain: domain.take() });
                 }
-                _ => return Err(MapError::malformed(Source::PhysSegs, format!("{name} has no valid start and end"))),
+                _ => {
+                    return Err(MapError::malformed(MapSource::PhysSegs, format!("{name} has no valid start and end")));
+                }
             }
             name = line;
             continue;
         }
         let Some((key, value)) = line.split_once(':') else {
-            return Err(MapError::malformed(Source::PhysSegs, format!("line '{line}' is not understood")));
+            return Err(MapError::malformed(MapSource::PhysSegs, format!("line '{line}' is not understood")));
         };
         let value = value.trim();
         let number = || {
             parse_address(value)
-                .map_err(|error| MapError::malformed(Source::PhysSegs, format!("{name} {key}: {error}")))
+                .map_err(|error| MapError::malformed(MapSource::PhysSegs, format!("{name} {key}: {error}")))
         };
         match key {
             "start" => start = Some(number()?),

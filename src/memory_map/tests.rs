@@ -65,7 +65,7 @@ fn map(smap: Option<&[u8]>, phys_segs: Option<&str>, domains: u32) -> MemoryMap 
 #[test]
 fn the_bios_map_gives_the_ram_and_the_segments_its_domains() {
     let map = map(Some(&real_smap()), Some(PHYS_SEGS), 2);
-    assert_eq!(map.source, Source::Smap);
+    assert_eq!(map.source, MapSource::Smap);
     assert_eq!(
         map.segments,
         [
@@ -93,7 +93,7 @@ fn with_one_domain_everything_is_in_it() {
 #[test]
 fn without_a_firmware_map_the_segments_are_the_map() {
     let map = map(None, Some(PHYS_SEGS), 2);
-    assert_eq!(map.source, Source::PhysSegs);
+    assert_eq!(map.source, MapSource::PhysSegs);
     assert_eq!(
         map.segments,
         [
@@ -109,7 +109,7 @@ fn without_a_firmware_map_the_kernels_dump_avail_is_the_ram_its_image_included()
     let ram = [(0x1000, 0x9f000), (0x10_0000, 0x1f2f_f000)];
     let tables = Tables { phys_segs: Some(PHYS_SEGS), domains: Some(2), dump_avail: Some(&ram), ..Tables::default() };
     let map = MemoryMap::from_tables(&tables).unwrap();
-    assert_eq!((map.source, map.source.name()), (Source::DumpAvail, "dump_avail"));
+    assert_eq!((map.source, map.source.name()), (MapSource::DumpAvail, "dump_avail"));
     assert_eq!(
         map.segments,
         [
@@ -122,7 +122,7 @@ fn without_a_firmware_map_the_kernels_dump_avail_is_the_ram_its_image_included()
     );
     // The firmware's own word counts for more.
     let bios = Tables { smap: Some(&real_smap()), ..tables };
-    assert_eq!(MemoryMap::from_tables(&bios).unwrap().source, Source::Smap);
+    assert_eq!(MemoryMap::from_tables(&bios).unwrap().source, MapSource::Smap);
 }
 
 #[test]
@@ -196,7 +196,7 @@ fn the_efi_map_counts_loader_boot_services_and_free_memory_as_ram() {
     let table =
         efi(&[(7, 0, 0xa0), (4, 0x100000, 0x10), (1, 0x110000, 0x10), (11, 0x80000000, 0x100), (9, 0x120000, 1)]);
     let map = MemoryMap::from_tables(&Tables { efi_map: Some(&table), domains: Some(1), ..Tables::default() }).unwrap();
-    assert_eq!(map.source, Source::EfiMap);
+    assert_eq!(map.source, MapSource::EfiMap);
     assert_eq!(map.segments, [segment(0, 0xa0000, Some(0)), segment(0x100000, 0x120000, Some(0))]);
     assert_eq!(
         map.reserved.iter().map(|range| range.kind.as_str()).collect::<Vec<_>>(),
@@ -408,7 +408,7 @@ const ARM64_KERNEL: [(u64, u64); 2] =
 /// A map of `(start, end)` of RAM and `(start, end, kind)` of the rest.
 fn ram_and_reserved(ram: &[(u64, u64)], reserved: &[(u64, u64, &str)]) -> MemoryMap {
     MemoryMap {
-        source: Source::EfiMap,
+        source: MapSource::EfiMap,
         segments: ram.iter().map(|&(start, end)| segment(start, end, Some(0))).collect(),
         reserved: reserved.iter().map(|&(start, end, kind)| Reserved { start, end, kind: kind.to_owned() }).collect(),
     }

@@ -34,7 +34,7 @@ pub enum Architecture {
 
 impl Architecture {
     /// What a system is; `None` if it is none of them.
-    pub fn of(system: &System) -> Option<Self> {
+    pub fn from_system(system: &System) -> Option<Self> {
         match (system.machine_arch.as_str(), system.page_size) {
             ("amd64", 4096) => Some(Self::Amd64),
             ("aarch64", 4096) => Some(Self::Arm64),

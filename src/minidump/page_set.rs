@@ -29,8 +29,8 @@ impl PageSet {
 
     /// Adds the pages of a word; bits beyond [`Self::capacity`] stand for none.
     pub fn add_word(&mut self, number: u64, bits: u64) {
-        let left = self.capacity().saturating_sub(number.saturating_mul(64));
-        let mask = if left < 64 { (1 << left) - 1 } else { u64::MAX };
+        let remaining = self.capacity().saturating_sub(number.saturating_mul(64));
+        let mask = if remaining < 64 { (1 << remaining) - 1 } else { u64::MAX };
         self.bits.add(number, bits & mask);
     }
 
@@ -114,9 +114,9 @@ mod tests {
             prop_assert!((0..0x200).all(|page| set.contains(page * PAGE + 0xfff) == expected.contains(&page)));
             let kept = (kept.0.min(kept.1), kept.0.max(kept.1));
             let dropped = set.keep_within(&[(kept.0 * PAGE, kept.1 * PAGE)]);
-            let left: BTreeSet<u64> = expected.range(kept.0..kept.1).copied().collect();
-            prop_assert_eq!(dropped, (expected.len() - left.len()) as u64);
-            prop_assert_eq!(listed(&set), left);
+            let remaining: BTreeSet<u64> = expected.range(kept.0..kept.1).copied().collect();
+            prop_assert_eq!(dropped, (expected.len() - remaining.len()) as u64);
+            prop_assert_eq!(listed(&set), remaining);
         }
     }
 

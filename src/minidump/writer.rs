@@ -12,7 +12,7 @@ use zerocopy::byteorder::little_endian::{U32, U64};
 
 /// What a minidump is made from. Ranges are pairs of start and exclusive end, ascending, disjoint, in whole
 /// pages.
-pub trait Source {
+pub trait PageSource {
     /// The machine.
     fn architecture(&self) -> Architecture;
     /// `version` of the header.
@@ -53,7 +53,7 @@ struct Sizes {
 }
 
 impl Sizes {
-    fn of(source: &dyn Source, covered: &DumpAvail) -> io::Result<Self> {
+    fn new(source: &dyn PageSource, covered: &DumpAvail) -> io::Result<Self> {
         let too_large = |what: &str| io::Error::other(format!("the {what} of the dump is too large for its format"));
         let page = source.architecture().page_size();
         let bitmap = covered.bits().div_ceil(64) * 8;
@@ -88,30 +88,30 @@ impl Sizes {
 }
 
 /// Version 1 of arm64's and riscv's has none, and its bits count physical pages from 0.
-fn has_dump_avail(source: &dyn Source) -> bool {
+fn has_dump_avail(source: &dyn PageSource) -> bool {
     source.version() > 1
 }
 
 /// A dump that is ready to be written.
-pub struct Minidump<'a> {
-    source: &'a dyn Source,
+pub struct MinidumpWriter<'a> {
+    source: &'a dyn PageSource,
     covered: DumpAvail,
     sizes: Sizes,
 }
 
-impl<'a> Minidump<'a> {
+impl<'a> MinidumpWriter<'a> {
     /// Lays a dump out.
     ///
     /// # Errors
     ///
     /// A part is larger than its header field can say.
-    pub fn of(source: &'a dyn Source) -> io::Result<Self> {
+    pub fn new(source: &'a dyn PageSource) -> io::Result<Self> {
         let page = source.architecture().page_size();
         let covered = match source.dump_avail() {
             ranges if has_dump_avail(source) => DumpAvail::new(page, ranges),
             ranges => DumpAvail::new(page, &[(0, ranges.last().map_or(0, |range| range.1))]),
         };
-        let sizes = Sizes::of(source, &covered)?;
+        let sizes = Sizes::new(source, &covered)?;
         Ok(Self { source, covered, sizes })
     }
 
@@ -125,7 +125,7 @@ impl<'a> Minidump<'a> {
         self.sizes.pages
     }
 
-    /// Writes everything that stands before the pages. What follows is each page of [`Source::pages`].
+    /// Writes everything that stands before the pages. What follows is each page of [`PageSource::pages`].
     ///
     /// # Errors
     ///
@@ -196,7 +196,7 @@ fn bytes_of(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
     words.into_iter().flat_map(u64::to_le_bytes).collect()
 }
 
-fn header(source: &dyn Source, sizes: &Sizes) -> Vec<u8> {
+fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     let DirectMap { base, end, physical } = source.direct_map();
     let magic = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
     match source.architecture() {
@@ -247,7 +247,7 @@ fn header(source: &dyn Source, sizes: &Sizes) -> Vec<u8> {
 }
 
 /// amd64: the page directories. arm64 and riscv: a page of last entries for each superpage.
-fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn Source, out: &mut Out<F>) -> Result<(), E> {
+fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn PageSource, out: &mut Out<F>) -> Result<(), E> {
     let architecture = source.architecture();
     let [.., level, last] = architecture.levels();
     let entries = directory_entries(architecture);

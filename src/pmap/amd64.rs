@@ -39,7 +39,7 @@ impl KvaLayout {
 
     /// From `struct kva_layout_s`, whose members are told by their place: other members of one layout have the values
     /// of these of the other. `None` if they cannot be those of a kernel with a direct map.
-    pub fn of_words(words: [u64; Self::WORDS]) -> Option<Self> {
+    pub fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
         let [_, _, low, high, _, _, kernel_map] = words;
         let is_border = |address: u64| address.is_multiple_of(GIB) && address >= 1 << 63;
         let layout = Self { direct_map: (low, high), kernel_map };

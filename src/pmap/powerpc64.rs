@@ -91,7 +91,7 @@ pub const fn group(address: u64, base: Base, second: bool, groups: u64) -> u64 {
 
 /// An entry that is valid.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry {
+pub struct PageTableEntry {
     /// Whether it is where the second hash leads.
     pub second: bool,
     /// By which pages it was hashed.
@@ -102,7 +102,7 @@ pub struct Entry {
     pub target: Target,
 }
 
-impl Entry {
+impl PageTableEntry {
     /// Decodes its two integers; `None` if it is not valid.
     pub const fn decode(high: u64, low: u64) -> Option<Self> {
         // LPTE_VALID; segments of 1 TiB are not used.

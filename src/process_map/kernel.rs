@@ -1,19 +1,19 @@
 //! The kernel's own map, as a map of entries like those of processes.
 
-use super::{Entry, KERNEL, Object, ProcessMap, Superpages, Usage};
+use super::{KERNEL, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::Protection;
 
 /// The kernel's own map, of what `vm.pmap.kernel_maps` lists. All of it is in memory, and what larger pages map
 /// counts as superpages. The kernel does not list them in the order of their addresses.
-pub fn of_kernel(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
-    let mut entries: Vec<Entry> = maps.iter().map(|map| of_kernel_mapping(map, page_size)).collect();
+pub fn from_kernel_maps(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
+    let mut entries: Vec<MapEntry> = maps.iter().map(|map| entry_from_mapping(map, page_size)).collect();
     entries.sort_by_key(|entry| entry.start);
     ProcessMap { pid: KERNEL.as_raw(), command: "kernel".to_owned(), layout: None, entries, domains: None }
 }
 
-fn of_kernel_mapping(map: &KernelMapping, page_size: u64) -> Entry {
-    let mut entry = Entry::new(map.start, map.end, Object::Kernel);
+fn entry_from_mapping(map: &KernelMapping, page_size: u64) -> MapEntry {
+    let mut entry = MapEntry::new(map.start, map.end, Object::Kernel);
     let has = |letter| map.permissions.contains(letter);
     entry.private = false;
     entry.needs_copy = Some(false);

@@ -1,6 +1,6 @@
 //! The memory map of a process: what is mapped at which addresses, how, and how much of it is in memory.
 //!
-//! [`vmmap`] reads what a FreeBSD kernel tells, [`procfs`] what a Linux kernel does; [`of_kernel`] makes the same of
+//! [`vmmap`] reads what a FreeBSD kernel tells, [`procfs`] what a Linux kernel does; [`from_kernel_maps`] makes the same of
 //! the kernel's own map. Sizes are bytes throughout.
 
 mod adapters;
@@ -16,7 +16,7 @@ use crate::host::{Host, PagesByDomain, Pid};
 use crate::pmap::Protection;
 use crate::units::{AddressRange, decimal, from_decimal, hex};
 use adapters::{letters, maybe_letters, text};
-pub use kernel::of_kernel;
+pub use kernel::from_kernel_maps;
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::thread;
@@ -56,7 +56,7 @@ pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
         let Some(maps) = host.kernel_maps()? else {
             return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
         };
-        return Ok(of_kernel(&maps, host.page_size()?));
+        return Ok(from_kernel_maps(&maps, host.page_size()?));
     }
     until_whole(|| host.process_map(pid, detail))
 }
@@ -103,7 +103,7 @@ pub struct ProcessMap {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub layout: Option<Layout>,
     /// Its entries, ascending; no two overlap.
-    pub entries: Vec<Entry>,
+    pub entries: Vec<MapEntry>,
     /// What of each entry is in which NUMA domain; `None` if that was not asked for.
     #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
     pub domains: Option<Vec<PagesByDomain>>,
@@ -131,7 +131,7 @@ pub struct Layout {
 /// An entry of a map: addresses that are mapped in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Entry {
+pub struct MapEntry {
     /// First address.
     #[serde(with = "hex")]
     pub start: u64,
@@ -273,7 +273,7 @@ pub enum Superpages {
     Used(bool),
 }
 
-impl Entry {
+impl MapEntry {
     /// An entry without anything but addresses and what it maps.
     pub fn new(start: u64, end: u64, object: Object) -> Self {
         Self {
@@ -369,7 +369,7 @@ impl ProcessMap {
 
     /// Digits that an address takes in listings: those of 32 or of 64 bits.
     pub fn address_digits(&self) -> usize {
-        let last = self.entries.last().map_or(0, Entry::end_address);
+        let last = self.entries.last().map_or(0, MapEntry::end_address);
         if last <= 1 << 32 { 8 } else { 16 }
     }
 }
@@ -399,7 +399,7 @@ pub struct Totals {
 
 impl Totals {
     /// The sums of these entries.
-    pub fn of<'a>(entries: impl IntoIterator<Item = &'a Entry>) -> Self {
+    pub fn from_entries<'a>(entries: impl IntoIterator<Item = &'a MapEntry>) -> Self {
         let mut totals = Self::default();
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
         let add_some = |sum: &mut Option<u64>, value: u64| *sum = Some(sum.unwrap_or(0).saturating_add(value));

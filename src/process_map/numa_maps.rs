@@ -5,7 +5,7 @@
 //! in `smaps`, and so the pages of zeros that all processes share are not; nor are those that no node has, such as the
 //! kernel's own and a device's. In a path, the kernel writes a space and `=` as `\040` and `\075`.
 
-use super::Entry;
+use super::MapEntry;
 use crate::host::PagesByDomain;
 use std::io::{self, BufRead};
 
@@ -46,7 +46,7 @@ fn parse_line(line: &[u8], page_size: u64) -> Option<(u64, PagesByDomain)> {
 
 /// Puts what was read to the entries that it is of. What of an entry is in memory and on no node is in no domain that
 /// is known; so is what has left a node since the entries were read.
-pub fn of_entries(entries: &[Entry], lines: Vec<(u64, PagesByDomain)>, page_size: u64) -> Vec<PagesByDomain> {
+pub fn for_entries(entries: &[MapEntry], lines: Vec<(u64, PagesByDomain)>, page_size: u64) -> Vec<PagesByDomain> {
     let mut found = vec![PagesByDomain::default(); entries.len()];
     for (start, counted) in lines {
         // The entry can have become several since.
@@ -111,7 +111,7 @@ mod tests {
     #[test]
     fn what_is_in_memory_and_on_no_node_is_in_no_known_domain() {
         let entry = |start, end, resident| {
-            let mut entry = Entry::new(start, end, Object::Anonymous);
+            let mut entry = MapEntry::new(start, end, Object::Anonymous);
             let superpages = Superpages::Bytes(0);
             entry.usage = Some(Usage { resident, private: None, shared: None, superpages, dirty: None, swapped: None });
             entry
@@ -120,17 +120,17 @@ mod tests {
         let one = pages(&[(0, 1)], 0);
         // One entry has become two, one is new, and one has grown.
         let lines = [0x0, 0x1000, 0x3000, 0x5000, 0x8000].map(|start| (start, one.clone()));
-        let found = of_entries(&entries, lines.into(), 4096);
+        let found = for_entries(&entries, lines.into(), 4096);
         assert_eq!(found, [pages(&[(0, 2)], 1), pages(&[(0, 1)], 0), pages(&[], 1)]);
     }
 
     proptest! {
         #[test]
         fn anything_is_read_or_refused(text in "([0-9a-fN=k. ]|kernelpagesize_kB=|N0=|\\n){0,60}") {
-            let entries = [Entry::new(0, 0x1000, Object::None), Entry::new(0x1000, 0, Object::None)];
+            let entries = [MapEntry::new(0, 0x1000, Object::None), MapEntry::new(0x1000, 0, Object::None)];
             if let Ok(lines) = read(&text) {
                 prop_assert!(lines.len() <= text.lines().count());
-                prop_assert_eq!(of_entries(&entries, lines, 4096).len(), 2);
+                prop_assert_eq!(for_entries(&entries, lines, 4096).len(), 2);
             }
         }
     }

@@ -4,7 +4,7 @@
 //! Both have a line for each entry; in `smaps` lines such as `Rss: 8 kB` follow it. Of a path, the kernel writes a
 //! line's end as `\012`, and nothing else in another way.
 
-use super::{Device, Entry, Object, Superpages, Usage};
+use super::{Device, MapEntry, Object, Superpages, Usage};
 use crate::pmap::Protection;
 use std::io::{self, BufRead};
 
@@ -15,7 +15,7 @@ const KIB: u64 = 1024;
 /// # Errors
 ///
 /// It cannot be read; `InvalidData`: the line that is not understood.
-pub fn parse(mut text: impl BufRead) -> io::Result<Vec<Entry>> {
+pub fn parse(mut text: impl BufRead) -> io::Result<Vec<MapEntry>> {
     let mut entries = Vec::new();
     let mut details = Details::default();
     let mut line = Vec::new();
@@ -40,7 +40,7 @@ pub fn parse(mut text: impl BufRead) -> io::Result<Vec<Entry>> {
 }
 
 /// Reads an entry's line: `start-end rwxp offset major:minor inode path`.
-fn parse_entry(line: &[u8]) -> Option<Entry> {
+fn parse_entry(line: &[u8]) -> Option<MapEntry> {
     let mut rest = line;
     let mut field = || {
         let length = rest.iter().position(|byte| *byte == b' ').unwrap_or(rest.len());
@@ -60,7 +60,7 @@ fn parse_entry(line: &[u8]) -> Option<Entry> {
     let (major, minor) = field()?.split_once(':')?;
     let inode: u64 = field()?.parse().ok()?;
     let name = rest.trim_ascii_start();
-    let mut entry = Entry::new(hex(start)?, hex(end)?, object_of(name, inode));
+    let mut entry = MapEntry::new(hex(start)?, hex(end)?, object_of(name, inode));
     entry.protection = Protection { read: read == b'r', write: write == b'w', execute: execute == b'x' };
     entry.private = sharing == b'p';
     entry.copy_on_write = entry.private;
@@ -136,7 +136,7 @@ impl Details {
     }
 
     /// Hands what was told to the entry that it was told of.
-    fn give_to(&mut self, entry: Option<&mut Entry>) {
+    fn give_to(&mut self, entry: Option<&mut MapEntry>) {
         let details = std::mem::take(self);
         let Some(entry) = entry.filter(|_| details.told) else { return };
         let bytes = |size: u64| size.saturating_mul(KIB);

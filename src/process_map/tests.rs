@@ -1,4 +1,4 @@
-use super::vmmap::{Facts, parse, parse_layout};
+use super::vmmap::{VmmapContext, parse, parse_layout};
 use super::*;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::KernelMapping;
@@ -7,7 +7,7 @@ use proptest::prelude::*;
 use std::mem::{offset_of, size_of};
 
 const PAGE: u64 = 4096;
-const FACTS: Facts = Facts { page_size: PAGE, layout: None, counted: true };
+const FACTS: VmmapContext = VmmapContext { page_size: PAGE, layout: None, counted: true };
 
 /// A record as the kernel packs it: the path and its NUL, and what is missing to a multiple of 8.
 fn record(kind: i32, flags: i32, path: &str, change: impl Fn(&mut Vec<u8>)) -> Vec<u8> {
@@ -35,7 +35,7 @@ fn set_int(bytes: &mut [u8], at: usize, value: i32) {
     set(bytes, at, &value.to_ne_bytes());
 }
 
-fn one(bytes: &[u8]) -> Entry {
+fn one(bytes: &[u8]) -> MapEntry {
     let mut entries = parse(bytes, &FACTS).unwrap();
     assert_eq!(entries.len(), 1);
     entries.remove(0)
@@ -142,7 +142,7 @@ fn what_has_no_path_is_named_by_its_kind_its_flags_and_the_layout() {
         (plain(KVME_TYPE_UNKNOWN, 0), None, "unknown", Object::Unknown),
         (plain(1234, 0), None, "unknown", Object::Unknown),
     ] {
-        let entry = parse(&bytes, &Facts { layout, ..FACTS }).unwrap().remove(0);
+        let entry = parse(&bytes, &VmmapContext { layout, ..FACTS }).unwrap().remove(0);
         assert_eq!((String::from_utf8_lossy(&entry.label).as_ref(), entry.object), (label, object));
     }
 }
@@ -208,7 +208,7 @@ fn an_object_that_only_this_process_refers_to_twice_is_its_own() {
 
 #[test]
 fn pages_that_the_kernel_does_not_count_are_not_none() {
-    let entries = parse(&plain(KVME_TYPE_SWAP, 0), &Facts { counted: false, ..FACTS }).unwrap();
+    let entries = parse(&plain(KVME_TYPE_SWAP, 0), &VmmapContext { counted: false, ..FACTS }).unwrap();
     assert_eq!(entries[0].usage, None);
 }
 
@@ -356,7 +356,7 @@ fn maps_that_are_out_of_order_are_noticed() {
         pid: 1,
         command: String::new(),
         layout: None,
-        entries: ranges.iter().map(|(start, end)| Entry::new(*start, *end, Object::None)).collect(),
+        entries: ranges.iter().map(|(start, end)| MapEntry::new(*start, *end, Object::None)).collect(),
         domains: None,
     };
     assert_eq!(map(&[(0, 1), (1, 2), (5, 0)]).problem(), None);
@@ -386,9 +386,9 @@ fn the_kernels_map_counts_what_larger_pages_map() {
     };
     let low = mapping(0xffff_8000_0000_0000, 0xffff_8000_0060_1000, &[0, 3, 1]);
     let last = mapping(0xffff_ffff_ffff_e000, 0, &[0, 0, 2]);
-    let map = of_kernel(&[last, low], PAGE);
+    let map = from_kernel_maps(&[last, low], PAGE);
     assert_eq!(map.problem(), None);
-    let totals = Totals::of(&map.entries);
+    let totals = Totals::from_entries(&map.entries);
     assert_eq!((totals.entries, totals.size), (2, 0x60_3000));
     assert_eq!((totals.resident, totals.superpages), (Some(0x60_3000), Some(0x60_0000)));
     assert_eq!((totals.private, totals.undivided), (None, Some(0x60_3000)));
@@ -425,7 +425,7 @@ proptest! {
         prop_assert!(usage.private.is_none_or(|private| private <= usage.resident));
         let map = ProcessMap { pid: 1, command: String::new(), layout: None, entries: vec![entry], domains: None };
         prop_assert_eq!(map.problem().is_some(), end != 0 && end <= start);
-        let totals = Totals::of(&map.entries);
+        let totals = Totals::from_entries(&map.entries);
         prop_assert_eq!(totals.size, end.wrapping_sub(start));
     }
 
@@ -441,7 +441,7 @@ proptest! {
         let mut entry = one(&bytes);
         entry.path = path;
         let text = serde_json::to_string(&entry).unwrap();
-        prop_assert_eq!(serde_json::from_str::<Entry>(&text).unwrap(), entry);
+        prop_assert_eq!(serde_json::from_str::<MapEntry>(&text).unwrap(), entry);
     }
 }
 
@@ -451,11 +451,11 @@ fn a_map_is_asked_for_again_until_it_is_of_one_address_space() {
         pid: 7,
         command: String::new(),
         layout: None,
-        entries: vec![Entry::new(1, 2, Object::None)],
+        entries: vec![MapEntry::new(1, 2, Object::None)],
         domains: None,
     };
     let fail = |errno| Err(KernelError::new(Operation::ProcessMap, "process 7", errno).into());
-    let torn = || ProcessMap { entries: vec![Entry::new(2, 1, Object::None)], ..whole() };
+    let torn = || ProcessMap { entries: vec![MapEntry::new(2, 1, Object::None)], ..whole() };
     let ask = |answers: &[&dyn Fn() -> Result<ProcessMap>]| {
         let mut asked = 0;
         let found = until_whole(|| {

@@ -3,7 +3,7 @@
 //!
 //! Records one after another, each of the size that it states itself.
 
-use super::{Device, Entry, Layout, Object, Superpages, Usage};
+use super::{Device, Layout, MapEntry, Object, Superpages, Usage};
 use crate::pmap::Protection;
 use crate::units::{AddressRange, Hex};
 use ioctl_defs::user::*;
@@ -15,7 +15,7 @@ const FIXED: usize = offset_of!(kinfo_vmentry, kve_path);
 
 /// What else has to be known to understand the records.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Facts {
+pub struct VmmapContext {
     /// Bytes of a page.
     pub page_size: u64,
     /// How the process's address space is laid out, where the kernel tells.
@@ -34,7 +34,7 @@ struct Record {
     /// Pages of the first object, if no other is behind it.
     first_object: u64,
     references: u32,
-    entry: Entry,
+    entry: MapEntry,
 }
 
 impl Record {
@@ -53,7 +53,7 @@ impl Record {
 /// # Errors
 ///
 /// The record that is not understood, and why.
-pub fn parse(bytes: &[u8], facts: &Facts) -> Result<Vec<Entry>, String> {
+pub fn parse(bytes: &[u8], facts: &VmmapContext) -> Result<Vec<MapEntry>, String> {
     let mut records = Vec::new();
     let mut rest = bytes;
     while let Some(size) = number::<4>(rest, 0).map(i32::from_ne_bytes) {
@@ -88,7 +88,7 @@ fn number<const BYTES: usize>(record: &[u8], at: usize) -> Option<[u8; BYTES]> {
 }
 
 /// Takes a record apart; `None` if it is too short.
-fn read(record: &[u8], facts: &Facts) -> Option<Record> {
+fn read(record: &[u8], facts: &VmmapContext) -> Option<Record> {
     let int = |at| Some(i32::from_ne_bytes(number(record, at)?));
     let long = |at| Some(u64::from_ne_bytes(number(record, at)?));
     let count = |at| Some(u32::try_from(int(at)?).unwrap_or(0));
@@ -111,7 +111,7 @@ fn read(record: &[u8], facts: &Facts) -> Option<Record> {
     let first_object = count(offset_of!(kinfo_vmentry, kve_private_resident))?.into();
     let references = count(offset_of!(kinfo_vmentry, kve_ref_count))?;
     let start = long(offset_of!(kinfo_vmentry, kve_start))?;
-    let mut entry = Entry::new(start, long(offset_of!(kinfo_vmentry, kve_end))?, object_of(kind, flags));
+    let mut entry = MapEntry::new(start, long(offset_of!(kinfo_vmentry, kve_end))?, object_of(kind, flags));
     let most = KVME_MAX_PROT_READ | KVME_MAX_PROT_WRITE | KVME_MAX_PROT_EXEC;
     let allowed = |read: i32, write: i32, execute: i32| Protection {
         read: bits & read != 0,
@@ -163,7 +163,7 @@ const fn object_of(kind: i32, flags: i32) -> Object {
 }
 
 /// What an entry without a path is.
-fn label(kind: i32, flags: i32, entry: &Entry, layout: Option<&Layout>) -> &'static str {
+fn label(kind: i32, flags: i32, entry: &MapEntry, layout: Option<&Layout>) -> &'static str {
     let within = |region: fn(&Layout) -> AddressRange| layout.map(|layout| region(layout).contains(entry.start));
     match kind {
         _ if flags & KVME_FLAG_SYSVSHM != 0 => "sysv shm",
@@ -189,7 +189,7 @@ fn label(kind: i32, flags: i32, entry: &Entry, layout: Option<&Layout>) -> &'sta
 }
 
 /// Adds what takes the whole map to know.
-fn finish(record: Record, own: u32, facts: &Facts) -> Entry {
+fn finish(record: Record, own: u32, facts: &VmmapContext) -> MapEntry {
     // MAP_ANON sets no copy-on-write (vm_mmap_object): such memory is private unless somebody else refers to it.
     let alone = record.is_anonymous() && record.references <= own;
     let bytes = |pages: u64| pages.saturating_mul(facts.page_size);

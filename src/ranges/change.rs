@@ -1,7 +1,7 @@
 //! Changing memory ranges on a host: checked against the kernel's rules beforehand, read back afterwards.
 
 use super::default_type::{Basis, Defaults};
-use super::effective::{self, Effective, Piece};
+use super::effective::{self, Effective, EffectiveRange};
 use super::rules::{Request, Rules, Table};
 use super::{CacheType, Descriptor, Owner};
 use crate::error::{Error, Result};
@@ -355,7 +355,7 @@ impl Change<'_> {
     }
 
     fn warning(&self, hazard: &Hazard, start: u64, end: u128) -> Option<String> {
-        let mut found: Vec<(Piece, Type, Type)> = Vec::new();
+        let mut found: Vec<(EffectiveRange, Type, Type)> = Vec::new();
         for piece in effective::pieces_cut_at(self.after, self.map, start, end, self.defaults.borders()) {
             let [before, after] = [self.before, self.after].map(|table| Type::at(table, self.defaults, piece.start));
             if piece.ram != hazard.in_ram || !(hazard.is_one)(before, after) {

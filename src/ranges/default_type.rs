@@ -6,7 +6,7 @@
 //! Sources: Intel 64 and IA-32 Architectures Software Developer's Manual, volume 3, "IA32_MTRR_DEF_TYPE MSR"; AMD64
 //! Architecture Programmer's Manual, volume 2, "Memory-Type Range Registers" and "SYSCFG Register".
 
-use super::effective::{self, Effective, Piece};
+use super::effective::{self, Effective, EffectiveRange};
 use super::rules::Table;
 use super::{CacheType, Descriptor};
 use crate::memory_map::MemoryMap;
@@ -226,7 +226,7 @@ impl Ram {
         ram
     }
 
-    fn add(&mut self, part: &Piece, made: bool) {
+    fn add(&mut self, part: &EffectiveRange, made: bool) {
         let below = part.start < FOUR_GIB;
         match part.effective {
             Effective::Default if below => self.bare_below = self.bare_below.or(Some(part.start)),

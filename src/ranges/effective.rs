@@ -124,7 +124,7 @@ fn combine<'a>(ranges: impl Iterator<Item = &'a Descriptor> + Clone) -> (Effecti
 
 /// A run of addresses with one effective type that is RAM throughout, or nowhere.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Piece {
+pub struct EffectiveRange {
     /// First address.
     pub start: u64,
     /// First address after the run.
@@ -136,7 +136,7 @@ pub struct Piece {
 }
 
 /// Cuts `start..end` at every border of a range and of RAM.
-pub fn pieces(table: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<Piece> {
+pub fn pieces(table: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<EffectiveRange> {
     pieces_cut_at(table, map, start, end, [])
 }
 
@@ -147,7 +147,7 @@ pub(super) fn pieces_cut_at(
     start: u64,
     end: u128,
     at_too: impl IntoIterator<Item = u64>,
-) -> Vec<Piece> {
+) -> Vec<EffectiveRange> {
     let ranges = table.descriptors().iter().filter(|range| range.is_active());
     let borders = ranges
         .flat_map(|range| [u128::from(range.base), range.end()])
@@ -162,7 +162,7 @@ pub(super) fn pieces_cut_at(
         .zip(ends)
         .filter_map(|(&from, to)| {
             let start = u64::try_from(from).ok()?;
-            Some(Piece { start, end: to, ram: map.segment_at(start).is_some(), effective: at(table, start) })
+            Some(EffectiveRange { start, end: to, ram: map.segment_at(start).is_some(), effective: at(table, start) })
         })
         .collect()
 }

@@ -29,7 +29,7 @@ pub enum Rules {
 impl Rules {
     /// The rules of a machine, by `hw.machine_arch` or Rust's name for it; `None` where kernels have no ranges: they
     /// answer ENOTTY (`memioctl_md`, `sys/*/*/mem.c`).
-    pub fn of_machine(arch: &str) -> Option<Self> {
+    pub fn from_machine_arch(arch: &str) -> Option<Self> {
         match arch {
             "amd64" | "i386" | "x86_64" | "x86" => Some(Self::X86),
             _ => arch.starts_with("powerpc").then_some(Self::PowerPc),

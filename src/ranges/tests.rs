@@ -3,7 +3,7 @@ use super::default_type::{Basis, Defaults, Registers};
 use super::effective::{self, Effective, explain};
 use super::rules::Table;
 use super::{CacheType, Descriptor, FLAG_NAMES, Owner, flag_names, join};
-use crate::memory_map::{MemoryMap, Segment, Source};
+use crate::memory_map::{MapSource, MemoryMap, Segment};
 use crate::units::Hex;
 use ioctl_defs::memrange::{Mdf, mem_range_desc};
 use proptest::prelude::*;
@@ -26,7 +26,7 @@ fn fixed(base: u64, length: u64, cache: CacheType) -> Descriptor {
 
 fn map(segments: &[(u64, u64)]) -> MemoryMap {
     let segments = segments.iter().map(|&(start, end)| Segment { start, end, domain: None }).collect();
-    MemoryMap { source: Source::Smap, segments, reserved: Vec::new() }
+    MemoryMap { source: MapSource::Smap, segments, reserved: Vec::new() }
 }
 
 // effective types

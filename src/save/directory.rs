@@ -6,7 +6,7 @@
 //! taken is passed over. Several memtools that save at the same time take turns, by a lock of the directory, flock(2).
 
 use crate::error::{Error, Result};
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use crate::kerneldump::Compression;
 use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;
@@ -33,7 +33,7 @@ const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffi
 const UNFINISHED: (&str, usize, &str) = (".memtool.", 6, ".last");
 
 /// What a dump is called, and what goes with it.
-pub struct Entry<'a> {
+pub struct NewDump<'a> {
     /// The name before the number: `vmcore`, say.
     pub stem: &'static str,
     /// How the file is compressed, which its name tells.
@@ -45,7 +45,7 @@ pub struct Entry<'a> {
     /// The key of an encrypted dump.
     pub key: Option<OutputFile>,
     /// Numbers are below this one, and come round: what has the number is replaced. Without it nothing is.
-    pub most: Option<u32>,
+    pub limit: Option<u32>,
 }
 
 /// The files of a dump that was saved.
@@ -78,7 +78,7 @@ impl SaveDirectory {
     /// It is not there, or no directory.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::io("open", path, source);
-        let directory = open_at_once(path).map_err(failed)?;
+        let directory = open_nonblocking(path).map_err(failed)?;
         if !directory.metadata().map_err(failed)?.is_dir() {
             return Err(Error::Refused(format!("{} is not a directory", path.display())));
         }
@@ -127,15 +127,15 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// The directory cannot be read or written to, every number is taken, or what is to be replaced is no file.
-    pub fn save(&self, dump: OutputFile, entry: Entry<'_>) -> Result<Saved> {
-        let Entry { stem, compression, link, info, key, most } = entry;
+    pub fn save(&self, dump: OutputFile, entry: NewDump<'_>) -> Result<Saved> {
+        let NewDump { stem, compression, link, info, key, limit } = entry;
         let lock = self.lock()?;
         if lock.is_some() {
             self.remove_abandoned_links();
         }
-        let round = most.is_some();
-        let number = match most {
-            Some(most) => Some(self.bounds()).filter(|number| *number < most).unwrap_or(0),
+        let round = limit.is_some();
+        let number = match limit {
+            Some(limit) => Some(self.bounds()).filter(|number| *number < limit).unwrap_or(0),
             None => self.next_number()?,
         };
         let old = if round { self.names_with(number)? } else { Vec::new() };
@@ -233,10 +233,10 @@ impl SaveDirectory {
     }
 
     /// The beginning of a file's first line; `None` without such a file.
-    fn beginning_of(&self, name: &str, most: u64) -> Option<String> {
-        let file = open_at_once(&self.path.join(name)).ok()?;
+    fn beginning_of(&self, name: &str, limit: u64) -> Option<String> {
+        let file = open_nonblocking(&self.path.join(name)).ok()?;
         let mut bytes = Vec::new();
-        file.take(most).read_to_end(&mut bytes).ok()?;
+        file.take(limit).read_to_end(&mut bytes).ok()?;
         let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
         Some(String::from_utf8_lossy(line).into_owned())
     }

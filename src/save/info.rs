@@ -30,7 +30,7 @@ pub fn parity_word(header: &[u8; HEADER_LENGTH]) -> [u8; 4] {
 /// The lines about a dump with this number; the time is the local one.
 pub fn text(subject: &Subject<'_>, number: u32) -> String {
     let Subject { device, header, parity, good } = subject;
-    let compression = Compression::of_code(header.compression).map_or("???", Compression::name);
+    let compression = Compression::from_code(header.compression).map_or("???", Compression::name);
     let fields: [(&str, &dyn std::fmt::Display); 13] = [
         ("Architecture", &header.architecture),
         ("Architecture Version", &header.architecture_version),

@@ -24,10 +24,10 @@ use crate::dump::sink::{Sink, Target, with_sink};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use crate::output_file::OutputFile;
-use crate::vmcore::stream::{Stop, Stream};
-use crate::vmcore::volume::Volume;
-use crate::vmcore::{self, Content, Damage, Depth, Forwards, Located, OnDevice};
-use directory::{Entry, SaveDirectory, Saved};
+use crate::vmcore::stream::{Stream, StreamError};
+use crate::vmcore::volume::ByteSource;
+use crate::vmcore::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
+use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
 
 /// Zeros in the dump become holes in the file, in blocks of so many bytes.
@@ -56,9 +56,9 @@ impl LastHeader {
     ///
     /// # Errors
     ///
-    /// The device was not opened by [`Volume::open_to_replace`], cannot be read or written, or has another
+    /// The device was not opened by [`ByteSource::open_to_replace`], cannot be read or written, or has another
     /// header meanwhile.
-    pub fn clear(&self, volume: &Volume) -> io::Result<()> {
+    pub fn clear(&self, volume: &ByteSource) -> io::Result<()> {
         let mut sector = vec![0; usize::try_from(self.sector_size).unwrap_or(HEADER_LENGTH)];
         let read = volume.read_at(self.at, &mut sector)?;
         sector.truncate(read);
@@ -85,7 +85,7 @@ pub struct CrashDump {
     pub beginning: Option<Damage>,
     /// The last header.
     pub last: LastHeader,
-    found: OnDevice,
+    found: DeviceDump,
 }
 
 impl CrashDump {
@@ -96,7 +96,7 @@ impl CrashDump {
 
     /// How the kernel has compressed it; `None` for a code that nothing stands for.
     pub fn compression(&self) -> Option<Compression> {
-        Compression::of_code(self.header.compression)
+        Compression::from_code(self.header.compression)
     }
 
     /// Whether only its key's owner can read it.
@@ -121,13 +121,13 @@ pub enum Found {
 /// # Errors
 ///
 /// The device cannot be read.
-pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
+pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> {
     let sector_size = volume.sector_size().or(sector_size);
     if let Some((found, mut damage)) = vmcore::on_device(volume, sector_size)?
         && let Ok(header) = Header::decode(&found.uncleared)
         && let Some(sector_size) = found.located.sector_size
     {
-        if Compression::of_code(header.compression).is_none() {
+        if Compression::from_code(header.compression).is_none() {
             let what = format!("it is {}, which nothing stands for", header.compression);
             damage.push(Damage { place: "compression".to_owned(), what });
         }
@@ -153,7 +153,7 @@ pub fn find(volume: &Volume, sector_size: Option<u32>) -> io::Result<Found> {
 }
 
 /// What is wrong with the first bytes of a dump on its device. Those of an encrypted one nobody can tell.
-fn wrong_beginning(volume: &Volume, dump: &CrashDump) -> Option<Damage> {
+fn wrong_beginning(volume: &ByteSource, dump: &CrashDump) -> Option<Damage> {
     let decompress = dump.compression().filter(|_| !dump.is_encrypted())?;
     let progress = Progress::default();
     let unreadable = |error: Error| Damage { place: "beginning".to_owned(), what: error.to_string() };
@@ -174,14 +174,14 @@ pub struct Options<'a> {
     /// its key.
     pub private_key: Option<&'a PrivateKey>,
     /// Numbers are below this one, and come round.
-    pub most: Option<u32>,
+    pub limit: Option<u32>,
     /// Read the file back and check every byte of it before it gets its name.
     pub verify: bool,
 }
 
 /// A dump that was saved.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct SavedDump {
     /// Its files.
     pub saved: Saved,
     /// Bytes of its file, holes included.
@@ -206,13 +206,13 @@ pub struct Report {
 /// The device cannot be read, the dump cannot be decompressed or is damaged when it is read back, or the directory
 /// does not take it.
 pub fn save(
-    volume: &Volume,
+    volume: &ByteSource,
     device: &str,
     dump: &CrashDump,
     directory: &SaveDirectory,
     options: &Options<'_>,
     progress: &Progress,
-) -> Result<Report> {
+) -> Result<SavedDump> {
     if dump.size() == 0 {
         return Err(Error::Format(format!("{device}: no byte of the dump is where its headers say")));
     }
@@ -267,21 +267,21 @@ pub fn save(
     // As savecore(8) does: the file of an encrypted dump has no ending, and its link has one, unless it was to be
     // decompressed.
     let link = if stays_encrypted && !options.uncompress { by_kernel } else { compression };
-    let entry = Entry { stem, compression, link, info: &info, key, most: options.most };
+    let entry = NewDump { stem, compression, link, info: &info, key, limit: options.limit };
     let saved = directory.save(file, entry)?;
-    Ok(Report { saved, size: written.bytes, compression, good, beginning, warnings })
+    Ok(SavedDump { saved, size: written.bytes, compression, good, beginning, warnings })
 }
 
 /// The bytes of the dump that are to be stored.
 fn stream<'a>(
-    volume: &'a Volume,
+    volume: &'a ByteSource,
     device: &str,
     dump: &CrashDump,
     private_key: Option<&PrivateKey>,
     decompress: Compression,
     progress: &'a Progress,
 ) -> Result<Stream<'a>> {
-    let Located { start, end, is_text, .. } = dump.found.located;
+    let DumpLocation { start, end, is_text, .. } = dump.found.located;
     let stream = match private_key {
         _ if is_text => Stream::over(Forwards::new(volume, start, end, progress), Compression::None),
         Some(private_key) if dump.is_encrypted() => {
@@ -296,7 +296,7 @@ fn stream<'a>(
         }
         _ => Stream::new(volume, (start, end), decompress, progress),
     };
-    stream.map_err(|error| cannot_read(device, Stop::Io(error)))
+    stream.map_err(|error| cannot_read(device, StreamError::Io(error)))
 }
 
 /// Copies all there is, and tells how many bytes that were.
@@ -328,15 +328,15 @@ fn store(part: &[u8], sink: &mut Sink<'_>) -> Result<()> {
     Ok(())
 }
 
-fn cannot_read(device: &str, stop: Stop) -> Error {
+fn cannot_read(device: &str, stop: StreamError) -> Error {
     match stop {
-        Stop::Io(source) => Error::Io { what: format!("read the dump on {device}"), source },
+        StreamError::Io(source) => Error::Io { what: format!("read the dump on {device}"), source },
         stop => Error::Format(format!("{device}: {stop}")),
     }
 }
 
 /// The key block before an encrypted dump, in whole sectors.
-fn key_block<'a>(volume: &'a Volume, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
+fn key_block<'a>(volume: &'a ByteSource, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
     let start = dump.found.located.start;
     volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress)
 }
@@ -346,7 +346,7 @@ fn key_failed(device: &str, source: io::Error) -> Error {
 }
 
 /// Copies the key block, as savecore(8) keeps it.
-fn key(volume: &Volume, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<OutputFile> {
+fn key(volume: &ByteSource, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<OutputFile> {
     let file = directory.new_file()?;
     let progress = Progress::default();
     let copied = io::copy(&mut key_block(volume, dump, &progress), &mut file.file());
@@ -364,7 +364,7 @@ fn cannot_read_back(source: io::Error) -> Error {
 /// What is wrong with the first bytes of a dump that was stored: while it was copied, the device may have been swapped
 /// to.
 fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) -> Result<Option<Damage>> {
-    let volume = Volume::of_file(file.file()).map_err(cannot_read_back)?;
+    let volume = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
     let progress = Progress::default();
     let stream = Stream::new(&volume, (0, volume.length()), compression, &progress).map_err(cannot_read_back)?;
     Ok(beginning::check(stream, header))
@@ -372,7 +372,7 @@ fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) ->
 
 /// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
 fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
-    let looked = Volume::of_file(file.file());
+    let looked = ByteSource::from_file(file.file());
     let looked = looked.and_then(|volume| vmcore::inspect(&volume, depth, &Progress::default()));
     let found = looked.map_err(cannot_read_back)?;
     if let Some(damage) = found.damage.first() {

@@ -96,7 +96,7 @@ pub fn list(kernel: &Table, memory: &dyn Memory) -> Result<Listing> {
     let [address, filename, pathname, next] =
         ["kld_off_address", "kld_off_filename", "kld_off_pathname", "kld_off_next"].map(|name| required(kernel, name));
     let constants = [address?, filename?, pathname?, next?];
-    let reader = Reader { kernel, memory };
+    let reader = ListReader { kernel, memory };
     if let Err(why) = reader.list(head, constants, &mut listing.files) {
         listing.broken = Some(why);
     }
@@ -109,12 +109,12 @@ fn required(kernel: &Table, name: &str) -> Result<u64> {
     symbol.map(|symbol| symbol.address).ok_or_else(missing)
 }
 
-struct Reader<'a> {
+struct ListReader<'a> {
     kernel: &'a Table,
     memory: &'a dyn Memory,
 }
 
-impl Reader<'_> {
+impl ListReader<'_> {
     fn list(&self, head: u64, constants: [u64; 4], files: &mut Vec<KernelFile>) -> Result<(), String> {
         let mut offsets = [0; 4];
         for (offset, constant) in offsets.iter_mut().zip(constants) {

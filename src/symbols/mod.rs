@@ -12,7 +12,7 @@ mod table;
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
-pub use table::{Binding, Entry, Kind, Table};
+pub use table::{Binding, SymbolEntry, SymbolKind, Table};
 
 use crate::error::Result;
 use crate::host::Host;
@@ -41,7 +41,7 @@ pub trait Symbols {
     /// Who knows, in messages.
     fn source(&self) -> String;
     /// Whether they are the running kernel's for certain.
-    fn of_running_kernel(&self) -> bool;
+    fn is_running_kernel(&self) -> bool;
 }
 
 /// The symbols of a host's running kernel.
@@ -56,7 +56,7 @@ impl Symbols for Running<'_> {
         "the running kernel".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         true
     }
 }

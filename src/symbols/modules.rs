@@ -1,6 +1,6 @@
 //! The symbols of a kernel and its modules together.
 
-use super::{Entry, KernelFile, Symbol, Symbols, Table};
+use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
 use crate::error::Result;
 use crate::output_file::directory_of;
 use crate::vmcore::header::Relocation;
@@ -27,7 +27,7 @@ pub struct Found<'a> {
     /// What the file is called that it is in: `kernel`, or a module such as `zfs.ko`.
     pub module: &'a str,
     /// The symbol.
-    pub entry: Entry<'a>,
+    pub entry: SymbolEntry<'a>,
     /// How far the address that was looked for is in it.
     pub offset: u64,
 }
@@ -82,11 +82,11 @@ impl KernelSymbols {
         iter::once((self.name.as_str(), &self.kernel)).chain(modules)
     }
 
-    /// The symbol that covers an address in memory, or one that the kernel is linked at; see [`Table::covering`].
-    pub fn covering(&self, address: u64) -> Option<Found<'_>> {
+    /// The symbol that covers an address in memory, or one that the kernel is linked at; see [`Table::lookup_by_addr`].
+    pub fn lookup_by_addr(&self, address: u64) -> Option<Found<'_>> {
         let address = self.as_linked(address);
         self.tables().find_map(|(module, table)| {
-            let entry = table.covering(address)?;
+            let entry = table.lookup_by_addr(address)?;
             Some(Found { module, entry, offset: address.saturating_sub(entry.symbol.address) })
         })
     }
@@ -95,14 +95,14 @@ impl KernelSymbols {
 impl Symbols for KernelSymbols {
     fn find(&self, name: &str) -> Result<Option<Symbol>> {
         // As kldsym(2): the first file that has it.
-        Ok(self.tables().find_map(|(_, table)| table.named(name).next()).map(|entry| entry.symbol))
+        Ok(self.tables().find_map(|(_, table)| table.lookup_by_name(name).next()).map(|entry| entry.symbol))
     }
 
     fn source(&self) -> String {
         self.kernel.source()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }

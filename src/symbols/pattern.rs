@@ -6,17 +6,17 @@ use std::str::{Chars, FromStr};
 /// A pattern: `*` stands for any characters, `?` for one, `[a-z]` for one of a set and `[!a-z]` for one that is not
 /// in it; `\` takes away the meaning of what follows.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pattern(Vec<Part>);
+pub struct Pattern(Vec<PatternPart>);
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Part {
+enum PatternPart {
     Anything,
     Any,
     Literal(char),
     Set { ranges: Vec<(char, char)>, negated: bool },
 }
 
-impl Part {
+impl PatternPart {
     fn takes(&self, c: char) -> bool {
         match self {
             Self::Anything | Self::Any => true,
@@ -39,26 +39,28 @@ impl FromStr for Pattern {
         let mut chars = text.chars().peekable();
         while let Some(c) = chars.next() {
             parts.push(match c {
-                '*' => Part::Anything,
-                '?' => Part::Any,
+                '*' => PatternPart::Anything,
+                '?' => PatternPart::Any,
                 '[' => set(&mut chars).ok_or_else(|| format!("'{text}': '[' without ']'"))?,
-                '\\' => Part::Literal(chars.next().ok_or_else(|| format!("'{text}': nothing stands behind '\\'"))?),
-                _ => Part::Literal(c),
+                '\\' => {
+                    PatternPart::Literal(chars.next().ok_or_else(|| format!("'{text}': nothing stands behind '\\'"))?)
+                }
+                _ => PatternPart::Literal(c),
             });
         }
-        parts.dedup_by(|a, b| (&*a, &*b) == (&Part::Anything, &Part::Anything));
+        parts.dedup_by(|a, b| (&*a, &*b) == (&PatternPart::Anything, &PatternPart::Anything));
         Ok(Self(parts))
     }
 }
 
 /// What stands behind `[`.
-fn set(chars: &mut Peekable<Chars<'_>>) -> Option<Part> {
+fn set(chars: &mut Peekable<Chars<'_>>) -> Option<PatternPart> {
     let negated = chars.next_if(|c| matches!(c, '!' | '^')).is_some();
     let mut ranges = Vec::new();
     loop {
         // First, it is a character like others.
         let from = match chars.next()? {
-            ']' if !ranges.is_empty() => return Some(Part::Set { ranges, negated }),
+            ']' if !ranges.is_empty() => return Some(PatternPart::Set { ranges, negated }),
             '\\' => chars.next()?,
             c => c,
         };
@@ -84,10 +86,10 @@ impl Pattern {
     pub fn matches(&self, name: &str) -> bool {
         let (mut parts, mut rest) = (self.0.as_slice(), name.chars());
         // Where the last `*` was, and the name behind what it stands for so far: only that can change.
-        let mut again: Option<(&[Part], Chars<'_>)> = None;
+        let mut again: Option<(&[PatternPart], Chars<'_>)> = None;
         loop {
             match (parts.split_first(), rest.clone().next()) {
-                (Some((Part::Anything, behind)), _) => {
+                (Some((PatternPart::Anything, behind)), _) => {
                     again = Some((behind, rest.clone()));
                     parts = behind;
                     continue;

@@ -7,12 +7,12 @@
 
 use super::{Pattern, Symbol, Symbols};
 use crate::error::{Error, Result};
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use crate::kerneldump::Compression;
 use crate::vmcore::foreign::{self, Foreign};
-use crate::vmcore::header::{Architecture, Order};
+use crate::vmcore::header::{Architecture, Endianness};
 use crate::vmcore::stream::compression_of;
-use object::Endianness;
+use object::Endianness as ObjectEndianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
     FileHeader32, FileHeader64, SHF_ALLOC, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS,
@@ -48,7 +48,7 @@ const KEPT_ELSEWHERE: [&[u8]; 2] = [b"set_pcpu", b"set_vnet"];
 /// What a symbol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Kind {
+pub enum SymbolKind {
     /// A function.
     Function,
     /// A variable or constant.
@@ -59,7 +59,7 @@ pub enum Kind {
     Label,
 }
 
-impl Kind {
+impl SymbolKind {
     /// The kind in a word.
     pub const fn name(self) -> &'static str {
         match self {
@@ -85,13 +85,13 @@ pub enum Binding {
 
 /// A symbol of a table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Entry<'a> {
+pub struct SymbolEntry<'a> {
     /// Its name.
     pub name: &'a str,
     /// Where it lies.
     pub symbol: Symbol,
     /// What it stands for.
-    pub kind: Kind,
+    pub kind: SymbolKind,
     /// Where its name is known.
     pub binding: Binding,
 }
@@ -100,7 +100,7 @@ pub struct Entry<'a> {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Table {
     path: PathBuf,
-    facts: Facts,
+    facts: ImageFacts,
     names: Vec<u8>,
     /// By name, and of one name the one that counts first.
     records: Vec<Record>,
@@ -124,7 +124,7 @@ struct Record {
     /// Where its name is in the table's.
     name: usize,
     length: usize,
-    kind: Kind,
+    kind: SymbolKind,
     binding: Binding,
 }
 
@@ -157,7 +157,7 @@ impl Table {
     /// Those of [`Self::open`].
     pub fn open_at(path: &Path, address: u64) -> Result<Self> {
         let failed = |source| Error::io("read", path, source);
-        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
         let metadata = file.metadata().map_err(failed)?;
         let bad = |why: &str| Error::Format(format!("{}: not a usable kernel image: {why}", path.display()));
         if !metadata.is_file() {
@@ -187,7 +187,7 @@ impl Table {
     }
 
     /// The order of bytes in the kernel's integers.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> Endianness {
         self.facts.order
     }
 
@@ -202,13 +202,13 @@ impl Table {
     /// # Errors
     ///
     /// The file cannot be read any more.
-    pub fn read_only_contents(&self, address: u64, most: u64) -> Result<Option<Vec<u8>>> {
+    pub fn read_only_contents(&self, address: u64, limit: u64) -> Result<Option<Vec<u8>>> {
         let covers = |section: &&Stored| (section.first..=section.last).contains(&address);
         let Some(section) = self.read_only.iter().find(covers) else { return Ok(None) };
-        let left = (section.last - address).saturating_add(1).min(most);
-        let mut bytes = vec![0; usize::try_from(left).unwrap_or_default()];
+        let remaining = (section.last - address).saturating_add(1).min(limit);
+        let mut bytes = vec![0; usize::try_from(remaining).unwrap_or_default()];
         let at = section.offset.saturating_add(address - section.first);
-        let read = open_at_once(&self.path).and_then(|file| file.read_exact_at(&mut bytes, at));
+        let read = open_nonblocking(&self.path).and_then(|file| file.read_exact_at(&mut bytes, at));
         read.map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
     }
@@ -230,26 +230,26 @@ impl Table {
     }
 
     /// All symbols, by name; of one name, the global one first.
-    pub fn iter(&self) -> impl Iterator<Item = Entry<'_>> {
+    pub fn iter(&self) -> impl Iterator<Item = SymbolEntry<'_>> {
         self.records.iter().map(|record| self.entry_of(record))
     }
 
     /// The symbols of a name: more than one where source files have local ones.
-    pub fn named(&self, name: &str) -> impl Iterator<Item = Entry<'_>> {
+    pub fn lookup_by_name(&self, name: &str) -> impl Iterator<Item = SymbolEntry<'_>> {
         let start = self.records.partition_point(|record| self.name(record) < name.as_bytes());
         let rest = self.records.get(start..).unwrap_or_default();
         rest.iter().take_while(move |record| self.name(record) == name.as_bytes()).map(|record| self.entry_of(record))
     }
 
     /// The symbols whose names match, by name.
-    pub fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = Entry<'_>> {
+    pub fn matching(&self, pattern: &Pattern) -> impl Iterator<Item = SymbolEntry<'_>> {
         self.iter().filter(|entry| pattern.matches(entry.name))
     }
 
     /// The symbol that covers an address: the nearest below it that is long enough. One whose size is not known
     /// reaches to the next one, or to the end of its section. Of several that begin there, it is one with a
     /// size if there is one, a function or object rather than a label, and global rather than local.
-    pub fn covering(&self, address: u64) -> Option<Entry<'_>> {
+    pub fn lookup_by_addr(&self, address: u64) -> Option<SymbolEntry<'_>> {
         let below = self.spans.partition_point(|span| span.first <= address);
         let mut candidates = self.spans.get(..below)?.iter().rev().take_while(|span| span.highest >= address);
         let span = candidates.find(|span| span.last >= address)?;
@@ -260,23 +260,23 @@ impl Table {
         name_of(&self.names, record)
     }
 
-    fn entry_of(&self, record: &Record) -> Entry<'_> {
+    fn entry_of(&self, record: &Record) -> SymbolEntry<'_> {
         // Only names that are UTF-8 were taken.
         let name = str::from_utf8(self.name(record)).unwrap_or_default();
-        Entry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
+        SymbolEntry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
     }
 }
 
 impl Symbols for Table {
     fn find(&self, name: &str) -> Result<Option<Symbol>> {
-        Ok(self.named(name).next().map(|entry| entry.symbol))
+        Ok(self.lookup_by_name(name).next().map(|entry| entry.symbol))
     }
 
     fn source(&self) -> String {
         self.path.display().to_string()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         false
     }
 }
@@ -302,9 +302,9 @@ const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
 
 /// What a file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct Facts {
+struct ImageFacts {
     architecture: Option<Architecture>,
-    order: Order,
+    order: Endianness,
     pointer_size: usize,
     entry: u64,
     flags: u32,
@@ -313,17 +313,17 @@ struct Facts {
 
 /// What a file holds.
 struct Contents {
-    facts: Facts,
+    facts: ImageFacts,
     names: Vec<u8>,
     /// With the number of the section that a symbol lies in.
     symbols: Vec<(Record, Option<usize>)>,
-    places: Vec<Place>,
+    places: Vec<SectionRange>,
     read_only: Vec<Stored>,
 }
 
 /// Where a section lies in memory.
 #[derive(Debug, Clone, Copy, Default)]
-struct Place {
+struct SectionRange {
     first: u64,
     /// Its last address; `None` where it is empty, or not in memory.
     last: Option<u64>,
@@ -352,8 +352,8 @@ impl Contents {
             }
         }
         spans.sort_by_key(|(span, record)| {
-            let is_label = record.kind == Kind::Label;
-            let is_ifunc = record.kind == Kind::Ifunc;
+            let is_label = record.kind == SymbolKind::Label;
+            let is_ifunc = record.kind == SymbolKind::Ifunc;
             (span.first, Reverse((record.symbol.size == 0, is_label, is_ifunc, record.binding, span.record)))
         });
         let mut next: Option<u64> = None;
@@ -425,13 +425,13 @@ impl Elf {
             return Err(Problem::Format("it is no ELF file"));
         }
         match FileClass(class) {
-            ELFCLASS32 => self.contents_of::<FileHeader32<Endianness>>(address),
-            ELFCLASS64 => self.contents_of::<FileHeader64<Endianness>>(address),
+            ELFCLASS32 => self.contents_of::<FileHeader32<ObjectEndianness>>(address),
+            ELFCLASS64 => self.contents_of::<FileHeader64<ObjectEndianness>>(address),
             _ => Err(Problem::Format("it is no ELF file")),
         }
     }
 
-    fn contents_of<E: FileHeader<Endian = Endianness>>(&self, address: u64) -> Result<Contents, Problem> {
+    fn contents_of<E: FileHeader<Endian = ObjectEndianness>>(&self, address: u64) -> Result<Contents, Problem> {
         let header: E = self.read(0)?;
         let endian = header.endian().map_err(|_| CUT_OFF)?;
         if ![ET_EXEC, ET_DYN, ET_REL].contains(&header.e_type(endian)) {
@@ -449,8 +449,8 @@ impl Elf {
         let symbols: &[E::Sym] = slice_from_all_bytes(&symbols).map_err(|()| CUT_OFF)?;
         let places = file.places(address)?;
         let symbols = file.symbols(symbols, &mut names, &places, address)?;
-        let facts = Facts {
-            architecture: Architecture::of_elf(header.e_machine(endian)),
+        let facts = ImageFacts {
+            architecture: Architecture::from_elf(header.e_machine(endian)),
             order: file.order(),
             pointer_size: if is_64_bit { 8 } else { 4 },
             entry: header.e_entry(endian).into(),
@@ -466,16 +466,16 @@ impl Elf {
 const MAGIC: u64 = 4096;
 
 /// An ELF file with its section headers.
-struct Sections<'a, E: FileHeader<Endian = Endianness>> {
+struct Sections<'a, E: FileHeader<Endian = ObjectEndianness>> {
     elf: &'a Elf,
     header: E,
-    endian: Endianness,
+    endian: ObjectEndianness,
     sections: &'a [E::SectionHeader],
 }
 
-impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
-    fn order(&self) -> Order {
-        if self.endian == Endianness::Big { Order::Big } else { Order::Little }
+impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
+    fn order(&self) -> Endianness {
+        if self.endian == ObjectEndianness::Big { Endianness::Big } else { Endianness::Little }
     }
 
     /// An address of the file's architecture.
@@ -485,9 +485,9 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
     }
 
     /// Reads a section that is not larger than any kernel's.
-    fn data(&self, section: &E::SectionHeader, most: u64) -> Result<Vec<u8>, Problem> {
+    fn data(&self, section: &E::SectionHeader, limit: u64) -> Result<Vec<u8>, Problem> {
         let size = section.sh_size(self.endian).into();
-        if size > most {
+        if size > limit {
             return Err(Problem::Format("its symbol table is larger than any kernel's"));
         }
         self.elf.bytes(section.sh_offset(self.endian).into(), size)
@@ -519,7 +519,7 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
     }
 
     /// Where the sections lie in memory.
-    fn places(&self, address: u64) -> Result<Vec<Place>, Problem> {
+    fn places(&self, address: u64) -> Result<Vec<SectionRange>, Problem> {
         let endian = self.endian;
         let is_relocatable = self.header.e_type(endian) == ET_REL;
         let names = if is_relocatable { self.section_names()? } else { Vec::new() };
@@ -527,25 +527,25 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
         let mut place = |section: &E::SectionHeader| {
             let size: u64 = section.sh_size(endian).into();
             if !section.sh_flags(endian).contains(SHF_ALLOC) {
-                return Place { base: (!is_relocatable).then_some(address), ..Place::default() };
+                return SectionRange { base: (!is_relocatable).then_some(address), ..SectionRange::default() };
             }
             if !is_relocatable {
                 let first = self.address(self.base(address), section.sh_addr(endian).into());
                 let last = size.checked_sub(1).map(|behind| first.saturating_add(behind));
-                return Place { first, last, base: Some(self.base(address)) };
+                return SectionRange { first, last, base: Some(self.base(address)) };
             }
             let is_loaded = [SHT_PROGBITS, SHT_NOBITS, SHT_X86_64_UNWIND, SHT_INIT_ARRAY, SHT_FINI_ARRAY]
                 .contains(&section.sh_type(endian));
             if !is_loaded || size == 0 {
-                return Place::default();
+                return SectionRange::default();
             }
             let alignment: u64 = section.sh_addralign(endian).into();
             let first = end.checked_next_multiple_of(alignment.max(1)).unwrap_or(end);
             end = first.saturating_add(size);
             if KEPT_ELSEWHERE.iter().any(|name| self.is_named(section, &names, name)) {
-                return Place::default();
+                return SectionRange::default();
             }
-            Place { first, last: Some(end.saturating_sub(1)), base: Some(first) }
+            SectionRange { first, last: Some(end.saturating_sub(1)), base: Some(first) }
         };
         Ok(self.sections.iter().map(&mut place).collect())
     }
@@ -559,7 +559,7 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
         &self,
         symbols: &[E::Sym],
         names: &mut Vec<u8>,
-        places: &[Place],
+        places: &[SectionRange],
         address: u64,
     ) -> Result<Vec<(Record, Option<usize>)>, Problem> {
         let endian = self.endian;
@@ -568,10 +568,10 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
         let mut found = Vec::new();
         for symbol in symbols {
             let kind = match symbol.st_type() {
-                STT_FUNC => Kind::Function,
-                STT_OBJECT => Kind::Object,
-                STT_GNU_IFUNC => Kind::Ifunc,
-                STT_NOTYPE => Kind::Label,
+                STT_FUNC => SymbolKind::Function,
+                STT_OBJECT => SymbolKind::Object,
+                STT_GNU_IFUNC => SymbolKind::Ifunc,
+                STT_NOTYPE => SymbolKind::Label,
                 _ => continue,
             };
             let binding = match symbol.st_bind() {
@@ -596,7 +596,7 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
             let mut record = Record { symbol: place, name: offset, length: name.len(), kind, binding };
             if let Some(descriptors) = &descriptors
                 && section == Some(descriptors.section)
-                && kind == Kind::Function
+                && kind == SymbolKind::Function
             {
                 if let Some(entry) = descriptors.entry(value) {
                     let dotted = [&b"."[..], name].concat();
@@ -632,9 +632,9 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
     }
 
     /// The sections that hold what the kernel does not write to. What a relocatable file has is yet to be relocated.
-    fn read_only(&self, places: &[Place]) -> Vec<Stored> {
+    fn read_only(&self, places: &[SectionRange]) -> Vec<Stored> {
         let endian = self.endian;
-        let stored = |(section, place): (&E::SectionHeader, &Place)| {
+        let stored = |(section, place): (&E::SectionHeader, &SectionRange)| {
             let flags = section.sh_flags(endian);
             let is_kept = flags.contains(SHF_ALLOC) && !flags.contains(SHF_WRITE);
             let is_there = section.sh_type(endian) == SHT_PROGBITS;
@@ -650,9 +650,10 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
     }
 
     /// The kernel's `version`.
-    fn version(&self, names: &[u8], symbols: &[(Record, Option<usize>)], places: &[Place]) -> Option<String> {
+    fn version(&self, names: &[u8], symbols: &[(Record, Option<usize>)], places: &[SectionRange]) -> Option<String> {
         let is_version = |record: &Record| {
-            (record.kind, record.binding) == (Kind::Object, Binding::Global) && name_of(names, record) == b"version"
+            (record.kind, record.binding) == (SymbolKind::Object, Binding::Global)
+                && name_of(names, record) == b"version"
         };
         let (record, section) = symbols.iter().find(|(record, _)| is_version(record))?;
         let (section, place) = (self.sections.get((*section)?)?, places.get((*section)?)?);
@@ -660,23 +661,23 @@ impl<E: FileHeader<Endian = Endianness>> Sections<'_, E> {
             return None;
         }
         let offset = record.symbol.address.checked_sub(place.first)?;
-        let left = place.last?.checked_sub(record.symbol.address)?.saturating_add(1).min(MAX_VERSION);
-        let text = self.elf.bytes(section.sh_offset(self.endian).into().checked_add(offset)?, left).ok()?;
+        let remaining = place.last?.checked_sub(record.symbol.address)?.saturating_add(1).min(MAX_VERSION);
+        let text = self.elf.bytes(section.sh_offset(self.endian).into().checked_add(offset)?, remaining).ok()?;
         let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
         Some(String::from_utf8_lossy(text).into_owned()).filter(|text| !text.is_empty())
     }
 }
 
-impl Place {
+impl SectionRange {
     fn contains(&self, address: u64) -> bool {
         self.first <= address && self.last.is_some_and(|last| address <= last)
     }
 }
 
 /// Whether a name is a symbol's for people; assemblers and linkers have others of their own.
-fn is_name(name: &[u8], kind: Kind, binding: Binding) -> bool {
+fn is_name(name: &[u8], kind: SymbolKind, binding: Binding) -> bool {
     let is_theirs =
-        (kind, binding) == (Kind::Label, Binding::Local) && (name.starts_with(b"$") || name.starts_with(b".L"));
+        (kind, binding) == (SymbolKind::Label, Binding::Local) && (name.starts_with(b"$") || name.starts_with(b".L"));
     !name.is_empty() && !is_theirs && str::from_utf8(name).is_ok()
 }
 
@@ -685,7 +686,7 @@ struct Descriptors {
     section: usize,
     address: u64,
     data: Vec<u8>,
-    order: Order,
+    order: Endianness,
 }
 
 impl Descriptors {

@@ -1,12 +1,12 @@
 //! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
 
 use super::Findings;
-use super::header::{Architecture, Order};
-use super::stream::{Stop, Stream};
+use super::header::{Architecture, Endianness};
+use super::stream::{Stream, StreamError};
 use crate::units::{Hex, decimal};
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
-use object::{Endianness, FileKind};
+use object::{Endianness as ObjectEndianness, FileKind};
 use serde::Serialize;
 use std::io;
 
@@ -46,12 +46,12 @@ impl ElfFacts {
 
     /// Whose it is; `None` of machines whose kernels are not known here.
     pub fn architecture(&self) -> Option<Architecture> {
-        Architecture::of_elf(Machine(self.machine))
+        Architecture::from_elf(Machine(self.machine))
     }
 
     /// The order of bytes in its integers.
-    pub fn order(&self) -> Order {
-        if self.big_endian { Order::Big } else { Order::Little }
+    pub fn order(&self) -> Endianness {
+        if self.big_endian { Endianness::Big } else { Endianness::Little }
     }
 }
 
@@ -95,8 +95,8 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
             }
         }
         let (facts, end) = match FileKind::parse(&*head) {
-            Ok(FileKind::Elf32) => both::<FileHeader32<Endianness>>(&head),
-            Ok(FileKind::Elf64) => both::<FileHeader64<Endianness>>(&head),
+            Ok(FileKind::Elf32) => both::<FileHeader32<ObjectEndianness>>(&head),
+            Ok(FileKind::Elf64) => both::<FileHeader64<ObjectEndianness>>(&head),
             _ => (Err("they are not those of a 32-bit or 64-bit file".to_owned()), 0),
         };
         match facts {
@@ -108,17 +108,17 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
             Err(_) => {}
         }
     }
-    let most = HEADERS.last().copied().unwrap_or_default();
-    findings.limited("ELF headers", format!("memtool reads {most} bytes of them, and there are more"));
+    let limit = HEADERS.last().copied().unwrap_or_default();
+    findings.limited("ELF headers", format!("memtool reads {limit} bytes of them, and there are more"));
     Ok(None)
 }
 
 /// What the headers say, and where they end as far as that can be told.
-fn both<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> (Result<ElfFacts, String>, u64) {
+fn both<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> (Result<ElfFacts, String>, u64) {
     (facts::<H>(head), end_of_headers::<H>(head).unwrap_or(0))
 }
 
-fn end_of_headers<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<u64> {
+fn end_of_headers<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Option<u64> {
     let header = H::parse(head).ok()?;
     let endian = header.endian().ok()?;
     // More than the file header can count stand in the first section header.
@@ -129,7 +129,7 @@ fn end_of_headers<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Option<u64
     count.checked_mul(size.into())?.checked_add(start)
 }
 
-fn facts<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Result<ElfFacts, String> {
+fn facts<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Result<ElfFacts, String> {
     let text = |error: object::Error| error.to_string();
     let header = H::parse(head).map_err(text)?;
     let endian = header.endian().map_err(text)?;
@@ -148,9 +148,9 @@ fn facts<H: FileHeader<Endian = Endianness>>(head: &[u8]) -> Result<ElfFacts, St
     });
     Ok(ElfFacts {
         bits: if header.is_type_64() { 64 } else { 32 },
-        big_endian: endian == Endianness::Big,
+        big_endian: endian == ObjectEndianness::Big,
         machine: machine.0,
-        machine_name: match Architecture::of_elf(machine) {
+        machine_name: match Architecture::from_elf(machine) {
             Some(architecture) => architecture.name(),
             None if machine == elf::EM_PPC => "powerpc",
             None => "",
@@ -170,7 +170,7 @@ fn check(facts: ElfFacts, stream: &mut Stream<'_>, findings: &mut Findings) -> i
     if let Some(rest) = end.checked_sub(stream.position()) {
         match stream.skip(rest) {
             Ok(()) => {}
-            Err(Stop::End { at, .. }) => {
+            Err(StreamError::End { at, .. }) => {
                 let hit = facts.segments.iter().position(|segment| segment.offset.saturating_add(segment.size) > at);
                 findings.damaged(
                     format!("segment {}", hit.unwrap_or(0)),

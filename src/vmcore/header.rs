@@ -71,7 +71,7 @@ impl Architecture {
     }
 
     /// The one whose ELF files have this `e_machine`.
-    pub fn of_elf(machine: Machine) -> Option<Self> {
+    pub fn from_elf(machine: Machine) -> Option<Self> {
         Some(match machine {
             elf::EM_X86_64 => Self::Amd64,
             elf::EM_AARCH64 => Self::Arm64,
@@ -130,14 +130,14 @@ impl Architecture {
 /// The order of bytes in a dump's integers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Order {
+pub enum Endianness {
     /// The least significant byte first.
     Little,
     /// The most significant byte first.
     Big,
 }
 
-impl Order {
+impl Endianness {
     /// That of the machines which `hw.machine_arch` names so.
     pub fn from_machine_arch(name: &str) -> Self {
         match name {
@@ -222,7 +222,7 @@ pub struct Header {
     /// Version of the architecture's format.
     pub version: u32,
     /// Order of bytes in integers.
-    pub order: Order,
+    pub order: Endianness,
     /// Bytes in a page.
     pub page_size: u32,
     /// `msgbufsize`.
@@ -320,7 +320,7 @@ impl Header {
                 let (raw, _) = raw::amd64::minidumphdr::read_from_prefix(bytes).ok()?;
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
                 let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), 0);
-                Self { direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
+                Self { direct_map, ..common(Endianness::Little, raw.version.get(), sizes, raw.kernbase.get()) }
             }
             Architecture::Arm64 => {
                 let (raw, _) = raw::arm64::minidumphdr::read_from_prefix(bytes).ok()?;
@@ -332,13 +332,17 @@ impl Header {
                     // Not defined; the check names them.
                     _ => 0,
                 };
-                Self { page_size, direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
+                Self {
+                    page_size,
+                    direct_map,
+                    ..common(Endianness::Little, raw.version.get(), sizes, raw.kernbase.get())
+                }
             }
             Architecture::Riscv => {
                 let (raw, _) = raw::riscv::minidumphdr::read_from_prefix(bytes).ok()?;
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(little::U32::get);
                 let direct_map = direct_map(raw.dmapbase.get(), raw.dmapend.get(), raw.dmapphys.get());
-                Self { direct_map, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get()) }
+                Self { direct_map, ..common(Endianness::Little, raw.version.get(), sizes, raw.kernbase.get()) }
             }
             Architecture::Arm => {
                 let (raw, _) = raw::arm::minidumphdr::read_from_prefix(bytes).ok()?;
@@ -349,7 +353,10 @@ impl Header {
                     raw::arm::MINIDUMP_MMU_FORMAT_V6_LPAE => "v6, LPAE".to_owned(),
                     other => format!("MMU format {other}"),
                 };
-                Self { mmu: Some(mmu), ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
+                Self {
+                    mmu: Some(mmu),
+                    ..common(Endianness::Little, raw.version.get(), sizes, raw.kernbase.get().into())
+                }
             }
             Architecture::I386 => {
                 let (raw, _) = raw::i386::minidumphdr::read_from_prefix(bytes).ok()?;
@@ -359,12 +366,12 @@ impl Header {
                     1 => Some("PAE".to_owned()),
                     other => Some(format!("PAE mode {other}")),
                 };
-                Self { mmu, ..common(Order::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
+                Self { mmu, ..common(Endianness::Little, raw.version.get(), sizes, raw.kernbase.get().into()) }
             }
             Architecture::Powerpc64 => {
                 let (raw, _) = raw::powerpc64::minidumphdr::read_from_prefix(bytes).ok()?;
                 // Only one of the two orders makes a small number of the version.
-                let order = if raw.version.get() <= 0xffff { Order::Big } else { Order::Little };
+                let order = if raw.version.get() <= 0xffff { Endianness::Big } else { Endianness::Little };
                 let u32 = |value: big::U32| order.u32(value.to_bytes());
                 let u64 = |value: big::U64| order.u64(value.to_bytes());
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(u32);
@@ -420,7 +427,7 @@ impl Header {
         if let Some(mmu) = &self.mmu {
             text.push_str(&format!(", {mmu}"));
         }
-        if self.order == Order::Big {
+        if self.order == Endianness::Big {
             text.push_str(", big-endian");
         }
         text

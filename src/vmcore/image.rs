@@ -65,9 +65,9 @@ pub fn lime(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<
             findings.stopped(format!("LiME range {}", ranges.len()), stop)?;
             break;
         }
-        let most = RANGES + stream.position() / BYTES_PER_RANGE;
-        if ranges.len() as u64 > most {
-            findings.limited(place, format!("memtool lists {most} ranges in so many bytes, and there are more"));
+        let limit = RANGES + stream.position() / BYTES_PER_RANGE;
+        if ranges.len() as u64 > limit {
+            findings.limited(place, format!("memtool lists {limit} ranges in so many bytes, and there are more"));
             break;
         }
     }

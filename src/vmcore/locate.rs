@@ -1,7 +1,7 @@
 //! Where a dump begins and ends: in a file of its own, before a live dump's header, or between the two headers
 //! of a dump device (`sys/kern/kern_shutdown.c`, `sbin/savecore/savecore.c`).
 
-use super::volume::Volume;
+use super::volume::ByteSource;
 use super::{BEGINNING, Beginning, Findings, stream};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use serde::Serialize;
@@ -10,7 +10,7 @@ use std::io;
 /// What a dump lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Place {
+pub enum Container {
     /// A file that holds nothing else.
     File,
     /// A live dump's file, with its header still behind it.
@@ -21,9 +21,9 @@ pub enum Place {
 
 /// Where a dump is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Located {
+pub struct DumpLocation {
     /// What it lies in.
-    pub place: Place,
+    pub place: Container,
     /// Its first byte, compressed or not.
     pub start: u64,
     /// The first byte behind it.
@@ -36,19 +36,19 @@ pub struct Located {
     pub is_text: bool,
 }
 
-impl Located {
+impl DumpLocation {
     /// A file that holds nothing else.
-    fn file(volume: &Volume) -> Self {
+    fn file(volume: &ByteSource) -> Self {
         let end = volume.length();
-        Self { place: Place::File, start: 0, end, header: None, sector_size: None, is_text: false }
+        Self { place: Container::File, start: 0, end, header: None, sector_size: None, is_text: false }
     }
 }
 
 /// A dump on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OnDevice {
+pub struct DeviceDump {
     /// Where it is.
-    pub located: Located,
+    pub located: DumpLocation,
     /// The last header, as it is.
     pub last: [u8; HEADER_LENGTH],
     /// The same as it was before the dump was cleared, if it was.
@@ -59,14 +59,14 @@ pub struct OnDevice {
 const SECTORS: [u32; 2] = [512, 4096];
 
 /// Where a device's last header may be: in its last sector. With the size of that.
-pub fn last_sectors(volume: &Volume, sector_size: Option<u32>) -> impl Iterator<Item = (u64, u32)> {
+pub fn last_sectors(volume: &ByteSource, sector_size: Option<u32>) -> impl Iterator<Item = (u64, u32)> {
     let sizes = SECTORS.into_iter().filter(move |_| sector_size.is_none()).chain(sector_size);
     let length = volume.length();
     sizes.filter_map(move |size| Some((length.checked_sub(size.into())?, size)))
 }
 
 /// Finds the dump in a file or device.
-pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
+pub fn locate(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
     let mut of_device = Findings::default();
     let device = on_device(volume, volume.sector_size(), &mut of_device)?;
     match device {
@@ -77,22 +77,26 @@ pub fn locate(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
             findings.damage.append(&mut of_device.damage);
             Ok(found.located)
         }
-        None => Ok(Located::file(volume)),
+        None => Ok(DumpLocation::file(volume)),
     }
 }
 
 /// Whether the first bytes are those of a dump, or compressed.
-fn begins_as_dump(volume: &Volume) -> io::Result<bool> {
+fn begins_as_dump(volume: &ByteSource) -> io::Result<bool> {
     let mut head = vec![0; BEGINNING];
     let read = volume.read_at(0, &mut head)?;
     let is_known =
-        !matches!(Beginning::of(head.get(..read).unwrap_or_default()), Beginning::Other | Beginning::Foreign(_));
+        !matches!(Beginning::from_head(head.get(..read).unwrap_or_default()), Beginning::Other | Beginning::Foreign(_));
     Ok(is_known || stream::compression_at(volume, 0)? != Compression::None)
 }
 
 /// Finds the dump of a device by its last header, whatever the device begins with. Where nobody tells the size of
 /// its sectors, the usual ones are tried.
-pub fn on_device(volume: &Volume, sector_size: Option<u32>, findings: &mut Findings) -> io::Result<Option<OnDevice>> {
+pub fn on_device(
+    volume: &ByteSource,
+    sector_size: Option<u32>,
+    findings: &mut Findings,
+) -> io::Result<Option<DeviceDump>> {
     for (at, sector_size) in last_sectors(volume, sector_size) {
         if let Some((bytes, header)) = header_at(volume, at)? {
             return between_headers(volume, at, sector_size, &bytes, header, findings).map(Some);
@@ -102,11 +106,11 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>, findings: &mut Findi
 }
 
 /// The dump that a file begins with; the header of a live dump may stand behind it.
-fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
+fn in_file(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
     let behind = volume.length().checked_sub(HEADER_LENGTH as u64);
     let header = behind.map(|at| header_at(volume, at)).transpose()?.flatten();
     let (Some(at), Some((bytes, header))) = (behind, header) else {
-        return Ok(Located::file(volume));
+        return Ok(DumpLocation::file(volume));
     };
     let parity = kerneldump::parity(&bytes);
     if parity != 0 {
@@ -116,11 +120,18 @@ fn in_file(volume: &Volume, findings: &mut Findings) -> io::Result<Located> {
         findings.damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
     }
     let end = header.dump_length.min(at);
-    Ok(Located { place: Place::LiveDump, start: 0, end, header: Some(header), sector_size: None, is_text: false })
+    Ok(DumpLocation {
+        place: Container::LiveDump,
+        start: 0,
+        end,
+        header: Some(header),
+        sector_size: None,
+        is_text: false,
+    })
 }
 
 /// A kernel dump's header, as it is and decoded; `None` if it is none.
-fn header_at(volume: &Volume, at: u64) -> io::Result<Option<([u8; HEADER_LENGTH], Header)>> {
+fn header_at(volume: &ByteSource, at: u64) -> io::Result<Option<([u8; HEADER_LENGTH], Header)>> {
     let mut bytes = [0; HEADER_LENGTH];
     let read = volume.read_at(at, &mut bytes)?;
     let header = Header::decode(&bytes).ok().filter(|_| read == bytes.len());
@@ -129,13 +140,13 @@ fn header_at(volume: &Volume, at: u64) -> io::Result<Option<([u8; HEADER_LENGTH]
 
 /// The dump before a device's last header. The first header, which is the same, comes before the key and the data.
 fn between_headers(
-    volume: &Volume,
+    volume: &ByteSource,
     last_at: u64,
     sector_size: u32,
     last: &[u8; HEADER_LENGTH],
     header: Header,
     findings: &mut Findings,
-) -> io::Result<OnDevice> {
+) -> io::Result<DeviceDump> {
     let before = u128::from(header.extent) + u128::from(header.key_size) + u128::from(sector_size);
     let first_at = u64::try_from(before).ok().and_then(|before| last_at.checked_sub(before));
     let first = first_at.map(|at| header_at(volume, at)).transpose()?.flatten().map(|(bytes, _)| bytes);
@@ -151,8 +162,8 @@ fn between_headers(
     let (extent, length, key_size, version) = (header.extent, header.dump_length, header.key_size, header.version);
     let found = |start, end| {
         let sector_size = Some(sector_size);
-        let located = Located { place: Place::Device, start, end, header: Some(header), sector_size, is_text };
-        Ok(OnDevice { located, last: *last, uncleared })
+        let located = DumpLocation { place: Container::Device, start, end, header: Some(header), sector_size, is_text };
+        Ok(DeviceDump { located, last: *last, uncleared })
     };
     let Some(first_at) = first_at else {
         let what = format!("it is {extent}, more than there is before the last header at {last_at}");

@@ -2,11 +2,11 @@
 
 use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
-use super::stream::{Stop, Stream};
-use super::volume::Volume;
-use super::{Content, Damage, Depth, Inspection, Place, inspect};
+use super::stream::{Stream, StreamError};
+use super::volume::ByteSource;
+use super::{Container, Content, Damage, Depth, Inspection, inspect};
 use crate::dump::Progress;
-use crate::dump::reader::{Piece, Reader};
+use crate::dump::reader::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression};
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
@@ -21,7 +21,7 @@ use std::sync::{Mutex, PoisonError};
 /// Memory in a dump: the pages of a minidump, the segments of a full dump or a LiME image, or an image without a
 /// header. Finding an address takes the same time in every minidump.
 pub struct DumpedMemory {
-    volume: Volume,
+    volume: ByteSource,
     inspection: Inspection,
     /// Of everything but a minidump, in ascending order, without overlaps.
     extents: Vec<Extent>,
@@ -72,7 +72,12 @@ impl DumpedMemory {
     /// # Errors
     ///
     /// It cannot be read, or there is no memory in it: it is a text dump, or encrypted.
-    pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
+    pub fn open(
+        volume: ByteSource,
+        packed: Option<&[(u64, u64)]>,
+        scratch: &Path,
+        progress: &Progress,
+    ) -> Result<Self> {
         let mut inspection = looked_at(&volume, &Progress::default())?;
         let mut volume = volume;
         // An image of a device may be compressed, and the dump in it once more.
@@ -81,7 +86,8 @@ impl DumpedMemory {
             && inspection.problem().is_none()
         {
             let file = decompress(&volume, &inspection, scratch, progress)?;
-            volume = Volume::of_file(&file).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
+            volume = ByteSource::from_file(&file)
+                .map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
             let outer = inspection;
             inspection = looked_at(&volume, &Progress::default())?;
             inspection.located.header = outer.located.header.or(inspection.located.header);
@@ -91,7 +97,7 @@ impl DumpedMemory {
     }
 
     /// Finds out where memory lies in the dump, as it is before compression.
-    fn located(volume: Volume, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
+    fn located(volume: ByteSource, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
         if let Some(problem) = inspection.problem() {
             return Err(Error::Refused(format!("there is no memory to read in it: {problem}")));
         }
@@ -186,8 +192,8 @@ impl DumpedMemory {
         let next = self.extents.partition_point(|extent| extent.physical <= physical);
         let extent = self.extents.get(next.checked_sub(1)?)?;
         let within = physical - extent.physical;
-        let left = extent.size.checked_sub(within).filter(|left| *left > 0)?;
-        Some((extent.offset.checked_add(within)?, left))
+        let remaining = extent.size.checked_sub(within).filter(|remaining| *remaining > 0)?;
+        Some((extent.offset.checked_add(within)?, remaining))
     }
 
     /// Bytes of memory in the dump.
@@ -244,8 +250,8 @@ impl DumpedMemory {
     /// Those of read(2).
     pub fn read_dump(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.inspection.located.start.saturating_add(offset);
-        let left = usize::try_from(self.inspection.located.end.saturating_sub(at)).unwrap_or(usize::MAX);
-        let wanted = left.min(buffer.len());
+        let remaining = usize::try_from(self.inspection.located.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let wanted = remaining.min(buffer.len());
         self.volume.read_at(at, buffer.get_mut(..wanted).unwrap_or_default())
     }
 
@@ -270,10 +276,10 @@ impl DumpedMemory {
     ///
     /// # Errors
     ///
-    /// Those of [`Volume::write_at`]; there is no memory at the address in the dump.
+    /// Those of [`ByteSource::write_at`]; there is no memory at the address in the dump.
     pub fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
-        let (offset, left) = self.place_of(address).ok_or(WriteError::Absent)?;
-        let part = bytes.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        let (offset, remaining) = self.place_of(address).ok_or(WriteError::Absent)?;
+        let part = bytes.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(bytes);
         self.volume.write_at(self.inspection.located.start.saturating_add(offset), part)?;
         // Page tables may have been written to.
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
@@ -292,7 +298,12 @@ impl DumpInOrder {
     /// # Errors
     ///
     /// Those of [`DumpedMemory::open`].
-    pub fn open(volume: Volume, packed: Option<&[(u64, u64)]>, scratch: &Path, progress: &Progress) -> Result<Self> {
+    pub fn open(
+        volume: ByteSource,
+        packed: Option<&[(u64, u64)]>,
+        scratch: &Path,
+        progress: &Progress,
+    ) -> Result<Self> {
         let inspection = looked_at(&volume, progress)?;
         let is_plain = inspection.compression == Compression::None;
         if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
@@ -337,7 +348,7 @@ impl DumpedMemory {
     /// # Errors
     ///
     /// Those of the function called; a dump that cannot be decompressed.
-    pub fn read_in_order(&self, mut take: impl FnMut(Piece<'_>) -> Result<()> + Send) -> Result<()> {
+    pub fn read_in_order(&self, mut take: impl FnMut(Chunk<'_>) -> Result<()> + Send) -> Result<()> {
         // What lies together in the dump is read together.
         let mut spans: Vec<Segment> = Vec::new();
         for extent in self.extents() {
@@ -350,7 +361,7 @@ impl DumpedMemory {
         let mut extents = self.extents();
         let mut extent = Extent { physical: 0, size: 0, offset: 0 };
         // They come in the order of the extents, whose physical addresses they get.
-        let mut take_part = |part: Part<'_>| {
+        let mut take_part = |part: PendingBytes<'_>| {
             let mut rest = part;
             while rest.length() > 0 {
                 if extent.size == 0 {
@@ -360,9 +371,9 @@ impl DumpedMemory {
                 let (now, later) = rest.split_at(extent.size);
                 let length = now.length();
                 take(match now {
-                    Part::Data(bytes) => Piece::Data { address: extent.physical, bytes },
-                    Part::Unreadable(length, why) => {
-                        Piece::Unreadable { start: extent.physical, end: extent.physical + length, why }
+                    PendingBytes::Data(bytes) => Chunk::Data { address: extent.physical, bytes },
+                    PendingBytes::Unreadable(length, why) => {
+                        Chunk::Unreadable { start: extent.physical, end: extent.physical + length, why }
                     }
                 })?;
                 extent.physical += length;
@@ -373,10 +384,10 @@ impl DumpedMemory {
         };
         if self.inspection.compression == Compression::None {
             let dump = DumpBytes(self);
-            return Reader::new(&dump, 4096, BUFFER)?.read(&spans, |piece| {
+            return ChunkReader::new(&dump, 4096, BUFFER)?.read(&spans, |piece| {
                 take_part(match piece {
-                    Piece::Data { bytes, .. } => Part::Data(bytes),
-                    Piece::Unreadable { start, end, why } => Part::Unreadable(end - start, why),
+                    Chunk::Data { bytes, .. } => PendingBytes::Data(bytes),
+                    Chunk::Unreadable { start, end, why } => PendingBytes::Unreadable(end - start, why),
                 })
             });
         }
@@ -388,7 +399,7 @@ impl DumpedMemory {
         for span in spans {
             let mut at = span.start;
             let before = stream.skip(at.saturating_sub(stream.position()));
-            let ended = matches!(before, Err(Stop::End { .. }));
+            let ended = matches!(before, Err(StreamError::End { .. }));
             if !ended {
                 before.map_err(stopped)?;
             }
@@ -396,9 +407,9 @@ impl DumpedMemory {
                 let wanted = usize::try_from(span.end - at).unwrap_or(usize::MAX).min(BUFFER);
                 let bytes = buffer.get_mut(..wanted).unwrap_or_default();
                 let read = if ended { 0 } else { stream.read(bytes).map_err(stopped)? };
-                take_part(Part::Data(bytes.get(..read).unwrap_or_default()))?;
+                take_part(PendingBytes::Data(bytes.get(..read).unwrap_or_default()))?;
                 if read < wanted {
-                    take_part(Part::Unreadable(span.end - at - read as u64, NotRead::End))?;
+                    take_part(PendingBytes::Unreadable(span.end - at - read as u64, NotRead::End))?;
                     break;
                 }
                 at += read as u64;
@@ -408,9 +419,9 @@ impl DumpedMemory {
     }
 }
 
-fn stopped(stop: Stop) -> Error {
+fn stopped(stop: StreamError) -> Error {
     match stop {
-        Stop::Io(source) => Error::Io { what: "read the dump".to_owned(), source },
+        StreamError::Io(source) => Error::Io { what: "read the dump".to_owned(), source },
         stop => Error::Format(stop.to_string()),
     }
 }
@@ -426,12 +437,12 @@ impl Memory for DumpBytes<'_> {
 
 /// Bytes that come next, or how many of them cannot be read, and why.
 #[derive(Clone, Copy)]
-enum Part<'a> {
+enum PendingBytes<'a> {
     Data(&'a [u8]),
     Unreadable(u64, NotRead),
 }
 
-impl Part<'_> {
+impl PendingBytes<'_> {
     fn length(self) -> u64 {
         match self {
             Self::Data(bytes) => bytes.len() as u64,
@@ -439,15 +450,15 @@ impl Part<'_> {
         }
     }
 
-    fn split_at(self, most: u64) -> (Self, Self) {
+    fn split_at(self, limit: u64) -> (Self, Self) {
         match self {
             Self::Data(bytes) => {
-                let middle = usize::try_from(most).unwrap_or(usize::MAX).min(bytes.len());
+                let middle = usize::try_from(limit).unwrap_or(usize::MAX).min(bytes.len());
                 let (now, later) = bytes.split_at_checked(middle).unwrap_or((bytes, &[]));
                 (Self::Data(now), Self::Data(later))
             }
             Self::Unreadable(length, why) => {
-                let now = length.min(most);
+                let now = length.min(limit);
                 (Self::Unreadable(now, why), Self::Unreadable(length - now, why))
             }
         }
@@ -458,13 +469,13 @@ impl Memory for DumpedMemory {
     /// Reads up to the end of a page. A page that is not in the dump is absent; where a dump has been cut off there
     /// are 0 bytes.
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let (offset, left) = self.place_of(address).ok_or(ReadError::Absent)?;
-        let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        Ok(self.read_dump(offset, buffer.get_mut(..left).unwrap_or_default())?)
+        let (offset, remaining) = self.place_of(address).ok_or(ReadError::Absent)?;
+        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
+        Ok(self.read_dump(offset, buffer.get_mut(..remaining).unwrap_or_default())?)
     }
 }
 
-fn looked_at(volume: &Volume, progress: &Progress) -> Result<Inspection> {
+fn looked_at(volume: &ByteSource, progress: &Progress) -> Result<Inspection> {
     inspect(volume, Depth::Pages, progress).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
 }
 
@@ -474,32 +485,32 @@ fn looked_at(volume: &Volume, progress: &Progress) -> Result<Inspection> {
 /// # Errors
 ///
 /// It cannot be read, or not decompressed.
-pub fn inspect_packed(volume: &Volume, depth: Depth, scratch: &Path, progress: &Progress) -> Result<Inspection> {
+pub fn inspect_packed(volume: &ByteSource, depth: Depth, scratch: &Path, progress: &Progress) -> Result<Inspection> {
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut found = inspect(volume, depth, progress).map_err(failed)?;
     let may_be_image = found.compression != Compression::None
-        && found.located.place == Place::File
+        && found.located.place == Container::File
         && found.content == Content::Unknown
         && found.problem().is_none();
     match if may_be_image { ends_as_device(volume, &found) } else { Ok(false) } {
         Ok(true) => {}
         Ok(false) => return Ok(found),
-        Err(Stop::Io(source)) => return Err(failed(source)),
+        Err(StreamError::Io(source)) => return Err(failed(source)),
         Err(stop) => {
             found.damage.push(Damage { place: "compression".to_owned(), what: stop.to_string() });
             return Ok(found);
         }
     }
-    let image = Volume::of_file(&decompress(volume, &found, scratch, &Progress::default())?).map_err(failed)?;
+    let image = ByteSource::from_file(&decompress(volume, &found, scratch, &Progress::default())?).map_err(failed)?;
     let inner = inspect(&image, depth, &Progress::default()).map_err(failed)?;
     Ok(Inspection { packed: found.compression, ..inner })
 }
 
 /// Whether the last bytes of a compressed file are the last header of a dump device.
-fn ends_as_device(volume: &Volume, found: &Inspection) -> Result<bool, Stop> {
+fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, StreamError> {
     let range = (found.located.start, found.located.end);
     let progress = Progress::default();
-    let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(Stop::Io)?;
+    let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(StreamError::Io)?;
     let mut tail = Vec::new();
     let mut buffer = vec![0; BUFFER];
     loop {
@@ -511,7 +522,7 @@ fn ends_as_device(volume: &Volume, found: &Inspection) -> Result<bool, Stop> {
         let before = tail.len().saturating_sub(LAST_SECTOR);
         tail.drain(..before);
     }
-    let tail = Volume::of_bytes(tail);
+    let tail = ByteSource::from_bytes(tail);
     let found = super::last_sectors(&tail, None).any(|(at, _)| {
         let mut header = [0; kerneldump::HEADER_LENGTH];
         tail.read_at(at, &mut header).is_ok_and(|read| read == header.len())
@@ -521,11 +532,11 @@ fn ends_as_device(volume: &Volume, found: &Inspection) -> Result<bool, Stop> {
 }
 
 /// Decompresses a dump into a file without a name; blocks of zeros become holes.
-fn decompress(volume: &Volume, inspection: &Inspection, scratch: &Path, progress: &Progress) -> Result<File> {
+fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: &Path, progress: &Progress) -> Result<File> {
     let range = (inspection.located.start, inspection.located.end);
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;
-    let file = output_file::nameless(scratch)?;
+    let file = output_file::unnamed_temp_file(scratch)?;
     let failed = |source| Error::io("decompress the dump into", scratch, source);
     let mut buffer = vec![0; BUFFER];
     let mut at = 0;

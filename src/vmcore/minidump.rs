@@ -2,8 +2,8 @@
 
 use super::header::{Architecture, Header, Section};
 use super::pages::{self, Pages};
-use super::stream::{Stop, Stream};
-use super::{Depth, Findings, Place};
+use super::stream::{Stream, StreamError};
+use super::{Container, Depth, Findings};
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::{Format, Level, Target, arm64};
@@ -74,7 +74,7 @@ pub fn read(
 ) -> io::Result<MinidumpFacts> {
     let pages = Pages::none(header.page_size);
     let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages, tables: None };
-    let mut reader = Reader { stream, findings, section: Section::Header.to_string() };
+    let mut reader = MinidumpReader { stream, findings, section: Section::Header.to_string() };
     if let Err(stop) = reader.read(&mut facts, depth) {
         let section = reader.section;
         findings.stopped(section, stop)?;
@@ -82,15 +82,15 @@ pub fn read(
     Ok(facts)
 }
 
-struct Reader<'a, 's> {
+struct MinidumpReader<'a, 's> {
     stream: &'a mut Stream<'s>,
     findings: &'a mut Findings,
     /// What is being read.
     section: String,
 }
 
-impl Reader<'_, '_> {
-    fn read(&mut self, facts: &mut MinidumpFacts, depth: Depth) -> Result<(), Stop> {
+impl MinidumpReader<'_, '_> {
+    fn read(&mut self, facts: &mut MinidumpFacts, depth: Depth) -> Result<(), StreamError> {
         let header = facts.header.clone();
         self.stream.skip(header.rounded(Section::Header))?;
         if self.is_within(&header, Section::MessageBuffer, "msgbufsize", MAX_MESSAGE_BUFFER) {
@@ -127,16 +127,16 @@ impl Reader<'_, '_> {
     }
 
     /// Whether a part is one that is read, and notes if it is too large for that.
-    fn is_within(&mut self, header: &Header, section: Section, field: &str, most: u64) -> bool {
+    fn is_within(&mut self, header: &Header, section: Section, field: &str, limit: u64) -> bool {
         let size = header.size_of(section);
-        if size > most {
-            self.findings.limited(field, format!("it is {size}, and memtool reads {most} bytes at most"));
+        if size > limit {
+            self.findings.limited(field, format!("it is {size}, and memtool reads {limit} bytes at most"));
         }
-        size <= most
+        size <= limit
     }
 
     /// Reads a part of the dump, and leaves out what makes it up to whole pages.
-    fn section(&mut self, header: &Header, section: Section) -> Result<Vec<u8>, Stop> {
+    fn section(&mut self, header: &Header, section: Section) -> Result<Vec<u8>, StreamError> {
         self.section = section.to_string();
         let bytes = self.stream.take(header.size_of(section))?;
         self.stream.skip(header.rounded(section) - header.size_of(section))?;
@@ -144,7 +144,7 @@ impl Reader<'_, '_> {
     }
 
     /// Reads the page bitmap, a part at a time; `None` if its pages are too scattered.
-    fn bitmap(&mut self, header: &Header, ranges: Option<&[(u64, u64)]>) -> Result<Option<Pages>, Stop> {
+    fn bitmap(&mut self, header: &Header, ranges: Option<&[(u64, u64)]>) -> Result<Option<Pages>, StreamError> {
         self.section = Section::Bitmap.to_string();
         let size = header.size_of(Section::Bitmap);
         let mut builder = pages::Builder::new(header.page_size, ranges, size, header.order);
@@ -194,8 +194,8 @@ impl Reader<'_, '_> {
             let at =
                 first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x} on"));
             let cause = match self.findings.place {
-                Some(Place::LiveDump) => other_bitmap(header),
-                Some(Place::File) if length.is_multiple_of(SAVED_BLOCK) => LEFT_OUT.to_owned(),
+                Some(Container::LiveDump) => other_bitmap(header),
+                Some(Container::File) if length.is_multiple_of(SAVED_BLOCK) => LEFT_OUT.to_owned(),
                 _ => String::new(),
             };
             let what = format!(
@@ -212,7 +212,7 @@ impl Reader<'_, '_> {
     }
 
     /// Follows the page table entries, and reads all pages if that is wanted.
-    fn tables(&mut self, header: &Header, pages: &Pages, depth: Depth) -> Result<Option<TableFacts>, Stop> {
+    fn tables(&mut self, header: &Header, pages: &Pages, depth: Depth) -> Result<Option<TableFacts>, StreamError> {
         self.section = Section::PageTables.to_string();
         let mut walk = Walk::new(header, pages);
         let known = header.table_format();

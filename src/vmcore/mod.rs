@@ -19,7 +19,7 @@ pub mod volume;
 
 pub use elf::ElfFacts;
 pub use image::LimeRange;
-pub use locate::{Located, OnDevice, Place, last_sectors};
+pub use locate::{Container, DeviceDump, DumpLocation, last_sectors};
 pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::{Forwards, Member, is_member as is_tar_header};
@@ -30,8 +30,8 @@ use foreign::Foreign;
 use serde::Serialize;
 use std::fmt;
 use std::io;
-use stream::{Stop, Stream};
-use volume::Volume;
+use stream::{Stream, StreamError};
+use volume::ByteSource;
 
 /// How thoroughly a dump is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -94,7 +94,7 @@ impl Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Where in the file or device it is, and what its headers say.
-    pub located: Located,
+    pub located: DumpLocation,
     /// How it is compressed.
     pub compression: kerneldump::Compression,
     /// How the image of the whole device is compressed that the dump is on.
@@ -131,7 +131,7 @@ impl Inspection {
         if let Some(damage) = self.damage.first() {
             return Some(format!("it is damaged: {damage}"));
         }
-        let is_image = self.located.place == Place::File;
+        let is_image = self.located.place == Container::File;
         (!is_image).then(|| "what is between the headers does not begin as a dump does".to_owned())
     }
 }
@@ -144,7 +144,7 @@ struct Findings {
     warnings: Vec<String>,
     remarks: Vec<String>,
     /// What the dump lies in, once that is known.
-    place: Option<Place>,
+    place: Option<Container>,
 }
 
 impl Findings {
@@ -157,9 +157,9 @@ impl Findings {
     }
 
     /// Notes why reading stopped; only an error of the file itself is one.
-    fn stopped(&mut self, place: impl fmt::Display, stop: Stop) -> io::Result<()> {
+    fn stopped(&mut self, place: impl fmt::Display, stop: StreamError) -> io::Result<()> {
         match stop {
-            Stop::Io(error) => Err(error),
+            StreamError::Io(error) => Err(error),
             stop => {
                 self.damaged(place, stop);
                 Ok(())
@@ -175,7 +175,7 @@ impl Findings {
 /// # Errors
 ///
 /// It cannot be read.
-pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option<(OnDevice, Vec<Damage>)>> {
+pub fn on_device(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Option<(DeviceDump, Vec<Damage>)>> {
     let mut findings = Findings::default();
     let found = locate::on_device(volume, volume.sector_size().or(sector_size), &mut findings)?;
     Ok(found.map(|found| (found, findings.damage)))
@@ -186,13 +186,13 @@ pub fn on_device(volume: &Volume, sector_size: Option<u32>) -> io::Result<Option
 /// # Errors
 ///
 /// It cannot be read. That a dump is damaged is no error: the result says so.
-pub fn inspect(volume: &Volume, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
+pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
     let located = locate::locate(volume, &mut findings)?;
     findings.place = Some(located.place);
     let compression = match &located.header {
-        _ if located.place == Place::File => stream::compression_at(volume, located.start)?,
-        Some(header) => kerneldump::Compression::of_code(header.compression).unwrap_or_else(|| {
+        _ if located.place == Container::File => stream::compression_at(volume, located.start)?,
+        Some(header) => kerneldump::Compression::from_code(header.compression).unwrap_or_else(|| {
             findings.damaged("compression", format!("it is {}, which nothing stands for", header.compression));
             kerneldump::Compression::None
         }),
@@ -254,7 +254,7 @@ enum Beginning {
 }
 
 impl Beginning {
-    fn of(head: &[u8]) -> Self {
+    fn from_head(head: &[u8]) -> Self {
         let mut page = [0; header::HEADER_LENGTH];
         page.iter_mut().zip(head).for_each(|(to, from)| *to = *from);
         match header::Header::parse(&page) {
@@ -286,7 +286,7 @@ fn content<'a>(
     }
     let mut stream = again()?;
     let mut foreign = None;
-    let content = match Beginning::of(&head) {
+    let content = match Beginning::from_head(&head) {
         Beginning::Minidump(header) => {
             Content::Minidump(Box::new(minidump::read(&mut stream, *header, depth, findings)?))
         }

@@ -6,7 +6,7 @@
 //! A machine of 64 TiB has a bitmap of 2 GiB. It is taken in parts of 4 KiB, of which those take memory that are neither
 //! empty nor full: as the runs of their bits, or as they are if that is shorter.
 
-use super::header::Order;
+use super::header::Endianness;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use std::ops;
 
@@ -26,7 +26,7 @@ const MAX_BLOCKS: usize = 136;
 
 /// Where a chunk is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum WordGroup {
     Empty,
     Full,
     /// Its runs, from this number of [`Pages::numbers`] on: how many there are, then of each its first bit, its last
@@ -41,7 +41,7 @@ enum Place {
 pub struct Pages {
     covered: DumpAvail,
     capacity: u64,
-    places: Vec<Place>,
+    places: Vec<WordGroup>,
     /// Bits set before each chunk, and in the end all.
     ranks: Vec<u64>,
     numbers: Vec<Vec<u16>>,
@@ -123,7 +123,7 @@ impl Bits<'_> {
 /// Takes a page bitmap part by part.
 pub struct Builder {
     pages: Pages,
-    order: Order,
+    order: Endianness,
     /// What does not fill a chunk.
     rest: Vec<u8>,
     /// Blocks that may be allocated.
@@ -133,7 +133,7 @@ pub struct Builder {
 
 impl Builder {
     /// Takes the ranges of `dump_avail`, or `None` where there is none, and the bytes that the bitmap will have.
-    pub fn new(page_size: u32, ranges: Option<&[(u64, u64)]>, size: u64, order: Order) -> Self {
+    pub fn new(page_size: u32, ranges: Option<&[(u64, u64)]>, size: u64, order: Endianness) -> Self {
         let page_size = u64::from(page_size);
         let capacity = size.div_ceil(8).saturating_mul(64);
         let all = [(0, capacity.saturating_mul(page_size))];
@@ -185,11 +185,11 @@ impl Builder {
     }
 
     /// Keeps the words of a chunk with so many bits set.
-    fn add(&mut self, words: &[u64], count: u64) -> Place {
+    fn add(&mut self, words: &[u64], count: u64) -> WordGroup {
         let before = self.pages.ranks.last().copied().unwrap_or(0);
         self.pages.ranks.push(before + count);
         if count == 0 || count == CHUNK_BITS {
-            return if count == 0 { Place::Empty } else { Place::Full };
+            return if count == 0 { WordGroup::Empty } else { WordGroup::Full };
         }
         let number = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
         // A run begins at each set bit behind one that is not.
@@ -206,7 +206,7 @@ impl Builder {
                 *rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
                 Some(number(before))
             });
-            return Place::Words(self.keep(counts.chain(parts)));
+            return WordGroup::Words(self.keep(counts.chain(parts)));
         }
         let parts: Vec<u16> = parts.collect();
         let bits = Bits::Words(&[], parts.as_chunks().0);
@@ -221,7 +221,7 @@ impl Builder {
             Some([first, last, before].map(number))
         });
         let triples: Vec<u16> = triples.flatten().collect();
-        Place::Runs(self.keep(std::iter::once(number(runs.into())).chain(triples)))
+        WordGroup::Runs(self.keep(std::iter::once(number(runs.into())).chain(triples)))
     }
 
     /// Keeps numbers together; tells where.
@@ -296,13 +296,13 @@ impl Pages {
             block.and_then(|block| block.get(usize::try_from(at).ok()?..)).unwrap_or_default()
         };
         match place {
-            None | Some(Place::Empty) => Bits::Empty,
-            Some(Place::Full) => Bits::Full,
-            Some(Place::Runs(at)) => {
+            None | Some(WordGroup::Empty) => Bits::Empty,
+            Some(WordGroup::Full) => Bits::Full,
+            Some(WordGroup::Runs(at)) => {
                 let (count, rest) = from(*at).split_first().unwrap_or((&0, &[]));
                 Bits::Runs(rest.as_chunks().0.get(..usize::from(*count)).unwrap_or_default())
             }
-            Some(Place::Words(at)) => {
+            Some(WordGroup::Words(at)) => {
                 let (ranks, rest) = from(*at).split_at_checked(GROUPS).unwrap_or_default();
                 Bits::Words(ranks, rest.as_chunks().0.get(..CHUNK / 8).unwrap_or_default())
             }
@@ -405,7 +405,7 @@ mod tests {
 
     const PAGE: u64 = 4096;
 
-    fn pages(ranges: Option<&[(u64, u64)]>, bitmap: &[u8], order: Order) -> Pages {
+    fn pages(ranges: Option<&[(u64, u64)]>, bitmap: &[u8], order: Endianness) -> Pages {
         let mut builder = Builder::new(4096, ranges, bitmap.len() as u64, order);
         // In parts of odd lengths.
         bitmap.chunks(3001).for_each(|part| builder.push(part));
@@ -432,7 +432,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_page_is_found_where_counting_finds_it((ranges, set) in dumps(), big in any::<bool>(), spare in 0_usize..80) {
-            let order = if big { Order::Big } else { Order::Little };
+            let order = if big { Endianness::Big } else { Endianness::Little };
             let mut bitmap = vec![0_u8; (set.len().div_ceil(8) + spare).next_multiple_of(8)];
             for (bit, _) in set.iter().enumerate().filter(|(_, set)| **set) {
                 let byte = if big { bit / 64 * 8 + 7 - bit % 64 / 8 } else { bit / 8 };
@@ -474,7 +474,7 @@ mod tests {
 
     #[test]
     fn without_ranges_a_bit_is_a_page_number() {
-        let pages = pages(None, &[0b1000_0001, 0, 0, 0, 0, 0, 0, 0, 2], Order::Little);
+        let pages = pages(None, &[0b1000_0001, 0, 0, 0, 0, 0, 0, 0, 2], Endianness::Little);
         assert_eq!(pages.iter().collect::<Vec<_>>(), [(0, 0), (7, 7 * PAGE), (65, 65 * PAGE)]);
         assert_eq!((pages.number_of(65 * PAGE), pages.number_of(66 * PAGE)), (Some(2), None));
     }
@@ -506,7 +506,7 @@ mod tests {
             for (bit, _) in set.iter().enumerate().filter(|(_, set)| **set) {
                 bitmap[bit / 8] |= 1 << (bit % 8);
             }
-            let pages = pages(None, &bitmap, Order::Little);
+            let pages = pages(None, &bitmap, Endianness::Little);
             let expected: Vec<u64> = (0..).zip(&set).filter(|(_, set)| **set).map(|(bit, _)| bit).collect();
             prop_assert_eq!(pages.iter().map(|(bit, _)| bit).collect::<Vec<_>>(), expected);
             let mut rank = 0;
@@ -522,7 +522,7 @@ mod tests {
     fn what_is_too_scattered_is_not_kept() {
         let scattered = vec![0x55; 1 << 20];
         for (parts, is_kept) in [(2, true), (6, false)] {
-            let mut builder = Builder { blocks: 3, ..Builder::new(4096, None, 1 << 28, Order::Little) };
+            let mut builder = Builder { blocks: 3, ..Builder::new(4096, None, 1 << 28, Endianness::Little) };
             (0..parts).for_each(|_| builder.push(&scattered));
             assert_eq!(builder.pages.count(), parts << 22);
             assert_eq!(builder.finish().is_some(), is_kept);

@@ -2,7 +2,7 @@
 //! file's length, so that zeros at the end of a dump are not in its file (`sparsefwrite()`, sbin/savecore/savecore.c).
 //! How long the dump was stands in the `info.N` beside it.
 
-use crate::host::{open_at_once, read_at_most};
+use crate::host::{open_nonblocking, read_at_most};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -19,7 +19,7 @@ pub fn length(path: &Path, file: &File, stored: u64) -> Option<u64> {
     if stored == 0 || !stored.is_multiple_of(BLOCK as u64) {
         return None;
     }
-    let info = open_at_once(&path.with_file_name(format!("info.{number}"))).ok()?;
+    let info = open_nonblocking(&path.with_file_name(format!("info.{number}"))).ok()?;
     let text = read_at_most(info, MAX_INFO).ok()??;
     let length = dump_length(&String::from_utf8_lossy(&text)).filter(|length| *length > stored)?;
     let mut last = [0; BLOCK];

@@ -1,6 +1,6 @@
 //! The bytes of a dump from front to back, decompressed where they are compressed.
 
-use super::volume::{Part, Volume};
+use super::volume::{ByteSource, SourceReader};
 use crate::dump::Progress;
 use crate::kerneldump::Compression;
 use flate2::bufread;
@@ -13,7 +13,7 @@ const WINDOW_LOG: u32 = 27;
 
 /// Why a dump cannot be read on.
 #[derive(Debug, thiserror::Error)]
-pub enum Stop {
+pub enum StreamError {
     /// It ends.
     #[error("the dump ends after {at} bytes, {wanted} more were to come")]
     End {
@@ -37,8 +37,8 @@ pub enum Stop {
     Io(io::Error),
 }
 
-enum Kind<'a> {
-    Plain(Part<'a>),
+enum StreamKind<'a> {
+    Plain(SourceReader<'a>),
     Read(Compression, Box<dyn Read + Send + 'a>),
 }
 
@@ -124,7 +124,7 @@ impl<R: BufRead> Read for Gzip<R> {
 
 /// A dump's bytes from front to back.
 pub struct Stream<'a> {
-    kind: Kind<'a>,
+    kind: StreamKind<'a>,
     position: u64,
     ignored: Ignored,
 }
@@ -145,7 +145,7 @@ pub(super) const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d
 const MOST_SKIPPABLE: usize = 1024;
 
 /// Where a stream begins, behind frames that are passed over.
-fn beginning_of(volume: &Volume, start: u64) -> io::Result<u64> {
+fn beginning_of(volume: &ByteSource, start: u64) -> io::Result<u64> {
     let mut at = start;
     for _ in 0..MOST_SKIPPABLE {
         let mut head = [0; 8];
@@ -165,7 +165,7 @@ fn beginning_of(volume: &Volume, start: u64) -> io::Result<u64> {
 /// # Errors
 ///
 /// Those of read(2).
-pub(super) fn compression_at(volume: &Volume, start: u64) -> io::Result<Compression> {
+pub(super) fn compression_at(volume: &ByteSource, start: u64) -> io::Result<Compression> {
     let mut head = [0; 4];
     let beginning = beginning_of(volume, start)?;
     let read = volume.read_at(beginning, &mut head)?;
@@ -181,7 +181,7 @@ impl<'a> Stream<'a> {
     ///
     /// The decompressor cannot be set up.
     pub fn new(
-        volume: &'a Volume,
+        volume: &'a ByteSource,
         (start, end): (u64, u64),
         compression: Compression,
         progress: &'a Progress,
@@ -189,8 +189,8 @@ impl<'a> Stream<'a> {
         let part = volume.part(start, end, progress);
         let ignored = Ignored::default();
         let kind = match compression {
-            Compression::None => Kind::Plain(part),
-            compression => Kind::Read(compression, decompressed(part, compression, &ignored)?),
+            Compression::None => StreamKind::Plain(part),
+            compression => StreamKind::Read(compression, decompressed(part, compression, &ignored)?),
         };
         Ok(Self { kind, position: 0, ignored })
     }
@@ -202,12 +202,16 @@ impl<'a> Stream<'a> {
     /// The decompressor cannot be set up.
     pub fn over(from: impl Read + Send + 'a, compression: Compression) -> io::Result<Self> {
         let ignored = Ignored::default();
-        Ok(Self { kind: Kind::Read(compression, decompressed(from, compression, &ignored)?), position: 0, ignored })
+        Ok(Self {
+            kind: StreamKind::Read(compression, decompressed(from, compression, &ignored)?),
+            position: 0,
+            ignored,
+        })
     }
 
     /// Whether it is decompressed.
     pub fn is_compressed(&self) -> bool {
-        matches!(self.kind, Kind::Read(compression, _) if compression != Compression::None)
+        matches!(self.kind, StreamKind::Read(compression, _) if compression != Compression::None)
     }
 
     /// Bytes behind the end of a gzip stream, if they are not all zeros; known when all of it was read.
@@ -223,8 +227,8 @@ impl<'a> Stream<'a> {
     /// Bytes in all, where that is known: not of compressed ones, nor of those from elsewhere.
     pub fn length(&self) -> Option<u64> {
         match &self.kind {
-            Kind::Plain(part) => Some(self.position + part.left()),
-            Kind::Read(..) => None,
+            StreamKind::Plain(part) => Some(self.position + part.remaining()),
+            StreamKind::Read(..) => None,
         }
     }
 
@@ -232,13 +236,13 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says, but for the end.
-    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, Stop> {
+    /// As [`StreamError`] says, but for the end.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, StreamError> {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let read = match &mut self.kind {
-                Kind::Plain(part) => part.read(rest),
-                Kind::Read(_, from) => from.read(rest),
+                StreamKind::Plain(part) => part.read(rest),
+                StreamKind::Read(_, from) => from.read(rest),
             };
             match read {
                 Ok(0) => break,
@@ -254,12 +258,12 @@ impl<'a> Stream<'a> {
     }
 
     /// An error of the file, or of the decompressor.
-    fn stop(&self, error: io::Error) -> Stop {
+    fn stop(&self, error: io::Error) -> StreamError {
         match self.kind {
-            Kind::Read(compression, _) if compression != Compression::None && error.raw_os_error().is_none() => {
-                Stop::Damaged { compression: compression.name(), why: error.to_string(), at: self.position }
+            StreamKind::Read(compression, _) if compression != Compression::None && error.raw_os_error().is_none() => {
+                StreamError::Damaged { compression: compression.name(), why: error.to_string(), at: self.position }
             }
-            _ => Stop::Io(error),
+            _ => StreamError::Io(error),
         }
     }
 
@@ -267,12 +271,12 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says.
-    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), Stop> {
+    /// As [`StreamError`] says.
+    pub fn fill(&mut self, buffer: &mut [u8]) -> Result<(), StreamError> {
         let wanted = buffer.len();
         let read = self.read(buffer)?;
         if read < wanted {
-            return Err(Stop::End { at: self.position, wanted: (wanted - read) as u64 });
+            return Err(StreamError::End { at: self.position, wanted: (wanted - read) as u64 });
         }
         Ok(())
     }
@@ -281,8 +285,8 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says.
-    pub fn take(&mut self, bytes: u64) -> Result<Vec<u8>, Stop> {
+    /// As [`StreamError`] says.
+    pub fn take(&mut self, bytes: u64) -> Result<Vec<u8>, StreamError> {
         let mut taken = Vec::new();
         self.each(bytes, |part| taken.extend_from_slice(part))?;
         Ok(taken)
@@ -292,16 +296,16 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says.
-    pub fn each(&mut self, bytes: u64, mut call: impl FnMut(&[u8])) -> Result<(), Stop> {
+    /// As [`StreamError`] says.
+    pub fn each(&mut self, bytes: u64, mut call: impl FnMut(&[u8])) -> Result<(), StreamError> {
         let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 18)];
-        let mut left = bytes;
-        while left > 0 {
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
+        let mut remaining = bytes;
+        while remaining > 0 {
+            let wanted = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
             let part = buffer.get_mut(..wanted).unwrap_or_default();
             self.fill(part)?;
             call(part);
-            left -= part.len() as u64;
+            remaining -= part.len() as u64;
         }
         Ok(())
     }
@@ -310,14 +314,14 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says.
-    pub fn skip(&mut self, bytes: u64) -> Result<(), Stop> {
-        let Kind::Plain(part) = &mut self.kind else { return self.each(bytes, |_| {}) };
-        let there = part.left().min(bytes);
+    /// As [`StreamError`] says.
+    pub fn skip(&mut self, bytes: u64) -> Result<(), StreamError> {
+        let StreamKind::Plain(part) = &mut self.kind else { return self.each(bytes, |_| {}) };
+        let there = part.remaining().min(bytes);
         part.skip(there);
         self.position += there;
         if there < bytes {
-            return Err(Stop::End { at: self.position, wanted: bytes - there });
+            return Err(StreamError::End { at: self.position, wanted: bytes - there });
         }
         Ok(())
     }
@@ -326,13 +330,13 @@ impl<'a> Stream<'a> {
     ///
     /// # Errors
     ///
-    /// As [`Stop`] says, but for the end.
-    pub fn rest(&mut self) -> Result<u64, Stop> {
+    /// As [`StreamError`] says, but for the end.
+    pub fn rest(&mut self) -> Result<u64, StreamError> {
         let before = self.position;
-        if let Kind::Plain(part) = &mut self.kind {
-            let left = part.left();
-            part.skip(left);
-            return Ok(left);
+        if let StreamKind::Plain(part) = &mut self.kind {
+            let remaining = part.remaining();
+            part.skip(remaining);
+            return Ok(remaining);
         }
         let mut buffer = vec![0; 1 << 18];
         while self.read(&mut buffer)? > 0 {}

@@ -2,8 +2,8 @@
 //! the first block last (`sys/ddb/db_textdump.c`).
 
 use super::Findings;
-use super::stream::{Stop, Stream};
-use super::volume::Volume;
+use super::stream::{Stream, StreamError};
+use super::volume::ByteSource;
 use crate::dump::Progress;
 use serde::Serialize;
 use std::io;
@@ -43,7 +43,7 @@ fn name(block: &Block) -> &[u8] {
 
 /// The archive that a device holds backwards, in its right order.
 pub struct Forwards<'a> {
-    volume: &'a Volume,
+    volume: &'a ByteSource,
     start: u64,
     /// Where what comes next ends.
     at: u64,
@@ -55,16 +55,16 @@ pub struct Forwards<'a> {
 
 impl<'a> Forwards<'a> {
     /// The archive between these places, in whole blocks; the progress counts bytes.
-    pub fn new(volume: &'a Volume, start: u64, end: u64, progress: &'a Progress) -> Self {
+    pub fn new(volume: &'a ByteSource, start: u64, end: u64, progress: &'a Progress) -> Self {
         Self { volume, start, at: end, read: Vec::new(), taken: 0, progress }
     }
 }
 
 impl io::Read for Forwards<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.at.saturating_sub(self.start);
-        if self.taken == self.read.len() && left > 0 {
-            let length = usize::try_from(left).unwrap_or(usize::MAX).min(128 * BLOCK);
+        let remaining = self.at.saturating_sub(self.start);
+        if self.taken == self.read.len() && remaining > 0 {
+            let length = usize::try_from(remaining).unwrap_or(usize::MAX).min(128 * BLOCK);
             let mut bytes = vec![0; length];
             self.at -= length as u64;
             if self.volume.read_at(self.at, &mut bytes)? < length || length % BLOCK > 0 {
@@ -90,15 +90,17 @@ enum Next {
 }
 
 /// Lists the archive that a device holds backwards.
-pub fn backwards(volume: &Volume, start: u64, end: u64, findings: &mut Findings) -> io::Result<Vec<Member>> {
+pub fn backwards(volume: &ByteSource, start: u64, end: u64, findings: &mut Findings) -> io::Result<Vec<Member>> {
     let mut at = end;
     let mut next = |skip: u64, block: &mut Block| {
-        let left = (at - start).checked_sub(skip);
-        let Some(left) = left.filter(|left| *left == 0 || *left >= BLOCK as u64) else { return Ok(Next::CutOff) };
-        if left == 0 {
+        let remaining = (at - start).checked_sub(skip);
+        let Some(remaining) = remaining.filter(|remaining| *remaining == 0 || *remaining >= BLOCK as u64) else {
+            return Ok(Next::CutOff);
+        };
+        if remaining == 0 {
             return Ok(Next::End);
         }
-        at = start + left - BLOCK as u64;
+        at = start + remaining - BLOCK as u64;
         Ok(if volume.read_at(at, block)? == block.len() { Next::Block } else { Next::CutOff })
     };
     list(&mut next, findings)
@@ -111,7 +113,7 @@ pub fn forwards(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<
         Ok(match stream.skip(skip).and_then(|()| stream.read(block)) {
             Ok(0) => Next::End,
             Ok(read) if read == block.len() => Next::Block,
-            Ok(_) | Err(Stop::End { .. }) => Next::CutOff,
+            Ok(_) | Err(StreamError::End { .. }) => Next::CutOff,
             Err(stop) => {
                 stopped = Some(stop);
                 Next::End

@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::files_in_use;
 #[cfg(target_os = "freebsd")]
 use crate::host::freebsd::disk;
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use crate::memory::WriteError;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
@@ -19,7 +19,7 @@ use std::sync::{Mutex, PoisonError};
 const BLOCK: usize = 1 << 16;
 
 /// A file or device, opened for reading, and for writing if that was asked for.
-pub struct Volume {
+pub struct ByteSource {
     bytes: Bytes,
     length: u64,
     /// Bytes of it that are in the file; zeros follow, which are not.
@@ -28,16 +28,16 @@ pub struct Volume {
     writer: Option<File>,
 }
 
-impl Volume {
+impl ByteSource {
     /// Opens a file or a device.
     ///
     /// # Errors
     ///
     /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
         let again = file.try_clone().map_err(|source| Error::io("open", path, source))?;
-        Ok(Self::of_any(path, file)?.with_left_out(path, &again))
+        Ok(Self::from_opened(path, file)?.with_left_out(path, &again))
     }
 
     /// Adds the zeros that savecore(8) has left out at the end of a file.
@@ -58,19 +58,22 @@ impl Volume {
         let writer =
             OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
         files_in_use::changed(&writer, path).map_err(fail)?;
-        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::of_any(path, writer)? })
+        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::from_opened(path, writer)? })
     }
 
-    fn of_any(path: &Path, mut file: File) -> Result<Self> {
+    fn from_opened(path: &Path, mut file: File) -> Result<Self> {
         let kind = file.metadata().map_err(|source| Error::io("look at", path, source))?.file_type();
         let is_device = kind.is_char_device() || kind.is_block_device();
         #[cfg(target_os = "freebsd")]
         if let Some(geometry) = is_device.then(|| disk::geometry(&file)).flatten() {
-            return Ok(Self { sector_size: Some(geometry.sector_size), ..Self::of(file, geometry.length, true) });
+            return Ok(Self {
+                sector_size: Some(geometry.sector_size),
+                ..Self::with_length(file, geometry.length, true)
+            });
         }
         let length = if is_device || kind.is_file() { file.seek(SeekFrom::End(0)).ok() } else { None };
         match length {
-            Some(length) if length > 0 || !is_device => Ok(Self::of(file, length, is_device)),
+            Some(length) if length > 0 || !is_device => Ok(Self::with_length(file, length, is_device)),
             _ => Err(Error::Refused(format!("{} is neither a file nor a device with an end", path.display()))),
         }
     }
@@ -88,7 +91,7 @@ impl Volume {
         if !writer.metadata().map_err(fail)?.is_file() {
             return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
         }
-        let volume = Self::of_file(&writer).map_err(fail)?.with_left_out(path, &writer);
+        let volume = Self::from_file(&writer).map_err(fail)?.with_left_out(path, &writer);
         Ok(Self { writer: Some(writer), ..volume })
     }
 
@@ -126,17 +129,17 @@ impl Volume {
     /// # Errors
     ///
     /// Its length cannot be told.
-    pub fn of_file(file: &File) -> io::Result<Self> {
-        Ok(Self::of(file.try_clone()?, file.metadata()?.len(), false))
+    pub fn from_file(file: &File) -> io::Result<Self> {
+        Ok(Self::with_length(file.try_clone()?, file.metadata()?.len(), false))
     }
 
     /// Bytes in memory, as if they were in a file.
-    pub fn of_bytes(bytes: Vec<u8>) -> Self {
+    pub fn from_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
         Self { bytes: Bytes::Memory(bytes), length, stored: length, sector_size: None, writer: None }
     }
 
-    fn of(file: File, length: u64, is_device: bool) -> Self {
+    fn with_length(file: File, length: u64, is_device: bool) -> Self {
         let bytes = if is_device {
             Bytes::Device(Blocks { file, last: Mutex::new((0, Vec::new())) })
         } else {
@@ -166,8 +169,8 @@ impl Volume {
     ///
     /// Those of read(2).
     pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(left);
+        let remaining = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
+        let wanted = buffer.len().min(remaining);
         let mut done = 0;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..wanted) {
             match self.bytes.read_at(at + done as u64, rest) {
@@ -185,22 +188,22 @@ impl Volume {
     }
 
     /// Reads part of it from front to back; the progress counts bytes read.
-    pub fn part<'a>(&'a self, start: u64, end: u64, progress: &'a Progress) -> Part<'a> {
-        Part { volume: self, at: start, end: end.min(self.length), progress }
+    pub fn part<'a>(&'a self, start: u64, end: u64, progress: &'a Progress) -> SourceReader<'a> {
+        SourceReader { volume: self, at: start, end: end.min(self.length), progress }
     }
 }
 
 /// Part of a volume, read from front to back.
-pub struct Part<'a> {
-    volume: &'a Volume,
+pub struct SourceReader<'a> {
+    volume: &'a ByteSource,
     at: u64,
     end: u64,
     progress: &'a Progress,
 }
 
-impl Part<'_> {
+impl SourceReader<'_> {
     /// Bytes that are left.
-    pub fn left(&self) -> u64 {
+    pub fn remaining(&self) -> u64 {
         self.end.saturating_sub(self.at)
     }
 
@@ -210,9 +213,9 @@ impl Part<'_> {
     }
 }
 
-impl Read for Part<'_> {
+impl Read for SourceReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.left()).unwrap_or(usize::MAX).min(buffer.len());
+        let wanted = usize::try_from(self.remaining()).unwrap_or(usize::MAX).min(buffer.len());
         let read = self.volume.read_at(self.at, buffer.get_mut(..wanted).unwrap_or_default())?;
         self.at += read as u64;
         self.progress.add(read as u64);

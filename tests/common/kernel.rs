@@ -178,7 +178,7 @@ impl Damage {
 }
 
 /// A kernel in a minidump, after a panic.
-pub struct Kernel {
+pub struct BuiltKernel {
     pub image: Image,
     pub dump: MinidumpSpec,
     /// As `allproc` has them: the newest first, the kernel itself last. The first one's thread has dumped.
@@ -230,7 +230,7 @@ const STORY: &[Story] = &[
     (0, "kernel", &[(100_000, "swapper", None, ASLEEP), (100_017, "softirq_0", None, ASLEEP)]),
 ];
 
-impl Kernel {
+impl BuiltKernel {
     /// A kernel in a minidump of that version: of FreeBSD 14 in the newest, of FreeBSD 12 in older ones. `None` where
     /// there is no compiler.
     ///

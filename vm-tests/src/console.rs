@@ -127,14 +127,14 @@ impl Console {
                 return Ok(found);
             }
             // Looked at even while text comes without an end.
-            let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
+            let remaining = deadline.saturating_duration_since(Instant::now());
+            if remaining.is_zero() {
                 return Err(Error::Timeout { waited_for: what.to_owned(), within });
             }
             if self.interrupted.load(Ordering::Relaxed) {
                 return Err(Error::Interrupted);
             }
-            match self.input.recv_timeout(left.min(SLICE)) {
+            match self.input.recv_timeout(remaining.min(SLICE)) {
                 Ok(bytes) => self.take(&bytes),
                 Err(RecvTimeoutError::Timeout) => (self.look_out)().map_or(Ok(()), Err)?,
                 // The signal may have ended the other end as well.
@@ -186,8 +186,8 @@ impl Console {
     /// Listens for a while to what the guest says last, for the log.
     pub fn listen(&mut self, time: Duration) {
         let deadline = Instant::now() + time;
-        while let Some(left) = deadline.checked_duration_since(Instant::now()) {
-            match self.input.recv_timeout(left) {
+        while let Some(remaining) = deadline.checked_duration_since(Instant::now()) {
+            match self.input.recv_timeout(remaining) {
                 Ok(bytes) => self.take(&bytes),
                 Err(_) => return,
             }
@@ -259,10 +259,10 @@ impl Console {
         let known = self.pending.len();
         self.plain.append(bytes, &mut self.pending);
         self.tail.extend_from_slice(self.pending.get(known..).unwrap_or_default());
-        for (text, most) in [(&mut self.pending, MAX_PENDING), (&mut self.tail, MAX_TAIL)] {
+        for (text, limit) in [(&mut self.pending, MAX_PENDING), (&mut self.tail, MAX_TAIL)] {
             // Not at every byte: moving the rest takes time.
-            if text.len() > 2 * most {
-                text.drain(..text.len() - most);
+            if text.len() > 2 * limit {
+                text.drain(..text.len() - limit);
             }
         }
     }

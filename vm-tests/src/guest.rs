@@ -108,9 +108,9 @@ fn find_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) ->
             _ => (format!("the prompt '{}'", entrance.prompt), entrance.prompt),
         };
         let patterns = [&single_user, &password, &incorrect, &login, prompt];
-        let left = deadline.saturating_duration_since(Instant::now());
-        let found = match console.wait_for(&patterns, &what, left.min(nudge)) {
-            Err(Error::Timeout { .. }) if left > nudge => {
+        let remaining = deadline.saturating_duration_since(Instant::now());
+        let found = match console.wait_for(&patterns, &what, remaining.min(nudge)) {
+            Err(Error::Timeout { .. }) if remaining > nudge => {
                 console.type_line("")?;
                 continue;
             }
@@ -129,13 +129,13 @@ fn find_prompt(console: &mut Console, entrance: &Entrance, deadline: Instant) ->
                 // root's shell may be csh.
                 console.type_line("exec /bin/sh")?;
                 // A shell that edits lines forgets what was typed before its prompt.
-                let left = deadline.saturating_duration_since(Instant::now());
-                match console.wait_for(&[entrance.prompt], "its prompt", left.min(SETTLING)) {
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                match console.wait_for(&[entrance.prompt], "its prompt", remaining.min(SETTLING)) {
                     Err(Error::Timeout { .. }) => {}
                     found => drop(found?),
                 }
-                let left = deadline.saturating_duration_since(Instant::now());
-                match console.run(NO_EDITING, patience.min(left).max(PATIENCE)) {
+                let remaining = deadline.saturating_duration_since(Instant::now());
+                match console.run(NO_EDITING, patience.min(remaining).max(PATIENCE)) {
                     Err(Error::Timeout { .. }) => {}
                     answer => return answer.map(drop),
                 }

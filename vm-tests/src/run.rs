@@ -36,7 +36,7 @@ pub fn main(arguments: &Arguments) -> Conclusion {
     match run(arguments) {
         Ok(conclusion) => conclusion,
         Err(error) => {
-            complain(&error.to_string());
+            eprint_message(&error.to_string());
             match error {
                 Error::Usage(_) => Conclusion::Misused,
                 _ => Conclusion::Failed,
@@ -132,7 +132,7 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
             break;
         }
     }
-    complain(&format!("the console's log is {}", log.display()));
+    eprint_message(&format!("the console's log is {}", log.display()));
     run.report.finish()
 }
 
@@ -468,7 +468,7 @@ fn output_folder() -> Result<PathBuf> {
     fs::create_dir_all(&folder).and_then(|()| folder.canonicalize()).map_err(Error::file("make the folder", &folder))
 }
 
-fn complain(text: &str) {
+fn eprint_message(text: &str) {
     let _ = writeln!(io::stderr(), "vm-tests: {text}");
 }
 

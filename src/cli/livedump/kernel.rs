@@ -6,7 +6,7 @@ use super::{Arguments, Method, check_space, conclude, describe, minidump, user, 
 use memtool::free_space;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
-use memtool::livedump::estimate::{self, Facts};
+use memtool::livedump::estimate::{self, LiveDumpFacts};
 use memtool::livedump::{self, Failure, Options, kernel_config};
 use memtool::minidump::live::{Check, LiveKernel, Loss};
 use memtool::output_file::OutputFile;
@@ -35,9 +35,9 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     let facts = host.live_dump_facts()?;
     check_compression(&facts, compression)?;
     let directory = arguments.directory();
-    let most = host.memory_map().ok().and_then(|map| estimate::at_most(&facts, map.total()));
+    let limit = host.memory_map().ok().and_then(|map| estimate::at_most(&facts, map.total()));
     if !arguments.no_space_check {
-        check_space(context, arguments, &directory, most, compression)?;
+        check_space(context, arguments, &directory, limit, compression)?;
     }
     let kernel = match arguments.method {
         Method::Auto => LiveKernel::open(host, symbols).map(Some),
@@ -51,7 +51,7 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
     let info_file = arguments.info_file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
     let destination = arguments.destination(context)?;
     let options = Options { compression, keep_header: arguments.keep_header };
-    let display = display(context, &directory, most)?;
+    let display = display(context, &directory, limit)?;
     let mut distrust = None;
     let mut inspection = None;
     KERNEL_DUMPS.store(true, Ordering::Relaxed);
@@ -110,7 +110,7 @@ fn is_unknown(error: &KernelError) -> bool {
 }
 
 /// Refuses a compression that the kernel certainly does not have.
-fn check_compression(facts: &Facts, compression: Compression) -> Result<()> {
+fn check_compression(facts: &LiveDumpFacts, compression: Compression) -> Result<()> {
     let Some(built_in) = facts.compressions.as_ref().filter(|built_in| !built_in.contains(&compression)) else {
         return Ok(());
     };
@@ -128,7 +128,7 @@ fn check_compression(facts: &Facts, compression: Compression) -> Result<()> {
 }
 
 /// Shows time and free space: looking at the file itself would wait until the kernel is done with it.
-fn display(context: &Context, directory: &Path, most: Option<u64>) -> Result<Display> {
+fn display(context: &Context, directory: &Path, limit: Option<u64>) -> Result<Display> {
     let opened = File::open(directory).map_err(|source| Error::io("open", directory, source))?;
     let before = free_space::free_behind(&opened).ok();
     let line = move |elapsed: Duration| {
@@ -136,19 +136,19 @@ fn display(context: &Context, directory: &Path, most: Option<u64>) -> Result<Dis
             return format!("the dump is being checked: {}", clock(elapsed.as_secs()));
         }
         let fallen = before.zip(free_space::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
-        describe_progress(elapsed, fallen, most)
+        describe_progress(elapsed, fallen, limit)
     };
     Display::show(line, !context.global.quiet)
 }
 
 /// `0:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most`.
-fn describe_progress(elapsed: Duration, fallen: Option<u64>, most: Option<u64>) -> String {
+fn describe_progress(elapsed: Duration, fallen: Option<u64>, limit: Option<u64>) -> String {
     let mut line = format!("the kernel is dumping: {}", clock(elapsed.as_secs()));
     if let Some(fallen) = fallen {
         line.push_str(&format!(", free space fell by {}", rough_size(fallen)));
     }
-    if let Some(most) = most {
-        line.push_str(&format!("; the dump takes {} at most", rough_size(most)));
+    if let Some(limit) = limit {
+        line.push_str(&format!("; the dump takes {} at most", rough_size(limit)));
     }
     line
 }

@@ -14,7 +14,7 @@ use memtool::dump::{Progress, UnreadableRange};
 use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
-use memtool::livedump::{self, Report};
+use memtool::livedump::{self, LiveDumpReport};
 use memtool::minidump::{Architecture, live};
 use memtool::network::Connection;
 use memtool::output_file::{self, OutputFile};
@@ -22,7 +22,7 @@ use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
 use memtool::symbols::{Running, Symbols, Table};
 use memtool::units::{counted, rough_size};
-use memtool::vmcore::volume::Volume;
+use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -217,7 +217,7 @@ fn is_users(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Re
         return Ok(false);
     }
     let (system, compression) = (host.system()?, arguments.compression());
-    let architecture = Architecture::of(&system);
+    let architecture = Architecture::from_system(&system);
     let why = if architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate)) {
         format!("live dumps that this kernel of {} makes cannot be used", system.machine_arch)
     } else if !compression.suits_live_dumps(system.page_size) {
@@ -249,21 +249,21 @@ fn check_space(
     context: &mut Context,
     arguments: &Arguments,
     directory: &Path,
-    most: Option<u64>,
+    limit: Option<u64>,
     compression: Compression,
 ) -> Result<()> {
     let space = match arguments.dir {
         Some(_) => save::free_space_in(context, &SaveDirectory::open(directory)?)?,
         None => FreeSpace::within(directory)?,
     };
-    let Some(most) = most else {
+    let Some(limit) = limit else {
         context.warn("the kernel does not tell how large the dump can become, so nobody knows whether it will fit");
         return Ok(());
     };
     if context.global.verbose > 0 {
-        context.remark(&format!("the dump takes {} at most before compression", rough_size(most)));
+        context.remark(&format!("the dump takes {} at most before compression", rough_size(limit)));
     }
-    match space.shortage(most, most) {
+    match space.shortage(limit, limit) {
         Some(shortage) if compression == Compression::None => Err(Error::Refused(format!(
             "the dump may not fit into {}: at its largest {shortage}; --zstd takes less, --no-space-check tries all the same",
             directory.display()
@@ -274,7 +274,7 @@ fn check_space(
             Ok(())
         }
         None => {
-            warn_of_crossing(context, &space, most);
+            warn_of_crossing(context, &space, limit);
             Ok(())
         }
     }
@@ -291,7 +291,7 @@ fn verify(dump: &File, arguments: &Arguments, needed: bool) -> Result<Option<Ins
         Verify::None | Verify::Quick => Depth::Quick,
         Verify::Full => Depth::Full,
     };
-    let looked = Volume::of_file(dump).and_then(|volume| inspect(&volume, depth, &Progress::default()));
+    let looked = ByteSource::from_file(dump).and_then(|volume| inspect(&volume, depth, &Progress::default()));
     let inspection = looked.map_err(|source| Error::Io { what: "read the dump back".to_owned(), source })?;
     match (inspection.damage.first(), &inspection.content) {
         (Some(damage), _) => Err(Error::Format(format!("the dump is damaged: {damage}"))),
@@ -314,15 +314,15 @@ fn minidump(inspection: &Inspection) -> Option<&MinidumpFacts> {
     }
 }
 
-fn info_text(report: &Report) -> String {
+fn info_text(report: &LiveDumpReport) -> String {
     info::text(&report.trailer.subject(), report.saved.as_ref().map_or(0, |saved| saved.number))
 }
 
 fn describe<'a>(
     arguments: &Arguments,
-    report: &'a Report,
+    report: &'a LiveDumpReport,
     elapsed: Duration,
-    made: Option<&'a live::Report>,
+    made: Option<&'a live::UserDumpReport>,
     inspection: Option<&'a Inspection>,
 ) -> Document<'a> {
     let header = &report.trailer.header;
@@ -364,7 +364,7 @@ fn conclude(
     host: &dyn Host,
     arguments: &Arguments,
     info_file: Option<OutputFile>,
-    report: &Report,
+    report: &LiveDumpReport,
     document: &Document<'_>,
 ) -> Result<()> {
     remark_on_delivery(context, report.delivered);

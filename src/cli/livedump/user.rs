@@ -49,7 +49,7 @@ pub fn make(
         let output = dump::Output { target, compression: compression.into(), hash: false };
         snapshot.write(output, &progress)
     };
-    let header = |made: &live::Report| Header {
+    let header = |made: &live::UserDumpReport| Header {
         kind: Kind::KernelDump,
         architecture: system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
@@ -78,7 +78,7 @@ pub fn make(
     Ok(Verdict::Done)
 }
 
-fn warn_of_missing(context: &mut Context, made: &live::Report, page_size: u64) {
+fn warn_of_missing(context: &mut Context, made: &live::UserDumpReport, page_size: u64) {
     let unreadable = made.unreadable.bytes().div_ceil(page_size);
     if unreadable > 0 {
         let are = if unreadable == 1 { "is" } else { "are" };

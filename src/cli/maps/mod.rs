@@ -155,7 +155,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
 }
 
 fn listed(map: ProcessMap, with_gaps: bool) -> Listed {
-    let totals = Totals::of(&map.entries);
+    let totals = Totals::from_entries(&map.entries);
     let gaps = || map.gaps().map(|(_, gap)| Gap { start: Hex(gap.start), size: gap.size }).collect();
     let gaps = with_gaps.then(gaps);
     Listed { map, gaps, totals }

@@ -6,7 +6,7 @@ use super::super::output::Output;
 use super::{kib, line_with, one_line};
 use memtool::Result;
 use memtool::pmap::Protection;
-use memtool::process_map::{Entry, Object, ProcessMap, Totals};
+use memtool::process_map::{MapEntry, Object, ProcessMap, Totals};
 use memtool::units::Hex;
 use std::fmt::Display;
 
@@ -32,9 +32,9 @@ pub fn print(out: &mut Output, map: &ProcessMap, style: Style, verbose: u8) -> R
         Style::Reserved => printer.reserved(),
         Style::Ddb => printer.ddb(),
         Style::Solaris => {
-            let size_digits = size_digits(map.entries.iter().map(Entry::size));
+            let size_digits = size_digits(map.entries.iter().map(MapEntry::size));
             printer.each(|printer, entry| printer.solaris(entry, size_digits))?;
-            let total = Totals::of(&map.entries).accessible;
+            let total = Totals::from_entries(&map.entries).accessible;
             printer.solaris_total(total, size_digits)
         }
         Style::Linux => printer.each(|printer, entry| printer.linux(entry)),
@@ -57,7 +57,7 @@ struct Printer<'a> {
 
 impl Printer<'_> {
     /// Prints each entry, and what stands between those that are not adjacent.
-    fn each(&mut self, print: impl Fn(&mut Self, &Entry) -> Result<()>) -> Result<()> {
+    fn each(&mut self, print: impl Fn(&mut Self, &MapEntry) -> Result<()>) -> Result<()> {
         let map = self.map;
         for (index, entry) in map.entries.iter().enumerate() {
             if self.verbose > 1 && map.gap_before(index).is_some() {
@@ -68,7 +68,7 @@ impl Printer<'_> {
         Ok(())
     }
 
-    fn solaris(&mut self, entry: &Entry, size_digits: usize) -> Result<()> {
+    fn solaris(&mut self, entry: &MapEntry, size_digits: usize) -> Result<()> {
         self.solaris_line(entry.start, entry.size(), &words(entry.protection), size_digits, spaced_name(entry))
     }
 
@@ -105,7 +105,7 @@ impl Printer<'_> {
 
     /// To the byte what Linux writes (`show_map_vma`, `fs/proc/task_mmu.c`): a name begins in column 74, or on a narrow
     /// terminal so that something of it can be seen.
-    fn linux(&mut self, entry: &Entry) -> Result<()> {
+    fn linux(&mut self, entry: &MapEntry) -> Result<()> {
         const NAME_FROM: usize = 72;
         const NAME_LENGTH: usize = 28;
         let name_from =
@@ -132,7 +132,7 @@ impl Printer<'_> {
         line_with(self.out, &format!("{before:<name_from$} "), &one_line(&name), "")
     }
 
-    fn map(&mut self, entry: &Entry) -> Result<()> {
+    fn map(&mut self, entry: &MapEntry) -> Result<()> {
         let mut before = format!(
             "{} {:#x} {} {} {} {} {} {} {}",
             Hex(entry.start),
@@ -155,7 +155,7 @@ impl Printer<'_> {
     }
 
     fn all(&mut self) -> Result<()> {
-        let size_digits = size_digits(self.map.entries.iter().map(Entry::size)) + 1;
+        let size_digits = size_digits(self.map.entries.iter().map(MapEntry::size)) + 1;
         let width = self.digits;
         self.out.line(&format!(
             "{:<width$} {:<width$} {:>size_digits$}  {:<width$} rwxpc  RWX  I/W/A Dev  {:>8} - File",
@@ -183,13 +183,13 @@ impl Printer<'_> {
             );
             line_with(printer.out, &before, &spaced_name(entry), "")
         })?;
-        let total = Totals::of(&self.map.entries).accessible;
+        let total = Totals::from_entries(&self.map.entries).accessible;
         let room = 2 * width + 2 + size_digits - " total".len();
         self.out.line(&format!(" total{:>room$}k", kib(total)))
     }
 
     fn ddb(&mut self) -> Result<()> {
-        let totals = Totals::of(&self.map.entries);
+        let totals = Totals::from_entries(&self.map.entries);
         let layout = self.map.layout;
         let bounds = layout.map_or_else(
             || format!("{UNKNOWN}->{UNKNOWN}"),
@@ -229,7 +229,7 @@ impl Printer<'_> {
         })
     }
 
-    fn ddb_name(&mut self, entry: &Entry) -> Result<()> {
+    fn ddb_name(&mut self, entry: &MapEntry) -> Result<()> {
         if self.verbose == 0 {
             return Ok(());
         }
@@ -244,12 +244,12 @@ impl Printer<'_> {
 }
 
 /// What is allowed, and `p` where writing is seen by nobody else, or `s`.
-pub fn permissions(entry: &Entry) -> String {
+pub fn permissions(entry: &MapEntry) -> String {
     format!("{}{}", entry.protection, if entry.private { 'p' } else { 's' })
 }
 
 /// The path, or in brackets what an entry without one is.
-pub fn spaced_name(entry: &Entry) -> Vec<u8> {
+pub fn spaced_name(entry: &MapEntry) -> Vec<u8> {
     if entry.path.is_empty() {
         return [b"  [ ", one_line(&entry.label).as_slice(), b" ]"].concat();
     }

@@ -4,7 +4,7 @@ use super::super::Context;
 use super::styles::{permissions, spaced_name};
 use super::{kib, line_with};
 use memtool::host::PagesByDomain;
-use memtool::process_map::{Entry, ProcessMap, Superpages, Totals, Usage};
+use memtool::process_map::{MapEntry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
 
 /// A line of the table: its cells, and the entry's name.
@@ -15,7 +15,7 @@ struct Row {
 
 /// Prints the table, with a column for each domain if the pages of each entry were counted.
 pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: Option<&[PagesByDomain]>) -> Result<()> {
-    let columns = domains.map(|domains| Columns::of(domains, page_size));
+    let columns = domains.map(|domains| Columns::new(domains, page_size));
     let digits = map.entries.last().map_or(0, |entry| format!("{:x}", entry.start).len());
     let mut rows = Vec::with_capacity(map.entries.len() + 1);
     for (index, entry) in map.entries.iter().enumerate() {
@@ -28,7 +28,7 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: O
         let in_domains = columns.iter().zip(counted).flat_map(|(columns, counted)| columns.cells(counted));
         rows.push(Row { cells: cells(entry, usage, digits, in_domains), name: spaced_name(entry) });
     }
-    let totals = Totals::of(&map.entries);
+    let totals = Totals::from_entries(&map.entries);
     let mut cells = vec!["total".to_owned(), kib(totals.size).to_string()];
     cells.extend([totals.resident, totals.private, totals.shared, totals.superpages].map(or_dash));
     cells.extend(columns.iter().flat_map(|columns| columns.cells(&columns.total)));
@@ -55,7 +55,7 @@ struct Columns {
 }
 
 impl Columns {
-    fn of(counted: &[PagesByDomain], page_size: u64) -> Self {
+    fn new(counted: &[PagesByDomain], page_size: u64) -> Self {
         let mut total = PagesByDomain::default();
         for counted in counted {
             for (domain, pages) in &counted.by_domain {
@@ -79,7 +79,7 @@ impl Columns {
     }
 }
 
-fn cells(entry: &Entry, usage: Usage, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
+fn cells(entry: &MapEntry, usage: Usage, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
     let superpages = match usage.superpages {
         Superpages::Bytes(bytes) => kib(bytes).to_string(),
         Superpages::Used(used) => if used { "yes" } else { "-" }.to_owned(),

@@ -8,11 +8,11 @@
 use super::About;
 use crate::dump::Unreadable;
 use crate::dump::plan::{Plan, Space};
-use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Kind, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
+use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
 use crate::memory_map::Segment;
 use crate::units::Hex;
-use crate::vmcore::header::Order;
+use crate::vmcore::header::Endianness;
 
 /// Bytes of the note behind the memory.
 const TAIL: usize = 16384;
@@ -30,7 +30,7 @@ const NOTE_HEAD: usize = 12 + OWNER.len() + 1;
 #[derive(Debug)]
 pub struct Head {
     bytes: Vec<u8>,
-    kind: Kind,
+    kind: Ident,
 }
 
 /// A note of text that takes exactly so many bytes, NULs at the end.
@@ -41,16 +41,16 @@ fn note(writer: &mut Writer, kind: u32, text: &str, length: usize) {
 }
 
 /// `e_machine` and the order of bytes, by `hw.machine_arch`.
-fn machine(arch: &str) -> Result<(u16, Order)> {
+fn machine(arch: &str) -> Result<(u16, Endianness)> {
     Ok(match arch {
-        "amd64" | "x86_64" => (62, Order::Little),
-        "i386" | "x86" => (3, Order::Little),
-        "aarch64" | "arm64" => (183, Order::Little),
-        "armv6" | "armv7" | "arm" => (40, Order::Little),
-        "riscv64" | "riscv64sf" => (243, Order::Little),
-        "powerpc64" => (21, Order::Big),
-        "powerpc64le" => (21, Order::Little),
-        "powerpc" | "powerpcspe" => (20, Order::Big),
+        "amd64" | "x86_64" => (62, Endianness::Little),
+        "i386" | "x86" => (3, Endianness::Little),
+        "aarch64" | "arm64" => (183, Endianness::Little),
+        "armv6" | "armv7" | "arm" => (40, Endianness::Little),
+        "riscv64" | "riscv64sf" => (243, Endianness::Little),
+        "powerpc64" => (21, Endianness::Big),
+        "powerpc64le" => (21, Endianness::Little),
+        "powerpc" | "powerpcspe" => (20, Endianness::Big),
         other => return Err(Error::Unsupported(format!("no ELF machine is known for the architecture {other}"))),
     })
 }
@@ -63,7 +63,7 @@ impl Head {
     /// The architecture has no ELF machine number here, or there are 2^32 segments.
     pub fn new(plan: &Plan, about: &About) -> Result<Self> {
         let (machine, order) = machine(&about.machine_arch)?;
-        let kind = Kind { wide: true, order };
+        let kind = Ident { wide: true, order };
         let text = about_text(plan, about);
         let about_length = text.len().next_multiple_of(4);
         let segments = u32::try_from(plan.segments.len() as u64 + 2)

@@ -107,7 +107,7 @@ impl Layout {
     /// # Errors
     ///
     /// There are more than 2^63 bytes, or the page size is not possible.
-    pub fn of_segments(
+    pub fn from_segments(
         format: Format,
         segments: impl Iterator<Item = Segment>,
         page_size: u64,

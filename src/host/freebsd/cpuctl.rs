@@ -2,7 +2,7 @@
 
 use crate::errno::errno_of;
 use crate::error::Result;
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use crate::kernel_error::{KernelError, Operation};
 use crate::ranges::default_type::Registers;
 use crate::units::Hex;
@@ -34,7 +34,7 @@ struct Processor(File);
 
 impl Processor {
     fn open() -> Result<Self, Errno> {
-        open_at_once(Path::new(DEVICE)).map(Self).map_err(|error| errno_of(&error))
+        open_nonblocking(Path::new(DEVICE)).map(Self).map_err(|error| errno_of(&error))
     }
 
     /// EAX, EBX, ECX and EDX.

@@ -4,7 +4,7 @@
 
 use crate::errno::errno_of;
 use crate::error::{Error, Result};
-use crate::host::open_device_at_once;
+use crate::host::open_device_nonblocking;
 use crate::kernel_error::{KernelError, Operation};
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
@@ -33,15 +33,15 @@ pub struct Device(File);
 impl Device {
     /// Opens a device for reading.
     pub fn open(path: &Path) -> Result<Self> {
-        Self::of(path, open_device_at_once(path))
+        Self::from_opened(path, open_device_nonblocking(path))
     }
 
     /// Opens a device for reading and writing.
     pub fn open_for_writing(path: &Path) -> Result<Self> {
-        Self::of(path, OpenOptions::new().read(true).write(true).open(path))
+        Self::from_opened(path, OpenOptions::new().read(true).write(true).open(path))
     }
 
-    fn of(path: &Path, opened: io::Result<File>) -> Result<Self> {
+    fn from_opened(path: &Path, opened: io::Result<File>) -> Result<Self> {
         let fail = |error: io::Error| KernelError::new(Operation::OpenDevice, path.display(), errno_of(&error));
         let file = opened.map_err(fail)?;
         if !file.metadata().map_err(fail)?.file_type().is_char_device() {

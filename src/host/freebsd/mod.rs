@@ -16,7 +16,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::Facts;
+use crate::livedump::estimate::LiveDumpFacts;
 use crate::livedump::kernel_config;
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
@@ -170,13 +170,13 @@ impl Host for FreeBsd {
         let ask = |what| {
             let fail =
                 |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
-            sysctl::of_process(what, pid).map_err(fail)
+            sysctl::process_value(what, pid).map_err(fail)
         };
         let page_size = self.page_size()?;
         // Older kernels do not know it, and what else is wrong with the process the next question tells.
         let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout, page_size));
         let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
-        let facts = vmmap::Facts { page_size, layout, counted: skipped == 0 };
+        let facts = vmmap::VmmapContext { page_size, layout, counted: skipped == 0 };
         let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
             .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
         let domains = (detail == Detail::Domains).then(|| look_up_domains(self, pid, &entries)).transpose()?;
@@ -202,7 +202,7 @@ impl Host for FreeBsd {
     }
 
     fn range_rules(&self) -> Rules {
-        Rules::of_machine(std::env::consts::ARCH).unwrap_or_default()
+        Rules::from_machine_arch(std::env::consts::ARCH).unwrap_or_default()
     }
 
     fn processor_registers(&self) -> Result<Registers> {
@@ -309,10 +309,10 @@ impl Host for FreeBsd {
         Ok(devices::list(&configured, &fstab))
     }
 
-    fn live_dump_facts(&self) -> Result<Facts> {
+    fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
         let page_size = self.page_size()?;
         let pages = |name| Ok::<_, Error>(sysctl::number(name)?.map(|count| count.saturating_mul(page_size)));
-        Ok(Facts {
+        Ok(LiveDumpFacts {
             wired: pages("vm.stats.vm.v_wire_count")?,
             managed: pages("vm.stats.vm.v_page_count")?,
             pipes: sysctl::number("kern.ipc.maxpipekva")?,

@@ -25,7 +25,7 @@ pub fn bytes(name: &str) -> Result<Option<Vec<u8>>> {
 }
 
 /// What the kernel tells of a process under a number of `KERN_PROC`, such as `KERN_PROC_VMMAP`.
-pub fn of_process(what: libc::c_int, process: Pid) -> Result<Vec<u8>, Errno> {
+pub fn process_value(what: libc::c_int, process: Pid) -> Result<Vec<u8>, Errno> {
     whole(|buffer| read_number(&[CTL_KERN, KERN_PROC, what, process.as_raw()], buffer))
 }
 

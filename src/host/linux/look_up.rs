@@ -3,7 +3,7 @@
 //! They are asked one after another while the process goes on. A page that has moved before its domain was found has
 //! no known domain, rather than the domain of another place.
 
-use super::pagemap::Entry;
+use super::pagemap::PagemapEntry;
 use super::process::Process;
 use crate::error::{Error, Result};
 use crate::host::PageState;
@@ -30,7 +30,7 @@ pub fn page_states(process: &Process, addresses: &[u64], page_size: u64) -> Resu
     // Also proves that all was said of one address space.
     let after = pagemap.entries(&pages)?;
     pagemap.check()?;
-    let found: Vec<(Entry, Option<u32>)> = before
+    let found: Vec<(PagemapEntry, Option<u32>)> = before
         .into_iter()
         .zip(after)
         .map(|(before, after)| {
@@ -68,7 +68,7 @@ fn shows_frames(page_size: u64) -> Result<bool> {
     for _ in 0..100 {
         let probe = std::hint::black_box([1_u8; 1]);
         let page = std::hint::black_box(&probe).as_ptr().addr() as u64 / page_size;
-        let frame = pagemap.read(page, 1)?.next().and_then(Entry::frame);
+        let frame = pagemap.read(page, 1)?.next().and_then(PagemapEntry::frame);
         if let Some(frame) = frame {
             return Ok(frame != 0);
         }

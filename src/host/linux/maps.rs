@@ -8,7 +8,7 @@ use crate::errno::errno_of;
 use crate::error::{Error, Result};
 use crate::host::{PagesByDomain, Pid};
 use crate::kernel_error::Operation;
-use crate::process_map::{self, Detail, Entry, ProcessMap, numa_maps, procfs};
+use crate::process_map::{self, Detail, MapEntry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
@@ -48,13 +48,13 @@ pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
 }
 
 /// The pages of each entry by NUMA domain.
-fn domains(process: &Process, entries: &[Entry], page_size: u64) -> io::Result<Vec<PagesByDomain>> {
+fn domains(process: &Process, entries: &[MapEntry], page_size: u64) -> io::Result<Vec<PagesByDomain>> {
     match process.file("numa_maps") {
         Ok(file) => numa_maps::parse(BufReader::new(file), page_size)
-            .map(|counted| numa_maps::of_entries(entries, counted, page_size)),
+            .map(|counted| numa_maps::for_entries(entries, counted, page_size)),
         // A kernel without NUMA has one domain, and no such file.
         Err(error) if error.kind() == io::ErrorKind::NotFound && !has_nodes() => {
-            let resident = |entry: &Entry| entry.usage.map_or(0, |usage| usage.resident / page_size);
+            let resident = |entry: &MapEntry| entry.usage.map_or(0, |usage| usage.resident / page_size);
             let in_one = |pages| {
                 let mut counted = PagesByDomain::default();
                 counted.add(Some(0), pages);

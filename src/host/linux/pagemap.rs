@@ -12,9 +12,9 @@ const MOST_BETWEEN: u64 = 512;
 
 /// What the kernel tells of a page.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Entry(u64);
+pub struct PagemapEntry(u64);
 
-impl Entry {
+impl PagemapEntry {
     const PRESENT: u64 = 1 << 63;
     const FRAME: u64 = (1 << 55) - 1;
 
@@ -31,9 +31,9 @@ impl Entry {
 }
 
 /// The entries in bytes that were read. A part of an entry at the end, which the kernel does not give, is no entry.
-pub fn entries(bytes: &[u8]) -> impl ExactSizeIterator<Item = Entry> {
+pub fn entries(bytes: &[u8]) -> impl ExactSizeIterator<Item = PagemapEntry> {
     let (entries, _) = bytes.as_chunks::<ENTRY_SIZE>();
-    entries.iter().map(|bytes| Entry(u64::from_ne_bytes(*bytes)))
+    entries.iter().map(|bytes| PagemapEntry(u64::from_ne_bytes(*bytes)))
 }
 
 /// Cuts page numbers, sorted and different, into parts that are read at once.

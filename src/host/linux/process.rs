@@ -1,10 +1,10 @@
 //! A process in proc(5), the same one however long it takes: a directory that is open names no other process later.
 
 use super::move_pages;
-use super::pagemap::{self, ENTRY_SIZE, Entry};
+use super::pagemap::{self, ENTRY_SIZE, PagemapEntry};
 use crate::errno::errno_of;
 use crate::error::{Error, Result};
-use crate::host::{Pid, open_at_once};
+use crate::host::{Pid, open_nonblocking};
 use crate::kernel_error::{KernelError, Operation};
 use crate::process_map::{self, procfs};
 use nix::errno::Errno;
@@ -38,7 +38,7 @@ impl Process {
     pub fn open(pid: Option<Pid>, operation: Operation) -> Result<Self> {
         let path = pid.map_or_else(|| PathBuf::from("/proc/self"), |pid| format!("/proc/{pid}").into());
         let fail = |error: io::Error| KernelError::new(operation, subject(pid), errno_of(&error));
-        let process = Self { pid, thread: pid, directory: open_at_once(&path).map_err(fail)? };
+        let process = Self { pid, thread: pid, directory: open_nonblocking(&path).map_err(fail)? };
         if process.condition() == Condition::Ended
             && let Some(thread) = process.running_thread(&path.join("task"))
         {
@@ -51,7 +51,7 @@ impl Process {
         let open = |entry: io::Result<DirEntry>| {
             let entry = entry.ok()?;
             let number = entry.file_name().to_str()?.parse().ok()?;
-            let directory = open_at_once(&entry.path()).ok()?;
+            let directory = open_nonblocking(&entry.path()).ok()?;
             Some(Self { pid: self.pid, thread: Some(Pid::from_raw(number)), directory })
         };
         let mut threads = fs::read_dir(threads).ok()?.filter_map(open);
@@ -147,7 +147,7 @@ pub struct Pagemap<'a> {
 
 impl Pagemap<'_> {
     /// Reads so many entries from a page number on; fewer where the process's addresses end.
-    pub fn read(&mut self, page: u64, count: u64) -> Result<impl ExactSizeIterator<Item = Entry>> {
+    pub fn read(&mut self, page: u64, count: u64) -> Result<impl ExactSizeIterator<Item = PagemapEntry>> {
         let length = usize::try_from(count.min(pagemap::MOST_ENTRIES)).unwrap_or(0) * ENTRY_SIZE;
         self.bytes.resize(length, 0);
         let done = self.fill(page).map_err(|error| self.process.read_error(&error))?;
@@ -172,7 +172,7 @@ impl Pagemap<'_> {
     }
 
     /// The entries of page numbers, which are sorted and different.
-    pub fn entries(&mut self, pages: &[u64]) -> Result<Vec<Entry>> {
+    pub fn entries(&mut self, pages: &[u64]) -> Result<Vec<PagemapEntry>> {
         let mut found = Vec::with_capacity(pages.len());
         for part in pagemap::parts(pages) {
             let (Some(&first), Some(&last)) = (part.first(), part.last()) else { continue };
@@ -183,7 +183,7 @@ impl Pagemap<'_> {
                 }
             }
             // Behind the end of a process's addresses nothing is mapped.
-            found.extend(wanted.map(|_| Entry::default()));
+            found.extend(wanted.map(|_| PagemapEntry::default()));
         }
         Ok(found)
     }
@@ -238,7 +238,7 @@ fn stack_start(stat: &[u8]) -> u64 {
 }
 
 /// The ranges that entries cover, in their order; neighbours are one.
-fn covered(entries: &[process_map::Entry]) -> Vec<Range<u64>> {
+fn covered(entries: &[process_map::MapEntry]) -> Vec<Range<u64>> {
     let mut ranges: Vec<Range<u64>> = Vec::new();
     for entry in entries {
         match ranges.last_mut() {
@@ -291,7 +291,7 @@ mod tests {
     #[test]
     fn neighbours_are_one_range() {
         let maps = [(0x1000, 0x3000), (0x3000, 0x4000), (0x7000, 0x8000)];
-        let entries = maps.map(|(start, end)| process_map::Entry::new(start, end, process_map::Object::None));
+        let entries = maps.map(|(start, end)| process_map::MapEntry::new(start, end, process_map::Object::None));
         assert_eq!(covered(&entries), [0x1000..0x4000, 0x7000..0x8000]);
         assert_eq!(covered(&[]), []);
     }

@@ -3,12 +3,12 @@
 use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
 use crate::host::System;
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::Facts;
+use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::memory_map::{MemoryMap, Reserved, Segment, Source};
+use crate::memory_map::{MapSource, MemoryMap, Reserved, Segment};
 use crate::minidump::Architecture;
 use crate::pmap::Protection;
-use crate::process_map::{Entry, Layout, Object, ProcessMap, Superpages, Usage};
+use crate::process_map::{Layout, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::default_type::Registers;
 use crate::ranges::{Descriptor, Owner};
 use crate::units::{AddressRange, Hex};
@@ -45,7 +45,7 @@ pub fn machine() -> Machine {
         process: process(),
         processes: vec![shell()],
         dump_devices: Vec::new(),
-        live_dump: Facts {
+        live_dump: LiveDumpFacts {
             wired: Some(0x1c0_0000),
             managed: Some(0xf5a_0000),
             pipes: Some(0x40_0000),
@@ -62,7 +62,7 @@ fn memory() -> MemoryMap {
     let segment = |start, end, domain| Segment { start, end, domain };
     let reserved = |start, end| Reserved { start, end, kind: "reserved".to_owned() };
     MemoryMap {
-        source: Source::Smap,
+        source: MapSource::Smap,
         segments: vec![
             segment(0, 0x1000, None),
             segment(0x1000, 0x9_f000, Some(0)),
@@ -174,7 +174,7 @@ fn shell() -> ProcessMap {
     let letters =
         |text: &str| Protection { read: text.contains('r'), write: text.contains('w'), execute: text.contains('x') };
     let entry = |start, end, object, protection: &str, resident: u64, private: Option<u64>| {
-        let mut entry = Entry::new(start, end, object);
+        let mut entry = MapEntry::new(start, end, object);
         entry.protection = letters(protection);
         entry.max_protection = Some(letters(if object == Object::Guard { "" } else { "rwx" }));
         entry.private = object != Object::Physical;
@@ -191,13 +191,13 @@ fn shell() -> ProcessMap {
         });
         entry
     };
-    let file = |mut entry: Entry, path: &str, inode, offset, needs_copy| {
+    let file = |mut entry: MapEntry, path: &str, inode, offset, needs_copy| {
         (entry.path, entry.inode, entry.offset) = (path.as_bytes().to_vec(), inode, offset);
         (entry.copy_on_write, entry.needs_copy, entry.references) = (true, Some(needs_copy), Some(3));
         entry.device.minor = 0x5e;
         entry
     };
-    let named = |mut entry: Entry, label: &str| {
+    let named = |mut entry: MapEntry, label: &str| {
         entry.label = label.as_bytes().to_vec();
         entry.references = (!matches!(entry.object, Object::None | Object::Guard)).then_some(1);
         entry

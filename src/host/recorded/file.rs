@@ -5,9 +5,9 @@
 
 use crate::errno::errno_name;
 use crate::error::{Error, Result};
-use crate::host::{System, open_at_once, read_at_most};
+use crate::host::{System, open_nonblocking, read_at_most};
 use crate::kernel_error::Operation;
-use crate::livedump::estimate::Facts;
+use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;
@@ -75,8 +75,8 @@ pub struct Machine {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dump_devices: Vec<PathBuf>,
     /// What the kernel tells beforehand of what bears on a live dump.
-    #[serde(default, skip_serializing_if = "Facts::is_unknown")]
-    pub live_dump: Facts,
+    #[serde(default, skip_serializing_if = "LiveDumpFacts::is_unknown")]
+    pub live_dump: LiveDumpFacts,
     /// What goes wrong when the kernel dumps itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub live_dump_fault: Option<LiveDumpFault>,
@@ -239,7 +239,7 @@ fn errno_by_name(name: &str) -> Option<Errno> {
 impl Machine {
     /// Reads and checks a machine's file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = open_at_once(path).map_err(|source| Error::io("open", path, source))?;
+        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
         let unusable = |why: String| Error::Machine { path: path.to_owned(), why };
         let metadata = file.metadata().map_err(|source| Error::io("look at", path, source))?;
         if !metadata.is_file() {

@@ -61,7 +61,7 @@ const MAX_DUMP_AVAIL: usize = 128;
 type Table = Vec<u64>;
 
 /// The kernel as it lies in physical memory.
-pub struct Kernel {
+pub struct LaidOutKernel {
     architecture: Architecture,
     /// All of its page tables.
     format: Format,
@@ -112,7 +112,7 @@ impl Pages {
     }
 }
 
-impl Kernel {
+impl LaidOutKernel {
     /// Lays the kernel out.
     ///
     /// # Errors
@@ -120,7 +120,7 @@ impl Kernel {
     /// The machine is neither amd64 nor arm64 nor riscv64, or has too little memory or too much of it mapped in small
     /// pages.
     pub fn lay_out(machine: &Machine) -> Result<Self> {
-        let architecture = Architecture::of(&machine.system).ok_or_else(|| {
+        let architecture = Architecture::from_system(&machine.system).ok_or_else(|| {
             Error::Unsupported(format!(
                 "the kernel of a recorded machine is laid out for amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
                 machine.system.machine_arch, machine.system.page_size
@@ -149,7 +149,7 @@ impl Kernel {
         };
         let is_kernels = |map: &KernelMapping| map.start >= base && u128::from(map.start) < limit;
         let maps: Vec<KernelMapping> = maps.into_iter().filter(is_kernels).collect();
-        let image = Image::of(architecture, &maps, &dump_avail)?;
+        let image = Image::new(architecture, &maps, &dump_avail)?;
         let mut layout = Layout {
             architecture,
             limit,
@@ -370,14 +370,18 @@ impl Kernel {
         for gib in gibs_of(&self.dump_avail) {
             let address = directly(self.direct_map, gib);
             if u128::from(gib) >= image_end {
-                let entry = entry(self.architecture, Entry::Superpage, gib, "rwg");
+                let entry = entry(self.architecture, EntryTarget::Superpage, gib, "rwg");
                 set(tree.table(upper.shift, address), upper.index(address), entry);
                 continue;
             }
             for physical in (gib..gib + amd64::GIB).step_by(2 << 20) {
                 let address = directly(self.direct_map, physical);
-                let entry =
-                    entry(self.architecture, Entry::Superpage, physical, if writable(physical) { "rwg" } else { "rg" });
+                let entry = entry(
+                    self.architecture,
+                    EntryTarget::Superpage,
+                    physical,
+                    if writable(physical) { "rwg" } else { "rg" },
+                );
                 set(tree.table(directory.shift, address), directory.index(address), entry);
             }
         }
@@ -514,7 +518,11 @@ impl Tree {
             if let Some(above) = above {
                 let address = number << (level.shift + level.bits);
                 let key = (above.shift, self.number(above.shift, address));
-                set(self.tables.get_mut(&key)?, above.index(address), entry(self.architecture, Entry::Table, at, ""));
+                set(
+                    self.tables.get_mut(&key)?,
+                    above.index(address),
+                    entry(self.architecture, EntryTarget::Table, at, ""),
+                );
             }
             pages.insert(at, bytes_of(self.tables.get(&(shift, number))?));
             placed.insert((shift, number), at);
@@ -557,7 +565,7 @@ struct Image {
 }
 
 impl Image {
-    fn of(architecture: Architecture, maps: &[KernelMapping], ram: &[(u64, u64)]) -> Result<Self> {
+    fn new(architecture: Architecture, maps: &[KernelMapping], ram: &[(u64, u64)]) -> Result<Self> {
         let (base, image_end) = match architecture {
             Architecture::Amd64 => (KERNBASE, u64::MAX),
             Architecture::Arm64 | Architecture::Arm64Large => (arm64::KERNBASE, arm64::IMAGE_END),
@@ -577,30 +585,30 @@ impl Image {
 
 /// What an entry of a page table leads to.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Entry {
+enum EntryTarget {
     Table,
     Superpage,
     Page,
 }
 
-fn entry(architecture: Architecture, kind: Entry, physical: u64, permissions: &str) -> u64 {
+fn entry(architecture: Architecture, kind: EntryTarget, physical: u64, permissions: &str) -> u64 {
     let [write, global, execute] = ['w', 'g', 'x'].map(|letter| permissions.contains(letter));
     let when = |set: bool, flags: u64| if set { flags } else { 0 };
     let read = true;
     if architecture == Architecture::Riscv {
         let attributes = riscv::attributes(Protection { read, write, execute });
-        return riscv::frame(physical) | if kind == Entry::Table { riscv::VALID } else { attributes };
+        return riscv::frame(physical) | if kind == EntryTarget::Table { riscv::VALID } else { attributes };
     }
     physical
         | match (architecture, kind) {
-            (Architecture::Amd64, Entry::Table) => PG_V | PG_RW | PG_A | PG_M,
+            (Architecture::Amd64, EntryTarget::Table) => PG_V | PG_RW | PG_A | PG_M,
             (Architecture::Amd64, _) => {
-                let size = when(kind == Entry::Superpage, PG_PS);
+                let size = when(kind == EntryTarget::Superpage, PG_PS);
                 size | PG_V | PG_A | when(write, PG_RW | PG_M) | when(global, PG_G) | when(!execute, PG_NX)
             }
-            (_, Entry::Table) => arm64::TABLE,
+            (_, EntryTarget::Table) => arm64::TABLE,
             (_, _) => {
-                let kind = if kind == Entry::Superpage { arm64::BLOCK } else { arm64::L3_PAGE };
+                let kind = if kind == EntryTarget::Superpage { arm64::BLOCK } else { arm64::L3_PAGE };
                 kind | arm64::attributes(Protection { read, write, execute })
             }
         }
@@ -639,10 +647,10 @@ impl Layout<'_> {
             add_range(&mut self.dumped, physical, physical + size);
             if size == superpage {
                 superpages -= 1;
-                let entry = entry(architecture, Entry::Superpage, physical, &map.permissions);
+                let entry = entry(architecture, EntryTarget::Superpage, physical, &map.permissions);
                 set(self.directory(address), level.index(address), entry);
             } else {
-                let entry = entry(architecture, Entry::Page, physical, &map.permissions);
+                let entry = entry(architecture, EntryTarget::Page, physical, &map.permissions);
                 set(self.table(address)?, last.index(address), entry);
             }
             at += u128::from(size);
@@ -690,7 +698,7 @@ impl Layout<'_> {
             if self.architecture == Architecture::Amd64 {
                 add_range(&mut self.dumped, physical, physical + page);
             }
-            let entry = entry(self.architecture, Entry::Table, physical, "");
+            let entry = entry(self.architecture, EntryTarget::Table, physical, "");
             set(self.directory(address), level.index(address), entry);
             self.tables.insert(number, (physical, vec![0; usize::try_from(page / 8).unwrap_or_default()]));
         }
@@ -727,14 +735,14 @@ fn message_buffer(machine: &Machine) -> Vec<u8> {
 
 /// What the dump is made from: the laid-out kernel over the machine's memory.
 struct DumpSource {
-    kernel: Kernel,
+    kernel: LaidOutKernel,
     memory: RecordedMemory,
     pages: Vec<(u64, u64)>,
     /// Whether the bitmap is the one of these pages.
     is_of_use: bool,
 }
 
-impl writer::Source for DumpSource {
+impl writer::PageSource for DumpSource {
     fn architecture(&self) -> Architecture {
         self.kernel.architecture
     }
@@ -810,8 +818,8 @@ struct FromStart<'a> {
 
 impl Write for FromStart<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let left = usize::try_from(self.fails_at - self.offset).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..left).unwrap_or(bytes);
+        let remaining = usize::try_from(self.fails_at - self.offset).unwrap_or(usize::MAX);
+        let bytes = bytes.get(..remaining).unwrap_or(bytes);
         if bytes.is_empty() {
             return Err(Errno::EIO.into());
         }
@@ -836,14 +844,14 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     if !kind.is_file() {
         return Err(refuse(Errno::EINVAL));
     }
-    let kernel = Kernel::lay_out(machine)?;
-    let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
+    let kernel = LaidOutKernel::lay_out(machine)?;
+    let memory = RecordedMemory::open(machine, machine_path, View::LaidOutKernel)?;
     let fault = machine.live_dump_fault;
     let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
     let architecture = kernel.architecture;
     let is_of_use = architecture.kernel_dumps_are_of_use(machine.system.osreldate);
     let source = DumpSource { kernel, memory, pages, is_of_use };
-    let minidump = writer::Minidump::of(&source).map_err(|error| Error::Format(error.to_string()))?;
+    let minidump = writer::MinidumpWriter::new(&source).map_err(|error| Error::Format(error.to_string()))?;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };
     let write = || -> io::Result<u64> {
         let out = BufWriter::with_capacity(1 << 20, FromStart { file, offset: 0, fails_at });

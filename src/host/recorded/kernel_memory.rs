@@ -2,7 +2,7 @@
 //! through the direct map, and through the page tables of the kernel that memtool lays out.
 
 use super::file::Machine;
-use super::kernel::Kernel;
+use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
 use crate::error::Result;
 use crate::memory::{Memory, ReadError};
@@ -10,7 +10,7 @@ use std::path::Path;
 
 /// Kernel virtual memory of a recorded machine.
 pub struct KernelMemory {
-    kernel: Kernel,
+    kernel: LaidOutKernel,
     memory: RecordedMemory,
 }
 
@@ -19,11 +19,11 @@ impl KernelMemory {
     ///
     /// # Errors
     ///
-    /// Those of [`Kernel::lay_out`] and [`RecordedMemory::open`].
+    /// Those of [`LaidOutKernel::lay_out`] and [`RecordedMemory::open`].
     pub fn open(machine: &Machine, machine_path: Option<&Path>) -> Result<Self> {
         Ok(Self {
-            kernel: Kernel::lay_out(machine)?,
-            memory: RecordedMemory::open(machine, machine_path, View::Kernel)?,
+            kernel: LaidOutKernel::lay_out(machine)?,
+            memory: RecordedMemory::open(machine, machine_path, View::LaidOutKernel)?,
         })
     }
 

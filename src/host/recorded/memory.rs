@@ -2,9 +2,9 @@
 //! it. Only RAM can be read.
 
 use super::file::{Contents, ImageLayout, Machine, Pattern};
-use super::kernel::Kernel;
+use super::kernel::LaidOutKernel;
 use crate::error::{Error, Result};
-use crate::host::open_at_once;
+use crate::host::open_nonblocking;
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::Segment;
 use nix::errno::Errno;
@@ -18,10 +18,10 @@ pub enum View {
     /// /dev/mem: an image is exactly what it is.
     Device,
     /// The made-up kernel's: its pages are there even if an image does not have them.
-    Kernel,
+    LaidOutKernel,
 }
 
-enum Source {
+enum ContentsSource {
     Pattern(Pattern),
     Image(File, ImageLayout),
 }
@@ -30,8 +30,8 @@ enum Source {
 pub struct RecordedMemory {
     segments: Vec<Segment>,
     unreadable: Vec<(u64, u64)>,
-    source: Source,
-    kernel: Option<Kernel>,
+    source: ContentsSource,
+    kernel: Option<LaidOutKernel>,
 }
 
 impl RecordedMemory {
@@ -39,7 +39,7 @@ impl RecordedMemory {
     pub fn open(machine: &Machine, machine_path: Option<&Path>, view: View) -> Result<Self> {
         let segments = machine.memory.segments.clone();
         let source = match &machine.contents {
-            Contents::Pattern(pattern) => Source::Pattern(*pattern),
+            Contents::Pattern(pattern) => ContentsSource::Pattern(*pattern),
             Contents::Image { path, layout } => {
                 let machine_path = machine_path.unwrap_or(Path::new(""));
                 let path = machine_path.parent().unwrap_or(Path::new("")).join(path);
@@ -47,12 +47,12 @@ impl RecordedMemory {
                     path: machine_path.to_owned(),
                     why: format!("contents.image: {}: {why}", path.display()),
                 })?;
-                Source::Image(file, *layout)
+                ContentsSource::Image(file, *layout)
             }
         };
         // A machine whose kernel cannot be laid out still has memory.
-        let with_kernel = view == View::Kernel || matches!(source, Source::Pattern(_));
-        let kernel = if with_kernel { Kernel::lay_out(machine).ok() } else { None };
+        let with_kernel = view == View::LaidOutKernel || matches!(source, ContentsSource::Pattern(_));
+        let kernel = if with_kernel { LaidOutKernel::lay_out(machine).ok() } else { None };
         let unreadable = machine.unreadable.iter().map(|range| (range.start, range.end)).collect();
         Ok(Self { segments, unreadable, source, kernel })
     }
@@ -89,12 +89,12 @@ impl Memory for RecordedMemory {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
         let buffer = buffer.get_mut(..length).unwrap_or_default();
         let length = match &self.source {
-            Source::Pattern(Pattern::Address) => {
+            ContentsSource::Pattern(Pattern::Address) => {
                 fill_with_address(address, buffer);
                 length
             }
-            Source::Image(file, ImageLayout::Packed) => file.read_at(buffer, packed)?,
-            Source::Image(file, ImageLayout::Padded) => file.read_at(buffer, address)?,
+            ContentsSource::Image(file, ImageLayout::Packed) => file.read_at(buffer, packed)?,
+            ContentsSource::Image(file, ImageLayout::Padded) => file.read_at(buffer, address)?,
         };
         if let Some(kernel) = &self.kernel {
             kernel.overlay(address, buffer.get_mut(..length).unwrap_or_default());
@@ -120,7 +120,7 @@ fn fill_with_address(address: u64, buffer: &mut [u8]) {
 }
 
 fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<File, String> {
-    let file = open_at_once(path).map_err(|error| error.to_string())?;
+    let file = open_nonblocking(path).map_err(|error| error.to_string())?;
     let metadata = file.metadata().map_err(|error| error.to_string())?;
     if !metadata.is_file() {
         return Err("it is not a regular file".to_owned());

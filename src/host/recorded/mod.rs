@@ -23,7 +23,7 @@ use super::{
 use crate::error::{Error, Result};
 use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::Facts;
+use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
@@ -141,7 +141,7 @@ impl Recorded {
     fn check_ranges(&self, operation: Operation, subject: &str) -> Result<(), KernelError> {
         self.stated_error(operation, subject)?;
         let fail = |errno| Err(KernelError::new(operation, subject, errno));
-        if Rules::of_machine(&self.machine.system.machine_arch).is_none() {
+        if Rules::from_machine_arch(&self.machine.system.machine_arch).is_none() {
             return fail(Errno::ENOTTY);
         }
         if self.machine.ranges.descriptors.is_empty() {
@@ -198,7 +198,7 @@ impl Host for Recorded {
     }
 
     fn range_rules(&self) -> Rules {
-        Rules::of_machine(&self.machine.system.machine_arch).unwrap_or_default()
+        Rules::from_machine_arch(&self.machine.system.machine_arch).unwrap_or_default()
     }
 
     fn processor_registers(&self) -> Result<Registers> {
@@ -261,7 +261,7 @@ impl Host for Recorded {
         self.stated_error(Operation::FindSymbol, name)?;
         match self.machine.symbols.get(name) {
             Some(symbol) => Ok(*symbol),
-            None => Ok(kernel::Kernel::lay_out(&self.machine)?.symbol(name)),
+            None => Ok(kernel::LaidOutKernel::lay_out(&self.machine)?.symbol(name)),
         }
     }
 
@@ -290,7 +290,7 @@ impl Host for Recorded {
         Ok(self.machine.dump_devices.iter().map(|device| folder.join(device)).collect())
     }
 
-    fn live_dump_facts(&self) -> Result<Facts> {
+    fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
         self.stated_error(Operation::Sysctl, "vm.stats.vm.v_wire_count")?;
         Ok(self.machine.live_dump.clone())
     }

@@ -28,7 +28,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
                 *word = u64::from_le_bytes(variables.read(name, address + index * 8)?);
             }
             let borders = || format!("its direct map is {}..{}", Hex(words[2]), Hex(words[3]));
-            KvaLayout::of_words(words).ok_or_else(|| odd(name, borders()))?
+            KvaLayout::from_words(words).ok_or_else(|| odd(name, borders()))?
         }
     };
     if layout.kernel_map != KERNEL_MAP_BASE {

@@ -14,9 +14,9 @@ mod arm64;
 mod riscv;
 mod variables;
 
-use super::writer::{Minidump, Source, directory_entries};
+use super::writer::{MinidumpWriter, PageSource, directory_entries};
 use super::{Architecture, MSG_MAGIC, PageSet};
-use crate::dump::reader::{Piece, Reader};
+use crate::dump::reader::{Chunk, ChunkReader};
 use crate::dump::sink::{Target, Written, with_sink};
 use crate::dump::{Output, Progress, Unreadable};
 use crate::error::{Error, Result};
@@ -108,7 +108,7 @@ impl PageTables<'_> {
     fn page(&self, address: u64) -> Option<Vec<u8>> {
         let size = self.format.page_size();
         let mut bytes = vec![0; usize::try_from(size).ok()?];
-        (self.ram.left(address) >= size && self.ram.fill(address, &mut bytes).is_ok()).then_some(bytes)
+        (self.ram.remaining(address) >= size && self.ram.fill(address, &mut bytes).is_ok()).then_some(bytes)
     }
 
     /// The entries of a page table.
@@ -178,7 +178,7 @@ impl<'a> LiveKernel<'a> {
     /// read, or what is in it makes no sense.
     pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
         let system = host.system()?;
-        let architecture = Architecture::of(&system).ok_or_else(|| {
+        let architecture = Architecture::from_system(&system).ok_or_else(|| {
             Error::Unsupported(format!(
                 "a dump from user space can be made of amd64, aarch64 and riscv64, and this machine is {} with pages of {} bytes",
                 system.machine_arch, system.page_size
@@ -186,17 +186,17 @@ impl<'a> LiveKernel<'a> {
         })?;
         let map = match host.memory_map() {
             // What boot took for itself is missing there; the kernel's own dump_avail says it better.
-            Ok(map) if map.source == memory_map::Source::PhysSegs => None,
+            Ok(map) if map.source == memory_map::MapSource::PhysSegs => None,
             Ok(map) => Some(map),
             Err(Error::Unsupported(_)) => None,
             Err(error) => return Err(error),
         };
         check_version_address(host, symbols)?;
         let (kernel, physical) = (host.kernel_memory()?, host.physical_memory()?);
-        Self::of(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
+        Self::from_parts(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
     }
 
-    fn of(
+    fn from_parts(
         architecture: Architecture,
         symbols: &'a dyn Symbols,
         kernel: Box<dyn Memory>,
@@ -210,7 +210,7 @@ impl<'a> LiveKernel<'a> {
             Architecture::Riscv => riscv::IMAGE,
         };
         let variables = Variables { symbols, memory: kernel, image };
-        if !symbols.of_running_kernel() {
+        if !symbols.is_running_kernel() {
             variables.check_version(version)?;
         }
         let direct = match architecture {
@@ -238,7 +238,7 @@ impl<'a> LiveKernel<'a> {
             )?,
             Architecture::Riscv => riscv::root(&variables)?,
         };
-        if !top.is_multiple_of(page) || ram.left(top) < page {
+        if !top.is_multiple_of(page) || ram.remaining(top) < page {
             return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
         }
         let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top, format };
@@ -310,7 +310,7 @@ impl<'a> LiveKernel<'a> {
             let (physical, follow) = self.translate(at).ok_or_else(|| nowhere(at))?;
             let length = usize::try_from(follow).unwrap_or(usize::MAX).min(rest.len());
             let part = rest.get_mut(..length).unwrap_or_default();
-            if self.ram.left(physical) < length as u64 {
+            if self.ram.remaining(physical) < length as u64 {
                 return Err(nowhere(at));
             }
             self.ram.fill(physical, part).map_err(|error| unreadable(what, &error))?;
@@ -335,9 +335,9 @@ impl<'a> LiveKernel<'a> {
         let page = self.architecture.page_size();
         let mut set = PageSet::new(page, &self.dump_avail);
         if set.capacity() > MAX_PAGES {
-            let most = rough_size(MAX_PAGES.saturating_mul(page));
+            let limit = rough_size(MAX_PAGES.saturating_mul(page));
             return Err(Error::Unsupported(format!(
-                "a minidump has room for the bits of {most} of memory, and the kernel's dump_avail has more"
+                "a minidump has room for the bits of {limit} of memory, and the kernel's dump_avail has more"
             )));
         }
         let at = self.variables.number(what)?;
@@ -511,7 +511,7 @@ impl<'a> Check<'a> {
 /// for what is no RAM ([`crate::host::direct_map`]).
 fn check_version_address(host: &dyn Host, symbols: &dyn Symbols) -> Result<()> {
     let name = "version";
-    if symbols.of_running_kernel() {
+    if symbols.is_running_kernel() {
         return Ok(());
     }
     match (host.kernel_symbol(name), symbols.find(name)?) {
@@ -569,7 +569,7 @@ pub struct Snapshot<'a> {
 
 /// A dump that was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Report {
+pub struct UserDumpReport {
     /// Bytes before compression.
     pub size: u64,
     /// What was written.
@@ -614,9 +614,9 @@ impl Snapshot<'_> {
                 }
                 pmap::Target::Table(at) => match tables.table(at) {
                     Some(directory) => {
-                        let left = self.superpages - number * entries;
-                        let left = usize::try_from(left).unwrap_or(usize::MAX);
-                        self.walk_directory(directory.iter().copied().take(left));
+                        let remaining = self.superpages - number * entries;
+                        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
+                        self.walk_directory(directory.iter().copied().take(remaining));
                         self.directories.insert(number, directory);
                     }
                     None => self.lost_tables += 1,
@@ -688,8 +688,8 @@ impl Snapshot<'_> {
         Ok(self.layout()?.size())
     }
 
-    fn layout(&self) -> Result<Minidump<'_>> {
-        Minidump::of(self).map_err(|error| Error::Format(error.to_string()))
+    fn layout(&self) -> Result<MinidumpWriter<'_>> {
+        MinidumpWriter::new(self).map_err(|error| Error::Format(error.to_string()))
     }
 
     /// Reads the pages and writes the dump. Gives the target back, to be completed.
@@ -697,11 +697,11 @@ impl Snapshot<'_> {
     /// # Errors
     ///
     /// Those of the target. What cannot be read is no error: it is zeros in the dump, and the report lists it.
-    pub fn write(&self, output: Output, progress: &Progress) -> Result<(Report, Target)> {
+    pub fn write(&self, output: Output, progress: &Progress) -> Result<(UserDumpReport, Target)> {
         let layout = self.layout()?;
         let page_size = self.kernel.architecture.page_size();
         let Output { target, compression, hash } = output;
-        let reader = Reader::new(self.kernel.ram.memory(), page_size, BUFFER)?;
+        let reader = ChunkReader::new(self.kernel.ram.memory(), page_size, BUFFER)?;
         let (unreadable, written, target) = with_sink(target, compression, hash, |sink| {
             layout.write_head(|bytes| sink.write(bytes))?;
             let mut unreadable = Unreadable::default();
@@ -713,12 +713,12 @@ impl Snapshot<'_> {
                     return Ok(unreadable);
                 }
                 reader.read(&batch, |piece| match piece {
-                    Piece::Data { bytes, .. } => {
+                    Chunk::Data { bytes, .. } => {
                         sink.write(bytes)?;
                         progress.add(bytes.len() as u64);
                         Ok(())
                     }
-                    Piece::Unreadable { start, end, why } => {
+                    Chunk::Unreadable { start, end, why } => {
                         unreadable.add(start, end, why);
                         sink.zeros(end - start)?;
                         progress.add(end - start);
@@ -727,7 +727,7 @@ impl Snapshot<'_> {
                 })?;
             }
         })?;
-        let report = Report {
+        let report = UserDumpReport {
             size: layout.size(),
             written,
             pages: layout.page_bytes() / page_size,
@@ -739,7 +739,7 @@ impl Snapshot<'_> {
     }
 }
 
-impl Source for Snapshot<'_> {
+impl PageSource for Snapshot<'_> {
     fn architecture(&self) -> Architecture {
         self.kernel.architecture
     }

@@ -4,7 +4,7 @@ use crate::pmap::amd64::{
     GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
 };
 use crate::symbols::Symbol;
-use crate::vmcore::volume::Volume;
+use crate::vmcore::volume::ByteSource;
 use crate::vmcore::{Content, Depth, inspect};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
@@ -83,7 +83,7 @@ impl Symbols for Machine {
         "the test".to_owned()
     }
 
-    fn of_running_kernel(&self) -> bool {
+    fn is_running_kernel(&self) -> bool {
         self.running
     }
 }
@@ -194,7 +194,7 @@ impl Machine {
         }
         let machine = Arc::new(machine);
         let (kernel, physical) = (Box::new(Kernel(Arc::clone(&machine))), Box::new(Physical(machine)));
-        let live = LiveKernel::of(self.architecture, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
+        let live = LiveKernel::from_parts(self.architecture, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
         work(live)
     }
 
@@ -209,7 +209,7 @@ impl Machine {
 }
 
 /// Writes the dump to a file and gives the report and the file's bytes.
-fn written(snapshot: &Snapshot<'_>) -> (Report, Vec<u8>) {
+fn written(snapshot: &Snapshot<'_>) -> (UserDumpReport, Vec<u8>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let target = Target::File(file.as_file().try_clone().unwrap());
     let output = Output { target, compression: Compression::None, hash: false };
@@ -331,7 +331,7 @@ fn what_the_memory_map_does_not_list_is_never_read() {
     machine.mark(0x70_0000);
     let segment = |start, end| Segment { start, end, domain: None };
     let segments = vec![segment(0, 0x9_f000), segment(0x10_0000, 0x50_0000), segment(0x80_0800, 0x80_4800)];
-    let map = MemoryMap { source: memory_map::Source::Smap, segments, reserved: Vec::new() };
+    let map = MemoryMap { source: memory_map::MapSource::Smap, segments, reserved: Vec::new() };
     let found = machine.with(Some(&map), |live| {
         let snapshot = live.snapshot()?;
         Ok((snapshot.pages.runs().collect::<Vec<_>>(), snapshot.not_ram))
@@ -483,7 +483,7 @@ fn a_kernel_that_loses_pages_is_found_out() {
         machine.mark(0x100_0000 + page * PAGE);
     }
     let dump = machine.with(None, |live| Ok(written(&live.snapshot()?).1)).unwrap();
-    let inspection = inspect(&Volume::of_bytes(dump), Depth::Full, &Progress::default()).unwrap();
+    let inspection = inspect(&ByteSource::from_bytes(dump), Depth::Full, &Progress::default()).unwrap();
     assert_eq!(inspection.damage, []);
     let Content::Minidump(facts) = inspection.content else { panic!("{:?}", inspection.content) };
     let loss = |machine: &Machine| machine.with(None, |live| Check::before(live)?.after(&facts.pages)).unwrap();

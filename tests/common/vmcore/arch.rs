@@ -16,12 +16,12 @@ pub enum Arch {
 
 /// The byte order of a dump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Order {
+pub enum Endianness {
     Little,
     Big,
 }
 
-impl Order {
+impl Endianness {
     /// An integer of `size` bytes.
     pub fn bytes(self, value: u64, size: usize) -> Vec<u8> {
         assert!(size >= 8 || value >> (8 * size) == 0, "{value:#x} does not fit into {size} bytes");
@@ -201,8 +201,8 @@ impl Arch {
     }
 
     /// Usual byte order; powerpc64 also has a little-endian variant.
-    pub fn order(self) -> Order {
-        if self == Self::Powerpc64 { Order::Big } else { Order::Little }
+    pub fn order(self) -> Endianness {
+        if self == Self::Powerpc64 { Endianness::Big } else { Endianness::Little }
     }
 
     /// Bytes of a pointer, and of a word of the page bitmap.

@@ -4,7 +4,7 @@
 //! dumps `vnode_write_headers`), `sys/ddb/db_textdump.c`.
 
 use super::kerneldump::{Compression, KernelDumpHeader, Kind};
-use super::{Arch, Order, pad};
+use super::{Arch, Endianness, pad};
 use std::ops::Range;
 
 /// The kernel leaves the first bytes of a dump device alone.
@@ -101,7 +101,7 @@ impl DumpDevice {
 pub fn key_block(initialisation_vector: [u8; 32], encrypted_key: &[u8]) -> Vec<u8> {
     let mut block = vec![1];
     block.extend(initialisation_vector);
-    block.extend(Order::Big.bytes(encrypted_key.len() as u64, 4));
+    block.extend(Endianness::Big.bytes(encrypted_key.len() as u64, 4));
     block.extend(encrypted_key);
     block
 }

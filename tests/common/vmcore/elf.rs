@@ -2,7 +2,7 @@
 //!
 //! Source of the offsets: `sys/elf32.h`, `sys/elf64.h`.
 
-use super::{Arch, Field, Order, page_of, set};
+use super::{Arch, Endianness, Field, page_of, set};
 
 const EHDR_64: &[Field] = &[
     ("e_ident", 0, 16),
@@ -98,7 +98,7 @@ pub fn machine(arch: Arch) -> u64 {
 #[derive(Clone, Debug)]
 pub struct ElfSpec {
     pub arch: Arch,
-    pub order: Order,
+    pub order: Endianness,
     pub page_size: u64,
     /// Physical address and contents of each segment.
     pub segments: Vec<(u64, Vec<u8>)>,
@@ -143,7 +143,7 @@ impl ElfSpec {
         let mut bytes = vec![0; file_size];
         bytes[..4].copy_from_slice(b"\x7fELF");
         bytes[4] = if self.arch.is_32_bit() { 1 } else { 2 };
-        bytes[5] = if self.order == Order::Big { 2 } else { 1 };
+        bytes[5] = if self.order == Endianness::Big { 2 } else { 1 };
         bytes[6] = 1;
         bytes[7] = ELFOSABI_STANDALONE;
         // The kernel sets no e_version.

@@ -3,7 +3,7 @@
 //! Sources: `sys/sys/kerneldump.h` of FreeBSD 10.4 for version 1 and of 12.1 and 14 for version 4; for 2
 //! and 3 the structures in `kerneldump_compat.h` (Mark Johnston, 2018).
 
-use super::{Arch, Field, Order, set, set_text};
+use super::{Arch, Endianness, Field, set, set_text};
 
 /// Bytes of a header.
 pub const SIZE: usize = 512;
@@ -185,7 +185,7 @@ impl KernelDumpHeader {
         ];
         for (name, value) in integers {
             if fields.iter().any(|field| field.0 == name) {
-                set(&mut bytes, fields, Order::Big, name, value);
+                set(&mut bytes, fields, Endianness::Big, name, value);
             }
         }
         set_parity(&mut bytes);

@@ -3,7 +3,7 @@
 //! Sources: `machine/minidump.h`, `minidump_machdep.c` and `sys/vm/vm_dumpset.h`; the bitmap's words as
 //! `lib/libkvm/kvm_private.c` reads them.
 
-use super::arch::{ARM_V4, ARM_V6, ARM64_PS_4K, ARM64_PS_16K, Arch, MMU_G5, MMU_PHYP, MMU_RADIX, Order};
+use super::arch::{ARM_V4, ARM_V6, ARM64_PS_4K, ARM64_PS_16K, Arch, Endianness, MMU_G5, MMU_PHYP, MMU_RADIX};
 use super::page_tables::{self, Mapping, Translation, superpage_size};
 use super::{Field, pad, page_of, set, set_text};
 use std::collections::BTreeMap;
@@ -23,7 +23,7 @@ pub struct DirectMap {
 pub struct MinidumpSpec {
     pub arch: Arch,
     pub version: u32,
-    pub order: Order,
+    pub order: Endianness,
     pub page_size: u64,
     pub message_buffer: Vec<u8>,
     /// Physical memory, start and end of each range. Versions without the array count pages from 0 to the
@@ -235,8 +235,8 @@ impl MinidumpSpec {
         let byte = bit as usize / 8;
         let word = self.arch.word();
         let byte = match self.order {
-            Order::Little => byte,
-            Order::Big => byte / word * word + word - 1 - byte % word,
+            Endianness::Little => byte,
+            Endianness::Big => byte / word * word + word - 1 - byte % word,
         };
         (byte, 1 << (bit % 8))
     }

@@ -28,7 +28,7 @@ pub mod kerneldump;
 pub mod minidump;
 pub mod page_tables;
 
-pub use arch::{Arch, Order};
+pub use arch::{Arch, Endianness};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};
 pub use elf::ElfSpec;
 pub use kernel_memory::{KernelMemory, Paging};
@@ -45,7 +45,7 @@ pub fn field(fields: &[Field], name: &str) -> Field {
 }
 
 /// Writes an integer into the field of that name.
-pub fn set(bytes: &mut [u8], fields: &[Field], order: Order, name: &str, value: u64) {
+pub fn set(bytes: &mut [u8], fields: &[Field], order: Endianness, name: &str, value: u64) {
     let (_, offset, size) = field(fields, name);
     bytes[offset..offset + size].copy_from_slice(&order.bytes(value, size));
 }

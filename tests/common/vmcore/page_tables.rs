@@ -4,7 +4,7 @@
 //! `lib/libkvm/kvm_arm.h`, and for powerpc64's hashed tables `machine/slb.h`, `sys/powerpc/aim/mmu_oea64.c` and
 //! `lib/libkvm/kvm_minidump_powerpc64_hpt.c`.
 
-use super::arch::{ARM_V4, Arch, MMU_PHYP, MMU_RADIX, Order};
+use super::arch::{ARM_V4, Arch, Endianness, MMU_PHYP, MMU_RADIX};
 use super::minidump::MinidumpSpec;
 use std::collections::BTreeMap;
 
@@ -163,7 +163,7 @@ pub fn powerpc_segment(address: u64) -> u64 {
 /// some that are not valid.
 fn hashed(spec: &MinidumpSpec) -> Vec<u8> {
     // The processor's is big-endian, the hypervisor's as it answers a kernel.
-    let order = if spec.mmu_name == MMU_PHYP { spec.order } else { Order::Big };
+    let order = if spec.mmu_name == MMU_PHYP { spec.order } else { Endianness::Big };
     let mut table = vec![[0_u64; 2]; POWERPC_GROUPS as usize * 8];
     // Puts an entry into the first free place of its group, counted from anywhere, or into the second group.
     let mut put = |segment: u64, address: u64, shift: u32, low: u64, big: u64| {
@@ -214,7 +214,7 @@ pub fn build(spec: &MinidumpSpec) -> (Vec<u8>, BTreeMap<u64, Vec<u8>>) {
     let size = entry_size(spec);
     let put = |table: &mut [u8], index: u64, entry: u64| {
         let at = index as usize * size;
-        table[at..at + size].copy_from_slice(&Order::Little.bytes(entry, size));
+        table[at..at + size].copy_from_slice(&Endianness::Little.bytes(entry, size));
     };
     let translations = translations(spec);
     if !has_directories(spec) {

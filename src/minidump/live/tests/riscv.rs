@@ -1,7 +1,7 @@
 //! riscv64 with three and four levels of page tables, good and bad.
 
 use super::*;
-use crate::minidump::writer::Source;
+use crate::minidump::writer::PageSource;
 use crate::pmap::riscv::{ACCESSED, DIRECT_MAP, DIRTY, EXECUTE, KERNBASE, KERNEL_MAP_END, READ, VALID, WRITE, frame};
 
 const VARIABLES: u64 = KERNBASE + 0x12_4000;

@@ -6,11 +6,11 @@
 //! no `dumpsys_scan_pmap`, so the dump has pages but no tables (`sys/powerpc/aim/mmu_radix.c`).
 
 use super::fault::{Fault, Why};
-use super::space::{Mapping, Step, Translation};
-use crate::pmap::powerpc64::{Base, ENTRY, Entry, FEWEST_GROUPS, GROUP, group};
+use super::space::{Mapping, Translation, WalkStep};
+use crate::pmap::powerpc64::{Base, ENTRY, FEWEST_GROUPS, GROUP, PageTableEntry, group};
 use crate::pmap::{Level, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Header, Order, Section};
+use crate::vmcore::header::{Endianness, Header, Section};
 use std::io;
 
 /// Bytes of a group of entries.
@@ -30,7 +30,7 @@ pub(super) struct Hashed {
     /// How many groups it has, a power of 2.
     groups: u64,
     /// Of its integers.
-    order: Order,
+    order: Endianness,
 }
 
 impl Hashed {
@@ -39,9 +39,9 @@ impl Hashed {
     /// # Errors
     ///
     /// Why there is none.
-    pub fn of_minidump(header: &Header) -> Result<Self, &'static str> {
+    pub fn from_minidump(header: &Header) -> Result<Self, &'static str> {
         let order = match header.mmu.as_deref() {
-            Some("mmu_g5") => Order::Big,
+            Some("mmu_g5") => Endianness::Big,
             Some("mmu_phyp") => header.order,
             Some("mmu_radix") => return Err("kernels with mmu_radix do not dump their page tables"),
             _ => return Err("the page tables of this dump's MMU are not known"),
@@ -56,7 +56,12 @@ impl Hashed {
     }
 
     /// Looks an address up, and shows the entry.
-    pub fn follow(&self, dump: &DumpedMemory, address: u64, seen: &mut dyn FnMut(Step)) -> Result<Translation, Fault> {
+    pub fn follow(
+        &self,
+        dump: &DumpedMemory,
+        address: u64,
+        seen: &mut dyn FnMut(WalkStep),
+    ) -> Result<Translation, Fault> {
         let fault = |why| Fault::new(address, why);
         if address < self.base {
             return Err(fault(Why::NotCovered));
@@ -68,12 +73,17 @@ impl Hashed {
             return Err(fault(Why::NotMapped(LEVEL.name)));
         };
         // There is an entry for each base page of a larger one.
-        let left = base.span() - address % base.span();
-        Ok(Translation { physical: physical.saturating_add(address % size), left, protection, page_size: Some(size) })
+        let remaining = base.span() - address % base.span();
+        Ok(Translation {
+            physical: physical.saturating_add(address % size),
+            remaining,
+            protection,
+            page_size: Some(size),
+        })
     }
 
     /// The first entry for an address, in the order in which they are looked through here; no address has two.
-    fn search(&self, dump: &DumpedMemory, address: u64) -> io::Result<Option<(Step, Base)>> {
+    fn search(&self, dump: &DumpedMemory, address: u64) -> io::Result<Option<(WalkStep, Base)>> {
         for (base, second) in [Base::Large, Base::Small].into_iter().flat_map(|base| [(base, false), (base, true)]) {
             let first = group(address, base, second, self.groups) * GROUP;
             let offset = self.offset.saturating_add(first * ENTRY);
@@ -85,7 +95,8 @@ impl Hashed {
                     && entry.is_for(address)
                 {
                     let offset = Some(self.offset.saturating_add(index * ENTRY));
-                    let step = Step { level: LEVEL, index, physical: None, offset, entry: low, target: entry.target };
+                    let step =
+                        WalkStep { level: LEVEL, index, physical: None, offset, entry: low, target: entry.target };
                     return Ok(Some((step, base)));
                 }
             }
@@ -94,11 +105,11 @@ impl Hashed {
     }
 
     /// Each entry, if it is valid, and its second integer.
-    fn entries(&self, bytes: &[u8]) -> impl Iterator<Item = (Option<Entry>, u64)> {
+    fn entries(&self, bytes: &[u8]) -> impl Iterator<Item = (Option<PageTableEntry>, u64)> {
         let words = bytes.as_chunks().0.as_chunks().0.iter();
         words.map(|[high, low]: &[[u8; 8]; 2]| {
             let (high, low) = (self.order.u64(*high), self.order.u64(*low));
-            (Entry::decode(high, low), low)
+            (PageTableEntry::decode(high, low), low)
         })
     }
 

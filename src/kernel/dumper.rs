@@ -7,7 +7,7 @@
 //! Sources: `dump_savectx()` in `sys/sys/conf.h`, `doadump()` in `sys/kern/kern_shutdown.c`, `livedump_start_vnode()`
 //! in `sys/kern/kern_vnodedumper.c`, `sys/sys/sx.h`, `struct lock_object` in `sys/sys/_lock.h`.
 
-use super::Kvm;
+use super::Kernel;
 use crate::error::Result;
 use crate::symbols::Symbols;
 
@@ -31,10 +31,10 @@ impl Dumper {
     /// # Errors
     ///
     /// The symbols cannot be had, or `dumptid` cannot be read.
-    pub(super) fn read(kvm: &Kvm, symbols: &dyn Symbols, td_tid: u64) -> Result<Option<Self>> {
+    pub(super) fn read(kernel: &Kernel, symbols: &dyn Symbols, td_tid: u64) -> Result<Option<Self>> {
         let Some(at) = symbols.find("dumptid")? else { return Ok(None) };
-        let tid = kvm.u32(at.address)?;
-        let state = KernelDump { kvm, symbols };
+        let tid = kernel.u32(at.address)?;
+        let state = KernelDump { kernel, symbols };
         if tid == 0 || !(state.is_dumping()? || state.live_dumper(td_tid)? == Some(tid) || state.has_panicked()?) {
             return Ok(None);
         }
@@ -45,32 +45,32 @@ impl Dumper {
 
 /// Variables that tell whether the kernel dumps. What cannot be read tells nothing.
 struct KernelDump<'a> {
-    kvm: &'a Kvm,
+    kernel: &'a Kernel,
     symbols: &'a dyn Symbols,
 }
 
 impl KernelDump<'_> {
     /// Whether it was within `doadump()`: after a panic, or on demand of the debugger or reboot(8).
     fn is_dumping(&self) -> Result<bool> {
-        let dumping = self.symbols.find("dumping")?.and_then(|symbol| self.kvm.u32(symbol.address).ok());
+        let dumping = self.symbols.find("dumping")?.and_then(|symbol| self.kernel.u32(symbol.address).ok());
         Ok(dumping.is_some_and(|level| level != 0))
     }
 
     /// The ID of the thread within `livedump_start_vnode()`, which holds a lock there.
     fn live_dumper(&self, td_tid: u64) -> Result<Option<u32>> {
         let Some(sx) = self.symbols.find("livedump_sx")? else { return Ok(None) };
-        let word = self.kvm.word_size() as u64;
+        let word = self.kernel.word_size() as u64;
         // Behind `struct lock_object`: two pointers and two integers of 32 bits.
-        let lock = sx.address.checked_add(2 * word + 8).and_then(|at| self.kvm.pointer(at).ok());
+        let lock = sx.address.checked_add(2 * word + 8).and_then(|at| self.kernel.pointer(at).ok());
         let owner = lock.filter(|lock| lock & SX_LOCK_SHARED == 0).map(|lock| lock & !SX_LOCK_FLAGMASK);
-        Ok(owner.and_then(|thread| self.kvm.u32(thread.checked_add(td_tid)?).ok()))
+        Ok(owner.and_then(|thread| self.kernel.u32(thread.checked_add(td_tid)?).ok()))
     }
 
     /// Whether it has panicked and dumped since, as an image of a machine that stands still afterwards shows. Kernels
     /// before FreeBSD 13 do not keep whether they dumped.
     fn has_panicked(&self) -> Result<bool> {
-        let panic = self.symbols.find("panicstr")?.and_then(|symbol| self.kvm.pointer(symbol.address).ok());
-        let dumped = self.symbols.find("dumped_core")?.and_then(|symbol| self.kvm.bytes::<1>(symbol.address).ok());
+        let panic = self.symbols.find("panicstr")?.and_then(|symbol| self.kernel.pointer(symbol.address).ok());
+        let dumped = self.symbols.find("dumped_core")?.and_then(|symbol| self.kernel.bytes::<1>(symbol.address).ok());
         Ok(panic.is_some_and(|text| text != 0) && dumped != Some([0]))
     }
 }

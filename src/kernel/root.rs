@@ -6,13 +6,13 @@
 //! very symbol to the address where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`,
 //! `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`, `sys/arm/arm/pmap-v6.c`.
 
-use super::space::{DATA, Physical, Space, Tables};
+use super::space::{AddressSpace, DATA, Physical, Tables};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64, arm64, riscv};
 use crate::symbols::Symbols;
 use crate::units::Hex;
-use crate::vmcore::header::{Architecture, DirectMap, Order};
+use crate::vmcore::header::{Architecture, DirectMap, Endianness};
 use crate::vmcore::{Content, DumpedMemory};
 
 /// The loader puts kernels at multiples of this.
@@ -21,7 +21,7 @@ const fn step(architecture: Architecture) -> u64 {
 }
 
 /// What leads to the tables.
-enum Clue {
+enum RootLocator {
     /// A variable that holds the physical address of the root.
     Pointer { size: usize },
     /// One that holds its virtual address, in the kernel's own image or behind it.
@@ -33,45 +33,51 @@ enum Clue {
 }
 
 /// A way in which kernels of an architecture have their tables.
-struct Way {
+struct RootCandidate {
     architecture: Architecture,
     symbol: &'static str,
-    clue: Clue,
+    clue: RootLocator,
     format: Format,
     /// Where kernel memory begins.
     base: u64,
 }
 
-const fn way(architecture: Architecture, symbol: &'static str, clue: Clue, format: Format, base: u64) -> Way {
-    Way { architecture, symbol, clue, format, base }
+const fn way(
+    architecture: Architecture,
+    symbol: &'static str,
+    clue: RootLocator,
+    format: Format,
+    base: u64,
+) -> RootCandidate {
+    RootCandidate { architecture, symbol, clue, format, base }
 }
 
 /// A variable that a kernel does not use holds 0. A kernel with five levels also has the four that its uppermost
 /// entry leads to, so the larger ones come first; so does PAE's root, as its directories look like a root without.
-const WAYS: [Way; 14] = [
-    way(Architecture::Amd64, "KPML5phys", Clue::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
-    way(Architecture::Amd64, "KPML4phys", Clue::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
+const WAYS: [RootCandidate; 14] = [
+    way(Architecture::Amd64, "KPML5phys", RootLocator::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
+    way(Architecture::Amd64, "KPML4phys", RootLocator::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
     // Without LPA2, entries of pages have bits set that would be their addresses' highest with it.
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Lpa2, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64LargeLpa2, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", Clue::Table, Format::Arm64Large, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Lpa2, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64LargeLpa2, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64, arm64::KERNBASE),
+    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Large, arm64::KERNBASE),
     // The address space of process 0, whose tables are the kernel's (`pmap_pinit0`): the assembler's may be others.
-    way(Architecture::Riscv, "vmspace0", Clue::Satp, Format::Sv48, riscv::KERNBASE),
-    way(Architecture::Riscv, "vmspace0", Clue::Satp, Format::Sv39, riscv::KERNBASE),
-    way(Architecture::Riscv, "pagetable_l0", Clue::Table, Format::Sv48, riscv::KERNBASE),
-    way(Architecture::Riscv, "pagetable_l1", Clue::Table, Format::Sv39, riscv::KERNBASE),
-    way(Architecture::I386, "IdlePDPT", Clue::Pointer { size: 4 }, Format::I386Pae, 0),
-    way(Architecture::I386, "IdlePTD", Clue::Pointer { size: 4 }, Format::I386, 0),
-    way(Architecture::I386, "IdlePTD_nopae", Clue::Pointer { size: 4 }, Format::I386, 0),
-    way(Architecture::Arm, "kern_pt1", Clue::Virtual { size: 4 }, Format::ArmV6, 0xc000_0000),
+    way(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv48, riscv::KERNBASE),
+    way(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv39, riscv::KERNBASE),
+    way(Architecture::Riscv, "pagetable_l0", RootLocator::Table, Format::Sv48, riscv::KERNBASE),
+    way(Architecture::Riscv, "pagetable_l1", RootLocator::Table, Format::Sv39, riscv::KERNBASE),
+    way(Architecture::I386, "IdlePDPT", RootLocator::Pointer { size: 4 }, Format::I386Pae, 0),
+    way(Architecture::I386, "IdlePTD", RootLocator::Pointer { size: 4 }, Format::I386, 0),
+    way(Architecture::I386, "IdlePTD_nopae", RootLocator::Pointer { size: 4 }, Format::I386, 0),
+    way(Architecture::Arm, "kern_pt1", RootLocator::Virtual { size: 4 }, Format::ArmV6, 0xc000_0000),
 ];
 
 /// Finds the page tables of a kernel in an image of memory.
 pub(super) fn find(
     memory: &DumpedMemory,
     kernel: Option<(Architecture, &dyn Symbols)>,
-) -> Result<(Architecture, Space)> {
+) -> Result<(Architecture, AddressSpace)> {
     let Some((architecture, symbols)) = kernel else {
         return Err(Error::Refused(format!(
             "only a minidump tells where its page tables are, and this is: {}; name its kernel with --kernel",
@@ -131,16 +137,16 @@ fn candidates(memory: &DumpedMemory, address: u64, step: u64) -> impl Iterator<I
 const VMSPACE: u64 = 1024;
 
 /// The address space, if the symbol lies at a physical address.
-fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Option<Space> {
+fn try_at(memory: &DumpedMemory, way: &RootCandidate, address: u64, physical: u64) -> Option<AddressSpace> {
     let within = |root: u64| try_root(memory, way, (address, physical), root);
     match way.clue {
-        Clue::Table => within(physical),
-        Clue::Pointer { size } => within(pointer(memory, physical, size)?),
-        Clue::Virtual { size } => match pointer(memory, physical, size)? {
+        RootLocator::Table => within(physical),
+        RootLocator::Pointer { size } => within(pointer(memory, physical, size)?),
+        RootLocator::Virtual { size } => match pointer(memory, physical, size)? {
             0 => None,
             root => within(root.wrapping_sub(address).wrapping_add(physical)),
         },
-        Clue::Satp => (0..VMSPACE).step_by(8).find_map(|offset| {
+        RootLocator::Satp => (0..VMSPACE).step_by(8).find_map(|offset| {
             let (format, root) = riscv::root(pointer(memory, physical.checked_add(offset)?, 8)?)?;
             if format == way.format { within(root) } else { None }
         }),
@@ -148,12 +154,18 @@ fn try_at(memory: &DumpedMemory, way: &Way, address: u64, physical: u64) -> Opti
 }
 
 /// The address space with that root, if it maps the symbol to where it was found.
-fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), root: u64) -> Option<Space> {
+fn try_root(
+    memory: &DumpedMemory,
+    way: &RootCandidate,
+    (address, physical): (u64, u64),
+    root: u64,
+) -> Option<AddressSpace> {
     if root == 0 || !root.is_multiple_of(32) || memory.place_of(root).is_none() {
         return None;
     }
     let tables = Tables::Root { format: way.format, root, base: way.base };
-    let space = Space { order: Order::Little, tables, direct_map: None, direct_protection: DATA, relocation: None };
+    let space =
+        AddressSpace { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;
@@ -163,17 +175,17 @@ fn try_root(memory: &DumpedMemory, way: &Way, (address, physical): (u64, u64), r
 
 /// A variable's value.
 fn pointer(memory: &DumpedMemory, physical: u64, size: usize) -> Option<u64> {
-    let (offset, left) = memory.place_of(physical)?;
+    let (offset, remaining) = memory.place_of(physical)?;
     match size {
-        4 if left >= 4 => Some(u32::from_le_bytes(memory.entry(offset).ok()??).into()),
-        8 if left >= 8 => Some(u64::from_le_bytes(memory.entry(offset).ok()??)),
+        4 if remaining >= 4 => Some(u32::from_le_bytes(memory.entry(offset).ok()??).into()),
+        8 if remaining >= 8 => Some(u64::from_le_bytes(memory.entry(offset).ok()??)),
         _ => None,
     }
 }
 
 /// amd64's direct map, where the kernel says that it is, or where kernels have it: it maps the first memory to where
 /// that is.
-fn amd64_direct_map(space: &Space, memory: &DumpedMemory, symbols: &dyn Symbols) -> Result<Option<DirectMap>> {
+fn amd64_direct_map(space: &AddressSpace, memory: &DumpedMemory, symbols: &dyn Symbols) -> Result<Option<DirectMap>> {
     let told = symbols.find("kva_layout")?.and_then(|symbol| kva_layout(space, memory, symbol.address));
     let Some(first) = memory.extents().next().map(|extent| extent.physical) else { return Ok(None) };
     let maps_first = |layout: &KvaLayout| {
@@ -186,11 +198,11 @@ fn amd64_direct_map(space: &Space, memory: &DumpedMemory, symbols: &dyn Symbols)
 }
 
 /// The variable `kva_layout` at a virtual address.
-fn kva_layout(space: &Space, memory: &DumpedMemory, address: u64) -> Option<KvaLayout> {
+fn kva_layout(space: &AddressSpace, memory: &DumpedMemory, address: u64) -> Option<KvaLayout> {
     let mut words = [0; KvaLayout::WORDS];
     for (word, index) in words.iter_mut().zip(0..) {
         let at = address.checked_add(index * 8)?;
         *word = pointer(memory, space.follow(&Physical::Dump(memory), at, |_| {}).ok()?.physical, 8)?;
     }
-    KvaLayout::of_words(words)
+    KvaLayout::from_words(words)
 }

@@ -2,7 +2,7 @@
 //!
 //! Sources: `sys/conf/newvers.sh`, `sys/sys/resource.h`, `sys/kern/kern_tc.c`, `kern_shutdown.c`, `subr_smp.c`.
 
-use super::Kvm;
+use super::Kernel;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::vmcore::header::Architecture;
@@ -39,27 +39,27 @@ impl KernelFacts {
     /// # Errors
     ///
     /// The symbols cannot be had. One that does not exist is no error.
-    pub fn read(kvm: &Kvm, symbols: &dyn Symbols) -> Result<Self> {
+    pub fn read(kernel: &Kernel, symbols: &dyn Symbols) -> Result<Self> {
         let address = |name: &str| Ok::<_, Error>(symbols.find(name)?.map(|symbol| symbol.address));
-        let int = |name: &str| Ok::<_, Error>(address(name)?.and_then(|at| kvm.u32(at).ok()));
-        let text = |at: u64| kvm.string(at, MAX_TEXT).ok().filter(|text| !text.is_empty());
+        let int = |name: &str| Ok::<_, Error>(address(name)?.and_then(|at| kernel.u32(at).ok()));
+        let text = |at: u64| kernel.string(at, MAX_TEXT).ok().filter(|text| !text.is_empty());
         let time = |name: &str| {
             let Some(Symbol { address, size }) = symbols.find(name)? else { return Ok(None) };
             // On i386 time_t has 32 bits.
-            let short = size == 4 || size != 8 && kvm.architecture() == Architecture::I386;
+            let short = size == 4 || size != 8 && kernel.architecture() == Architecture::I386;
             Ok::<_, Error>(match short {
-                true => kvm.u32(address).ok().map(|time| time.cast_signed().into()),
-                false => kvm.u64(address).ok().map(u64::cast_signed),
+                true => kernel.u32(address).ok().map(|time| time.cast_signed().into()),
+                false => kernel.u64(address).ok().map(u64::cast_signed),
             })
         };
         Ok(Self {
             version: address("version")?.and_then(text),
             release: address("osrelease")?.and_then(text),
             osreldate: int("osreldate")?,
-            panic: address("panicstr")?.and_then(|at| kvm.pointer(at).ok()).filter(|at| *at != 0).and_then(text),
+            panic: address("panicstr")?.and_then(|at| kernel.pointer(at).ok()).filter(|at| *at != 0).and_then(text),
             uptime: time("time_uptime")?,
             time: time("time_second")?,
-            load_averages: address("averunnable")?.and_then(|at| load_averages(kvm, at)),
+            load_averages: address("averunnable")?.and_then(|at| load_averages(kernel, at)),
             hz: int("hz")?,
             cpus: int("mp_ncpus")?,
         })
@@ -67,11 +67,11 @@ impl KernelFacts {
 }
 
 /// `struct loadavg`: three numbers of 32 bits, and the `long` that they are multiples of the inverse of.
-fn load_averages(kvm: &Kvm, address: u64) -> Option<[f64; 3]> {
+fn load_averages(kernel: &Kernel, address: u64) -> Option<[f64; 3]> {
     let at = |offset: u64| address.checked_add(offset);
-    let word = kvm.word_size() as u64;
-    let scale = kvm.pointer(at(12_u64.next_multiple_of(word))?).ok()?;
+    let word = kernel.word_size() as u64;
+    let scale = kernel.pointer(at(12_u64.next_multiple_of(word))?).ok()?;
     let scale = u32::try_from(scale).ok().filter(|scale| *scale > 0)?;
-    let load = |offset| Some(f64::from(kvm.u32(at(offset)?).ok()?) / f64::from(scale));
+    let load = |offset| Some(f64::from(kernel.u32(at(offset)?).ok()?) / f64::from(scale));
     Some([load(0)?, load(4)?, load(8)?])
 }

@@ -3,14 +3,14 @@
 //!
 //! | kvm(3) | here |
 //! | --- | --- |
-//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kvm::of_dump`], [`Kvm::of_running`] |
-//! | `kvm_close` | dropping the [`Kvm`] |
-//! | `kvm_read`, `kvm_read2` | [`Kvm::read`] |
-//! | `kvm_write` | [`Kvm::write`] |
-//! | `kvm_kerndisp` | [`Kvm::relocation`]; reading needs none: what powerpc64's kernel is linked at leads to where it ran |
+//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kernel::from_dump`], [`Kernel::from_host`] |
+//! | `kvm_close` | dropping the [`Kernel`] |
+//! | `kvm_read`, `kvm_read2` | [`Kernel::read`] |
+//! | `kvm_write` | [`Kernel::write`] |
+//! | `kvm_kerndisp` | [`Kernel::relocation`]; reading needs none: what powerpc64's kernel is linked at leads to where it ran |
 //! | `kvm_native` | not needed: integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
-//! | `kvm_walk_pages` | [`Kvm::each_mapping`] |
+//! | `kvm_walk_pages` | [`Kernel::each_mapping`] |
 //! | `kvm_getprocs` | [`Processes`] |
 //! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
@@ -31,7 +31,7 @@ pub use fault::{Fault, Why};
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
-pub use space::{Mapping, Step, Translation};
+pub use space::{Mapping, Translation, WalkStep};
 
 use crate::error::{Error, Result};
 use crate::host::{Host, direct_map};
@@ -39,16 +39,16 @@ use crate::memory::{Memory, ReadError, WritableMemory};
 use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::powerpc64;
 use crate::symbols::{Running, Symbols};
-use crate::vmcore::header::{Architecture, Order, Relocation};
+use crate::vmcore::header::{Architecture, Endianness, Relocation};
 use crate::vmcore::{Content, DumpedMemory};
-use space::{Space, Tables};
+use space::{AddressSpace, Tables};
 use std::ops::ControlFlow;
 
 /// A kernel whose memory can be read.
-pub struct Kvm {
+pub struct Kernel {
     physical: PhysicalMemory,
     architecture: Architecture,
-    space: Space,
+    space: AddressSpace,
 }
 
 /// What a kernel's memory is opened for.
@@ -70,24 +70,24 @@ impl Access {
     }
 }
 
-impl Kvm {
+impl Kernel {
     /// The kernel in a dump. A minidump tells where everything is, and a core file of virtual memory has its addresses;
     /// in a full dump or an image of memory the page tables are found through the symbols of its kernel (`kvm_open`).
     ///
     /// # Errors
     ///
     /// It is no minidump, and there are no symbols; or they do not lead to page tables that map them.
-    pub fn of_dump(memory: DumpedMemory, kernel: Option<(Architecture, &dyn Symbols)>) -> Result<Self> {
+    pub fn from_dump(memory: DumpedMemory, kernel: Option<(Architecture, &dyn Symbols)>) -> Result<Self> {
         let (architecture, space) = match &memory.inspection().content {
-            Content::Minidump(facts) => (facts.header.architecture, Space::of_minidump(&facts.header)),
+            Content::Minidump(facts) => (facts.header.architecture, AddressSpace::from_minidump(&facts.header)),
             Content::Elf(facts) if facts.has_virtual_addresses_only() => {
                 let architecture = facts.architecture();
                 let unknown = || Error::Unsupported(format!("it is a core file of machine {}", facts.machine));
-                (architecture.ok_or_else(unknown)?, Space::listed(facts.order()))
+                (architecture.ok_or_else(unknown)?, AddressSpace::listed(facts.order()))
             }
             _ => root::find(&memory, kernel)?,
         };
-        Ok(Self { physical: PhysicalMemory::of_any_dump(memory), architecture, space })
+        Ok(Self { physical: PhysicalMemory::from_any_dump(memory), architecture, space })
     }
 
     /// The kernel that runs (`kvm_open` without a file). Its memory is read through /dev/mem, and only where there is
@@ -96,15 +96,15 @@ impl Kvm {
     /// # Errors
     ///
     /// As [`LiveKernel::open`]; for writing, also those of [`Host::writable_memory`].
-    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
+    pub fn from_host(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
         let writer = access.writer(host)?;
-        Ok(Self::of_kernel(LiveKernel::open(host, symbols)?.into_memory(), writer))
+        Ok(Self::from_live(LiveKernel::open(host, symbols)?.into_memory(), writer))
     }
 
     /// The running kernel with this memory.
-    pub(crate) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
+    pub(crate) fn from_live(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
         let architecture = kernel.architecture;
-        let (physical, space) = PhysicalMemory::of_kernel(kernel, writer);
+        let (physical, space) = PhysicalMemory::from_live(kernel, writer);
         Self { physical, architecture, space }
     }
 
@@ -114,7 +114,7 @@ impl Kvm {
     }
 
     /// The order of bytes in its integers.
-    pub fn order(&self) -> Order {
+    pub fn order(&self) -> Endianness {
         self.space.order
     }
 
@@ -155,7 +155,7 @@ impl Kvm {
     }
 
     /// Every page table entry on the way to an address, and where that leads.
-    pub fn walk(&self, address: u64) -> (Vec<Step>, Result<Translation, Fault>) {
+    pub fn walk(&self, address: u64) -> (Vec<WalkStep>, Result<Translation, Fault>) {
         let mut steps = Vec::new();
         let end = self.space.follow(&self.physical.tables(), address, |step| steps.push(step));
         (steps, end)
@@ -185,10 +185,10 @@ impl Kvm {
     fn place(&self, address: u64) -> Result<(u64, u64), Fault> {
         match (self.dump(), self.space.tables) {
             (Some(dump), Tables::Listed) => {
-                let (_, left) = dump.place_of(address).ok_or(Fault::new(address, Why::NotListed))?;
-                Ok((address, left))
+                let (_, remaining) = dump.place_of(address).ok_or(Fault::new(address, Why::NotListed))?;
+                Ok((address, remaining))
             }
-            _ => self.translate(address).map(|found| (found.physical, found.left)),
+            _ => self.translate(address).map(|found| (found.physical, found.remaining)),
         }
     }
 
@@ -201,9 +201,9 @@ impl Kvm {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let (physical, left) = self.place(at)?;
-            let left = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
-            let part = rest.get_mut(..left).unwrap_or_default();
+            let (physical, remaining) = self.place(at)?;
+            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(rest.len());
+            let part = rest.get_mut(..remaining).unwrap_or_default();
             done += self.physical.read_some(at, physical, part).map_err(|fault| self.with_cause(fault))?;
         }
         Ok(())
@@ -281,18 +281,18 @@ impl Kvm {
     /// # Errors
     ///
     /// As [`Self::read`], where it comes before the NUL.
-    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
-        string(address, most, |at, part| self.read(at, part))
+    pub fn string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Fault> {
+        string(address, limit, |at, part| self.read(at, part))
     }
 }
 
-fn string(address: u64, most: usize, read: impl Fn(u64, &mut [u8]) -> Result<(), Fault>) -> Result<Vec<u8>, Fault> {
+fn string(address: u64, limit: usize, read: impl Fn(u64, &mut [u8]) -> Result<(), Fault>) -> Result<Vec<u8>, Fault> {
     let mut text = Vec::new();
     let mut buffer = [0; 64];
-    while text.len() < most {
+    while text.len() < limit {
         let at = address.checked_add(text.len() as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
         // Not beyond what a NUL may end: the next page may not be there.
-        let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(most - text.len());
+        let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(limit - text.len());
         let part = buffer.get_mut(..wanted).unwrap_or_default();
         let fault = read(at, part).err();
         // Memory may end within a page, too.
@@ -314,13 +314,13 @@ fn string(address: u64, most: usize, read: impl Fn(u64, &mut [u8]) -> Result<(),
 ///
 /// # Errors
 ///
-/// As [`Host::kernel_memory`]; those of [`Kvm::of_running`] where its page tables are needed.
+/// As [`Host::kernel_memory`]; those of [`Kernel::from_host`] where its page tables are needed.
 pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     if !direct_map::is_needed(&host.system()?) {
         return host.kernel_memory();
     }
-    match Kvm::of_running(host, &Running(host), Access::Read) {
-        Ok(kvm) => Ok(Box::new(kvm)),
+    match Kernel::from_host(host, &Running(host), Access::Read) {
+        Ok(kernel) => Ok(Box::new(kernel)),
         Err(Error::Unsupported(why)) => Err(Error::Unsupported(format!(
             "this kernel panics when /dev/kmem is asked for a mapping of a device, so that its memory is read by its page tables only: {why}"
         ))),
@@ -328,14 +328,14 @@ pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     }
 }
 
-impl Memory for Kvm {
+impl Memory for Kernel {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let error = |fault: Fault| match fault.why {
             Why::Io(errno) => errno.into(),
             _ => ReadError::Absent,
         };
-        let (physical, left) = self.place(address).map_err(error)?;
-        let left = usize::try_from(left).unwrap_or(usize::MAX).min(buffer.len());
-        self.physical.read_some(address, physical, buffer.get_mut(..left).unwrap_or_default()).map_err(error)
+        let (physical, remaining) = self.place(address).map_err(error)?;
+        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
+        self.physical.read_some(address, physical, buffer.get_mut(..remaining).unwrap_or_default()).map_err(error)
     }
 }

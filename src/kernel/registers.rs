@@ -4,7 +4,7 @@
 //! Sources: `machine/pcb.h` of each architecture, `savectx()` and `cpu_switch()`; which layout a version has, as
 //! FreeBSD's debuggers tell them apart.
 
-use super::{Fault, Kvm, Why};
+use super::{Fault, Kernel, Why};
 use crate::vmcore::header::Architecture;
 
 /// The registers of a thread, in the order in which debuggers show them.
@@ -26,14 +26,14 @@ impl Registers {
     ///
     /// # Errors
     ///
-    /// As [`Kvm::read`].
-    pub fn read(kvm: &Kvm, layout: PcbLayout, pcb: u64) -> Result<Self, Fault> {
+    /// As [`Kernel::read`].
+    pub fn read(kernel: &Kernel, layout: PcbLayout, pcb: u64) -> Result<Self, Fault> {
         let mut registers = Self::unknown(layout.architecture);
-        let word = kvm.word_size() as u64;
+        let word = kernel.word_size() as u64;
         for (slot, name) in (0_u64..).zip(layout.slots) {
             if !name.is_empty() {
                 let at = pcb.checked_add(slot * word).ok_or(Fault::new(pcb, Why::NotCovered))?;
-                registers.set(name, kvm.pointer(at)?);
+                registers.set(name, kernel.pointer(at)?);
             }
         }
         let link = match layout.architecture {
@@ -115,7 +115,7 @@ impl PcbLayout {
     /// The layout of a kernel: amd64, i386, arm and powerpc64 have had one since debuggers rely on it; that of arm64
     /// changed in FreeBSD 14, and that of riscv after 12. `release` is the kernel's `osreldate`, `pcb_size` what its
     /// symbol of that name says. `None` where it cannot be told without them.
-    pub fn of(architecture: Architecture, release: Option<u32>, pcb_size: Option<u64>) -> Option<Self> {
+    pub fn new(architecture: Architecture, release: Option<u32>, pcb_size: Option<u64>) -> Option<Self> {
         let (slots, link) = match architecture {
             Architecture::Amd64 => (AMD64, None),
             Architecture::I386 => (I386, None),

@@ -3,7 +3,7 @@
 
 use super::Access;
 use super::fault::{Fault, Why};
-use super::space::{DATA, Physical, Space, Tables};
+use super::space::{AddressSpace, DATA, Physical, Tables};
 use crate::error::{Error, Result};
 use crate::host::{Host, Ram};
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
@@ -11,7 +11,7 @@ use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::Protection;
 use crate::symbols::Symbols;
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{DirectMap, Order};
+use crate::vmcore::header::{DirectMap, Endianness};
 use nix::errno::Errno;
 use std::io;
 
@@ -19,9 +19,9 @@ use std::io;
 const PAGE: u64 = 4096;
 
 /// Physical memory that can be read, and written if it was opened for that.
-pub struct PhysicalMemory(Source);
+pub struct PhysicalMemory(MemorySource);
 
-enum Source {
+enum MemorySource {
     Dump(Box<DumpedMemory>),
     Running(Running),
 }
@@ -32,7 +32,7 @@ pub(super) struct Running {
     /// What writes to it, if it was opened for that.
     pub writer: Option<Box<dyn WritableMemory>>,
     /// The kernel's page tables, where they are known, and the direct map that they have.
-    pub tables: Option<(Space, DirectMap)>,
+    pub tables: Option<(AddressSpace, DirectMap)>,
 }
 
 impl Running {
@@ -51,14 +51,14 @@ impl PhysicalMemory {
     /// # Errors
     ///
     /// It has virtual addresses only.
-    pub fn of_dump(memory: DumpedMemory) -> Result<Self> {
+    pub fn from_dump(memory: DumpedMemory) -> Result<Self> {
         memory.check_physical()?;
-        Ok(Self::of_any_dump(memory))
+        Ok(Self::from_any_dump(memory))
     }
 
-    /// As [`Self::of_dump`]; whoever asks knows whether its addresses are physical.
-    pub(super) fn of_any_dump(memory: DumpedMemory) -> Self {
-        Self(Source::Dump(Box::new(memory)))
+    /// As [`Self::from_dump`]; whoever asks knows whether its addresses are physical.
+    pub(super) fn from_any_dump(memory: DumpedMemory) -> Self {
+        Self(MemorySource::Dump(Box::new(memory)))
     }
 
     /// That of the running machine, where there is RAM: by the kernel's `dump_avail`, or where that is not known by
@@ -67,57 +67,60 @@ impl PhysicalMemory {
     /// # Errors
     ///
     /// Neither can be had, or /dev/mem cannot be opened; for writing, those of [`Host::writable_memory`].
-    pub fn of_running(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
+    pub fn from_host(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
         let writer = access.writer(host)?;
         match LiveKernel::open(host, symbols) {
-            Ok(kernel) => Ok(Self::of_kernel(kernel.into_memory(), writer).0),
+            Ok(kernel) => Ok(Self::from_live(kernel.into_memory(), writer).0),
             Err(Error::Unsupported(_)) => {
                 let ranges = host.memory_map()?.segments.iter().map(|segment| (segment.start, segment.end)).collect();
                 let ram = Ram::new(host.physical_memory()?, ranges);
-                Ok(Self(Source::Running(Running { ram, writer, tables: None })))
+                Ok(Self(MemorySource::Running(Running { ram, writer, tables: None })))
             }
             Err(error) => Err(error),
         }
     }
 
     /// That of the running machine, and the address space of its kernel.
-    pub(super) fn of_kernel(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, Space) {
+    pub(super) fn from_live(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, AddressSpace) {
         let KernelMemory { ram, format, root, base, direct_map, .. } = kernel;
         let tables = Tables::Root { format, root, base };
-        let space = Space { order: Order::Little, tables, direct_map, direct_protection: DATA, relocation: None };
-        let tables = direct_map.map(|map| (Space { direct_map: None, ..space.clone() }, map));
-        (Self(Source::Running(Running { ram, writer, tables })), space)
+        let space =
+            AddressSpace { order: Endianness::Little, tables, direct_map, direct_protection: DATA, relocation: None };
+        let tables = direct_map.map(|map| (AddressSpace { direct_map: None, ..space.clone() }, map));
+        (Self(MemorySource::Running(Running { ram, writer, tables })), space)
     }
 
     /// The dump it is in; `None` of the running machine.
     pub fn dump(&self) -> Option<&DumpedMemory> {
         match &self.0 {
-            Source::Dump(memory) => Some(memory),
-            Source::Running(..) => None,
+            MemorySource::Dump(memory) => Some(memory),
+            MemorySource::Running(..) => None,
         }
     }
 
     /// The memory itself, by physical address.
     pub fn memory(&self) -> &dyn Memory {
         match &self.0 {
-            Source::Dump(memory) => &**memory,
-            Source::Running(running) => &running.ram,
+            MemorySource::Dump(memory) => &**memory,
+            MemorySource::Running(running) => &running.ram,
         }
     }
 
     /// Memory in ascending order: the first address of each piece, and its bytes.
     pub(super) fn pieces(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
         match &self.0 {
-            Source::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
-            Source::Running(running) => Box::new(running.ram.ranges().iter().map(|(start, end)| (*start, end - start))),
+            MemorySource::Dump(memory) => Box::new(memory.extents().map(|extent| (extent.physical, extent.size))),
+            MemorySource::Running(running) => {
+                Box::new(running.ram.ranges().iter().map(|(start, end)| (*start, end - start)))
+            }
         }
     }
 
     /// What page tables are read from.
     pub(super) fn tables(&self) -> Physical<'_> {
         match &self.0 {
-            Source::Dump(memory) => Physical::Dump(memory),
-            Source::Running(running) => Physical::Live(&running.ram),
+            MemorySource::Dump(memory) => Physical::Dump(memory),
+            MemorySource::Running(running) => Physical::Live(&running.ram),
         }
     }
 
@@ -153,8 +156,8 @@ impl PhysicalMemory {
     /// # Errors
     ///
     /// As [`Self::read`], where it comes before the NUL.
-    pub fn string(&self, address: u64, most: usize) -> Result<Vec<u8>, Fault> {
-        super::string(address, most, |at, part| self.read(at, part))
+    pub fn string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Fault> {
+        super::string(address, limit, |at, part| self.read(at, part))
     }
 
     /// Writes bytes from a physical address on. Before the first one is written, all of them are seen to be there.
@@ -187,15 +190,15 @@ impl PhysicalMemory {
         length: u64,
         place: impl Fn(u64) -> Result<(u64, u64), Fault>,
     ) -> Result<(), Fault> {
-        let Source::Running(running) = &self.0 else { return Ok(()) };
+        let MemorySource::Running(running) = &self.0 else { return Ok(()) };
         let mut done = 0;
         while done < length {
             let at = address.checked_add(done).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let (physical, left) = place(at)?;
+            let (physical, remaining) = place(at)?;
             if running.protection(physical).is_some_and(|protection| !protection.write) {
                 return Err(Fault::new(at, Why::ReadOnlyDirectly(physical)));
             }
-            done = done.saturating_add(left.min(PAGE - physical % PAGE));
+            done = done.saturating_add(remaining.min(PAGE - physical % PAGE));
         }
         Ok(())
     }
@@ -210,15 +213,15 @@ impl PhysicalMemory {
         let mut done = 0;
         while let Some(rest @ [_, ..]) = bytes.get(done..) {
             let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let (physical, left) = place(at)?;
-            let part = rest.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(rest);
+            let (physical, remaining) = place(at)?;
+            let part = rest.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(rest);
             let written = match &self.0 {
-                Source::Dump(memory) => memory.write_at(physical, part),
-                Source::Running(Running { writer: None, .. }) => return Err(Fault::new(at, Why::ReadOnly)),
-                Source::Running(Running { ram, writer: Some(writer), .. }) => match ram.left(physical) {
+                MemorySource::Dump(memory) => memory.write_at(physical, part),
+                MemorySource::Running(Running { writer: None, .. }) => return Err(Fault::new(at, Why::ReadOnly)),
+                MemorySource::Running(Running { ram, writer: Some(writer), .. }) => match ram.remaining(physical) {
                     0 => Err(WriteError::Absent),
-                    left => {
-                        let there = part.get(..usize::try_from(left).unwrap_or(usize::MAX)).unwrap_or(part);
+                    remaining => {
+                        let there = part.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(part);
                         writer.write_at(physical, there)
                     }
                 },

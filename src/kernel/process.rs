@@ -9,7 +9,7 @@
 
 use super::dumper::Dumper;
 use super::registers::{PcbLayout, Registers};
-use super::{Fault, Kvm, Why};
+use super::{Fault, Kernel, Why};
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::units::Hex;
@@ -109,8 +109,8 @@ impl Processes {
     ///
     /// The kernel has not the symbols that lead to them, or their values cannot be read or make no sense. A list that
     /// ends early is none: there are warnings.
-    pub fn read(kvm: &Kvm, symbols: &dyn Symbols) -> Result<Self> {
-        let processes = Reader::new(kvm, symbols)?.read()?;
+    pub fn read(kernel: &Kernel, symbols: &dyn Symbols) -> Result<Self> {
+        let processes = ProcessReader::new(kernel, symbols)?.read()?;
         // Every kernel has process 0.
         if processes.list.is_empty() && processes.warnings.is_empty() {
             let source = symbols.source();
@@ -130,22 +130,22 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// As [`Kvm::read`].
-    pub fn registers(&self, kvm: &Kvm, thread: &Thread) -> Result<Registers, Fault> {
+    /// As [`Kernel::read`].
+    pub fn registers(&self, kernel: &Kernel, thread: &Thread) -> Result<Registers, Fault> {
         match (self.layout, thread.pcb) {
-            (Some(layout), Some(pcb)) => Registers::read(kvm, layout, pcb),
-            _ => Ok(Registers::unknown(kvm.architecture())),
+            (Some(layout), Some(pcb)) => Registers::read(kernel, layout, pcb),
+            _ => Ok(Registers::unknown(kernel.architecture())),
         }
     }
 
     /// Whether a thread's innermost return address on its stack is signed, as those of arm64 kernels are where the
     /// processor authenticates pointers.
-    pub fn are_signed(&self, kvm: &Kvm) -> bool {
-        kvm.architecture() == Architecture::Arm64
+    pub fn are_signed(&self, kernel: &Kernel) -> bool {
+        kernel.architecture() == Architecture::Arm64
             && self.threads().any(|(_, thread)| {
-                let fp = self.registers(kvm, thread).ok().and_then(|registers| registers.fp());
+                let fp = self.registers(kernel, thread).ok().and_then(|registers| registers.fp());
                 // The frame's record: its caller's frame pointer, and where it returns to.
-                let back = fp.and_then(|fp| kvm.u64(fp.checked_add(8)?).ok());
+                let back = fp.and_then(|fp| kernel.u64(fp.checked_add(8)?).ok());
                 back.is_some_and(|back| Architecture::Arm64.plain_address(back) != back)
             })
     }
@@ -173,8 +173,8 @@ struct Stops {
     pcb_size: Option<u64>,
 }
 
-struct Reader<'a> {
-    kvm: &'a Kvm,
+struct ProcessReader<'a> {
+    kernel: &'a Kernel,
     allproc: u64,
     zombproc: Option<u64>,
     offsets: Offsets,
@@ -194,17 +194,17 @@ fn member(structure: u64, offset: u64) -> Result<u64, Fault> {
 }
 
 /// The value of a variable of type `int`, if there is one.
-fn int(kvm: &Kvm, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
-    Ok(symbols.find(name)?.map(|symbol| kvm.u32(symbol.address)).transpose()?)
+fn int(kernel: &Kernel, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
+    Ok(symbols.find(name)?.map(|symbol| kernel.u32(symbol.address)).transpose()?)
 }
 
-impl<'a> Reader<'a> {
-    fn new(kvm: &'a Kvm, symbols: &dyn Symbols) -> Result<Self> {
+impl<'a> ProcessReader<'a> {
+    fn new(kernel: &'a Kernel, symbols: &dyn Symbols) -> Result<Self> {
         let missing = |name: &str, who: &str| {
             Error::Unsupported(format!("{} has no symbol {name}, which {who} has", symbols.source()))
         };
         let offset = |name: &str| {
-            let offset = int(kvm, symbols, name)?.ok_or_else(|| missing(name, "a kernel since FreeBSD 10.3"))?;
+            let offset = int(kernel, symbols, name)?.ok_or_else(|| missing(name, "a kernel since FreeBSD 10.3"))?;
             match offset {
                 0..MAX_OFFSET => Ok(u64::from(offset)),
                 _ => Err(Error::Format(format!(
@@ -226,17 +226,17 @@ impl<'a> Reader<'a> {
             pcb: offset("thread_off_td_pcb")?,
             next_thread: offset("thread_off_td_plist")?,
         };
-        let release = int(kvm, symbols, "osreldate")?;
-        let pcb_size = int(kvm, symbols, "pcb_size")?.map(u64::from);
-        let stops = Stops::new(kvm, symbols, release, pcb_size, offsets.tid)?;
+        let release = int(kernel, symbols, "osreldate")?;
+        let pcb_size = int(kernel, symbols, "pcb_size")?.map(u64::from);
+        let stops = Stops::new(kernel, symbols, release, pcb_size, offsets.tid)?;
         Ok(Self {
-            kvm,
+            kernel,
             allproc,
             zombproc: address("zombproc")?,
             offsets,
             stops,
-            last_cpu: int(kvm, symbols, "mp_maxid")?.unwrap_or(MAX_CPUS).min(MAX_CPUS),
-            layout: PcbLayout::of(kvm.architecture(), release, pcb_size),
+            last_cpu: int(kernel, symbols, "mp_maxid")?.unwrap_or(MAX_CPUS).min(MAX_CPUS),
+            layout: PcbLayout::new(kernel.architecture(), release, pcb_size),
             seen: HashSet::new(),
             threads: 0,
             warnings: Vec::new(),
@@ -254,10 +254,10 @@ impl<'a> Reader<'a> {
 
     fn read(mut self) -> Result<Processes> {
         let mut list = Vec::new();
-        let first = self.kvm.pointer(self.allproc)?;
+        let first = self.kernel.pointer(self.allproc)?;
         self.list("allproc", first, false, &mut list);
         if let Some(zombproc) = self.zombproc {
-            match self.kvm.pointer(zombproc) {
+            match self.kernel.pointer(zombproc) {
                 Ok(first) => self.list("zombproc", first, true, &mut list),
                 Err(fault) => self.warn(format!("zombproc cannot be read: {fault}")),
             }
@@ -300,11 +300,11 @@ impl<'a> Reader<'a> {
 
     /// A process with its threads, and the next process.
     fn process(&mut self, address: u64, zombie: bool) -> Result<(Process, u64), Fault> {
-        let (kvm, offsets) = (self.kvm, &self.offsets);
-        let pid = kvm.u32(member(address, offsets.pid)?)?.cast_signed();
-        let command = kvm.string(member(address, offsets.command)?, NAME_SIZE)?;
-        let next = kvm.pointer(member(address, offsets.next_process)?)?;
-        let first = kvm.pointer(member(address, offsets.threads)?)?;
+        let (kernel, offsets) = (self.kernel, &self.offsets);
+        let pid = kernel.u32(member(address, offsets.pid)?)?.cast_signed();
+        let command = kernel.string(member(address, offsets.command)?, NAME_SIZE)?;
+        let next = kernel.pointer(member(address, offsets.next_process)?)?;
+        let first = kernel.pointer(member(address, offsets.threads)?)?;
         let threads = self.threads_of(pid, first);
         Ok((Process { address, pid, command, zombie, threads }, next))
     }
@@ -337,16 +337,16 @@ impl<'a> Reader<'a> {
 
     /// A thread, and the next one of its process.
     fn thread(&self, address: u64) -> Result<(Thread, u64), Fault> {
-        let (kvm, offsets) = (self.kvm, &self.offsets);
-        let tid = kvm.u32(member(address, offsets.tid)?)?.cast_signed();
-        let name = kvm.string(member(address, offsets.name)?, NAME_SIZE)?;
-        let cpu = Some(kvm.u32(member(address, offsets.cpu)?)?).filter(|cpu| *cpu <= self.last_cpu);
-        let saved = kvm.pointer(member(address, offsets.pcb)?)?;
-        let next = kvm.pointer(member(address, offsets.next_thread)?)?;
+        let (kernel, offsets) = (self.kernel, &self.offsets);
+        let tid = kernel.u32(member(address, offsets.tid)?)?.cast_signed();
+        let name = kernel.string(member(address, offsets.name)?, NAME_SIZE)?;
+        let cpu = Some(kernel.u32(member(address, offsets.cpu)?)?).filter(|cpu| *cpu <= self.last_cpu);
+        let saved = kernel.pointer(member(address, offsets.pcb)?)?;
+        let next = kernel.pointer(member(address, offsets.next_thread)?)?;
         let (state, pcb) = match (cpu, self.stops.dumper) {
             (_, Some(dumper)) if dumper.tid == tid => (State::Dumping, dumper.pcb),
             (None, _) => (State::Off, Some(saved).filter(|pcb| *pcb != 0)),
-            (Some(cpu), _) if self.stops.is_stopped(kvm, cpu)? => (State::Stopped, self.stops.pcb_of(cpu)),
+            (Some(cpu), _) if self.stops.is_stopped(kernel, cpu)? => (State::Stopped, self.stops.pcb_of(cpu)),
             (Some(_), _) => (State::Running, None),
         };
         Ok((Thread { address, tid, name, cpu, state, pcb }, next))
@@ -354,22 +354,28 @@ impl<'a> Reader<'a> {
 }
 
 impl Stops {
-    fn new(kvm: &Kvm, symbols: &dyn Symbols, release: Option<u32>, pcb_size: Option<u64>, td_tid: u64) -> Result<Self> {
-        if kvm.dump().is_none() {
+    fn new(
+        kernel: &Kernel,
+        symbols: &dyn Symbols,
+        release: Option<u32>,
+        pcb_size: Option<u64>,
+        td_tid: u64,
+    ) -> Result<Self> {
+        if kernel.dump().is_none() {
             // What a live dump, or the debugger, has left there is over.
             return Ok(Self { dumper: None, stopped_cpus: None, stoppcbs: None, pcb_size });
         }
         let stoppcbs = match symbols.find("stoppcbs")? {
             Some(Symbol { address, size })
-                if size == kvm.word_size() as u64
+                if size == kernel.word_size() as u64
                     || size == 0 && release.is_some_and(|release| release >= STOPPCBS_POINTER) =>
             {
-                Some(kvm.pointer(address)?).filter(|array| *array != 0)
+                Some(kernel.pointer(address)?).filter(|array| *array != 0)
             }
             symbol => symbol.map(|symbol| symbol.address),
         };
         Ok(Self {
-            dumper: Dumper::read(kvm, symbols, td_tid)?,
+            dumper: Dumper::read(kernel, symbols, td_tid)?,
             stopped_cpus: symbols.find("stopped_cpus")?,
             stoppcbs,
             pcb_size,
@@ -377,15 +383,15 @@ impl Stops {
     }
 
     /// Whether a CPU is in the set `stopped_cpus`, an array of `long`.
-    fn is_stopped(&self, kvm: &Kvm, cpu: u32) -> Result<bool, Fault> {
+    fn is_stopped(&self, kernel: &Kernel, cpu: u32) -> Result<bool, Fault> {
         let Some(set) = self.stopped_cpus else { return Ok(self.stoppcbs.is_some()) };
-        let word = kvm.word_size() as u64;
+        let word = kernel.word_size() as u64;
         let bits = 8 * word;
         let offset = u64::from(cpu) / bits * word;
         if set.size != 0 && offset >= set.size {
             return Ok(false);
         }
-        Ok(kvm.pointer(member(set.address, offset)?)? >> (u64::from(cpu) % bits) & 1 == 1)
+        Ok(kernel.pointer(member(set.address, offset)?)? >> (u64::from(cpu) % bits) & 1 == 1)
     }
 
     /// Where a CPU that was stopped has its registers.

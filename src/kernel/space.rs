@@ -9,7 +9,7 @@ use super::hashed::Hashed;
 use crate::memory::Memory;
 use crate::pmap::{Format, Level, Protection, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Architecture, DirectMap, Header, Order, Relocation, Section};
+use crate::vmcore::header::{Architecture, DirectMap, Endianness, Header, Relocation, Section};
 use std::ops::ControlFlow;
 
 /// Where a virtual address leads.
@@ -18,7 +18,7 @@ pub struct Translation {
     /// The physical address.
     pub physical: u64,
     /// Bytes from there on that the same entry, or the direct map, stands for.
-    pub left: u64,
+    pub remaining: u64,
     /// What may be done with them.
     pub protection: Protection,
     /// Bytes of the page or superpage; `None` in the direct map, which is not looked up.
@@ -27,7 +27,7 @@ pub struct Translation {
 
 /// An entry that was read on the way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Step {
+pub struct WalkStep {
     /// Its level.
     pub level: Level,
     /// Its number in its table; in a minidump's section, from the kernel's base on.
@@ -79,8 +79,8 @@ pub(super) enum Tables {
 
 /// The kernel's address space.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Space {
-    pub order: Order,
+pub(super) struct AddressSpace {
+    pub order: Endianness,
     pub tables: Tables,
     pub direct_map: Option<DirectMap>,
     /// What may be done with memory in the direct map.
@@ -125,13 +125,13 @@ pub(super) const DATA: Protection = Protection { read: true, write: true, execut
 /// `DMAP_PAGE_BITS` in `mmu_radix.c`).
 const CODE: Protection = Protection { read: true, write: true, execute: true };
 
-impl Space {
+impl AddressSpace {
     /// A minidump's.
-    pub fn of_minidump(header: &Header) -> Self {
+    pub fn from_minidump(header: &Header) -> Self {
         let tables = match header.table_format().zip(header.table_level()) {
             Some((format, level)) => section(header, format, level),
             None if header.architecture == Architecture::Powerpc64 => {
-                Hashed::of_minidump(header).map_or_else(Tables::Unknown, Tables::Hashed)
+                Hashed::from_minidump(header).map_or_else(Tables::Unknown, Tables::Hashed)
             }
             None => Tables::Unknown("the page tables of this dump's MMU are not known"),
         };
@@ -141,30 +141,35 @@ impl Space {
     }
 
     /// That of a dump which has virtual memory by its addresses.
-    pub fn listed(order: Order) -> Self {
+    pub fn listed(order: Endianness) -> Self {
         Self { order, tables: Tables::Listed, direct_map: None, direct_protection: DATA, relocation: None }
     }
 
     /// Follows an address to memory, and shows each entry on the way.
-    pub fn follow(&self, memory: &Physical<'_>, address: u64, seen: impl FnMut(Step)) -> Result<Translation, Fault> {
+    pub fn follow(
+        &self,
+        memory: &Physical<'_>,
+        address: u64,
+        seen: impl FnMut(WalkStep),
+    ) -> Result<Translation, Fault> {
         let relocated = self.relocation.and_then(|relocation| Some((relocation, relocation.as_it_ran(address)?)));
         let Some((relocation, ran)) = relocated else { return self.follow_as_it_ran(memory, address, seen) };
         let found = self.follow_as_it_ran(memory, ran, seen).map_err(|fault| Fault { address, ..fault })?;
-        let left = relocation.size - (address - relocation.linked);
-        Ok(Translation { left: found.left.min(left), ..found })
+        let remaining = relocation.size - (address - relocation.linked);
+        Ok(Translation { remaining: found.remaining.min(remaining), ..found })
     }
 
     fn follow_as_it_ran(
         &self,
         memory: &Physical<'_>,
         address: u64,
-        mut seen: impl FnMut(Step),
+        mut seen: impl FnMut(WalkStep),
     ) -> Result<Translation, Fault> {
         if let Some(map) = self.direct_map.filter(|map| (map.base..map.end).contains(&address)) {
             let within = address - map.base;
             let physical = map.physical.checked_add(within).ok_or(Fault::new(address, Why::NotCovered))?;
             let protection = self.direct_protection;
-            return Ok(Translation { physical, left: map.end - address, protection, page_size: None });
+            return Ok(Translation { physical, remaining: map.end - address, protection, page_size: None });
         }
         let fault = |why| Fault::new(address, why);
         let (format, mut step) = match self.tables {
@@ -180,7 +185,7 @@ impl Space {
                 let entry = entry.map_err(|error| Fault::io(address, &error))?;
                 let entry = entry.ok_or(fault(Why::NotCovered))?;
                 let target = format.decode(level, entry);
-                (format, Step { level, index, physical: None, offset: Some(offset), entry, target })
+                (format, WalkStep { level, index, physical: None, offset: Some(offset), entry, target })
             }
             Tables::Hashed(table) => {
                 let Physical::Dump(dump) = memory else { return Err(fault(Why::NotCovered)) };
@@ -203,8 +208,9 @@ impl Space {
                 Target::Page { physical, size, protection } => {
                     // A large page of 16 small ones has as many entries.
                     let size_here = size.min(step.level.span());
-                    let (physical, left) = (physical.saturating_add(address % size), size_here - address % size_here);
-                    return Ok(Translation { physical, left, protection, page_size: Some(size) });
+                    let (physical, remaining) =
+                        (physical.saturating_add(address % size), size_here - address % size_here);
+                    return Ok(Translation { physical, remaining, protection, page_size: Some(size) });
                 }
                 Target::Table(table) => {
                     let below = format.levels().iter().find(|level| level.shift < step.level.shift);
@@ -223,7 +229,7 @@ impl Space {
         level: Level,
         table: u64,
         address: u64,
-    ) -> Result<Step, Fault> {
+    ) -> Result<WalkStep, Fault> {
         let index = level.index(address);
         let no_table = Fault::new(address, Why::NoTable(table));
         let physical = table.checked_add(index * format.entry_size()).ok_or(no_table)?;
@@ -245,7 +251,7 @@ impl Space {
             }
         };
         let entry = entry?.ok_or(no_table)?;
-        Ok(Step { level, index, physical: Some(physical), offset, entry, target: format.decode(level, entry) })
+        Ok(WalkStep { level, index, physical: Some(physical), offset, entry, target: format.decode(level, entry) })
     }
 
     /// An entry in the dump; `None` where that has been cut off.
@@ -281,7 +287,7 @@ impl Space {
             Tables::Unknown(_) => u64::MAX,
         };
         let direct_first = self.direct_map.is_some_and(|map| map.base < base);
-        let mut walk = Walk { space: self, memory, pieces: &mut pieces, lost: 0, left: 0 };
+        let mut walk = Walk { space: self, memory, pieces: &mut pieces, lost: 0, remaining: 0 };
         let mut go_on = ControlFlow::Continue(());
         for is_direct in [direct_first, !direct_first] {
             if go_on.is_continue() {
@@ -335,13 +341,13 @@ const MOST_TABLES: u64 = 1 << 20;
 const CHUNK: u64 = 1 << 13;
 
 struct Walk<'a, 'm, 'p> {
-    space: &'a Space,
+    space: &'a AddressSpace,
     memory: &'a Physical<'m>,
     pieces: &'a mut Pieces<'p>,
     /// Tables that could not be had.
     lost: u64,
     /// Tables that may still be read: page tables that lead to each other must come to an end.
-    left: u64,
+    remaining: u64,
 }
 
 impl Walk<'_, '_, '_> {
@@ -359,7 +365,7 @@ impl Walk<'_, '_, '_> {
     }
 
     fn tables(&mut self) -> Result<ControlFlow<()>, Fault> {
-        self.left = match (self.memory, self.space.tables) {
+        self.remaining = match (self.memory, self.space.tables) {
             (Physical::Dump(dump), Tables::Section { format, .. } | Tables::Root { format, .. }) => {
                 dump.count() / format.page_size()
             }
@@ -409,8 +415,8 @@ impl Walk<'_, '_, '_> {
 
     /// Takes the entries of a table, whose first one is for that address.
     fn table(&mut self, format: Format, level: Level, physical: u64, first: u64) -> ControlFlow<()> {
-        let lost = self.left == 0;
-        self.left = self.left.saturating_sub(1);
+        let lost = self.remaining == 0;
+        self.remaining = self.remaining.saturating_sub(1);
         let size = if lost { 0 } else { format.entry_size() << level.bits };
         let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
         if lost || self.memory.memory().fill(physical, &mut bytes).is_err() {
