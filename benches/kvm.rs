@@ -9,8 +9,8 @@ mod pairs;
 mod vmcore;
 
 use clap::Parser;
-use memtool::dump::Progress;
 use memtool::kernel::Kernel;
+use memtool::progress::Progress;
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::volume::ByteSource;
 use nix::sys::resource::{UsageWho, getrusage};

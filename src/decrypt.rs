@@ -12,7 +12,7 @@
 //! The key is padded by OAEP with SHA-1; in FreeBSD 12.1 and before by PKCS#1 v1.5. Which of them, nothing says.
 
 use crate::error::{Error, Result};
-use crate::host::open_nonblocking;
+use crate::files::open_nonblocking;
 use aes::Aes256;
 use cbc::cipher::array::Array;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher};

@@ -2,7 +2,7 @@
 //!
 //! With 65,535 program headers or more their number stands in a section header (`PN_XNUM`).
 
-use crate::vmcore::header::Endianness;
+use crate::architecture::Endianness;
 
 /// What FreeBSD's own programs and kernels have.
 pub const ELFOSABI_FREEBSD: u8 = 9;

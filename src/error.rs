@@ -50,7 +50,7 @@ pub enum Error {
 
     /// An address of a kernel's memory cannot be read, written or translated.
     #[error(transparent)]
-    Fault(#[from] crate::kernel::Fault),
+    Fault(#[from] crate::fault::Fault),
 
     /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]

@@ -8,7 +8,7 @@
 //! - [`process_map`]: what a process has mapped, and how much of it is in memory;
 //! - [`dump`]: physical memory, RAM only;
 //! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
-//! - [`minidump::live`]: the same, made from user space with the kernel's [`symbols`];
+//! - [`live_kernel`]: the same, made from user space with the kernel's [`symbols`];
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`decrypt`]: encrypted kernel dumps;
@@ -21,13 +21,19 @@
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
 
+pub mod architecture;
+pub mod chunks;
 pub mod compress;
 pub mod convert;
 pub mod decrypt;
+#[cfg(target_os = "freebsd")]
+mod disk;
 pub mod dump;
 mod elf;
 pub mod errno;
 mod error;
+pub mod fault;
+pub mod files;
 pub mod files_in_use;
 pub mod free_space;
 pub mod host;
@@ -35,6 +41,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod kernel_error;
 pub mod kerneldump;
+pub mod live_kernel;
 pub mod livedump;
 pub mod memory;
 pub mod memory_map;
@@ -44,11 +51,15 @@ pub mod output_file;
 pub mod paddr;
 pub mod pmap;
 pub mod process_map;
+pub mod progress;
+pub mod ram;
+pub mod range_change;
 pub mod ranges;
 pub mod record;
 pub mod save;
 mod sparse_bits;
 pub mod symbols;
+pub mod system;
 pub mod units;
 pub mod vmcore;
 

@@ -1,7 +1,8 @@
 //! Where the pages of a process lie: physical address, NUMA domain, and what that adds up to.
 
 use crate::error::Result;
-use crate::host::{Backing, Host, Mapping, PageState, PagesByDomain, Pid, in_parts, superpage_size};
+use crate::host::{Backing, Host, Mapping, PageState, Pid, in_parts, superpage_size};
+use crate::process_map::PagesByDomain;
 use serde::Serialize;
 
 /// A page, or the address that was asked for, and where it is.

@@ -3,8 +3,8 @@
 use crate::errno::errno_name;
 use crate::error::{Error, Result};
 use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
-use crate::host::{Host, Pid};
-use crate::process_map::{self, Detail, ProcessMap};
+use crate::host::{Host, Pid, read_process_map};
+use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::rules::{self, Rules};
 use nix::errno::Errno;
 use std::collections::BTreeMap;
@@ -18,7 +18,7 @@ use std::collections::BTreeMap;
 /// states the errno.
 pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
     let processes: Vec<ProcessMap> =
-        pids.iter().map(|pid| process_map::read(host, *pid, Detail::Usage)).collect::<Result<_>>()?;
+        pids.iter().map(|pid| read_process_map(host, *pid, Detail::Usage)).collect::<Result<_>>()?;
     if let Some(recorded) = host.as_recorded() {
         return Ok(recorded.machine().clone());
     }
@@ -74,10 +74,10 @@ fn no_ranges(errno: Errno, machine_arch: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::host::LiveDumpFacts;
     use crate::host::recorded::{DEMO, Recorded};
-    use crate::host::{Backing, Mapping, PageState, System};
+    use crate::host::{Backing, Mapping, PageState};
     use crate::kerneldump::Compression;
-    use crate::livedump::estimate::LiveDumpFacts;
     use crate::memory::Memory;
     use crate::memory_map::MemoryMap;
     use crate::memory_map::kernel_maps::KernelMapping;
@@ -86,6 +86,7 @@ mod tests {
     use crate::ranges::default_type::Registers;
     use crate::ranges::rules::Request;
     use crate::symbols::Symbol;
+    use crate::system::System;
     use crate::{KernelError, Operation};
     use std::fs::File;
     use std::path::Path;

@@ -16,8 +16,8 @@ use common::vmcore::{
     self, Arch, Compression, ElfSpec, Endianness, KernelDumpHeader, MinidumpSpec, every_variant, kerneldump,
 };
 use common::{command, directory, text, write_file};
-use memtool::dump::Progress;
 use memtool::memory::{Memory, ReadError};
+use memtool::progress::Progress;
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
 use proptest::prelude::*;

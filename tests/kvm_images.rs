@@ -15,11 +15,12 @@ mod common;
 use common::directory;
 use common::vmcore::{ElfSpec, KernelMemory, Paging};
 use memtool::Error;
-use memtool::dump::Progress;
-use memtool::kernel::{Kernel, Mapping, Why};
+use memtool::architecture::Architecture;
+use memtool::fault::Why;
+use memtool::kernel::{Kernel, Mapping};
+use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::header::Architecture;
 use memtool::vmcore::volume::ByteSource;
 use std::ops::ControlFlow;
 

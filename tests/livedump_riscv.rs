@@ -16,11 +16,12 @@ use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, RiscvDump, riscv_machine};
 use common::vmcore::{Arch, KernelMemory, Mapping, Paging};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
 use memtool::compress::Compression;
+use memtool::dump::Output;
 use memtool::dump::sink::Target;
-use memtool::dump::{Output, Progress};
 use memtool::host::{self, Host, Selection};
-use memtool::minidump::live::LiveKernel;
-use memtool::symbols::Running;
+use memtool::live_kernel::LiveKernel;
+use memtool::live_kernel::RunningSymbols;
+use memtool::progress::Progress;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::{BTreeMap, BTreeSet};
@@ -374,9 +375,13 @@ impl Host for Built {
         "freebsd"
     }
 
-    fn system(&self) -> memtool::Result<host::System> {
+    fn system(&self) -> memtool::Result<memtool::system::System> {
         let system = opened(Path::new("demo")).system()?;
-        Ok(host::System { machine_arch: "riscv64".to_owned(), osreldate: self.kernel.image.osreldate, ..system })
+        Ok(memtool::system::System {
+            machine_arch: "riscv64".to_owned(),
+            osreldate: self.kernel.image.osreldate,
+            ..system
+        })
     }
 
     fn memory_map(&self) -> memtool::Result<memtool::memory_map::MemoryMap> {
@@ -436,7 +441,7 @@ fn a_finished_dump_has_the_kernels_processes_symbols_and_memory() {
         let Some(host) = Built::new(paging) else { return };
         let directory = directory();
         let path = directory.path().join("dump");
-        let symbols = Running(&host);
+        let symbols = RunningSymbols(&host);
         let live = LiveKernel::open(&host, &symbols).unwrap();
         let target = Target::File(std::fs::File::create_new(&path).unwrap());
         let output = Output { target, compression: Compression::None, hash: false };

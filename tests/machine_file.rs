@@ -428,7 +428,7 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
     use memtool::host::Backing;
     use memtool::kerneldump::Compression;
     use memtool::paddr::{Preparation, pages, prepare};
-    use memtool::ranges::change::{Mode, Update, remove, update};
+    use memtool::range_change::{Mode, Update, remove, update};
     use memtool::ranges::default_type::Defaults;
     use memtool::ranges::{CacheType, Owner, effective};
     let Ok(mut host) = host::open(&Selection { machine: Some(path), device: None }) else { return false };

@@ -13,8 +13,9 @@
 mod common;
 
 use common::{Run, address, command, directory, memtool, run, text, wait, write_file};
-use memtool::host::{Host, PageState, PagesByDomain, Pid, Selection, open, open_for_processes, superpage_size};
-use memtool::process_map::{self, Detail, ProcessMap};
+use memtool::host::{self, Host, PageState, Pid, Selection, open, open_for_processes, superpage_size};
+use memtool::process_map::PagesByDomain;
+use memtool::process_map::{Detail, ProcessMap};
 use nix::sys::mman::{MapFlags, MmapAdvise, ProtFlags, madvise, mmap, mmap_anonymous, mprotect, munmap};
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -531,7 +532,7 @@ fn counted(map: &ProcessMap, pages: &Pages) -> (u64, PagesByDomain) {
 
 fn own_map() -> ProcessMap {
     let host = open_for_processes(&Selection::default()).unwrap();
-    process_map::read(&*host, Pid::this(), Detail::Domains).unwrap()
+    host::read_process_map(&*host, Pid::this(), Detail::Domains).unwrap()
 }
 
 /// Checks that so many pages of each are in memory, and all of them in known domains.

@@ -6,11 +6,12 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
+use memtool::dump::Output;
 use memtool::dump::sink::Target;
-use memtool::dump::{Output, Progress};
 use memtool::host::recorded::Recorded;
-use memtool::minidump::live::{Check, LiveKernel};
-use memtool::symbols::Running;
+use memtool::live_kernel::RunningSymbols;
+use memtool::live_kernel::{Check, LiveKernel};
+use memtool::progress::Progress;
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::odd_host::{OddHost, Words};
@@ -57,7 +58,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let host = Recorded::open(machine).expect("it is right");
     let is_right = words.is_empty();
     let host = OddHost { host, words: Arc::new(words), reads: Arc::default() };
-    let symbols = Running(&host);
+    let symbols = RunningSymbols(&host);
     let done = LiveKernel::open(&host, &symbols).and_then(|kernel| {
         let snapshot = kernel.snapshot()?;
         let size = snapshot.size()?;

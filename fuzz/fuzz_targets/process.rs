@@ -4,8 +4,8 @@
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use memtool::dump::Progress;
 use memtool::kernel::{Kernel, KernelFacts, Processes, State};
+use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::volume::ByteSource;

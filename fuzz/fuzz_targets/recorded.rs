@@ -6,7 +6,6 @@
 
 use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
-use memtool::dump::Progress;
 use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
@@ -14,6 +13,7 @@ use memtool::host::{Backing, Host, Pid};
 use memtool::kerneldump::Compression;
 use memtool::minidump::Architecture;
 use memtool::process_map::{self, Detail, Totals};
+use memtool::progress::Progress;
 use memtool::ranges::default_type::Defaults;
 use memtool::ranges::effective::{explain, pieces};
 use memtool::ranges::rules::{Request, Table};
@@ -125,12 +125,12 @@ fn maps(machine: &Machine, host: &dyn Host) {
 
 fn process(machine: &Machine, host: &mut Recorded) {
     for recorded in &machine.processes {
-        if let Ok(map) = process_map::read(host, Pid::from_raw(recorded.pid), Detail::Usage) {
+        if let Ok(map) = memtool::host::read_process_map(host, Pid::from_raw(recorded.pid), Detail::Usage) {
             assert_eq!(map.problem(), None);
             assert_eq!(Totals::from_entries(&map.entries).entries, map.entries.len() as u64);
         }
     }
-    let _ = process_map::read(host, process_map::KERNEL, Detail::Mappings);
+    let _ = memtool::host::read_process_map(host, process_map::KERNEL, Detail::Mappings);
     for range in &machine.process.mappings {
         let _ = host.page_states(None, &[range.start, range.end - 1, range.end, range.start.wrapping_sub(1)]);
     }

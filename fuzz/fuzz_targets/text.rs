@@ -6,8 +6,8 @@
 use libfuzzer_sys::fuzz_target;
 use memtool::compress::Level;
 use memtool::dump::plan::parse_range;
+use memtool::host::kernel_config::compressions;
 use memtool::kerneldump::Compression;
-use memtool::livedump::kernel_config::compressions;
 use memtool::network::Address;
 use memtool::ranges::Owner;
 use memtool::units::{Hex, exact_size, parse_address, parse_size, rough_size};

@@ -4,9 +4,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use memtool::host::dump_devices::list;
 use memtool::kerneldump::{HEADER_LENGTH, Header, cleared};
 use memtool::livedump::trailer;
-use memtool::save::devices::list;
 use memtool::save::{Found, find};
 use memtool::vmcore::volume::ByteSource;
 

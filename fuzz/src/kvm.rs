@@ -3,11 +3,11 @@
 use crate::vmcore::{ElfSpec, KernelMemory, Paging};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use memtool::Error;
-use memtool::dump::Progress;
+use memtool::architecture::Architecture;
 use memtool::kernel::{Kernel, Mapping};
+use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::header::Architecture;
 use memtool::vmcore::volume::ByteSource;
 use std::ops::ControlFlow;
 

@@ -7,10 +7,10 @@ pub mod recipe;
 #[path = "../../tests/common/vmcore/mod.rs"]
 pub mod vmcore;
 
-use memtool::dump::Progress;
 use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
+use memtool::progress::Progress;
 use memtool::vmcore::header::Section;
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};

@@ -1,7 +1,7 @@
 //! A recorded machine whose kernel changes while it is read: some words are others than they were.
 
 use memtool::host::recorded::Recorded;
-use memtool::host::{Backing, Host, Mapping, PageState, Pid, System};
+use memtool::host::{Backing, Host, Mapping, PageState, Pid};
 use memtool::kerneldump::Compression;
 use memtool::memory::{Memory, ReadError};
 use memtool::memory_map::MemoryMap;
@@ -10,6 +10,7 @@ use memtool::process_map::{Detail, ProcessMap};
 use memtool::ranges::Descriptor;
 use memtool::ranges::rules::Request;
 use memtool::symbols::Symbol;
+use memtool::system::System;
 use memtool::{KernelError, Result};
 use std::collections::BTreeMap;
 use std::fs::File;

@@ -10,12 +10,13 @@ use memtool::compress::Compression;
 use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::plan::{Image, Plan, RequestedRanges, SegmentSource, Space, parse_range, read_list};
-use memtool::dump::{self, DumpReport, Progress, UnreadableRange};
+use memtool::dump::{self, DumpReport, UnreadableRange};
 use memtool::host::Host;
-use memtool::kernel;
+use memtool::live_kernel;
 use memtool::memory::Memory;
 use memtool::memory_map::MapSource;
 use memtool::output_file::{self, OutputFile};
+use memtool::progress::Progress;
 use memtool::units::{Hex, counted, exact_size, rough_size, utc};
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{self, Content, Depth};
@@ -193,7 +194,7 @@ impl Subject<'_> {
     fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
         match (self, space) {
             (Self::Host(host), Space::Physical) => host.physical_memory(),
-            (Self::Host(host), Space::Kernel) => kernel::kernel_memory(host),
+            (Self::Host(host), Space::Kernel) => live_kernel::kernel_memory(host),
             (Self::Image(image), _) => Ok(Box::new(image)),
         }
     }

@@ -3,11 +3,12 @@
 use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::dump::Progress;
+use memtool::architecture::Endianness;
 use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
+use memtool::progress::Progress;
 use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
-use memtool::vmcore::header::{Endianness, Header, Section};
+use memtool::vmcore::header::{Header, Section};
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{
     Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,

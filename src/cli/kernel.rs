@@ -3,14 +3,17 @@
 use super::Context;
 use super::progress::Display;
 use clap::Args;
-use memtool::dump::Progress;
+use memtool::architecture::{Architecture, Endianness};
 use memtool::dump::plan::read_list;
+use memtool::fault::{Fault, Why};
 use memtool::host::Host;
-use memtool::kernel::{Access, Fault, Kernel, PhysicalMemory, Why};
+use memtool::kernel::{Access, Kernel, PhysicalMemory};
+use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
 use memtool::output_file::temporary_directory;
-use memtool::symbols::{Found, KernelSymbols, Running, Symbols, Table, linker_files};
+use memtool::progress::Progress;
+use memtool::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
 use memtool::units::{Hex, counted, parse_address, parse_size};
-use memtool::vmcore::header::{Architecture, Endianness, Relocation};
+use memtool::vmcore::header::Relocation;
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Container, Content, DumpedMemory, Inspection};
 use memtool::{Error, Result};
@@ -24,14 +27,14 @@ const TOLD: usize = 3;
 enum Names<'a> {
     Nobody,
     /// The kernel itself knows where a name is; what is at an address, its files say, once they are opened.
-    Running(Running<'a>, Option<KernelSymbols>),
+    Running(RunningSymbols<'a>, Option<KernelSymbols>),
     Files(KernelSymbols),
 }
 
 impl<'a> Names<'a> {
     /// Of the running kernel: files that were named for it, or it itself.
     fn from_host(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
-        files.map_or(Self::Running(Running(host), None), Self::Files)
+        files.map_or(Self::Running(RunningSymbols(host), None), Self::Files)
     }
 
     /// Of a dump, whose kernel may have run elsewhere than it is linked.
@@ -59,7 +62,7 @@ impl<'a> Names<'a> {
 
     /// Opens the files of the running kernel, so that addresses have names; says why they have none.
     fn load(&mut self, context: &mut Context) {
-        let Self::Running(Running(host), files @ None) = self else { return };
+        let Self::Running(RunningSymbols(host), files @ None) = self else { return };
         match running_files(context, *host) {
             Ok(symbols) => *files = Some(symbols),
             Err(error) => context.remark(&format!("addresses have no names: {error}")),
@@ -278,7 +281,7 @@ impl KernelArguments {
             }
             (None, Some(host)) => {
                 let names = Names::from_host(host, files);
-                let kernel = Kernel::from_host(host, names.symbols()?, access)?;
+                let kernel = open_kernel(host, names.symbols()?, access)?;
                 Ok(Opened { kernel, names, kind: host.kind(), mismatch: None })
             }
             (None, None) => Err(nothing_named()),
@@ -322,7 +325,7 @@ impl KernelArguments {
             }
             (None, Some(host)) => {
                 let names = Names::from_host(host, files);
-                let memory = PhysicalMemory::from_host(host, names.symbols()?, access)?;
+                let memory = open_physical_memory(host, names.symbols()?, access)?;
                 let system = host.system()?;
                 let architecture = Architecture::from_machine_arch(&system.machine_arch);
                 let order = Endianness::from_machine_arch(&system.machine_arch);

@@ -24,6 +24,7 @@ mod write;
 
 use clap::{Args, Parser, Subcommand};
 use memtool::errno::errno_name;
+use memtool::files;
 use memtool::host::{self, Host, Selection};
 use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, files_in_use, interrupt};
@@ -180,7 +181,7 @@ impl Command {
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
-            Self::Dump(_) if device.is_some_and(|device| !host::is_mem_device(device)) => Subject::Image,
+            Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
             Self::Maps(_) => Subject::System,
             Self::Ranges(_) | Self::Paddr(_) | Self::Dump(_) | Self::Livedump(_) | Self::Record(_) => Subject::Memory,
         }

@@ -2,7 +2,7 @@
 //! request (SIGINFO, or SIGUSR1 where there is none).
 
 use super::eprint_message;
-use memtool::dump::Progress;
+use memtool::progress::Progress;
 use memtool::units::rough_size;
 use memtool::{Error, Result, interrupt};
 use std::io::{self, IsTerminal, Write};

@@ -4,7 +4,7 @@ use super::{Context, Verdict, address, eprint_message, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
-use memtool::ranges::change::{self, Mode, Outcome, Update};
+use memtool::range_change::{self, Mode, Outcome, Update};
 use memtool::ranges::default_type::{Basis, Defaults};
 use memtool::ranges::effective::{self, Effective, Explanation};
 use memtool::ranges::join::{self, Joined};
@@ -412,7 +412,7 @@ fn update(context: &mut Context, host: &mut dyn Host, arguments: UpdateArguments
         force: arguments.force,
     };
     let mode = mode(arguments.dry_run);
-    let outcome = change::update(host, &update, mode)?;
+    let outcome = range_change::update(host, &update, mode)?;
     show_changes(context, host, mode, &[outcome], Vec::new())
 }
 
@@ -421,7 +421,7 @@ fn remove(context: &mut Context, host: &mut dyn Host, arguments: RemoveArguments
     match (arguments.owner, arguments.base, arguments.len) {
         (Some(owner), ..) => {
             let (mut outcomes, mut errors) = (Vec::new(), Vec::new());
-            for result in change::remove_owner(host, &owner, mode)? {
+            for result in range_change::remove_owner(host, &owner, mode)? {
                 match result {
                     Ok(outcome) => outcomes.push(outcome),
                     Err(error) => errors.push(error.to_string()),
@@ -430,7 +430,7 @@ fn remove(context: &mut Context, host: &mut dyn Host, arguments: RemoveArguments
             show_changes(context, host, mode, &outcomes, errors)
         }
         (None, Some(base), Some(length)) => {
-            let outcome = change::remove(host, base, length, mode)?;
+            let outcome = range_change::remove(host, base, length, mode)?;
             show_changes(context, host, mode, &[outcome], Vec::new())
         }
         _ => Err(Error::Refused("give --base and --len, or --owner".to_owned())),

@@ -3,8 +3,9 @@
 use super::kernel::{FileContents, KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
+use memtool::fault::Why;
 use memtool::host::Host;
-use memtool::kernel::{Access, Why};
+use memtool::kernel::Access;
 use memtool::units::{Hex, decimal, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;

@@ -5,11 +5,11 @@ use super::inspect::{KernelHeader, kernel_header};
 use super::progress::Display;
 use super::{Context, Verdict, decrypt, eprint_message};
 use clap::{ArgGroup, Args};
-use memtool::dump::Progress;
 use memtool::free_space::FreeSpace;
 use memtool::host::Host;
+use memtool::host::dump_devices;
 use memtool::kerneldump::{Compression, Kind};
-use memtool::save::devices;
+use memtool::progress::Progress;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
 use memtool::units::{rough_size, utc};
@@ -179,7 +179,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let mut outcomes = Vec::new();
     let is_recorded = host.is_some_and(|host| host.as_recorded().is_some());
     for device in &devices {
-        let found = if named { devices::named(device) } else { Ok(device.clone()) };
+        let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         let checked =
             found.and_then(|device| if is_recorded { check_recorded(&device) } else { Ok(()) }.map(|()| device));
         let outcome = checked.and_then(|device| on_device(context, arguments, &device));

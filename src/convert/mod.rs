@@ -8,9 +8,10 @@ pub mod script;
 use crate::dump::format::{Format, Layout};
 use crate::dump::map_file::MapFile;
 use crate::dump::sink::{Sink, Target, with_sink};
-use crate::dump::{DumpReport, ImageWriter, Output, Progress, Unreadable};
+use crate::dump::{DumpReport, ImageWriter, Output, Unreadable};
 use crate::error::Result;
 use crate::memory_map::Segment;
+use crate::progress::Progress;
 use crate::vmcore::{DumpInOrder, DumpedMemory, Extent};
 
 /// What memory is aligned to in ELF files, where no dump tells the kernel's page size. Larger pages are multiples of it;

@@ -1,12 +1,14 @@
 //! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
 
+use super::UnreadableRange;
 use super::format::Format;
 use super::plan::Space;
 use super::sink::hexadecimal;
-use super::{Progress, UnreadableRange};
 use crate::error::{Error, Result};
-use crate::host::{System, open_nonblocking, read_at_most};
+use crate::files::{open_nonblocking, read_at_most};
 use crate::memory_map::Segment;
+use crate::progress::Progress;
+use crate::system::System;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;

@@ -7,21 +7,20 @@ pub mod format;
 pub mod manifest;
 pub mod map_file;
 pub mod plan;
-pub mod reader;
 pub mod sink;
 
+use crate::chunks::{Chunk, ChunkReader};
 use crate::compress::Compression;
 use crate::error::Result;
 use crate::memory::{Memory, NotRead};
 use crate::memory_map::Segment;
+use crate::progress::Progress;
 use crate::units::hex;
 use format::Layout;
 use map_file::MapFile;
 use plan::Plan;
-use reader::{Chunk, ChunkReader};
 use serde::{Deserialize, Serialize};
 use sink::{Sink, Target, Written, with_sink};
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// More ranges that cannot be read are counted, but not listed.
 const MAX_LISTED: usize = 1 << 18;
@@ -108,21 +107,6 @@ pub struct Output {
     pub compression: Compression,
     /// Whether to hash it.
     pub hash: bool,
-}
-
-/// How far a dump is; another thread may look at it.
-#[derive(Debug, Default)]
-pub struct Progress(AtomicU64);
-
-impl Progress {
-    pub(crate) fn add(&self, bytes: u64) {
-        self.0.fetch_add(bytes, Ordering::Relaxed);
-    }
-
-    /// Bytes of memory that are done with, read or not.
-    pub fn done(&self) -> u64 {
-        self.0.load(Ordering::Relaxed)
-    }
 }
 
 /// Dumps what is planned, and notes what was read in the map. Gives the target back, to be completed.

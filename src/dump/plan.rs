@@ -5,10 +5,12 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::host::{Host, System, direct_map, open_nonblocking, read_at_most};
+use crate::files::{open_nonblocking, read_at_most};
+use crate::host::{Host, direct_map};
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{Segment, coalesce, intersect, with_domains};
+use crate::system::System;
 use crate::units::{Hex, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;

@@ -5,61 +5,36 @@
 //! tell the difference; memtool never takes a recorded machine for a real one by itself.
 
 pub mod direct_map;
+pub mod dump_devices;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
+pub mod kernel_config;
 #[cfg(target_os = "linux")]
 pub mod linux;
+mod live_dump_facts;
 pub mod process_memory;
-mod ram;
+mod read_map;
 pub mod recorded;
 
+pub use live_dump_facts::LiveDumpFacts;
 pub use nix::unistd::Pid;
-pub use ram::Ram;
+pub use read_map::read_process_map;
 
 use crate::error::Result;
-use crate::files_in_use;
 use crate::kernel_error::KernelError;
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory::{Memory, WritableMemory};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;
-use crate::process_map::{Detail, MapEntry, ProcessMap};
+use crate::process_map::{Detail, MapEntry, PagesByDomain, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::rules::{Request, Rules, Table};
 use crate::symbols::{KernelFile, Symbol};
-use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
-use serde::{Deserialize, Serialize};
-use std::collections::BTreeMap;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
-use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use crate::system::System;
+use std::fs::File;
 use std::path::{Path, PathBuf};
-
-/// What kind of system a host is.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct System {
-    /// `kern.osreldate`, such as 1400097 for FreeBSD 14.0.
-    pub osreldate: u32,
-    /// `kern.version`, its first line.
-    pub version: String,
-    /// `hw.machine_arch`, such as `amd64` or `aarch64`.
-    pub machine_arch: String,
-    /// `hw.pagesize`, in bytes.
-    pub page_size: u32,
-    /// `vm.ndomains`: NUMA domains.
-    pub domains: u32,
-    /// `hw.ncpu`: processors.
-    pub processors: u32,
-    /// `hw.physmem`: bytes of RAM that the kernel has to hand out.
-    pub physical_memory: u64,
-    /// `kern.hostname`.
-    pub hostname: String,
-}
 
 /// Where a page of a process is: the answer of `MEM_EXTRACT_PADDR`, or of Linux's pagemap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -86,36 +61,6 @@ impl PageState {
             Self::Valid => "VALID",
             Self::Mapped { .. } => "MAPPED",
         }
-    }
-}
-
-/// Numbers of mapped pages by NUMA domain.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
-pub struct PagesByDomain {
-    /// Pages in each domain that has any.
-    pub by_domain: BTreeMap<u32, u64>,
-    /// Pages whose domain the kernel does not tell.
-    #[serde(skip_serializing_if = "is_zero")]
-    pub unknown_domain: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
-}
-
-impl PagesByDomain {
-    /// Counts pages of one domain.
-    pub fn add(&mut self, domain: Option<u32>, pages: u64) {
-        if pages > 0 {
-            let sum = domain.map_or(&mut self.unknown_domain, |domain| self.by_domain.entry(domain).or_default());
-            *sum = sum.saturating_add(pages);
-        }
-    }
-
-    /// Mapped pages in all.
-    pub fn total(&self) -> u64 {
-        self.by_domain.values().fold(self.unknown_domain, |sum, pages| sum.saturating_add(*pages))
     }
 }
 
@@ -339,47 +284,6 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
             "kern.securelevel is {level}: the kernel would answer EPERM, since from 1 on it lets nobody write to its memory, and only a reboot lowers it (security(7))"
         ))),
         None => Err(crate::Error::Refused("kern.securelevel cannot be read, so memory is not written to".to_owned())),
-    }
-}
-
-/// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
-/// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
-pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
-    // It is no file to be read from its beginning, which panics some kernels: see `direct_map`.
-    if is_mem_device(path) {
-        return Err(Errno::EOPNOTSUPP.into());
-    }
-    open_device_nonblocking(path)
-}
-
-/// As [`open_nonblocking`], also for a mem(4) device.
-pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
-    let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
-    files_in_use::read(&file, path)?;
-    // Not on devices, some of which refuse it.
-    if file.metadata()?.file_type().is_fifo() {
-        let flags = OFlag::from_bits_retain(fcntl(&file, FcntlArg::F_GETFL)?);
-        fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
-    }
-    Ok(file)
-}
-
-/// Reads a file to its end; `None` if it has more than `most` bytes.
-pub(crate) fn read_at_most(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
-}
-
-/// Whether a path names a mem(4) device of the system that memtool runs on; other devices, and files, are read
-/// as images of memory.
-pub fn is_mem_device(path: &Path) -> bool {
-    #[cfg(target_os = "freebsd")]
-    return freebsd::is_mem_device(path);
-    #[cfg(not(target_os = "freebsd"))]
-    {
-        let _ = path;
-        false
     }
 }
 

@@ -3,8 +3,9 @@
 //! Pages are brought in through a pipe: the kernel reads or writes one byte of the page and answers EFAULT
 //! where an access of our own would end in a signal, as when the file has become shorter meanwhile.
 
-use super::{Backing, Mapping, open_device_nonblocking};
+use super::{Backing, Mapping};
 use crate::errno::errno_of;
+use crate::files::open_device_nonblocking;
 use crate::kernel_error::{KernelError, Operation};
 use crate::units::Hex;
 use nix::errno::Errno;

@@ -3,9 +3,9 @@
 //! Sources: `sys/conf/newvers.sh`, `sys/sys/resource.h`, `sys/kern/kern_tc.c`, `kern_shutdown.c`, `subr_smp.c`.
 
 use super::Kernel;
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
-use crate::vmcore::header::Architecture;
 
 /// More bytes than a version or a panic's message has.
 const MAX_TEXT: usize = 1024;

@@ -5,12 +5,13 @@
 //! them one by one (`mphyp_dump_pmap`). With `mmu_radix` there is a tree, which the kernel does not dump: that MMU has
 //! no `dumpsys_scan_pmap`, so the dump has pages but no tables (`sys/powerpc/aim/mmu_radix.c`).
 
-use super::fault::{Fault, Why};
 use super::space::{Mapping, Translation, WalkStep};
+use crate::architecture::Endianness;
+use crate::fault::{Fault, Why};
 use crate::pmap::powerpc64::{Base, ENTRY, FEWEST_GROUPS, GROUP, PageTableEntry, group};
 use crate::pmap::{Level, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Endianness, Header, Section};
+use crate::vmcore::header::{Header, Section};
 use std::io;
 
 /// Bytes of a group of entries.

@@ -17,7 +17,6 @@
 
 mod dumper;
 mod facts;
-mod fault;
 mod hashed;
 mod physical;
 mod process;
@@ -27,19 +26,19 @@ mod space;
 mod trampoline;
 
 pub use facts::KernelFacts;
-pub use fault::{Fault, Why};
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
 pub use space::{Mapping, Translation, WalkStep};
 
+use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::error::{Error, Result};
-use crate::host::{Host, direct_map};
+use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory};
-use crate::minidump::live::{KernelMemory, LiveKernel};
-use crate::pmap::powerpc64;
-use crate::symbols::{Running, Symbols};
-use crate::vmcore::header::{Architecture, Endianness, Relocation};
+use crate::pmap::{Format, powerpc64};
+use crate::ram::Ram;
+use crate::symbols::Symbols;
+use crate::vmcore::header::Relocation;
 use crate::vmcore::{Content, DumpedMemory};
 use space::{AddressSpace, Tables};
 use std::ops::ControlFlow;
@@ -60,14 +59,20 @@ pub enum Access {
     Write,
 }
 
-impl Access {
-    /// What writes to the memory of the running kernel, if that is wanted.
-    fn writer(self, host: &dyn Host) -> Result<Option<Box<dyn WritableMemory>>> {
-        match self {
-            Self::Read => Ok(None),
-            Self::Write => host.writable_memory().map(Some),
-        }
-    }
+/// The memory of a running kernel, and its page tables.
+pub struct RunningMemory {
+    /// Physical memory; what of it is RAM, in whole pages.
+    pub ram: Ram,
+    /// Whose kernel it is.
+    pub architecture: Architecture,
+    /// The format of the page tables.
+    pub format: Format,
+    /// Physical address of the top-level one.
+    pub root: u64,
+    /// Where the kernel map begins.
+    pub base: u64,
+    /// The direct map.
+    pub direct_map: Option<DirectMap>,
 }
 
 impl Kernel {
@@ -90,19 +95,9 @@ impl Kernel {
         Ok(Self { physical: PhysicalMemory::from_any_dump(memory), architecture, space })
     }
 
-    /// The kernel that runs (`kvm_open` without a file). Its memory is read through /dev/mem, and only where there is
-    /// RAM; each read sees it as it is then.
-    ///
-    /// # Errors
-    ///
-    /// As [`LiveKernel::open`]; for writing, also those of [`Host::writable_memory`].
-    pub fn from_host(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
-        let writer = access.writer(host)?;
-        Ok(Self::from_live(LiveKernel::open(host, symbols)?.into_memory(), writer))
-    }
-
-    /// The running kernel with this memory.
-    pub(crate) fn from_live(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
+    /// The running kernel with this memory, and what writes to it, if it is opened for that. Each read sees it as it is
+    /// then.
+    pub fn from_live(kernel: RunningMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
         let architecture = kernel.architecture;
         let (physical, space) = PhysicalMemory::from_live(kernel, writer);
         Self { physical, architecture, space }
@@ -307,25 +302,6 @@ fn string(address: u64, limit: usize, read: impl Fn(u64, &mut [u8]) -> Result<()
         }
     }
     Ok(text)
-}
-
-/// The kernel virtual memory of a host. Where /dev/kmem panics the kernel for a mapping of anything but RAM, memory is
-/// read by the kernel's page tables, and from RAM alone.
-///
-/// # Errors
-///
-/// As [`Host::kernel_memory`]; those of [`Kernel::from_host`] where its page tables are needed.
-pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
-    if !direct_map::is_needed(&host.system()?) {
-        return host.kernel_memory();
-    }
-    match Kernel::from_host(host, &Running(host), Access::Read) {
-        Ok(kernel) => Ok(Box::new(kernel)),
-        Err(Error::Unsupported(why)) => Err(Error::Unsupported(format!(
-            "this kernel panics when /dev/kmem is asked for a mapping of a device, so that its memory is read by its page tables only: {why}"
-        ))),
-        Err(error) => Err(error),
-    }
 }
 
 impl Memory for Kernel {

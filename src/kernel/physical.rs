@@ -1,17 +1,15 @@
 //! Memory by physical address, which takes neither page tables nor symbols: that of a dump, of an image of any system, or
 //! of the running machine.
 
-use super::Access;
-use super::fault::{Fault, Why};
+use super::RunningMemory;
 use super::space::{AddressSpace, DATA, Physical, Tables};
-use crate::error::{Error, Result};
-use crate::host::{Host, Ram};
+use crate::architecture::{DirectMap, Endianness};
+use crate::error::Result;
+use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
-use crate::minidump::live::{KernelMemory, LiveKernel};
 use crate::pmap::Protection;
-use crate::symbols::Symbols;
+use crate::ram::Ram;
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{DirectMap, Endianness};
 use nix::errno::Errno;
 use std::io;
 
@@ -61,28 +59,19 @@ impl PhysicalMemory {
         Self(MemorySource::Dump(Box::new(memory)))
     }
 
-    /// That of the running machine, where there is RAM: by the kernel's `dump_avail`, or where that is not known by
-    /// its memory map.
-    ///
-    /// # Errors
-    ///
-    /// Neither can be had, or /dev/mem cannot be opened; for writing, those of [`Host::writable_memory`].
-    pub fn from_host(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Self> {
-        let writer = access.writer(host)?;
-        match LiveKernel::open(host, symbols) {
-            Ok(kernel) => Ok(Self::from_live(kernel.into_memory(), writer).0),
-            Err(Error::Unsupported(_)) => {
-                let ranges = host.memory_map()?.segments.iter().map(|segment| (segment.start, segment.end)).collect();
-                let ram = Ram::new(host.physical_memory()?, ranges);
-                Ok(Self(MemorySource::Running(Running { ram, writer, tables: None })))
-            }
-            Err(error) => Err(error),
-        }
+    /// That of the running machine, where its page tables are not known.
+    pub fn from_ram(ram: Ram, writer: Option<Box<dyn WritableMemory>>) -> Self {
+        Self(MemorySource::Running(Running { ram, writer, tables: None }))
+    }
+
+    /// That of the running machine with this memory.
+    pub fn from_running(kernel: RunningMemory, writer: Option<Box<dyn WritableMemory>>) -> Self {
+        Self::from_live(kernel, writer).0
     }
 
     /// That of the running machine, and the address space of its kernel.
-    pub(super) fn from_live(kernel: KernelMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, AddressSpace) {
-        let KernelMemory { ram, format, root, base, direct_map, .. } = kernel;
+    pub(super) fn from_live(kernel: RunningMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, AddressSpace) {
+        let RunningMemory { ram, format, root, base, direct_map, .. } = kernel;
         let tables = Tables::Root { format, root, base };
         let space =
             AddressSpace { order: Endianness::Little, tables, direct_map, direct_protection: DATA, relocation: None };

@@ -10,10 +10,10 @@
 use super::dumper::Dumper;
 use super::registers::{PcbLayout, Registers};
 use super::{Fault, Kernel, Why};
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::units::Hex;
-use crate::vmcore::header::Architecture;
 use std::collections::HashSet;
 
 /// `MAXCOMLEN` and a NUL: bytes of `p_comm` and `td_name`.

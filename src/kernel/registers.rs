@@ -5,7 +5,7 @@
 //! FreeBSD's debuggers tell them apart.
 
 use super::{Fault, Kernel, Why};
-use crate::vmcore::header::Architecture;
+use crate::architecture::Architecture;
 
 /// The registers of a thread, in the order in which debuggers show them.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -7,12 +7,12 @@
 //! `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`, `sys/arm/arm/pmap-v6.c`.
 
 use super::space::{AddressSpace, DATA, Physical, Tables};
+use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64, arm64, riscv};
 use crate::symbols::Symbols;
 use crate::units::Hex;
-use crate::vmcore::header::{Architecture, DirectMap, Endianness};
 use crate::vmcore::{Content, DumpedMemory};
 
 /// The loader puts kernels at multiples of this.

@@ -4,12 +4,13 @@
 //! are page directory entries, has the page tables below them among its pages; powerpc64's is the hashed page table.
 //! Elsewhere the tables are walked from their root, as the processor does.
 
-use super::fault::{Fault, Why};
 use super::hashed::Hashed;
+use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::fault::{Fault, Why};
 use crate::memory::Memory;
 use crate::pmap::{Format, Level, Protection, Target};
 use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Architecture, DirectMap, Endianness, Header, Relocation, Section};
+use crate::vmcore::header::{Header, Relocation, Section};
 use std::ops::ControlFlow;
 
 /// Where a virtual address leads.

@@ -3,8 +3,9 @@
 //! (`machdep_init_trampoline()` in `sys/i386/i386/machdep.c`, `cpu_fork()` in `vm_machdep.c`).
 
 use super::Kernel;
+use crate::architecture::Architecture;
 use crate::symbols::Symbols;
-use crate::vmcore::header::{Architecture, Relocation};
+use crate::vmcore::header::Relocation;
 
 /// Where the copy is; `None` where there is none, or nothing tells.
 pub(super) fn find(kernel: &Kernel, symbols: &dyn Symbols) -> Option<Relocation> {

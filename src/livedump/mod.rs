@@ -1,5 +1,5 @@
 //! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked, or made from user space
-//! ([`crate::minidump::live`]).
+//! ([`crate::live_kernel`]).
 //!
 //! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
 //! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
@@ -10,7 +10,6 @@
 //! - [`kernel_config`]: what the kernel can compress with.
 
 pub mod estimate;
-pub mod kernel_config;
 pub mod trailer;
 
 use crate::dump::sink::{Target, write_failed};

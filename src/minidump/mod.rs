@@ -5,19 +5,20 @@
 //! bitmap, page tables, and then one page for each bit that is set.
 
 pub mod dump_avail;
-pub mod live;
 mod page_set;
 pub mod writer;
 
 pub use page_set::PageSet;
 
-use crate::host::System;
 use crate::pmap::{self, Format, Level};
-use crate::vmcore;
+use crate::system::System;
 use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION, KERNELDUMP_RISCV_VERSION};
 
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
 pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
+
+/// Bits that the `bitmapsize` of a minidump can stand for.
+pub(crate) const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 
 /// A kind of machine whose minidumps memtool writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,11 +46,11 @@ impl Architecture {
     }
 
     /// Whose kernels it runs, whatever the size of pages.
-    pub const fn family(self) -> vmcore::header::Architecture {
+    pub const fn family(self) -> crate::architecture::Architecture {
         match self {
-            Self::Amd64 => vmcore::header::Architecture::Amd64,
-            Self::Arm64 | Self::Arm64Large => vmcore::header::Architecture::Arm64,
-            Self::Riscv => vmcore::header::Architecture::Riscv,
+            Self::Amd64 => crate::architecture::Architecture::Amd64,
+            Self::Arm64 | Self::Arm64Large => crate::architecture::Architecture::Arm64,
+            Self::Riscv => crate::architecture::Architecture::Riscv,
         }
     }
 

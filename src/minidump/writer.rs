@@ -3,8 +3,8 @@
 
 use super::Architecture;
 use super::dump_avail::DumpAvail;
+use crate::architecture::DirectMap;
 use crate::pmap::{Target, arm64};
-use crate::vmcore::header::DirectMap;
 use ioctl_defs::minidump;
 use std::io;
 use zerocopy::IntoBytes;
@@ -39,7 +39,7 @@ pub trait PageSource {
 }
 
 /// Entries of a page directory of this machine.
-pub(super) const fn directory_entries(architecture: Architecture) -> u64 {
+pub(crate) const fn directory_entries(architecture: Architecture) -> u64 {
     architecture.page_size() / 8
 }
 

@@ -6,27 +6,19 @@
 mod adapters;
 mod kernel;
 pub mod numa_maps;
+mod pages_by_domain;
 pub mod procfs;
 #[cfg(test)]
 mod tests;
 pub mod vmmap;
 
-use crate::error::{Error, Result};
-use crate::host::{Host, PagesByDomain, Pid};
 use crate::pmap::Protection;
 use crate::units::{AddressRange, decimal, from_decimal, hex};
 use adapters::{letters, maybe_letters, text};
 pub use kernel::from_kernel_maps;
-use nix::errno::Errno;
+use nix::unistd::Pid;
+pub use pages_by_domain::PagesByDomain;
 use serde::{Deserialize, Serialize};
-use std::thread;
-use std::time::Duration;
-
-/// Tries before a map that changes while it is read is given up.
-const ATTEMPTS: u32 = 10;
-
-/// The time between two of them.
-const PAUSE: Duration = Duration::from_millis(1);
 
 /// Stands for the kernel.
 pub const KERNEL: Pid = Pid::from_raw(0);
@@ -40,55 +32,6 @@ pub enum Detail {
     Usage,
     /// Also in which NUMA domains that is.
     Domains,
-}
-
-/// The map of a process, or, for 0, of the kernel.
-///
-/// # Errors
-///
-/// There is no such process, it is not one's own, it exits meanwhile or becomes another program again and again, or it
-/// is the kernel's and has no memory of its own; the kernel does not list its own map, or does not tell the domains.
-pub fn read(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
-    if pid == KERNEL {
-        if detail == Detail::Domains {
-            return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
-        }
-        let Some(maps) = host.kernel_maps()? else {
-            return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
-        };
-        return Ok(from_kernel_maps(&maps, host.page_size()?));
-    }
-    until_whole(|| host.process_map(pid, detail))
-}
-
-/// Asks for a map until it is of one address space, and of one moment as far as its entries show.
-fn until_whole(mut ask: impl FnMut() -> Result<ProcessMap>) -> Result<ProcessMap> {
-    let mut attempt = 1;
-    loop {
-        let failure = match ask() {
-            Ok(map) if map.entries.is_empty() => {
-                return Err(Error::Unsupported(format!(
-                    "process {} is the kernel's: it has no memory of its own; 0 stands for the kernel's map",
-                    map.pid
-                )));
-            }
-            Ok(map) => match map.problem() {
-                None => return Ok(map),
-                Some(why) => Error::Format(format!(
-                    "the map of process {} changed each of the {ATTEMPTS} times that it was read: {why}",
-                    map.pid
-                )),
-            },
-            // At execve(2) a process can have no address space for a moment, or not be there at all.
-            Err(Error::Kernel(error)) if matches!(error.errno, Errno::EBUSY | Errno::ESRCH) => error.into(),
-            Err(error) => return Err(error),
-        };
-        if attempt == ATTEMPTS {
-            return Err(failure);
-        }
-        attempt += 1;
-        thread::sleep(PAUSE);
-    }
 }
 
 /// The map of a process, or of the kernel.

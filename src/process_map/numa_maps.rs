@@ -6,7 +6,7 @@
 //! kernel's own and a device's. In a path, the kernel writes a space and `=` as `\040` and `\075`.
 
 use super::MapEntry;
-use crate::host::PagesByDomain;
+use crate::process_map::PagesByDomain;
 use std::io::{self, BufRead};
 
 /// Reads the file: of each entry the first address, and its pages of so many bytes by node.

@@ -1,6 +1,5 @@
 use super::vmmap::{VmmapContext, parse, parse_layout};
 use super::*;
-use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::KernelMapping;
 use ioctl_defs::user::*;
 use proptest::prelude::*;
@@ -443,42 +442,4 @@ proptest! {
         let text = serde_json::to_string(&entry).unwrap();
         prop_assert_eq!(serde_json::from_str::<MapEntry>(&text).unwrap(), entry);
     }
-}
-
-#[test]
-fn a_map_is_asked_for_again_until_it_is_of_one_address_space() {
-    let whole = || ProcessMap {
-        pid: 7,
-        command: String::new(),
-        layout: None,
-        entries: vec![MapEntry::new(1, 2, Object::None)],
-        domains: None,
-    };
-    let fail = |errno| Err(KernelError::new(Operation::ProcessMap, "process 7", errno).into());
-    let torn = || ProcessMap { entries: vec![MapEntry::new(2, 1, Object::None)], ..whole() };
-    let ask = |answers: &[&dyn Fn() -> Result<ProcessMap>]| {
-        let mut asked = 0;
-        let found = until_whole(|| {
-            asked += 1;
-            answers[(asked - 1) % answers.len()]()
-        });
-        (found.map_err(|error| error.to_string()), asked)
-    };
-    let (busy, gone) = (|| fail(Errno::EBUSY), || fail(Errno::ESRCH));
-    assert_eq!(ask(&[&|| Ok(whole())]), (Ok(whole()), 1));
-    assert_eq!(ask(&[&busy, &|| Ok(torn()), &gone, &busy, &|| Ok(whole())]), (Ok(whole()), 5));
-    for (answer, said) in [
-        (&busy as &dyn Fn() -> _, "EBUSY"),
-        (&gone, "ESRCH"),
-        (&|| Ok(torn()), "process 7 changed each of the 10 times"),
-    ] {
-        let (found, asked) = ask(&[answer]);
-        assert!(found.as_ref().is_err_and(|why| why.contains(said)), "{found:?}");
-        assert_eq!(asked, ATTEMPTS as usize);
-    }
-    // What will not change is not asked again.
-    let (found, asked) = ask(&[&|| fail(Errno::EPERM)]);
-    assert!(found.is_err() && asked == 1);
-    let (found, asked) = ask(&[&|| Ok(ProcessMap { entries: Vec::new(), ..whole() })]);
-    assert!(found.is_err_and(|why| why.contains("process 7 is the kernel's")) && asked == 1);
 }

@@ -185,7 +185,7 @@ impl Defaults {
     }
 
     /// The addresses at which the default type changes.
-    pub(super) fn borders(&self) -> impl Iterator<Item = u64> {
+    pub(crate) fn borders(&self) -> impl Iterator<Item = u64> {
         self.top_mem2.iter().flat_map(|(top, _)| [FOUR_GIB, *top])
     }
 }

@@ -141,7 +141,7 @@ pub fn pieces(table: &Table, map: &MemoryMap, start: u64, end: u128) -> Vec<Effe
 }
 
 /// Cuts `start..end` at these addresses too.
-pub(super) fn pieces_cut_at(
+pub(crate) fn pieces_cut_at(
     table: &Table,
     map: &MemoryMap,
     start: u64,

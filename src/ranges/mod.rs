@@ -6,7 +6,6 @@
 //! there is none; [`change`] makes a change on a host, checked before and afterwards; [`join`] shortens a list for
 //! reading.
 
-pub mod change;
 pub mod default_type;
 pub mod effective;
 pub mod join;

@@ -4,8 +4,8 @@
 //! A kernel of an architecture writes minidumps of that architecture (`minidump_machdep.c`) or ELF core files
 //! (`sys/kern/kern_dump.c`); a text dump is a tar archive (`sys/ddb/db_textdump.c`).
 
+use crate::architecture::Architecture;
 use crate::kerneldump::{Header, Kind};
-use crate::vmcore::header::Architecture;
 use crate::vmcore::stream::Stream;
 use crate::vmcore::{Damage, is_tar_header};
 use object::elf::EM_PPC;

@@ -6,7 +6,7 @@
 //! taken is passed over. Several memtools that save at the same time take turns, by a lock of the directory, flock(2).
 
 use crate::error::{Error, Result};
-use crate::host::open_nonblocking;
+use crate::files::open_nonblocking;
 use crate::kerneldump::Compression;
 use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;

@@ -14,16 +14,15 @@
 //! kvm_dump_inval(3) is [`LastHeader::clear`].
 
 pub mod beginning;
-pub mod devices;
 pub mod directory;
 pub mod info;
 
 use crate::decrypt::{Decrypter, KeyBlock, PrivateKey};
-use crate::dump::Progress;
 use crate::dump::sink::{Sink, Target, with_sink};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use crate::output_file::OutputFile;
+use crate::progress::Progress;
 use crate::vmcore::stream::{Stream, StreamError};
 use crate::vmcore::volume::ByteSource;
 use crate::vmcore::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};

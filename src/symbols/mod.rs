@@ -15,7 +15,6 @@ pub use pattern::Pattern;
 pub use table::{Binding, SymbolEntry, SymbolKind, Table};
 
 use crate::error::Result;
-use crate::host::Host;
 use crate::units::hex;
 use serde::{Deserialize, Serialize};
 
@@ -42,21 +41,4 @@ pub trait Symbols {
     fn source(&self) -> String;
     /// Whether they are the running kernel's for certain.
     fn is_running_kernel(&self) -> bool;
-}
-
-/// The symbols of a host's running kernel.
-pub struct Running<'a>(pub &'a dyn Host);
-
-impl Symbols for Running<'_> {
-    fn find(&self, name: &str) -> Result<Option<Symbol>> {
-        self.0.kernel_symbol(name)
-    }
-
-    fn source(&self) -> String {
-        "the running kernel".to_owned()
-    }
-
-    fn is_running_kernel(&self) -> bool {
-        true
-    }
 }

@@ -6,11 +6,11 @@
 //! called the same with a dot before it, as debuggers call it.
 
 use super::{Pattern, Symbol, Symbols};
+use crate::architecture::{Architecture, Endianness};
 use crate::error::{Error, Result};
-use crate::host::open_nonblocking;
+use crate::files::open_nonblocking;
 use crate::kerneldump::Compression;
 use crate::vmcore::foreign::{self, Foreign};
-use crate::vmcore::header::{Architecture, Endianness};
 use crate::vmcore::stream::compression_of;
 use object::Endianness as ObjectEndianness;
 use object::elf::{

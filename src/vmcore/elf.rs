@@ -1,8 +1,8 @@
 //! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
 
 use super::Findings;
-use super::header::{Architecture, Endianness};
 use super::stream::{Stream, StreamError};
+use crate::architecture::{Architecture, Endianness};
 use crate::units::{Hex, decimal};
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};

@@ -3,11 +3,10 @@
 //! Older versions end earlier in a page of zeros, so the newest struct reads them all; which of its fields
 //! mean something is a matter of the version.
 
-use crate::pmap::arm64::strip_signature;
+use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::pmap::powerpc64::KERNBASE;
 use crate::pmap::{Format, Level};
 use ioctl_defs::minidump as raw;
-use object::elf::{self, Machine};
 use serde::Serialize;
 use std::fmt;
 use zerocopy::FromBytes;
@@ -16,93 +15,7 @@ use zerocopy::byteorder::{big_endian as big, little_endian as little};
 /// Bytes that are enough for every architecture's header.
 pub const HEADER_LENGTH: usize = 256;
 
-/// An architecture that dumps itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Architecture {
-    /// x86, 64 bits.
-    Amd64,
-    /// ARM, 64 bits.
-    Arm64,
-    /// RISC-V, 64 bits.
-    Riscv,
-    /// ARM, 32 bits.
-    Arm,
-    /// x86, 32 bits.
-    I386,
-    /// PowerPC, 64 bits, of either byte order.
-    Powerpc64,
-}
-
 impl Architecture {
-    /// All of them.
-    pub const ALL: [Self; 6] = [Self::Amd64, Self::Arm64, Self::Riscv, Self::Arm, Self::I386, Self::Powerpc64];
-
-    /// As the magic names it.
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Amd64 => "amd64",
-            Self::Arm64 => "arm64",
-            Self::Riscv => "riscv",
-            Self::Arm => "arm",
-            Self::I386 => "i386",
-            Self::Powerpc64 => "powerpc64",
-        }
-    }
-
-    /// The one that a kernel dump's header names, and `hw.machine_arch`: as `uname -p` prints it, `MACHINE_ARCH`.
-    pub fn from_machine_arch(name: &str) -> Option<Self> {
-        let name = match name {
-            "aarch64" => "arm64",
-            "armv6" | "armv7" | "armeb" => "arm",
-            "powerpc64le" => "powerpc64",
-            name if name.starts_with("riscv64") => "riscv",
-            name => name,
-        };
-        Self::ALL.into_iter().find(|architecture| architecture.name() == name)
-    }
-
-    /// An address of code without its signature, which arm64's pointer authentication puts into return addresses.
-    pub const fn plain_address(self, address: u64) -> u64 {
-        match self {
-            Self::Arm64 => strip_signature(address),
-            _ => address,
-        }
-    }
-
-    /// The one whose ELF files have this `e_machine`.
-    pub fn from_elf(machine: Machine) -> Option<Self> {
-        Some(match machine {
-            elf::EM_X86_64 => Self::Amd64,
-            elf::EM_AARCH64 => Self::Arm64,
-            elf::EM_RISCV => Self::Riscv,
-            elf::EM_ARM => Self::Arm,
-            elf::EM_386 => Self::I386,
-            elf::EM_PPC64 => Self::Powerpc64,
-            _ => return None,
-        })
-    }
-
-    /// Bytes of a pointer, and of a `long`.
-    pub const fn word_size(self) -> usize {
-        match self {
-            Self::Arm | Self::I386 => 4,
-            _ => 8,
-        }
-    }
-
-    /// The `e_machine` of its ELF files.
-    pub const fn elf_machine(self) -> Machine {
-        match self {
-            Self::Amd64 => elf::EM_X86_64,
-            Self::Arm64 => elf::EM_AARCH64,
-            Self::Riscv => elf::EM_RISCV,
-            Self::Arm => elf::EM_ARM,
-            Self::I386 => elf::EM_386,
-            Self::Powerpc64 => elf::EM_PPC64,
-        }
-    }
-
     const fn magic(self) -> &'static [u8] {
         match self {
             Self::Amd64 => raw::amd64::MINIDUMP_MAGIC,
@@ -125,62 +38,6 @@ impl Architecture {
             Self::Powerpc64 => (raw::powerpc64::MINIDUMP_VERSION, 2),
         }
     }
-}
-
-/// The order of bytes in a dump's integers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Endianness {
-    /// The least significant byte first.
-    Little,
-    /// The most significant byte first.
-    Big,
-}
-
-impl Endianness {
-    /// That of the machines which `hw.machine_arch` names so.
-    pub fn from_machine_arch(name: &str) -> Self {
-        match name {
-            "powerpc" | "powerpcspe" | "powerpc64" | "armeb" => Self::Big,
-            _ => Self::Little,
-        }
-    }
-
-    /// An integer of 8 bytes.
-    pub fn u64(self, bytes: [u8; 8]) -> u64 {
-        match self {
-            Self::Little => u64::from_le_bytes(bytes),
-            Self::Big => u64::from_be_bytes(bytes),
-        }
-    }
-
-    /// An integer of as many bytes as there are, 8 at most.
-    pub fn number(self, bytes: &[u8]) -> u64 {
-        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
-        match self {
-            Self::Little => bytes.iter().rev().fold(0, join),
-            Self::Big => bytes.iter().fold(0, join),
-        }
-    }
-
-    /// An integer of 4 bytes.
-    pub fn u32(self, bytes: [u8; 4]) -> u32 {
-        match self {
-            Self::Little => u32::from_le_bytes(bytes),
-            Self::Big => u32::from_be_bytes(bytes),
-        }
-    }
-}
-
-/// Virtual addresses at which the kernel sees all physical memory.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct DirectMap {
-    /// First virtual address.
-    pub base: u64,
-    /// First virtual address after it.
-    pub end: u64,
-    /// Physical address of its first byte.
-    pub physical: u64,
 }
 
 /// How a kernel lies elsewhere than it is linked, as powerpc64's does: its symbols, its file and its debug information

@@ -1,9 +1,10 @@
 //! A minidump, from front to back: what is in it, and whether it is whole.
 
-use super::header::{Architecture, Header, Section};
+use super::header::{Header, Section};
 use super::pages::{self, Pages};
 use super::stream::{Stream, StreamError};
 use super::{Container, Depth, Findings};
+use crate::architecture::Architecture;
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::{Format, Level, Target, arm64};

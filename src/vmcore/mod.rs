@@ -24,8 +24,9 @@ pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::{Forwards, Member, is_member as is_tar_header};
 
-use crate::dump::Progress;
+use crate::architecture::Architecture;
 use crate::kerneldump;
+use crate::progress::Progress;
 use foreign::Foreign;
 use serde::Serialize;
 use std::fmt;
@@ -330,7 +331,7 @@ fn check_header(inspection: &Inspection, findings: &mut Findings) {
         Content::Minidump(facts) => facts.header.architecture,
         _ => return,
     };
-    if header::Architecture::from_machine_arch(&header.architecture) != Some(what) {
+    if Architecture::from_machine_arch(&header.architecture) != Some(what) {
         let (named, what) = (header.architecture.escape_debug(), what.name());
         findings.damaged("architecture", format!("the header says '{named}', the dump is one of {what}"));
     }

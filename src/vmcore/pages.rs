@@ -6,7 +6,7 @@
 //! A machine of 64 TiB has a bitmap of 2 GiB. It is taken in parts of 4 KiB, of which those take memory that are neither
 //! empty nor full: as the runs of their bits, or as they are if that is shorter.
 
-use super::header::Endianness;
+use crate::architecture::Endianness;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use std::ops;
 

@@ -2,7 +2,7 @@
 //! file's length, so that zeros at the end of a dump are not in its file (`sparsefwrite()`, sbin/savecore/savecore.c).
 //! How long the dump was stands in the `info.N` beside it.
 
-use crate::host::{open_nonblocking, read_at_most};
+use crate::files::{open_nonblocking, read_at_most};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;

@@ -1,8 +1,8 @@
 //! The bytes of a dump from front to back, decompressed where they are compressed.
 
 use super::volume::{ByteSource, SourceReader};
-use crate::dump::Progress;
 use crate::kerneldump::Compression;
+use crate::progress::Progress;
 use flate2::bufread;
 use std::io::{self, BufRead, BufReader, Read};
 use std::sync::Arc;

@@ -4,7 +4,7 @@
 use super::Findings;
 use super::stream::{Stream, StreamError};
 use super::volume::ByteSource;
-use crate::dump::Progress;
+use crate::progress::Progress;
 use serde::Serialize;
 use std::io;
 

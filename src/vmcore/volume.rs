@@ -1,13 +1,13 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
 use super::saved;
-use crate::dump::Progress;
-use crate::error::{Error, Result};
-use crate::files_in_use;
 #[cfg(target_os = "freebsd")]
-use crate::host::freebsd::disk;
-use crate::host::open_nonblocking;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::files::open_nonblocking;
+use crate::files_in_use;
 use crate::memory::WriteError;
+use crate::progress::Progress;
 use nix::errno::Errno;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};

@@ -9,18 +9,21 @@ use super::destination::{Destination, destination, remark_on_delivery, warn_of_c
 use super::{Context, Verdict, save};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
+use memtool::dump::UnreadableRange;
 use memtool::dump::sink::Target;
-use memtool::dump::{Progress, UnreadableRange};
 use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
+use memtool::live_kernel;
+use memtool::live_kernel::RunningSymbols;
 use memtool::livedump::{self, LiveDumpReport};
-use memtool::minidump::{Architecture, live};
+use memtool::minidump::Architecture;
 use memtool::network::Connection;
 use memtool::output_file::{self, OutputFile};
+use memtool::progress::Progress;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
-use memtool::symbols::{Running, Symbols, Table};
+use memtool::symbols::{Symbols, Table};
 use memtool::units::{counted, rough_size};
 use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
@@ -203,7 +206,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     check_names(context, arguments)?;
     let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
         Some(path) => Box::new(Table::open(path)?),
-        None => Box::new(Running(host)),
+        None => Box::new(RunningSymbols(host)),
     };
     if arguments.method == Method::User || is_users(context, host, arguments)? {
         return user::make(context, host, &*symbols, arguments, None);
@@ -322,7 +325,7 @@ fn describe<'a>(
     arguments: &Arguments,
     report: &'a LiveDumpReport,
     elapsed: Duration,
-    made: Option<&'a live::UserDumpReport>,
+    made: Option<&'a live_kernel::UserDumpReport>,
     inspection: Option<&'a Inspection>,
 ) -> Document<'a> {
     let header = &report.trailer.header;

@@ -4,13 +4,14 @@ use super::super::progress::Display;
 use super::super::{Context, Verdict};
 use super::{Arguments, Method, check_space, conclude, describe, stream, verify, warn_of_doubts};
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
+use memtool::dump;
 use memtool::dump::sink::Target;
-use memtool::dump::{self, Progress};
 use memtool::host::Host;
 use memtool::kerneldump::{Header, Kind};
+use memtool::live_kernel::{self, LiveKernel};
 use memtool::livedump;
-use memtool::minidump::live::{self, LiveKernel};
 use memtool::output_file::OutputFile;
+use memtool::progress::Progress;
 use memtool::symbols::Symbols;
 use memtool::units::counted;
 use memtool::{Error, Result};
@@ -49,7 +50,7 @@ pub fn make(
         let output = dump::Output { target, compression: compression.into(), hash: false };
         snapshot.write(output, &progress)
     };
-    let header = |made: &live::UserDumpReport| Header {
+    let header = |made: &live_kernel::UserDumpReport| Header {
         kind: Kind::KernelDump,
         architecture: system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
@@ -78,7 +79,7 @@ pub fn make(
     Ok(Verdict::Done)
 }
 
-fn warn_of_missing(context: &mut Context, made: &live::UserDumpReport, page_size: u64) {
+fn warn_of_missing(context: &mut Context, made: &live_kernel::UserDumpReport, page_size: u64) {
     let unreadable = made.unreadable.bytes().div_ceil(page_size);
     if unreadable > 0 {
         let are = if unreadable == 1 { "is" } else { "are" };

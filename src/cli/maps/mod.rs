@@ -6,7 +6,7 @@ mod table;
 use super::output::{Output, column, fit};
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
-use memtool::host::{Host, Pid};
+use memtool::host::{self, Host, Pid};
 use memtool::process_map::{self, Detail, ProcessMap, Totals};
 use memtool::units::Hex;
 use memtool::{Error, Result};
@@ -126,7 +126,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
     let mut verdict = Verdict::Done;
     let mut document = Document { processes: Vec::new() };
     for pid in processes {
-        let map = match process_map::read(host, pid, detail) {
+        let map = match host::read_process_map(host, pid, detail) {
             Ok(map) => map,
             Err(error) if several => {
                 context.out.flush()?;

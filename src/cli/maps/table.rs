@@ -3,7 +3,7 @@
 use super::super::Context;
 use super::styles::{permissions, spaced_name};
 use super::{kib, line_with};
-use memtool::host::PagesByDomain;
+use memtool::process_map::PagesByDomain;
 use memtool::process_map::{MapEntry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
 

@@ -6,13 +6,13 @@
 //! because its place must be known before anything is read.
 
 use super::About;
+use crate::architecture::Endianness;
 use crate::dump::Unreadable;
 use crate::dump::plan::{Plan, Space};
 use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
 use crate::memory_map::Segment;
 use crate::units::Hex;
-use crate::vmcore::header::Endianness;
 
 /// Bytes of the note behind the memory.
 const TAIL: usize = 16384;

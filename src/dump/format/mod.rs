@@ -12,7 +12,7 @@ pub mod lime;
 
 use super::Unreadable;
 use super::plan::{Plan, Space};
-use super::reader::checked_page_size;
+use crate::chunks::checked_page_size;
 use crate::error::{Error, Result};
 use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};

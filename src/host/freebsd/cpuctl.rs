@@ -2,7 +2,7 @@
 
 use crate::errno::errno_of;
 use crate::error::Result;
-use crate::host::open_nonblocking;
+use crate::files::open_nonblocking;
 use crate::kernel_error::{KernelError, Operation};
 use crate::ranges::default_type::Registers;
 use crate::units::Hex;

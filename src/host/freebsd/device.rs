@@ -4,17 +4,17 @@
 
 use crate::errno::errno_of;
 use crate::error::{Error, Result};
-use crate::host::open_device_nonblocking;
+use crate::files::{open_device_nonblocking, same_device};
 use crate::kernel_error::{KernelError, Operation};
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,
     mem_range_op,
 };
 use nix::errno::Errno;
-use std::fs::{File, Metadata, OpenOptions};
+use std::fs::{File, OpenOptions};
 use std::io;
 use std::os::fd::AsRawFd;
-use std::os::unix::fs::{FileTypeExt, MetadataExt};
+use std::os::unix::fs::FileTypeExt;
 use std::path::Path;
 
 mod raw {
@@ -92,9 +92,4 @@ impl Device {
         // the file behind its descriptor only.
         unsafe { raw::mem_kerneldump(self.0.as_raw_fd(), &argument) }.map(drop)
     }
-}
-
-/// Whether both are there and are the same device.
-pub fn same_device(a: io::Result<Metadata>, b: io::Result<Metadata>) -> bool {
-    matches!((a, b), (Ok(a), Ok(b)) if a.rdev() == b.rdev())
 }

@@ -4,32 +4,31 @@
 
 mod cpuctl;
 mod device;
-pub mod disk;
 mod kld;
 mod sysctl;
 
 use super::process_memory::ProcessMapping;
 use super::{
-    Backing, Host, Mapping, PageState, Pid, Ram, System, check_securelevel, direct_map, look_up_domains,
+    Backing, Host, LiveDumpFacts, Mapping, PageState, Pid, System, check_securelevel, direct_map, look_up_domains,
     only_this_process, state_by_page,
 };
 use crate::error::{Error, Result};
+use crate::host::dump_devices;
+use crate::host::kernel_config;
 use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::LiveDumpFacts;
-use crate::livedump::kernel_config;
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
 use crate::pmap::riscv;
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
+use crate::ram::Ram;
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::rules::{Request, Rules};
-use crate::save::devices;
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
-use device::{Device, same_device};
+use device::Device;
 use ioctl_defs::memrange::{
     ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
     mem_range_desc,
@@ -80,12 +79,6 @@ impl FreeBsd {
         };
         dump_avail::read(symbol.size, pair).ok()?.ok()
     }
-}
-
-/// See [`super::is_mem_device`].
-pub fn is_mem_device(path: &Path) -> bool {
-    let devices = [DEFAULT_DEVICE, KERNEL_DEVICE].map(Path::new);
-    devices.into_iter().any(|device| path == device || same_device(path.metadata(), device.metadata()))
 }
 
 /// A value that the system must have.
@@ -306,7 +299,7 @@ impl Host for FreeBsd {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Vec::new(),
             Err(source) => return Err(Error::io("read", Path::new(FSTAB), source)),
         };
-        Ok(devices::list(&configured, &fstab))
+        Ok(dump_devices::list(&configured, &fstab))
     }
 
     fn live_dump_facts(&self) -> Result<LiveDumpFacts> {

@@ -6,8 +6,9 @@
 use super::process::{Process, has_nodes};
 use crate::errno::errno_of;
 use crate::error::{Error, Result};
-use crate::host::{PagesByDomain, Pid};
+use crate::host::Pid;
 use crate::kernel_error::Operation;
+use crate::process_map::PagesByDomain;
 use crate::process_map::{self, Detail, MapEntry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;
 use std::fs::File;

@@ -1,9 +1,8 @@
 //! The machine that is built in: 256 MiB in two NUMA domains, as a small virtual machine reports itself.
 
 use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
-use crate::host::System;
+use crate::host::LiveDumpFacts;
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MapSource, MemoryMap, Reserved, Segment};
 use crate::minidump::Architecture;
@@ -11,6 +10,7 @@ use crate::pmap::Protection;
 use crate::process_map::{Layout, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::default_type::Registers;
 use crate::ranges::{Descriptor, Owner};
+use crate::system::System;
 use crate::units::{AddressRange, Hex};
 use ioctl_defs::memrange::Mdf;
 use std::collections::BTreeMap;

@@ -5,9 +5,9 @@
 
 use crate::errno::errno_name;
 use crate::error::{Error, Result};
-use crate::host::{System, open_nonblocking, read_at_most};
+use crate::files::{open_nonblocking, read_at_most};
+use crate::host::LiveDumpFacts;
 use crate::kernel_error::Operation;
-use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;
@@ -16,6 +16,7 @@ use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::rules::Table;
 use crate::symbols::{KernelFile, Symbol};
+use crate::system::System;
 use crate::units::{AddressRange, hex};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@
 use super::demo;
 use super::file::{LiveDumpFault, Machine};
 use super::memory::{RecordedMemory, View};
+use crate::architecture::DirectMap;
 use crate::compress::Encoder;
 use crate::errno::errno_of;
 use crate::error::{Error, Result};
@@ -17,14 +18,12 @@ use crate::memory::Memory;
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{add_range, coalesce};
 use crate::minidump::dump_avail::DumpAvail;
-use crate::minidump::live::MAX_PAGES;
-use crate::minidump::{Architecture, MSG_MAGIC, PageSet, writer};
+use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet, writer};
 use crate::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
 };
 use crate::pmap::{Format, Protection, Target, amd64, arm64, riscv};
 use crate::symbols::Symbol;
-use crate::vmcore::header::DirectMap;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use nix::errno::Errno;
 use std::collections::BTreeMap;

@@ -4,7 +4,7 @@
 use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::LaidOutKernel;
 use crate::error::{Error, Result};
-use crate::host::open_nonblocking;
+use crate::files::open_nonblocking;
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::Segment;
 use nix::errno::Errno;

@@ -21,9 +21,9 @@ use super::{
     Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process, state_by_page,
 };
 use crate::error::{Error, Result};
+use crate::host::LiveDumpFacts;
 use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
-use crate::livedump::estimate::LiveDumpFacts;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;

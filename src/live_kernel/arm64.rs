@@ -2,11 +2,11 @@
 //! `sys/arm64/include/vmparam.h`).
 
 use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
+use crate::architecture::DirectMap;
 use crate::error::{Error, Result};
 use crate::pmap::Format;
 use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 use crate::units::Hex;
-use crate::vmcore::header::DirectMap;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);

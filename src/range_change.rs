@@ -1,12 +1,12 @@
 //! Changing memory ranges on a host: checked against the kernel's rules beforehand, read back afterwards.
 
-use super::default_type::{Basis, Defaults};
-use super::effective::{self, Effective, EffectiveRange};
-use super::rules::{Request, Rules, Table};
-use super::{CacheType, Descriptor, Owner};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::memory_map::MemoryMap;
+use crate::ranges::default_type::{Basis, Defaults};
+use crate::ranges::effective::{self, Effective, EffectiveRange};
+use crate::ranges::rules::{Request, Rules, Table};
+use crate::ranges::{self, CacheType, Descriptor, Owner};
 use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
 
@@ -204,7 +204,7 @@ fn verify(expected: &[Descriptor], actual: &[Descriptor]) -> Result<()> {
 
 fn state(range: &Descriptor) -> String {
     if range.is_active() {
-        format!("{range} [{}]", super::flag_names(range.flags).join(" "))
+        format!("{range} [{}]", ranges::flag_names(range.flags).join(" "))
     } else {
         "inactive".to_owned()
     }
@@ -373,3 +373,6 @@ impl Change<'_> {
         Some((hazard.text)(&format!("{}..{:#x}{more}", Hex(piece.start), piece.end), *before, *after))
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -11,24 +11,31 @@
 
 mod amd64;
 mod arm64;
+mod open;
 mod riscv;
+mod symbols;
 mod variables;
 
-use super::writer::{MinidumpWriter, PageSource, directory_entries};
-use super::{Architecture, MSG_MAGIC, PageSet};
-use crate::dump::reader::{Chunk, ChunkReader};
+pub use open::{kernel_memory, open_kernel, open_physical_memory};
+pub use symbols::RunningSymbols;
+
+use crate::architecture::DirectMap;
+use crate::chunks::{Chunk, ChunkReader};
 use crate::dump::sink::{Target, Written, with_sink};
-use crate::dump::{Output, Progress, Unreadable};
+use crate::dump::{Output, Unreadable};
 use crate::error::{Error, Result};
-use crate::host::{Host, Ram};
+use crate::host::Host;
+use crate::kernel::RunningMemory;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::{self, MemoryMap, Segment, dump_avail};
+use crate::minidump::writer::{MinidumpWriter, PageSource, directory_entries};
+use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
 use crate::pmap::{self, Format};
+use crate::progress::Progress;
+use crate::ram::Ram;
 use crate::symbols::Symbols;
 use crate::units::{Hex, rough_size};
-use crate::vmcore;
-use crate::vmcore::header::DirectMap;
 use crate::vmcore::pages::Pages;
 use std::collections::BTreeMap;
 use std::ops;
@@ -36,8 +43,6 @@ use variables::Variables;
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
-/// Bits that the `bitmapsize` of a minidump can stand for.
-pub(crate) const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -78,22 +83,6 @@ pub struct LiveKernel<'a> {
     /// Physical address of the top-level page table, and the format of all of them.
     top: u64,
     format: Format,
-}
-
-/// The memory of a running kernel, and its page tables.
-pub struct KernelMemory {
-    /// Physical memory; what of it is RAM, in whole pages.
-    pub ram: Ram,
-    /// Whose kernel it is.
-    pub architecture: vmcore::header::Architecture,
-    /// The format of the page tables.
-    pub format: Format,
-    /// Physical address of the top-level one.
-    pub root: u64,
-    /// Where the kernel map begins.
-    pub base: u64,
-    /// The direct map.
-    pub direct_map: Option<DirectMap>,
 }
 
 /// Page tables in RAM.
@@ -256,9 +245,9 @@ impl<'a> LiveKernel<'a> {
     }
 
     /// Its memory, for whoever reads it by virtual address.
-    pub fn into_memory(self) -> KernelMemory {
+    pub fn into_memory(self) -> RunningMemory {
         let Self { architecture, ram, top: root, format, direct_map, .. } = self;
-        KernelMemory {
+        RunningMemory {
             ram,
             architecture: architecture.family(),
             format,

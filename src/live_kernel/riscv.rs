@@ -4,12 +4,12 @@
 //! What is read from /dev/mem lies in the direct map: behind it the kernel panics (`pmap_map_io_transient()`).
 
 use super::{Direct, Root, Variables, odd, unreadable};
+use crate::architecture::DirectMap;
 use crate::error::{Error, Result};
 use crate::pmap::riscv::{
     DIRECT_MAP, DIRECT_MAP_END, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS, root as root_of,
 };
 use crate::units::Hex;
-use crate::vmcore::header::DirectMap;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);
