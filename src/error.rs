@@ -20,7 +20,7 @@ pub enum Error {
         request: String,
         /// The rule.
         #[source]
-        violation: crate::ranges::rules::Violation,
+        violation: crate::ranges::request::Violation,
     },
 
     /// memtool itself declines: the request is dangerous, or cannot mean what was meant.

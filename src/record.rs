@@ -84,7 +84,7 @@ mod tests {
     use crate::pmap::riscv;
     use crate::ranges::Descriptor;
     use crate::ranges::default_type::Registers;
-    use crate::ranges::rules::Request;
+    use crate::ranges::request::Request;
     use crate::symbols::Symbol;
     use crate::system::System;
     use crate::{KernelError, Operation};

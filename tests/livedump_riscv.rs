@@ -404,7 +404,7 @@ impl Host for Built {
         unreachable!()
     }
 
-    fn set_range(&mut self, _: &memtool::ranges::rules::Request) -> memtool::Result<()> {
+    fn set_range(&mut self, _: &memtool::ranges::request::Request) -> memtool::Result<()> {
         unreachable!()
     }
 

@@ -4,7 +4,8 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper of a test that fails is a test that fails")]
 
 use ioctl_defs::memrange::Mdf;
-use memtool::ranges::rules::{Request, Table};
+use memtool::ranges::request::Request;
+use memtool::ranges::rules::Table;
 use memtool::ranges::{Descriptor, Owner};
 use nix::errno::Errno;
 use proptest::prelude::*;

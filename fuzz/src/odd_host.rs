@@ -8,7 +8,7 @@ use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::KernelMapping;
 use memtool::process_map::{Detail, ProcessMap};
 use memtool::ranges::Descriptor;
-use memtool::ranges::rules::Request;
+use memtool::ranges::request::Request;
 use memtool::symbols::Symbol;
 use memtool::system::System;
 use memtool::{KernelError, Result};

@@ -5,7 +5,7 @@
 //! them one by one (`mphyp_dump_pmap`). With `mmu_radix` there is a tree, which the kernel does not dump: that MMU has
 //! no `dumpsys_scan_pmap`, so the dump has pages but no tables (`sys/powerpc/aim/mmu_radix.c`).
 
-use super::space::{Mapping, Translation, WalkStep};
+use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::Endianness;
 use crate::fault::{Fault, Why};
 use crate::pmap::powerpc64::{Base, ENTRY, FEWEST_GROUPS, GROUP, PageTableEntry, group};

@@ -24,12 +24,13 @@ mod registers;
 mod root;
 mod space;
 mod trampoline;
+mod translation;
 
 pub use facts::KernelFacts;
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
-pub use space::{Mapping, Translation, WalkStep};
+pub use translation::{Mapping, Translation, WalkStep};
 
 use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::error::{Error, Result};

@@ -9,7 +9,7 @@ use crate::memory::Memory;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MapSource, MemoryMap};
 use crate::process_map::{Detail, ProcessMap};
-use crate::ranges::rules::Request;
+use crate::ranges::request::Request;
 use crate::system::System;
 
 fn owner(name: &str) -> Owner {

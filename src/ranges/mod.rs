@@ -10,6 +10,7 @@ pub mod default_type;
 pub mod effective;
 pub mod join;
 mod powerpc;
+pub mod request;
 pub mod rules;
 
 use crate::units::{Hex, hex};

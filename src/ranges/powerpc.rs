@@ -3,7 +3,7 @@
 //! Its ranges are a list of 8 entries, not registers. They give mappings of /dev/mem made from then on their cache type
 //! (`memmmap`), and change nothing else. Nothing is asked of base, length and type.
 
-use super::rules::{Request, Violation, nearest};
+use super::request::{Request, Violation, nearest};
 use super::{CacheType, Descriptor, Owner};
 use ioctl_defs::memrange::Mdf;
 

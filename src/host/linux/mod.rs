@@ -21,7 +21,7 @@ use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
-use crate::ranges::rules::Request;
+use crate::ranges::request::Request;
 use crate::symbols::Symbol;
 use nix::unistd::{SysconfVar, sysconf};
 use process::Process;

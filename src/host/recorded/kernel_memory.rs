@@ -23,7 +23,7 @@ impl KernelMemory {
     pub fn open(machine: &Machine, machine_path: Option<&Path>) -> Result<Self> {
         Ok(Self {
             kernel: LaidOutKernel::lay_out(machine)?,
-            memory: RecordedMemory::open(machine, machine_path, View::LaidOutKernel)?,
+            memory: RecordedMemory::open(machine, machine_path, View::Kernel)?,
         })
     }
 

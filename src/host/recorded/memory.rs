@@ -18,7 +18,7 @@ pub enum View {
     /// /dev/mem: an image is exactly what it is.
     Device,
     /// The made-up kernel's: its pages are there even if an image does not have them.
-    LaidOutKernel,
+    Kernel,
 }
 
 enum ContentsSource {
@@ -51,7 +51,7 @@ impl RecordedMemory {
             }
         };
         // A machine whose kernel cannot be laid out still has memory.
-        let with_kernel = view == View::LaidOutKernel || matches!(source, ContentsSource::Pattern(_));
+        let with_kernel = view == View::Kernel || matches!(source, ContentsSource::Pattern(_));
         let kernel = if with_kernel { LaidOutKernel::lay_out(machine).ok() } else { None };
         let unreadable = machine.unreadable.iter().map(|range| (range.start, range.end)).collect();
         Ok(Self { segments, unreadable, source, kernel })

@@ -9,6 +9,7 @@
 mod demo;
 mod file;
 mod kernel;
+mod kernel_dump;
 mod kernel_memory;
 mod memory;
 mod process;
@@ -31,7 +32,8 @@ use crate::pmap::riscv;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
-use crate::ranges::rules::{Request, Rules, Table};
+use crate::ranges::request::Request;
+use crate::ranges::rules::{Rules, Table};
 use crate::symbols::{KernelFile, Symbol};
 use crate::units::Hex;
 use nix::errno::Errno;
@@ -281,7 +283,7 @@ impl Host for Recorded {
         if !compression.suits_live_dumps(self.machine.system.page_size) {
             return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EAGAIN).into());
         }
-        kernel::dump(&self.machine, self.path.as_deref(), file, compression)
+        kernel_dump::dump(&self.machine, self.path.as_deref(), file, compression)
     }
 
     fn dump_devices(&self) -> Result<Vec<PathBuf>> {
