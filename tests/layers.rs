@@ -1,0 +1,168 @@
+//! The layers of the program: in each folder of `src/`, the modules can be put in an order in which each imports only
+//! those before it. Tests may import what they like, and a module and the parts that it consists of each other.
+
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper of a test that fails is a test that fails")]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::path::Path;
+use syn::visit::{self, Visit};
+use syn::{Attribute, File, Item, ItemUse, Macro, UseTree};
+
+/// A module's path from the root of its crate, which is that of the library but for `cli`.
+type Module = Vec<String>;
+
+/// The paths that a file names, without those of its tests.
+#[derive(Default)]
+struct Named(Vec<Vec<String>>);
+
+fn is_test(attributes: &[Attribute]) -> bool {
+    attributes.iter().any(|attribute| {
+        attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|name| name == "test")
+    })
+}
+
+impl Named {
+    fn tree(&mut self, tree: &UseTree, before: &[String]) {
+        let with = |name: String| [before, &[name]].concat();
+        match tree {
+            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string())),
+            UseTree::Name(name) => self.0.push(with(name.ident.to_string())),
+            UseTree::Rename(name) => self.0.push(with(name.ident.to_string())),
+            UseTree::Glob(_) => self.0.push(before.to_vec()),
+            UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(item, before)),
+        }
+    }
+}
+
+impl<'a> Visit<'a> for Named {
+    fn visit_item(&mut self, item: &'a Item) {
+        let attributes = match item {
+            Item::Mod(item) => &item.attrs,
+            Item::Fn(item) => &item.attrs,
+            Item::Impl(item) => &item.attrs,
+            Item::Use(item) => &item.attrs,
+            _ => &Vec::new(),
+        };
+        if !is_test(attributes) {
+            visit::visit_item(self, item);
+        }
+    }
+
+    fn visit_item_use(&mut self, item: &'a ItemUse) {
+        self.tree(&item.tree, &[]);
+    }
+
+    fn visit_path(&mut self, path: &'a syn::Path) {
+        if path.segments.len() > 1 {
+            self.0.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+        }
+        visit::visit_path(self, path);
+    }
+
+    fn visit_macro(&mut self, invocation: &'a Macro) {
+        // What a macro is given need not be Rust; a path in it is.
+        let tokens = invocation.tokens.to_string();
+        let words: Vec<&str> = tokens.split_whitespace().collect();
+        for start in (0..words.len()).filter(|start| matches!(words[*start], "crate" | "super" | "memtool")) {
+            let steps = words[start..].chunks(2).take_while(|step| step.get(1) == Some(&"::"));
+            let mut path: Vec<String> = steps.map(|step| step[0].to_owned()).collect();
+            path.extend(words.get(start + 2 * path.len()).map(|last| (*last).to_owned()));
+            self.0.push(path);
+        }
+    }
+}
+
+/// The modules of a folder, with what each file names.
+fn read(folder: &Path, prefix: &[String], modules: &mut BTreeMap<Module, Named>) {
+    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let path = entry.path();
+        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
+        if path.is_dir() {
+            read(&path, &[prefix, &[name]].concat(), modules);
+        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests" {
+            let file: File = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
+            let mut named = Named::default();
+            named.visit_file(&file);
+            let module =
+                if matches!(&*name, "mod" | "lib" | "main") { prefix.to_vec() } else { [prefix, &[name]].concat() };
+            modules.insert(module, named);
+        }
+    }
+}
+
+/// The module that a path in another one leads to, if it is one of the program's.
+fn resolve(modules: &BTreeMap<Module, Named>, from: &Module, path: &[String]) -> Option<Module> {
+    let ups = path.iter().take_while(|step| *step == "super").count();
+    let (mut module, rest) = match path.first()?.as_str() {
+        "crate" | "memtool" => (Vec::new(), &path[1..]),
+        "self" => (from.clone(), &path[1..]),
+        "super" => (from[..from.len().checked_sub(ups)?].to_vec(), &path[ups..]),
+        name if modules.contains_key(&[&from[..], &[name.to_owned()]].concat()) => (from.clone(), path),
+        _ => return None,
+    };
+    for step in rest {
+        module.push(step.clone());
+        if !modules.contains_key(&module) {
+            module.pop();
+            break;
+        }
+    }
+    (!module.is_empty()).then_some(module)
+}
+
+/// Modules of a folder that import one another in circles, and what ties them.
+fn circles(imports: &BTreeMap<String, BTreeMap<String, String>>) -> Vec<String> {
+    let mut tied: BTreeSet<&String> = imports.keys().collect();
+    // What imports nothing that is left stands below the rest, and what nothing imports above it.
+    loop {
+        let is_below = |module: &&String| !imports[*module].keys().any(|other| tied.contains(other));
+        let is_above = |module: &&String| !tied.iter().any(|other| imports[*other].contains_key(*module));
+        let placed: Vec<&String> = tied.iter().copied().filter(|module| is_below(module) || is_above(module)).collect();
+        if placed.is_empty() {
+            break;
+        }
+        tied.retain(|module| !placed.contains(module));
+    }
+    let ties = tied.iter().flat_map(|module| imports[*module].iter().filter(|(other, _)| tied.contains(other)));
+    ties.map(|(_, tie)| tie.clone()).collect()
+}
+
+#[test]
+fn imports_only_look_down() {
+    let mut modules = BTreeMap::new();
+    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &[], &mut modules);
+    assert!(modules.len() > 50, "{} modules were found", modules.len());
+    let mut folders: BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
+    for (from, named) in &modules {
+        for path in &named.0 {
+            let Some(to) = resolve(&modules, from, path) else { continue };
+            let folder = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
+            // Else one of them is part of the other.
+            if let (Some(user), Some(used)) = (from.get(folder), to.get(folder)) {
+                let imports = folders.entry(from[..folder].to_vec()).or_default();
+                imports.entry(used.clone()).or_default();
+                let tie = format!("src/{}: {}", from.join("/"), path.join("::"));
+                imports.entry(user.clone()).or_default().insert(used.clone(), tie);
+            }
+        }
+    }
+    let found: Vec<String> = folders.values().flat_map(circles).collect();
+    assert!(found.is_empty(), "modules import one another in a circle:\n{}", found.join("\n"));
+}
+
+#[test]
+fn a_circle_is_found_over_other_modules_too() {
+    let imports = |list: &[(&str, &[&str])]| -> BTreeMap<String, BTreeMap<String, String>> {
+        let of = |(from, to): &(&str, &[&str])| {
+            let to = to.iter().map(|to| ((*to).to_owned(), format!("{from} -> {to}"))).collect();
+            ((*from).to_owned(), to)
+        };
+        list.iter().map(of).collect()
+    };
+    assert_eq!(circles(&imports(&[("a", &["b", "c"]), ("b", &["c"]), ("c", &[])])), Vec::<String>::new());
+    let tied = imports(&[("a", &["b"]), ("b", &["c", "d"]), ("c", &["b"]), ("d", &[])]);
+    assert_eq!(circles(&tied), ["b -> c", "c -> b"]);
+    let long = imports(&[("a", &["b"]), ("b", &["c"]), ("c", &["a"])]);
+    assert_eq!(circles(&long), ["a -> b", "b -> c", "c -> a"]);
+}
