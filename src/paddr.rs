@@ -1,7 +1,7 @@
 //! Where the pages of a process lie: physical address, NUMA domain, and what that adds up to.
 
 use crate::error::Result;
-use crate::host::{Backing, Host, Mapping, PageState, Pid, in_parts, superpage_size};
+use crate::host::{Backing, Mapping, PageState, Pid, ProcessHost, in_parts, superpage_size};
 use crate::process_map::PagesByDomain;
 use serde::Serialize;
 
@@ -26,7 +26,7 @@ pub struct Preparation {
 /// Looks up addresses of a process, or of the calling one: so many at once that there is little to wait for, and not
 /// more than memory is sure to have room for.
 pub fn look_up(
-    host: &dyn Host,
+    host: &dyn ProcessHost,
     process: Option<Pid>,
     addresses: impl Iterator<Item = u64>,
 ) -> impl Iterator<Item = Result<Page>> {
@@ -44,7 +44,7 @@ pub fn look_up(
 /// # Errors
 ///
 /// It cannot be mapped, locked or brought in.
-pub fn prepare(host: &mut dyn Host, backing: &Backing, preparation: Preparation) -> Result<Box<dyn Mapping>> {
+pub fn prepare(host: &dyn ProcessHost, backing: &Backing, preparation: Preparation) -> Result<Box<dyn Mapping>> {
     let page_size = host.page_size()?;
     let mut mapping = host.map(backing)?;
     if preparation.lock {

@@ -61,7 +61,7 @@ pub enum Mode {
 ///
 /// The rule that the request breaks, RAM that would become uncacheable or write-protected without `force`,
 /// the kernel's refusal, or a table that is not as expected afterwards.
-pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcome> {
+pub fn update(host: &dyn Host, update: &Update, mode: Mode) -> Result<Outcome> {
     let table = host.range_table()?;
     let is_x86 = table.rules() == Rules::X86;
     let force = if update.force && is_x86 { Mdf::FORCE } else { Mdf::empty() };
@@ -96,7 +96,7 @@ pub fn update(host: &mut dyn Host, update: &Update, mode: Mode) -> Result<Outcom
 /// # Errors
 ///
 /// The rule that the request breaks, the kernel's refusal, or a table that is not as expected afterwards.
-pub fn remove(host: &mut dyn Host, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
+pub fn remove(host: &dyn Host, base: u64, length: u64, mode: Mode) -> Result<Outcome> {
     let defaults = defaults(host, &host.range_table()?);
     let wanted = Descriptor { base, length, flags: Mdf::empty(), owner: Owner::default() };
     remove_one(host, wanted, None, &defaults, mode)
@@ -109,7 +109,7 @@ fn defaults(host: &dyn Host, table: &Table) -> Defaults {
 
 /// Removes a range; with an owner only if it is that owner's.
 fn remove_one(
-    host: &mut dyn Host,
+    host: &dyn Host,
     wanted: Descriptor,
     owner: Option<&Owner>,
     defaults: &Defaults,
@@ -134,7 +134,7 @@ fn remove_one(
 /// # Errors
 ///
 /// The list of ranges cannot be had, or the owner has none.
-pub fn remove_owner(host: &mut dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Result<Outcome>>> {
+pub fn remove_owner(host: &dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Result<Outcome>>> {
     let table = host.range_table()?;
     let owned =
         |range: &&Descriptor| range.owner == *owner && range.is_active() && !range.flags.contains(Mdf::FIXACTIVE);
@@ -165,7 +165,7 @@ fn check_first_match(table: &Table, wanted: &Descriptor, owner: Option<&Owner>) 
 }
 
 fn finish(
-    host: &mut dyn Host,
+    host: &dyn Host,
     table: &Table,
     expected: &Table,
     request: &Request,

@@ -2,7 +2,7 @@
 
 use crate::errno::errno_name;
 use crate::error::{Error, Result};
-use crate::host::recorded::{Contents, Machine, Process, Ranges, SCHEMA, VERSION};
+use crate::host::recorded::{Contents, Machine, Process, Ranges, Recorded, SCHEMA, VERSION};
 use crate::host::{Host, Pid, read_process_map};
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::rules::{self, Rules};
@@ -10,7 +10,7 @@ use nix::errno::Errno;
 use std::collections::BTreeMap;
 
 /// Records a host, and the memory maps of these processes. Memory contents are not recorded; the file says what
-/// stands in for them. Of a recorded machine, all its processes are kept, and these have to be among them.
+/// stands in for them.
 ///
 /// # Errors
 ///
@@ -19,9 +19,6 @@ use std::collections::BTreeMap;
 pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
     let processes: Vec<ProcessMap> =
         pids.iter().map(|pid| read_process_map(host, *pid, Detail::Usage)).collect::<Result<_>>()?;
-    if let Some(recorded) = host.as_recorded() {
-        return Ok(recorded.machine().clone());
-    }
     let system = host.system()?;
     let mut errors = BTreeMap::new();
     let descriptors = match host.range_descriptors() {
@@ -59,6 +56,16 @@ pub fn record(host: &dyn Host, pids: &[Pid]) -> Result<Machine> {
     })
 }
 
+/// Records a recorded machine as it is now. All its processes are kept, and these have to be among them.
+///
+/// # Errors
+///
+/// One of the processes was not recorded.
+pub fn record_again(recorded: &Recorded, pids: &[Pid]) -> Result<Machine> {
+    pids.iter().try_for_each(|pid| read_process_map(recorded, *pid, Detail::Usage).map(drop))?;
+    Ok(recorded.machine())
+}
+
 /// Whether an answer to `MEMRANGE_GET` only says that the machine has no ranges (`memioctl_md`, `sys/*/*/mem.c`): no
 /// operations on an x86 processor without MTRRs, or where they are turned off; no descriptors where the firmware left
 /// the MTRRs off; and on other machines than x86 and powerpc the ioctl is not known. Where it is, ENOTTY says that
@@ -75,8 +82,8 @@ fn no_ranges(errno: Errno, machine_arch: &str) -> bool {
 mod tests {
     use super::*;
     use crate::host::LiveDumpFacts;
-    use crate::host::recorded::{DEMO, Recorded};
-    use crate::host::{Backing, Mapping, PageState};
+    use crate::host::recorded::DEMO;
+    use crate::host::{Backing, Mapping, PageState, ProcessHost};
     use crate::kerneldump::Compression;
     use crate::memory::Memory;
     use crate::memory_map::MemoryMap;
@@ -98,11 +105,33 @@ mod tests {
         answer: Option<Errno>,
     }
 
-    impl Host for Real {
+    impl ProcessHost for Real {
         fn kind(&self) -> &'static str {
             "freebsd"
         }
 
+        fn page_size(&self) -> Result<u64> {
+            Ok(self.system()?.page_size.into())
+        }
+
+        fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
+            self.demo.kernel_maps()
+        }
+
+        fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
+            self.demo.process_map(pid, detail)
+        }
+
+        fn page_states(&self, _: Option<Pid>, _: &[u64]) -> Result<Vec<PageState>> {
+            unreachable!()
+        }
+
+        fn map(&self, _: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+            unreachable!()
+        }
+    }
+
+    impl Host for Real {
         fn system(&self) -> Result<System> {
             Ok(System { machine_arch: self.machine_arch.to_owned(), ..self.demo.system()? })
         }
@@ -111,16 +140,8 @@ mod tests {
             self.demo.memory_map()
         }
 
-        fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
-            self.demo.kernel_maps()
-        }
-
         fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
             Ok(riscv::Mode::of(1).filter(|_| self.machine_arch == "riscv64"))
-        }
-
-        fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
-            self.demo.process_map(pid, detail)
         }
 
         fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
@@ -138,15 +159,7 @@ mod tests {
             Some(39)
         }
 
-        fn set_range(&mut self, _: &Request) -> Result<()> {
-            unreachable!()
-        }
-
-        fn page_states(&self, _: Option<Pid>, _: &[u64]) -> Result<Vec<PageState>> {
-            unreachable!()
-        }
-
-        fn map(&mut self, _: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+        fn set_range(&self, _: &Request) -> Result<()> {
             unreachable!()
         }
 

@@ -18,7 +18,7 @@ use common::{command, directory, memtool, names, on, start, text, write_machine}
 use memtool::compress::Compression;
 use memtool::dump::Output;
 use memtool::dump::sink::Target;
-use memtool::host::{self, Host, Selection};
+use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::live_kernel::LiveKernel;
 use memtool::live_kernel::RunningSymbols;
 use memtool::progress::Progress;
@@ -370,22 +370,13 @@ impl memtool::memory::Memory for Pages {
     }
 }
 
-impl Host for Built {
+impl ProcessHost for Built {
     fn kind(&self) -> &'static str {
         "freebsd"
     }
 
-    fn system(&self) -> memtool::Result<memtool::system::System> {
-        let system = opened(Path::new("demo")).system()?;
-        Ok(memtool::system::System {
-            machine_arch: "riscv64".to_owned(),
-            osreldate: self.kernel.image.osreldate,
-            ..system
-        })
-    }
-
-    fn memory_map(&self) -> memtool::Result<memtool::memory_map::MemoryMap> {
-        Err(memtool::Error::Unsupported("its dump_avail says more".to_owned()))
+    fn page_size(&self) -> memtool::Result<u64> {
+        Ok(self.system()?.page_size.into())
     }
 
     fn kernel_maps(&self) -> memtool::Result<Option<Vec<memtool::memory_map::kernel_maps::KernelMapping>>> {
@@ -400,19 +391,34 @@ impl Host for Built {
         unreachable!()
     }
 
-    fn range_descriptors(&self) -> memtool::Result<Vec<memtool::ranges::Descriptor>> {
-        unreachable!()
-    }
-
-    fn set_range(&mut self, _: &memtool::ranges::request::Request) -> memtool::Result<()> {
-        unreachable!()
-    }
-
     fn page_states(&self, _: Option<host::Pid>, _: &[u64]) -> memtool::Result<Vec<host::PageState>> {
         unreachable!()
     }
 
-    fn map(&mut self, _: &host::Backing) -> Result<Box<dyn host::Mapping>, memtool::KernelError> {
+    fn map(&self, _: &host::Backing) -> Result<Box<dyn host::Mapping>, memtool::KernelError> {
+        unreachable!()
+    }
+}
+
+impl Host for Built {
+    fn system(&self) -> memtool::Result<memtool::system::System> {
+        let system = opened(Path::new("demo")).system()?;
+        Ok(memtool::system::System {
+            machine_arch: "riscv64".to_owned(),
+            osreldate: self.kernel.image.osreldate,
+            ..system
+        })
+    }
+
+    fn memory_map(&self) -> memtool::Result<memtool::memory_map::MemoryMap> {
+        Err(memtool::Error::Unsupported("its dump_avail says more".to_owned()))
+    }
+
+    fn range_descriptors(&self) -> memtool::Result<Vec<memtool::ranges::Descriptor>> {
+        unreachable!()
+    }
+
+    fn set_range(&self, _: &memtool::ranges::request::Request) -> memtool::Result<()> {
         unreachable!()
     }
 

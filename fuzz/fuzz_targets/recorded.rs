@@ -9,7 +9,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
-use memtool::host::{Backing, Host, Pid};
+use memtool::host::{Backing, Host, Pid, ProcessHost};
 use memtool::kerneldump::Compression;
 use memtool::minidump::Architecture;
 use memtool::process_map::{self, Detail, Totals};

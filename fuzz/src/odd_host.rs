@@ -1,7 +1,7 @@
 //! A recorded machine whose kernel changes while it is read: some words are others than they were.
 
 use memtool::host::recorded::Recorded;
-use memtool::host::{Backing, Host, Mapping, PageState, Pid};
+use memtool::host::{Backing, Host, Mapping, PageState, Pid, ProcessHost};
 use memtool::kerneldump::Compression;
 use memtool::memory::{Memory, ReadError};
 use memtool::memory_map::MemoryMap;
@@ -55,17 +55,13 @@ impl Memory for OddMemory {
     }
 }
 
-impl Host for OddHost {
+impl ProcessHost for OddHost {
     fn kind(&self) -> &'static str {
         self.host.kind()
     }
 
-    fn system(&self) -> Result<System> {
-        self.host.system()
-    }
-
-    fn memory_map(&self) -> Result<MemoryMap> {
-        self.host.memory_map()
+    fn page_size(&self) -> Result<u64> {
+        Ok(self.system()?.page_size.into())
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
@@ -76,20 +72,30 @@ impl Host for OddHost {
         self.host.process_map(process, detail)
     }
 
-    fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
-        self.host.range_descriptors()
-    }
-
-    fn set_range(&mut self, request: &Request) -> Result<()> {
-        self.host.set_range(request)
-    }
-
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
         self.host.page_states(process, addresses)
     }
 
-    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+    fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
         self.host.map(backing)
+    }
+}
+
+impl Host for OddHost {
+    fn system(&self) -> Result<System> {
+        self.host.system()
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        self.host.memory_map()
+    }
+
+    fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
+        self.host.range_descriptors()
+    }
+
+    fn set_range(&self, request: &Request) -> Result<()> {
+        self.host.set_range(request)
     }
 
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {

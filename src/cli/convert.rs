@@ -266,7 +266,7 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
         kernel: arguments.kernel.clone(),
         segments: arguments.segments.clone(),
     };
-    let opened = kernel.open_with(context, None, Access::Read, &arguments.scratch())?;
+    let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let (notes, threads) = threads(context, arguments, &opened)?;
     let flags = opened.image().map_or(0, |image| image.flags());
     let core = Core::new(&opened.kernel, notes, flags)?;
@@ -291,7 +291,7 @@ fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
 }
 
 /// Writes the script for a debugger, to be committed.
-fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened<'_>) -> Result<OutputFile> {
+fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened) -> Result<OutputFile> {
     let name = opened.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
     let displacement = opened.kernel.relocation().map(Relocation::displacement);
     let moved = displacement.map(|displacement| Moved { displacement, name: &name });
@@ -302,7 +302,7 @@ fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened<'_>) -> Resu
 }
 
 /// The notes with the kernel's threads, and how many those are; none where the threads cannot be found.
-fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened<'_>) -> Result<(Vec<u8>, usize)> {
+fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<(Vec<u8>, usize)> {
     let Some(image) = opened.image() else {
         context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
         return Ok((Vec::new(), 0));

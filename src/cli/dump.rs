@@ -11,6 +11,7 @@ use memtool::dump::format::{About, Format, Layout};
 use memtool::dump::manifest::{self, Manifest};
 use memtool::dump::plan::{Image, Plan, RequestedRanges, SegmentSource, Space, parse_range, read_list};
 use memtool::dump::{self, DumpReport, UnreadableRange};
+use memtool::files;
 use memtool::host::Host;
 use memtool::live_kernel;
 use memtool::memory::Memory;
@@ -25,6 +26,7 @@ use serde::Serialize;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -178,12 +180,12 @@ impl Arguments {
 }
 
 /// What is read: a host's memory, or an image.
-enum Subject<'a> {
-    Host(&'a dyn Host),
+enum Subject {
+    Host(Rc<dyn Host>),
     Image(Image),
 }
 
-impl Subject<'_> {
+impl Subject {
     fn kind(&self) -> &'static str {
         match self {
             Self::Host(host) => host.kind(),
@@ -194,27 +196,34 @@ impl Subject<'_> {
     fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
         match (self, space) {
             (Self::Host(host), Space::Physical) => host.physical_memory(),
-            (Self::Host(host), Space::Kernel) => live_kernel::kernel_memory(host),
+            (Self::Host(host), Space::Kernel) => live_kernel::kernel_memory(&*host),
             (Self::Image(image), _) => Ok(Box::new(image)),
         }
     }
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let (Some(file), Some(manifest)) = (&arguments.verify, &arguments.manifest) {
         return verify(context, file, manifest);
     }
     let space = if arguments.kmem { Space::Kernel } else { Space::Physical };
     let device = context.global.device.clone();
-    let (subject, mut plan) = match (host, &device) {
-        (Some(host), _) => (Subject::Host(host), Plan::from_host(host, space, arguments.chosen()?)?),
-        (None, Some(path)) if space == Space::Physical => {
+    let image = device.filter(|device| !files::is_mem_device(device));
+    let (subject, mut plan) = match &image {
+        None => {
+            let host = context.host()?;
+            let plan = Plan::from_host(&*host, space, arguments.chosen()?)?;
+            (Subject::Host(host), plan)
+        }
+        Some(path) if space == Space::Physical => {
             let image = Image::open(path)?;
             check_raw(path, &image)?;
             let plan = Plan::from_image(&image, arguments.chosen()?)?;
             (Subject::Image(image), plan)
         }
-        _ => return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned())),
+        Some(_) => {
+            return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned()));
+        }
     };
     // As with memdump(1), 0 stands for what would be taken anyway.
     if let Some(page_size) = arguments.page_size.filter(|size| *size > 0) {
@@ -314,7 +323,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
     Ok(Verdict::Done)
 }
 
-fn take(context: &mut Context, subject: Subject<'_>, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
+fn take(context: &mut Context, subject: Subject, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
     if plan.segments.is_empty() {
         return Err(Error::Refused(format!(
             "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",

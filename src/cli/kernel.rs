@@ -18,22 +18,23 @@ use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Container, Content, DumpedMemory, Inspection};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::Arc;
 
 /// Reasons why modules have no symbols that are told one by one.
 const TOLD: usize = 3;
 
 /// Who knows its symbols.
-enum Names<'a> {
+enum Names {
     Nobody,
     /// The kernel itself knows where a name is; what is at an address, its files say, once they are opened.
-    Running(RunningSymbols<'a>, Option<KernelSymbols>),
+    Running(RunningSymbols<Rc<dyn Host>>, Option<KernelSymbols>),
     Files(KernelSymbols),
 }
 
-impl<'a> Names<'a> {
+impl Names {
     /// Of the running kernel: files that were named for it, or it itself.
-    fn from_host(host: &'a dyn Host, files: Option<KernelSymbols>) -> Self {
+    fn from_host(host: Rc<dyn Host>, files: Option<KernelSymbols>) -> Self {
         files.map_or(Self::Running(RunningSymbols(host), None), Self::Files)
     }
 
@@ -63,7 +64,7 @@ impl<'a> Names<'a> {
     /// Opens the files of the running kernel, so that addresses have names; says why they have none.
     fn load(&mut self, context: &mut Context) {
         let Self::Running(RunningSymbols(host), files @ None) = self else { return };
-        match running_files(context, *host) {
+        match running_files(context, &**host) {
             Ok(symbols) => *files = Some(symbols),
             Err(error) => context.remark(&format!("addresses have no names: {error}")),
         }
@@ -94,10 +95,10 @@ pub struct KernelArguments {
 }
 
 /// A kernel to look into.
-pub struct Opened<'a> {
+pub struct Opened {
     /// Its memory.
     pub kernel: Kernel,
-    names: Names<'a>,
+    names: Names,
     /// What its JSON says of it: `freebsd`, `recorded` or `image`.
     pub kind: &'static str,
     /// Why its symbols cannot be believed: they are another kernel's.
@@ -105,9 +106,9 @@ pub struct Opened<'a> {
 }
 
 /// Memory by virtual address of a kernel, or by physical address.
-pub enum View<'a> {
-    Virtual(Opened<'a>),
-    Physical(Physical<'a>),
+pub enum View {
+    Virtual(Opened),
+    Physical(Physical),
 }
 
 /// What a kernel's file has in place of a page that is not in the dump.
@@ -121,16 +122,16 @@ pub struct FileContents {
 }
 
 /// Memory by physical address, for which neither page tables nor a kernel are needed.
-pub struct Physical<'a> {
+pub struct Physical {
     memory: PhysicalMemory,
-    names: Names<'a>,
+    names: Names,
     kind: &'static str,
     /// Whose memory it is, where that is known.
     architecture: Option<Architecture>,
     order: Endianness,
 }
 
-impl View<'_> {
+impl View {
     /// Fills the buffer from an address on.
     pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
         match self {
@@ -244,21 +245,15 @@ impl KernelArguments {
     }
 
     /// Opens the kernel.
-    pub fn open<'a>(&self, context: &mut Context, host: Option<&'a dyn Host>, access: Access) -> Result<Opened<'a>> {
-        self.open_with(context, host, access, &temporary_directory())
+    pub fn open(&self, context: &mut Context, access: Access) -> Result<Opened> {
+        self.open_with(context, access, &temporary_directory())
     }
 
     /// As [`Self::open`]; what is compressed is decompressed into a directory.
-    pub fn open_with<'a>(
-        &self,
-        context: &mut Context,
-        host: Option<&'a dyn Host>,
-        access: Access,
-        scratch: &Path,
-    ) -> Result<Opened<'a>> {
+    pub fn open_with(&self, context: &mut Context, access: Access, scratch: &Path) -> Result<Opened> {
         let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
-        match (&self.core, host) {
-            (Some(core), _) => {
+        match &self.core {
+            Some(core) => {
                 let memory = self.open_core(context, core, access, scratch)?;
                 let kernel = files.as_ref().and_then(|files| {
                     let table = files.kernel();
@@ -279,40 +274,29 @@ impl KernelArguments {
                 opened.compare_versions(context);
                 Ok(opened)
             }
-            (None, Some(host)) => {
-                let names = Names::from_host(host, files);
-                let kernel = open_kernel(host, names.symbols()?, access)?;
+            None => {
+                let host = context.host()?;
+                let names = Names::from_host(Rc::clone(&host), files);
+                let kernel = open_kernel(&*host, names.symbols()?, access)?;
                 Ok(Opened { kernel, names, kind: host.kind(), mismatch: None })
             }
-            (None, None) => Err(nothing_named()),
         }
     }
 
     /// Opens it by physical or by virtual address.
-    pub fn view<'a>(
-        &self,
-        context: &mut Context,
-        host: Option<&'a dyn Host>,
-        access: Access,
-        physical: bool,
-    ) -> Result<View<'a>> {
+    pub fn view(&self, context: &mut Context, access: Access, physical: bool) -> Result<View> {
         if physical {
-            self.open_physical(context, host, access).map(View::Physical)
+            self.open_physical(context, access).map(View::Physical)
         } else {
-            self.open(context, host, access).map(View::Virtual)
+            self.open(context, access).map(View::Virtual)
         }
     }
 
-    fn open_physical<'a>(
-        &self,
-        context: &mut Context,
-        host: Option<&'a dyn Host>,
-        access: Access,
-    ) -> Result<Physical<'a>> {
+    fn open_physical(&self, context: &mut Context, access: Access) -> Result<Physical> {
         let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
         let named = files.as_ref().and_then(|files| files.kernel().architecture());
-        match (&self.core, host) {
-            (Some(core), _) => {
+        match &self.core {
+            Some(core) => {
                 let memory = self.open_core(context, core, access, &temporary_directory())?;
                 let relocation = memory.minidump().and_then(|facts| facts.header.relocation());
                 let (architecture, order) = match &memory.inspection().content {
@@ -323,15 +307,15 @@ impl KernelArguments {
                 let names = Names::from_dump(files, relocation.into_iter().collect());
                 Ok(Physical { memory: PhysicalMemory::from_dump(memory)?, names, kind: "image", architecture, order })
             }
-            (None, Some(host)) => {
-                let names = Names::from_host(host, files);
-                let memory = open_physical_memory(host, names.symbols()?, access)?;
+            None => {
+                let host = context.host()?;
+                let names = Names::from_host(Rc::clone(&host), files);
+                let memory = open_physical_memory(&*host, names.symbols()?, access)?;
                 let system = host.system()?;
                 let architecture = Architecture::from_machine_arch(&system.machine_arch);
                 let order = Endianness::from_machine_arch(&system.machine_arch);
                 Ok(Physical { memory, names, kind: host.kind(), architecture, order })
             }
-            (None, None) => Err(nothing_named()),
         }
     }
 
@@ -378,7 +362,7 @@ pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspectio
     }
 }
 
-impl Opened<'_> {
+impl Opened {
     fn files(&self) -> Option<&KernelSymbols> {
         match &self.names {
             Names::Files(files) => Some(files),
@@ -459,7 +443,7 @@ impl Opened<'_> {
     }
 
     /// Whether it is the kernel of the system that memtool runs on: the running one, or that of a dump, by its header.
-    fn is_of_this_system(&self, context: &Context) -> bool {
+    fn is_of_this_system(&self, context: &mut Context) -> bool {
         if context.global.machine.is_some() {
             return false;
         }
@@ -506,10 +490,6 @@ impl Opened<'_> {
             context.warn(&format!("{why}; its symbols are not used"));
         }
     }
-}
-
-fn nothing_named() -> Error {
-    Error::Refused("name a dump with --core".to_owned())
 }
 
 /// That a dump's kernel has to be named.

@@ -25,7 +25,8 @@ mod write;
 use clap::{Args, Parser, Subcommand};
 use memtool::errno::errno_name;
 use memtool::files;
-use memtool::host::{self, Host, Selection};
+use memtool::host::recorded::Recorded;
+use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, files_in_use, interrupt};
 use nix::errno::Errno;
@@ -34,6 +35,7 @@ use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::rc::Rc;
 
 /// Administration toolkit for FreeBSD's mem(4)
 #[derive(Parser)]
@@ -221,12 +223,38 @@ enum Verdict {
 struct Context {
     global: Global,
     out: Output,
+    /// The recorded machine, once a command has asked it.
+    recorded: Option<Rc<Recorded>>,
 }
 
 impl Context {
-    /// A machine with mem(4).
-    fn host(&self) -> Result<Box<dyn Host>> {
-        host::open(&self.selection())
+    /// The machine with mem(4) that the command works on.
+    fn host(&mut self) -> Result<Rc<dyn Host>> {
+        match self.recorded()? {
+            Some(recorded) => Ok(recorded),
+            None => host::open(&self.selection()).map(Rc::from),
+        }
+    }
+
+    /// The system whose processes the command asks about.
+    fn process_host(&mut self) -> Result<Rc<dyn ProcessHost>> {
+        match self.recorded()? {
+            Some(recorded) => Ok(recorded),
+            None => host::open_for_processes(&self.selection()).map(Rc::from),
+        }
+    }
+
+    /// The recorded machine, if the command works on one: the same one each time. If it is to be saved, that it can be is
+    /// seen to first.
+    fn recorded(&mut self) -> Result<Option<Rc<Recorded>>> {
+        if let (None, Some(machine)) = (&self.recorded, &self.global.machine) {
+            let recorded = Recorded::open(machine)?;
+            if let Some(path) = &self.global.save_machine {
+                recorded.check_save(path)?;
+            }
+            self.recorded = Some(Rc::new(recorded));
+        }
+        Ok(self.recorded.clone())
     }
 
     fn selection(&self) -> Selection<'_> {
@@ -309,10 +337,9 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 }
 
 fn run(cli: Cli) -> Result<Verdict> {
-    let subject = cli.subject();
     files_in_use::track();
     let out = Output::new(cli.global.json)?;
-    let mut context = Context { global: cli.global, out };
+    let mut context = Context { global: cli.global, out, recorded: None };
     let command = cli.command;
     let signal_message = command.signal_message();
     let announce = move |signal: &str| {
@@ -321,49 +348,36 @@ fn run(cli: Cli) -> Result<Verdict> {
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-    let mut host = match &command {
-        _ if !subject.has_host() => None,
-        Command::Paddr(_) | Command::Maps(_) => Some(host::open_for_processes(&context.selection())?),
-        _ => Some(context.host()?),
-    };
-    let save = context.global.save_machine.clone();
-    if let (Some(path), Some(recorded)) = (&save, host.as_deref().and_then(Host::as_recorded)) {
-        recorded.check_save(path)?;
-    }
-    let verdict = dispatch(&mut context, command, host.as_mut())?;
+    let verdict = dispatch(&mut context, command)?;
     context.out.flush()?;
     if context.global.machine.is_some() && !context.out.has_told_of_recording() {
         context.remark("the machine is a recorded one");
     }
-    if let (Some(path), Some(recorded)) = (&save, host.as_deref().and_then(Host::as_recorded)) {
-        recorded.save(path)?;
+    if let (Some(path), Some(recorded)) = (context.global.save_machine.clone(), context.recorded()?) {
+        recorded.save(&path)?;
     }
     Ok(verdict)
 }
 
-/// Runs a command, on a system if it works on one.
-fn dispatch(context: &mut Context, command: Command, host: Option<&mut Box<dyn Host>>) -> Result<Verdict> {
-    match (command, host) {
-        (Command::Ranges(arguments), Some(host)) => ranges::run(context, &mut **host, arguments),
-        (Command::Paddr(arguments), Some(host)) => paddr::run(context, &mut **host, &arguments),
-        (Command::Livedump(arguments), Some(host)) => livedump::run(context, &**host, &arguments),
-        (Command::Maps(arguments), Some(host)) => maps::run(context, &**host, &arguments),
-        (Command::Record(arguments), Some(host)) => record::run(context, &**host, &arguments),
-        (Command::Dump(arguments), host) => dump::run(context, host.map(|host| &**host), &arguments),
-        (Command::Save(arguments), host) => save::run(context, host.map(|host| &**host), &arguments),
-        (Command::Symbols(arguments), host) => symbols::run(context, host.map(|host| &**host), &arguments),
-        (Command::Read(arguments), host) => read::run(context, host.map(|host| &**host), &arguments),
-        (Command::Translate(arguments), host) => translate::run(context, host.map(|host| &**host), &arguments),
-        (Command::Write(arguments), host) => write::run(context, host.map(|host| &**host), &arguments),
-        (Command::Ps(arguments), host) => ps::run(context, host.map(|host| &**host), &arguments),
-        (Command::Inspect(arguments), _) => inspect::run(context, &arguments),
-        (Command::Convert(arguments), _) => convert::run(context, &arguments),
-        (Command::Decrypt(arguments), _) => decrypt::run(context, &arguments),
-        (Command::Completions(arguments), _) => completions::run(context, &arguments),
-        (
-            Command::Ranges(_) | Command::Paddr(_) | Command::Livedump(_) | Command::Maps(_) | Command::Record(_),
-            None,
-        ) => Err(Error::Refused("the command works on a system, and none was opened".to_owned())),
+/// Runs a command.
+fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
+    match command {
+        Command::Ranges(arguments) => ranges::run(context, arguments),
+        Command::Paddr(arguments) => paddr::run(context, &arguments),
+        Command::Dump(arguments) => dump::run(context, &arguments),
+        Command::Livedump(arguments) => livedump::run(context, &arguments),
+        Command::Save(arguments) => save::run(context, &arguments),
+        Command::Inspect(arguments) => inspect::run(context, &arguments),
+        Command::Convert(arguments) => convert::run(context, &arguments),
+        Command::Decrypt(arguments) => decrypt::run(context, &arguments),
+        Command::Read(arguments) => read::run(context, &arguments),
+        Command::Translate(arguments) => translate::run(context, &arguments),
+        Command::Write(arguments) => write::run(context, &arguments),
+        Command::Symbols(arguments) => symbols::run(context, &arguments),
+        Command::Ps(arguments) => ps::run(context, &arguments),
+        Command::Maps(arguments) => maps::run(context, &arguments),
+        Command::Record(arguments) => record::run(context, &arguments),
+        Command::Completions(arguments) => completions::run(context, &arguments),
     }
 }
 

@@ -1,7 +1,7 @@
 //! Standard output: tables on a terminal, plain lines elsewhere, or one JSON object.
 
 use super::json;
-use memtool::host::Host;
+use memtool::host::ProcessHost;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
@@ -143,7 +143,7 @@ impl Output {
     }
 
     /// Prints the JSON object of a command on a host.
-    pub fn document(&mut self, schema: &str, host: &dyn Host, body: &impl Serialize) -> Result<()> {
+    pub fn document(&mut self, schema: &str, host: &dyn ProcessHost, body: &impl Serialize) -> Result<()> {
         self.document_of(schema, host.kind(), body)
     }
 

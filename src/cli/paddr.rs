@@ -3,7 +3,7 @@
 use super::output::Output;
 use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
-use memtool::host::{Backing, Host, PageState, Pid};
+use memtool::host::{Backing, PageState, Pid, ProcessHost};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
 use memtool::units::{Hex, exact_size, noun};
 use memtool::{Error, Result};
@@ -120,7 +120,8 @@ impl Printer<'_> {
     }
 }
 
-pub fn run(context: &mut Context, host: &mut dyn Host, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let host = &*context.process_host()?;
     let page_size = host.page_size()?;
     let preparation = Preparation { touch: arguments.touch, lock: arguments.lock };
     let quiet = context.global.quiet;
@@ -202,7 +203,7 @@ fn report(
     }
 }
 
-fn print_summary(out: &mut Output, host: &dyn Host, summary: &Summary) -> Result<()> {
+fn print_summary(out: &mut Output, host: &dyn ProcessHost, summary: &Summary) -> Result<()> {
     let whose = out.remark_on(host.kind());
     let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
     let mut lines = vec![(summary.pages, noun(&summary.pages, "page") + whose)];

@@ -7,7 +7,6 @@ use clap::Args;
 use memtool::Result;
 use memtool::architecture::Endianness;
 use memtool::fault::Fault;
-use memtool::host::Host;
 use memtool::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
 use memtool::units::{Hex, counted, optional_decimal, utc};
 use serde::Serialize;
@@ -81,8 +80,8 @@ struct ThreadEntry {
     error: Option<String>,
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
-    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let mut opened = arguments.kernel.open(context, Access::Read)?;
     let symbols = opened.symbols()?;
     let facts = KernelFacts::read(&opened.kernel, symbols)?;
     let mut processes = Processes::read(&opened.kernel, symbols)?;
@@ -113,7 +112,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
 }
 
 /// Whether a thread is where no symbol is known: in a module.
-fn has_unnamed(opened: &Opened<'_>, processes: &Processes) -> bool {
+fn has_unnamed(opened: &Opened, processes: &Processes) -> bool {
     processes.threads().any(|(_, thread)| {
         let pc = processes.registers(&opened.kernel, thread).ok().and_then(|registers| registers.pc());
         pc.is_some_and(|pc| opened.name_of(pc).is_none())
@@ -131,7 +130,7 @@ fn first_line(version: &[u8]) -> String {
 
 fn json(
     context: &mut Context,
-    opened: &Opened<'_>,
+    opened: &Opened,
     facts: &KernelFacts,
     processes: &Processes,
     threads: bool,
@@ -166,7 +165,7 @@ fn json(
     context.out.document_of("memtool.ps", opened.kind, &document)
 }
 
-fn thread_entry(opened: &Opened<'_>, processes: &Processes, thread: &Thread) -> ThreadEntry {
+fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> ThreadEntry {
     let (registers, error) = match processes.registers(&opened.kernel, thread) {
         Ok(registers) => (registers, None),
         Err(fault) => (Registers::unknown(opened.kernel.architecture()), Some(fault.to_string())),
@@ -185,7 +184,7 @@ fn thread_entry(opened: &Opened<'_>, processes: &Processes, thread: &Thread) -> 
     }
 }
 
-fn print_facts(context: &mut Context, opened: &Opened<'_>, facts: &KernelFacts) -> Result<()> {
+fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> Result<()> {
     let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), first_line);
     context.out.line(&format!("{version}, {}", opened.kernel.architecture().name()))?;
     let mut parts = Vec::new();
@@ -229,7 +228,7 @@ fn print_processes(context: &mut Context, processes: &Processes) -> Result<()> {
     context.out.rows(&["PID", "COMMAND", "THREADS", "ADDRESS"], &rows)
 }
 
-fn print_threads(context: &mut Context, opened: &Opened<'_>, processes: &Processes) -> Result<()> {
+fn print_threads(context: &mut Context, opened: &Opened, processes: &Processes) -> Result<()> {
     let mut unreadable: Option<(usize, Fault)> = None;
     let mut rows = Vec::new();
     for process in &processes.list {

@@ -136,7 +136,8 @@ fn non_empty_owner(text: &str) -> Result<Owner, String> {
     text.parse().map_err(|error: memtool::ranges::OwnerError| error.to_string())
 }
 
-pub fn run(context: &mut Context, host: &mut dyn Host, arguments: Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: Arguments) -> Result<Verdict> {
+    let host = &*context.host()?;
     match arguments.command {
         None => list(context, host, &arguments.list),
         Some(Command::List(list_arguments)) => list(context, host, &list_arguments),
@@ -403,7 +404,7 @@ fn mode(dry_run: bool) -> Mode {
     if dry_run { Mode::DryRun } else { Mode::Apply }
 }
 
-fn update(context: &mut Context, host: &mut dyn Host, arguments: UpdateArguments) -> Result<Verdict> {
+fn update(context: &mut Context, host: &dyn Host, arguments: UpdateArguments) -> Result<Verdict> {
     let update = Update {
         base: arguments.base,
         length: arguments.len,
@@ -416,7 +417,7 @@ fn update(context: &mut Context, host: &mut dyn Host, arguments: UpdateArguments
     show_changes(context, host, mode, &[outcome], Vec::new())
 }
 
-fn remove(context: &mut Context, host: &mut dyn Host, arguments: RemoveArguments) -> Result<Verdict> {
+fn remove(context: &mut Context, host: &dyn Host, arguments: RemoveArguments) -> Result<Verdict> {
     let mode = mode(arguments.dry_run);
     match (arguments.owner, arguments.base, arguments.len) {
         (Some(owner), ..) => {

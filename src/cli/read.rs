@@ -4,7 +4,6 @@ use super::kernel::{FileContents, KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::fault::Why;
-use memtool::host::Host;
 use memtool::kernel::Access;
 use memtool::units::{Hex, decimal, exact_size};
 use memtool::{Error, Result};
@@ -62,7 +61,7 @@ pub enum Form {
 
 impl Form {
     /// Bytes of a number; `None` if it is none.
-    pub fn width(self, view: &View<'_>) -> Result<Option<usize>> {
+    pub fn width(self, view: &View) -> Result<Option<usize>> {
         Ok(match self {
             Self::U8 => Some(1),
             Self::U16 => Some(2),
@@ -99,7 +98,7 @@ enum Span<'a> {
     },
 }
 
-impl View<'_> {
+impl View {
     /// Reads so many bytes piece by piece; holes end at the borders of pages.
     fn each(&self, start: u64, length: u64, mut take: impl FnMut(Span<'_>) -> Result<()>) -> Result<()> {
         let mut buffer = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
@@ -161,13 +160,13 @@ impl View<'_> {
     }
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if arguments.form == Form::Raw && context.out.is_terminal() {
         return Err(Error::Refused(
             "raw bytes are not written to a terminal; send them to a file or a pipe".to_owned(),
         ));
     }
-    let mut view = arguments.kernel.view(context, host, Access::Read, arguments.phys)?;
+    let mut view = arguments.kernel.view(context, Access::Read, arguments.phys)?;
     let (address, rest) = view.place(context, &arguments.place)?;
     if arguments.form == Form::Ptr || context.out.is_json() {
         view.load_names(context);
@@ -212,7 +211,7 @@ struct Document<T: Serialize> {
     content: T,
 }
 
-impl View<'_> {
+impl View {
     fn document<T: Serialize>(&self, context: &mut Context, place: &ReadPlace<'_>, content: T) -> Result<()> {
         let address = place.address;
         let symbol =
@@ -222,7 +221,7 @@ impl View<'_> {
     }
 }
 
-fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+fn raw(context: &mut Context, view: &View, address: u64, length: u64) -> Result<Verdict> {
     view.each(address, length, |piece| match piece {
         Span::Bytes(_, bytes) => context.out.bytes(bytes),
         // Nothing would tell which bytes are the file's, and no memory.
@@ -235,7 +234,7 @@ fn raw(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Res
     Ok(Verdict::Done)
 }
 
-fn string(context: &mut Context, view: &View<'_>, place: &ReadPlace<'_>, length: Option<u64>) -> Result<Verdict> {
+fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Option<u64>) -> Result<Verdict> {
     #[derive(Serialize)]
     struct Text<'a> {
         string: &'a str,
@@ -264,7 +263,7 @@ fn string(context: &mut Context, view: &View<'_>, place: &ReadPlace<'_>, length:
     Ok(Verdict::Done)
 }
 
-fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
+fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
     /// What a double cannot hold is a string.
     #[derive(Serialize)]
     #[serde(untagged)]
@@ -324,7 +323,7 @@ fn numbers(context: &mut Context, view: &View<'_>, form: Form, place: &ReadPlace
     Ok(Verdict::Done)
 }
 
-fn json(context: &mut Context, view: &View<'_>, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
+fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) -> Result<Verdict> {
     #[derive(Serialize)]
     struct SpanDocument {
         address: Hex,
@@ -394,7 +393,7 @@ pub fn digits(bytes: &[u8]) -> String {
     })
 }
 
-fn hexdump(context: &mut Context, view: &View<'_>, address: u64, length: u64) -> Result<Verdict> {
+fn hexdump(context: &mut Context, view: &View, address: u64, length: u64) -> Result<Verdict> {
     let width = if u32::try_from(address.saturating_add(length)).is_ok() { 8 } else { 16 };
     let all = context.global.verbose > 0;
     let mut dump =

@@ -2,7 +2,7 @@
 
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::host::{Host, Pid};
+use memtool::host::Pid;
 use memtool::{Result, record};
 use serde::Serialize;
 use std::path::PathBuf;
@@ -27,9 +27,13 @@ struct Document {
     processes: usize,
 }
 
-pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let pids: Vec<Pid> = arguments.pids.iter().copied().map(Pid::from_raw).collect();
-    let machine = record::record(host, &pids)?;
+    let host = context.host()?;
+    let machine = match context.recorded()? {
+        Some(recorded) => record::record_again(&recorded, &pids)?,
+        None => record::record(&*host, &pids)?,
+    };
     machine.write(&arguments.file, false)?;
     // On standard output the machine is the object.
     if context.out.is_json() && arguments.file.as_os_str() != "-" {
@@ -39,7 +43,7 @@ pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Res
             ranges: machine.ranges.descriptors.len(),
             processes: machine.processes.len(),
         };
-        context.out.document("memtool.record", host, &document)?;
+        context.out.document("memtool.record", &*host, &document)?;
     }
     Ok(Verdict::Done)
 }

@@ -2,11 +2,11 @@
 
 use super::destination::warn_of_crossing;
 use super::inspect::{KernelHeader, kernel_header};
+use super::output::RECORDED;
 use super::progress::Display;
 use super::{Context, Verdict, decrypt, eprint_message};
 use clap::{ArgGroup, Args};
 use memtool::free_space::FreeSpace;
-use memtool::host::Host;
 use memtool::host::dump_devices;
 use memtool::kerneldump::{Compression, Kind};
 use memtool::progress::Progress;
@@ -165,11 +165,13 @@ impl Outcome {
     }
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let named = !arguments.devices.is_empty();
-    let devices = match host {
-        Some(host) if !named => host.dump_devices()?,
-        _ => arguments.devices.clone(),
+    let (devices, kind) = if named {
+        (arguments.devices.clone(), "image")
+    } else {
+        let host = context.host()?;
+        (host.dump_devices()?, host.kind())
     };
     if devices.is_empty() {
         return Err(Error::Refused(
@@ -177,7 +179,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         ));
     }
     let mut outcomes = Vec::new();
-    let is_recorded = host.is_some_and(|host| host.as_recorded().is_some());
+    let is_recorded = kind == RECORDED;
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         let checked =
@@ -203,11 +205,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     let fine = outcomes.iter().all(|outcome| outcome.error.is_none());
     let done = if arguments.check { any(Ending::Found) } else { fine };
     if context.out.is_json() {
-        context.out.document_of(
-            "memtool.save",
-            host.map_or("image", |host| host.kind()),
-            &Document { devices: outcomes },
-        )?;
+        context.out.document_of("memtool.save", kind, &Document { devices: outcomes })?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
 }

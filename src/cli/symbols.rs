@@ -11,6 +11,7 @@ use memtool::symbols::{
 use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::rc::Rc;
 
 #[derive(Args)]
 #[command(
@@ -94,23 +95,29 @@ struct Document<'a> {
 }
 
 /// What is asked.
-enum Asked<'a> {
+enum Asked {
     Symbols(Box<KernelSymbols>),
     /// Of the running kernel, names alone.
-    Names(&'a dyn Host, Vec<KernelFile>),
+    Names(Rc<dyn Host>, Vec<KernelFile>),
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let patterns: Vec<Option<Pattern>> = arguments.names.iter().map(|name| pattern(name)).collect::<Result<_>>()?;
     let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
-    let asked = match (host, &arguments.of.kernel) {
-        (_, Some(kernel)) => Asked::Symbols(Box::new(match arguments.of.core {
-            Some(_) => dump_symbols(context, &arguments.of)?,
-            None => KernelSymbols::new(Table::open(kernel)?),
-        })),
-        (Some(host), None) if is_known => Asked::Names(host, host.kernel_files().unwrap_or_default()),
-        (Some(host), None) => Asked::Symbols(Box::new(running_files(context, host)?)),
-        (None, None) => return Err(no_symbols()),
+    let (asked, kind) = match (&arguments.of.kernel, &arguments.of.core) {
+        (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, &arguments.of)?)), "image"),
+        (Some(kernel), None) => (Asked::Symbols(Box::new(KernelSymbols::new(Table::open(kernel)?))), "image"),
+        (None, Some(_)) => return Err(no_symbols()),
+        (None, None) => {
+            let host = context.host()?;
+            let kind = host.kind();
+            let files = || host.kernel_files().unwrap_or_default();
+            let asked = match is_known {
+                true => Asked::Names(Rc::clone(&host), files()),
+                false => Asked::Symbols(Box::new(running_files(context, &*host)?)),
+            };
+            (asked, kind)
+        }
     };
     let (mut lines, mut missing) = (Vec::new(), Vec::new());
     for (name, pattern) in arguments.names.iter().zip(&patterns) {
@@ -151,7 +158,6 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         Asked::Names(..) => "the running kernel".to_owned(),
     };
     if context.out.is_json() {
-        let kind = host.map_or("image", |host| host.kind());
         let document = Document { source: &source, symbols: &lines, missing: &missing };
         context.out.document_of("memtool.symbols", kind, &document)?;
     } else if !lines.is_empty() {
@@ -160,12 +166,12 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
         if context.out.is_terminal() {
             let count = counted(lines.len(), "symbol");
             context.out.line("")?;
-            let whose = context.out.remark_on(host.map_or("image", Host::kind));
+            let whose = context.out.remark_on(kind);
             context.out.line(&format!("{count} of {source}{whose}"))?;
         }
     }
     context.out.flush()?;
-    let whose = if missing.is_empty() { "" } else { context.out.remark_on(host.map_or("image", Host::kind)) };
+    let whose = if missing.is_empty() { "" } else { context.out.remark_on(kind) };
     for what in &missing {
         eprint_message(&format!("{source}{whose}: {what}"));
     }
@@ -198,7 +204,7 @@ fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
 
 /// The symbols of a dump's kernel and its modules.
 fn dump_symbols(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
-    let mut opened = of.open(context, None, Access::Read)?;
+    let mut opened = of.open(context, Access::Read)?;
     // Another kernel's modules are not looked for.
     opened.symbols()?;
     if let Err(error) = opened.add_modules(context) {

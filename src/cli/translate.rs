@@ -4,7 +4,6 @@ use super::kernel::{KernelArguments, Opened};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
-use memtool::host::Host;
 use memtool::kernel::{Access, Translation, WalkStep};
 use memtool::pmap::Target;
 use memtool::units::{Hex, exact_size};
@@ -61,8 +60,8 @@ struct Document {
     addresses: Vec<Address>,
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
-    let mut opened = arguments.kernel.open(context, host, Access::Read)?;
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let mut opened = arguments.kernel.open(context, Access::Read)?;
     opened.load_names(context);
     let mut verdict = Verdict::Done;
     let mut all = Vec::new();
@@ -90,7 +89,7 @@ pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments
     Ok(verdict)
 }
 
-fn describe(opened: &Opened<'_>, address: u64, steps: &[WalkStep], found: Option<&Translation>) -> Address {
+fn describe(opened: &Opened, address: u64, steps: &[WalkStep], found: Option<&Translation>) -> Address {
     let entry = |step: &WalkStep| TableEntryDocument {
         level: step.level.name,
         index: step.index,

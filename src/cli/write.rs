@@ -6,7 +6,6 @@ use super::read::{Form, digits};
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
 use memtool::architecture::Endianness;
-use memtool::host::Host;
 use memtool::kernel::Access;
 use memtool::kerneldump::Compression;
 use memtool::progress::Progress;
@@ -61,7 +60,7 @@ enum ValueForm {
 
 impl ValueForm {
     /// The bytes of a value.
-    fn bytes(self, view: &View<'_>, text: &str) -> Result<Vec<u8>> {
+    fn bytes(self, view: &View, text: &str) -> Result<Vec<u8>> {
         let number = match self {
             Self::U8 => Form::U8,
             Self::U16 => Form::U16,
@@ -106,12 +105,12 @@ struct Document {
     written: bool,
 }
 
-pub fn run(context: &mut Context, host: Option<&dyn Host>, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let access = if arguments.force { Access::Write } else { Access::Read };
     if let Some(core) = &arguments.kernel.core {
         check_plain(core, access)?;
     }
-    let mut view = arguments.kernel.view(context, host, access, arguments.phys)?;
+    let mut view = arguments.kernel.view(context, access, arguments.phys)?;
     let (address, _) = view.place(context, &arguments.place)?;
     let parts: Result<Vec<Vec<u8>>> = arguments.values.iter().map(|value| arguments.form.bytes(&view, value)).collect();
     let new = parts?.concat();
@@ -171,7 +170,7 @@ fn check_plain(core: &Path, access: Access) -> Result<()> {
 }
 
 /// Says what writing there would mean.
-fn warn(context: &mut Context, view: &View<'_>, address: u64) {
+fn warn(context: &mut Context, view: &View, address: u64) {
     match view.kind() {
         "image" => {
             context.warn("a dump that is written to is no longer what the kernel dumped: keep a copy of it");

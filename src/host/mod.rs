@@ -1,8 +1,8 @@
 //! What memtool runs against: the FreeBSD system it runs on, or a recorded machine; for questions about processes
 //! also Linux.
 //!
-//! [`open`] and [`open_for_processes`] are the places that decide. Everything above them asks a [`Host`] and cannot
-//! tell the difference; memtool never takes a recorded machine for a real one by itself.
+//! [`open`] and [`open_for_processes`] are the places that decide. Everything above them asks a [`Host`], or a
+//! [`ProcessHost`], and cannot tell the difference; memtool never takes a recorded machine for a real one by itself.
 
 pub mod direct_map;
 pub mod dump_devices;
@@ -113,34 +113,50 @@ pub trait Mapping {
     fn lock(&mut self) -> Result<(), KernelError>;
 }
 
-/// A machine with mem(4), or at least with processes whose pages can be looked up.
-pub trait Host {
+/// A system with processes whose pages can be looked up.
+pub trait ProcessHost {
     /// What JSON calls this kind of host: `freebsd`, `linux` or `recorded`.
     fn kind(&self) -> &'static str;
 
-    /// What kind of system it is.
-    fn system(&self) -> Result<System>;
-
     /// Bytes in a page.
-    fn page_size(&self) -> Result<u64> {
-        Ok(self.system()?.page_size.into())
-    }
-
-    /// Which physical addresses are RAM.
-    fn memory_map(&self) -> Result<MemoryMap>;
+    fn page_size(&self) -> Result<u64>;
 
     /// The kernel's mapped virtual ranges; `None` where the kernel does not list them.
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>>;
+
+    /// The memory map of a process, as the kernel lists it, all of it of one address space; without entries if the
+    /// process has no memory of its own. Use [`read_process_map`], which asks again where
+    /// the answer is EBUSY: the process became another program meanwhile.
+    fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap>;
+
+    /// Looks up virtual addresses of a process, of the calling one if none is named; a state for each address, in
+    /// their order. The answers can be out of date at once, and need not be of one moment.
+    ///
+    /// FreeBSD is asked with `MEM_EXTRACT_PADDR` and tells of the calling process only. Linux is asked with
+    /// /proc/pid/pagemap and move_pages(2); it takes `CAP_SYS_ADMIN`, and ptrace access to another process.
+    ///
+    /// # Errors
+    ///
+    /// No such process, or it ends meanwhile; it is a kernel thread; the privilege is missing; another process than
+    /// the calling one where the kernel does not tell.
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>>;
+
+    /// Maps something into the calling process.
+    fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
+}
+
+/// A machine with mem(4).
+pub trait Host: ProcessHost {
+    /// What kind of system it is.
+    fn system(&self) -> Result<System>;
+
+    /// Which physical addresses are RAM.
+    fn memory_map(&self) -> Result<MemoryMap>;
 
     /// `vm.pmap.mode` of riscv64: how many levels the page tables have; `None` where the kernel does not say.
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
         Ok(None)
     }
-
-    /// The memory map of a process, as the kernel lists it, all of it of one address space; without entries if the
-    /// process has no memory of its own. Use [`process_map::read`](crate::process_map::read), which asks again where
-    /// the answer is EBUSY: the process became another program meanwhile.
-    fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap>;
 
     /// All memory ranges, inactive slots included: `MEMRANGE_GET`.
     fn range_descriptors(&self) -> Result<Vec<Descriptor>>;
@@ -171,22 +187,7 @@ pub trait Host {
     }
 
     /// Changes a memory range: `MEMRANGE_SET`.
-    fn set_range(&mut self, request: &Request) -> Result<()>;
-
-    /// Looks up virtual addresses of a process, of the calling one if none is named; a state for each address, in
-    /// their order. The answers can be out of date at once, and need not be of one moment.
-    ///
-    /// FreeBSD is asked with `MEM_EXTRACT_PADDR` and tells of the calling process only. Linux is asked with
-    /// /proc/pid/pagemap and move_pages(2); it takes `CAP_SYS_ADMIN`, and ptrace access to another process.
-    ///
-    /// # Errors
-    ///
-    /// No such process, or it ends meanwhile; it is a kernel thread; the privilege is missing; another process than
-    /// the calling one where the kernel does not tell.
-    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>>;
-
-    /// Maps something into the calling process.
-    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError>;
+    fn set_range(&self, request: &Request) -> Result<()>;
 
     /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
     fn physical_memory(&self) -> Result<Box<dyn Memory>>;
@@ -224,16 +225,11 @@ pub trait Host {
     fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
         Ok(LiveDumpFacts::default())
     }
-
-    /// The recorded machine, if it is one.
-    fn as_recorded(&self) -> Option<&recorded::Recorded> {
-        None
-    }
 }
 
 /// Counts the mapped pages of each entry of a map by NUMA domain, one by one; the map must be the calling process's.
 /// Where nothing is in memory none is looked for: entries can be large.
-fn look_up_domains(host: &dyn Host, pid: Pid, entries: &[MapEntry]) -> Result<Vec<PagesByDomain>> {
+fn look_up_domains(host: &dyn ProcessHost, pid: Pid, entries: &[MapEntry]) -> Result<Vec<PagesByDomain>> {
     only_this_process(Some(pid).filter(|pid| *pid != Pid::this()))?;
     let step = usize::try_from(host.page_size()?.max(1)).unwrap_or(usize::MAX);
     let count = |entry: &MapEntry| {
@@ -315,12 +311,12 @@ pub fn open(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
 /// # Errors
 ///
 /// As [`open`]; on Linux also that a device is named.
-pub fn open_for_processes(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
+pub fn open_for_processes(selection: &Selection<'_>) -> Result<Box<dyn ProcessHost>> {
     #[cfg(target_os = "linux")]
     if *selection == Selection::default() {
         return Ok(Box::new(linux::Linux));
     }
-    open(selection)
+    Ok(open(selection)?)
 }
 
 #[cfg(target_os = "freebsd")]

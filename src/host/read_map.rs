@@ -1,6 +1,6 @@
 //! The memory map of a process, asked for until it is whole.
 
-use super::{Host, Pid};
+use super::{Pid, ProcessHost};
 use crate::error::{Error, Result};
 use crate::process_map::{Detail, KERNEL, ProcessMap, from_kernel_maps};
 use nix::errno::Errno;
@@ -19,7 +19,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 ///
 /// There is no such process, it is not one's own, it exits meanwhile or becomes another program again and again, or it
 /// is the kernel's and has no memory of its own; the kernel does not list its own map, or does not tell the domains.
-pub fn read_process_map(host: &dyn Host, pid: Pid, detail: Detail) -> Result<ProcessMap> {
+pub fn read_process_map(host: &dyn ProcessHost, pid: Pid, detail: Detail) -> Result<ProcessMap> {
     if pid == KERNEL {
         if detail == Detail::Domains {
             return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));

@@ -3,11 +3,12 @@
 use crate::error::Result;
 use crate::host::Host;
 use crate::symbols::{Symbol, Symbols};
+use std::ops::Deref;
 
-/// The symbols of a host's running kernel.
-pub struct RunningSymbols<'a>(pub &'a dyn Host);
+/// The symbols of a host's running kernel; of a host that is borrowed, or shared.
+pub struct RunningSymbols<H>(pub H);
 
-impl Symbols for RunningSymbols<'_> {
+impl<H: Deref<Target: Host>> Symbols for RunningSymbols<H> {
     fn find(&self, name: &str) -> Result<Option<Symbol>> {
         self.0.kernel_symbol(name)
     }

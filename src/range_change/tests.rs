@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::error::{Error, Result};
-use crate::host::{Backing, Host, Mapping, PageState};
+use crate::host::{Backing, Host, Mapping, PageState, ProcessHost};
 use crate::kernel_error::KernelError;
 use crate::kerneldump::Compression;
 use crate::memory::Memory;
@@ -11,6 +11,7 @@ use crate::memory_map::{MapSource, MemoryMap};
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::request::Request;
 use crate::system::System;
+use std::cell::Cell;
 
 fn owner(name: &str) -> Owner {
     name.parse().unwrap()
@@ -23,20 +24,16 @@ fn active(base: u64, length: u64, cache: CacheType) -> Descriptor {
 struct OddHost {
     before: Vec<Descriptor>,
     after: Vec<Descriptor>,
-    changed: bool,
+    changed: Cell<bool>,
 }
 
-impl Host for OddHost {
+impl ProcessHost for OddHost {
     fn kind(&self) -> &'static str {
         "odd"
     }
 
-    fn system(&self) -> Result<System> {
-        Err(Error::Unsupported("system".to_owned()))
-    }
-
-    fn memory_map(&self) -> Result<MemoryMap> {
-        Ok(MemoryMap { source: MapSource::Smap, segments: Vec::new(), reserved: Vec::new() })
+    fn page_size(&self) -> Result<u64> {
+        Ok(self.system()?.page_size.into())
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
@@ -47,21 +44,31 @@ impl Host for OddHost {
         unreachable!()
     }
 
-    fn range_descriptors(&self) -> crate::Result<Vec<Descriptor>> {
-        Ok(if self.changed { self.after.clone() } else { self.before.clone() })
-    }
-
-    fn set_range(&mut self, _request: &Request) -> crate::Result<()> {
-        self.changed = true;
-        Ok(())
-    }
-
     fn page_states(&self, _: Option<crate::host::Pid>, _: &[u64]) -> crate::Result<Vec<PageState>> {
         unreachable!()
     }
 
-    fn map(&mut self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+    fn map(&self, _backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
         unreachable!()
+    }
+}
+
+impl Host for OddHost {
+    fn system(&self) -> Result<System> {
+        Err(Error::Unsupported("system".to_owned()))
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        Ok(MemoryMap { source: MapSource::Smap, segments: Vec::new(), reserved: Vec::new() })
+    }
+
+    fn range_descriptors(&self) -> crate::Result<Vec<Descriptor>> {
+        Ok(if self.changed.get() { self.after.clone() } else { self.before.clone() })
+    }
+
+    fn set_range(&self, _request: &Request) -> crate::Result<()> {
+        self.changed.set(true);
+        Ok(())
     }
 
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {
@@ -100,9 +107,10 @@ fn a_table_that_is_not_as_expected_after_the_change_is_an_error() {
         (vec![Descriptor { flags: good.flags | Mdf::BOGUS, ..good.clone() }, slot.clone()], false),
         (vec![Descriptor { length: 0x2000, ..good.clone() }, slot.clone()], false),
     ] {
-        let mut host = OddHost { before: vec![slot.clone(), slot.clone()], after: after.clone(), changed: false };
-        let outcome = super::update(&mut host, &update, Mode::Apply);
-        assert!(host.changed);
+        let host =
+            OddHost { before: vec![slot.clone(), slot.clone()], after: after.clone(), changed: Cell::new(false) };
+        let outcome = super::update(&host, &update, Mode::Apply);
+        assert!(host.changed.get());
         match outcome {
             Ok(outcome) => {
                 assert!(right, "{after:?}");
@@ -113,8 +121,8 @@ fn a_table_that_is_not_as_expected_after_the_change_is_an_error() {
             }
         }
         // A dry run does not get that far.
-        host.changed = false;
-        super::update(&mut host, &update, Mode::DryRun).unwrap();
-        assert!(!host.changed);
+        host.changed.set(false);
+        super::update(&host, &update, Mode::DryRun).unwrap();
+        assert!(!host.changed.get());
     }
 }

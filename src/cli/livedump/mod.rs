@@ -202,7 +202,8 @@ fn stream(target: Target) -> livedump::Destination {
     livedump::Destination::Stream { target, temporary: output_file::temporary_directory() }
 }
 
-pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let host = &*context.host()?;
     check_names(context, arguments)?;
     let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
         Some(path) => Box::new(Table::open(path)?),

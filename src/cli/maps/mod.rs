@@ -6,7 +6,7 @@ mod table;
 use super::output::{Output, column, fit};
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
-use memtool::host::{self, Host, Pid};
+use memtool::host::{self, Pid};
 use memtool::process_map::{self, Detail, ProcessMap, Totals};
 use memtool::units::Hex;
 use memtool::{Error, Result};
@@ -114,7 +114,8 @@ struct Gap {
     size: u64,
 }
 
-pub fn run(context: &mut Context, host: &dyn Host, arguments: &Arguments) -> Result<Verdict> {
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let host = &*context.process_host()?;
     let processes = arguments.processes()?;
     let style = arguments.style();
     let detail = match style {

@@ -9,8 +9,8 @@ mod sysctl;
 
 use super::process_memory::ProcessMapping;
 use super::{
-    Backing, Host, LiveDumpFacts, Mapping, PageState, Pid, System, check_securelevel, direct_map, look_up_domains,
-    only_this_process, state_by_page,
+    Backing, Host, LiveDumpFacts, Mapping, PageState, Pid, ProcessHost, System, check_securelevel, direct_map,
+    look_up_domains, only_this_process, state_by_page,
 };
 use crate::error::{Error, Result};
 use crate::host::dump_devices;
@@ -100,11 +100,54 @@ fn extract_paddr(device: &Device, address: u64) -> Result<PageState> {
     })
 }
 
-impl Host for FreeBsd {
+impl ProcessHost for FreeBsd {
     fn kind(&self) -> &'static str {
         "freebsd"
     }
 
+    fn page_size(&self) -> Result<u64> {
+        required("hw.pagesize", sysctl::number("hw.pagesize"))
+    }
+
+    fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
+        let Some(text) = sysctl::text("vm.pmap.kernel_maps")? else { return Ok(None) };
+        kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
+    }
+
+    fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
+        let ask = |what| {
+            let fail =
+                |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
+            sysctl::process_value(what, pid).map_err(fail)
+        };
+        let page_size = self.page_size()?;
+        // Older kernels do not know it, and what else is wrong with the process the next question tells.
+        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout, page_size));
+        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
+        let facts = vmmap::VmmapContext { page_size, layout, counted: skipped == 0 };
+        let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
+            .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
+        let domains = (detail == Detail::Domains).then(|| look_up_domains(self, pid, &entries)).transpose()?;
+        // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
+        let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
+        let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
+        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries, domains })
+    }
+
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let (device, page_size) = (self.device()?, self.page_size()?);
+        let look_up = |&address: &u64| state_by_page(address, page_size, |page| extract_paddr(device, page));
+        addresses.iter().map(look_up).collect()
+    }
+
+    fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+        let page_size = self.page_size().unwrap_or(4096);
+        Ok(Box::new(ProcessMapping::new(backing, page_size)?))
+    }
+}
+
+impl Host for FreeBsd {
     fn system(&self) -> Result<System> {
         let text = |name| required(name, sysctl::text(name));
         let number = |name| required(name, sysctl::number(name));
@@ -121,10 +164,6 @@ impl Host for FreeBsd {
             physical_memory: number("hw.physmem")?,
             hostname: text("kern.hostname")?,
         })
-    }
-
-    fn page_size(&self) -> Result<u64> {
-        required("hw.pagesize", sysctl::number("hw.pagesize"))
     }
 
     fn memory_map(&self) -> Result<MemoryMap> {
@@ -148,36 +187,11 @@ impl Host for FreeBsd {
         })
     }
 
-    fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
-        let Some(text) = sysctl::text("vm.pmap.kernel_maps")? else { return Ok(None) };
-        kernel_maps::parse(&text).map(Some).map_err(|why| Error::Format(format!("vm.pmap.kernel_maps: {why}")))
-    }
-
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
         let name = "vm.pmap.mode";
         let Some(value) = sysctl::number(name)? else { return Ok(None) };
         let unknown = || Error::Format(format!("sysctl {name}: {value} is no known mode"));
         riscv::Mode::of(value).map(Some).ok_or_else(unknown)
-    }
-
-    fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
-        let ask = |what| {
-            let fail =
-                |errno| Error::from(KernelError::new(Operation::ProcessMap, format_args!("process {pid}"), errno));
-            sysctl::process_value(what, pid).map_err(fail)
-        };
-        let page_size = self.page_size()?;
-        // Older kernels do not know it, and what else is wrong with the process the next question tells.
-        let layout = ask(KERN_PROC_VM_LAYOUT).ok().and_then(|layout| vmmap::parse_layout(&layout, page_size));
-        let skipped = sysctl::number("kern.proc_vmmap_skip_resident_count")?.unwrap_or(0);
-        let facts = vmmap::VmmapContext { page_size, layout, counted: skipped == 0 };
-        let entries = vmmap::parse(&ask(KERN_PROC_VMMAP)?, &facts)
-            .map_err(|why| Error::Format(format!("kern.proc.vmmap of process {pid}: {why}")))?;
-        let domains = (detail == Detail::Domains).then(|| look_up_domains(self, pid, &entries)).transpose()?;
-        // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
-        let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
-        let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
-        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries, domains })
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
@@ -207,7 +221,7 @@ impl Host for FreeBsd {
         cpuctl::physical_bits()
     }
 
-    fn set_range(&mut self, request: &Request) -> Result<()> {
+    fn set_range(&self, request: &Request) -> Result<()> {
         let (operation, code, range) = match request {
             Request::Update(range) => (Operation::UpdateRange, MEMRANGE_SET_UPDATE, range),
             Request::Remove(range) => (Operation::RemoveRange, MEMRANGE_SET_REMOVE, range),
@@ -216,18 +230,6 @@ impl Host for FreeBsd {
         self.device()?
             .set_range(code, mem_range_desc::from(range))
             .map_err(|errno| KernelError::new(operation, subject, errno).into())
-    }
-
-    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
-        only_this_process(process)?;
-        let (device, page_size) = (self.device()?, self.page_size()?);
-        let look_up = |&address: &u64| state_by_page(address, page_size, |page| extract_paddr(device, page));
-        addresses.iter().map(look_up).collect()
-    }
-
-    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
-        let page_size = self.page_size().unwrap_or(4096);
-        Ok(Box::new(ProcessMapping::new(backing, page_size)?))
     }
 
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {

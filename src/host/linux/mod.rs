@@ -1,8 +1,7 @@
 //! The Linux system that memtool runs on: what its processes have mapped, and where the pages of that lie.
 //!
 //! /proc/pid/pagemap tells which pages are present and where, /proc/pid/maps what is mapped at all, move_pages(2) on
-//! which NUMA node a page is, and /proc/pid/numa_maps how many are on each. Everything else is asked of mem(4), which
-//! Linux does not have.
+//! which NUMA node a page is, and /proc/pid/numa_maps how many are on each. mem(4) it does not have.
 //!
 //! Sources: `Documentation/admin-guide/mm/pagemap.rst` and `fs/proc/task_mmu.c` of Linux, proc(5), move_pages(2).
 
@@ -13,19 +12,13 @@ mod pagemap;
 mod process;
 
 use super::process_memory::ProcessMapping;
-use super::{Backing, Host, Mapping, Memory, PageState, Pid, System, WritableMemory, not_freebsd};
+use super::{Backing, Mapping, PageState, Pid, ProcessHost, not_freebsd};
 use crate::error::Result;
 use crate::kernel_error::{KernelError, Operation};
-use crate::kerneldump::Compression;
-use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::process_map::{Detail, ProcessMap};
-use crate::ranges::Descriptor;
-use crate::ranges::request::Request;
-use crate::symbols::Symbol;
 use nix::unistd::{SysconfVar, sysconf};
 use process::Process;
-use std::fs::File;
 
 /// The Linux system that memtool runs on.
 pub struct Linux;
@@ -37,7 +30,7 @@ fn page_size() -> u64 {
     size.and_then(|size| u64::try_from(size).ok()).filter(|size| size.is_power_of_two()).unwrap_or(4096)
 }
 
-impl Host for Linux {
+impl ProcessHost for Linux {
     fn kind(&self) -> &'static str {
         "linux"
     }
@@ -54,49 +47,11 @@ impl Host for Linux {
         maps::read(process, detail, page_size())
     }
 
-    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+    fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
         Ok(Box::new(ProcessMapping::new(backing, page_size())?))
     }
 
-    // What takes mem(4).
-
-    fn system(&self) -> Result<System> {
-        Err(not_freebsd())
-    }
-
-    fn memory_map(&self) -> Result<MemoryMap> {
-        Err(not_freebsd())
-    }
-
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
-        Err(not_freebsd())
-    }
-
-    fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
-        Err(not_freebsd())
-    }
-
-    fn set_range(&mut self, _: &Request) -> Result<()> {
-        Err(not_freebsd())
-    }
-
-    fn physical_memory(&self) -> Result<Box<dyn Memory>> {
-        Err(not_freebsd())
-    }
-
-    fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {
-        Err(not_freebsd())
-    }
-
-    fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
-        Err(not_freebsd())
-    }
-
-    fn kernel_symbol(&self, _: &str) -> Result<Option<Symbol>> {
-        Err(not_freebsd())
-    }
-
-    fn kernel_dump(&self, _: &File, _: Compression) -> Result<()> {
         Err(not_freebsd())
     }
 }

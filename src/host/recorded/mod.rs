@@ -19,7 +19,8 @@ pub use file::{
 };
 
 use super::{
-    Backing, Host, Mapping, Memory, PageState, Pid, System, look_up_domains, only_this_process, state_by_page,
+    Backing, Host, Mapping, Memory, PageState, Pid, ProcessHost, System, look_up_domains, only_this_process,
+    state_by_page,
 };
 use crate::error::{Error, Result};
 use crate::host::LiveDumpFacts;
@@ -60,7 +61,10 @@ const KERNEL_DUMP_SINCE: u32 = 1_400_000;
 
 /// A recorded machine that answers as a host.
 pub struct Recorded {
+    /// As it was recorded.
     machine: Machine,
+    /// Its memory ranges, as they are now.
+    descriptors: RefCell<Vec<Descriptor>>,
     /// Where the file is; `None` for the demo machine.
     path: Option<PathBuf>,
     process: Rc<RefCell<process::SimulatedProcess>>,
@@ -78,12 +82,15 @@ impl Recorded {
 
     fn new(machine: Machine, path: Option<PathBuf>) -> Self {
         let process = Rc::new(RefCell::new(process::SimulatedProcess::new(&machine)));
-        Self { machine, path, process }
+        let descriptors = RefCell::new(machine.ranges.descriptors.clone());
+        Self { machine, descriptors, path, process }
     }
 
     /// The machine as it is now, changes included.
-    pub fn machine(&self) -> &Machine {
-        &self.machine
+    pub fn machine(&self) -> Machine {
+        let mut machine = self.machine.clone();
+        machine.ranges.descriptors.clone_from(&self.descriptors.borrow());
+        machine
     }
 
     /// Checks that [`Self::save`] could write this file now: an existing one is replaced only if the machine
@@ -97,7 +104,7 @@ impl Recorded {
 
     /// Writes the machine as it is now into a file, or to standard output for `-`.
     pub fn save(&self, path: &Path) -> Result<()> {
-        let mut machine = self.machine.clone();
+        let mut machine = self.machine();
         if let (Some(own), false) = (&self.path, self.is_own(path)) {
             let image = match &mut machine.contents {
                 Contents::Image { path, .. } => Some(path),
@@ -153,29 +160,18 @@ impl Recorded {
     }
 }
 
-impl Host for Recorded {
+impl ProcessHost for Recorded {
     fn kind(&self) -> &'static str {
         KIND
     }
 
-    fn system(&self) -> Result<System> {
-        self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
-        Ok(self.machine.system.clone())
-    }
-
-    fn memory_map(&self) -> Result<MemoryMap> {
-        self.stated_error(Operation::Sysctl, self.machine.memory.source.name())?;
-        Ok(self.machine.memory.clone())
+    fn page_size(&self) -> Result<u64> {
+        Ok(self.system()?.page_size.into())
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
         self.stated_error(Operation::Sysctl, "vm.pmap.kernel_maps")?;
         Ok(self.machine.kernel_maps.clone())
-    }
-
-    fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
-        self.stated_error(Operation::Sysctl, "vm.pmap.mode")?;
-        Ok(self.machine.pmap_mode)
     }
 
     fn process_map(&self, pid: Pid, detail: Detail) -> Result<ProcessMap> {
@@ -194,9 +190,48 @@ impl Host for Recorded {
         Ok(map)
     }
 
+    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
+        only_this_process(process)?;
+        let page_size = self.machine.system.page_size.into();
+        let look_up = |&address: &u64| {
+            self.stated_error(Operation::ExtractPaddr, Hex(address))?;
+            if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
+                return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
+            }
+            state_by_page(address, page_size, |page| Ok(self.process.borrow().state(page)))
+        };
+        addresses.iter().map(look_up).collect()
+    }
+
+    fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
+        self.stated_error(Operation::Map, "memory")?;
+        let errors = process::StatedErrors {
+            lock: self.machine.stated_errno(Operation::Lock),
+            touch: self.machine.stated_errno(Operation::Touch),
+        };
+        Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, errors)?))
+    }
+}
+
+impl Host for Recorded {
+    fn system(&self) -> Result<System> {
+        self.stated_error(Operation::Sysctl, "hw.machine_arch")?;
+        Ok(self.machine.system.clone())
+    }
+
+    fn memory_map(&self) -> Result<MemoryMap> {
+        self.stated_error(Operation::Sysctl, self.machine.memory.source.name())?;
+        Ok(self.machine.memory.clone())
+    }
+
+    fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
+        self.stated_error(Operation::Sysctl, "vm.pmap.mode")?;
+        Ok(self.machine.pmap_mode)
+    }
+
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
         self.check_ranges(Operation::GetRanges, DEVICE)?;
-        Ok(self.machine.ranges.descriptors.clone())
+        Ok(self.descriptors.borrow().clone())
     }
 
     fn range_rules(&self) -> Rules {
@@ -213,40 +248,18 @@ impl Host for Recorded {
         self.machine.ranges.physical_bits
     }
 
-    fn set_range(&mut self, request: &Request) -> Result<()> {
+    fn set_range(&self, request: &Request) -> Result<()> {
         let (operation, range) = match request {
             Request::Update(range) => (Operation::UpdateRange, range),
             Request::Remove(range) => (Operation::RemoveRange, range),
         };
         let subject = format!("{}+{}", Hex(range.base), Hex(range.length));
         self.check_ranges(operation, &subject)?;
-        let descriptors = self.machine.ranges.descriptors.clone();
+        let descriptors = self.descriptors.borrow().clone();
         let mut table = Table::with_rules(descriptors, self.range_rules(), self.physical_bits());
         table.apply(request).map_err(|violation| KernelError::new(operation, subject, violation.errno()))?;
-        self.machine.ranges.descriptors = table.descriptors().to_vec();
+        *self.descriptors.borrow_mut() = table.descriptors().to_vec();
         Ok(())
-    }
-
-    fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
-        only_this_process(process)?;
-        let page_size = self.machine.system.page_size.into();
-        let look_up = |&address: &u64| {
-            self.stated_error(Operation::ExtractPaddr, Hex(address))?;
-            if self.machine.system.osreldate < EXTRACT_PADDR_SINCE {
-                return Err(KernelError::new(Operation::ExtractPaddr, Hex(address), Errno::ENOTTY).into());
-            }
-            state_by_page(address, page_size, |page| Ok(self.process.borrow().state(page)))
-        };
-        addresses.iter().map(look_up).collect()
-    }
-
-    fn map(&mut self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
-        self.stated_error(Operation::Map, "memory")?;
-        let errors = process::StatedErrors {
-            lock: self.machine.stated_errno(Operation::Lock),
-            touch: self.machine.stated_errno(Operation::Touch),
-        };
-        Ok(Box::new(process::SimulatedMapping::new(&self.process, backing, errors)?))
     }
 
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {
@@ -296,10 +309,6 @@ impl Host for Recorded {
         self.stated_error(Operation::Sysctl, "vm.stats.vm.v_wire_count")?;
         Ok(self.machine.live_dump.clone())
     }
-
-    fn as_recorded(&self) -> Option<&Recorded> {
-        Some(self)
-    }
 }
 
 /// Begins a machine's file; with `update` in place of the one that the machine was read from.
@@ -315,9 +324,7 @@ impl Machine {
             .map_err(|error| Error::Format(format!("cannot write the machine as JSON: {error}")))?;
         text.push('\n');
         if path.as_os_str() == "-" {
-            return std::io::stdout()
-                .write_all(text.as_bytes())
-                .map_err(|source| Error::Io { what: "write to standard output".to_owned(), source });
+            return std::io::stdout().write_all(text.as_bytes()).map_err(Error::StandardOutput);
         }
         let output = begin(path, update)?;
         output.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
