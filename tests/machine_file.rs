@@ -431,7 +431,7 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
     use memtool::range_change::{Mode, Update, remove, update};
     use memtool::ranges::default_type::Defaults;
     use memtool::ranges::{CacheType, Owner, effective};
-    let Ok(mut host) = host::open(&Selection { machine: Some(path), device: None }) else { return false };
+    let Ok(host) = host::open(&Selection { machine: Some(path), device: None }) else { return false };
     let page_size = host.system().map_or(4096, |system| u64::from(system.page_size));
     for address in [0, 0x20_0000, 0x30_0800, 0x9_fc00, u64::MAX] {
         let _ = host.page_states(None, &[address]);
@@ -445,7 +445,7 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
         }
     }
     if let Ok(mapping) =
-        prepare(&mut *host, &Backing::Anonymous { length: 10_000 }, Preparation { touch: true, lock: true })
+        prepare(&*host, &Backing::Anonymous { length: 10_000 }, Preparation { touch: true, lock: true })
     {
         let _ = host.page_states(None, &pages(&*mapping, page_size).collect::<Vec<_>>());
     }
@@ -471,9 +471,9 @@ fn exercise(path: &Path, dump: Option<&Path>) -> bool {
     for (base, length) in [(0x100_0000, 0x1000), (0, 0x1000), (0, 0x200_0000), (1 << 63, 1 << 63)] {
         for cache in CacheType::ALL {
             let wanted = Update { base, length, cache, owner: Owner::default(), force: true };
-            let _ = update(&mut *host, &wanted, Mode::Apply);
+            let _ = update(&*host, &wanted, Mode::Apply);
         }
-        let _ = remove(&mut *host, base, length, Mode::Apply);
+        let _ = remove(&*host, base, length, Mode::Apply);
     }
     true
 }

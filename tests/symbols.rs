@@ -55,7 +55,7 @@ fn amd64_kernel(directory: &Path) -> PathBuf {
     write(directory, "kernel", &kernel(AMD64, BASE, BASE + 0x1000, VERSION))
 }
 
-fn from_live(kernel: &Path, arguments: &[&str]) -> Run {
+fn of_kernel(kernel: &Path, arguments: &[&str]) -> Run {
     memtool(&[&["symbols", "--kernel", text(kernel)], arguments].concat())
 }
 
@@ -63,7 +63,7 @@ fn from_live(kernel: &Path, arguments: &[&str]) -> Run {
 fn names_patterns_and_addresses_of_a_file() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let run = from_live(&kernel, &["calltrap", "kern_sync", "helper"]).ok();
+    let run = of_kernel(&kernel, &["calltrap", "kern_sync", "helper"]).ok();
     let expected = [
         "0xffffffff80200200\t-\tlabel\tcalltrap\tkernel",
         "0xffffffff80200100\t128\tfunction\tkern_sync\tkernel",
@@ -71,10 +71,10 @@ fn names_patterns_and_addresses_of_a_file() {
         "0xffffffff802001a0\t32\tfunction\thelper\tkernel",
     ];
     assert_eq!((run.lines(), run.stderr.as_str()), (expected.to_vec(), ""));
-    let run = from_live(&kernel, &["mem*", "kld_off_[!af]*"]).ok();
+    let run = of_kernel(&kernel, &["mem*", "kld_off_[!af]*"]).ok();
     let names: Vec<_> = run.lines().iter().map(|line| line.split('\t').nth(3).unwrap()).collect();
     assert_eq!(names, ["memcpy", "kld_off_next", "kld_off_pathname"]);
-    let run = from_live(&kernel, &["--addr", "0xffffffff80200123", "0xffffffff80200200"]).ok();
+    let run = of_kernel(&kernel, &["--addr", "0xffffffff80200123", "0xffffffff80200200"]).ok();
     let expected = [
         "0xffffffff80200123\t128\tfunction\tkern_sync+0x23\tkernel",
         "0xffffffff80200200\t-\tlabel\tcalltrap+0x0\tkernel",
@@ -87,31 +87,47 @@ fn every_class_and_order_is_read() {
     let directory = directory();
     for target in TARGETS {
         let kernel = write(directory.path(), "kernel", &kernel(target, 0xc040_0000, 0xc050_0000, VERSION));
-        let run = from_live(&kernel, &["kern_sync", "kld_off_next"]).ok();
+        let run = of_kernel(&kernel, &["kern_sync", "kld_off_next"]).ok();
         let expected = ["0xc0400100\t128\tfunction\tkern_sync\tkernel", "0xc050012c\t4\tobject\tkld_off_next\tkernel"];
         assert_eq!(run.lines(), expected, "{target:?}");
     }
 }
 
 #[test]
+fn a_signed_address_of_arm64_has_the_name_of_the_plain_one() {
+    let directory = directory();
+    let base = 0xffff_0000_0020_0000;
+    // Bits 48 to 54 and 56 to 63 are the signature.
+    let signed = format!("{:#x}", 0xc290_0000_0020_0110_u64);
+    let of = |machine, base| {
+        let image = kernel(Target { machine, ..AMD64 }, base, base + 0x1000, VERSION);
+        of_kernel(&write(directory.path(), "kernel", &image), &["--addr", &signed])
+    };
+    let arm64 = of(common::kernel_image::EM_AARCH64, base).ok();
+    assert_eq!(arm64.stdout, format!("{signed}\t128\tfunction\tkern_sync+0x10\tkernel\n"));
+    // Elsewhere there are no signatures.
+    of(common::kernel_image::EM_RISCV, base).exits(1).says_in_one_line(&["no symbol covers", &signed]);
+}
+
+#[test]
 fn what_is_not_found_is_said_and_the_rest_printed() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let run = from_live(&kernel, &["nothing", "kern_sync", "xy*"]).exits(1);
+    let run = of_kernel(&kernel, &["nothing", "kern_sync", "xy*"]).exits(1);
     assert_eq!(run.lines().len(), 1);
     assert_eq!(run.stderr.lines().count(), 2);
     assert!(run.stderr.contains("no symbol is named 'nothing'") && run.stderr.contains("no symbol matches 'xy*'"));
     // Before the first and behind the last.
-    from_live(&kernel, &["--addr", "0xffffffff802000ff"]).fails_saying(&["no symbol covers 0xffffffff802000ff"]);
-    from_live(&kernel, &["--addr", "0xffffffffffffffff"]).fails_saying(&["no symbol covers", text(&kernel)]);
-    from_live(&kernel, &["-q", "x["]).fails_saying(&["not a pattern", "'[' without ']'"]);
+    of_kernel(&kernel, &["--addr", "0xffffffff802000ff"]).fails_saying(&["no symbol covers 0xffffffff802000ff"]);
+    of_kernel(&kernel, &["--addr", "0xffffffffffffffff"]).fails_saying(&["no symbol covers", text(&kernel)]);
+    of_kernel(&kernel, &["-q", "x["]).fails_saying(&["not a pattern", "'[' without ']'"]);
 }
 
 #[test]
 fn json_has_every_field() {
     let directory = directory();
     let kernel = amd64_kernel(directory.path());
-    let document = from_live(&kernel, &["--json", "--addr", "0xffffffff80200123", "1"]).exits(1).json();
+    let document = of_kernel(&kernel, &["--json", "--addr", "0xffffffff80200123", "1"]).exits(1).json();
     let expected = json!({
         "schema": "memtool.symbols",
         "version": 1,
@@ -131,7 +147,7 @@ fn json_has_every_field() {
         "warnings": [],
     });
     assert_eq!(document, expected);
-    let document = from_live(&kernel, &["--json", "helper"]).ok().json();
+    let document = of_kernel(&kernel, &["--json", "helper"]).ok().json();
     assert_eq!(document["symbols"].as_array().unwrap().len(), 2);
     assert_eq!(document["symbols"][0].get("query"), None);
 }
@@ -139,7 +155,7 @@ fn json_has_every_field() {
 #[test]
 fn names_from_files_do_not_command_the_terminal() {
     let directory = directory();
-    let run = from_live(&amd64_kernel(directory.path()), &["evil*"]).ok();
+    let run = of_kernel(&amd64_kernel(directory.path()), &["evil*"]).ok();
     assert!(run.stdout.contains(r"evil\u{1b}[31m"), "{run:?}");
 }
 
@@ -152,8 +168,8 @@ fn the_command_line_says_what_is_asked_and_of_what() {
     let nothing = directory.path().join("nothing");
     std::fs::write(&nothing, b"nothing").unwrap();
     memtool(&["symbols", "--core", text(&nothing), "a"]).fails_saying(&["--kernel", "/boot/kernel/kernel"]);
-    from_live(&nothing, &["a"]).fails_saying(&["not a usable kernel image", text(&nothing)]);
-    from_live(directory.path(), &["a"]).fails_saying(&["regular file"]);
+    of_kernel(&nothing, &["a"]).fails_saying(&["not a usable kernel image", text(&nothing)]);
+    of_kernel(directory.path(), &["a"]).fails_saying(&["regular file"]);
 }
 
 #[test]

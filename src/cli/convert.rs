@@ -57,8 +57,8 @@ pub struct Arguments {
     /// exclusive
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
-    /// Write what a debugger has to be told before it opens a core file, as a script: gdb's where the name ends in .gdb
-    /// or the notes are GNU/Linux's, lldb's otherwise
+    /// Write what a debugger has to be told of a core file, as a script: gdb's where the name ends in .gdb or the notes
+    /// are GNU/Linux's, lldb's otherwise
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     #[command(flatten)]

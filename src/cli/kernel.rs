@@ -211,10 +211,7 @@ impl View {
     pub fn name_of(&self, address: u64) -> Option<String> {
         match self {
             Self::Virtual(opened) => opened.name_of(address),
-            Self::Physical(physical) => {
-                let plain = physical.architecture.map_or(address, |architecture| architecture.plain_address(address));
-                physical.names.name_of(plain)
-            }
+            Self::Physical(physical) => physical.names.name_of(address),
         }
     }
 
@@ -385,11 +382,7 @@ impl Opened {
 
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
     pub fn name_of(&self, address: u64) -> Option<String> {
-        if self.mismatch.is_none() {
-            self.names.name_of(self.kernel.architecture().plain_address(address))
-        } else {
-            None
-        }
+        if self.mismatch.is_none() { self.names.name_of(address) } else { None }
     }
 
     /// Sees to it that addresses of the running kernel have names, too, from the files that it says it came from.

@@ -48,8 +48,10 @@ impl KernelSymbols {
         self
     }
 
-    /// The address in the kernel's file, of an address in memory.
+    /// The address in the kernel's file, of one as the kernel has it: without its signature, and where it is linked.
     pub fn as_linked(&self, address: u64) -> u64 {
+        let architecture = self.kernel.architecture();
+        let address = architecture.map_or(address, |architecture| architecture.plain_address(address));
         self.relocations.iter().find_map(|relocation| relocation.as_linked(address)).unwrap_or(address)
     }
 
