@@ -33,9 +33,9 @@ use zerocopy::FromBytes;
 use zeroize::Zeroizing;
 
 /// Bytes of a private key's file at most; one of 16384 bits has 13 KiB.
-const MOST_OF_PRIVATE_KEY: usize = 64 << 10;
+const MAX_PRIVATE_KEY: usize = 64 << 10;
 /// Bytes of a key block's file at most: the largest key, made up to the largest block that there may be.
-const MOST_OF_KEY_BLOCK: usize = 64 << 10;
+const MAX_KEY_BLOCK: usize = 64 << 10;
 /// Bytes that are decrypted at once: whole blocks of every cipher.
 const BUFFER: usize = 64 << 10;
 /// Bytes of a block of AES.
@@ -80,7 +80,7 @@ impl KeyBlock {
     ///
     /// It cannot be read, is no regular file, or one of [`Self::parse`]'s.
     pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&read_file(path, "a dump's key", MOST_OF_KEY_BLOCK)?)
+        Self::parse(&read_file(path, "a dump's key", MAX_KEY_BLOCK)?)
             .map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 
@@ -125,7 +125,7 @@ impl PrivateKey {
     /// It cannot be read, is no regular file or larger than a key can be, holds something else, or is protected by a
     /// passphrase.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes = read_file(path, "a private key", MOST_OF_PRIVATE_KEY)?;
+        let bytes = read_file(path, "a private key", MAX_PRIVATE_KEY)?;
         Self::parse(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 

@@ -1,9 +1,9 @@
 //! memtool: FreeBSD's mem(4) as a library.
 //!
-//! A program picks a [`host::Host`] (the FreeBSD system it runs on, a recorded machine, or for processes Linux) and
-//! hands it to the module for its question:
+//! A program picks a [`host::Host`] (the FreeBSD system it runs on, or a recorded machine), or for processes a
+//! [`host::ProcessHost`] (Linux, too), and hands it to the module for its question:
 //!
-//! - [`ranges`]: memory range attributes (MTRRs): list, check, change, explain;
+//! - [`ranges`]: memory range attributes (MTRRs): list, check, explain; [`range_change`]: change;
 //! - [`paddr`]: where the pages of a process lie;
 //! - [`process_map`]: what a process has mapped, and how much of it is in memory;
 //! - [`dump`]: physical memory, RAM only;

@@ -7,7 +7,7 @@ use std::fmt::Display;
 use std::io::{self, Write};
 
 /// The largest integer up to which a double holds them all.
-const LARGEST: u64 = (1 << 53) - 1;
+const MAX_EXACT: u64 = (1 << 53) - 1;
 
 /// Writes an object, and a line's end.
 pub fn write(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
@@ -19,7 +19,7 @@ pub fn write(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
 struct Exact<'a>(PrettyFormatter<'a>);
 
 fn integer<W: Write + ?Sized>(out: &mut W, value: impl Display, magnitude: u128) -> io::Result<()> {
-    if magnitude > LARGEST.into() { write!(out, "\"{value}\"") } else { write!(out, "{value}") }
+    if magnitude > MAX_EXACT.into() { write!(out, "\"{value}\"") } else { write!(out, "{value}") }
 }
 
 impl Formatter for Exact<'_> {
@@ -86,7 +86,7 @@ mod tests {
 
     #[test]
     fn integers_that_a_double_does_not_hold_are_strings_wherever_they_stand() {
-        let largest = LARGEST;
+        let largest = MAX_EXACT;
         let object = serde_json::json!({
             "exact": [largest, -(i64::try_from(largest).unwrap()), 0, 1.5],
             "large": {"u": [largest + 1, u64::MAX], "i": [i64::MIN]},

@@ -76,11 +76,11 @@ impl Form {
 /// Where nothing says how much is meant.
 const DEFAULT_LENGTH: u64 = 256;
 /// A symbol of unknown size, or one that is larger than anybody wants to see, ends here.
-const MOST_OF_SYMBOL: u64 = 1 << 16;
+const MAX_SYMBOL: u64 = 1 << 16;
 /// A string without end.
-const LONGEST_STRING: usize = 4096;
+const MAX_STRING: usize = 4096;
 /// What one JSON object holds.
-const MOST_IN_JSON: u64 = 16 << 20;
+const MAX_IN_JSON: u64 = 16 << 20;
 /// Bytes that are read at once; a multiple of every page size.
 const CHUNK: u64 = 1 << 16;
 /// Memory is there, or not, in pages of at least so many bytes.
@@ -175,7 +175,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let length = match (arguments.length, width) {
         (Some(length), _) => length,
         (None, Some(width)) => width as u64,
-        (None, None) => rest.map_or(DEFAULT_LENGTH, |rest| rest.min(MOST_OF_SYMBOL)),
+        (None, None) => rest.map_or(DEFAULT_LENGTH, |rest| rest.min(MAX_SYMBOL)),
     };
     // What would come after the last address is not there.
     let length = length.min((u64::MAX - address).saturating_add(1));
@@ -242,7 +242,7 @@ fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Opt
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String>,
     }
-    let limit = length.map_or(LONGEST_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let limit = length.map_or(MAX_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
     let (bytes, file) = match view.string(place.address, limit) {
         Ok(bytes) => (bytes, None),
         Err(fault) => {
@@ -287,7 +287,7 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
     if !length.is_multiple_of(width as u64) {
         return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
     }
-    if context.out.is_json() && length > MOST_IN_JSON {
+    if context.out.is_json() && length > MAX_IN_JSON {
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds")));
     }
     let order = view.order();
@@ -342,7 +342,7 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
         length: Hex,
         pieces: Vec<SpanDocument>,
     }
-    if length > MOST_IN_JSON {
+    if length > MAX_IN_JSON {
         return Err(Error::Refused(format!("-n {length}: more than one JSON object holds; use --as raw")));
     }
     let mut pieces: Vec<SpanDocument> = Vec::new();

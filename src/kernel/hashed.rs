@@ -19,7 +19,7 @@ const SIZE: usize = 128;
 /// As messages and steps call the table. It has one level; each entry says itself how much it stands for.
 const LEVEL: Level = Level { name: "HPT", shift: 12, bits: 0 };
 /// More entries of the kernel's than there are pages of 4 KiB from its base to its end.
-const MOST: usize = 1 << 23;
+const MAX_TABLE: usize = 1 << 23;
 
 /// A hashed page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -132,7 +132,7 @@ impl Hashed {
                 let entries = self.entries(bytes).filter_map(|(entry, _)| entry?.address(number));
                 addresses.extend(entries.filter(|address| *address >= self.base));
             }
-            is_whole = read == part.len() && addresses.len() < MOST;
+            is_whole = read == part.len() && addresses.len() < MAX_TABLE;
             if !is_whole {
                 break;
             }

@@ -295,7 +295,7 @@ impl Pieces<'_> {
 
 /// Page tables that are read at most of the running kernel, those of 1 TiB in small pages; of a dump, as many as
 /// pages are in it.
-const MOST_TABLES: u64 = 1 << 20;
+const MAX_TABLES: u64 = 1 << 20;
 /// Entries of a minidump's section that are read at once.
 const CHUNK: u64 = 1 << 13;
 
@@ -328,7 +328,7 @@ impl Walk<'_, '_, '_> {
             (Physical::Dump(dump), Tables::Section { format, .. } | Tables::Root { format, .. }) => {
                 dump.count() / format.page_size()
             }
-            _ => MOST_TABLES,
+            _ => MAX_TABLES,
         };
         match (self.space.tables, self.memory) {
             (Tables::Section { format, level, base, offset, entries }, Physical::Dump(dump)) => {

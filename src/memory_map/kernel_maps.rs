@@ -159,7 +159,7 @@ const KERNSTART: u128 = amd64::KERNSTART as u128;
 const ROUNDING: u64 = 2 << 20;
 /// What arm64's direct map maps besides the RAM of the memory map.
 const FIRMWARE: [&str; 3] = ["runtime services code", "runtime services data", "ACPI reclaimable"];
-const LARGEST_PAGE: u64 = 65536;
+const MAX_PAGE: u64 = 65536;
 
 /// riscv's mode of all that no other is set for, devices too: the physical memory attributes of the processor's maker.
 const PMA: &str = "PMA";
@@ -276,8 +276,7 @@ impl Linear {
         let ranges =
             coalesce(ranges.map(|map| (map.start, u64::try_from(map.end_address()).unwrap_or(u64::MAX))).collect());
         ram.ram_within(0, ADDRESS_SPACE).into_iter().all(|(start, end)| {
-            let (start, end) =
-                (start.saturating_add(LARGEST_PAGE - 1) & !(LARGEST_PAGE - 1), end & !(LARGEST_PAGE - 1));
+            let (start, end) = (start.saturating_add(MAX_PAGE - 1) & !(MAX_PAGE - 1), end & !(MAX_PAGE - 1));
             let (from, to) = (self.address(start), self.address(end));
             start >= end || ranges.iter().any(|range| u128::from(range.0) <= from && to <= range.1.into())
         })

@@ -32,7 +32,7 @@ use std::io::{self, Read};
 /// Zeros in the dump become holes in the file, in blocks of so many bytes.
 const HOLE: usize = 4096;
 /// No key block is larger (`KERNELDUMP_ENCKEY_MAX_SIZE`, sys/kerneldump.h), made up to the largest sectors.
-const MOST_KEY: u64 = 1 << 20;
+const MAX_KEY: u64 = 1 << 20;
 /// What is encrypted ends at a multiple of this.
 const SECTOR: u64 = 512;
 /// So many bytes are copied at a time.
@@ -285,7 +285,7 @@ fn stream<'a>(
         _ if is_text => Stream::over(Forwards::new(volume, start, end, progress), Compression::None),
         Some(private_key) if dump.is_encrypted() => {
             let mut block = Vec::new();
-            let read = key_block(volume, dump, &Progress::default()).take(MOST_KEY).read_to_end(&mut block);
+            let read = key_block(volume, dump, &Progress::default()).take(MAX_KEY).read_to_end(&mut block);
             read.map_err(|error| key_failed(device, error))?;
             let key = private_key.unlock(&KeyBlock::parse(&block)?)?;
             // A cipher may take whole blocks only, which the kernel writes even if the last one is not full.

@@ -142,12 +142,12 @@ pub fn compression_of(head: &[u8]) -> Compression {
 /// the magic, of which 16 are for them, and the size of what follows.
 pub(super) const SKIPPABLE: std::ops::RangeInclusive<u32> = 0x184d_2a50..=0x184d_2a5f;
 /// A stream that begins with more of them is none.
-const MOST_SKIPPABLE: usize = 1024;
+const MAX_SKIPPABLE: usize = 1024;
 
 /// Where a stream begins, behind frames that are passed over.
 fn beginning_of(volume: &ByteSource, start: u64) -> io::Result<u64> {
     let mut at = start;
-    for _ in 0..MOST_SKIPPABLE {
+    for _ in 0..MAX_SKIPPABLE {
         let mut head = [0; 8];
         let read = volume.read_at(at, &mut head)?;
         let [magic, size] =

@@ -17,7 +17,7 @@ use std::os::unix::ffi::OsStringExt;
 use std::os::unix::fs::FileExt;
 
 /// More of a process's arguments is not read.
-const MOST_ARGUMENTS: u64 = 4096;
+const MAX_ARGUMENTS: u64 = 4096;
 
 /// Reads the map of a process.
 pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
@@ -34,7 +34,7 @@ pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
     let domains = (detail == Detail::Domains).then(|| domains(&process, &entries, page_size)).transpose();
     let domains = domains.map_err(|error| fail("numa_maps", error))?;
     let mut command = Vec::new();
-    let read = process.file("cmdline").and_then(|file| file.take(MOST_ARGUMENTS).read_to_end(&mut command));
+    let read = process.file("cmdline").and_then(|file| file.take(MAX_ARGUMENTS).read_to_end(&mut command));
     read.map_err(|error| fail("cmdline", error))?;
     if command.iter().all(|byte| *byte == 0) {
         command = process.link("exe").unwrap_or_default().into_vec();

@@ -22,7 +22,7 @@ use std::path::{Path, PathBuf};
 const NODES: &str = "/sys/devices/system/node";
 
 /// More of a process's `stat` is not read.
-const MOST_STAT: u64 = 4096;
+const MAX_STAT: u64 = 4096;
 
 /// A process of this system.
 pub struct Process {
@@ -92,7 +92,7 @@ impl Process {
 
     fn stat(&self) -> io::Result<Vec<u8>> {
         let mut stat = Vec::new();
-        self.file("stat")?.take(MOST_STAT).read_to_end(&mut stat)?;
+        self.file("stat")?.take(MAX_STAT).read_to_end(&mut stat)?;
         Ok(stat)
     }
 
@@ -149,7 +149,7 @@ pub struct Pagemap<'a> {
 impl Pagemap<'_> {
     /// Reads so many entries from a page number on; fewer where the process's addresses end.
     pub fn read(&mut self, page: u64, count: u64) -> Result<impl ExactSizeIterator<Item = PagemapEntry>> {
-        let length = usize::try_from(count.min(pagemap::MOST_ENTRIES)).unwrap_or(0) * ENTRY_SIZE;
+        let length = usize::try_from(count.min(pagemap::MAX_ENTRIES)).unwrap_or(0) * ENTRY_SIZE;
         self.bytes.resize(length, 0);
         let done = self.fill(page).map_err(|error| self.process.read_error(&error))?;
         if done < length {
