@@ -41,6 +41,7 @@ pub mod interrupt;
 pub mod kernel;
 pub mod kernel_error;
 pub mod kerneldump;
+pub mod lime;
 pub mod live_kernel;
 pub mod livedump;
 pub mod memory;

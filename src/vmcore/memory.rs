@@ -8,6 +8,7 @@ use super::{Container, Content, Damage, Depth, Inspection, inspect};
 use crate::chunks::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression};
+use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
 use crate::memory_map::Segment;
 use crate::output_file;
@@ -123,7 +124,7 @@ impl DumpedMemory {
                 segments.map(|segment| extent(address(segment), segment.size, segment.offset)).collect()
             }
             Content::Lime(ranges) => {
-                in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), super::image::LIME_HEADER)
+                in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), lime::HEADER_LENGTH as u64)
             }
             Content::Unknown => match packed {
                 None => vec![Extent { physical: 0, size: length, offset: 0 }],

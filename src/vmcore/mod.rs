@@ -26,6 +26,7 @@ pub use text::{Forwards, Member, is_member as is_tar_header};
 
 use crate::architecture::Architecture;
 use crate::kerneldump;
+use crate::lime;
 use crate::progress::Progress;
 use foreign::Foreign;
 use serde::Serialize;
@@ -263,7 +264,7 @@ impl Beginning {
             Err(why) => Self::Damaged(why),
             Ok(None) if head.starts_with(b"\x7fELF") && elf::is_no_core(head) => Self::Foreign(foreign::NO_CORE),
             Ok(None) if head.starts_with(b"\x7fELF") => Self::Elf,
-            Ok(None) if image::is_lime(head) => Self::Lime,
+            Ok(None) if lime::is_lime(head) => Self::Lime,
             Ok(None) if head.first_chunk().is_some_and(text::begins) => Self::Text,
             Ok(None) => foreign::recognise(head).map_or(Self::Other, Self::Foreign),
         }
@@ -296,7 +297,7 @@ fn content<'a>(
             Content::Unknown
         }
         Beginning::Elf => elf::read(&mut stream, findings)?.map_or(Content::Unknown, Content::Elf),
-        Beginning::Lime => Content::Lime(image::lime(&mut stream, findings)?),
+        Beginning::Lime => Content::Lime(image::lime_ranges(&mut stream, findings)?),
         Beginning::Text => Content::Text(text::forwards(&mut stream, findings)?),
         Beginning::Foreign(found) => {
             foreign = Some(found);

@@ -8,12 +8,12 @@
 //! Every format can be written as a stream, in one pass.
 
 pub mod elf;
-pub mod lime;
 
 use super::Unreadable;
 use super::plan::{Plan, Space};
 use crate::chunks::checked_page_size;
 use crate::error::{Error, Result};
+use crate::lime;
 use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
@@ -168,7 +168,7 @@ impl Layout {
     /// What stands right before a segment.
     pub fn header_of(&self, segment: &Segment) -> Vec<u8> {
         match self.format {
-            Format::Lime => lime::header(segment).to_vec(),
+            Format::Lime => lime::encode_header(segment.start, segment.end).to_vec(),
             _ => Vec::new(),
         }
     }
