@@ -103,6 +103,14 @@ pub enum Endianness {
 }
 
 impl Endianness {
+    /// Its name: `little` or `big`.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Little => "little",
+            Self::Big => "big",
+        }
+    }
+
     /// That of the machines which `hw.machine_arch` names so.
     pub fn from_machine_arch(name: &str) -> Self {
         match name {

@@ -507,6 +507,17 @@ fn an_image_without_a_header_is_said_to_be_taken_for_memory() {
     files.convert(&["-q", "--to", "lime", "--force"]).exits(0);
 }
 
+/// What -q takes away is not why the command fails.
+#[test]
+fn a_damaged_dump_is_told_of_whatever_is_taken_away() {
+    let dump = MinidumpSpec::example(Arch::Amd64, 3).build();
+    let files = Files::new(&dump[..dump.len() - 4096]);
+    for format in ["lime", "raw", "padded"] {
+        let run = files.convert(&["-q", "--force", "--to", format]).exits(1);
+        assert!(run.stderr.contains("the dump is damaged"), "{format}: {run:?}");
+    }
+}
+
 /// A device's image may be compressed as a whole, and the dump on it by the kernel.
 #[test]
 fn a_compressed_image_of_a_dump_device_is_converted() {

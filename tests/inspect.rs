@@ -301,8 +301,10 @@ fn what_is_behind_a_gzip_stream_is_left_out_and_told() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     for behind in [&b"x"[..], b"garbage", b"\0\0\x1f\x8b\x08", &[1; 100_000]] {
         let found = whole("garbage", &[Compression::Gzip.compress(&spec.build()), behind.to_vec()].concat());
-        let warning =
-            format!("{} bytes behind the end of the gzip stream are ignored: they are none of it", behind.len());
+        let warning = format!(
+            "what follows the end of the gzip stream is ignored, as none of it: {}",
+            if behind.len() == 1 { "1 byte".to_owned() } else { format!("{} bytes", behind.len()) }
+        );
         let warnings = found["warnings"].as_array().unwrap();
         assert!(warnings.len() == 1 && warnings[0].as_str().unwrap().ends_with(&warning), "{warnings:?}");
         compare("garbage", &found["dump"], &spec);

@@ -923,6 +923,8 @@ fn the_command_fails_where_it_cannot_list_all() {
     let run = files.run(&["-v"]).exits(1);
     assert!(run.stdout.contains("951\tloop\t0\t"), "{run:?}");
     run.says_in_one_line(&[&format!("warning: allproc leads back to {first:#x}; the list ends there")]);
+    // Why the command fails, -q does not take away.
+    files.run(&["-q"]).exits(1).says_in_one_line(&["allproc leads back to"]);
     let json = files.run(&["--json"]).exits(1).json();
     assert_eq!(json["warnings"][0], format!("allproc leads back to {first:#x}; the list ends there"));
 

@@ -94,7 +94,9 @@ impl Files {
         // The page that the image begins in has code, the next one variables, the one after that what is allocated.
         let mut put = |page: u64, at: u64, bytes: &[u8]| {
             let at = at as usize;
-            spec.pages.get_mut(&page).unwrap()[at..at + bytes.len()].copy_from_slice(bytes);
+            if let Some(page) = spec.pages.get_mut(&page) {
+                page[at..at + bytes.len()].copy_from_slice(bytes);
+            }
         };
         put(0x2_5000, 0, &memory);
         put(0x2_6000, 0, &[0; 0x200]);
@@ -207,6 +209,37 @@ fn constants_and_code_are_of_the_kernels_file_by_either_address() {
     for address in [DOADUMP, ran(DOADUMP)] {
         let run = files.run("read", &["--as", "u32", &format!("{address:#x}")]).ok();
         assert_eq!(run.stdout, format!("1616928864 (of {}, not of memory)\n", text(&files.kernel)));
+    }
+}
+
+/// Where the dump has neither the page of the version nor a header, the messages from when the kernel booted tell it.
+#[test]
+fn contents_of_another_kernels_file_are_not_taken() {
+    let first_line = VERSION.lines().next().unwrap();
+    for (messages, is_its_own) in [
+        (format!("{first_line} powerpc\n"), true),
+        (format!("FreeBSD 9.9-OTHER powerpc\n{first_line} powerpc\n"), true),
+        (format!("{first_line}LE powerpc\n"), false),
+        ("FreeBSD 9.9-OTHER powerpc\n".to_owned(), false),
+    ] {
+        let mut spec = MinidumpSpec::example(Arch::Powerpc64, 2);
+        spec.message_buffer = messages.clone().into_bytes();
+        spec.pages.retain(|page, _| ![0x2_4000, 0x2_5000].contains(page));
+        let run = Files::of(spec).run("read", &["--as", "u32", "doadump"]);
+        if is_its_own {
+            assert!(run.ok().stdout.contains("not of memory"), "{messages}");
+        } else {
+            let said = run.exits(1).stderr;
+            assert!(
+                said.contains(&format!("is not the kernel of this dump, which was {messages}").trim_end().to_owned()),
+                "{said}"
+            );
+        }
+    }
+    let (big, little) = (Files::new(Endianness::Big), Files::new(Endianness::Little));
+    for command in ["read", "translate"] {
+        memtool(&[command, "--core", text(&big.dump), "--kernel", text(&little.kernel), "doadump"])
+            .fails_saying(&["a dump of a big-endian kernel", "a little-endian one"]);
     }
 }
 

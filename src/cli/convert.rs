@@ -4,7 +4,7 @@ use super::destination::{CompressionArguments, Destination, MapDestination, dest
 use super::dump::warn_of_unreadable;
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
 use super::progress::Display;
-use super::{Context, Verdict};
+use super::{Context, Verdict, eprint_message};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use memtool::architecture::Architecture;
@@ -255,9 +255,9 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
     let Content::Minidump(facts) = &inspection.content else { return };
     let pages = facts.pages.count();
     let all: u64 = facts.segments().iter().map(|segment| segment.of).sum();
-    let of = if all > 0 { format!(" of {all}") } else { String::new() };
+    let pages = if all > 0 { format!("{pages} of {}", counted(all, "page")) } else { counted(pages, "page") };
     let fate = if arguments.to == OutputKind::Padded { "zeros" } else { "left out" };
-    context.remark(&format!("a minidump has part of memory: {pages}{of} pages; the others are {fate}"));
+    context.remark(&format!("a minidump has part of memory: {pages}; the others are {fate}"));
 }
 
 fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
@@ -345,8 +345,8 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     }
     if unknown > 0 {
         context.warn(&format!(
-            "{unknown} of {} threads have no registers in the dump: zeros stand for them",
-            notes.threads()
+            "registers of {unknown} of {} are not in the dump: zeros stand for them",
+            counted(notes.threads(), "thread")
         ));
     }
     let threads = notes.threads();
@@ -417,6 +417,20 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         }
     }
     let has_tables = core.is_none_or(|core| core.unknown_tables.is_none());
+    // What -q takes away said so before; why the command fails, it does not take away.
+    for (is_so, why) in [
+        (*damaged, "the dump is damaged"),
+        (*limited, "a limit of memtool was met"),
+        (!has_tables, "the kernel's page tables are not known"),
+    ] {
+        if is_so && context.global.quiet {
+            eprint_message(&format!(
+                "{}: {why}, so that {} has not all of it",
+                arguments.input.display(),
+                arguments.output.name()
+            ));
+        }
+    }
     let whole = report.unreadable.bytes() == 0 && !damaged && !limited && has_tables;
     Ok(if whole { Verdict::Done } else { Verdict::Failed })
 }

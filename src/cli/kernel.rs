@@ -265,6 +265,17 @@ impl KernelArguments {
                         core.display()
                     )));
                 }
+                if let Some(table) =
+                    files.as_ref().map(KernelSymbols::kernel).filter(|table| table.order() != kernel.order())
+                {
+                    return Err(Error::Refused(format!(
+                        "{} is a dump of a {}-endian kernel, and {} is the image of a {}-endian one",
+                        core.display(),
+                        kernel.order().name(),
+                        table.path().display(),
+                        table.order().name()
+                    )));
+                }
                 let relocations = files.as_ref().map_or_else(Vec::new, |files| kernel.relocations(files));
                 let names = Names::from_dump(files, relocations);
                 let mut opened = Opened { kernel, names, kind: "image", mismatch: None };
@@ -449,6 +460,22 @@ impl Opened {
         })
     }
 
+    /// The version that the dump's header, or the kernel's messages from when it booted, have in place of a file's.
+    fn other_version(&self, file: &Table) -> Option<String> {
+        let version = file.version()?;
+        let dump = self.kernel.dump()?;
+        let header = dump.inspection().located.header.as_ref().map(|header| header.version_string.clone());
+        let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
+        let told: Vec<&str> = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end).collect();
+        let is_version = |line: &&str| {
+            line.strip_prefix("FreeBSD ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
+        };
+        let told: Vec<&str> = told.into_iter().filter(is_version).collect();
+        // The buffer keeps messages of kernels that ran before.
+        let other = told.last().filter(|_| !told.iter().any(|line| is_of_version(line, version)));
+        other.map(|line| (*line).to_owned())
+    }
+
     /// Notes if the dump's kernel says that it is another one than its symbols are of, and warns of it; warns if that
     /// cannot be told.
     fn compare_versions(&mut self, context: &mut Context) {
@@ -477,12 +504,23 @@ impl Opened {
                     "{source} is not the kernel of this dump, in which nothing is mapped at {at}, where its version would stand"
                 ));
             }
-            Err(fault) => context.warn(&format!("{source} cannot be compared with the kernel of this dump: {fault}")),
+            Err(fault) => match self.other_version(files.kernel()) {
+                Some(other) => {
+                    self.mismatch = Some(format!("{source} is not the kernel of this dump, which was {other}"));
+                }
+                None => context.warn(&format!("{source} cannot be compared with the kernel of this dump: {fault}")),
+            },
         }
         if let Some(why) = &self.mismatch {
             context.warn(&format!("{why}; its symbols are not used"));
         }
     }
+}
+
+/// Whether a line is of a kernel's version, whatever follows it there.
+fn is_of_version(line: &str, version: &str) -> bool {
+    let rest = line.strip_prefix(first_line(version));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
 /// That a dump's kernel has to be named.

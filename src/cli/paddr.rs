@@ -5,7 +5,7 @@ use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, PageState, Pid, ProcessHost};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
-use memtool::units::{Hex, exact_size, noun};
+use memtool::units::{Hex, counted, exact_size, noun};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -169,9 +169,9 @@ fn file_backing(path: &Path, arguments: &Arguments, page_size: u64) -> Result<Ba
     let length = arguments.length.unwrap_or(remaining).min(remaining);
     if length == 0 {
         return Err(Error::Refused(format!(
-            "{} has {} bytes, and nothing of it is in the part asked for",
+            "{} has {}, and nothing of it is in the part asked for",
             path.display(),
-            metadata.len()
+            counted(metadata.len(), "byte")
         )));
     }
     let offset = arguments.offset & !(page_size - 1);

@@ -93,8 +93,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             let _ = opened.add_modules(context);
         }
     }
+    // They are why the command fails.
     for warning in &processes.warnings {
-        context.warn(warning);
+        context.warn_always(warning);
     }
     if context.out.is_json() {
         json(context, &opened, &facts, &processes, arguments.threads)?;

@@ -9,6 +9,7 @@ use crate::files::{open_nonblocking, read_at_most};
 use crate::memory_map::Segment;
 use crate::progress::Progress;
 use crate::system::System;
+use crate::units::counted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -150,10 +151,10 @@ impl Manifest {
         }
         let expected = self.output.size;
         if size > expected {
-            return differs(format!("it is longer than the {expected} bytes it had"));
+            return differs(format!("it is longer than the {} it had", counted(expected, "byte")));
         }
         if size < expected {
-            return differs(format!("it has {size} bytes and had {expected}"));
+            return differs(format!("it has {} and had {expected}", counted(size, "byte")));
         }
         let hash = hexadecimal(&hash.finalize());
         if !hash.eq_ignore_ascii_case(&self.output.sha256) {

@@ -11,7 +11,7 @@ use crate::memory::{Memory, ReadError};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{Segment, coalesce, intersect, with_domains};
 use crate::system::System;
-use crate::units::{Hex, exact_size, parse_address, parse_size};
+use crate::units::{Hex, counted, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::fs::File;
@@ -175,9 +175,10 @@ impl Plan {
                 let beyond = chosen.ranges.iter().find(|(_, end)| length.is_some_and(|length| *end > length));
                 if let (Some((start, end)), Some(length)) = (beyond, length) {
                     return Err(Error::Refused(format!(
-                        "{}-{} goes beyond the end of {path}, which has {length} bytes",
+                        "{}-{} goes beyond the end of {path}, which has {}",
                         Hex(*start),
-                        Hex(*end)
+                        Hex(*end),
+                        counted(length, "byte")
                     )));
                 }
                 (chosen.ranges, chosen.origin)

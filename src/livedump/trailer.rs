@@ -6,6 +6,7 @@
 use crate::error::{Error, Result};
 use crate::kerneldump::{Compression, HEADER_LENGTH, Header, Kind};
 use crate::save::info;
+use crate::units::counted;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -27,7 +28,7 @@ impl Trailer {
     /// Reading fails, or the field that is wrong, and how.
     pub fn read(file: &File, length: u64, architecture: &str, compression: Compression) -> Result<Self> {
         let Some(offset) = length.checked_sub(HEADER_LENGTH as u64) else {
-            return Err(bad(format!("the file has {length} bytes, less than a header")));
+            return Err(bad(format!("the file has {}, less than a header", counted(length, "byte"))));
         };
         let mut bytes = [0; HEADER_LENGTH];
         file.read_exact_at(&mut bytes, offset)

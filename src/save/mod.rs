@@ -23,6 +23,7 @@ use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use crate::output_file::OutputFile;
 use crate::progress::Progress;
+use crate::units::counted;
 use crate::vmcore::stream::{Stream, StreamError};
 use crate::vmcore::volume::ByteSource;
 use crate::vmcore::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
@@ -229,7 +230,10 @@ pub fn save(
     let (copied, written, _) =
         with_sink(Target::File(out), compress.into(), false, |sink| copy(&mut stream, device, sink))?;
     if decompress == Compression::None && copied != dump.size() {
-        return Err(Error::Format(format!("{device} ends after {copied} of the dump's {} bytes", dump.size())));
+        return Err(Error::Format(format!(
+            "{device} ends after {copied} of the dump's {}",
+            counted(dump.size(), "byte")
+        )));
     }
     let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
     let compression = match (by_kernel, decompress) {

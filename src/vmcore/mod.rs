@@ -28,6 +28,7 @@ use crate::architecture::Architecture;
 use crate::kerneldump;
 use crate::lime;
 use crate::progress::Progress;
+use crate::units::counted;
 use foreign::Foreign;
 use serde::Serialize;
 use std::fmt;
@@ -318,9 +319,10 @@ fn content<'a>(
     }
     let ignored = stream.ignored();
     if ignored > 0 {
-        findings
-            .warnings
-            .push(format!("{ignored} bytes behind the end of the gzip stream are ignored: they are none of it"));
+        findings.warnings.push(format!(
+            "what follows the end of the gzip stream is ignored, as none of it: {}",
+            counted(ignored, "byte")
+        ));
     }
     Ok((content, foreign, length))
 }
@@ -339,6 +341,9 @@ fn check_header(inspection: &Inspection, findings: &mut Findings) {
     if let (Some(length), kerneldump::Compression::None) = (inspection.length, inspection.compression)
         && header.dump_length != length
     {
-        findings.damaged("dumplength", format!("the header says {}, there are {length} bytes", header.dump_length));
+        findings.damaged(
+            "dumplength",
+            format!("the header says {}, there are {}", header.dump_length, counted(length, "byte")),
+        );
     }
 }

@@ -128,7 +128,7 @@ pub enum Accelerator {
     /// By KVM where it works, or else by TCG
     Auto,
     /// By the host's processor
-    Kernel,
+    Kvm,
     /// By QEMU's own translator
     Tcg,
 }

@@ -82,7 +82,7 @@ impl Machine<'_> {
         let accelerators: &[&str] = match self.accelerator {
             Accelerator::Auto if kvm_is_likely(self.architecture) => &["-accel", "kvm", "-accel", "tcg"],
             Accelerator::Auto | Accelerator::Tcg => &["-accel", "tcg"],
-            Accelerator::Kernel => &["-accel", "kvm"],
+            Accelerator::Kvm => &["-accel", "kvm"],
         };
         add(accelerators);
         add(self.architecture.machine(self.firmware.is_some()));

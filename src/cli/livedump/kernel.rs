@@ -13,7 +13,7 @@ use memtool::livedump::estimate;
 use memtool::livedump::{self, Failure, Options};
 use memtool::output_file::OutputFile;
 use memtool::symbols::Symbols;
-use memtool::units::rough_size;
+use memtool::units::{counted, rough_size};
 use memtool::vmcore::pages::Pages;
 use memtool::{Error, KernelError, Operation, Result};
 use nix::errno::Errno;
@@ -102,7 +102,8 @@ pub fn take(context: &mut Context, host: &dyn Host, symbols: &dyn Symbols, argum
 fn pages_lost(check: &Check<'_>, dumped: &Pages) -> Result<Option<String>> {
     let loss = check.after(dumped)?;
     let Loss { marked, lost } = loss;
-    let why = || format!("the kernel's dump lacks {lost} of the {marked} pages that it marked for dumping");
+    let why =
+        || format!("the kernel's dump lacks {lost} of the {} that it marked for dumping", counted(marked, "page"));
     Ok(loss.is_too_large().then(why))
 }
 

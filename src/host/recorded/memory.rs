@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::Segment;
+use crate::units::counted;
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
@@ -130,7 +131,7 @@ fn open_image(path: &Path, layout: ImageLayout, segments: &[Segment]) -> Result<
         ImageLayout::Padded => segments.last().map_or(0, |segment| segment.end),
     };
     if metadata.len() < needed {
-        return Err(format!("it has {} bytes, the machine's memory {needed}", metadata.len()));
+        return Err(format!("it has {}, the machine's memory {needed}", counted(metadata.len(), "byte")));
     }
     Ok(file)
 }
