@@ -1,4 +1,4 @@
-# sysctl(8) reads what is written to a variable, and what the printed command puts back; the kernel's text is refused.
+# sysctl(8) reads what is written to a variable, and what the printed command puts back; amd64's text is refused.
 . ../helpers.sh
 
 variable kern.ps_arg_cache_limit
@@ -24,7 +24,10 @@ variable kern.ps_arg_cache_limit
 equal 'the variable with the old bytes' "$value" "$old"
 
 # The direct map, through which the kernel writes, has its own text read-only on amd64.
-[ "$(uname -m 2> /dev/null)" = amd64 ] || exit 0
+if [ "$(uname -m 2> /dev/null)" != amd64 ]; then
+    figure "the kernel's text was not written to: only amd64 has it read-only in its direct map"
+    exit 0
+fi
 must read --as u64 kern_psignal
 there=$out
 refused 'read-only' write kern_psignal 0000000000000000
