@@ -12,7 +12,7 @@ use clap::Parser;
 use memtool::kernel::Kernel;
 use memtool::progress::Progress;
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs::{self, File};
 use std::hint::black_box;

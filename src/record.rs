@@ -141,7 +141,7 @@ mod tests {
         }
 
         fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
-            Ok(riscv::Mode::of(1).filter(|_| self.machine_arch == "riscv64"))
+            Ok(riscv::Mode::from_value(1).filter(|_| self.machine_arch == "riscv64"))
         }
 
         fn range_descriptors(&self) -> Result<Vec<Descriptor>> {

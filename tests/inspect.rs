@@ -18,7 +18,7 @@ use common::vmcore::{
 use common::{command, directory, text, write_file};
 use memtool::memory::{Memory, ReadError};
 use memtool::progress::Progress;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
 use proptest::prelude::*;
 use serde_json::Value;

@@ -20,7 +20,7 @@ use memtool::fault::{Fault, Why};
 use memtool::kernel::{Kernel, Mapping};
 use memtool::progress::Progress;
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;

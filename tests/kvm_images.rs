@@ -21,7 +21,7 @@ use memtool::kernel::{Kernel, Mapping};
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use std::ops::ControlFlow;
 
 /// Some symbols of a kernel.

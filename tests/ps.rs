@@ -18,7 +18,7 @@ use memtool::kernel::{Kernel, KernelFacts, Processes, State, Thread};
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols, Table};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use std::collections::BTreeMap;
 
 /// A kernel's memory, all of it data, that a test lays out.

@@ -12,7 +12,7 @@ use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::live_kernel::{Check, LiveKernel};
 use memtool::progress::Progress;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;

@@ -16,11 +16,11 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         check_right(&made, &inspection);
     }
     // A dump that is whole is the same dump when it is compressed.
-    let located = &inspection.located;
+    let location = &inspection.location;
     let is_plain = inspection.compression == memtool::kerneldump::Compression::None;
     let is_known = matches!(inspection.content, Content::Minidump(_) | Content::Elf(_) | Content::Lime(_));
     if inspection.damage.is_empty() && is_plain && is_known {
-        let inside = &made.bytes[located.start as usize..located.end as usize];
+        let inside = &made.bytes[location.start as usize..location.end as usize];
         let again = inspected(&Compression::Zstd.compress(inside));
         assert_eq!((&again.content, again.length), (&inspection.content, inspection.length), "{}", made.base.name);
         assert_eq!(again.damage, []);

@@ -8,7 +8,7 @@ use memtool::kernel::{Kernel, KernelFacts, Processes, State};
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool_fuzz::vmcore::{Arch, Mapping, MinidumpSpec};
 use std::collections::{BTreeMap, BTreeSet};
 

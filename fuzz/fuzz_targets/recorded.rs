@@ -19,7 +19,7 @@ use memtool::ranges::effective::{explain, pieces};
 use memtool::ranges::request::Request;
 use memtool::ranges::rules::Table;
 use memtool::symbols::{self, Pattern};
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::{check_map, check_readable, json};
 use std::fs;
@@ -109,13 +109,13 @@ fn maps(machine: &Machine, host: &dyn Host) {
         check_readable(&maps, &map);
     }
     for space in [Space::Physical, Space::Kernel] {
-        for chosen in [None, machine.memory.segments.first().map(|segment| (segment.start, segment.end))] {
-            let chosen = chosen.map(|range| RequestedRanges {
+        for requested in [None, machine.memory.segments.first().map(|segment| (segment.start, segment.end))] {
+            let requested = requested.map(|range| RequestedRanges {
                 ranges: vec![range],
-                origin: SegmentSource::Ranges,
+                segments_from: SegmentSource::Ranges,
                 allow_non_ram: false,
             });
-            if let Ok(mut plan) = Plan::from_host(host, space, chosen) {
+            if let Ok(mut plan) = Plan::from_host(host, space, requested) {
                 let total = plan.total();
                 plan.limit(total / 2);
                 assert_eq!(plan.total(), total / 2);

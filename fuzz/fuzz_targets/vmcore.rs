@@ -8,7 +8,7 @@ use memtool::host::dump_devices::list;
 use memtool::kerneldump::{HEADER_LENGTH, Header, cleared};
 use memtool::livedump::trailer;
 use memtool::save::{Found, find};
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);

@@ -8,7 +8,7 @@ use memtool::kernel::{Kernel, Mapping};
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use std::ops::ControlFlow;
 
 /// A kernel whose every symbol lies at the same address.

@@ -11,8 +11,8 @@ use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
 use memtool::progress::Progress;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::Section;
-use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};
 
 /// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
@@ -24,9 +24,9 @@ pub fn inspected(bytes: &[u8]) -> Inspection {
     let volume = ByteSource::from_bytes(bytes.to_vec());
     let look = |depth| inspect(&volume, depth, &Progress::default()).expect("bytes in memory can be read");
     let (quick, full) = (look(Depth::Quick), look(Depth::Full));
-    let located = &full.located;
-    assert_eq!((located, full.compression), (&quick.located, quick.compression));
-    assert!(located.start <= located.end && located.end <= bytes.len() as u64);
+    let location = &full.location;
+    assert_eq!((location, full.compression), (&quick.location, quick.compression));
+    assert!(location.start <= location.end && location.end <= bytes.len() as u64);
     assert!(full.damage.len() + full.warnings.len() <= 1 << 17);
     assert!(full.content == Content::Unknown || full.problem().is_none());
     match (&quick.content, &full.content) {
@@ -93,7 +93,7 @@ fn undamaged(inspection: &Inspection) {
         return;
     };
     if inspection.compression == memtool::kerneldump::Compression::None {
-        assert_eq!(length, inspection.located.end - inspection.located.start);
+        assert_eq!(length, inspection.location.end - inspection.location.start);
     }
     match &inspection.content {
         Content::Minidump(facts) => {
@@ -121,7 +121,7 @@ fn undamaged(inspection: &Inspection) {
         Content::Encrypted => unreachable!("its length is not known"),
         Content::Unknown => {}
     }
-    assert!(inspection.located.place != Container::File || inspection.located.header.is_none());
+    assert!(inspection.location.place != Container::File || inspection.location.header.is_none());
 }
 
 /// Asserts what holds of every map that was made or accepted.
@@ -156,11 +156,11 @@ pub fn check_readable(maps: &[KernelMapping], map: &MemoryMap) {
 fn check_decided(maps: &[KernelMapping], decided: &KernelSegments) {
     assert!(decided.segments.iter().all(|segment| segment.start < segment.end));
     assert!(decided.segments.is_sorted_by(|before, after| before.end < after.start));
-    assert!(decided.left_out.is_sorted_by_key(|range| range.start));
+    assert!(decided.skipped.is_sorted_by_key(|range| range.start));
     let is_mapped = |at: u64| maps.iter().any(|map| map.start <= at && u128::from(at) < map.end_address());
     let is_decided = |at: u64| {
         decided.segments.iter().any(|range| (range.start..range.end).contains(&at))
-            || decided.left_out.iter().any(|range| range.start <= at && (range.end == 0 || at < range.end))
+            || decided.skipped.iter().any(|range| range.start <= at && (range.end == 0 || at < range.end))
     };
     for segment in &decided.segments {
         assert!(is_mapped(segment.start) && is_mapped(segment.end - 1));
@@ -169,7 +169,7 @@ fn check_decided(maps: &[KernelMapping], decided: &KernelSegments) {
         assert!(is_decided(map.start), "{:#x}", map.start);
         assert!(is_decided(map.end.wrapping_sub(1)), "{:#x}", map.end);
     }
-    for range in &decided.left_out {
+    for range in &decided.skipped {
         assert!(!range.why.to_string().is_empty());
     }
 }

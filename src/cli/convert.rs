@@ -21,8 +21,8 @@ use memtool::kernel::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::progress::Progress;
 use memtool::units::{counted, exact_size, rough_size};
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::Relocation;
-use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -307,9 +307,9 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
         context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
         return Ok((Vec::new(), 0));
     };
-    let kvm = &opened.kernel;
+    let kernel = &opened.kernel;
     let symbols = opened.symbols()?;
-    let processes = match Processes::read(kvm, symbols) {
+    let processes = match Processes::read(kernel, symbols) {
         Ok(processes) => processes,
         Err(error) => {
             context.warn(&format!("the core file has no threads: {error}"));
@@ -321,13 +321,13 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     }
     let name = image.path().file_name().unwrap_or_default().to_string_lossy();
     let about = About {
-        architecture: kvm.architecture(),
-        order: kvm.order(),
+        architecture: kernel.architecture(),
+        order: kernel.order(),
         name: &name,
         entry: image.entry(),
-        displacement: kvm.relocation().map(Relocation::displacement),
-        release: KernelFacts::read(kvm, symbols)?.osreldate.unwrap_or(0),
-        signed: processes.are_signed(kvm),
+        displacement: kernel.relocation().map(Relocation::displacement),
+        release: KernelFacts::read(kernel, symbols)?.osreldate.unwrap_or(0),
+        signed: processes.are_signed(kernel),
     };
     let style = arguments.style();
     if style == Style::FreeBsd && about.architecture == Architecture::Riscv {
@@ -336,9 +336,9 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     let mut notes = Notes::new(style, about);
     let mut unknown = 0;
     for (process, thread) in processes.threads() {
-        let registers = processes.registers(kvm, thread).unwrap_or_else(|fault| {
+        let registers = processes.registers(kernel, thread).unwrap_or_else(|fault| {
             context.warn(&format!("the registers of thread {} cannot be read: {fault}", thread.tid));
-            memtool::kernel::Registers::unknown(kvm.architecture())
+            memtool::kernel::Registers::unknown(kernel.architecture())
         });
         unknown += usize::from(registers.pc().is_none());
         notes.add(process, thread, &registers);

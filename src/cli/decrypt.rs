@@ -12,7 +12,7 @@ use memtool::kerneldump::Compression;
 use memtool::output_file::{self, OutputFile};
 use memtool::progress::Progress;
 use memtool::units::rough_size;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;

@@ -19,7 +19,7 @@ use memtool::memory_map::MapSource;
 use memtool::output_file::{self, OutputFile};
 use memtool::progress::Progress;
 use memtool::units::{Hex, counted, exact_size, rough_size, utc};
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{self, Content, Depth};
 use memtool::{Error, Result, files_in_use, kerneldump};
 use serde::Serialize;
@@ -170,12 +170,12 @@ impl Arguments {
     }
 
     fn chosen(&self) -> Result<Option<RequestedRanges>> {
-        let (ranges, origin) = match &self.segments {
+        let (ranges, segments_from) = match &self.segments {
             Some(path) => (read_list(path)?, SegmentSource::List(path.clone())),
             None if self.ranges.is_empty() => return Ok(None),
             None => (self.ranges.clone(), SegmentSource::Ranges),
         };
-        Ok(Some(RequestedRanges { ranges, origin, allow_non_ram: self.anywhere }))
+        Ok(Some(RequestedRanges { ranges, segments_from, allow_non_ram: self.anywhere }))
     }
 }
 
@@ -262,17 +262,17 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
 
 /// Says what is worth knowing of what will be read.
 fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
-    if plan.origin == SegmentSource::Table(MapSource::PhysSegs.name()) {
+    if plan.segments_from == SegmentSource::Table(MapSource::PhysSegs.name()) {
         context
             .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
     }
     let verbose = context.global.verbose > 0 || listing;
-    for gap in plan.left_out.iter().filter(|_| verbose) {
+    for gap in plan.skipped.iter().filter(|_| verbose) {
         context.remark(&format!("{}..{} is left out: {}", Hex(gap.start), Hex(gap.end), gap.why));
     }
     if context.global.verbose > 0 && !listing {
         let (count, total) = (counted(plan.segments.len(), "segment"), rough_size(plan.total()));
-        context.remark(&format!("reading {count}, {total}, by {}", plan.origin));
+        context.remark(&format!("reading {count}, {total}, by {}", plan.segments_from));
         for segment in &plan.segments {
             let size = exact_size((segment.end - segment.start).into());
             context.remark(&format!("segment {}..{} ({size})", Hex(segment.start), Hex(segment.end)));
@@ -288,14 +288,14 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
             size: segment.end - segment.start,
             domain: segment.domain,
         });
-        let gaps = plan.left_out.iter().map(|gap| ListedGap {
+        let gaps = plan.skipped.iter().map(|gap| ListedGap {
             start: Hex(gap.start),
             end: Hex(gap.end),
             why: gap.why.to_string(),
         });
         let listing = Listing {
             space: plan.space,
-            segments_from: &plan.origin,
+            segments_from: &plan.segments_from,
             total: plan.total(),
             segments: segments.collect(),
             left_out: gaps.collect(),
@@ -318,7 +318,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
         let whose = context.out.remark_on(kind);
         context.out.line("")?;
         let count = counted(rows.len(), "segment");
-        context.out.line(&format!("{count}, {total}, by {}{whose}", plan.origin))?;
+        context.out.line(&format!("{count}, {total}, by {}{whose}", plan.segments_from))?;
     }
     Ok(Verdict::Done)
 }
@@ -327,7 +327,7 @@ fn take(context: &mut Context, subject: Subject, plan: &Plan, arguments: &Argume
     if plan.segments.is_empty() {
         return Err(Error::Refused(format!(
             "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",
-            plan.origin
+            plan.segments_from
         )));
     }
     let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
@@ -428,7 +428,7 @@ fn describe(
         started: utc(about.started),
         finished: utc(SystemTime::now()),
         page_size: plan.page_size,
-        segments_from: plan.origin.to_string(),
+        segments_from: plan.segments_from.to_string(),
         segments: plan.segments.clone(),
         bytes_read: report.read,
         unreadable_bytes: report.unreadable.bytes(),
@@ -461,7 +461,7 @@ fn conclude(
             format: arguments.format.0,
             compression: arguments.compression.compression().name(),
             space: plan.space,
-            segments_from: &plan.origin,
+            segments_from: &plan.segments_from,
             bytes_read: report.read,
             written: report.written.bytes,
             sha256: report.written.sha256.as_deref(),
@@ -483,12 +483,12 @@ fn conclude(
             counted(report.written.bytes, "byte")
         ))?;
         let seconds = elapsed.as_secs_f64();
-        let map = match (&plan.origin, plan.space) {
+        let map = match (&plan.segments_from, plan.space) {
             (SegmentSource::Table(_), Space::Physical) => "memory map",
             (SegmentSource::Table(_), Space::Kernel) => "kernel map",
             _ => "addresses",
         };
-        context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.origin))?;
+        context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.segments_from))?;
     }
     Ok(verdict)
 }

@@ -8,8 +8,8 @@ use memtool::kerneldump;
 use memtool::output_file::temporary_directory;
 use memtool::progress::Progress;
 use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::{Header, Section};
-use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{
     Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
     TableFacts, inspect_packed,
@@ -227,17 +227,17 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     if context.out.is_json() {
         let messages = arguments.msgbuf.then(|| messages(context, arguments, &inspection)).transpose()?;
-        let Inspection { located, compression, packed, length, damage, limits, remarks, .. } = &inspection;
+        let Inspection { location, compression, packed, length, damage, limits, remarks, .. } = &inspection;
         let document = Document {
             file: path.display().to_string(),
-            place: located.place,
-            start: located.start,
-            end: located.end,
-            sector_size: located.sector_size,
+            place: location.place,
+            start: location.start,
+            end: location.end,
+            sector_size: location.sector_size,
             compression: *compression,
             packed: *packed,
             length: *length,
-            header: located.header.as_ref().map(KernelHeader::new),
+            header: location.header.as_ref().map(KernelHeader::new),
             dump: Dump::new(&inspection),
             verified: arguments.verify,
             damage,
@@ -288,7 +288,7 @@ fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
 }
 
 fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {
-    let Inspection { located, compression, content, length, .. } = inspection;
+    let Inspection { location, compression, content, length, .. } = inspection;
     let mut facts: Vec<(&str, String)> = Vec::new();
     let what = match content {
         Content::Unknown => inspection.foreign.map_or(content.name(), |foreign| foreign.name).to_owned(),
@@ -300,7 +300,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     };
     facts.push(("dump", what));
     facts.push(("place", place(inspection)));
-    let size = located.end - located.start;
+    let size = location.end - location.start;
     facts.push(match compression {
         kerneldump::Compression::None => ("length", exact_size(size.into())),
         _ => {
@@ -311,7 +311,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
             ("length", format!("{} after {}, {before}", exact_size(size.into()), compression.name()))
         }
     });
-    if let Some(header) = &located.header {
+    if let Some(header) = &location.header {
         kernel_header(header, &mut facts);
     }
     match content {
@@ -336,18 +336,18 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     if arguments.segments { segments(context, content) } else { Ok(()) }
 }
 
-fn place(Inspection { located, packed, .. }: &Inspection) -> String {
+fn place(Inspection { location, packed, .. }: &Inspection) -> String {
     let packed = match packed {
         kerneldump::Compression::None => String::new(),
         packed => format!("; the image of the device is compressed with {}", packed.name()),
     };
-    match (located.place, located.sector_size) {
+    match (location.place, location.sector_size) {
         (Container::File, _) => "a file of its own".to_owned(),
         (Container::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
         (Container::Device, sector) => format!(
             "bytes {} to {} of a dump device with sectors of {} bytes{packed}",
-            located.start,
-            located.end,
+            location.start,
+            location.end,
             sector.unwrap_or(0)
         ),
     }

@@ -13,8 +13,8 @@ use memtool::output_file::temporary_directory;
 use memtool::progress::Progress;
 use memtool::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
 use memtool::units::{Hex, counted, parse_address, parse_size};
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::Relocation;
-use memtool::vmcore::volume::ByteSource;
 use memtool::vmcore::{Container, Content, DumpedMemory, Inspection};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -350,7 +350,7 @@ pub fn core_volume(core: &Path, access: Access) -> Result<ByteSource> {
 
 /// Says what is worth knowing of a dump.
 pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection, has_segments: bool) {
-    if inspection.located.place == Container::Device {
+    if inspection.location.place == Container::Device {
         context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
     }
     if inspection.content == Content::Unknown {
@@ -452,7 +452,7 @@ impl Opened {
             return false;
         }
         let Some(dump) = self.kernel.dump() else { return true };
-        let header = dump.inspection().located.header.as_ref();
+        let header = dump.inspection().location.header.as_ref();
         header.zip(context.host().and_then(|host| host.system()).ok()).is_some_and(|(header, system)| {
             header.hostname == system.hostname
                 && !system.version.is_empty()
@@ -464,7 +464,7 @@ impl Opened {
     fn other_version(&self, file: &Table) -> Option<String> {
         let version = file.version()?;
         let dump = self.kernel.dump()?;
-        let header = dump.inspection().located.header.as_ref().map(|header| header.version_string.clone());
+        let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.clone());
         let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
         let told: Vec<&str> = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end).collect();
         let is_version = |line: &&str| {
@@ -481,7 +481,7 @@ impl Opened {
     fn compare_versions(&mut self, context: &mut Context) {
         let Names::Files(files) = &self.names else { return };
         // A file with debug information does not hold it.
-        let header = self.kernel.dump().and_then(|dump| dump.inspection().located.header.as_ref());
+        let header = self.kernel.dump().and_then(|dump| dump.inspection().location.header.as_ref());
         let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
         let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
         let source = files.source();

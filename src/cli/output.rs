@@ -55,8 +55,8 @@ pub fn fit(name: String, room: usize) -> String {
     let kept = room.saturating_sub(LEFT_OUT.len());
     let head = name.get(..longest(name.char_indices().map(|(at, c)| (at + c.len_utf8(), c)), kept / 2));
     let head = head.unwrap_or_default();
-    let left = kept.saturating_sub(head.width());
-    let tail = longest(name.char_indices().rev().map(|(at, c)| (name.len() - at, c)), left);
+    let remaining = kept.saturating_sub(head.width());
+    let tail = longest(name.char_indices().rev().map(|(at, c)| (name.len() - at, c)), remaining);
     format!("{head}{LEFT_OUT}{}", name.get(name.len() - tail..).unwrap_or_default())
 }
 

@@ -14,7 +14,7 @@ use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
 use memtool::units::{rough_size, utc};
 use memtool::vmcore::Damage;
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io;

@@ -71,7 +71,7 @@ pub struct RequestedRanges {
     /// Start and exclusive end each, in any order.
     pub ranges: Vec<(u64, u64)>,
     /// Where they were named.
-    pub origin: SegmentSource,
+    pub segments_from: SegmentSource,
     /// Whether addresses are read that the kernel's tables do not list as RAM.
     pub allow_non_ram: bool,
 }
@@ -84,9 +84,9 @@ pub struct Plan {
     /// Ascending, without overlaps.
     pub segments: Vec<Segment>,
     /// Who says so.
-    pub origin: SegmentSource,
+    pub segments_from: SegmentSource,
     /// What of the kernel's map is not read, and why.
-    pub left_out: Vec<SkippedRange>,
+    pub skipped: Vec<SkippedRange>,
     /// Bytes of a page.
     pub page_size: u64,
     /// The system whose memory it is; `None` for an image of unknown origin.
@@ -100,7 +100,7 @@ impl Plan {
     ///
     /// The kernel does not give its tables, or what is chosen is not in them and may not be read; or reading it panics the
     /// kernel ([`direct_map`]), which no choice allows.
-    pub fn from_host(host: &dyn Host, space: Space, chosen: Option<RequestedRanges>) -> Result<Self> {
+    pub fn from_host(host: &dyn Host, space: Space, requested: Option<RequestedRanges>) -> Result<Self> {
         let system = host.system()?;
         let page_size = u64::from(system.page_size);
         let reachable = match space {
@@ -111,37 +111,43 @@ impl Plan {
         let listed = match space {
             Space::Physical => match host.memory_map() {
                 Ok(map) => {
-                    let (segments, left_out) = reached(map.segments, reachable.as_deref());
-                    Some((SegmentSource::Table(map.source.name()), segments, left_out))
+                    let (segments, skipped) = reached(map.segments, reachable.as_deref());
+                    Some((SegmentSource::Table(map.source.name()), segments, skipped))
                 }
-                Err(Error::Unsupported(_)) if chosen.is_some() => None,
+                Err(Error::Unsupported(_)) if requested.is_some() => None,
                 Err(error) => return Err(error),
             },
             Space::Kernel => match host.kernel_maps()? {
                 Some(maps) => {
                     let by_page_tables = direct_map::is_needed(&system);
                     let kernel = kernel_maps::readable(&maps, &host.memory_map()?, by_page_tables);
-                    Some((SegmentSource::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.left_out))
+                    Some((SegmentSource::Table("vm.pmap.kernel_maps"), kernel.segments, kernel.skipped))
                 }
                 None => None,
             },
         };
-        let plan =
-            |segments, origin, left_out| Self { space, segments, origin, left_out, page_size, system: Some(system) };
-        match (chosen, listed) {
-            (None, Some((origin, segments, left_out))) => Ok(plan(segments, origin, left_out)),
+        let plan = |segments, segments_from, skipped| Self {
+            space,
+            segments,
+            segments_from,
+            skipped,
+            page_size,
+            system: Some(system),
+        };
+        match (requested, listed) {
+            (None, Some((segments_from, segments, skipped))) => Ok(plan(segments, segments_from, skipped)),
             (None, None) => Err(Error::Unsupported(
                 "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); name the addresses with --range or --segments"
                     .to_owned(),
             )),
-            (Some(chosen), listed) => {
-                let ranges = coalesce(chosen.ranges);
+            (Some(requested), listed) => {
+                let ranges = coalesce(requested.ranges);
                 if let Some(reachable) = &reachable {
                     check_reachable(&ranges, reachable)?;
                 }
                 let listed = listed.map(|(_, segments, _)| segments);
                 match &listed {
-                    _ if chosen.allow_non_ram => {}
+                    _ if requested.allow_non_ram => {}
                     Some(listed) => check_listed(&ranges, listed, space)?,
                     None => {
                         return Err(Error::Refused(
@@ -151,7 +157,7 @@ impl Plan {
                     }
                 }
                 let segments = with_domains(&ranges, &listed.unwrap_or_default(), None);
-                Ok(plan(segments, chosen.origin, Vec::new()))
+                Ok(plan(segments, requested.segments_from, Vec::new()))
             }
         }
     }
@@ -161,9 +167,9 @@ impl Plan {
     /// # Errors
     ///
     /// The file's length is not to be had and nothing is chosen, or what is chosen goes beyond it.
-    pub fn from_image(image: &Image, chosen: Option<RequestedRanges>) -> Result<Self> {
+    pub fn from_image(image: &Image, requested: Option<RequestedRanges>) -> Result<Self> {
         let path = image.path.display();
-        let (ranges, origin) = match (chosen, image.length) {
+        let (ranges, segments_from) = match (requested, image.length) {
             (None, Some(0)) => return Err(Error::Refused(format!("{path} is empty"))),
             (None, Some(length)) => (vec![(0, length)], SegmentSource::WholeFile),
             (None, None) => {
@@ -171,8 +177,8 @@ impl Plan {
                     "{path} does not tell its length; name the addresses with --range or --segments"
                 )));
             }
-            (Some(chosen), length) => {
-                let beyond = chosen.ranges.iter().find(|(_, end)| length.is_some_and(|length| *end > length));
+            (Some(requested), length) => {
+                let beyond = requested.ranges.iter().find(|(_, end)| length.is_some_and(|length| *end > length));
                 if let (Some((start, end)), Some(length)) = (beyond, length) {
                     return Err(Error::Refused(format!(
                         "{}-{} goes beyond the end of {path}, which has {}",
@@ -181,14 +187,14 @@ impl Plan {
                         counted(length, "byte")
                     )));
                 }
-                (chosen.ranges, chosen.origin)
+                (requested.ranges, requested.segments_from)
             }
         };
         Ok(Self {
             space: Space::Physical,
             segments: with_domains(&coalesce(ranges), &[], None),
-            origin,
-            left_out: Vec::new(),
+            segments_from,
+            skipped: Vec::new(),
             page_size: DEFAULT_PAGE_SIZE,
             system: None,
         })
@@ -325,9 +331,9 @@ fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Seg
         let domain = segment.domain;
         intersect(&ranges(segment), reachable).into_iter().map(move |(start, end)| Segment { start, end, domain })
     });
-    let left_out = segments.iter().flat_map(|segment| gaps(&ranges(segment), reachable));
-    let left_out = left_out.map(|(start, end)| SkippedRange { start, end, why: Why::NotInDirectMap });
-    (parts.collect(), left_out.collect())
+    let skipped = segments.iter().flat_map(|segment| gaps(&ranges(segment), reachable));
+    let skipped = skipped.map(|(start, end)| SkippedRange { start, end, why: Why::NotInDirectMap });
+    (parts.collect(), skipped.collect())
 }
 
 /// Refuses ranges that would panic the kernel.

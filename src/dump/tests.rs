@@ -114,8 +114,8 @@ fn plan_of(space: Space, base: u64, segments: &[Range], page_size: u64) -> Plan 
     Plan {
         space,
         segments: segments.iter().map(segment).collect(),
-        origin: SegmentSource::Ranges,
-        left_out: Vec::new(),
+        segments_from: SegmentSource::Ranges,
+        skipped: Vec::new(),
         page_size,
         system: None,
     }

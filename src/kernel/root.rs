@@ -36,41 +36,53 @@ enum RootLocator {
 struct RootCandidate {
     architecture: Architecture,
     symbol: &'static str,
-    clue: RootLocator,
+    locator: RootLocator,
     format: Format,
     /// Where kernel memory begins.
     base: u64,
 }
 
-const fn way(
+const fn candidate(
     architecture: Architecture,
     symbol: &'static str,
-    clue: RootLocator,
+    locator: RootLocator,
     format: Format,
     base: u64,
 ) -> RootCandidate {
-    RootCandidate { architecture, symbol, clue, format, base }
+    RootCandidate { architecture, symbol, locator, format, base }
 }
 
 /// A variable that a kernel does not use holds 0. A kernel with five levels also has the four that its uppermost
 /// entry leads to, so the larger ones come first; so does PAE's root, as its directories look like a root without.
-const WAYS: [RootCandidate; 14] = [
-    way(Architecture::Amd64, "KPML5phys", RootLocator::Pointer { size: 8 }, Format::Amd64La57, amd64::KERNEL_MAP_BASE),
-    way(Architecture::Amd64, "KPML4phys", RootLocator::Pointer { size: 8 }, Format::Amd64, amd64::KERNEL_MAP_BASE),
+const CANDIDATES: [RootCandidate; 14] = [
+    candidate(
+        Architecture::Amd64,
+        "KPML5phys",
+        RootLocator::Pointer { size: 8 },
+        Format::Amd64La57,
+        amd64::KERNEL_MAP_BASE,
+    ),
+    candidate(
+        Architecture::Amd64,
+        "KPML4phys",
+        RootLocator::Pointer { size: 8 },
+        Format::Amd64,
+        amd64::KERNEL_MAP_BASE,
+    ),
     // Without LPA2, entries of pages have bits set that would be their addresses' highest with it.
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Lpa2, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64LargeLpa2, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64, arm64::KERNBASE),
-    way(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Large, arm64::KERNBASE),
+    candidate(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Lpa2, arm64::KERNBASE),
+    candidate(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64LargeLpa2, arm64::KERNBASE),
+    candidate(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64, arm64::KERNBASE),
+    candidate(Architecture::Arm64, "pagetable_l0_ttbr1", RootLocator::Table, Format::Arm64Large, arm64::KERNBASE),
     // The address space of process 0, whose tables are the kernel's (`pmap_pinit0`): the assembler's may be others.
-    way(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv48, riscv::KERNBASE),
-    way(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv39, riscv::KERNBASE),
-    way(Architecture::Riscv, "pagetable_l0", RootLocator::Table, Format::Sv48, riscv::KERNBASE),
-    way(Architecture::Riscv, "pagetable_l1", RootLocator::Table, Format::Sv39, riscv::KERNBASE),
-    way(Architecture::I386, "IdlePDPT", RootLocator::Pointer { size: 4 }, Format::I386Pae, 0),
-    way(Architecture::I386, "IdlePTD", RootLocator::Pointer { size: 4 }, Format::I386, 0),
-    way(Architecture::I386, "IdlePTD_nopae", RootLocator::Pointer { size: 4 }, Format::I386, 0),
-    way(Architecture::Arm, "kern_pt1", RootLocator::Virtual { size: 4 }, Format::ArmV6, 0xc000_0000),
+    candidate(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv48, riscv::KERNBASE),
+    candidate(Architecture::Riscv, "vmspace0", RootLocator::Satp, Format::Sv39, riscv::KERNBASE),
+    candidate(Architecture::Riscv, "pagetable_l0", RootLocator::Table, Format::Sv48, riscv::KERNBASE),
+    candidate(Architecture::Riscv, "pagetable_l1", RootLocator::Table, Format::Sv39, riscv::KERNBASE),
+    candidate(Architecture::I386, "IdlePDPT", RootLocator::Pointer { size: 4 }, Format::I386Pae, 0),
+    candidate(Architecture::I386, "IdlePTD", RootLocator::Pointer { size: 4 }, Format::I386, 0),
+    candidate(Architecture::I386, "IdlePTD_nopae", RootLocator::Pointer { size: 4 }, Format::I386, 0),
+    candidate(Architecture::Arm, "kern_pt1", RootLocator::Virtual { size: 4 }, Format::ArmV6, 0xc000_0000),
 ];
 
 /// Finds the page tables of a kernel in an image of memory.
@@ -94,19 +106,19 @@ pub(super) fn find(
             architecture.name()
         )));
     }
-    let ways = WAYS.iter().filter(|way| way.architecture == architecture);
+    let known = CANDIDATES.iter().filter(|candidate| candidate.architecture == architecture);
     let mut tried = Vec::new();
-    for way in ways {
-        let Some(symbol) = symbols.find(way.symbol)? else { continue };
+    for candidate in known {
+        let Some(symbol) = symbols.find(candidate.symbol)? else { continue };
         for physical in candidates(memory, symbol.address, step(architecture)) {
-            if let Some(mut space) = try_at(memory, way, symbol.address, physical) {
+            if let Some(mut space) = try_at(memory, candidate, symbol.address, physical) {
                 if architecture == Architecture::Amd64 {
                     space.direct_map = amd64_direct_map(&space, memory, symbols)?;
                 }
                 return Ok((architecture, space));
             }
         }
-        tried.push(format!("{} at {}", way.symbol, Hex(symbol.address)));
+        tried.push(format!("{} at {}", candidate.symbol, Hex(symbol.address)));
     }
     let kernel = symbols.source();
     Err(match tried.as_slice() {
@@ -137,9 +149,9 @@ fn candidates(memory: &DumpedMemory, address: u64, step: u64) -> impl Iterator<I
 const VMSPACE: u64 = 1024;
 
 /// The address space, if the symbol lies at a physical address.
-fn try_at(memory: &DumpedMemory, way: &RootCandidate, address: u64, physical: u64) -> Option<AddressSpace> {
-    let within = |root: u64| try_root(memory, way, (address, physical), root);
-    match way.clue {
+fn try_at(memory: &DumpedMemory, candidate: &RootCandidate, address: u64, physical: u64) -> Option<AddressSpace> {
+    let within = |root: u64| try_root(memory, candidate, (address, physical), root);
+    match candidate.locator {
         RootLocator::Table => within(physical),
         RootLocator::Pointer { size } => within(pointer(memory, physical, size)?),
         RootLocator::Virtual { size } => match pointer(memory, physical, size)? {
@@ -148,7 +160,7 @@ fn try_at(memory: &DumpedMemory, way: &RootCandidate, address: u64, physical: u6
         },
         RootLocator::Satp => (0..VMSPACE).step_by(8).find_map(|offset| {
             let (format, root) = riscv::root(pointer(memory, physical.checked_add(offset)?, 8)?)?;
-            if format == way.format { within(root) } else { None }
+            if format == candidate.format { within(root) } else { None }
         }),
     }
 }
@@ -156,14 +168,14 @@ fn try_at(memory: &DumpedMemory, way: &RootCandidate, address: u64, physical: u6
 /// The address space with that root, if it maps the symbol to where it was found.
 fn try_root(
     memory: &DumpedMemory,
-    way: &RootCandidate,
+    candidate: &RootCandidate,
     (address, physical): (u64, u64),
     root: u64,
 ) -> Option<AddressSpace> {
     if root == 0 || !root.is_multiple_of(32) || memory.place_of(root).is_none() {
         return None;
     }
-    let tables = Tables::Root { format: way.format, root, base: way.base };
+    let tables = Tables::Root { format: candidate.format, root, base: candidate.base };
     let space =
         AddressSpace { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None };
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;

@@ -4,7 +4,7 @@ use crate::pmap::amd64::{
     GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
 };
 use crate::symbols::Symbol;
-use crate::vmcore::volume::ByteSource;
+use crate::vmcore::byte_source::ByteSource;
 use crate::vmcore::{Content, Depth, inspect};
 use proptest::prelude::*;
 use std::collections::BTreeSet;

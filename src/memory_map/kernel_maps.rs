@@ -85,7 +85,7 @@ pub struct KernelSegments {
     /// told.
     pub segments: Vec<Segment>,
     /// What else is mapped, ascending.
-    pub left_out: Vec<SkippedRange>,
+    pub skipped: Vec<SkippedRange>,
 }
 
 /// Mapped virtual addresses that are not to be read.
@@ -175,7 +175,7 @@ const KERNEL_MAP: &str = "Kernel map";
 /// sees to it that there is RAM (`by_page_tables`), only what is mapped as devices are.
 pub fn readable(maps: &[KernelMapping], ram: &MemoryMap, by_page_tables: bool) -> KernelSegments {
     let direct_map = direct_map(maps, ram);
-    let mut sorted = Sorted { ram, readable: Vec::new(), left_out: Vec::new() };
+    let mut sorted = Sorted { ram, readable: Vec::new(), skipped: Vec::new() };
     for map in maps {
         let (start, end) = (u128::from(map.start), map.end_address());
         if let Some(why) = objection(map, by_page_tables) {
@@ -297,7 +297,7 @@ impl Linear {
 struct Sorted<'a> {
     ram: &'a MemoryMap,
     readable: Vec<(u64, u64)>,
-    left_out: Vec<SkippedRange>,
+    skipped: Vec<SkippedRange>,
 }
 
 impl Sorted<'_> {
@@ -332,24 +332,24 @@ impl Sorted<'_> {
             && let Ok(start) = u64::try_from(start)
         {
             // 2^64 is no u64.
-            self.left_out.push(SkippedRange { start, end: u64::try_from(end).unwrap_or(0), why });
+            self.skipped.push(SkippedRange { start, end: u64::try_from(end).unwrap_or(0), why });
         }
     }
 
     fn joined(mut self) -> KernelSegments {
         let segments = coalesce(self.readable).into_iter();
-        self.left_out.sort_by_key(|range| range.start);
-        let mut left_out: Vec<SkippedRange> = Vec::new();
-        for range in self.left_out {
-            match left_out.last_mut() {
+        self.skipped.sort_by_key(|range| range.start);
+        let mut skipped: Vec<SkippedRange> = Vec::new();
+        for range in self.skipped {
+            match skipped.last_mut() {
                 // An end of 0 is 2^64.
                 Some(last) if last.end != 0 && last.end == range.start && last.why == range.why => last.end = range.end,
-                _ => left_out.push(range),
+                _ => skipped.push(range),
             }
         }
         KernelSegments {
             segments: segments.map(|(start, end)| Segment { start, end, domain: None }).collect(),
-            left_out,
+            skipped,
         }
     }
 }

@@ -271,11 +271,11 @@ fn readable_by(page_tables: bool, text: &str, ram: &MemoryMap) -> Decision {
     assert!(decided.segments.iter().all(|segment| segment.domain.is_none()));
     (
         decided.segments.iter().map(|segment| (segment.start, segment.end)).collect(),
-        decided.left_out.into_iter().map(|range| (range.start, range.end, range.why.to_string())).collect(),
+        decided.skipped.into_iter().map(|range| (range.start, range.end, range.why.to_string())).collect(),
     )
 }
 
-fn left_out(start: u64, end: u64, why: &str) -> (u64, u64, String) {
+fn skipped(start: u64, end: u64, why: &str) -> (u64, u64, String) {
     (start, end, why.to_owned())
 }
 
@@ -328,19 +328,19 @@ fn of_amd64s_maps_the_ram_of_the_direct_map_and_the_cached_kernel_map_are_read()
     assert_eq!(
         why,
         [
-            left_out(0xffff_8040_2010_0000, 0xffff_8040_2010_1000, "listed under 'Recursive map'"),
-            left_out(0xffff_8080_0000_0000, 0xffff_8080_4000_0000, "listed under 'Large map'"),
-            left_out(0xffff_f7ff_c000_0000, 0xffff_f7ff_c020_0000, "listed under 'KASAN shadow map'"),
-            left_out(0xffff_f800_0009_fc00, 0xffff_f800_0010_0000, "not RAM"),
-            left_out(0xffff_f800_1ffd_a000, 0xffff_f800_c000_0000, "not RAM"),
-            left_out(0xffff_f800_c000_0000, 0xffff_f800_c000_1000, "mapped UC, as device registers are"),
-            left_out(0xffff_f800_c000_1000, 0xffff_f801_0000_0000, "not RAM"),
-            left_out(0xffff_fe00_00c0_0000, 0xffff_fe00_00c0_1000, "mapped UC, as device registers are"),
-            left_out(0xffff_fe00_00c0_1000, 0xffff_fe00_00c0_2000, "mapped U-, as device registers are"),
-            left_out(0xffff_fe00_00c0_2000, 0xffff_fe00_00d0_2000, "mapped WC, as device registers are"),
-            left_out(0xffff_fe00_00d0_2000, 0xffff_fe00_00d0_3000, "mapped ??, as device registers are"),
-            left_out(0xffff_fe00_00d0_5000, 0xffff_fe00_00d0_6000, "not mapped for reading"),
-            left_out(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM"),
+            skipped(0xffff_8040_2010_0000, 0xffff_8040_2010_1000, "listed under 'Recursive map'"),
+            skipped(0xffff_8080_0000_0000, 0xffff_8080_4000_0000, "listed under 'Large map'"),
+            skipped(0xffff_f7ff_c000_0000, 0xffff_f7ff_c020_0000, "listed under 'KASAN shadow map'"),
+            skipped(0xffff_f800_0009_fc00, 0xffff_f800_0010_0000, "not RAM"),
+            skipped(0xffff_f800_1ffd_a000, 0xffff_f800_c000_0000, "not RAM"),
+            skipped(0xffff_f800_c000_0000, 0xffff_f800_c000_1000, "mapped UC, as device registers are"),
+            skipped(0xffff_f800_c000_1000, 0xffff_f801_0000_0000, "not RAM"),
+            skipped(0xffff_fe00_00c0_0000, 0xffff_fe00_00c0_1000, "mapped UC, as device registers are"),
+            skipped(0xffff_fe00_00c0_1000, 0xffff_fe00_00c0_2000, "mapped U-, as device registers are"),
+            skipped(0xffff_fe00_00c0_2000, 0xffff_fe00_00d0_2000, "mapped WC, as device registers are"),
+            skipped(0xffff_fe00_00d0_2000, 0xffff_fe00_00d0_3000, "mapped ??, as device registers are"),
+            skipped(0xffff_fe00_00d0_5000, 0xffff_fe00_00d0_6000, "not mapped for reading"),
+            skipped(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM"),
         ]
     );
 }
@@ -350,8 +350,8 @@ fn what_goes_to_the_end_of_the_address_space_is_not_joined_with_its_start() {
     let maps = "Large map:\n0x0-0x0 rw-s WB 0 0 1\n0x0-0x1000 rw-s WB 0 0 1\n";
     let (segments, why) = readable(maps, &ram_and_reserved(&[(0, 0x1000)], &[]));
     assert_eq!(segments, []);
-    let all = left_out(0, 0, "listed under 'Large map'");
-    assert_eq!(why, [all, left_out(0, 0x1000, "listed under 'Large map'")]);
+    let all = skipped(0, 0, "listed under 'Large map'");
+    assert_eq!(why, [all, skipped(0, 0x1000, "listed under 'Large map'")]);
 }
 
 #[test]
@@ -362,14 +362,14 @@ fn the_first_2_mib_of_physical_memory_are_cut_from_a_mapping_around_them() {
         segments,
         [(0xffff_ffff_7ff0_0000, 0xffff_ffff_8009_fc00), (0xffff_ffff_8010_0000, 0xffff_ffff_8040_0000)]
     );
-    assert_eq!(why, [left_out(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM")]);
+    assert_eq!(why, [skipped(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM")]);
 }
 
 #[test]
 fn what_stands_under_no_heading_is_left_out() {
     let (segments, why) = readable("0x200000-0x400000 rw-u- WB 0 1 0\n", &map(Some(&real_smap()), None, 1));
     assert_eq!(segments, []);
-    assert_eq!(why, [left_out(0x20_0000, 0x40_0000, "listed under no heading")]);
+    assert_eq!(why, [skipped(0x20_0000, 0x40_0000, "listed under no heading")]);
 }
 
 #[test]
@@ -378,13 +378,13 @@ fn the_last_page_of_the_address_space_is_left_out() {
     let last = 0xffff_ffff_ffff_f000;
     let (segments, why) = readable("Kernel map:\n0xffffffffffe00000-0x0000000000000000 rw-sg WB 0 1 0\n", &ram);
     assert_eq!(segments, [(0xffff_ffff_ffe0_0000, last)]);
-    assert_eq!(why, [left_out(last, 0, "the last page of the address space")]);
+    assert_eq!(why, [skipped(last, 0, "the last page of the address space")]);
     let (segments, why) = readable("Kernel map:\n0xfffffffffffff000-0x0000000000000000 rw-sg WB 0 0 1\n", &ram);
     assert_eq!(segments, []);
-    assert_eq!(why, [left_out(last, 0, "the last page of the address space")]);
+    assert_eq!(why, [skipped(last, 0, "the last page of the address space")]);
     let (segments, why) = readable("Kernel map:\n0xffffffffffe00000-0x0000000000000000 rw-sg UC 0 1 0\n", &ram);
     assert_eq!(segments, []);
-    assert_eq!(why, [left_out(0xffff_ffff_ffe0_0000, 0, "mapped UC, as device registers are")]);
+    assert_eq!(why, [skipped(0xffff_ffff_ffe0_0000, 0, "mapped UC, as device registers are")]);
 }
 
 /// What an arm64 kernel with 1 GiB of RAM from 1 GiB on prints.
@@ -433,10 +433,10 @@ fn arm64s_direct_map_begins_at_the_gib_of_the_lowest_ram() {
     assert_eq!(
         why,
         [
-            left_out(0xffff_0000_4000_0000, 0xffff_0000_4000_1000, "mapped DEV, as device registers are"),
-            left_out(0xffff_007f_ffe0_0000, 0xffff_007f_ffe1_0000, "mapped DEV-NP, as device registers are"),
-            left_out(0xffff_a000_3800_0000, 0xffff_a000_3801_0000, "mapped UC, as device registers are"),
-            left_out(0xffff_a000_3c00_0000, 0xffff_a000_3c10_0000, "not RAM"),
+            skipped(0xffff_0000_4000_0000, 0xffff_0000_4000_1000, "mapped DEV, as device registers are"),
+            skipped(0xffff_007f_ffe0_0000, 0xffff_007f_ffe1_0000, "mapped DEV-NP, as device registers are"),
+            skipped(0xffff_a000_3800_0000, 0xffff_a000_3801_0000, "mapped UC, as device registers are"),
+            skipped(0xffff_a000_3c00_0000, 0xffff_a000_3c10_0000, "not RAM"),
         ]
     );
 }
@@ -448,7 +448,7 @@ fn arm64s_direct_map_may_begin_with_firmware_that_is_not_ram_for_the_kernel() {
     let firmware = |kind| ram_and_reserved(&[(0x4000_0000, 0x6000_0000)], &[(0x3ff0_0000, 0x4000_0000, kind)]);
     let (segments, why) = readable(text, &firmware("runtime services code"));
     assert_eq!(segments, [(0xffff_a000_4000_0000, 0xffff_a000_6000_0000)]);
-    assert_eq!(why, [left_out(0xffff_a000_3ff0_0000, 0xffff_a000_4000_0000, "not RAM")]);
+    assert_eq!(why, [skipped(0xffff_a000_3ff0_0000, 0xffff_a000_4000_0000, "not RAM")]);
     let (segments, _) = readable(text, &firmware("reserved"));
     assert_eq!(segments, [], "what arm64 does not map tells nothing");
 }
@@ -483,8 +483,8 @@ fn an_older_arm64_kernel_rounds_the_direct_map_to_2_mib() {
     assert_eq!(
         why,
         [
-            left_out(0xffff_fd00_0000_0000, 0xffff_fd00_0001_0000, "not RAM"),
-            left_out(0xffff_fd00_2000_1000, 0xffff_fd00_2020_0000, "not RAM"),
+            skipped(0xffff_fd00_0000_0000, 0xffff_fd00_0001_0000, "not RAM"),
+            skipped(0xffff_fd00_2000_1000, 0xffff_fd00_2020_0000, "not RAM"),
         ]
     );
 }
@@ -499,8 +499,8 @@ fn riscvs_maps_do_not_tell_devices_from_ram_and_are_left_out() {
     assert_eq!(
         why,
         [
-            left_out(0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000, unknown),
-            left_out(0xffff_ffd0_0000_0000, 0xffff_ffd0_4000_0000, unknown),
+            skipped(0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000, unknown),
+            skipped(0xffff_ffd0_0000_0000, 0xffff_ffd0_4000_0000, unknown),
         ]
     );
 }
@@ -517,7 +517,7 @@ fn riscvs_maps_are_read_where_page_tables_lead_to_ram() {
     let ram = ram_and_reserved(&[(0x8008_0000, 0xc000_0000)], &[]);
     let devices = [("IO", 0), ("NC", 1), ("???", 2)].map(|(mode, page)| {
         let start = 0xffff_ffc0_0120_0000 + page * 0x1000;
-        left_out(start, start + 0x1000, &format!("mapped {mode}, as device registers are"))
+        skipped(start, start + 0x1000, &format!("mapped {mode}, as device registers are"))
     });
     let (segments, why) = readable_by(true, RISCV_15, &ram);
     let kernel = (0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000);
@@ -531,7 +531,7 @@ fn riscvs_maps_are_read_where_page_tables_lead_to_ram() {
     let (segments, why) = readable(RISCV_15, &ram);
     assert_eq!(segments, []);
     let pma = "mapped PMA, so that its physical address alone says whether it is a device";
-    assert_eq!(why[0], left_out(kernel.0, kernel.1, pma));
+    assert_eq!(why[0], skipped(kernel.0, kernel.1, pma));
 
     let older = RISCV_15.replace(" PMA", "").replace(" IO ", "").replace(" NC ", "").replace(" ???", "");
     assert_eq!(readable(&older, &ram).0, []);

@@ -16,7 +16,7 @@ pub enum Mode {
 
 impl Mode {
     /// What `vm.pmap.mode` says (`enum pmap_mode`, `sys/riscv/include/pmap.h`); `None` if it is no mode that is known.
-    pub const fn of(value: u64) -> Option<Self> {
+    pub const fn from_value(value: u64) -> Option<Self> {
         match value {
             0 => Some(Self::Sv39),
             1 => Some(Self::Sv48),
@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn the_kernel_numbers_its_modes() {
-        assert_eq!([0, 1, 2].map(Mode::of), [Some(Mode::Sv39), Some(Mode::Sv48), None]);
+        assert_eq!([0, 1, 2].map(Mode::from_value), [Some(Mode::Sv39), Some(Mode::Sv48), None]);
         assert_eq!((Mode::Sv39.format(), Mode::Sv48.format()), (Format::Sv39, Format::Sv48));
     }
 

@@ -112,7 +112,7 @@ fn read(record: &[u8], facts: &VmmapContext) -> Option<Record> {
     let references = count(offset_of!(kinfo_vmentry, kve_ref_count))?;
     let start = long(offset_of!(kinfo_vmentry, kve_start))?;
     let mut entry = MapEntry::new(start, long(offset_of!(kinfo_vmentry, kve_end))?, object_of(kind, flags));
-    let most = KVME_MAX_PROT_READ | KVME_MAX_PROT_WRITE | KVME_MAX_PROT_EXEC;
+    let limits = KVME_MAX_PROT_READ | KVME_MAX_PROT_WRITE | KVME_MAX_PROT_EXEC;
     let allowed = |read: i32, write: i32, execute: i32| Protection {
         read: bits & read != 0,
         write: bits & write != 0,
@@ -120,7 +120,7 @@ fn read(record: &[u8], facts: &VmmapContext) -> Option<Record> {
     };
     entry.protection = allowed(KVME_PROT_READ, KVME_PROT_WRITE, KVME_PROT_EXEC);
     // Only a guard allows nothing at all; older kernels say so of every entry, and mean nothing by it.
-    let tells = bits & most != 0 || kind == KVME_TYPE_GUARD;
+    let tells = bits & limits != 0 || kind == KVME_TYPE_GUARD;
     entry.max_protection = tells.then(|| allowed(KVME_MAX_PROT_READ, KVME_MAX_PROT_WRITE, KVME_MAX_PROT_EXEC));
     entry.copy_on_write = has(KVME_FLAG_COW);
     entry.needs_copy = Some(has(KVME_FLAG_NEEDS_COPY));

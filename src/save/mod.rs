@@ -24,8 +24,8 @@ use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, K
 use crate::output_file::OutputFile;
 use crate::progress::Progress;
 use crate::units::counted;
+use crate::vmcore::byte_source::ByteSource;
 use crate::vmcore::stream::{Stream, StreamError};
-use crate::vmcore::volume::ByteSource;
 use crate::vmcore::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
 use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
@@ -91,7 +91,7 @@ pub struct CrashDump {
 impl CrashDump {
     /// Bytes of it that are there.
     pub fn size(&self) -> u64 {
-        self.found.located.end - self.found.located.start
+        self.found.location.end - self.found.location.start
     }
 
     /// How the kernel has compressed it; `None` for a code that nothing stands for.
@@ -125,13 +125,13 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
     let sector_size = volume.sector_size().or(sector_size);
     if let Some((found, mut damage)) = vmcore::on_device(volume, sector_size)?
         && let Ok(header) = Header::decode(&found.uncleared)
-        && let Some(sector_size) = found.located.sector_size
+        && let Some(sector_size) = found.location.sector_size
     {
         if Compression::from_code(header.compression).is_none() {
             let what = format!("it is {}, which nothing stands for", header.compression);
             damage.push(Damage { place: "compression".to_owned(), what });
         }
-        if found.located.is_text && !(found.located.end - found.located.start).is_multiple_of(512) {
+        if found.location.is_text && !(found.location.end - found.location.start).is_multiple_of(512) {
             let what = format!("it is {}, and a text dump has whole blocks of 512 bytes", header.dump_length);
             damage.push(Damage { place: "dumplength".to_owned(), what });
         }
@@ -284,7 +284,7 @@ fn stream<'a>(
     decompress: Compression,
     progress: &'a Progress,
 ) -> Result<Stream<'a>> {
-    let DumpLocation { start, end, is_text, .. } = dump.found.located;
+    let DumpLocation { start, end, is_text, .. } = dump.found.location;
     let stream = match private_key {
         _ if is_text => Stream::over(Forwards::new(volume, start, end, progress), Compression::None),
         Some(private_key) if dump.is_encrypted() => {
@@ -340,7 +340,7 @@ fn cannot_read(device: &str, stop: StreamError) -> Error {
 
 /// The key block before an encrypted dump, in whole sectors.
 fn key_block<'a>(volume: &'a ByteSource, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
-    let start = dump.found.located.start;
+    let start = dump.found.location.start;
     volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress)
 }
 

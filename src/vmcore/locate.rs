@@ -1,7 +1,7 @@
 //! Where a dump begins and ends: in a file of its own, before a live dump's header, or between the two headers
 //! of a dump device (`sys/kern/kern_shutdown.c`, `sbin/savecore/savecore.c`).
 
-use super::volume::ByteSource;
+use super::byte_source::ByteSource;
 use super::{BEGINNING, Beginning, Findings, stream};
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use serde::Serialize;
@@ -48,7 +48,7 @@ impl DumpLocation {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DeviceDump {
     /// Where it is.
-    pub located: DumpLocation,
+    pub location: DumpLocation,
     /// The last header, as it is.
     pub last: [u8; HEADER_LENGTH],
     /// The same as it was before the dump was cleared, if it was.
@@ -71,11 +71,11 @@ pub fn locate(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLo
     let device = on_device(volume, volume.sector_size(), &mut of_device)?;
     match device {
         // A device may begin with anything, such as a page that looks like a dump: two headers that agree decide.
-        Some(found) if of_device.damage.is_empty() => Ok(found.located),
+        Some(found) if of_device.damage.is_empty() => Ok(found.location),
         _ if begins_as_dump(volume)? => in_file(volume, findings),
         Some(found) => {
             findings.damage.append(&mut of_device.damage);
-            Ok(found.located)
+            Ok(found.location)
         }
         None => Ok(DumpLocation::file(volume)),
     }
@@ -162,8 +162,9 @@ fn between_headers(
     let (extent, length, key_size, version) = (header.extent, header.dump_length, header.key_size, header.version);
     let found = |start, end| {
         let sector_size = Some(sector_size);
-        let located = DumpLocation { place: Container::Device, start, end, header: Some(header), sector_size, is_text };
-        Ok(DeviceDump { located, last: *last, uncleared })
+        let location =
+            DumpLocation { place: Container::Device, start, end, header: Some(header), sector_size, is_text };
+        Ok(DeviceDump { location, last: *last, uncleared })
     };
     let Some(first_at) = first_at else {
         let what = format!("it is {extent}, more than there is before the last header at {last_at}");

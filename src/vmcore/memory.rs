@@ -1,9 +1,9 @@
 //! Physical memory as a dump or an image holds it, at any address.
 
+use super::byte_source::ByteSource;
 use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stream, StreamError};
-use super::volume::ByteSource;
 use super::{Container, Content, Damage, Depth, Inspection, inspect};
 use crate::chunks::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
@@ -91,14 +91,14 @@ impl DumpedMemory {
                 .map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
             let outer = inspection;
             inspection = looked_at(&volume, &Progress::default())?;
-            inspection.located.header = outer.located.header.or(inspection.located.header);
+            inspection.location.header = outer.location.header.or(inspection.location.header);
             inspection.damage.extend(outer.damage);
         }
-        Self::located(volume, inspection, packed)
+        Self::location(volume, inspection, packed)
     }
 
     /// Finds out where memory lies in the dump, as it is before compression.
-    fn located(volume: ByteSource, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
+    fn location(volume: ByteSource, inspection: Inspection, packed: Option<&[(u64, u64)]>) -> Result<Self> {
         if let Some(problem) = inspection.problem() {
             return Err(Error::Refused(format!("there is no memory to read in it: {problem}")));
         }
@@ -110,7 +110,7 @@ impl DumpedMemory {
             )));
         }
         let length = match inspection.compression {
-            Compression::None => inspection.located.end.min(volume.length()).saturating_sub(inspection.located.start),
+            Compression::None => inspection.location.end.min(volume.length()).saturating_sub(inspection.location.start),
             _ => inspection.length.unwrap_or(u64::MAX),
         };
         let mut extents = match &inspection.content {
@@ -250,8 +250,8 @@ impl DumpedMemory {
     ///
     /// Those of read(2).
     pub fn read_dump(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let at = self.inspection.located.start.saturating_add(offset);
-        let remaining = usize::try_from(self.inspection.located.end.saturating_sub(at)).unwrap_or(usize::MAX);
+        let at = self.inspection.location.start.saturating_add(offset);
+        let remaining = usize::try_from(self.inspection.location.end.saturating_sub(at)).unwrap_or(usize::MAX);
         let wanted = remaining.min(buffer.len());
         self.volume.read_at(at, buffer.get_mut(..wanted).unwrap_or_default())
     }
@@ -281,7 +281,7 @@ impl DumpedMemory {
     pub fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
         let (offset, remaining) = self.place_of(address).ok_or(WriteError::Absent)?;
         let part = bytes.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(bytes);
-        self.volume.write_at(self.inspection.located.start.saturating_add(offset), part)?;
+        self.volume.write_at(self.inspection.location.start.saturating_add(offset), part)?;
         // Page tables may have been written to.
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
         Ok(part.len())
@@ -310,7 +310,7 @@ impl DumpInOrder {
         if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
         }
-        let memory = DumpedMemory::located(volume, inspection, packed)?;
+        let memory = DumpedMemory::location(volume, inspection, packed)?;
         memory.check_physical()?;
         let ends = memory.extents.iter().map(|extent| extent.offset.saturating_add(extent.size));
         let in_order = memory.extents.iter().skip(1).zip(ends).all(|(extent, end)| extent.offset >= end);
@@ -393,7 +393,7 @@ impl DumpedMemory {
             });
         }
         let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
-        let range = (self.inspection.located.start, self.inspection.located.end);
+        let range = (self.inspection.location.start, self.inspection.location.end);
         let progress = Progress::default();
         let mut stream = Stream::new(&self.volume, range, self.inspection.compression, &progress).map_err(failed)?;
         let mut buffer = vec![0; BUFFER];
@@ -490,7 +490,7 @@ pub fn inspect_packed(volume: &ByteSource, depth: Depth, scratch: &Path, progres
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut found = inspect(volume, depth, progress).map_err(failed)?;
     let may_be_image = found.compression != Compression::None
-        && found.located.place == Container::File
+        && found.location.place == Container::File
         && found.content == Content::Unknown
         && found.problem().is_none();
     match if may_be_image { ends_as_device(volume, &found) } else { Ok(false) } {
@@ -509,7 +509,7 @@ pub fn inspect_packed(volume: &ByteSource, depth: Depth, scratch: &Path, progres
 
 /// Whether the last bytes of a compressed file are the last header of a dump device.
 fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, StreamError> {
-    let range = (found.located.start, found.located.end);
+    let range = (found.location.start, found.location.end);
     let progress = Progress::default();
     let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(StreamError::Io)?;
     let mut tail = Vec::new();
@@ -534,7 +534,7 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, Strea
 
 /// Decompresses a dump into a file without a name; blocks of zeros become holes.
 fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: &Path, progress: &Progress) -> Result<File> {
-    let range = (inspection.located.start, inspection.located.end);
+    let range = (inspection.location.start, inspection.location.end);
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;
     let file = output_file::unnamed_temp_file(scratch)?;

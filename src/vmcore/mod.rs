@@ -4,6 +4,7 @@
 //! [`inspect`] looks at a dump once, from front to back; [`DumpedMemory`] reads memory out of one. Nothing is
 //! allocated because a header says so before the file has been seen to be that long.
 
+pub mod byte_source;
 mod elf;
 pub mod foreign;
 pub mod header;
@@ -15,7 +16,6 @@ pub mod pages;
 mod saved;
 pub mod stream;
 mod text;
-pub mod volume;
 
 pub use elf::ElfFacts;
 pub use image::LimeRange;
@@ -29,12 +29,12 @@ use crate::kerneldump;
 use crate::lime;
 use crate::progress::Progress;
 use crate::units::counted;
+use byte_source::ByteSource;
 use foreign::Foreign;
 use serde::Serialize;
 use std::fmt;
 use std::io;
 use stream::{Stream, StreamError};
-use volume::ByteSource;
 
 /// How thoroughly a dump is looked at.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -97,7 +97,7 @@ impl Content {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Inspection {
     /// Where in the file or device it is, and what its headers say.
-    pub located: DumpLocation,
+    pub location: DumpLocation,
     /// How it is compressed.
     pub compression: kerneldump::Compression,
     /// How the image of the whole device is compressed that the dump is on.
@@ -125,7 +125,7 @@ impl Inspection {
         if self.content != Content::Unknown {
             return None;
         }
-        if self.located.start == self.located.end {
+        if self.location.start == self.location.end {
             return Some("it is empty".to_owned());
         }
         if let Some(Foreign { name, remedy }) = self.foreign {
@@ -134,7 +134,7 @@ impl Inspection {
         if let Some(damage) = self.damage.first() {
             return Some(format!("it is damaged: {damage}"));
         }
-        let is_image = self.located.place == Container::File;
+        let is_image = self.location.place == Container::File;
         (!is_image).then(|| "what is between the headers does not begin as a dump does".to_owned())
     }
 }
@@ -191,10 +191,10 @@ pub fn on_device(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Op
 /// It cannot be read. That a dump is damaged is no error: the result says so.
 pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
-    let located = locate::locate(volume, &mut findings)?;
-    findings.place = Some(located.place);
-    let compression = match &located.header {
-        _ if located.place == Container::File => stream::compression_at(volume, located.start)?,
+    let location = locate::locate(volume, &mut findings)?;
+    findings.place = Some(location.place);
+    let compression = match &location.header {
+        _ if location.place == Container::File => stream::compression_at(volume, location.start)?,
         Some(header) => kerneldump::Compression::from_code(header.compression).unwrap_or_else(|| {
             findings.damaged("compression", format!("it is {}, which nothing stands for", header.compression));
             kerneldump::Compression::None
@@ -202,7 +202,7 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
         None => kerneldump::Compression::None,
     };
     let mut result = Inspection {
-        located,
+        location,
         compression,
         packed: kerneldump::Compression::None,
         content: Content::Unknown,
@@ -213,15 +213,15 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
         warnings: Vec::new(),
         remarks: Vec::new(),
     };
-    let located = &result.located;
-    let header = located.header.as_ref();
+    let location = &result.location;
+    let header = location.header.as_ref();
     if header.is_some_and(|header| header.key_size > 0) {
         result.content = Content::Encrypted;
-    } else if located.is_text || header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
-        result.content = Content::Text(text::backwards(volume, located.start, located.end, &mut findings)?);
-        result.length = Some(located.end - located.start);
+    } else if location.is_text || header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
+        result.content = Content::Text(text::backwards(volume, location.start, location.end, &mut findings)?);
+        result.length = Some(location.end - location.start);
     } else {
-        let range = (located.start, located.end);
+        let range = (location.start, location.end);
         let again = || Stream::new(volume, range, compression, progress);
         // The beginning is read twice.
         let beginning = Progress::default();
@@ -329,7 +329,7 @@ fn content<'a>(
 
 /// Compares what the header says with what was found.
 fn check_header(inspection: &Inspection, findings: &mut Findings) {
-    let Some(header) = &inspection.located.header else { return };
+    let Some(header) = &inspection.location.header else { return };
     let what = match &inspection.content {
         Content::Minidump(facts) => facts.header.architecture,
         _ => return,

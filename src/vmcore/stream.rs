@@ -1,6 +1,6 @@
 //! The bytes of a dump from front to back, decompressed where they are compressed.
 
-use super::volume::{ByteSource, SourceReader};
+use super::byte_source::{ByteSource, SourceReader};
 use crate::kerneldump::Compression;
 use crate::progress::Progress;
 use flate2::bufread;

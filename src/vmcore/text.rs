@@ -2,8 +2,8 @@
 //! the first block last (`sys/ddb/db_textdump.c`).
 
 use super::Findings;
+use super::byte_source::ByteSource;
 use super::stream::{Stream, StreamError};
-use super::volume::ByteSource;
 use crate::progress::Progress;
 use serde::Serialize;
 use std::io;

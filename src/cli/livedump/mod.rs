@@ -25,7 +25,7 @@ use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
 use memtool::symbols::{Symbols, Table};
 use memtool::units::{counted, rough_size};
-use memtool::vmcore::volume::ByteSource;
+use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;

@@ -137,7 +137,7 @@ fn about_text(plan: &Plan, about: &About) -> String {
     line("machine", &about.machine_arch);
     line("started", &crate::units::utc(about.started));
     line("page_size", &plan.page_size.to_string());
-    line("segments_from", &plan.origin.to_string());
+    line("segments_from", &plan.segments_from.to_string());
     line("written_by", concat!("memtool ", env!("CARGO_PKG_VERSION")));
     text
 }

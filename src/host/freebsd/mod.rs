@@ -191,7 +191,7 @@ impl Host for FreeBsd {
         let name = "vm.pmap.mode";
         let Some(value) = sysctl::number(name)? else { return Ok(None) };
         let unknown = || Error::Format(format!("sysctl {name}: {value} is no known mode"));
-        riscv::Mode::of(value).map(Some).ok_or_else(unknown)
+        riscv::Mode::from_value(value).map(Some).ok_or_else(unknown)
     }
 
     fn range_descriptors(&self) -> Result<Vec<Descriptor>> {
