@@ -44,6 +44,14 @@ pub enum Error {
     #[error("{0}")]
     Format(String),
 
+    /// Which addresses are RAM cannot be told.
+    #[error(transparent)]
+    MemoryMap(#[from] crate::memory_map::MapError),
+
+    /// The running kernel's page tables or variables are not where they are known to be.
+    #[error("{0}")]
+    UnknownKernel(String),
+
     /// What was asked for needs something that this host does not have.
     #[error("{0}")]
     Unsupported(String),

@@ -411,7 +411,7 @@ impl Host for Built {
     }
 
     fn memory_map(&self) -> memtool::Result<memtool::memory_map::MemoryMap> {
-        Err(memtool::Error::Unsupported("its dump_avail says more".to_owned()))
+        Err(memtool::memory_map::MapError::NoTable.into())
     }
 
     fn range_descriptors(&self) -> memtool::Result<Vec<memtool::ranges::Descriptor>> {

@@ -9,7 +9,7 @@ use crate::files::{open_nonblocking, read_at_most};
 use crate::host::{Host, direct_map};
 use crate::memory::{Memory, ReadError};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
-use crate::memory_map::{Segment, coalesce, intersect, with_domains};
+use crate::memory_map::{MapError, Segment, coalesce, intersect, with_domains};
 use crate::system::System;
 use crate::units::{Hex, counted, exact_size, parse_address, parse_size};
 use serde::{Deserialize, Serialize, Serializer};
@@ -114,7 +114,7 @@ impl Plan {
                     let (segments, skipped) = reached(map.segments, reachable.as_deref());
                     Some((SegmentSource::Table(map.source.name()), segments, skipped))
                 }
-                Err(Error::Unsupported(_)) if requested.is_some() => None,
+                Err(Error::MemoryMap(MapError::NoTable)) if requested.is_some() => None,
                 Err(error) => return Err(error),
             },
             Space::Kernel => match host.kernel_maps()? {

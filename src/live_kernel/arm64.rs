@@ -24,7 +24,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     })?;
     let base = end.checked_sub(length).filter(|base| DIRECT_MAPS.contains(base) && end <= DIRECT_MAP_END);
     let base = base.ok_or_else(|| {
-        Error::Unsupported(format!(
+        Error::UnknownKernel(format!(
             "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr); use --method kernel",
             Hex(length),
             Hex(end)

@@ -28,7 +28,7 @@ use crate::host::Host;
 use crate::kernel::RunningMemory;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory::{Memory, ReadError};
-use crate::memory_map::{self, MemoryMap, Segment, dump_avail};
+use crate::memory_map::{self, MapError, MemoryMap, Segment, dump_avail};
 use crate::minidump::writer::{MinidumpWriter, PageSource, directory_entries};
 use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
 use crate::pmap::{self, Format};
@@ -168,7 +168,7 @@ impl<'a> LiveKernel<'a> {
     pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
         let system = host.system()?;
         let architecture = Architecture::from_system(&system).ok_or_else(|| {
-            Error::Unsupported(format!(
+            Error::UnknownKernel(format!(
                 "a dump from user space can be made of amd64, aarch64 and riscv64, and this machine is {} with pages of {} bytes",
                 system.machine_arch, system.page_size
             ))
@@ -177,7 +177,7 @@ impl<'a> LiveKernel<'a> {
             // What boot took for itself is missing there; the kernel's own dump_avail says it better.
             Ok(map) if map.source == memory_map::MapSource::PhysSegs => None,
             Ok(map) => Some(map),
-            Err(Error::Unsupported(_)) => None,
+            Err(Error::MemoryMap(MapError::NoTable)) => None,
             Err(error) => return Err(error),
         };
         check_version_address(host, symbols)?;

@@ -37,7 +37,7 @@ pub fn open_physical_memory(host: &dyn Host, symbols: &dyn Symbols, access: Acce
     let writer = writer(host, access)?;
     match LiveKernel::open(host, symbols) {
         Ok(kernel) => Ok(PhysicalMemory::from_running(kernel.into_memory(), writer)),
-        Err(Error::Unsupported(_)) => {
+        Err(Error::UnknownKernel(_)) => {
             let ranges = host.memory_map()?.segments.iter().map(|segment| (segment.start, segment.end)).collect();
             Ok(PhysicalMemory::from_ram(Ram::new(host.physical_memory()?, ranges), writer))
         }
@@ -57,7 +57,7 @@ pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     }
     match open_kernel(host, &RunningSymbols(host), Access::Read) {
         Ok(kernel) => Ok(Box::new(kernel)),
-        Err(Error::Unsupported(why)) => Err(Error::Unsupported(format!(
+        Err(Error::UnknownKernel(why)) => Err(Error::Unsupported(format!(
             "this kernel panics when /dev/kmem is asked for a mapping of a device, so that its memory is read by its page tables only: {why}"
         ))),
         Err(error) => Err(error),

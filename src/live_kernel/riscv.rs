@@ -30,7 +30,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     })?;
     let expected = DIRECT_MAP.checked_add(length.next_multiple_of(4096));
     if expected != Some(end) || end > DIRECT_MAP_END {
-        return Err(Error::Unsupported(format!(
+        return Err(Error::UnknownKernel(format!(
             "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr)",
             Hex(length),
             Hex(end)

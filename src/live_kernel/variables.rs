@@ -30,7 +30,7 @@ impl Variables<'_> {
 
     pub fn required(&self, name: &str) -> Result<(u64, u64)> {
         self.find(name)?.ok_or_else(|| {
-            Error::Unsupported(format!(
+            Error::UnknownKernel(format!(
                 "{} has no symbol '{name}', and without it no dump can be made from user space; --kernel FILE names another kernel image",
                 self.symbols.source()
             ))

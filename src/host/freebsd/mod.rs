@@ -19,7 +19,7 @@ use crate::kernel_error::{KernelError, Operation};
 use crate::kerneldump::Compression;
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
-use crate::memory_map::{MapError, MemoryMap, Tables, dump_avail};
+use crate::memory_map::{MemoryMap, Tables, dump_avail};
 use crate::pmap::riscv;
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ram::Ram;
@@ -181,10 +181,7 @@ impl Host for FreeBsd {
             phys_segs: phys_segs.as_deref(),
             domains,
         })
-        .map_err(|error| match error {
-            MapError::NoTable => Error::Unsupported(error.to_string()),
-            MapError::Malformed { .. } => Error::Format(error.to_string()),
-        })
+        .map_err(Error::from)
     }
 
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
