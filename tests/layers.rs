@@ -7,14 +7,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use syn::visit::{self, Visit};
-use syn::{Attribute, File, Item, ItemUse, Macro, UseTree};
+use syn::{Attribute, File, Item, ItemUse, Macro, UseTree, Visibility};
 
 /// A module's path from the root of its crate, which is that of the library but for `cli`.
 type Module = Vec<String>;
 
 /// The paths that a file names, without those of its tests.
 #[derive(Default)]
-struct Named(Vec<Vec<String>>);
+struct Named {
+    paths: Vec<Vec<String>>,
+    /// What it hands on by `pub use`: under which name, and from where.
+    handed_on: BTreeMap<String, Vec<String>>,
+}
 
 fn is_test(attributes: &[Attribute]) -> bool {
     attributes.iter().any(|attribute| {
@@ -23,14 +27,21 @@ fn is_test(attributes: &[Attribute]) -> bool {
 }
 
 impl Named {
-    fn tree(&mut self, tree: &UseTree, before: &[String]) {
+    fn named(&mut self, name: String, path: Vec<String>, is_public: bool) {
+        if is_public {
+            self.handed_on.insert(name, path.clone());
+        }
+        self.paths.push(path);
+    }
+
+    fn tree(&mut self, tree: &UseTree, before: &[String], is_public: bool) {
         let with = |name: String| [before, &[name]].concat();
         match tree {
-            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string())),
-            UseTree::Name(name) => self.0.push(with(name.ident.to_string())),
-            UseTree::Rename(name) => self.0.push(with(name.ident.to_string())),
-            UseTree::Glob(_) => self.0.push(before.to_vec()),
-            UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(item, before)),
+            UseTree::Path(path) => self.tree(&path.tree, &with(path.ident.to_string()), is_public),
+            UseTree::Name(name) => self.named(name.ident.to_string(), with(name.ident.to_string()), is_public),
+            UseTree::Rename(name) => self.named(name.rename.to_string(), with(name.ident.to_string()), is_public),
+            UseTree::Glob(_) => self.paths.push(before.to_vec()),
+            UseTree::Group(group) => group.items.iter().for_each(|item| self.tree(item, before, is_public)),
         }
     }
 }
@@ -50,12 +61,12 @@ impl<'a> Visit<'a> for Named {
     }
 
     fn visit_item_use(&mut self, item: &'a ItemUse) {
-        self.tree(&item.tree, &[]);
+        self.tree(&item.tree, &[], !matches!(item.vis, Visibility::Inherited));
     }
 
     fn visit_path(&mut self, path: &'a syn::Path) {
         if path.segments.len() > 1 {
-            self.0.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
+            self.paths.push(path.segments.iter().map(|segment| segment.ident.to_string()).collect());
         }
         visit::visit_path(self, path);
     }
@@ -68,7 +79,7 @@ impl<'a> Visit<'a> for Named {
             let steps = words[start..].chunks(2).take_while(|step| step.get(1) == Some(&"::"));
             let mut path: Vec<String> = steps.map(|step| step[0].to_owned()).collect();
             path.extend(words.get(start + 2 * path.len()).map(|last| (*last).to_owned()));
-            self.0.push(path);
+            self.paths.push(path);
         }
     }
 }
@@ -92,7 +103,7 @@ fn read(folder: &Path, prefix: &[String], modules: &mut BTreeMap<Module, Named>)
 }
 
 /// The module that a path in another one leads to, if it is one of the program's.
-fn resolve(modules: &BTreeMap<Module, Named>, from: &Module, path: &[String]) -> Option<Module> {
+fn resolve(modules: &BTreeMap<Module, Named>, from: &Module, path: &[String], depth: usize) -> Option<Module> {
     let ups = path.iter().take_while(|step| *step == "super").count();
     let (mut module, rest) = match path.first()?.as_str() {
         "crate" | "memtool" => (Vec::new(), &path[1..]),
@@ -101,11 +112,16 @@ fn resolve(modules: &BTreeMap<Module, Named>, from: &Module, path: &[String]) ->
         name if modules.contains_key(&[&from[..], &[name.to_owned()]].concat()) => (from.clone(), path),
         _ => return None,
     };
-    for step in rest {
+    for (at, step) in rest.iter().enumerate() {
         module.push(step.clone());
         if !modules.contains_key(&module) {
             module.pop();
-            break;
+            // What a module hands on is where it is from.
+            let from_there = modules.get(&module).and_then(|named| named.handed_on.get(step));
+            return match from_there.filter(|path| path.as_slice() != &rest[at..]) {
+                Some(path) if depth < 8 => resolve(modules, &module, path, depth + 1),
+                _ => (!module.is_empty()).then_some(module),
+            };
         }
     }
     (!module.is_empty()).then_some(module)
@@ -135,8 +151,8 @@ fn imports_only_look_down() {
     assert!(modules.len() > 50, "{} modules were found", modules.len());
     let mut folders: BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
     for (from, named) in &modules {
-        for path in &named.0 {
-            let Some(to) = resolve(&modules, from, path) else { continue };
+        for path in &named.paths {
+            let Some(to) = resolve(&modules, from, path, 0) else { continue };
             let folder = from.iter().zip(&to).take_while(|(a, b)| a == b).count();
             // Else one of them is part of the other.
             if let (Some(user), Some(used)) = (from.get(folder), to.get(folder)) {
