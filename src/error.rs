@@ -48,7 +48,7 @@ pub enum Error {
     #[error(transparent)]
     MemoryMap(#[from] crate::memory_map::MapError),
 
-    /// The running kernel's page tables or variables are not where they are known to be.
+    /// The running kernel's page tables and variables cannot be found: physical memory is all there is to read.
     #[error("{0}")]
     UnknownKernel(String),
 

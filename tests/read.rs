@@ -7,7 +7,7 @@ mod common;
 
 use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use common::vmcore::{Arch, Compression, ElfSpec, MinidumpSpec};
-use common::{Run, command, demo, demo_machine, directory, memtool, names, text, write_machine};
+use common::{Run, command, demo, demo_machine, directory, memtool, names, on, text, write_machine};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
@@ -437,6 +437,26 @@ fn integers_of_the_running_machine_have_its_order_of_bytes() {
             expected.reverse();
         }
         assert_eq!(read(&["--as", "u32"]), u32::from_le_bytes(expected).to_string(), "{arch}");
+    }
+}
+
+#[test]
+fn physical_memory_is_read_where_the_running_kernel_is_not_found() {
+    let directory = directory();
+    for (arch, end, why) in [
+        ("amd64", "0x20000", "too little memory to lay a kernel out in"),
+        ("armv7", "0x8000000", "this machine is armv7"),
+    ] {
+        let mut machine = demo_machine();
+        machine["system"]["machine_arch"] = json!(arch);
+        machine["memory"]["segments"] = json!([{"start": "0x1000", "end": end}]);
+        machine["memory"]["reserved"] = json!([]);
+        machine["process"]["mappings"] = json!([]);
+        let path = write_machine(directory.path(), &machine);
+        let run = on(&path, &["read", "--phys", "0x1008", "--as", "u64"]).ok();
+        assert_eq!(run.stdout, "4104\n", "{arch}");
+        on(&path, &["read", "--phys", "0x0"]).exits(1);
+        on(&path, &["read", "0xffffffff80200000"]).fails_saying(&[why]);
     }
 }
 

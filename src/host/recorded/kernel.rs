@@ -104,7 +104,7 @@ impl LaidOutKernel {
     /// pages.
     pub fn lay_out(machine: &Machine) -> Result<Self> {
         let architecture = Architecture::from_system(&machine.system).ok_or_else(|| {
-            Error::Unsupported(format!(
+            Error::UnknownKernel(format!(
                 "the kernel of a recorded machine is laid out for amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
                 machine.system.machine_arch, machine.system.page_size
             ))
@@ -671,7 +671,7 @@ impl Layout<'_> {
         let number = address >> level.shift;
         if !self.tables.contains_key(&number) {
             if self.tables.len() >= MAX_TABLES {
-                return Err(Error::Unsupported(
+                return Err(Error::UnknownKernel(
                     "kernel_maps: more than 32 GiB in small pages cannot be laid out for a recorded machine".to_owned(),
                 ));
             }
@@ -690,7 +690,7 @@ impl Layout<'_> {
 }
 
 fn too_small() -> Error {
-    Error::Unsupported("the recorded machine has too little memory to lay a kernel out in".to_owned())
+    Error::UnknownKernel("the recorded machine has too little memory to lay a kernel out in".to_owned())
 }
 
 fn set(table: &mut Table, slot: u64, value: u64) {
