@@ -10,12 +10,11 @@
 
 mod common;
 
-use common::arm64::{Arm64Dump, KERNBASE, RAM, arm64_machine, maps, superpage};
+use common::arm64::{KERNBASE, RAM, arm64_machine, maps};
+use common::entries_dump::{EntriesDump, check_unreadable_table, opened};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
-use memtool::host::{self, Host, Selection};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::collections::BTreeSet;
 use std::path::Path;
 
 const SIZES: [u64; 2] = [4096, 16384];
@@ -35,14 +34,10 @@ fn machine_of(page: u64, osreldate: u32) -> Value {
     machine
 }
 
-fn dump_by(machine: &Path, method: &str, directory: &Path) -> Arm64Dump {
+fn dump_by(machine: &Path, method: &str, directory: &Path) -> EntriesDump {
     let target = directory.join(format!("by-{method}"));
     on(machine, &["livedump", "--force", "--method", method, text(&target)]).ok();
-    Arm64Dump::parse(std::fs::read(&target).unwrap())
-}
-
-fn opened(machine: &Path) -> Box<dyn Host> {
-    host::open(&Selection { machine: Some(machine), device: None }).unwrap()
+    EntriesDump::read(&target)
 }
 
 #[test]
@@ -61,34 +56,7 @@ fn every_page_is_the_one_that_the_kernel_maps() {
         assert!(said.contains("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{said}");
         assert_eq!(dump.message_buffer.len(), 98_232);
 
-        let host = opened(&path);
-        let (kernel, physical) = (host.kernel_memory().unwrap(), host.physical_memory().unwrap());
-        let (mut seen, mut mapped) = (BTreeSet::new(), 0);
-        for (start, end, permissions) in maps(page) {
-            for address in (start..end).step_by(bytes_of(page)) {
-                let (at, found) = dump.translate(address).unwrap_or_else(|| panic!("{address:#x} is not mapped"));
-                assert_eq!(found, permissions[..3], "{address:#x}");
-                assert!(seen.insert(at), "{at:#x} is mapped twice");
-                let contents = dump.page(at).unwrap_or_else(|| panic!("the page behind {address:#x} is not there"));
-                let mut bytes = vec![0; bytes_of(page)];
-                assert_eq!(kernel.read_at(address, &mut bytes).unwrap(), bytes.len());
-                assert!(bytes == contents, "{address:#x}");
-                mapped += 1;
-            }
-        }
-        assert_eq!(dump.entries.iter().filter(|entry| *entry & 3 == 3).count(), mapped);
-        let end = maps(page)[3].0 + superpage(page);
-        assert_eq!(dump.entries.len() as u64, (end - KERNBASE) / page, "to the end of the kernel map");
-        for at in dump.pages.keys() {
-            let mut bytes = vec![0; bytes_of(page)];
-            assert_eq!(physical.read_at(*at, &mut bytes).unwrap(), bytes.len());
-            assert!(bytes == dump.page(*at).unwrap(), "{at:#x}");
-        }
-        // Both ends of each piece of RAM, which the kernel marks.
-        for (start, end) in RAM {
-            assert!(dump.page(start).is_some() && dump.page(end - page).is_some());
-        }
-        assert!(dump.pages.len() > mapped);
+        let mapped = dump.check_pages(&*opened(&path), &maps(page), &RAM);
         let inspected = memtool(&["inspect", "--verify", text(&directory.path().join("by-user"))]).ok();
         assert!(inspected.stdout.contains(&format!("minidump, arm64 version {version}")), "{inspected:?}");
         assert!(inspected.stdout.contains("consistent: everything was read"), "{inspected:?}");
@@ -139,7 +107,7 @@ fn auto_falls_back_as_on_amd64() {
         let said = on(&path, &["--json", "livedump", text(&target)]).ok();
         said.clone().says_in_one_line(&[words, "memtool makes the dump"]);
         assert_eq!((&said.json()["method"], &said.json()["architecture"]), (&json!("user"), &json!("aarch64")));
-        let dump = Arm64Dump::parse(std::fs::read(&target).unwrap());
+        let dump = EntriesDump::read(&target);
         assert!(dump.contents() == dump_by(&path, "user", directory.path()).contents(), "{words}");
     }
     for page in SIZES {
@@ -171,7 +139,7 @@ fn with_large_pages_memtool_compresses_by_zstd_itself() {
     assert_eq!(by(16384, &["--none"], "kernel").stderr, "");
     by(16384, &["--zstd", "--method", "user"], "user");
     by(16384, &["--zstd"], "user").says_in_one_line(&["zstd", "more than 4096 bytes", "memtool makes the dump"]);
-    Arm64Dump::parse(zstd::decode_all(std::fs::File::open(&target).unwrap()).unwrap());
+    EntriesDump::parse(zstd::decode_all(std::fs::File::open(&target).unwrap()).unwrap());
 
     std::fs::remove_file(&target).unwrap();
     dump(16384, &["--zstd", "--method", "kernel"]).fails_saying(&[
@@ -201,7 +169,7 @@ fn its_info_file_names_the_architecture() {
     for line in ["Architecture: aarch64", "Architecture Version: 1", "Blocksize: 16384"] {
         assert!(info.contains(line), "{line}: {info}");
     }
-    Arm64Dump::parse(zstd::decode_all(std::fs::File::open(dumps.join("livecore.0.zst")).unwrap()).unwrap());
+    EntriesDump::parse(zstd::decode_all(std::fs::File::open(dumps.join("livecore.0.zst")).unwrap()).unwrap());
 }
 
 #[test]
@@ -268,7 +236,7 @@ fn pages_that_cannot_be_read_are_zeros_and_reported() {
         let run = on(&path, &["--json", "livedump", "--method", "user", text(&target)]).ok();
         run.clone().says_in_one_line(&["2 pages could not be read and are zeros"]);
         assert_eq!(run.json()["unreadable_bytes"], 2 * page);
-        let dump = Arm64Dump::parse(std::fs::read(&target).unwrap());
+        let dump = EntriesDump::read(&target);
         assert!(dump.entries == whole.entries && dump.pages == whole.pages);
         let zeros = vec![0; bytes_of(page)];
         for (at, contents) in dump.contents() {
@@ -280,28 +248,7 @@ fn pages_that_cannot_be_read_are_zeros_and_reported() {
 
 #[test]
 fn page_tables_that_cannot_be_read_are_counted_and_zeros() {
-    let directory = directory();
-    let whole = dump_by(&write_machine(directory.path(), &arm64_machine(4096)), "user", directory.path());
-    // The kernel's tables follow what it maps: the pattern of RAM is not in them, and their entries are in the dump.
-    let host = opened(&write_machine(directory.path(), &arm64_machine(4096)));
-    let memory = host.physical_memory().unwrap();
-    let last = maps(4096)[3].0;
-    let index = usize::try_from((last - KERNBASE) / 4096).unwrap();
-    let wanted: Vec<u8> = whole.entries[index..index + 512].iter().flat_map(|entry| entry.to_le_bytes()).collect();
-    let holds = |at: &u64| {
-        let mut bytes = vec![0; 4096];
-        memory.read_at(*at, &mut bytes).unwrap() == 4096 && bytes == wanted
-    };
-    let at = (RAM[0].0..RAM[0].1).step_by(4096).find(holds).expect("the table is in RAM");
-    let mut machine = arm64_machine(4096);
-    machine["unreadable"] = json!([{"start": format!("{at:#x}"), "end": format!("{:#x}", at + 8)}]);
-    let path = write_machine(directory.path(), &machine);
-    let target = directory.path().join("out");
-    let run = on(&path, &["livedump", "--method", "user", text(&target)]).ok();
-    run.says_in_one_line(&["1 page table could not be read"]);
-    let dump = Arm64Dump::parse(std::fs::read(&target).unwrap());
-    assert_eq!(dump.translate(last), None);
-    assert!(dump.entries[..index] == whole.entries[..index]);
+    check_unreadable_table(arm64_machine(4096), maps(4096)[3].0, RAM[0]);
 }
 
 #[test]

@@ -11,20 +11,21 @@
 
 mod common;
 
+use common::entries_dump::{EntriesDump, check_unreadable_table, opened};
 use common::kernel::BuiltKernel;
-use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, RiscvDump, riscv_machine};
+use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, riscv_machine};
 use common::vmcore::{Arch, KernelMemory, Mapping, Paging};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
 use memtool::compress::Compression;
 use memtool::dump::Output;
 use memtool::dump::sink::Target;
-use memtool::host::{self, Host, ProcessHost, Selection};
+use memtool::host::{self, Host, ProcessHost};
 use memtool::live_kernel::LiveKernel;
 use memtool::live_kernel::RunningSymbols;
 use memtool::progress::Progress;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 
 const MODES: [&str; 2] = ["sv39", "sv48"];
@@ -35,14 +36,10 @@ fn machine_of(mode: &str, osreldate: u32) -> Value {
     machine
 }
 
-fn dump(machine: &Path, directory: &Path) -> RiscvDump {
+fn dump(machine: &Path, directory: &Path) -> EntriesDump {
     let target = directory.join("by-user");
     on(machine, &["livedump", "--force", "--method", "user", text(&target)]).ok();
-    RiscvDump::parse(std::fs::read(&target).unwrap())
-}
-
-fn opened(machine: &Path) -> Box<dyn Host> {
-    host::open(&Selection { machine: Some(machine), device: None }).unwrap()
+    EntriesDump::read(&target)
 }
 
 #[test]
@@ -60,34 +57,7 @@ fn every_page_is_the_one_that_the_kernel_maps() {
         assert!(said.contains("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{said}");
         assert_eq!(dump.message_buffer.len(), 98_232);
 
-        let host = opened(&path);
-        let (kernel, physical) = (host.kernel_memory().unwrap(), host.physical_memory().unwrap());
-        let (mut seen, mut mapped) = (BTreeSet::new(), 0);
-        for (start, end, permissions) in MAPS {
-            for address in (start..end).step_by(4096) {
-                let (at, found) = dump.translate(address).unwrap_or_else(|| panic!("{address:#x} is not mapped"));
-                assert_eq!(found, permissions[..3], "{address:#x}");
-                assert!(seen.insert(at), "{at:#x} is mapped twice");
-                let contents = dump.page(at).unwrap_or_else(|| panic!("the page behind {address:#x} is not there"));
-                let mut bytes = vec![0; 4096];
-                assert_eq!(kernel.read_at(address, &mut bytes).unwrap(), bytes.len());
-                assert!(bytes == contents, "{address:#x}");
-                mapped += 1;
-            }
-        }
-        assert_eq!(dump.entries.iter().filter(|entry| *entry & 1 == 1).count(), mapped);
-        let end = MAPS[3].0 + (2 << 20);
-        assert_eq!(dump.entries.len() as u64, (end - KERNBASE) / 4096, "to the end of the kernel map");
-        for at in dump.pages.keys() {
-            let mut bytes = vec![0; 4096];
-            assert_eq!(physical.read_at(*at, &mut bytes).unwrap(), bytes.len());
-            assert!(bytes == dump.page(*at).unwrap(), "{at:#x}");
-        }
-        // Both ends of each piece of RAM, which the kernel marks.
-        for (start, end) in RAM {
-            assert!(dump.page(start).is_some() && dump.page(end - 4096).is_some());
-        }
-        assert!(dump.pages.len() > mapped);
+        let mapped = dump.check_pages(&*opened(&path), &MAPS, &RAM);
         let inspected = memtool(&["inspect", "--verify", text(&directory.path().join("by-user"))]).ok();
         assert!(inspected.stdout.contains(&format!("minidump, riscv version {version}")), "{inspected:?}");
         assert!(inspected.stdout.contains("consistent: everything was read"), "{inspected:?}");
@@ -113,7 +83,7 @@ fn the_kernels_own_dump_cannot_be_used_and_the_message_tells_what_can() {
         let run = on(&path, &["--json", "livedump", text(&target)]).ok();
         run.clone().says_in_one_line(&["this kernel of riscv64", "memtool makes the dump"]);
         assert_eq!((&run.json()["method"], &run.json()["architecture"]), (&json!("user"), &json!("riscv64")));
-        let made = RiscvDump::parse(std::fs::read(&target).unwrap());
+        let made = EntriesDump::read(&target);
         assert!(made.contents() == dump(&path, directory.path()).contents());
     }
 }
@@ -129,7 +99,7 @@ fn its_info_file_names_the_architecture() {
     for line in ["Architecture: riscv64", "Architecture Version: 1", "Blocksize: 4096"] {
         assert!(info.contains(line), "{line}: {info}");
     }
-    RiscvDump::parse(zstd::decode_all(std::fs::File::open(dumps.join("livecore.0.zst")).unwrap()).unwrap());
+    EntriesDump::parse(zstd::decode_all(std::fs::File::open(dumps.join("livecore.0.zst")).unwrap()).unwrap());
 }
 
 #[test]
@@ -188,7 +158,7 @@ fn pages_that_cannot_be_read_are_zeros_and_reported() {
         let run = on(&path, &["--json", "livedump", "--method", "user", text(&target)]).ok();
         run.clone().says_in_one_line(&["2 pages could not be read and are zeros"]);
         assert_eq!(run.json()["unreadable_bytes"], 2 * 4096);
-        let dump = RiscvDump::parse(std::fs::read(&target).unwrap());
+        let dump = EntriesDump::read(&target);
         assert!(dump.entries == whole.entries && dump.pages == whole.pages);
         for (at, contents) in dump.contents() {
             let expected = if (bad..bad + 8192).contains(&at) { &[0; 4096] } else { whole.page(at).unwrap() };
@@ -222,7 +192,7 @@ fn a_later_kernel_is_asked_and_believed_if_its_dump_is_right() {
     let target = directory.path().join("out");
     let run = on(&path, &["--json", "livedump", text(&target)]).ok();
     assert_eq!(run.json()["method"], "kernel");
-    let kernels = RiscvDump::parse(std::fs::read(&target).unwrap());
+    let kernels = EntriesDump::read(&target);
     let by_user = dump(&path, directory.path());
     assert!(kernels.entries == by_user.entries && kernels.contents() == by_user.contents());
 }
@@ -230,29 +200,7 @@ fn a_later_kernel_is_asked_and_believed_if_its_dump_is_right() {
 #[test]
 fn page_tables_that_cannot_be_read_are_counted_and_zeros() {
     for mode in MODES {
-        let directory = directory();
-        let path = write_machine(directory.path(), &riscv_machine(mode));
-        let whole = dump(&path, directory.path());
-        // The table of the last mapping: its entries are in the dump, and nothing else in RAM looks like them.
-        let last = MAPS[3].0;
-        let index = usize::try_from((last - KERNBASE) / 4096).unwrap();
-        let wanted: Vec<u8> = whole.entries[index..index + 512].iter().flat_map(|entry| entry.to_le_bytes()).collect();
-        let host = opened(&path);
-        let memory = host.physical_memory().unwrap();
-        let holds = |at: &u64| {
-            let mut bytes = vec![0; 4096];
-            memory.read_at(*at, &mut bytes).unwrap() == 4096 && bytes == wanted
-        };
-        let at = (RAM[0].0..RAM[0].1).step_by(4096).find(holds).expect("the table is in RAM");
-        let mut machine = riscv_machine(mode);
-        machine["unreadable"] = json!([{"start": format!("{at:#x}"), "end": format!("{:#x}", at + 8)}]);
-        let path = write_machine(directory.path(), &machine);
-        let target = directory.path().join("out");
-        let run = on(&path, &["livedump", "--method", "user", text(&target)]).ok();
-        run.says_in_one_line(&["1 page table could not be read"]);
-        let dump = RiscvDump::parse(std::fs::read(&target).unwrap());
-        assert_eq!(dump.translate(last), None);
-        assert!(dump.entries[..index] == whole.entries[..index]);
+        check_unreadable_table(riscv_machine(mode), MAPS[3].0, RAM[0]);
     }
 }
 

@@ -466,11 +466,11 @@ impl Opened {
         let dump = self.kernel.dump()?;
         let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.clone());
         let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
-        let told: Vec<&str> = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end).collect();
         let is_version = |line: &&str| {
             line.strip_prefix("FreeBSD ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()))
         };
-        let told: Vec<&str> = told.into_iter().filter(is_version).collect();
+        let lines = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end);
+        let told: Vec<&str> = lines.filter(is_version).collect();
         // The buffer keeps messages of kernels that ran before.
         let other = told.last().filter(|_| !told.iter().any(|line| is_of_version(line, version)));
         other.map(|line| (*line).to_owned())

@@ -142,17 +142,17 @@ impl Subject {
 
     /// An option that was given and has no meaning, and why.
     fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
-        let from_host = match self {
+        let reason = match self {
             Self::Program => "the command looks at no machine",
             Self::Files => "with these arguments the command works on the files they name",
             Self::Image | Self::System | Self::Memory => "the command works on an image of memory",
         };
         [
-            (global.machine.is_some() && !self.has_host(), "--machine", from_host),
-            (global.save_machine.is_some() && !self.has_host(), "--save-machine", from_host),
-            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", from_host),
+            (global.machine.is_some() && !self.has_host(), "--machine", reason),
+            (global.save_machine.is_some() && !self.has_host(), "--save-machine", reason),
+            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", reason),
             (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
-            (global.json && self == Self::Program, "--json", from_host),
+            (global.json && self == Self::Program, "--json", reason),
         ]
         .into_iter()
         .find_map(|(is_given, option, why)| is_given.then_some((option, why)))

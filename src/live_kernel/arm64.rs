@@ -1,9 +1,10 @@
 //! What is arm64's own of a dump from user space (`sys/arm64/arm64/minidump_machdep.c`, `sys/arm64/arm64/pmap.c`,
 //! `sys/arm64/include/vmparam.h`).
 
+use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
 use crate::architecture::DirectMap;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pmap::Format;
 use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 use crate::units::Hex;
@@ -14,22 +15,9 @@ pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);
 /// The direct map: `pmap_bootstrap_dmap()` notes from which physical address on to which one it goes, and to which
 /// virtual one. Where it begins follows, and tells kernels apart whose memory is elsewhere.
 pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
-    let physical = variables.number("dmap_phys_base")?;
-    let physical_end = variables.number("dmap_phys_max")?;
-    let end = variables.number("dmap_max_addr")?;
-    let length = physical_end.checked_sub(physical).filter(|_| physical_end <= 1 << PHYSICAL_BITS);
-    let sensible = |length: &u64| *length > 0 && physical.is_multiple_of(1 << 30);
-    let length = length.filter(sensible).ok_or_else(|| {
-        odd("direct map (dmap_phys_base, dmap_phys_max)", format!("it is of {}..{}", Hex(physical), Hex(physical_end)))
-    })?;
+    let DmapVariables { physical, physical_end, length, end } = variables.direct_map(PHYSICAL_BITS)?;
     let base = end.checked_sub(length).filter(|base| DIRECT_MAPS.contains(base) && end <= DIRECT_MAP_END);
-    let base = base.ok_or_else(|| {
-        Error::UnknownKernel(format!(
-            "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr); use --method kernel",
-            Hex(length),
-            Hex(end)
-        ))
-    })?;
+    let base = base.ok_or_else(|| elsewhere(length, end, "; use --method kernel"))?;
     Ok(Direct { map: DirectMap { base, end: DIRECT_MAP_END, physical }, physical_end })
 }
 
@@ -61,10 +49,5 @@ pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
 
 /// The end of the kernel map: `kernel_vm_end`, as `minidumpsys()` has it.
 pub fn kernel_map_end(variables: &Variables<'_>) -> Result<u128> {
-    let name = "kernel_vm_end";
-    let end = variables.number(name)?;
-    if end <= KERNBASE || end > KERNEL_MAP_END {
-        return Err(odd(name, format!("it is {}", Hex(end))));
-    }
-    Ok(end.into())
+    variables.kernel_map_end(KERNBASE, KERNEL_MAP_END)
 }

@@ -3,13 +3,13 @@
 //!
 //! What is read from /dev/mem lies in the direct map: behind it the kernel panics (`pmap_map_io_transient()`).
 
+use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, Root, Variables, odd, unreadable};
 use crate::architecture::DirectMap;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::pmap::riscv::{
     DIRECT_MAP, DIRECT_MAP_END, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS, root as root_of,
 };
-use crate::units::Hex;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);
@@ -20,21 +20,10 @@ const PMAP: u64 = 1024;
 /// The direct map: `pmap_bootstrap_dmap()` notes from which physical address on to which one it goes, and to which
 /// virtual one, the end of the last page.
 pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
-    let physical = variables.number("dmap_phys_base")?;
-    let physical_end = variables.number("dmap_phys_max")?;
-    let end = variables.number("dmap_max_addr")?;
-    let length = physical_end.checked_sub(physical).filter(|_| physical_end <= 1 << PHYSICAL_BITS);
-    let sensible = |length: &u64| *length > 0 && physical.is_multiple_of(1 << 30);
-    let length = length.filter(sensible).ok_or_else(|| {
-        odd("direct map (dmap_phys_base, dmap_phys_max)", format!("it is of {}..{}", Hex(physical), Hex(physical_end)))
-    })?;
+    let DmapVariables { physical, physical_end, length, end } = variables.direct_map(PHYSICAL_BITS)?;
     let expected = DIRECT_MAP.checked_add(length.next_multiple_of(4096));
     if expected != Some(end) || end > DIRECT_MAP_END {
-        return Err(Error::UnknownKernel(format!(
-            "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr)",
-            Hex(length),
-            Hex(end)
-        )));
+        return Err(elsewhere(length, end, ""));
     }
     Ok(Direct { map: DirectMap { base: DIRECT_MAP, end: DIRECT_MAP_END, physical }, physical_end })
 }
@@ -55,10 +44,5 @@ pub fn root(variables: &Variables<'_>) -> Result<Root> {
 
 /// The end of the kernel map: `kernel_vm_end`, as `cpu_minidumpsys()` has it.
 pub fn kernel_map_end(variables: &Variables<'_>) -> Result<u128> {
-    let name = "kernel_vm_end";
-    let end = variables.number(name)?;
-    if end <= KERNBASE || end > KERNEL_MAP_END {
-        return Err(odd(name, format!("it is {}", Hex(end))));
-    }
-    Ok(end.into())
+    variables.kernel_map_end(KERNBASE, KERNEL_MAP_END)
 }

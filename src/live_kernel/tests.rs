@@ -208,6 +208,31 @@ impl Machine {
     }
 }
 
+/// Asserts that memory which the direct map, from this address on, does not reach is left out and not read, so that what
+/// is always there is dumped, and one page more.
+fn check_unreached(machine: &mut Machine, direct_map: u64, always: &[(u64, u64)]) {
+    machine.mark(0x4000_0000);
+    machine.mark(0x7fff_f000);
+    machine.set_words("dmap_phys_max", [0x7fff_f000]);
+    machine.set_words("dmap_max_addr", [direct_map + 0x7fff_f000]);
+    let found = machine.with(None, |live| {
+        let snapshot = live.snapshot()?;
+        Ok((snapshot.pages.runs().collect::<Vec<_>>(), snapshot.not_ram))
+    });
+    let expected = [always, &[(0x4000_0000, 0x4000_1000)]].concat();
+    assert_eq!(found.unwrap(), (expected, 1));
+}
+
+/// Asserts that a variable with these words is refused, each with its name and these words of what is wrong.
+fn check_refusals(machine: impl Fn() -> Machine, cases: Vec<(&'static str, Vec<u64>, &str)>) {
+    for (name, words, text) in cases {
+        let mut machine = machine();
+        machine.set_words(name, words.clone());
+        let error = machine.error();
+        assert!(error.contains(name) && error.contains(text), "{name} {words:x?}: {error}");
+    }
+}
+
 /// Writes the dump to a file and gives the report and the file's bytes.
 fn written(snapshot: &Snapshot<'_>) -> (UserDumpReport, Vec<u8>) {
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -456,12 +481,7 @@ fn senseless_variables_are_refused() {
         ("nkpt", vec![u64::from(u32::MAX)], "nkpt"),
         ("kernel_vm_end", vec![0], "kernel_vm_end"),
     ];
-    for (name, words, text) in cases {
-        let mut machine = Machine::new();
-        machine.set_words(name, words.clone());
-        let error = machine.error();
-        assert!(error.contains(name) && error.contains(text), "{name} {words:x?}: {error}");
-    }
+    check_refusals(Machine::new, cases);
     for (word, value) in [(1, u64::from(MSG_MAGIC)), (1, u64::from(MSG_MAGIC) | 0xffff_ffff << 32), (0, DIRECT_MAP.0)] {
         let mut machine = Machine::new();
         machine.page(MESSAGES)[word] = value;

@@ -15,7 +15,53 @@ pub struct Variables<'a> {
     pub image: (u64, u64),
 }
 
+/// What kernels of arm64 and riscv64 note of their direct map (`pmap_bootstrap_dmap()`).
+pub struct DmapVariables {
+    /// `dmap_phys_base`: the first physical address in it.
+    pub physical: u64,
+    /// `dmap_phys_max`: the first physical address after it.
+    pub physical_end: u64,
+    /// Bytes from the one to the other.
+    pub length: u64,
+    /// `dmap_max_addr`: the virtual address that it ends at.
+    pub end: u64,
+}
+
+/// That a direct map of this length, which ends there, is not where it is known to be.
+pub fn elsewhere(length: u64, end: u64, advice: &str) -> Error {
+    Error::UnknownKernel(format!(
+        "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr){advice}",
+        Hex(length),
+        Hex(end)
+    ))
+}
+
 impl Variables<'_> {
+    /// The direct map of arm64 and riscv64, whose physical addresses have at most so many bits.
+    pub fn direct_map(&self, physical_bits: u32) -> Result<DmapVariables> {
+        let physical = self.number("dmap_phys_base")?;
+        let physical_end = self.number("dmap_phys_max")?;
+        let end = self.number("dmap_max_addr")?;
+        let length = physical_end.checked_sub(physical).filter(|_| physical_end <= 1 << physical_bits);
+        let sensible = |length: &u64| *length > 0 && physical.is_multiple_of(1 << 30);
+        let length = length.filter(sensible).ok_or_else(|| {
+            let range = format!("it is of {}..{}", Hex(physical), Hex(physical_end));
+            odd("direct map (dmap_phys_base, dmap_phys_max)", range)
+        })?;
+        Ok(DmapVariables { physical, physical_end, length, end })
+    }
+
+    /// The end of the kernel map, which is `kernel_vm_end` on arm64 and riscv64, between the first address of the map and
+    /// the end that it has at most.
+    pub fn kernel_map_end(&self, start: u64, last: u64) -> Result<u128> {
+        let name = "kernel_vm_end";
+        let end = self.number(name)?;
+        if end <= start || end > last {
+            return Err(odd(name, format!("it is {}", Hex(end))));
+        }
+        Ok(end.into())
+    }
+
     /// The address and size of a variable, within the kernel's image.
     pub fn find(&self, name: &str) -> Result<Option<(u64, u64)>> {
         let Some(symbol) = self.symbols.find(name)? else { return Ok(None) };

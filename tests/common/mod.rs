@@ -12,6 +12,7 @@
 pub mod arm64;
 pub mod compiler;
 pub mod encryption;
+pub mod entries_dump;
 pub mod formats;
 pub mod kernel;
 pub mod kernel_image;

@@ -162,16 +162,7 @@ fn the_root_must_map_the_kernel() {
 #[test]
 fn what_the_direct_map_does_not_reach_is_left_out_and_never_read() {
     let mut machine = machine();
-    machine.mark(0x4000_0000);
-    machine.mark(0x7fff_f000);
-    machine.set_words("dmap_phys_max", [0x7fff_f000]);
-    machine.set_words("dmap_max_addr", [DIRECT_MAP + 0x7fff_f000]);
-    let found = machine.with(None, |live| {
-        let snapshot = live.snapshot()?;
-        Ok((snapshot.pages.runs().collect::<Vec<_>>(), snapshot.not_ram))
-    });
-    let expected = [&ALWAYS[..], &[(0x4000_0000, 0x4000_1000)]].concat();
-    assert_eq!(found.unwrap(), (expected, 1));
+    check_unreached(&mut machine, DIRECT_MAP, &ALWAYS);
     for end in [0, RAM[2].1, DIRECT_MAP + RAM[2].1 + PAGE, DIRECT_MAP - PAGE, u64::MAX] {
         machine.set_words("dmap_max_addr", [end]);
         assert!(machine.error().contains("at other addresses"), "{end:#x}");
@@ -193,12 +184,7 @@ fn senseless_variables_are_refused() {
         ("dmap_phys_base", vec![u64::MAX], "it is of"),
         ("dmap_phys_base", vec![SUPERPAGE], "it is of"),
     ];
-    for (name, words, text) in cases {
-        let mut machine = machine();
-        machine.set_words(name, words.clone());
-        let error = machine.error();
-        assert!(error.contains(name) && error.contains(text), "{name} {words:x?}: {error}");
-    }
+    check_refusals(machine, cases);
 }
 
 proptest! {
