@@ -10,6 +10,7 @@ mod vmcore;
 
 use clap::Parser;
 use memtool::kernel::Kernel;
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::byte_source::ByteSource;
@@ -116,7 +117,7 @@ fn main() -> ExitCode {
     let mut kvm = None;
     let opening = time(|| {
         let volume = ByteSource::open(&path).unwrap();
-        let memory = DumpedMemory::open(volume, None, &folder, &Progress::default()).unwrap();
+        let memory = DumpedMemory::open(volume, None, scratch(&folder), &Progress::default()).unwrap();
         kvm = Some(Kernel::from_dump(memory, None).unwrap());
         0
     });
@@ -127,7 +128,7 @@ fn main() -> ExitCode {
     });
     drop(kvm);
     let volume = ByteSource::open(&path).unwrap();
-    let memory = DumpedMemory::open(volume, None, &folder, &Progress::default()).unwrap();
+    let memory = DumpedMemory::open(volume, None, scratch(&folder), &Progress::default()).unwrap();
     let kvm = Kernel::from_dump(memory, None).unwrap();
     println!("opening: {:.1} ms; reading what stands before its pages: {:.1} ms", opening * 1e3, bitmap * 1e3);
 

@@ -12,7 +12,7 @@
 //! The key is padded by OAEP with SHA-1; in FreeBSD 12.1 and before by PKCS#1 v1.5. Which of them, nothing says.
 
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
+use crate::opened::Open;
 use aes::Aes256;
 use cbc::cipher::array::Array;
 use cbc::cipher::{BlockModeDecrypt, KeyIvInit, StreamCipher};
@@ -79,8 +79,8 @@ impl KeyBlock {
     /// # Errors
     ///
     /// It cannot be read, is no regular file, or one of [`Self::parse`]'s.
-    pub fn read(path: &Path) -> Result<Self> {
-        Self::parse(&read_file(path, "a dump's key", MAX_KEY_BLOCK)?)
+    pub fn read(path: &Path, open: Open) -> Result<Self> {
+        Self::parse(&read_file(path, open, "a dump's key", MAX_KEY_BLOCK)?)
             .map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 
@@ -124,8 +124,8 @@ impl PrivateKey {
     ///
     /// It cannot be read, is no regular file or larger than a key can be, holds something else, or is protected by a
     /// passphrase.
-    pub fn read(path: &Path) -> Result<Self> {
-        let bytes = read_file(path, "a private key", MAX_PRIVATE_KEY)?;
+    pub fn read(path: &Path, open: Open) -> Result<Self> {
+        let bytes = read_file(path, open, "a private key", MAX_PRIVATE_KEY)?;
         Self::parse(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 
@@ -311,8 +311,8 @@ fn first_block(text: &str) -> Option<(&str, &str)> {
 }
 
 /// A regular file's bytes, overwritten when they are dropped.
-fn read_file(path: &Path, what: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
-    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
+fn read_file(path: &Path, open: Open, what: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let file = open(path).map_err(|source| Error::io("open", path, source))?;
     let failed = |source| Error::io("read", path, source);
     if !file.metadata().map_err(failed)?.is_file() {
         return Err(Error::Refused(format!("{} is not a regular file", path.display())));

@@ -1,7 +1,7 @@
 //! The one error type of the library.
 
-use crate::errno::errno_name;
 use crate::kernel_error::KernelError;
+use crate::kernel_error::errno_name;
 use std::io;
 use std::path::{Path, PathBuf};
 

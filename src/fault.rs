@@ -1,10 +1,8 @@
 //! Why an address cannot be read, written or translated.
 
-use crate::errno::errno_name;
-use crate::errno::errno_of;
+use crate::errno::Errno;
 use crate::memory::{ReadError, WriteError};
 use crate::units::Hex;
-use nix::errno::Errno;
 use std::fmt;
 use std::io;
 
@@ -50,14 +48,14 @@ impl Fault {
 
     /// From the error of reading a dump.
     pub(super) fn io(address: u64, error: &io::Error) -> Self {
-        Self::new(address, Why::Io(errno_of(error)))
+        Self::new(address, Why::Io(Errno::new(error)))
     }
 
     /// From the error of reading memory at a physical address.
     pub(super) fn read(address: u64, physical: u64, error: &ReadError) -> Self {
         let why = match error {
             ReadError::Absent => Why::NoPage(physical),
-            ReadError::Io(error) => Why::Io(errno_of(error)),
+            ReadError::Io(error) => Why::Io(Errno::new(error)),
         };
         Self { address, why }
     }
@@ -67,7 +65,7 @@ impl Fault {
         let why = match error {
             WriteError::Absent => Why::NoPage(physical),
             WriteError::ReadOnly => Why::ReadOnly,
-            WriteError::Io(error) => Why::Io(errno_of(error)),
+            WriteError::Io(error) => Why::Io(Errno::new(error)),
         };
         Self { address, why }
     }
@@ -105,7 +103,7 @@ impl fmt::Display for Why {
                 Hex(*physical)
             ),
             Self::ReadOnly => f.write_str("it was not opened for writing"),
-            Self::Io(errno) => write!(f, "{}: {}", errno_name(*errno), errno.desc()),
+            Self::Io(errno) => errno.fmt(f),
         }
     }
 }

@@ -1,6 +1,11 @@
 //! Files and devices that are read: opened without waiting, known as in use, and never a mem(4) device by mistake.
 
+#[cfg(target_os = "freebsd")]
+use crate::disk;
+use crate::error::{Error, Result};
 use crate::files_in_use;
+use crate::symbols::Table;
+use crate::vmcore::byte_source::ByteSource;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[cfg(target_os = "freebsd")]
@@ -14,7 +19,7 @@ use std::path::Path;
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
 /// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
-pub(crate) fn open_nonblocking(path: &Path) -> io::Result<File> {
+pub fn open_nonblocking(path: &Path) -> io::Result<File> {
     // It is no file to be read from its beginning, which panics some kernels: see `direct_map`.
     if is_mem_device(path) {
         return Err(Errno::EOPNOTSUPP.into());
@@ -32,6 +37,65 @@ pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
         fcntl(&file, FcntlArg::F_SETFL(flags - OFlag::O_NONBLOCK))?;
     }
     Ok(file)
+}
+
+/// Opens a file or device that holds a dump.
+///
+/// # Errors
+///
+/// It cannot be opened, or has no length: a pipe or /dev/mem, say.
+pub fn open_dump(path: &Path) -> Result<ByteSource> {
+    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?)
+}
+
+/// Opens a file or device for reading, and for [`ByteSource::replace`].
+///
+/// # Errors
+///
+/// Those of [`open_dump`].
+pub fn open_dump_to_replace(path: &Path) -> Result<ByteSource> {
+    let fail = |source| Error::io("open for writing", path, source);
+    let writer = open_to_change(path, libc::O_NONBLOCK).map_err(fail)?;
+    let again = writer.try_clone().map_err(fail)?;
+    Ok(byte_source(path, again)?.with_writer(writer))
+}
+
+/// Opens a file for reading and writing.
+///
+/// # Errors
+///
+/// Those of [`open_dump`]; or it is a device, or a symbolic link.
+pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
+    let fail = |source| Error::io("open", path, source);
+    let writer = open_to_change(path, libc::O_NONBLOCK | libc::O_NOFOLLOW).map_err(fail)?;
+    if !writer.metadata().map_err(fail)?.is_file() {
+        return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
+    }
+    let again = writer.try_clone().map_err(fail)?;
+    Ok(byte_source(path, again)?.with_writer(writer))
+}
+
+/// Reads the symbols of a kernel.
+///
+/// # Errors
+///
+/// Those of [`Table::open`].
+pub fn open_kernel(path: &Path) -> Result<Table> {
+    Table::from_opened(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, 0)
+}
+
+fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {
+    let writer = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path)?;
+    files_in_use::changed(&writer, path)?;
+    Ok(writer)
+}
+
+fn byte_source(path: &Path, file: File) -> Result<ByteSource> {
+    #[cfg(target_os = "freebsd")]
+    if let Some(geometry) = disk::geometry(&file) {
+        return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));
+    }
+    ByteSource::from_opened(path, file, open_nonblocking)
 }
 
 /// Reads a file to its end; `None` if it has more than `limit` bytes.

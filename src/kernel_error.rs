@@ -5,9 +5,9 @@
 //! `sys/kern/subr_compressor.c`, `sys/kern/kern_prot.c` (`p_candebug`), `sys/kern/kern_priv.c` and
 //! `sys/kern/kern_jail.c` (`prison_priv_check`); for Linux proc(5), move_pages(2) and `fs/proc/task_mmu.c`.
 
-use crate::errno::errno_name;
 use nix::errno::Errno;
 use std::fmt;
+use std::io;
 
 /// What memtool asked the kernel to do when it refused.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -156,6 +156,16 @@ impl std::error::Error for KernelError {
     }
 }
 
+/// An errno's name, the same on every system: on FreeBSD EOPNOTSUPP and ENOTSUP are one number.
+pub fn errno_name(errno: Errno) -> String {
+    if errno == Errno::EOPNOTSUPP { "EOPNOTSUPP".to_owned() } else { format!("{errno:?}") }
+}
+
+/// The errno of an I/O error; EIO for one that is not the system's own.
+pub fn errno_of(error: &io::Error) -> Errno {
+    error.raw_os_error().map_or(Errno::EIO, Errno::from_raw)
+}
+
 /// The explanation of an operation's errno, as the rest of a sentence after the errno's name; `None` where
 /// the errno's general meaning is all there is to say.
 pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
@@ -283,4 +293,22 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
         }
         _ => return None,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::errno;
+
+    #[test]
+    fn error_numbers_have_the_names_that_the_system_gives_them() {
+        for number in 1..=200 {
+            let name = errno::Errno(number).name();
+            let known = Errno::from_raw(number);
+            assert!(name == errno_name(known) || name == format!("errno {number}"), "{number}: {name}, {known:?}");
+            let must_be_known = number <= 34 || [Errno::ESTALE, Errno::ETIMEDOUT, Errno::EDQUOT].contains(&known);
+            assert_eq!(name.starts_with('E'), must_be_known || !name.starts_with("errno"), "{number}: {name}");
+        }
+        assert_eq!(errno::Errno::EIO.to_string(), "EIO: Input/output error");
+    }
 }

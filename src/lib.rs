@@ -48,6 +48,7 @@ pub mod memory;
 pub mod memory_map;
 pub mod minidump;
 pub mod network;
+pub mod opened;
 pub mod output_file;
 pub mod paddr;
 pub mod pmap;

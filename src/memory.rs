@@ -1,7 +1,6 @@
 //! Memory that is read and written by address: physical memory, or a kernel's virtual memory.
 
-use crate::errno::errno_name;
-use nix::errno::Errno;
+use crate::errno::Errno;
 use std::fmt;
 use std::io;
 
@@ -22,7 +21,7 @@ impl ReadError {
     pub fn errno(&self) -> Errno {
         match self {
             Self::Absent => Errno::EFAULT,
-            Self::Io(error) => crate::errno::errno_of(error),
+            Self::Io(error) => Errno::new(error),
         }
     }
 }
@@ -101,7 +100,7 @@ impl From<ReadError> for NotRead {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Absent => Self::Absent,
-            ReadError::Io(error) => Self::Failed(crate::errno::errno_of(&error)),
+            ReadError::Io(error) => Self::Failed(Errno::new(&error)),
         }
     }
 }
@@ -111,8 +110,8 @@ impl fmt::Display for NotRead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::End => f.write_str("no data"),
-            Self::Absent => f.write_str(&errno_name(Errno::EFAULT)),
-            Self::Failed(errno) => f.write_str(&errno_name(*errno)),
+            Self::Absent => f.write_str(&Errno::EFAULT.name()),
+            Self::Failed(errno) => f.write_str(&errno.name()),
         }
     }
 }

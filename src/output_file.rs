@@ -12,6 +12,7 @@
 use crate::error::{Error, Result};
 use crate::files_in_use::{self, Unnamed};
 use crate::interrupt::TempFileGuard;
+use crate::opened::Scratch;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
@@ -312,14 +313,20 @@ pub fn temporary_directory() -> PathBuf {
 ///
 /// The directory does not take a new file.
 pub fn unnamed_temp_file(directory: &Path) -> Result<File> {
-    let failed = |source| Error::io("create a temporary file in", directory, source);
-    let Temporary { file, unfinished, .. } = Temporary::create(directory).map_err(failed)?;
-    unfinished
-        .finish(|| {
-            let (file, path) = file.into_parts();
-            path.close().map(|()| file)
-        })
-        .map_err(failed)
+    make_unnamed(directory).map_err(|source| Error::io("create a temporary file in", directory, source))
+}
+
+fn make_unnamed(directory: &Path) -> io::Result<File> {
+    let Temporary { file, unfinished, .. } = Temporary::create(directory)?;
+    unfinished.finish(|| {
+        let (file, path) = file.into_parts();
+        path.close().map(|()| file)
+    })
+}
+
+/// A directory for files that are made by [`unnamed_temp_file`].
+pub fn scratch(directory: &Path) -> Scratch<'_> {
+    Scratch { directory, create: make_unnamed }
 }
 
 #[cfg(test)]

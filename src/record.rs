@@ -1,9 +1,9 @@
 //! Recording what a host looks like, to run against it elsewhere.
 
-use crate::errno::errno_name;
 use crate::error::{Error, Result};
 use crate::host::recorded::{Contents, Machine, Process, Ranges, Recorded, SCHEMA, VERSION};
 use crate::host::{Host, Pid, read_process_map};
+use crate::kernel_error::errno_name;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::rules::{self, Rules};
 use nix::errno::Errno;

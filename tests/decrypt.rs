@@ -9,6 +9,7 @@ use common::encryption::{KEYS, VECTOR, block_for, encrypted, locked, openssl};
 use common::vmcore::{Arch, Compression, MinidumpSpec, key_block};
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
 use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
+use memtool::opened::open_plainly;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use std::fs;
@@ -20,7 +21,7 @@ use std::sync::LazyLock;
 use tempfile::TempDir;
 
 fn private_key(name: &str) -> PrivateKey {
-    PrivateKey::read(&KEYS.path(name)).unwrap()
+    PrivateKey::read(&KEYS.path(name), open_plainly).unwrap()
 }
 
 /// Hands out no more than so many bytes at once.
@@ -191,7 +192,7 @@ fn what_is_no_private_key_is_said_to_be_none() {
     let commented = format!("a comment\n{pem}another\n");
     PrivateKey::parse(commented.as_bytes()).unwrap();
 
-    let error = |path: &Path| PrivateKey::read(path).err().unwrap().to_string();
+    let error = |path: &Path| PrivateKey::read(path, open_plainly).err().unwrap().to_string();
     let directory = directory();
     assert!(error(directory.path()).contains("not a regular file"));
     assert!(error(&directory.path().join("none")).contains("No such file"));

@@ -17,6 +17,7 @@ use common::vmcore::{
 };
 use common::{command, directory, text, write_file};
 use memtool::memory::{Memory, ReadError};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
@@ -952,7 +953,7 @@ fn what_is_no_dump_is_not_called_one() {
 /// Compares all of a dump's memory, byte for byte, and the pages that are not in it.
 fn compare_memory(name: &str, volume: ByteSource, spec: &MinidumpSpec) {
     let directory = directory();
-    let memory = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
+    let memory = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()).unwrap();
     assert_eq!(memory.inspection().damage, [], "{name}");
     let pages = spec.pages();
     let mut buffer = vec![0; spec.page_size as usize + 1];

@@ -34,7 +34,7 @@ fn read(memory: &dyn Memory, address: u64, length: usize) -> Result<Vec<u8>, i32
             buffer.truncate(read);
             Ok(buffer)
         }
-        Err(error) => Err(error.errno() as i32),
+        Err(error) => Err(error.errno().0),
     }
 }
 

@@ -18,6 +18,7 @@ use common::vmcore::page_tables::superpage_size;
 use common::vmcore::{Arch, Endianness, Mapping as Mapped, MinidumpSpec, Translation, every_variant, page_of, set};
 use memtool::fault::{Fault, Why};
 use memtool::kernel::{Kernel, Mapping};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::vmcore::DumpedMemory;
 use memtool::vmcore::byte_source::ByteSource;
@@ -27,7 +28,7 @@ use std::ops::ControlFlow;
 
 fn memory(dump: Vec<u8>) -> DumpedMemory {
     let directory = directory();
-    DumpedMemory::open(ByteSource::from_bytes(dump), None, directory.path(), &Progress::default()).unwrap()
+    DumpedMemory::open(ByteSource::from_bytes(dump), None, scratch(directory.path()), &Progress::default()).unwrap()
 }
 
 fn open(dump: Vec<u8>) -> Kernel {
@@ -433,7 +434,7 @@ proptest! {
 fn use_all(dump: &[u8]) {
     let directory = directory();
     let volume = ByteSource::from_bytes(dump.to_vec());
-    let Ok(memory) = DumpedMemory::open(volume, None, directory.path(), &Progress::default()) else { return };
+    let Ok(memory) = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()) else { return };
     let Ok(kvm) = Kernel::from_dump(memory, None) else { return };
     let mut seen = 0;
     let _ = kvm.each_mapping(|mapping| {

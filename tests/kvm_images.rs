@@ -18,6 +18,7 @@ use memtool::Error;
 use memtool::architecture::Architecture;
 use memtool::fault::Why;
 use memtool::kernel::{Kernel, Mapping};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
@@ -226,7 +227,8 @@ impl Machine {
         let directory = directory();
         let ranges = packed.then_some(self.ram.as_slice());
         let memory =
-            DumpedMemory::open(ByteSource::from_bytes(bytes), ranges, directory.path(), &Progress::default()).unwrap();
+            DumpedMemory::open(ByteSource::from_bytes(bytes), ranges, scratch(directory.path()), &Progress::default())
+                .unwrap();
         Kernel::from_dump(memory, Some((self.architecture(), &self.symbols)))
     }
 
@@ -324,7 +326,7 @@ fn a_kernel_that_did_not_run_is_refused_by_name() {
         assert!(message.contains("is /boot/kernel/kernel the kernel that ran?"), "{message}");
         let directory = directory();
         let bytes = ByteSource::from_bytes(machine.elf());
-        let memory = DumpedMemory::open(bytes, None, directory.path(), &Progress::default()).unwrap();
+        let memory = DumpedMemory::open(bytes, None, scratch(directory.path()), &Progress::default()).unwrap();
         let message = Kernel::from_dump(memory, None).err().unwrap().to_string();
         assert!(message.contains("name its kernel with --kernel"), "{message}");
     }

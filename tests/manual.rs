@@ -3,7 +3,7 @@
 #![allow(clippy::panic, reason = "a helper of a test that fails is a test that fails")]
 
 use memtool::Operation;
-use memtool::errno::errno_name;
+use memtool::kernel_error::errno_name;
 use memtool::kernel_error::explain;
 use nix::errno::Errno;
 use std::collections::BTreeSet;

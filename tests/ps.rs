@@ -15,6 +15,7 @@ use common::kernel_image::{self, Image, section, symbol};
 use common::vmcore::{Arch, Mapping, MinidumpSpec};
 use common::{Run, command, demo, directory, memtool, on_terminal_of, text};
 use memtool::kernel::{Kernel, KernelFacts, Processes, State, Thread};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols, Table};
 use memtool::vmcore::DumpedMemory;
@@ -172,7 +173,7 @@ impl Memory {
     fn open(&self) -> Kernel {
         let directory = directory();
         let volume = ByteSource::from_bytes(self.dump());
-        let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
+        let dump = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()).unwrap();
         Kernel::from_dump(dump, None).unwrap()
     }
 
@@ -943,7 +944,7 @@ fn the_command_fails_where_it_cannot_list_all() {
 fn stand_in(kernel: &BuiltKernel) -> (Kernel, Table) {
     let directory = directory();
     let volume = ByteSource::from_bytes(kernel.dump.build());
-    let dump = DumpedMemory::open(volume, None, directory.path(), &Progress::default()).unwrap();
+    let dump = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()).unwrap();
     (Kernel::from_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
 }
 

@@ -5,6 +5,7 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::kernel::{Kernel, KernelFacts, Processes, State};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
@@ -119,7 +120,7 @@ fn make(u: &mut Unstructured<'_>) -> Result<(Kernel, Names)> {
         spec.pages.insert(physical + page * spec.page_size, bytes.to_vec());
     }
     let volume = ByteSource::from_bytes(spec.build());
-    let dump = DumpedMemory::open(volume, None, &std::env::temp_dir(), &Progress::default());
+    let dump = DumpedMemory::open(volume, None, scratch(&std::env::temp_dir()), &Progress::default());
     let kvm = Kernel::from_dump(dump.expect("it is a minidump"), None).expect("it is a minidump");
     Ok((kvm, Names(symbols)))
 }

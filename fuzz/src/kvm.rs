@@ -5,6 +5,7 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use memtool::Error;
 use memtool::architecture::Architecture;
 use memtool::kernel::{Kernel, Mapping};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::symbols::{Symbol, Symbols};
 use memtool::vmcore::DumpedMemory;
@@ -30,7 +31,8 @@ impl Symbols for Everywhere {
 
 fn open(bytes: Vec<u8>, kernel: Option<(Architecture, u64)>) -> Option<Kernel> {
     let memory =
-        DumpedMemory::open(ByteSource::from_bytes(bytes), None, &std::env::temp_dir(), &Progress::default()).ok()?;
+        DumpedMemory::open(ByteSource::from_bytes(bytes), None, scratch(&std::env::temp_dir()), &Progress::default())
+            .ok()?;
     let symbols = Everywhere(kernel.map_or(0, |kernel| kernel.1));
     Kernel::from_dump(memory, kernel.map(|kernel| (kernel.0, &symbols as &dyn Symbols))).ok()
 }

@@ -10,6 +10,7 @@ pub mod vmcore;
 use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
+use memtool::output_file::scratch;
 use memtool::progress::Progress;
 use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::Section;
@@ -69,8 +70,9 @@ fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
         return;
     }
     let directory = std::env::temp_dir();
-    let memory = DumpedMemory::open(ByteSource::from_bytes(bytes.to_vec()), None, &directory, &Progress::default())
-        .expect("it is a plain minidump");
+    let memory =
+        DumpedMemory::open(ByteSource::from_bytes(bytes.to_vec()), None, scratch(&directory), &Progress::default())
+            .expect("it is a plain minidump");
     let mut buffer = vec![0; 1 << 16];
     let page = facts.header.size_of(Section::Header);
     for (number, (_, physical)) in facts.pages.iter().enumerate().take(64) {

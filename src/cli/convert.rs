@@ -17,11 +17,11 @@ use memtool::dump::format::Format;
 use memtool::dump::plan::read_list;
 use memtool::dump::sink::Target;
 use memtool::dump::{self, DumpReport, UnreadableRange};
+use memtool::files;
 use memtool::kernel::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
 use memtool::progress::Progress;
 use memtool::units::{counted, exact_size, rough_size};
-use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::Relocation;
 use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
@@ -216,11 +216,11 @@ fn check_read(report: &DumpReport) -> Result<()> {
 }
 
 fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
-    let volume = ByteSource::open(&arguments.input)?;
+    let volume = files::open_dump(&arguments.input)?;
     let packed = arguments.segments.as_deref().map(read_list).transpose()?;
     let progress = Arc::new(Progress::default());
     let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
-    let dump = DumpInOrder::open(volume, packed.as_deref(), &arguments.scratch(), &progress);
+    let dump = DumpInOrder::open(volume, packed.as_deref(), output_file::scratch(&arguments.scratch()), &progress);
     drop(display);
     let dump = dump?;
     let inspection = dump.inspection();

@@ -7,6 +7,8 @@ use clap::Args;
 use memtool::compress;
 use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use memtool::dump::sink::{Target, with_sink};
+use memtool::files;
+use memtool::files::open_nonblocking;
 use memtool::free_space::FreeSpace;
 use memtool::kerneldump::Compression;
 use memtool::output_file::{self, OutputFile};
@@ -145,10 +147,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let target = &destination.plain_name();
     destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
     let private_key = private_key(context, &arguments.private_key)?;
-    let block = KeyBlock::read(key)?;
+    let block = KeyBlock::read(key, open_nonblocking)?;
     let dump_key = private_key.unlock(&block)?;
     drop(private_key);
-    let volume = ByteSource::open(encrypted)?;
+    let volume = files::open_dump(encrypted)?;
     let length = volume.length();
     if !arguments.no_space_check {
         let space = FreeSpace::beside(target)?;
@@ -203,7 +205,7 @@ fn recognise(decrypted: &File) -> io::Result<Inspection> {
 
 /// Reads a private key. Whoever else can read it can read every dump.
 pub fn private_key(context: &mut Context, path: &Path) -> Result<PrivateKey> {
-    let private_key = PrivateKey::read(path)?;
+    let private_key = PrivateKey::read(path, open_nonblocking)?;
     if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
         context.warn(&format!("{} can be read by other users, and so can every dump that it decrypts", path.display()));
     }

@@ -19,7 +19,6 @@ use memtool::memory_map::MapSource;
 use memtool::output_file::{self, OutputFile};
 use memtool::progress::Progress;
 use memtool::units::{Hex, counted, exact_size, rough_size, utc};
-use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{self, Content, Depth};
 use memtool::{Error, Result, files_in_use, kerneldump};
 use serde::Serialize;
@@ -245,7 +244,7 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
         return Ok(());
     }
     // What cannot be read is told by the dump.
-    let Ok(found) = vmcore::inspect(&ByteSource::open(path)?, Depth::Pages, &Progress::default()) else {
+    let Ok(found) = vmcore::inspect(&files::open_dump(path)?, Depth::Pages, &Progress::default()) else {
         return Ok(());
     };
     let is = match found.problem() {

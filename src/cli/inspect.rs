@@ -4,11 +4,12 @@ use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::architecture::Endianness;
+use memtool::files;
 use memtool::kerneldump;
+use memtool::output_file::scratch;
 use memtool::output_file::temporary_directory;
 use memtool::progress::Progress;
 use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
-use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::header::{Header, Section};
 use memtool::vmcore::{
     Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
@@ -209,7 +210,7 @@ struct Document<'a> {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let path = &arguments.file;
-    let volume = ByteSource::open(path)?;
+    let volume = files::open_dump(path)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let inspection = {
         let progress = std::sync::Arc::new(Progress::default());
@@ -217,7 +218,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             .verify
             .then(|| Display::start(std::sync::Arc::clone(&progress), volume.length(), !context.global.quiet))
             .transpose()?;
-        inspect_packed(&volume, depth, &temporary_directory(), &progress)?
+        inspect_packed(&volume, depth, scratch(&temporary_directory()), &progress)?
     };
     let is_known = inspection.content != Content::Unknown;
     let is_whole = is_known && inspection.damage.is_empty() && inspection.limits.is_empty();

@@ -6,9 +6,11 @@ use clap::Args;
 use memtool::architecture::{Architecture, Endianness};
 use memtool::dump::plan::read_list;
 use memtool::fault::{Fault, Why};
+use memtool::files;
 use memtool::host::Host;
 use memtool::kernel::{Access, Kernel, PhysicalMemory};
 use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
+use memtool::output_file;
 use memtool::output_file::temporary_directory;
 use memtool::progress::Progress;
 use memtool::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
@@ -248,7 +250,7 @@ impl KernelArguments {
 
     /// As [`Self::open`]; what is compressed is decompressed into a directory.
     pub fn open_with(&self, context: &mut Context, access: Access, scratch: &Path) -> Result<Opened> {
-        let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
+        let files = self.kernel.as_deref().map(files::open_kernel).transpose()?.map(KernelSymbols::new);
         match &self.core {
             Some(core) => {
                 let memory = self.open_core(context, core, access, scratch)?;
@@ -301,7 +303,7 @@ impl KernelArguments {
     }
 
     fn open_physical(&self, context: &mut Context, access: Access) -> Result<Physical> {
-        let files = self.kernel.as_deref().map(Table::open).transpose()?.map(KernelSymbols::new);
+        let files = self.kernel.as_deref().map(files::open_kernel).transpose()?.map(KernelSymbols::new);
         let named = files.as_ref().and_then(|files| files.kernel().architecture());
         match &self.core {
             Some(core) => {
@@ -332,7 +334,7 @@ impl KernelArguments {
         let segments = self.segments.as_deref().map(read_list).transpose()?;
         let progress = Arc::new(Progress::default());
         let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
-        let memory = DumpedMemory::open(volume, segments.as_deref(), scratch, &progress);
+        let memory = DumpedMemory::open(volume, segments.as_deref(), output_file::scratch(scratch), &progress);
         drop(display);
         let memory = memory?;
         remark_on_dump(context, core, memory.inspection(), self.segments.is_some());
@@ -343,8 +345,8 @@ impl KernelArguments {
 /// Opens a dump, to be read only or changed too.
 pub fn core_volume(core: &Path, access: Access) -> Result<ByteSource> {
     match access {
-        Access::Read => ByteSource::open(core),
-        Access::Write => ByteSource::open_for_writing(core),
+        Access::Read => files::open_dump(core),
+        Access::Write => files::open_dump_for_writing(core),
     }
 }
 
@@ -432,7 +434,7 @@ impl Opened {
         if let Some(why) = listing.broken {
             context.warn(&format!("{why}; the symbols of modules may be missing"));
         }
-        files.add_modules(&listing.files, is_here);
+        files.add_modules(&listing.files, is_here, files::open_nonblocking);
         warn_of_missing(context, files);
         Ok(())
     }
@@ -555,7 +557,7 @@ pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSym
     let unknown = || {
         Error::Unsupported("it is not known which file the running kernel came from: name it with --kernel".to_owned())
     };
-    let table = Table::open(kernel.ok_or_else(unknown)?)?;
+    let table = files::open_kernel(kernel.ok_or_else(unknown)?)?;
     let (path, running) = (table.path().display(), host.system()?.version);
     match table.version() {
         Some(version) if first_line(version) == first_line(&running) => {}
@@ -571,7 +573,7 @@ pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSym
         }
     }
     let mut symbols = KernelSymbols::new(table);
-    symbols.add_modules(&files, true);
+    symbols.add_modules(&files, true, files::open_nonblocking);
     warn_of_missing(context, &symbols);
     Ok(symbols)
 }

@@ -23,10 +23,10 @@ mod translate;
 mod write;
 
 use clap::{Args, Parser, Subcommand};
-use memtool::errno::errno_name;
 use memtool::files;
 use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
+use memtool::kernel_error::errno_name;
 use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, files_in_use, interrupt};
 use nix::errno::Errno;

@@ -6,6 +6,7 @@ use super::output::RECORDED;
 use super::progress::Display;
 use super::{Context, Verdict, decrypt, eprint_message};
 use clap::{ArgGroup, Args};
+use memtool::files;
 use memtool::free_space::FreeSpace;
 use memtool::host::dump_devices;
 use memtool::kerneldump::{Compression, Kind};
@@ -225,11 +226,11 @@ fn check_recorded(device: &Path) -> Result<()> {
 /// Opens a device to find its dump, and to clear it unless it is only read. With why it cannot be written to: that is no
 /// failure where there is nothing to clear, as below a swap partition that is encrypted, which geli(8) holds.
 fn open(device: &Path, only_read: bool) -> Result<(ByteSource, Option<Error>)> {
-    let reading = || ByteSource::open(device);
+    let reading = || files::open_dump(device);
     if only_read {
         return reading().map(|volume| (volume, None));
     }
-    match ByteSource::open_to_replace(device) {
+    match files::open_dump_to_replace(device) {
         Ok(volume) => Ok((volume, None)),
         Err(error) => match reading() {
             Ok(volume) => Ok((volume, Some(error))),

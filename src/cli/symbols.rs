@@ -3,11 +3,10 @@
 use super::kernel::{KernelArguments, no_symbols, running_files};
 use super::{Context, Verdict, address, eprint_message};
 use clap::{ArgGroup, Args};
+use memtool::files;
 use memtool::host::Host;
 use memtool::kernel::Access;
-use memtool::symbols::{
-    Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols, Table,
-};
+use memtool::symbols::{Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols};
 use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -106,7 +105,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
     let (asked, kind) = match (&arguments.of.kernel, &arguments.of.core) {
         (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, &arguments.of)?)), "image"),
-        (Some(kernel), None) => (Asked::Symbols(Box::new(KernelSymbols::new(Table::open(kernel)?))), "image"),
+        (Some(kernel), None) => (Asked::Symbols(Box::new(KernelSymbols::new(files::open_kernel(kernel)?))), "image"),
         (None, Some(_)) => return Err(no_symbols()),
         (None, None) => {
             let host = context.host()?;

@@ -7,9 +7,9 @@ use super::format::{About, Format};
 use super::plan::{SegmentSource, Space};
 use super::*;
 use crate::compress::Level;
+use crate::errno::Errno;
 use crate::memory::ReadError;
 use formats::{Elf, Range, Runs, decompress, ranges_of};
-use nix::errno::Errno;
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
 use sha2::{Digest, Sha256};
@@ -73,7 +73,9 @@ impl Memory for Faulty {
                 _ if done == self.longest => return Ok(done),
                 Ok(read) => *byte = read,
                 Err(NotRead::Absent) if done == 0 || self.fails_as_a_whole => return Err(ReadError::Absent),
-                Err(NotRead::Failed(errno)) if done == 0 || self.fails_as_a_whole => return Err(errno.into()),
+                Err(NotRead::Failed(errno)) if done == 0 || self.fails_as_a_whole => {
+                    return Err(ReadError::Io(errno.into()));
+                }
                 Err(_) => return Ok(done),
             }
         }
@@ -172,7 +174,7 @@ fn expected(memory: &Faulty, plan: &Plan) -> Expected {
                     let why = match why {
                         NotRead::End => "no data",
                         NotRead::Absent => "EFAULT",
-                        NotRead::Failed(errno) => &format!("{errno:?}"),
+                        NotRead::Failed(errno) => &errno.name(),
                     };
                     match last {
                         Some(last) if last.end == address && last.why == why => last.end += 1,

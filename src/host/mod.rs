@@ -9,6 +9,7 @@ pub mod dump_devices;
 #[cfg(target_os = "freebsd")]
 pub mod freebsd;
 pub mod kernel_config;
+pub mod kernel_files;
 #[cfg(target_os = "linux")]
 pub mod linux;
 mod live_dump_facts;

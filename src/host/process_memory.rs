@@ -4,8 +4,8 @@
 //! where an access of our own would end in a signal, as when the file has become shorter meanwhile.
 
 use super::{Backing, Mapping};
-use crate::errno::errno_of;
 use crate::files::open_device_nonblocking;
+use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use crate::units::Hex;
 use nix::errno::Errno;

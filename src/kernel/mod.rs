@@ -308,7 +308,7 @@ fn string(address: u64, limit: usize, read: impl Fn(u64, &mut [u8]) -> Result<()
 impl Memory for Kernel {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let error = |fault: Fault| match fault.why {
-            Why::Io(errno) => errno.into(),
+            Why::Io(errno) => ReadError::Io(errno.into()),
             _ => ReadError::Absent,
         };
         let (physical, remaining) = self.place(address).map_err(error)?;

@@ -155,7 +155,12 @@ fn odd(what: &str, why: impl std::fmt::Display) -> Error {
 }
 
 fn unreadable(what: &str, error: &ReadError) -> Error {
-    KernelError::new(Operation::ReadMemory, format!("the kernel's {what}"), error.errno()).into()
+    KernelError::new(
+        Operation::ReadMemory,
+        format!("the kernel's {what}"),
+        nix::errno::Errno::from_raw(error.errno().0),
+    )
+    .into()
 }
 
 impl<'a> LiveKernel<'a> {

@@ -56,7 +56,7 @@ impl LastHeader {
     ///
     /// # Errors
     ///
-    /// The device was not opened by [`ByteSource::open_to_replace`], cannot be read or written, or has another
+    /// The device was not opened by [`crate::files::open_dump_to_replace`], cannot be read or written, or has another
     /// header meanwhile.
     pub fn clear(&self, volume: &ByteSource) -> io::Result<()> {
         let mut sector = vec![0; usize::try_from(self.sector_size).unwrap_or(HEADER_LENGTH)];

@@ -1,15 +1,15 @@
 //! The symbols of a kernel and its modules together.
 
 use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
-use crate::error::Result;
-use crate::output_file::directory_of;
+use crate::error::{Error, Result};
+use crate::opened::Open;
 use crate::vmcore::header::Relocation;
 use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
 
 /// The symbols of a kernel and of modules that it loaded.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct KernelSymbols {
     kernel: Table,
     /// What its file is called, without `.debug`.
@@ -57,11 +57,12 @@ impl KernelSymbols {
 
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
     /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and, if
-    /// `installed` says so, where the list has them from.
-    pub fn add_modules(&mut self, files: &[KernelFile], installed: bool) {
-        let directory = directory_of(self.kernel.path());
+    /// `installed` says so, where the list has them from. `open` opens them.
+    pub fn add_modules(&mut self, files: &[KernelFile], installed: bool, open: Open) {
+        let directory = self.kernel.path().parent().filter(|parent| !parent.as_os_str().is_empty());
+        let directory = directory.unwrap_or(Path::new("."));
         for file in files.iter().skip(1) {
-            match module(file, directory, installed) {
+            match module(file, directory, installed, open) {
                 Ok(table) => self.modules.push((file.name.clone(), table)),
                 Err(why) => self.missing.push(why),
             }
@@ -110,7 +111,7 @@ impl Symbols for KernelSymbols {
 }
 
 /// The table of a module, or why there is none.
-fn module(file: &KernelFile, directory: &Path, installed: bool) -> Result<Table, String> {
+fn module(file: &KernelFile, directory: &Path, installed: bool, open: Open) -> Result<Table, String> {
     let KernelFile { name, path, address, .. } = file;
     // The list is what a dump says: no other directory is looked into because of it.
     if Path::new(name).file_name().is_none_or(|plain| plain != name.as_str()) {
@@ -130,7 +131,8 @@ fn module(file: &KernelFile, directory: &Path, installed: bool) -> Result<Table,
     places.dedup();
     let mut failure = None;
     for path in places.iter().filter(|path| path.is_file()) {
-        match Table::open_at(path, *address) {
+        let opened = open(path).map_err(|source| Error::io("open", path, source));
+        match opened.and_then(|file| Table::from_opened(path, file, *address)) {
             Ok(table) => return Ok(table),
             Err(error) => failure = failure.or(Some(error)),
         }

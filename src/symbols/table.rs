@@ -8,8 +8,8 @@
 use super::{Pattern, Symbol, Symbols};
 use crate::architecture::{Architecture, Endianness};
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
 use crate::kerneldump::Compression;
+use crate::opened::{open_plainly, read_exact_at};
 use crate::vmcore::foreign::{self, Foreign};
 use crate::vmcore::stream::compression_of;
 use object::Endianness as ObjectEndianness;
@@ -25,9 +25,9 @@ use serde::Serialize;
 use std::cmp::Reverse;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::str;
+use std::sync::Arc;
 
 /// More sections than any kernel has.
 const MAX_SECTIONS: u16 = 4096;
@@ -97,9 +97,10 @@ pub struct SymbolEntry<'a> {
 }
 
 /// The symbols of a file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct Table {
     path: PathBuf,
+    file: Arc<File>,
     facts: ImageFacts,
     names: Vec<u8>,
     /// By name, and of one name the one that counts first.
@@ -156,14 +157,22 @@ impl Table {
     ///
     /// Those of [`Self::open`].
     pub fn open_at(path: &Path, address: u64) -> Result<Self> {
+        Self::from_opened(path, open_plainly(path).map_err(|source| Error::io("open", path, source))?, address)
+    }
+
+    /// As [`Self::open_at`], from a file that is open for reading.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::open`].
+    pub fn from_opened(path: &Path, file: File, address: u64) -> Result<Self> {
         let failed = |source| Error::io("read", path, source);
-        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
         let metadata = file.metadata().map_err(failed)?;
         let bad = |why: &str| Error::Format(format!("{}: not a usable kernel image: {why}", path.display()));
         if !metadata.is_file() {
             return Err(bad("it is not a regular file"));
         }
-        let elf = Elf { file, length: metadata.len() };
+        let elf = Elf { file: &file, length: metadata.len() };
         let mut contents = elf.contents(address).map_err(|error| match error {
             Problem::Io(source) => failed(source),
             Problem::Format(why) => bad(why),
@@ -173,7 +182,7 @@ impl Table {
         let spans = contents.spans();
         let Contents { facts, names, symbols, read_only, .. } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        Ok(Self { path: path.to_owned(), facts, names, records, spans, read_only })
+        Ok(Self { path: path.to_owned(), file: Arc::new(file), facts, names, records, spans, read_only })
     }
 
     /// The file.
@@ -208,8 +217,7 @@ impl Table {
         let remaining = (section.last - address).saturating_add(1).min(limit);
         let mut bytes = vec![0; usize::try_from(remaining).unwrap_or_default()];
         let at = section.offset.saturating_add(address - section.first);
-        let read = open_nonblocking(&self.path).and_then(|file| file.read_exact_at(&mut bytes, at));
-        read.map_err(|source| Error::io("read", &self.path, source))?;
+        read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
     }
 
@@ -378,19 +386,19 @@ impl Contents {
     }
 }
 
-struct Elf {
-    file: File,
+struct Elf<'a> {
+    file: &'a File,
     length: u64,
 }
 
-impl Elf {
+impl Elf<'_> {
     /// Reads what the file is long enough for, and the caller has found small enough.
     fn bytes(&self, offset: u64, size: u64) -> Result<Vec<u8>, Problem> {
         if offset.checked_add(size).is_none_or(|end| end > self.length) {
             return Err(CUT_OFF);
         }
         let mut bytes = vec![0; usize::try_from(size).map_err(|_| CUT_OFF)?];
-        self.file.read_exact_at(&mut bytes, offset).map_err(Problem::Io)?;
+        read_exact_at(self.file, &mut bytes, offset).map_err(Problem::Io)?;
         Ok(bytes)
     }
 
@@ -467,7 +475,7 @@ const MAGIC: u64 = 4096;
 
 /// An ELF file with its section headers.
 struct Sections<'a, E: FileHeader<Endian = ObjectEndianness>> {
-    elf: &'a Elf,
+    elf: &'a Elf<'a>,
     header: E,
     endian: ObjectEndianness,
     sections: &'a [E::SectionHeader],

@@ -1,17 +1,12 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
 use super::saved;
-#[cfg(target_os = "freebsd")]
-use crate::disk;
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
-use crate::files_in_use;
 use crate::memory::WriteError;
+use crate::opened::{Open, is_device, open_plainly, read_at, read_exact_at, write_all_at};
 use crate::progress::Progress;
-use nix::errno::Errno;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
-use std::os::unix::fs::{FileExt, FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
@@ -35,64 +30,39 @@ impl ByteSource {
     ///
     /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
     pub fn open(path: &Path) -> Result<Self> {
-        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
-        let again = file.try_clone().map_err(|source| Error::io("open", path, source))?;
-        Ok(Self::from_opened(path, file)?.with_left_out(path, &again))
+        let file = open_plainly(path).map_err(|source| Error::io("open", path, source))?;
+        Self::from_opened(path, file, open_plainly)
     }
 
-    /// Adds the zeros that savecore(8) has left out at the end of a file.
-    fn with_left_out(mut self, path: &Path, file: &File) -> Self {
-        if self.sector_size.is_none() {
-            self.length = saved::length(path, file, self.stored).unwrap_or(self.length);
-        }
-        self
-    }
-
-    /// Opens a file or a device for reading, and for [`Self::replace`].
+    /// A file or device that is open for reading. Zeros that savecore(8) has left out at the end of a file are added;
+    /// `open` opens the `info.N` beside it that tells of them.
     ///
     /// # Errors
     ///
-    /// Those of [`Self::open`].
-    pub fn open_to_replace(path: &Path) -> Result<Self> {
-        let fail = |source| Error::io("open for writing", path, source);
-        let writer =
-            OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK).open(path).map_err(fail)?;
-        files_in_use::changed(&writer, path).map_err(fail)?;
-        Ok(Self { writer: Some(writer.try_clone().map_err(fail)?), ..Self::from_opened(path, writer)? })
-    }
-
-    fn from_opened(path: &Path, mut file: File) -> Result<Self> {
+    /// It has no length: it is a pipe or /dev/mem, say.
+    pub fn from_opened(path: &Path, mut file: File, open: Open) -> Result<Self> {
         let kind = file.metadata().map_err(|source| Error::io("look at", path, source))?.file_type();
-        let is_device = kind.is_char_device() || kind.is_block_device();
-        #[cfg(target_os = "freebsd")]
-        if let Some(geometry) = is_device.then(|| disk::geometry(&file)).flatten() {
-            return Ok(Self {
-                sector_size: Some(geometry.sector_size),
-                ..Self::with_length(file, geometry.length, true)
-            });
-        }
+        let is_device = is_device(kind);
         let length = if is_device || kind.is_file() { file.seek(SeekFrom::End(0)).ok() } else { None };
         match length {
-            Some(length) if length > 0 || !is_device => Ok(Self::with_length(file, length, is_device)),
+            Some(length) if is_device && length > 0 => Ok(Self::with_length(file, length, true)),
+            Some(stored) if !is_device => {
+                let length = saved::length(path, &file, stored, open).unwrap_or(stored);
+                Ok(Self { length, ..Self::with_length(file, stored, false) })
+            }
             _ => Err(Error::Refused(format!("{} is neither a file nor a device with an end", path.display()))),
         }
     }
 
-    /// Opens a file for reading and writing.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`Self::open`]; or it is a device, or a symbolic link.
-    pub fn open_for_writing(path: &Path) -> Result<Self> {
-        let fail = |source| Error::io("open", path, source);
-        let flags = libc::O_NONBLOCK | libc::O_NOFOLLOW;
-        let writer = OpenOptions::new().read(true).write(true).custom_flags(flags).open(path).map_err(fail)?;
-        files_in_use::changed(&writer, path).map_err(fail)?;
-        if !writer.metadata().map_err(fail)?.is_file() {
-            return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
-        }
-        let volume = Self::from_file(&writer).map_err(fail)?.with_left_out(path, &writer);
-        Ok(Self { writer: Some(writer), ..volume })
+    /// A disk or partition that is open for reading, of so many bytes, and so many in each sector.
+    pub fn from_disk(file: File, length: u64, sector_size: u32) -> Self {
+        Self { sector_size: Some(sector_size), ..Self::with_length(file, length, true) }
+    }
+
+    /// Lets its bytes be changed through a file that is open for writing, and is the same.
+    #[must_use]
+    pub fn with_writer(self, writer: File) -> Self {
+        Self { writer: Some(writer), ..self }
     }
 
     /// Writes bytes over those that are there.
@@ -105,22 +75,22 @@ impl ByteSource {
         if at.checked_add(bytes.len() as u64).is_none_or(|end| end > self.length) {
             return Err(WriteError::Absent);
         }
-        Ok(writer.write_all_at(bytes, at)?)
+        Ok(write_all_at(writer, bytes, at)?)
     }
 
     /// Writes bytes over those that are known to be there, and has them on disk. A device takes whole sectors only.
     ///
     /// # Errors
     ///
-    /// Those of read(2), write(2) and fsync(2); EBADF if it was not opened for that; other bytes are there.
+    /// Those of read(2), write(2) and fsync(2); it was not opened for that; other bytes are there.
     pub fn replace(&self, at: u64, known: &[u8], bytes: &[u8]) -> io::Result<()> {
-        let writer = self.writer.as_ref().ok_or(Errno::EBADF)?;
+        let writer = self.writer.as_ref().ok_or_else(|| io::Error::other("it was not opened for writing"))?;
         let mut there = vec![0; known.len()];
-        writer.read_exact_at(&mut there, at)?;
+        read_exact_at(writer, &mut there, at)?;
         if there != known {
             return Err(io::Error::other("what is to be replaced has changed meanwhile"));
         }
-        writer.write_all_at(bytes, at)?;
+        write_all_at(writer, bytes, at)?;
         writer.sync_all()
     }
 
@@ -236,7 +206,7 @@ impl Bytes {
             Self::Memory(bytes) => {
                 usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default().read(buffer)
             }
-            Self::File(file) => file.read_at(buffer, at),
+            Self::File(file) => read_at(file, buffer, at),
             Self::Device(blocks) => blocks.read_at(at, buffer),
         }
     }
@@ -256,7 +226,7 @@ impl Blocks {
         let (have, bytes) = &mut *last;
         if *have != start || bytes.is_empty() {
             bytes.resize(BLOCK, 0);
-            let read = self.file.read_at(bytes, start);
+            let read = read_at(&self.file, bytes, start);
             bytes.truncate(*read.as_ref().unwrap_or(&0));
             *have = start;
             read?;

@@ -11,12 +11,10 @@ use crate::kerneldump::{self, Compression};
 use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
 use crate::memory_map::Segment;
-use crate::output_file;
+use crate::opened::{Scratch, write_all_at};
 use crate::progress::Progress;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
-use std::path::Path;
 use std::sync::{Mutex, PoisonError};
 
 /// Memory in a dump: the pages of a minidump, the segments of a full dump or a LiME image, or an image without a
@@ -64,8 +62,7 @@ fn in_a_row(ranges: impl Iterator<Item = (u64, u64)>, header: u64) -> Vec<Extent
 }
 
 impl DumpedMemory {
-    /// Opens what is in a volume. A dump that is compressed is decompressed into a file without a name in the
-    /// directory `scratch`; the progress counts the compressed bytes.
+    /// Opens what is in a volume. A dump that is compressed is decompressed into a file without a name in `scratch`; the progress counts the compressed bytes.
     ///
     /// Of an image without a header, the first byte is taken for that at physical address 0, unless `packed` tells
     /// which ranges lie in it one after another.
@@ -76,7 +73,7 @@ impl DumpedMemory {
     pub fn open(
         volume: ByteSource,
         packed: Option<&[(u64, u64)]>,
-        scratch: &Path,
+        scratch: Scratch<'_>,
         progress: &Progress,
     ) -> Result<Self> {
         let mut inspection = looked_at(&volume, &Progress::default())?;
@@ -302,7 +299,7 @@ impl DumpInOrder {
     pub fn open(
         volume: ByteSource,
         packed: Option<&[(u64, u64)]>,
-        scratch: &Path,
+        scratch: Scratch<'_>,
         progress: &Progress,
     ) -> Result<Self> {
         let inspection = looked_at(&volume, progress)?;
@@ -481,12 +478,17 @@ fn looked_at(volume: &ByteSource, progress: &Progress) -> Result<Inspection> {
 }
 
 /// As [`inspect`], and into the image of a dump device that is compressed as a whole: that is decompressed into a file
-/// without a name in the directory `scratch`.
+/// without a name in `scratch`.
 ///
 /// # Errors
 ///
 /// It cannot be read, or not decompressed.
-pub fn inspect_packed(volume: &ByteSource, depth: Depth, scratch: &Path, progress: &Progress) -> Result<Inspection> {
+pub fn inspect_packed(
+    volume: &ByteSource,
+    depth: Depth,
+    scratch: Scratch<'_>,
+    progress: &Progress,
+) -> Result<Inspection> {
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut found = inspect(volume, depth, progress).map_err(failed)?;
     let may_be_image = found.compression != Compression::None
@@ -533,12 +535,13 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, Strea
 }
 
 /// Decompresses a dump into a file without a name; blocks of zeros become holes.
-fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: &Path, progress: &Progress) -> Result<File> {
+fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: Scratch<'_>, progress: &Progress) -> Result<File> {
     let range = (inspection.location.start, inspection.location.end);
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;
-    let file = output_file::unnamed_temp_file(scratch)?;
-    let failed = |source| Error::io("decompress the dump into", scratch, source);
+    let file = (scratch.create)(scratch.directory)
+        .map_err(|source| Error::io("create a temporary file in", scratch.directory, source))?;
+    let failed = |source| Error::io("decompress the dump into", scratch.directory, source);
     let mut buffer = vec![0; BUFFER];
     let mut at = 0;
     loop {
@@ -549,7 +552,7 @@ fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: &Path, prog
         }
         for block in buffer.get(..read).unwrap_or_default().chunks(HOLE) {
             if block.iter().any(|byte| *byte != 0) {
-                file.write_all_at(block, at).map_err(failed)?;
+                write_all_at(&file, block, at).map_err(failed)?;
             }
             at += block.len() as u64;
         }

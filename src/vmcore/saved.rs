@@ -2,9 +2,9 @@
 //! file's length, so that zeros at the end of a dump are not in its file (`sparsefwrite()`, sbin/savecore/savecore.c).
 //! How long the dump was stands in the `info.N` beside it.
 
-use crate::files::{open_nonblocking, read_at_most};
+use crate::opened::{Open, read_exact_at};
 use std::fs::File;
-use std::os::unix::fs::FileExt;
+use std::io::Read;
 use std::path::Path;
 
 /// What savecore(8) takes for a block (`BLOCKSIZE`).
@@ -14,21 +14,22 @@ const MAX_INFO: u64 = 64 << 10;
 
 /// How long the dump in a file was, where savecore(8) has left out zeros at its end: the file ends as savecore(8) ends
 /// it, behind a block with something else than zeros, and its `info.N` tells of a longer dump.
-pub fn length(path: &Path, file: &File, stored: u64) -> Option<u64> {
+pub fn length(path: &Path, file: &File, stored: u64, open: Open) -> Option<u64> {
     let number = path.file_name()?.to_str()?.strip_prefix("vmcore.")?;
     if stored == 0 || !stored.is_multiple_of(BLOCK as u64) {
         return None;
     }
-    let info = open_nonblocking(&path.with_file_name(format!("info.{number}"))).ok()?;
-    let text = read_at_most(info, MAX_INFO).ok()??;
+    let info = open(&path.with_file_name(format!("info.{number}"))).ok()?;
+    let mut text = Vec::new();
+    info.take(MAX_INFO + 1).read_to_end(&mut text).ok().filter(|length| *length as u64 <= MAX_INFO)?;
     let length = dump_length(&String::from_utf8_lossy(&text)).filter(|length| *length > stored)?;
     let mut last = [0; BLOCK];
-    file.read_exact_at(&mut last, stored - BLOCK as u64).ok()?;
+    read_exact_at(file, &mut last, stored - BLOCK as u64).ok()?;
     last.iter().any(|byte| *byte != 0).then_some(length)
 }
 
-/// The length that an `info.N` tells of a dump that was not compressed; what is written there is in
-/// [`crate::save::info`].
+/// The length that an `info.N` tells of a dump that was not compressed; it is what
+/// `save` writes, too.
 fn dump_length(text: &str) -> Option<u64> {
     let field = |label: &str| text.lines().find_map(|line| line.trim_start().strip_prefix(label)?.strip_prefix(": "));
     if field("Compression").is_some_and(|compression| compression != "none") {

@@ -11,6 +11,7 @@ use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::dump::UnreadableRange;
 use memtool::dump::sink::Target;
+use memtool::files;
 use memtool::free_space::FreeSpace;
 use memtool::host::Host;
 use memtool::kerneldump::Compression;
@@ -23,7 +24,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::progress::Progress;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::info;
-use memtool::symbols::{Symbols, Table};
+use memtool::symbols::Symbols;
 use memtool::units::{counted, rough_size};
 use memtool::vmcore::byte_source::ByteSource;
 use memtool::vmcore::{Content, Depth, Inspection, MinidumpFacts, inspect};
@@ -206,7 +207,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let host = &*context.host()?;
     check_names(context, arguments)?;
     let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
-        Some(path) => Box::new(Table::open(path)?),
+        Some(path) => Box::new(files::open_kernel(path)?),
         None => Box::new(RunningSymbols(host)),
     };
     if arguments.method == Method::User || is_users(context, host, arguments)? {

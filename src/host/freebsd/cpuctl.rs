@@ -1,8 +1,8 @@
 //! The processor's registers, through cpuctl(4). The device is opened for reading, and nothing is written.
 
-use crate::errno::errno_of;
 use crate::error::Result;
 use crate::files::open_nonblocking;
+use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use crate::ranges::default_type::Registers;
 use crate::units::Hex;

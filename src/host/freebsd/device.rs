@@ -2,9 +2,9 @@
 //!
 //! The ioctls work on a descriptor opened read-only; only what writes to memory opens it for writing.
 
-use crate::errno::errno_of;
 use crate::error::{Error, Result};
 use crate::files::{open_device_nonblocking, same_device};
+use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use ioctl_defs::memrange::{
     MEM_EXTRACT_PADDR, MEM_KERNELDUMP, MEMRANGE_GET, MEMRANGE_SET, mem_extract, mem_livedump_arg, mem_range_desc,

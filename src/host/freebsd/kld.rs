@@ -1,8 +1,8 @@
 //! kldsym(2), kldnext(2) and kldstat(2): where the running kernel's symbols and files lie.
 
 use crate::error::Result;
+use crate::host::kernel_files::list_running;
 use crate::kernel_error::{KernelError, Operation};
-use crate::symbols::linker_files::list_running;
 use crate::symbols::{KernelFile, Symbol};
 use ioctl_defs::linker::{KLDSYM_LOOKUP, MAXPATHLEN, kld_file_stat, kld_sym_lookup};
 use nix::errno::Errno;

@@ -75,7 +75,7 @@ impl FreeBsd {
         let kernel = self.kernel_memory().ok()?;
         let pair = |offset: u64| {
             let mut bytes = [0; 16];
-            let at = symbol.address.checked_add(offset).ok_or(Errno::EFAULT)?;
+            let at = symbol.address.checked_add(offset).ok_or(ReadError::Absent)?;
             kernel.fill(at, &mut bytes).map(|()| bytes)
         };
         dump_avail::read(symbol.size, pair).ok()?.ok()

@@ -4,10 +4,10 @@
 //! address space all the same, or there is an error.
 
 use super::process::{Process, has_nodes};
-use crate::errno::errno_of;
 use crate::error::{Error, Result};
 use crate::host::Pid;
 use crate::kernel_error::Operation;
+use crate::kernel_error::errno_of;
 use crate::process_map::PagesByDomain;
 use crate::process_map::{self, Detail, MapEntry, ProcessMap, numa_maps, procfs};
 use nix::errno::Errno;

@@ -2,10 +2,10 @@
 
 use super::move_pages;
 use super::pagemap::{self, ENTRY_SIZE, PagemapEntry};
-use crate::errno::errno_of;
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
 use crate::host::Pid;
+use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use crate::process_map::{self, procfs};
 use nix::errno::Errno;

@@ -3,11 +3,11 @@
 //! Addresses are strings, `0x` or decimal. Unknown fields are refused, so that a misspelt one is not
 //! silently without effect.
 
-use crate::errno::errno_name;
 use crate::error::{Error, Result};
 use crate::files::{open_nonblocking, read_at_most};
 use crate::host::LiveDumpFacts;
 use crate::kernel_error::Operation;
+use crate::kernel_error::errno_name;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::pmap::riscv;

@@ -67,7 +67,7 @@ impl RecordedMemory {
                 let mut end = segment.end.min(address.saturating_add(length));
                 for &(from, to) in &self.unreadable {
                     if (from..to).contains(&address) {
-                        return Err(Errno::EIO.into());
+                        return Err(ReadError::Io(Errno::EIO.into()));
                     }
                     if from > address {
                         end = end.min(from);
