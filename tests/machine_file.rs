@@ -18,7 +18,7 @@ use std::fs::File;
 use std::io::Write;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 /// The smallest machine that has everything.
 fn small_machine() -> Value {
@@ -603,7 +603,18 @@ fn help_and_version_are_no_errors_and_need_no_machine() {
         assert!(run.stdout.contains("Usage: memtool") && run.stderr.is_empty(), "{run:?}");
     }
     let version = memtool(&["--version"]).ok();
-    assert_eq!(version.stdout, format!("memtool {}\n", env!("CARGO_PKG_VERSION")));
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(root).output();
+    // A tree that was unpacked from a package has no revision.
+    let revision = git(&["log", "-1", "--format=%H"]).ok().filter(|log| log.status.success() && root.join(".git").exists());
+    match revision.map(|log| String::from_utf8(log.stdout).unwrap()) {
+        Some(revision) => {
+            let told = version.stdout.strip_prefix(concat!("memtool ", env!("CARGO_PKG_VERSION"), " ("));
+            let told = told.and_then(|rest| rest.strip_suffix(")\n")).unwrap();
+            assert!(told.len() == 12 && revision.starts_with(told), "{told} {revision}");
+        }
+        None => assert_eq!(version.stdout, concat!("memtool ", env!("CARGO_PKG_VERSION"), "\n")),
+    }
 }
 
 // odd arguments

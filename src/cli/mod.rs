@@ -41,7 +41,7 @@ use std::rc::Rc;
 #[derive(Parser)]
 #[command(
     name = "memtool",
-    version,
+    version = env!("MEMTOOL_VERSION"),
     max_term_width = 80,
     after_help = "See memtool(8) for the details. Exit codes: 0 done, 1 failed, 2 usage."
 )]
