@@ -19,7 +19,8 @@ fn main() {
     // HEAD names the branch, whose file has the revision; packed, it is in packed-refs.
     let branch = git(&["symbolic-ref", "--quiet", "HEAD"]);
     for name in [Some("HEAD".to_owned()), branch, Some("packed-refs".to_owned())].into_iter().flatten() {
-        if let Some(path) = git(&["rev-parse", "--git-path", &name]).filter(|path| is_ours && Path::new(path).exists()) {
+        if let Some(path) = git(&["rev-parse", "--git-path", &name]).filter(|path| is_ours && Path::new(path).exists())
+        {
             println!("cargo::rerun-if-changed={path}");
         }
     }

@@ -606,7 +606,8 @@ fn help_and_version_are_no_errors_and_need_no_machine() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     let git = |arguments: &[&str]| Command::new("git").args(arguments).current_dir(root).output();
     // A tree that was unpacked from a package has no revision.
-    let revision = git(&["log", "-1", "--format=%H"]).ok().filter(|log| log.status.success() && root.join(".git").exists());
+    let revision =
+        git(&["log", "-1", "--format=%H"]).ok().filter(|log| log.status.success() && root.join(".git").exists());
     match revision.map(|log| String::from_utf8(log.stdout).unwrap()) {
         Some(revision) => {
             let told = version.stdout.strip_prefix(concat!("memtool ", env!("CARGO_PKG_VERSION"), " ("));
