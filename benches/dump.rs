@@ -3,18 +3,16 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails is seen to fail")]
 
 mod measure;
-#[path = "../tests/common/vmcore/mod.rs"]
-mod vmcore;
 
 use clap::Parser;
 use measure::dev_mem::DevMem;
 use measure::minidump;
 use measure::source::{self, VERSION};
 use measure::{Job, Names, Result, Sink, length, program, remove, text};
-use memtool::units::{exact_size, parse_size, rough_size};
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use vmcore::units::{exact_size, parse_size, rough_size};
 
 const MIB: u64 = 1 << 20;
 const GIB: u64 = 1 << 30;

@@ -5,15 +5,9 @@
 
 #[path = "measure/pairs.rs"]
 mod pairs;
-#[path = "../tests/common/vmcore/mod.rs"]
-mod vmcore;
 
 use clap::Parser;
-use memtool::kernel::Kernel;
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
 use nix::sys::resource::{UsageWho, getrusage};
 use std::fs::{self, File};
 use std::hint::black_box;
@@ -21,7 +15,11 @@ use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::ExitCode;
-use vmcore::{Arch, MinidumpSpec, set};
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kernel::Kernel;
+use vmcore::progress::Progress;
+use vmcore_synth::{Arch, MinidumpSpec, set};
 
 const PAGE: u64 = 4096;
 /// Pages in the dump: 8 GiB.

@@ -40,9 +40,13 @@ pub enum Error {
         why: String,
     },
 
-    /// A dump, header or kernel table is not as its format demands.
+    /// A file or kernel table is not as its format demands.
     #[error("{0}")]
     Format(String),
+
+    /// A dump, a kernel or a kernel's memory cannot be read, or not be used.
+    #[error(transparent)]
+    Vmcore(vmcore::Error),
 
     /// Which addresses are RAM cannot be told.
     #[error(transparent)]
@@ -56,10 +60,6 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
 
-    /// An address of a kernel's memory cannot be read, written or translated.
-    #[error(transparent)]
-    Fault(#[from] crate::fault::Fault),
-
     /// Standard output cannot be written to.
     #[error("cannot write to standard output: {0}")]
     StandardOutput(#[source] io::Error),
@@ -72,6 +72,34 @@ pub enum Error {
         /// Why.
         source: io::Error,
     },
+}
+
+impl From<vmcore::Error> for Error {
+    fn from(error: vmcore::Error) -> Self {
+        match error {
+            // What was memtool's before is so again.
+            vmcore::Error::Host(error) => match error.downcast() {
+                Ok(error) => *error,
+                Err(error) => Self::Vmcore(vmcore::Error::Host(error)),
+            },
+            error => Self::Vmcore(error),
+        }
+    }
+}
+
+impl From<Error> for vmcore::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Vmcore(error) => error,
+            error => Self::Host(Box::new(error)),
+        }
+    }
+}
+
+impl From<vmcore::fault::Fault> for Error {
+    fn from(fault: vmcore::fault::Fault) -> Self {
+        Self::Vmcore(fault.into())
+    }
 }
 
 impl Error {

@@ -4,8 +4,6 @@
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::files_in_use;
-use crate::symbols::Table;
-use crate::vmcore::byte_source::ByteSource;
 use nix::errno::Errno;
 use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[cfg(target_os = "freebsd")]
@@ -16,6 +14,8 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::symbols::Table;
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
 /// waits as usual, for what another program still writes into a pipe. What is opened here no output of the run replaces.
@@ -81,7 +81,8 @@ pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
 ///
 /// Those of [`Table::open`].
 pub fn open_kernel(path: &Path) -> Result<Table> {
-    Table::from_opened(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, 0)
+    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
+    Ok(Table::from_opened(path, file, 0)?)
 }
 
 fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {
@@ -95,7 +96,7 @@ fn byte_source(path: &Path, file: File) -> Result<ByteSource> {
     if let Some(geometry) = disk::geometry(&file) {
         return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));
     }
-    ByteSource::from_opened(path, file, open_nonblocking)
+    Ok(ByteSource::from_opened(path, file, open_nonblocking)?)
 }
 
 /// Reads a file to its end; `None` if it has more than `limit` bytes.

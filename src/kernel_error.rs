@@ -298,7 +298,7 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::errno;
+    use vmcore::errno;
 
     #[test]
     fn error_numbers_have_the_names_that_the_system_gives_them() {

@@ -21,49 +21,29 @@
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
 
-pub mod architecture;
-pub mod chunks;
 pub mod compress;
 pub mod convert;
-pub mod decrypt;
 #[cfg(target_os = "freebsd")]
 mod disk;
 pub mod dump;
-mod elf;
-pub mod errno;
 mod error;
-pub mod fault;
 pub mod files;
 pub mod files_in_use;
 pub mod free_space;
 pub mod host;
 pub mod interrupt;
-pub mod kernel;
 pub mod kernel_error;
-pub mod kerneldump;
-pub mod lime;
 pub mod live_kernel;
 pub mod livedump;
-pub mod memory;
 pub mod memory_map;
-pub mod minidump;
 pub mod network;
-pub mod opened;
 pub mod output_file;
 pub mod paddr;
-pub mod pmap;
 pub mod process_map;
-pub mod progress;
-pub mod ram;
 pub mod range_change;
 pub mod ranges;
 pub mod record;
 pub mod save;
-mod sparse_bits;
-pub mod symbols;
-pub mod system;
-pub mod units;
-pub mod vmcore;
 
 pub use error::{Error, Result};
 pub use kernel_error::{KernelError, Operation};

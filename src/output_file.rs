@@ -12,7 +12,6 @@
 use crate::error::{Error, Result};
 use crate::files_in_use::{self, Unnamed};
 use crate::interrupt::TempFileGuard;
-use crate::opened::Scratch;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
@@ -23,6 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
+use vmcore::opened::Scratch;
 
 /// How names of temporary files begin.
 const PREFIX: &str = ".memtool.";

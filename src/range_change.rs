@@ -8,8 +8,8 @@ use crate::ranges::effective::{self, Effective, EffectiveRange};
 use crate::ranges::request::Request;
 use crate::ranges::rules::{Rules, Table};
 use crate::ranges::{self, CacheType, Descriptor, Owner};
-use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
+use vmcore::units::Hex;
 
 /// A range to establish or to change.
 #[derive(Debug, Clone, PartialEq, Eq)]

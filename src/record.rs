@@ -84,19 +84,19 @@ mod tests {
     use crate::host::LiveDumpFacts;
     use crate::host::recorded::DEMO;
     use crate::host::{Backing, Mapping, PageState, ProcessHost};
-    use crate::kerneldump::Compression;
-    use crate::memory::Memory;
     use crate::memory_map::MemoryMap;
     use crate::memory_map::kernel_maps::KernelMapping;
-    use crate::pmap::riscv;
     use crate::ranges::Descriptor;
     use crate::ranges::default_type::Registers;
     use crate::ranges::request::Request;
-    use crate::symbols::Symbol;
-    use crate::system::System;
     use crate::{KernelError, Operation};
     use std::fs::File;
     use std::path::Path;
+    use vmcore::kerneldump::Compression;
+    use vmcore::memory::Memory;
+    use vmcore::pmap::riscv;
+    use vmcore::symbols::Symbol;
+    use vmcore::system::System;
 
     /// The demo machine, as if it were a real one, of this architecture and with this answer to `MEMRANGE_GET`.
     struct Real {

@@ -12,11 +12,6 @@
 mod common;
 
 use common::formats::{self, Range, Runs};
-use common::vmcore::arch::MMU_RADIX;
-use common::vmcore::{
-    Arch, Compression, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf, every_variant,
-    live_dump, text_archive,
-};
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
 use nix::sys::signal::Signal;
 use object::Endianness as ObjectEndianness;
@@ -28,6 +23,11 @@ use std::io::Read;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use vmcore_synth::arch::MMU_RADIX;
+use vmcore_synth::{
+    Arch, Compression, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf, every_variant,
+    live_dump, text_archive,
+};
 
 /// A dump in a file, and where its conversion goes.
 struct Files {

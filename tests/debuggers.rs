@@ -14,16 +14,16 @@
 mod common;
 
 use common::kernel::{BuiltKernel, Thread};
-use common::vmcore::Arch;
 use common::{memtool, text};
-use memtool::architecture::{Architecture, Endianness};
 use memtool::convert::notes::{self, About, Style};
-use memtool::kernel::{Process, Registers, State};
 use object::Endianness as ObjectEndianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vmcore::architecture::{Architecture, Endianness};
+use vmcore::kernel::{Process, Registers, State};
+use vmcore_synth::Arch;
 
 /// A kernel, and the core file of its dump.
 struct Converted {
@@ -327,7 +327,7 @@ fn freebsd_notes_tell_the_size_of_the_floating_point_registers() {
             release: 1_501_000,
             signed: false,
         };
-        let thread = memtool::kernel::Thread {
+        let thread = vmcore::kernel::Thread {
             address: 0,
             tid: 100_001,
             name: b"init".to_vec(),

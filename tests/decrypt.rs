@@ -6,10 +6,7 @@
 mod common;
 
 use common::encryption::{KEYS, VECTOR, block_for, encrypted, locked, openssl};
-use common::vmcore::{Arch, Compression, MinidumpSpec, key_block};
 use common::{Run, command, directory, memtool, names, noise, run, start, text};
-use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
-use memtool::opened::open_plainly;
 use nix::sys::signal::Signal;
 use proptest::prelude::*;
 use std::fs;
@@ -19,6 +16,9 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::LazyLock;
 use tempfile::TempDir;
+use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
+use vmcore::opened::open_plainly;
+use vmcore_synth::{Arch, Compression, MinidumpSpec, key_block};
 
 fn private_key(name: &str) -> PrivateKey {
     PrivateKey::read(&KEYS.path(name), open_plainly).unwrap()

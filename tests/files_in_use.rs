@@ -14,15 +14,15 @@ mod common;
 
 use common::encryption::{KEYS, block_for, encrypted};
 use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
-use common::vmcore::{Arch, Compression, DumpDevice, KernelDumpHeader, MinidumpSpec};
 use common::{Run, command, demo, demo_machine, directory, names, run, start, text, write_machine};
-use memtool::decrypt::Encryption;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
+use vmcore::decrypt::Encryption;
+use vmcore_synth::{Arch, Compression, DumpDevice, KernelDumpHeader, MinidumpSpec};
 
 fn minidump() -> Vec<u8> {
     MinidumpSpec::example(Arch::Amd64, 3).build()

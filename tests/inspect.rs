@@ -11,21 +11,21 @@
 
 mod common;
 
-use common::vmcore::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
-use common::vmcore::{
-    self, Arch, Compression, ElfSpec, Endianness, KernelDumpHeader, MinidumpSpec, every_variant, kerneldump,
-};
 use common::{command, directory, text, write_file};
-use memtool::memory::{Memory, ReadError};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::{Content, Depth, DumpedMemory, Inspection, inspect};
 use proptest::prelude::*;
 use serde_json::Value;
 use std::io::Write;
 use std::path::Path;
 use std::process::Output;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, DumpedMemory, Inspection, inspect};
+use vmcore::memory::{Memory, ReadError};
+use vmcore::progress::Progress;
+use vmcore_synth::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
+use vmcore_synth::{
+    self as synth, Arch, Compression, ElfSpec, Endianness, KernelDumpHeader, MinidumpSpec, every_variant, kerneldump,
+};
 
 fn hex(address: u64) -> String {
     format!("{address:#x}")
@@ -151,7 +151,7 @@ fn every_minidump_is_understood_plain_and_compressed() {
 #[test]
 fn powerpc64_is_understood_in_either_byte_order() {
     for order in [Endianness::Little, Endianness::Big] {
-        let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, vmcore::arch::MMU_RADIX) };
+        let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, synth::arch::MMU_RADIX) };
         let found = whole("powerpc64", &spec.build());
         compare("powerpc64", &found["dump"], &spec);
         assert_eq!(found["dump"]["mmu"], "mmu_radix");
@@ -441,7 +441,7 @@ fn a_field_that_cannot_be_is_named() {
     ];
     for (field, value, expected) in cases {
         let mut bytes = bytes.clone();
-        vmcore::set(&mut bytes, &spec.header_fields(), spec.order, field, value);
+        synth::set(&mut bytes, &spec.header_fields(), spec.order, field, value);
         let found = look(bytes);
         let said: Vec<String> = found.damage.iter().chain(&found.limits).map(ToString::to_string).collect();
         assert!(said.iter().any(|said| said.contains(expected)), "{field}: {said:?}");
@@ -505,7 +505,7 @@ fn limits_of_memtool_are_no_damage() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let fields = spec.header_fields();
     let mut bytes = spec.build();
-    vmcore::set(&mut bytes, &fields, spec.order, "dumpavailsize", (16 << 20) + 4096);
+    synth::set(&mut bytes, &fields, spec.order, "dumpavailsize", (16 << 20) + 4096);
     let output = run(&bytes, &["--json"]);
     assert_eq!(output.status.code(), Some(1));
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
@@ -569,10 +569,10 @@ fn addresses_of_either_size_in_arms_dump_avail_are_read_by_what_fits() {
     let high = vec![(0x8000_0000, 0x8001_0000), (0x8_8000_0000, 0x8_8000_4000)];
     let from_0 = vec![(0, 0x8000), (0x10_0000, 0x10_4000)];
     for (ranges, word) in [(&low, 4), (&low, 8), (&high, 8), (&from_0, 4), (&from_0, 8)] {
-        let mut spec = MinidumpSpec { dump_avail_word: word, ..MinidumpSpec::arm(2, vmcore::arch::ARM_V6) };
+        let mut spec = MinidumpSpec { dump_avail_word: word, ..MinidumpSpec::arm(2, synth::arch::ARM_V6) };
         spec.mappings.clear();
         spec.dump_avail = ranges.clone();
-        let page = |address| (address, vmcore::page_of(address, spec.page_size));
+        let page = |address| (address, synth::page_of(address, spec.page_size));
         spec.pages = ranges.iter().flat_map(|(start, end)| [page(*start), page(end - 0x1000)]).collect();
         for dump_avail_size in [None, Some((ranges.len() as u64 + 1) * 2 * word as u64)] {
             let spec = MinidumpSpec { dump_avail_size, ..spec.clone() };
@@ -582,10 +582,10 @@ fn addresses_of_either_size_in_arms_dump_avail_are_read_by_what_fits() {
         }
     }
     // Where no size of an address fits the bitmap, the list is still told.
-    let mut spec = MinidumpSpec { dump_avail_word: 8, ..MinidumpSpec::arm(2, vmcore::arch::ARM_V6) };
+    let mut spec = MinidumpSpec { dump_avail_word: 8, ..MinidumpSpec::arm(2, synth::arch::ARM_V6) };
     spec.dump_avail = vec![(0x1000_0000, 0x9000_0000)];
     let mut bytes = spec.build();
-    vmcore::set(&mut bytes, &spec.header_fields(), spec.order, "bitmapsize", 8);
+    synth::set(&mut bytes, &spec.header_fields(), spec.order, "bitmapsize", 8);
     let damage = look(bytes).damage;
     assert!(damage[0].to_string().contains("8 bytes are too few for the 524288 pages"), "{damage:?}");
 }
@@ -1012,7 +1012,7 @@ proptest! {
             spec.page_table_pages.clear();
             let of_ranges = spec.dump_avail.iter().flat_map(|(start, end)| (*start..*end).step_by(page as usize));
             let chosen = of_ranges.enumerate().filter(|(number, _)| dumped.contains(&(*number as u64 % 0x60)));
-            spec.pages = chosen.map(|(_, address)| (address, vmcore::page_of((address ^ fill) & (u64::MAX >> 1), page))).collect();
+            spec.pages = chosen.map(|(_, address)| (address, synth::page_of((address ^ fill) & (u64::MAX >> 1), page))).collect();
             compare_memory(&name, ByteSource::from_bytes(spec.build()), &spec);
         }
     }

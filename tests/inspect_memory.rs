@@ -4,11 +4,11 @@
 
 mod common;
 
-use common::vmcore::{Arch, MinidumpSpec, set};
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Stdio;
+use vmcore_synth::{Arch, MinidumpSpec, set};
 
 const TIB: u64 = 1 << 40;
 const PAGE: u64 = 4096;

@@ -15,11 +15,11 @@ mod common;
 use common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14, Image};
 use common::minidump::Minidump;
 use common::text;
-use common::vmcore::Arch;
 use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::path::Path;
 use std::process::Command;
+use vmcore_synth::Arch;
 
 /// Every kernel in every version of a minidump.
 fn kernels() -> impl Iterator<Item = (String, BuiltKernel)> {

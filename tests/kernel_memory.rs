@@ -13,11 +13,11 @@ mod common;
 use common::minidump::Minidump;
 use common::{address, demo_machine, directory, failing, on, text, write_machine};
 use memtool::host::{self, Selection};
-use memtool::memory::Memory;
 use memtool::memory_map::kernel_maps;
 use serde_json::{Value, json};
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use vmcore::memory::Memory;
 
 const DIRECT_MAP: u64 = 0xffff_f800_0000_0000;
 

@@ -13,18 +13,18 @@
 mod common;
 
 use common::directory;
-use common::vmcore::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
-use common::vmcore::page_tables::superpage_size;
-use common::vmcore::{Arch, Endianness, Mapping as Mapped, MinidumpSpec, Translation, every_variant, page_of, set};
-use memtool::fault::{Fault, Why};
-use memtool::kernel::{Kernel, Mapping};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
 use proptest::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::fault::{Fault, Why};
+use vmcore::kernel::{Kernel, Mapping};
+use vmcore::progress::Progress;
+use vmcore_synth::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
+use vmcore_synth::page_tables::superpage_size;
+use vmcore_synth::{Arch, Endianness, Mapping as Mapped, MinidumpSpec, Translation, every_variant, page_of, set};
 
 fn memory(dump: Vec<u8>) -> DumpedMemory {
     let directory = directory();

@@ -13,17 +13,17 @@
 mod common;
 
 use common::directory;
-use common::vmcore::{ElfSpec, KernelMemory, Paging};
-use memtool::Error;
-use memtool::architecture::Architecture;
-use memtool::fault::Why;
-use memtool::kernel::{Kernel, Mapping};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::symbols::{Symbol, Symbols};
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
 use std::ops::ControlFlow;
+use vmcore::Error;
+use vmcore::architecture::Architecture;
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::fault::Why;
+use vmcore::kernel::{Kernel, Mapping};
+use vmcore::progress::Progress;
+use vmcore::symbols::{Symbol, Symbols};
+use vmcore_synth::{ElfSpec, KernelMemory, Paging};
 
 /// Some symbols of a kernel.
 #[derive(Clone)]

@@ -14,7 +14,6 @@ mod common;
 use common::entries_dump::{EntriesDump, check_unreadable_table, opened};
 use common::kernel::BuiltKernel;
 use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, riscv_machine};
-use common::vmcore::{Arch, KernelMemory, Mapping, Paging};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
 use memtool::compress::Compression;
 use memtool::dump::Output;
@@ -22,11 +21,12 @@ use memtool::dump::sink::Target;
 use memtool::host::{self, Host, ProcessHost};
 use memtool::live_kernel::LiveKernel;
 use memtool::live_kernel::RunningSymbols;
-use memtool::progress::Progress;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::path::Path;
+use vmcore::progress::Progress;
+use vmcore_synth::{Arch, KernelMemory, Mapping, Paging};
 
 const MODES: [&str; 2] = ["sv39", "sv48"];
 
@@ -308,10 +308,10 @@ impl Built {
 /// Memory by page.
 struct Pages(BTreeMap<u64, Vec<u8>>);
 
-impl memtool::memory::Memory for Pages {
-    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, memtool::memory::ReadError> {
+impl vmcore::memory::Memory for Pages {
+    fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, vmcore::memory::ReadError> {
         let offset = usize::try_from(address % 4096).unwrap();
-        let page = self.0.get(&(address & !4095)).ok_or(memtool::memory::ReadError::Absent)?;
+        let page = self.0.get(&(address & !4095)).ok_or(vmcore::memory::ReadError::Absent)?;
         let length = buffer.len().min(4096 - offset);
         buffer[..length].copy_from_slice(&page[offset..offset + length]);
         Ok(length)
@@ -349,9 +349,9 @@ impl ProcessHost for Built {
 }
 
 impl Host for Built {
-    fn system(&self) -> memtool::Result<memtool::system::System> {
+    fn system(&self) -> memtool::Result<vmcore::system::System> {
         let system = opened(Path::new("demo")).system()?;
-        Ok(memtool::system::System {
+        Ok(vmcore::system::System {
             machine_arch: "riscv64".to_owned(),
             osreldate: self.kernel.image.osreldate,
             ..system
@@ -370,21 +370,21 @@ impl Host for Built {
         unreachable!()
     }
 
-    fn physical_memory(&self) -> memtool::Result<Box<dyn memtool::memory::Memory>> {
+    fn physical_memory(&self) -> memtool::Result<Box<dyn vmcore::memory::Memory>> {
         Ok(Box::new(Pages(self.memory.pages.clone())))
     }
 
-    fn kernel_memory(&self) -> memtool::Result<Box<dyn memtool::memory::Memory>> {
+    fn kernel_memory(&self) -> memtool::Result<Box<dyn vmcore::memory::Memory>> {
         Ok(Box::new(self.virtually()))
     }
 
-    fn kernel_symbol(&self, name: &str) -> memtool::Result<Option<memtool::symbols::Symbol>> {
+    fn kernel_symbol(&self, name: &str) -> memtool::Result<Option<vmcore::symbols::Symbol>> {
         let own = self.variables.get(name).map(|(address, words)| (*address, 8 * words.len() as u64));
         let found = own.or_else(|| self.kernel.image.symbols.get(name).copied());
-        Ok(found.map(|(address, size)| memtool::symbols::Symbol { address, size }))
+        Ok(found.map(|(address, size)| vmcore::symbols::Symbol { address, size }))
     }
 
-    fn kernel_dump(&self, _: &std::fs::File, _: memtool::kerneldump::Compression) -> memtool::Result<()> {
+    fn kernel_dump(&self, _: &std::fs::File, _: vmcore::kerneldump::Compression) -> memtool::Result<()> {
         unreachable!()
     }
 }

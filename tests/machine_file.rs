@@ -426,11 +426,11 @@ fn collect_pointers(value: &Value, at: String, pointers: &mut Vec<String>) {
 /// Asks a machine about everything, with a path for a dump about its memory too; whether it is usable at all.
 fn exercise(path: &Path, dump: Option<&Path>) -> bool {
     use memtool::host::Backing;
-    use memtool::kerneldump::Compression;
     use memtool::paddr::{Preparation, pages, prepare};
     use memtool::range_change::{Mode, Update, remove, update};
     use memtool::ranges::default_type::Defaults;
     use memtool::ranges::{CacheType, Owner, effective};
+    use vmcore::kerneldump::Compression;
     let Ok(host) = host::open(&Selection { machine: Some(path), device: None }) else { return false };
     let page_size = host.system().map_or(4096, |system| u64::from(system.page_size));
     for address in [0, 0x20_0000, 0x30_0800, 0x9_fc00, u64::MAX] {

@@ -12,15 +12,15 @@ mod common;
 
 use common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14};
 use common::kernel_image::{self, Image, section, symbol};
-use common::vmcore::{Arch, Mapping, MinidumpSpec};
 use common::{Run, command, demo, directory, memtool, on_terminal_of, text};
-use memtool::kernel::{Kernel, KernelFacts, Processes, State, Thread};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::symbols::{Symbol, Symbols, Table};
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
 use std::collections::BTreeMap;
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kernel::{Kernel, KernelFacts, Processes, State, Thread};
+use vmcore::progress::Progress;
+use vmcore::symbols::{Symbol, Symbols, Table};
+use vmcore_synth::{Arch, Mapping, MinidumpSpec};
 
 /// A kernel's memory, all of it data, that a test lays out.
 struct Memory {
@@ -46,7 +46,7 @@ const OFFSETS: [(&str, u64); 9] = [
 const STRUCTURE: u64 = 0x90;
 
 impl Symbols for Memory {
-    fn find(&self, name: &str) -> memtool::Result<Option<Symbol>> {
+    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
         Ok(self.symbols.get(name).copied())
     }
 
@@ -275,7 +275,7 @@ fn processes_threads_and_registers_are_found_on_every_architecture() {
             let (kvm, processes) = memory.read();
             assert_eq!(processes.warnings, <[String; 0]>::default(), "{name}");
             assert_eq!(processes.dumping, Some(100_077));
-            let found = |process: &memtool::kernel::Process| {
+            let found = |process: &vmcore::kernel::Process| {
                 (process.address, process.pid, process.command.clone(), process.zombie)
             };
             assert_eq!(

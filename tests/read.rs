@@ -6,11 +6,11 @@
 mod common;
 
 use common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
-use common::vmcore::{Arch, Compression, ElfSpec, MinidumpSpec};
 use common::{Run, command, demo, demo_machine, directory, memtool, names, on, text, write_machine};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use vmcore_synth::{Arch, Compression, ElfSpec, MinidumpSpec};
 
 /// Where the example's kernel map begins; the third to sixth page are mapped, and the ninth and tenth.
 const BASE: u64 = 0xffff_fe00_0000_0000;

@@ -13,11 +13,11 @@ mod common;
 
 use common::address;
 use common::minidump::Minidump;
-use memtool::kerneldump::Compression;
-use memtool::kerneldump::Header;
 use memtool::livedump::trailer;
 use serde_json::Value;
 use std::path::Path;
+use vmcore::kerneldump::Compression;
+use vmcore::kerneldump::Header;
 
 #[test]
 fn live_dumps_of_a_real_kernel_pass_the_check_and_hold_what_they_should() {

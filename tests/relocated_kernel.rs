@@ -18,10 +18,10 @@ mod common;
 
 use common::kernel_image::{self, EM_PPC64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, Image, OBJECT, SHF_EXECINSTR};
 use common::kernel_image::{SHF_WRITE, Target, section, symbol};
-use common::vmcore::{Arch, Endianness, MinidumpSpec};
 use common::{Run, command, directory, memtool, text};
 use std::path::PathBuf;
 use std::process::Command;
+use vmcore_synth::{Arch, Endianness, MinidumpSpec};
 
 /// `KERNBASE`.
 const LINKED: u64 = 0x10_0100;

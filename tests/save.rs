@@ -12,12 +12,7 @@
 mod common;
 
 use common::encryption::{KEYS, block_for, encrypted};
-use common::vmcore::device::{DumpDevice, key_block, text_archive, text_device};
-use common::vmcore::kerneldump::{self, set_parity};
-use common::vmcore::{Arch, Compression, Endianness, KernelDumpHeader, MinidumpSpec, set, set_text};
 use common::{Run, Running, command, demo_machine, directory, names, noise, on, run, start, text, write_machine};
-use memtool::decrypt::Encryption;
-use memtool::kerneldump as product;
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -27,6 +22,11 @@ use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use tempfile::TempDir;
+use vmcore::decrypt::Encryption;
+use vmcore::kerneldump as product;
+use vmcore_synth::device::{DumpDevice, key_block, text_archive, text_device};
+use vmcore_synth::kerneldump::{self, set_parity};
+use vmcore_synth::{Arch, Compression, Endianness, KernelDumpHeader, MinidumpSpec, set, set_text};
 
 /// A dump device in a file, and a directory for dumps.
 struct Container {

@@ -13,10 +13,10 @@ use common::kernel_image::{
     AMD64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64, SHF_EXECINSTR,
     SHF_WRITE, TARGETS, Target, bss, section, symbol, write,
 };
-use common::vmcore::{Arch, Compression, Endianness, MinidumpSpec, every_variant, live_dump};
 use common::{Run, demo, demo_machine, directory, memtool, on, on_terminal, text, write_machine};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use vmcore_synth::{Arch, Compression, Endianness, MinidumpSpec, every_variant, live_dump};
 
 const VERSION: &str = "FreeBSD 14.1-RELEASE releng/14.1 GENERIC";
 

@@ -10,14 +10,14 @@ use common::kernel_image::{
     write,
 };
 use common::{directory, text};
-use memtool::memory::{Memory, ReadError};
-use memtool::opened::open_plainly;
-use memtool::symbols::linker_files::{Listing, list};
-use memtool::symbols::{Binding, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use vmcore::memory::{Memory, ReadError};
+use vmcore::opened::open_plainly;
+use vmcore::symbols::linker_files::{Listing, list};
+use vmcore::symbols::{Binding, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
 
 /// A kernel, with its text from this address on, its data 4 KiB and its bss 8 KiB behind.
 fn kernel(target: Target, base: u64) -> Image {

@@ -13,19 +13,19 @@
 mod common;
 
 use common::minidump::Minidump;
-use common::vmcore::arch::ARM_V4;
-use common::vmcore::device::text_device;
-use common::vmcore::kerneldump::{self, Kind};
-use common::vmcore::page_tables;
-use common::vmcore::{
-    Arch, Compression, DirectMap, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf,
-    every_variant, field, key_block, live_dump, page_of, text_archive,
-};
 use memtool::livedump::trailer::check;
 use object::Endianness as ObjectEndianness;
 use object::read::elf::FileHeader;
 use serde_json::Value;
 use std::io::Read;
+use vmcore_synth::arch::ARM_V4;
+use vmcore_synth::device::text_device;
+use vmcore_synth::kerneldump::{self, Kind};
+use vmcore_synth::page_tables;
+use vmcore_synth::{
+    Arch, Compression, DirectMap, DumpDevice, ElfSpec, Endianness, KernelDumpHeader, Mapping, MinidumpSpec, elf,
+    every_variant, field, key_block, live_dump, page_of, text_archive,
+};
 
 /// An integer of a built minidump's header.
 fn header_value(spec: &MinidumpSpec, dump: &[u8], name: &str) -> u64 {
@@ -183,7 +183,7 @@ fn last_level_entries_are_those_of_the_architecture() {
 #[test]
 fn the_library_takes_a_built_header_of_version_4_and_no_other() {
     let header = KernelDumpHeader::example(Arch::Arm64, 4, 0x1234_5000);
-    let parsed = memtool::kerneldump::Header::parse(header.build().as_slice().try_into().unwrap()).unwrap();
+    let parsed = vmcore::kerneldump::Header::parse(header.build().as_slice().try_into().unwrap()).unwrap();
     assert_eq!(parsed.architecture, "aarch64");
     assert_eq!(parsed.hostname, header.hostname);
     assert_eq!(parsed.dump_length, 0x1234_5000);
@@ -200,13 +200,13 @@ fn the_library_takes_a_built_header_of_version_4_and_no_other() {
 fn a_built_live_dump_passes_the_check_compressed_or_not() {
     let minidump = MinidumpSpec::example(Arch::Amd64, 3).build();
     for (compression, expected) in [
-        (Compression::None, memtool::kerneldump::Compression::None),
-        (Compression::Gzip, memtool::kerneldump::Compression::Gzip),
-        (Compression::Zstd, memtool::kerneldump::Compression::Zstd),
+        (Compression::None, vmcore::kerneldump::Compression::None),
+        (Compression::Gzip, vmcore::kerneldump::Compression::Gzip),
+        (Compression::Zstd, vmcore::kerneldump::Compression::Zstd),
     ] {
         let file = live_dump(Arch::Amd64, &minidump, compression, 4096);
         let trailer = file[file.len() - 512..].try_into().unwrap();
-        let header = memtool::kerneldump::Header::parse(trailer).unwrap();
+        let header = vmcore::kerneldump::Header::parse(trailer).unwrap();
         check(&header, file.len() as u64, "amd64", expected).unwrap();
         let data = &file[..usize::try_from(header.dump_length).unwrap()];
         let mut plain = Vec::new();

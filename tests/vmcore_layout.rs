@@ -8,11 +8,11 @@
 mod common;
 
 use common::compiler;
-use common::vmcore::page_tables::bits;
-use common::vmcore::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump};
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::fmt::Write;
 use std::process::Command;
+use vmcore_synth::page_tables::bits;
+use vmcore_synth::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump};
 
 /// What is included: everywhere, and for an architecture's page-table entries.
 const HEADERS: &str = "#include <sys/param.h>\n\

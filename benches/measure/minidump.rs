@@ -1,9 +1,9 @@
 //! Minidumps as large as wanted, whose headers come from the tests' own builder of dumps.
 
-use crate::vmcore::{Arch, MinidumpSpec};
 use std::fs::{self, File};
 use std::io;
 use std::path::Path;
+use vmcore_synth::{Arch, MinidumpSpec};
 
 /// A minidump of all pages of a machine, whose memory is a file's.
 pub fn make(path: &Path, memory: &Path, size: u64) -> io::Result<()> {

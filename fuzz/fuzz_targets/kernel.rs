@@ -11,15 +11,15 @@ use memtool::dump::sink::Target;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::live_kernel::{Check, LiveKernel};
-use memtool::progress::Progress;
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, inspect};
+use vmcore::progress::Progress;
 
 /// The machine's file, and the dump; in memory where the system has a folder for that.
 static FILES: LazyLock<[PathBuf; 2]> = LazyLock::new(|| {

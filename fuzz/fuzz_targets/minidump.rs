@@ -4,10 +4,10 @@
 
 use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
-use memtool::vmcore::{Content, Inspection};
 use memtool_fuzz::inspected;
 use memtool_fuzz::recipe::{self, Made};
-use memtool_fuzz::vmcore::kerneldump::Compression;
+use vmcore::dump::{Content, Inspection};
+use vmcore_synth::kerneldump::Compression;
 
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok(made) = recipe::make(&mut Unstructured::new(bytes)) else { return Corpus::Reject };
@@ -17,7 +17,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     }
     // A dump that is whole is the same dump when it is compressed.
     let location = &inspection.location;
-    let is_plain = inspection.compression == memtool::kerneldump::Compression::None;
+    let is_plain = inspection.compression == vmcore::kerneldump::Compression::None;
     let is_known = matches!(inspection.content, Content::Minidump(_) | Content::Elf(_) | Content::Lime(_));
     if inspection.damage.is_empty() && is_plain && is_known {
         let inside = &made.bytes[location.start as usize..location.end as usize];

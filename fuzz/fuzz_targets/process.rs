@@ -4,14 +4,14 @@
 
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
-use memtool::kernel::{Kernel, KernelFacts, Processes, State};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::symbols::{Symbol, Symbols};
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
-use memtool_fuzz::vmcore::{Arch, Mapping, MinidumpSpec};
 use std::collections::{BTreeMap, BTreeSet};
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kernel::{Kernel, KernelFacts, Processes, State};
+use vmcore::progress::Progress;
+use vmcore::symbols::{Symbol, Symbols};
+use vmcore_synth::{Arch, Mapping, MinidumpSpec};
 
 /// Variables with the place of a member, an `int` each.
 const OFFSETS: [&str; 9] = [
@@ -55,7 +55,7 @@ const ROOM: u64 = 8;
 struct Names(BTreeMap<&'static str, Symbol>);
 
 impl Symbols for Names {
-    fn find(&self, name: &str) -> memtool::Result<Option<Symbol>> {
+    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
         Ok(self.0.get(name).copied())
     }
 

@@ -10,21 +10,21 @@ use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, Space, read_list};
 use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid, ProcessHost};
-use memtool::kerneldump::Compression;
-use memtool::minidump::Architecture;
 use memtool::process_map::{self, Detail, Totals};
-use memtool::progress::Progress;
 use memtool::ranges::default_type::Defaults;
 use memtool::ranges::effective::{explain, pieces};
 use memtool::ranges::request::Request;
 use memtool::ranges::rules::Table;
-use memtool::symbols::{self, Pattern};
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::{Content, Depth, inspect};
 use memtool_fuzz::{check_map, check_readable, json};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, inspect};
+use vmcore::kerneldump::Compression;
+use vmcore::minidump::Architecture;
+use vmcore::progress::Progress;
+use vmcore::symbols::{self, Pattern};
 
 /// Files that recipes begin with.
 const MACHINE: &str = include_str!("../files/machine.json");

@@ -7,10 +7,10 @@ use libfuzzer_sys::fuzz_target;
 use memtool::compress::Level;
 use memtool::dump::plan::parse_range;
 use memtool::host::kernel_config::compressions;
-use memtool::kerneldump::Compression;
 use memtool::network::Address;
 use memtool::ranges::Owner;
-use memtool::units::{Hex, exact_size, parse_address, parse_size, rough_size};
+use vmcore::kerneldump::Compression;
+use vmcore::units::{Hex, exact_size, parse_address, parse_size, rough_size};
 
 fuzz_target!(|text: &str| {
     if let Ok(address) = parse_address(text) {

@@ -5,10 +5,10 @@
 
 use libfuzzer_sys::fuzz_target;
 use memtool::host::dump_devices::list;
-use memtool::kerneldump::{HEADER_LENGTH, Header, cleared};
 use memtool::livedump::trailer;
 use memtool::save::{Found, find};
-use memtool::vmcore::byte_source::ByteSource;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kerneldump::{HEADER_LENGTH, Header, cleared};
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);
@@ -32,8 +32,8 @@ fn check_found(bytes: &[u8]) {
 
 fn check_header(bytes: &[u8; HEADER_LENGTH]) {
     let Ok(header) = Header::decode(bytes) else { return };
-    assert_eq!(Header::parse(bytes).is_ok(), memtool::kerneldump::parity(bytes) == 0);
-    for compression in [0, 1, 2].map(memtool::kerneldump::Compression::from_code) {
+    assert_eq!(Header::parse(bytes).is_ok(), vmcore::kerneldump::parity(bytes) == 0);
+    for compression in [0, 1, 2].map(vmcore::kerneldump::Compression::from_code) {
         let compression = compression.expect("it is known");
         let _ = trailer::check(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
     }

@@ -1,16 +1,16 @@
 //! Kernel memory by virtual address: what must hold of any dump and any page tables.
 
-use crate::vmcore::{ElfSpec, KernelMemory, Paging};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
-use memtool::Error;
-use memtool::architecture::Architecture;
-use memtool::kernel::{Kernel, Mapping};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::symbols::{Symbol, Symbols};
-use memtool::vmcore::DumpedMemory;
-use memtool::vmcore::byte_source::ByteSource;
 use std::ops::ControlFlow;
+use vmcore::Error;
+use vmcore::architecture::Architecture;
+use vmcore::dump::DumpedMemory;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kernel::{Kernel, Mapping};
+use vmcore::progress::Progress;
+use vmcore::symbols::{Symbol, Symbols};
+use vmcore_synth::{ElfSpec, KernelMemory, Paging};
 
 /// A kernel whose every symbol lies at the same address.
 struct Everywhere(u64);

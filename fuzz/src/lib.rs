@@ -4,17 +4,15 @@ pub mod json;
 pub mod kvm;
 pub mod odd_host;
 pub mod recipe;
-#[path = "../../tests/common/vmcore/mod.rs"]
-pub mod vmcore;
 
-use memtool::memory::Memory;
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::{KernelMapping, KernelSegments, readable};
 use memtool::output_file::scratch;
-use memtool::progress::Progress;
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::header::Section;
-use memtool::vmcore::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::header::Section;
+use vmcore::dump::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};
+use vmcore::memory::Memory;
+use vmcore::progress::Progress;
 
 /// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
 ///
@@ -66,7 +64,7 @@ fn minidump(facts: &MinidumpFacts) {
 /// Pages of a plain dump can be read if they are in it, and others cannot.
 fn memory(bytes: &[u8], inspection: &Inspection, facts: &MinidumpFacts) {
     // What is beyond a limit of memtool's has no pages that could be read.
-    if inspection.compression != memtool::kerneldump::Compression::None || !inspection.limits.is_empty() {
+    if inspection.compression != vmcore::kerneldump::Compression::None || !inspection.limits.is_empty() {
         return;
     }
     let directory = std::env::temp_dir();
@@ -94,7 +92,7 @@ fn undamaged(inspection: &Inspection) {
         assert!(matches!(inspection.content, Content::Encrypted | Content::Unknown));
         return;
     };
-    if inspection.compression == memtool::kerneldump::Compression::None {
+    if inspection.compression == vmcore::kerneldump::Compression::None {
         assert_eq!(length, inspection.location.end - inspection.location.start);
     }
     match &inspection.content {

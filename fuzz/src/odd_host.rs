@@ -2,20 +2,20 @@
 
 use memtool::host::recorded::Recorded;
 use memtool::host::{Backing, Host, Mapping, PageState, Pid, ProcessHost};
-use memtool::kerneldump::Compression;
-use memtool::memory::{Memory, ReadError};
 use memtool::memory_map::MemoryMap;
 use memtool::memory_map::kernel_maps::KernelMapping;
 use memtool::process_map::{Detail, ProcessMap};
 use memtool::ranges::Descriptor;
 use memtool::ranges::request::Request;
-use memtool::symbols::Symbol;
-use memtool::system::System;
 use memtool::{KernelError, Result};
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use vmcore::kerneldump::Compression;
+use vmcore::memory::{Memory, ReadError};
+use vmcore::symbols::Symbol;
+use vmcore::system::System;
 
 /// By number of the read: which of its words is another one, and which.
 pub type Words = BTreeMap<u64, (usize, u64)>;

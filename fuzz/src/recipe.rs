@@ -1,11 +1,11 @@
 //! Dumps by recipe: one of the test builder's, changes to its fields, what stands around it, and changes to
 //! that. So a few bytes of input reach what lies behind many kilobytes that have to be right.
 
-use crate::vmcore::kerneldump::{self, Compression, KernelDumpHeader};
-use crate::vmcore::{Arch, DumpDevice, ElfSpec, Endianness, Field, device, every_variant, key_block, live_dump};
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use std::ops::Range;
 use std::sync::LazyLock;
+use vmcore_synth::kerneldump::{self, Compression, KernelDumpHeader};
+use vmcore_synth::{Arch, DumpDevice, ElfSpec, Endianness, Field, device, every_variant, key_block, live_dump};
 
 /// A dump that is right, and where its fields and parts are.
 pub struct Base {
@@ -41,15 +41,15 @@ pub static BASES: LazyLock<Vec<Base>> = LazyLock::new(|| {
     });
     let full = Arch::ALL.into_iter().map(|arch| {
         let bytes = ElfSpec::example(arch).build();
-        let headers = crate::vmcore::elf::file_header(arch).1;
+        let headers = vmcore_synth::elf::file_header(arch).1;
         Base {
             name: format!("{}-elf", arch.name()),
             arch,
             pages: None,
             order: arch.order(),
             page_size: 4096,
-            fields: crate::vmcore::elf::file_header(arch).0.to_vec(),
-            parts: vec![0..headers, headers..headers + 3 * crate::vmcore::elf::program_header(arch).1],
+            fields: vmcore_synth::elf::file_header(arch).0.to_vec(),
+            parts: vec![0..headers, headers..headers + 3 * vmcore_synth::elf::program_header(arch).1],
             bytes,
         }
     });

@@ -7,7 +7,6 @@ use super::progress::Display;
 use super::{Context, Verdict, eprint_message};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use memtool::architecture::Architecture;
 use memtool::compress::Compression;
 use memtool::convert::core::{Core, CoreFacts};
 use memtool::convert::notes::{About, Notes, Style};
@@ -18,17 +17,18 @@ use memtool::dump::plan::read_list;
 use memtool::dump::sink::Target;
 use memtool::dump::{self, DumpReport, UnreadableRange};
 use memtool::files;
-use memtool::kernel::{Access, KernelFacts, Processes};
 use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
-use memtool::progress::Progress;
-use memtool::units::{counted, exact_size, rough_size};
-use memtool::vmcore::header::Relocation;
-use memtool::vmcore::{Content, DumpInOrder, Inspection};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vmcore::architecture::Architecture;
+use vmcore::dump::header::Relocation;
+use vmcore::dump::{Content, DumpInOrder, Inspection};
+use vmcore::kernel::{Access, KernelFacts, Processes};
+use vmcore::progress::Progress;
+use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]
 #[command(
@@ -338,7 +338,7 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     for (process, thread) in processes.threads() {
         let registers = processes.registers(kernel, thread).unwrap_or_else(|fault| {
             context.warn(&format!("the registers of thread {} cannot be read: {fault}", thread.tid));
-            memtool::kernel::Registers::unknown(kernel.architecture())
+            vmcore::kernel::Registers::unknown(kernel.architecture())
         });
         unknown += usize::from(registers.pc().is_none());
         notes.add(process, thread, &registers);

@@ -5,17 +5,11 @@ use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::compress;
-use memtool::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use memtool::dump::sink::{Target, with_sink};
 use memtool::files;
 use memtool::files::open_nonblocking;
 use memtool::free_space::FreeSpace;
-use memtool::kerneldump::Compression;
 use memtool::output_file::{self, OutputFile};
-use memtool::progress::Progress;
-use memtool::units::rough_size;
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::{Content, Depth, Inspection, inspect};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fs::File;
@@ -23,6 +17,12 @@ use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, Inspection, inspect};
+use vmcore::kerneldump::Compression;
+use vmcore::progress::Progress;
+use vmcore::units::rough_size;
 
 #[derive(Args)]
 #[command(

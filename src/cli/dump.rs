@@ -14,13 +14,9 @@ use memtool::dump::{self, DumpReport, UnreadableRange};
 use memtool::files;
 use memtool::host::Host;
 use memtool::live_kernel;
-use memtool::memory::Memory;
 use memtool::memory_map::MapSource;
 use memtool::output_file::{self, OutputFile};
-use memtool::progress::Progress;
-use memtool::units::{Hex, counted, exact_size, rough_size, utc};
-use memtool::vmcore::{self, Content, Depth};
-use memtool::{Error, Result, files_in_use, kerneldump};
+use memtool::{Error, Result, files_in_use};
 use serde::Serialize;
 use std::fs::File;
 use std::io;
@@ -28,6 +24,11 @@ use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime};
+use vmcore::dump::{Content, Depth, inspect};
+use vmcore::kerneldump;
+use vmcore::memory::Memory;
+use vmcore::progress::Progress;
+use vmcore::units::{Hex, counted, exact_size, rough_size, utc};
 
 /// Unreadable ranges that are listed without `-v`.
 const LISTED: usize = 10;
@@ -244,7 +245,7 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
         return Ok(());
     }
     // What cannot be read is told by the dump.
-    let Ok(found) = vmcore::inspect(&files::open_dump(path)?, Depth::Pages, &Progress::default()) else {
+    let Ok(found) = inspect(&files::open_dump(path)?, Depth::Pages, &Progress::default()) else {
         return Ok(());
     };
     let is = match found.problem() {

@@ -3,22 +3,22 @@
 use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::architecture::Endianness;
 use memtool::files;
-use memtool::kerneldump;
 use memtool::output_file::scratch;
 use memtool::output_file::temporary_directory;
-use memtool::progress::Progress;
-use memtool::units::{Hex, counted, decimal, exact_size, rough_size, utc};
-use memtool::vmcore::header::{Header, Section};
-use memtool::vmcore::{
-    Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
-    TableFacts, inspect_packed,
-};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
+use vmcore::architecture::Endianness;
+use vmcore::dump::header::{Header, Section};
+use vmcore::dump::{
+    Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
+    TableFacts, inspect_packed,
+};
+use vmcore::kerneldump;
+use vmcore::progress::Progress;
+use vmcore::units::{Hex, counted, decimal, exact_size, rough_size, utc};
 
 #[derive(Args)]
 #[command(

@@ -3,25 +3,25 @@
 use super::Context;
 use super::progress::Display;
 use clap::Args;
-use memtool::architecture::{Architecture, Endianness};
 use memtool::dump::plan::read_list;
-use memtool::fault::{Fault, Why};
 use memtool::files;
 use memtool::host::Host;
-use memtool::kernel::{Access, Kernel, PhysicalMemory};
 use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
 use memtool::output_file;
 use memtool::output_file::temporary_directory;
-use memtool::progress::Progress;
-use memtool::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
-use memtool::units::{Hex, counted, parse_address, parse_size};
-use memtool::vmcore::byte_source::ByteSource;
-use memtool::vmcore::header::Relocation;
-use memtool::vmcore::{Container, Content, DumpedMemory, Inspection};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use std::sync::Arc;
+use vmcore::architecture::{Architecture, Endianness};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::header::Relocation;
+use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
+use vmcore::fault::{Fault, Why};
+use vmcore::kernel::{Access, Kernel, PhysicalMemory};
+use vmcore::progress::Progress;
+use vmcore::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
+use vmcore::units::{Hex, counted, parse_address, parse_size};
 
 /// Reasons why modules have no symbols that are told one by one.
 const TOLD: usize = 3;

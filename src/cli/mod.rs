@@ -27,7 +27,6 @@ use memtool::files;
 use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::kernel_error::errno_name;
-use memtool::units::{parse_address, parse_size};
 use memtool::{Error, Result, files_in_use, interrupt};
 use nix::errno::Errno;
 use output::Output;
@@ -36,6 +35,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use vmcore::units::{parse_address, parse_size};
 
 /// Administration toolkit for FreeBSD's mem(4)
 #[derive(Parser)]

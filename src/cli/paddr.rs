@@ -5,10 +5,10 @@ use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, PageState, Pid, ProcessHost};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
-use memtool::units::{Hex, counted, exact_size, noun};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use vmcore::units::{Hex, counted, exact_size, noun};
 
 #[derive(Args)]
 #[command(

@@ -2,8 +2,6 @@
 //! request (SIGINFO, or SIGUSR1 where there is none).
 
 use super::eprint_message;
-use memtool::progress::Progress;
-use memtool::units::rough_size;
 use memtool::{Error, Result, interrupt};
 use std::io::{self, IsTerminal, Write};
 use std::sync::Arc;
@@ -11,6 +9,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use vmcore::progress::Progress;
+use vmcore::units::rough_size;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 

@@ -5,13 +5,13 @@ use super::output::column;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
-use memtool::architecture::Endianness;
-use memtool::fault::Fault;
-use memtool::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
-use memtool::units::{Hex, counted, optional_decimal, utc};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
+use vmcore::architecture::Endianness;
+use vmcore::fault::Fault;
+use vmcore::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
+use vmcore::units::{Hex, counted, optional_decimal, utc};
 
 #[derive(Args)]
 #[command(

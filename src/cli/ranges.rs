@@ -10,9 +10,9 @@ use memtool::ranges::effective::{self, Effective, Explanation};
 use memtool::ranges::join::{self, Joined};
 use memtool::ranges::rules::{Rules, Table};
 use memtool::ranges::{CacheType, Descriptor, Owner, flag_names};
-use memtool::units::{Hex, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;
+use vmcore::units::{Hex, exact_size};
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]

@@ -3,12 +3,12 @@
 use super::kernel::{FileContents, KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
-use memtool::fault::Why;
-use memtool::kernel::Access;
-use memtool::units::{Hex, decimal, exact_size};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
+use vmcore::fault::Why;
+use vmcore::kernel::Access;
+use vmcore::units::{Hex, decimal, exact_size};
 
 #[derive(Args)]
 #[command(

@@ -9,19 +9,19 @@ use clap::{ArgGroup, Args};
 use memtool::files;
 use memtool::free_space::FreeSpace;
 use memtool::host::dump_devices;
-use memtool::kerneldump::{Compression, Kind};
-use memtool::progress::Progress;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
-use memtool::units::{rough_size, utc};
-use memtool::vmcore::Damage;
-use memtool::vmcore::byte_source::ByteSource;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, SystemTime};
+use vmcore::dump::Damage;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kerneldump::{Compression, Kind};
+use vmcore::progress::Progress;
+use vmcore::units::{rough_size, utc};
 
 /// Where dumps go that nobody has named a directory for.
 const DIRECTORY: &str = "/var/crash";

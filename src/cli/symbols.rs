@@ -5,12 +5,12 @@ use super::{Context, Verdict, address, eprint_message};
 use clap::{ArgGroup, Args};
 use memtool::files;
 use memtool::host::Host;
-use memtool::kernel::Access;
-use memtool::symbols::{Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols};
-use memtool::units::{Hex, counted, decimal};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::rc::Rc;
+use vmcore::kernel::Access;
+use vmcore::symbols::{Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols};
+use vmcore::units::{Hex, counted, decimal};
 
 #[derive(Args)]
 #[command(

@@ -4,10 +4,10 @@ use super::kernel::{KernelArguments, Opened};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
-use memtool::kernel::{Access, Translation, WalkStep};
-use memtool::pmap::Target;
-use memtool::units::{Hex, exact_size};
 use serde::Serialize;
+use vmcore::kernel::{Access, Translation, WalkStep};
+use vmcore::pmap::Target;
+use vmcore::units::{Hex, exact_size};
 
 #[derive(Args)]
 #[command(

@@ -5,15 +5,15 @@ use super::output::RECORDED;
 use super::read::{Form, digits};
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
-use memtool::architecture::Endianness;
-use memtool::kernel::Access;
-use memtool::kerneldump::Compression;
-use memtool::progress::Progress;
-use memtool::units::{Hex, parse_address};
-use memtool::vmcore::{self, Depth};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
+use vmcore::architecture::Endianness;
+use vmcore::dump::{self, Depth};
+use vmcore::kernel::Access;
+use vmcore::kerneldump::Compression;
+use vmcore::progress::Progress;
+use vmcore::units::{Hex, parse_address};
 
 #[derive(Args)]
 #[command(
@@ -156,7 +156,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 /// Refuses a dump whose bytes are not in the file as they are, before anything is decompressed.
 fn check_plain(core: &Path, access: Access) -> Result<()> {
     let volume = core_volume(core, access)?;
-    let found = vmcore::inspect(&volume, Depth::Pages, &Progress::default());
+    let found = dump::inspect(&volume, Depth::Pages, &Progress::default());
     let found = found.map_err(|source| Error::io("read", core, source))?;
     // What cannot be read at all is told when it is opened.
     if found.problem().is_some() || found.compression == Compression::None {

@@ -12,8 +12,8 @@ mod tests;
 pub use encoder::Encoder;
 pub use overlapped::{Overlapped, overlapped};
 
-use crate::kerneldump;
 use std::str::FromStr;
+use vmcore::kerneldump;
 
 /// What a stream is compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

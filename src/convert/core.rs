@@ -9,13 +9,13 @@ use super::{PAGE, copy, segment};
 use crate::dump::format::{Format, Layout};
 use crate::dump::sink::{Sink, Target, with_sink};
 use crate::dump::{DumpReport, Output, Unreadable};
-use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
-use crate::fault::{Fault, Why};
-use crate::kernel::{Kernel, Mapping};
-use crate::progress::Progress;
-use crate::vmcore::DumpedMemory;
 use std::ops::ControlFlow;
+use vmcore::dump::DumpedMemory;
+use vmcore::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
+use vmcore::fault::{Fault, Why};
+use vmcore::kernel::{Kernel, Mapping};
+use vmcore::progress::Progress;
 
 /// Bytes of program headers that are written at once.
 const CHUNK: usize = 1 << 18;

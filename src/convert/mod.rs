@@ -10,9 +10,9 @@ use crate::dump::map_file::MapFile;
 use crate::dump::sink::{Sink, Target, with_sink};
 use crate::dump::{DumpReport, ImageWriter, Output, Unreadable};
 use crate::error::Result;
-use crate::memory_map::Segment;
-use crate::progress::Progress;
-use crate::vmcore::{DumpInOrder, DumpedMemory, Extent};
+use vmcore::dump::{DumpInOrder, DumpedMemory, Extent};
+use vmcore::progress::Progress;
+use vmcore::segment::Segment;
 
 /// What memory is aligned to in ELF files, where no dump tells the kernel's page size. Larger pages are multiples of it;
 /// what is read, and the page tables' formats, do not depend on it.

@@ -6,15 +6,15 @@ use super::plan::Space;
 use super::sink::hexadecimal;
 use crate::error::{Error, Result};
 use crate::files::{open_nonblocking, read_at_most};
-use crate::memory_map::Segment;
-use crate::progress::Progress;
-use crate::system::System;
-use crate::units::counted;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use vmcore::progress::Progress;
+use vmcore::segment::Segment;
+use vmcore::system::System;
+use vmcore::units::counted;
 
 /// The `schema` of the object.
 pub const SCHEMA: &str = "memtool.manifest";

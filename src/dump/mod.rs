@@ -9,18 +9,18 @@ pub mod map_file;
 pub mod plan;
 pub mod sink;
 
-use crate::chunks::{Chunk, ChunkReader};
 use crate::compress::Compression;
 use crate::error::Result;
-use crate::memory::{Memory, NotRead};
-use crate::memory_map::Segment;
-use crate::progress::Progress;
-use crate::units::hex;
 use format::Layout;
 use map_file::MapFile;
 use plan::Plan;
 use serde::{Deserialize, Serialize};
 use sink::{Sink, Target, Written, with_sink};
+use vmcore::chunks::{Chunk, ChunkReader};
+use vmcore::memory::{Memory, NotRead};
+use vmcore::progress::Progress;
+use vmcore::segment::Segment;
+use vmcore::units::hex;
 
 /// More ranges that cannot be read are counted, but not listed.
 const MAX_LISTED: usize = 1 << 18;

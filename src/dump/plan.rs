@@ -7,17 +7,18 @@
 use crate::error::{Error, Result};
 use crate::files::{open_nonblocking, read_at_most};
 use crate::host::{Host, direct_map};
-use crate::memory::{Memory, ReadError};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
-use crate::memory_map::{MapError, Segment, coalesce, intersect, with_domains};
-use crate::system::System;
-use crate::units::{Hex, counted, exact_size, parse_address, parse_size};
+use crate::memory_map::{MapError, coalesce, intersect, with_domains};
 use serde::{Deserialize, Serialize, Serializer};
 use std::fmt;
 use std::fs::File;
 use std::io::{self, Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use vmcore::memory::{Memory, ReadError};
+use vmcore::segment::Segment;
+use vmcore::system::System;
+use vmcore::units::{Hex, counted, exact_size, parse_address, parse_size};
 
 /// A longer list of segments is not read.
 const MAX_LIST: u64 = 64 << 20;

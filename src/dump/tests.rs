@@ -7,8 +7,6 @@ use super::format::{About, Format};
 use super::plan::{SegmentSource, Space};
 use super::*;
 use crate::compress::Level;
-use crate::errno::Errno;
-use crate::memory::ReadError;
 use formats::{Elf, Range, Runs, decompress, ranges_of};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -18,6 +16,8 @@ use std::io::{self, Read, Seek};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
+use vmcore::errno::Errno;
+use vmcore::memory::ReadError;
 
 const PAGE: u64 = 4096;
 /// Where a machine's memory, and a kernel's, may well begin.

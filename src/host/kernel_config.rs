@@ -1,7 +1,7 @@
 //! The kernel's configuration, as `kern.conftxt` prints it where the kernel was built with
 //! `options INCLUDE_CONFIG_FILE`, as GENERIC is. Format: config(5).
 
-use crate::kerneldump::Compression;
+use vmcore::kerneldump::Compression;
 
 /// The kernel option that a compression needs (sys/kern/subr_compressor.c); `None` for no compression.
 pub const fn option_for(compression: Compression) -> Option<&'static str> {

@@ -1,7 +1,7 @@
 //! The files that the running kernel has linked, as kldnext(2) and kldstat(2) list them.
 
-use crate::symbols::KernelFile;
 use nix::errno::Errno;
+use vmcore::symbols::KernelFile;
 
 /// How often a list that changes while it is read is begun anew.
 const ATTEMPTS: u32 = 16;

@@ -17,7 +17,7 @@ pub struct LiveDumpFacts {
     pub pipes: Option<u64>,
     /// `kern.conftxt`: what the kernel can compress dumps with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub compressions: Option<Vec<crate::kerneldump::Compression>>,
+    pub compressions: Option<Vec<vmcore::kerneldump::Compression>>,
 }
 
 impl LiveDumpFacts {

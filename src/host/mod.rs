@@ -23,20 +23,20 @@ pub use read_map::read_process_map;
 
 use crate::error::Result;
 use crate::kernel_error::KernelError;
-use crate::kerneldump::Compression;
-use crate::memory::{Memory, WritableMemory};
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::pmap::riscv;
 use crate::process_map::{Detail, MapEntry, PagesByDomain, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::request::Request;
 use crate::ranges::rules::{Rules, Table};
-use crate::symbols::{KernelFile, Symbol};
-use crate::system::System;
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use vmcore::kerneldump::Compression;
+use vmcore::memory::{Memory, WritableMemory};
+use vmcore::pmap::riscv;
+use vmcore::symbols::{KernelFile, Symbol};
+use vmcore::system::System;
 
 /// Where a page of a process is: the answer of `MEM_EXTRACT_PADDR`, or of Linux's pagemap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

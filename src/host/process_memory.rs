@@ -7,7 +7,6 @@ use super::{Backing, Mapping};
 use crate::files::open_device_nonblocking;
 use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
-use crate::units::Hex;
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
 use std::ffi::c_void;
@@ -15,6 +14,7 @@ use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
+use vmcore::units::Hex;
 
 /// A mapping made with mmap(2), gone when dropped.
 pub struct ProcessMapping {

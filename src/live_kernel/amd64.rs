@@ -1,11 +1,11 @@
 //! What is amd64's own of a dump from user space (`sys/amd64/amd64/minidump_machdep.c`, `sys/amd64/amd64/pmap.c`).
 
 use super::{Direct, Root, Variables, odd};
-use crate::architecture::DirectMap;
 use crate::error::{Error, Result};
-use crate::pmap::Format;
-use crate::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
-use crate::units::Hex;
+use vmcore::architecture::DirectMap;
+use vmcore::pmap::Format;
+use vmcore::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
+use vmcore::units::Hex;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNSTART, u64::MAX);

@@ -3,11 +3,11 @@
 
 use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
-use crate::architecture::DirectMap;
 use crate::error::Result;
-use crate::pmap::Format;
-use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
-use crate::units::Hex;
+use vmcore::architecture::DirectMap;
+use vmcore::pmap::Format;
+use vmcore::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
+use vmcore::units::Hex;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);

@@ -3,10 +3,10 @@
 use super::{LiveKernel, RunningSymbols};
 use crate::error::{Error, Result};
 use crate::host::{Host, direct_map};
-use crate::kernel::{Access, Kernel, PhysicalMemory};
-use crate::memory::{Memory, WritableMemory};
-use crate::ram::Ram;
-use crate::symbols::Symbols;
+use vmcore::kernel::{Access, Kernel, PhysicalMemory};
+use vmcore::memory::{Memory, WritableMemory};
+use vmcore::ram::Ram;
+use vmcore::symbols::Symbols;
 
 /// What writes to the memory of the running kernel, if that is wanted.
 fn writer(host: &dyn Host, access: Access) -> Result<Option<Box<dyn WritableMemory>>> {

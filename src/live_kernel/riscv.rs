@@ -5,9 +5,9 @@
 
 use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, Root, Variables, odd, unreadable};
-use crate::architecture::DirectMap;
 use crate::error::Result;
-use crate::pmap::riscv::{
+use vmcore::architecture::DirectMap;
+use vmcore::pmap::riscv::{
     DIRECT_MAP, DIRECT_MAP_END, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS, root as root_of,
 };
 

@@ -1,16 +1,15 @@
 //! The symbols of the running kernel, which it tells itself.
 
-use crate::error::Result;
 use crate::host::Host;
-use crate::symbols::{Symbol, Symbols};
 use std::ops::Deref;
+use vmcore::symbols::{Symbol, Symbols};
 
 /// The symbols of a host's running kernel; of a host that is borrowed, or shared.
 pub struct RunningSymbols<H>(pub H);
 
 impl<H: Deref<Target: Host>> Symbols for RunningSymbols<H> {
-    fn find(&self, name: &str) -> Result<Option<Symbol>> {
-        self.0.kernel_symbol(name)
+    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
+        Ok(self.0.kernel_symbol(name)?)
     }
 
     fn source(&self) -> String {

@@ -1,14 +1,14 @@
 use super::*;
 use crate::compress::Compression;
-use crate::pmap::amd64::{
-    GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
-};
-use crate::symbols::Symbol;
-use crate::vmcore::byte_source::ByteSource;
-use crate::vmcore::{Content, Depth, inspect};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::Arc;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, inspect};
+use vmcore::pmap::amd64::{
+    GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
+};
+use vmcore::symbols::Symbol;
 
 /// The direct map of kernels with four levels.
 const DIRECT_MAP: (u64, u64) = KvaLayout::LA48.direct_map;
@@ -75,7 +75,7 @@ impl Memory for Kernel {
 }
 
 impl Symbols for Machine {
-    fn find(&self, name: &str) -> Result<Option<Symbol>> {
+    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
         Ok(self.symbols.get(name).copied())
     }
 

@@ -2,9 +2,9 @@
 
 use super::{odd, unreadable};
 use crate::error::{Error, Result};
-use crate::memory::Memory;
-use crate::symbols::Symbols;
-use crate::units::Hex;
+use vmcore::memory::Memory;
+use vmcore::symbols::Symbols;
+use vmcore::units::Hex;
 
 /// What is known of the kernel's variables.
 pub struct Variables<'a> {

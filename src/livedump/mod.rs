@@ -17,7 +17,6 @@ use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::interrupt::with_signals_elsewhere;
 use crate::kernel_error::Operation;
-use crate::kerneldump::{Compression, Header};
 use crate::network::Delivered;
 use crate::output_file::{self, OutputFile};
 use crate::save::directory::{NewDump, SaveDirectory, Saved};
@@ -26,6 +25,7 @@ use std::fs::File;
 use std::io::{self, Seek};
 use std::path::{Path, PathBuf};
 use trailer::Trailer;
+use vmcore::kerneldump::{Compression, Header};
 
 /// How a live dump is to be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

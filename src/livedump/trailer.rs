@@ -4,12 +4,12 @@
 //! sys/kern/kern_vnodedumper.c). It is the only word on how long the dump is, so nothing is believed unchecked.
 
 use crate::error::{Error, Result};
-use crate::kerneldump::{Compression, HEADER_LENGTH, Header, Kind};
 use crate::save::info;
-use crate::units::counted;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
+use vmcore::kerneldump::{Compression, HEADER_LENGTH, Header, Kind};
+use vmcore::units::counted;
 
 /// The header behind a live dump, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,7 +2,7 @@
 //! `sys/amd64/amd64/machdep.c`). An array of `vm_paddr_t`, pairs of start and end that a pair of zeros ends; it is no
 //! sysctl, but a variable of the kernel.
 
-use crate::units::Hex;
+use vmcore::units::Hex;
 
 /// More pairs than any kernel's has room for (`PHYS_AVAIL_ENTRIES`).
 const MAX_RANGES: u64 = 255;

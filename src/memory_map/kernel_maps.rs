@@ -9,10 +9,10 @@
 //! `IO` and `???`, and before FreeBSD 15 none.
 
 use super::{MemoryMap, Segment, coalesce};
-use crate::pmap::amd64::{self, GIB};
-use crate::units::{hex, parse_address};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use vmcore::pmap::amd64::{self, GIB};
+use vmcore::units::{hex, parse_address};
 
 /// A range of kernel virtual addresses mapped in one way.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

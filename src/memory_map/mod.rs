@@ -11,24 +11,9 @@ pub mod kernel_maps;
 pub mod phys_segs;
 pub mod smap;
 
-use crate::units::hex;
 use serde::{Deserialize, Serialize};
-
-/// A run of RAM in one NUMA domain, by physical address; by virtual address in
-/// [`kernel_maps::KernelSegments`].
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Segment {
-    /// First byte's address; not always on a page border.
-    #[serde(with = "hex")]
-    pub start: u64,
-    /// First address after the segment.
-    #[serde(with = "hex")]
-    pub end: u64,
-    /// The NUMA domain; `None` where the kernel does not manage the memory and so does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub domain: Option<u32>,
-}
+use vmcore::segment::Segment;
+use vmcore::units::hex;
 
 /// Physical addresses that the firmware lists and that are not RAM for the kernel to use.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

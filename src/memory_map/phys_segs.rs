@@ -4,7 +4,7 @@
 //! empty lines between (`sysctl_vm_phys_segs`, `sys/vm/vm_phys.c`).
 
 use super::{MapError, MapSource, Segment};
-use crate::units::parse_address;
+use vmcore::units::parse_address;
 
 /// Reads the text. Without a `domain:` line a segment's domain is unknown.
 pub fn parse(text: &str) -> Result<Vec<Segment>, MapError> {

@@ -2,8 +2,8 @@
 
 /// A protection as a string such as `r-x`.
 pub mod letters {
-    use crate::pmap::Protection;
     use serde::{Deserialize, Deserializer, Serializer, de::Error};
+    use vmcore::pmap::Protection;
 
     pub fn serialize<S: Serializer>(value: &Protection, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_str(value)
@@ -23,8 +23,8 @@ pub mod letters {
 
 /// The same, where there may be none.
 pub mod maybe_letters {
-    use crate::pmap::Protection;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
+    use vmcore::pmap::Protection;
 
     #[derive(Serialize, Deserialize)]
     struct Letters(#[serde(with = "super::letters")] Protection);

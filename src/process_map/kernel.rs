@@ -2,7 +2,7 @@
 
 use super::{KERNEL, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::pmap::Protection;
+use vmcore::pmap::Protection;
 
 /// The kernel's own map, of what `vm.pmap.kernel_maps` lists. All of it is in memory, and what larger pages map
 /// counts as superpages. The kernel does not list them in the order of their addresses.

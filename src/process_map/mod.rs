@@ -12,13 +12,13 @@ pub mod procfs;
 mod tests;
 pub mod vmmap;
 
-use crate::pmap::Protection;
-use crate::units::{AddressRange, decimal, from_decimal, hex};
 use adapters::{letters, maybe_letters, text};
 pub use kernel::from_kernel_maps;
 use nix::unistd::Pid;
 pub use pages_by_domain::PagesByDomain;
 use serde::{Deserialize, Serialize};
+use vmcore::pmap::Protection;
+use vmcore::units::{AddressRange, decimal, from_decimal, hex};
 
 /// Stands for the kernel.
 pub const KERNEL: Pid = Pid::from_raw(0);
@@ -108,7 +108,7 @@ pub struct MapEntry {
     pub object: Object,
     /// What identifies the kernel's object, where the kernel tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub object_id: Option<crate::units::Hex>,
+    pub object_id: Option<vmcore::units::Hex>,
     /// How many refer to the object, where the kernel tells.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub references: Option<u32>,

@@ -5,8 +5,8 @@
 //! line's end as `\012`, and nothing else in another way.
 
 use super::{Device, MapEntry, Object, Superpages, Usage};
-use crate::pmap::Protection;
 use std::io::{self, BufRead};
+use vmcore::pmap::Protection;
 
 const KIB: u64 = 1024;
 

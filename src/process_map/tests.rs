@@ -201,7 +201,7 @@ fn an_object_that_only_this_process_refers_to_twice_is_its_own() {
     };
     let both = parse(&[part(0x1000), part(0x3000)].concat(), &FACTS).unwrap();
     assert!(both.iter().all(|entry| entry.private));
-    assert_eq!(both[0].object_id, Some(crate::units::Hex(0xfff0)));
+    assert_eq!(both[0].object_id, Some(vmcore::units::Hex(0xfff0)));
     assert!(!one(&part(0x1000)).private);
 }
 

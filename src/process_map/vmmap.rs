@@ -4,11 +4,11 @@
 //! Records one after another, each of the size that it states itself.
 
 use super::{Device, Layout, MapEntry, Object, Superpages, Usage};
-use crate::pmap::Protection;
-use crate::units::{AddressRange, Hex};
 use ioctl_defs::user::*;
 use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
+use vmcore::pmap::Protection;
+use vmcore::units::{AddressRange, Hex};
 
 /// What a record has in front of the path.
 const FIXED: usize = offset_of!(kinfo_vmentry, kve_path);

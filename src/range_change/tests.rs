@@ -4,14 +4,14 @@ use super::*;
 use crate::error::{Error, Result};
 use crate::host::{Backing, Host, Mapping, PageState, ProcessHost};
 use crate::kernel_error::KernelError;
-use crate::kerneldump::Compression;
-use crate::memory::Memory;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MapSource, MemoryMap};
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::request::Request;
-use crate::system::System;
 use std::cell::Cell;
+use vmcore::kerneldump::Compression;
+use vmcore::memory::Memory;
+use vmcore::system::System;
 
 fn owner(name: &str) -> Owner {
     name.parse().unwrap()
@@ -79,7 +79,7 @@ impl Host for OddHost {
         unreachable!()
     }
 
-    fn kernel_symbol(&self, _: &str) -> Result<Option<crate::symbols::Symbol>> {
+    fn kernel_symbol(&self, _: &str) -> Result<Option<vmcore::symbols::Symbol>> {
         unreachable!()
     }
 

@@ -10,9 +10,9 @@ use super::effective::{self, Effective, EffectiveRange};
 use super::rules::Table;
 use super::{CacheType, Descriptor};
 use crate::memory_map::MemoryMap;
-use crate::units::Hex;
 use ioctl_defs::memrange::Mdf;
 use serde::{Deserialize, Serialize};
+use vmcore::units::Hex;
 
 /// Where TOP_MEM2 begins to matter.
 const FOUR_GIB: u64 = 1 << 32;

@@ -13,11 +13,11 @@ mod powerpc;
 pub mod request;
 pub mod rules;
 
-use crate::units::{Hex, hex};
 use ioctl_defs::memrange::{Mdf, mem_range_desc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use vmcore::units::{Hex, hex};
 
 /// How the processor caches a range.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -275,9 +275,9 @@ impl From<&Descriptor> for mem_range_desc {
 /// Flags in JSON: a list of names.
 mod flag_list {
     use super::{FLAG_NAMES, flag_names};
-    use crate::units::parse_address;
     use ioctl_defs::memrange::Mdf;
     use serde::{Deserialize, Deserializer, Serializer};
+    use vmcore::units::parse_address;
 
     pub fn serialize<S: Serializer>(flags: &Mdf, serializer: S) -> Result<S::Ok, S::Error> {
         serializer.collect_seq(flag_names(*flags))

@@ -1,8 +1,8 @@
 //! Changes that are asked for, and which of the kernel's rules they can break.
 
 use super::Descriptor;
-use crate::units::{Hex, exact_size};
 use nix::errno::Errno;
+use vmcore::units::{Hex, exact_size};
 
 /// Ranges are multiples of this many bytes.
 pub const GRANULE: u64 = 4096;

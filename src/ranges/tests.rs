@@ -2,10 +2,11 @@ use super::default_type::{Basis, Defaults, Registers};
 use super::effective::{self, Effective, explain};
 use super::rules::Table;
 use super::{CacheType, Descriptor, FLAG_NAMES, Owner, flag_names, join};
-use crate::memory_map::{MapSource, MemoryMap, Segment};
-use crate::units::Hex;
+use crate::memory_map::{MapSource, MemoryMap};
 use ioctl_defs::memrange::{Mdf, mem_range_desc};
 use proptest::prelude::*;
+use vmcore::segment::Segment;
+use vmcore::units::Hex;
 
 fn owner(name: &str) -> Owner {
     name.parse().unwrap()

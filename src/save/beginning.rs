@@ -4,11 +4,11 @@
 //! A kernel of an architecture writes minidumps of that architecture (`minidump_machdep.c`) or ELF core files
 //! (`sys/kern/kern_dump.c`); a text dump is a tar archive (`sys/ddb/db_textdump.c`).
 
-use crate::architecture::Architecture;
-use crate::kerneldump::{Header, Kind};
-use crate::vmcore::stream::Stream;
-use crate::vmcore::{Damage, is_tar_header};
 use object::elf::EM_PPC;
+use vmcore::architecture::Architecture;
+use vmcore::dump::stream::Stream;
+use vmcore::dump::{Damage, is_tar_header};
+use vmcore::kerneldump::{Header, Kind};
 
 /// Enough for a block of a tar archive.
 const LENGTH: usize = 512;
@@ -81,7 +81,7 @@ mod tests {
             compression: 0,
             extent: first.len() as u64,
         };
-        let stream = Stream::over(first, crate::kerneldump::Compression::None).unwrap();
+        let stream = Stream::over(first, vmcore::kerneldump::Compression::None).unwrap();
         check(stream, &header).map(|damage| damage.to_string())
     }
 

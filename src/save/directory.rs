@@ -7,7 +7,6 @@
 
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
-use crate::kerneldump::Compression;
 use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -16,6 +15,7 @@ use std::fs::{File, Permissions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
+use vmcore::kerneldump::Compression;
 
 /// What savecore(8) reads of `bounds`: five digits.
 const BOUNDS_DIGITS: u64 = 5;

@@ -1,9 +1,9 @@
 //! What savecore(8) writes about a dump into `info.N`: the lines of `printheader` (sbin/savecore/savecore.c of
 //! FreeBSD 15.1).
 
-use crate::kerneldump::{Compression, HEADER_LENGTH, Header};
 use std::ffi::CStr;
 use std::fmt::Write;
+use vmcore::kerneldump::{Compression, HEADER_LENGTH, Header};
 
 /// The device of a live dump, in savecore(8)'s words.
 pub const LIVE: &str = "/dev/mem";

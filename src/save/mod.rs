@@ -10,25 +10,25 @@
 //! - [`devices`]: where a kernel dumps.
 //!
 //! In the words of NetBSD's kvm_dump(3), for the header of FreeBSD: kvm_dump_mkheader(3) is
-//! [`Header::encode`](crate::kerneldump::Header::encode), kvm_dump_wrtheader(3) is writing what that gives, and
+//! [`Header::encode`](vmcore::kerneldump::Header::encode), kvm_dump_wrtheader(3) is writing what that gives, and
 //! kvm_dump_inval(3) is [`LastHeader::clear`].
 
 pub mod beginning;
 pub mod directory;
 pub mod info;
 
-use crate::decrypt::{Decrypter, KeyBlock, PrivateKey};
 use crate::dump::sink::{Sink, Target, with_sink};
 use crate::error::{Error, Result};
-use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use crate::output_file::OutputFile;
-use crate::progress::Progress;
-use crate::units::counted;
-use crate::vmcore::byte_source::ByteSource;
-use crate::vmcore::stream::{Stream, StreamError};
-use crate::vmcore::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
 use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
+use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::stream::{Stream, StreamError};
+use vmcore::dump::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
+use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
+use vmcore::progress::Progress;
+use vmcore::units::counted;
 
 /// Zeros in the dump become holes in the file, in blocks of so many bytes.
 const HOLE: usize = 4096;
@@ -123,7 +123,7 @@ pub enum Found {
 /// The device cannot be read.
 pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> {
     let sector_size = volume.sector_size().or(sector_size);
-    if let Some((found, mut damage)) = vmcore::on_device(volume, sector_size)?
+    if let Some((found, mut damage)) = dump::on_device(volume, sector_size)?
         && let Ok(header) = Header::decode(&found.uncleared)
         && let Some(sector_size) = found.location.sector_size
     {
@@ -142,7 +142,7 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
         dump.beginning = wrong_beginning(volume, &dump);
         return Ok(Found::Dump(Box::new(dump)));
     }
-    for (at, sector_size) in vmcore::last_sectors(volume, sector_size) {
+    for (at, sector_size) in dump::last_sectors(volume, sector_size) {
         let mut bytes = [0; HEADER_LENGTH];
         let whole = volume.read_at(at, &mut bytes)? == bytes.len();
         if let (true, Err(error @ HeaderError::Version(_))) = (whole, Header::decode(&bytes)) {
@@ -376,7 +376,7 @@ fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) ->
 /// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
 fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
     let looked = ByteSource::from_file(file.file());
-    let looked = looked.and_then(|volume| vmcore::inspect(&volume, depth, &Progress::default()));
+    let looked = looked.and_then(|volume| dump::inspect(&volume, depth, &Progress::default()));
     let found = looked.map_err(cannot_read_back)?;
     if let Some(damage) = found.damage.first() {
         return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));

@@ -3,8 +3,8 @@
 //! Elsewhere than on FreeBSD that is the cross toolchain, which is installed where it is missing, for all six.
 //! On FreeBSD it is `cc`, for the machine's own architecture.
 
-use super::vmcore::Arch;
 use std::process::Command;
+use vmcore_synth::Arch;
 
 /// The C compiler for an architecture, with FreeBSD's headers; `None` where there is none here.
 pub fn for_freebsd(arch: Arch) -> Option<Command> {

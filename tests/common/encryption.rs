@@ -1,13 +1,13 @@
 //! Dumps that are encrypted by openssl(1), as the kernel and dumpon(8) would.
 
-use super::vmcore::key_block;
 use super::{directory, noise, text};
-use memtool::decrypt::Encryption;
 use std::io::Write;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
+use vmcore::decrypt::Encryption;
+use vmcore_synth::key_block;
 
 /// Runs openssl(1), which has to succeed.
 #[track_caller]

@@ -7,11 +7,11 @@
 #![allow(clippy::cast_possible_truncation, reason = "a test's helper; what it builds is small")]
 
 use super::compiler;
-use super::vmcore::{Arch, DirectMap, Mapping, MinidumpSpec};
 use object::elf::{PF_W, PF_X};
 use object::{Object, ObjectSegment, ObjectSymbol};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use vmcore_synth::{Arch, DirectMap, Mapping, MinidumpSpec};
 
 /// `osreldate` of FreeBSD 12.1 and of 14.2, between which variables and registers moved.
 pub const FREEBSD_12: u32 = 1_201_000;

@@ -19,7 +19,6 @@ pub mod kernel_image;
 pub mod minidump;
 pub mod riscv;
 pub mod small;
-pub mod vmcore;
 
 use serde_json::Value;
 use std::ffi::OsStr;

@@ -7,20 +7,20 @@ use memtool::free_space;
 use memtool::host::Host;
 use memtool::host::LiveDumpFacts;
 use memtool::host::kernel_config;
-use memtool::kerneldump::Compression;
 use memtool::live_kernel::{Check, LiveKernel, Loss};
 use memtool::livedump::estimate;
 use memtool::livedump::{self, Failure, Options};
 use memtool::output_file::OutputFile;
-use memtool::symbols::Symbols;
-use memtool::units::{counted, rough_size};
-use memtool::vmcore::pages::Pages;
 use memtool::{Error, KernelError, Operation, Result};
 use nix::errno::Errno;
 use std::fs::File;
 use std::path::Path;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
+use vmcore::dump::pages::Pages;
+use vmcore::kerneldump::Compression;
+use vmcore::symbols::Symbols;
+use vmcore::units::{counted, rough_size};
 
 /// Whether the kernel is at it.
 static KERNEL_DUMPS: AtomicBool = AtomicBool::new(false);

@@ -7,16 +7,16 @@ use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use memtool::dump;
 use memtool::dump::sink::Target;
 use memtool::host::Host;
-use memtool::kerneldump::{Header, Kind};
 use memtool::live_kernel::{self, LiveKernel};
 use memtool::livedump;
 use memtool::output_file::OutputFile;
-use memtool::progress::Progress;
-use memtool::symbols::Symbols;
-use memtool::units::counted;
 use memtool::{Error, Result};
 use std::sync::Arc;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use vmcore::kerneldump::{Header, Kind};
+use vmcore::progress::Progress;
+use vmcore::symbols::Symbols;
+use vmcore::units::counted;
 
 /// Makes the dump from user space; into that target, if there is one already.
 pub fn make(

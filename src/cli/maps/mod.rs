@@ -8,11 +8,11 @@ use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
 use memtool::host::{self, Pid};
 use memtool::process_map::{self, Detail, ProcessMap, Totals};
-use memtool::units::Hex;
 use memtool::{Error, Result};
 use serde::Serialize;
 use styles::Style;
 use unicode_width::UnicodeWidthStr;
+use vmcore::units::Hex;
 
 #[derive(Args)]
 #[command(

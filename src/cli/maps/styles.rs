@@ -5,10 +5,10 @@
 use super::super::output::Output;
 use super::{kib, line_with, one_line};
 use memtool::Result;
-use memtool::pmap::Protection;
 use memtool::process_map::{MapEntry, Object, ProcessMap, Totals};
-use memtool::units::Hex;
 use std::fmt::Display;
+use vmcore::pmap::Protection;
+use vmcore::units::Hex;
 
 /// How entries are listed.
 #[derive(Clone, Copy, PartialEq, Eq)]

@@ -6,13 +6,13 @@
 //! because its place must be known before anything is read.
 
 use super::About;
-use crate::architecture::Endianness;
 use crate::dump::Unreadable;
 use crate::dump::plan::{Plan, Space};
-use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
-use crate::memory_map::Segment;
-use crate::units::Hex;
+use vmcore::architecture::Endianness;
+use vmcore::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
+use vmcore::segment::Segment;
+use vmcore::units::Hex;
 
 /// Bytes of the note behind the memory.
 const TAIL: usize = 16384;
@@ -135,7 +135,7 @@ fn about_text(plan: &Plan, about: &About) -> String {
         line("version", version);
     }
     line("machine", &about.machine_arch);
-    line("started", &crate::units::utc(about.started));
+    line("started", &vmcore::units::utc(about.started));
     line("page_size", &plan.page_size.to_string());
     line("segments_from", &plan.segments_from.to_string());
     line("written_by", concat!("memtool ", env!("CARGO_PKG_VERSION")));

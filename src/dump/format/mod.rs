@@ -11,12 +11,12 @@ pub mod elf;
 
 use super::Unreadable;
 use super::plan::{Plan, Space};
-use crate::chunks::checked_page_size;
 use crate::error::{Error, Result};
-use crate::lime;
-use crate::memory_map::Segment;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
+use vmcore::chunks::checked_page_size;
+use vmcore::lime;
+use vmcore::segment::Segment;
 
 /// A format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -5,12 +5,12 @@ use crate::files::open_nonblocking;
 use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use crate::ranges::default_type::Registers;
-use crate::units::Hex;
 use ioctl_defs::cpuctl::{CPUCTL_CPUID, CPUCTL_RDMSR, cpuctl_cpuid_args_t, cpuctl_msr_args_t};
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::fd::AsRawFd;
 use std::path::Path;
+use vmcore::units::Hex;
 
 const DEVICE: &str = "/dev/cpuctl0";
 

@@ -3,10 +3,10 @@
 use crate::error::Result;
 use crate::host::kernel_files::list_running;
 use crate::kernel_error::{KernelError, Operation};
-use crate::symbols::{KernelFile, Symbol};
 use ioctl_defs::linker::{KLDSYM_LOOKUP, MAXPATHLEN, kld_file_stat, kld_sym_lookup};
 use nix::errno::Errno;
 use std::ffi::CString;
+use vmcore::symbols::{KernelFile, Symbol};
 
 unsafe extern "C" {
     /// kldsym(2).

@@ -16,19 +16,13 @@ use crate::error::{Error, Result};
 use crate::host::dump_devices;
 use crate::host::kernel_config;
 use crate::kernel_error::{KernelError, Operation};
-use crate::kerneldump::Compression;
-use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{MemoryMap, Tables, dump_avail};
-use crate::pmap::riscv;
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
-use crate::ram::Ram;
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::request::Request;
 use crate::ranges::rules::Rules;
-use crate::symbols::{KernelFile, Symbol};
-use crate::units::Hex;
 use device::Device;
 use ioctl_defs::memrange::{
     ME_STATE_INVALID, ME_STATE_MAPPED, MEMRANGE_SET_REMOVE, MEMRANGE_SET_UPDATE, mem_extract, mem_livedump_arg,
@@ -42,6 +36,12 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use vmcore::kerneldump::Compression;
+use vmcore::memory::{Memory, ReadError, WritableMemory, WriteError};
+use vmcore::pmap::riscv;
+use vmcore::ram::Ram;
+use vmcore::symbols::{KernelFile, Symbol};
+use vmcore::units::Hex;
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
 const KERNEL_DEVICE: &str = "/dev/kmem";

@@ -2,18 +2,19 @@
 
 use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
 use crate::host::LiveDumpFacts;
-use crate::kerneldump::Compression;
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::memory_map::{MapSource, MemoryMap, Reserved, Segment};
-use crate::minidump::Architecture;
-use crate::pmap::Protection;
+use crate::memory_map::{MapSource, MemoryMap, Reserved};
 use crate::process_map::{Layout, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::default_type::Registers;
 use crate::ranges::{Descriptor, Owner};
-use crate::system::System;
-use crate::units::{AddressRange, Hex};
 use ioctl_defs::memrange::Mdf;
 use std::collections::BTreeMap;
+use vmcore::kerneldump::Compression;
+use vmcore::minidump::Architecture;
+use vmcore::pmap::Protection;
+use vmcore::segment::Segment;
+use vmcore::system::System;
+use vmcore::units::{AddressRange, Hex};
 
 /// The processor's physical address width.
 const PHYSICAL_BITS: u32 = 40;

@@ -10,18 +10,18 @@ use crate::kernel_error::Operation;
 use crate::kernel_error::errno_name;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
-use crate::pmap::riscv;
 use crate::process_map::ProcessMap;
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::rules::Table;
-use crate::symbols::{KernelFile, Symbol};
-use crate::system::System;
-use crate::units::{AddressRange, hex};
 use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use vmcore::pmap::riscv;
+use vmcore::symbols::{KernelFile, Symbol};
+use vmcore::system::System;
+use vmcore::units::{AddressRange, hex};
 
 /// The `schema` of the file.
 pub const SCHEMA: &str = "memtool.machine";
@@ -202,7 +202,7 @@ pub struct ProcessRange {
     pub end: u64,
     /// The physical address of its first byte, the rest follows; absent: no page is mapped.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub paddr: Option<crate::units::Hex>,
+    pub paddr: Option<vmcore::units::Hex>,
 }
 
 /// The errnos that a machine's file can name.

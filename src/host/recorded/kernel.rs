@@ -7,18 +7,18 @@
 
 use super::demo;
 use super::file::Machine;
-use crate::architecture::DirectMap;
 use crate::error::{Error, Result};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use crate::memory_map::{add_range, coalesce};
-use crate::minidump::dump_avail::DumpAvail;
-use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
-use crate::pmap::amd64::{
+use std::collections::BTreeMap;
+use vmcore::architecture::DirectMap;
+use vmcore::minidump::dump_avail::DumpAvail;
+use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
+use vmcore::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
 };
-use crate::pmap::{Format, Protection, Target, amd64, arm64, riscv};
-use crate::symbols::Symbol;
-use std::collections::BTreeMap;
+use vmcore::pmap::{Format, Protection, Target, amd64, arm64, riscv};
+use vmcore::symbols::Symbol;
 
 /// Superpages from the base of amd64's kernel map to the kernel's image.
 const KERNBASE_SUPERPAGES: u64 = (KERNBASE - KERNEL_MAP_BASE) / amd64::SUPERPAGE;

@@ -3,14 +3,10 @@
 use super::file::{LiveDumpFault, Machine};
 use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
-use crate::architecture::DirectMap;
 use crate::compress::Encoder;
 use crate::error::{Error, Result};
 use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
-use crate::kerneldump::{self, Compression, Header, Kind};
-use crate::memory::Memory;
-use crate::minidump::{Architecture, writer};
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use nix::errno::Errno;
 use std::fs::File;
@@ -18,6 +14,10 @@ use std::io::{self, BufWriter, Write};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
+use vmcore::architecture::DirectMap;
+use vmcore::kerneldump::{self, Compression, Header, Kind};
+use vmcore::memory::Memory;
+use vmcore::minidump::{Architecture, writer};
 
 /// Bytes after which a partial dump ends.
 const PARTIAL: u64 = 1 << 20;

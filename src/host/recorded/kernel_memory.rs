@@ -5,8 +5,8 @@ use super::file::Machine;
 use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
 use crate::error::Result;
-use crate::memory::{Memory, ReadError};
 use std::path::Path;
+use vmcore::memory::{Memory, ReadError};
 
 /// Kernel virtual memory of a recorded machine.
 pub struct KernelMemory {

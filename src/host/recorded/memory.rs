@@ -5,13 +5,13 @@ use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::LaidOutKernel;
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
-use crate::memory::{Memory, ReadError};
-use crate::memory_map::Segment;
-use crate::units::counted;
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use vmcore::memory::{Memory, ReadError};
+use vmcore::segment::Segment;
+use vmcore::units::counted;
 
 /// Whose eyes memory is seen with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -25,24 +25,24 @@ use super::{
 use crate::error::{Error, Result};
 use crate::host::LiveDumpFacts;
 use crate::kernel_error::{KernelError, Operation};
-use crate::kerneldump::Compression;
 use crate::memory_map::MemoryMap;
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::output_file::OutputFile;
-use crate::pmap::riscv;
 use crate::process_map::{Detail, ProcessMap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
 use crate::ranges::request::Request;
 use crate::ranges::rules::{Rules, Table};
-use crate::symbols::{KernelFile, Symbol};
-use crate::units::Hex;
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
+use vmcore::kerneldump::Compression;
+use vmcore::pmap::riscv;
+use vmcore::symbols::{KernelFile, Symbol};
+use vmcore::units::Hex;
 
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";

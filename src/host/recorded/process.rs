@@ -8,11 +8,11 @@ use super::file::{Machine, Policy, ProcessRange};
 use crate::host::{Backing, Mapping, PageState, superpage_size};
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::MemoryMap;
-use crate::units::Hex;
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+use vmcore::units::Hex;
 
 /// Machines whose `pmap_extract()` does not look whether an entry of a page table is valid (`sys/*/*/pmap.c`).
 const EXTRACT_ABSENT: [&str; 4] = ["amd64", "armv7", "i386", "riscv64"];

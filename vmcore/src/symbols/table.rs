@@ -7,11 +7,11 @@
 
 use super::{Pattern, Symbol, Symbols};
 use crate::architecture::{Architecture, Endianness};
+use crate::dump::foreign::{self, Foreign};
+use crate::dump::stream::compression_of;
 use crate::error::{Error, Result};
 use crate::kerneldump::Compression;
 use crate::opened::{open_plainly, read_exact_at};
-use crate::vmcore::foreign::{self, Foreign};
-use crate::vmcore::stream::compression_of;
 use object::Endianness as ObjectEndianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,

@@ -7,7 +7,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub struct Progress(AtomicU64);
 
 impl Progress {
-    pub(crate) fn add(&self, bytes: u64) {
+    /// Counts so many bytes more.
+    pub fn add(&self, bytes: u64) {
         self.0.fetch_add(bytes, Ordering::Relaxed);
     }
 

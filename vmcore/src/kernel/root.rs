@@ -8,12 +8,12 @@
 
 use super::space::{AddressSpace, DATA, Physical, Tables};
 use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64, arm64, riscv};
 use crate::symbols::Symbols;
 use crate::units::Hex;
-use crate::vmcore::{Content, DumpedMemory};
 
 /// The loader puts kernels at multiples of this.
 const fn step(architecture: Architecture) -> u64 {

@@ -7,11 +7,11 @@
 
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::Endianness;
+use crate::dump::DumpedMemory;
+use crate::dump::header::{Header, Section};
 use crate::fault::{Fault, Why};
 use crate::pmap::powerpc64::{Base, ENTRY, FEWEST_GROUPS, GROUP, PageTableEntry, group};
 use crate::pmap::{Level, Target};
-use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Header, Section};
 use std::io;
 
 /// Bytes of a group of entries.

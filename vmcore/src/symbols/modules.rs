@@ -1,9 +1,9 @@
 //! The symbols of a kernel and its modules together.
 
 use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
+use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
 use crate::opened::Open;
-use crate::vmcore::header::Relocation;
 use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};

@@ -15,10 +15,10 @@ use crate::system::System;
 use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION, KERNELDUMP_RISCV_VERSION};
 
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
-pub(crate) const MSG_MAGIC: u32 = 0x06_3062;
+pub const MSG_MAGIC: u32 = 0x06_3062;
 
 /// Bits that the `bitmapsize` of a minidump can stand for.
-pub(crate) const MAX_PAGES: u64 = u32::MAX as u64 * 8;
+pub const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 
 /// A kind of machine whose minidumps memtool writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

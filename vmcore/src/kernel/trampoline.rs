@@ -4,8 +4,8 @@
 
 use super::Kernel;
 use crate::architecture::Architecture;
+use crate::dump::header::Relocation;
 use crate::symbols::Symbols;
-use crate::vmcore::header::Relocation;
 
 /// Where the copy is; `None` where there is none, or nothing tells.
 pub(super) fn find(kernel: &Kernel, symbols: &dyn Symbols) -> Option<Relocation> {

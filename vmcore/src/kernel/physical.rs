@@ -4,13 +4,13 @@
 use super::RunningMemory;
 use super::space::{AddressSpace, DATA, Physical, Tables};
 use crate::architecture::{DirectMap, Endianness};
+use crate::dump::DumpedMemory;
 use crate::errno::Errno;
 use crate::error::Result;
 use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
 use crate::pmap::Protection;
 use crate::ram::Ram;
-use crate::vmcore::DumpedMemory;
 use std::io;
 
 /// Protection is the same within so many bytes.

@@ -33,14 +33,14 @@ pub use registers::{PcbLayout, Registers};
 pub use translation::{Mapping, Translation, WalkStep};
 
 use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::dump::header::Relocation;
+use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory};
 use crate::pmap::{Format, powerpc64};
 use crate::ram::Ram;
 use crate::symbols::Symbols;
-use crate::vmcore::header::Relocation;
-use crate::vmcore::{Content, DumpedMemory};
 use space::{AddressSpace, Tables};
 use std::ops::ControlFlow;
 

@@ -39,7 +39,7 @@ pub trait PageSource {
 }
 
 /// Entries of a page directory of this machine.
-pub(crate) const fn directory_entries(architecture: Architecture) -> u64 {
+pub const fn directory_entries(architecture: Architecture) -> u64 {
     architecture.page_size() / 8
 }
 

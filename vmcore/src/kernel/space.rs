@@ -7,11 +7,11 @@
 use super::hashed::Hashed;
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::dump::DumpedMemory;
+use crate::dump::header::{Header, Relocation, Section};
 use crate::fault::{Fault, Why};
 use crate::memory::Memory;
 use crate::pmap::{Format, Level, Protection, Target};
-use crate::vmcore::DumpedMemory;
-use crate::vmcore::header::{Header, Relocation, Section};
 use std::ops::ControlFlow;
 
 /// Where the tables are.

@@ -5,7 +5,7 @@
 
 use crate::error::{Error, Result};
 use crate::memory::{Memory, NotRead, ReadError};
-use crate::memory_map::Segment;
+use crate::segment::Segment;
 use std::io;
 use std::ops::Range;
 use std::panic::resume_unwind;
@@ -40,7 +40,7 @@ pub enum Chunk<'a> {
 }
 
 /// Refuses a page size that is no power of two, or larger than [`MAX_BUFFER`].
-pub(super) fn checked_page_size(page_size: u64) -> Result<usize> {
+pub fn checked_page_size(page_size: u64) -> Result<usize> {
     let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
     page.ok_or_else(|| {
         Error::Refused(format!(

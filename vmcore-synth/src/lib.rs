@@ -2,14 +2,10 @@
 //! stands around them on a dump device or in the file of a live dump.
 //!
 //! Written from FreeBSD's headers and kernel alone, it shares no layout with the library, so that one
-//! error cannot cancel out another. `tests/vmcore_layout.rs` compares its offsets with FreeBSD's headers,
-//! `tests/vmcore_builder.rs` what it builds with dumps of a real kernel.
-//!
-//! Fuzzing and unit tests can include it by path; it needs nothing but `flate2` and `zstd`.
+//! error cannot cancel out another. memtool's `tests/vmcore_layout.rs` compares its offsets with FreeBSD's
+//! headers, `tests/vmcore_builder.rs` what it builds with dumps of a real kernel.
 
 #![allow(
-    dead_code,
-    unused_imports,
     missing_docs,
     clippy::unwrap_used,
     clippy::expect_used,
@@ -17,7 +13,7 @@
     clippy::indexing_slicing,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "test code; whoever includes it uses some of it; a description that makes no sense is a test that fails"
+    reason = "test code: a description that makes no sense is a test that fails"
 )]
 
 pub mod arch;

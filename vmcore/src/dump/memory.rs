@@ -10,9 +10,9 @@ use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression};
 use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
-use crate::memory_map::Segment;
 use crate::opened::{Scratch, write_all_at};
 use crate::progress::Progress;
+use crate::segment::Segment;
 use std::fs::File;
 use std::io;
 use std::sync::{Mutex, PoisonError};
@@ -328,7 +328,7 @@ impl DumpInOrder {
     }
 
     /// What [`DumpedMemory::read_in_order`] takes; where the dump is compressed, nothing else may be read of it.
-    pub(crate) fn memory(&self) -> &DumpedMemory {
+    pub fn memory(&self) -> &DumpedMemory {
         &self.0
     }
 }

@@ -1,0 +1,39 @@
+//! vmcore: what is in a FreeBSD kernel dump, or in a kernel's memory.
+//!
+//! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
+//! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
+//! - [`symbols`]: the symbols of a kernel and its modules;
+//! - [`pmap`]: what page table entries say;
+//! - [`decrypt`]: encrypted dumps;
+//! - [`minidump`], [`kerneldump`], [`lime`]: formats, with their writers.
+//!
+//! Every failure is an [`Error`]. The library prints nothing, opens nothing but what it is asked to read, and makes no
+//! system calls but those of Rust's standard library.
+
+#![forbid(unsafe_code)]
+
+pub mod architecture;
+pub mod chunks;
+#[cfg(feature = "decrypt")]
+pub mod decrypt;
+pub mod dump;
+pub mod elf;
+pub mod errno;
+mod error;
+pub mod fault;
+pub mod kernel;
+pub mod kerneldump;
+pub mod lime;
+pub mod memory;
+pub mod minidump;
+pub mod opened;
+pub mod pmap;
+pub mod progress;
+pub mod ram;
+pub mod segment;
+mod sparse_bits;
+pub mod symbols;
+pub mod system;
+pub mod units;
+
+pub use error::{Error, Result};
