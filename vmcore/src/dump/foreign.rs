@@ -167,10 +167,21 @@ fn is_zlib(head: &[u8]) -> bool {
     if method & 0xf != 8 || method >> 4 > 7 || flags & 0x20 != 0 || !checked {
         return false;
     }
+    inflates(head)
+}
+
+#[cfg(feature = "gzip")]
+fn inflates(head: &[u8]) -> bool {
     let mut inflated = [0; 1 << 12];
     let mut inflate = flate2::Decompress::new(true);
     let done = inflate.decompress(head, &mut inflated, flate2::FlushDecompress::None);
     done.is_ok() && inflate.total_out() > 0
+}
+
+/// Nothing tells, and memory is more likely.
+#[cfg(not(feature = "gzip"))]
+fn inflates(_: &[u8]) -> bool {
+    false
 }
 
 #[cfg(test)]

@@ -7,6 +7,8 @@
 pub mod byte_source;
 mod elf;
 pub mod foreign;
+#[cfg(feature = "gzip")]
+mod gzip;
 pub mod header;
 mod image;
 mod locate;

@@ -3,12 +3,14 @@
 use super::byte_source::{ByteSource, SourceReader};
 use crate::kerneldump::Compression;
 use crate::progress::Progress;
-use flate2::bufread;
-use std::io::{self, BufRead, BufReader, Read};
+#[cfg(any(feature = "gzip", feature = "zstd"))]
+use std::io::BufReader;
+use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 /// zstd needs a window of so many bytes at most, as a power of two: what zstd(1) takes without being asked.
+#[cfg(feature = "zstd")]
 const WINDOW_LOG: u32 = 27;
 
 /// Why a dump cannot be read on.
@@ -43,7 +45,7 @@ enum StreamKind<'a> {
 }
 
 /// Bytes behind the end of what compresses a dump.
-type Ignored = Arc<AtomicU64>;
+pub(super) type Ignored = Arc<AtomicU64>;
 
 fn decompressed<'a>(
     from: impl Read + Send + 'a,
@@ -52,74 +54,21 @@ fn decompressed<'a>(
 ) -> io::Result<Box<dyn Read + Send + 'a>> {
     Ok(match compression {
         Compression::None => Box::new(from),
-        Compression::Gzip => Box::new(Gzip::new(BufReader::new(from), Arc::clone(ignored))),
+        #[cfg(feature = "gzip")]
+        Compression::Gzip => Box::new(super::gzip::Gzip::new(BufReader::new(from), Arc::clone(ignored))),
+        #[cfg(feature = "zstd")]
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, from))?;
             decoder.window_log_max(WINDOW_LOG)?;
             Box::new(decoder)
         }
+        #[cfg(not(all(feature = "gzip", feature = "zstd")))]
+        other => {
+            let _ = ignored;
+            let why = format!("it is compressed with {}, which this program is built without", other.name());
+            return Err(io::Error::new(io::ErrorKind::Unsupported, why));
+        }
     })
-}
-
-/// What a member of a gzip stream begins with.
-const MEMBER: [u8; 2] = [0x1f, 0x8b];
-
-/// A member's bytes, of which the first ones were read already.
-type Member<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
-
-/// The members of a gzip stream, one after another. What is behind the last one is left out, as gzip(1) does; what is
-/// not all zeros is counted.
-struct Gzip<R> {
-    /// `None` behind the last one.
-    member: Option<bufread::GzDecoder<Member<R>>>,
-    ignored: Ignored,
-}
-
-impl<R: BufRead> Gzip<R> {
-    fn new(from: R, ignored: Ignored) -> Self {
-        Self { member: Some(bufread::GzDecoder::new(io::Cursor::new(Vec::new()).chain(from))), ignored }
-    }
-
-    /// Goes on to what is behind a member.
-    fn advance(&mut self) -> io::Result<()> {
-        let Some(member) = self.member.take() else { return Ok(()) };
-        let (_, mut from) = member.into_inner().into_inner();
-        let mut first = Vec::new();
-        from.by_ref().take(MEMBER.len() as u64).read_to_end(&mut first)?;
-        if first == MEMBER {
-            self.member = Some(bufread::GzDecoder::new(io::Cursor::new(first).chain(from)));
-            return Ok(());
-        }
-        let mut is_zero = first.iter().all(|byte| *byte == 0);
-        let mut bytes = first.len() as u64;
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let read = match from.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-                Err(error) => return Err(error),
-            };
-            bytes += read as u64;
-            is_zero &= buffer.iter().take(read).all(|byte| *byte == 0);
-        }
-        if !is_zero {
-            self.ignored.store(bytes, Ordering::Relaxed);
-        }
-        Ok(())
-    }
-}
-
-impl<R: BufRead> Read for Gzip<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        while let Some(member) = &mut self.member {
-            match member.read(buffer)? {
-                0 if !buffer.is_empty() => self.advance()?,
-                read => return Ok(read),
-            }
-        }
-        Ok(0)
-    }
 }
 
 /// A dump's bytes from front to back.
