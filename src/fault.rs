@@ -55,11 +55,7 @@ impl Fault {
 
     /// From the error of reading memory at a physical address.
     pub(super) fn read(address: u64, physical: u64, error: &ReadError) -> Self {
-        let why = match error {
-            ReadError::Absent => Why::NoPage(physical),
-            ReadError::Io(error) => Why::Io(errno_of(error)),
-        };
-        Self { address, why }
+        Self::new(address, Why::unread(physical, error))
     }
 
     /// From the error of writing memory at a physical address.
@@ -107,6 +103,23 @@ impl fmt::Display for Why {
             Self::ReadOnly => f.write_str("it was not opened for writing"),
             Self::Io(errno) => write!(f, "{}: {}", errno_name(*errno), errno.desc()),
         }
+    }
+}
+
+impl Why {
+    /// From the error of reading memory at a physical address.
+    pub(super) fn unread(physical: u64, error: &ReadError) -> Self {
+        match error {
+            ReadError::Absent => Self::NoPage(physical),
+            ReadError::Io(error) => Self::Io(errno_of(error)),
+        }
+    }
+}
+
+impl From<io::Error> for Why {
+    /// From the error of reading a dump.
+    fn from(error: io::Error) -> Self {
+        Self::Io(errno_of(&error))
     }
 }
 

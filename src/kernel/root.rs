@@ -6,8 +6,8 @@
 //! very symbol to the address where it was found. Sources: `sys/amd64/amd64/pmap.c`, `sys/arm64/arm64/locore.S`,
 //! `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`, `sys/arm/arm/pmap-v6.c`.
 
-use super::space::{AddressSpace, DATA, Physical, Tables};
-use crate::architecture::{Architecture, DirectMap, Endianness};
+use super::space::{AddressSpace, PageTables, Physical};
+use crate::architecture::{Architecture, DirectMap};
 use crate::error::{Error, Result};
 use crate::pmap::amd64::KvaLayout;
 use crate::pmap::{Format, amd64, arm64, riscv};
@@ -175,9 +175,7 @@ fn try_root(
     if root == 0 || !root.is_multiple_of(32) || memory.place_of(root).is_none() {
         return None;
     }
-    let tables = Tables::Root { format: candidate.format, root, base: candidate.base };
-    let space =
-        AddressSpace { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None };
+    let space = AddressSpace::from_tables(PageTables::from_root(candidate.format, root, candidate.base));
     let found = space.follow(&Physical::Dump(memory), address, |_| {}).ok()?;
     if found.physical != physical {
         return None;
