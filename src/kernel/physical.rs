@@ -1,12 +1,12 @@
 //! Memory by physical address, which takes neither page tables nor symbols: that of a dump, of an image of any system, or
 //! of the running machine.
 
-use super::RunningMemory;
-use super::space::{AddressSpace, PageTables, Physical};
+use super::space::{AddressSpace, Physical};
+use super::{RunningMemory, read_some};
 use crate::architecture::DirectMap;
 use crate::error::Result;
 use crate::fault::{Fault, Why};
-use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
+use crate::memory::{Memory, WritableMemory, WriteError};
 use crate::pmap::Protection;
 use crate::ram::Ram;
 use crate::vmcore::DumpedMemory;
@@ -71,10 +71,8 @@ impl PhysicalMemory {
 
     /// That of the running machine, and the address space of its kernel.
     pub(super) fn from_live(kernel: RunningMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, AddressSpace) {
-        let RunningMemory { ram, format, root, base, direct_map, .. } = kernel;
-        let tables = PageTables::from_root(format, root, base);
-        let space = AddressSpace { direct_map, ..AddressSpace::from_tables(tables) };
-        let tables = direct_map.map(|map| (AddressSpace { direct_map: None, ..space.clone() }, map));
+        let RunningMemory { ram, space, .. } = kernel;
+        let tables = space.direct_map.map(|map| (AddressSpace { direct_map: None, ..space.clone() }, map));
         (Self(MemorySource::Running(Box::new(Running { ram, writer, tables }))), space)
     }
 
@@ -128,15 +126,7 @@ impl PhysicalMemory {
 
     /// Reads at least one byte at a physical address; a fault is that of the address `at`.
     pub(super) fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        loop {
-            match self.memory().read_at(physical, buffer) {
-                // The dump has been cut off.
-                Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
-                Ok(read) => return Ok(read),
-                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::read(at, physical, &error)),
-            }
-        }
+        read_some(self.memory(), at, physical, buffer)
     }
 
     /// The bytes of a C string at a physical address, without the NUL; at most so many.

@@ -93,6 +93,14 @@ impl Physical<'_> {
             Self::Live(ram) => *ram,
         }
     }
+
+    /// Whether there is memory at a physical address.
+    pub fn has(&self, physical: u64) -> bool {
+        match self {
+            Self::Dump(dump) => dump.place_of(physical).is_some(),
+            Self::Live(ram) => ram.remaining(physical) > 0,
+        }
+    }
 }
 
 /// Why an address of such a dump leads nowhere.
@@ -225,6 +233,12 @@ impl AddressSpace {
                 if read < part.len() { Err(no_table) } else { Ok((None, self.order.number(part))) }
             }
         }
+    }
+
+    /// The entry with this number of a table in physical memory.
+    pub fn entry(&self, memory: &Physical<'_>, table: &Table, index: u64) -> Option<u64> {
+        let Tables::Tree(tree) = self.tables else { return None };
+        self.read_entry(memory, &tree, table, index).ok().map(|(_, entry)| entry)
     }
 
     /// An entry in the dump; `None` where that has been cut off.
