@@ -1,9 +1,8 @@
 //! What is amd64's own of a dump from user space (`sys/amd64/amd64/minidump_machdep.c`, `sys/amd64/amd64/pmap.c`).
 
-use super::{Direct, Root, Variables, odd};
+use super::{Direct, Variables, odd};
 use crate::error::{Error, Result};
 use vmcore::architecture::DirectMap;
-use vmcore::pmap::Format;
 use vmcore::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
 use vmcore::units::Hex;
 
@@ -40,20 +39,6 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     }
     let (base, end) = layout.direct_map;
     Ok(Direct { map: DirectMap { base, end, physical: 0 }, physical_end: layout.physical_end() })
-}
-
-/// `KPML5phys`, or where that is 0 or not there `KPML4phys`, is the physical address of the top-level page table.
-pub fn root(variables: &Variables<'_>) -> Result<Root> {
-    let five = match variables.find("KPML5phys")? {
-        Some(_) => variables.number("KPML5phys")?,
-        None => 0,
-    };
-    let (name, top, format) = match five {
-        0 => ("KPML4phys", variables.number("KPML4phys")?, Format::Amd64),
-        top => ("KPML5phys", top, Format::Amd64La57),
-    };
-    let (at, _) = variables.required(name)?;
-    Ok(Root { name, at, top, format, bytes: top.to_le_bytes().to_vec() })
 }
 
 /// The end of the kernel map, as `minidumpsys()` has it; 2^64 is possible. It is a multiple of 1 GiB.

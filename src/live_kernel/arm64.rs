@@ -2,12 +2,11 @@
 //! `sys/arm64/include/vmparam.h`).
 
 use super::variables::{DmapVariables, elsewhere};
-use super::{Direct, PageTables, Root, Variables, odd, unreadable, words_of};
+use super::{Direct, Variables};
 use crate::error::Result;
 use vmcore::architecture::DirectMap;
 use vmcore::pmap::Format;
 use vmcore::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
-use vmcore::units::Hex;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);
@@ -28,23 +27,6 @@ pub fn format(variables: &Variables<'_>, format: Format) -> Result<Format> {
     let Some((address, _)) = variables.find(name)? else { return Ok(format) };
     let [enabled] = variables.read(name, address)?;
     Ok(if enabled == 0 { format } else { format.with_lpa2() })
-}
-
-/// `pagetable_l0_ttbr1` is the top-level page table itself, in the kernel's image. It tells where it lies. In
-/// `locore.S` of older kernels it is a local label, which kldsym(2) finds all the same unless
-/// `debug.link_elf_leak_locals` is 0.
-pub fn root(variables: &Variables<'_>, tables: PageTables<'_>) -> Result<Root> {
-    let name = "pagetable_l0_ttbr1";
-    let (address, _) = variables.required(name)?;
-    let page = tables.format.page_size();
-    if !address.is_multiple_of(page) {
-        return Err(odd(name, format!("it is at {}, no page's beginning", Hex(address))));
-    }
-    let mut bytes = vec![0; usize::try_from(page).unwrap_or_default()];
-    variables.memory.fill(address, &mut bytes).map_err(|error| unreadable(name, &error))?;
-    let found = tables.walk(words_of(&bytes).collect(), address);
-    let (top, _) = found.ok_or_else(|| odd(name, "the page tables there do not map themselves"))?;
-    Ok(Root { name, at: address, top, format: tables.format, bytes })
 }
 
 /// The end of the kernel map: `kernel_vm_end`, as `minidumpsys()` has it.

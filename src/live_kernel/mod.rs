@@ -13,7 +13,9 @@ mod amd64;
 mod arm64;
 mod open;
 mod riscv;
+mod root;
 mod symbols;
+mod tables;
 mod variables;
 
 pub use open::{kernel_memory, open_kernel, open_physical_memory};
@@ -31,9 +33,10 @@ use variables::Variables;
 use vmcore::architecture::DirectMap;
 use vmcore::chunks::{Chunk, ChunkReader};
 use vmcore::dump::pages::Pages;
+use vmcore::fault::Why;
 use vmcore::kernel::RunningMemory;
 use vmcore::memory::{Memory, ReadError};
-use vmcore::minidump::writer::{MinidumpWriter, PageSource, directory_entries};
+use vmcore::minidump::writer::{MinidumpWriter, PageSource};
 use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
 use vmcore::pmap::{self, Format};
 use vmcore::progress::Progress;
@@ -78,71 +81,14 @@ pub const SYMBOLS: [&str; 17] = [
 pub struct LiveKernel<'a> {
     variables: Variables<'a>,
     architecture: Architecture,
-    ram: Ram,
     dump_avail: Vec<(u64, u64)>,
     direct_map: DirectMap,
-    /// Physical address of the top-level page table, and the format of all of them.
-    top: u64,
-    format: Format,
-}
-
-/// Page tables in RAM.
-#[derive(Clone, Copy)]
-struct PageTables<'a> {
-    ram: &'a Ram,
-    format: Format,
-}
-
-impl PageTables<'_> {
-    /// The bytes of a page table; `None` where there is no RAM, or none that can be read.
-    fn page(&self, address: u64) -> Option<Vec<u8>> {
-        let size = self.format.page_size();
-        let mut bytes = vec![0; usize::try_from(size).ok()?];
-        (self.ram.remaining(address) >= size && self.ram.fill(address, &mut bytes).is_ok()).then_some(bytes)
-    }
-
-    /// The entries of a page table.
-    fn table(&self, address: u64) -> Option<Vec<u64>> {
-        self.page(address).map(|bytes| words_of(&bytes).collect())
-    }
-
-    /// Where a virtual address leads through these entries of the top-level page table, and how many bytes follow it
-    /// there.
-    fn walk(&self, mut table: Vec<u64>, address: u64) -> Option<(u64, u64)> {
-        for level in self.format.levels() {
-            let entry = *table.get(usize::try_from(level.index(address)).ok()?)?;
-            match self.format.decode(*level, entry) {
-                pmap::Target::Nothing => return None,
-                pmap::Target::Table(at) => table = self.table(at)?,
-                pmap::Target::Page { physical, size, .. } => {
-                    let offset = address % size;
-                    return Some((physical + offset, size - offset));
-                }
-            }
-        }
-        None
-    }
+    memory: RunningMemory,
 }
 
 fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes)
 }
-
-/// A variable of the kernel's image that tells where the page tables are, so that they must map it.
-struct Root {
-    name: &'static str,
-    /// Where these bytes of it are.
-    at: u64,
-    /// Physical address of the top-level page table.
-    top: u64,
-    /// The format of the page tables.
-    format: Format,
-    /// What is there.
-    bytes: Vec<u8>,
-}
-
-/// A page table that cannot be read.
-struct Lost;
 
 /// The memory that the direct map of a kernel is for, and where it is.
 struct Direct {
@@ -225,24 +171,13 @@ impl<'a> LiveKernel<'a> {
             None => reached.collect(),
         };
         let ram = Ram::new(physical, ranges);
-        let Root { name, at, top, format, bytes } = match architecture {
-            Architecture::Amd64 => amd64::root(&variables)?,
-            Architecture::Arm64 | Architecture::Arm64Large => arm64::root(
-                &variables,
-                PageTables { ram: &ram, format: arm64::format(&variables, architecture.format())? },
-            )?,
-            Architecture::Riscv => riscv::root(&variables)?,
+        let format = match architecture {
+            Architecture::Arm64 | Architecture::Arm64Large => Some(arm64::format(&variables, architecture.format())?),
+            Architecture::Amd64 | Architecture::Riscv => None,
         };
-        if !top.is_multiple_of(page) || ram.remaining(top) < page {
-            return Err(odd(name, format!("at {} there is no page of RAM", Hex(top))));
-        }
-        let live = Self { variables, architecture, ram, dump_avail, direct_map: direct.map, top, format };
-        let mut again = vec![0; bytes.len()];
-        let found = live.read_virtual(name, at, &mut again);
-        if found.is_err() || again != bytes {
-            return Err(odd(name, format!("the page tables at {} do not map the kernel", Hex(top))));
-        }
-        Ok(live)
+        let tables = root::find(&variables, architecture.family(), format, &ram)?;
+        let memory = RunningMemory::new(ram, architecture.family(), tables, direct.map);
+        Ok(Self { variables, architecture, dump_avail, direct_map: direct.map, memory })
     }
 
     /// The machine.
@@ -252,66 +187,20 @@ impl<'a> LiveKernel<'a> {
 
     /// Its memory, for whoever reads it by virtual address.
     pub fn into_memory(self) -> RunningMemory {
-        let Self { architecture, ram, top: root, format, direct_map, .. } = self;
-        RunningMemory {
-            ram,
-            architecture: architecture.family(),
-            format,
-            root,
-            base: architecture.kernel_base(),
-            direct_map: Some(direct_map),
-        }
+        self.memory
     }
 
-    fn page_tables(&self) -> PageTables<'_> {
-        PageTables { ram: &self.ram, format: self.format }
-    }
-
-    /// The table of the highest of the three lowest levels that an address of the kernel map is in: it names page
-    /// directories. `None` where it is not mapped; an error where a table cannot be read.
-    fn upper_table(&self, address: u64) -> Result<Option<Vec<u64>>, Lost> {
-        let tables = self.page_tables();
-        let mut table = tables.table(self.top).ok_or(Lost)?;
-        let [upper, ..] = self.architecture.levels();
-        for level in self.format.levels().iter().take_while(|level| level.shift > upper.shift) {
-            let entry = usize::try_from(level.index(address)).ok().and_then(|index| table.get(index));
-            match self.format.decode(*level, entry.copied().unwrap_or(0)) {
-                pmap::Target::Table(at) => table = tables.table(at).ok_or(Lost)?,
-                pmap::Target::Nothing | pmap::Target::Page { .. } => return Ok(None),
-            }
-        }
-        Ok(Some(table))
-    }
-
-    /// Where a kernel virtual address lies in physical memory, and how many bytes follow it there.
-    fn translate(&self, address: u64) -> Option<(u64, u64)> {
-        let DirectMap { base, end, physical } = self.direct_map;
-        if (base..end).contains(&address) {
-            return Some(((address - base).checked_add(physical)?, end - address));
-        }
-        if address < self.architecture.kernel_base() {
-            return None;
-        }
-        let tables = self.page_tables();
-        tables.walk(tables.table(self.top)?, address)
+    fn ram(&self) -> &Ram {
+        self.memory.ram()
     }
 
     /// Reads kernel virtual memory with RAM behind it.
     fn read_virtual(&self, what: &str, address: u64, buffer: &mut [u8]) -> Result<()> {
-        let nowhere = |at| odd(what, format!("at {} there is no RAM", Hex(at)));
-        let mut done = 0;
-        while let Some(rest) = buffer.get_mut(done..).filter(|rest| !rest.is_empty()) {
-            let at = address.checked_add(done as u64).ok_or_else(|| nowhere(address))?;
-            let (physical, follow) = self.translate(at).ok_or_else(|| nowhere(at))?;
-            let length = usize::try_from(follow).unwrap_or(usize::MAX).min(rest.len());
-            let part = rest.get_mut(..length).unwrap_or_default();
-            if self.ram.remaining(physical) < length as u64 {
-                return Err(nowhere(at));
-            }
-            self.ram.fill(physical, part).map_err(|error| unreadable(what, &error))?;
-            done += length;
-        }
-        Ok(())
+        self.memory.read(address, buffer).map_err(|fault| match fault.why {
+            Why::Io(errno) => unreadable(what, &errno.into()),
+            Why::NoPage(physical) if self.ram().remaining(physical) > 0 => unreadable(what, &ReadError::Absent),
+            _ => odd(what, format!("at {} there is no RAM", Hex(fault.address))),
+        })
     }
 
     /// Whether the bits of `vm_page_dump` count physical pages from 0.
@@ -359,7 +248,7 @@ impl<'a> LiveKernel<'a> {
                 self.read_by_page(at, start / page, end / page, &mut set)?;
             }
         }
-        let dropped = set.keep_within(self.ram.ranges());
+        let dropped = set.keep_within(self.ram().ranges());
         Ok((set, dropped))
     }
 
@@ -421,7 +310,7 @@ impl<'a> LiveKernel<'a> {
             Architecture::Arm64 | Architecture::Arm64Large => arm64::kernel_map_end(&self.variables)?,
             Architecture::Riscv => riscv::kernel_map_end(&self.variables)?,
         };
-        let is_lpa2 = matches!(self.format, Format::Arm64Lpa2 | Format::Arm64LargeLpa2);
+        let is_lpa2 = matches!(self.memory.format(), Format::Arm64Lpa2 | Format::Arm64LargeLpa2);
         if is_lpa2 && self.dump_avail.last().is_some_and(|last| last.1 >> pmap::arm64::COMMON_BITS > 0) {
             return Err(Error::Unsupported(
                 "this machine has memory beyond 1 PiB, whose page tables memtool writes into no dump; use --method kernel"
@@ -553,7 +442,7 @@ pub struct Snapshot<'a> {
     version: u32,
     /// From the base of the kernel map to its end.
     superpages: u64,
-    /// Page directories, by number from the base of the kernel map.
+    /// Page directories as far as they are dumped, by number from the base of the kernel map.
     directories: BTreeMap<u64, Vec<u64>>,
     /// Page tables that they name, by physical address; of amd64 nothing but that.
     tables: BTreeMap<u64, Vec<u8>>,
@@ -580,90 +469,6 @@ pub struct UserDumpReport {
 }
 
 impl Snapshot<'_> {
-    /// Adds what the kernel's page tables map, and keeps those of the lowest levels.
-    fn walk(&mut self) {
-        let LiveKernel { architecture, format, .. } = self.kernel;
-        let tables = self.kernel.page_tables();
-        let [upper_level, level, _] = architecture.levels();
-        let mut upper: Option<(u64, Option<Vec<u64>>)> = None;
-        let entries = directory_entries(*architecture);
-        for number in 0..self.superpages.div_ceil(entries) {
-            let address = architecture.kernel_base() + number * upper_level.span();
-            let of = address >> (upper_level.shift + upper_level.bits);
-            if upper.as_ref().is_none_or(|(last, _)| *last != of) {
-                let table = self.kernel.upper_table(address);
-                self.lost_tables += u64::from(table.is_err());
-                upper = Some((of, table.unwrap_or(None)));
-            }
-            let table = upper.as_ref().and_then(|(_, table)| table.as_deref()).unwrap_or_default();
-            let slot = usize::try_from(upper_level.index(address)).unwrap_or(usize::MAX);
-            let entry = table.get(slot).copied().unwrap_or(0);
-            match format.decode(upper_level, entry) {
-                pmap::Target::Nothing => {}
-                pmap::Target::Page { physical, size, .. } => {
-                    self.add(physical, physical + size);
-                    // It says the same as so many superpages do.
-                    let directory = (0..entries).map(|superpage| format.advance(entry, superpage << level.shift));
-                    let directory = directory.collect();
-                    self.directories.insert(number, directory);
-                }
-                pmap::Target::Table(at) => match tables.table(at) {
-                    Some(directory) => {
-                        let remaining = self.superpages - number * entries;
-                        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX);
-                        self.walk_directory(directory.iter().copied().take(remaining));
-                        self.directories.insert(number, directory);
-                    }
-                    None => self.lost_tables += 1,
-                },
-            }
-        }
-    }
-
-    fn walk_directory(&mut self, directory: impl Iterator<Item = u64>) {
-        let LiveKernel { architecture, format, .. } = self.kernel;
-        let tables = self.kernel.page_tables();
-        let [.., level, last] = architecture.levels();
-        for entry in directory {
-            let at = match format.decode(level, entry) {
-                pmap::Target::Nothing => continue,
-                pmap::Target::Page { physical, size, .. } => {
-                    self.add(physical, physical + size);
-                    continue;
-                }
-                pmap::Target::Table(at) => at,
-            };
-            if *architecture == Architecture::Amd64 {
-                self.add(at, at + architecture.page_size());
-            }
-            // What many entries name is looked at once.
-            if self.tables.contains_key(&at) {
-                continue;
-            }
-            let Some(table) = tables.page(at) else {
-                self.lost_tables += 1;
-                continue;
-            };
-            for entry in words_of(&table) {
-                if let pmap::Target::Page { physical, size, .. } = format.decode(last, entry) {
-                    self.add(physical, physical + size);
-                }
-            }
-            // amd64's dumps have it among their pages.
-            let kept = if *architecture == Architecture::Amd64 { Vec::new() } else { table };
-            self.tables.insert(at, kept);
-        }
-    }
-
-    /// Adds what is RAM of a range.
-    fn add(&mut self, start: u64, end: u64) {
-        let ranges = self.kernel.ram.ranges();
-        let first = ranges.partition_point(|range| range.1 <= start);
-        for &(from, to) in ranges.iter().skip(first).take_while(|range| range.0 < end) {
-            self.pages.insert_range(start.max(from), end.min(to));
-        }
-    }
-
     /// The pages in the dump.
     pub fn page_set(&self) -> &PageSet {
         &self.pages
@@ -696,7 +501,7 @@ impl Snapshot<'_> {
         let layout = self.layout()?;
         let page_size = self.kernel.architecture.page_size();
         let Output { target, compression, hash } = output;
-        let reader = ChunkReader::new(self.kernel.ram.memory(), page_size, BUFFER)?;
+        let reader = ChunkReader::new(self.kernel.ram().memory(), page_size, BUFFER)?;
         let (unreadable, written, target) = with_sink(target, compression, hash, |sink| {
             layout.write_head(|bytes| sink.write(bytes))?;
             let mut unreadable = Unreadable::default();

@@ -2,7 +2,7 @@ use super::*;
 use crate::compress::Compression;
 use proptest::prelude::*;
 use std::collections::BTreeSet;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, inspect};
 use vmcore::pmap::amd64::{
@@ -41,6 +41,8 @@ struct Machine {
     symbols: BTreeMap<&'static str, Symbol>,
     variables: Vec<u8>,
     running: bool,
+    /// Pages that were read whole.
+    reads: Arc<Mutex<Vec<u64>>>,
 }
 
 struct Physical(Arc<Machine>);
@@ -54,6 +56,9 @@ impl Memory for Physical {
         let page = address & !(PAGE - 1);
         if self.0.unreadable.contains(&page) {
             return Err(ReadError::Absent);
+        }
+        if address == page && buffer.len() == 4096 {
+            self.0.reads.lock().unwrap().push(page);
         }
         let words = self.0.pages.get(&page).copied().unwrap_or_else(|| std::array::from_fn(|word| page | word as u64));
         let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
@@ -115,6 +120,7 @@ impl Machine {
             symbols: BTreeMap::new(),
             variables: Vec::new(),
             running: true,
+            reads: Arc::default(),
         };
         for page in [PML4, POINTERS, DIRECTORY, TABLE] {
             machine.pages.insert(page, [0; 512]);
@@ -347,6 +353,41 @@ fn tables_that_point_to_each_other_are_walked_once() {
     machine.map(PML4, 510, PML4 | PG_V);
     let runs = machine.runs().unwrap();
     assert!(runs.iter().any(|(start, end)| *start <= POINTERS && *end > POINTERS), "{runs:x?}");
+}
+
+#[test]
+fn the_first_variable_that_the_kernel_uses_leads_to_the_root() {
+    let mut machine = Machine::new();
+    machine.set_words("KPML5phys", [0]);
+    assert_eq!(machine.runs().unwrap(), Machine::new().runs().unwrap());
+    for (name, top, words) in [
+        ("KPML5phys", 0xa_0000, "at 0xa0000 there is no page of RAM"),
+        // A kernel with five levels has the four below, too: nothing else may be tried.
+        ("KPML5phys", PML4, "do not map the kernel"),
+        ("KPML4phys", 0, "at 0x0 there is no page of RAM"),
+    ] {
+        let mut machine = Machine::new();
+        machine.set_words(name, [top]);
+        let error = machine.error();
+        assert!(error.contains(name) && error.contains(words), "{error}");
+    }
+}
+
+#[test]
+fn a_page_table_is_read_once_however_many_entries_name_it() {
+    let mut machine = Machine::new();
+    for index in 1..512 {
+        machine.map(DIRECTORY, index, TABLE | PG_V);
+    }
+    machine.map(POINTERS, 1, 0x10_7000 | PG_V);
+    machine.map(0x10_7000, 511, TABLE | PG_V);
+    machine.with(None, |live| live.snapshot().map(drop)).unwrap();
+    let reads = machine.reads.lock().unwrap();
+    for table in [PML4, POINTERS, DIRECTORY, TABLE, 0x10_7000] {
+        let count = reads.iter().filter(|page| **page == table).count();
+        // Of the top-level table, only the entries of the kernel map.
+        assert_eq!(count, usize::from(table != PML4), "{table:#x}");
+    }
 }
 
 #[test]

@@ -53,11 +53,7 @@ impl Fault {
 
     /// From the error of reading memory at a physical address.
     pub(super) fn read(address: u64, physical: u64, error: &ReadError) -> Self {
-        let why = match error {
-            ReadError::Absent => Why::NoPage(physical),
-            ReadError::Io(error) => Why::Io(Errno::new(error)),
-        };
-        Self { address, why }
+        Self::new(address, Why::unread(physical, error))
     }
 
     /// From the error of writing memory at a physical address.
@@ -105,6 +101,23 @@ impl fmt::Display for Why {
             Self::ReadOnly => f.write_str("it was not opened for writing"),
             Self::Io(errno) => errno.fmt(f),
         }
+    }
+}
+
+impl Why {
+    /// From the error of reading memory at a physical address.
+    pub(super) fn unread(physical: u64, error: &ReadError) -> Self {
+        match error {
+            ReadError::Absent => Self::NoPage(physical),
+            ReadError::Io(error) => Self::Io(Errno::new(error)),
+        }
+    }
+}
+
+impl From<io::Error> for Why {
+    /// From the error of reading a dump.
+    fn from(error: io::Error) -> Self {
+        Self::Io(Errno::new(&error))
     }
 }
 

@@ -13,11 +13,13 @@ use crate::memory_map::{add_range, coalesce};
 use std::collections::BTreeMap;
 use vmcore::architecture::DirectMap;
 use vmcore::minidump::dump_avail::DumpAvail;
+use vmcore::minidump::writer::directory_entries;
 use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
 use vmcore::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
 };
-use vmcore::pmap::{Format, Protection, Target, amd64, arm64, riscv};
+use vmcore::pmap::walk;
+use vmcore::pmap::{Format, Protection, amd64, arm64, riscv};
 use vmcore::symbols::Symbol;
 
 /// Superpages from the base of amd64's kernel map to the kernel's image.
@@ -398,20 +400,23 @@ impl LaidOutKernel {
         if (base..end).contains(&address) {
             return Some(((address - base).checked_add(physical)?, end - address));
         }
-        let format = self.architecture.format();
-        let [upper_level, level, last] = self.architecture.levels();
-        let number = address.checked_sub(self.architecture.kernel_base())? >> upper_level.shift;
-        let directory = self.directories.get(&number)?;
-        let target = match format.decode(level, *directory.get(usize::try_from(level.index(address)).ok()?)?) {
-            Target::Table(at) => {
-                let bytes = self.pages.get(&at)?.as_chunks().0.get(usize::try_from(last.index(address)).ok()?)?;
-                format.decode(last, u64::from_le_bytes(*bytes))
-            }
-            target => target,
+        // As in amd64's minidumps, the directories stand one behind another.
+        let [_, level, _] = self.architecture.levels();
+        let (base, entries) = (self.architecture.kernel_base(), self.superpages);
+        let directories = walk::Table { level, physical: None, base, entries };
+        let read = |table: &walk::Table, index| self.entry(table, index).ok_or(());
+        let found = walk::lookup(self.architecture.format(), &directories, address, read, |_| {}).ok()?;
+        Some((found.physical, found.remaining))
+    }
+
+    /// An entry of the page directories, or of a page table.
+    fn entry(&self, table: &walk::Table, index: u64) -> Option<u64> {
+        let Some(at) = table.physical else {
+            let per_directory = directory_entries(self.architecture);
+            let directory = self.directories.get(&(index / per_directory))?;
+            return directory.get(usize::try_from(index % per_directory).ok()?).copied();
         };
-        let Target::Page { physical, size, .. } = target else { return None };
-        let offset = address % size;
-        Some((physical + offset, size - offset))
+        self.pages.get(&at)?.as_chunks().0.get(usize::try_from(index).ok()?).copied().map(u64::from_le_bytes)
     }
 
     /// Puts the kernel's own pages over bytes that were read from `address` on.

@@ -7,6 +7,7 @@ use super::{Container, Depth, Findings};
 use crate::architecture::Architecture;
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
+use crate::pmap::walk::{Entry, Table};
 use crate::pmap::{Format, Level, Target, arm64};
 use crate::sparse_bits::SparseBits;
 use crate::units::{Hex, exact_size};
@@ -372,13 +373,16 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// Takes entries of a level, the first of which has this index; tells the next one's.
+    /// Takes entries of a level, the first of which has this index; tells the next one's. They come in the order of the
+    /// dump, which is read once: what they lead to is met later, or never.
     fn entries(&mut self, bytes: &[u8], first: u64, format: Format, level: Level) -> u64 {
         let order = self.header.order;
+        // Where an entry leads does not depend on the kernel's base, from which they count.
+        let table = Table { level, physical: None, base: 0, entries: u64::MAX };
         let mut index = first;
         let mut take = |entry: u64| {
             if entry != 0 {
-                self.entry(format.decode(level, entry), index * level.span(), level);
+                self.entry(&table.decode(format, index, entry));
             }
             index += 1;
         };
@@ -390,18 +394,16 @@ impl<'a> Walk<'a> {
         index
     }
 
-    /// Takes what the entry at an offset from the kernel's base leads to.
-    fn entry(&mut self, target: Target, offset: u64, level: Level) {
-        let page_size = u64::from(self.header.page_size);
-        match target {
-            Target::Nothing => {}
-            Target::Table(physical) => match self.pages.bit_of(physical) {
+    /// Takes what an entry leads to.
+    fn entry(&mut self, entry: &Entry<'_>) {
+        match (entry.target, entry.memory()) {
+            (Target::Table(physical), _) => match self.pages.bit_of(physical) {
                 Some(bit) if self.pages.is_set(bit) => self.reach(bit..bit + 1, true),
                 _ => self.facts.missing_tables += 1,
             },
-            // A page of 64 KiB has 16 equal entries.
-            Target::Page { physical, size, .. } if level.span() == page_size => self.page(physical + offset % size),
-            Target::Page { physical, size, .. } => self.superpage(physical, size),
+            (_, Some((physical, size))) if size == u64::from(self.header.page_size) => self.page(physical),
+            (_, Some((physical, size))) => self.superpage(physical, size),
+            (_, None) => {}
         }
     }
 

@@ -22,6 +22,7 @@ mod physical;
 mod process;
 mod registers;
 mod root;
+mod running;
 mod space;
 mod trampoline;
 mod translation;
@@ -30,18 +31,21 @@ pub use facts::KernelFacts;
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
+pub use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
+pub use running::RunningMemory;
+pub use space::PageTables;
 pub use translation::{Mapping, Translation, WalkStep};
 
-use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::architecture::{Architecture, Endianness};
 use crate::dump::header::Relocation;
 use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory};
-use crate::pmap::{Format, powerpc64};
-use crate::ram::Ram;
+use crate::pmap::powerpc64;
 use crate::symbols::Symbols;
 use space::{AddressSpace, Tables};
+use std::io;
 use std::ops::ControlFlow;
 
 /// A kernel whose memory can be read.
@@ -58,22 +62,6 @@ pub enum Access {
     Read,
     /// Reading and writing (`O_RDWR`).
     Write,
-}
-
-/// The memory of a running kernel, and its page tables.
-pub struct RunningMemory {
-    /// Physical memory; what of it is RAM, in whole pages.
-    pub ram: Ram,
-    /// Whose kernel it is.
-    pub architecture: Architecture,
-    /// The format of the page tables.
-    pub format: Format,
-    /// Physical address of the top-level one.
-    pub root: u64,
-    /// Where the kernel map begins.
-    pub base: u64,
-    /// The direct map.
-    pub direct_map: Option<DirectMap>,
 }
 
 impl Kernel {
@@ -194,15 +182,10 @@ impl Kernel {
     ///
     /// The first address that cannot be read, and why. Up to there the buffer is filled.
     pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
-        let mut done = 0;
-        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
-            let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
-            let (physical, remaining) = self.place(at)?;
-            let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(rest.len());
-            let part = rest.get_mut(..remaining).unwrap_or_default();
-            done += self.physical.read_some(at, physical, part).map_err(|fault| self.with_cause(fault))?;
-        }
-        Ok(())
+        let read = |at, physical, part: &mut [u8]| {
+            self.physical.read_some(at, physical, part).map_err(|fault| self.with_cause(fault))
+        };
+        read_pieces(address, buffer, |at| self.place(at), read)
     }
 
     /// A fault with the reason why the page is not there, if that is known: powerpc's `dump_avail` is what the firmware
@@ -279,6 +262,37 @@ impl Kernel {
     /// As [`Self::read`], where it comes before the NUL.
     pub fn string(&self, address: u64, limit: usize) -> Result<Vec<u8>, Fault> {
         string(address, limit, |at, part| self.read(at, part))
+    }
+}
+
+/// Fills the buffer from a virtual address on, of which `place` tells the physical one, and how many bytes follow it
+/// there; `read` reads some of them.
+fn read_pieces(
+    address: u64,
+    buffer: &mut [u8],
+    place: impl Fn(u64) -> Result<(u64, u64), Fault>,
+    read: impl Fn(u64, u64, &mut [u8]) -> Result<usize, Fault>,
+) -> Result<(), Fault> {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+        let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
+        let (physical, remaining) = place(at)?;
+        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(rest.len());
+        done += read(at, physical, rest.get_mut(..remaining).unwrap_or_default())?;
+    }
+    Ok(())
+}
+
+/// Reads at least one byte of memory at a physical address; a fault is that of the address `at`.
+fn read_some(memory: &dyn Memory, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
+    loop {
+        match memory.read_at(physical, buffer) {
+            // The dump has been cut off.
+            Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
+            Ok(read) => return Ok(read),
+            Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(Fault::read(at, physical, &error)),
+        }
     }
 }
 

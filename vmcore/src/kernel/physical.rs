@@ -1,14 +1,14 @@
 //! Memory by physical address, which takes neither page tables nor symbols: that of a dump, of an image of any system, or
 //! of the running machine.
 
-use super::RunningMemory;
-use super::space::{AddressSpace, DATA, Physical, Tables};
-use crate::architecture::{DirectMap, Endianness};
+use super::space::{AddressSpace, Physical};
+use super::{RunningMemory, read_some};
+use crate::architecture::DirectMap;
 use crate::dump::DumpedMemory;
 use crate::errno::Errno;
 use crate::error::Result;
 use crate::fault::{Fault, Why};
-use crate::memory::{Memory, ReadError, WritableMemory, WriteError};
+use crate::memory::{Memory, WritableMemory, WriteError};
 use crate::pmap::Protection;
 use crate::ram::Ram;
 use std::io;
@@ -21,7 +21,7 @@ pub struct PhysicalMemory(MemorySource);
 
 enum MemorySource {
     Dump(Box<DumpedMemory>),
-    Running(Running),
+    Running(Box<Running>),
 }
 
 /// The running machine's.
@@ -61,7 +61,7 @@ impl PhysicalMemory {
 
     /// That of the running machine, where its page tables are not known.
     pub fn from_ram(ram: Ram, writer: Option<Box<dyn WritableMemory>>) -> Self {
-        Self(MemorySource::Running(Running { ram, writer, tables: None }))
+        Self(MemorySource::Running(Box::new(Running { ram, writer, tables: None })))
     }
 
     /// That of the running machine with this memory.
@@ -71,12 +71,9 @@ impl PhysicalMemory {
 
     /// That of the running machine, and the address space of its kernel.
     pub(super) fn from_live(kernel: RunningMemory, writer: Option<Box<dyn WritableMemory>>) -> (Self, AddressSpace) {
-        let RunningMemory { ram, format, root, base, direct_map, .. } = kernel;
-        let tables = Tables::Root { format, root, base };
-        let space =
-            AddressSpace { order: Endianness::Little, tables, direct_map, direct_protection: DATA, relocation: None };
-        let tables = direct_map.map(|map| (AddressSpace { direct_map: None, ..space.clone() }, map));
-        (Self(MemorySource::Running(Running { ram, writer, tables })), space)
+        let RunningMemory { ram, space, .. } = kernel;
+        let tables = space.direct_map.map(|map| (AddressSpace { direct_map: None, ..space.clone() }, map));
+        (Self(MemorySource::Running(Box::new(Running { ram, writer, tables }))), space)
     }
 
     /// The dump it is in; `None` of the running machine.
@@ -129,15 +126,7 @@ impl PhysicalMemory {
 
     /// Reads at least one byte at a physical address; a fault is that of the address `at`.
     pub(super) fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        loop {
-            match self.memory().read_at(physical, buffer) {
-                // The dump has been cut off.
-                Ok(0) => return Err(Fault::new(at, Why::NoPage(physical))),
-                Ok(read) => return Ok(read),
-                Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(Fault::read(at, physical, &error)),
-            }
-        }
+        read_some(self.memory(), at, physical, buffer)
     }
 
     /// The bytes of a C string at a physical address, without the NUL; at most so many.
@@ -206,14 +195,16 @@ impl PhysicalMemory {
             let part = rest.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(rest);
             let written = match &self.0 {
                 MemorySource::Dump(memory) => memory.write_at(physical, part),
-                MemorySource::Running(Running { writer: None, .. }) => return Err(Fault::new(at, Why::ReadOnly)),
-                MemorySource::Running(Running { ram, writer: Some(writer), .. }) => match ram.remaining(physical) {
-                    0 => Err(WriteError::Absent),
-                    remaining => {
-                        let there = part.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(part);
-                        writer.write_at(physical, there)
+                MemorySource::Running(running) => {
+                    let Some(writer) = &running.writer else { return Err(Fault::new(at, Why::ReadOnly)) };
+                    match running.ram.remaining(physical) {
+                        0 => Err(WriteError::Absent),
+                        remaining => {
+                            let there = part.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(part);
+                            writer.write_at(physical, there)
+                        }
                     }
-                },
+                }
             };
             match written {
                 Ok(0) => return Err(Fault::new(at, Why::Io(Errno::EIO))),

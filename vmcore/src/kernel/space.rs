@@ -11,29 +11,48 @@ use crate::dump::DumpedMemory;
 use crate::dump::header::{Header, Relocation, Section};
 use crate::fault::{Fault, Why};
 use crate::memory::Memory;
+use crate::pmap::walk::{Entry, Miss, Page, Table, Visitor, lookup, walk};
 use crate::pmap::{Format, Level, Protection, Target};
+use crate::ram::Ram;
+use std::cell::Cell;
+use std::io;
 use std::ops::ControlFlow;
 
 /// Where the tables are.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Tables {
-    /// In a section of the minidump, from its kernel base on.
-    Section {
-        format: Format,
-        level: Level,
-        base: u64,
-        /// Where the section is in the dump, and how many entries it has.
-        offset: u64,
-        entries: u64,
-    },
+    /// A tree.
+    Tree(PageTables),
     /// In a section of the minidump, hashed.
     Hashed(Hashed),
-    /// In physical memory; kernel memory is mapped from this address on.
-    Root { format: Format, root: u64, base: u64 },
     /// None: the dump has virtual memory by its addresses.
     Listed,
     /// Unknown, for this reason.
     Unknown(&'static str),
+}
+
+/// Page tables that are walked down from one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PageTables {
+    pub(super) format: Format,
+    /// The table to begin with: in physical memory, or a section of the minidump.
+    pub(super) top: Table,
+    /// Where that section is in the dump.
+    offset: u64,
+    /// Kernel memory is mapped from this address on.
+    pub(super) base: u64,
+}
+
+impl PageTables {
+    /// That of a root in physical memory, which maps kernel memory from an address on.
+    pub(super) fn from_root(format: Format, root: u64, base: u64) -> Self {
+        Self { format, top: Table::root(format, root), offset: 0, base }
+    }
+
+    /// Where an entry of a table in a section is in the dump.
+    fn offset(&self, index: u64) -> u64 {
+        self.offset.saturating_add(index.saturating_mul(self.format.entry_size()))
+    }
 }
 
 /// The kernel's address space.
@@ -57,20 +76,29 @@ fn section(header: &Header, format: Format, level: Level) -> Tables {
     }
     let entries = header.size_of(Section::PageTables) / format.entry_size();
     let entries = entries.min(((last - base) >> level.shift) + 1);
-    Tables::Section { format, level, base, offset: header.offset_of(Section::PageTables), entries }
+    let top = Table { level, physical: None, base, entries };
+    Tables::Tree(PageTables { format, top, offset: header.offset_of(Section::PageTables), base })
 }
 
 /// The memory that page tables are read from.
 pub(super) enum Physical<'a> {
     Dump(&'a DumpedMemory),
-    Live(&'a dyn Memory),
+    Live(&'a Ram),
 }
 
 impl Physical<'_> {
     fn memory(&self) -> &dyn Memory {
         match self {
             Self::Dump(dump) => *dump,
-            Self::Live(memory) => *memory,
+            Self::Live(ram) => *ram,
+        }
+    }
+
+    /// Whether there is memory at a physical address.
+    pub fn has(&self, physical: u64) -> bool {
+        match self {
+            Self::Dump(dump) => dump.place_of(physical).is_some(),
+            Self::Live(ram) => ram.remaining(physical) > 0,
         }
     }
 }
@@ -97,6 +125,12 @@ impl AddressSpace {
         let direct_protection = if header.architecture == Architecture::Powerpc64 { CODE } else { DATA };
         let (direct_map, relocation) = (header.direct_map, header.relocation());
         Self { order: header.order, tables, direct_map, direct_protection, relocation }
+    }
+
+    /// That of a kernel whose page tables are in physical memory, without a direct map.
+    pub fn from_tables(tables: PageTables) -> Self {
+        let tables = Tables::Tree(tables);
+        Self { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None }
     }
 
     /// That of a dump which has virtual memory by its addresses.
@@ -130,91 +164,85 @@ impl AddressSpace {
             let protection = self.direct_protection;
             return Ok(Translation { physical, remaining: map.end - address, protection, page_size: None });
         }
-        let fault = |why| Fault::new(address, why);
-        let (format, mut step) = match self.tables {
-            Tables::Section { format, level, base, offset, entries } => {
-                let index = address.checked_sub(base).map(|within| within >> level.shift);
-                let index = index.filter(|index| *index < entries && format.is_canonical(address));
-                let index = index.ok_or(fault(Why::NotCovered))?;
-                let offset = offset.saturating_add(index.saturating_mul(format.entry_size()));
-                let entry = match memory {
-                    Physical::Dump(dump) => self.dumped(dump, format, offset),
-                    Physical::Live(_) => Ok(None),
-                };
-                let entry = entry.map_err(|error| Fault::io(address, &error))?;
-                let entry = entry.ok_or(fault(Why::NotCovered))?;
-                let target = format.decode(level, entry);
-                (format, WalkStep { level, index, physical: None, offset: Some(offset), entry, target })
-            }
-            Tables::Hashed(table) => {
-                let Physical::Dump(dump) = memory else { return Err(fault(Why::NotCovered)) };
-                return table.follow(dump, address, &mut seen);
-            }
-            Tables::Root { format, root, .. } => {
-                if !format.is_canonical(address) {
-                    return Err(fault(Why::NotCovered));
-                }
-                let level = format.levels().first().copied().ok_or(fault(Why::NotCovered))?;
-                (format, self.step(memory, format, level, root, address)?)
-            }
-            Tables::Listed => return Err(fault(Why::Untranslated(LISTED))),
-            Tables::Unknown(reason) => return Err(fault(Why::Untranslated(reason))),
-        };
-        loop {
-            seen(step);
-            step = match step.target {
-                Target::Nothing => return Err(fault(Why::NotMapped(step.level.name))),
-                Target::Page { physical, size, protection } => {
-                    // A large page of 16 small ones has as many entries.
-                    let size_here = size.min(step.level.span());
-                    let (physical, remaining) =
-                        (physical.saturating_add(address % size), size_here - address % size_here);
-                    return Ok(Translation { physical, remaining, protection, page_size: Some(size) });
-                }
-                Target::Table(table) => {
-                    let below = format.levels().iter().find(|level| level.shift < step.level.shift);
-                    let level = below.copied().ok_or(fault(Why::NotMapped(step.level.name)))?;
-                    self.step(memory, format, level, table, address)?
-                }
-            };
+        match self.tables {
+            Tables::Tree(tree) => self.walk_to(memory, &tree, address, seen),
+            Tables::Hashed(table) => match memory {
+                Physical::Dump(dump) => table.follow(dump, address, &mut seen),
+                Physical::Live(_) => Err(Fault::new(address, Why::NotCovered)),
+            },
+            Tables::Listed => Err(Fault::new(address, Why::Untranslated(LISTED))),
+            Tables::Unknown(reason) => Err(Fault::new(address, Why::Untranslated(reason))),
         }
     }
 
-    /// Reads the entry for an address in the table at a physical address.
-    fn step(
+    fn walk_to(
         &self,
         memory: &Physical<'_>,
-        format: Format,
-        level: Level,
-        table: u64,
+        tree: &PageTables,
         address: u64,
-    ) -> Result<WalkStep, Fault> {
-        let index = level.index(address);
-        let no_table = Fault::new(address, Why::NoTable(table));
-        let physical = table.checked_add(index * format.entry_size()).ok_or(no_table)?;
-        let (offset, entry) = match memory {
+        mut seen: impl FnMut(WalkStep),
+    ) -> Result<Translation, Fault> {
+        let format = tree.format;
+        let offset = Cell::new(None);
+        let read = |table: &Table, index| {
+            let (at, entry) = self.read_entry(memory, tree, table, index)?;
+            offset.set(at);
+            Ok(entry)
+        };
+        let show = |entry: &Entry<'_>| {
+            let (level, physical) = (entry.table.level, entry.physical(format));
+            let Entry { index, value, target, .. } = *entry;
+            seen(WalkStep { level, index, physical, offset: offset.get(), entry: value, target });
+        };
+        match lookup(format, &tree.top, address, read, show) {
+            Ok(Page { physical, remaining, size, protection }) => {
+                Ok(Translation { physical, remaining, protection, page_size: Some(size) })
+            }
+            Err(Miss::NotCovered) => Err(Fault::new(address, Why::NotCovered)),
+            Err(Miss::NotMapped(level)) => Err(Fault::new(address, Why::NotMapped(level.name))),
+            Err(Miss::Unread(why)) => Err(Fault::new(address, why)),
+        }
+    }
+
+    /// Reads an entry of a table, and tells where it is in the dump.
+    fn read_entry(
+        &self,
+        memory: &Physical<'_>,
+        tree: &PageTables,
+        table: &Table,
+        index: u64,
+    ) -> Result<(Option<u64>, u64), Why> {
+        let Some(at) = table.physical else {
+            let Physical::Dump(dump) = memory else { return Err(Why::NotCovered) };
+            let offset = tree.offset(index);
+            let entry = self.dumped(dump, tree.format, offset).map_err(Why::from)?;
+            return Ok((Some(offset), entry.ok_or(Why::NotCovered)?));
+        };
+        let no_table = Why::NoTable(at);
+        let physical = at.checked_add(index * tree.format.entry_size()).ok_or(no_table)?;
+        match memory {
             Physical::Dump(dump) => {
                 let (offset, _) = dump.place_of(physical).ok_or(no_table)?;
-                (Some(offset), self.dumped(dump, format, offset).map_err(|error| Fault::io(address, &error)))
+                let entry = self.dumped(dump, tree.format, offset).map_err(Why::from)?;
+                Ok((Some(offset), entry.ok_or(no_table)?))
             }
-            Physical::Live(memory) => {
+            Physical::Live(ram) => {
                 let mut bytes = [0; 8];
-                let wanted = if format.entry_size() == 4 { 4 } else { 8 };
-                let read = memory.read_at(physical, bytes.get_mut(..wanted).unwrap_or_default());
-                let value = bytes.get(..wanted).map(|bytes| self.order.number(bytes));
-                (
-                    None,
-                    read.map(|read| value.filter(|_| read == wanted))
-                        .map_err(|error| Fault::read(address, table, &error)),
-                )
+                let part = bytes.get_mut(..entry_bytes(tree.format)).unwrap_or_default();
+                let read = ram.read_at(physical, part).map_err(|error| Why::unread(at, &error))?;
+                if read < part.len() { Err(no_table) } else { Ok((None, self.order.number(part))) }
             }
-        };
-        let entry = entry?.ok_or(no_table)?;
-        Ok(WalkStep { level, index, physical: Some(physical), offset, entry, target: format.decode(level, entry) })
+        }
+    }
+
+    /// The entry with this number of a table in physical memory.
+    pub fn entry(&self, memory: &Physical<'_>, table: &Table, index: u64) -> Option<u64> {
+        let Tables::Tree(tree) = self.tables else { return None };
+        self.read_entry(memory, &tree, table, index).ok().map(|(_, entry)| entry)
     }
 
     /// An entry in the dump; `None` where that has been cut off.
-    fn dumped(&self, dump: &DumpedMemory, format: Format, offset: u64) -> std::io::Result<Option<u64>> {
+    fn dumped(&self, dump: &DumpedMemory, format: Format, offset: u64) -> io::Result<Option<u64>> {
         Ok(match format.entry_size() {
             4 => dump.entry(offset)?.map(|bytes| self.order.u32(bytes).into()),
             _ => dump.entry(offset)?.map(|bytes| self.order.u64(bytes)),
@@ -232,7 +260,7 @@ impl AddressSpace {
     ) -> Result<u64, Fault> {
         let mut pieces = Pieces { take, last: None };
         let base = match self.tables {
-            Tables::Section { base, .. } | Tables::Hashed(Hashed { base, .. }) | Tables::Root { base, .. } => base,
+            Tables::Tree(PageTables { base, .. }) | Tables::Hashed(Hashed { base, .. }) => base,
             Tables::Listed => {
                 let memory =
                     direct.map(|(address, size)| Mapping { address, physical: address, size, protection: DATA });
@@ -246,14 +274,15 @@ impl AddressSpace {
             Tables::Unknown(_) => u64::MAX,
         };
         let direct_first = self.direct_map.is_some_and(|map| map.base < base);
-        let mut walk = Walk { space: self, memory, pieces: &mut pieces, lost: 0, remaining: 0 };
+        let mut lost = 0;
         let mut go_on = ControlFlow::Continue(());
         for is_direct in [direct_first, !direct_first] {
-            if go_on.is_continue() {
-                go_on = if is_direct { walk.direct(direct) } else { walk.tables()? };
+            if go_on.is_continue() && is_direct {
+                go_on = self.map_directly(direct, &mut pieces);
+            } else if go_on.is_continue() {
+                (lost, go_on) = self.map_tables(memory, &mut pieces)?;
             }
         }
-        let lost = walk.lost;
         if go_on.is_continue() {
             // It was the last one, whatever is answered.
             let _ = pieces.end();
@@ -261,6 +290,51 @@ impl AddressSpace {
         match self.tables {
             Tables::Unknown(reason) => Err(Fault::new(0, Why::Untranslated(reason))),
             _ => Ok(lost),
+        }
+    }
+
+    /// Adds the memory that the direct map shows.
+    fn map_directly(&self, memory: &mut dyn Iterator<Item = (u64, u64)>, pieces: &mut Pieces<'_>) -> ControlFlow<()> {
+        let Some(map) = self.direct_map else { return ControlFlow::Continue(()) };
+        let end = map.physical.saturating_add(map.end.saturating_sub(map.base));
+        for (physical, size) in memory {
+            let (first, last) = (physical.max(map.physical), physical.saturating_add(size).min(end));
+            if first < last {
+                let (address, protection) = (map.base + (first - map.physical), self.direct_protection);
+                pieces.add(Mapping { address, physical: first, size: last - first, protection })?;
+            }
+        }
+        ControlFlow::Continue(())
+    }
+
+    /// Adds what the page tables map. Tells how many of them could not be had, and whether to go on.
+    fn map_tables(&self, memory: &Physical<'_>, pieces: &mut Pieces<'_>) -> Result<(u64, ControlFlow<()>), Fault> {
+        match (self.tables, memory) {
+            (Tables::Tree(tree), _) => {
+                let remaining = match memory {
+                    Physical::Dump(dump) => dump.count() / tree.format.page_size(),
+                    Physical::Live(_) => MAX_TABLES,
+                };
+                let (order, bytes) = (self.order, Vec::new());
+                let mut mapper = Mapper { order, tree, memory, pieces, lost: 0, remaining, bytes };
+                // Below the base there is no kernel memory, but the tables may be found there themselves.
+                match walk(tree.format, &tree.top, tree.base..=u64::MAX, &mut mapper) {
+                    ControlFlow::Break(Some(fault)) => Err(fault),
+                    ControlFlow::Break(None) => Ok((mapper.lost, ControlFlow::Break(()))),
+                    ControlFlow::Continue(()) => Ok((mapper.lost, ControlFlow::Continue(()))),
+                }
+            }
+            (Tables::Hashed(table), Physical::Dump(dump)) => {
+                let mut go_on = ControlFlow::Continue(());
+                let mut take = |mapping| {
+                    go_on = pieces.add(mapping);
+                    go_on
+                };
+                let is_whole = table.each_mapping(dump, &mut take);
+                let is_whole = is_whole.map_err(|error| Fault::io(table.base, &error))?;
+                Ok((u64::from(!is_whole), go_on))
+            }
+            _ => Ok((0, ControlFlow::Continue(()))),
         }
     }
 }
@@ -296,122 +370,72 @@ impl Pieces<'_> {
 /// Page tables that are read at most of the running kernel, those of 1 TiB in small pages; of a dump, as many as
 /// pages are in it.
 const MAX_TABLES: u64 = 1 << 20;
-/// Entries of a minidump's section that are read at once.
-const CHUNK: u64 = 1 << 13;
 
-struct Walk<'a, 'm, 'p> {
-    space: &'a AddressSpace,
+/// Bytes of an entry.
+fn entry_bytes(format: Format) -> usize {
+    if format.entry_size() == 4 { 4 } else { 8 }
+}
+
+/// The walk through all tables.
+struct Mapper<'a, 'm, 'p> {
+    order: Endianness,
+    tree: PageTables,
     memory: &'a Physical<'m>,
     pieces: &'a mut Pieces<'p>,
     /// Tables that could not be had.
     lost: u64,
-    /// Tables that may still be read: page tables that lead to each other must come to an end.
+    /// Tables that may still be read: those of a dump are in it, however often they are named.
     remaining: u64,
+    bytes: Vec<u8>,
 }
 
-impl Walk<'_, '_, '_> {
-    fn direct(&mut self, memory: &mut dyn Iterator<Item = (u64, u64)>) -> ControlFlow<()> {
-        let Some(map) = self.space.direct_map else { return ControlFlow::Continue(()) };
-        let end = map.physical.saturating_add(map.end.saturating_sub(map.base));
-        for (physical, size) in memory {
-            let (first, last) = (physical.max(map.physical), physical.saturating_add(size).min(end));
-            if first < last {
-                let (address, protection) = (map.base + (first - map.physical), self.space.direct_protection);
-                self.pieces.add(Mapping { address, physical: first, size: last - first, protection })?;
+impl Mapper<'_, '_, '_> {
+    /// Reads entries of a table as they are; tells how many bytes of them there were.
+    fn fill(&mut self, table: &Table, index: u64, length: usize) -> Result<usize, Fault> {
+        self.bytes.resize(length, 0);
+        match (table.physical, self.memory) {
+            (Some(physical), memory) => {
+                let is_left = self.remaining > 0;
+                self.remaining = self.remaining.saturating_sub(1);
+                let at = physical.checked_add(index * self.tree.format.entry_size());
+                let at = at.filter(|_| is_left);
+                let is_read = at.is_some_and(|at| memory.memory().fill(at, &mut self.bytes).is_ok());
+                Ok(if is_read { length } else { 0 })
             }
+            (None, Physical::Dump(dump)) => {
+                let read = dump.read_dump(self.tree.offset(index), &mut self.bytes);
+                read.map_err(|error| Fault::io(self.tree.base, &error))
+            }
+            (None, Physical::Live(_)) => Ok(0),
         }
-        ControlFlow::Continue(())
     }
+}
 
-    fn tables(&mut self) -> Result<ControlFlow<()>, Fault> {
-        self.remaining = match (self.memory, self.space.tables) {
-            (Physical::Dump(dump), Tables::Section { format, .. } | Tables::Root { format, .. }) => {
-                dump.count() / format.page_size()
-            }
-            _ => MAX_TABLES,
+impl Visitor for Mapper<'_, '_, '_> {
+    /// Why reading failed; nothing where it is told to stop.
+    type Break = Option<Fault>;
+
+    fn read(&mut self, table: &Table, index: u64, entries: &mut [u64]) -> ControlFlow<Self::Break, usize> {
+        let size = entry_bytes(self.tree.format);
+        let read = match self.fill(table, index, entries.len() * size) {
+            Ok(read) => read / size,
+            Err(fault) => return ControlFlow::Break(Some(fault)),
         };
-        match (self.space.tables, self.memory) {
-            (Tables::Section { format, level, base, offset, entries }, Physical::Dump(dump)) => {
-                let size = format.entry_size();
-                let mut bytes = vec![0; usize::try_from(CHUNK * size).unwrap_or_default()];
-                let mut index = 0;
-                while index < entries {
-                    let wanted = usize::try_from((entries - index).min(CHUNK) * size).unwrap_or_default();
-                    let at = offset.saturating_add(index * size);
-                    let part = bytes.get_mut(..wanted).unwrap_or_default();
-                    let read = dump.read_dump(at, part).map_err(|error| Fault::io(base, &error))?;
-                    let part = part.get(..read).unwrap_or_default();
-                    let first = base.wrapping_add(index << level.shift);
-                    if self.entries(format, level, part, first).is_break() {
-                        return Ok(ControlFlow::Break(()));
-                    }
-                    if read < wanted {
-                        // The dump has been cut off within its tables.
-                        self.lost += 1;
-                        break;
-                    }
-                    index += CHUNK;
-                }
-                Ok(ControlFlow::Continue(()))
-            }
-            (Tables::Hashed(table), Physical::Dump(dump)) => {
-                let mut go_on = ControlFlow::Continue(());
-                let mut take = |mapping| {
-                    go_on = self.pieces.add(mapping);
-                    go_on
-                };
-                let is_whole = table.each_mapping(dump, &mut take);
-                self.lost += u64::from(!is_whole.map_err(|error| Fault::io(table.base, &error))?);
-                Ok(go_on)
-            }
-            (Tables::Root { format, root, .. }, _) => {
-                let Some(level) = format.levels().first() else { return Ok(ControlFlow::Continue(())) };
-                Ok(self.table(format, *level, root, 0))
-            }
-            _ => Ok(ControlFlow::Continue(())),
+        // A dump may have been cut off within its tables.
+        self.lost += u64::from(read < entries.len());
+        for (entry, bytes) in entries.iter_mut().zip(self.bytes.chunks_exact(size)) {
+            *entry = self.order.number(bytes);
         }
+        ControlFlow::Continue(read)
     }
 
-    /// Takes the entries of a table, whose first one is for that address.
-    fn table(&mut self, format: Format, level: Level, physical: u64, first: u64) -> ControlFlow<()> {
-        let lost = self.remaining == 0;
-        self.remaining = self.remaining.saturating_sub(1);
-        let size = if lost { 0 } else { format.entry_size() << level.bits };
-        let mut bytes = vec![0; usize::try_from(size).unwrap_or_default()];
-        if lost || self.memory.memory().fill(physical, &mut bytes).is_err() {
-            self.lost += 1;
+    fn entry(&mut self, entry: &Entry<'_>) -> ControlFlow<Self::Break> {
+        let (Target::Page { protection, .. }, Some((physical, size))) = (entry.target, entry.memory()) else {
             return ControlFlow::Continue(());
-        }
-        self.entries(format, level, &bytes, first)
-    }
-
-    fn entries(&mut self, format: Format, level: Level, bytes: &[u8], first: u64) -> ControlFlow<()> {
-        let (base, has_root) = match self.space.tables {
-            Tables::Root { base, .. } => (base, true),
-            _ => (0, false),
         };
-        let below = format.levels().iter().find(|below| below.shift < level.shift);
-        let size = usize::try_from(format.entry_size()).unwrap_or(8);
-        let mut address = first;
-        for entry in bytes.chunks_exact(size) {
-            let word = self.space.order.number(entry);
-            let here = format.canonical(address);
-            let is_real = has_root || here == address;
-            address = address.wrapping_add(level.span());
-            // Below the base there is no kernel memory, but the tables may be found there themselves.
-            if word == 0 || !is_real || here.wrapping_add(level.span() - 1) < base {
-                continue;
-            }
-            match (format.decode(level, word), below) {
-                (Target::Page { physical, size, protection }, _) => {
-                    // A large page of 16 small ones has as many entries.
-                    let (physical, size) = (physical + here % size, size.min(level.span()));
-                    self.pieces.add(Mapping { address: here, physical, size, protection })?;
-                }
-                (Target::Table(physical), Some(below)) => self.table(format, *below, physical, here)?,
-                _ => {}
-            }
+        match self.pieces.add(Mapping { address: entry.address, physical, size, protection }) {
+            ControlFlow::Break(()) => ControlFlow::Break(None),
+            ControlFlow::Continue(()) => ControlFlow::Continue(()),
         }
-        ControlFlow::Continue(())
     }
 }

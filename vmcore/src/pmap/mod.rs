@@ -1,12 +1,13 @@
 //! Page tables: what their entries say on each architecture, and how many levels there are (`machine/pmap.h`,
 //! `machine/pte.h`, `machine/vmparam.h` of each).
 //!
-//! What leads from one level to the next is read by others: from a dump's own tables, or from physical memory.
+//! [`walk`] leads from one level to the next.
 
 pub mod amd64;
 pub mod arm64;
 pub mod powerpc64;
 pub mod riscv;
+pub mod walk;
 
 use crate::units::Hex;
 use serde::Serialize;

@@ -1,0 +1,65 @@
+//! The memory of a running kernel, by its page tables; it goes on while they are read.
+
+use super::space::{AddressSpace, PageTables, Physical, Tables};
+use super::{read_pieces, read_some};
+use crate::architecture::{Architecture, DirectMap};
+use crate::fault::{Fault, Why};
+use crate::pmap::Format;
+use crate::pmap::walk::{Visitor, walk};
+use crate::ram::Ram;
+use std::ops::{ControlFlow, RangeInclusive};
+
+/// The memory of a running kernel, and its page tables.
+pub struct RunningMemory {
+    pub(super) ram: Ram,
+    pub(super) architecture: Architecture,
+    tables: PageTables,
+    pub(super) space: AddressSpace,
+}
+
+impl RunningMemory {
+    /// Takes physical memory, of which whole pages are RAM, whose kernel is in it, its page tables
+    /// ([`super::RootCandidate::try_running`]), and the direct map.
+    pub fn new(ram: Ram, architecture: Architecture, tables: PageTables, direct_map: DirectMap) -> Self {
+        let space = AddressSpace { direct_map: Some(direct_map), ..AddressSpace::from_tables(tables) };
+        Self { ram, architecture, tables, space }
+    }
+
+    /// Physical memory.
+    pub fn ram(&self) -> &Ram {
+        &self.ram
+    }
+
+    /// The format of the page tables.
+    pub fn format(&self) -> Format {
+        self.tables.format
+    }
+
+    /// Walks through the page tables for a range of virtual addresses.
+    pub fn walk_tables<V: Visitor>(&self, range: RangeInclusive<u64>, visitor: &mut V) -> ControlFlow<V::Break> {
+        walk(self.tables.format, &self.tables.top, range, visitor)
+    }
+
+    /// Fills the buffer from a virtual address on, across pages: of the kernel map or the direct map.
+    ///
+    /// # Errors
+    ///
+    /// The first address that cannot be read, and why.
+    pub fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        self.space.read(&self.ram, address, buffer)
+    }
+}
+
+impl AddressSpace {
+    /// Fills the buffer from a virtual address of a running kernel on.
+    pub fn read(&self, ram: &Ram, address: u64, buffer: &mut [u8]) -> Result<(), Fault> {
+        let place = |at| {
+            let is_direct = self.direct_map.is_some_and(|map| (map.base..map.end).contains(&at));
+            if !is_direct && matches!(self.tables, Tables::Tree(tree) if at < tree.base) {
+                return Err(Fault::new(at, Why::NotCovered));
+            }
+            self.follow(&Physical::Live(ram), at, |_| {}).map(|found| (found.physical, found.remaining))
+        };
+        read_pieces(address, buffer, place, |at, physical, part| read_some(ram, at, physical, part))
+    }
+}
