@@ -6,6 +6,7 @@
 //! that keeps free is taken from `f_bavail`.
 
 use crate::error::{Error, Result};
+use crate::observer::Observer;
 use crate::output_file::directory_of;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
@@ -127,8 +128,15 @@ impl FreeSpace {
         (!fits).then(|| Shortage::Space { needed: stored, free: self.free, reserve: self.reserve.clone() })
     }
 
+    /// Warns where that many bytes take of what the file system keeps for the superuser, as savecore(8) does.
+    pub fn warn_of_reserve(&self, stored: u64, observer: &mut dyn Observer) {
+        if self.needs_blocks_of_superuser(stored) {
+            observer.warn("the dump may take of the space that the file system keeps for the superuser");
+        }
+    }
+
     /// Whether so many bytes take of what the file system keeps for the superuser.
-    pub fn needs_blocks_of_superuser(&self, stored: u64) -> bool {
+    fn needs_blocks_of_superuser(&self, stored: u64) -> bool {
         stored > self.available
     }
 }

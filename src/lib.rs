@@ -13,10 +13,12 @@
 //! - [`vmcore`]: kernel dumps of every architecture, read and checked;
 //! - [`decrypt`]: encrypted kernel dumps;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image;
+//! - [`mod@format`]: the formats of memory images, and how they are written;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`pmap`]: what page table entries say;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
+//! - [`observer`]: what long work tells while it goes on;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
@@ -29,6 +31,7 @@ pub mod dump;
 mod error;
 pub mod files;
 pub mod files_in_use;
+pub mod format;
 pub mod free_space;
 pub mod host;
 pub mod interrupt;
@@ -37,6 +40,7 @@ pub mod live_kernel;
 pub mod livedump;
 pub mod memory_map;
 pub mod network;
+pub mod observer;
 pub mod output_file;
 pub mod paddr;
 pub mod process_map;

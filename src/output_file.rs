@@ -158,6 +158,11 @@ impl OutputFile {
         Ok(Self { temporary, target, directory, existing: Existing::Keep })
     }
 
+    /// The name that it gets.
+    pub fn target(&self) -> &Path {
+        &self.target
+    }
+
     /// The file to write to.
     pub fn file(&self) -> &File {
         self.temporary.file.as_file()

@@ -11,9 +11,18 @@
 mod common;
 
 use common::small::{SMALL, bytes, map_text, small_machine, without};
-use common::{command, demo, demo_machine, directory, failing, memtool, on, text, write_machine};
+use common::{command, demo, demo_machine, directory, failing, memtool, names, on, text, write_machine};
+use memtool::compress::Compression;
+use memtool::dump::DumpOptions;
+use memtool::dump::destination::{Destination, MapDestination};
+use memtool::dump::job::{Companion, JobOptions};
+use memtool::dump::manifest::Manifest;
+use memtool::dump::source::{DumpRequest, DumpSource};
+use memtool::format::{Format, Space};
+use memtool::host::recorded::Recorded;
 use serde_json::json;
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::rc::Rc;
 
 /// What memdump(1)'s map says of the demo machine: its RAM.
 const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n";
@@ -25,6 +34,42 @@ fn the_segments_follow_each_other_and_the_map_says_so() {
     let run = on(&machine, &["dump", "-m-"]).ok();
     assert!(run.bytes == bytes(&SMALL));
     assert_eq!(run.stderr, map_text(&SMALL));
+}
+
+#[test]
+fn the_library_dumps_as_the_command_does() {
+    let directory = directory();
+    let machine = write_machine(directory.path(), &small_machine());
+    let source = || DumpSource::Host(Rc::new(Recorded::open(&machine).unwrap()));
+    let request = DumpRequest { space: Space::Physical, ranges: None, page_size: None, limit: None };
+    let plan = source().plan(request).unwrap();
+    let [dump, map, manifest] = ["dump", "map", "manifest"].map(|name| directory.path().join(name));
+    let mut options = DumpOptions {
+        format: Format::Raw,
+        buffer_size: 1 << 20,
+        device: "/dev/mem".to_owned(),
+        output: JobOptions {
+            destination: Destination::File(dump.clone()),
+            compression: Compression::None,
+            map: Some(MapDestination::File(map.clone())),
+            companion: Some(Companion::Manifest(manifest.clone())),
+            check_space: true,
+            replace: false,
+        },
+    };
+    let dumped = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap();
+    assert_eq!((dumped.host, dumped.report.read), ("recorded", bytes(&SMALL).len() as u64));
+    assert!(std::fs::read(&dump).unwrap() == bytes(&SMALL));
+    assert_eq!(std::fs::read_to_string(&map).unwrap(), map_text(&SMALL));
+    Manifest::read(&manifest).unwrap().verify(&dump, &mut ()).unwrap();
+    // Names are checked before anything is read, and nothing is left of a dump that was not made.
+    let again = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap_err();
+    assert!(again.to_string().contains("exists already"), "{again}");
+    options.output.replace = true;
+    options.output.map = Some(MapDestination::File(dump));
+    let one = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap_err();
+    assert!(one.to_string().contains("cannot be one file"), "{one}");
+    assert_eq!(names(directory.path()).len(), 4);
 }
 
 #[test]

@@ -16,8 +16,7 @@ use common::kernel::BuiltKernel;
 use common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, riscv_machine};
 use common::{command, directory, memtool, names, on, start, text, write_machine};
 use memtool::compress::Compression;
-use memtool::dump::Output;
-use memtool::dump::sink::Target;
+use memtool::dump::sink::{Target, with_sink};
 use memtool::host::{self, Host, ProcessHost};
 use memtool::live_kernel::LiveKernel;
 use memtool::live_kernel::RunningSymbols;
@@ -398,8 +397,8 @@ fn a_finished_dump_has_the_kernels_processes_symbols_and_memory() {
         let symbols = RunningSymbols(&host);
         let live = LiveKernel::open(&host, &symbols).unwrap();
         let target = Target::File(std::fs::File::create_new(&path).unwrap());
-        let output = Output { target, compression: Compression::None, hash: false };
-        live.snapshot().unwrap().write(output, &Progress::default()).unwrap();
+        let snapshot = live.snapshot().unwrap();
+        with_sink(target, Compression::None, false, |out| snapshot.write(out, &Progress::default())).unwrap();
 
         let image = host.kernel.image.path();
         let on_dump = |command: &str, arguments: &[&str]| {

@@ -14,9 +14,15 @@ use common::minidump::Minidump;
 use common::{
     address, command, demo, demo_machine, directory, failing, memtool, names, on, run, start, text, write_machine,
 };
+use memtool::dump::destination::Destination;
+use memtool::host::recorded::Recorded;
+use memtool::live_kernel::RunningSymbols;
+use memtool::livedump::{self, LiveDumpDestination, LiveDumpOptions, Method, Verify};
+use memtool::observer::Observer;
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use vmcore::kerneldump::Compression;
 
 fn dump_by(machine: &Path, method: &str, directory: &Path) -> Vec<u8> {
     let target = directory.join(format!("by-{method}"));
@@ -84,6 +90,59 @@ fn an_older_kernel_that_counts_physical_pages_has_the_same_pages() {
     let new = Minidump::parse(dump_by(Path::new("demo"), "kernel", directory.path()));
     assert_eq!(old.version, 3);
     assert!(old.pages.keys().eq(new.pages.keys()));
+}
+
+/// Keeps what the library tells.
+#[derive(Default)]
+struct Heard {
+    warnings: Vec<String>,
+    remarks: Vec<String>,
+}
+
+impl Observer for Heard {
+    fn warn(&mut self, warning: &str) {
+        self.warnings.push(warning.to_owned());
+    }
+
+    fn remark(&mut self, remark: &str) {
+        self.remarks.push(remark.to_owned());
+    }
+}
+
+#[test]
+fn the_library_decides_who_makes_a_dump() {
+    let directory = directory();
+    let mut lossy = demo_machine();
+    lossy["live_dump_fault"] = json!("lost-pages");
+    let mut old = demo_machine();
+    old["system"]["osreldate"] = json!(1_201_000);
+    for (machine, is_lossy, makes, text) in
+        [(demo_machine(), false, false, ""), (lossy, true, true, "lacks"), (old, false, true, "makes no live dumps")]
+    {
+        let host = Recorded::open(&write_machine(directory.path(), &machine)).unwrap();
+        let file = directory.path().join("dump");
+        let mut options = LiveDumpOptions {
+            destination: LiveDumpDestination::Output(Destination::File(file.clone())),
+            method: Method::Auto,
+            compression: Compression::None,
+            keep_header: false,
+            verify: Verify::Full,
+            info: None,
+            check_space: true,
+            replace: true,
+        };
+        let mut heard = Heard::default();
+        let dump = livedump::run(&host, &RunningSymbols(&host), &options, &mut heard).unwrap();
+        assert_eq!(dump.made.is_some(), makes, "{text}");
+        assert_eq!(dump.size, file.metadata().unwrap().len());
+        assert_eq!(dump.pages(), Some(Minidump::parse(std::fs::read(&file).unwrap()).pages.len() as u64));
+        let said = if is_lossy { &heard.warnings } else { &heard.remarks };
+        assert_eq!(said.iter().any(|said| said.contains(text) && said.contains("memtool makes the dump")), makes);
+        // Told to leave it to the kernel, it does, for better or worse.
+        options.method = Method::Kernel;
+        let taken = livedump::run(&host, &RunningSymbols(&host), &options, &mut ());
+        assert!(taken.map_or(makes && !is_lossy, |dump| dump.made.is_none()), "{text}");
+    }
 }
 
 #[test]

@@ -6,8 +6,8 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
-use memtool::dump::Output;
-use memtool::dump::sink::Target;
+use memtool::dump::sink::{Target, with_sink};
+use memtool::format::writer::SparseWrite;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::live_kernel::{Check, LiveKernel};
@@ -66,9 +66,9 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             let file = File::options().read(true).write(true).create(true).truncate(true).open(dump);
             let file = file.expect("the file can be made");
             let target = Target::File(file.try_clone().expect("it can be"));
-            let output = Output { target, compression: Compression::None, hash: false };
-            let (made, _) = snapshot.write(output, &Progress::default())?;
-            assert_eq!((made.size, made.written.bytes), (size, size));
+            let write = |out: &mut dyn SparseWrite| snapshot.write(out, &Progress::default());
+            let (made, written, _) = with_sink(target, Compression::None, false, write)?;
+            assert_eq!((made.size, written.bytes), (size, size));
             let volume = ByteSource::from_file(&file).expect("it has a length");
             let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
             assert_eq!(inspection.damage, []);

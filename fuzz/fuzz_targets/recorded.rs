@@ -7,7 +7,9 @@
 use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::dump::manifest::Manifest;
-use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, Space, read_list};
+use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource};
+use memtool::format::Space;
+use memtool::format::map_file::read_list;
 use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid, ProcessHost};
 use memtool::process_map::{self, Detail, Totals};

@@ -1,33 +1,32 @@
 //! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
 
-use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
-use super::dump::warn_of_unreadable;
+use super::destination::{CompressionArguments, claim_standard_output, destination, remark_on_delivery};
+use super::dump::{before_compression, warn_of_unreadable};
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
-use super::progress::Display;
-use super::{Context, Verdict, eprint_message};
+use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use memtool::compress::Compression;
+use memtool::convert;
 use memtool::convert::core::{Core, CoreFacts};
-use memtool::convert::notes::{About, Notes, Style};
+use memtool::convert::notes::Style;
 use memtool::convert::script::{self, Debugger, Moved};
-use memtool::convert::{self, image};
-use memtool::dump::format::Format;
-use memtool::dump::plan::read_list;
-use memtool::dump::sink::Target;
-use memtool::dump::{self, DumpReport, UnreadableRange};
+use memtool::convert::threads::CoreThreads;
+use memtool::dump::converted;
+use memtool::dump::destination::{Destination, MapDestination};
+use memtool::dump::job::{Companion, Finished, Job, JobOptions};
 use memtool::files;
-use memtool::output_file::{self, OutputFile, directory_of, temporary_directory};
+use memtool::format::Format;
+use memtool::format::map_file::read_list;
+use memtool::format::unreadable::UnreadableRange;
+use memtool::observer::observe_bytes;
+use memtool::output_file::{directory_of, scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::io::Write;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vmcore::architecture::Architecture;
 use vmcore::dump::header::Relocation;
 use vmcore::dump::{Content, DumpInOrder, Inspection};
-use vmcore::kernel::{Access, KernelFacts, Processes};
-use vmcore::progress::Progress;
+use vmcore::kernel::{Access, Processes};
 use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]
@@ -125,7 +124,7 @@ struct CoreDocument {
 
 /// What came of it.
 struct Converted {
-    report: DumpReport,
+    finished: Finished,
     core: Option<CoreDocument>,
     damaged: bool,
     limited: bool,
@@ -146,10 +145,6 @@ impl Arguments {
         self.output.file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
     }
 
-    fn map_to(&self) -> MapDestination<'_> {
-        MapDestination(self.map.as_deref())
-    }
-
     fn style(&self) -> Style {
         match self.notes {
             NotesOf::Freebsd => Style::FreeBsd,
@@ -164,90 +159,56 @@ impl Arguments {
         if is_gdb || self.notes == NotesOf::Linux { Debugger::Gdb } else { Debugger::Lldb }
     }
 
-    fn check(&self, context: &Context) -> Result<()> {
-        self.output.check(context)?;
+    fn check(&self) -> Result<()> {
         if self.to == OutputKind::Elf && self.map.is_some() {
             return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
         }
         if self.to != OutputKind::Elf && self.script.is_some() {
             return Err(Error::Refused("--script is for a debugger, which opens what --to elf writes".to_owned()));
         }
-        let (map, script) = (self.map_to(), self.script.as_deref());
-        let outputs = [("the output", self.output.file()), ("its map", map.file()), ("its script", script)];
-        output_file::check_all(&outputs, self.force)
+        Ok(())
+    }
+
+    fn options(&self) -> JobOptions {
+        JobOptions {
+            destination: self.output.clone(),
+            compression: self.compression.compression(),
+            map: self.map.clone().map(MapDestination::from),
+            companion: self.script.clone().map(Companion::Script),
+            check_space: !self.no_space_check,
+            replace: self.force,
+        }
     }
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    arguments.check(context)?;
-    let converted =
-        if arguments.to == OutputKind::Elf { to_core(context, arguments)? } else { to_image(context, arguments)? };
+    claim_standard_output(context, &arguments.output)?;
+    arguments.check()?;
+    let options = arguments.options();
+    let job = Job::new(&options)?;
+    let converted = match arguments.to {
+        OutputKind::Elf => to_core(context, arguments, job)?,
+        OutputKind::Lime | OutputKind::Raw | OutputKind::Padded => to_image(context, arguments, job)?,
+    };
     conclude(context, arguments, &converted)
 }
 
-/// An output that was begun.
-struct Begun {
-    file: Option<OutputFile>,
-    output: dump::Output,
-}
-
-fn begin(context: &mut Context, arguments: &Arguments, stored: u64, size: u64) -> Result<Begun> {
-    let compression = arguments.compression.compression();
-    if !arguments.no_space_check {
-        arguments.output.check_space(context, stored, size, compression)?;
-    }
-    let file = arguments.output.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let target = arguments.output.target(context, file.as_ref())?;
-    Ok(Begun { file, output: dump::Output { target, compression, hash: false } })
-}
-
-fn complete(context: &mut Context, target: Target, file: Option<OutputFile>) -> Result<()> {
-    remark_on_delivery(context, target.complete()?);
-    file.map_or(Ok(()), OutputFile::commit)
-}
-
-/// Refuses an output without anything in it.
-fn check_read(report: &DumpReport) -> Result<()> {
-    if report.read > 0 {
-        return Ok(());
-    }
-    let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
-    Err(Error::Refused(format!("none of the memory in the dump can be read{why}")))
-}
-
-fn to_image(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
+fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
     let volume = files::open_dump(&arguments.input)?;
     let packed = arguments.segments.as_deref().map(read_list).transpose()?;
-    let progress = Arc::new(Progress::default());
-    let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
-    let dump = DumpInOrder::open(volume, packed.as_deref(), output_file::scratch(&arguments.scratch()), &progress);
-    drop(display);
-    let dump = dump?;
+    let dump = observe_bytes(context, volume.length(), |progress| {
+        DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
+    })?;
     let inspection = dump.inspection();
     remark_on_dump(context, &arguments.input, inspection, arguments.segments.is_some());
-    let total = dump.extents().map(|extent| extent.size).sum();
-    if total == 0 {
+    if dump.extents().all(|extent| extent.size == 0) {
         return Err(Error::Refused(format!("there is no memory in {}", arguments.input.display())));
     }
     remark_on_pages(context, arguments, inspection);
     let layout = convert::layout(&dump, arguments.format())?;
-
-    let Begun { file, output } = begin(context, arguments, layout.stored(), layout.size())?;
-    let map_file = arguments.map_to().file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let mut map = arguments.map_to().map_file(map_file.as_ref());
-    let progress = Arc::new(Progress::default());
-    let live = !context.global.quiet && !arguments.map_to().is_standard_error();
-    let display = Display::start(Arc::clone(&progress), total, live)?;
-    let written = image(&dump, &layout, map.as_mut(), output, &progress);
-    drop((display, map));
-    let (report, target) = written?;
-    check_read(&report)?;
-    complete(context, target, file)?;
-    if let Some(map) = map_file {
-        map.commit()?;
-    }
+    let finished = converted::image(&dump, &layout, job, context)?;
     let Inspection { damage, limits, .. } = dump.inspection();
-    Ok(Converted { report, core: None, damaged: !damage.is_empty(), limited: !limits.is_empty() })
+    Ok(Converted { finished, core: None, damaged: !damage.is_empty(), limited: !limits.is_empty() })
 }
 
 /// Says how much of memory a minidump has.
@@ -260,97 +221,68 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
     context.remark(&format!("a minidump has part of memory: {pages}; the others are {fate}"));
 }
 
-fn to_core(context: &mut Context, arguments: &Arguments) -> Result<Converted> {
+fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
     let kernel = KernelArguments {
         core: Some(arguments.input.clone()),
         kernel: arguments.kernel.clone(),
         segments: arguments.segments.clone(),
     };
     let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
-    let (notes, threads) = threads(context, arguments, &opened)?;
+    let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
     let flags = opened.image().map_or(0, |image| image.flags());
     let core = Core::new(&opened.kernel, notes, flags)?;
     remark_on_core(context, core.facts());
 
-    let Begun { file, output } = begin(context, arguments, core.size(), core.size())?;
-    let script = arguments.script.as_deref().map(|path| begin_script(arguments, path, &opened)).transpose()?;
-    let progress = Arc::new(Progress::default());
-    let display = Display::start(Arc::clone(&progress), core.memory(), !context.global.quiet)?;
-    let written = core.write(output, &progress);
-    drop(display);
-    let (report, target) = written?;
-    check_read(&report)?;
-    complete(context, target, file)?;
-    script.map_or(Ok(()), OutputFile::commit)?;
+    let script = arguments.script.as_deref().map_or_else(String::new, |path| script_for(arguments, path, &opened));
+    let finished = converted::core(&core, &script, job, context)?;
     let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
     let damaged = opened.kernel.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
     let mapped_not_in_dump = absent;
     let document = CoreDocument { segments, mapped, mapped_not_in_dump, missing_tables, unknown_tables, threads };
     let limited = opened.kernel.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
-    Ok(Converted { report, core: Some(document), damaged, limited })
+    Ok(Converted { finished, core: Some(document), damaged, limited })
 }
 
-/// Writes the script for a debugger, to be committed.
-fn begin_script(arguments: &Arguments, path: &Path, opened: &Opened) -> Result<OutputFile> {
+/// The script for a debugger.
+fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
     let name = opened.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
     let displacement = opened.kernel.relocation().map(Relocation::displacement);
     let moved = displacement.map(|displacement| Moved { displacement, name: &name });
-    let text = script::script(arguments.debugger(path), arguments.style(), opened.kernel.architecture(), moved);
-    let file = OutputFile::create(path, arguments.force)?;
-    file.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
-    Ok(file)
+    script::script(arguments.debugger(path), arguments.style(), opened.kernel.architecture(), moved)
 }
 
-/// The notes with the kernel's threads, and how many those are; none where the threads cannot be found.
-fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<(Vec<u8>, usize)> {
+/// The kernel's threads; none where they cannot be found.
+fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<CoreThreads> {
     let Some(image) = opened.image() else {
         context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
-        return Ok((Vec::new(), 0));
+        return Ok(CoreThreads::default());
     };
-    let kernel = &opened.kernel;
-    let symbols = opened.symbols()?;
+    let (kernel, symbols, style) = (&opened.kernel, opened.symbols()?, arguments.style());
     let processes = match Processes::read(kernel, symbols) {
         Ok(processes) => processes,
         Err(error) => {
             context.warn(&format!("the core file has no threads: {error}"));
-            return Ok((Vec::new(), 0));
+            return Ok(CoreThreads::default());
         }
     };
     for warning in &processes.warnings {
         context.warn(warning);
     }
-    let name = image.path().file_name().unwrap_or_default().to_string_lossy();
-    let about = About {
-        architecture: kernel.architecture(),
-        order: kernel.order(),
-        name: &name,
-        entry: image.entry(),
-        displacement: kernel.relocation().map(Relocation::displacement),
-        release: KernelFacts::read(kernel, symbols)?.osreldate.unwrap_or(0),
-        signed: processes.are_signed(kernel),
-    };
-    let style = arguments.style();
-    if style == Style::FreeBsd && about.architecture == Architecture::Riscv {
+    let threads = CoreThreads::new(kernel, symbols, image, &processes, style)?;
+    if style == Style::FreeBsd && kernel.architecture() == Architecture::Riscv {
         context.remark("the threads are for gdb: lldb misreads FreeBSD's notes of riscv64; for it use --notes lldb");
     }
-    let mut notes = Notes::new(style, about);
-    let mut unknown = 0;
-    for (process, thread) in processes.threads() {
-        let registers = processes.registers(kernel, thread).unwrap_or_else(|fault| {
-            context.warn(&format!("the registers of thread {} cannot be read: {fault}", thread.tid));
-            vmcore::kernel::Registers::unknown(kernel.architecture())
-        });
-        unknown += usize::from(registers.pc().is_none());
-        notes.add(process, thread, &registers);
+    for (tid, fault) in &threads.unreadable {
+        context.warn(&format!("the registers of thread {tid} cannot be read: {fault}"));
     }
-    if unknown > 0 {
+    if threads.unknown > 0 {
         context.warn(&format!(
-            "registers of {unknown} of {} are not in the dump: zeros stand for them",
-            counted(notes.threads(), "thread")
+            "registers of {} of {} are not in the dump: zeros stand for them",
+            threads.unknown,
+            counted(threads.count, "thread")
         ));
     }
-    let threads = notes.threads();
-    Ok((notes.finish(), threads))
+    Ok(threads)
 }
 
 fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
@@ -385,10 +317,11 @@ fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
 }
 
 fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted) -> Result<Verdict> {
-    let Converted { report, core, damaged, limited } = converted;
+    let Converted { finished: Finished { report, delivered, .. }, core, damaged, limited } = converted;
+    remark_on_delivery(context, *delivered);
     warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
     let compression = arguments.compression.compression();
-    let name = arguments.output.name();
+    let name = arguments.output.to_string();
     if context.out.is_json() {
         let document = Document {
             input: arguments.input.display().to_string(),
@@ -406,10 +339,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         };
         context.out.document_of("memtool.convert", "image", &document)?;
     } else if !matches!(arguments.output, Destination::StandardOutput) && !context.global.quiet {
-        let before = match compression {
-            Compression::None => String::new(),
-            other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
-        };
+        let before = before_compression(report, compression);
         context.out.line(&format!("{name}: {}{before}", counted(report.written.bytes, "byte")))?;
         if let Some(CoreDocument { segments, mapped, threads, .. }) = core {
             let (segments, threads) = (counted(*segments, "segment"), counted(*threads, "thread"));
@@ -417,18 +347,14 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         }
     }
     let has_tables = core.is_none_or(|core| core.unknown_tables.is_none());
-    // What -q takes away said so before; why the command fails, it does not take away.
     for (is_so, why) in [
         (*damaged, "the dump is damaged"),
         (*limited, "a limit of memtool was met"),
         (!has_tables, "the kernel's page tables are not known"),
     ] {
-        if is_so && context.global.quiet {
-            eprint_message(&format!(
-                "{}: {why}, so that {} has not all of it",
-                arguments.input.display(),
-                arguments.output.name()
-            ));
+        if is_so {
+            let (input, output) = (arguments.input.display(), &arguments.output);
+            context.repeat_failure(&format!("{input}: {why}, so that {output} has not all of it"))?;
         }
     }
     let whole = report.unreadable.bytes() == 0 && !damaged && !limited && has_tables;

@@ -1,7 +1,5 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
-use super::destination::warn_of_crossing;
-use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::compress;
@@ -9,6 +7,7 @@ use memtool::dump::sink::{Target, with_sink};
 use memtool::files;
 use memtool::files::open_nonblocking;
 use memtool::free_space::FreeSpace;
+use memtool::observer::observe_bytes;
 use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -16,7 +15,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, Inspection, inspect};
@@ -158,15 +156,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             let target = target.display();
             return Err(Error::Refused(format!("the dump will not fit into {target}: {why}; --no-space-check tries")));
         }
-        warn_of_crossing(context, &space, length);
+        space.warn_of_reserve(length, context);
     }
     let output = destination.create(arguments.force)?;
-    let progress = Arc::new(Progress::default());
-    {
-        let _display = Display::start(Arc::clone(&progress), length, !context.global.quiet)?;
-        let from = Decrypter::new(dump_key, volume.part(0, length, &progress));
-        copy(from, encrypted, &output)?;
-    }
+    observe_bytes(context, length, |progress| {
+        let from = Decrypter::new(dump_key, volume.part(0, length, progress));
+        copy(from, encrypted, &output)
+    })?;
     let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
     let target = destination.commit(output, inspection.compression, arguments.force)?;
     let document = Document {

@@ -1,34 +1,26 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::destination::{CompressionArguments, Destination, MapDestination, destination, remark_on_delivery};
+use super::destination::{CompressionArguments, claim_standard_output, destination, remark_on_delivery};
 use super::output::RECORDED;
-use super::progress::Display;
 use super::{Context, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
+use memtool::Result;
 use memtool::compress::Compression;
-use memtool::dump::format::{About, Format, Layout};
-use memtool::dump::manifest::{self, Manifest};
-use memtool::dump::plan::{Image, Plan, RequestedRanges, SegmentSource, Space, parse_range, read_list};
-use memtool::dump::{self, DumpReport, UnreadableRange};
+use memtool::dump::destination::{Destination, MapDestination};
+use memtool::dump::job::{Companion, JobOptions};
+use memtool::dump::manifest::Manifest;
+use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, parse_range};
+use memtool::dump::source::{DumpRequest, DumpSource};
+use memtool::dump::{self, DumpOptions, DumpReport, Dumped};
 use memtool::files;
-use memtool::host::Host;
-use memtool::live_kernel;
+use memtool::format::map_file::read_list;
+use memtool::format::unreadable::UnreadableRange;
+use memtool::format::{Format, Space};
 use memtool::memory_map::MapSource;
-use memtool::output_file::{self, OutputFile};
-use memtool::{Error, Result, files_in_use};
 use serde::Serialize;
-use std::fs::File;
-use std::io;
 use std::path::{Path, PathBuf};
-use std::rc::Rc;
-use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime};
-use vmcore::dump::{Content, Depth, inspect};
-use vmcore::kerneldump;
-use vmcore::memory::Memory;
-use vmcore::progress::Progress;
-use vmcore::units::{Hex, counted, exact_size, rough_size, utc};
+use vmcore::units::{Hex, counted, exact_size, rough_size};
 
 /// Unreadable ranges that are listed without `-v`.
 const LISTED: usize = 10;
@@ -169,7 +161,7 @@ impl Arguments {
         self.verify.is_some()
     }
 
-    fn chosen(&self) -> Result<Option<RequestedRanges>> {
+    fn requested(&self) -> Result<Option<RequestedRanges>> {
         let (ranges, segments_from) = match &self.segments {
             Some(path) => (read_list(path)?, SegmentSource::List(path.clone())),
             None if self.ranges.is_empty() => return Ok(None),
@@ -177,27 +169,30 @@ impl Arguments {
         };
         Ok(Some(RequestedRanges { ranges, segments_from, allow_non_ram: self.anywhere }))
     }
-}
 
-/// What is read: a host's memory, or an image.
-enum Subject {
-    Host(Rc<dyn Host>),
-    Image(Image),
-}
-
-impl Subject {
-    fn kind(&self) -> &'static str {
-        match self {
-            Self::Host(host) => host.kind(),
-            Self::Image(_) => "image",
-        }
+    fn request(&self) -> Result<DumpRequest> {
+        Ok(DumpRequest {
+            space: if self.kmem { Space::Kernel } else { Space::Physical },
+            ranges: self.requested()?,
+            // As with memdump(1), 0 stands for what would be taken anyway.
+            page_size: self.page_size.filter(|size| *size > 0),
+            limit: self.dump_size.filter(|size| *size > 0),
+        })
     }
 
-    fn memory(self, space: Space) -> Result<Box<dyn Memory>> {
-        match (self, space) {
-            (Self::Host(host), Space::Physical) => host.physical_memory(),
-            (Self::Host(host), Space::Kernel) => live_kernel::kernel_memory(&*host),
-            (Self::Image(image), _) => Ok(Box::new(image)),
+    fn options(&self, context: &Context, plan: &Plan) -> DumpOptions {
+        DumpOptions {
+            format: self.format.0,
+            buffer_size: usize::try_from(self.buffer).unwrap_or(usize::MAX),
+            device: device_name(context, plan),
+            output: JobOptions {
+                destination: self.output.clone().unwrap_or(Destination::StandardOutput),
+                compression: self.compression.compression(),
+                map: self.map.clone().map(MapDestination::from),
+                companion: self.manifest.clone().map(Companion::Manifest),
+                check_space: !self.no_space_check,
+                replace: self.force,
+            },
         }
     }
 }
@@ -206,58 +201,26 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let (Some(file), Some(manifest)) = (&arguments.verify, &arguments.manifest) {
         return verify(context, file, manifest);
     }
-    let space = if arguments.kmem { Space::Kernel } else { Space::Physical };
-    let device = context.global.device.clone();
-    let image = device.filter(|device| !files::is_mem_device(device));
-    let (subject, mut plan) = match &image {
-        None => {
-            let host = context.host()?;
-            let plan = Plan::from_host(&*host, space, arguments.chosen()?)?;
-            (Subject::Host(host), plan)
-        }
-        Some(path) if space == Space::Physical => {
-            let image = Image::open(path)?;
-            check_raw(path, &image)?;
-            let plan = Plan::from_image(&image, arguments.chosen()?)?;
-            (Subject::Image(image), plan)
-        }
-        Some(_) => {
-            return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned()));
-        }
+    let image = context.global.device.as_deref().filter(|device| !files::is_mem_device(device));
+    let source = match image {
+        Some(image) => DumpSource::open_image(image)?,
+        None => DumpSource::Host(context.host()?),
     };
-    // As with memdump(1), 0 stands for what would be taken anyway.
-    if let Some(page_size) = arguments.page_size.filter(|size| *size > 0) {
-        plan.page_size = page_size;
-    }
-    if let Some(bytes) = arguments.dump_size.filter(|size| *size > 0) {
-        plan.limit(bytes);
-    }
+    let plan = source.plan(arguments.request()?)?;
     remark_on_plan(context, &plan, arguments.list_segments);
     if arguments.list_segments {
-        return list(context, subject.kind(), &plan);
+        return list(context, source.kind(), &plan);
     }
-    take(context, subject, &plan, arguments)
-}
-
-/// Refuses an image whose offsets are no addresses: a dump, or what is compressed.
-fn check_raw(path: &Path, image: &Image) -> Result<()> {
-    if image.length().is_none_or(|length| length == 0) {
-        return Ok(());
+    let options = arguments.options(context, &plan);
+    claim_standard_output(context, &options.output.destination)?;
+    if options.output.map == Some(MapDestination::StandardError) {
+        // Nothing else is to be in the map.
+        context.out.remark_on(source.kind());
     }
-    // What cannot be read is told by the dump.
-    let Ok(found) = inspect(&files::open_dump(path)?, Depth::Pages, &Progress::default()) else {
-        return Ok(());
-    };
-    let is = match found.problem() {
-        Some(problem) => problem,
-        None if found.content != Content::Unknown => format!("it is no image of memory, but: {}", found.content.name()),
-        None if found.compression != kerneldump::Compression::None => {
-            format!("it is compressed with {}", found.compression.name())
-        }
-        None => return Ok(()),
-    };
-    let path = path.display();
-    Err(Error::Refused(format!("{path}: {is}; its bytes are not memory at their places in the file (see convert)")))
+    let dumped = dump::dump(source, &plan, &options, context)?;
+    conclude(context, &plan, &dumped, &options)?;
+    let is_failure = arguments.strict && dumped.report.unreadable.bytes() > 0;
+    Ok(if is_failure { Verdict::Failed } else { Verdict::Done })
 }
 
 /// Says what is worth knowing of what will be read.
@@ -323,85 +286,6 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
     Ok(Verdict::Done)
 }
 
-fn take(context: &mut Context, subject: Subject, plan: &Plan, arguments: &Arguments) -> Result<Verdict> {
-    if plan.segments.is_empty() {
-        return Err(Error::Refused(format!(
-            "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",
-            plan.segments_from
-        )));
-    }
-    let destination = arguments.output.clone().unwrap_or(Destination::StandardOutput);
-    destination.check(context)?;
-    let map_to = MapDestination(arguments.map.as_deref());
-    // Before the room, of which a device has none: that is not what is wrong with it.
-    let manifest = arguments.manifest.as_deref();
-    let outputs = [("the dump", destination.file()), ("its map", map_to.file()), ("its manifest", manifest)];
-    output_file::check_all(&outputs, arguments.force)?;
-    let started = SystemTime::now();
-    let clock = Instant::now();
-    let kind = subject.kind();
-    let system = plan.system.as_ref();
-    let about = About {
-        hostname: system.map(|system| system.hostname.clone()),
-        version: system.map(|system| system.version.clone()),
-        machine_arch: system.map_or(std::env::consts::ARCH, |system| &system.machine_arch).to_owned(),
-        host: kind,
-        started,
-    };
-    let layout = Layout::new(arguments.format.0, plan, &about)?;
-    let compression = arguments.compression.compression();
-    let memory = subject.memory(plan.space)?;
-    if !arguments.no_space_check {
-        destination.check_space(context, layout.stored(), layout.size(), compression)?;
-    }
-
-    let output = destination.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let map_file = map_to.file().map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let manifest = manifest.map(|path| OutputFile::create(path, arguments.force)).transpose()?;
-    let target = destination.target(context, output.as_ref())?;
-    let output_to = dump::Output { target, compression, hash: manifest.is_some() };
-    let mut map = map_to.map_file(map_file.as_ref());
-
-    let progress = Arc::new(Progress::default());
-    let live = !context.global.quiet && !map_to.is_standard_error();
-    if map_to.is_standard_error() {
-        // Nothing else is to be in the map.
-        context.out.remark_on(kind);
-    }
-    let display = Display::start(Arc::clone(&progress), plan.total(), live)?;
-    let buffer = usize::try_from(arguments.buffer).unwrap_or(usize::MAX);
-    let dumped = dump::dump(&*memory, plan, &layout, buffer, map.as_mut(), output_to, &progress);
-    drop((display, map));
-    let (report, target) = dumped?;
-    if report.read == 0 {
-        let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
-        return Err(Error::Refused(format!("none of the {} can be read{why}, so there is no dump", noun(plan))));
-    }
-    remark_on_delivery(context, target.complete()?);
-    if let Some(output) = output {
-        output.commit()?;
-    }
-    if let Some(map) = map_file {
-        map.commit()?;
-    }
-    if let (Some(file), Some(path)) = (manifest, &arguments.manifest) {
-        let device = device_name(context, plan);
-        let manifest = describe(&report, plan, &about, device, &destination, arguments);
-        manifest.write(&mut io::BufWriter::new(file.file())).map_err(|source| Error::io("write", path, source))?;
-        file.commit()?;
-    }
-    conclude(context, kind, plan, &report, &destination, arguments, clock.elapsed())
-}
-
-/// What is dumped, in a sentence.
-fn noun(plan: &Plan) -> &'static str {
-    match (plan.space, &plan.system) {
-        (Space::Kernel, _) => "kernel memory",
-        (_, Some(_)) => "RAM",
-        (_, None) => "image",
-    }
-}
-
 /// The device as the manifest names it.
 fn device_name(context: &Context, plan: &Plan) -> String {
     let default = if plan.space == Space::Kernel { "/dev/kmem" } else { "/dev/mem" };
@@ -409,57 +293,16 @@ fn device_name(context: &Context, plan: &Plan) -> String {
     named.map_or_else(|| default.to_owned(), |path| path.display().to_string())
 }
 
-fn describe(
-    report: &DumpReport,
-    plan: &Plan,
-    about: &About,
-    device: String,
-    destination: &Destination,
-    arguments: &Arguments,
-) -> Manifest {
-    Manifest {
-        schema: manifest::SCHEMA.to_owned(),
-        version: manifest::VERSION,
-        written_by: concat!("memtool ", env!("CARGO_PKG_VERSION")).to_owned(),
-        host: about.host.to_owned(),
-        system: plan.system.clone(),
-        device,
-        space: plan.space,
-        started: utc(about.started),
-        finished: utc(SystemTime::now()),
-        page_size: plan.page_size,
-        segments_from: plan.segments_from.to_string(),
-        segments: plan.segments.clone(),
-        bytes_read: report.read,
-        unreadable_bytes: report.unreadable.bytes(),
-        unreadable: report.unreadable.ranges().to_vec(),
-        unreadable_not_listed: report.unreadable.not_listed(),
-        output: manifest::Output {
-            name: destination.name(),
-            format: arguments.format.0,
-            compression: arguments.compression.compression().name().to_owned(),
-            size: report.written.bytes,
-            sha256: report.written.sha256.clone().unwrap_or_default(),
-        },
-    }
-}
-
-fn conclude(
-    context: &mut Context,
-    kind: &'static str,
-    plan: &Plan,
-    report: &DumpReport,
-    destination: &Destination,
-    arguments: &Arguments,
-    elapsed: Duration,
-) -> Result<Verdict> {
-    warn_of_unreadable(context, report, arguments.format.0, noun(plan));
-    let verdict = if arguments.strict && report.unreadable.bytes() > 0 { Verdict::Failed } else { Verdict::Done };
+fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpOptions) -> Result<()> {
+    let Dumped { host, report, delivered, elapsed } = dumped;
+    let (destination, compression) = (&options.output.destination, options.output.compression);
+    remark_on_delivery(context, *delivered);
+    warn_of_unreadable(context, report, options.format, plan.noun());
     if context.out.is_json() {
         let document = Document {
-            output: destination.name(),
-            format: arguments.format.0,
-            compression: arguments.compression.compression().name(),
+            output: destination.to_string(),
+            format: options.format,
+            compression: compression.name(),
             space: plan.space,
             segments_from: &plan.segments_from,
             bytes_read: report.read,
@@ -470,27 +313,28 @@ fn conclude(
             unreadable_bytes: report.unreadable.bytes(),
             unreadable_not_listed: report.unreadable.not_listed(),
         };
-        context.out.document_of("memtool.dump", kind, &document)?;
-    } else if !matches!(destination, Destination::StandardOutput) && !context.global.quiet {
-        let whose = context.out.remark_on(kind);
-        let before = match arguments.compression.compression() {
-            Compression::None => String::new(),
-            other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
-        };
-        context.out.line(&format!(
-            "{}: {}{whose}{before}",
-            destination.name(),
-            counted(report.written.bytes, "byte")
-        ))?;
-        let seconds = elapsed.as_secs_f64();
-        let map = match (&plan.segments_from, plan.space) {
-            (SegmentSource::Table(_), Space::Physical) => "memory map",
-            (SegmentSource::Table(_), Space::Kernel) => "kernel map",
-            _ => "addresses",
-        };
-        context.out.line(&format!("read in {seconds:.1} s, {map} from {}", plan.segments_from))?;
+        return context.out.document_of("memtool.dump", host, &document);
     }
-    Ok(verdict)
+    if *destination == Destination::StandardOutput || context.global.quiet {
+        return Ok(());
+    }
+    let whose = context.out.remark_on(host);
+    let size = counted(report.written.bytes, "byte");
+    context.out.line(&format!("{destination}: {size}{whose}{}", before_compression(report, compression)))?;
+    let map = match (&plan.segments_from, plan.space) {
+        (SegmentSource::Table(_), Space::Physical) => "memory map",
+        (SegmentSource::Table(_), Space::Kernel) => "kernel map",
+        _ => "addresses",
+    };
+    context.out.line(&format!("read in {:.1} s, {map} from {}", elapsed.as_secs_f64(), plan.segments_from))
+}
+
+/// What the dump was before compression, behind its size.
+pub fn before_compression(report: &DumpReport, compression: Compression) -> String {
+    match compression {
+        Compression::None => String::new(),
+        other => format!(", {} of memory before {}", rough_size(report.read), other.name()),
+    }
 }
 
 /// Says what could not be read.
@@ -525,13 +369,7 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
         matches: bool,
     }
     let manifest = Manifest::read(manifest_path)?;
-    let mut file = File::open(path).map_err(|source| Error::io("open", path, source))?;
-    files_in_use::read(&file, path).map_err(|source| Error::io("open", path, source))?;
-    let progress = Arc::new(Progress::default());
-    let display = Display::start(Arc::clone(&progress), manifest.output.size, !context.global.quiet)?;
-    let verified = manifest.verify(&mut file, &path.display().to_string(), &progress);
-    drop(display);
-    verified?;
+    manifest.verify(path, context)?;
     let output = &manifest.output;
     if context.out.is_json() {
         let document =

@@ -1,9 +1,9 @@
 //! `memtool inspect`: what is in a kernel dump, and whether it is whole.
 
-use super::progress::Display;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::files;
+use memtool::observer::observe_bytes;
 use memtool::output_file::scratch;
 use memtool::output_file::temporary_directory;
 use memtool::{Error, Result};
@@ -212,13 +212,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let path = &arguments.file;
     let volume = files::open_dump(path)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
-    let inspection = {
-        let progress = std::sync::Arc::new(Progress::default());
-        let _display = arguments
-            .verify
-            .then(|| Display::start(std::sync::Arc::clone(&progress), volume.length(), !context.global.quiet))
-            .transpose()?;
-        inspect_packed(&volume, depth, scratch(&temporary_directory()), &progress)?
+    let look = |progress: &Progress| inspect_packed(&volume, depth, scratch(&temporary_directory()), progress);
+    let inspection = match arguments.verify {
+        true => observe_bytes(context, volume.length(), look)?,
+        false => look(&Progress::default())?,
     };
     let is_known = inspection.content != Content::Unknown;
     let is_whole = is_known && inspection.damage.is_empty() && inspection.limits.is_empty();
@@ -260,16 +257,15 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     for remark in inspection.remarks.iter().filter(|_| verbose) {
         context.remark(&format!("{}: {remark}", path.display()));
     }
-    context.out.flush()?;
     for damage in &inspection.damage {
-        super::eprint_message(&format!("{}: damaged: {damage}", path.display()));
+        context.print_failure(&format!("{}: damaged: {damage}", path.display()))?;
     }
     for limit in &inspection.limits {
-        super::eprint_message(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
+        context.print_failure(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()))?;
     }
     if !is_known && inspection.damage.is_empty() {
         let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
-        super::eprint_message(&format!("{}: {what}", path.display()));
+        context.print_failure(&format!("{}: {what}", path.display()))?;
     }
     Ok(verdict)
 }

@@ -1,25 +1,23 @@
 //! The kernel that a command looks into: the running one, or that of a dump; and places in it, as people name them.
 
 use super::Context;
-use super::progress::Display;
 use clap::Args;
-use memtool::dump::plan::read_list;
 use memtool::files;
+use memtool::format::map_file::read_list;
 use memtool::host::Host;
 use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
+use memtool::observer::observe_bytes;
 use memtool::output_file;
 use memtool::output_file::temporary_directory;
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use std::sync::Arc;
 use vmcore::architecture::{Architecture, Endianness};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::header::Relocation;
 use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::{Fault, Why};
 use vmcore::kernel::{Access, Kernel, PhysicalMemory};
-use vmcore::progress::Progress;
 use vmcore::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
 use vmcore::units::{Hex, counted, parse_address, parse_size};
 
@@ -332,11 +330,9 @@ impl KernelArguments {
     fn open_core(&self, context: &mut Context, core: &Path, access: Access, scratch: &Path) -> Result<DumpedMemory> {
         let volume = core_volume(core, access)?;
         let segments = self.segments.as_deref().map(read_list).transpose()?;
-        let progress = Arc::new(Progress::default());
-        let display = Display::start(Arc::clone(&progress), volume.length(), !context.global.quiet)?;
-        let memory = DumpedMemory::open(volume, segments.as_deref(), output_file::scratch(scratch), &progress);
-        drop(display);
-        let memory = memory?;
+        let memory = observe_bytes(context, volume.length(), |progress| {
+            DumpedMemory::open(volume, segments.as_deref(), output_file::scratch(scratch), progress)
+        })?;
         remark_on_dump(context, core, memory.inspection(), self.segments.is_some());
         Ok(memory)
     }

@@ -27,9 +27,11 @@ use memtool::files;
 use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::kernel_error::errno_name;
+use memtool::observer::{Observer, Work};
 use memtool::{Error, Result, files_in_use, interrupt};
 use nix::errno::Errno;
 use output::Output;
+use progress::Display;
 use std::error::Error as _;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
@@ -198,7 +200,7 @@ impl Command {
     fn signal_message(&self) -> fn() -> &'static str {
         match self {
             Self::Livedump(_) => || {
-                if livedump::kernel_dumps() {
+                if memtool::livedump::kernel_dumps() {
                     "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
                 } else {
                     "the dump is not complete"
@@ -225,6 +227,8 @@ struct Context {
     out: Output,
     /// The recorded machine, once a command has asked it.
     recorded: Option<Rc<Recorded>>,
+    /// How far the command is, while that is shown.
+    display: Option<Display>,
 }
 
 impl Context {
@@ -274,6 +278,19 @@ impl Context {
         eprint_message(&format!("warning: {text}"));
     }
 
+    /// A line on standard error, behind what was printed, that says why the command fails, or part of it. `-q` does not
+    /// take it away.
+    fn print_failure(&mut self, why: &str) -> Result<()> {
+        self.out.flush()?;
+        eprint_message(why);
+        Ok(())
+    }
+
+    /// The same where a warning has said so before: a line only if `-q` took that away.
+    fn repeat_failure(&mut self, why: &str) -> Result<()> {
+        if self.global.quiet { self.print_failure(why) } else { Ok(()) }
+    }
+
     /// A remark on standard error.
     fn remark(&mut self, text: &str) {
         if !self.global.quiet {
@@ -281,6 +298,32 @@ impl Context {
             let _ = self.out.flush();
             eprint_message(text);
         }
+    }
+}
+
+/// What the library tells while it works, a person is told.
+impl Observer for Context {
+    fn warn(&mut self, warning: &str) {
+        Self::warn(self, warning);
+    }
+
+    fn remark(&mut self, remark: &str) {
+        Self::remark(self, remark);
+    }
+
+    fn detail(&mut self, remark: &str) {
+        if self.global.verbose > 0 {
+            Self::remark(self, remark);
+        }
+    }
+
+    fn begin(&mut self, work: Work<'_>) -> Result<()> {
+        self.display = Some(Display::follow(work, !self.global.quiet)?);
+        Ok(())
+    }
+
+    fn end(&mut self) {
+        self.display = None;
     }
 }
 
@@ -339,7 +382,7 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 fn run(cli: Cli) -> Result<Verdict> {
     files_in_use::track();
     let out = Output::new(cli.global.json)?;
-    let mut context = Context { global: cli.global, out, recorded: None };
+    let mut context = Context { global: cli.global, out, recorded: None, display: None };
     let command = cli.command;
     let signal_message = command.signal_message();
     let announce = move |signal: &str| {

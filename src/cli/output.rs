@@ -205,12 +205,6 @@ impl Output {
         self.out.write_all(bytes).map_err(failed)
     }
 
-    /// Standard output as a file, for bytes; what is buffered has been handed over.
-    pub fn file(&mut self) -> Result<File> {
-        self.flush()?;
-        self.out.get_ref().try_clone().map_err(failed)
-    }
-
     /// Hands over what is buffered.
     pub fn flush(&mut self) -> Result<()> {
         self.out.flush().map_err(failed)

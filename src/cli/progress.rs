@@ -2,8 +2,11 @@
 //! request (SIGINFO, or SIGUSR1 where there is none).
 
 use super::eprint_message;
-use memtool::{Error, Result, interrupt};
+use memtool::observer::Work;
+use memtool::{Error, Result, free_space, interrupt, livedump};
+use std::fs::File;
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -27,13 +30,23 @@ pub struct Display {
 }
 
 impl Display {
+    /// Begins to show work; without `live` only on request.
+    pub fn follow(work: Work<'_>, live: bool) -> Result<Self> {
+        match work {
+            Work::Bytes { progress, total, uses_standard_error } => {
+                Self::start(Arc::clone(progress), total, live && !uses_standard_error)
+            }
+            Work::KernelDump { directory, limit } => Self::show(kernel_dump(directory, limit)?, live),
+        }
+    }
+
     /// Begins. `total` is what `progress` comes to in the end; without `live` there is only the line on request.
-    pub fn start(progress: Arc<Progress>, total: u64, live: bool) -> Result<Self> {
+    fn start(progress: Arc<Progress>, total: u64, live: bool) -> Result<Self> {
         Self::show(move |elapsed| describe(progress.done(), total, elapsed), live)
     }
 
     /// Begins, with a line that is made from the time that has passed.
-    pub fn show(line: impl Fn(Duration) -> String + Send + Sync + 'static, live: bool) -> Result<Self> {
+    fn show(line: impl Fn(Duration) -> String + Send + Sync + 'static, live: bool) -> Result<Self> {
         let failed = |source| Error::Io { what: "start a thread".to_owned(), source };
         let started = Instant::now();
         let live = live && io::stderr().is_terminal();
@@ -94,8 +107,34 @@ fn describe(done: u64, total: u64, elapsed: Duration) -> String {
     line
 }
 
+/// The line of a dump that the kernel makes: time and free space, since looking at the file itself would wait until the
+/// kernel is done with it.
+fn kernel_dump(directory: &Path, limit: Option<u64>) -> Result<impl Fn(Duration) -> String + Send + Sync + 'static> {
+    let opened = File::open(directory).map_err(|source| Error::io("open", directory, source))?;
+    let before = free_space::free_behind(&opened).ok();
+    Ok(move |elapsed: Duration| {
+        if !livedump::kernel_dumps() {
+            return format!("the dump is being checked: {}", clock(elapsed.as_secs()));
+        }
+        let fallen = before.zip(free_space::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
+        describe_kernel_dump(elapsed, fallen, limit)
+    })
+}
+
+/// `0:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most`.
+fn describe_kernel_dump(elapsed: Duration, fallen: Option<u64>, limit: Option<u64>) -> String {
+    let mut line = format!("the kernel is dumping: {}", clock(elapsed.as_secs()));
+    if let Some(fallen) = fallen {
+        line.push_str(&format!(", free space fell by {}", rough_size(fallen)));
+    }
+    if let Some(limit) = limit {
+        line.push_str(&format!("; the dump takes {} at most", rough_size(limit)));
+    }
+    line
+}
+
 /// Seconds as minutes and seconds, or hours too.
-pub fn clock(seconds: u64) -> String {
+fn clock(seconds: u64) -> String {
     let (minutes, seconds) = (seconds / 60, seconds % 60);
     match minutes / 60 {
         0 => format!("{minutes}:{seconds:02}"),
@@ -116,6 +155,16 @@ mod tests {
         );
         assert_eq!(describe(1, 0, Duration::from_secs(1)), "1 B of 0 B (100 %), 1 B/s, 0:00 left");
         assert!(describe(u64::MAX, u64::MAX, Duration::from_nanos(1)).contains("(100 %)"));
+    }
+
+    #[test]
+    fn progress_of_the_kernel_is_time_and_free_space() {
+        let after = Duration::from_secs(72);
+        assert_eq!(describe_kernel_dump(after, None, None), "the kernel is dumping: 1:12");
+        assert_eq!(
+            describe_kernel_dump(after, Some(80 << 20), Some(120 << 20)),
+            "the kernel is dumping: 1:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most"
+        );
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
-use super::{Context, Verdict, address, eprint_message, size};
+use super::{Context, Verdict, address, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
@@ -449,7 +449,7 @@ fn show_changes(
         context.warn(warning);
     }
     for error in &errors {
-        eprint_message(error);
+        context.print_failure(error)?;
     }
     let all_done = errors.is_empty();
     let differences = || outcomes.iter().flat_map(|outcome| &outcome.differences);

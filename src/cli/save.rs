@@ -1,26 +1,22 @@
 //! `memtool save`: crash dumps from dump devices, saved in a directory and cleared.
 
-use super::destination::warn_of_crossing;
 use super::inspect::{KernelHeader, kernel_header};
 use super::output::RECORDED;
-use super::progress::Display;
-use super::{Context, Verdict, decrypt, eprint_message};
+use super::{Context, Verdict, decrypt};
 use clap::{ArgGroup, Args};
 use memtool::files;
-use memtool::free_space::FreeSpace;
 use memtool::host::dump_devices;
+use memtool::observer::observe_bytes;
 use memtool::save::directory::SaveDirectory;
 use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 use vmcore::dump::Damage;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::kerneldump::{Compression, Kind};
-use vmcore::progress::Progress;
 use vmcore::units::{rough_size, utc};
 
 /// Where dumps go that nobody has named a directory for.
@@ -196,8 +192,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
                 Outcome::new(device, Ending::NoDump)
             }
             Err(error) => {
-                context.out.flush()?;
-                eprint_message(&error.to_string());
+                context.print_failure(&error.to_string())?;
                 Outcome { error: Some(error.to_string()), ..Outcome::new(device, Ending::Failed) }
             }
         });
@@ -332,11 +327,8 @@ fn save_dump(
     if !arguments.no_space_check {
         check_space(context, &directory, dump, &options)?;
     }
-    let report = {
-        let progress = Arc::new(Progress::default());
-        let _display = Display::start(Arc::clone(&progress), dump.size(), !context.global.quiet)?;
-        save(volume, &name, dump, &directory, &options, &progress)?
-    };
+    let report =
+        observe_bytes(context, dump.size(), |progress| save(volume, &name, dump, &directory, &options, progress))?;
     let SavedDump { saved, size, compression, good, beginning, warnings } = report;
     for problem in saved.problems.iter().chain(&warnings) {
         context.warn(&format!("{}: {problem}", saved.core.display()));
@@ -367,8 +359,7 @@ fn save_dump(
         format!("{name}: the dump is damaged: {damage}; what there is of it is saved{then}")
     });
     if let Some(error) = &error {
-        context.out.flush()?;
-        eprint_message(error);
+        context.print_failure(error)?;
     }
     let path = |path: PathBuf| path.display().to_string();
     let number = saved.number;
@@ -413,16 +404,6 @@ fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()
     facts.into_iter().try_for_each(|(name, text)| say(context, &format!("{name:<15} {text}")))
 }
 
-/// What there is for dumps in a directory; its file `minfree` may say how much of it shall stay free.
-pub fn free_space_in(context: &mut Context, directory: &SaveDirectory) -> Result<FreeSpace> {
-    let file = directory.path().join("minfree");
-    let reserved = directory.min_free().unwrap_or_else(|text| {
-        context.warn(&format!("{}: '{text}' is no size in KiB, so 0", file.display()));
-        0
-    });
-    Ok(FreeSpace::within(directory.path())?.with_reserve(reserved.saturating_mul(1024), file))
-}
-
 /// Refuses what will not fit; warns of what may not.
 fn check_space(
     context: &mut Context,
@@ -430,7 +411,7 @@ fn check_space(
     dump: &CrashDump,
     options: &Options<'_>,
 ) -> Result<()> {
-    let space = free_space_in(context, directory)?;
+    let space = directory.free_space(context)?;
     let compressed = !matches!(dump.compression(), None | Some(Compression::None));
     let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
     let (limit, may_be_less) = match stays_encrypted {
@@ -439,7 +420,7 @@ fn check_space(
         false => (dump.size(), !compressed && options.compression != Compression::None),
     };
     let Some(shortage) = space.shortage(limit, limit) else {
-        warn_of_crossing(context, &space, limit);
+        space.warn_of_reserve(limit, context);
         return Ok(());
     };
     if may_be_less {

@@ -1,7 +1,7 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
 use super::kernel::{KernelArguments, no_symbols, running_files};
-use super::{Context, Verdict, address, eprint_message};
+use super::{Context, Verdict, address};
 use clap::{ArgGroup, Args};
 use memtool::files;
 use memtool::host::Host;
@@ -169,10 +169,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             context.out.line(&format!("{count} of {source}{whose}"))?;
         }
     }
-    context.out.flush()?;
     let whose = if missing.is_empty() { "" } else { context.out.remark_on(kind) };
     for what in &missing {
-        eprint_message(&format!("{source}{whose}: {what}"));
+        context.print_failure(&format!("{source}{whose}: {what}"))?;
     }
     Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }

@@ -6,10 +6,9 @@
 //! number takes no memory.
 
 use super::{PAGE, copy, segment};
-use crate::dump::format::{Format, Layout};
-use crate::dump::sink::{Sink, Target, with_sink};
-use crate::dump::{DumpReport, Output, Unreadable};
 use crate::error::{Error, Result};
+use crate::format::writer::{Copied, SparseWrite};
+use crate::format::{Format, Layout};
 use std::ops::ControlFlow;
 use vmcore::dump::DumpedMemory;
 use vmcore::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
@@ -196,20 +195,13 @@ impl<'a> Core<'a> {
         }
     }
 
-    /// Writes the file. Gives the target back, to be completed. The progress counts bytes of memory.
+    /// Writes the file. The progress counts bytes of memory.
     ///
     /// # Errors
     ///
-    /// Those of the target; the dump is not the same any more. What cannot be read is no error: it is zeros, and the
+    /// Those of the output; the dump is not the same any more. What cannot be read is no error: it is zeros, and the
     /// report lists it.
-    pub fn write(&self, output: Output, progress: &Progress) -> Result<(DumpReport, Target)> {
-        let Output { target, compression, hash } = output;
-        let work = |sink: &mut Sink<'_>| self.write_to(sink, progress);
-        let ((read, unreadable), written, target) = with_sink(target, compression, hash, work)?;
-        Ok((DumpReport { read, written, unreadable }, target))
-    }
-
-    fn write_to(&self, sink: &mut Sink<'_>, progress: &Progress) -> Result<(u64, Unreadable)> {
+    pub fn write(&self, out: &mut dyn SparseWrite, progress: &Progress) -> Result<Copied> {
         let (kind, headers) = (self.kind(), self.headers()?);
         let machine = self.kernel.architecture().elf_machine().0;
         let mut writer = Writer::new(kind);
@@ -236,7 +228,7 @@ impl<'a> Core<'a> {
             remaining = rest;
             writer.program_header(header);
             if writer.bytes.len() >= CHUNK {
-                if let Err(error) = sink.write(&writer.bytes) {
+                if let Err(error) = out.write(&writer.bytes) {
                     failed = Some(error);
                     return ControlFlow::Break(());
                 }
@@ -250,10 +242,10 @@ impl<'a> Core<'a> {
             None => {}
         }
         writer.end_of_headers(headers);
-        sink.write(&writer.bytes)?;
-        sink.write(&self.notes)?;
-        sink.zeros(self.memory_at()?.saturating_sub(sink.position()))?;
-        copy(self.dump, &self.layout, sink, None, progress)
+        out.write(&writer.bytes)?;
+        out.write(&self.notes)?;
+        out.zeros(self.memory_at()?.saturating_sub(out.position()))?;
+        copy(self.dump, &self.layout, out, None, progress)
     }
 }
 

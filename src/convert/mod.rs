@@ -4,12 +4,12 @@
 pub mod core;
 pub mod notes;
 pub mod script;
+pub mod threads;
 
-use crate::dump::format::{Format, Layout};
-use crate::dump::map_file::MapFile;
-use crate::dump::sink::{Sink, Target, with_sink};
-use crate::dump::{DumpReport, ImageWriter, Output, Unreadable};
 use crate::error::Result;
+use crate::format::map_file::MapFile;
+use crate::format::writer::{Copied, ImageWriter, SparseWrite};
+use crate::format::{Format, Layout};
 use vmcore::dump::{DumpInOrder, DumpedMemory, Extent};
 use vmcore::progress::Progress;
 use vmcore::segment::Segment;
@@ -32,35 +32,32 @@ pub fn layout(dump: &DumpInOrder, format: Format) -> Result<Layout> {
     Layout::from_segments(format, dump.extents().map(segment), PAGE, 0)
 }
 
-/// Writes all memory in a dump in a format other than ELF, and notes in the map what it is. Gives the target back, to
-/// be completed. The progress counts bytes of memory.
+/// Writes all memory in a dump in a format other than ELF, and notes in the map what it is. The progress counts bytes of
+/// memory.
 ///
 /// # Errors
 ///
-/// Those of the target and of the map; the dump cannot be decompressed. What cannot be read is no error: the report
+/// Those of the output and of the map; the dump cannot be decompressed. What cannot be read is no error: the report
 /// lists it.
-pub fn image(
+pub fn write_image(
     dump: &DumpInOrder,
     layout: &Layout,
+    out: &mut dyn SparseWrite,
     map: Option<&mut MapFile<'_>>,
-    output: Output,
     progress: &Progress,
-) -> Result<(DumpReport, Target)> {
-    let Output { target, compression, hash } = output;
-    let work = |sink: &mut Sink<'_>| copy(dump.memory(), layout, sink, map, progress);
-    let ((read, unreadable), written, target) = with_sink(target, compression, hash, work)?;
-    Ok((DumpReport { read, written, unreadable }, target))
+) -> Result<Copied> {
+    copy(dump.memory(), layout, out, map, progress)
 }
 
-/// Writes all memory in a dump; tells how much was read, and what could not be.
+/// Writes all memory in a dump.
 fn copy(
     dump: &DumpedMemory,
     layout: &Layout,
-    sink: &mut Sink<'_>,
+    out: &mut dyn SparseWrite,
     map: Option<&mut MapFile<'_>>,
     progress: &Progress,
-) -> Result<(u64, Unreadable)> {
-    let mut image = ImageWriter::new(layout, dump.extents().map(segment), sink, map);
+) -> Result<Copied> {
+    let mut image = ImageWriter::new(layout, dump.extents().map(segment), out, map);
     dump.read_in_order(|piece| {
         progress.add(image.write_chunk(piece)?);
         Ok(())

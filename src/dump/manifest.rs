@@ -1,20 +1,23 @@
 //! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
 
-use super::UnreadableRange;
-use super::format::Format;
-use super::plan::Space;
+use super::plan::Plan;
 use super::sink::hexadecimal;
 use crate::error::{Error, Result};
 use crate::files::{open_nonblocking, read_at_most};
+use crate::files_in_use;
+use crate::format::unreadable::UnreadableRange;
+use crate::format::{About, Format, Space};
+use crate::observer::{Observer, observe_bytes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
+use std::time::SystemTime;
 use vmcore::progress::Progress;
 use vmcore::segment::Segment;
 use vmcore::system::System;
-use vmcore::units::counted;
+use vmcore::units::{counted, utc};
 
 /// The `schema` of the object.
 pub const SCHEMA: &str = "memtool.manifest";
@@ -92,6 +95,29 @@ struct Head {
 }
 
 impl Manifest {
+    /// The manifest of a dump that is complete now, in which nothing was read.
+    pub fn new(plan: &Plan, about: &About, device: String, output: Output) -> Self {
+        Self {
+            schema: SCHEMA.to_owned(),
+            version: VERSION,
+            written_by: concat!("memtool ", env!("CARGO_PKG_VERSION")).to_owned(),
+            host: about.host.to_owned(),
+            system: plan.system.clone(),
+            device,
+            space: plan.space,
+            started: utc(about.started),
+            finished: utc(SystemTime::now()),
+            page_size: plan.page_size,
+            segments_from: about.segments_from.clone(),
+            segments: plan.segments.clone(),
+            bytes_read: 0,
+            unreadable_bytes: 0,
+            unreadable: Vec::new(),
+            unreadable_not_listed: 0,
+            output,
+        }
+    }
+
     /// Reads a manifest.
     ///
     /// # Errors
@@ -130,7 +156,14 @@ impl Manifest {
     /// # Errors
     ///
     /// The dump cannot be read, or has another size or hash.
-    pub fn verify(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {
+    pub fn verify(&self, path: &Path, observer: &mut dyn Observer) -> Result<()> {
+        let opened = File::open(path).and_then(|file| files_in_use::read(&file, path).map(|()| file));
+        let mut dump = opened.map_err(|source| Error::io("open", path, source))?;
+        let name = path.display().to_string();
+        observe_bytes(observer, self.output.size, |progress| self.compare(&mut dump, &name, progress))
+    }
+
+    fn compare(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {
         let differs = |what: String| Err(Error::Format(format!("{name} is not what the manifest says: {what}")));
         let mut hash = Sha256::new();
         let mut size = 0u64;

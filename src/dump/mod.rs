@@ -1,91 +1,36 @@
 //! Dumping memory: RAM only, and every page of it that can be read.
 //!
-//! A [`plan::Plan`] says what is read, a [`format::Layout`] how it is written, a [`sink::Sink`] where to;
-//! [`dump`] does it. Some threads read while another writes, and compressing has threads of its own.
+//! A [`source::DumpSource`] is asked what can be read of it, which is a [`plan::Plan`], and [`dump`] reads and writes that.
+//! The steps around it, which other dumps share, are a [`job::Job`]'s: to check names and room, to begin files, to write
+//! into a [`sink::Target`], and to give the files their names. Some threads read while another writes, and compressing
+//! has threads of its own.
 
-pub mod format;
+pub mod converted;
+pub mod destination;
+pub mod job;
 pub mod manifest;
-pub mod map_file;
 pub mod plan;
 pub mod sink;
+pub mod source;
 
-use crate::compress::Compression;
-use crate::error::Result;
-use format::Layout;
-use map_file::MapFile;
+use crate::error::{Error, Result};
+use crate::format::map_file::MapFile;
+use crate::format::unreadable::Unreadable;
+use crate::format::writer::{Copied, ImageWriter, SparseWrite};
+use crate::format::{About, Format, Layout};
+use crate::network::Delivered;
+use crate::observer::Observer;
+use crate::output_file::OutputFile;
+use job::{DumpSizes, Finished, Job, JobOptions};
+use manifest::Manifest;
 use plan::Plan;
-use serde::{Deserialize, Serialize};
-use sink::{Sink, Target, Written, with_sink};
-use vmcore::chunks::{Chunk, ChunkReader};
-use vmcore::memory::{Memory, NotRead};
+use sink::Written;
+use source::DumpSource;
+use std::io::{BufWriter, Write};
+use std::time::{Duration, Instant, SystemTime};
+use vmcore::chunks::ChunkReader;
+use vmcore::memory::Memory;
 use vmcore::progress::Progress;
-use vmcore::segment::Segment;
-use vmcore::units::hex;
-
-/// More ranges that cannot be read are counted, but not listed.
-const MAX_LISTED: usize = 1 << 18;
-
-/// Addresses that could not be read.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct UnreadableRange {
-    /// First address.
-    #[serde(with = "hex")]
-    pub start: u64,
-    /// First address after the range.
-    #[serde(with = "hex")]
-    pub end: u64,
-    /// Why: the errno's name, or `no data` where the device just had no more bytes.
-    pub why: String,
-}
-
-/// Everything that could not be read.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Unreadable {
-    ranges: Vec<UnreadableRange>,
-    /// The last range, listed or not: its end, and why it was not read.
-    last: Option<(u64, NotRead)>,
-    count: u64,
-    bytes: u64,
-}
-
-impl Unreadable {
-    /// The ranges in ascending order; at most 2^18 of them.
-    pub fn ranges(&self) -> &[UnreadableRange] {
-        &self.ranges
-    }
-
-    /// How many ranges there are, listed or not.
-    pub fn count(&self) -> u64 {
-        self.count
-    }
-
-    /// How many ranges are not listed.
-    pub fn not_listed(&self) -> u64 {
-        self.count - self.ranges.len() as u64
-    }
-
-    /// Bytes in all ranges, listed or not.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Adds a range behind all others.
-    pub(crate) fn add(&mut self, start: u64, end: u64, why: NotRead) {
-        self.bytes += end - start;
-        let goes_on = self.last.replace((end, why)) == Some((start, why));
-        if !goes_on {
-            self.count += 1;
-            if self.ranges.len() < MAX_LISTED {
-                self.ranges.push(UnreadableRange { start, end, why: why.to_string() });
-            }
-        } else if self.not_listed() == 0
-            && let Some(last) = self.ranges.last_mut()
-        {
-            last.end = end;
-        }
-    }
-}
 
 /// What a dump did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -98,102 +43,120 @@ pub struct DumpReport {
     pub unreadable: Unreadable,
 }
 
-/// Where a dump goes, and how.
-#[derive(Debug)]
-pub struct Output {
-    /// What it is written to.
-    pub target: Target,
-    /// How it is compressed.
-    pub compression: Compression,
-    /// Whether to hash it.
-    pub hash: bool,
+/// How memory is dumped.
+#[derive(Debug, Clone)]
+pub struct DumpOptions {
+    /// The format of the dump.
+    pub format: Format,
+    /// Bytes to read at a time.
+    pub buffer_size: usize,
+    /// The device or image that is read, as the manifest names it.
+    pub device: String,
+    /// Where the dump goes, and what goes with it.
+    pub output: JobOptions,
 }
 
-/// Dumps what is planned, and notes what was read in the map. Gives the target back, to be completed.
+/// A dump that was made.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Dumped {
+    /// `freebsd`, `recorded` or `image`: what was dumped.
+    pub host: &'static str,
+    /// What was read, written, and could not be read.
+    pub report: DumpReport,
+    /// How it reached another host.
+    pub delivered: Option<Delivered>,
+    /// What it took.
+    pub elapsed: Duration,
+}
+
+/// Dumps what is planned. The dump is where it belongs when it is complete, or not at all; of a stream that breaks, the
+/// beginning has gone.
 ///
 /// # Errors
 ///
-/// Those of the sink and of the map, and a buffer or page size that is not possible. What cannot be read is no
-/// error: the report lists it.
-pub fn dump(
-    memory: &dyn Memory,
-    plan: &Plan,
-    layout: &Layout,
-    buffer_size: usize,
-    map: Option<&mut MapFile<'_>>,
-    output: Output,
-    progress: &Progress,
-) -> Result<(DumpReport, Target)> {
-    let reader = ChunkReader::new(memory, plan.page_size, buffer_size)?;
-    let Output { target, compression, hash } = output;
-    let ((read, unreadable), written, target) = with_sink(target, compression, hash, |sink| {
-        sink.write(layout.head())?;
-        let mut image = ImageWriter::new(layout, plan.segments.iter().cloned(), sink, map);
+/// Nothing is planned, or nothing of it can be read; the format cannot hold it; and those of the output. What else
+/// cannot be read is no error: the report lists it.
+pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &mut dyn Observer) -> Result<Dumped> {
+    if plan.segments.is_empty() {
+        return Err(Error::Refused(format!(
+            "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",
+            plan.segments_from
+        )));
+    }
+    let job = Job::new(&options.output)?;
+    let clock = Instant::now();
+    let about = plan.about(source.kind(), SystemTime::now());
+    let layout = Layout::new(options.format, &plan.segments, &about)?;
+    let memory = source.memory(plan.space)?;
+    let begun = job.begin(DumpSizes::from_layout(&layout, plan.total()), observer)?;
+    let dump = MemoryDump { memory: &*memory, plan, layout: &layout, buffer_size: options.buffer_size };
+    let Finished { report, delivered, companion } =
+        begun.write(plan.noun(), observer, |out, map, progress| dump.write(out, map, progress))?;
+    if let Some(file) = companion {
+        write_manifest(file, &manifest(plan, &about, &report, options))?;
+    }
+    Ok(Dumped { host: about.host, report, delivered, elapsed: clock.elapsed() })
+}
+
+fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptions) -> Manifest {
+    let output = manifest::Output {
+        name: options.output.destination.to_string(),
+        format: options.format,
+        compression: options.output.compression.name().to_owned(),
+        size: report.written.bytes,
+        sha256: report.written.sha256.clone().unwrap_or_default(),
+    };
+    Manifest {
+        bytes_read: report.read,
+        unreadable_bytes: report.unreadable.bytes(),
+        unreadable: report.unreadable.ranges().to_vec(),
+        unreadable_not_listed: report.unreadable.not_listed(),
+        ..Manifest::new(plan, about, options.device.clone(), output)
+    }
+}
+
+fn write_manifest(file: OutputFile, manifest: &Manifest) -> Result<()> {
+    let mut out = BufWriter::new(file.file());
+    let written = manifest.write(&mut out).and_then(|()| out.flush());
+    drop(out);
+    written.map_err(|source| Error::io("write", file.target(), source))?;
+    file.commit()
+}
+
+/// Memory that is dumped.
+pub struct MemoryDump<'a> {
+    /// What is read.
+    pub memory: &'a dyn Memory,
+    /// Which addresses of it.
+    pub plan: &'a Plan,
+    /// How it is written.
+    pub layout: &'a Layout,
+    /// Bytes to read at a time.
+    pub buffer_size: usize,
+}
+
+impl MemoryDump<'_> {
+    /// Reads and writes the memory, and notes what was read in the map. The progress counts bytes of memory.
+    ///
+    /// # Errors
+    ///
+    /// Those of the output and of the map, and a buffer or page size that is not possible. What cannot be read is no
+    /// error: the report lists it.
+    pub fn write(
+        &self,
+        out: &mut dyn SparseWrite,
+        map: Option<&mut MapFile<'_>>,
+        progress: &Progress,
+    ) -> Result<Copied> {
+        let Self { memory, plan, layout, buffer_size } = *self;
+        let reader = ChunkReader::new(memory, plan.page_size, buffer_size)?;
+        out.write(layout.head())?;
+        let mut image = ImageWriter::new(layout, plan.segments.iter().cloned(), out, map);
         reader.read(&plan.segments, |piece| {
             progress.add(image.write_chunk(piece)?);
             Ok(())
         })?;
         image.finish()
-    })?;
-    Ok((DumpReport { read, written, unreadable }, target))
-}
-
-/// Puts pieces of memory into the output as the layout demands.
-pub(crate) struct ImageWriter<'a, 'm, 's, I> {
-    layout: &'a Layout,
-    segments: I,
-    /// The end of the segment that is being written.
-    end: u64,
-    sink: &'a mut Sink<'s>,
-    map: Option<&'a mut MapFile<'m>>,
-    read: u64,
-    unreadable: Unreadable,
-}
-
-impl<'a, 'm, 's, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, 's, I> {
-    /// Writes the memory of segments behind what the sink has.
-    pub fn new(layout: &'a Layout, segments: I, sink: &'a mut Sink<'s>, map: Option<&'a mut MapFile<'m>>) -> Self {
-        Self { layout, segments, end: 0, sink, map, read: 0, unreadable: Unreadable::default() }
-    }
-
-    /// Writes a piece, and tells how many bytes of memory it stands for.
-    pub fn write_chunk(&mut self, piece: Chunk<'_>) -> Result<u64> {
-        let (Chunk::Data { address: start, .. } | Chunk::Unreadable { start, .. }) = piece;
-        if start >= self.end
-            && let Some(segment) = self.segments.next()
-        {
-            let gap = self.layout.gap_before(&segment, self.sink.position());
-            self.sink.zeros(gap)?;
-            self.sink.write(&self.layout.header_of(&segment))?;
-            self.end = segment.end;
-        }
-        match piece {
-            Chunk::Data { address, bytes } => {
-                self.sink.write(bytes)?;
-                self.read += bytes.len() as u64;
-                if let Some(map) = &mut self.map {
-                    map.add(address, address + bytes.len() as u64)?;
-                }
-                Ok(bytes.len() as u64)
-            }
-            Chunk::Unreadable { start, end, why } => {
-                self.unreadable.add(start, end, why);
-                if !self.layout.format().is_packed() {
-                    self.sink.zeros(end - start)?;
-                }
-                Ok(end - start)
-            }
-        }
-    }
-
-    /// Writes what comes behind the memory; tells how much was read, and what could not be.
-    pub fn finish(mut self) -> Result<(u64, Unreadable)> {
-        let tail = self.layout.tail(&self.unreadable, self.sink.position());
-        self.sink.write(&tail)?;
-        if let Some(map) = &mut self.map {
-            map.finish()?;
-        }
-        Ok((self.read, self.unreadable))
     }
 }
 

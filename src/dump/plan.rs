@@ -5,36 +5,25 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::files::{open_nonblocking, read_at_most};
+use crate::files::open_nonblocking;
+use crate::format::{About, Space};
 use crate::host::{Host, direct_map};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{MapError, coalesce, intersect, with_domains};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use std::fmt;
 use std::fs::File;
-use std::io::{self, Seek, SeekFrom};
+use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
+use std::time::SystemTime;
 use vmcore::memory::{Memory, ReadError};
 use vmcore::segment::Segment;
 use vmcore::system::System;
 use vmcore::units::{Hex, counted, exact_size, parse_address, parse_size};
 
-/// A longer list of segments is not read.
-const MAX_LIST: u64 = 64 << 20;
-
 /// The page size where no kernel says it.
 const DEFAULT_PAGE_SIZE: u64 = 4096;
-
-/// Which addresses a dump's are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Space {
-    /// Physical: /dev/mem, or an image of memory.
-    Physical,
-    /// Kernel virtual: /dev/kmem.
-    Kernel,
-}
 
 /// Who says which addresses are dumped.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -206,6 +195,30 @@ impl Plan {
         self.segments.iter().map(|segment| segment.end - segment.start).sum()
     }
 
+    /// What it reads, as a noun.
+    pub fn noun(&self) -> &'static str {
+        match (self.space, &self.system) {
+            (Space::Kernel, _) => "kernel memory",
+            (_, Some(_)) => "RAM",
+            (_, None) => "image",
+        }
+    }
+
+    /// What a dump of it says of itself; `host` is `freebsd`, `recorded` or `image`.
+    pub fn about(&self, host: &'static str, started: SystemTime) -> About {
+        let system = self.system.as_ref();
+        About {
+            hostname: system.map(|system| system.hostname.clone()),
+            version: system.map(|system| system.version.clone()),
+            machine_arch: system.map_or(std::env::consts::ARCH, |system| &system.machine_arch).to_owned(),
+            host,
+            started,
+            space: self.space,
+            page_size: self.page_size,
+            segments_from: self.segments_from.to_string(),
+        }
+    }
+
     /// Leaves out everything behind the first `bytes` bytes.
     pub fn limit(&mut self, bytes: u64) {
         let mut remaining = bytes;
@@ -275,38 +288,6 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
         (_, Some(_)) => Err(format!("'{text}' is empty: the end comes after the start and is exclusive")),
         (_, None) => Err(format!("'{text}' goes beyond the end of the address space")),
     }
-}
-
-/// Reads a list of segments: a line `START END`, the end exclusive, for each, as maps of dumps and listings
-/// of segments have it. Further columns, empty lines and what follows `#` mean nothing.
-///
-/// # Errors
-///
-/// The line that is not understood, or a file that is too large or cannot be read.
-pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
-    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
-    let read_failed = |source| Error::io("read", path, source);
-    let bytes = read_at_most(file, MAX_LIST).map_err(read_failed)?.ok_or_else(|| {
-        Error::Format(format!("{}: a list of segments has {} MiB at most", path.display(), MAX_LIST >> 20))
-    })?;
-    let text = io::read_to_string(bytes.as_slice()).map_err(read_failed)?;
-    let mut ranges = Vec::new();
-    for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
-        let mut fields = line.split_whitespace();
-        let Some(start) = fields.next() else { continue };
-        let range = fields.next().ok_or_else(|| "it has no end".to_owned()).and_then(|end| {
-            let address = |text| parse_address(text).map_err(|error| error.to_string());
-            let range = (address(start)?, address(end)?);
-            if range.0 < range.1 { Ok(range) } else { Err("it is empty".to_owned()) }
-        });
-        let in_line = |why| Error::Format(format!("{}: line {}: {why}", path.display(), number + 1));
-        ranges.push(range.map_err(in_line)?);
-    }
-    if ranges.is_empty() {
-        return Err(Error::Format(format!("{}: there is no segment in it", path.display())));
-    }
-    Ok(ranges)
 }
 
 /// The parts of ranges that are in none of others, which are ascending.

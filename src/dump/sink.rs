@@ -2,6 +2,7 @@
 
 use crate::compress::{Compression, Encoder, overlapped};
 use crate::error::{Error, Result};
+use crate::format::writer::SparseWrite;
 use crate::network::{Connection, Delivered};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -151,25 +152,19 @@ enum SinkKind<'a> {
     Compressed(Box<Encoder<&'a mut (dyn Write + Send)>>),
 }
 
-/// Takes the bytes of a dump.
-pub struct Sink<'a> {
+/// Takes the bytes of a dump; zeros become a hole in a file that is not compressed.
+struct Sink<'a> {
     kind: SinkKind<'a>,
     /// Bytes taken, before compression.
     position: u64,
 }
 
-impl Sink<'_> {
-    /// Bytes taken, before compression.
-    pub fn position(&self) -> u64 {
+impl SparseWrite for Sink<'_> {
+    fn position(&self) -> u64 {
         self.position
     }
 
-    /// Takes bytes.
-    ///
-    /// # Errors
-    ///
-    /// Those of the target.
-    pub fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put(bytes, self.position),
             SinkKind::Compressed(encoder) => encoder.write_all(bytes),
@@ -179,12 +174,7 @@ impl Sink<'_> {
         Ok(())
     }
 
-    /// Takes so many zeros: in a file that is not compressed they become a hole.
-    ///
-    /// # Errors
-    ///
-    /// Those of the target.
-    pub fn zeros(&mut self, count: u64) -> Result<()> {
+    fn zeros(&mut self, count: u64) -> Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put_zeros(count),
             SinkKind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
@@ -205,7 +195,7 @@ pub fn with_sink<R>(
     target: Target,
     compression: Compression,
     hash: bool,
-    work: impl FnOnce(&mut Sink<'_>) -> Result<R>,
+    work: impl FnOnce(&mut dyn SparseWrite) -> Result<R>,
 ) -> Result<(R, Written, Target)> {
     let mut tally = HashingWriter { target, bytes: 0, hash: hash.then(Sha256::new) };
     let result = if compression == Compression::None {

@@ -3,10 +3,12 @@
 #[path = "../../tests/common/formats.rs"]
 mod formats;
 
-use super::format::{About, Format};
-use super::plan::{SegmentSource, Space};
+use super::plan::SegmentSource;
+use super::sink::{Target, with_sink};
 use super::*;
-use crate::compress::Level;
+use crate::compress::{Compression, Level};
+use crate::format::unreadable::{MAX_LISTED, UnreadableRange};
+use crate::format::{About, Format, Space};
 use formats::{Elf, Range, Runs, decompress, ranges_of};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -17,7 +19,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 use vmcore::errno::Errno;
+use vmcore::memory::NotRead;
 use vmcore::memory::ReadError;
+use vmcore::segment::Segment;
 
 const PAGE: u64 = 4096;
 /// Where a machine's memory, and a kernel's, may well begin.
@@ -130,20 +134,36 @@ struct Dumped {
     layout: Layout,
 }
 
-fn about() -> About {
-    let machine_arch = "amd64".to_owned();
-    About { hostname: None, version: None, machine_arch, host: "image", started: UNIX_EPOCH }
+fn about(plan: &Plan) -> About {
+    About {
+        hostname: None,
+        version: None,
+        machine_arch: "amd64".to_owned(),
+        host: "image",
+        started: UNIX_EPOCH,
+        space: plan.space,
+        page_size: plan.page_size,
+        segments_from: plan.segments_from.to_string(),
+    }
+}
+
+/// The layout of a dump of what is planned.
+fn layout_of(format: Format, plan: &Plan) -> Result<Layout> {
+    Layout::new(format, &plan.segments, &about(plan))
 }
 
 fn dump_to_file(memory: &dyn Memory, plan: &Plan, format: Format, compression: Compression, buffer: usize) -> Dumped {
-    let layout = Layout::new(format, plan, &about()).unwrap();
+    let layout = layout_of(format, plan).unwrap();
     let mut map = Vec::new();
     let mut map_file = MapFile::new(Box::new(&mut map));
     let progress = Progress::default();
-    let output =
-        Output { target: Target::File(tempfile::tempfile().unwrap()), compression, hash: buffer.is_multiple_of(2) };
-    let (report, target) = dump(memory, plan, &layout, buffer, Some(&mut map_file), output, &progress).unwrap();
+    let target = Target::File(tempfile::tempfile().unwrap());
+    let dump = MemoryDump { memory, plan, layout: &layout, buffer_size: buffer };
+    let (copied, written, target) =
+        with_sink(target, compression, buffer.is_multiple_of(2), |out| dump.write(out, Some(&mut map_file), &progress))
+            .unwrap();
     drop(map_file);
+    let report = DumpReport { read: copied.read, written, unreadable: copied.unreadable };
     assert_eq!(progress.done(), plan.total());
     let Target::File(mut target) = target else { panic!("{target:?}") };
     let mut file = Vec::new();
@@ -351,7 +371,7 @@ fn a_page_size_that_is_none_is_refused_before_anything_is_laid_out() {
     for page_size in [0, 3000, u64::MAX, 32 << 20] {
         let plan = plan_of(Space::Physical, 0, &[(5, 9000)], page_size);
         for format in Format::ALL {
-            let error = Layout::new(format, &plan, &about()).unwrap_err().to_string();
+            let error = layout_of(format, &plan).unwrap_err().to_string();
             assert!(error.contains(&format!("a page size of {page_size} bytes")), "{error}");
         }
     }

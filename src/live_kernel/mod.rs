@@ -21,9 +21,9 @@ mod variables;
 pub use open::{kernel_memory, open_kernel, open_physical_memory};
 pub use symbols::RunningSymbols;
 
-use crate::dump::sink::{Target, Written, with_sink};
-use crate::dump::{Output, Unreadable};
 use crate::error::{Error, Result};
+use crate::format::unreadable::Unreadable;
+use crate::format::writer::SparseWrite;
 use crate::host::Host;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::{self, MapError, MemoryMap, dump_avail};
@@ -456,8 +456,6 @@ pub struct Snapshot<'a> {
 pub struct UserDumpReport {
     /// Bytes before compression.
     pub size: u64,
-    /// What was written.
-    pub written: Written,
     /// Pages in it.
     pub pages: u64,
     /// Pages that could not be read; they are zeros in the dump.
@@ -492,50 +490,45 @@ impl Snapshot<'_> {
         MinidumpWriter::new(self).map_err(|error| Error::Format(error.to_string()))
     }
 
-    /// Reads the pages and writes the dump. Gives the target back, to be completed.
+    /// Reads the pages and writes the dump.
     ///
     /// # Errors
     ///
-    /// Those of the target. What cannot be read is no error: it is zeros in the dump, and the report lists it.
-    pub fn write(&self, output: Output, progress: &Progress) -> Result<(UserDumpReport, Target)> {
+    /// Those of the output. What cannot be read is no error: it is zeros in the dump, and the report lists it.
+    pub fn write(&self, out: &mut dyn SparseWrite, progress: &Progress) -> Result<UserDumpReport> {
         let layout = self.layout()?;
         let page_size = self.kernel.architecture.page_size();
-        let Output { target, compression, hash } = output;
         let reader = ChunkReader::new(self.kernel.ram().memory(), page_size, BUFFER)?;
-        let (unreadable, written, target) = with_sink(target, compression, hash, |sink| {
-            layout.write_head(|bytes| sink.write(bytes))?;
-            let mut unreadable = Unreadable::default();
-            let mut runs = self.pages.runs().map(|(start, end)| Segment { start, end, domain: None });
-            loop {
-                // A fragmented memory has very many runs.
-                let batch: Vec<Segment> = runs.by_ref().take(BATCH).collect();
-                if batch.is_empty() {
-                    return Ok(unreadable);
-                }
-                reader.read(&batch, |piece| match piece {
-                    Chunk::Data { bytes, .. } => {
-                        sink.write(bytes)?;
-                        progress.add(bytes.len() as u64);
-                        Ok(())
-                    }
-                    Chunk::Unreadable { start, end, why } => {
-                        unreadable.add(start, end, why);
-                        sink.zeros(end - start)?;
-                        progress.add(end - start);
-                        Ok(())
-                    }
-                })?;
+        layout.write_head(|bytes| out.write(bytes))?;
+        let mut unreadable = Unreadable::default();
+        let mut runs = self.pages.runs().map(|(start, end)| Segment { start, end, domain: None });
+        loop {
+            // A fragmented memory has very many runs.
+            let batch: Vec<Segment> = runs.by_ref().take(BATCH).collect();
+            if batch.is_empty() {
+                break;
             }
-        })?;
-        let report = UserDumpReport {
+            reader.read(&batch, |piece| match piece {
+                Chunk::Data { bytes, .. } => {
+                    out.write(bytes)?;
+                    progress.add(bytes.len() as u64);
+                    Ok(())
+                }
+                Chunk::Unreadable { start, end, why } => {
+                    unreadable.add(start, end, why);
+                    out.zeros(end - start)?;
+                    progress.add(end - start);
+                    Ok(())
+                }
+            })?;
+        }
+        Ok(UserDumpReport {
             size: layout.size(),
-            written,
             pages: layout.page_bytes() / page_size,
             unreadable,
             not_ram: self.not_ram,
             lost_tables: self.lost_tables,
-        };
-        Ok((report, target))
+        })
     }
 }
 

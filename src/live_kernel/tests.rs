@@ -1,5 +1,6 @@
 use super::*;
 use crate::compress::Compression;
+use crate::dump::sink::{Target, with_sink};
 use proptest::prelude::*;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -243,9 +244,8 @@ fn check_refusals(machine: impl Fn() -> Machine, cases: Vec<(&'static str, Vec<u
 fn written(snapshot: &Snapshot<'_>) -> (UserDumpReport, Vec<u8>) {
     let file = tempfile::NamedTempFile::new().unwrap();
     let target = Target::File(file.as_file().try_clone().unwrap());
-    let output = Output { target, compression: Compression::None, hash: false };
     let progress = Progress::default();
-    let (report, _) = snapshot.write(output, &progress).unwrap();
+    let (report, ..) = with_sink(target, Compression::None, false, |out| snapshot.write(out, &progress)).unwrap();
     assert_eq!(progress.done(), snapshot.page_bytes());
     (report, std::fs::read(file.path()).unwrap())
 }

@@ -1,45 +1,149 @@
 //! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked, or made from user space
 //! ([`crate::live_kernel`]).
 //!
+//! [`run`] decides who makes the dump, if that is left to it: the kernel; or memtool, where the kernel's dumps are of no
+//! use, or it makes none, or the one that it made is damaged or lacks pages.
+//!
 //! The kernel writes the dump from the file's start and a `kerneldumpheader` at the next page border behind
 //! it, and does not truncate. The header is checked and cut off, so that a compressed dump is a clean
 //! stream, as `savecore -L` leaves it.
 //!
 //! - [`trailer`]: that header;
-//! - [`estimate`]: how large a dump can become;
-//! - [`kernel_config`]: what the kernel can compress with.
+//! - [`examine`]: what may be wrong with a dump;
+//! - [`estimate`]: how large a dump can become.
 
 pub mod estimate;
+pub mod examine;
+mod kernel;
+mod output;
 pub mod trailer;
+mod user;
 
-use crate::dump::sink::{Target, write_failed};
+pub use kernel::kernel_dumps;
+
+use crate::dump;
 use crate::error::{Error, Result};
+use crate::free_space::FreeSpace;
 use crate::host::Host;
-use crate::interrupt::with_signals_elsewhere;
-use crate::kernel_error::Operation;
+use crate::live_kernel::UserDumpReport;
 use crate::network::Delivered;
-use crate::output_file::{self, OutputFile};
-use crate::save::directory::{NewDump, SaveDirectory, Saved};
+use crate::observer::Observer;
+use crate::output_file::{self, OutputFile, directory_of, temporary_directory};
+use crate::save::directory::{SaveDirectory, Saved};
 use crate::save::info;
-use std::fs::File;
-use std::io::{self, Seek};
+use examine::Distrust;
+use kernel::Taken;
+use serde::Serialize;
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 use trailer::Trailer;
-use vmcore::kerneldump::{Compression, Header};
+use vmcore::dump::{Content, Depth, Inspection};
+use vmcore::kerneldump::Compression;
+use vmcore::minidump::Architecture;
+use vmcore::symbols::Symbols;
+use vmcore::units::rough_size;
 
-/// How a live dump is to be taken.
+/// Who makes a live dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Options {
-    /// What the kernel shall compress with.
+pub enum Method {
+    /// The kernel; or memtool, if the kernel cannot, or its dump cannot be used or lacks pages.
+    Auto,
+    /// The kernel, whether it loses pages or not.
+    Kernel,
+    /// memtool, from /dev/kmem and /dev/mem.
+    User,
+}
+
+/// How a dump is looked at before it gets its name. A stream that memtool makes is not.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Verify {
+    /// Not at all, but for the kernel's header.
+    None,
+    /// Its headers and tables.
+    Quick,
+    /// Every byte, and every page table entry.
+    Full,
+}
+
+impl Verify {
+    fn depth(self) -> Option<Depth> {
+        match self {
+            Self::None => None,
+            Self::Quick => Some(Depth::Quick),
+            Self::Full => Some(Depth::Full),
+        }
+    }
+}
+
+/// Where a live dump goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum LiveDumpDestination {
+    /// To a file or, in order, to standard output or another host. The kernel needs a regular file; for those two it is
+    /// one without a name, in a directory for temporary files.
+    Output(dump::destination::Destination),
+    /// Into a directory of dumps.
+    Directory(PathBuf),
+}
+
+impl LiveDumpDestination {
+    /// The file, if it is one with a name that is known beforehand.
+    fn file(&self) -> Option<&Path> {
+        match self {
+            Self::Output(output) => output.file(),
+            Self::Directory(_) => None,
+        }
+    }
+
+    /// Whether the dump is written in order.
+    fn is_stream(&self) -> bool {
+        matches!(self, Self::Output(output) if output.file().is_none())
+    }
+
+    /// The directory that the kernel writes into.
+    fn directory(&self) -> PathBuf {
+        match self {
+            Self::Directory(path) => path.clone(),
+            Self::Output(output) => {
+                output.file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
+            }
+        }
+    }
+}
+
+/// How a live dump is made.
+#[derive(Debug, Clone)]
+pub struct LiveDumpOptions {
+    /// Where it goes.
+    pub destination: LiveDumpDestination,
+    /// Who makes it.
+    pub method: Method,
+    /// What it is compressed with.
     pub compression: Compression,
     /// Leave the header behind the dump, where the kernel has put it.
     pub keep_header: bool,
+    /// How it is looked at.
+    pub verify: Verify,
+    /// A file for what is known of it.
+    pub info: Option<PathBuf>,
+    /// Refuse beforehand what may not fit.
+    pub check_space: bool,
+    /// Replace files that are there.
+    pub replace: bool,
+}
+
+impl LiveDumpOptions {
+    /// The file that the kernel writes into, or the directory that it is in, for messages.
+    fn kernel_file(&self) -> PathBuf {
+        self.destination.file().map_or_else(|| self.destination.directory(), Path::to_owned)
+    }
 }
 
 /// A live dump that was taken.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveDumpReport {
-    /// The header that stood behind the dump.
+#[derive(Debug)]
+pub struct LiveDump {
+    /// The header that stood behind the dump, or would.
     pub trailer: Trailer,
     /// Bytes that were written in the end, the header included where it was left.
     pub size: u64,
@@ -47,207 +151,161 @@ pub struct LiveDumpReport {
     pub saved: Option<Saved>,
     /// How it reached another host.
     pub delivered: Option<Delivered>,
+    /// What was found where it was looked at.
+    pub inspection: Option<Inspection>,
+    /// What memtool knows of a dump that it has made itself.
+    pub made: Option<UserDumpReport>,
+    /// Why it was not checked whether the kernel has lost pages, if that was wanted.
+    pub unchecked: Option<Error>,
+    /// What it took.
+    pub elapsed: Duration,
+    /// The file for what is known of it, to be written and committed.
+    pub info: Option<OutputFile>,
 }
 
-impl LiveDumpReport {
+impl LiveDump {
     /// Bytes of the dump before compression.
     pub fn uncompressed_size(&self) -> u64 {
         let header = &self.trailer.header;
         if header.compression == Compression::None.code() { header.dump_length } else { header.extent }
     }
-}
 
-/// Where a live dump goes.
-#[derive(Debug)]
-pub enum Destination {
-    /// A file, which appears whole or not at all.
-    File {
-        /// Its name.
-        path: PathBuf,
-        /// Replace it if it is there.
-        replace: bool,
-    },
-    /// A directory of dumps.
-    Directory(PathBuf),
-    /// Where bytes can only be written in order. The kernel needs a regular file; it is in a directory
-    /// meanwhile, without a name.
-    Stream {
-        /// Where the dump goes in the end.
-        target: Target,
-        /// The directory for the file.
-        temporary: PathBuf,
-    },
-}
-
-impl Destination {
-    /// The directory that the kernel writes into.
-    pub fn directory(&self) -> &Path {
-        match self {
-            Self::File { path, .. } => output_file::directory_of(path),
-            Self::Directory(path) | Self::Stream { temporary: path, .. } => path,
-        }
+    /// Pages of memory in it, where that is known.
+    pub fn pages(&self) -> Option<u64> {
+        let found = || match &self.inspection.as_ref()?.content {
+            Content::Minidump(facts) => Some(facts.pages.count()),
+            _ => None,
+        };
+        self.made.as_ref().map(|made| made.pages).or_else(found)
     }
 
-    /// The place by its name, for messages.
-    fn name(&self) -> &Path {
-        match self {
-            Self::File { path, .. } => path,
-            other => other.directory(),
-        }
+    /// What is known of it, as savecore(8) writes it.
+    pub fn info_text(&self) -> String {
+        info::text(&self.trailer.subject(), self.saved.as_ref().map_or(0, |saved| saved.number))
     }
+}
 
-    fn begin(self) -> Result<Begun> {
-        Ok(match self {
-            Self::File { path, replace } => Begun::File(OutputFile::create(&path, replace)?),
-            Self::Directory(path) => {
-                let directory = SaveDirectory::open(&path)?;
-                let file = directory.new_file()?;
-                Begun::Saved(directory, file)
+/// Why memtool makes a dump that the kernel could have been asked for, or was.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Reason {
+    /// Kernels of this version and `hw.machine_arch` make dumps that cannot be used.
+    UselessDumps(String),
+    /// Kernels with such pages cannot compress live dumps with this.
+    Compression(Compression),
+    /// The kernel does not know `MEM_KERNELDUMP`.
+    NoLiveDumps,
+    /// The kernel has made one that is not to be trusted.
+    Distrust(Distrust),
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::UselessDumps(machine_arch) => {
+                write!(f, "live dumps that this kernel of {machine_arch} makes cannot be used")
             }
-            Self::Stream { target, temporary } => Begun::Stream(target, output_file::unnamed_temp_file(&temporary)?),
-        })
-    }
-}
-
-/// A dump that has no name yet. Dropped, it leaves nothing behind.
-enum Begun {
-    File(OutputFile),
-    Saved(SaveDirectory, OutputFile),
-    Stream(Target, File),
-}
-
-impl Begun {
-    fn file(&self) -> &File {
-        match self {
-            Self::File(output) => output.file(),
-            Self::Saved(_, new) => new.file(),
-            Self::Stream(_, file) => file,
+            Self::Compression(compression) => write!(
+                f,
+                "kernels cannot compress live dumps with {} where a page has more than 4096 bytes",
+                compression.name()
+            ),
+            Self::NoLiveDumps => f.write_str("this kernel makes no live dumps, as FreeBSD 14.0 and later do"),
+            Self::Distrust(distrust) => write!(f, "{distrust}"),
         }
     }
+}
 
-    fn finish(self, mut report: LiveDumpReport) -> Result<LiveDumpReport> {
+impl Reason {
+    fn tell(&self, observer: &mut dyn Observer) {
+        let text = format!("{self}; memtool makes the dump");
         match self {
-            Self::File(output) => output.commit()?,
-            Self::Saved(directory, new) => {
-                let header = &report.trailer.header;
-                let compression = Compression::from_code(header.compression).unwrap_or(Compression::None);
-                let entry = NewDump {
-                    stem: "livecore",
-                    compression,
-                    link: compression,
-                    info: &|number| info::text(&report.trailer.subject(), number),
-                    key: None,
-                    limit: None,
-                };
-                let saved = directory.save(new, entry)?;
-                report.saved = Some(saved);
-            }
-            Self::Stream(mut target, mut file) => {
-                file.rewind().and_then(|()| io::copy(&mut file, &mut target)).map_err(write_failed)?;
-                report.delivered = target.complete()?;
-            }
+            Self::Distrust(_) => observer.warn(&text),
+            Self::UselessDumps(_) | Self::Compression(_) | Self::NoLiveDumps => observer.remark(&text),
         }
-        Ok(report)
     }
 }
 
-/// A live dump that was not taken.
-#[derive(Debug)]
-pub struct Failure {
-    /// Why.
-    pub error: Error,
-    /// The stream that it was for, if nothing has gone there: another dump can.
-    pub target: Option<Target>,
-}
-
-impl From<Error> for Failure {
-    fn from(error: Error) -> Self {
-        Self { error, target: None }
-    }
-}
-
-/// Takes a live dump. It is at its destination when it is complete and right, or not at all; of a stream that
-/// breaks, the beginning has gone.
-///
-/// `verify` is called before that, with the file, from which the header is gone unless it was to be kept; when
-/// it fails there is no dump.
+/// Takes a live dump. It is at its destination when it is complete and right, or not at all; of a stream that breaks, the
+/// beginning has gone.
 ///
 /// # Errors
 ///
-/// The kernel refuses or fails, what it wrote is not what was asked for, or the destination does not take it.
-pub fn take(
+/// A name is taken, or the dump may not fit. The kernel refuses or fails, or what it wrote is not what was asked for,
+/// and memtool is not to make the dump or cannot. The destination does not take it.
+pub fn run(
     host: &dyn Host,
-    destination: Destination,
-    options: Options,
-    verify: impl FnOnce(&File, &Trailer) -> Result<()>,
-) -> Result<LiveDumpReport, Failure> {
-    let name = destination.name().to_owned();
-    let begun = destination.begin()?;
-    let written = write(host, begun.file(), &name, options).and_then(|(trailer, size)| {
-        verify(begun.file(), &trailer)?;
-        Ok(LiveDumpReport { trailer, size, saved: None, delivered: None })
-    });
-    match (written, begun) {
-        (Ok(report), begun) => Ok(begun.finish(report)?),
-        (Err(error), Begun::Stream(target, _)) => Err(Failure { error, target: Some(target) }),
-        (Err(error), _) => Err(error.into()),
+    symbols: &dyn Symbols,
+    options: &LiveDumpOptions,
+    observer: &mut dyn Observer,
+) -> Result<LiveDump> {
+    check_names(options)?;
+    let mut stream = None;
+    if options.method != Method::User {
+        let reason = match reason_not_to_ask(host, options)? {
+            Some(reason) => reason,
+            None => match kernel::take(host, symbols, options, observer)? {
+                Taken::Dump(dump) => return Ok(*dump),
+                Taken::Nothing(reason, target) => {
+                    stream = target;
+                    reason
+                }
+            },
+        };
+        reason.tell(observer);
     }
+    user::make(host, symbols, options, stream, observer)
 }
 
-/// Has the kernel write a dump, and checks and cuts off the header. Gives the bytes that are left as well.
-fn write(host: &dyn Host, file: &File, name: &Path, options: Options) -> Result<(Trailer, u64)> {
-    let architecture = host.system()?.machine_arch;
-    with_signals_elsewhere(|| host.kernel_dump(file, options.compression)).map_err(|error| name_file(error, name))?;
-    let length = file.metadata().map_err(|source| Error::io("look at", name, source))?.len();
-    let trailer = Trailer::read(file, length, &architecture, options.compression)?;
-    if options.keep_header {
-        return Ok((trailer, length));
+/// Refuses what cannot become a dump or its info file, before anything is done.
+fn check_names(options: &LiveDumpOptions) -> Result<()> {
+    if let LiveDumpDestination::Output(output) = &options.destination {
+        output.check()?;
     }
-    let size = trailer.header.dump_length;
-    file.set_len(size).map_err(|source| Error::io("truncate", name, source))?;
-    Ok((trailer, size))
+    let outputs = [("the dump", options.destination.file()), ("its info file", options.info.as_deref())];
+    output_file::check_all(&outputs, options.replace)
 }
 
-/// Makes a live dump without the kernel: `write` writes it to the target it gets and hands that back, and `header` says
-/// of what it wrote what the kernel would say of its own dump. It is at its destination when it is complete, or not
-/// at all; a stream gets it as it is made. `verify` is called with the file before it gets its name.
-///
-/// # Errors
-///
-/// Those of `write` and `verify`; the destination does not take the dump.
-pub fn make<R>(
-    destination: Destination,
-    write: impl FnOnce(Target) -> Result<(R, Target)>,
-    header: impl FnOnce(&R) -> Header,
-    verify: impl FnOnce(&File) -> Result<()>,
-) -> Result<(R, LiveDumpReport)> {
-    let report = |header: Header| {
-        let (size, bytes) = (header.dump_length, header.encode());
-        let trailer = Trailer { header, parity: info::parity_word(&bytes) };
-        LiveDumpReport { trailer, size, saved: None, delivered: None }
+/// Why the kernel need not be asked, where memtool may choose.
+fn reason_not_to_ask(host: &dyn Host, options: &LiveDumpOptions) -> Result<Option<Reason>> {
+    if options.method != Method::Auto {
+        return Ok(None);
+    }
+    let system = host.system()?;
+    let architecture = Architecture::from_system(&system);
+    if architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate)) {
+        return Ok(Some(Reason::UselessDumps(system.machine_arch)));
+    }
+    let suits = options.compression.suits_live_dumps(system.page_size);
+    Ok((!suits).then_some(Reason::Compression(options.compression)))
+}
+
+/// Refuses what may not fit. How far the kernel's memory can be compressed is not known.
+fn check_space(options: &LiveDumpOptions, limit: Option<u64>, observer: &mut dyn Observer) -> Result<()> {
+    let directory = options.destination.directory();
+    let space = match options.destination {
+        LiveDumpDestination::Directory(_) => SaveDirectory::open(&directory)?.free_space(observer)?,
+        LiveDumpDestination::Output(_) => FreeSpace::within(&directory)?,
     };
-    if let Destination::Stream { target, .. } = destination {
-        let (result, target) = write(target)?;
-        let delivered = target.complete()?;
-        let report = report(header(&result));
-        return Ok((result, LiveDumpReport { delivered, ..report }));
+    let Some(limit) = limit else {
+        observer.warn("the kernel does not tell how large the dump can become, so nobody knows whether it will fit");
+        return Ok(());
+    };
+    observer.detail(&format!("the dump takes {} at most before compression", rough_size(limit)));
+    match space.shortage(limit, limit) {
+        Some(shortage) if options.compression == Compression::None => {
+            return Err(Error::Refused(format!(
+                "the dump may not fit into {}: at its largest {shortage}; --zstd takes less, --no-space-check tries all the same",
+                directory.display()
+            )));
+        }
+        Some(shortage) => observer
+            .warn(&format!("the dump may not fit, unless it can be compressed enough: at its largest {shortage}")),
+        None => space.warn_of_reserve(limit, observer),
     }
-    let name = destination.name().to_owned();
-    let begun = destination.begin()?;
-    let file = begun.file().try_clone().map_err(|source| Error::io("write", &name, source))?;
-    let (result, _) = write(Target::File(file))?;
-    verify(begun.file())?;
-    let report = report(header(&result));
-    Ok((result, begun.finish(report)?))
+    Ok(())
 }
 
-/// The host knows a descriptor only; the user knows the file's name.
-fn name_file(error: Error, name: &Path) -> Error {
-    match error {
-        Error::Kernel(mut error) if error.operation == Operation::KernelDump => {
-            error.subject = name.display().to_string();
-            Error::Kernel(error)
-        }
-        other => other,
-    }
+/// Begins the file for what is known of a dump.
+fn begin_info(options: &LiveDumpOptions) -> Result<Option<OutputFile>> {
+    options.info.as_deref().map(|path| OutputFile::create(path, options.replace)).transpose()
 }

@@ -7,6 +7,8 @@
 
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
+use crate::free_space::FreeSpace;
+use crate::observer::Observer;
 use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
@@ -228,8 +230,22 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// What the file says where that is no number; savecore(8) takes it for 0.
-    pub fn min_free(&self) -> Result<u64, String> {
+    fn min_free(&self) -> Result<u64, String> {
         self.beginning_of("minfree", MINFREE_LENGTH).map_or(Ok(0), |text| parse_min_free(&text))
+    }
+
+    /// What there is for dumps in it; its file `minfree` may say how much of that shall stay free.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub fn free_space(&self, observer: &mut dyn Observer) -> Result<FreeSpace> {
+        let file = self.path.join("minfree");
+        let reserved = self.min_free().unwrap_or_else(|text| {
+            observer.warn(&format!("{}: '{text}' is no size in KiB, so 0", file.display()));
+            0
+        });
+        Ok(FreeSpace::within(&self.path)?.with_reserve(reserved.saturating_mul(1024), file))
     }
 
     /// The beginning of a file's first line; `None` without such a file.

@@ -17,8 +17,9 @@ pub mod beginning;
 pub mod directory;
 pub mod info;
 
-use crate::dump::sink::{Sink, Target, with_sink};
+use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
+use crate::format::writer::SparseWrite;
 use crate::output_file::OutputFile;
 use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
@@ -303,7 +304,7 @@ fn stream<'a>(
 }
 
 /// Copies all there is, and tells how many bytes that were.
-fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut Sink<'_>) -> Result<u64> {
+fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut dyn SparseWrite) -> Result<u64> {
     let mut buffer = vec![0; PART];
     loop {
         let count = stream.read(&mut buffer).map_err(|stop| cannot_read(device, stop))?;
@@ -315,7 +316,7 @@ fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut Sink<'_>) -> Result<u6
 }
 
 /// Stores bytes; blocks of zeros become holes.
-fn store(part: &[u8], sink: &mut Sink<'_>) -> Result<()> {
+fn store(part: &[u8], sink: &mut dyn SparseWrite) -> Result<()> {
     let is_zero = |block: &&[u8]| block.iter().all(|byte| *byte == 0);
     let blocks: Vec<&[u8]> = part.chunks(HOLE).collect();
     let mut rest = part;

@@ -1,4 +1,4 @@
-//! The formats of a dump: what stands around the memory.
+//! The formats of a dump: what stands around the memory, and how a dump is written in them ([`writer`]).
 //!
 //! - raw: the segments one after another, and nothing else, as memdump(1) writes it;
 //! - padded: every byte at the offset of its address;
@@ -8,12 +8,14 @@
 //! Every format can be written as a stream, in one pass.
 
 pub mod elf;
+pub mod map_file;
+pub mod unreadable;
+pub mod writer;
 
-use super::Unreadable;
-use super::plan::{Plan, Space};
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
+use unreadable::Unreadable;
 use vmcore::chunks::checked_page_size;
 use vmcore::lime;
 use vmcore::segment::Segment;
@@ -53,6 +55,16 @@ impl Format {
     }
 }
 
+/// Which addresses a dump's are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Space {
+    /// Physical: /dev/mem, or an image of memory.
+    Physical,
+    /// Kernel virtual: /dev/kmem.
+    Kernel,
+}
+
 /// What a dump says of itself, where its format has room for that.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct About {
@@ -66,6 +78,12 @@ pub struct About {
     pub host: &'static str,
     /// When the dump was begun.
     pub started: SystemTime,
+    /// Which addresses it has.
+    pub space: Space,
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Who said which addresses to dump.
+    pub segments_from: String,
 }
 
 /// Where everything goes in the output.
@@ -81,24 +99,24 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// Lays a dump out.
+    /// Lays out a dump of segments, which are ascending and do not overlap.
     ///
     /// # Errors
     ///
     /// The format cannot hold the dump: kernel virtual addresses in a format of physical ones, or more than
     /// 2^63 bytes. Or the page size is not possible.
-    pub fn new(format: Format, plan: &Plan, about: &About) -> Result<Self> {
-        checked_page_size(plan.page_size)?;
-        if plan.space == Space::Kernel && matches!(format, Format::Padded | Format::Lime) {
+    pub fn new(format: Format, segments: &[Segment], about: &About) -> Result<Self> {
+        checked_page_size(about.page_size)?;
+        if about.space == Space::Kernel && matches!(format, Format::Padded | Format::Lime) {
             return Err(Error::Refused(format!(
                 "the format {} is for physical addresses; raw and elf take kernel virtual ones",
                 format.name()
             )));
         }
-        let head = if format == Format::Elf { Some(elf::Head::new(plan, about)?) } else { None };
+        let head = if format == Format::Elf { Some(elf::Head::new(segments, about)?) } else { None };
         let before = head.as_ref().map_or(0, |head| head.bytes().len() as u64);
-        Self { format, elf: head, page_size: plan.page_size, size: 0, stored: 0 }
-            .measured(before, plan.segments.iter().cloned())
+        Self { format, elf: head, page_size: about.page_size, size: 0, stored: 0 }
+            .measured(before, segments.iter().cloned())
     }
 
     /// Lays out segments in a format, where nothing is to be said of them: in an ELF file, what comes before and

@@ -5,9 +5,8 @@
 //! The second, behind the memory, lists what could not be read and is zeros in the file; room is kept for it,
 //! because its place must be known before anything is read.
 
-use super::About;
-use crate::dump::Unreadable;
-use crate::dump::plan::{Plan, Space};
+use super::unreadable::Unreadable;
+use super::{About, Space};
 use crate::error::{Error, Result};
 use vmcore::architecture::Endianness;
 use vmcore::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
@@ -61,32 +60,32 @@ impl Head {
     /// # Errors
     ///
     /// The architecture has no ELF machine number here, or there are 2^32 segments.
-    pub fn new(plan: &Plan, about: &About) -> Result<Self> {
+    pub fn new(segments: &[Segment], about: &About) -> Result<Self> {
         let (machine, order) = machine(&about.machine_arch)?;
         let kind = Ident { wide: true, order };
-        let text = about_text(plan, about);
+        let text = about_text(about);
         let about_length = text.len().next_multiple_of(4);
-        let segments = u32::try_from(plan.segments.len() as u64 + 2)
+        let count = u32::try_from(segments.len() as u64 + 2)
             .map_err(|_| Error::Refused("there are too many segments for an ELF file".to_owned()))?;
-        let note_at = kind.headers_size(segments.into());
+        let note_at = kind.headers_size(count.into());
         let note_size = (NOTE_HEAD + about_length) as u64;
 
         let mut writer = Writer::new(kind);
-        writer.core_header(CoreHeader { os_abi: ELFOSABI_STANDALONE, machine, flags: 0, segments });
+        writer.core_header(CoreHeader { os_abi: ELFOSABI_STANDALONE, machine, flags: 0, segments: count });
         let mut program_header = |kind, offset, (address, physical), size, align| {
             writer.program_header(ProgramHeader { kind, flags: PF_R, offset, address, physical, size, align });
         };
         program_header(PT_NOTE, note_at, (0, 0), note_size, 4);
         let mut position = note_at + note_size;
-        for segment in &plan.segments {
-            position = position.saturating_add(gap_before(segment, position, plan.page_size));
+        for segment in segments {
+            position = position.saturating_add(gap_before(segment, position, about.page_size));
             let size = segment.end - segment.start;
-            let physical = if plan.space == Space::Physical { segment.start } else { 0 };
-            program_header(PT_LOAD, position, (segment.start, physical), size, plan.page_size);
+            let physical = if about.space == Space::Physical { segment.start } else { 0 };
+            program_header(PT_LOAD, position, (segment.start, physical), size, about.page_size);
             position = position.saturating_add(size);
         }
         program_header(PT_NOTE, position.saturating_add(tail_gap(position)), (0, 0), TAIL as u64, 4);
-        writer.end_of_headers(segments);
+        writer.end_of_headers(count);
         note(&mut writer, NOTE_ABOUT, &text, about_length);
         Ok(Self { bytes: writer.bytes, kind })
     }
@@ -121,7 +120,7 @@ pub fn tail_size(position: u64) -> u64 {
     tail_gap(position) + TAIL as u64
 }
 
-fn about_text(plan: &Plan, about: &About) -> String {
+fn about_text(about: &About) -> String {
     let mut text = String::new();
     let mut line = |key: &str, value: &str| {
         // A value with a line's end in it must not look like two.
@@ -136,8 +135,8 @@ fn about_text(plan: &Plan, about: &About) -> String {
     }
     line("machine", &about.machine_arch);
     line("started", &vmcore::units::utc(about.started));
-    line("page_size", &plan.page_size.to_string());
-    line("segments_from", &plan.segments_from.to_string());
+    line("page_size", &about.page_size.to_string());
+    line("segments_from", &about.segments_from);
     line("written_by", concat!("memtool ", env!("CARGO_PKG_VERSION")));
     text
 }

@@ -1,0 +1,360 @@
+//! `memtool livedump`: a minidump of the running kernel.
+
+use super::destination::{claim_standard_output, destination, remark_on_delivery};
+use super::{Context, Verdict};
+use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::{ArgGroup, Args, ValueEnum};
+use memtool::dump::destination::Destination;
+use memtool::files;
+use memtool::format::unreadable::UnreadableRange;
+use memtool::host::Host;
+use memtool::live_kernel::{RunningSymbols, UserDumpReport};
+use memtool::livedump::{self, LiveDump, LiveDumpDestination, LiveDumpOptions};
+use memtool::output_file::OutputFile;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use vmcore::kerneldump::Compression;
+use vmcore::symbols::Symbols;
+use vmcore::units::{counted, rough_size};
+
+/// The schema of what is said about a dump.
+const SCHEMA: &str = "memtool.livedump";
+
+#[derive(Args)]
+#[command(
+    group = ArgGroup::new("destination").args(["file", "dir"]).required(true),
+    group = ArgGroup::new("compression").args(["none", "gzip", "zstd"]),
+    after_help = "The kernel cannot be stopped once it has begun, and cannot say how far it is; --method user can."
+)]
+pub struct Arguments {
+    /// The file to write, which appears whole or not at all, or tcp://HOST:PORT; '-' is standard output
+    #[arg(value_parser = OsStringValueParser::new().try_map(destination))]
+    file: Option<Destination>,
+    /// Save the dump in a directory as savecore(8) does: livecore.N, info.N, and what goes with them
+    #[arg(long, value_name = "DIR", conflicts_with = "force")]
+    dir: Option<PathBuf>,
+    /// Compress with Zstandard
+    #[arg(long)]
+    zstd: bool,
+    /// Compress with gzip
+    #[arg(long)]
+    gzip: bool,
+    /// Do not compress, which is the default
+    #[arg(long)]
+    none: bool,
+    /// Leave the kernel's header behind the dump
+    #[arg(long)]
+    keep_header: bool,
+    /// Write what is known of the dump to a file, '-' for standard output: JSON with --json or into FILE.json,
+    /// else as savecore(8) does
+    #[arg(long, value_name = "FILE")]
+    info: Option<PathBuf>,
+    /// Do not check beforehand whether the dump will fit
+    #[arg(long)]
+    no_space_check: bool,
+    /// Replace the dump and the info file if they are there
+    #[arg(long)]
+    force: bool,
+    /// Who makes the dump
+    #[arg(long, value_enum, default_value_t = Method::Auto)]
+    method: Method,
+    /// How the dump is looked at before it gets its name, as 'inspect' does
+    #[arg(long, value_enum, default_value_t = Verify::Full)]
+    verify: Verify,
+    /// Take the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
+    #[arg(long, value_name = "FILE")]
+    kernel: Option<PathBuf>,
+}
+
+/// How a dump is looked at when it is made.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Verify {
+    /// Not at all, but for the kernel's header
+    None,
+    /// Its headers and tables
+    Quick,
+    /// Every byte, and every page table entry
+    Full,
+}
+
+impl From<Verify> for livedump::Verify {
+    fn from(verify: Verify) -> Self {
+        match verify {
+            Verify::None => Self::None,
+            Verify::Quick => Self::Quick,
+            Verify::Full => Self::Full,
+        }
+    }
+}
+
+/// Who makes a live dump.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Method {
+    /// The kernel; or memtool, if the kernel cannot, or its dump cannot be used or lacks pages
+    Auto,
+    /// The kernel, whether it loses pages or not
+    Kernel,
+    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64): in one pass, with progress, and interruptible
+    User,
+}
+
+impl From<Method> for livedump::Method {
+    fn from(method: Method) -> Self {
+        match method {
+            Method::Auto => Self::Auto,
+            Method::Kernel => Self::Kernel,
+            Method::User => Self::User,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    file: String,
+    /// Who made it: `kernel` or `user`.
+    method: &'static str,
+    compression: Compression,
+    /// Bytes of the file.
+    size: u64,
+    /// Bytes before compression.
+    uncompressed_size: u64,
+    /// Whether the kernel's header is behind the dump.
+    header_kept: bool,
+    architecture: &'a str,
+    kernel: &'a str,
+    hostname: &'a str,
+    /// Seconds since the epoch.
+    taken_at: u64,
+    /// What it took.
+    seconds: f64,
+    /// The dump's number in its directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    number: Option<u32>,
+    /// The info file in its directory.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    info: Option<String>,
+    /// Pages of memory in it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pages: Option<u64>,
+    /// How it was looked at.
+    verified: livedump::Verify,
+    /// What only memtool knows of a dump.
+    #[serde(flatten, skip_serializing_if = "Option::is_none")]
+    made: Option<Made<'a>>,
+}
+
+#[derive(Serialize)]
+struct Made<'a> {
+    unreadable: &'a [UnreadableRange],
+    unreadable_bytes: u64,
+    /// Ranges of them that are too many to list.
+    unreadable_not_listed: u64,
+    /// Pages that the kernel marks and that are not RAM.
+    not_ram: u64,
+    /// Page tables that could not be read.
+    lost_tables: u64,
+}
+
+impl Arguments {
+    fn compression(&self) -> Compression {
+        match (self.zstd, self.gzip) {
+            (true, _) => Compression::Zstd,
+            (_, true) => Compression::Gzip,
+            _ => Compression::None,
+        }
+    }
+
+    /// The file for what is known of the dump, unless it is standard output.
+    fn info_file(&self) -> Option<&Path> {
+        self.info.as_deref().filter(|path| path.as_os_str() != "-")
+    }
+
+    fn is_to_output(&self) -> bool {
+        matches!(self.file, Some(Destination::StandardOutput))
+    }
+
+    fn destination(&self) -> Result<LiveDumpDestination> {
+        match (&self.file, &self.dir) {
+            (Some(file), _) => Ok(LiveDumpDestination::Output(file.clone())),
+            (None, Some(directory)) => Ok(LiveDumpDestination::Directory(directory.clone())),
+            (None, None) => Err(Error::Refused("no file is named".to_owned())),
+        }
+    }
+
+    fn options(&self) -> Result<LiveDumpOptions> {
+        Ok(LiveDumpOptions {
+            destination: self.destination()?,
+            method: self.method.into(),
+            compression: self.compression(),
+            keep_header: self.keep_header,
+            verify: self.verify.into(),
+            info: self.info_file().map(Path::to_owned),
+            check_space: !self.no_space_check,
+            replace: self.force,
+        })
+    }
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let host = &*context.host()?;
+    check_standard_output(context, arguments)?;
+    let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
+        Some(path) => Box::new(files::open_kernel(path)?),
+        None => Box::new(RunningSymbols(host)),
+    };
+    let mut dump = livedump::run(host, &*symbols, &arguments.options()?, context)?;
+    warn_of_doubts(context, &dump, host.system()?.page_size.into());
+    let info = dump.info.take();
+    let document = describe(arguments, &dump);
+    if let Some(file) = info {
+        write_info(context, host, file, &dump, &document)?;
+    }
+    conclude(context, host, arguments, &dump, &document)?;
+    Ok(Verdict::Done)
+}
+
+/// Refuses to write more than one thing to standard output, before anything is done.
+fn check_standard_output(context: &mut Context, arguments: &Arguments) -> Result<()> {
+    if let Some(destination) = &arguments.file {
+        claim_standard_output(context, destination)?;
+    }
+    if arguments.is_to_output() && arguments.info.is_some() && arguments.info_file().is_none() {
+        return Err(Error::Refused(
+            "the dump and what is known of it cannot share standard output; name a file with --info".to_owned(),
+        ));
+    }
+    Ok(())
+}
+
+/// Says what may be wrong with a dump, or is not known of it.
+fn warn_of_doubts(context: &mut Context, dump: &LiveDump, page_size: u64) {
+    if let Some(error) = &dump.unchecked {
+        context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
+    }
+    if let Some(made) = &dump.made {
+        warn_of_missing(context, made, page_size);
+    }
+    for doubt in dump.inspection.iter().flat_map(|inspection| &inspection.warnings) {
+        context.warn(doubt);
+    }
+    remark_on_delivery(context, dump.delivered);
+    for problem in dump.saved.iter().flat_map(|saved| &saved.problems) {
+        context.warn(problem);
+    }
+}
+
+fn warn_of_missing(context: &mut Context, made: &UserDumpReport, page_size: u64) {
+    let unreadable = made.unreadable.bytes().div_ceil(page_size);
+    if unreadable > 0 {
+        let are = if unreadable == 1 { "is" } else { "are" };
+        context.warn(&format!("{} could not be read and {are} zeros in the dump", counted(unreadable, "page")));
+    }
+    if made.not_ram > 0 {
+        context.warn(&format!(
+            "marked by the kernel for its dumps, but not RAM by its memory map, and left out: {}",
+            counted(made.not_ram, "page")
+        ));
+    }
+    if made.lost_tables > 0 {
+        context.warn(&format!(
+            "{} could not be read; pages that are mapped only there are missing",
+            counted(made.lost_tables, "page table")
+        ));
+    }
+}
+
+fn describe<'a>(arguments: &Arguments, dump: &'a LiveDump) -> Document<'a> {
+    let header = &dump.trailer.header;
+    let saved = dump.saved.as_ref();
+    let file = match (&arguments.file, saved) {
+        (_, Some(saved)) => saved.core.display().to_string(),
+        (Some(destination), _) => destination.to_string(),
+        _ => String::new(),
+    };
+    let made = dump.made.as_ref();
+    Document {
+        file,
+        method: if made.is_some() { "user" } else { "kernel" },
+        compression: arguments.compression(),
+        size: dump.size,
+        uncompressed_size: dump.uncompressed_size(),
+        header_kept: arguments.keep_header && made.is_none(),
+        architecture: &header.architecture,
+        kernel: &header.version_string,
+        hostname: &header.hostname,
+        taken_at: header.dump_time,
+        seconds: dump.elapsed.as_secs_f64(),
+        number: saved.map(|saved| saved.number),
+        info: saved.map(|saved| saved.info.display().to_string()),
+        pages: dump.pages(),
+        verified: if dump.inspection.is_some() { arguments.verify.into() } else { livedump::Verify::None },
+        made: made.map(|made| Made {
+            unreadable: made.unreadable.ranges(),
+            unreadable_bytes: made.unreadable.bytes(),
+            unreadable_not_listed: made.unreadable.not_listed(),
+            not_ram: made.not_ram,
+            lost_tables: made.lost_tables,
+        }),
+    }
+}
+
+/// Writes the info file.
+fn write_info(
+    context: &Context,
+    host: &dyn Host,
+    output: OutputFile,
+    dump: &LiveDump,
+    document: &Document<'_>,
+) -> Result<()> {
+    let path = output.target();
+    let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
+    let mut file = output.file();
+    let written = match json {
+        true => context.out.write_document(&mut file, SCHEMA, host.kind(), document),
+        false => file.write_all(dump.info_text().as_bytes()),
+    };
+    written.map_err(|source| Error::io("write", path, source))?;
+    output.commit()
+}
+
+/// Says what was done where there is room for words.
+fn conclude(
+    context: &mut Context,
+    host: &dyn Host,
+    arguments: &Arguments,
+    dump: &LiveDump,
+    document: &Document<'_>,
+) -> Result<()> {
+    if context.out.is_json() {
+        return context.out.document(SCHEMA, host, document);
+    }
+    if arguments.info.is_some() && arguments.info_file().is_none() {
+        return dump.info_text().lines().try_for_each(|line| context.out.line(line));
+    }
+    if context.global.quiet || arguments.is_to_output() {
+        return Ok(());
+    }
+    let kind = if context.out.remark_on(host.kind()).is_empty() { "host" } else { "recorded machine" };
+    let compressed = match arguments.compression() {
+        Compression::None => String::new(),
+        compression => {
+            let before = dump.uncompressed_size();
+            let ratio = before as f64 / dump.trailer.header.dump_length.max(1) as f64;
+            format!(", {} before {} ({ratio:.1} to 1)", rough_size(before), compression.name())
+        }
+    };
+    let (size, seconds) = (rough_size(dump.size), document.seconds);
+    context.out.line(&format!("{}: {size}{compressed}, in {seconds:.1} s", document.file))?;
+    if let Some(pages) = document.pages {
+        let checked = match document.verified {
+            livedump::Verify::None => "not checked",
+            livedump::Verify::Quick => "headers and tables checked",
+            livedump::Verify::Full => "every byte checked",
+        };
+        context.out.line(&format!("{}; {checked}", counted(pages, "page")))?;
+    }
+    let name = if document.hostname.is_empty() { "without a name" } else { document.hostname };
+    context.out.line(&format!("{kind} {name}, {}, {}", document.architecture, document.kernel))
+}

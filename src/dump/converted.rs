@@ -1,0 +1,38 @@
+//! Dumps that are there already, converted ([`crate::convert`]) and written where they are to go.
+
+use super::job::{DumpSizes, Finished, Job};
+use crate::convert::core::Core;
+use crate::convert::write_image;
+use crate::error::Result;
+use crate::format::Layout;
+use crate::observer::Observer;
+use crate::output_file::OutputFile;
+use vmcore::dump::DumpInOrder;
+
+/// What the memory of a dump is called.
+const NOUN: &str = "memory in the dump";
+
+/// Writes the physical memory in a dump, as it was laid out ([`crate::convert::layout`]).
+///
+/// # Errors
+///
+/// Those of the output; the dump cannot be decompressed, or nothing of it can be read. What else cannot be read is no
+/// error: the report lists it.
+pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
+    let memory = dump.extents().map(|extent| extent.size).sum();
+    let begun = job.begin(DumpSizes::from_layout(layout, memory), observer)?;
+    begun.write(NOUN, observer, |out, map, progress| write_image(dump, layout, out, map, progress))
+}
+
+/// Writes a core file, and the script for debuggers that goes with it.
+///
+/// # Errors
+///
+/// Those of [`image`].
+pub fn core(core: &Core<'_>, script: &str, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
+    let begun = job.begin(DumpSizes { size: core.size(), stored: core.size(), memory: core.memory() }, observer)?;
+    begun.write_companion(script)?;
+    let mut finished = begun.write(NOUN, observer, |out, _, progress| core.write(out, progress))?;
+    finished.companion.take().map_or(Ok(()), OutputFile::commit)?;
+    Ok(finished)
+}

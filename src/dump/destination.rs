@@ -1,0 +1,166 @@
+//! Where a dump and its map go: files, standard output or standard error, or another host.
+
+use super::sink::Target;
+use crate::error::{Error, Result};
+use crate::format::map_file::MapFile;
+use crate::free_space::FreeSpace;
+use crate::network::{Address, AddressError, Connection};
+use crate::output_file::OutputFile;
+use std::ffi::OsString;
+use std::fmt;
+use std::fs::File;
+use std::io::{self, BufWriter, IsTerminal};
+use std::os::fd::AsFd;
+use std::path::{Path, PathBuf};
+
+/// Where a dump goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// Standard output.
+    StandardOutput,
+    /// A file, which appears whole or not at all.
+    File(PathBuf),
+    /// Another host.
+    Network(Address),
+}
+
+/// Why a name is not a [`Destination`].
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum DestinationError {
+    /// There is nothing.
+    #[error("it is empty")]
+    Empty,
+    /// It begins as another host's address and is none.
+    #[error(transparent)]
+    Address(#[from] AddressError),
+    /// It begins as an address of another kind.
+    #[error(
+        "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{name}'"
+    )]
+    Scheme {
+        /// What stands before `://`.
+        scheme: String,
+        /// The whole name.
+        name: String,
+    },
+}
+
+/// As it is named: a path, `-` for standard output, or `tcp://HOST:PORT`.
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::StandardOutput => f.write_str("-"),
+            Self::File(path) => write!(f, "{}", path.display()),
+            Self::Network(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+impl TryFrom<OsString> for Destination {
+    type Error = DestinationError;
+
+    fn try_from(name: OsString) -> Result<Self, DestinationError> {
+        // What is no text is no host either.
+        let Some(text) = name.to_str() else { return Ok(Self::File(name.into())) };
+        match text.split_once("://") {
+            _ if text == "-" => Ok(Self::StandardOutput),
+            _ if text.is_empty() => Err(DestinationError::Empty),
+            Some(("tcp", _)) => Ok(Self::Network(text.parse()?)),
+            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
+                Err(DestinationError::Scheme { scheme: scheme.to_owned(), name: text.to_owned() })
+            }
+            _ => Ok(Self::File(name.into())),
+        }
+    }
+}
+
+impl Destination {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::StandardOutput | Self::Network(_) => None,
+        }
+    }
+
+    /// Refuses standard output where it is a terminal.
+    ///
+    /// # Errors
+    ///
+    /// It is one.
+    pub fn check(&self) -> Result<()> {
+        if *self == Self::StandardOutput && io::stdout().is_terminal() {
+            return Err(Error::Refused(
+                "standard output is a terminal, and a dump is binary; send it to a pipe, or name a file".to_owned(),
+            ));
+        }
+        Ok(())
+    }
+
+    /// What can be written there; `None` where nobody knows.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell.
+    pub fn free_space(&self) -> Result<Option<FreeSpace>> {
+        match self {
+            Self::File(path) => FreeSpace::beside(path).map(Some),
+            Self::StandardOutput => FreeSpace::behind(&standard_output()?),
+            Self::Network(_) => Ok(None),
+        }
+    }
+
+    /// What is written to; of a file, the one that was begun. Another host is connected to.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or the host does not answer.
+    pub(crate) fn target(&self, begun: Option<&OutputFile>) -> Result<Target> {
+        match (self, begun) {
+            (Self::File(path), Some(begun)) => {
+                begun.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
+            }
+            (Self::Network(address), _) => Connection::connect(address).map(Target::Network),
+            _ => standard_output().map(Target::stream),
+        }
+    }
+}
+
+/// Standard output itself: [`io::Stdout`] would look for the ends of lines in a dump.
+fn standard_output() -> Result<File> {
+    io::stdout().as_fd().try_clone_to_owned().map(File::from).map_err(Error::StandardOutput)
+}
+
+/// Where the map of a dump goes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum MapDestination {
+    /// Standard error.
+    StandardError,
+    /// A file, which appears whole or not at all.
+    File(PathBuf),
+}
+
+impl From<PathBuf> for MapDestination {
+    /// `-` is standard error.
+    fn from(name: PathBuf) -> Self {
+        if name.as_os_str() == "-" { Self::StandardError } else { Self::File(name) }
+    }
+}
+
+impl MapDestination {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&Path> {
+        match self {
+            Self::File(path) => Some(path),
+            Self::StandardError => None,
+        }
+    }
+
+    /// What is written to; of a file, the one that was begun.
+    pub(crate) fn map_file<'a>(&self, begun: Option<&'a OutputFile>) -> MapFile<'a> {
+        match begun {
+            Some(begun) => MapFile::new(Box::new(BufWriter::new(begun.file()))),
+            None => MapFile::new(Box::new(io::stderr())),
+        }
+    }
+}

@@ -1,0 +1,216 @@
+//! The steps by which memory becomes a dump, whatever memory it is: names are checked; what certainly does not fit is
+//! refused; files are begun and connections made; the dump is written, compressed, hashed and mapped on the way, while
+//! an [`Observer`] follows; a dump with nothing in it is refused; another host has to confirm that it has everything;
+//! and then files get their names. Whatever fails, nothing half done stays behind.
+
+use super::DumpReport;
+use super::destination::{Destination, MapDestination};
+use super::sink::{Target, with_sink};
+use crate::compress::Compression;
+use crate::error::{Error, Result};
+use crate::format::Layout;
+use crate::format::map_file::MapFile;
+use crate::format::writer::{Copied, SparseWrite};
+use crate::network::Delivered;
+use crate::observer::{Observer, Work, observed};
+use crate::output_file::{self, OutputFile};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use vmcore::progress::Progress;
+
+/// How a dump is written, and where to.
+#[derive(Debug, Clone)]
+pub struct JobOptions {
+    /// Where it goes.
+    pub destination: Destination,
+    /// How it is compressed.
+    pub compression: Compression,
+    /// Where its map goes: which addresses are in it.
+    pub map: Option<MapDestination>,
+    /// Another file that goes with it.
+    pub companion: Option<Companion>,
+    /// Refuse beforehand what will not fit.
+    pub check_space: bool,
+    /// Replace files that are there.
+    pub replace: bool,
+}
+
+/// A file that goes with a dump. It is text, and appears with the dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Companion {
+    /// What was dumped, with the hash of the dump: [`super::manifest`].
+    Manifest(PathBuf),
+    /// A script for debuggers: [`crate::convert::script`].
+    Script(PathBuf),
+}
+
+impl Companion {
+    /// Its name.
+    pub fn path(&self) -> &Path {
+        match self {
+            Self::Manifest(path) | Self::Script(path) => path,
+        }
+    }
+
+    /// What it is, for messages.
+    fn noun(&self) -> &'static str {
+        match self {
+            Self::Manifest(_) => "its manifest",
+            Self::Script(_) => "its script",
+        }
+    }
+}
+
+/// How large a dump is, in bytes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct DumpSizes {
+    /// All of it, before compression, holes included.
+    pub size: u64,
+    /// What of it are no holes.
+    pub stored: u64,
+    /// Memory in it, readable or not: what the progress comes to.
+    pub memory: u64,
+}
+
+impl DumpSizes {
+    /// Of a layout for that much memory.
+    pub fn from_layout(layout: &Layout, memory: u64) -> Self {
+        Self { size: layout.size(), stored: layout.stored(), memory }
+    }
+}
+
+/// A dump that is to be written.
+#[derive(Debug)]
+pub struct Job<'a>(&'a JobOptions);
+
+impl<'a> Job<'a> {
+    /// Checks all names, without creating anything.
+    ///
+    /// # Errors
+    ///
+    /// A name is taken, or two are one file's; or a terminal is to get the dump.
+    pub fn new(options: &'a JobOptions) -> Result<Self> {
+        options.destination.check()?;
+        let map = options.map.as_ref().and_then(MapDestination::file);
+        let companion = options.companion.as_ref();
+        let outputs = [
+            ("the dump", options.destination.file()),
+            ("its map", map),
+            (companion.map_or("", Companion::noun), companion.map(Companion::path)),
+        ];
+        output_file::check_all(&outputs, options.replace)?;
+        Ok(Self(options))
+    }
+
+    /// Sees to it that there is room, begins the files and connects to another host.
+    ///
+    /// # Errors
+    ///
+    /// The dump will not fit, a file cannot be created, or the host does not answer.
+    pub fn begin(self, sizes: DumpSizes, observer: &mut dyn Observer) -> Result<Begun<'a>> {
+        let Self(options) = self;
+        if options.check_space {
+            check_space(options, sizes, observer)?;
+        }
+        let create = |path: Option<&Path>| path.map(|path| OutputFile::create(path, options.replace)).transpose();
+        let file = create(options.destination.file())?;
+        let map = create(options.map.as_ref().and_then(MapDestination::file))?;
+        let companion = create(options.companion.as_ref().map(Companion::path))?;
+        let target = options.destination.target(file.as_ref())?;
+        Ok(Begun { options, memory: sizes.memory, file, map, companion, target })
+    }
+}
+
+/// Refuses what certainly will not fit. How far memory can be compressed is not known.
+fn check_space(options: &JobOptions, sizes: DumpSizes, observer: &mut dyn Observer) -> Result<()> {
+    let Some(space) = options.destination.free_space()? else { return Ok(()) };
+    // Holes are left in files of memtool's own only.
+    let needed = if options.destination.file().is_some() { sizes.stored } else { sizes.size };
+    match space.shortage(needed, sizes.size) {
+        Some(shortage) if options.compression == Compression::None => {
+            return Err(Error::Refused(format!(
+                "the dump will not fit: {shortage}; --no-space-check tries all the same"
+            )));
+        }
+        Some(shortage) => {
+            observer.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
+        }
+        None => space.warn_of_reserve(needed, observer),
+    }
+    Ok(())
+}
+
+/// A dump that was begun. Dropped, it leaves nothing behind.
+#[derive(Debug)]
+pub struct Begun<'a> {
+    options: &'a JobOptions,
+    memory: u64,
+    file: Option<OutputFile>,
+    map: Option<OutputFile>,
+    companion: Option<OutputFile>,
+    target: Target,
+}
+
+/// A dump that is where it belongs.
+#[derive(Debug)]
+pub struct Finished {
+    /// What was dumped.
+    pub report: DumpReport,
+    /// How it reached another host.
+    pub delivered: Option<Delivered>,
+    /// The file that goes with it, to be written, if that has not been done, and committed.
+    pub companion: Option<OutputFile>,
+}
+
+impl Begun<'_> {
+    /// Writes the text of the file that goes with the dump, which gets its name after the dump.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be written.
+    pub fn write_companion(&self, text: &str) -> Result<()> {
+        let (Some(file), Some(companion)) = (&self.companion, &self.options.companion) else { return Ok(()) };
+        let written = file.file().write_all(text.as_bytes());
+        written.map_err(|source| Error::io("write", companion.path(), source))
+    }
+
+    /// Has the dump written by `write`, and gives it and its map their names. `noun` is what the memory is called.
+    ///
+    /// # Errors
+    ///
+    /// Those of `write`; no memory can be read; the output takes no more, or the connection breaks.
+    pub fn write(
+        self,
+        noun: &str,
+        observer: &mut dyn Observer,
+        write: impl FnOnce(&mut dyn SparseWrite, Option<&mut MapFile<'_>>, &Progress) -> Result<Copied>,
+    ) -> Result<Finished> {
+        let Self { options, memory, file, map, companion, target } = self;
+        let progress = Arc::new(Progress::default());
+        let uses_standard_error = options.map == Some(MapDestination::StandardError);
+        let hash = matches!(options.companion, Some(Companion::Manifest(_)));
+        let mut map_file = options.map.as_ref().map(|to| to.map_file(map.as_ref()));
+        let work = Work::Bytes { progress: &progress, total: memory, uses_standard_error };
+        let dumped = observed(observer, work, || {
+            with_sink(target, options.compression, hash, |out| write(out, map_file.as_mut(), &progress))
+        });
+        drop(map_file);
+        let (Copied { read, unreadable }, written, target) = dumped?;
+        let report = DumpReport { read, written, unreadable };
+        check_read(&report, noun)?;
+        let delivered = target.complete()?;
+        file.map_or(Ok(()), OutputFile::commit)?;
+        map.map_or(Ok(()), OutputFile::commit)?;
+        Ok(Finished { report, delivered, companion })
+    }
+}
+
+/// Refuses a dump without anything in it.
+fn check_read(report: &DumpReport, noun: &str) -> Result<()> {
+    if report.read > 0 {
+        return Ok(());
+    }
+    let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
+    Err(Error::Refused(format!("none of the {noun} can be read{why}, so there is no dump")))
+}

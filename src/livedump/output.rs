@@ -1,0 +1,109 @@
+//! A live dump on its way to where it goes.
+
+use super::trailer::Trailer;
+use super::{LiveDump, LiveDumpDestination, LiveDumpOptions};
+use crate::dump::sink::{Target, write_failed};
+use crate::error::{Error, Result};
+use crate::output_file::OutputFile;
+use crate::save::directory::{NewDump, SaveDirectory, Saved};
+use crate::save::info;
+use std::fs::File;
+use std::io::{self, Seek};
+use std::time::Duration;
+use vmcore::kerneldump::Compression;
+
+/// A dump that has no name yet. Dropped, it leaves nothing behind.
+pub(super) struct LiveOutput {
+    pub place: Place,
+    /// What it is written to.
+    pub target: Target,
+}
+
+/// What becomes of what was written.
+pub(super) enum Place {
+    /// It gets its name.
+    File(OutputFile),
+    /// It gets a number.
+    Saved(SaveDirectory, OutputFile),
+    /// It is gone already.
+    Stream,
+}
+
+impl Place {
+    /// The file, if it is one.
+    pub fn file(&self) -> Option<&File> {
+        match self {
+            Self::File(file) | Self::Saved(_, file) => Some(file.file()),
+            Self::Stream => None,
+        }
+    }
+}
+
+impl LiveOutput {
+    pub fn new(options: &LiveDumpOptions) -> Result<Self> {
+        let written_to = |file: &OutputFile| file.file().try_clone().map(Target::File);
+        let failed = |source| Error::io("write", &options.kernel_file(), source);
+        let (place, target) = match &options.destination {
+            LiveDumpDestination::Directory(path) => {
+                let directory = SaveDirectory::open(path)?;
+                let file = directory.new_file()?;
+                let target = written_to(&file).map_err(failed)?;
+                (Place::Saved(directory, file), target)
+            }
+            LiveDumpDestination::Output(output) => match output.file() {
+                Some(path) => {
+                    let file = OutputFile::create(path, options.replace)?;
+                    let target = written_to(&file).map_err(failed)?;
+                    (Place::File(file), target)
+                }
+                None => (Place::Stream, output.target(None)?),
+            },
+        };
+        Ok(Self { place, target })
+    }
+
+    /// The stream, for another dump: nothing must have gone there.
+    pub fn into_stream(self) -> Option<Target> {
+        matches!(self.place, Place::Stream).then_some(self.target)
+    }
+
+    /// Brings the dump to where it goes; a stream gets it from the file that holds it, unless it has it already.
+    pub fn finish(self, held: Option<File>, trailer: Trailer, size: u64) -> Result<LiveDump> {
+        let Self { place, mut target } = self;
+        let saved = match place {
+            Place::File(file) => file.commit().map(|()| None)?,
+            Place::Saved(directory, file) => Some(save(&directory, file, &trailer)?),
+            Place::Stream => {
+                if let Some(mut held) = held {
+                    held.rewind().and_then(|()| io::copy(&mut held, &mut target)).map_err(write_failed)?;
+                }
+                None
+            }
+        };
+        Ok(LiveDump {
+            trailer,
+            size,
+            saved,
+            delivered: target.complete()?,
+            inspection: None,
+            made: None,
+            unchecked: None,
+            elapsed: Duration::ZERO,
+            info: None,
+        })
+    }
+}
+
+/// Gives a dump the next number of a directory.
+fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer) -> Result<Saved> {
+    let compression = Compression::from_code(trailer.header.compression).unwrap_or(Compression::None);
+    let entry = NewDump {
+        stem: "livecore",
+        compression,
+        link: compression,
+        info: &|number| info::text(&trailer.subject(), number),
+        key: None,
+        limit: None,
+    };
+    directory.save(file, entry)
+}

@@ -1,0 +1,100 @@
+//! A live dump that memtool makes, from user space.
+
+use super::examine::examine;
+use super::output::{LiveOutput, Place};
+use super::trailer::Trailer;
+use super::{LiveDump, LiveDumpOptions, Method, begin_info, check_space};
+use crate::dump::sink::{Target, with_sink};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::live_kernel::{LiveKernel, Snapshot};
+use crate::observer::{Observer, observe_bytes};
+use crate::save::info::parity_word;
+use ioctl_defs::kerneldump::KERNELDUMPVERSION;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use vmcore::kerneldump::{Header, Kind};
+use vmcore::minidump::writer::PageSource;
+use vmcore::progress::Progress;
+use vmcore::symbols::Symbols;
+use vmcore::system::System;
+
+/// Makes the dump; into that stream, if there is one already. A file is looked at before it gets its name.
+pub(super) fn make(
+    host: &dyn Host,
+    symbols: &dyn Symbols,
+    options: &LiveDumpOptions,
+    stream: Option<Target>,
+    observer: &mut dyn Observer,
+) -> Result<LiveDump> {
+    check_header(options, observer)?;
+    let system = host.system()?;
+    let clock = Instant::now();
+    let kernel = LiveKernel::open(host, symbols)?;
+    let snapshot = kernel.snapshot()?;
+    let size = snapshot.size()?;
+    if options.check_space && !options.destination.is_stream() {
+        check_space(options, Some(size), observer)?;
+    }
+    let info = begin_info(options)?;
+    let begun = match stream {
+        Some(target) => LiveOutput { place: Place::Stream, target },
+        None => LiveOutput::new(options)?,
+    };
+    let write = |progress: &Progress| write(&snapshot, begun, &system, options, progress);
+    let dump = observe_bytes(observer, snapshot.page_bytes(), write)?;
+    Ok(LiveDump { elapsed: clock.elapsed(), info, ..dump })
+}
+
+/// There is no header to keep.
+fn check_header(options: &LiveDumpOptions, observer: &mut dyn Observer) -> Result<()> {
+    let why = "--keep-header: there is no header behind a dump that memtool makes";
+    match options.keep_header {
+        true if options.method == Method::User => return Err(Error::Refused(why.to_owned())),
+        true => observer.warn(why),
+        false => {}
+    }
+    Ok(())
+}
+
+/// Writes the dump, looks at it where that can be done, and brings it to where it goes.
+fn write(
+    snapshot: &Snapshot<'_>,
+    begun: LiveOutput,
+    system: &System,
+    options: &LiveDumpOptions,
+    progress: &Progress,
+) -> Result<LiveDump> {
+    let LiveOutput { place, target } = begun;
+    let (made, written, target) =
+        with_sink(target, options.compression.into(), false, |out| snapshot.write(out, progress))?;
+    let examined = place.file().zip(options.verify.depth()).map(|(file, depth)| examine(file, depth, None));
+    let inspection = examined.transpose()?.transpose()?;
+    let header = header(snapshot, system, options, (written.bytes, made.size));
+    let parity = parity_word(&header.encode());
+    let dump = LiveOutput { place, target }.finish(None, Trailer { header, parity }, written.bytes)?;
+    Ok(LiveDump { inspection, made: Some(made), ..dump })
+}
+
+/// What the kernel would say of its own dump of that many bytes, and before compression that many.
+fn header(
+    snapshot: &Snapshot<'_>,
+    system: &System,
+    options: &LiveDumpOptions,
+    (dump_length, extent): (u64, u64),
+) -> Header {
+    Header {
+        kind: Kind::KernelDump,
+        architecture: system.machine_arch.clone(),
+        version: KERNELDUMPVERSION,
+        architecture_version: snapshot.architecture().dump_version(),
+        dump_length,
+        dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
+        key_size: 0,
+        block_size: system.page_size,
+        hostname: system.hostname.clone(),
+        version_string: system.version.clone(),
+        panic_string: String::new(),
+        compression: options.compression.code(),
+        extent,
+    }
+}
