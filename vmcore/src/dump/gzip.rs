@@ -1,9 +1,9 @@
 //! gzip streams of several members, and what may stand behind them (RFC 1952).
 
-use super::stream::Ignored;
 use flate2::bufread;
 use std::io::{self, BufRead, Read};
-use std::sync::atomic::Ordering;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What a member of a gzip stream begins with.
 const MEMBER: [u8; 2] = [0x1f, 0x8b];
@@ -16,11 +16,11 @@ type Member<R> = io::Chain<io::Cursor<Vec<u8>>, R>;
 pub(super) struct Gzip<R> {
     /// `None` behind the last one.
     member: Option<bufread::GzDecoder<Member<R>>>,
-    ignored: Ignored,
+    ignored: Arc<AtomicU64>,
 }
 
 impl<R: BufRead> Gzip<R> {
-    pub(super) fn new(from: R, ignored: Ignored) -> Self {
+    pub(super) fn new(from: R, ignored: Arc<AtomicU64>) -> Self {
         Self { member: Some(bufread::GzDecoder::new(io::Cursor::new(Vec::new()).chain(from))), ignored }
     }
 
