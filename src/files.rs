@@ -9,7 +9,7 @@ use nix::fcntl::{FcntlArg, OFlag, fcntl};
 #[cfg(target_os = "freebsd")]
 use std::fs::Metadata;
 use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::io;
 #[cfg(target_os = "freebsd")]
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -97,13 +97,6 @@ fn byte_source(path: &Path, file: File) -> Result<ByteSource> {
         return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));
     }
     Ok(ByteSource::from_opened(path, file, open_nonblocking)?)
-}
-
-/// Reads a file to its end; `None` if it has more than `limit` bytes.
-pub(crate) fn read_at_most(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
-    let mut bytes = Vec::new();
-    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
-    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
 /// The mem(4) devices.

@@ -6,32 +6,24 @@
 //! - [`ranges`]: memory range attributes (MTRRs): list, check, explain; [`range_change`]: change;
 //! - [`paddr`]: where the pages of a process lie;
 //! - [`process_map`]: what a process has mapped, and how much of it is in memory;
-//! - [`dump`]: physical memory, RAM only;
-//! - [`livedump`]: a minidump of the running kernel, as the kernel makes it;
-//! - [`live_kernel`]: the same, made from user space with the kernel's [`symbols`];
+//! - [`dump`]: physical memory, RAM only, or what is converted, written where it is to go;
+//! - [`livedump`]: a minidump of the running kernel, made by the kernel or by [`live_kernel`] from user space;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
-//! - [`vmcore`]: kernel dumps of every architecture, read and checked;
-//! - [`decrypt`]: encrypted kernel dumps;
-//! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image;
-//! - [`mod@format`]: the formats of memory images, and how they are written;
-//! - [`convert`]: a dump as a core file for debuggers, or in another format;
-//! - [`pmap`]: what page table entries say;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
-//! - [`observer`]: what long work tells while it goes on;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
+//!
+//! What is in a dump or in a kernel's memory the crate [`vmcore`] reads.
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
 
 pub mod compress;
-pub mod convert;
 #[cfg(target_os = "freebsd")]
 mod disk;
 pub mod dump;
 mod error;
 pub mod files;
 pub mod files_in_use;
-pub mod format;
 pub mod free_space;
 pub mod host;
 pub mod interrupt;

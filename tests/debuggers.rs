@@ -15,13 +15,13 @@ mod common;
 
 use common::kernel::{BuiltKernel, Thread};
 use common::{memtool, text};
-use memtool::convert::notes::{self, About, Style};
 use object::Endianness as ObjectEndianness;
 use object::elf::{FileHeader32, FileHeader64};
 use object::read::elf::{FileHeader, ProgramHeader};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vmcore::architecture::{Architecture, Endianness};
+use vmcore::convert::notes::{self, About, Style};
 use vmcore::kernel::{Process, Registers, State};
 use vmcore_synth::Arch;
 

@@ -18,11 +18,11 @@ use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, JobOptions};
 use memtool::dump::manifest::Manifest;
 use memtool::dump::source::{DumpRequest, DumpSource};
-use memtool::format::{Format, Space};
 use memtool::host::recorded::Recorded;
 use serde_json::json;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::rc::Rc;
+use vmcore::format::{Format, Space};
 
 /// What memdump(1)'s map says of the demo machine: its RAM.
 const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n";

@@ -7,7 +7,6 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
 use memtool::dump::sink::{Target, with_sink};
-use memtool::format::writer::SparseWrite;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::live_kernel::{Check, LiveKernel};
@@ -19,6 +18,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, LazyLock};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, inspect};
+use vmcore::format::writer::SparseWrite;
 use vmcore::progress::Progress;
 
 /// The machine's file, and the dump; in memory where the system has a folder for that.

@@ -8,8 +8,6 @@ use libfuzzer_sys::arbitrary::Unstructured;
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource};
-use memtool::format::Space;
-use memtool::format::map_file::read_list;
 use memtool::host::recorded::{Contents, Machine, Recorded};
 use memtool::host::{Backing, Host, Pid, ProcessHost};
 use memtool::process_map::{self, Detail, Totals};
@@ -23,6 +21,8 @@ use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, inspect};
+use vmcore::format::Space;
+use vmcore::format::map_file::read_list;
 use vmcore::kerneldump::Compression;
 use vmcore::minidump::Architecture;
 use vmcore::progress::Progress;
@@ -65,7 +65,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 fn list(path: &Path) {
-    if let Ok(ranges) = read_list(path) {
+    if let Ok(ranges) = read_list(path, memtool::files::open_nonblocking) {
         assert!(!ranges.is_empty() && ranges.iter().all(|range| range.0 < range.1));
     }
 }

@@ -6,26 +6,26 @@ use super::kernel::{KernelArguments, Opened, remark_on_dump};
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
-use memtool::convert;
-use memtool::convert::core::{Core, CoreFacts};
-use memtool::convert::notes::Style;
-use memtool::convert::script::{self, Debugger, Moved};
-use memtool::convert::threads::CoreThreads;
 use memtool::dump::converted;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
 use memtool::files;
-use memtool::format::Format;
-use memtool::format::map_file::read_list;
-use memtool::format::unreadable::UnreadableRange;
 use memtool::observer::observe_bytes;
 use memtool::output_file::{directory_of, scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use vmcore::architecture::Architecture;
+use vmcore::convert;
+use vmcore::convert::core::{Core, CoreFacts};
+use vmcore::convert::notes::Style;
+use vmcore::convert::script::{self, Debugger, Moved};
+use vmcore::convert::threads::CoreThreads;
 use vmcore::dump::header::Relocation;
 use vmcore::dump::{Content, DumpInOrder, Inspection};
+use vmcore::format::Format;
+use vmcore::format::map_file::read_list;
+use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kernel::{Access, Processes};
 use vmcore::units::{counted, exact_size, rough_size};
 
@@ -195,7 +195,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 
 fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
     let volume = files::open_dump(&arguments.input)?;
-    let packed = arguments.segments.as_deref().map(read_list).transpose()?;
+    let packed = arguments.segments.as_deref().map(|path| read_list(path, files::open_nonblocking)).transpose()?;
     let dump = observe_bytes(context, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
     })?;

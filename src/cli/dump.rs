@@ -14,12 +14,12 @@ use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, parse_range};
 use memtool::dump::source::{DumpRequest, DumpSource};
 use memtool::dump::{self, DumpOptions, DumpReport, Dumped};
 use memtool::files;
-use memtool::format::map_file::read_list;
-use memtool::format::unreadable::UnreadableRange;
-use memtool::format::{Format, Space};
 use memtool::memory_map::MapSource;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use vmcore::format::map_file::read_list;
+use vmcore::format::unreadable::UnreadableRange;
+use vmcore::format::{Format, Space};
 use vmcore::units::{Hex, counted, exact_size, rough_size};
 
 /// Unreadable ranges that are listed without `-v`.
@@ -163,7 +163,7 @@ impl Arguments {
 
     fn requested(&self) -> Result<Option<RequestedRanges>> {
         let (ranges, segments_from) = match &self.segments {
-            Some(path) => (read_list(path)?, SegmentSource::List(path.clone())),
+            Some(path) => (read_list(path, files::open_nonblocking)?, SegmentSource::List(path.clone())),
             None if self.ranges.is_empty() => return Ok(None),
             None => (self.ranges.clone(), SegmentSource::Ranges),
         };

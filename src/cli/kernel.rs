@@ -3,7 +3,6 @@
 use super::Context;
 use clap::Args;
 use memtool::files;
-use memtool::format::map_file::read_list;
 use memtool::host::Host;
 use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
 use memtool::observer::observe_bytes;
@@ -17,6 +16,7 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::header::Relocation;
 use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::{Fault, Why};
+use vmcore::format::map_file::read_list;
 use vmcore::kernel::{Access, Kernel, PhysicalMemory};
 use vmcore::symbols::{Found, KernelSymbols, Symbols, Table, linker_files};
 use vmcore::units::{Hex, counted, parse_address, parse_size};
@@ -329,7 +329,7 @@ impl KernelArguments {
 
     fn open_core(&self, context: &mut Context, core: &Path, access: Access, scratch: &Path) -> Result<DumpedMemory> {
         let volume = core_volume(core, access)?;
-        let segments = self.segments.as_deref().map(read_list).transpose()?;
+        let segments = self.segments.as_deref().map(|path| read_list(path, files::open_nonblocking)).transpose()?;
         let memory = observe_bytes(context, volume.length(), |progress| {
             DumpedMemory::open(volume, segments.as_deref(), output_file::scratch(scratch), progress)
         })?;

@@ -1,18 +1,18 @@
-//! Dumps that are there already, converted ([`crate::convert`]) and written where they are to go.
+//! Dumps that are there already, converted ([`vmcore::convert`]) and written where they are to go.
 
 use super::job::{DumpSizes, Finished, Job};
-use crate::convert::core::Core;
-use crate::convert::write_image;
 use crate::error::Result;
-use crate::format::Layout;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
+use vmcore::convert::core::Core;
+use vmcore::convert::write_image;
 use vmcore::dump::DumpInOrder;
+use vmcore::format::Layout;
 
 /// What the memory of a dump is called.
 const NOUN: &str = "memory in the dump";
 
-/// Writes the physical memory in a dump, as it was laid out ([`crate::convert::layout`]).
+/// Writes the physical memory in a dump, as it was laid out ([`vmcore::convert::layout`]).
 ///
 /// # Errors
 ///
@@ -21,7 +21,7 @@ const NOUN: &str = "memory in the dump";
 pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
     let memory = dump.extents().map(|extent| extent.size).sum();
     let begun = job.begin(DumpSizes::from_layout(layout, memory), observer)?;
-    begun.write(NOUN, observer, |out, map, progress| write_image(dump, layout, out, map, progress))
+    begun.write(NOUN, observer, |out, map, progress| Ok(write_image(dump, layout, out, map, progress)?))
 }
 
 /// Writes a core file, and the script for debuggers that goes with it.
@@ -32,7 +32,7 @@ pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut d
 pub fn core(core: &Core<'_>, script: &str, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
     let begun = job.begin(DumpSizes { size: core.size(), stored: core.size(), memory: core.memory() }, observer)?;
     begun.write_companion(script)?;
-    let mut finished = begun.write(NOUN, observer, |out, _, progress| core.write(out, progress))?;
+    let mut finished = begun.write(NOUN, observer, |out, _, progress| Ok(core.write(out, progress)?))?;
     finished.companion.take().map_or(Ok(()), OutputFile::commit)?;
     Ok(finished)
 }

@@ -2,7 +2,6 @@
 
 use super::sink::Target;
 use crate::error::{Error, Result};
-use crate::format::map_file::MapFile;
 use crate::free_space::FreeSpace;
 use crate::network::{Address, AddressError, Connection};
 use crate::output_file::OutputFile;
@@ -12,6 +11,7 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
+use vmcore::format::map_file::MapFile;
 
 /// Where a dump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]

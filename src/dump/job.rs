@@ -8,15 +8,15 @@ use super::destination::{Destination, MapDestination};
 use super::sink::{Target, with_sink};
 use crate::compress::Compression;
 use crate::error::{Error, Result};
-use crate::format::Layout;
-use crate::format::map_file::MapFile;
-use crate::format::writer::{Copied, SparseWrite};
 use crate::network::Delivered;
 use crate::observer::{Observer, Work, observed};
 use crate::output_file::{self, OutputFile};
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use vmcore::format::Layout;
+use vmcore::format::map_file::MapFile;
+use vmcore::format::writer::{Copied, SparseWrite};
 use vmcore::progress::Progress;
 
 /// How a dump is written, and where to.
@@ -41,7 +41,7 @@ pub struct JobOptions {
 pub enum Companion {
     /// What was dumped, with the hash of the dump: [`super::manifest`].
     Manifest(PathBuf),
-    /// A script for debuggers: [`crate::convert::script`].
+    /// A script for debuggers: [`vmcore::convert::script`].
     Script(PathBuf),
 }
 

@@ -14,10 +14,6 @@ pub mod sink;
 pub mod source;
 
 use crate::error::{Error, Result};
-use crate::format::map_file::MapFile;
-use crate::format::unreadable::Unreadable;
-use crate::format::writer::{Copied, ImageWriter, SparseWrite};
-use crate::format::{About, Format, Layout};
 use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
@@ -29,6 +25,10 @@ use source::DumpSource;
 use std::io::{BufWriter, Write};
 use std::time::{Duration, Instant, SystemTime};
 use vmcore::chunks::ChunkReader;
+use vmcore::format::map_file::MapFile;
+use vmcore::format::unreadable::Unreadable;
+use vmcore::format::writer::{Copied, ImageWriter, SparseWrite};
+use vmcore::format::{About, Format, Layout};
 use vmcore::memory::Memory;
 use vmcore::progress::Progress;
 
@@ -156,7 +156,7 @@ impl MemoryDump<'_> {
             progress.add(image.write_chunk(piece)?);
             Ok(())
         })?;
-        image.finish()
+        Ok(image.finish()?)
     }
 }
 

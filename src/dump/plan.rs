@@ -6,7 +6,6 @@
 
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
-use crate::format::{About, Space};
 use crate::host::{Host, direct_map};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{MapError, coalesce, intersect, with_domains};
@@ -17,6 +16,7 @@ use std::io::{Seek, SeekFrom};
 use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
+use vmcore::format::{About, Space};
 use vmcore::memory::{Memory, ReadError};
 use vmcore::segment::Segment;
 use vmcore::system::System;

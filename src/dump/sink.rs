@@ -2,12 +2,12 @@
 
 use crate::compress::{Compression, Encoder, overlapped};
 use crate::error::{Error, Result};
-use crate::format::writer::SparseWrite;
 use crate::network::{Connection, Delivered};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use vmcore::format::writer::SparseWrite;
 
 static ZEROS: [u8; 65536] = [0; 65536];
 
@@ -164,7 +164,7 @@ impl SparseWrite for Sink<'_> {
         self.position
     }
 
-    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+    fn write(&mut self, bytes: &[u8]) -> vmcore::Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put(bytes, self.position),
             SinkKind::Compressed(encoder) => encoder.write_all(bytes),
@@ -174,7 +174,7 @@ impl SparseWrite for Sink<'_> {
         Ok(())
     }
 
-    fn zeros(&mut self, count: u64) -> Result<()> {
+    fn zeros(&mut self, count: u64) -> vmcore::Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put_zeros(count),
             SinkKind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),

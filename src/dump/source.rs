@@ -3,12 +3,12 @@
 use super::plan::{Image, Plan, RequestedRanges};
 use crate::error::{Error, Result};
 use crate::files;
-use crate::format::Space;
 use crate::host::Host;
 use crate::live_kernel;
 use std::path::Path;
 use std::rc::Rc;
 use vmcore::dump::{Content, Depth, inspect};
+use vmcore::format::Space;
 use vmcore::kerneldump::Compression;
 use vmcore::memory::Memory;
 use vmcore::progress::Progress;

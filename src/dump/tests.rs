@@ -7,8 +7,6 @@ use super::plan::SegmentSource;
 use super::sink::{Target, with_sink};
 use super::*;
 use crate::compress::{Compression, Level};
-use crate::format::unreadable::{MAX_LISTED, UnreadableRange};
-use crate::format::{About, Format, Space};
 use formats::{Elf, Range, Runs, decompress, ranges_of};
 use proptest::prelude::*;
 use proptest::test_runner::RngSeed;
@@ -19,6 +17,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::UNIX_EPOCH;
 use vmcore::errno::Errno;
+use vmcore::format::unreadable::{MAX_LISTED, UnreadableRange};
+use vmcore::format::{About, Format, Space};
 use vmcore::memory::NotRead;
 use vmcore::memory::ReadError;
 use vmcore::segment::Segment;
@@ -148,7 +148,7 @@ fn about(plan: &Plan) -> About {
 }
 
 /// The layout of a dump of what is planned.
-fn layout_of(format: Format, plan: &Plan) -> Result<Layout> {
+fn layout_of(format: Format, plan: &Plan) -> vmcore::Result<Layout> {
     Layout::new(format, &plan.segments, &about(plan))
 }
 

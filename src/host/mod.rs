@@ -199,7 +199,7 @@ pub trait Host: ProcessHost {
     }
 
     /// Kernel virtual memory, by virtual address, as /dev/kmem reads it. Only what
-    /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`Self::kernel_maps`] may be read;
+    /// [`readable`](crate::memory_map::kernel_maps::readable) finds in [`ProcessHost::kernel_maps`] may be read;
     /// what the kernel has unmapped meanwhile is absent.
     fn kernel_memory(&self) -> Result<Box<dyn Memory>>;
 

@@ -22,8 +22,6 @@ pub use open::{kernel_memory, open_kernel, open_physical_memory};
 pub use symbols::RunningSymbols;
 
 use crate::error::{Error, Result};
-use crate::format::unreadable::Unreadable;
-use crate::format::writer::SparseWrite;
 use crate::host::Host;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::{self, MapError, MemoryMap, dump_avail};
@@ -34,6 +32,8 @@ use vmcore::architecture::DirectMap;
 use vmcore::chunks::{Chunk, ChunkReader};
 use vmcore::dump::pages::Pages;
 use vmcore::fault::Why;
+use vmcore::format::unreadable::Unreadable;
+use vmcore::format::writer::SparseWrite;
 use vmcore::kernel::RunningMemory;
 use vmcore::memory::{Memory, ReadError};
 use vmcore::minidump::writer::{MinidumpWriter, PageSource};

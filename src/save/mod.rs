@@ -19,7 +19,6 @@ pub mod info;
 
 use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
-use crate::format::writer::SparseWrite;
 use crate::output_file::OutputFile;
 use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
@@ -27,6 +26,7 @@ use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::stream::{Stream, StreamError};
 use vmcore::dump::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
+use vmcore::format::writer::SparseWrite;
 use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use vmcore::progress::Progress;
 use vmcore::units::counted;

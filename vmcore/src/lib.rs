@@ -4,7 +4,9 @@
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - [`pmap`]: what page table entries say;
+//! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`decrypt`]: encrypted dumps;
+//! - [`mod@format`]: images of memory as they are written: raw, padded, ELF, LiME;
 //! - [`minidump`], [`kerneldump`], [`lime`]: formats, with their writers.
 //!
 //! Every failure is an [`Error`]. The library prints nothing, opens nothing but what it is asked to read, and makes no
@@ -14,6 +16,7 @@
 
 pub mod architecture;
 pub mod chunks;
+pub mod convert;
 #[cfg(feature = "decrypt")]
 pub mod decrypt;
 pub mod dump;
@@ -21,6 +24,7 @@ pub mod elf;
 pub mod errno;
 mod error;
 pub mod fault;
+pub mod format;
 pub mod kernel;
 pub mod kerneldump;
 pub mod lime;

@@ -1,7 +1,7 @@
 //! Files that are open: read and written at an offset, on every system that Rust's standard library knows.
 
 use std::fs::{File, FileType};
-use std::io;
+use std::io::{self, Read};
 use std::path::Path;
 
 /// How a file is opened for reading; [`open_plainly`] does it with nothing besides.
@@ -103,6 +103,13 @@ pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io
         }
     }
     Ok(())
+}
+
+/// Reads a file to its end; `None` if it has more than `limit` bytes.
+pub fn read_at_most(file: File, limit: u64) -> io::Result<Option<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    file.take(limit.saturating_add(1)).read_to_end(&mut bytes)?;
+    Ok(Some(bytes).filter(|bytes| bytes.len() as u64 <= limit))
 }
 
 /// Where files without a name are made, for what does not fit into memory.

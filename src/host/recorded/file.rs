@@ -4,7 +4,7 @@
 //! silently without effect.
 
 use crate::error::{Error, Result};
-use crate::files::{open_nonblocking, read_at_most};
+use crate::files::open_nonblocking;
 use crate::host::LiveDumpFacts;
 use crate::kernel_error::Operation;
 use crate::kernel_error::errno_name;
@@ -18,6 +18,7 @@ use nix::errno::Errno;
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use vmcore::opened::read_at_most;
 use vmcore::pmap::riscv;
 use vmcore::symbols::{KernelFile, Symbol};
 use vmcore::system::System;

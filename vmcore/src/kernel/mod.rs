@@ -3,7 +3,7 @@
 //!
 //! | kvm(3) | here |
 //! | --- | --- |
-//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kernel::from_dump`], [`Kernel::from_host`] |
+//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kernel::from_dump`], [`Kernel::from_live`] |
 //! | `kvm_close` | dropping the [`Kernel`] |
 //! | `kvm_read`, `kvm_read2` | [`Kernel::read`] |
 //! | `kvm_write` | [`Kernel::write`] |

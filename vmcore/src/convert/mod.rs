@@ -6,13 +6,13 @@ pub mod notes;
 pub mod script;
 pub mod threads;
 
+use crate::dump::{DumpInOrder, DumpedMemory, Extent};
 use crate::error::Result;
 use crate::format::map_file::MapFile;
 use crate::format::writer::{Copied, ImageWriter, SparseWrite};
 use crate::format::{Format, Layout};
-use vmcore::dump::{DumpInOrder, DumpedMemory, Extent};
-use vmcore::progress::Progress;
-use vmcore::segment::Segment;
+use crate::progress::Progress;
+use crate::segment::Segment;
 
 /// What memory is aligned to in ELF files, where no dump tells the kernel's page size. Larger pages are multiples of it;
 /// what is read, and the page tables' formats, do not depend on it.

@@ -12,13 +12,13 @@ pub mod map_file;
 pub mod unreadable;
 pub mod writer;
 
+use crate::chunks::checked_page_size;
 use crate::error::{Error, Result};
+use crate::lime;
+use crate::segment::Segment;
 use serde::{Deserialize, Serialize};
 use std::time::SystemTime;
 use unreadable::Unreadable;
-use vmcore::chunks::checked_page_size;
-use vmcore::lime;
-use vmcore::segment::Segment;
 
 /// A format.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]

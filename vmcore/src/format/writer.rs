@@ -3,9 +3,9 @@
 use super::Layout;
 use super::map_file::MapFile;
 use super::unreadable::Unreadable;
+use crate::chunks::Chunk;
 use crate::error::Result;
-use vmcore::chunks::Chunk;
-use vmcore::segment::Segment;
+use crate::segment::Segment;
 
 /// Takes the bytes of a dump in order.
 pub trait SparseWrite: Send {
@@ -37,7 +37,7 @@ pub struct Copied {
 }
 
 /// Puts pieces of memory into the output as the layout demands.
-pub(crate) struct ImageWriter<'a, 'm, I> {
+pub struct ImageWriter<'a, 'm, I> {
     layout: &'a Layout,
     segments: I,
     /// The end of the segment that is being written.

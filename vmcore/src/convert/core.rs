@@ -6,15 +6,15 @@
 //! number takes no memory.
 
 use super::{PAGE, copy, segment};
+use crate::dump::DumpedMemory;
+use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
+use crate::fault::{Fault, Why};
 use crate::format::writer::{Copied, SparseWrite};
 use crate::format::{Format, Layout};
+use crate::kernel::{Kernel, Mapping};
+use crate::progress::Progress;
 use std::ops::ControlFlow;
-use vmcore::dump::DumpedMemory;
-use vmcore::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
-use vmcore::fault::{Fault, Why};
-use vmcore::kernel::{Kernel, Mapping};
-use vmcore::progress::Progress;
 
 /// Bytes of program headers that are written at once.
 const CHUNK: usize = 1 << 18;

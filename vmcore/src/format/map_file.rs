@@ -3,10 +3,10 @@
 //! A line `0xstart 0xend` for each run of addresses, the end exclusive, in the order of the dump.
 
 use crate::error::{Error, Result};
-use crate::files::{open_nonblocking, read_at_most};
+use crate::opened::{Open, read_at_most};
+use crate::units::parse_address;
 use std::io::{self, Write};
 use std::path::Path;
-use vmcore::units::parse_address;
 
 /// A longer list of segments is not read.
 const MAX_LIST: u64 = 64 << 20;
@@ -62,8 +62,8 @@ fn write_failed(source: io::Error) -> Error {
 /// # Errors
 ///
 /// The line that is not understood, or a file that is too large or cannot be read.
-pub fn read_list(path: &Path) -> Result<Vec<(u64, u64)>> {
-    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
+pub fn read_list(path: &Path, open: Open) -> Result<Vec<(u64, u64)>> {
+    let file = open(path).map_err(|source| Error::io("open", path, source))?;
     let read_failed = |source| Error::io("read", path, source);
     let bytes = read_at_most(file, MAX_LIST).map_err(read_failed)?.ok_or_else(|| {
         Error::Format(format!("{}: a list of segments has {} MiB at most", path.display(), MAX_LIST >> 20))

@@ -7,11 +7,11 @@
 
 use super::unreadable::Unreadable;
 use super::{About, Space};
+use crate::architecture::Endianness;
+use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
-use vmcore::architecture::Endianness;
-use vmcore::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
-use vmcore::segment::Segment;
-use vmcore::units::Hex;
+use crate::segment::Segment;
+use crate::units::Hex;
 
 /// Bytes of the note behind the memory.
 const TAIL: usize = 16384;
@@ -134,7 +134,7 @@ fn about_text(about: &About) -> String {
         line("version", version);
     }
     line("machine", &about.machine_arch);
-    line("started", &vmcore::units::utc(about.started));
+    line("started", &crate::units::utc(about.started));
     line("page_size", &about.page_size.to_string());
     line("segments_from", &about.segments_from);
     line("written_by", concat!("memtool ", env!("CARGO_PKG_VERSION")));

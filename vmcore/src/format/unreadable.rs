@@ -1,11 +1,11 @@
 //! Memory that could not be read, as a dump reports it.
 
+use crate::memory::NotRead;
+use crate::units::hex;
 use serde::{Deserialize, Serialize};
-use vmcore::memory::NotRead;
-use vmcore::units::hex;
 
 /// More ranges that cannot be read are counted, but not listed.
-pub(crate) const MAX_LISTED: usize = 1 << 18;
+pub const MAX_LISTED: usize = 1 << 18;
 
 /// Addresses that could not be read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -53,7 +53,7 @@ impl Unreadable {
     }
 
     /// Adds a range behind all others.
-    pub(crate) fn add(&mut self, start: u64, end: u64, why: NotRead) {
+    pub fn add(&mut self, start: u64, end: u64, why: NotRead) {
         self.bytes += end - start;
         let goes_on = self.last.replace((end, why)) == Some((start, why));
         if !goes_on {

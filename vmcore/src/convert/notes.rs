@@ -5,10 +5,10 @@
 //! Sources: `sys/sys/procfs.h`, `sys/sys/elf_common.h` and `machine/reg.h` of each architecture; for GNU/Linux
 //! `linux/elfcore.h` and `asm/ptrace.h`; for lldb `ParseFreeBSDPrStatus()` of its `ProcessElfCore.cpp`.
 
-use vmcore::architecture::{Architecture, Endianness};
-use vmcore::elf::{Ident, Writer};
-use vmcore::kernel::{Process, Registers, State, Thread};
-use vmcore::pmap::arm64::SIGNATURE;
+use crate::architecture::{Architecture, Endianness};
+use crate::elf::{Ident, Writer};
+use crate::kernel::{Process, Registers, State, Thread};
+use crate::pmap::arm64::SIGNATURE;
 
 /// Whose notes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

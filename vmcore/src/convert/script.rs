@@ -1,8 +1,8 @@
 //! What a debugger has to be told of a core file of the kernel, as a script of its own commands.
 
 use super::notes::Style;
-use vmcore::architecture::Architecture;
-use vmcore::pmap::arm64::ADDRESS_BITS;
+use crate::architecture::Architecture;
+use crate::pmap::arm64::ADDRESS_BITS;
 
 /// Whose commands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

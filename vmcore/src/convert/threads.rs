@@ -1,11 +1,11 @@
 //! The kernel's threads in a core file: the notes of all of them.
 
 use super::notes::{About, Notes, Style};
+use crate::dump::header::Relocation;
 use crate::error::Result;
-use vmcore::dump::header::Relocation;
-use vmcore::fault::Fault;
-use vmcore::kernel::{Kernel, KernelFacts, Processes, Registers};
-use vmcore::symbols::{Symbols, Table};
+use crate::fault::Fault;
+use crate::kernel::{Kernel, KernelFacts, Processes, Registers};
+use crate::symbols::{Symbols, Table};
 
 /// The threads of a kernel, as notes of a core file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
