@@ -3,7 +3,7 @@
 //!
 //! A [`Descriptor`] is one range as mem(4) reports it. [`rules`] is what the kernel does with a request,
 //! as a plain function; [`effective`] is what overlapping ranges add up to, and [`default_type`] what holds where
-//! there is none; [`change`] makes a change on a host, checked before and afterwards; [`join`] shortens a list for
+//! there is none; [`crate::range_change`] makes a change on a host, checked before and afterwards; [`join`] shortens a list for
 //! reading.
 
 pub mod default_type;

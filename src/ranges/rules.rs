@@ -1,5 +1,5 @@
 //! What a kernel does with a request to change memory ranges: the checks in their order, the errno of each, and
-//! the table that results. x86 (`sys/x86/x86/x86_mem.c`) and powerpc ([`super::powerpc`]) have ranges, each with
+//! the table that results. x86 (`sys/x86/x86/x86_mem.c`) and powerpc (`super::powerpc`) have ranges, each with
 //! rules of its own; other kernels have none.
 //!
 //! On x86 the processor's registers shape the result: the kernel writes them and reads its table back from them,

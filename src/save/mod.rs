@@ -7,7 +7,7 @@
 //! - [`beginning`]: whether what lies between the headers begins as a dump does, which savecore(8) does not look at;
 //! - [`directory`]: a directory of dumps as savecore(8) keeps it, for live dumps as well;
 //! - [`info`]: what savecore(8) writes about a dump;
-//! - [`devices`]: where a kernel dumps.
+//! - [`crate::host::dump_devices`]: where a kernel dumps.
 //!
 //! In the words of NetBSD's kvm_dump(3), for the header of FreeBSD: kvm_dump_mkheader(3) is
 //! [`Header::encode`](vmcore::kerneldump::Header::encode), kvm_dump_wrtheader(3) is writing what that gives, and

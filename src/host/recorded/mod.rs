@@ -47,7 +47,7 @@ use vmcore::units::Hex;
 /// The name of the machine that is built in.
 pub const DEMO: &str = "demo";
 
-/// See [`ProcessHost::kind`](crate::host::ProcessHost::kind).
+/// See [`ProcessHost::kind`].
 pub const KIND: &str = "recorded";
 
 /// The devices, in messages.
