@@ -41,3 +41,8 @@ pub mod system;
 pub mod units;
 
 pub use error::{Error, Result};
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
