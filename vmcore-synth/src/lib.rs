@@ -23,14 +23,16 @@ pub mod kernel_memory;
 pub mod kerneldump;
 pub mod minidump;
 pub mod page_tables;
+pub mod spec;
 
 pub use arch::{Arch, Endianness};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};
 pub use elf::ElfSpec;
 pub use kernel_memory::{KernelMemory, Paging};
 pub use kerneldump::{Compression, KernelDumpHeader, Kind};
-pub use minidump::{DirectMap, MinidumpSpec, Parts, every_variant};
-pub use page_tables::{Mapping, Translation};
+pub use minidump::{Parts, every_variant};
+pub use page_tables::Translation;
+pub use spec::{DirectMap, Mapping, MinidumpSpec};
 
 /// A field of a structure: its name, and offset and size in bytes.
 pub type Field = (&'static str, usize, usize);

@@ -4,58 +4,11 @@
 //! `lib/libkvm/kvm_private.c` reads them.
 
 use super::arch::{ARM_V4, ARM_V6, ARM64_PS_4K, ARM64_PS_16K, Arch, Endianness, MMU_G5, MMU_PHYP, MMU_RADIX};
-use super::page_tables::{self, Mapping, Translation, superpage_size};
+use super::page_tables::{self, Translation, superpage_size};
+use super::spec::{DirectMap, Mapping, MinidumpSpec};
 use super::{Field, pad, page_of, set, set_text};
 use std::collections::BTreeMap;
 use std::ops::Range;
-
-/// Virtual addresses from `base` to `end` are physical ones from `physical`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct DirectMap {
-    pub base: u64,
-    pub end: u64,
-    /// For arm64 and riscv; 0 elsewhere.
-    pub physical: u64,
-}
-
-/// A minidump to build.
-#[derive(Clone, Debug)]
-pub struct MinidumpSpec {
-    pub arch: Arch,
-    pub version: u32,
-    pub order: Endianness,
-    pub page_size: u64,
-    pub message_buffer: Vec<u8>,
-    /// Physical memory, start and end of each range. Versions without the array count pages from 0 to the
-    /// end of the last range.
-    pub dump_avail: Vec<(u64, u64)>,
-    /// What the header says the array takes; `None`: whole pages, as the kernel does.
-    pub dump_avail_size: Option<u64>,
-    /// Bytes of an address in the array: arm has 8 since FreeBSD 15, and 4 before.
-    pub dump_avail_word: usize,
-    /// What the header says the bitmap takes; `None`: whole words.
-    pub bitmap_size: Option<u64>,
-    /// What every byte of the bitmap's pages holds behind the last page's bit, where kernels write what was never
-    /// cleared.
-    pub behind_bitmap: u8,
-    /// Dumped pages by physical address.
-    pub pages: BTreeMap<u64, Vec<u8>>,
-    pub kernel_base: u64,
-    /// How far the page tables in the dump reach, exclusive.
-    pub kernel_end: u64,
-    pub mappings: Vec<Mapping>,
-    /// amd64 from version 2: where the page-table pages lie, in the order of what they map. They are dumped.
-    pub page_table_pages: Vec<u64>,
-    pub direct_map: DirectMap,
-    /// i386: the entries take 8 bytes.
-    pub pae: bool,
-    /// arm: `mmuformat`.
-    pub arm_format: u32,
-    /// powerpc64: the kind of page tables.
-    pub mmu_name: &'static str,
-    /// powerpc64: where the kernel lies, virtually.
-    pub kernel_image: (u64, u64),
-}
 
 /// Where the parts stand in the file, without the padding behind each. The header is at 0.
 #[derive(Clone, Debug, PartialEq, Eq)]

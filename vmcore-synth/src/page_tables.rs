@@ -5,21 +5,8 @@
 //! `lib/libkvm/kvm_minidump_powerpc64_hpt.c`.
 
 use super::arch::{ARM_V4, Arch, Endianness, MMU_PHYP, MMU_RADIX};
-use super::minidump::MinidumpSpec;
+use super::spec::MinidumpSpec;
 use std::collections::BTreeMap;
-
-/// Kernel memory that is mapped.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Mapping {
-    pub address: u64,
-    pub physical: u64,
-    pub length: u64,
-    pub writable: bool,
-    pub executable: bool,
-    /// Mapped by entries one level higher; on arm's old format by entries for 64 KiB; on powerpc64 by one entry for
-    /// 16 MiB, or where it is shorter, by those of its small pages, each saying that it is part of 16 MiB.
-    pub superpage: bool,
-}
 
 /// What a dump says of a virtual page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
