@@ -14,6 +14,30 @@ pub enum Architecture {
     /// QEMU's machine 'virt' with OpenSBI, which QEMU brings, and U-Boot
     #[value(alias = "riscv")]
     Riscv64,
+    /// QEMU's machine 'powernv9' with skiboot, which QEMU brings, and a kernel that a --qemu-arg names
+    Powerpc64,
+}
+
+/// What a guest's disks are connected to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disks {
+    /// Virtio, each a device of its own
+    Virtio,
+    /// A SATA controller, which has to be plugged into this bus
+    Sata {
+        /// QEMU's name of it
+        bus: &'static str,
+    },
+}
+
+impl Disks {
+    /// QEMU's option for a disk whose file stays as it is. One of a SATA controller can be written to.
+    pub fn unchanged(self) -> &'static str {
+        match self {
+            Self::Virtio => "readonly=on",
+            Self::Sata { .. } => "snapshot=on",
+        }
+    }
 }
 
 /// Where packages put UEFI for QEMU's machine 'virt': Debian, Fedora, FreeBSD.
@@ -35,6 +59,7 @@ impl Architecture {
             Self::Amd64 => "x86_64-unknown-freebsd",
             Self::Aarch64 => "aarch64-unknown-freebsd",
             Self::Riscv64 => "riscv64gc-unknown-freebsd",
+            Self::Powerpc64 => "powerpc64-unknown-freebsd",
         }
     }
 
@@ -44,6 +69,7 @@ impl Architecture {
             Self::Amd64 => "qemu-system-x86_64",
             Self::Aarch64 => "qemu-system-aarch64",
             Self::Riscv64 => "qemu-system-riscv64",
+            Self::Powerpc64 => "qemu-system-ppc64",
         }
     }
 
@@ -53,6 +79,16 @@ impl Architecture {
             Self::Amd64 => cfg!(target_arch = "x86_64"),
             Self::Aarch64 => cfg!(target_arch = "aarch64"),
             Self::Riscv64 => cfg!(target_arch = "riscv64"),
+            Self::Powerpc64 => cfg!(all(target_arch = "powerpc64", target_endian = "big")),
+        }
+    }
+
+    /// QEMU's arguments against devices that nobody asked for. What 'powernv9' has of its own counts among them: its
+    /// PCI buses, and what it is rebooted by.
+    pub fn without_defaults(self) -> &'static [&'static str] {
+        match self {
+            Self::Amd64 | Self::Aarch64 | Self::Riscv64 => &["-nodefaults"],
+            Self::Powerpc64 => &["-net", "none", "-vga", "none"],
         }
     }
 
@@ -65,6 +101,7 @@ impl Architecture {
             // The default's interrupt controller has eight processors at most.
             Self::Aarch64 => &["-machine", "virt,gic-version=max"],
             Self::Riscv64 => &["-machine", "virt"],
+            Self::Powerpc64 => &["-machine", "powernv9"],
         }
     }
 
@@ -75,14 +112,27 @@ impl Architecture {
             // The host's processor and interrupt controller.
             (Self::Aarch64, true) => Some("max"),
             (Self::Aarch64, false) => Some("cortex-a72"),
-            (Self::Amd64 | Self::Riscv64, _) => None,
+            (Self::Amd64 | Self::Riscv64 | Self::Powerpc64, _) => None,
         }
+    }
+
+    /// What the disks are connected to. FreeBSD's big-endian kernels do not find the virtio disks of 'powernv9'.
+    pub fn disks(self) -> Disks {
+        match self {
+            Self::Amd64 | Self::Aarch64 | Self::Riscv64 => Disks::Virtio,
+            Self::Powerpc64 => Disks::Sata { bus: "pcie.0" },
+        }
+    }
+
+    /// Whether the firmware starts no system from a disk: then QEMU has to be given the kernel.
+    pub fn needs_kernel(self) -> bool {
+        self == Self::Powerpc64
     }
 
     /// QEMU's option for what boots a disk: where OpenSBI is the firmware, what it starts is QEMU's kernel.
     pub fn firmware_option(self) -> &'static str {
         match self {
-            Self::Amd64 | Self::Aarch64 => "-bios",
+            Self::Amd64 | Self::Aarch64 | Self::Powerpc64 => "-bios",
             Self::Riscv64 => "-kernel",
         }
     }
@@ -92,7 +142,8 @@ impl Architecture {
     pub fn nodes(self, kernel: bool) -> u32 {
         match self {
             Self::Aarch64 if kernel => 1,
-            Self::Riscv64 => 1,
+            // 'powernv9' cannot have several.
+            Self::Riscv64 | Self::Powerpc64 => 1,
             Self::Amd64 | Self::Aarch64 => 2,
         }
     }
@@ -104,6 +155,7 @@ impl Architecture {
             Self::Aarch64 | Self::Riscv64 => {
                 &["-device", "virtio-scsi-pci", "-device", "scsi-cd,drive=cdrom,bootindex=0"]
             }
+            Self::Powerpc64 => &["-device", "ide-cd,drive=cdrom,bus=sata.5"],
         }
     }
 
@@ -113,13 +165,14 @@ impl Architecture {
             Self::Amd64 => "ovmf",
             Self::Aarch64 => "qemu-efi-aarch64",
             Self::Riscv64 => "u-boot-qemu",
+            Self::Powerpc64 => "qemu-system-data",
         }
     }
 
     /// Where the firmware that boots a disk may be; none if QEMU brings it.
     pub fn firmware(self) -> impl Iterator<Item = &'static Path> {
         let places: &[&str] = match self {
-            Self::Amd64 => &[],
+            Self::Amd64 | Self::Powerpc64 => &[],
             Self::Aarch64 => &AARCH64_FIRMWARE,
             Self::Riscv64 => &RISCV64_FIRMWARE,
         };

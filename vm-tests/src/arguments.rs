@@ -80,8 +80,8 @@ pub struct Arguments {
     /// The guest's processors
     #[arg(long, value_name = "COUNT", default_value_t = 2, value_parser = clap::value_parser!(u32).range(1..=64))]
     pub processors: u32,
-    /// The guest's NUMA nodes; memory and processors are dealt out among them [default: 2; 1 for riscv64, and for a
-    /// kernel that QEMU boots on aarch64]
+    /// The guest's NUMA nodes; memory and processors are dealt out among them [default: 2; 1 for riscv64 and powerpc64,
+    /// and for a kernel that QEMU boots on aarch64]
     #[arg(long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..=8))]
     pub nodes: Option<u32>,
 

@@ -1,6 +1,6 @@
 //! QEMU: its arguments, start and stop. The guest's first serial port is its standard input and output.
 
-use crate::architecture::Architecture;
+use crate::architecture::{Architecture, Disks};
 use crate::arguments::Accelerator;
 use crate::error::{Error, Result};
 use std::ffi::OsString;
@@ -48,6 +48,19 @@ pub struct Machine<'a> {
 /// Where the host's disk is full, the guest is told of an error. Else QEMU would stop it without a word.
 const FULL: &str = "werror=report";
 
+/// A disk of the guest's, by its place among the others.
+#[derive(Debug, Clone, Copy)]
+enum Place {
+    /// What boots: devices come to life in this order.
+    First,
+    Cases,
+    Results,
+    Spare,
+}
+
+/// QEMU's name of the SATA controller.
+const SATA: &str = "sata";
+
 /// A QEMU that runs; it is ended when this is dropped.
 pub struct Running {
     child: Child,
@@ -77,7 +90,8 @@ impl Machine<'_> {
     fn arguments(&self) -> Result<Vec<OsString>> {
         let mut arguments: Vec<OsString> = Vec::new();
         let mut add = |words: &[&str]| arguments.extend(words.iter().map(OsString::from));
-        add(&["-nodefaults", "-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"]);
+        add(self.architecture.without_defaults());
+        add(&["-display", "none", "-monitor", "none", "-serial", "stdio", "-no-reboot"]);
         // Of several accelerators QEMU takes the first that works.
         let accelerators: &[&str] = match self.accelerator {
             Accelerator::Auto if kvm_is_likely(self.architecture) => &["-accel", "kvm", "-accel", "tcg"],
@@ -107,21 +121,59 @@ impl Machine<'_> {
         if let Some(firmware) = self.firmware {
             arguments.extend([self.architecture.firmware_option().into(), firmware.into()]);
         }
+        if let Disks::Sata { bus } = self.architecture.disks() {
+            arguments.extend(["-device".into(), format!("ich9-ahci,id={SATA},bus={bus}").into()]);
+        }
         if let Some(cdrom) = self.cdrom {
             arguments.extend(drive(cdrom, disk_format(cdrom)?, "none,id=cdrom,media=cdrom,readonly=on"));
             arguments.extend(self.architecture.cd_drive().iter().map(OsString::from));
         }
         // Devices come to life in the order of their arguments: whatever boots must be the first disk.
         if let Some(image) = self.image {
-            arguments.extend(drive(image, disk_format(image)?, &format!("virtio,index=0,snapshot=on,{FULL}")));
+            arguments.extend(self.disk(Place::First, image, disk_format(image)?, &format!("snapshot=on,{FULL}")));
         }
         arguments.extend(self.further.iter().cloned());
-        arguments.extend(drive(self.cases, "raw", "virtio,index=15,readonly=on"));
-        arguments.extend(drive(self.results, "raw", &format!("virtio,index=16,{FULL}")));
+        arguments.extend(self.disk(Place::Cases, self.cases, "raw", self.architecture.disks().unchanged()));
+        arguments.extend(self.disk(Place::Results, self.results, "raw", FULL));
         if let Some(spare) = self.spare {
-            arguments.extend(drive(spare, "raw", &format!("virtio,index=17,{FULL}")));
+            arguments.extend(self.disk(Place::Spare, spare, "raw", FULL));
         }
         Ok(arguments)
+    }
+
+    /// The arguments for a disk.
+    fn disk(&self, place: Place, file: &Path, format: &str, options: &str) -> Vec<OsString> {
+        match self.architecture.disks() {
+            Disks::Virtio => drive(file, format, &format!("virtio,index={},{options}", place.virtio())).into(),
+            Disks::Sata { .. } => {
+                let port = place.sata();
+                let mut arguments: Vec<_> = drive(file, format, &format!("none,id=disk{port},{options}")).into();
+                arguments.extend(["-device".into(), format!("ide-hd,drive=disk{port},bus={SATA}.{port}").into()]);
+                arguments
+            }
+        }
+    }
+}
+
+impl Place {
+    /// The index of a virtio disk, behind those that further arguments may have.
+    fn virtio(self) -> u8 {
+        match self {
+            Self::First => 0,
+            Self::Cases => 15,
+            Self::Results => 16,
+            Self::Spare => 17,
+        }
+    }
+
+    /// The port of the SATA controller, which has six.
+    fn sata(self) -> u8 {
+        match self {
+            Self::First => 0,
+            Self::Cases => 1,
+            Self::Results => 2,
+            Self::Spare => 3,
+        }
     }
 }
 
@@ -263,6 +315,28 @@ mod tests {
     }
 
     #[test]
+    fn disks_of_a_sata_controller_have_ports_in_the_same_order() {
+        let image = tempfile::NamedTempFile::new().unwrap();
+        fs::write(image.path(), b"disk").unwrap();
+        let machine = Machine { architecture: Architecture::Powerpc64, nodes: 1, ..machine(Some(image.path()), &[]) };
+        let text = arguments(&machine);
+        assert!(text.contains(" -machine powernv9 -m 1000 -smp 3 -device ich9-ahci,id=sata,bus=pcie.0 "), "{text}");
+        let image = format!("file={},format=raw", image.path().display());
+        for (file, port, options) in [
+            (image.as_str(), 0, "snapshot=on,werror=report"),
+            ("file=/d/cases,,1,format=raw", 1, "snapshot=on"),
+            ("file=/d/results,format=raw", 2, "werror=report"),
+            ("file=/d/spare,format=raw", 3, "werror=report"),
+        ] {
+            let disk = format!(
+                " -drive {file},if=none,id=disk{port},{options} -device ide-hd,drive=disk{port},bus=sata.{port}"
+            );
+            assert!(text.contains(&disk), "{disk} in {text}");
+        }
+        assert!(!text.contains("virtio") && !text.contains("-nodefaults"), "{text}");
+    }
+
+    #[test]
     fn a_full_disk_of_the_host_is_an_error_in_the_guest() {
         let text = arguments(&machine(None, &[]));
         for disk in ["results,format=raw,if=virtio,index=16", "spare,format=raw,if=virtio,index=17"] {
@@ -298,6 +372,9 @@ mod tests {
         assert!(text.contains(" -device virtio-scsi-pci -device scsi-cd,drive=cdrom,bootindex=0 "), "{text}");
         let text = arguments(&machine(Architecture::Riscv64));
         assert!(text.contains(" -machine virt -m ") && text.contains(" -kernel /f "), "{text}");
+        let text = arguments(&Machine { nodes: 1, ..machine(Architecture::Powerpc64) });
+        assert!(text.contains(" -bios /f -device ich9-ahci,id=sata,bus=pcie.0 -drive "), "{text}");
+        assert!(text.contains(",media=cdrom,readonly=on -device ide-cd,drive=cdrom,bus=sata.5 "), "{text}");
         let text = arguments(&Machine { cpu: Some("max,la57=off"), ..machine(Architecture::Aarch64) });
         assert!(text.contains(" -machine virt,gic-version=max -cpu max,la57=off -m "), "{text}");
     }

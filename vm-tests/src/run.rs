@@ -51,6 +51,10 @@ fn run(arguments: &Arguments) -> Result<Conclusion> {
         let why = "no image of a FreeBSD system was given (--image FILE, MEMTOOL_VM_IMAGE)";
         return tap::nothing(&mut io::stdout(), why);
     }
+    if arguments.arch.needs_kernel() && !arguments.qemu_arg.iter().any(|argument| argument == "-kernel") {
+        let why = "the firmware of this architecture's guests starts no disk: name the kernel with --qemu-arg -kernel";
+        return Err(Error::Usage(format!("{why} --qemu-arg FILE")));
+    }
     // Building takes minutes, so whatever is wrong is found before.
     for image in [&image, &arguments.cdrom].into_iter().flatten() {
         qemu::disk_format(image)?;

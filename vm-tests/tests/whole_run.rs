@@ -213,12 +213,13 @@ fn what_is_wrong_is_told_before_anything_is_built() {
         ("--results", "old", "cannot make the folder old"),
         ("--results", "none/new", "cannot make the folder none/new"),
         ("--case", "none", "there is no case 'none'"),
+        ("--arch", "powerpc64", "name the kernel with --qemu-arg -kernel --qemu-arg FILE"),
     ] {
         let mut program = program();
         program.env("HERE", setup.folder.path()).env_remove("CARGO_MANIFEST_DIR").current_dir(setup.folder.path());
         let output = program.args(["--image", "x.img", "--qemu", "./qemu", "--cases", "cases", option, value]).output();
         let output = output.unwrap();
-        let code = if option == "--case" { 2 } else { 1 };
+        let code = if ["--case", "--arch"].contains(&option) { 2 } else { 1 };
         assert_eq!((output.status.code(), output.stdout.len()), (Some(code), 0), "{option} {value}: {output:?}");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(stderr.contains(why) && stderr.lines().count() == 1, "{option} {value}: {output:?}");
