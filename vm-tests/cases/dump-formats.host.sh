@@ -5,20 +5,30 @@ need od
 cd "$RESULTS" || exit
 page_size
 
-# Prints a number of 8, 4 or 2 bytes, lowest byte first: number FILE OFFSET BYTES
+# Prints a number of 8, 4 or 2 bytes, in the order of bytes that $order names: number FILE OFFSET BYTES
 number() {
     set -- $(od -A n -v -t u1 -j "$2" -N "$3" "$1")
     number_value=0 number_unit=0
     for number_byte; do
-        number_value=$((number_value + (number_byte << number_unit)))
+        case $order in
+        big) number_value=$(((number_value << 8) + number_byte)) ;;
+        *) number_value=$((number_value + (number_byte << number_unit))) ;;
+        esac
         number_unit=$((number_unit + 8))
     done
     echo $number_value
 }
 
+# Leaves in $order that of a format's numbers: a core file's is the machine's, and its sixth byte tells it.
+order_of() {
+    order=little
+    [ "$1" != elf ] || [ "$(number "$2" 5 1)" -ne 2 ] || order=big
+}
+
 # Prints where in a file an address is: offset_in FORMAT FILE ADDRESS
 offset_in() {
     at=0
+    order_of "$1" "$2"
     case $1 in
     raw)
         while read -r start end; do

@@ -3,8 +3,12 @@
 
 cd "$RESULTS" || exit
 page_size
-# Through the page tables in it.
-check_version ram.zst --segments ram.map
+# Through the page tables in it, which memtool finds but on powerpc64.
+try read --quiet --core ram.zst --kernel kernel --segments ram.map --as str version
+case $err in
+*'page tables of powerpc64'*) figure "nothing was read by symbol: $err" ;;
+*) check_version ram.zst --segments ram.map ;;
+esac
 
 need zstd
 zstd -q -d -c ram.zst > whole || fail 'the dump cannot be decompressed'

@@ -2,6 +2,7 @@
 . ../helpers.sh
 
 need_ranges
+is_x86 || skip 'the kernel takes ranges of any place and length'
 trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
 must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmtest
 must ranges list --all
