@@ -24,12 +24,14 @@ in_memcontrols_words() {
         [ $((base + length)) -eq $((end)) ] || fail "$base and $length do not make $end"
         [ -z "$rest" ] || fail "there is more behind $owner: $rest"
         flags=${flags%,fixed-active},
+        # Of a range that never was used memcontrol says nothing.
+        [ "$type $flags" != 'unknown -,' ] || type=''
         words=''
         while [ -n "$flags" ]; do
             [ "$flags" = -, ] || words="$words${flags%%,*} "
             flags=${flags#*,}
         done
-        printf '%s\n' "$base/$length $owner $type $words"
+        printf '%s\n' "$base/$length $owner ${type:+$type }$words"
     done
 }
 for all in '' --all; do
