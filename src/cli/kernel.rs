@@ -4,7 +4,7 @@ use super::Context;
 use clap::Args;
 use memtool::files;
 use memtool::host::Host;
-use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory};
+use memtool::live_kernel::{RunningSymbols, open_kernel, open_physical_memory, relocation};
 use memtool::observer::observe_bytes;
 use memtool::output_file;
 use memtool::output_file::temporary_directory;
@@ -35,7 +35,10 @@ enum Names {
 impl Names {
     /// Of the running kernel: files that were named for it, or it itself.
     fn from_host(host: Rc<dyn Host>, files: Option<KernelSymbols>) -> Self {
-        files.map_or(Self::Running(RunningSymbols(host), None), Self::Files)
+        match files {
+            Some(files) => Self::Files(as_running(&*host, files)),
+            None => Self::Running(RunningSymbols(host), None),
+        }
     }
 
     /// Of a dump, whose kernel may have run elsewhere than it is linked.
@@ -546,6 +549,13 @@ pub fn first_line(version: &str) -> &str {
     version.lines().next().unwrap_or_default().trim_end()
 }
 
+/// The symbols of a file of the running kernel, where that is.
+fn as_running(host: &dyn Host, files: KernelSymbols) -> KernelSymbols {
+    // A kernel that does not tell has no symbols where they are linked.
+    let relocation = relocation(host).ok().flatten();
+    files.relocate(relocation.into_iter().collect())
+}
+
 /// The symbols of the running kernel and its modules, from the files that it says it came from.
 pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSymbols> {
     let files = host.kernel_files()?;
@@ -568,7 +578,7 @@ pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSym
             context.warn(&format!("{path} does not tell its version: it may be another kernel than the running one"))
         }
     }
-    let mut symbols = KernelSymbols::new(table);
+    let mut symbols = as_running(host, KernelSymbols::new(table));
     symbols.add_modules(&files, true, files::open_nonblocking);
     warn_of_missing(context, &symbols);
     Ok(symbols)

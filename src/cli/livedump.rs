@@ -96,7 +96,7 @@ enum Method {
     Auto,
     /// The kernel, whether it loses pages or not
     Kernel,
-    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64): in one pass, with progress, and interruptible
+    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64, powerpc64): in one pass, with progress, and interruptible
     User,
 }
 

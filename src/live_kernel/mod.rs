@@ -1,5 +1,5 @@
 //! A minidump of the running kernel, made from user space: what `minidumpsys()` does
-//! (`minidump_machdep.c` of amd64, arm64 and riscv), through /dev/kmem and /dev/mem.
+//! (`minidump_machdep.c` of amd64, arm64, riscv and powerpc), through /dev/kmem and /dev/mem.
 //!
 //! Variables of the kernel are found by symbol and read through /dev/kmem; everything else is read through
 //! /dev/mem, and only where the kernel's `dump_avail` and its memory map both say that there is RAM. The kernel
@@ -12,6 +12,7 @@
 mod amd64;
 mod arm64;
 mod open;
+mod powerpc64;
 mod riscv;
 mod root;
 mod symbols;
@@ -19,6 +20,7 @@ mod tables;
 mod variables;
 
 pub use open::{kernel_memory, open_kernel, open_physical_memory};
+pub use powerpc64::relocation;
 pub use symbols::RunningSymbols;
 
 use crate::error::{Error, Result};
@@ -28,16 +30,17 @@ use crate::memory_map::{self, MapError, MemoryMap, dump_avail};
 use std::collections::BTreeMap;
 use std::ops;
 use variables::Variables;
-use vmcore::architecture::DirectMap;
+use vmcore::architecture::{DirectMap, Endianness};
 use vmcore::chunks::{Chunk, ChunkReader};
+use vmcore::dump::header::Relocation;
 use vmcore::dump::pages::Pages;
 use vmcore::fault::Why;
 use vmcore::format::unreadable::Unreadable;
 use vmcore::format::writer::SparseWrite;
-use vmcore::kernel::RunningMemory;
+use vmcore::kernel::{RunningMemory, RunningTable};
 use vmcore::memory::{Memory, ReadError};
-use vmcore::minidump::writer::{MinidumpWriter, PageSource};
-use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
+use vmcore::minidump::writer::{MinidumpWriter, PageSource, Powerpc64};
+use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, Machine, PageSet};
 use vmcore::pmap::{self, Format};
 use vmcore::progress::Progress;
 use vmcore::ram::Ram;
@@ -54,7 +57,7 @@ const BUFFER: usize = 1 << 20;
 const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
-pub const SYMBOLS: [&str; 17] = [
+pub const SYMBOLS: [&str; 22] = [
     "version",
     "dump_avail",
     "vm_page_dump",
@@ -75,17 +78,26 @@ pub const SYMBOLS: [&str; 17] = [
     "pmap_lpa_enabled",
     // riscv, and three of arm64's.
     "kernel_pmap_store",
+    // powerpc64.
+    "hw_direct_map",
+    "radix_mmu",
+    "moea64_pteg_count",
+    "__startkernel",
+    "__endkernel",
 ];
 
 /// The kernel that is dumped, and where its memory is RAM.
 pub struct LiveKernel<'a> {
     variables: Variables<'a>,
-    architecture: Architecture,
+    machine: Machine,
     dump_avail: Vec<(u64, u64)>,
     direct_map: DirectMap,
     memory: RunningMemory,
+    /// powerpc64's page table, and where its kernel is.
+    hashed: Option<(RunningTable, Relocation)>,
 }
 
+/// The entries of a table in a tree.
 fn words_of(bytes: &[u8]) -> impl Iterator<Item = u64> {
     bytes.as_chunks().0.iter().copied().map(u64::from_le_bytes)
 }
@@ -115,16 +127,20 @@ impl<'a> LiveKernel<'a> {
     ///
     /// # Errors
     ///
-    /// The host is neither amd64 nor arm64 nor riscv64, a symbol is missing or is another kernel's, the memory cannot be
-    /// read, or what is in it makes no sense.
+    /// The host is neither amd64 nor arm64 nor riscv64 nor powerpc64, a symbol is missing or is another kernel's, the memory
+    /// cannot be read, or what is in it makes no sense.
     pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
         let system = host.system()?;
-        let architecture = Architecture::from_system(&system).ok_or_else(|| {
+        let machine = Machine::from_system(&system).ok_or_else(|| {
             Error::UnknownKernel(format!(
-                "a dump from user space can be made of amd64, aarch64 and riscv64, and this machine is {} with pages of {} bytes",
+                "a dump from user space can be made of amd64, aarch64, riscv64 and powerpc64, and this machine is {} with pages of {} bytes",
                 system.machine_arch, system.page_size
             ))
         })?;
+        let architecture = match machine {
+            Machine::Tree(architecture) => architecture,
+            Machine::Powerpc64(_) => return powerpc64::open(host, symbols, &system),
+        };
         let map = match host.memory_map() {
             // What boot took for itself is missing there; the kernel's own dump_avail says it better.
             Ok(map) if map.source == memory_map::MapSource::PhysSegs => None,
@@ -132,7 +148,7 @@ impl<'a> LiveKernel<'a> {
             Err(Error::MemoryMap(MapError::NoTable)) => None,
             Err(error) => return Err(error),
         };
-        check_version_address(host, symbols)?;
+        check_version_address(host, symbols, None)?;
         let (kernel, physical) = (host.kernel_memory()?, host.physical_memory()?);
         Self::from_parts(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
     }
@@ -150,7 +166,7 @@ impl<'a> LiveKernel<'a> {
             Architecture::Arm64 | Architecture::Arm64Large => arm64::IMAGE,
             Architecture::Riscv => riscv::IMAGE,
         };
-        let variables = Variables { symbols, memory: kernel, image };
+        let variables = Variables { symbols, memory: kernel, image, order: Endianness::Little, relocation: None };
         if !symbols.is_running_kernel() {
             variables.check_version(version)?;
         }
@@ -160,7 +176,12 @@ impl<'a> LiveKernel<'a> {
             Architecture::Riscv => riscv::direct_map(&variables)?,
         };
         let page = architecture.page_size();
-        let dump_avail = read_dump_avail(&variables, architecture)?;
+        let physical_bits = match architecture {
+            Architecture::Amd64 => pmap::amd64::PHYSICAL_BITS,
+            Architecture::Arm64 | Architecture::Arm64Large => pmap::arm64::PHYSICAL_BITS,
+            Architecture::Riscv => pmap::riscv::PHYSICAL_BITS,
+        };
+        let dump_avail = read_dump_avail(&variables, page, physical_bits)?;
         // Like the kernel, without what its direct map does not reach.
         let reached = dump_avail
             .iter()
@@ -177,12 +198,17 @@ impl<'a> LiveKernel<'a> {
         };
         let tables = root::find(&variables, architecture.family(), format, &ram)?;
         let memory = RunningMemory::new(ram, architecture.family(), tables, direct.map);
-        Ok(Self { variables, architecture, dump_avail, direct_map: direct.map, memory })
+        let machine = Machine::Tree(architecture);
+        Ok(Self { variables, machine, dump_avail, direct_map: direct.map, memory, hashed: None })
     }
 
     /// The machine.
-    pub fn architecture(&self) -> Architecture {
-        self.architecture
+    pub fn machine(&self) -> Machine {
+        self.machine
+    }
+
+    fn order(&self) -> Endianness {
+        self.machine.order()
     }
 
     /// Its memory, for whoever reads it by virtual address.
@@ -216,7 +242,7 @@ impl<'a> LiveKernel<'a> {
     /// The bitmap is not of the size that `dump_avail` demands, or cannot be read.
     pub fn marked(&self) -> Result<(PageSet, u64)> {
         let what = "vm_page_dump";
-        let page = self.architecture.page_size();
+        let page = self.machine.page_size();
         let mut set = PageSet::new(page, &self.dump_avail);
         if set.capacity() > MAX_PAGES {
             let limit = rough_size(MAX_PAGES.saturating_mul(page));
@@ -261,7 +287,8 @@ impl<'a> LiveKernel<'a> {
             let bytes = bytes.get_mut(..usize::try_from(count).unwrap_or_default() * 8).unwrap_or_default();
             let at = first.checked_mul(8).and_then(|offset| address.checked_add(offset));
             self.read_virtual("vm_page_dump", at.ok_or_else(|| odd("vm_page_dump", "it has no end"))?, bytes)?;
-            words_of(bytes).zip(first..).for_each(|(word, number)| take(number, word));
+            let words = bytes.as_chunks().0.iter().map(|word| self.order().u64(*word));
+            words.zip(first..).for_each(|(word, number)| take(number, word));
             first += count;
         }
         Ok(())
@@ -269,7 +296,7 @@ impl<'a> LiveKernel<'a> {
 
     /// Takes pages from a bitmap whose bits count physical pages from 0.
     fn read_by_page(&self, address: u64, first: u64, last: u64, set: &mut PageSet) -> Result<()> {
-        let page_size = self.architecture.page_size();
+        let page_size = self.machine.page_size();
         self.read_words(address, first / 64..last.div_ceil(64), |number, bits| {
             for bit in (0..64).filter(|bit| bits & 1 << bit != 0) {
                 let page = number * 64 + bit;
@@ -286,7 +313,7 @@ impl<'a> LiveKernel<'a> {
         self.read_virtual(what, self.variables.number(what)?, &mut fields)?;
         // struct msgbuf: msg_ptr, msg_magic, msg_size.
         let (pointer, rest) = fields.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let word = |half: usize| rest.as_chunks().0.get(half).copied().map_or(0, u32::from_le_bytes);
+        let word = |half: usize| rest.as_chunks().0.get(half).copied().map_or(0, |word| self.order().u32(word));
         let (magic, size) = (word(0), word(1));
         if magic != MSG_MAGIC {
             return Err(odd(what, format!("its magic is {magic:#x}, not {MSG_MAGIC:#x}")));
@@ -295,7 +322,7 @@ impl<'a> LiveKernel<'a> {
             return Err(odd(what, format!("a message buffer of {size} bytes")));
         }
         let mut buffer = vec![0; usize::try_from(size).unwrap_or_default()];
-        self.read_virtual("message buffer", u64::from_le_bytes(*pointer), &mut buffer)?;
+        self.read_virtual("message buffer", self.order().u64(*pointer), &mut buffer)?;
         Ok(buffer)
     }
 
@@ -305,35 +332,49 @@ impl<'a> LiveKernel<'a> {
     ///
     /// Those of [`Self::marked`], and of the other variables of the kernel.
     pub fn snapshot(&self) -> Result<Snapshot<'_>> {
-        let end = match self.architecture {
+        let superpages = match self.machine {
+            Machine::Tree(architecture) => self.superpages(architecture)?,
+            Machine::Powerpc64(_) => 0,
+        };
+        let message_buffer = self.message_buffer()?;
+        let (pages, not_ram) = self.marked()?;
+        let mut snapshot = Snapshot {
+            kernel: self,
+            version: self.machine.version(self.counts_from_0()?),
+            message_buffer,
+            superpages,
+            directories: BTreeMap::new(),
+            tables: BTreeMap::new(),
+            hashed: Vec::new(),
+            pages,
+            not_ram,
+            lost_tables: 0,
+        };
+        match (self.machine, self.hashed) {
+            (Machine::Tree(architecture), _) => snapshot.walk(architecture),
+            (Machine::Powerpc64(_), Some((table, relocation))) => snapshot.read_hashed(table, relocation)?,
+            (Machine::Powerpc64(_), None) => {}
+        }
+        Ok(snapshot)
+    }
+
+    /// Superpages of the kernel map.
+    fn superpages(&self, architecture: Architecture) -> Result<u64> {
+        let end = match architecture {
             Architecture::Amd64 => amd64::kernel_map_end(&self.variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::kernel_map_end(&self.variables)?,
             Architecture::Riscv => riscv::kernel_map_end(&self.variables)?,
         };
-        let is_lpa2 = matches!(self.memory.format(), Format::Arm64Lpa2 | Format::Arm64LargeLpa2);
+        let is_lpa2 = matches!(self.memory.format(), Some(Format::Arm64Lpa2 | Format::Arm64LargeLpa2));
         if is_lpa2 && self.dump_avail.last().is_some_and(|last| last.1 >> pmap::arm64::COMMON_BITS > 0) {
             return Err(Error::Unsupported(
                 "this machine has memory beyond 1 PiB, whose page tables memtool writes into no dump; use --method kernel"
                     .to_owned(),
             ));
         }
-        let [_, level, _] = self.architecture.levels();
-        let superpages = (end - u128::from(self.architecture.kernel_base())).div_ceil(level.span().into());
-        let message_buffer = self.message_buffer()?;
-        let (pages, not_ram) = self.marked()?;
-        let mut snapshot = Snapshot {
-            kernel: self,
-            version: self.architecture.version(self.counts_from_0()?),
-            message_buffer,
-            superpages: u64::try_from(superpages).unwrap_or_default(),
-            directories: BTreeMap::new(),
-            tables: BTreeMap::new(),
-            pages,
-            not_ram,
-            lost_tables: 0,
-        };
-        snapshot.walk();
-        Ok(snapshot)
+        let [_, level, _] = architecture.levels();
+        let superpages = (end - u128::from(architecture.kernel_base())).div_ceil(level.span().into());
+        Ok(u64::try_from(superpages).unwrap_or_default())
     }
 }
 
@@ -383,7 +424,7 @@ impl<'a> Check<'a> {
     pub fn after(&self, dumped: &Pages) -> Result<Loss> {
         let (mut marked, _) = self.kernel.marked()?;
         marked.retain(&self.before);
-        let page_size = self.kernel.architecture.page_size();
+        let page_size = self.kernel.machine.page_size();
         let pages = marked.runs().flat_map(|(start, end)| start / page_size..end / page_size);
         let pages = pages.map(|page| page * page_size);
         let lost = pages.filter(|page| !dumped.contains(*page)).count() as u64;
@@ -393,12 +434,13 @@ impl<'a> Check<'a> {
 
 /// Refuses another kernel's image before anything is read where that says: some kernels panic when /dev/kmem is asked
 /// for what is no RAM ([`crate::host::direct_map`]).
-fn check_version_address(host: &dyn Host, symbols: &dyn Symbols) -> Result<()> {
+fn check_version_address(host: &dyn Host, symbols: &dyn Symbols, relocation: Option<Relocation>) -> Result<()> {
     let name = "version";
     if symbols.is_running_kernel() {
         return Ok(());
     }
-    match (host.kernel_symbol(name), symbols.find(name)?) {
+    let symbol = symbols.find(name)?.map(|found| variables::as_it_runs(found, relocation));
+    match (host.kernel_symbol(name), symbol) {
         (Ok(Some(running)), Some(symbol)) if running.address != symbol.address => Err(Error::Refused(format!(
             "{} is not the image of the running kernel, whose version is at {} and not at {}",
             symbols.source(),
@@ -409,19 +451,14 @@ fn check_version_address(host: &dyn Host, symbols: &dyn Symbols) -> Result<()> {
     }
 }
 
-fn read_dump_avail(variables: &Variables<'_>, architecture: Architecture) -> Result<Vec<(u64, u64)>> {
+/// `dump_avail` of a kernel whose pages have so many bytes, and its physical addresses so many bits.
+fn read_dump_avail(variables: &Variables<'_>, page: u64, physical_bits: u32) -> Result<Vec<(u64, u64)>> {
     let what = "dump_avail";
-    let page = architecture.page_size();
-    let limit = match architecture {
-        Architecture::Amd64 => 1 << pmap::amd64::PHYSICAL_BITS,
-        Architecture::Arm64 | Architecture::Arm64Large => 1 << pmap::arm64::PHYSICAL_BITS,
-        Architecture::Riscv => 1 << pmap::riscv::PHYSICAL_BITS,
-    };
     let (address, size) = variables.required(what)?;
     let pair = |offset| variables.read(what, address.checked_add(offset).ok_or_else(|| odd(what, "it has no end"))?);
-    let ranges = dump_avail::read(size, pair)?.map_err(|why| odd(what, why))?;
+    let ranges = dump_avail::read(size, variables.order, pair)?.map_err(|why| odd(what, why))?;
     for (index, &(start, end)) in ranges.iter().enumerate() {
-        if !start.is_multiple_of(page) || !end.is_multiple_of(page) || end > limit {
+        if !start.is_multiple_of(page) || !end.is_multiple_of(page) || end > 1 << physical_bits {
             return Err(odd(what, format!("range {index} is {}..{}", Hex(start), Hex(end))));
         }
     }
@@ -446,6 +483,8 @@ pub struct Snapshot<'a> {
     directories: BTreeMap<u64, Vec<u64>>,
     /// Page tables that they name, by physical address; of amd64 nothing but that.
     tables: BTreeMap<u64, Vec<u8>>,
+    /// powerpc64's page table.
+    hashed: Vec<u8>,
     pages: PageSet,
     not_ram: u64,
     lost_tables: u64,
@@ -474,7 +513,7 @@ impl Snapshot<'_> {
 
     /// Bytes of the pages in it: what [`Progress`] comes to.
     pub fn page_bytes(&self) -> u64 {
-        self.pages.count() * self.kernel.architecture.page_size()
+        self.pages.count() * self.kernel.machine.page_size()
     }
 
     /// Bytes of the dump before compression.
@@ -497,7 +536,7 @@ impl Snapshot<'_> {
     /// Those of the output. What cannot be read is no error: it is zeros in the dump, and the report lists it.
     pub fn write(&self, out: &mut dyn SparseWrite, progress: &Progress) -> Result<UserDumpReport> {
         let layout = self.layout()?;
-        let page_size = self.kernel.architecture.page_size();
+        let page_size = self.kernel.machine.page_size();
         let reader = ChunkReader::new(self.kernel.ram().memory(), page_size, BUFFER)?;
         layout.write_head(|bytes| out.write(bytes))?;
         let mut unreadable = Unreadable::default();
@@ -533,8 +572,13 @@ impl Snapshot<'_> {
 }
 
 impl PageSource for Snapshot<'_> {
-    fn architecture(&self) -> Architecture {
-        self.kernel.architecture
+    fn machine(&self) -> Machine {
+        self.kernel.machine
+    }
+
+    fn powerpc64(&self) -> Powerpc64<'_> {
+        let image = self.kernel.hashed.map_or((0, 0), |(_, image)| (image.ran, image.ran.saturating_add(image.size)));
+        Powerpc64 { table: &self.hashed, image }
     }
 
     fn version(&self) -> u32 {

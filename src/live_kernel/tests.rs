@@ -29,6 +29,7 @@ const VARIABLES_AT: u64 = 0x14_0000;
 const IMAGE_TABLES: [u64; 3] = [0x15_0000, 0x15_1000, 0x15_2000];
 
 mod arm64;
+mod powerpc64;
 mod riscv;
 
 /// A kernel in memory that fails the test when anything but RAM is read.

@@ -2,8 +2,10 @@
 
 use super::{odd, unreadable};
 use crate::error::{Error, Result};
+use vmcore::architecture::Endianness;
+use vmcore::dump::header::Relocation;
 use vmcore::memory::Memory;
-use vmcore::symbols::Symbols;
+use vmcore::symbols::{Symbol, Symbols};
 use vmcore::units::Hex;
 
 /// What is known of the kernel's variables.
@@ -13,6 +15,10 @@ pub struct Variables<'a> {
     pub memory: Box<dyn Memory>,
     /// Where the kernel's image lies at most.
     pub image: (u64, u64),
+    /// Order of bytes in its integers.
+    pub order: Endianness,
+    /// How it lies elsewhere than the symbols say.
+    pub relocation: Option<Relocation>,
 }
 
 /// What kernels of arm64 and riscv64 note of their direct map (`pmap_bootstrap_dmap()`).
@@ -34,6 +40,12 @@ pub fn elsewhere(length: u64, end: u64, advice: &str) -> Error {
         Hex(length),
         Hex(end)
     ))
+}
+
+/// A symbol of a kernel that is elsewhere than it is linked.
+pub fn as_it_runs(symbol: Symbol, relocation: Option<Relocation>) -> Symbol {
+    let ran = relocation.and_then(|relocation| relocation.as_it_ran(symbol.address));
+    Symbol { address: ran.unwrap_or(symbol.address), ..symbol }
 }
 
 impl Variables<'_> {
@@ -64,7 +76,9 @@ impl Variables<'_> {
 
     /// The address and size of a variable, within the kernel's image.
     pub fn find(&self, name: &str) -> Result<Option<(u64, u64)>> {
-        let Some(symbol) = self.symbols.find(name)? else { return Ok(None) };
+        let Some(symbol) = self.symbols.find(name)?.map(|found| as_it_runs(found, self.relocation)) else {
+            return Ok(None);
+        };
         // /dev/kmem reads nothing else for us: everywhere else there may be devices.
         let (start, last) = self.image;
         let end = symbol.address.checked_add(symbol.size.max(8));
@@ -91,12 +105,12 @@ impl Variables<'_> {
 
     pub fn number(&self, name: &str) -> Result<u64> {
         let (address, _) = self.required(name)?;
-        self.read(name, address).map(u64::from_le_bytes)
+        self.read(name, address).map(|bytes| self.order.u64(bytes))
     }
 
     pub fn int(&self, name: &str) -> Result<u32> {
         let (address, _) = self.required(name)?;
-        self.read(name, address).map(u32::from_le_bytes)
+        self.read(name, address).map(|bytes| self.order.u32(bytes))
     }
 
     /// Refuses a kernel image that is not the running kernel's.

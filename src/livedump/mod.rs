@@ -40,7 +40,7 @@ use std::time::Duration;
 use trailer::Trailer;
 use vmcore::dump::{Content, Depth, Inspection};
 use vmcore::kerneldump::Compression;
-use vmcore::minidump::Architecture;
+use vmcore::minidump::Machine;
 use vmcore::symbols::Symbols;
 use vmcore::units::rough_size;
 
@@ -271,8 +271,8 @@ fn reason_not_to_ask(host: &dyn Host, options: &LiveDumpOptions) -> Result<Optio
         return Ok(None);
     }
     let system = host.system()?;
-    let architecture = Architecture::from_system(&system);
-    if architecture.is_some_and(|architecture| !architecture.kernel_dumps_are_of_use(system.osreldate)) {
+    let machine = Machine::from_system(&system);
+    if machine.is_some_and(|machine| !machine.kernel_dumps_are_of_use(system.osreldate)) {
         return Ok(Some(Reason::UselessDumps(system.machine_arch)));
     }
     let suits = options.compression.suits_live_dumps(system.page_size);

@@ -86,7 +86,7 @@ fn header(
         kind: Kind::KernelDump,
         architecture: system.machine_arch.clone(),
         version: KERNELDUMPVERSION,
-        architecture_version: snapshot.architecture().dump_version(),
+        architecture_version: snapshot.machine().dump_version(),
         dump_length,
         dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         key_size: 0,

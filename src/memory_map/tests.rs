@@ -1,4 +1,5 @@
 use super::*;
+use vmcore::architecture::Endianness;
 
 /// What a FreeBSD 12.1 machine of 512 MiB in two domains printed.
 const PHYS_SEGS: &str = "
@@ -136,7 +137,7 @@ fn dump_avail_is_read_up_to_its_end_and_not_beyond() {
             }
             Ok::<_, &str>(bytes)
         };
-        dump_avail::read(size, pair)
+        dump_avail::read(size, Endianness::NATIVE, pair)
     };
     assert_eq!(
         read(0, &[0x1000, 0x2000, 0x3000, 0x4000, 0, 0, 9, 9]),

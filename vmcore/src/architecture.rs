@@ -103,6 +103,9 @@ pub enum Endianness {
 }
 
 impl Endianness {
+    /// That of the machine that memtool runs on.
+    pub const NATIVE: Self = if cfg!(target_endian = "big") { Self::Big } else { Self::Little };
+
     /// Its name: `little` or `big`.
     pub const fn name(self) -> &'static str {
         match self {
@@ -133,6 +136,22 @@ impl Endianness {
         match self {
             Self::Little => bytes.iter().rev().fold(0, join),
             Self::Big => bytes.iter().fold(0, join),
+        }
+    }
+
+    /// The bytes of an integer of 8.
+    pub fn bytes_of_u64(self, value: u64) -> [u8; 8] {
+        match self {
+            Self::Little => value.to_le_bytes(),
+            Self::Big => value.to_be_bytes(),
+        }
+    }
+
+    /// The bytes of an integer of 4.
+    pub fn bytes_of_u32(self, value: u32) -> [u8; 4] {
+        match self {
+            Self::Little => value.to_le_bytes(),
+            Self::Big => value.to_be_bytes(),
         }
     }
 

@@ -36,6 +36,7 @@ use std::io;
 use std::os::fd::AsRawFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use vmcore::architecture::Endianness;
 use vmcore::kerneldump::Compression;
 use vmcore::memory::{Memory, ReadError, WritableMemory, WriteError};
 use vmcore::pmap::riscv;
@@ -78,7 +79,7 @@ impl FreeBsd {
             let at = symbol.address.checked_add(offset).ok_or(ReadError::Absent)?;
             kernel.fill(at, &mut bytes).map(|()| bytes)
         };
-        dump_avail::read(symbol.size, pair).ok()?.ok()
+        dump_avail::read(symbol.size, Endianness::NATIVE, pair).ok()?.ok()
     }
 }
 

@@ -17,7 +17,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use vmcore::architecture::DirectMap;
 use vmcore::kerneldump::{self, Compression, Header, Kind};
 use vmcore::memory::Memory;
-use vmcore::minidump::{Architecture, writer};
+use vmcore::minidump::{self, Architecture, writer};
 
 /// Bytes after which a partial dump ends.
 const PARTIAL: u64 = 1 << 20;
@@ -32,8 +32,8 @@ struct DumpSource {
 }
 
 impl writer::PageSource for DumpSource {
-    fn architecture(&self) -> Architecture {
-        self.kernel.architecture
+    fn machine(&self) -> minidump::Machine {
+        minidump::Machine::Tree(self.kernel.architecture)
     }
 
     fn version(&self) -> u32 {
@@ -138,7 +138,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
     let fault = machine.live_dump_fault;
     let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
     let architecture = kernel.architecture;
-    let is_of_use = architecture.kernel_dumps_are_of_use(machine.system.osreldate);
+    let is_of_use = minidump::Machine::Tree(architecture).kernel_dumps_are_of_use(machine.system.osreldate);
     let source = DumpSource { kernel, memory, pages, is_of_use };
     let minidump = writer::MinidumpWriter::new(&source).map_err(|error| Error::Format(error.to_string()))?;
     let fails_at = if fault == Some(LiveDumpFault::Partial) { PARTIAL } else { u64::MAX };

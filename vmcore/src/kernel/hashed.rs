@@ -1,18 +1,19 @@
-//! The hashed page table in a minidump of powerpc64: [`crate::pmap::powerpc64`] says how it is searched.
+//! The hashed page table of powerpc64, in a minidump or in memory: [`crate::pmap::powerpc64`] says how it is searched.
 //!
-//! Which table there is says `mmu_name`. `mmu_g5` is the processor's own, whose integers are big-endian whatever the
+//! Which table there is in a minidump says `mmu_name`. `mmu_g5` is the processor's own, whose integers are big-endian whatever the
 //! kernel is (`moea64_dump_pmap_native`); `mmu_phyp` is a hypervisor's, and its integers are the kernel's, which reads
 //! them one by one (`mphyp_dump_pmap`). With `mmu_radix` there is a tree, which the kernel does not dump: that MMU has
 //! no `dumpsys_scan_pmap`, so the dump has pages but no tables (`sys/powerpc/aim/mmu_radix.c`).
 
+use super::tables::Physical;
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::Endianness;
-use crate::dump::DumpedMemory;
 use crate::dump::header::{Header, Section};
 use crate::fault::{Fault, Why};
+use crate::memory::ReadError;
 use crate::pmap::powerpc64::{Base, ENTRY, FEWEST_GROUPS, GROUP, PageTableEntry, group};
 use crate::pmap::{Level, Target};
-use std::io;
+use crate::ram::Ram;
 
 /// Bytes of a group of entries.
 const SIZE: usize = 128;
@@ -21,17 +22,34 @@ const LEVEL: Level = Level { name: "HPT", shift: 12, bits: 0 };
 /// More entries of the kernel's than there are pages of 4 KiB from its base to its end.
 const MAX_TABLE: usize = 1 << 23;
 
+/// The hashed page table that the processors of a running machine search.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RunningTable {
+    /// Its physical address.
+    pub physical: u64,
+    /// How many groups it has, a power of 2.
+    pub groups: u64,
+}
+
 /// A hashed page table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Hashed {
     /// Kernel memory is mapped from this address on.
     pub base: u64,
-    /// Where it is in the dump.
-    offset: u64,
+    /// Where it is in the dump, or of the running kernel its physical address.
+    at: u64,
     /// How many groups it has, a power of 2.
     groups: u64,
     /// Of its integers.
     order: Endianness,
+}
+
+impl RunningTable {
+    /// The physical address of a kernel address, of the direct map too.
+    pub fn look_up(self, ram: &Ram, address: u64) -> Option<u64> {
+        let found = Hashed::from_running(self, 0).follow(&Physical::Live(ram), address, &mut |_| {});
+        found.ok().map(|found| found.physical)
+    }
 }
 
 impl Hashed {
@@ -53,13 +71,18 @@ impl Hashed {
         }
         // Without a direct map the kernel itself is mapped below the base.
         let base = header.direct_map.map_or(0, |_| header.kernel_base);
-        Ok(Self { base, offset: header.offset_of(Section::PageTables), groups, order })
+        Ok(Self { base, at: header.offset_of(Section::PageTables), groups, order })
+    }
+
+    /// The table of the running kernel, which is the processor's own.
+    pub fn from_running(table: RunningTable, base: u64) -> Self {
+        Self { base, at: table.physical, groups: table.groups, order: Endianness::Big }
     }
 
     /// Looks an address up, and shows the entry.
     pub fn follow(
         &self,
-        dump: &DumpedMemory,
+        memory: &Physical<'_>,
         address: u64,
         seen: &mut dyn FnMut(WalkStep),
     ) -> Result<Translation, Fault> {
@@ -67,7 +90,7 @@ impl Hashed {
         if address < self.base {
             return Err(fault(Why::NotCovered));
         }
-        let found = self.search(dump, address).map_err(|error| Fault::io(address, &error))?;
+        let found = self.search(memory, address).map_err(|error| Fault::read(address, self.at, &error))?;
         let (step, base) = found.ok_or(fault(Why::NotMapped(LEVEL.name)))?;
         seen(step);
         let Target::Page { physical, size, protection } = step.target else {
@@ -84,20 +107,18 @@ impl Hashed {
     }
 
     /// The first entry for an address, in the order in which they are looked through here; no address has two.
-    fn search(&self, dump: &DumpedMemory, address: u64) -> io::Result<Option<(WalkStep, Base)>> {
+    fn search(&self, memory: &Physical<'_>, address: u64) -> Result<Option<(WalkStep, Base)>, ReadError> {
         for (base, second) in [Base::Large, Base::Small].into_iter().flat_map(|base| [(base, false), (base, true)]) {
             let first = group(address, base, second, self.groups) * GROUP;
-            let offset = self.offset.saturating_add(first * ENTRY);
             // What has been cut off maps nothing.
-            let Some(bytes) = dump.entry::<SIZE>(offset)? else { continue };
+            let Some(bytes) = memory.few::<SIZE>(self.at.saturating_add(first * ENTRY))? else { continue };
             for (index, (entry, low)) in (first..).zip(self.entries(&bytes)) {
                 if let Some(entry) = entry
                     && (entry.base, entry.second) == (base, second)
                     && entry.is_for(address)
                 {
-                    let offset = Some(self.offset.saturating_add(index * ENTRY));
-                    let step =
-                        WalkStep { level: LEVEL, index, physical: None, offset, entry: low, target: entry.target };
+                    let (physical, offset) = memory.physical_or_offset(self.at.saturating_add(index * ENTRY));
+                    let step = WalkStep { level: LEVEL, index, physical, offset, entry: low, target: entry.target };
                     return Ok(Some((step, base)));
                 }
             }
@@ -117,9 +138,9 @@ impl Hashed {
     /// Shows what is mapped, in ascending order, until it is told to stop; tells whether all of the table was there.
     pub fn each_mapping(
         &self,
-        dump: &DumpedMemory,
+        memory: &Physical<'_>,
         take: &mut dyn FnMut(Mapping) -> std::ops::ControlFlow<()>,
-    ) -> io::Result<bool> {
+    ) -> Result<bool, ReadError> {
         let mut addresses = Vec::new();
         let mut is_whole = true;
         let mut bytes = vec![0; SIZE << 10];
@@ -127,7 +148,7 @@ impl Hashed {
             let wanted =
                 usize::try_from(self.groups - first).unwrap_or(usize::MAX).saturating_mul(SIZE).min(bytes.len());
             let part = bytes.get_mut(..wanted).unwrap_or_default();
-            let read = dump.read_dump(self.offset.saturating_add(first * SIZE as u64), part)?;
+            let read = memory.many(self.at.saturating_add(first * SIZE as u64), part)?;
             for (number, bytes) in (first..).zip(part.get(..read).unwrap_or_default().as_chunks::<SIZE>().0) {
                 let entries = self.entries(bytes).filter_map(|(entry, _)| entry?.address(number));
                 addresses.extend(entries.filter(|address| *address >= self.base));
@@ -142,7 +163,7 @@ impl Hashed {
         for address in addresses {
             // An entry of an address that has another one, or that is where no hash leads, counts for nothing.
             if address >= end
-                && let Some((step, base)) = self.search(dump, address)?
+                && let Some((step, base)) = self.search(memory, address)?
                 && let Target::Page { physical, size, protection } = step.target
             {
                 let (physical, size) = (physical.saturating_add(address % size), base.span());

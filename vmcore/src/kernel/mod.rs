@@ -24,10 +24,12 @@ mod registers;
 mod root;
 mod running;
 mod space;
+mod tables;
 mod trampoline;
 mod translation;
 
 pub use facts::KernelFacts;
+pub use hashed::RunningTable;
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};

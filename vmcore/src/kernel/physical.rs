@@ -1,7 +1,8 @@
 //! Memory by physical address, which takes neither page tables nor symbols: that of a dump, of an image of any system, or
 //! of the running machine.
 
-use super::space::{AddressSpace, Physical};
+use super::space::AddressSpace;
+use super::tables::Physical;
 use super::{RunningMemory, read_some};
 use crate::architecture::DirectMap;
 use crate::dump::DumpedMemory;

@@ -8,7 +8,8 @@
 //! `sys/arm64/arm64/locore.S`, `sys/riscv/riscv/locore.S` and `pmap.c`, `sys/i386/i386/pmap.c`,
 //! `sys/arm/arm/pmap-v6.c`.
 
-use super::space::{AddressSpace, PageTables, Physical};
+use super::space::{AddressSpace, PageTables};
+use super::tables::Physical;
 use crate::architecture::{Architecture, DirectMap};
 use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};

@@ -1,11 +1,14 @@
 //! The memory of a running kernel, by its page tables; it goes on while they are read.
 
-use super::space::{AddressSpace, PageTables, Physical, Tables};
+use super::hashed::RunningTable;
+use super::space::{AddressSpace, PageTables, Tables};
+use super::tables::Physical;
 use super::{read_pieces, read_some};
-use crate::architecture::{Architecture, DirectMap};
+use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::dump::header::Relocation;
 use crate::fault::{Fault, Why};
-use crate::pmap::Format;
 use crate::pmap::walk::{Visitor, walk};
+use crate::pmap::{Format, powerpc64};
 use crate::ram::Ram;
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -13,7 +16,6 @@ use std::ops::{ControlFlow, RangeInclusive};
 pub struct RunningMemory {
     pub(super) ram: Ram,
     pub(super) architecture: Architecture,
-    tables: PageTables,
     pub(super) space: AddressSpace,
 }
 
@@ -22,7 +24,21 @@ impl RunningMemory {
     /// ([`super::RootCandidate::try_running`]), and the direct map.
     pub fn new(ram: Ram, architecture: Architecture, tables: PageTables, direct_map: DirectMap) -> Self {
         let space = AddressSpace { direct_map: Some(direct_map), ..AddressSpace::from_tables(tables) };
-        Self { ram, architecture, tables, space }
+        Self { ram, architecture, space }
+    }
+
+    /// Takes the same of powerpc64, whose page table is hashed, whose kernel is elsewhere than it is linked, and whose
+    /// integers have this order of bytes.
+    pub fn hashed(
+        ram: Ram,
+        table: RunningTable,
+        order: Endianness,
+        direct_map: DirectMap,
+        relocation: Relocation,
+    ) -> Self {
+        let space = AddressSpace::from_hashed(table, powerpc64::KERNEL_MAP, order, relocation);
+        let space = AddressSpace { direct_map: Some(direct_map), ..space };
+        Self { ram, architecture: Architecture::Powerpc64, space }
     }
 
     /// Physical memory.
@@ -30,14 +46,20 @@ impl RunningMemory {
         &self.ram
     }
 
-    /// The format of the page tables.
-    pub fn format(&self) -> Format {
-        self.tables.format
+    /// The format of the page tables, where they are a tree.
+    pub fn format(&self) -> Option<Format> {
+        match self.space.tables {
+            Tables::Tree(tree) => Some(tree.format),
+            _ => None,
+        }
     }
 
-    /// Walks through the page tables for a range of virtual addresses.
+    /// Walks through the tree of page tables, where there is one, for a range of virtual addresses.
     pub fn walk_tables<V: Visitor>(&self, range: RangeInclusive<u64>, visitor: &mut V) -> ControlFlow<V::Break> {
-        walk(self.tables.format, &self.tables.top, range, visitor)
+        match self.space.tables {
+            Tables::Tree(tree) => walk(tree.format, &tree.top, range, visitor),
+            _ => ControlFlow::Continue(()),
+        }
     }
 
     /// Fills the buffer from a virtual address on, across pages: of the kernel map or the direct map.

@@ -4,7 +4,8 @@
 //! are page directory entries, has the page tables below them among its pages; powerpc64's is the hashed page table.
 //! Elsewhere the tables are walked from their root, as the processor does.
 
-use super::hashed::Hashed;
+use super::hashed::{Hashed, RunningTable};
+use super::tables::Physical;
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::dump::DumpedMemory;
@@ -13,7 +14,6 @@ use crate::fault::{Fault, Why};
 use crate::memory::Memory;
 use crate::pmap::walk::{Entry, Miss, Page, Table, Visitor, lookup, walk};
 use crate::pmap::{Format, Level, Protection, Target};
-use crate::ram::Ram;
 use std::cell::Cell;
 use std::io;
 use std::ops::ControlFlow;
@@ -23,7 +23,7 @@ use std::ops::ControlFlow;
 pub(super) enum Tables {
     /// A tree.
     Tree(PageTables),
-    /// In a section of the minidump, hashed.
+    /// Hashed, in a section of the minidump or in physical memory.
     Hashed(Hashed),
     /// None: the dump has virtual memory by its addresses.
     Listed,
@@ -80,29 +80,6 @@ fn section(header: &Header, format: Format, level: Level) -> Tables {
     Tables::Tree(PageTables { format, top, offset: header.offset_of(Section::PageTables), base })
 }
 
-/// The memory that page tables are read from.
-pub(super) enum Physical<'a> {
-    Dump(&'a DumpedMemory),
-    Live(&'a Ram),
-}
-
-impl Physical<'_> {
-    fn memory(&self) -> &dyn Memory {
-        match self {
-            Self::Dump(dump) => *dump,
-            Self::Live(ram) => *ram,
-        }
-    }
-
-    /// Whether there is memory at a physical address.
-    pub fn has(&self, physical: u64) -> bool {
-        match self {
-            Self::Dump(dump) => dump.place_of(physical).is_some(),
-            Self::Live(ram) => ram.remaining(physical) > 0,
-        }
-    }
-}
-
 /// Why an address of such a dump leads nowhere.
 const LISTED: &str = "the dump has the virtual addresses of its memory and no others";
 
@@ -131,6 +108,13 @@ impl AddressSpace {
     pub fn from_tables(tables: PageTables) -> Self {
         let tables = Tables::Tree(tables);
         Self { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None }
+    }
+
+    /// That of a kernel whose hashed page table is in physical memory, without a direct map; kernel memory is mapped from
+    /// `base` on.
+    pub fn from_hashed(table: RunningTable, base: u64, order: Endianness, relocation: Relocation) -> Self {
+        let tables = Tables::Hashed(Hashed::from_running(table, base));
+        Self { order, tables, direct_map: None, direct_protection: CODE, relocation: Some(relocation) }
     }
 
     /// That of a dump which has virtual memory by its addresses.
@@ -166,10 +150,7 @@ impl AddressSpace {
         }
         match self.tables {
             Tables::Tree(tree) => self.walk_to(memory, &tree, address, seen),
-            Tables::Hashed(table) => match memory {
-                Physical::Dump(dump) => table.follow(dump, address, &mut seen),
-                Physical::Live(_) => Err(Fault::new(address, Why::NotCovered)),
-            },
+            Tables::Hashed(table) => table.follow(memory, address, &mut seen),
             Tables::Listed => Err(Fault::new(address, Why::Untranslated(LISTED))),
             Tables::Unknown(reason) => Err(Fault::new(address, Why::Untranslated(reason))),
         }
@@ -324,14 +305,14 @@ impl AddressSpace {
                     ControlFlow::Continue(()) => Ok((mapper.lost, ControlFlow::Continue(()))),
                 }
             }
-            (Tables::Hashed(table), Physical::Dump(dump)) => {
+            (Tables::Hashed(table), memory) => {
                 let mut go_on = ControlFlow::Continue(());
                 let mut take = |mapping| {
                     go_on = pieces.add(mapping);
                     go_on
                 };
-                let is_whole = table.each_mapping(dump, &mut take);
-                let is_whole = is_whole.map_err(|error| Fault::io(table.base, &error))?;
+                let is_whole = table.each_mapping(memory, &mut take);
+                let is_whole = is_whole.map_err(|error| Fault::read(table.base, table.base, &error))?;
                 Ok((u64::from(!is_whole), go_on))
             }
             _ => Ok((0, ControlFlow::Continue(()))),

@@ -10,9 +10,13 @@ pub mod writer;
 
 pub use page_set::PageSet;
 
+use crate::architecture::Endianness;
 use crate::pmap::{self, Format, Level};
 use crate::system::System;
-use ioctl_defs::kerneldump::{KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION, KERNELDUMP_RISCV_VERSION};
+use ioctl_defs::kerneldump::{
+    KERNELDUMP_AARCH64_VERSION, KERNELDUMP_AMD64_VERSION, KERNELDUMP_POWERPC_VERSION, KERNELDUMP_RISCV_VERSION,
+};
+use ioctl_defs::minidump::powerpc64;
 
 /// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
 pub const MSG_MAGIC: u32 = 0x06_3062;
@@ -21,6 +25,72 @@ pub const MSG_MAGIC: u32 = 0x06_3062;
 pub const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 
 /// A kind of machine whose minidumps memtool writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Machine {
+    /// One with a tree of page tables.
+    Tree(Architecture),
+    /// powerpc64 with the processor's hashed page table, and with this order of bytes.
+    Powerpc64(Endianness),
+}
+
+impl Machine {
+    /// What a system is; `None` if it is none of them.
+    pub fn from_system(system: &System) -> Option<Self> {
+        match (system.machine_arch.as_str(), system.page_size) {
+            (name @ ("powerpc64" | "powerpc64le"), 4096) => Some(Self::Powerpc64(Endianness::from_machine_arch(name))),
+            _ => Architecture::from_system(system).map(Self::Tree),
+        }
+    }
+
+    /// Whose kernels it runs.
+    pub const fn family(self) -> crate::architecture::Architecture {
+        match self {
+            Self::Tree(architecture) => architecture.family(),
+            Self::Powerpc64(_) => crate::architecture::Architecture::Powerpc64,
+        }
+    }
+
+    /// Order of bytes in integers.
+    pub const fn order(self) -> Endianness {
+        match self {
+            Self::Tree(_) => Endianness::Little,
+            Self::Powerpc64(order) => order,
+        }
+    }
+
+    /// Bytes of a page.
+    pub const fn page_size(self) -> u64 {
+        match self {
+            Self::Tree(architecture) => architecture.page_size(),
+            Self::Powerpc64(_) => pmap::powerpc64::PAGE,
+        }
+    }
+
+    /// Whether a live dump that a kernel with this `osreldate` makes may be of use. Those of riscv and powerpc, up to
+    /// `FreeBSD` 15.1, write another page bitmap than they dump pages by (`cpu_minidumpsys()`); of later ones a dump
+    /// tells.
+    pub const fn kernel_dumps_are_of_use(self, osreldate: u32) -> bool {
+        !matches!(self, Self::Tree(Architecture::Riscv) | Self::Powerpc64(_)) || osreldate >= 1_502_000
+    }
+
+    /// `architectureversion` in the header of its dumps.
+    pub const fn dump_version(self) -> u32 {
+        match self {
+            Self::Tree(architecture) => architecture.dump_version(),
+            Self::Powerpc64(_) => KERNELDUMP_POWERPC_VERSION,
+        }
+    }
+
+    /// The version of its minidumps that debuggers read; see [`Architecture::version`].
+    pub const fn version(self, counts_from_0: bool) -> u32 {
+        match self {
+            Self::Tree(architecture) => architecture.version(counts_from_0),
+            Self::Powerpc64(_) => powerpc64::MINIDUMP_VERSION,
+        }
+    }
+}
+
+/// A kind of machine with a tree of page tables.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Architecture {
     /// amd64, with four or five levels of page tables.
@@ -52,12 +122,6 @@ impl Architecture {
             Self::Arm64 | Self::Arm64Large => crate::architecture::Architecture::Arm64,
             Self::Riscv => crate::architecture::Architecture::Riscv,
         }
-    }
-
-    /// Whether a live dump that a kernel with this `osreldate` makes may be of use. Those of riscv, up to `FreeBSD`
-    /// 15.1, write another page bitmap than they dump pages by (`cpu_minidumpsys()`); of later ones a dump tells.
-    pub const fn kernel_dumps_are_of_use(self, osreldate: u32) -> bool {
-        !matches!(self, Self::Riscv) || osreldate >= 1_502_000
     }
 
     /// Its page tables, of which some machines have a level more.

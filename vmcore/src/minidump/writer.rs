@@ -1,20 +1,21 @@
-//! Writes minidumps: version 3 of amd64, and those of arm64 and riscv (`minidump_machdep.c`, `machine/minidump.h` of
+//! Writes minidumps: version 3 of amd64, and those of arm64, riscv and powerpc64 (`minidump_machdep.c`, `machine/minidump.h` of
 //! each).
 
-use super::Architecture;
 use super::dump_avail::DumpAvail;
-use crate::architecture::DirectMap;
-use crate::pmap::{Target, arm64};
+use super::{Architecture, Machine};
+use crate::architecture::{DirectMap, Endianness};
+use crate::pmap::{Target, arm64, powerpc64};
 use ioctl_defs::minidump;
 use std::io;
 use zerocopy::IntoBytes;
+use zerocopy::byteorder::big_endian;
 use zerocopy::byteorder::little_endian::{U32, U64};
 
 /// What a minidump is made from. Ranges are pairs of start and exclusive end, ascending, disjoint, in whole
 /// pages.
 pub trait PageSource {
     /// The machine.
-    fn architecture(&self) -> Architecture;
+    fn machine(&self) -> Machine;
     /// `version` of the header.
     fn version(&self) -> u32;
     /// The kernel's message buffer, a ring, from its start.
@@ -23,7 +24,12 @@ pub trait PageSource {
     fn dump_avail(&self) -> &[(u64, u64)];
     /// Where the kernel sees all physical memory.
     fn direct_map(&self) -> DirectMap;
-    /// Superpages from [`Architecture::kernel_base`] to the end of the kernel map: entries of page directories.
+    /// What powerpc64's dumps have of their own.
+    fn powerpc64(&self) -> Powerpc64<'_> {
+        Powerpc64::default()
+    }
+    /// Superpages from [`Architecture::kernel_base`] to the end of the kernel map: entries of page directories, where
+    /// there are any.
     fn superpages(&self) -> u64;
     /// A page directory, by number from [`Architecture::kernel_base`]; `None` for one of zeros.
     fn directory(&self, number: u64) -> Option<&[u64]>;
@@ -36,6 +42,15 @@ pub trait PageSource {
     fn bitmap(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
         self.pages()
     }
+}
+
+/// What is powerpc64's own in a minidump.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Powerpc64<'a> {
+    /// The hashed page table.
+    pub table: &'a [u8],
+    /// First address of the kernel's image as it runs, and first one after it.
+    pub image: (u64, u64),
 }
 
 /// Entries of a page directory of this machine.
@@ -55,21 +70,20 @@ struct Sizes {
 impl Sizes {
     fn new(source: &dyn PageSource, covered: &DumpAvail) -> io::Result<Self> {
         let too_large = |what: &str| io::Error::other(format!("the {what} of the dump is too large for its format"));
-        let page = source.architecture().page_size();
+        let page = source.machine().page_size();
         let bitmap = covered.bits().div_ceil(64) * 8;
         let pairs = source.dump_avail().len() as u64 + 1;
         let dump_avail = if has_dump_avail(source) { pairs * 16 } else { 0 };
-        let per_superpage = match source.architecture() {
-            Architecture::Amd64 => 8,
-            Architecture::Arm64 | Architecture::Arm64Large | Architecture::Riscv => page,
+        let tables = match source.machine() {
+            Machine::Tree(Architecture::Amd64) => source.superpages().checked_mul(8),
+            Machine::Tree(_) => source.superpages().checked_mul(page),
+            Machine::Powerpc64(_) => Some(source.powerpc64().table.len() as u64),
         };
         Ok(Self {
             message_buffer: u32::try_from(source.message_buffer().len()).map_err(|_| too_large("message buffer"))?,
             dump_avail: u32::try_from(dump_avail.next_multiple_of(page)).map_err(|_| too_large("dump_avail"))?,
             bitmap: u32::try_from(bitmap.next_multiple_of(page)).map_err(|_| too_large("page bitmap"))?,
-            tables: source
-                .superpages()
-                .checked_mul(per_superpage)
+            tables: tables
                 .and_then(|size| size.checked_next_multiple_of(page))
                 .and_then(|size| u32::try_from(size).ok())
                 .ok_or_else(|| too_large("kernel map"))?,
@@ -106,7 +120,7 @@ impl<'a> MinidumpWriter<'a> {
     ///
     /// A part is larger than its header field can say.
     pub fn new(source: &'a dyn PageSource) -> io::Result<Self> {
-        let page = source.architecture().page_size();
+        let page = source.machine().page_size();
         let covered = match source.dump_avail() {
             ranges if has_dump_avail(source) => DumpAvail::new(page, ranges),
             ranges => DumpAvail::new(page, &[(0, ranges.last().map_or(0, |range| range.1))]),
@@ -117,7 +131,7 @@ impl<'a> MinidumpWriter<'a> {
 
     /// Bytes that the dump takes uncompressed.
     pub fn size(&self) -> u64 {
-        self.sizes.total(self.source.architecture().page_size())
+        self.sizes.total(self.source.machine().page_size())
     }
 
     /// Bytes of the pages in it.
@@ -132,13 +146,13 @@ impl<'a> MinidumpWriter<'a> {
     /// Those of the function that takes the bytes.
     pub fn write_head<E>(&self, out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let source = self.source;
-        let page = usize::try_from(source.architecture().page_size()).unwrap_or_default();
+        let page = usize::try_from(source.machine().page_size()).unwrap_or_default();
         let mut out = Out { out, zeros: vec![0; page] };
         out.padded(&header(source, &self.sizes))?;
         out.padded(source.message_buffer())?;
         if has_dump_avail(source) {
             let pairs = source.dump_avail().iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);
-            out.padded(&bytes_of(pairs))?;
+            out.padded(&bytes_of(source.machine().order(), pairs))?;
         }
         self.write_bitmap(&mut out)?;
         write_tables(source, &mut out)
@@ -166,7 +180,7 @@ impl<'a> MinidumpWriter<'a> {
                 }
                 runs.next();
             }
-            (out.out)(&bytes_of(page))?;
+            (out.out)(&bytes_of(self.source.machine().order(), page))?;
             first = last;
         }
         Ok(())
@@ -192,21 +206,26 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Out<F> {
     }
 }
 
-fn bytes_of(words: impl IntoIterator<Item = u64>) -> Vec<u8> {
-    words.into_iter().flat_map(u64::to_le_bytes).collect()
+fn bytes_of(order: Endianness, words: impl IntoIterator<Item = u64>) -> Vec<u8> {
+    words.into_iter().flat_map(|word| order.bytes_of_u64(word)).collect()
 }
 
 fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     let DirectMap { base, end, physical } = source.direct_map();
     let magic = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
-    match source.architecture() {
+    let architecture = match source.machine() {
+        Machine::Tree(architecture) => architecture,
+        Machine::Powerpc64(order) => return powerpc64_header(source, sizes, order),
+    };
+    let kernel_base = U64::new(architecture.kernel_base());
+    match architecture {
         Architecture::Amd64 => minidump::amd64::minidumphdr {
             magic: magic(minidump::amd64::MINIDUMP_MAGIC),
             version: U32::new(source.version()),
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
             pmapsize: U32::new(sizes.tables),
-            kernbase: U64::new(source.architecture().kernel_base()),
+            kernbase: kernel_base,
             dmapbase: U64::new(base),
             dmapend: U64::new(end),
             dumpavailsize: U32::new(sizes.dump_avail),
@@ -219,7 +238,7 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
             pmapsize: U32::new(sizes.tables),
-            kernbase: U64::new(source.architecture().kernel_base()),
+            kernbase: kernel_base,
             dmapphys: U64::new(physical),
             dmapbase: U64::new(base),
             dmapend: U64::new(end),
@@ -233,7 +252,7 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
             pmapsize: U32::new(sizes.tables),
-            kernbase: U64::new(source.architecture().kernel_base()),
+            kernbase: kernel_base,
             dmapphys: U64::new(physical),
             dmapbase: U64::new(base),
             dmapend: U64::new(end),
@@ -246,9 +265,37 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     }
 }
 
-/// amd64: the page directories. arm64 and riscv: a page of last entries for each superpage.
+/// The header of powerpc64, whose direct map has its last address in place of its end.
+fn powerpc64_header(source: &dyn PageSource, sizes: &Sizes, order: Endianness) -> Vec<u8> {
+    let DirectMap { base, end, .. } = source.direct_map();
+    let (start, last) = source.powerpc64().image;
+    let text = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
+    let u32 = |value| big_endian::U32::from_bytes(order.bytes_of_u32(value));
+    let u64 = |value| big_endian::U64::from_bytes(order.bytes_of_u64(value));
+    minidump::powerpc64::minidumphdr {
+        magic: text(minidump::powerpc64::MINIDUMP_MAGIC),
+        mmu_name: text(powerpc64::NATIVE_MMU),
+        version: u32(source.version()),
+        msgbufsize: u32(sizes.message_buffer),
+        bitmapsize: u32(sizes.bitmap),
+        pmapsize: u32(sizes.tables),
+        kernbase: u64(powerpc64::KERNEL_MAP),
+        kernend: u64(powerpc64::KERNEL_MAP_LAST),
+        dmapbase: u64(base),
+        dmapend: u64(end.saturating_sub(1)),
+        hw_direct_map: big_endian::I32::from_bytes(order.bytes_of_u32(1)),
+        padding: [0; 4],
+        startkernel: u64(start),
+        endkernel: u64(last),
+        dumpavailsize: u32(sizes.dump_avail),
+    }
+    .as_bytes()
+    .to_vec()
+}
+
+/// powerpc64: the table as it is. amd64: the page directories. arm64 and riscv: a page of last entries for each superpage.
 fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn PageSource, out: &mut Out<F>) -> Result<(), E> {
-    let architecture = source.architecture();
+    let Machine::Tree(architecture) = source.machine() else { return out.padded(source.powerpc64().table) };
     let [.., level, last] = architecture.levels();
     let entries = directory_entries(architecture);
     for number in 0..source.superpages().div_ceil(entries) {
@@ -256,7 +303,7 @@ fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn PageSource, ou
         if architecture == Architecture::Amd64 {
             match directory {
                 [] => out.zeros()?,
-                _ => out.padded(&bytes_of(directory.iter().copied()))?,
+                _ => out.padded(&bytes_of(Endianness::Little, directory.iter().copied()))?,
             }
             continue;
         }
@@ -276,7 +323,8 @@ fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn PageSource, ou
                         _ => physical | arm64::L3_PAGE | arm64::attributes(protection),
                     };
                     let pages = 0..size >> last.shift;
-                    out.padded(&bytes_of(pages.map(|page| format.advance(entry, page << last.shift))))?;
+                    let pages = pages.map(|page| format.advance(entry, page << last.shift));
+                    out.padded(&bytes_of(Endianness::Little, pages))?;
                 }
             }
         }

@@ -14,12 +14,29 @@ pub const fn physical(address: u64) -> u64 {
     address & !(0xc << 60)
 }
 
+/// The direct map, and where the kernel's own map begins behind it (`DMAP_BASE_ADDRESS`, `DMAP_MAX_ADDRESS`,
+/// `VM_MIN_KERNEL_ADDRESS`), since FreeBSD 13.0.
+pub const DIRECT_MAP: (u64, u64) = (0xc000_0000_0000_0000, 0xc008_0000_0000_0000);
+/// See [`DIRECT_MAP`].
+pub const KERNEL_MAP: u64 = DIRECT_MAP.1;
+/// The last address that dumps have of it (`VM_MAX_SAFE_KERNEL_ADDRESS`).
+pub const KERNEL_MAP_LAST: u64 = 0xc008_0007_ffff_ffff;
+/// What the kernel calls the processor's own hashed page table.
+pub const NATIVE_MMU: &[u8] = b"mmu_g5";
+/// Bits of a physical address.
+pub const PHYSICAL_BITS: u32 = 51;
+/// Bytes of a page.
+pub const PAGE: u64 = 4096;
 /// Entries of a group.
 pub const GROUP: u64 = 8;
 /// Bytes of an entry: two integers.
 pub const ENTRY: u64 = 16;
 /// Fewer groups than any machine has (`HTABSIZE`): less than what tells a page's lower bits from a group's number.
 pub const FEWEST_GROUPS: u64 = 1 << 11;
+/// More groups than a table can have (Power ISA 3.0, book III, 5.7.6.1: `HTABSIZE` is 28 at most).
+pub const MOST_GROUPS: u64 = FEWEST_GROUPS << 28;
+/// What a table is aligned to, or to its size if that is more (`moea64_bootstrap_native()`).
+pub const TABLE_ALIGNMENT: u64 = 1 << 18;
 
 /// A segment: 256 MiB.
 const SEGMENT_SHIFT: u32 = 28;

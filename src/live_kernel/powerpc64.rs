@@ -1,0 +1,192 @@
+//! The running kernel of powerpc64 (`sys/powerpc/aim/mmu_oea64.c`, `moea64_native.c`, `sys/powerpc/include/vmparam.h`).
+//!
+//! It runs in its direct map, and its page table is hashed. Where that is, no symbol that it exports tells; but it is
+//! aligned to its size, which is a 64th to a 128th of memory, so that there are few places where it can be.
+
+use super::variables::Variables;
+use super::{LiveKernel, RunningSymbols, Snapshot, check_version_address, odd, read_dump_avail, unreadable};
+use crate::error::{Error, Result};
+use crate::host::Host;
+use crate::memory_map::coalesce;
+use vmcore::architecture::{Architecture, DirectMap, Endianness};
+use vmcore::dump::header::Relocation;
+use vmcore::kernel::{RunningMemory, RunningTable};
+use vmcore::memory::Memory;
+use vmcore::minidump::Machine;
+use vmcore::pmap::Target;
+use vmcore::pmap::powerpc64::{
+    DIRECT_MAP, FEWEST_GROUPS, KERNBASE, KERNEL_MAP, MOST_GROUPS, PAGE, PHYSICAL_BITS, PageTableEntry, TABLE_ALIGNMENT,
+    physical,
+};
+use vmcore::ram::Ram;
+use vmcore::symbols::Symbols;
+use vmcore::system::System;
+use vmcore::units::Hex;
+
+/// Bytes of a group of entries.
+const GROUP_SIZE: usize = 128;
+/// Bytes that are compared of what is known to be somewhere: the magic and size of a message buffer are among them.
+const KNOWN: usize = 16;
+
+/// Whether a system is one of powerpc64.
+pub fn is_powerpc64(system: &System) -> bool {
+    Architecture::from_machine_arch(&system.machine_arch) == Some(Architecture::Powerpc64)
+}
+
+/// Where the running kernel is, other than where it is linked; `None` of other machines.
+///
+/// # Errors
+///
+/// The kernel does not tell.
+pub fn relocation(host: &dyn Host) -> Result<Option<Relocation>> {
+    let system = host.system()?;
+    if !is_powerpc64(&system) {
+        return Ok(None);
+    }
+    relocation_of(&variables(host, &RunningSymbols(host), &system)?).map(Some)
+}
+
+fn variables<'a>(host: &dyn Host, symbols: &'a dyn Symbols, system: &System) -> Result<Variables<'a>> {
+    let order = Endianness::from_machine_arch(&system.machine_arch);
+    Ok(Variables { symbols, memory: host.kernel_memory()?, image: DIRECT_MAP, order, relocation: None })
+}
+
+fn relocation_of(variables: &Variables<'_>) -> Result<Relocation> {
+    let (start, end) = (variables.number("__startkernel")?, variables.number("__endkernel")?);
+    let (first, last) = DIRECT_MAP;
+    if start < first || end <= start || end > last {
+        return Err(odd("image (__startkernel, __endkernel)", format!("it is {}..{}", Hex(start), Hex(end))));
+    }
+    Ok(Relocation { linked: KERNBASE, ran: start, size: end - start })
+}
+
+/// Finds the kernel's memory and its page table.
+///
+/// # Errors
+///
+/// A symbol is missing or is another kernel's, the kernel has another kind of page tables, the memory cannot be read,
+/// or what is in it makes no sense.
+pub fn open<'a>(host: &dyn Host, symbols: &'a dyn Symbols, system: &System) -> Result<LiveKernel<'a>> {
+    let mut variables = variables(host, symbols, system)?;
+    if !symbols.is_running_kernel() {
+        variables.relocation = relocation(host)?;
+        check_version_address(host, symbols, variables.relocation)?;
+        variables.check_version(&system.version)?;
+    }
+    from_variables(variables, host.physical_memory()?)
+}
+
+pub(super) fn from_variables(variables: Variables<'_>, memory: Box<dyn Memory>) -> Result<LiveKernel<'_>> {
+    if variables.int("hw_direct_map")? == 0 {
+        return Err(Error::UnknownKernel(
+            "this kernel has no direct map, in which its memory could be found".to_owned(),
+        ));
+    }
+    if variables.int("radix_mmu")? != 0 {
+        return Err(Error::UnknownKernel(
+            "this kernel has page tables of the kind 'radix', which memtool does not know".to_owned(),
+        ));
+    }
+    let relocation = relocation_of(&variables)?;
+    let dump_avail = read_dump_avail(&variables, PAGE, PHYSICAL_BITS)?;
+    let ram = Ram::new(memory, with_image(&dump_avail, relocation));
+    let table = find_table(&variables, &ram)?;
+    let (base, end) = DIRECT_MAP;
+    let direct_map = DirectMap { base, end, physical: 0 };
+    let (machine, hashed) = (Machine::Powerpc64(variables.order), Some((table, relocation)));
+    let memory = RunningMemory::hashed(ram, table, variables.order, direct_map, relocation);
+    Ok(LiveKernel { variables, machine, dump_avail, direct_map, memory, hashed })
+}
+
+/// What is RAM: `dump_avail`, and the kernel's image, which the firmware may have left out there.
+fn with_image(dump_avail: &[(u64, u64)], Relocation { ran, size, .. }: Relocation) -> Vec<(u64, u64)> {
+    let (start, end) = (physical(ran), physical(ran) + size);
+    let image = (start & !(PAGE - 1), end.next_multiple_of(PAGE));
+    coalesce(dump_avail.iter().copied().chain([image]).collect())
+}
+
+impl Snapshot<'_> {
+    /// Keeps powerpc64's page table, and adds what it maps, and the kernel's image.
+    pub(super) fn read_hashed(&mut self, table: RunningTable, image: Relocation) -> Result<()> {
+        self.hashed = read_table(table, self.kernel.ram())?;
+        let start = physical(image.ran);
+        self.add(start, start + image.size);
+        let groups = self.hashed.chunks_exact(GROUP_SIZE).zip(0..);
+        let mapped: Vec<_> = groups.flat_map(|(bytes, group)| mapped(bytes, group)).collect();
+        for (physical, size) in mapped {
+            self.add(physical, physical.saturating_add(size));
+        }
+        Ok(())
+    }
+}
+
+/// All of the table.
+fn read_table(table: RunningTable, ram: &Ram) -> Result<Vec<u8>> {
+    let what = "page table";
+    let too_large =
+        || Error::Unsupported(format!("the kernel's {what} has {} groups, too many for a dump", table.groups));
+    let size = u32::try_from(table.groups * GROUP_SIZE as u64).ok().and_then(|size| usize::try_from(size).ok());
+    let size = size.ok_or_else(too_large)?;
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact(size).map_err(|_| too_large())?;
+    bytes.resize(size, 0);
+    ram.fill(table.physical, &mut bytes).map_err(|error| unreadable(what, &error))?;
+    Ok(bytes)
+}
+
+/// What the entries of a group map of the kernel's own map: physical addresses, and bytes from there on.
+fn mapped(bytes: &[u8], group: u64) -> impl Iterator<Item = (u64, u64)> {
+    let entries = bytes.as_chunks().0.as_chunks().0.iter();
+    entries.filter_map(move |[high, low]: &[[u8; 8]; 2]| {
+        let entry = PageTableEntry::decode(u64::from_be_bytes(*high), u64::from_be_bytes(*low))?;
+        let address = entry.address(group).filter(|address| *address >= KERNEL_MAP)?;
+        match entry.target {
+            Target::Page { physical, size, .. } => Some((physical.saturating_add(address % size), entry.base.span())),
+            Target::Nothing | Target::Table(_) => None,
+        }
+    })
+}
+
+/// The table that maps the message buffer where the kernel has it, and the kernel itself.
+fn find_table(variables: &Variables<'_>, ram: &Ram) -> Result<RunningTable> {
+    let name = "moea64_pteg_count";
+    let groups = variables.number(name)?;
+    if !groups.is_power_of_two() || !(FEWEST_GROUPS..=MOST_GROUPS).contains(&groups) {
+        return Err(odd(name, format!("it is {groups}")));
+    }
+    let (version, _) = variables.required("version")?;
+    let buffer = variables.number("msgbufp")?;
+    let mut known = [(version, [0; KNOWN]), (buffer, [0; KNOWN])];
+    for (address, bytes) in &mut known {
+        *bytes = variables.read("message buffer", *address)?;
+    }
+    let is_kernels = |table: &RunningTable| known.iter().all(|(address, bytes)| maps(*table, ram, *address, bytes));
+    let mut found = places(ram.ranges(), groups).filter(is_kernels);
+    match (found.next(), found.next()) {
+        (Some(table), None) => Ok(table),
+        (None, _) => Err(Error::UnknownKernel(
+            "no page table in this machine's memory is the kernel's: a hypervisor may keep it".to_owned(),
+        )),
+        (Some(table), Some(other)) => {
+            let both = format!("there is one at {} and one at {}", Hex(table.physical), Hex(other.physical));
+            Err(odd("page table", both))
+        }
+    }
+}
+
+/// Where a table of so many groups can be.
+fn places(ram: &[(u64, u64)], groups: u64) -> impl Iterator<Item = RunningTable> {
+    let size = groups * GROUP_SIZE as u64;
+    let alignment = size.max(TABLE_ALIGNMENT);
+    ram.iter().flat_map(move |&(start, end)| {
+        let first = start.next_multiple_of(alignment);
+        let places = (first..end).step_by(usize::try_from(alignment).unwrap_or(usize::MAX));
+        places.filter(move |at| end - at >= size).map(move |physical| RunningTable { physical, groups })
+    })
+}
+
+/// Whether a table maps an address to these bytes.
+fn maps(table: RunningTable, ram: &Ram, address: u64, bytes: &[u8; KNOWN]) -> bool {
+    let mut found = [0; KNOWN];
+    table.look_up(ram, address).is_some_and(|physical| ram.fill(physical, &mut found).is_ok() && found == *bytes)
+}
