@@ -324,14 +324,16 @@ fn only_some_architectures_and_no_header_behind_it() {
     let directory = directory();
     let target = directory.path().join("out");
     demo(&["livedump", "--method", "user", "--keep-header", text(&target)]).fails_saying(&["--keep-header"]);
-    for (architecture, page_size) in [("i386", 4096), ("aarch64", 65536), ("amd64", 16384), ("riscv64", 16384)] {
+    for (architecture, page_size) in
+        [("i386", 4096), ("aarch64", 65536), ("amd64", 16384), ("riscv64", 16384), ("powerpc64", 65536)]
+    {
         let mut machine = demo_machine();
         machine["system"]["machine_arch"] = json!(architecture);
         machine["system"]["page_size"] = json!(page_size);
         machine["process"]["mappings"] = json!([]);
         let path = write_machine(directory.path(), &machine);
         on(&path, &["livedump", "--method", "user", text(&target)]).fails_saying(&[
-            "of amd64, aarch64 and riscv64",
+            "of amd64, aarch64, riscv64 and powerpc64",
             &format!("{architecture} with pages of {page_size} bytes"),
         ]);
     }

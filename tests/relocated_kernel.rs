@@ -21,6 +21,8 @@ use common::kernel_image::{SHF_WRITE, Target, section, symbol};
 use common::{Run, command, directory, memtool, text};
 use std::path::PathBuf;
 use std::process::Command;
+use vmcore::dump::header::Relocation;
+use vmcore::symbols::{KernelSymbols, Table};
 use vmcore_synth::{Arch, Endianness, MinidumpSpec};
 
 /// `KERNBASE`.
@@ -350,5 +352,19 @@ fn the_code_that_i386_runs_a_copy_of_has_names_there() {
         for outside in ["0xffc02fff", "0xffc04000"] {
             assert_eq!(at(outside), "", "{outside}");
         }
+    }
+}
+
+/// The symbols of a file, where the kernel has what they name.
+#[test]
+fn symbols_of_a_file_are_where_the_kernel_runs() {
+    let files = Files::new(Endianness::Big);
+    let symbols = KernelSymbols::new(Table::open(&files.kernel).unwrap());
+    assert_eq!(symbols.as_it_ran(DOADUMP), DOADUMP);
+    let symbols = symbols.relocate(vec![Relocation { linked: LINKED, ran: RAN, size: SIZE }]);
+    assert_eq!(symbols.as_it_ran(DOADUMP), ran(DOADUMP));
+    assert_eq!(symbols.as_linked(ran(DOADUMP)), DOADUMP);
+    for other in [LINKED - 1, LINKED + SIZE, RAN] {
+        assert_eq!(symbols.as_it_ran(other), other);
     }
 }

@@ -152,6 +152,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             None => missing.push(format!("no symbol covers {}", Hex(*address))),
         }
     }
+    if let (Asked::Symbols(symbols), None) = (&asked, &arguments.of.kernel) {
+        // The running kernel's, which may be elsewhere than its file says.
+        lines.iter_mut().for_each(|line| line.address = Hex(symbols.as_it_ran(line.address.0)));
+    }
     let source = match &asked {
         Asked::Symbols(symbols) => symbols.source(),
         Asked::Names(..) => "the running kernel".to_owned(),

@@ -55,6 +55,11 @@ impl KernelSymbols {
         self.relocations.iter().find_map(|relocation| relocation.as_linked(address)).unwrap_or(address)
     }
 
+    /// Where the kernel has what its file has at an address.
+    pub fn as_it_ran(&self, address: u64) -> u64 {
+        self.relocations.iter().find_map(|relocation| relocation.as_it_ran(address)).unwrap_or(address)
+    }
+
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
     /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and, if
     /// `installed` says so, where the list has them from. `open` opens them.
