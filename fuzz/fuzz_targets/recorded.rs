@@ -24,7 +24,7 @@ use vmcore::dump::{Content, Depth, inspect};
 use vmcore::format::Space;
 use vmcore::format::map_file::read_list;
 use vmcore::kerneldump::Compression;
-use vmcore::minidump::Architecture;
+use vmcore::minidump::{self, Architecture};
 use vmcore::progress::Progress;
 use vmcore::symbols::{self, Pattern};
 
@@ -190,8 +190,9 @@ fn memory(machine: &Machine, host: &dyn Host, path: &Path) {
     let target = path.with_extension("dump");
     let file = fs::File::options().read(true).write(true).create(true).truncate(true).open(&target);
     let file = file.expect("the file can be made");
-    let is_of_use = Architecture::from_system(&machine.system)
-        .is_some_and(|architecture| architecture.kernel_dumps_are_of_use(machine.system.osreldate));
+    let is_of_use = Architecture::from_system(&machine.system).is_some_and(|architecture| {
+        minidump::Machine::Tree(architecture).kernel_dumps_are_of_use(machine.system.osreldate)
+    });
     if host.kernel_dump(&file, Compression::None).is_ok() && machine.live_dump_fault.is_none() && is_of_use {
         let volume = ByteSource::from_file(&file).expect("it has a length");
         let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");
