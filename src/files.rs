@@ -15,6 +15,7 @@ use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
 use std::path::Path;
 use vmcore::dump::byte_source::ByteSource;
+use vmcore::opened::Open;
 use vmcore::symbols::Table;
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
@@ -45,10 +46,19 @@ pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
 ///
 /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
 pub fn open_dump(path: &Path) -> Result<ByteSource> {
-    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?)
+    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, open_nonblocking)
 }
 
-/// Opens a file or device for reading, and for [`ByteSource::replace`].
+/// Opens a dump device, or a file that stands for one: whatever its name, no `info.N` beside it tells of its length.
+///
+/// # Errors
+///
+/// Those of [`open_dump`].
+pub fn open_dump_device(path: &Path) -> Result<ByteSource> {
+    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, no_info)
+}
+
+/// As [`open_dump_device`], also for [`ByteSource::replace`].
 ///
 /// # Errors
 ///
@@ -57,7 +67,7 @@ pub fn open_dump_to_replace(path: &Path) -> Result<ByteSource> {
     let fail = |source| Error::io("open for writing", path, source);
     let writer = open_to_change(path, libc::O_NONBLOCK).map_err(fail)?;
     let again = writer.try_clone().map_err(fail)?;
-    Ok(byte_source(path, again)?.with_writer(writer))
+    Ok(byte_source(path, again, no_info)?.with_writer(writer))
 }
 
 /// Opens a file for reading and writing.
@@ -72,7 +82,7 @@ pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
         return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
     }
     let again = writer.try_clone().map_err(fail)?;
-    Ok(byte_source(path, again)?.with_writer(writer))
+    Ok(byte_source(path, again, open_nonblocking)?.with_writer(writer))
 }
 
 /// Reads the symbols of a kernel.
@@ -91,12 +101,17 @@ fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {
     Ok(writer)
 }
 
-fn byte_source(path: &Path, file: File) -> Result<ByteSource> {
+/// Says that there is no `info.N`.
+fn no_info(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::NotFound.into())
+}
+
+fn byte_source(path: &Path, file: File, open_info: Open) -> Result<ByteSource> {
     #[cfg(target_os = "freebsd")]
     if let Some(geometry) = disk::geometry(&file) {
         return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));
     }
-    Ok(ByteSource::from_opened(path, file, open_nonblocking)?)
+    Ok(ByteSource::from_opened(path, file, open_info)?)
 }
 
 /// The mem(4) devices.

@@ -573,6 +573,17 @@ fn the_librarys_header_is_the_one_of_the_builder() {
 }
 
 #[test]
+fn what_lies_beside_a_device_says_nothing_of_its_length() {
+    let place = Container::new(&plain().build());
+    let device = place.folder.path().join("vmcore.5");
+    fs::rename(&place.device, &device).unwrap();
+    write(place.folder.path().join("info.5"), "  Dump Length: 999999999\n").unwrap();
+    run(command().args(["save", "--check"]).arg(&device)).ok();
+    run(command().args(["save", "--dir", text(&place.crash)]).arg(&device)).ok();
+    assert_eq!(place.file("vmcore.0"), data(&plain()));
+}
+
+#[test]
 fn a_size_of_sectors_can_be_named() {
     // The last sector of 4096 bytes begins with a header, and so does the last one of 512.
     let outer = device_with(Compression::None, 4, 4096, &dump());

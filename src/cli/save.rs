@@ -221,7 +221,7 @@ fn check_recorded(device: &Path) -> Result<()> {
 /// Opens a device to find its dump, and to clear it unless it is only read. With why it cannot be written to: that is no
 /// failure where there is nothing to clear, as below a swap partition that is encrypted, which geli(8) holds.
 fn open(device: &Path, only_read: bool) -> Result<(ByteSource, Option<Error>)> {
-    let reading = || files::open_dump(device);
+    let reading = || files::open_dump_device(device);
     if only_read {
         return reading().map(|volume| (volume, None));
     }
