@@ -95,7 +95,7 @@ impl<'a> Job<'a> {
         let map = options.map.as_ref().and_then(MapDestination::file);
         let companion = options.companion.as_ref();
         let outputs = [
-            ("the dump", options.destination.file()),
+            ("the output", options.destination.file()),
             ("its map", map),
             (companion.map_or("", Companion::noun), companion.map(Companion::path)),
         ];

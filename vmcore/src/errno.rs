@@ -19,15 +19,29 @@ const COMMON: [&str; 34] = [
 ];
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
-const OWN: [(i32, &str); 6] =
-    [(11, "EAGAIN"), (75, "EOVERFLOW"), (95, "EOPNOTSUPP"), (110, "ETIMEDOUT"), (116, "ESTALE"), (122, "EDQUOT")];
+const OWN: [(i32, &str); 10] = [
+    (11, "EAGAIN"),
+    (36, "ENAMETOOLONG"),
+    (38, "ENOSYS"),
+    (40, "ELOOP"),
+    (75, "EOVERFLOW"),
+    (95, "EOPNOTSUPP"),
+    (107, "ENOTCONN"),
+    (110, "ETIMEDOUT"),
+    (116, "ESTALE"),
+    (122, "EDQUOT"),
+];
 #[cfg(not(any(target_os = "linux", target_os = "android")))]
-const OWN: [(i32, &str); 7] = [
+const OWN: [(i32, &str); 11] = [
     (35, "EAGAIN"),
     (45, "EOPNOTSUPP"),
+    (57, "ENOTCONN"),
     (60, "ETIMEDOUT"),
+    (62, "ELOOP"),
+    (63, "ENAMETOOLONG"),
     (69, "EDQUOT"),
     (70, "ESTALE"),
+    (78, "ENOSYS"),
     (84, "EOVERFLOW"),
     (97, "EINTEGRITY"),
 ];

@@ -211,7 +211,7 @@ impl RootCandidate {
     fn find_satp(&self, symbol: Symbol, image: &dyn KernelImage, memory: &Physical<'_>) -> Result<PageTables, NoRoot> {
         let length = if symbol.size == 0 { MAX_STRUCTURE } else { symbol.size.min(MAX_STRUCTURE) };
         let mut bytes = vec![0; usize::try_from(length & !7).unwrap_or_default()];
-        let read = image.read(symbol.address, &mut bytes).map_err(NoRoot::Unreadable)?;
+        let read = read_on(image, symbol.address, &mut bytes)?;
         let words = bytes.get(..read).unwrap_or_default().as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
         let roots = (0..).zip(words).filter_map(|(number, word): (u64, u64)| {
             let (format, physical) = riscv::root(word)?;
@@ -252,6 +252,21 @@ impl RootCandidate {
 
 /// More bytes than `struct vmspace` has, and `struct pmap`.
 const MAX_STRUCTURE: u64 = 1024;
+
+/// Reads from an address of the image on, across the borders of what lies in one piece, and tells how many bytes there
+/// were.
+fn read_on(image: &dyn KernelImage, address: u64, bytes: &mut [u8]) -> Result<usize, NoRoot> {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = bytes.get_mut(done..) {
+        match image.read(address.wrapping_add(done as u64), rest) {
+            Ok(0) => break,
+            Ok(read) => done += read,
+            Err(_) if done > 0 => break,
+            Err(why) => return Err(NoRoot::Unreadable(why)),
+        }
+    }
+    Ok(done)
+}
 
 /// A little-endian integer in the image, of 4 or 8 bytes.
 fn word_at(image: &dyn KernelImage, address: u64, size: usize) -> Result<u64, NoRoot> {
