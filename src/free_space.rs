@@ -7,7 +7,6 @@
 
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::output_file::directory_of;
 use nix::errno::Errno;
 use nix::sys::resource::{Resource, getrlimit};
 use nix::sys::statvfs::{Statvfs, fstatvfs, statvfs};
@@ -16,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use vmcore::opened::directory_of;
 use vmcore::units::rough_size;
 
 /// What can be written to a file system and into a file, in bytes.

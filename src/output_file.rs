@@ -22,7 +22,7 @@ use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use tempfile::{Builder, NamedTempFile};
-use vmcore::opened::Scratch;
+use vmcore::opened::{Scratch, directory_of};
 
 /// How names of temporary files begin.
 const PREFIX: &str = ".memtool.";
@@ -217,11 +217,6 @@ impl OutputFile {
             .and_then(|directory| directory.sync_all())
             .map_err(|source| Error::io("write to disk the directory", &directory, source))
     }
-}
-
-/// The directory that a file of that name is in.
-pub fn directory_of(target: &Path) -> &Path {
-    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
 }
 
 /// Whether two names stand for one file, there already or not.

@@ -11,7 +11,7 @@ use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
 use memtool::files;
 use memtool::observer::observe_bytes;
-use memtool::output_file::{directory_of, scratch, temporary_directory};
+use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,7 @@ use vmcore::format::Format;
 use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kernel::{Access, Processes};
+use vmcore::opened::directory_of;
 use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]

@@ -28,7 +28,7 @@ use crate::host::Host;
 use crate::live_kernel::UserDumpReport;
 use crate::network::Delivered;
 use crate::observer::Observer;
-use crate::output_file::{self, OutputFile, directory_of, temporary_directory};
+use crate::output_file::{self, OutputFile, temporary_directory};
 use crate::save::directory::{SaveDirectory, Saved};
 use crate::save::info;
 use examine::Distrust;
@@ -41,6 +41,7 @@ use trailer::Trailer;
 use vmcore::dump::{Content, Depth, Inspection};
 use vmcore::kerneldump::Compression;
 use vmcore::minidump::Machine;
+use vmcore::opened::directory_of;
 use vmcore::symbols::Symbols;
 use vmcore::units::rough_size;
 

@@ -19,6 +19,11 @@ pub fn open_plainly(path: &Path) -> io::Result<File> {
     File::open(path)
 }
 
+/// The directory that a file of that name is in.
+pub fn directory_of(target: &Path) -> &Path {
+    target.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."))
+}
+
 #[cfg(unix)]
 fn is_fifo(kind: FileType) -> bool {
     std::os::unix::fs::FileTypeExt::is_fifo(&kind)

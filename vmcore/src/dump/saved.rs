@@ -2,9 +2,8 @@
 //! file's length, so that zeros at the end of a dump are not in its file (`sparsefwrite()`, sbin/savecore/savecore.c).
 //! How long the dump was stands in the `info.N` beside it.
 
-use crate::opened::{Open, read_exact_at};
+use crate::opened::{Open, read_at_most, read_exact_at};
 use std::fs::File;
-use std::io::Read;
 use std::path::Path;
 
 /// What savecore(8) takes for a block (`BLOCKSIZE`).
@@ -20,8 +19,7 @@ pub fn length(path: &Path, file: &File, stored: u64, open: Open) -> Option<u64> 
         return None;
     }
     let info = open(&path.with_file_name(format!("info.{number}"))).ok()?;
-    let mut text = Vec::new();
-    info.take(MAX_INFO + 1).read_to_end(&mut text).ok().filter(|length| *length as u64 <= MAX_INFO)?;
+    let text = read_at_most(info, MAX_INFO).ok()??;
     let length = dump_length(&String::from_utf8_lossy(&text)).filter(|length| *length > stored)?;
     let mut last = [0; BLOCK];
     read_exact_at(file, &mut last, stored - BLOCK as u64).ok()?;

@@ -3,7 +3,7 @@
 use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
 use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
-use crate::opened::Open;
+use crate::opened::{Open, directory_of};
 use std::ffi::OsString;
 use std::iter;
 use std::path::{Path, PathBuf};
@@ -64,8 +64,7 @@ impl KernelSymbols {
     /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and, if
     /// `installed` says so, where the list has them from. `open` opens them.
     pub fn add_modules(&mut self, files: &[KernelFile], installed: bool, open: Open) {
-        let directory = self.kernel.path().parent().filter(|parent| !parent.as_os_str().is_empty());
-        let directory = directory.unwrap_or(Path::new("."));
+        let directory = directory_of(self.kernel.path());
         for file in files.iter().skip(1) {
             match module(file, directory, installed, open) {
                 Ok(table) => self.modules.push((file.name.clone(), table)),
