@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a helper of a test that fails is a test that fails")]
 
+#[path = "all/common/mod.rs"]
 mod common;
 
 use common::peak;

@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a helper of a test that fails is a test that fails")]
 
+#[path = "all/common/mod.rs"]
 mod common;
 
 use std::fs::File;

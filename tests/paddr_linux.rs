@@ -10,6 +10,7 @@
     reason = "a helper of a test that fails is a test that fails"
 )]
 
+#[path = "all/common/mod.rs"]
 mod common;
 
 use common::{Run, address, command, directory, memtool, run, text, wait, write_file};

@@ -1,6 +1,6 @@
 //! Dumps of memory that fails in every way it can, read back by readers of their own.
 
-#[path = "../../tests/common/formats.rs"]
+#[path = "../../tests/all/common/formats.rs"]
 mod formats;
 
 use super::plan::SegmentSource;

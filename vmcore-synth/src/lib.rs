@@ -2,8 +2,8 @@
 //! stands around them on a dump device or in the file of a live dump.
 //!
 //! Written from FreeBSD's headers and kernel alone, it shares no layout with the library, so that one
-//! error cannot cancel out another. memtool's `tests/vmcore_layout.rs` compares its offsets with FreeBSD's
-//! headers, `tests/vmcore_builder.rs` what it builds with dumps of a real kernel.
+//! error cannot cancel out another. memtool's `tests/all/vmcore_layout.rs` compares its offsets with FreeBSD's
+//! headers, `tests/all/vmcore_builder.rs` what it builds with dumps of a real kernel.
 
 #![allow(
     missing_docs,

@@ -1,0 +1,54 @@
+//! The integration tests: one program, which takes far less time to link than a program for each file.
+//!
+//! Tests that measure a process, or look at the pages of their own, are programs of their own beside this folder. All
+//! others run in one process, as threads: none may change what a process has once, its directory, environment, umask,
+//! limits or signals. What needs that does it in a child.
+
+#![allow(
+    clippy::cast_possible_truncation,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a helper that fails is a test that fails"
+)]
+
+mod common;
+mod convert;
+mod debuggers;
+mod decrypt;
+mod direct_map;
+mod dump;
+mod dump_command;
+mod dump_formats;
+mod dump_sinks;
+mod files_in_use;
+mod inspect;
+mod json;
+mod kernel_fixture;
+mod kernel_memory;
+mod layers;
+mod livedump;
+mod livedump_arm64;
+mod livedump_dir;
+mod livedump_riscv;
+mod livedump_user;
+mod machine_file;
+mod manual;
+mod maps;
+mod paddr;
+mod page_table_root;
+mod ps;
+mod ranges;
+mod ranges_machines;
+mod read;
+mod real_dumps;
+mod relocated_kernel;
+mod rules_model;
+mod save;
+mod symbols;
+mod symbols_table;
+mod virtual_memory;
+mod vmcore_builder;
+mod vmcore_layout;
