@@ -1,7 +1,7 @@
 //! The one error type of the library.
 
-use crate::kernel_error::KernelError;
-use crate::kernel_error::errno_name;
+use crate::kernel_error::{KernelError, Operation, errno_name};
+use nix::errno::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -52,10 +52,6 @@ pub enum Error {
     #[error(transparent)]
     MemoryMap(#[from] crate::memory_map::MapError),
 
-    /// The running kernel's page tables and variables cannot be found: physical memory is all there is to read.
-    #[error("{0}")]
-    UnknownKernel(String),
-
     /// What was asked for needs something that this host does not have.
     #[error("{0}")]
     Unsupported(String),
@@ -77,6 +73,10 @@ pub enum Error {
 impl From<vmcore::Error> for Error {
     fn from(error: vmcore::Error) -> Self {
         match error {
+            vmcore::Error::Unreadable { what, errno } => {
+                let errno = Errno::from_raw(errno.0);
+                KernelError::new(Operation::ReadMemory, format!("the kernel's {what}"), errno).into()
+            }
             // What was memtool's before is so again.
             vmcore::Error::Host(error) => match error.downcast() {
                 Ok(error) => *error,

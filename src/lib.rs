@@ -7,7 +7,8 @@
 //! - [`paddr`]: where the pages of a process lie;
 //! - [`process_map`]: what a process has mapped, and how much of it is in memory;
 //! - [`dump`]: physical memory, RAM only, or what is converted, written where it is to go;
-//! - [`livedump`]: a minidump of the running kernel, made by the kernel or by [`live_kernel`] from user space;
+//! - [`livedump`]: a minidump of the running kernel, made by the kernel, or by memtool from user space;
+//! - [`live_kernel`]: the memory and the symbols of the running kernel;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;

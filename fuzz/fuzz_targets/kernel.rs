@@ -8,8 +8,7 @@ use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
 use memtool::dump::sink::{Target, with_sink};
 use memtool::host::recorded::Recorded;
-use memtool::live_kernel::RunningSymbols;
-use memtool::live_kernel::{Check, LiveKernel};
+use memtool::live_kernel::{self, RunningSymbols};
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;
 use std::borrow::Cow;
@@ -19,6 +18,7 @@ use std::sync::{Arc, LazyLock};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, inspect};
 use vmcore::format::writer::SparseWrite;
+use vmcore::live::Check;
 use vmcore::progress::Progress;
 
 /// The machine's file, and the dump; in memory where the system has a folder for that.
@@ -59,14 +59,14 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let is_right = words.is_empty();
     let host = OddHost { host, words: Arc::new(words), reads: Arc::default() };
     let symbols = RunningSymbols(&host);
-    let done = LiveKernel::open(&host, &symbols).and_then(|kernel| {
+    let done = live_kernel::open(&host, &symbols).and_then(|kernel| {
         let snapshot = kernel.snapshot()?;
         let size = snapshot.size()?;
         if is_written && size <= MAX_WRITTEN {
             let file = File::options().read(true).write(true).create(true).truncate(true).open(dump);
             let file = file.expect("the file can be made");
             let target = Target::File(file.try_clone().expect("it can be"));
-            let write = |out: &mut dyn SparseWrite| snapshot.write(out, &Progress::default());
+            let write = |out: &mut dyn SparseWrite| Ok(snapshot.write(out, &Progress::default())?);
             let (made, written, _) = with_sink(target, Compression::None, false, write)?;
             assert_eq!((made.size, written.bytes), (size, size));
             let volume = ByteSource::from_file(&file).expect("it has a length");
@@ -75,7 +75,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             let Content::Minidump(facts) = &inspection.content else { panic!("it is a minidump") };
             assert_eq!(facts.pages.count(), made.pages);
         }
-        Check::before(kernel).map(drop)
+        Ok(Check::before(kernel).map(drop)?)
     });
     assert!(!is_right || done.is_ok(), "{done:?}");
     let _ = (fs::remove_file(machine), fs::remove_file(dump));

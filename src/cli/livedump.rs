@@ -7,7 +7,7 @@ use clap::{ArgGroup, Args, ValueEnum};
 use memtool::dump::destination::Destination;
 use memtool::files;
 use memtool::host::Host;
-use memtool::live_kernel::{RunningSymbols, UserDumpReport};
+use memtool::live_kernel::RunningSymbols;
 use memtool::livedump::{self, LiveDump, LiveDumpDestination, LiveDumpOptions};
 use memtool::output_file::OutputFile;
 use memtool::{Error, Result};
@@ -16,6 +16,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kerneldump::Compression;
+use vmcore::live::UserDumpReport;
 use vmcore::symbols::Symbols;
 use vmcore::units::{counted, rough_size};
 

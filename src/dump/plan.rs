@@ -8,7 +8,7 @@ use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
 use crate::host::{Host, direct_map};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
-use crate::memory_map::{MapError, coalesce, intersect, with_domains};
+use crate::memory_map::{MapError, with_domains};
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::fs::File;
@@ -18,7 +18,7 @@ use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 use vmcore::format::{About, Space};
 use vmcore::memory::{Memory, ReadError};
-use vmcore::segment::Segment;
+use vmcore::segment::{Segment, coalesce, intersect};
 use vmcore::system::System;
 use vmcore::units::{Hex, counted, exact_size, parse_address, parse_size};
 

@@ -14,8 +14,8 @@
 use super::{Host, System};
 use crate::error::Result;
 use crate::memory_map::kernel_maps::{DIRECT_MAP, KernelMapping};
-use crate::memory_map::{coalesce, intersect};
 use vmcore::memory::Memory;
+use vmcore::segment::{coalesce, intersect};
 
 /// Whether a kernel panics where mem(4) is asked for what its direct map does not map.
 pub fn is_needed(system: &System) -> bool {

@@ -1,11 +1,11 @@
 //! What may be wrong with a live dump: it is damaged, or pages are missing that the kernel marked for it.
 
 use crate::error::{Error, Result};
-use crate::live_kernel::{Check, Loss};
 use std::fs::File;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::pages::Pages;
 use vmcore::dump::{Content, Damage, Depth, Inspection, inspect};
+use vmcore::live::{Check, Loss};
 use vmcore::progress::Progress;
 use vmcore::units::counted;
 
@@ -54,7 +54,7 @@ pub(super) fn examine(dump: &File, depth: Depth, check: Option<&Check<'_>>) -> R
 fn pages_lost(check: &Check<'_>, dumped: &Pages) -> Result<Option<Distrust>> {
     match check.after(dumped) {
         Ok(loss) => Ok(loss.is_too_large().then_some(Distrust::PagesLost(loss))),
-        Err(Error::Format(why)) => Ok(Some(Distrust::Unclear(why))),
-        Err(error) => Err(error),
+        Err(vmcore::Error::Format(why)) => Ok(Some(Distrust::Unclear(why))),
+        Err(error) => Err(error.into()),
     }
 }

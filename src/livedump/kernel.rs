@@ -9,7 +9,7 @@ use crate::error::{Error, Result};
 use crate::host::{Host, LiveDumpFacts, kernel_config};
 use crate::interrupt::with_signals_elsewhere;
 use crate::kernel_error::{KernelError, Operation};
-use crate::live_kernel::{Check, LiveKernel};
+use crate::live_kernel;
 use crate::observer::{Observer, Work, observed};
 use crate::output_file::{temporary_directory, unnamed_temp_file};
 use nix::errno::Errno;
@@ -19,6 +19,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Instant;
 use vmcore::dump::Depth;
 use vmcore::kerneldump::Compression;
+use vmcore::live::Check;
 use vmcore::symbols::Symbols;
 
 /// Whether the kernel is at it.
@@ -51,7 +52,7 @@ pub(super) fn take(
         check_space(options, limit, observer)?;
     }
     let (check, unchecked) = match options.method {
-        Method::Auto => match LiveKernel::open(host, symbols).and_then(Check::before) {
+        Method::Auto => match live_kernel::open(host, symbols).and_then(|kernel| Ok(Check::before(kernel)?)) {
             Ok(check) => (Some(check), None),
             Err(error) => (None, Some(error)),
         },

@@ -1,5 +1,5 @@
 //! Live dumps: a minidump of the running kernel, taken by `MEM_KERNELDUMP` and checked, or made from user space
-//! ([`crate::live_kernel`]).
+//! ([`vmcore::live`]).
 //!
 //! [`run`] decides who makes the dump, if that is left to it: the kernel; or memtool, where the kernel's dumps are of no
 //! use, or it makes none, or the one that it made is damaged or lacks pages.
@@ -25,7 +25,6 @@ use crate::dump;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
 use crate::host::Host;
-use crate::live_kernel::UserDumpReport;
 use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile, temporary_directory};
@@ -40,6 +39,7 @@ use std::time::Duration;
 use trailer::Trailer;
 use vmcore::dump::{Content, Depth, Inspection};
 use vmcore::kerneldump::Compression;
+use vmcore::live::UserDumpReport;
 use vmcore::minidump::Machine;
 use vmcore::opened::directory_of;
 use vmcore::symbols::Symbols;

@@ -7,12 +7,13 @@ use super::{LiveDump, LiveDumpOptions, Method, begin_info, check_space};
 use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
 use crate::host::Host;
-use crate::live_kernel::{LiveKernel, Snapshot};
+use crate::live_kernel;
 use crate::observer::{Observer, observe_bytes};
 use crate::save::info::parity_word;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use vmcore::kerneldump::{Header, Kind};
+use vmcore::live::Snapshot;
 use vmcore::minidump::writer::PageSource;
 use vmcore::progress::Progress;
 use vmcore::symbols::Symbols;
@@ -29,7 +30,7 @@ pub(super) fn make(
     check_header(options, observer)?;
     let system = host.system()?;
     let clock = Instant::now();
-    let kernel = LiveKernel::open(host, symbols)?;
+    let kernel = live_kernel::open(host, symbols)?;
     let snapshot = kernel.snapshot()?;
     let size = snapshot.size()?;
     if options.check_space && !options.destination.is_stream() {
@@ -66,7 +67,7 @@ fn write(
 ) -> Result<LiveDump> {
     let LiveOutput { place, target } = begun;
     let (made, written, target) =
-        with_sink(target, options.compression.into(), false, |out| snapshot.write(out, progress))?;
+        with_sink(target, options.compression.into(), false, |out| Ok(snapshot.write(out, progress)?))?;
     let examined = place.file().zip(options.verify.depth()).map(|(file, depth)| examine(file, depth, None));
     let inspection = examined.transpose()?.transpose()?;
     let header = header(snapshot, system, options, (written.bytes, made.size));

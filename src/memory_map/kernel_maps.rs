@@ -8,10 +8,11 @@
 //! `DEV-NP` (device memory) on arm64; `??` on both for what the kernel does not know; riscv lists `PMA`, `NC`,
 //! `IO` and `???`, and before FreeBSD 15 none.
 
-use super::{MemoryMap, Segment, coalesce};
+use super::{MemoryMap, Segment};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use vmcore::pmap::amd64::{self, GIB};
+use vmcore::segment::coalesce;
 use vmcore::units::{hex, parse_address};
 
 /// A range of kernel virtual addresses mapped in one way.

@@ -2,17 +2,16 @@
 //!
 //! On FreeBSD a hole in physical memory does not fail when it is read: the kernel copies junk, or touches
 //! device registers. So the map comes from the kernel's own tables, the best one first: `machdep.smap`
-//! ([`smap`]), `machdep.efi_map` ([`efi`]), the variable `dump_avail` ([`dump_avail`]), `vm.phys_segs` ([`phys_segs`]).
+//! ([`smap`]), `machdep.efi_map` ([`efi`]), the variable `dump_avail` ([`vmcore::live::dump_avail`]), `vm.phys_segs` ([`phys_segs`]).
 //! Only the last knows domains, and it leaves out what boot took for itself, the kernel's image included.
 
-pub mod dump_avail;
 pub mod efi;
 pub mod kernel_maps;
 pub mod phys_segs;
 pub mod smap;
 
 use serde::{Deserialize, Serialize};
-use vmcore::segment::Segment;
+use vmcore::segment::{Segment, add_range, coalesce};
 use vmcore::units::hex;
 
 /// Physical addresses that the firmware lists and that are not RAM for the kernel to use.
@@ -205,35 +204,6 @@ impl MemoryMap {
             .position(|range| range.start >= range.end)
             .map(|index| format!("reserved range {index} is empty"))
     }
-}
-
-/// Adds `start..end` to a list of ranges; one that begins within the last range, or right behind it, makes
-/// that range longer.
-pub(crate) fn add_range(ranges: &mut Vec<(u64, u64)>, start: u64, end: u64) {
-    match ranges.last_mut() {
-        Some(last) if (last.0..=last.1).contains(&start) => last.1 = last.1.max(end),
-        _ => ranges.push((start, end)),
-    }
-}
-
-/// Sorts ranges and joins those that touch or overlap.
-pub(crate) fn coalesce(mut ranges: Vec<(u64, u64)>) -> Vec<(u64, u64)> {
-    ranges.sort_unstable();
-    let mut joined = Vec::new();
-    for (start, end) in ranges {
-        add_range(&mut joined, start, end);
-    }
-    joined
-}
-
-/// What is in both of two ascending lists of ranges.
-pub(crate) fn intersect(ranges: &[(u64, u64)], others: &[(u64, u64)]) -> Vec<(u64, u64)> {
-    let both = |&(start, end): &(u64, u64)| {
-        let first = others.partition_point(|other| other.1 <= start);
-        let overlapping = others.iter().skip(first).take_while(move |other| other.0 < end);
-        overlapping.map(move |other| (start.max(other.0), end.min(other.1))).collect::<Vec<_>>()
-    };
-    ranges.iter().flat_map(both).collect()
 }
 
 /// Joins neighbours of the same domain.

@@ -1,5 +1,4 @@
 use super::*;
-use vmcore::architecture::Endianness;
 
 /// What a FreeBSD 12.1 machine of 512 MiB in two domains printed.
 const PHYS_SEGS: &str = "
@@ -124,35 +123,6 @@ fn without_a_firmware_map_the_kernels_dump_avail_is_the_ram_its_image_included()
     // The firmware's own word counts for more.
     let bios = Tables { smap: Some(&real_smap()), ..tables };
     assert_eq!(MemoryMap::from_tables(&bios).unwrap().source, MapSource::Smap);
-}
-
-#[test]
-fn dump_avail_is_read_up_to_its_end_and_not_beyond() {
-    let read = |size: u64, words: &[u64]| {
-        let pair = |offset: u64| {
-            let at = usize::try_from(offset / 8).unwrap();
-            let mut bytes = [0; 16];
-            for (bytes, word) in bytes.chunks_exact_mut(8).zip(words.get(at..at + 2).ok_or("outside")?) {
-                bytes.copy_from_slice(&word.to_ne_bytes());
-            }
-            Ok::<_, &str>(bytes)
-        };
-        dump_avail::read(size, Endianness::NATIVE, pair)
-    };
-    assert_eq!(
-        read(0, &[0x1000, 0x2000, 0x3000, 0x4000, 0, 0, 9, 9]),
-        Ok(Ok(vec![(0x1000, 0x2000), (0x3000, 0x4000)]))
-    );
-    assert_eq!(read(48, &[0, 0x2000, 0, 0, 1, 1]), Ok(Ok(vec![(0, 0x2000)])));
-    for (words, why) in [
-        (&[0, 0][..], "it is empty"),
-        (&[0x2000, 0x1000, 0, 0], "range 0 is 0x2000..0x1000"),
-        (&[0x1000, 0x3000, 0x2000, 0x4000, 0, 0], "range 1 is 0x2000..0x4000"),
-    ] {
-        assert_eq!(read(0, words), Ok(Err(why.to_owned())));
-    }
-    assert_eq!(read(16, &[0x1000, 0x2000]), Ok(Err("it has no end within 1 ranges".to_owned())));
-    assert_eq!(read(0, &[0x1000, 0x2000]), Err("outside"));
 }
 
 #[test]

@@ -26,7 +26,7 @@ fn device() -> Vec<u8> {
 fn demo_kernel() -> Vec<u8> {
     let demo = memtool::host::Selection { machine: Some(Path::new("demo")), device: None };
     let host = memtool::host::open(&demo).unwrap();
-    let names = memtool::live_kernel::SYMBOLS.into_iter();
+    let names = vmcore::live::SYMBOLS.into_iter();
     let found = names.filter_map(|name| Some((name, host.kernel_symbol(name).unwrap()?)));
     let symbols = found.map(|(name, found)| symbol(name, (GLOBAL, OBJECT), 1, found.address, found.size)).collect();
     let data = section(".data", SHF_WRITE, 0xffff_ffff_8020_0000, vec![1; 0x100]);

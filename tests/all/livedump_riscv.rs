@@ -8,8 +8,7 @@ use crate::common::{command, directory, memtool, names, on, start, text, write_m
 use memtool::compress::Compression;
 use memtool::dump::sink::{Target, with_sink};
 use memtool::host::{self, Host, ProcessHost};
-use memtool::live_kernel::LiveKernel;
-use memtool::live_kernel::RunningSymbols;
+use memtool::live_kernel::{self, RunningSymbols};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -385,10 +384,10 @@ fn a_finished_dump_has_the_kernels_processes_symbols_and_memory() {
         let directory = directory();
         let path = directory.path().join("dump");
         let symbols = RunningSymbols(&host);
-        let live = LiveKernel::open(&host, &symbols).unwrap();
+        let live = live_kernel::open(&host, &symbols).unwrap();
         let target = Target::File(std::fs::File::create_new(&path).unwrap());
         let snapshot = live.snapshot().unwrap();
-        with_sink(target, Compression::None, false, |out| snapshot.write(out, &Progress::default())).unwrap();
+        with_sink(target, Compression::None, false, |out| Ok(snapshot.write(out, &Progress::default())?)).unwrap();
 
         let image = host.kernel.image.path();
         let on_dump = |command: &str, arguments: &[&str]| {

@@ -381,7 +381,7 @@ fn image(symbols: &[(&str, u64, u64)]) -> Vec<u8> {
 fn demo_symbols() -> Vec<(&'static str, u64, u64)> {
     let host =
         memtool::host::open(&memtool::host::Selection { machine: Some(Path::new("demo")), device: None }).unwrap();
-    let names = memtool::live_kernel::SYMBOLS;
+    let names = vmcore::live::SYMBOLS;
     let symbols = names.into_iter().filter_map(|name| Some((name, host.kernel_symbol(name).unwrap()?)));
     symbols.map(|(name, symbol)| (name, symbol.address, symbol.size)).collect()
 }

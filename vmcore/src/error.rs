@@ -1,5 +1,6 @@
 //! The one error type of the library.
 
+use crate::errno::Errno;
 use std::io;
 use std::path::Path;
 
@@ -18,6 +19,19 @@ pub enum Error {
     /// What was asked for needs something that is not there.
     #[error("{0}")]
     Unsupported(String),
+
+    /// The running kernel's page tables and variables cannot be found: physical memory is all there is to read.
+    #[error("{0}")]
+    UnknownKernel(String),
+
+    /// Something in the running kernel's memory cannot be read.
+    #[error("cannot read the kernel's {what}: {errno}")]
+    Unreadable {
+        /// A variable, or what it leads to.
+        what: String,
+        /// What the system answers; EFAULT where there is no memory.
+        errno: Errno,
+    },
 
     /// An address of a kernel's memory cannot be read, written or translated.
     #[error(transparent)]

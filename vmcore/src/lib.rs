@@ -2,6 +2,7 @@
 //!
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
+//! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - [`pmap`]: what page table entries say;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
@@ -28,6 +29,7 @@ pub mod format;
 pub mod kernel;
 pub mod kerneldump;
 pub mod lime;
+pub mod live;
 pub mod memory;
 pub mod minidump;
 pub mod opened;

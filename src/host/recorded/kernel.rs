@@ -9,7 +9,6 @@ use super::demo;
 use super::file::Machine;
 use crate::error::{Error, Result};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
-use crate::memory_map::{add_range, coalesce};
 use std::collections::BTreeMap;
 use vmcore::architecture::DirectMap;
 use vmcore::minidump::dump_avail::DumpAvail;
@@ -20,6 +19,7 @@ use vmcore::pmap::amd64::{
 };
 use vmcore::pmap::walk;
 use vmcore::pmap::{Format, Protection, amd64, arm64, riscv};
+use vmcore::segment::{add_range, coalesce};
 use vmcore::symbols::Symbol;
 
 /// Superpages from the base of amd64's kernel map to the kernel's image.
@@ -106,7 +106,7 @@ impl LaidOutKernel {
     /// pages.
     pub fn lay_out(machine: &Machine) -> Result<Self> {
         let architecture = Architecture::from_system(&machine.system).ok_or_else(|| {
-            Error::UnknownKernel(format!(
+            unknown(format!(
                 "the kernel of a recorded machine is laid out for amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
                 machine.system.machine_arch, machine.system.page_size
             ))
@@ -676,7 +676,7 @@ impl Layout<'_> {
         let number = address >> level.shift;
         if !self.tables.contains_key(&number) {
             if self.tables.len() >= MAX_TABLES {
-                return Err(Error::UnknownKernel(
+                return Err(unknown(
                     "kernel_maps: more than 32 GiB in small pages cannot be laid out for a recorded machine".to_owned(),
                 ));
             }
@@ -694,8 +694,12 @@ impl Layout<'_> {
     }
 }
 
+fn unknown(why: String) -> Error {
+    vmcore::Error::UnknownKernel(why).into()
+}
+
 fn too_small() -> Error {
-    Error::UnknownKernel("the recorded machine has too little memory to lay a kernel out in".to_owned())
+    unknown("the recorded machine has too little memory to lay a kernel out in".to_owned())
 }
 
 fn set(table: &mut Table, slot: u64, value: u64) {

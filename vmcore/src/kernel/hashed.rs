@@ -79,6 +79,11 @@ impl Hashed {
         Self { base, at: table.physical, groups: table.groups, order: Endianness::Big }
     }
 
+    /// Where that of a running kernel is.
+    pub fn running(&self) -> RunningTable {
+        RunningTable { physical: self.at, groups: self.groups }
+    }
+
     /// Looks an address up, and shows the entry.
     pub fn follow(
         &self,

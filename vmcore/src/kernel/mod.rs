@@ -29,13 +29,13 @@ mod trampoline;
 mod translation;
 
 pub use facts::KernelFacts;
-pub use hashed::RunningTable;
+pub(crate) use hashed::RunningTable;
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
-pub use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
+pub(crate) use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
 pub use running::RunningMemory;
-pub use space::PageTables;
+pub(crate) use space::PageTables;
 pub use translation::{Mapping, Translation, WalkStep};
 
 use crate::architecture::{Architecture, Endianness};

@@ -359,7 +359,8 @@ fn places(memory: &DumpedMemory, address: u64, step: u64) -> impl Iterator<Item 
 }
 
 /// amd64's direct map, where the kernel says that it is, or where kernels have it: it maps the first memory to where
-/// that is.
+/// that is. What an image of memory says may be damaged, and a guess is tested here without harm; of the kernel that
+/// runs ([`crate::live`]) nothing is guessed.
 fn amd64_direct_map(space: &AddressSpace, memory: &DumpedMemory, symbols: &dyn Symbols) -> Result<Option<DirectMap>> {
     let told = symbols.find("kva_layout")?.and_then(|symbol| kva_layout(space, memory, symbol.address));
     let Some(first) = memory.extents().next().map(|extent| extent.physical) else { return Ok(None) };
@@ -374,11 +375,10 @@ fn amd64_direct_map(space: &AddressSpace, memory: &DumpedMemory, symbols: &dyn S
 
 /// The variable `kva_layout` at a virtual address.
 fn kva_layout(space: &AddressSpace, memory: &DumpedMemory, address: u64) -> Option<KvaLayout> {
-    let mut words = [0; KvaLayout::WORDS];
-    for (word, index) in words.iter_mut().zip(0..) {
-        let at = address.checked_add(index * 8)?;
-        let physical = space.follow(&Physical::Dump(memory), at, |_| {}).ok()?.physical;
-        *word = word_at(&PlacedImage { memory, displacement: physical.wrapping_sub(at) }, at, 8).ok()?;
-    }
-    KvaLayout::from_words(words)
+    let word = |offset| {
+        let at = address.checked_add(offset).ok_or(())?;
+        let physical = space.follow(&Physical::Dump(memory), at, |_| {}).map_err(drop)?.physical;
+        word_at(&PlacedImage { memory, displacement: physical.wrapping_sub(at) }, at, 8).map_err(drop)
+    };
+    KvaLayout::read(word).ok()?.ok()
 }

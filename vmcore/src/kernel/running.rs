@@ -22,14 +22,14 @@ pub struct RunningMemory {
 impl RunningMemory {
     /// Takes physical memory, of which whole pages are RAM, whose kernel is in it, its page tables
     /// ([`super::RootCandidate::try_running`]), and the direct map.
-    pub fn new(ram: Ram, architecture: Architecture, tables: PageTables, direct_map: DirectMap) -> Self {
+    pub(crate) fn new(ram: Ram, architecture: Architecture, tables: PageTables, direct_map: DirectMap) -> Self {
         let space = AddressSpace { direct_map: Some(direct_map), ..AddressSpace::from_tables(tables) };
         Self { ram, architecture, space }
     }
 
     /// Takes the same of powerpc64, whose page table is hashed, whose kernel is elsewhere than it is linked, and whose
     /// integers have this order of bytes.
-    pub fn hashed(
+    pub(crate) fn hashed(
         ram: Ram,
         table: RunningTable,
         order: Endianness,
@@ -47,15 +47,23 @@ impl RunningMemory {
     }
 
     /// The format of the page tables, where they are a tree.
-    pub fn format(&self) -> Option<Format> {
+    pub(crate) fn format(&self) -> Option<Format> {
         match self.space.tables {
             Tables::Tree(tree) => Some(tree.format),
             _ => None,
         }
     }
 
+    /// powerpc64's hashed page table, and where its kernel is.
+    pub(crate) fn hashed_table(&self) -> Option<(RunningTable, Relocation)> {
+        match self.space.tables {
+            Tables::Hashed(table) => Some((table.running(), self.space.relocation?)),
+            _ => None,
+        }
+    }
+
     /// Walks through the tree of page tables, where there is one, for a range of virtual addresses.
-    pub fn walk_tables<V: Visitor>(&self, range: RangeInclusive<u64>, visitor: &mut V) -> ControlFlow<V::Break> {
+    pub(crate) fn walk_tables<V: Visitor>(&self, range: RangeInclusive<u64>, visitor: &mut V) -> ControlFlow<V::Break> {
         match self.space.tables {
             Tables::Tree(tree) => walk(tree.format, &tree.top, range, visitor),
             _ => ControlFlow::Continue(()),

@@ -36,10 +36,26 @@ impl KvaLayout {
         Self { direct_map: (0xff01_0000_0000_0000, 0xff21_0000_0000_0000), kernel_map: KERNEL_MAP_BASE };
     /// Words of `struct kva_layout_s` up to the last one that is needed.
     pub const WORDS: usize = 7;
+    /// Bytes of them.
+    pub const SIZE: u64 = Self::WORDS as u64 * 8;
+
+    /// Reads `struct kva_layout_s`, of which `word` tells the word at an offset. `Err` as the inner result: its words, where
+    /// they cannot be those of a kernel with a direct map.
+    ///
+    /// # Errors
+    ///
+    /// Those of `word`.
+    pub fn read<E>(mut word: impl FnMut(u64) -> Result<u64, E>) -> Result<Result<Self, [u64; Self::WORDS]>, E> {
+        let mut words = [0; Self::WORDS];
+        for (value, index) in words.iter_mut().zip(0..) {
+            *value = word(index * 8)?;
+        }
+        Ok(Self::from_words(words).ok_or(words))
+    }
 
     /// From `struct kva_layout_s`, whose members are told by their place: other members of one layout have the values
     /// of these of the other. `None` if they cannot be those of a kernel with a direct map.
-    pub fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
+    fn from_words(words: [u64; Self::WORDS]) -> Option<Self> {
         let [_, _, low, high, _, _, kernel_map] = words;
         let is_border = |address: u64| address.is_multiple_of(GIB) && address >= 1 << 63;
         let layout = Self { direct_map: (low, high), kernel_map };

@@ -2,8 +2,8 @@
 //! `sys/amd64/amd64/machdep.c`). An array of `vm_paddr_t`, pairs of start and end that a pair of zeros ends; it is no
 //! sysctl, but a variable of the kernel.
 
-use vmcore::architecture::Endianness;
-use vmcore::units::Hex;
+use crate::architecture::Endianness;
+use crate::units::Hex;
 
 /// More pairs than any kernel's has room for (`PHYS_AVAIL_ENTRIES`).
 const MAX_RANGES: u64 = 255;
@@ -36,4 +36,38 @@ pub fn read<E>(
         ranges.push((start, end));
     }
     Ok(Err(format!("it has no end within {limit} ranges")))
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::architecture::Endianness;
+
+    #[test]
+    fn dump_avail_is_read_up_to_its_end_and_not_beyond() {
+        let read = |size: u64, words: &[u64]| {
+            let pair = |offset: u64| {
+                let at = usize::try_from(offset / 8).unwrap();
+                let mut bytes = [0; 16];
+                for (bytes, word) in bytes.chunks_exact_mut(8).zip(words.get(at..at + 2).ok_or("outside")?) {
+                    bytes.copy_from_slice(&word.to_ne_bytes());
+                }
+                Ok::<_, &str>(bytes)
+            };
+            super::read(size, Endianness::NATIVE, pair)
+        };
+        assert_eq!(
+            read(0, &[0x1000, 0x2000, 0x3000, 0x4000, 0, 0, 9, 9]),
+            Ok(Ok(vec![(0x1000, 0x2000), (0x3000, 0x4000)]))
+        );
+        assert_eq!(read(48, &[0, 0x2000, 0, 0, 1, 1]), Ok(Ok(vec![(0, 0x2000)])));
+        for (words, why) in [
+            (&[0, 0][..], "it is empty"),
+            (&[0x2000, 0x1000, 0, 0], "range 0 is 0x2000..0x1000"),
+            (&[0x1000, 0x3000, 0x2000, 0x4000, 0, 0], "range 1 is 0x2000..0x4000"),
+        ] {
+            assert_eq!(read(0, words), Ok(Err(why.to_owned())));
+        }
+        assert_eq!(read(16, &[0x1000, 0x2000]), Ok(Err("it has no end within 1 ranges".to_owned())));
+        assert_eq!(read(0, &[0x1000, 0x2000]), Err("outside"));
+    }
 }

@@ -1,5 +1,6 @@
-//! A minidump of the running kernel, made from user space: what `minidumpsys()` does
-//! (`minidump_machdep.c` of amd64, arm64, riscv and powerpc), through /dev/kmem and /dev/mem.
+//! The kernel of a system that runs, and a minidump made of it from user space: what `minidumpsys()` does
+//! (`minidump_machdep.c` of amd64, arm64, riscv and powerpc), through /dev/kmem and /dev/mem, or what stands for them
+//! in a [`LiveSource`].
 //!
 //! Variables of the kernel are found by symbol and read through /dev/kmem; everything else is read through
 //! /dev/mem, and only where the kernel's `dump_avail` and its memory map both say that there is RAM. The kernel
@@ -11,50 +12,40 @@
 
 mod amd64;
 mod arm64;
-mod open;
+mod check;
+pub mod dump_avail;
 mod powerpc64;
 mod riscv;
 mod root;
-mod symbols;
+mod snapshot;
 mod tables;
 mod variables;
 
-pub use open::{kernel_memory, open_kernel, open_physical_memory};
+pub use check::{Check, Loss};
 pub use powerpc64::relocation;
-pub use symbols::RunningSymbols;
+pub use snapshot::{Snapshot, UserDumpReport};
 
+use crate::architecture::{DirectMap, Endianness};
 use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::kernel_error::{KernelError, Operation};
-use crate::memory_map::{self, MapError, MemoryMap, dump_avail};
+use crate::fault::Why;
+use crate::kernel::RunningMemory;
+use crate::memory::{Memory, ReadError};
+use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, Machine, PageSet};
+use crate::pmap::{self, Format};
+use crate::ram::Ram;
+use crate::segment::intersect;
+use crate::symbols::Symbols;
+use crate::system::System;
+use crate::units::{Hex, rough_size};
 use std::collections::BTreeMap;
 use std::ops;
 use variables::Variables;
-use vmcore::architecture::{DirectMap, Endianness};
-use vmcore::chunks::{Chunk, ChunkReader};
-use vmcore::dump::header::Relocation;
-use vmcore::dump::pages::Pages;
-use vmcore::fault::Why;
-use vmcore::format::unreadable::Unreadable;
-use vmcore::format::writer::SparseWrite;
-use vmcore::kernel::{RunningMemory, RunningTable};
-use vmcore::memory::{Memory, ReadError};
-use vmcore::minidump::writer::{MinidumpWriter, PageSource, Powerpc64};
-use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, Machine, PageSet};
-use vmcore::pmap::{self, Format};
-use vmcore::progress::Progress;
-use vmcore::ram::Ram;
-use vmcore::segment::Segment;
-use vmcore::symbols::Symbols;
-use vmcore::units::{Hex, rough_size};
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
-/// Runs of pages that are handed to the reader at once.
-const BATCH: usize = 1 << 14;
 
 /// The symbols that are looked for.
 pub const SYMBOLS: [&str; 22] = [
@@ -86,6 +77,37 @@ pub const SYMBOLS: [&str; 22] = [
     "__endkernel",
 ];
 
+/// What the system that runs gives, so that its kernel can be read.
+pub struct LiveSource<'a> {
+    /// The machine: see [`machine`].
+    pub machine: Machine,
+    /// The kernel's version, `kern.version`.
+    pub version: String,
+    /// The symbols that the kernel tells itself, as kldsym(2) does.
+    pub own_symbols: &'a dyn Symbols,
+    /// Kernel virtual memory, as /dev/kmem reads it. Nothing but the kernel's image is read there.
+    pub kernel: Box<dyn Memory>,
+    /// Physical memory, as /dev/mem reads it.
+    pub physical: Box<dyn Memory>,
+    /// What is RAM by the firmware's map, ascending, neighbours joined; `None` where the kernel's `dump_avail` is all that
+    /// tells.
+    pub ram: Option<Vec<(u64, u64)>>,
+}
+
+/// The machine that a system runs on, if its kernel can be read and dumped from user space.
+///
+/// # Errors
+///
+/// [`Error::UnknownKernel`]: it is neither amd64 nor arm64 nor riscv64 nor powerpc64.
+pub fn machine(system: &System) -> Result<Machine> {
+    Machine::from_system(system).ok_or_else(|| {
+        Error::UnknownKernel(format!(
+            "a dump from user space can be made of amd64, aarch64, riscv64 and powerpc64, and this machine is {} with pages of {} bytes",
+            system.machine_arch, system.page_size
+        ))
+    })
+}
+
 /// The kernel that is dumped, and where its memory is RAM.
 pub struct LiveKernel<'a> {
     variables: Variables<'a>,
@@ -93,8 +115,6 @@ pub struct LiveKernel<'a> {
     dump_avail: Vec<(u64, u64)>,
     direct_map: DirectMap,
     memory: RunningMemory,
-    /// powerpc64's page table, and where its kernel is.
-    hashed: Option<(RunningTable, Relocation)>,
 }
 
 /// The entries of a table in a tree.
@@ -114,62 +134,32 @@ fn odd(what: &str, why: impl std::fmt::Display) -> Error {
 }
 
 fn unreadable(what: &str, error: &ReadError) -> Error {
-    KernelError::new(
-        Operation::ReadMemory,
-        format!("the kernel's {what}"),
-        nix::errno::Errno::from_raw(error.errno().0),
-    )
-    .into()
+    Error::Unreadable { what: what.to_owned(), errno: error.errno() }
 }
 
 impl<'a> LiveKernel<'a> {
-    /// Finds the kernel's memory.
+    /// Finds the kernel's memory by the symbols of its image, or by its own.
     ///
     /// # Errors
     ///
-    /// The host is neither amd64 nor arm64 nor riscv64 nor powerpc64, a symbol is missing or is another kernel's, the memory
-    /// cannot be read, or what is in it makes no sense.
-    pub fn open(host: &dyn Host, symbols: &'a dyn Symbols) -> Result<Self> {
-        let system = host.system()?;
-        let machine = Machine::from_system(&system).ok_or_else(|| {
-            Error::UnknownKernel(format!(
-                "a dump from user space can be made of amd64, aarch64, riscv64 and powerpc64, and this machine is {} with pages of {} bytes",
-                system.machine_arch, system.page_size
-            ))
-        })?;
-        let architecture = match machine {
-            Machine::Tree(architecture) => architecture,
-            Machine::Powerpc64(_) => return powerpc64::open(host, symbols, &system),
-        };
-        let map = match host.memory_map() {
-            // What boot took for itself is missing there; the kernel's own dump_avail says it better.
-            Ok(map) if map.source == memory_map::MapSource::PhysSegs => None,
-            Ok(map) => Some(map),
-            Err(Error::MemoryMap(MapError::NoTable)) => None,
-            Err(error) => return Err(error),
-        };
-        check_version_address(host, symbols, None)?;
-        let (kernel, physical) = (host.kernel_memory()?, host.physical_memory()?);
-        Self::from_parts(architecture, symbols, kernel, physical, map.as_ref(), &system.version)
+    /// A symbol is missing or is another kernel's, the kernel has its memory or page tables as no known kernel has
+    /// ([`Error::UnknownKernel`]), its memory cannot be read, or what is in it makes no sense.
+    pub fn open(source: LiveSource<'_>, symbols: &'a dyn Symbols) -> Result<Self> {
+        match source.machine {
+            Machine::Tree(architecture) => Self::open_tree(architecture, source, symbols),
+            Machine::Powerpc64(order) => powerpc64::open(order, source, symbols),
+        }
     }
 
-    fn from_parts(
-        architecture: Architecture,
-        symbols: &'a dyn Symbols,
-        kernel: Box<dyn Memory>,
-        physical: Box<dyn Memory>,
-        map: Option<&MemoryMap>,
-        version: &str,
-    ) -> Result<Self> {
+    fn open_tree(architecture: Architecture, source: LiveSource<'_>, symbols: &'a dyn Symbols) -> Result<Self> {
         let image = match architecture {
             Architecture::Amd64 => amd64::IMAGE,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::IMAGE,
             Architecture::Riscv => riscv::IMAGE,
         };
-        let variables = Variables { symbols, memory: kernel, image, order: Endianness::Little, relocation: None };
-        if !symbols.is_running_kernel() {
-            variables.check_version(version)?;
-        }
+        let LiveSource { own_symbols, kernel, physical, ram, version, .. } = source;
+        let variables = Variables::new(symbols, kernel, image, Endianness::Little);
+        variables.check_kernel(own_symbols, &version)?;
         let direct = match architecture {
             Architecture::Amd64 => amd64::direct_map(&variables)?,
             Architecture::Arm64 | Architecture::Arm64Large => arm64::direct_map(&variables)?,
@@ -187,9 +177,10 @@ impl<'a> LiveKernel<'a> {
             .iter()
             .map(|&(start, end)| (start.max(direct.map.physical), end.min(direct.physical_end & !(page - 1))));
         let reached = reached.filter(|(start, end)| start < end);
-        let ranges = match map {
-            Some(map) => reached.flat_map(|(start, end)| whole_pages(map, page, start, end)).collect(),
-            None => reached.collect(),
+        let reached: Vec<(u64, u64)> = reached.collect();
+        let ranges = match ram {
+            Some(ram) => whole_pages(&intersect(&reached, &ram), page),
+            None => reached,
         };
         let ram = Ram::new(physical, ranges);
         let format = match architecture {
@@ -199,7 +190,7 @@ impl<'a> LiveKernel<'a> {
         let tables = root::find(&variables, architecture.family(), format, &ram)?;
         let memory = RunningMemory::new(ram, architecture.family(), tables, direct.map);
         let machine = Machine::Tree(architecture);
-        Ok(Self { variables, machine, dump_avail, direct_map: direct.map, memory, hashed: None })
+        Ok(Self { variables, machine, dump_avail, direct_map: direct.map, memory })
     }
 
     /// The machine.
@@ -350,10 +341,11 @@ impl<'a> LiveKernel<'a> {
             not_ram,
             lost_tables: 0,
         };
-        match (self.machine, self.hashed) {
-            (Machine::Tree(architecture), _) => snapshot.walk(architecture),
-            (Machine::Powerpc64(_), Some((table, relocation))) => snapshot.read_hashed(table, relocation)?,
-            (Machine::Powerpc64(_), None) => {}
+        if let Machine::Tree(architecture) = self.machine {
+            snapshot.walk(architecture);
+        }
+        if let Some((table, image)) = self.memory.hashed_table() {
+            snapshot.read_hashed(table, image)?;
         }
         Ok(snapshot)
     }
@@ -378,79 +370,6 @@ impl<'a> LiveKernel<'a> {
     }
 }
 
-/// A check of the kernel's own live dump against the pages that it marks: some kernels lose them.
-///
-/// Kernels that copy their page bitmap short (`minidumpsys()` in live dumps) lose most of what lies beyond its first
-/// eighth.
-pub struct Check<'a> {
-    kernel: LiveKernel<'a>,
-    before: PageSet,
-}
-
-/// Pages that were marked before and after a dump was taken.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Loss {
-    /// All of them.
-    pub marked: u64,
-    /// Those that are not in the dump.
-    pub lost: u64,
-}
-
-impl Loss {
-    /// Whether the dump cannot be trusted. A page that was given up and taken again while the dump was taken is
-    /// missing with right, and memory that is given up is what the kernel takes first; but that concerns a few
-    /// pages, and a bitmap that was copied short most of them. The border is one page in 64.
-    pub fn is_too_large(&self) -> bool {
-        self.lost > self.marked / 64
-    }
-}
-
-impl<'a> Check<'a> {
-    /// Notes what is marked now, before the dump is taken.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LiveKernel::marked`].
-    pub fn before(kernel: LiveKernel<'a>) -> Result<Self> {
-        let (before, _) = kernel.marked()?;
-        Ok(Self { kernel, before })
-    }
-
-    /// Counts what a dump with these pages lacks.
-    ///
-    /// # Errors
-    ///
-    /// Those of [`LiveKernel::marked`].
-    pub fn after(&self, dumped: &Pages) -> Result<Loss> {
-        let (mut marked, _) = self.kernel.marked()?;
-        marked.retain(&self.before);
-        let page_size = self.kernel.machine.page_size();
-        let pages = marked.runs().flat_map(|(start, end)| start / page_size..end / page_size);
-        let pages = pages.map(|page| page * page_size);
-        let lost = pages.filter(|page| !dumped.contains(*page)).count() as u64;
-        Ok(Loss { marked: marked.count(), lost })
-    }
-}
-
-/// Refuses another kernel's image before anything is read where that says: some kernels panic when /dev/kmem is asked
-/// for what is no RAM ([`crate::host::direct_map`]).
-fn check_version_address(host: &dyn Host, symbols: &dyn Symbols, relocation: Option<Relocation>) -> Result<()> {
-    let name = "version";
-    if symbols.is_running_kernel() {
-        return Ok(());
-    }
-    let symbol = symbols.find(name)?.map(|found| variables::as_it_runs(found, relocation));
-    match (host.kernel_symbol(name), symbol) {
-        (Ok(Some(running)), Some(symbol)) if running.address != symbol.address => Err(Error::Refused(format!(
-            "{} is not the image of the running kernel, whose version is at {} and not at {}",
-            symbols.source(),
-            Hex(running.address),
-            Hex(symbol.address)
-        ))),
-        _ => Ok(()),
-    }
-}
-
 /// `dump_avail` of a kernel whose pages have so many bytes, and its physical addresses so many bits.
 fn read_dump_avail(variables: &Variables<'_>, page: u64, physical_bits: u32) -> Result<Vec<(u64, u64)>> {
     let what = "dump_avail";
@@ -465,153 +384,11 @@ fn read_dump_avail(variables: &Variables<'_>, page: u64, physical_bits: u32) -> 
     Ok(ranges)
 }
 
-/// The whole pages of RAM in a range.
-fn whole_pages(map: &MemoryMap, page: u64, start: u64, end: u64) -> impl Iterator<Item = (u64, u64)> {
-    let pages = map.ram_within(start, end.into()).into_iter();
-    let pages = pages.filter_map(move |(start, end)| Some((start.checked_next_multiple_of(page)?, end & !(page - 1))));
-    pages.filter(|(start, end)| start < end)
-}
-
-/// What a dump of the running kernel holds; its pages are yet to be read.
-pub struct Snapshot<'a> {
-    kernel: &'a LiveKernel<'a>,
-    message_buffer: Vec<u8>,
-    version: u32,
-    /// From the base of the kernel map to its end.
-    superpages: u64,
-    /// Page directories as far as they are dumped, by number from the base of the kernel map.
-    directories: BTreeMap<u64, Vec<u64>>,
-    /// Page tables that they name, by physical address; of amd64 nothing but that.
-    tables: BTreeMap<u64, Vec<u8>>,
-    /// powerpc64's page table.
-    hashed: Vec<u8>,
-    pages: PageSet,
-    not_ram: u64,
-    lost_tables: u64,
-}
-
-/// A dump that was written.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UserDumpReport {
-    /// Bytes before compression.
-    pub size: u64,
-    /// Pages in it.
-    pub pages: u64,
-    /// Pages that could not be read; they are zeros in the dump.
-    pub unreadable: Unreadable,
-    /// Pages that the kernel marks for its dumps and that are not RAM; they are not in the dump.
-    pub not_ram: u64,
-    /// Page tables that could not be read, or had gone before they were: what only they map is not in the dump.
-    pub lost_tables: u64,
-}
-
-impl Snapshot<'_> {
-    /// The pages in the dump.
-    pub fn page_set(&self) -> &PageSet {
-        &self.pages
-    }
-
-    /// Bytes of the pages in it: what [`Progress`] comes to.
-    pub fn page_bytes(&self) -> u64 {
-        self.pages.count() * self.kernel.machine.page_size()
-    }
-
-    /// Bytes of the dump before compression.
-    ///
-    /// # Errors
-    ///
-    /// A part is larger than the format can say.
-    pub fn size(&self) -> Result<u64> {
-        Ok(self.layout()?.size())
-    }
-
-    fn layout(&self) -> Result<MinidumpWriter<'_>> {
-        MinidumpWriter::new(self).map_err(|error| Error::Format(error.to_string()))
-    }
-
-    /// Reads the pages and writes the dump.
-    ///
-    /// # Errors
-    ///
-    /// Those of the output. What cannot be read is no error: it is zeros in the dump, and the report lists it.
-    pub fn write(&self, out: &mut dyn SparseWrite, progress: &Progress) -> Result<UserDumpReport> {
-        let layout = self.layout()?;
-        let page_size = self.kernel.machine.page_size();
-        let reader = ChunkReader::new(self.kernel.ram().memory(), page_size, BUFFER)?;
-        layout.write_head(|bytes| out.write(bytes))?;
-        let mut unreadable = Unreadable::default();
-        let mut runs = self.pages.runs().map(|(start, end)| Segment { start, end, domain: None });
-        loop {
-            // A fragmented memory has very many runs.
-            let batch: Vec<Segment> = runs.by_ref().take(BATCH).collect();
-            if batch.is_empty() {
-                break;
-            }
-            reader.read(&batch, |piece| match piece {
-                Chunk::Data { bytes, .. } => {
-                    out.write(bytes)?;
-                    progress.add(bytes.len() as u64);
-                    Ok(())
-                }
-                Chunk::Unreadable { start, end, why } => {
-                    unreadable.add(start, end, why);
-                    out.zeros(end - start)?;
-                    progress.add(end - start);
-                    Ok(())
-                }
-            })?;
-        }
-        Ok(UserDumpReport {
-            size: layout.size(),
-            pages: layout.page_bytes() / page_size,
-            unreadable,
-            not_ram: self.not_ram,
-            lost_tables: self.lost_tables,
-        })
-    }
-}
-
-impl PageSource for Snapshot<'_> {
-    fn machine(&self) -> Machine {
-        self.kernel.machine
-    }
-
-    fn powerpc64(&self) -> Powerpc64<'_> {
-        let image = self.kernel.hashed.map_or((0, 0), |(_, image)| (image.ran, image.ran.saturating_add(image.size)));
-        Powerpc64 { table: &self.hashed, image }
-    }
-
-    fn version(&self) -> u32 {
-        self.version
-    }
-
-    fn message_buffer(&self) -> &[u8] {
-        &self.message_buffer
-    }
-
-    fn dump_avail(&self) -> &[(u64, u64)] {
-        &self.kernel.dump_avail
-    }
-
-    fn direct_map(&self) -> DirectMap {
-        self.kernel.direct_map
-    }
-
-    fn superpages(&self) -> u64 {
-        self.superpages
-    }
-
-    fn directory(&self, number: u64) -> Option<&[u64]> {
-        self.directories.get(&number).map(Vec::as_slice)
-    }
-
-    fn table(&self, physical: u64) -> Option<&[u8]> {
-        self.tables.get(&physical).map(Vec::as_slice)
-    }
-
-    fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
-        Box::new(self.pages.runs())
-    }
+/// The whole pages in ranges.
+fn whole_pages(ranges: &[(u64, u64)], page: u64) -> Vec<(u64, u64)> {
+    let pages =
+        ranges.iter().filter_map(|(start, end)| Some((start.checked_next_multiple_of(page)?, end & !(page - 1))));
+    pages.filter(|(start, end)| start < end).collect()
 }
 
 #[cfg(test)]

@@ -1,10 +1,10 @@
 //! arm64 with pages of 4 KiB: its tables, good and bad.
 
 use super::*;
-use vmcore::kernel::Kernel;
-use vmcore::minidump::writer::PageSource;
-use vmcore::pmap::arm64::{BLOCK, DIRECT_MAPS, KERNBASE, KERNEL_MAP_END, L3_PAGE, PXN, READ_ONLY};
-use vmcore::pmap::arm64::{TABLE as IS_TABLE, UXN};
+use crate::kernel::Kernel;
+use crate::minidump::writer::PageSource;
+use crate::pmap::arm64::{BLOCK, DIRECT_MAPS, KERNBASE, KERNEL_MAP_END, L3_PAGE, PXN, READ_ONLY};
+use crate::pmap::arm64::{TABLE as IS_TABLE, UXN};
 
 const VARIABLES: u64 = KERNBASE + 0x12_4000;
 const DIRECT: u64 = DIRECT_MAPS[0];

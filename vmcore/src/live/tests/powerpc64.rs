@@ -1,10 +1,11 @@
 //! powerpc64 of either byte order, with a hashed page table, good and bad.
 
 use super::*;
-use crate::live_kernel::powerpc64::from_variables;
-use crate::output_file;
-use vmcore::dump::DumpedMemory;
-use vmcore::pmap::powerpc64::{DIRECT_MAP, KERNBASE, KERNEL_MAP};
+use crate::dump::DumpedMemory;
+use crate::kernel::RunningTable;
+use crate::live::powerpc64::from_variables;
+use crate::opened::Scratch;
+use crate::pmap::powerpc64::{DIRECT_MAP, KERNBASE, KERNEL_MAP};
 
 const DUMP_AVAIL: [(u64, u64); 2] = [(0x1000, 0x9_f000), (0x10_0000, 0x200_0000)];
 /// The kernel's image, which the firmware leaves out, and where its variables are in it.
@@ -54,7 +55,7 @@ impl Memory for View {
 }
 
 impl Symbols for Hashed {
-    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
+    fn find(&self, name: &str) -> crate::Result<Option<Symbol>> {
         Ok(self.symbols.get(name).copied())
     }
 
@@ -191,9 +192,14 @@ fn what_is_marked_and_what_is_mapped_is_dumped_if_it_is_ram() {
         assert_eq!(facts.header.kernel_image, Some((DIRECT_MAP.0 + IMAGE.0, DIRECT_MAP.0 + IMAGE.1)));
         let scratch = tempfile::tempdir().unwrap();
         let volume = ByteSource::from_bytes(dump);
-        let memory =
-            DumpedMemory::open(volume, None, output_file::scratch(scratch.path()), &Progress::default()).unwrap();
-        let kernel = vmcore::kernel::Kernel::from_dump(memory, None).unwrap();
+        let memory = DumpedMemory::open(
+            volume,
+            None,
+            Scratch { directory: scratch.path(), create: |path| tempfile::tempfile_in(path) },
+            &Progress::default(),
+        )
+        .unwrap();
+        let kernel = crate::kernel::Kernel::from_dump(memory, None).unwrap();
         assert_eq!(kernel.translate(KERNEL_MAP + 0x5008).unwrap().physical, 0x30_0008);
         assert_eq!(kernel.u32(KERNEL_MAP + 8).unwrap(), MSG_MAGIC);
     }
@@ -204,7 +210,7 @@ fn the_running_kernel_is_read_by_its_table_and_where_it_is_linked() {
     for mut machine in each_order() {
         machine.map(KERNEL_MAP + 0x5000, 0x30_0000);
         machine.map_large(KERNEL_MAP + 0x100_0000, 0x100_0000);
-        let kernel = machine.with(|live| Ok(vmcore::kernel::Kernel::from_live(live.into_memory(), None))).unwrap();
+        let kernel = machine.with(|live| Ok(crate::kernel::Kernel::from_live(live.into_memory(), None))).unwrap();
         assert_eq!(kernel.order(), machine.order);
         let (steps, found) = kernel.walk(KERNEL_MAP + 0x5010);
         assert_eq!(found.unwrap().physical, 0x30_0010);
@@ -247,7 +253,7 @@ fn a_table_that_is_not_the_kernels_is_not_taken_for_it() {
         for at in (HASHED..HASHED + GROUPS * 128).step_by(4096) {
             without.memory.insert(at, vec![0; 4096]);
         }
-        let table = without.with(|live| Ok(live.hashed.map(|(table, _)| table))).unwrap();
+        let table = without.with(|live| Ok(live.memory.hashed_table().map(|(table, _)| table))).unwrap();
         assert_eq!(table, Some(RunningTable { physical: 0x40_0000, groups: GROUPS }));
         let both = copy(&machine, 0x40_0000).error().to_string();
         assert!(both.contains("0x180000") && both.contains("0x400000"), "{both}");

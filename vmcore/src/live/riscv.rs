@@ -5,9 +5,9 @@
 
 use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, Variables};
+use crate::architecture::DirectMap;
 use crate::error::Result;
-use vmcore::architecture::DirectMap;
-use vmcore::pmap::riscv::{DIRECT_MAP, DIRECT_MAP_END, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
+use crate::pmap::riscv::{DIRECT_MAP, DIRECT_MAP_END, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);

@@ -1,13 +1,13 @@
 //! The page tables of the kernel map, as far as a dump has them: what they map, and those of the lowest levels themselves.
 
 use super::{Snapshot, words_of};
+use crate::memory::Memory;
+use crate::minidump::Architecture;
+use crate::minidump::writer::directory_entries;
+use crate::pmap::Target;
+use crate::pmap::walk::{Entry, Table, Visitor};
 use std::convert::Infallible;
 use std::ops::ControlFlow;
-use vmcore::memory::Memory;
-use vmcore::minidump::Architecture;
-use vmcore::minidump::writer::directory_entries;
-use vmcore::pmap::Target;
-use vmcore::pmap::walk::{Entry, Table, Visitor};
 
 impl Snapshot<'_> {
     /// Adds what the kernel's page tables map, and keeps those of the lowest levels.

@@ -1,15 +1,16 @@
 use super::*;
-use crate::compress::Compression;
-use crate::dump::sink::{Target, with_sink};
-use proptest::prelude::*;
-use std::collections::BTreeSet;
-use std::sync::{Arc, Mutex};
-use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::{Content, Depth, inspect};
-use vmcore::pmap::amd64::{
+use crate::dump::byte_source::ByteSource;
+use crate::dump::{Content, Depth, inspect};
+use crate::format::writer::SparseWrite;
+use crate::minidump::writer::PageSource;
+use crate::pmap::amd64::{
     GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,
 };
-use vmcore::symbols::Symbol;
+use crate::progress::Progress;
+use crate::symbols::Symbol;
+use proptest::prelude::*;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
 
 /// The direct map of kernels with four levels.
 const DIRECT_MAP: (u64, u64) = KvaLayout::LA48.direct_map;
@@ -82,7 +83,7 @@ impl Memory for Kernel {
 }
 
 impl Symbols for Machine {
-    fn find(&self, name: &str) -> vmcore::Result<Option<Symbol>> {
+    fn find(&self, name: &str) -> crate::Result<Option<Symbol>> {
         Ok(self.symbols.get(name).copied())
     }
 
@@ -92,6 +93,23 @@ impl Symbols for Machine {
 
     fn is_running_kernel(&self) -> bool {
         self.running
+    }
+}
+
+/// A kernel that tells no symbols itself.
+struct NoSymbols;
+
+impl Symbols for NoSymbols {
+    fn find(&self, _: &str) -> crate::Result<Option<Symbol>> {
+        Ok(None)
+    }
+
+    fn source(&self) -> String {
+        "the running kernel".to_owned()
+    }
+
+    fn is_running_kernel(&self) -> bool {
+        true
     }
 }
 
@@ -182,7 +200,7 @@ impl Machine {
         self.set(name, &bytes);
     }
 
-    fn with<R>(&self, map: Option<&MemoryMap>, work: impl FnOnce(LiveKernel<'_>) -> Result<R>) -> Result<R> {
+    fn with<R>(&self, ram: Option<&[(u64, u64)]>, work: impl FnOnce(LiveKernel<'_>) -> Result<R>) -> Result<R> {
         let mut machine = self.clone();
         if self.architecture == Architecture::Arm64 {
             // The top-level table is a part of the image.
@@ -202,8 +220,15 @@ impl Machine {
         }
         let machine = Arc::new(machine);
         let (kernel, physical) = (Box::new(Kernel(Arc::clone(&machine))), Box::new(Physical(machine)));
-        let live = LiveKernel::from_parts(self.architecture, self, kernel, physical, map, "FreeBSD 14.2 of the test")?;
-        work(live)
+        let source = LiveSource {
+            machine: crate::minidump::Machine::Tree(self.architecture),
+            version: "FreeBSD 14.2 of the test".to_owned(),
+            own_symbols: &NoSymbols,
+            kernel,
+            physical,
+            ram: ram.map(<[_]>::to_vec),
+        };
+        work(LiveKernel::open(source, self)?)
     }
 
     /// The pages in its dump, as runs.
@@ -241,14 +266,32 @@ fn check_refusals(machine: impl Fn() -> Machine, cases: Vec<(&'static str, Vec<u
     }
 }
 
-/// Writes the dump to a file and gives the report and the file's bytes.
+/// A dump in memory.
+#[derive(Default)]
+struct Written(Vec<u8>);
+
+impl SparseWrite for Written {
+    fn position(&self) -> u64 {
+        self.0.len() as u64
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        self.0.extend(bytes);
+        Ok(())
+    }
+
+    fn zeros(&mut self, count: u64) -> Result<()> {
+        self.0.resize(self.0.len() + usize::try_from(count).unwrap(), 0);
+        Ok(())
+    }
+}
+
+/// Writes the dump and gives the report and the bytes.
 fn written(snapshot: &Snapshot<'_>) -> (UserDumpReport, Vec<u8>) {
-    let file = tempfile::NamedTempFile::new().unwrap();
-    let target = Target::File(file.as_file().try_clone().unwrap());
-    let progress = Progress::default();
-    let (report, ..) = with_sink(target, Compression::None, false, |out| snapshot.write(out, &progress)).unwrap();
+    let (progress, mut out) = (Progress::default(), Written::default());
+    let report = snapshot.write(&mut out, &progress).unwrap();
     assert_eq!(progress.done(), snapshot.page_bytes());
-    (report, std::fs::read(file.path()).unwrap())
+    (report, out.0)
 }
 
 #[test]
@@ -396,10 +439,8 @@ fn what_the_memory_map_does_not_list_is_never_read() {
     let mut machine = Machine::new();
     machine.map(DIRECTORY, 1, 0x80_0000 | PG_V | PG_PS);
     machine.mark(0x70_0000);
-    let segment = |start, end| Segment { start, end, domain: None };
-    let segments = vec![segment(0, 0x9_f000), segment(0x10_0000, 0x50_0000), segment(0x80_0800, 0x80_4800)];
-    let map = MemoryMap { source: memory_map::MapSource::Smap, segments, reserved: Vec::new() };
-    let found = machine.with(Some(&map), |live| {
+    let ram = [(0, 0x9_f000), (0x10_0000, 0x50_0000), (0x80_0800, 0x80_4800)];
+    let found = machine.with(Some(&ram), |live| {
         let snapshot = live.snapshot()?;
         Ok((snapshot.pages.runs().collect::<Vec<_>>(), snapshot.not_ram))
     });

@@ -4,51 +4,36 @@
 //! aligned to its size, which is a 64th to a 128th of memory, so that there are few places where it can be.
 
 use super::variables::Variables;
-use super::{LiveKernel, RunningSymbols, Snapshot, check_version_address, odd, read_dump_avail, unreadable};
+use super::{LiveKernel, LiveSource, Snapshot, odd, read_dump_avail, unreadable};
+use crate::architecture::{DirectMap, Endianness};
+use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
-use crate::host::Host;
-use crate::memory_map::coalesce;
-use vmcore::architecture::{Architecture, DirectMap, Endianness};
-use vmcore::dump::header::Relocation;
-use vmcore::kernel::{RunningMemory, RunningTable};
-use vmcore::memory::Memory;
-use vmcore::minidump::Machine;
-use vmcore::pmap::Target;
-use vmcore::pmap::powerpc64::{
+use crate::kernel::{RunningMemory, RunningTable};
+use crate::memory::Memory;
+use crate::minidump::Machine;
+use crate::pmap::Target;
+use crate::pmap::powerpc64::{
     DIRECT_MAP, FEWEST_GROUPS, KERNBASE, KERNEL_MAP, MOST_GROUPS, PAGE, PHYSICAL_BITS, PageTableEntry, TABLE_ALIGNMENT,
     physical,
 };
-use vmcore::ram::Ram;
-use vmcore::symbols::Symbols;
-use vmcore::system::System;
-use vmcore::units::Hex;
+use crate::ram::Ram;
+use crate::segment::coalesce;
+use crate::symbols::Symbols;
+use crate::units::Hex;
 
 /// Bytes of a group of entries.
 const GROUP_SIZE: usize = 128;
 /// Bytes that are compared of what is known to be somewhere: the magic and size of a message buffer are among them.
 const KNOWN: usize = 16;
 
-/// Whether a system is one of powerpc64.
-pub fn is_powerpc64(system: &System) -> bool {
-    Architecture::from_machine_arch(&system.machine_arch) == Some(Architecture::Powerpc64)
-}
-
-/// Where the running kernel is, other than where it is linked; `None` of other machines.
+/// Where a running kernel of powerpc64 is, other than where it is linked, as variables by its own symbols tell; its memory is
+/// kernel virtual memory.
 ///
 /// # Errors
 ///
 /// The kernel does not tell.
-pub fn relocation(host: &dyn Host) -> Result<Option<Relocation>> {
-    let system = host.system()?;
-    if !is_powerpc64(&system) {
-        return Ok(None);
-    }
-    relocation_of(&variables(host, &RunningSymbols(host), &system)?).map(Some)
-}
-
-fn variables<'a>(host: &dyn Host, symbols: &'a dyn Symbols, system: &System) -> Result<Variables<'a>> {
-    let order = Endianness::from_machine_arch(&system.machine_arch);
-    Ok(Variables { symbols, memory: host.kernel_memory()?, image: DIRECT_MAP, order, relocation: None })
+pub fn relocation(order: Endianness, own_symbols: &dyn Symbols, kernel: Box<dyn Memory>) -> Result<Relocation> {
+    relocation_of(&Variables::new(own_symbols, kernel, DIRECT_MAP, order))
 }
 
 fn relocation_of(variables: &Variables<'_>) -> Result<Relocation> {
@@ -66,14 +51,13 @@ fn relocation_of(variables: &Variables<'_>) -> Result<Relocation> {
 ///
 /// A symbol is missing or is another kernel's, the kernel has another kind of page tables, the memory cannot be read,
 /// or what is in it makes no sense.
-pub fn open<'a>(host: &dyn Host, symbols: &'a dyn Symbols, system: &System) -> Result<LiveKernel<'a>> {
-    let mut variables = variables(host, symbols, system)?;
-    if !symbols.is_running_kernel() {
-        variables.relocation = relocation(host)?;
-        check_version_address(host, symbols, variables.relocation)?;
-        variables.check_version(&system.version)?;
-    }
-    from_variables(variables, host.physical_memory()?)
+pub fn open<'a>(order: Endianness, source: LiveSource<'_>, symbols: &'a dyn Symbols) -> Result<LiveKernel<'a>> {
+    let LiveSource { own_symbols, kernel, physical, version, .. } = source;
+    let own = Variables::new(own_symbols, kernel, DIRECT_MAP, order);
+    let relocation = if symbols.is_running_kernel() { None } else { Some(relocation_of(&own)?) };
+    let variables = Variables { symbols, memory: own.memory, image: DIRECT_MAP, order, relocation };
+    variables.check_kernel(own_symbols, &version)?;
+    from_variables(variables, physical)
 }
 
 pub(super) fn from_variables(variables: Variables<'_>, memory: Box<dyn Memory>) -> Result<LiveKernel<'_>> {
@@ -93,9 +77,9 @@ pub(super) fn from_variables(variables: Variables<'_>, memory: Box<dyn Memory>) 
     let table = find_table(&variables, &ram)?;
     let (base, end) = DIRECT_MAP;
     let direct_map = DirectMap { base, end, physical: 0 };
-    let (machine, hashed) = (Machine::Powerpc64(variables.order), Some((table, relocation)));
+    let machine = Machine::Powerpc64(variables.order);
     let memory = RunningMemory::hashed(ram, table, variables.order, direct_map, relocation);
-    Ok(LiveKernel { variables, machine, dump_avail, direct_map, memory, hashed })
+    Ok(LiveKernel { variables, machine, dump_avail, direct_map, memory })
 }
 
 /// What is RAM: `dump_avail`, and the kernel's image, which the firmware may have left out there.

@@ -1,12 +1,12 @@
 //! Variables of the running kernel, by symbol.
 
 use super::{odd, unreadable};
+use crate::architecture::Endianness;
+use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
-use vmcore::architecture::Endianness;
-use vmcore::dump::header::Relocation;
-use vmcore::memory::Memory;
-use vmcore::symbols::{Symbol, Symbols};
-use vmcore::units::Hex;
+use crate::memory::Memory;
+use crate::symbols::{Symbol, Symbols};
+use crate::units::Hex;
 
 /// What is known of the kernel's variables.
 pub struct Variables<'a> {
@@ -48,7 +48,12 @@ pub fn as_it_runs(symbol: Symbol, relocation: Option<Relocation>) -> Symbol {
     Symbol { address: ran.unwrap_or(symbol.address), ..symbol }
 }
 
-impl Variables<'_> {
+impl<'a> Variables<'a> {
+    /// Those of a kernel that is where it is linked.
+    pub fn new(symbols: &'a dyn Symbols, memory: Box<dyn Memory>, image: (u64, u64), order: Endianness) -> Self {
+        Self { symbols, memory, image, order, relocation: None }
+    }
+
     /// The direct map of arm64 and riscv64, whose physical addresses have at most so many bits.
     pub fn direct_map(&self, physical_bits: u32) -> Result<DmapVariables> {
         let physical = self.number("dmap_phys_base")?;
@@ -113,8 +118,33 @@ impl Variables<'_> {
         self.read(name, address).map(|bytes| self.order.u32(bytes))
     }
 
-    /// Refuses a kernel image that is not the running kernel's.
-    pub fn check_version(&self, running: &str) -> Result<()> {
+    /// Refuses symbols of an image that is not the running kernel's, whose version is this.
+    pub fn check_kernel(&self, own_symbols: &dyn Symbols, version: &str) -> Result<()> {
+        if self.symbols.is_running_kernel() {
+            return Ok(());
+        }
+        self.check_version_address(own_symbols)?;
+        self.check_version(version)
+    }
+
+    /// Refuses another kernel's image before anything is read where that says: some kernels panic when /dev/kmem is asked
+    /// for what is no RAM.
+    fn check_version_address(&self, own_symbols: &dyn Symbols) -> Result<()> {
+        let name = "version";
+        let symbol = self.symbols.find(name)?.map(|found| as_it_runs(found, self.relocation));
+        match (own_symbols.find(name), symbol) {
+            (Ok(Some(running)), Some(symbol)) if running.address != symbol.address => Err(Error::Refused(format!(
+                "{} is not the image of the running kernel, whose version is at {} and not at {}",
+                self.symbols.source(),
+                Hex(running.address),
+                Hex(symbol.address)
+            ))),
+            _ => Ok(()),
+        }
+    }
+
+    /// Refuses a kernel image whose version does not lie where the image says.
+    fn check_version(&self, running: &str) -> Result<()> {
         let (address, _) = self.required("version")?;
         let mut text = vec![0; running.len()];
         let found = self.memory.fill(address, &mut text);

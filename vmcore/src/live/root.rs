@@ -1,14 +1,14 @@
 //! The root of the running kernel's page tables.
 
 use super::{Variables, odd, unreadable};
+use crate::architecture::Architecture;
 use crate::error::{Error, Result};
-use vmcore::architecture::Architecture;
-use vmcore::kernel::{KernelImage, NoRoot, PageTables, RootCandidate, running_candidates};
-use vmcore::memory::ReadError;
-use vmcore::pmap::Format;
-use vmcore::ram::Ram;
-use vmcore::symbols::Symbol;
-use vmcore::units::Hex;
+use crate::kernel::{KernelImage, NoRoot, PageTables, RootCandidate, running_candidates};
+use crate::memory::ReadError;
+use crate::pmap::Format;
+use crate::ram::Ram;
+use crate::symbols::Symbol;
+use crate::units::Hex;
 
 impl KernelImage for Variables<'_> {
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {

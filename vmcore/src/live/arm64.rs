@@ -3,10 +3,10 @@
 
 use super::variables::{DmapVariables, elsewhere};
 use super::{Direct, Variables};
+use crate::architecture::DirectMap;
 use crate::error::Result;
-use vmcore::architecture::DirectMap;
-use vmcore::pmap::Format;
-use vmcore::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
+use crate::pmap::Format;
+use crate::pmap::arm64::{DIRECT_MAP_END, DIRECT_MAPS, IMAGE_END, KERNBASE, KERNEL_MAP_END, PHYSICAL_BITS};
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNBASE, IMAGE_END);

@@ -1,10 +1,10 @@
 //! What is amd64's own of a dump from user space (`sys/amd64/amd64/minidump_machdep.c`, `sys/amd64/amd64/pmap.c`).
 
 use super::{Direct, Variables, odd};
+use crate::architecture::DirectMap;
 use crate::error::{Error, Result};
-use vmcore::architecture::DirectMap;
-use vmcore::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
-use vmcore::units::Hex;
+use crate::pmap::amd64::{KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, SUPERPAGE};
+use crate::units::Hex;
 
 /// Where the kernel's variables are.
 pub const IMAGE: (u64, u64) = (KERNSTART, u64::MAX);
@@ -13,21 +13,18 @@ pub const IMAGE: (u64, u64) = (KERNSTART, u64::MAX);
 const MAX_NKPT: u32 = 1024;
 
 /// The direct map. Kernels that do not tell their layout have the one with four levels, whatever the number of levels;
-/// those whose kernel map begins elsewhere are refused.
+/// those whose kernel map begins elsewhere are refused. Unlike an image of memory, whose page tables are known before and
+/// show whether a layout is right, the kernel that runs is believed or refused: what is read at a guess may be a device.
 pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     let name = "kva_layout";
     let layout = match variables.find(name)? {
         None => KvaLayout::LA48,
         Some((address, size)) => {
-            let mut words = [0; KvaLayout::WORDS];
-            if size != 0 && size < size_of_val(&words) as u64 {
+            if size != 0 && size < KvaLayout::SIZE {
                 return Err(odd(name, format!("it has {size} bytes")));
             }
-            for (word, index) in words.iter_mut().zip(0..) {
-                *word = u64::from_le_bytes(variables.read(name, address + index * 8)?);
-            }
-            let borders = || format!("its direct map is {}..{}", Hex(words[2]), Hex(words[3]));
-            KvaLayout::from_words(words).ok_or_else(|| odd(name, borders()))?
+            let layout = KvaLayout::read(|offset| variables.read(name, address + offset).map(u64::from_le_bytes))?;
+            layout.map_err(|words| odd(name, format!("its direct map is {}..{}", Hex(words[2]), Hex(words[3]))))?
         }
     };
     if layout.kernel_map != KERNEL_MAP_BASE {

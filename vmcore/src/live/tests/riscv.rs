@@ -1,8 +1,8 @@
 //! riscv64 with three and four levels of page tables, good and bad.
 
 use super::*;
-use vmcore::minidump::writer::PageSource;
-use vmcore::pmap::riscv::{ACCESSED, DIRECT_MAP, DIRTY, EXECUTE, KERNBASE, KERNEL_MAP_END, READ, VALID, WRITE, frame};
+use crate::minidump::writer::PageSource;
+use crate::pmap::riscv::{ACCESSED, DIRECT_MAP, DIRTY, EXECUTE, KERNBASE, KERNEL_MAP_END, READ, VALID, WRITE, frame};
 
 const VARIABLES: u64 = KERNBASE + 0x12_4000;
 const MAP: u64 = KERNBASE + GIB;
