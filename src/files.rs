@@ -79,7 +79,10 @@ pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
     let fail = |source| Error::io("open", path, source);
     let writer = open_to_change(path, libc::O_NONBLOCK | libc::O_NOFOLLOW).map_err(fail)?;
     if !writer.metadata().map_err(fail)?.is_file() {
-        return Err(Error::Refused(format!("{} is not a file, and only files are written to", path.display())));
+        return Err(Error::Refused(format!(
+            "{} is not a regular file, and only regular files are written to",
+            path.display()
+        )));
     }
     let again = writer.try_clone().map_err(fail)?;
     Ok(byte_source(path, again, open_nonblocking)?.with_writer(writer))

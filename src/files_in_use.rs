@@ -101,10 +101,10 @@ fn note(file: &File, path: &Path, new: Use) -> io::Result<()> {
     let (Some(known), Some(identity)) = (&mut *files, identity(&file.metadata()?)) else { return Ok(()) };
     let conflict = |what: &str| Err(io::Error::other(what.to_owned()));
     match known.get(&identity) {
-        Some((Use::StandardOutput, _)) => conflict("standard output goes to this very file"),
-        Some((Use::Changed, _)) if new == Use::Read => conflict("the run changes this very file"),
+        Some((Use::StandardOutput, _)) => conflict("standard output is the same file"),
+        Some((Use::Changed, _)) if new == Use::Read => conflict("this run changes the same file"),
         Some((Use::Read, _)) if new == Use::Changed => {
-            conflict("the run reads this very file for something else, and does not change it")
+            conflict("this run reads the same file for another purpose and does not change it")
         }
         // An output that is done can be read.
         Some(_) => Ok(()),
@@ -125,9 +125,9 @@ pub(crate) fn check_replaced(target: &Path, metadata: &Metadata, update: bool) -
     Err(Error::Refused(match used {
         Use::Read | Use::Output if update => return Ok(()),
         Use::Read | Use::Changed => {
-            format!("{target} is not replaced: the output and {path}, which is read, cannot be one file")
+            format!("{target} was not replaced: the output and the input {path} cannot be the same file")
         }
-        Use::Output => format!("{target} is not replaced: it is an output of this run already"),
-        Use::StandardOutput => format!("{target} is not replaced: standard output goes to it"),
+        Use::Output => format!("{target} was not replaced: it is already an output of this run"),
+        Use::StandardOutput => format!("{target} was not replaced: standard output goes to it"),
     }))
 }

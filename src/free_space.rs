@@ -57,10 +57,10 @@ impl fmt::Display for Shortage {
         match self {
             Self::Limit { length, limit } => {
                 let (length, limit) = (rough_size(*length), rough_size(*limit));
-                write!(f, "it takes {length}, and the file size limit (ulimit -f) is {limit}")
+                write!(f, "{length} are needed, and the file size limit (ulimit -f) is {limit}")
             }
             Self::Space { needed, free, reserve } => {
-                write!(f, "it takes {}, and {} are free there", rough_size(*needed), rough_size(*free))?;
+                write!(f, "{} are needed, and {} are free", rough_size(*needed), rough_size(*free))?;
                 match reserve {
                     Some((bytes, file)) => write!(f, ", of which {} keeps {} free", file.display(), rough_size(*bytes)),
                     None => Ok(()),
@@ -131,7 +131,7 @@ impl FreeSpace {
     /// Warns where that many bytes take of what the file system keeps for the superuser, as savecore(8) does.
     pub fn warn_of_reserve(&self, stored: u64, observer: &mut dyn Observer) {
         if self.needs_blocks_of_superuser(stored) {
-            observer.warn("the dump may take of the space that the file system keeps for the superuser");
+            observer.warn("the dump may use space that the file system reserves for the superuser");
         }
     }
 
@@ -183,7 +183,7 @@ mod tests {
         assert_eq!(space.shortage(30 * MIB, 30 * MIB), None);
         assert!(space.needs_blocks_of_superuser(30 * MIB) && !space.needs_blocks_of_superuser(10 * MIB));
         let short = space.shortage(31 * MIB, 31 * MIB).unwrap();
-        assert_eq!(short.to_string(), "it takes 31.0 MiB, and 30.0 MiB are free there");
+        assert_eq!(short.to_string(), "31.0 MiB are needed, and 30.0 MiB are free");
     }
 
     #[test]
@@ -193,7 +193,7 @@ mod tests {
         let short = kept.shortage(6 * MIB + 1, 6 * MIB + 1).unwrap();
         assert_eq!(
             short.to_string(),
-            "it takes 6.0 MiB, and 10.0 MiB are free there, of which /var/crash/minfree keeps 4.0 MiB free"
+            "6.0 MiB are needed, and 10.0 MiB are free, of which /var/crash/minfree keeps 4.0 MiB free"
         );
         // A reserve of 0 is none.
         assert_eq!(space(10, 30).with_reserve(0, PathBuf::new()), space(10, 30));
@@ -204,7 +204,7 @@ mod tests {
         let space = FreeSpace { limit: 20 * MIB, ..space(10, 10) };
         assert_eq!(space.shortage(MIB, 20 * MIB), None);
         let short = space.shortage(MIB, 21 * MIB).unwrap();
-        assert_eq!(short.to_string(), "it takes 21.0 MiB, and the file size limit (ulimit -f) is 20.0 MiB");
+        assert_eq!(short.to_string(), "21.0 MiB are needed, and the file size limit (ulimit -f) is 20.0 MiB");
     }
 
     #[test]

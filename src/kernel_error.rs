@@ -172,121 +172,121 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
     use Operation as Op;
     Some(match (operation, errno) {
         (Op::OpenDevice, Errno::EACCES) => {
-            "the device is for root and the members of group kmem, and you are neither; become root, or ask for the group"
+            "the device is accessible to root and group kmem only; run as root, or join the group"
         }
         (Op::OpenDevice, Errno::EPERM) => {
-            "writing takes root outside jails, and a securelevel below 1 (security(7)); reading is forbidden by a security policy (mac(4)) only"
+            "writing requires root outside jails and a securelevel below 1 (security(7)); reading is forbidden only by a security policy (mac(4))"
         }
         (Op::OpenDevice, Errno::ENOENT) => {
-            "there is no such device; a jail usually hides it, and a kernel without 'device mem' has none: run memtool outside the jail, or load mem.ko"
+            "the device does not exist; jails usually hide it, and a kernel without 'device mem' has none: run memtool outside the jail, or load mem.ko"
         }
         (Op::OpenDevice, Errno::ENXIO) => "the device is not configured; load mem.ko with kldload(8)",
         (Op::GetRanges, Errno::ENXIO) => {
-            "there are no memory range descriptors, because the firmware left the MTRRs off; enable them in the firmware's settings"
+            "there are no memory range descriptors because the firmware left the MTRRs disabled; enable them in the firmware settings"
         }
-        (Op::ReadRegisters, Errno::ENOENT) => "cpuctl(4) is not there; 'kldload cpuctl' loads it, and a jail hides it",
-        (Op::ReadRegisters, Errno::EACCES) => "the device is for root and the members of group kmem",
+        (Op::ReadRegisters, Errno::ENOENT) => "cpuctl(4) is not available; 'kldload cpuctl' loads it; jails hide it",
+        (Op::ReadRegisters, Errno::EACCES) => "the device is accessible to root and group kmem only",
         (Op::UpdateRange | Op::RemoveRange, Errno::ENXIO) => {
-            "there are no memory range descriptors to change, because the firmware left the MTRRs off; enable them in the firmware's settings"
+            "there are no memory range descriptors to change because the firmware left the MTRRs disabled; enable them in the firmware settings"
         }
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::EOPNOTSUPP) => {
-            "this kernel has no memory range operations: the x86 processor has no MTRRs, or machdep.disable_mtrrs turns them off; nothing can be changed here"
+            "this kernel has no memory range operations: the x86 processor has no MTRRs, or machdep.disable_mtrrs disables them; nothing can be changed"
         }
         (Op::GetRanges | Op::UpdateRange | Op::RemoveRange, Errno::ENOTTY) => {
-            "the device does not know the memory range ioctls: only kernels of x86 and powerpc have memory ranges; there, name /dev/mem or /dev/kmem with --device"
+            "the device does not support the memory range ioctls: only x86 and powerpc kernels have memory ranges; there, give /dev/mem or /dev/kmem with --device"
         }
         (Op::GetRanges | Op::UpdateRange | Op::ExtractPaddr | Op::ReadMemory, Errno::EPERM) => {
-            "a security policy (mac(4)) forbids it; ask whoever set it"
+            "a security policy (mac(4)) forbids it; ask its administrator"
         }
         (Op::RemoveRange, Errno::EPERM) => {
             "the range is one of the processor's fixed ranges, which are always active; change its type with 'memtool ranges update' instead"
         }
         (Op::UpdateRange, Errno::EINVAL) => {
-            "the kernel finds the range invalid or overlapping another one in a way that the processor does not support; see 'memtool ranges list --all' for its neighbours"
+            "the kernel considers the range invalid, or it overlaps another range in a way the processor does not support; 'memtool ranges list --all' shows its neighbours"
         }
         (Op::UpdateRange, Errno::EACCES) => {
-            "the range there now is of a type that the kernel does not know; --force replaces it all the same"
+            "the present range has a type the kernel does not know; --force replaces it anyway"
         }
-        (Op::UpdateRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
+        (Op::UpdateRange, Errno::EBUSY) => "another process owns the range; wait until it releases it",
         (Op::UpdateRange, Errno::ENOSPC) => {
-            "every variable range is in use; remove one that is not needed, or join two into one"
+            "all variable ranges are in use; remove one that is not needed, or join two into one"
         }
         (Op::UpdateRange, Errno::EEXIST) => {
-            "a range with this base and length is there already, and this kernel changes none; remove it first"
+            "a range with this base and length exists, and this kernel does not change ranges; remove it first"
         }
         (Op::RemoveRange, Errno::ENOENT) => {
             "no range has exactly that base and length; 'memtool ranges list --all --no-join' shows them"
         }
-        (Op::RemoveRange, Errno::EBUSY) => "another process owns that range; wait until it gives it up",
+        (Op::RemoveRange, Errno::EBUSY) => "another process owns the range; wait until it releases it",
         (Op::ExtractPaddr, Errno::ENOTTY) => {
-            "this kernel is older than FreeBSD 13.0, which brought MEM_EXTRACT_PADDR, or the device is not mem(4); update the system, or name /dev/mem with --device"
+            "this kernel is older than FreeBSD 13.0, which introduced MEM_EXTRACT_PADDR, or the device is not mem(4); update the system, or give /dev/mem with --device"
         }
         (Op::KernelDump, Errno::ENOTTY) => {
-            "this kernel is older than FreeBSD 14.0, which brought MEM_KERNELDUMP, or the device is not mem(4); update the system, or name /dev/mem with --device"
+            "this kernel is older than FreeBSD 14.0, which introduced MEM_KERNELDUMP, or the device is not mem(4); update the system, or give /dev/mem with --device"
         }
-        (Op::KernelDump, Errno::EBUSY) => "another live dump is running; wait until it is over and try again",
+        (Op::KernelDump, Errno::EBUSY) => "another live dump is in progress; wait until it has finished and try again",
         (Op::KernelDump, Errno::EPERM) => {
-            "a security policy (mac(4)) forbids reading kernel memory; ask whoever set it"
+            "a security policy (mac(4)) forbids reading kernel memory; ask its administrator"
         }
         (Op::KernelDump, Errno::EINVAL) => {
-            "the kernel does not accept the request: it was built without the compression asked for (options GZIO, ZSTDIO), or what it shall write to is no file; try --none, or another file system"
+            "the kernel does not accept the request: it was built without the requested compression (options GZIO, ZSTDIO), or the output is not a regular file; try --none, or another file system"
         }
         (Op::KernelDump, Errno::EBADF) => {
-            "the kernel cannot write to the file; it must be a regular file open for writing, so choose another file system"
+            "the kernel cannot write to the file, which must be a regular file open for writing; choose another file system"
         }
         (Op::KernelDump, Errno::EOPNOTSUPP) => {
-            "this architecture does not track the pages that belong in a live dump; only a dump after a panic is possible"
+            "this architecture does not track the pages for a live dump; only a dump after a panic is possible"
         }
         (Op::KernelDump, Errno::ENOSPC) => {
-            "the file system is full, and the kernel has tried five times; free some space, choose another file system, or have the dump compressed"
+            "the file system is full, and the kernel tried five times; free some space, choose another file system, or compress the dump"
         }
         (Op::KernelDump, Errno::EAGAIN) => {
-            "the kernel took the middle of what zstd made for its end, as kernels do where a page has more than 4096 bytes, as late as FreeBSD 15.1; have memtool make the dump (--method user), or take --gzip or --none"
+            "the kernel mistook an incomplete zstd block for the end of the dump, as kernels with pages of more than 4096 bytes do up to FreeBSD 15.1; let memtool make the dump (--method user), or use --gzip or --none"
         }
         (Op::KernelDump, Errno::EFBIG) => {
-            "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or have the dump compressed"
+            "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or compress the dump"
         }
         (Op::KernelDump, Errno::EDQUOT) => {
-            "the disk quota is used up; free some space, choose another file system, or have the dump compressed"
+            "the disk quota is exceeded; free some space, choose another file system, or compress the dump"
         }
         (Op::KernelDump, Errno::EIO) => {
-            "the file system could not write the dump; see dmesg(8) for the disk's error, and give a regular file, not a device"
+            "the file system could not write the dump; see dmesg(8) for disk errors, and give a regular file, not a device"
         }
         (Op::ReadMemory, Errno::EFAULT) => {
             "the address is beyond the processor's physical memory, or not mapped in the kernel"
         }
         (Op::Sysctl, Errno::ENOENT) => "this kernel has no such value",
-        (Op::Map, Errno::ENOMEM) => "there is not that much memory or address space; ask for less (ulimit -v)",
+        (Op::Map, Errno::ENOMEM) => "not enough memory or address space; request less (ulimit -v)",
         (Op::Map, Errno::EACCES) => "the file cannot be read",
         (Op::Map, Errno::ENODEV | Errno::EINVAL) => "this kind of file cannot be mapped; give a regular file",
         (Op::Lock, Errno::EPERM) => {
-            "locking memory is for root, in a jail with allow.mlock, or on FreeBSD for all by security.bsd.unprivileged_mlock"
+            "locking memory requires root, in a jail with allow.mlock, or on FreeBSD security.bsd.unprivileged_mlock"
         }
         (Op::Lock, Errno::ENOMEM | Errno::EAGAIN) => {
-            "the limit on locked memory (ulimit -l), or on FreeBSD vm.max_user_wired, does not allow as much; ask for less"
+            "the limit on locked memory (ulimit -l), or on FreeBSD vm.max_user_wired, is lower; request less"
         }
         (Op::FindSymbol | Op::ListFiles, Errno::EPERM | Errno::EACCES) => {
-            "a security policy (mac(4)) forbids it; ask whoever set it"
+            "a security policy (mac(4)) forbids it; ask its administrator"
         }
-        (Op::ListFiles, Errno::ENOENT) => "modules are loaded and unloaded all the while; try again",
+        (Op::ListFiles, Errno::ENOENT) => "modules are being loaded and unloaded; try again",
         (Op::ProcessMap, Errno::ESRCH | Errno::ENOENT) => {
-            "there is no such process: it has exited, or the system hides it from you"
+            "no such process: it has exited, or the system hides it from you"
         }
         (Op::ProcessMap, Errno::EBUSY) => {
-            "it became another program (execve(2)) each time that its map was read; try again"
+            "it executed another program (execve(2)) each time its map was read; try again"
         }
         (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => {
-            "it is not yours to look into, or it gained privileges, or forbids being traced (procctl(2)), or security.bsd.unprivileged_proc_debug is 0; become root, outside jails and containers; init(8) is closed to root too from securelevel 1 on (security(7))"
+            "it belongs to another user, gained privileges, or forbids tracing (procctl(2)), or security.bsd.unprivileged_proc_debug is 0; run as root, outside jails and containers; at securelevel 1 and above, init(8) is closed to root as well (security(7))"
         }
-        (Op::Touch, Errno::EFAULT) => "the page cannot be brought in; the file may have become shorter",
+        (Op::Touch, Errno::EFAULT) => "the page cannot be read; the file may have been truncated",
         (Op::ReadPagemap | Op::FindDomains, Errno::ENOENT | Errno::ESRCH) => {
-            "there is no such process, or it has ended or become another program meanwhile"
+            "no such process, or it has exited or executed another program"
         }
         (Op::ReadPagemap, Errno::EACCES | Errno::EPERM) => {
-            "it is not your process: that takes the right to trace it (CAP_SYS_PTRACE; ptrace(2)), and physical addresses take CAP_SYS_ADMIN; become root"
+            "it is not your process: permission to trace it is required (CAP_SYS_PTRACE; ptrace(2)), and CAP_SYS_ADMIN for physical addresses; run as root"
         }
         (Op::FindDomains, Errno::EPERM) => {
-            "it is not your process (CAP_SYS_PTRACE), or a security policy forbids move_pages(2), as containers' do; become root outside the container"
+            "it is not your process (CAP_SYS_PTRACE), or a security policy forbids move_pages(2), as those of containers do; run as root outside the container"
         }
         (Op::FindDomains, Errno::ENOSYS) => {
             "the kernel has no move_pages(2), or a security policy hides it; run memtool outside the container"

@@ -126,7 +126,7 @@ pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     match open_kernel(host, &RunningSymbols(host), Access::Read) {
         Ok(kernel) => Ok(Box::new(kernel)),
         Err(Error::Vmcore(vmcore::Error::UnknownKernel(why))) => Err(Error::Unsupported(format!(
-            "this kernel panics when /dev/kmem is asked for a mapping of a device, so that its memory is read by its page tables only: {why}"
+            "this kernel panics when a device mapping is read through /dev/kmem, so its memory can only be read through its page tables: {why}"
         ))),
         Err(error) => Err(error),
     }

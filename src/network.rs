@@ -36,19 +36,19 @@ pub enum AddressError {
     #[error("it does not begin with tcp://")]
     Scheme,
     /// There is nothing where the host belongs.
-    #[error("there is no host before the port")]
+    #[error("the host before the port is missing")]
     NoHost,
     /// The host has a character that is in no host's name.
     #[error("'{0}' is no host's name")]
     Host(String),
     /// There are more colons than the one before the port.
-    #[error("an IPv6 address stands in brackets, as in tcp://[::1]:9999")]
+    #[error("an IPv6 address must be in brackets, as in tcp://[::1]:9999")]
     Brackets,
     /// What is in brackets is something else.
     #[error("'{0}' is not an IPv6 address")]
     Ipv6(String),
     /// There is nothing where the port belongs.
-    #[error("there is no port; it stands behind the host, as in tcp://host:9999")]
+    #[error("the port is missing, as in tcp://host:9999")]
     NoPort,
     /// The port is something else.
     #[error("the port is a number from 1 to 65535, not '{0}'")]
@@ -203,7 +203,7 @@ impl Connection {
 
     fn broken(&self, error: io::Error) -> io::Error {
         let to = &self.to;
-        let text = format!("the connection to {to} broke, and the receiver's copy is not complete: {error}");
+        let text = format!("the connection to {to} was lost, and the receiver's copy is incomplete: {error}");
         io::Error::new(error.kind(), text)
     }
 }
@@ -291,7 +291,7 @@ mod tests {
     }
 
     fn assert_broken(error: &str, to: &Address) {
-        let expected = format!("the connection to {to} broke, and the receiver's copy is not complete: ");
+        let expected = format!("the connection to {to} was lost, and the receiver's copy is incomplete: ");
         assert!(error.contains(&expected), "{error}");
     }
 

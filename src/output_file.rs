@@ -243,7 +243,7 @@ pub fn check_all(outputs: &[(&str, Option<&Path>)], replace: bool) -> Result<()>
     let named = || outputs.iter().filter_map(|(what, path)| Some((*what, (*path)?)));
     for (index, (what, path)) in named().enumerate() {
         if let Some((other, _)) = named().take(index).find(|(_, other)| is_same_name(path, other)) {
-            return Err(Error::Refused(format!("{other} and {what} cannot be one file")));
+            return Err(Error::Refused(format!("{other} and {what} cannot be the same file")));
         }
     }
     named().try_for_each(|(_, path)| check(path, replace))
@@ -265,7 +265,7 @@ fn check_name(target: &Path, existing: Existing) -> Result<()> {
         return Err(Error::Refused(format!("'{}' does not name a file", target.display())));
     };
     if name == "-" && target.as_os_str() == "-" {
-        return Err(Error::Refused("'-' is no file here; a file of that name is './-'".to_owned()));
+        return Err(Error::Refused("'-' is not allowed here; a file of that name is './-'".to_owned()));
     }
     check_target(target, existing)
 }
@@ -274,13 +274,14 @@ fn check_target(target: &Path, existing: Existing) -> Result<()> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
         Err(source) => Err(Error::io("look at", target, source)),
-        Ok(metadata) if metadata.is_symlink() => {
-            Err(Error::Refused(format!("{} is a symbolic link, and memtool writes through none", target.display())))
-        }
+        Ok(metadata) if metadata.is_symlink() => Err(Error::Refused(format!(
+            "{} is a symbolic link, and memtool does not write through links",
+            target.display()
+        ))),
         Ok(metadata) if !metadata.is_file() => {
             Err(Error::Refused(format!("{} exists and is not a regular file", target.display())))
         }
-        Ok(_) if existing == Existing::Keep => Err(Error::Refused(format!("{} exists already", target.display()))),
+        Ok(_) if existing == Existing::Keep => Err(Error::Refused(format!("{} already exists", target.display()))),
         Ok(metadata) => files_in_use::check_replaced(target, &metadata, existing == Existing::Update),
     }
 }

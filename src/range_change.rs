@@ -140,7 +140,7 @@ pub fn remove_owner(host: &dyn Host, owner: &Owner, mode: Mode) -> Result<Vec<Re
         |range: &&Descriptor| range.owner == *owner && range.is_active() && !range.flags.contains(Mdf::FIXACTIVE);
     let ranges: Vec<Descriptor> = table.descriptors().iter().filter(owned).cloned().collect();
     if ranges.is_empty() {
-        return Err(Error::Refused(format!("no active range that can be removed is owned by '{owner}'")));
+        return Err(Error::Refused(format!("owner '{owner}' has no active range that can be removed")));
     }
     // Not asked again: what has been removed shows nothing any more.
     let defaults = defaults(host, &table);
@@ -158,7 +158,7 @@ fn check_first_match(table: &Table, wanted: &Descriptor, owner: Option<&Owner>) 
     }
     Err(match matching.find(|range| wants(range)) {
         Some(range) => format!(
-            "the kernel would take another entry with this base and length, which stands before {range} in its table, and leave that one as it is"
+            "the kernel would change another entry with this base and length, which precedes {range} in its table"
         ),
         None => "no active range has exactly that base and length".to_owned(),
     })
@@ -188,13 +188,13 @@ fn finish(
 /// Compares the kernel's table with what its rules promise. What an inactive slot says does not matter.
 fn verify(expected: &[Descriptor], actual: &[Descriptor]) -> Result<()> {
     if expected.len() != actual.len() {
-        return Err(Error::Unexpected(format!("it has {} ranges in place of {}", actual.len(), expected.len())));
+        return Err(Error::Unexpected(format!("it has {} ranges instead of {}", actual.len(), expected.len())));
     }
     for (index, (expected, actual)) in expected.iter().zip(actual).enumerate() {
         let same = if expected.is_active() { expected == actual } else { !actual.is_active() };
         if !same {
             return Err(Error::Unexpected(format!(
-                "range {index} should be {}, but is {}; look at it with 'memtool ranges list --all --no-join' before doing anything else",
+                "range {index} should be {}, but is {}; check 'memtool ranges list --all --no-join' before doing anything else",
                 state(expected),
                 state(actual)
             )));
@@ -224,16 +224,16 @@ fn describe(request: &Request) -> String {
 fn check_extent(table: &Table, wanted: &Descriptor) -> Result<()> {
     let request = || describe(&Request::Update(wanted.clone()));
     if wanted.length == 0 {
-        return Err(Error::Refused(format!("{}: it has no length", request())));
+        return Err(Error::Refused(format!("{}: length 0", request())));
     }
     if wanted.end() > table.physical_end() {
         let end = table.physical_end();
         return Err(Error::Refused(match table.rules() {
             Rules::X86 => format!(
-                "{}: it ends beyond {end:#x}, where the processor's physical addresses end; the kernel would drop the upper bits and change another range",
+                "{}: the range ends beyond {end:#x}, the end of the processor's physical addresses; the kernel would drop the upper bits and change another range",
                 request()
             ),
-            Rules::PowerPc => format!("{}: it ends beyond the address space", request()),
+            Rules::PowerPc => format!("{}: the range ends beyond the address space", request()),
         }));
     }
     Ok(())
@@ -245,14 +245,14 @@ fn check_ram(map: &Result<MemoryMap>, cache: CacheType, start: u64, end: u128) -
     }
     let map = map.as_ref().map_err(|error| {
         Error::Refused(format!(
-            "whether {}..{end:#x} is RAM cannot be told ({error}), and RAM must not become {cache}; --force does it all the same",
+            "whether {}..{end:#x} is RAM is unknown ({error}), and RAM must not become {cache}; --force does it anyway",
             Hex(start)
         ))
     })?;
     match map.ram_within(start, end).first() {
         None => Ok(()),
         Some((from, to)) => Err(Error::Refused(format!(
-            "{}..{} is RAM ({}), and making it {cache} can hang the machine; --force does it all the same",
+            "{}..{} is RAM ({}), and making it {cache} can hang the machine; --force does it anyway",
             Hex(*from),
             Hex(*to),
             map.source.name()

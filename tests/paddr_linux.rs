@@ -248,7 +248,7 @@ fn the_zero_page_is_in_no_domain() {
         assert_eq!(*line, format!("{:#x}\tMAPPED\t{zero:#x}\t-", memory.address(page)));
     }
     let all = arguments(&["paddr", "--pid", &my_pid()], &memory.addresses());
-    assert!(memtool(&all).ok().stdout.contains("\n         3 whose domain the kernel does not tell\n"));
+    assert!(memtool(&all).ok().stdout.contains("\n         3 whose domain the kernel does not report\n"));
     let document = memtool(&[&all[..], &["--json".to_owned()]].concat()).ok().json();
     assert_eq!(document["pages"][1].get("domain"), None);
     assert!(document["pages"][0].get("domain").is_some());
@@ -388,11 +388,11 @@ fn a_process_that_is_not_there_is_an_error() {
     for pid in [&no_process, &zombie] {
         for json in [&[][..], &["--json"]] {
             let run = memtool(&[json, &["paddr", "--pid", pid, "0x1000", "0x2000"]].concat());
-            run.fails_saying(&[&format!("process {pid}: "), "no such process, or it has ended"]);
+            run.fails_saying(&[&format!("process {pid}: "), "no such process, or it has exited"]);
         }
     }
     ended.wait().unwrap();
-    memtool(&["paddr", "--pid", &zombie, "0x1000"]).fails_saying(&["no such process, or it has ended"]);
+    memtool(&["paddr", "--pid", &zombie, "0x1000"]).fails_saying(&["no such process, or it has exited"]);
 }
 
 #[test]
@@ -435,7 +435,7 @@ fn a_process_that_ends_meanwhile_gives_a_whole_table_or_none() {
             assert_eq!(lines.lines().iter().take_while(|line| !line.is_empty()).count(), addresses.len());
         } else {
             none += 1;
-            run.fails_saying(&[&format!("process {pid}: "), "no such process, or it has ended"]);
+            run.fails_saying(&[&format!("process {pid}: "), "no such process, or it has exited"]);
         }
     }
     eprintln!("{whole} whole tables, {none} errors");

@@ -32,64 +32,62 @@ use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]
 #[command(
-    after_help = "Dumps of every kind that inspect knows are read, and images of memory. Exit codes: 0 all of it was converted, 1 not all, or nothing."
+    after_help = "Reads all dumps that 'inspect' does, and images of memory. Exit codes: 0 everything was converted, 1 a part or nothing was."
 )]
 pub struct Arguments {
     /// A dump, a dump device, or an image of memory
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Write to a file, which appears whole or not at all, to tcp://HOST:PORT, or to standard output for '-'
+    /// Write to a file, which appears only when complete, to tcp://HOST:PORT, or to standard output for '-'
     #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Destination,
-    /// What to make of it
+    /// Output format
     #[arg(long, value_enum)]
     to: OutputKind,
-    /// Take symbols from this kernel image, such as /boot/kernel/kernel: a core file has the threads with it
+    /// Read symbols from this kernel image, such as /boot/kernel/kernel; they are required for threads in a core file
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
-    /// Whose layout the threads have in a core file
+    /// Layout of the thread notes in a core file
     #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
     notes: NotesOf,
-    /// Of an image without headers: the ranges in it, one after another, a line 0xSTART 0xEND for each
+    /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE")]
     segments: Option<PathBuf>,
-    /// Write a map of the memory to a file, or to standard error for '-': lines of '0xstart 0xend', the end
-    /// exclusive
+    /// Write a map of the memory to a file, or to standard error for '-': lines of '0xstart 0xend' (end exclusive)
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
-    /// Write what a debugger has to be told of a core file, as a script: gdb's where the name ends in .gdb or the notes
-    /// are GNU/Linux's, lldb's otherwise
+    /// Write a debugger script with the settings a core file needs: for gdb if the name ends in .gdb or the notes are GNU/Linux's, else for lldb
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
     #[command(flatten)]
     compression: CompressionArguments,
-    /// Do not check beforehand whether the output will fit
+    /// Do not check in advance whether the output fits
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the output, the map and the script if they are there
+    /// Replace the output, the map and the script if they exist
     #[arg(long)]
     force: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum OutputKind {
-    /// The kernel's virtual memory as an ELF core file, for gdb and lldb
+    /// Kernel virtual memory as an ELF core file, for gdb and lldb
     Elf,
-    /// Physical memory in LiME's format, as Volatility reads it
+    /// Physical memory in LiME format, for Volatility
     Lime,
-    /// The ranges of physical memory one after another
+    /// The ranges of physical memory, one after another
     Raw,
-    /// Every byte of physical memory at the offset of its address, holes sparse
+    /// Each byte of physical memory at the file offset of its address, with sparse holes
     Padded,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum NotesOf {
-    /// FreeBSD's: for gdb with support for FreeBSD, and lldb, but for riscv64
+    /// FreeBSD's: for gdb with FreeBSD support, and lldb except on riscv64
     Freebsd,
-    /// FreeBSD's, as lldb reads them: the same but for riscv64
+    /// FreeBSD's as lldb reads them: differs on riscv64 only
     Lldb,
-    /// GNU/Linux's: for a gdb without support for FreeBSD, such as Debian's
+    /// GNU/Linux's: for gdb without FreeBSD support, such as Debian's
     Linux,
 }
 
@@ -219,7 +217,7 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
     let all: u64 = facts.segments().iter().map(|segment| segment.of).sum();
     let pages = if all > 0 { format!("{pages} of {}", counted(all, "page")) } else { counted(pages, "page") };
     let fate = if arguments.to == OutputKind::Padded { "zeros" } else { "left out" };
-    context.remark(&format!("a minidump has part of memory: {pages}; the others are {fate}"));
+    context.remark(&format!("a minidump holds part of memory: {pages}; the others are {fate}"));
 }
 
 fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
@@ -255,7 +253,7 @@ fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
 /// The kernel's threads; none where they cannot be found.
 fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<CoreThreads> {
     let Some(image) = opened.image() else {
-        context.warn("the core file has no threads: their places are known by the symbols of the kernel; name its image with --kernel");
+        context.warn("the core file has no threads: kernel symbols are required to find them; give the kernel's image with --kernel");
         return Ok(CoreThreads::default());
     };
     let (kernel, symbols, style) = (&opened.kernel, opened.symbols()?, arguments.style());
@@ -271,14 +269,16 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     }
     let threads = CoreThreads::new(kernel, symbols, image, &processes, style)?;
     if style == Style::FreeBsd && kernel.architecture() == Architecture::Riscv {
-        context.remark("the threads are for gdb: lldb misreads FreeBSD's notes of riscv64; for it use --notes lldb");
+        context.remark(
+            "the thread notes are for gdb: lldb misreads FreeBSD's notes of riscv64; for lldb, use --notes lldb",
+        );
     }
     for (tid, fault) in &threads.unreadable {
         context.warn(&format!("the registers of thread {tid} cannot be read: {fault}"));
     }
     if threads.unknown > 0 {
         context.warn(&format!(
-            "registers of {} of {} are not in the dump: zeros stand for them",
+            "registers of {} of {} are not in the dump and were written as zeros",
             threads.unknown,
             counted(threads.count, "thread")
         ));
@@ -290,28 +290,29 @@ fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
     let CoreFacts { absent, missing_tables, unknown_tables, impossible, physical_unknown, .. } = *facts;
     if let Some(why) = unknown_tables {
         context.warn(&format!(
-            "the core file has the direct map alone, and what the kernel mapped elsewhere only at its address there: {why}"
+            "the core file has only the direct map, and memory mapped elsewhere only at its direct map address: {why}"
         ));
     }
     if absent > 0 {
         let absent = exact_size(absent.into());
-        context.remark(&format!("{absent} that are mapped are not in the dump: devices, and pages that were left out"));
+        context
+            .remark(&format!("{absent} of mapped memory are not in the dump: devices, and pages that were left out"));
     }
     if missing_tables > 0 {
         context.warn(&format!(
-            "{} cannot be had; what is mapped there is not in the core file",
+            "{} cannot be read; memory mapped there is not in the core file",
             counted(missing_tables, "page table")
         ));
     }
     if impossible > 0 {
         context.warn(&format!(
-            "left out, since they overlap others or end behind all addresses: {}",
+            "left out because they overlap others or end beyond the address space: {}",
             counted(impossible, "mapping")
         ));
     }
     if physical_unknown > 0 {
         context.warn(&format!(
-            "beyond 4 GiB of physical memory, which a file of 32 bits cannot say: {}, with 0xffffffff as p_paddr",
+            "beyond the 4 GiB of physical memory that a 32-bit file can express: {}, with p_paddr 0xffffffff",
             counted(physical_unknown, "segment")
         ));
     }
@@ -350,12 +351,12 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
     let has_tables = core.is_none_or(|core| core.unknown_tables.is_none());
     for (is_so, why) in [
         (*damaged, "the dump is damaged"),
-        (*limited, "a limit of memtool was met"),
+        (*limited, "a limit of memtool was reached"),
         (!has_tables, "the kernel's page tables are not known"),
     ] {
         if is_so {
             let (input, output) = (arguments.input.display(), &arguments.output);
-            context.repeat_failure(&format!("{input}: {why}, so that {output} has not all of it"))?;
+            context.repeat_failure(&format!("{input}: {why}, and {output} is not complete"))?;
         }
     }
     let whole = report.unreadable.bytes() == 0 && !damaged && !limited && has_tables;

@@ -24,32 +24,31 @@ use vmcore::units::rough_size;
 
 #[derive(Args)]
 #[command(
-    after_help = "The dump is decrypted as it is: what the kernel has compressed stays compressed. The private key is an RSA key in PEM, without a passphrase."
+    after_help = "A dump that the kernel has compressed stays compressed. The private key is an RSA key in PEM format without a passphrase."
 )]
 pub struct Arguments {
     /// The encrypted dump, such as vmcore_encrypted.0
     #[arg(required_unless_present = "number", conflicts_with = "number")]
     encrypted: Option<PathBuf>,
-    /// The file to write, which appears whole or not at all
+    /// The file to write, which appears only when complete
     #[arg(required_unless_present = "number")]
     output: Option<PathBuf>,
-    /// The private key to the public one that dumpon(8) was given
+    /// The private key for the public key given to dumpon(8)
     #[arg(short, long, value_name = "FILE")]
     private_key: PathBuf,
     /// The dump's key, such as key.0
     #[arg(short, long, value_name = "FILE", required_unless_present = "number", conflicts_with = "number")]
     key: Option<PathBuf>,
-    /// Decrypt the dump of this number: vmcore_encrypted.N with key.N into vmcore.N, with .gz or .zst behind it if it is
-    /// compressed
+    /// Decrypt the dump of this number: vmcore_encrypted.N with key.N to vmcore.N, with suffix .gz or .zst if it is compressed
     #[arg(short, long, value_name = "N")]
     number: Option<u32>,
-    /// The directory that it is in
+    /// The directory of the dump
     #[arg(short, long, value_name = "DIR", requires = "number", default_value = "/var/crash")]
     dir: PathBuf,
-    /// Do not check beforehand whether the dump will fit
+    /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the output if it is there
+    /// Replace the output if it exists
     #[arg(long)]
     force: bool,
 }
@@ -140,7 +139,7 @@ impl Arguments {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let files = arguments.files().ok_or_else(|| Error::Refused("no dump is named".to_owned()))?;
+    let files = arguments.files().ok_or_else(|| Error::Refused("no dump is given".to_owned()))?;
     let Files { encrypted, key, output: destination } = &files;
     let target = &destination.plain_name();
     destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
@@ -154,7 +153,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         let space = FreeSpace::beside(target)?;
         if let Some(why) = space.shortage(length, length) {
             let target = target.display();
-            return Err(Error::Refused(format!("the dump will not fit into {target}: {why}; --no-space-check tries")));
+            return Err(Error::Refused(format!(
+                "the dump does not fit into {target}: {why}; --no-space-check tries anyway"
+            )));
         }
         space.warn_of_reserve(length, context);
     }
@@ -203,7 +204,7 @@ fn recognise(decrypted: &File) -> io::Result<Inspection> {
 pub fn private_key(context: &mut Context, path: &Path) -> Result<PrivateKey> {
     let private_key = PrivateKey::read(path, open_nonblocking)?;
     if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
-        context.warn(&format!("{} can be read by other users, and so can every dump that it decrypts", path.display()));
+        context.warn(&format!("{} is readable by other users, who can decrypt every dump with it", path.display()));
     }
     Ok(private_key)
 }
@@ -225,7 +226,7 @@ fn report(context: &mut Context, document: &Document, inspection: &Inspection) -
     if let Some(damage) = inspection.damage.first() {
         context.warn(&format!("{output}: damaged: {damage}"));
     } else if inspection.content == Content::Unknown {
-        context.warn(&format!("{output}: it does not begin as a dump does; the key may be another dump's"));
+        context.warn(&format!("{output}: not a dump after decryption; the key may belong to another dump"));
     }
     if context.out.is_json() {
         context.out.document_of("memtool.decrypt", "image", document)?;

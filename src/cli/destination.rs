@@ -11,7 +11,7 @@ use std::ffi::OsString;
 /// Sees to it that nothing but a dump goes to standard output, if that gets one.
 pub fn claim_standard_output(context: &mut Context, destination: &Destination) -> Result<()> {
     if *destination == Destination::StandardOutput && context.out.is_json() {
-        return Err(Error::Refused("--json and the dump cannot share standard output; name a file".to_owned()));
+        return Err(Error::Refused("--json and the dump cannot share standard output; give a file".to_owned()));
     }
     context.out.flush()
 }
@@ -19,17 +19,18 @@ pub fn claim_standard_output(context: &mut Context, destination: &Destination) -
 /// Says what is not certain of a dump that was sent away.
 pub fn remark_on_delivery(context: &mut Context, delivered: Option<Delivered>) {
     if delivered == Some(Delivered::Acknowledged) {
-        context.remark("the receiver's system has everything; the receiver itself has not closed the connection");
+        context
+            .remark("the receiver's system has acknowledged all data, but the receiver has not closed the connection");
     }
 }
 
 /// How a dump is compressed.
 #[derive(Args)]
 pub struct CompressionArguments {
-    /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small), or 3 without one
+    /// Compress with zstd on all processors, at a level from 1 (fast) to 19 (small) [default level: 3]
     #[arg(long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
     zstd: Option<Level>,
-    /// Compress with gzip, on one processor
+    /// Compress with gzip on one processor
     #[arg(long, conflicts_with = "zstd")]
     gzip: bool,
 }

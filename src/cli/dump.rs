@@ -30,11 +30,10 @@ const LISTED: usize = 10;
     group = ArgGroup::new("files").args(["output", "map", "manifest"]).multiple(true),
     group = ArgGroup::new("chosen").args(["ranges", "segments"]).multiple(true),
     group = ArgGroup::new("compressed").args(["zstd", "gzip"]).multiple(true),
-    after_help = "Only RAM is read, by the kernel's own memory map. What cannot be read is reported; it is left out of a raw dump and zeros in the other formats."
+    after_help = "Only RAM is read, according to the kernel's memory map. Memory that cannot be read is reported; a raw dump omits it, the other formats have zeros there."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears whole or not at all, or to tcp://HOST:PORT; '-' is standard output, the
-    /// default
+    /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
     #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
     /// Format of the dump
@@ -42,49 +41,46 @@ pub struct Arguments {
     format: FormatName,
     #[command(flatten)]
     compression: CompressionArguments,
-    /// Dump kernel virtual memory (/dev/kmem): what the kernel's own maps list, without devices
+    /// Dump kernel virtual memory (/dev/kmem) that the kernel's maps list, without devices
     #[arg(short, long)]
     kmem: bool,
-    /// Dump this range in place of what the kernel lists: START-END, the end exclusive, or START+LENGTH; can be
-    /// repeated
+    /// Dump this range instead of what the kernel lists: START-END (END exclusive) or START+LENGTH; may be repeated
     #[arg(long = "range", value_name = "RANGE", value_parser = parse_range)]
     ranges: Vec<(u64, u64)>,
-    /// Dump the ranges that a file lists: lines of 'START END', the end exclusive, as --map writes them
+    /// Dump the ranges listed in a file: lines of 'START END' (END exclusive), as --map writes them
     #[arg(long, value_name = "FILE", conflicts_with = "ranges")]
     segments: Option<PathBuf>,
-    /// Read what --range or --segments names even where the kernel lists no RAM; a device there can hang the
-    /// machine
+    /// Read --range and --segments even where the kernel lists no RAM; reading a device can hang the machine
     #[arg(long, requires = "chosen")]
     anywhere: bool,
-    /// List what would be dumped, and which table says so; read and write nothing
+    /// List the ranges that would be dumped and the table they come from; read and write nothing
     #[arg(long, conflicts_with_all = ["files", "compressed", "strict"])]
     list_segments: bool,
-    /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend', the end
-    /// exclusive
+    /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend' (end exclusive)
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
     /// Write a manifest for --verify to a file: JSON with host, times, segments, and the dump's size and SHA-256
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Check a dump against the manifest that --manifest names, and do nothing else
+    /// Only check a dump against the manifest given with --manifest
     #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
     verify: Option<PathBuf>,
-    /// Bytes to read at a time, 16m at most
+    /// Number of bytes to read at a time, at most 16m
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
     buffer: u64,
-    /// Step over what cannot be read so many bytes at a time; otherwise by the kernel's page size
+    /// Skip unreadable memory in steps of this size [default: the kernel's page size]
     #[arg(short, long, value_name = "SIZE", value_parser = size)]
     page_size: Option<u64>,
-    /// Stop after so many bytes of memory; 0 for no limit
+    /// Stop after this many bytes of memory; 0 is no limit
     #[arg(short, long, short_alias = 's', value_name = "SIZE", value_parser = size)]
     dump_size: Option<u64>,
-    /// Exit with 1 if anything cannot be read; the dump is kept
+    /// Exit with 1 if any memory cannot be read; the dump is kept
     #[arg(long)]
     strict: bool,
-    /// Do not check beforehand whether the dump will fit
+    /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the dump, the map and the manifest if they are there
+    /// Replace the dump, the map and the manifest if they exist
     #[arg(long, requires = "files")]
     force: bool,
 }
@@ -104,10 +100,10 @@ impl ValueEnum for FormatName {
 
     fn to_possible_value(&self) -> Option<clap::builder::PossibleValue> {
         let help = match self.0 {
-            Format::Raw => "the segments one after another, as memdump(1) does",
-            Format::Padded => "every byte at the offset of its address, holes sparse",
+            Format::Raw => "segments one after another, as memdump(1) writes them",
+            Format::Padded => "each byte at the file offset of its address, with sparse holes",
             Format::Elf => "an ELF core file with a program header for each segment",
-            Format::Lime => "LiME, as Volatility reads it",
+            Format::Lime => "LiME, for Volatility",
         };
         Some(clap::builder::PossibleValue::new(self.0.name()).help(help))
     }
@@ -227,7 +223,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 fn remark_on_plan(context: &mut Context, plan: &Plan, listing: bool) {
     if plan.segments_from == SegmentSource::Table(MapSource::PhysSegs.name()) {
         context
-            .warn("the memory map comes from vm.phys_segs, which leaves out what the kernel took for itself at boot");
+            .warn("the memory map comes from vm.phys_segs, which omits the memory that the kernel allocated at boot");
     }
     let verbose = context.global.verbose > 0 || listing;
     for gap in plan.skipped.iter().filter(|_| verbose) {
@@ -376,7 +372,7 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
             Verified { file: path.display().to_string(), size: output.size, sha256: &output.sha256, matches: true };
         context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
     } else if !context.global.quiet {
-        context.out.line(&format!("{}: as its manifest says: {}", path.display(), counted(output.size, "byte")))?;
+        context.out.line(&format!("{}: matches its manifest: {}", path.display(), counted(output.size, "byte")))?;
         context.out.line(&format!("SHA-256 {}", output.sha256))?;
     }
     Ok(Verdict::Done)

@@ -22,25 +22,25 @@ use vmcore::units::{Hex, counted, decimal, exact_size, rough_size, utc};
 
 #[derive(Args)]
 #[command(
-    after_help = "Minidumps, full dumps and text dumps of every architecture, plain or compressed, are read, as are LiME images. Exit codes: 0 it is a dump or an image, and nothing is wrong with it, 1 it is damaged, cannot be read, or is nothing that memtool knows."
+    after_help = "Reads minidumps, full dumps and text dumps of every architecture, plain or compressed, and LiME images. Exit codes: 0 the file is a dump or an image without damage, 1 it is damaged, cannot be read, or has an unknown format."
 )]
 pub struct Arguments {
     /// A dump, or a dump device
     #[arg(value_name = "FILE|DEVICE")]
     file: PathBuf,
-    /// Print the kernel's messages, as dmesg(8) does, and nothing else
+    /// Print only the kernel's message buffer, as dmesg(8) does
     #[arg(long, conflicts_with = "segments")]
     msgbuf: bool,
-    /// List the segments of memory, and how much of each is in the dump
+    /// List the segments of memory and how much of each is in the dump
     #[arg(long)]
     segments: bool,
-    /// Read every byte, and follow every page table entry
+    /// Read every byte and follow every page table entry
     #[arg(long)]
     verify: bool,
 }
 
 /// What is said of a file that begins as nothing that is known.
-const NO_HEADER: &str = "it begins as no dump or image that memtool knows; an image of memory without a header is read by convert and --core, from physical address 0 on, or with --segments";
+const NO_HEADER: &str = "unknown format: not a dump or image that memtool knows; convert and --core read an image of memory without a header, from physical address 0 or by --segments";
 
 /// The kernel's header in JSON.
 #[derive(Serialize)]
@@ -261,7 +261,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.print_failure(&format!("{}: damaged: {damage}", path.display()))?;
     }
     for limit in &inspection.limits {
-        context.print_failure(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()))?;
+        context.print_failure(&format!("{}: a limit of memtool, not damage: {limit}", path.display()))?;
     }
     if !is_known && inspection.damage.is_empty() {
         let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
@@ -277,7 +277,7 @@ fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         return Err(Error::Refused(format!("{}: {what}: it has no message buffer", arguments.file.display())));
     };
     if facts.messages_came_round() {
-        context.remark("the message buffer is full: older messages are lost, and the newest may stand first");
+        context.remark("the message buffer is full: older messages are lost, and the newest may come first");
     }
     // Each line by itself: what the kernel was told to print must not command the terminal.
     let line = |line: &[u8]| String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned();
@@ -303,7 +303,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         _ => {
             let before = match length {
                 Some(length) => format!("{} before it", exact_size((*length).into())),
-                None => "--verify tells how much before it".to_owned(),
+                None => "--verify tells the size before it".to_owned(),
             };
             ("length", format!("{} after {}, {before}", exact_size(size.into()), compression.name()))
         }
@@ -340,7 +340,7 @@ fn place(Inspection { location, packed, .. }: &Inspection) -> String {
     };
     match (location.place, location.sector_size) {
         (Container::File, _) => "a file of its own".to_owned(),
-        (Container::LiveDump, _) => "a file, with a live dump's header behind it".to_owned(),
+        (Container::LiveDump, _) => "a file, with a live dump's header at its end".to_owned(),
         (Container::Device, sector) => format!(
             "bytes {} to {} of a dump device with sectors of {} bytes{packed}",
             location.start,
@@ -408,10 +408,13 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
         ));
         match (unmapped, header.direct_map) {
             (Some(unmapped), Some(_)) => {
-                facts.push(("unmapped", format!("{}, which only the direct map leads to", counted(*unmapped, "page"))));
+                facts.push((
+                    "unmapped",
+                    format!("{}, reachable through the direct map only", counted(*unmapped, "page")),
+                ));
             }
             (Some(unmapped @ 1..), None) => {
-                facts.push(("unmapped", format!("{}, which nothing leads to", counted(*unmapped, "page"))));
+                facts.push(("unmapped", format!("{}, reachable through no mapping", counted(*unmapped, "page"))));
             }
             _ => {}
         }
@@ -429,14 +432,12 @@ fn share(part: u64, of: u64) -> String {
 
 fn state(arguments: &Arguments, inspection: &Inspection) -> String {
     match (inspection.damage.len(), &inspection.content) {
-        (0, Content::Unknown) => "nothing that can be checked".to_owned(),
-        (0, _) if !inspection.limits.is_empty() => {
-            "no damage as far as memtool looks; not all was looked at".to_owned()
-        }
-        (0, Content::Encrypted) => "the headers are right; the rest can be checked with the key".to_owned(),
+        (0, Content::Unknown) => "nothing can be checked".to_owned(),
+        (0, _) if !inspection.limits.is_empty() => "no damage found; not everything was checked".to_owned(),
+        (0, Content::Encrypted) => "the headers are correct; the rest can be checked with the key".to_owned(),
         (0, _) if !inspection.warnings.is_empty() => "no damage, but see the warnings".to_owned(),
         (0, _) if arguments.verify => "consistent: everything was read".to_owned(),
-        (0, _) => "nothing wrong as far as looked; --verify reads everything".to_owned(),
+        (0, _) => "no damage found; --verify reads everything".to_owned(),
         (1, _) => "DAMAGED in one place".to_owned(),
         (places, _) => format!("DAMAGED in {places} places"),
     }

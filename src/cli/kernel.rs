@@ -86,13 +86,13 @@ impl Names {
 /// Options of every command that looks into a kernel.
 #[derive(Args)]
 pub struct KernelArguments {
-    /// Look into a dump, or an image of memory, in place of the running kernel
+    /// Use a dump, or an image of memory, instead of the running kernel
     #[arg(long, value_name = "FILE")]
     pub core: Option<PathBuf>,
-    /// Take symbols from this kernel image, such as /boot/kernel/kernel
+    /// Read symbols from this kernel image, such as /boot/kernel/kernel
     #[arg(long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
-    /// Of an image without headers: the ranges in it, one after another, a line 0xSTART 0xEND for each
+    /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
     pub segments: Option<PathBuf>,
 }
@@ -205,7 +205,10 @@ impl View {
         match self {
             Self::Virtual(opened) => Ok(opened.kernel.word_size()),
             Self::Physical(physical) => physical.architecture.map(Architecture::word_size).ok_or_else(|| {
-                Error::Refused("nothing tells how long a pointer is in this image: use u32 or u64, or name its kernel with --kernel".to_owned())
+                Error::Refused(
+                    "the size of a pointer in this image is unknown: use u32 or u64, or give its kernel with --kernel"
+                        .to_owned(),
+                )
             }),
         }
     }
@@ -264,7 +267,7 @@ impl KernelArguments {
                 if let Some(other) = architecture.filter(|architecture| *architecture != kernel.architecture()) {
                     let (dump, kernel) = (kernel.architecture().name(), other.name());
                     return Err(Error::Refused(format!(
-                        "{} is a dump of {dump}, and the kernel that --kernel names is one of {kernel}",
+                        "{} is a dump of {dump}, but the --kernel image is for {kernel}",
                         core.display()
                     )));
                 }
@@ -355,15 +358,15 @@ pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspectio
         context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
     }
     if inspection.content == Content::Unknown {
-        let from = if has_segments { "in the ranges that --segments lists" } else { "from physical address 0 on" };
+        let from = if has_segments { "in the ranges of --segments" } else { "from physical address 0" };
         let path = path.display();
-        context.warn(&format!("{path} begins as nothing that memtool knows: it is taken for memory {from}"));
+        context.warn(&format!("{path} has no known format: it is read as memory {from}"));
     }
     for damage in &inspection.damage {
         context.warn(&format!("{} is damaged: {damage}", path.display()));
     }
     for limit in &inspection.limits {
-        context.warn(&format!("{}: a limit of memtool, and no damage: {limit}", path.display()));
+        context.warn(&format!("{}: a limit of memtool, not damage: {limit}", path.display()));
     }
     let verbose = context.global.verbose > 0;
     for remark in inspection.remarks.iter().filter(|_| verbose) {
@@ -387,7 +390,7 @@ impl Opened {
     /// Who knows the kernel's symbols; refuses those of another kernel.
     pub fn symbols(&self) -> Result<&dyn Symbols> {
         if let Some(why) = &self.mismatch {
-            return Err(Error::Refused(format!("{why}; name the kernel that ran with --kernel")));
+            return Err(Error::Refused(format!("{why}; give the kernel that was running with --kernel")));
         }
         self.names.symbols()
     }
@@ -421,7 +424,7 @@ impl Opened {
         let symbols = self.symbols()?;
         let symbol = symbol.ok_or_else(|| Error::Refused(format!("{} has no symbol '{name}'", symbols.source())))?;
         let address = symbol.address.checked_add(offset);
-        let address = address.ok_or_else(|| Error::Refused(format!("{text} is beyond all addresses")))?;
+        let address = address.ok_or_else(|| Error::Refused(format!("{text} is beyond the address space")))?;
         Ok((address, symbol.size.checked_sub(offset).filter(|remaining| *remaining > 0)))
     }
 
@@ -487,8 +490,7 @@ impl Opened {
         let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
         let source = files.source();
         let Ok(Some(symbol)) = files.find("version") else {
-            return context
-                .warn(&format!("{source} does not tell its version: it may be another kernel than the dump's"));
+            return context.warn(&format!("{source} has no version: it may not be the dump's kernel"));
         };
         // Where nothing tells which one it is, it has to be one.
         let expected = expected.unwrap_or("FreeBSD ");
@@ -496,13 +498,12 @@ impl Opened {
         match self.kernel.string(symbol.address, expected.len()) {
             Ok(found) if found == expected.as_bytes() => return,
             Ok(_) => {
-                self.mismatch =
-                    Some(format!("{source} is not the kernel of this dump: its version does not stand at {at}"));
+                self.mismatch = Some(format!("{source} is not the kernel of this dump: its version is not at {at}"));
             }
             // Every kernel has its own image mapped.
             Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) => {
                 self.mismatch = Some(format!(
-                    "{source} is not the kernel of this dump, in which nothing is mapped at {at}, where its version would stand"
+                    "{source} is not the kernel of this dump: nothing is mapped at {at}, the address of its version"
                 ));
             }
             Err(fault) => match self.other_version(files.kernel()) {
@@ -527,7 +528,7 @@ fn is_of_version(line: &str, version: &str) -> bool {
 /// That a dump's kernel has to be named.
 pub fn no_symbols() -> Error {
     Error::Refused(
-        "a dump has no symbols: name the image of its kernel with --kernel, such as /boot/kernel/kernel of that system"
+        "a dump has no symbols: give the image of its kernel with --kernel, such as /boot/kernel/kernel of that system"
             .to_owned(),
     )
 }
@@ -540,7 +541,7 @@ pub fn warn_of_missing(context: &mut Context, symbols: &KernelSymbols) {
     }
     let more = symbols.missing().len().saturating_sub(told);
     if more > 0 {
-        context.warn(&format!("so are those of {} (-v names them)", counted(more, "more module")));
+        context.warn(&format!("so are those of {} (-v lists them)", counted(more, "more module")));
     }
 }
 
@@ -560,23 +561,19 @@ fn as_running(host: &dyn Host, files: KernelSymbols) -> KernelSymbols {
 pub fn running_files(context: &mut Context, host: &dyn Host) -> Result<KernelSymbols> {
     let files = host.kernel_files()?;
     let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
-    let unknown = || {
-        Error::Unsupported("it is not known which file the running kernel came from: name it with --kernel".to_owned())
-    };
+    let unknown = || Error::Unsupported("the file of the running kernel is unknown: give it with --kernel".to_owned());
     let table = files::open_kernel(kernel.ok_or_else(unknown)?)?;
     let (path, running) = (table.path().display(), host.system()?.version);
     match table.version() {
         Some(version) if first_line(version) == first_line(&running) => {}
         Some(version) => {
             return Err(Error::Refused(format!(
-                "{path} is not the running kernel, {}, but {}: name its file with --kernel",
+                "{path} is not the running kernel, {}, but {}: give its file with --kernel",
                 first_line(&running),
                 first_line(version)
             )));
         }
-        None => {
-            context.warn(&format!("{path} does not tell its version: it may be another kernel than the running one"))
-        }
+        None => context.warn(&format!("{path} has no version: it may not be the running kernel")),
     }
     let mut symbols = as_running(host, KernelSymbols::new(table));
     symbols.add_modules(&files, true, files::open_nonblocking);

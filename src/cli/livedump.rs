@@ -27,13 +27,13 @@ const SCHEMA: &str = "memtool.livedump";
 #[command(
     group = ArgGroup::new("destination").args(["file", "dir"]).required(true),
     group = ArgGroup::new("compression").args(["none", "gzip", "zstd"]),
-    after_help = "The kernel cannot be stopped once it has begun, and cannot say how far it is; --method user can."
+    after_help = "Once begun, a dump by the kernel cannot be interrupted and shows no progress; --method user can and does."
 )]
 pub struct Arguments {
-    /// The file to write, which appears whole or not at all, or tcp://HOST:PORT; '-' is standard output
+    /// The file to write, which appears only when complete, or tcp://HOST:PORT; '-' is standard output
     #[arg(value_parser = OsStringValueParser::new().try_map(destination))]
     file: Option<Destination>,
-    /// Save the dump in a directory as savecore(8) does: livecore.N, info.N, and what goes with them
+    /// Save the dump in a directory as savecore(8) does: livecore.N, info.N, and the links to them
     #[arg(long, value_name = "DIR", conflicts_with = "force")]
     dir: Option<PathBuf>,
     /// Compress with Zstandard
@@ -42,29 +42,28 @@ pub struct Arguments {
     /// Compress with gzip
     #[arg(long)]
     gzip: bool,
-    /// Do not compress, which is the default
+    /// Do not compress (default)
     #[arg(long)]
     none: bool,
-    /// Leave the kernel's header behind the dump
+    /// Keep the kernel's header at the end of the dump
     #[arg(long)]
     keep_header: bool,
-    /// Write what is known of the dump to a file, '-' for standard output: JSON with --json or into FILE.json,
-    /// else as savecore(8) does
+    /// Write information about the dump to a file, '-' for standard output: as JSON with --json or if the name ends in .json, else as savecore(8) does
     #[arg(long, value_name = "FILE")]
     info: Option<PathBuf>,
-    /// Do not check beforehand whether the dump will fit
+    /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
-    /// Replace the dump and the info file if they are there
+    /// Replace the dump and the info file if they exist
     #[arg(long)]
     force: bool,
     /// Who makes the dump
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
-    /// How the dump is looked at before it gets its name, as 'inspect' does
+    /// How to check the dump before it gets its name, as 'inspect' does
     #[arg(long, value_enum, default_value_t = Verify::Full)]
     verify: Verify,
-    /// Take the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
+    /// Read the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
     #[arg(long, value_name = "FILE")]
     kernel: Option<PathBuf>,
 }
@@ -72,11 +71,11 @@ pub struct Arguments {
 /// How a dump is looked at when it is made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Verify {
-    /// Not at all, but for the kernel's header
+    /// Only the kernel's header
     None,
-    /// Its headers and tables
+    /// Headers and tables
     Quick,
-    /// Every byte, and every page table entry
+    /// Every byte and every page table entry
     Full,
 }
 
@@ -93,11 +92,11 @@ impl From<Verify> for livedump::Verify {
 /// Who makes a live dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 enum Method {
-    /// The kernel; or memtool, if the kernel cannot, or its dump cannot be used or lacks pages
+    /// The kernel, or memtool if the kernel cannot, or if its dump is unusable or lacks pages
     Auto,
-    /// The kernel, whether it loses pages or not
+    /// The kernel, even if it loses pages
     Kernel,
-    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64, powerpc64): in one pass, with progress, and interruptible
+    /// memtool, from /dev/kmem and /dev/mem (amd64, arm64, riscv64, powerpc64): in one pass, with progress, interruptible
     User,
 }
 
@@ -180,7 +179,7 @@ impl Arguments {
         match (&self.file, &self.dir) {
             (Some(file), _) => Ok(LiveDumpDestination::Output(file.clone())),
             (None, Some(directory)) => Ok(LiveDumpDestination::Directory(directory.clone())),
-            (None, None) => Err(Error::Refused("no file is named".to_owned())),
+            (None, None) => Err(Error::Refused("no file is given".to_owned())),
         }
     }
 
@@ -223,7 +222,7 @@ fn check_standard_output(context: &mut Context, arguments: &Arguments) -> Result
     }
     if arguments.is_to_output() && arguments.info.is_some() && arguments.info_file().is_none() {
         return Err(Error::Refused(
-            "the dump and what is known of it cannot share standard output; name a file with --info".to_owned(),
+            "the dump and its information cannot share standard output; give a file with --info".to_owned(),
         ));
     }
     Ok(())
@@ -254,7 +253,7 @@ fn warn_of_missing(context: &mut Context, made: &UserDumpReport, page_size: u64)
     }
     if made.not_ram > 0 {
         context.warn(&format!(
-            "marked by the kernel for its dumps, but not RAM by its memory map, and left out: {}",
+            "marked by the kernel for dumping but not RAM in its memory map, and left out: {}",
             counted(made.not_ram, "page")
         ));
     }

@@ -45,7 +45,7 @@ use vmcore::units::{parse_address, parse_size};
     name = "memtool",
     version = env!("MEMTOOL_VERSION"),
     max_term_width = 80,
-    after_help = "See memtool(8) for the details. Exit codes: 0 done, 1 failed, 2 usage."
+    after_help = "Exit codes: 0 success, 1 failure, 2 usage error. See memtool(8) for details."
 )]
 struct Cli {
     #[command(flatten)]
@@ -61,7 +61,7 @@ struct Global {
     /// Run against a recorded machine: a file made by 'record', or 'demo'
     #[arg(long, global = true, value_name = "FILE")]
     machine: Option<PathBuf>,
-    /// Write the recorded machine, as it is afterwards, to a file
+    /// Save the recorded machine, with its changes, to a file
     #[arg(long, global = true, value_name = "FILE")]
     save_machine: Option<PathBuf>,
     /// Use this device in place of /dev/mem
@@ -70,10 +70,10 @@ struct Global {
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
-    /// Tell more; with an error, what caused it
+    /// Print more detail; with an error, its causes
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
-    /// Print no warnings and no remarks
+    /// Suppress warnings and remarks
     #[arg(short, long, global = true)]
     quiet: bool,
 }
@@ -89,33 +89,33 @@ impl Cli {
 enum Command {
     /// List, explain and change memory range attributes (MTRRs)
     Ranges(ranges::Arguments),
-    /// Tell where pages of a process lie: physical address and NUMA domain
+    /// Show the physical address and NUMA domain of a process's pages
     Paddr(paddr::Arguments),
-    /// Dump memory: RAM only, or an image of it
+    /// Dump physical memory, RAM only, or an image of it
     Dump(dump::Arguments),
     /// Take a minidump of the running kernel
     Livedump(livedump::Arguments),
-    /// Save the crash dump on a dump device, and clear it there
+    /// Save the crash dump of a dump device and clear the device
     Save(save::Arguments),
-    /// Tell what is in a kernel dump, and whether it is whole
+    /// Describe a kernel dump and verify that it is complete
     Inspect(inspect::Arguments),
-    /// Make of a dump a core file for debuggers, or an image in another format
+    /// Convert a dump to a core file for debuggers, or to another image format
     Convert(convert::Arguments),
     /// Decrypt an encrypted kernel dump
     Decrypt(decrypt::Arguments),
-    /// Read kernel memory, of the running kernel or of a dump
+    /// Read memory of the running kernel or of a dump
     Read(read::Arguments),
-    /// Show each step from a kernel's virtual address to memory
+    /// Translate a kernel virtual address, showing each page table entry
     Translate(translate::Arguments),
-    /// Change kernel memory, of the running kernel or of a dump
+    /// Change memory of the running kernel or of a dump
     Write(write::Arguments),
-    /// Find a kernel's symbols: by name, by pattern, or by an address
+    /// Find kernel symbols by name, pattern or address
     Symbols(symbols::Arguments),
     /// List the processes and threads of the running kernel or of a dump
     Ps(ps::Arguments),
-    /// List the memory map of a process, and what of it is in memory
+    /// List the memory map of a process and how much of it is resident
     Maps(maps::Arguments),
-    /// Record what this host looks like, for --machine
+    /// Record the description of this host for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
@@ -145,8 +145,8 @@ impl Subject {
     /// An option that was given and has no meaning, and why.
     fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
         let reason = match self {
-            Self::Program => "the command looks at no machine",
-            Self::Files => "with these arguments the command works on the files they name",
+            Self::Program => "the command uses no machine",
+            Self::Files => "with these arguments the command works on files",
             Self::Image | Self::System | Self::Memory => "the command works on an image of memory",
         };
         [
@@ -201,13 +201,13 @@ impl Command {
         match self {
             Self::Livedump(_) => || {
                 if memtool::livedump::kernel_dumps() {
-                    "the kernel does not stop a dump that it has begun; when it is over, memtool ends and the unfinished file goes"
+                    "the kernel cannot stop a dump once begun; when it is done, memtool exits and removes the unfinished file"
                 } else {
                     "the dump is not complete"
                 }
             },
             Self::Dump(_) | Self::Convert(_) | Self::Decrypt(_) => || "the dump is not complete",
-            Self::Save(_) => || "interrupted; a dump that was not reported as saved is still on its device",
+            Self::Save(_) => || "interrupted; a dump not reported as saved is still on its device",
             _ => || "interrupted",
         }
     }
@@ -361,18 +361,18 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
     }
     match &cli.global {
         Global { json: true, save_machine: Some(file), .. } if file.as_os_str() == "-" => {
-            conflict("--save-machine - and --json cannot share standard output; name a file")
+            conflict("--save-machine - and --json cannot share standard output; give a file")
         }
         Global { machine: Some(_), device: Some(_), .. } => {
-            conflict("--device names a real device and cannot be used with --machine")
+            conflict("--device is a real device and cannot be used with --machine")
         }
         Global { machine: None, save_machine: Some(_), .. } => {
-            conflict("--save-machine keeps a recorded machine and needs --machine")
+            conflict("--save-machine saves a recorded machine and requires --machine")
         }
         global => match cli.subject().meaningless(global) {
-            Some((option, why)) => conflict(&format!("{option} has no meaning here: {why}")),
+            Some((option, why)) => conflict(&format!("{option} does not apply: {why}")),
             None if global.machine.is_some() && cli.command.writes_where_the_system_does() => {
-                conflict("with --machine a directory is named with --dir: the default one is of this system")
+                conflict("with --machine, a directory must be given with --dir: the default is this system's")
             }
             None => Ok(()),
         },
@@ -394,7 +394,7 @@ fn run(cli: Cli) -> Result<Verdict> {
     let verdict = dispatch(&mut context, command)?;
     context.out.flush()?;
     if context.global.machine.is_some() && !context.out.has_told_of_recording() {
-        context.remark("the machine is a recorded one");
+        context.remark("the machine is recorded");
     }
     if let (Some(path), Some(recorded)) = (context.global.save_machine.clone(), context.recorded()?) {
         recorded.save(&path)?;

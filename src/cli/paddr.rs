@@ -12,11 +12,11 @@ use vmcore::units::{Hex, counted, exact_size, noun};
 
 #[derive(Args)]
 #[command(
-    after_help = "Pages move: only locked pages stay where they were found. FreeBSD tells of memtool's own pages only; on Linux, where this command works as well, --pid names any process, and physical addresses take root's CAP_SYS_ADMIN. With a recorded machine the process, its pages and where they lie are made up from the file."
+    after_help = "Pages that are not locked can move after they were looked up. FreeBSD looks up memtool's own pages only; on Linux, --pid selects any process, and physical addresses require CAP_SYS_ADMIN. With a recorded machine, the process and the places of its pages are generated from the file."
 )]
 #[command(group = ArgGroup::new("what").required(true).args(["addresses", "file", "alloc"]))]
 pub struct Arguments {
-    /// Virtual addresses of this process, or of the one that --pid names
+    /// Virtual addresses of this process, or of the process given with --pid
     #[arg(value_name = "ADDRESS", value_parser = address)]
     addresses: Vec<u64>,
     /// Look up addresses of this process (Linux)
@@ -28,16 +28,16 @@ pub struct Arguments {
     /// First byte of the file to report
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", conflicts_with_all = ["addresses", "alloc"])]
     offset: u64,
-    /// Bytes of the file to report; to its end if not given
+    /// Number of bytes to report [default: to the end of the file]
     #[arg(long, value_name = "SIZE", value_parser = size, conflicts_with_all = ["addresses", "alloc"])]
     length: Option<u64>,
     /// Map fresh memory and report every page of it
     #[arg(long, value_name = "SIZE", value_parser = size)]
     alloc: Option<u64>,
-    /// Bring every page in before it is looked up
+    /// Fault in every page before looking it up
     #[arg(long, conflicts_with = "addresses")]
     touch: bool,
-    /// Lock the memory, so that its pages stay where they are
+    /// Lock the memory so that its pages do not move
     #[arg(long, conflicts_with_all = ["addresses", "file"])]
     lock: bool,
     /// Report runs of pages instead of every page
@@ -154,7 +154,7 @@ fn backing(arguments: &Arguments, page_size: u64) -> Result<Option<Backing>> {
         return file_backing(path, arguments, page_size).map(Some);
     }
     match arguments.alloc {
-        Some(0) => Err(Error::Refused("there is nothing to see of 0 bytes".to_owned())),
+        Some(0) => Err(Error::Refused("0 bytes: nothing to look up".to_owned())),
         Some(length) => Ok(Some(Backing::Anonymous { length })),
         None => Ok(None),
     }
@@ -169,7 +169,7 @@ fn file_backing(path: &Path, arguments: &Arguments, page_size: u64) -> Result<Ba
     let length = arguments.length.unwrap_or(remaining).min(remaining);
     if length == 0 {
         return Err(Error::Refused(format!(
-            "{} has {}, and nothing of it is in the part asked for",
+            "{} has {}, none of them in the requested part",
             path.display(),
             counted(metadata.len(), "byte")
         )));
@@ -205,7 +205,8 @@ fn report(
 
 fn print_summary(out: &mut Output, host: &dyn ProcessHost, summary: &Summary) -> Result<()> {
     let whose = out.remark_on(host.kind());
-    let superpage = format!("of {} could map what is mapped as it lies", exact_size(summary.superpage_size.into()));
+    let superpage =
+        format!("of {} could map these pages in their present place", exact_size(summary.superpage_size.into()));
     let mut lines = vec![(summary.pages, noun(&summary.pages, "page") + whose)];
     let states = [
         (summary.mapped, "MAPPED: a page is mapped there"),
@@ -215,7 +216,7 @@ fn print_summary(out: &mut Output, host: &dyn ProcessHost, summary: &Summary) ->
     lines.extend(states.into_iter().filter(|(count, _)| *count > 0).map(|(count, words)| (count, words.to_owned())));
     lines.extend(summary.domains.by_domain.iter().map(|(domain, count)| (*count, format!("in domain {domain}"))));
     if summary.domains.unknown_domain > 0 {
-        lines.push((summary.domains.unknown_domain, "whose domain the kernel does not tell".to_owned()));
+        lines.push((summary.domains.unknown_domain, "whose domain the kernel does not report".to_owned()));
     }
     if summary.mapped > 0 {
         let (runs, longest, superpages) = (summary.contiguous_runs, summary.longest_run, summary.possible_superpages);

@@ -15,12 +15,12 @@ use vmcore::units::{Hex, counted, optional_decimal, utc};
 
 #[derive(Args)]
 #[command(
-    after_help = "The kernel's variables lead to its processes; debug information is not needed. Exit codes: 0 all were listed, 1 a list is damaged, or the kernel cannot be read."
+    after_help = "Debug information is not required. Exit codes: 0 all processes were listed, 1 a list is damaged, or the kernel cannot be read."
 )]
 pub struct Arguments {
     #[command(flatten)]
     pub kernel: KernelArguments,
-    /// List the threads, each with its CPU and where it was
+    /// List threads, with their CPU and program counter
     #[arg(long)]
     threads: bool,
 }

@@ -27,13 +27,13 @@ pub struct Arguments {
 enum Command {
     /// List memory ranges
     List(ListArguments),
-    /// Establish a range, or change one
+    /// Set a range, or change an existing one
     #[command(visible_alias = "set")]
     Update(UpdateArguments),
     /// Remove a range, or all ranges of an owner
     #[command(visible_alias = "clear")]
     Remove(RemoveArguments),
-    /// Tell which ranges cover an address, which cache type results, and why
+    /// Explain which ranges cover an address and which cache type results
     Explain(ExplainArguments),
 }
 
@@ -51,7 +51,7 @@ impl Arguments {
 
 #[derive(Args)]
 struct ListArguments {
-    /// Show inactive slots too
+    /// Also show inactive slots
     #[arg(short, long)]
     all: bool,
     /// Show only the ranges of this owner
@@ -60,7 +60,7 @@ struct ListArguments {
     /// Print memcontrol(8)'s lines
     #[arg(long)]
     memcontrol: bool,
-    /// Show neighbours with the same attributes one by one
+    /// Do not join adjacent ranges with the same attributes
     #[arg(long)]
     no_join: bool,
 }
@@ -76,13 +76,13 @@ struct UpdateArguments {
     /// Cache type
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     cache: CacheArgument,
-    /// Who sets the range: at most 7 bytes
+    /// Owner of the range, at most 7 bytes
     #[arg(short, long, default_value = "user", value_parser = non_empty_owner)]
     owner: Owner,
-    /// Do it even to RAM, or to a range of unknown type
+    /// Also change RAM, or a range of unknown type
     #[arg(short, long)]
     force: bool,
-    /// Only check, and show what would change
+    /// Check the change and show it, but do not make it
     #[arg(short = 'n', long)]
     dry_run: bool,
 }
@@ -99,7 +99,7 @@ struct RemoveArguments {
     /// Remove all active ranges of this owner that are not fixed
     #[arg(short, long, conflicts_with_all = ["base", "len"], value_parser = non_empty_owner)]
     owner: Option<Owner>,
-    /// Only check, and show what would change
+    /// Check the change and show it, but do not make it
     #[arg(short = 'n', long)]
     dry_run: bool,
 }
@@ -333,12 +333,12 @@ fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdi
     context.out.line(&format!("{}: {}: {why}", Hex(address), explanation.effective.name()))?;
     for (place, (index, range)) in explanation.covering.iter().enumerate() {
         let kind = if range.is_fixed() { "fixed" } else { "variable" };
-        let ignored = if place < explanation.deciding { "" } else { ", has no say here" };
+        let ignored = if place < explanation.deciding { "" } else { ", without effect here" };
         context.out.line(&format!("  {kind} range {index}: {range}{ignored}"))?;
     }
     let place = match &map {
         Ok(map) => place(map, address),
-        Err(error) => format!("whether it is RAM cannot be told: {error}"),
+        Err(error) => format!("whether it is RAM is unknown: {error}"),
     };
     let whose = context.out.remark_on(host.kind());
     context.out.line(&format!("  {place}{whose}"))?;
@@ -361,9 +361,9 @@ fn explain_default(
     let default = defaults.at(address);
     let name = default.cache.map_or("not known", CacheType::name);
     let mut why = match default.basis {
-        Basis::Processor => format!("{}, which is {name}: {}", explanation.why, default.why),
-        Basis::Inferred => format!("{}, which is {name} most likely: {}", explanation.why, default.why),
-        Basis::Unknown => format!("{}, which is {name}: {}", explanation.why, default.why),
+        Basis::Processor => format!("{}, {name}: {}", explanation.why, default.why),
+        Basis::Inferred => format!("{}, most likely {name}: {}", explanation.why, default.why),
+        Basis::Unknown => format!("{}, {name}: {}", explanation.why, default.why),
     };
     if let (Err(error), Basis::Inferred | Basis::Unknown) = (registers, default.basis) {
         why = format!("{why} ({error})");
@@ -379,7 +379,7 @@ fn place(map: &MemoryMap, address: u64) -> String {
     match (map.segment_at(address), reserved_at(map, address)) {
         (Some(segment), _) => match segment.domain {
             Some(domain) => format!("RAM in domain {domain}"),
-            None => "RAM, its domain not known".to_owned(),
+            None => "RAM, domain unknown".to_owned(),
         },
         (None, Some(kind)) => format!("not RAM: {kind} ({})", map.source.name()),
         (None, None) => format!("not RAM, and not listed in {}", map.source.name()),
@@ -473,13 +473,13 @@ fn show_changes(
             context.out.line(&format!("range {} {verb}: {before} -> {after}", difference.index))?;
         }
         if all_done && differences().next().is_none() {
-            context.out.line("nothing to change: the table is like that already")?;
+            context.out.line("nothing to change: the table is already so")?;
         }
     }
     let changed = mode == Mode::Apply && differences().next().is_some();
     let is_lost = changed && context.global.save_machine.is_none();
     if is_lost && !context.out.remark_on(host.kind()).is_empty() {
-        context.remark("the recorded machine was changed in memory only; --save-machine FILE keeps the change");
+        context.remark("the recorded machine was changed in memory only; --save-machine FILE saves the change");
     }
     Ok(if all_done { Verdict::Done } else { Verdict::Failed })
 }

@@ -12,7 +12,7 @@ use vmcore::units::{Hex, decimal, exact_size};
 
 #[derive(Args)]
 #[command(
-    after_help = "An address is decimal, or hexadecimal with 0x. Without -n, a symbol is read to its end, else 256 bytes. Memory that cannot be read is shown as a hole. Exit codes: 0 read, 1 nothing could be read, or for numbers and raw bytes not all."
+    after_help = "Addresses are decimal, or hexadecimal with 0x. Without -n, the size of the symbol is read, or 256 bytes. Memory that cannot be read is shown as a hole. Exit codes: 0 success, 1 nothing could be read, or, for numbers and raw bytes, not all."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -20,13 +20,13 @@ pub struct Arguments {
     /// Where to read
     #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
     place: String,
-    /// Bytes to read, with suffix k, m, g or t
+    /// Number of bytes to read, with suffix k, m, g or t
     #[arg(short = 'n', value_name = "LEN", value_parser = size)]
     length: Option<u64>,
-    /// The address is a physical one
+    /// The address is a physical address
     #[arg(long)]
     phys: bool,
-    /// How to show what is there
+    /// How to print memory
     #[arg(long = "as", value_name = "FORM", default_value = "hex")]
     form: Form,
 }
@@ -34,7 +34,7 @@ pub struct Arguments {
 impl Arguments {
     /// See [`super::Command::text_only`].
     pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
-        (self.form == Form::Raw).then_some(("--as raw", "the bytes as they are stand in no object; --as hex has them"))
+        (self.form == Form::Raw).then_some(("--as raw", "raw bytes do not fit in a JSON object; use --as hex"))
     }
 }
 
@@ -49,13 +49,13 @@ pub enum Form {
     U32,
     /// Unsigned integers of 64 bits
     U64,
-    /// Pointers, with the symbols that they point to
+    /// Pointers, with the symbols they point to
     Ptr,
     /// A C string
     Str,
-    /// As hexdump -C does
+    /// Hexadecimal and ASCII, as hexdump -C
     Hex,
-    /// The bytes as they are
+    /// The bytes, unformatted
     Raw,
 }
 
@@ -256,7 +256,7 @@ fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Opt
         view.document(context, place, Text { string: &string, file })?;
     } else {
         if let Some(file) = file {
-            context.out.line(&format!("(of {file}, not of memory)"))?;
+            context.out.line(&format!("(from {file}, not from memory)"))?;
         }
         string.lines().try_for_each(|line| context.out.line(line))?;
     }
@@ -288,7 +288,7 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
         return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
     }
     if context.out.is_json() && length > MAX_IN_JSON {
-        return Err(Error::Refused(format!("-n {length}: more than one JSON object holds")));
+        return Err(Error::Refused(format!("-n {length}: too much for one JSON object")));
     }
     let order = view.order();
     let (mut values, mut of_file) = (Vec::new(), None);
@@ -298,7 +298,7 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
         let part = bytes.get_mut(..width).unwrap_or_default();
         let file = view.read_or_file(at, part)?;
         let value = order.number(part);
-        let mark = file.as_ref().map_or_else(String::new, |file| format!(" (of {file}, not of memory)"));
+        let mark = file.as_ref().map_or_else(String::new, |file| format!(" (from {file}, not from memory)"));
         of_file = of_file.or(file);
         if context.out.is_json() {
             values.push(match form {
@@ -343,7 +343,7 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
         pieces: Vec<SpanDocument>,
     }
     if length > MAX_IN_JSON {
-        return Err(Error::Refused(format!("-n {length}: more than one JSON object holds; use --as raw")));
+        return Err(Error::Refused(format!("-n {length}: too much for one JSON object; use --as raw")));
     }
     let mut pieces: Vec<SpanDocument> = Vec::new();
     view.each(place.address, length, |piece| {
@@ -413,7 +413,7 @@ fn hexdump(context: &mut Context, view: &View, address: u64, length: u64) -> Res
             anything = true;
             if !std::mem::replace(&mut in_file, true) {
                 dump.end_part()?;
-                dump.context.out.line(&format!("{at:0width$x}  (of {file}, not of memory: {why})"))?;
+                dump.context.out.line(&format!("{at:0width$x}  (from {file}, not from memory: {why})"))?;
             }
             dump.bytes(at, &bytes)
         }

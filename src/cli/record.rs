@@ -9,12 +9,12 @@ use std::path::PathBuf;
 
 #[derive(Args)]
 #[command(
-    after_help = "Memory contents are not recorded. In the file, 'contents' says what stands in for them: a pattern, or an image such as 'memtool dump' writes. An existing FILE is never written over."
+    after_help = "Memory contents are not recorded. The file's 'contents' selects a substitute: a pattern, or an image such as 'memtool dump' writes. An existing FILE is never overwritten."
 )]
 pub struct Arguments {
     /// The file to write; '-' for standard output
     file: PathBuf,
-    /// Record the memory map of this process too, for 'maps'; can be given several times
+    /// Also record the memory map of this process, for 'maps'; may be repeated
     #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pids: Vec<i32>,
 }

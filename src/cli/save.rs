@@ -25,13 +25,13 @@ const DIRECTORY: &str = "/var/crash";
 #[derive(Args)]
 #[command(
     group = ArgGroup::new("stored").args(["zstd", "gzip", "uncompress"]),
-    after_help = "Without DEVICE, the dump devices that the kernel names and the swap and dump partitions of /etc/fstab are looked at. Exit codes: 0 done, with --check there is a dump; 1 failed on a device, with --check there is no dump."
+    after_help = "Without DEVICE, the kernel's dump devices and the swap and dump partitions of /etc/fstab are examined. Exit codes: 0 success, with --check there is a dump; 1 failure on a device, with --check there is no dump."
 )]
 pub struct Arguments {
-    /// Dump devices, or files that stand for them
+    /// Dump devices, or images of them
     #[arg(value_name = "DEVICE")]
     devices: Vec<PathBuf>,
-    /// Tell whether there is a dump, and which, and do nothing
+    /// Only report whether there is a dump, and which
     #[arg(
         long,
         conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check"]
@@ -40,37 +40,37 @@ pub struct Arguments {
     /// Clear the dump without saving it
     #[arg(long, conflicts_with_all = ["keep", "dir", "max", "stored", "verify", "private_key", "no_space_check"])]
     clear: bool,
-    /// Do not clear the dump when it is saved
+    /// Do not clear the dump after saving it
     #[arg(long)]
     keep: bool,
-    /// Save a dump that was cleared or whose headers are damaged; with --clear, clear it
+    /// Save a dump that was cleared or has damaged headers; with --clear, clear it
     #[arg(long)]
     force: bool,
-    /// The directory for dumps; /var/crash without it
+    /// Directory for dumps [default: /var/crash]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// Number dumps from 0 to N-1 and from 0 again, and replace what has the number
+    /// Number dumps from 0 to N-1, then from 0 again, replacing the dump of that number
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max: Option<u32>,
-    /// Compress with Zstandard what the kernel has not compressed
+    /// Compress with Zstandard unless the kernel has compressed the dump
     #[arg(long)]
     zstd: bool,
-    /// Compress with gzip what the kernel has not compressed
+    /// Compress with gzip unless the kernel has compressed the dump
     #[arg(long)]
     gzip: bool,
-    /// Decompress what the kernel has compressed
+    /// Decompress the dump if the kernel has compressed it
     #[arg(long)]
     uncompress: bool,
-    /// Read the file back and check every byte, as 'inspect --verify' does, before the dump is cleared
+    /// Before clearing the dump, read the file back and check every byte, as 'inspect --verify' does
     #[arg(long)]
     verify: bool,
-    /// Decrypt an encrypted dump with this private RSA key, in PEM
+    /// Decrypt an encrypted dump with this private RSA key (PEM)
     #[arg(long, value_name = "FILE")]
     private_key: Option<PathBuf>,
-    /// Do not check beforehand whether the dump will fit
+    /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
-    /// Bytes of a sector, of files that stand for a device
+    /// Sector size in bytes, for images of a dump device
     #[arg(long, value_name = "BYTES", value_parser = sector_size)]
     sector_size: Option<u32>,
 }
@@ -172,7 +172,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     };
     if devices.is_empty() {
         return Err(Error::Refused(
-            "no dump device is known: dumpon(8) has set none, and /etc/fstab has no swap; name a device".to_owned(),
+            "no dump device is known: dumpon(8) has set none, and /etc/fstab has no swap; give a device".to_owned(),
         ));
     }
     let mut outcomes = Vec::new();
@@ -188,7 +188,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             Ok(outcome) => outcome,
             // Such as an encrypted swap partition before swap is used.
             Err(error) if !named && is_missing(&error) && !device.exists() => {
-                context.remark(&format!("{} is not there", device.display()));
+                context.remark(&format!("{} does not exist", device.display()));
                 Outcome::new(device, Ending::NoDump)
             }
             Err(error) => {
@@ -247,17 +247,17 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
         Found::Unknown(last, error) => {
             let damage = vec![Damage { place: "last header".to_owned(), what: error.to_string() }];
             if arguments.check {
-                say(context, &format!("{name}: a dump with a header that is not known: {error}"))?;
+                say(context, &format!("{name}: a dump with an unknown header: {error}"))?;
                 return Ok(Outcome { damage, ..Outcome::new(device, Ending::Found) });
             }
             if !(arguments.clear && arguments.force) {
                 return Err(Error::Refused(format!(
-                    "{name}: the dump's header is not known: {error}; the dump stays, and only --clear --force gives it up"
+                    "{name}: the dump's header is unknown: {error}; the dump was kept; --clear --force discards it"
                 )));
             }
             not_to_write.map_or(Ok(()), Err)?;
             clear(&last, &volume, device)?;
-            say(context, &format!("{name}: cleared; a dump of which nothing is known is lost"))?;
+            say(context, &format!("{name}: cleared; a dump with an unknown header is lost"))?;
             return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
         }
         Found::Dump(dump) => *dump,
@@ -271,7 +271,7 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
         ));
     }
     if dump.cleared && (arguments.check || arguments.clear || !arguments.force) {
-        say(context, &format!("{name}: no dump that was not saved; {} was cleared", what(&dump)))?;
+        say(context, &format!("{name}: no dump: {} was cleared", what(&dump)))?;
         return Ok(Outcome::with_dump(device, Ending::NoDump, &dump));
     }
     if arguments.check {
@@ -286,17 +286,17 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
         let attempt = if arguments.clear { "--force clears" } else { "--force saves" };
         let damage = damage.join("; ");
         return Err(Error::Format(format!(
-            "{name}: the dump's headers are damaged: {damage}; the dump stays, and {attempt} it all the same"
+            "{name}: the dump's headers are damaged: {damage}; the dump was kept; {attempt} it anyway"
         )));
     }
     if let Some(damage) = dump.beginning.as_ref().filter(|_| arguments.clear && !arguments.force) {
         return Err(Error::Format(format!(
-            "{name}: the dump is damaged: {damage}; the dump stays, and --force clears it all the same"
+            "{name}: the dump is damaged: {damage}; the dump was kept; --force clears it anyway"
         )));
     }
     if arguments.clear {
         clear(&dump.last, &volume, device)?;
-        say(context, &format!("{name}: cleared; lost is {}", what(&dump)))?;
+        say(context, &format!("{name}: cleared; lost: {}", what(&dump)))?;
         return Ok(Outcome { cleared: true, ..Outcome::with_dump(device, Ending::GivenUp, &dump) });
     }
     save_dump(context, arguments, device, &volume, &dump)
@@ -353,10 +353,10 @@ fn save_dump(
     let bad = if good { "" } else { ", damaged" };
     say(context, &format!("{}: {}{packed}{bad}", saved.core.display(), rough_size(size)))?;
     let then = if clears || dump.cleared { "cleared" } else { "kept" };
-    say(context, &format!("{name}: {then}; saved is {}", what(dump)))?;
+    say(context, &format!("{name}: {then}; saved {}", what(dump)))?;
     let error = overwritten.map(|damage| {
-        let then = if dump.cleared { "" } else { "; it stays on the device, and --force clears it" };
-        format!("{name}: the dump is damaged: {damage}; what there is of it is saved{then}")
+        let then = if dump.cleared { "" } else { "; it was kept on the device, --force clears it" };
+        format!("{name}: the dump is damaged: {damage}; the readable part was saved{then}")
     });
     if let Some(error) = &error {
         context.print_failure(error)?;
@@ -424,12 +424,12 @@ fn check_space(
         return Ok(());
     };
     if may_be_less {
-        context.warn(&format!("the dump may not fit, unless it takes less than it can: at its largest {shortage}"));
+        context.warn(&format!("the dump may not fit: at its maximum size {shortage}"));
         return Ok(());
     }
     let hint = if compressed || stays_encrypted { "" } else { "--zstd takes less, " };
     Err(Error::Refused(format!(
-        "the dump does not fit into {}: {shortage}; the dump stays on the device; {hint}--no-space-check tries all the same",
+        "the dump does not fit into {}: {shortage}; the dump was kept on the device; {hint}--no-space-check tries anyway",
         directory.path().display()
     )))
 }

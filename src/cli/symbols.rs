@@ -14,14 +14,14 @@ use vmcore::units::{Hex, counted, decimal};
 
 #[derive(Args)]
 #[command(
-    after_help = "Without --core and --kernel the running kernel is asked. A pattern is as in a shell: quote it. Exit codes: 0 all were found, 1 one was not."
+    after_help = "Without --core and --kernel, symbols of the running kernel are found. Patterns have the shell's syntax: quote them. Exit codes: 0 all were found, 1 some were not."
 )]
 #[command(group = ArgGroup::new("what").required(true).args(["names", "addresses"]))]
 pub struct Arguments {
-    /// Names of symbols, or patterns with *, ? and [...]
+    /// Symbol names, or patterns with *, ? and [...]
     #[arg(value_name = "NAME|PATTERN")]
     names: Vec<String>,
-    /// Name the symbols that cover these addresses
+    /// Find the symbols that contain these addresses
     #[arg(long = "addr", value_name = "ADDRESS", value_parser = address, num_args = 1..)]
     addresses: Vec<u64>,
     #[command(flatten)]
@@ -149,7 +149,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             Some(Found { module, entry, offset }) => {
                 lines.push(Line { query: Some(Hex(*address)), offset: Some(Hex(offset)), ..Line::new(module, &entry) });
             }
-            None => missing.push(format!("no symbol covers {}", Hex(*address))),
+            None => missing.push(format!("no symbol contains {}", Hex(*address))),
         }
     }
     if let (Asked::Symbols(symbols), None) = (&asked, &arguments.of.kernel) {

@@ -11,12 +11,12 @@ use vmcore::units::{Hex, exact_size};
 
 #[derive(Args)]
 #[command(
-    after_help = "An address is decimal, or hexadecimal with 0x; SYMBOL+OFF needs symbols. Exit codes: 0 all are mapped, 1 one is not, or the kernel cannot be read."
+    after_help = "Addresses are decimal, or hexadecimal with 0x; SYMBOL+OFF requires symbols. Exit codes: 0 all addresses are mapped, 1 some are not, or the kernel cannot be read."
 )]
 pub struct Arguments {
     #[command(flatten)]
     pub kernel: KernelArguments,
-    /// Virtual addresses of the kernel, or symbols
+    /// Kernel virtual addresses, or symbols
     #[arg(required = true, value_name = "ADDR|SYMBOL[+OFF]")]
     addresses: Vec<String>,
 }
@@ -120,7 +120,7 @@ fn print(context: &mut Context, found: &Address) -> Result<()> {
     let symbol = found.symbol.as_ref().map_or_else(String::new, |symbol| format!(" ({symbol})"));
     context.out.line(&format!("{}{symbol}", found.address))?;
     if let Some(ran) = found.ran_at {
-        context.out.line(&format!("the kernel is linked at this address, and had it at {ran} when it ran"))?;
+        context.out.line(&format!("linked address; the kernel ran at {ran}"))?;
     }
     let rows: Vec<Vec<String>> = found
         .entries

@@ -17,7 +17,7 @@ use vmcore::units::{Hex, parse_address};
 
 #[derive(Args)]
 #[command(
-    after_help = "Without --force nothing is written; the bytes that are there, and those that would be, are printed. Exit codes: 0 written and read back, 1 not."
+    after_help = "Without --force, nothing is written: the old bytes and the new ones are printed. Exit codes: 0 written and read back, 1 not written."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -25,16 +25,16 @@ pub struct Arguments {
     /// Where to write
     #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
     place: String,
-    /// What to write, one behind the other
+    /// Values to write, one after another
     #[arg(required = true, value_name = "VALUE")]
     values: Vec<String>,
-    /// What the values are
+    /// Type of the values
     #[arg(long = "as", value_name = "FORM", default_value = "hex")]
     form: ValueForm,
-    /// The address is a physical one
+    /// The address is a physical address
     #[arg(long)]
     phys: bool,
-    /// Write, whatever it may break
+    /// Perform the write; without this option it is only shown
     #[arg(long)]
     force: bool,
 }
@@ -52,7 +52,7 @@ enum ValueForm {
     U64,
     /// A pointer
     Ptr,
-    /// Text, and a NUL behind it
+    /// Text, terminated by a NUL
     Str,
     /// Two hexadecimal digits for each byte
     Hex,
@@ -134,10 +134,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         if context.out.is_json() {
             context.out.document_of("memtool.write", view.kind(), &document)?;
         }
-        return Err(Error::Refused("nothing was written: that takes --force".to_owned()));
+        return Err(Error::Refused("nothing was written: use --force to write".to_owned()));
     }
     if !context.out.is_json() {
-        context.out.line(&format!("to put the old bytes back: {}", undo(arguments, &document)))?;
+        context.out.line(&format!("to restore the old bytes: {}", undo(arguments, &document)))?;
         // They must be known before they are gone.
         context.out.flush()?;
     }
@@ -145,7 +145,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut now = vec![0; new.len()];
     view.read(address, &mut now)?;
     if now != new {
-        return Err(Error::Unexpected(format!("after writing, {} there are {}", document.address, digits(&now))));
+        return Err(Error::Unexpected(format!("after writing, {} has {}", document.address, digits(&now))));
     }
     if context.out.is_json() {
         context.out.document_of("memtool.write", view.kind(), &document)?;
@@ -163,7 +163,7 @@ fn check_plain(core: &Path, access: Access) -> Result<()> {
         return Ok(());
     }
     Err(Error::Refused(format!(
-        "{} is compressed with {}, and what is compressed cannot be written to: decompress it first",
+        "{} is compressed with {} and cannot be written to: decompress it first",
         core.display(),
         found.compression.name()
     )))
@@ -173,18 +173,18 @@ fn check_plain(core: &Path, access: Access) -> Result<()> {
 fn warn(context: &mut Context, view: &View, address: u64) {
     match view.kind() {
         "image" => {
-            context.warn("a dump that is written to is no longer what the kernel dumped: keep a copy of it");
+            context.warn("a changed dump is no longer what the kernel dumped: keep a copy of it");
         }
         RECORDED => context.remark("the memory of a recorded machine cannot be written"),
         _ => context.warn(
-            "this is the memory of the running kernel: what is written counts at once, and a wrong byte can panic the machine or destroy its data",
+            "this is the memory of the running kernel: a write takes effect immediately, and a wrong byte can panic the machine or destroy data",
         ),
     }
     if let View::Virtual(opened) = view
         && let Ok(found) = opened.kernel.translate(address)
         && !found.protection.write
     {
-        context.warn(&format!("the kernel itself cannot write to {}: it is mapped {}", Hex(address), found.protection));
+        context.warn(&format!("the kernel cannot write to {}: it is mapped {}", Hex(address), found.protection));
     }
 }
 

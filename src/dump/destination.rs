@@ -35,7 +35,7 @@ pub enum DestinationError {
     Address(#[from] AddressError),
     /// It begins as an address of another kind.
     #[error(
-        "'{scheme}://' is not known: a dump goes to a file, or to tcp://HOST:PORT; a file of that name is './{name}'"
+        "unknown scheme '{scheme}://': a dump is written to a file or to tcp://HOST:PORT; a file of that name is './{name}'"
     )]
     Scheme {
         /// What stands before `://`.
@@ -91,7 +91,7 @@ impl Destination {
     pub fn check(&self) -> Result<()> {
         if *self == Self::StandardOutput && io::stdout().is_terminal() {
             return Err(Error::Refused(
-                "standard output is a terminal, and a dump is binary; send it to a pipe, or name a file".to_owned(),
+                "a dump is binary and is not written to a terminal; use a pipe or give a file".to_owned(),
             ));
         }
         Ok(())

@@ -129,12 +129,10 @@ fn check_space(options: &JobOptions, sizes: DumpSizes, observer: &mut dyn Observ
     let needed = if options.destination.file().is_some() { sizes.stored } else { sizes.size };
     match space.shortage(needed, sizes.size) {
         Some(shortage) if options.compression == Compression::None => {
-            return Err(Error::Refused(format!(
-                "the dump will not fit: {shortage}; --no-space-check tries all the same"
-            )));
+            return Err(Error::Refused(format!("the dump does not fit: {shortage}; --no-space-check tries anyway")));
         }
         Some(shortage) => {
-            observer.warn(&format!("the dump may not fit, unless it can be compressed enough: {shortage}"));
+            observer.warn(&format!("the dump may not fit, depending on compression: {shortage}"));
         }
         None => space.warn_of_reserve(needed, observer),
     }
@@ -212,5 +210,5 @@ fn check_read(report: &DumpReport, noun: &str) -> Result<()> {
         return Ok(());
     }
     let why = report.unreadable.ranges().first().map_or_else(String::new, |range| format!(" ({})", range.why));
-    Err(Error::Refused(format!("none of the {noun} can be read{why}, so there is no dump")))
+    Err(Error::Refused(format!("none of the {noun} can be read{why}; no dump was made")))
 }

@@ -165,7 +165,7 @@ impl Manifest {
     }
 
     fn compare(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {
-        let differs = |what: String| Err(Error::Format(format!("{name} is not what the manifest says: {what}")));
+        let differs = |what: String| Err(Error::Format(format!("{name} does not match its manifest: {what}")));
         let mut hash = Sha256::new();
         let mut size = 0u64;
         let mut buffer = vec![0; 1 << 20];
@@ -185,14 +185,14 @@ impl Manifest {
         }
         let expected = self.output.size;
         if size > expected {
-            return differs(format!("it is longer than the {} it had", counted(expected, "byte")));
+            return differs(format!("longer than the recorded {}", counted(expected, "byte")));
         }
         if size < expected {
-            return differs(format!("it has {} and had {expected}", counted(size, "byte")));
+            return differs(format!("{} instead of {expected}", counted(size, "byte")));
         }
         let hash = hexadecimal(&hash.finalize());
         if !hash.eq_ignore_ascii_case(&self.output.sha256) {
-            return differs(format!("its SHA-256 is {hash} and was {}", self.output.sha256));
+            return differs(format!("SHA-256 {hash} instead of {}", self.output.sha256));
         }
         Ok(())
     }

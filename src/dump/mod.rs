@@ -79,7 +79,7 @@ pub struct Dumped {
 pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &mut dyn Observer) -> Result<Dumped> {
     if plan.segments.is_empty() {
         return Err(Error::Refused(format!(
-            "there is nothing to dump: by {}, nothing can be read; --range and --segments name addresses, --anywhere any",
+            "nothing to dump: by {}, nothing can be read; give addresses with --range or --segments, and --anywhere for any address",
             plan.segments_from
         )));
     }

@@ -127,7 +127,7 @@ impl Plan {
         match (requested, listed) {
             (None, Some((segments_from, segments, skipped))) => Ok(plan(segments, segments_from, skipped)),
             (None, None) => Err(Error::Unsupported(
-                "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); name the addresses with --range or --segments"
+                "this kernel does not list its maps (it has no sysctl vm.pmap.kernel_maps); give the addresses with --range or --segments"
                     .to_owned(),
             )),
             (Some(requested), listed) => {
@@ -141,7 +141,7 @@ impl Plan {
                     Some(listed) => check_listed(&ranges, listed, space)?,
                     None => {
                         return Err(Error::Refused(
-                            "this kernel has no table that tells whether these addresses are memory, and reading a device there can hang the machine; --anywhere reads them all the same"
+                            "this kernel has no table that shows whether these addresses are memory, and reading a device can hang the machine; --anywhere reads them anyway"
                                 .to_owned(),
                         ));
                     }
@@ -164,14 +164,14 @@ impl Plan {
             (None, Some(length)) => (vec![(0, length)], SegmentSource::WholeFile),
             (None, None) => {
                 return Err(Error::Refused(format!(
-                    "{path} does not tell its length; name the addresses with --range or --segments"
+                    "the length of {path} is unknown; give the addresses with --range or --segments"
                 )));
             }
             (Some(requested), length) => {
                 let beyond = requested.ranges.iter().find(|(_, end)| length.is_some_and(|length| *end > length));
                 if let (Some((start, end)), Some(length)) = (beyond, length) {
                     return Err(Error::Refused(format!(
-                        "{}-{} goes beyond the end of {path}, which has {}",
+                        "{}-{} is beyond the end of {path}, which has {}",
                         Hex(*start),
                         Hex(*end),
                         counted(length, "byte")
@@ -250,7 +250,7 @@ impl Image {
         let mut file = open_nonblocking(path).map_err(fail)?;
         let kind = file.metadata().map_err(fail)?.file_type();
         if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
-            return Err(Error::Refused(format!("{} is neither a file nor a device", path.display())));
+            return Err(Error::Refused(format!("{} is neither a regular file nor a device", path.display())));
         }
         // Character devices other than FreeBSD's disks, /dev/mem among them, answer 0 or nothing.
         let end = file.seek(SeekFrom::End(0)).ok();
@@ -286,7 +286,7 @@ pub fn parse_range(text: &str) -> Result<(u64, u64), String> {
     match range.map_err(|error| error.to_string())? {
         (start, Some(end)) if start < end => Ok((start, end)),
         (_, Some(_)) => Err(format!("'{text}' is empty: the end comes after the start and is exclusive")),
-        (_, None) => Err(format!("'{text}' goes beyond the end of the address space")),
+        (_, None) => Err(format!("'{text}' is beyond the end of the address space")),
     }
 }
 
@@ -322,7 +322,7 @@ fn reached(segments: Vec<Segment>, reachable: Option<&[(u64, u64)]>) -> (Vec<Seg
 fn check_reachable(ranges: &[(u64, u64)], reachable: &[(u64, u64)]) -> Result<()> {
     let Some(&(start, end)) = gaps(ranges, reachable).first() else { return Ok(()) };
     let (size, why) = (exact_size((end - start).into()), Why::NotInDirectMap);
-    Err(Error::Refused(format!("{}-{} ({size}) is {why}: no option reads it", Hex(start), Hex(end))))
+    Err(Error::Refused(format!("{}-{} ({size}) is {why}: no option allows reading it", Hex(start), Hex(end))))
 }
 
 /// Refuses ranges that are not all within what the kernel lists.
@@ -330,11 +330,11 @@ fn check_listed(ranges: &[(u64, u64)], listed: &[Segment], space: Space) -> Resu
     let listed: Vec<(u64, u64)> = coalesce(listed.iter().map(|segment| (segment.start, segment.end)).collect());
     let Some(&(start, end)) = gaps(ranges, &listed).first() else { return Ok(()) };
     let what = match space {
-        Space::Physical => "not RAM by the kernel's memory map",
-        Space::Kernel => "not memory by the kernel's maps",
+        Space::Physical => "not RAM in the kernel's memory map",
+        Space::Kernel => "not memory in the kernel's maps",
     };
     Err(Error::Refused(format!(
-        "{}-{} ({}) is {what}, and reading a device there can hang the machine; --anywhere reads it all the same",
+        "{}-{} ({}) is {what}, and reading a device can hang the machine; --anywhere reads it anyway",
         Hex(start),
         Hex(end),
         exact_size((end - start).into())

@@ -65,7 +65,9 @@ impl DumpSource {
             Self::Host(host) => Plan::from_host(&**host, space, ranges)?,
             Self::Image(image) if space == Space::Physical => Plan::from_image(image, ranges)?,
             Self::Image(_) => {
-                return Err(Error::Refused("-k reads the running kernel's memory, and an image has none".to_owned()));
+                return Err(Error::Refused(
+                    "-k reads the running kernel's memory, which an image does not have".to_owned(),
+                ));
             }
         };
         plan.page_size = page_size.unwrap_or(plan.page_size);
@@ -96,10 +98,12 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
     };
     let is = match found.problem() {
         Some(problem) => problem,
-        None if found.content != Content::Unknown => format!("it is no image of memory, but: {}", found.content.name()),
+        None if found.content != Content::Unknown => {
+            format!("it is not an image of memory but {}", found.content.name())
+        }
         None if found.compression != Compression::None => format!("it is compressed with {}", found.compression.name()),
         None => return Ok(()),
     };
     let path = path.display();
-    Err(Error::Refused(format!("{path}: {is}; its bytes are not memory at their places in the file (see convert)")))
+    Err(Error::Refused(format!("{path}: {is}; file offsets in it are not physical addresses (see convert)")))
 }

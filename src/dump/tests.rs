@@ -372,7 +372,7 @@ fn a_page_size_that_is_none_is_refused_before_anything_is_laid_out() {
         let plan = plan_of(Space::Physical, 0, &[(5, 9000)], page_size);
         for format in Format::ALL {
             let error = layout_of(format, &plan).unwrap_err().to_string();
-            assert!(error.contains(&format!("a page size of {page_size} bytes")), "{error}");
+            assert!(error.contains(&format!("invalid page size of {page_size} bytes")), "{error}");
         }
     }
 }

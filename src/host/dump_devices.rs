@@ -19,7 +19,7 @@ pub fn named(name: &Path) -> Result<PathBuf> {
     let device = Path::new(DEV).join(name);
     match (name.exists(), device.exists()) {
         (true, true) if !is_path => Err(Error::Refused(format!(
-            "'{}' can be the file ./{0} and the device {}: name one of them",
+            "'{}' is ambiguous: it is the file ./{0} and the device {}; give one of them",
             name.display(),
             device.display()
         ))),

@@ -279,9 +279,9 @@ pub fn check_securelevel(value: &[u8]) -> Result<()> {
     match level {
         Some(..=0) => Ok(()),
         Some(level) => Err(crate::Error::Refused(format!(
-            "kern.securelevel is {level}: the kernel would answer EPERM, since from 1 on it lets nobody write to its memory, and only a reboot lowers it (security(7))"
+            "kern.securelevel is {level}: the kernel would answer EPERM; at level 1 and above, its memory cannot be written, and only a reboot lowers the level (security(7))"
         ))),
-        None => Err(crate::Error::Refused("kern.securelevel cannot be read, so memory is not written to".to_owned())),
+        None => Err(crate::Error::Refused("kern.securelevel cannot be read; memory was not written to".to_owned())),
     }
 }
 
@@ -334,7 +334,7 @@ fn open_real(_device: Option<&Path>) -> Result<Box<dyn Host>> {
 #[cfg(not(target_os = "freebsd"))]
 fn not_freebsd() -> crate::Error {
     crate::Error::Unsupported(
-        "this system is not FreeBSD and has no mem(4); run on FreeBSD, or name a recorded machine with --machine ('--machine demo' is built in)"
+        "this system is not FreeBSD and has no mem(4); run on FreeBSD, or give a recorded machine with --machine ('--machine demo' is built in)"
             .to_owned(),
     )
 }

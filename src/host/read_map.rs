@@ -22,7 +22,7 @@ const PAUSE: Duration = Duration::from_millis(1);
 pub fn read_process_map(host: &dyn ProcessHost, pid: Pid, detail: Detail) -> Result<ProcessMap> {
     if pid == KERNEL {
         if detail == Detail::Domains {
-            return Err(Error::Unsupported("no kernel tells the NUMA domains of its own map".to_owned()));
+            return Err(Error::Unsupported("kernels do not report the NUMA domains of their own map".to_owned()));
         }
         let Some(maps) = host.kernel_maps()? else {
             return Err(Error::Unsupported("this kernel does not list its own map (vm.pmap.kernel_maps)".to_owned()));
@@ -39,14 +39,14 @@ fn until_whole(mut ask: impl FnMut() -> Result<ProcessMap>) -> Result<ProcessMap
         let failure = match ask() {
             Ok(map) if map.entries.is_empty() => {
                 return Err(Error::Unsupported(format!(
-                    "process {} is the kernel's: it has no memory of its own; 0 stands for the kernel's map",
+                    "process {} is a kernel process without memory of its own; PID 0 is the kernel's map",
                     map.pid
                 )));
             }
             Ok(map) => match map.problem() {
                 None => return Ok(map),
                 Some(why) => Error::Format(format!(
-                    "the map of process {} changed each of the {ATTEMPTS} times that it was read: {why}",
+                    "the map of process {} changed during each of {ATTEMPTS} attempts to read it: {why}",
                     map.pid
                 )),
             },
@@ -93,7 +93,7 @@ mod tests {
         for (answer, said) in [
             (&busy as &dyn Fn() -> _, "EBUSY"),
             (&gone, "ESRCH"),
-            (&|| Ok(torn()), "process 7 changed each of the 10 times"),
+            (&|| Ok(torn()), "process 7 changed during each of 10 attempts"),
         ] {
             let (found, asked) = ask(&[answer]);
             assert!(found.as_ref().is_err_and(|why| why.contains(said)), "{found:?}");
@@ -103,6 +103,6 @@ mod tests {
         let (found, asked) = ask(&[&|| fail(Errno::EPERM)]);
         assert!(found.is_err() && asked == 1);
         let (found, asked) = ask(&[&|| Ok(ProcessMap { entries: Vec::new(), ..whole() })]);
-        assert!(found.is_err_and(|why| why.contains("process 7 is the kernel's")) && asked == 1);
+        assert!(found.is_err_and(|why| why.contains("process 7 is a kernel process")) && asked == 1);
     }
 }

@@ -16,7 +16,7 @@ pub enum Distrust {
     #[error("the dump is damaged: {0}")]
     Damaged(Damage),
     /// It is something else.
-    #[error("the dump is no minidump: {0}")]
+    #[error("the dump is not a minidump: {0}")]
     NoMinidump(&'static str),
     /// More pages are missing than can be.
     #[error("the kernel's dump lacks {lost} of the {} that it marked for dumping", counted(.0.marked, "page"), lost = .0.lost)]

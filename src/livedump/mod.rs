@@ -48,9 +48,9 @@ use vmcore::units::rough_size;
 /// Who makes a live dump.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Method {
-    /// The kernel; or memtool, if the kernel cannot, or its dump cannot be used or lacks pages.
+    /// The kernel, or memtool if the kernel cannot, or if its dump is unusable or lacks pages.
     Auto,
-    /// The kernel, whether it loses pages or not.
+    /// The kernel, even if it loses pages.
     Kernel,
     /// memtool, from /dev/kmem and /dev/mem.
     User,
@@ -60,11 +60,11 @@ pub enum Method {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Verify {
-    /// Not at all, but for the kernel's header.
+    /// Only the kernel's header.
     None,
-    /// Its headers and tables.
+    /// Headers and tables.
     Quick,
-    /// Every byte, and every page table entry.
+    /// Every byte and every page table entry.
     Full,
 }
 
@@ -203,7 +203,7 @@ impl fmt::Display for Reason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::UselessDumps(machine_arch) => {
-                write!(f, "live dumps that this kernel of {machine_arch} makes cannot be used")
+                write!(f, "live dumps made by this {machine_arch} kernel are unusable")
             }
             Self::Compression(compression) => write!(
                 f,
@@ -288,19 +288,20 @@ fn check_space(options: &LiveDumpOptions, limit: Option<u64>, observer: &mut dyn
         LiveDumpDestination::Output(_) => FreeSpace::within(&directory)?,
     };
     let Some(limit) = limit else {
-        observer.warn("the kernel does not tell how large the dump can become, so nobody knows whether it will fit");
+        observer.warn("the kernel does not report the maximum size of the dump, so it is unknown whether it fits");
         return Ok(());
     };
     observer.detail(&format!("the dump takes {} at most before compression", rough_size(limit)));
     match space.shortage(limit, limit) {
         Some(shortage) if options.compression == Compression::None => {
             return Err(Error::Refused(format!(
-                "the dump may not fit into {}: at its largest {shortage}; --zstd takes less, --no-space-check tries all the same",
+                "the dump may not fit into {}: at its maximum size {shortage}; --zstd takes less, --no-space-check tries anyway",
                 directory.display()
             )));
         }
-        Some(shortage) => observer
-            .warn(&format!("the dump may not fit, unless it can be compressed enough: at its largest {shortage}")),
+        Some(shortage) => {
+            observer.warn(&format!("the dump may not fit, depending on compression: at its maximum size {shortage}"))
+        }
         None => space.warn_of_reserve(limit, observer),
     }
     Ok(())

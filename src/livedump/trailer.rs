@@ -45,7 +45,7 @@ impl Trailer {
 }
 
 fn bad(why: String) -> Error {
-    Error::Format(format!("the kernel reported success, but the header behind the dump is not right: {why}"))
+    Error::Format(format!("the kernel reported success, but the header at the end of the dump is wrong: {why}"))
 }
 
 /// Checks the header against what was asked for and against the file's length.
@@ -62,20 +62,20 @@ pub fn check(header: &Header, file_length: u64, architecture: &str, compression:
     }
     if header.architecture != architecture {
         return Err(bad(format!(
-            "architecture: it is '{}', this machine is '{architecture}'",
+            "architecture: '{}', but this machine is '{architecture}'",
             header.architecture.escape_debug()
         )));
     }
     if header.compression != compression.code() {
         return Err(bad(format!(
-            "compression: it is {}, {} ({}) was asked for",
+            "compression: {}, but {} ({}) was requested",
             header.compression,
             compression.code(),
             compression.name()
         )));
     }
     if header.key_size != 0 {
-        return Err(bad(format!("dumpkeysize: it is {}, but a live dump is never encrypted", header.key_size)));
+        return Err(bad(format!("dumpkeysize: {}, but a live dump is never encrypted", header.key_size)));
     }
     if header.block_size == 0 {
         return Err(bad("blocksize: it is 0".to_owned()));
@@ -86,7 +86,7 @@ pub fn check(header: &Header, file_length: u64, architecture: &str, compression:
         .and_then(|end| end.checked_add(HEADER_LENGTH as u64));
     if header.dump_length == 0 || expected != Some(file_length) {
         return Err(bad(format!(
-            "dumplength: it is {} in blocks of {}, which does not fit a file of {file_length} bytes",
+            "dumplength: {} in blocks of {} does not match a file of {file_length} bytes",
             header.dump_length, header.block_size
         )));
     }

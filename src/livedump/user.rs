@@ -48,7 +48,7 @@ pub(super) fn make(
 
 /// There is no header to keep.
 fn check_header(options: &LiveDumpOptions, observer: &mut dyn Observer) -> Result<()> {
-    let why = "--keep-header: there is no header behind a dump that memtool makes";
+    let why = "--keep-header: a dump made by memtool has no header at its end";
     match options.keep_header {
         true if options.method == Method::User => return Err(Error::Refused(why.to_owned())),
         true => observer.warn(why),

@@ -57,7 +57,7 @@ pub fn parse(text: &str) -> Result<Vec<KernelMapping>, String> {
             region = heading;
             continue;
         }
-        mappings.push(parse_line(line, region).ok_or_else(|| format!("line '{line}' is not understood"))?);
+        mappings.push(parse_line(line, region).ok_or_else(|| format!("unexpected line '{line}'"))?);
     }
     Ok(mappings)
 }
@@ -130,18 +130,16 @@ impl fmt::Display for Why {
             Self::Region(region) if region.is_empty() => f.write_str("listed under no heading"),
             Self::Region(region) => write!(f, "listed under '{}'", region.escape_debug()),
             Self::NoRead => f.write_str("not mapped for reading"),
-            Self::CacheMode(mode) => write!(f, "mapped {}, as device registers are", mode.escape_debug()),
+            Self::CacheMode(mode) => write!(f, "mapped {}, like device registers", mode.escape_debug()),
             Self::NoCacheMode => f.write_str("the kernel does not list its cache mode"),
             Self::PhysicalAttributes => {
-                f.write_str("mapped PMA, so that its physical address alone says whether it is a device")
+                f.write_str("mapped PMA, so whether it is a device depends on its physical address")
             }
             Self::NotRam => f.write_str("not RAM"),
-            Self::NotInDirectMap => {
-                f.write_str("not in the kernel's direct map, without which this kernel panics when mem(4) reads them")
-            }
-            Self::DirectMapUnknown => {
-                f.write_str("in the direct map, and which physical addresses that maps is not certain")
-            }
+            Self::NotInDirectMap => f.write_str(
+                "not in the kernel's direct map; this kernel panics when mem(4) reads addresses outside of it",
+            ),
+            Self::DirectMapUnknown => f.write_str("in the direct map, whose physical addresses are uncertain"),
             Self::LastPage => f.write_str("the last page of the address space"),
         }
     }

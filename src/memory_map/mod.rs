@@ -98,7 +98,7 @@ pub enum MapError {
     },
     /// None of the tables is there.
     #[error(
-        "the kernel has none of machdep.smap, machdep.efi_map and vm.phys_segs, so nothing tells which addresses are RAM"
+        "the kernel has none of machdep.smap, machdep.efi_map and vm.phys_segs, so it is unknown which addresses are RAM"
     )]
     NoTable,
 }

@@ -27,7 +27,7 @@ pub fn parse(text: &str) -> Result<Vec<Segment>, MapError> {
             continue;
         }
         let Some((key, value)) = line.split_once(':') else {
-            return Err(MapError::malformed(MapSource::PhysSegs, format!("line '{line}' is not understood")));
+            return Err(MapError::malformed(MapSource::PhysSegs, format!("unexpected line '{line}'")));
         };
         let value = value.trim();
         let number = || {

@@ -304,12 +304,12 @@ fn of_amd64s_maps_the_ram_of_the_direct_map_and_the_cached_kernel_map_are_read()
             skipped(0xffff_f7ff_c000_0000, 0xffff_f7ff_c020_0000, "listed under 'KASAN shadow map'"),
             skipped(0xffff_f800_0009_fc00, 0xffff_f800_0010_0000, "not RAM"),
             skipped(0xffff_f800_1ffd_a000, 0xffff_f800_c000_0000, "not RAM"),
-            skipped(0xffff_f800_c000_0000, 0xffff_f800_c000_1000, "mapped UC, as device registers are"),
+            skipped(0xffff_f800_c000_0000, 0xffff_f800_c000_1000, "mapped UC, like device registers"),
             skipped(0xffff_f800_c000_1000, 0xffff_f801_0000_0000, "not RAM"),
-            skipped(0xffff_fe00_00c0_0000, 0xffff_fe00_00c0_1000, "mapped UC, as device registers are"),
-            skipped(0xffff_fe00_00c0_1000, 0xffff_fe00_00c0_2000, "mapped U-, as device registers are"),
-            skipped(0xffff_fe00_00c0_2000, 0xffff_fe00_00d0_2000, "mapped WC, as device registers are"),
-            skipped(0xffff_fe00_00d0_2000, 0xffff_fe00_00d0_3000, "mapped ??, as device registers are"),
+            skipped(0xffff_fe00_00c0_0000, 0xffff_fe00_00c0_1000, "mapped UC, like device registers"),
+            skipped(0xffff_fe00_00c0_1000, 0xffff_fe00_00c0_2000, "mapped U-, like device registers"),
+            skipped(0xffff_fe00_00c0_2000, 0xffff_fe00_00d0_2000, "mapped WC, like device registers"),
+            skipped(0xffff_fe00_00d0_2000, 0xffff_fe00_00d0_3000, "mapped ??, like device registers"),
             skipped(0xffff_fe00_00d0_5000, 0xffff_fe00_00d0_6000, "not mapped for reading"),
             skipped(0xffff_ffff_8009_fc00, 0xffff_ffff_8010_0000, "not RAM"),
         ]
@@ -355,7 +355,7 @@ fn the_last_page_of_the_address_space_is_left_out() {
     assert_eq!(why, [skipped(last, 0, "the last page of the address space")]);
     let (segments, why) = readable("Kernel map:\n0xffffffffffe00000-0x0000000000000000 rw-sg UC 0 1 0\n", &ram);
     assert_eq!(segments, []);
-    assert_eq!(why, [skipped(0xffff_ffff_ffe0_0000, 0, "mapped UC, as device registers are")]);
+    assert_eq!(why, [skipped(0xffff_ffff_ffe0_0000, 0, "mapped UC, like device registers")]);
 }
 
 /// What an arm64 kernel with 1 GiB of RAM from 1 GiB on prints.
@@ -404,9 +404,9 @@ fn arm64s_direct_map_begins_at_the_gib_of_the_lowest_ram() {
     assert_eq!(
         why,
         [
-            skipped(0xffff_0000_4000_0000, 0xffff_0000_4000_1000, "mapped DEV, as device registers are"),
-            skipped(0xffff_007f_ffe0_0000, 0xffff_007f_ffe1_0000, "mapped DEV-NP, as device registers are"),
-            skipped(0xffff_a000_3800_0000, 0xffff_a000_3801_0000, "mapped UC, as device registers are"),
+            skipped(0xffff_0000_4000_0000, 0xffff_0000_4000_1000, "mapped DEV, like device registers"),
+            skipped(0xffff_007f_ffe0_0000, 0xffff_007f_ffe1_0000, "mapped DEV-NP, like device registers"),
+            skipped(0xffff_a000_3800_0000, 0xffff_a000_3801_0000, "mapped UC, like device registers"),
             skipped(0xffff_a000_3c00_0000, 0xffff_a000_3c10_0000, "not RAM"),
         ]
     );
@@ -426,7 +426,7 @@ fn arm64s_direct_map_may_begin_with_firmware_that_is_not_ram_for_the_kernel() {
 
 #[test]
 fn arm64s_direct_map_is_left_out_unless_it_maps_all_ram_in_one_way() {
-    let unknown = "in the direct map, and which physical addresses that maps is not certain";
+    let unknown = "in the direct map, whose physical addresses are uncertain";
     for ram in [
         // More RAM than the direct map maps.
         ram_and_reserved(&[(0x4000_0000, 0x8001_0000)], &[]),
@@ -488,7 +488,7 @@ fn riscvs_maps_are_read_where_page_tables_lead_to_ram() {
     let ram = ram_and_reserved(&[(0x8008_0000, 0xc000_0000)], &[]);
     let devices = [("IO", 0), ("NC", 1), ("???", 2)].map(|(mode, page)| {
         let start = 0xffff_ffc0_0120_0000 + page * 0x1000;
-        skipped(start, start + 0x1000, &format!("mapped {mode}, as device registers are"))
+        skipped(start, start + 0x1000, &format!("mapped {mode}, like device registers"))
     });
     let (segments, why) = readable_by(true, RISCV_15, &ram);
     let kernel = (0xffff_ffc0_0000_0000, 0xffff_ffc0_0120_0000);
@@ -501,7 +501,7 @@ fn riscvs_maps_are_read_where_page_tables_lead_to_ram() {
 
     let (segments, why) = readable(RISCV_15, &ram);
     assert_eq!(segments, []);
-    let pma = "mapped PMA, so that its physical address alone says whether it is a device";
+    let pma = "mapped PMA, so whether it is a device depends on its physical address";
     assert_eq!(why[0], skipped(kernel.0, kernel.1, pma));
 
     let older = RISCV_15.replace(" PMA", "").replace(" IO ", "").replace(" NC ", "").replace(" ???", "");

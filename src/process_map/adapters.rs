@@ -16,7 +16,7 @@ pub mod letters {
             &[read @ ('r' | '-'), write @ ('w' | '-'), execute @ ('x' | '-')] => {
                 Ok(Protection { read: read == 'r', write: write == 'w', execute: execute == 'x' })
             }
-            _ => Err(D::Error::custom(format!("'{}' is no protection such as 'r-x'", text.escape_debug()))),
+            _ => Err(D::Error::custom(format!("'{}' is not a protection such as 'r-x'", text.escape_debug()))),
         }
     }
 }

@@ -288,7 +288,7 @@ impl ProcessMap {
                 return Some(format!("entry {index} does not end after its start"));
             }
             if start < before {
-                return Some(format!("entry {index} begins before the one in front of it ends"));
+                return Some(format!("entry {index} begins before the previous one ends"));
             }
             before = end;
         }

@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 pub struct PagesByDomain {
     /// Pages in each domain that has any.
     pub by_domain: BTreeMap<u32, u64>,
-    /// Pages whose domain the kernel does not tell.
+    /// Pages whose domain the kernel does not report.
     #[serde(skip_serializing_if = "is_zero")]
     pub unknown_domain: u64,
 }

@@ -62,14 +62,14 @@ pub fn parse(bytes: &[u8], facts: &VmmapContext) -> Result<Vec<MapEntry>, String
             break;
         }
         let index = records.len();
-        let wrong = || format!("record {index} says that it has {size} bytes, and {} are left", rest.len());
+        let wrong = || format!("record {index} claims {size} bytes, and {} remain", rest.len());
         let length = usize::try_from(size).map_err(|_| wrong())?;
         let (record, behind) = rest.split_at_checked(length).ok_or_else(wrong)?;
         records.push(read(record, facts).ok_or_else(|| format!("record {index} has only {size} bytes"))?);
         rest = behind;
     }
     if !rest.is_empty() {
-        return Err(format!("{} bytes are left behind the last record", rest.len()));
+        return Err(format!("{} bytes remain after the last record", rest.len()));
     }
     // How many entries of this process refer to an object; others may as well.
     let mut own: HashMap<u64, u32> = HashMap::new();

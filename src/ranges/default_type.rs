@@ -130,7 +130,7 @@ impl Defaults {
         else {
             return inferred;
         };
-        let why = "the processor's register MTRRdefType says so".to_owned();
+        let why = "by the processor's register MTRRdefType".to_owned();
         let everywhere = DefaultType { cache: Some(cache), basis: Basis::Processor, why };
         let top_mem2 = match registers.above_4_gib() {
             Above::Default => None,
@@ -144,7 +144,7 @@ impl Defaults {
     }
 
     fn unknown() -> Self {
-        let everywhere = DefaultType::unknown("nothing tells it without the memory map");
+        let everywhere = DefaultType::unknown("it cannot be determined without the memory map");
         Self { everywhere, top_mem2: None }
     }
 
@@ -162,11 +162,9 @@ impl Defaults {
                 let why = format!("RAM at {} has no range, and would be unusably slow otherwise", Hex(bare));
                 (Some(CacheType::WriteBack), Basis::Inferred, why)
             }
-            Some(_) => (
-                None,
-                Basis::Unknown,
-                "ranges of the firmware have been removed, so the others show nothing".to_owned(),
-            ),
+            Some(_) => {
+                (None, Basis::Unknown, "firmware ranges have been removed, so the others are not conclusive".to_owned())
+            }
             None => (None, Basis::Unknown, "no range of the firmware shows it".to_owned()),
         };
         let top_mem2 = (ram.bare_above && ram.write_back_below && !ram.write_back_above).then(|| {

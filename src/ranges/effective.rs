@@ -69,9 +69,9 @@ pub fn explain<'a>(table: &'a Table, address: u64) -> Explanation<'a> {
     let deciding = if fixed { 1 } else { covering.len() };
     let (effective, why) = combine(covering.iter().take(deciding).map(|(_, range)| *range));
     let why = if fixed && covering.len() > 1 {
-        "below 1 MiB the fixed range decides, whatever variable ranges say".to_owned()
+        "below 1 MiB the fixed range decides, regardless of variable ranges".to_owned()
     } else if fixed {
-        "the fixed range there decides".to_owned()
+        "the fixed range decides".to_owned()
     } else {
         why.to_owned()
     };
@@ -86,7 +86,7 @@ fn explain_mapping(covering: Vec<(usize, &Descriptor)>) -> Explanation<'_> {
         Some(Some(cache)) => {
             (Effective::Cache(cache), "the first range that covers it decides, for mappings of /dev/mem")
         }
-        Some(None) => (Effective::Default, "the kernel takes no heed of the first range's type"),
+        Some(None) => (Effective::Default, "the kernel ignores the first range's type"),
         None => (Effective::Default, "no range covers it, so mappings of /dev/mem are as the kernel's"),
     };
     Explanation { covering, deciding, effective, why: why.to_owned() }
@@ -99,25 +99,25 @@ pub fn at(table: &Table, address: u64) -> Effective {
 
 fn combine<'a>(ranges: impl Iterator<Item = &'a Descriptor> + Clone) -> (Effective, &'static str) {
     if ranges.clone().any(|range| range.flags.contains(Mdf::BOGUS) || range.cache().is_none()) {
-        return (Effective::Unknown, "a range that the kernel does not understand covers it");
+        return (Effective::Unknown, "a range of unknown type covers it");
     }
     let mut types = ranges.filter_map(Descriptor::cache);
     let Some(first) = types.next() else {
-        return (Effective::Default, "no range covers it, so the default type holds");
+        return (Effective::Default, "no range covers it, so the default type applies");
     };
     let mut rest = types.clone().peekable();
     if rest.peek().is_none() {
         return (Effective::Cache(first), "one range covers it");
     }
     if types.clone().all(|cache| cache == first) {
-        return (Effective::Cache(first), "all ranges that cover it agree");
+        return (Effective::Cache(first), "all ranges that cover it have this type");
     }
     if first == CacheType::Uncacheable || types.clone().any(|cache| cache == CacheType::Uncacheable) {
-        return (Effective::Cache(CacheType::Uncacheable), "uncacheable wins over every other type");
+        return (Effective::Cache(CacheType::Uncacheable), "uncacheable takes precedence over all other types");
     }
     let mixes = |cache| matches!(cache, CacheType::WriteThrough | CacheType::WriteBack);
     if mixes(first) && types.all(mixes) {
-        return (Effective::Cache(CacheType::WriteThrough), "write-through wins over write-back");
+        return (Effective::Cache(CacheType::WriteThrough), "write-through takes precedence over write-back");
     }
     (Effective::Undefined, "the processor manuals leave this mix of types undefined")
 }

@@ -145,7 +145,7 @@ impl Owner {
 
 /// Why a text cannot be an owner.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("an owner has at most {max} bytes and no control characters; '{0}' is no owner", max = Owner::MAX)]
+#[error("invalid owner '{0}': at most {max} bytes and no control characters", max = Owner::MAX)]
 pub struct OwnerError(String);
 
 impl FromStr for Owner {

@@ -65,7 +65,7 @@ pub enum Violation {
     #[error("the range ends at the top of the address space, where no range can be")]
     BeyondAddressSpace,
     /// A range that would be replaced has a type the kernel does not know.
-    #[error("it would replace {range}, whose type the kernel does not know; --force does so all the same")]
+    #[error("it would replace {range}, whose type the kernel does not know; --force does so anyway")]
     UnknownType {
         /// The range that is there now.
         range: Descriptor,
@@ -91,7 +91,7 @@ pub enum Violation {
         slots: usize,
     },
     /// A range with that base and length is there already.
-    #[error("{range} is there already, and this kernel changes no range; remove it first")]
+    #[error("{range} exists, and this kernel does not change ranges; remove it first")]
     Exists {
         /// The range that is there now.
         range: Descriptor,
@@ -114,11 +114,12 @@ pub enum Violation {
 
 fn no_slot(slots: usize) -> String {
     match slots {
-        0 => "the processor has no variable ranges, so that only its fixed ranges, which end at 1 MiB, can be changed"
-            .to_owned(),
-        1 => "the one variable range that there is is in use; remove it first".to_owned(),
+        0 => {
+            "the processor has no variable ranges; only its fixed ranges, which end at 1 MiB, can be changed".to_owned()
+        }
+        1 => "the only variable range is in use; remove it first".to_owned(),
         _ => format!(
-            "all {slots} variable ranges are in use; remove one that is not needed, or replace neighbours of one type by a longer one ('memtool ranges list' shows them)"
+            "all {slots} variable ranges are in use; remove one that is not needed, or replace adjacent ranges of the same type by a longer one ('memtool ranges list' shows them)"
         ),
     }
 }

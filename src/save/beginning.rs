@@ -31,12 +31,12 @@ pub fn check(mut stream: Stream<'_>, header: &Header) -> Option<Damage> {
 fn wrong_with(first: &[u8], header: &Header) -> Option<String> {
     if header.kind == Kind::TextDump {
         let is_right = first.first_chunk().is_some_and(is_tar_header);
-        return (!is_right).then(|| "it is no tar header, as every text dump begins with".to_owned());
+        return (!is_right).then(|| "it is not the tar header that begins every text dump".to_owned());
     }
     let expected = Architecture::from_machine_arch(&header.architecture);
     let of_another = |other: String| {
         let named = header.architecture.escape_debug();
-        Some(format!("the header says '{named}', the dump is one of {other}"))
+        Some(format!("the header says '{named}', but the dump is for {other}"))
     };
     if let Some(rest) = first.strip_prefix(MINIDUMP) {
         let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
@@ -52,7 +52,7 @@ fn wrong_with(first: &[u8], header: &Header) -> Option<String> {
         let is_right = expected.is_none_or(|expected| expected == machine);
         return if is_right { None } else { of_another(format!("ELF machine {machine}")) };
     }
-    Some("it is neither a minidump's nor an ELF core file's; something else was written there".to_owned())
+    Some("it is neither a minidump's nor an ELF core file's; it was overwritten".to_owned())
 }
 
 /// `e_machine` of an ELF file, as `EI_DATA` has its bytes ordered; `None` in a file that ends before it.
@@ -108,8 +108,8 @@ mod tests {
         ] {
             assert_eq!(kernel(machine_arch, format!("minidump FreeBSD/{name}\0").as_bytes()), None, "{machine_arch}");
         }
-        assert!(kernel("amd64", b"minidump FreeBSD/arm64\0").unwrap().contains("the dump is one of arm64"));
-        assert!(kernel("aarch64", b"minidump FreeBSD/arm\0").unwrap().contains("the dump is one of arm"));
+        assert!(kernel("amd64", b"minidump FreeBSD/arm64\0").unwrap().contains("the dump is for arm64"));
+        assert!(kernel("aarch64", b"minidump FreeBSD/arm\0").unwrap().contains("the dump is for arm"));
         assert_eq!(kernel("amd64", &elf(1, [62, 0])), None);
         assert_eq!(kernel("powerpc64", &elf(2, [0, 21])), None);
         assert_eq!(kernel("powerpc", &elf(2, [0, 20])), None);

@@ -242,7 +242,7 @@ impl SaveDirectory {
     pub fn free_space(&self, observer: &mut dyn Observer) -> Result<FreeSpace> {
         let file = self.path.join("minfree");
         let reserved = self.min_free().unwrap_or_else(|text| {
-            observer.warn(&format!("{}: '{text}' is no size in KiB, so 0", file.display()));
+            observer.warn(&format!("{}: '{text}' is not a size in KiB; 0 is used", file.display()));
             0
         });
         Ok(FreeSpace::within(&self.path)?.with_reserve(reserved.saturating_mul(1024), file))
@@ -267,7 +267,7 @@ impl SaveDirectory {
     fn link(&self, name: &str, link: &str) -> Result<()> {
         let path = self.path.join(link);
         if path.symlink_metadata().is_ok_and(|metadata| !metadata.is_symlink()) {
-            return Err(Error::Refused(format!("{} is not a symbolic link, and stays", path.display())));
+            return Err(Error::Refused(format!("{} is not a symbolic link and was kept", path.display())));
         }
         let failed = |source| Error::io("make the symbolic link", &path, source);
         let make = |at: &Path| symlink(name, at);

@@ -65,7 +65,7 @@ impl LastHeader {
         sector.truncate(read);
         let known = sector.clone();
         if known.first_chunk() != Some(&self.bytes) {
-            return Err(io::Error::other("its last header has changed meanwhile"));
+            return Err(io::Error::other("its last header has changed since"));
         }
         let cleared = kerneldump::cleared(&self.bytes);
         sector.iter_mut().zip(cleared).for_each(|(to, from)| *to = from);
@@ -129,11 +129,11 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
         && let Some(sector_size) = found.location.sector_size
     {
         if Compression::from_code(header.compression).is_none() {
-            let what = format!("it is {}, which nothing stands for", header.compression);
+            let what = format!("unknown code {}", header.compression);
             damage.push(Damage { place: "compression".to_owned(), what });
         }
         if found.location.is_text && !(found.location.end - found.location.start).is_multiple_of(512) {
-            let what = format!("it is {}, and a text dump has whole blocks of 512 bytes", header.dump_length);
+            let what = format!("{} is not a multiple of 512 bytes, as in a text dump", header.dump_length);
             damage.push(Damage { place: "dumplength".to_owned(), what });
         }
         let last =
@@ -249,7 +249,7 @@ pub fn save(
     match (&beginning, depth) {
         (Some(_), _) if decrypted => {
             return Err(Error::Format(format!(
-                "{device}: decrypted, it does not begin as a dump does; the key may be another dump's, or the dump is damaged"
+                "{device}: not a dump after decryption; the key may belong to another dump, or the dump is damaged"
             )));
         }
         (Some(damage), Some(_)) => return Err(Error::Format(format!("the dump on {device} is damaged: {damage}"))),
@@ -356,7 +356,7 @@ fn key(volume: &ByteSource, device: &str, dump: &CrashDump, directory: &SaveDire
     let copied = io::copy(&mut key_block(volume, dump, &progress), &mut file.file());
     let (copied, size) = (copied.map_err(|error| key_failed(device, error))?, dump.header.key_size);
     if copied != u64::from(size) {
-        return Err(Error::Format(format!("{device}: {copied} of the key's {size} bytes are there")));
+        return Err(Error::Format(format!("{device}: only {copied} of the key's {size} bytes exist")));
     }
     Ok(file)
 }
@@ -384,12 +384,12 @@ fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Dept
     }
     if compression != Compression::None && found.compression != compression {
         let name = compression.name();
-        return Err(Error::Format(format!("the dump on {device} is damaged: compression: it is no {name} stream")));
+        return Err(Error::Format(format!("the dump on {device} is damaged: compression: not a {name} stream")));
     }
     let mut warnings = found.warnings;
-    warnings.extend(found.limits.iter().map(|limit| format!("a limit of memtool, and no damage: {limit}")));
+    warnings.extend(found.limits.iter().map(|limit| format!("a limit of memtool, not damage: {limit}")));
     if found.content == Content::Unknown {
-        warnings.push("there is nothing in the dump that could be checked".to_owned());
+        warnings.push("the dump has nothing can be checked".to_owned());
     }
     Ok(warnings)
 }

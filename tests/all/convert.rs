@@ -200,7 +200,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
         let spec = MinidumpSpec { mappings: Vec::new(), ..spec };
         let files = Files::new(&spec.build());
         let run = files.convert(&["--to", "elf"]).exits(1);
-        for said in ["the direct map alone", "kernels with mmu_radix do not dump their page tables"] {
+        for said in ["only the direct map", "kernels with mmu_radix do not dump their page tables"] {
             assert!(run.stderr.contains(said), "{run:?}");
         }
         let file = fs::read(&files.out).unwrap();
@@ -219,7 +219,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
     let mut spec = MinidumpSpec::powerpc64(2, MMU_RADIX);
     spec.direct_map.end = 1;
     let files = Files::new(&spec.build());
-    files.convert(&["-q", "--to", "elf"]).fails_saying(&["nothing to convert without page tables", "mmu_radix"]);
+    files.convert(&["-q", "--to", "elf"]).fails_saying(&["cannot be converted without page tables", "mmu_radix"]);
     assert!(!files.out.exists());
 }
 
@@ -417,7 +417,7 @@ fn a_core_file_can_be_converted_again() {
 #[test]
 fn a_full_dump_needs_its_kernel_to_become_a_core_file() {
     let files = Files::new(&ElfSpec::example(Arch::Amd64).build());
-    files.convert(&["--to", "elf"]).fails_saying(&["only a minidump tells where its page tables are", "--kernel"]);
+    files.convert(&["--to", "elf"]).fails_saying(&["only a minidump says where its page tables are", "--kernel"]);
     assert_eq!(files.others(), Vec::<String>::new());
 }
 
@@ -488,11 +488,11 @@ fn what_is_no_dump_or_too_damaged_leaves_nothing() {
 fn an_image_without_a_header_is_said_to_be_taken_for_memory() {
     let files = Files::new(&noise(8192));
     let run = files.convert(&["--to", "lime"]);
-    assert!(run.stderr.contains("is taken for memory from physical address 0 on"), "{run:?}");
+    assert!(run.stderr.contains("is read as memory from physical address 0"), "{run:?}");
     let segments = files.directory.path().join("segments");
     fs::write(&segments, "0x1000 0x3000\n").unwrap();
     let run = files.convert(&["--to", "lime", "--force", "--segments", text(&segments)]);
-    assert!(run.stderr.contains("is taken for memory in the ranges that --segments lists"), "{run:?}");
+    assert!(run.stderr.contains("is read as memory in the ranges of --segments"), "{run:?}");
     files.convert(&["-q", "--to", "lime", "--force"]).exits(0);
 }
 
@@ -527,14 +527,14 @@ fn nothing_is_written_over_unless_asked() {
     let files = Files::new(&MinidumpSpec::example(Arch::Amd64, 3).build());
     fs::write(&files.out, "mine").unwrap();
     for format in ["elf", "lime"] {
-        files.convert(&["--to", format]).fails_saying(&["exists already"]);
+        files.convert(&["--to", format]).fails_saying(&["already exists"]);
         assert_eq!(fs::read(&files.out).unwrap(), b"mine");
         files.convert(&["-q", "--to", format, "--force"]).ok();
         assert_ne!(fs::read(&files.out).unwrap(), b"mine");
         fs::write(&files.out, "mine").unwrap();
     }
     let same = ["-q", "--to", "raw", "--force", "--map", text(&files.out)];
-    files.convert(&same).fails_saying(&["cannot be one file"]);
+    files.convert(&same).fails_saying(&["cannot be the same file"]);
     files.convert(&["--to", "elf", "--force", "--map", "-"]).fails_saying(&["--map"]);
     files.convert(&[]).usage_error(&["--to"]);
     files.convert(&["--to", "vmdk"]).usage_error(&["vmdk"]);
@@ -594,7 +594,7 @@ fn a_disk_that_is_too_small_is_seen_before_and_leaves_nothing_later() {
             crate::common::on_a_small_disk(&format!("-q convert {} DIR/out --to {format} {options}", text(&files.dump)))
         };
         let Some(run) = convert("") else { return };
-        run.fails_saying(&["will not fit", "2.0 MiB are free", "--no-space-check"]);
+        run.fails_saying(&["does not fit", "2.0 MiB are free", "--no-space-check"]);
         convert("--no-space-check").unwrap().fails_saying(&["cannot write the dump", "No space left on device"]);
         convert("--no-space-check --zstd").unwrap().fails_saying(&["No space left on device"]);
     }

@@ -32,7 +32,7 @@ fn no_option_reads_what_the_direct_map_does_not_map() {
     let directory = directory();
     let listed = write_machine(directory.path(), &machine_with_a_direct_map());
     let unlisted = write_machine(directory.path(), &arm64_machine(4096));
-    let says = &["no option reads it", "panics", "0x"];
+    let says = &["no option allows reading it", "panics", "0x"];
     for (machine, range, refused) in [
         // Below the direct map, above it, between its parts, and across its border.
         (&listed, "0x9000000+4k", "0x9000000-0x9001000 (4 KiB)"),
@@ -102,7 +102,8 @@ fn riscv_kernels_are_read_where_there_is_ram() {
     let mut machine = demo_machine();
     machine["system"]["machine_arch"] = json!("riscv64");
     let path = write_machine(directory.path(), &machine);
-    on(&path, &["dump", "--anywhere", "--range", "0xfee00000+4k"]).fails_saying(&["no option reads it", "panics"]);
+    on(&path, &["dump", "--anywhere", "--range", "0xfee00000+4k"])
+        .fails_saying(&["no option allows reading it", "panics"]);
     assert_eq!(on(&path, &["dump", "--range", "0x100000+4k"]).ok().bytes.len(), 4096);
     let run = on(&path, &["dump", "-k", "--anywhere", "--range", "0xffffffc000000000+4k"]);
     run.fails_saying(&["panics", "/dev/kmem", "page tables"]);

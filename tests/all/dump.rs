@@ -54,11 +54,11 @@ fn the_library_dumps_as_the_command_does() {
     Manifest::read(&manifest).unwrap().verify(&dump, &mut ()).unwrap();
     // Names are checked before anything is read, and nothing is left of a dump that was not made.
     let again = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap_err();
-    assert!(again.to_string().contains("exists already"), "{again}");
+    assert!(again.to_string().contains("already exists"), "{again}");
     options.output.replace = true;
     options.output.map = Some(MapDestination::File(dump));
     let one = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap_err();
-    assert!(one.to_string().contains("cannot be one file"), "{one}");
+    assert!(one.to_string().contains("cannot be the same file"), "{one}");
     assert_eq!(names(directory.path()).len(), 4);
 }
 
@@ -125,8 +125,8 @@ fn a_file_appears_whole_for_its_owner_only_with_its_map() {
     let metadata = file.metadata().unwrap();
     assert_eq!((metadata.len(), metadata.mode() & 0o7777), (0x9_fc00 + 0xfed_a000, 0o600));
     assert_eq!(directory.path().read_dir().unwrap().count(), 2);
-    demo(&["dump", "-o", text(&file)]).fails_saying(&["exists already"]);
-    demo(&["dump", "-o", text(&directory.path().join("new")), "-m", text(&map)]).fails_saying(&["exists already"]);
+    demo(&["dump", "-o", text(&file)]).fails_saying(&["already exists"]);
+    demo(&["dump", "-o", text(&directory.path().join("new")), "-m", text(&map)]).fails_saying(&["already exists"]);
     demo(&["dump", "-q", "--force", "-d", "4m", "-o", text(&file), "-m", text(&map)]).ok();
     assert_eq!(file.metadata().unwrap().len(), 4 << 20);
     assert_eq!(directory.path().read_dir().unwrap().count(), 2);
@@ -141,11 +141,11 @@ fn what_a_name_stands_for_is_said_before_the_room_there() {
     std::fs::write(&taken, "").unwrap();
     let dump = |output: &[&str]| memtool(&[&["--device", text(&image), "dump"], output].concat());
     let new = directory.path().join("new");
-    dump(&["-o", text(&new)]).fails_saying(&["will not fit"]);
-    dump(&["-o", text(&taken)]).fails_saying(&["exists already"]);
+    dump(&["-o", text(&new)]).fails_saying(&["does not fit"]);
+    dump(&["-o", text(&taken)]).fails_saying(&["already exists"]);
     dump(&["-o", "/dev/null"]).fails_saying(&["not a regular file"]);
-    dump(&["-o", text(&new), "-m", text(&taken)]).fails_saying(&["exists already"]);
-    dump(&["-o", text(&new), "--manifest", text(&taken)]).fails_saying(&["exists already"]);
+    dump(&["-o", text(&new), "-m", text(&taken)]).fails_saying(&["already exists"]);
+    dump(&["-o", text(&new), "--manifest", text(&taken)]).fails_saying(&["already exists"]);
 }
 
 #[test]
@@ -173,7 +173,7 @@ fn json_describes_the_dump_and_needs_a_file() {
     assert_eq!(report["written"], file.metadata().unwrap().len());
     assert_eq!(report["unreadable"], json!([{"start": "0x5000", "end": "0x6000", "why": "EIO"}]));
     assert_eq!(report["unreadable_bytes"], 4096);
-    on(&machine, &["--json", "dump"]).fails_saying(&["cannot share standard output", "name a file"]);
+    on(&machine, &["--json", "dump"]).fails_saying(&["cannot share standard output", "give a file"]);
 }
 
 #[test]
@@ -200,7 +200,7 @@ fn a_map_that_leaves_memory_out_is_warned_of() {
     machine["memory"]["source"] = json!("vm.phys_segs");
     let machine = write_machine(directory.path(), &machine);
     let run = on(&machine, &["dump"]).ok();
-    assert!(run.stderr.contains("vm.phys_segs, which leaves out"), "{}", run.stderr);
+    assert!(run.stderr.contains("vm.phys_segs, which omits"), "{}", run.stderr);
     assert_eq!(on(&machine, &["dump", "-q"]).ok().stderr, "");
 }
 
@@ -214,7 +214,7 @@ fn a_terminal_gets_no_dump() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(String::from_utf8(output.stderr).unwrap().contains("standard output is a terminal"));
+    assert!(String::from_utf8(output.stderr).unwrap().contains("not written to a terminal"));
 }
 
 #[test]

@@ -72,8 +72,8 @@ fn what_will_not_fit_is_refused_before_it_begins() {
     let on_small_disk =
         |arguments: &str| crate::common::on_a_small_disk(&format!("--device {} dump {arguments}", text(&image)));
     let Some(run) = on_small_disk("-o DIR/out") else { return };
-    run.fails_saying(&["will not fit", "4.0 MiB", "2.0 MiB are free", "--no-space-check"]);
-    on_small_disk("> DIR/out").unwrap().exits(1).says_in_one_line(&["will not fit", "--no-space-check"]);
+    run.fails_saying(&["does not fit", "4.0 MiB", "2.0 MiB are free", "--no-space-check"]);
+    on_small_disk("> DIR/out").unwrap().exits(1).says_in_one_line(&["does not fit", "--no-space-check"]);
     let run = on_small_disk("-q --range 0+1m -o DIR/out").unwrap().ok();
     assert_eq!(run.stdout, "out\n");
     // How small zeros become nobody knows beforehand.
@@ -99,7 +99,7 @@ fn the_file_size_limit_is_looked_at_before_and_is_an_error_later() {
     let (image, ..) = dump_of_noise(directory.path(), 4);
     fs::rename(image, directory.path().join("image")).unwrap();
     with_file_size_limit(directory.path(), "--device image dump -o out").fails_saying(&[
-        "will not fit",
+        "does not fit",
         "4.0 MiB",
         "ulimit -f",
     ]);
@@ -222,7 +222,7 @@ fn a_receiver_may_be_slow_and_need_not_close() {
 
     let (to, open) = receiver(|stream| (receive_all(&stream).unwrap(), stream));
     let run = demo(&["dump", "-d1m", "-o", &to]).ok();
-    run.says_in_one_line(&["receiver's system has everything", "not closed the connection"]);
+    run.says_in_one_line(&["receiver's system has acknowledged all data", "not closed the connection"]);
     assert_eq!(open.join().unwrap().0.len(), 1 << 20);
 }
 
@@ -240,7 +240,7 @@ fn a_connection_that_is_lost_is_an_error_and_leaves_no_files() {
             let (image, _, mut dump) = dump_of_noise(directory.path(), 8);
             let files = ["map", "manifest"].map(|name| directory.path().join(name));
             dump.args(["-o", &to, "-m", text(&files[0]), "--manifest", text(&files[1])]);
-            run(dump.args(compression)).fails_saying(&[&to, "the receiver's copy is not complete"]);
+            run(dump.args(compression)).fails_saying(&[&to, "the receiver's copy is incomplete"]);
             receiver.join().unwrap();
             fs::remove_file(image).unwrap();
             assert_eq!(names(directory.path()), Vec::<String>::new(), "{compression:?}");

@@ -110,7 +110,7 @@ fn no_output_replaces_what_the_run_reads() {
             {
                 let arguments = arguments.replace("OUT", &output);
                 let run = memtool_in(here, &format!("-q {arguments}")).exits(1);
-                assert!(run.stderr.contains("cannot be one file"), "{arguments}: {run:?}");
+                assert!(run.stderr.contains("cannot be the same file"), "{arguments}: {run:?}");
                 assert!(contents(here) == before, "{arguments} has changed something: {:?}", names(here));
             }
             // Where an input is named by a symbolic link it is the same.
@@ -158,7 +158,7 @@ fn a_core_file_that_is_changed_is_read_for_nothing_else() {
     let before = contents(here);
     for core in ["kernel", "hard"] {
         let run = memtool_in(here, &format!("write --core {core} --kernel kernel --force version 0x01")).exits(1);
-        assert!(run.stderr.contains("this very file"), "{run:?}");
+        assert!(run.stderr.contains("the same file"), "{run:?}");
     }
     memtool_in(here, "write --core segments --segments segments --force --phys 0x0 0x01").exits(1);
     assert!(contents(here) == before);
@@ -170,13 +170,13 @@ fn a_dump_replaces_neither_its_device_nor_one_of_the_same_run() {
     let crash = directory.path().join("crash");
     fs::write(crash.join("vmcore.0"), device()).unwrap();
     let before = contents(&crash);
-    memtool_in(directory.path(), "save --dir crash --max 1 crash/vmcore.0").fails_saying(&["cannot be one file"]);
+    memtool_in(directory.path(), "save --dir crash --max 1 crash/vmcore.0").fails_saying(&["cannot be the same file"]);
     assert!(contents(&crash) == before, "{:?}", names(&crash));
     // The second one would replace the first one, which is on no device any more.
     let directory = inputs();
     fs::write(directory.path().join("second"), device()).unwrap();
     let run = memtool_in(directory.path(), "save --dir crash --max 1 device second").exits(1);
-    assert!(run.stderr.contains("an output of this run already"), "{run:?}");
+    assert!(run.stderr.contains("already an output of this run"), "{run:?}");
     assert!(fs::read(directory.path().join("second")).unwrap() == device(), "the second dump is lost");
     assert!(fs::read(directory.path().join("crash/vmcore.0")).unwrap() == minidump());
     // The next run may.
@@ -212,7 +212,7 @@ fn standard_output_does_not_go_where_the_run_reads() {
         let mut memtool = command();
         memtool.args(arguments.split(' ')).current_dir(directory.path()).stdout(append).stderr(Stdio::piped());
         let run = start(&mut memtool).end().exits(1);
-        assert!(run.stderr.contains("standard output goes to this very file"), "{arguments}: {run:?}");
+        assert!(run.stderr.contains("standard output is the same file"), "{arguments}: {run:?}");
         assert!(contents(directory.path()) == before, "{arguments} >> {input} has changed something");
     }
     // What is written beside it, and /dev/null, are no inputs.

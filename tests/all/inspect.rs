@@ -104,9 +104,9 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
 #[test]
 fn only_what_has_a_direct_map_is_said_to_have_pages_in_it_alone() {
     for (arch, words) in [
-        (Arch::Amd64, "pages, which only the direct map leads to"),
-        (Arch::Arm, "pages, which nothing leads to"),
-        (Arch::I386, "pages, which nothing leads to"),
+        (Arch::Amd64, "pages, reachable through the direct map only"),
+        (Arch::Arm, "pages, reachable through no mapping"),
+        (Arch::I386, "pages, reachable through no mapping"),
     ] {
         let mut spec = MinidumpSpec::example(arch, arch.newest());
         let said = |spec: &MinidumpSpec| {
@@ -292,7 +292,7 @@ fn what_is_behind_a_gzip_stream_is_left_out_and_told() {
     for behind in [&b"x"[..], b"garbage", b"\0\0\x1f\x8b\x08", &[1; 100_000]] {
         let found = whole("garbage", &[Compression::Gzip.compress(&spec.build()), behind.to_vec()].concat());
         let warning = format!(
-            "what follows the end of the gzip stream is ignored, as none of it: {}",
+            "data after the end of the gzip stream is ignored: {}",
             if behind.len() == 1 { "1 byte".to_owned() } else { format!("{} bytes", behind.len()) }
         );
         let warnings = found["warnings"].as_array().unwrap();
@@ -330,7 +330,7 @@ fn a_text_dump_is_listed_backwards_and_forwards() {
     // Within the header of the first file, in and after the second, whose contents begin with the fourth block.
     for length in [700, TEXT_BLOCK, 3 * TEXT_BLOCK, 4 * TEXT_BLOCK + 100, text_archive(&files).len() - 1] {
         let damage = look(text_archive(&files)[..length].to_vec()).damage;
-        assert!(damage[0].to_string().starts_with("text dump: it is cut off"), "{length}: {damage:?}");
+        assert!(damage[0].to_string().starts_with("text dump: it is truncated"), "{length}: {damage:?}");
     }
 }
 
@@ -421,10 +421,10 @@ fn a_field_that_cannot_be_is_named() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let bytes = spec.build();
     let cases: [(&str, u64, &str); 8] = [
-        ("version", 9, "version: it is 9; versions 1 to 3 are known"),
-        ("msgbufsize", 0xffff_ffff, "msgbufsize: it is 4294967295"),
+        ("version", 9, "version: unknown version 9; versions 1 to 3 are supported"),
+        ("msgbufsize", 0xffff_ffff, "msgbufsize: 4294967295 bytes"),
         ("dumpavailsize", 0, "dumpavailsize: it is 0"),
-        ("dumpavailsize", 0xffff_f000, "dumpavailsize: it is 4294963200"),
+        ("dumpavailsize", 0xffff_f000, "dumpavailsize: 4294963200 bytes"),
         ("bitmapsize", 0, "bitmapsize: it is 0"),
         ("bitmapsize", 8, "bitmapsize: 8 bytes are too few"),
         ("bitmapsize", 0xffff_ffff, "page bitmap: the dump ends"),
@@ -502,9 +502,9 @@ fn limits_of_memtool_are_no_damage() {
     let found: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!((&found["damage"], &found["limits"][0]["place"]), (&serde_json::json!([]), &"dumpavailsize".into()));
     let output = run(&bytes, &[]);
-    assert!(String::from_utf8_lossy(&output.stdout).contains("no damage as far as memtool looks"));
+    assert!(String::from_utf8_lossy(&output.stdout).contains("no damage found; not everything was checked"));
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("a limit of memtool, and no damage") && !error.contains("damaged"), "{error}");
+    assert!(error.contains("a limit of memtool, not damage") && !error.contains("damaged"), "{error}");
     let directory = directory();
     let file = write_file(directory.path(), &bytes);
     for arguments in [&["read", "--phys", "0", "--core"][..], &["convert", "--to", "lime"]] {
@@ -513,7 +513,7 @@ fn limits_of_memtool_are_no_damage() {
         if arguments[0] == "convert" {
             command.arg(directory.path().join("out"));
         }
-        crate::common::run(&mut command).fails_saying(&["a limit of memtool, and no damage"]);
+        crate::common::run(&mut command).fails_saying(&["a limit of memtool, not damage"]);
     }
 
     // A message buffer is not needed to read what is behind it.
@@ -539,7 +539,7 @@ fn bits_behind_the_last_pages_stand_for_no_page() {
             let bits: u32 = bytes[spec.parts().bitmap].iter().map(|byte| byte.count_ones()).sum();
             let behind = bits as usize - spec.pages().len();
             let remark =
-                format!("page bitmap: {behind} bits are set behind those of dump_avail; they stand for no page");
+                format!("page bitmap: {behind} bits are set beyond the end of dump_avail; they belong to no page");
             assert_eq!(found["remarks"], if behind > 0 { serde_json::json!([remark]) } else { serde_json::json!([]) });
             compare_memory(&name, ByteSource::from_bytes(bytes), &spec);
         }
@@ -549,7 +549,7 @@ fn bits_behind_the_last_pages_stand_for_no_page() {
         let output = run(&spec.build(), options);
         assert!(output.status.success());
         assert!(String::from_utf8_lossy(&output.stdout).contains("consistent: everything was read"));
-        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("stand for no page"), says, "{options:?}");
+        assert_eq!(String::from_utf8_lossy(&output.stderr).contains("belong to no page"), says, "{options:?}");
     }
 }
 
@@ -612,7 +612,7 @@ fn every_byte_of_a_devices_headers_counts() {
                 let mut first = bytes.clone();
                 first[parts.first_header.start as usize + offset + byte] ^= 0x10;
                 let damage = look(first).damage[0].to_string();
-                let named = damage.contains(&format!("its {field} is not that of the last header"));
+                let named = damage.contains(&format!("its {field} differs from the last header's"));
                 assert!(
                     named || (["magic", "version"].contains(field) && damage.contains("there is none")),
                     "{field}: {damage}"
@@ -669,8 +669,7 @@ fn damage_is_printed_with_its_place_and_exits_with_1() {
         "{error}"
     );
     assert!(
-        error
-            .contains(&format!("{missing} of {} pages are missing, from physical address {second:#x} on", missing + 1)),
+        error.contains(&format!("{missing} of {} pages are missing, from physical address {second:#x}", missing + 1)),
         "{error}"
     );
     assert!(String::from_utf8_lossy(&output.stdout).contains("DAMAGED in one place"));
@@ -687,10 +686,10 @@ fn a_live_dump_with_another_bitmap_than_its_pages_names_the_cause() {
             dump[spec.parts().bitmap.start + byte] &= !mask;
         }
         let known = matches!(arch, Arch::Riscv | Arch::I386 | Arch::Powerpc64);
-        let cause = format!("kernels of {} write another bitmap into their live dumps", arch.name());
+        let cause = format!("{} kernels write a bitmap into their live dumps", arch.name());
         for bytes in [dump.clone(), live_dump(arch, &dump, Compression::Zstd, spec.page_size)] {
             let damage = look(bytes).damage[0].to_string();
-            assert!(damage.contains(&format!("come after the last of {} pages", spec.pages().len() - 5)), "{damage}");
+            assert!(damage.contains(&format!("follow the last of {} pages", spec.pages().len() - 5)), "{damage}");
             assert_eq!(damage.contains(&cause), known, "{damage}");
         }
         // Fewer pages have other causes, unless it is certain that the dump is a live one.
@@ -704,7 +703,7 @@ fn a_live_dump_with_another_bitmap_than_its_pages_names_the_cause() {
     }
 }
 
-/// savecore(8) leaves out zeros at the end; the info.N beside the file tells how long the dump was.
+/// savecore(8) omits zeros at the end; the info.N beside the file tells how long the dump was.
 #[test]
 fn zeros_that_savecore_has_left_out_are_no_damage() {
     let directory = directory();
@@ -738,10 +737,7 @@ fn zeros_that_savecore_has_left_out_are_no_damage() {
         assert_eq!((code, &found["damage"]), (Some(0), &serde_json::json!([])), "{kind}");
         assert_eq!((&found["dump"]["kind"], &found["length"]), (&kind.into(), &whole.len().into()));
         let warning = found["warnings"][0].as_str().unwrap();
-        assert!(
-            warning.contains("savecore(8) leaves out zeros") && warning.contains(&left_out.to_string()),
-            "{warning}"
-        );
+        assert!(warning.contains("savecore(8) omits zeros") && warning.contains(&left_out.to_string()), "{warning}");
 
         // All of its memory is there, zeros among it.
         let out = at("out");
@@ -821,7 +817,7 @@ fn foreign_formats() -> Vec<(Vec<u8>, &'static str)> {
         (b"7z\xbc\xaf\x27\x1c", "a 7-Zip archive"),
         (b"AVML\x02\0\0\0", "avml-convert"),
         (b"AVML\x01\0\0\0", "avml-convert"),
-        (b"KDUMP   \x06", "makedumpfile has compressed"),
+        (b"KDUMP   \x06", "compressed by makedumpfile"),
         (b"DISKDUMP", "diskdump"),
         (b"makedumpfile\0\0\0\0", "makedumpfile -R"),
         (b"\xd0\xbe\xd2\xbe", ".vmem"),
@@ -842,8 +838,8 @@ fn foreign_formats() -> Vec<(Vec<u8>, &'static str)> {
     let built = [
         (tar, "tar -xf"),
         (vdi, "VirtualBox (VDI)"),
-        (kernel, "an ELF file, and no core file"),
-        (big_kernel, "an ELF file, and no core file"),
+        (kernel, "an ELF file but not a core file"),
+        (big_kernel, "an ELF file but not a core file"),
         (Compression::Zstd.compress(&Compression::Gzip.compress(b"memory")), "compressed twice"),
     ];
     let zlib = [0, 1, 6, 9].map(|level| (zlib(level), "zlib"));
@@ -915,12 +911,12 @@ fn what_is_no_dump_is_not_called_one() {
     let noise = || crate::common::noise(100_000);
     for (bytes, says) in [
         (vec![], "it is empty"),
-        (vec![0; 1], "no dump or image that memtool knows"),
-        (vec![0; 100_000], "no dump or image that memtool knows"),
-        (noise(), "no dump or image that memtool knows"),
-        (Compression::Zstd.compress(&noise()), "no dump or image that memtool knows"),
-        (b"# README\n".repeat(50), "no dump or image that memtool knows"),
-        (b"minidump FreeBSD/vax\0".repeat(50), "no dump or image that memtool knows"),
+        (vec![0; 1], "not a dump or image that memtool knows"),
+        (vec![0; 100_000], "not a dump or image that memtool knows"),
+        (noise(), "not a dump or image that memtool knows"),
+        (Compression::Zstd.compress(&noise()), "not a dump or image that memtool knows"),
+        (b"# README\n".repeat(50), "not a dump or image that memtool knows"),
+        (b"minidump FreeBSD/vax\0".repeat(50), "not a dump or image that memtool knows"),
     ] {
         for options in [&[][..], &["--verify"]] {
             let output = run(&bytes, &[&["--json"], options].concat());
@@ -932,8 +928,8 @@ fn what_is_no_dump_is_not_called_one() {
     let directory = directory();
     for (path, why) in [
         (directory.path().join("missing"), "No such file"),
-        (directory.path().to_owned(), "neither a file nor a device"),
-        (Path::new("/dev/null").to_owned(), "neither a file nor a device"),
+        (directory.path().to_owned(), "neither a regular file nor a device"),
+        (Path::new("/dev/null").to_owned(), "neither a regular file nor a device"),
     ] {
         let output = command().args(["inspect", text(&path)]).output().unwrap();
         assert_eq!(output.status.code(), Some(1));

@@ -212,7 +212,7 @@ fn nothing_is_written_over_and_nothing_through_a_link() {
     std::fs::write(&target, "precious").unwrap();
     let link = directory.path().join("link");
     symlink(directory.path().join("elsewhere"), &link).unwrap();
-    demo(&["livedump", text(&target)]).fails_saying(&["exists already"]);
+    demo(&["livedump", text(&target)]).fails_saying(&["already exists"]);
     demo(&["livedump", text(&link)]).fails_saying(&["symbolic link"]);
     demo(&["livedump", "--force", text(&link)]).fails_saying(&["symbolic link"]);
     demo(&["livedump", "--force", text(directory.path())]).fails_saying(&["not a regular file"]);
@@ -225,7 +225,7 @@ fn nothing_is_written_over_and_nothing_through_a_link() {
 
 /// Each errno of MEM_KERNELDUMP, and words that its explanation must have.
 const REFUSALS: [(&str, &str); 11] = [
-    ("EBUSY", "another live dump is running"),
+    ("EBUSY", "another live dump is in progress"),
     ("EPERM", "policy"),
     ("EINVAL", "GZIO, ZSTDIO"),
     ("EBADF", "open for writing"),
@@ -360,7 +360,7 @@ fn signals_leave_nothing_behind() {
         );
         running.until_written(files.path(), 0);
         running.signal(signal);
-        running.end().exits(code).says_in_one_line(&["does not stop", signal.as_str()]);
+        running.end().exits(code).says_in_one_line(&["cannot stop", signal.as_str()]);
         assert_eq!(names(files.path()), Vec::<String>::new(), "{signal}");
     }
 }
@@ -454,7 +454,7 @@ fn a_second_signal_changes_nothing() {
     for _ in 0..3 {
         running.signal(Signal::SIGINT);
     }
-    running.end().exits(130).says_in_one_line(&["SIGINT", "does not stop"]);
+    running.end().exits(130).says_in_one_line(&["SIGINT", "cannot stop"]);
     assert_eq!(names(files.path()), Vec::<String>::new());
 }
 
@@ -540,8 +540,8 @@ fn info_is_json_or_savecores_lines() {
     assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(path("facts")).unwrap()).unwrap(), run.json());
     assert_eq!(take(&["--info", "-"]).lines()[0], "Dump header from device: /dev/mem");
     assert_eq!(take(&["--json", "--info", "-"]).json()["schema"], "memtool.livedump");
-    demo(&["livedump", "--info", text(&path("facts")), text(&path("new"))]).fails_saying(&["facts", "exists already"]);
-    demo(&["livedump", "--force", "--info", text(&dump), text(&dump)]).fails_saying(&["one file"]);
+    demo(&["livedump", "--info", text(&path("facts")), text(&path("new"))]).fails_saying(&["facts", "already exists"]);
+    demo(&["livedump", "--force", "--info", text(&dump), text(&dump)]).fails_saying(&["the same file"]);
     assert_eq!(names(directory.path()), ["dump", "facts", "facts.json"]);
 }
 
@@ -571,7 +571,7 @@ fn a_machine_that_does_not_tell_is_dumped_all_the_same() {
     machine.as_object_mut().unwrap().remove("live_dump");
     let path = write_machine(directory.path(), &machine);
     let run = on(&path, &["livedump", "--zstd", text(&directory.path().join("out"))]).ok();
-    run.says_in_one_line(&["warning", "does not tell"]);
+    run.says_in_one_line(&["warning", "does not report"]);
 }
 
 #[test]

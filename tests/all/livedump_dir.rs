@@ -176,12 +176,12 @@ fn a_failed_dump_takes_no_number() {
 fn minfree_stays_free() {
     let directory = directory();
     write(directory.path().join("minfree"), "99999999999999\n").unwrap();
-    let kept = format!("are free there, of which {} keeps 90.9 PiB free", directory.path().join("minfree").display());
-    save(directory.path(), &[]).fails_saying(&["may not fit", "at its largest it takes", &kept, "--no-space-check"]);
+    let kept = format!("are free, of which {} keeps 90.9 PiB free", directory.path().join("minfree").display());
+    save(directory.path(), &[]).fails_saying(&["may not fit", "at its maximum size", &kept, "--no-space-check"]);
     save(directory.path(), &["--zstd"]).ok().says_in_one_line(&["warning", "may not fit"]);
     save(directory.path(), &["--no-space-check"]).ok();
     write(directory.path().join("minfree"), "much\n").unwrap();
-    save(directory.path(), &[]).ok().says_in_one_line(&["warning", "'much' is no size"]);
+    save(directory.path(), &[]).ok().says_in_one_line(&["warning", "'much' is not a size"]);
 }
 
 #[test]

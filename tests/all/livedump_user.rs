@@ -323,7 +323,7 @@ fn only_some_architectures_and_no_header_behind_it() {
         machine["process"]["mappings"] = json!([]);
         let path = write_machine(directory.path(), &machine);
         on(&path, &["livedump", "--method", "user", text(&target)]).fails_saying(&[
-            "of amd64, aarch64, riscv64 and powerpc64",
+            "supported on amd64, aarch64, riscv64 and powerpc64",
             &format!("{architecture} with pages of {page_size} bytes"),
         ]);
     }

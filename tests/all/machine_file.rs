@@ -801,7 +801,7 @@ fn an_option_that_means_nothing_is_a_usage_error_and_no_file_outside_of_the_reco
             let before = run(command().current_dir(directory.path()).args(options).args(of_files));
             let behind = run(command().current_dir(directory.path()).args(of_files).args(options));
             for run in [before, behind] {
-                run.usage_error(&[options[0], "has no meaning here"]);
+                run.usage_error(&[options[0], "does not apply"]);
             }
             assert_eq!(std::fs::read(&file).unwrap(), bytes, "{name}");
             assert_eq!(crate::common::names(directory.path()), ["file"], "{name}");

@@ -193,7 +193,7 @@ fn what_is_in_memory_is_told_with_totals_that_leave_out_what_is_not_divided() {
     };
     assert_eq!(total[..], ["total", &sum(1), &sum(2), &sum(3), &sum(4), "-", "", ""]);
     let undivided: u64 = entries.iter().filter(|row| row[3] == "-").map(|row| row[2].parse::<u64>().unwrap()).sum();
-    let remark = format!("of {undivided} KiB in memory, the kernel does not tell");
+    let remark = format!("for {undivided} KiB in memory, the kernel does not report");
     run.of_recording().says_in_one_line(&[&remark]);
 }
 
@@ -265,7 +265,7 @@ fn pid_0_is_the_kernel() {
 #[test]
 fn a_process_that_cannot_be_read_is_explained_and_nothing_is_printed() {
     let directory = directory();
-    for (errno, why) in [("ESRCH", "has exited"), ("EPERM", "become root"), ("EBUSY", "became another program")] {
+    for (errno, why) in [("ESRCH", "has exited"), ("EPERM", "run as root"), ("EBUSY", "executed another program")] {
         let path = write_machine(directory.path(), &failing(&machine(), "vmmap", errno));
         on(&path, &["maps", "70"]).fails_saying(&["process 70", errno, why]);
         on(&path, &["maps", "--json", "70"]).fails_saying(&["process 70", errno]);
@@ -273,7 +273,7 @@ fn a_process_that_cannot_be_read_is_explained_and_nothing_is_printed() {
     let mut kernel_process = machine();
     kernel_process["processes"][0]["entries"] = json!([]);
     let path = write_machine(directory.path(), &kernel_process);
-    on(&path, &["maps", "70"]).fails_saying(&["process 70 is the kernel's", "no memory of its own"]);
+    on(&path, &["maps", "70"]).fails_saying(&["process 70 is a kernel process", "without memory of its own"]);
     let mut none = machine();
     none.as_object_mut().unwrap().remove("processes");
     let path = write_machine(directory.path(), &none);
@@ -291,11 +291,11 @@ fn a_recorded_map_that_cannot_be_is_refused() {
         let path = write_machine(directory.path(), &machine);
         on(&path, &["maps", "70"]).fails_saying(&["not a usable recorded machine", why]);
     };
-    refused(&|process| process["pid"] = json!(0), "0 is the number of no process");
+    refused(&|process| process["pid"] = json!(0), "0 is not a process ID");
     refused(&|process| process["entries"][1]["end"] = json!("0x80b1000"), "entry 1 does not end after its start");
     refused(&|process| process["entries"][1]["start"] = json!("0x80b0000"), "entry 1 begins before");
-    refused(&|process| process["entries"][1]["protection"] = json!("rwxx"), "'rwxx' is no protection");
-    refused(&|process| process["entries"][1]["max_protection"] = json!("x"), "'x' is no protection");
+    refused(&|process| process["entries"][1]["protection"] = json!("rwxx"), "'rwxx' is not a protection");
+    refused(&|process| process["entries"][1]["max_protection"] = json!("x"), "'x' is not a protection");
     refused(&|process| process["entries"][1]["object"] = json!("thing"), "thing");
     refused(&|process| process["entries"][1]["colour"] = json!(1), "colour");
 }
@@ -618,7 +618,7 @@ mod linux {
             let options = if round % 2 == 0 { &["maps", "--json"][..] } else { &["maps", "-x", "--numa", "--json"] };
             let run = memtool(&[options, &[&pid]].concat());
             if run.code != 0 {
-                run.fails_saying(&[&format!("process {pid}: EBUSY"), "became another program"]);
+                run.fails_saying(&[&format!("process {pid}: EBUSY"), "executed another program"]);
                 refused += 1;
                 continue;
             }
@@ -679,7 +679,7 @@ mod linux {
                 is_of_one_program(&run);
                 tables += 1;
             } else {
-                run.fails_saying(&[&format!("process {pid}: EBUSY"), "became another program"]);
+                run.fails_saying(&[&format!("process {pid}: EBUSY"), "executed another program"]);
                 refused += 1;
             }
         }
@@ -735,7 +735,7 @@ mod linux {
             command.args(arguments).uid(65534).gid(65534).current_dir("/");
             run(&mut command)
         };
-        memtool(&["maps", &i32::MAX.to_string()]).fails_saying(&["process 2147483647", "there is no such process"]);
+        memtool(&["maps", &i32::MAX.to_string()]).fails_saying(&["process 2147483647", "no such process"]);
         memtool(&["maps", "0"]).fails_saying(&["not FreeBSD"]);
         if fs::read_to_string("/proc/2/comm").is_ok_and(|name| name == "kthreadd\n") {
             memtool(&["maps", "2"]).fails_saying(&["process 2 is the kernel thread kthreadd"]);
@@ -758,7 +758,11 @@ mod linux {
         }
         let shell = Still::shell();
         for style in ["-l", "-x"] {
-            nobody(&["maps", style, &shell.pid()]).fails_saying(&["EACCES", "it is not yours", "become root"]);
+            nobody(&["maps", style, &shell.pid()]).fails_saying(&[
+                "EACCES",
+                "it belongs to another user",
+                "run as root",
+            ]);
         }
         nobody(&["maps", "-P"]).ok();
     }
@@ -804,7 +808,7 @@ mod linux {
             eprintln!("SKIPPED: no container can be made here: {}", run.stderr);
             return;
         }
-        run.fails_saying(&["the parent process cannot be seen here", "name a PID"]);
+        run.fails_saying(&["the parent process is outside of this container", "give a PID"]);
     }
 
     /// A process that exits at any moment gives a whole map or none.
@@ -828,7 +832,7 @@ mod linux {
                 assert!(run.bytes == expected, "{} of {} bytes", run.bytes.len(), expected.len());
                 whole += 1;
             } else {
-                run.fails_saying(&["process", "there is no such process"]);
+                run.fails_saying(&["process", "no such process"]);
                 gone += 1;
             }
         }

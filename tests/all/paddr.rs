@@ -515,8 +515,8 @@ fn errors_of_the_kernel_are_told_by_name_with_advice() {
         ("mlock", "ENOMEM", lock, &["ulimit -l", "65536"]),
         ("mlock", "EAGAIN", lock, &["ulimit -l"]),
         ("mlock", "EPERM", lock, &["root"]),
-        ("mmap", "ENOMEM", alloc, &["ask for less"]),
-        ("touch", "EFAULT", touch, &["brought in"]),
+        ("mmap", "ENOMEM", alloc, &["request less"]),
+        ("touch", "EFAULT", touch, &["the page cannot be read"]),
         ("sysctl", "EPERM", &["0x200000"], &["sysctl"]),
     ] {
         let broken = failing(&machine(), operation, errno);

@@ -312,12 +312,12 @@ fn a_kernel_that_did_not_run_is_refused_by_name() {
         let message = machine.open(machine.elf(), false).err().unwrap().to_string();
         let expected = format!("{} at {:#x}", symbols.0[0].0, symbols.0[0].1 + 0x1238);
         assert!(message.contains("page tables are not in this memory") && message.contains(&expected), "{message}");
-        assert!(message.contains("is /boot/kernel/kernel the kernel that ran?"), "{message}");
+        assert!(message.contains("is /boot/kernel/kernel the kernel that was running?"), "{message}");
         let directory = directory();
         let bytes = ByteSource::from_bytes(machine.elf());
         let memory = DumpedMemory::open(bytes, None, scratch(directory.path()), &Progress::default()).unwrap();
         let message = Kernel::from_dump(memory, None).err().unwrap().to_string();
-        assert!(message.contains("name its kernel with --kernel"), "{message}");
+        assert!(message.contains("give its kernel with --kernel"), "{message}");
     }
 }
 

@@ -581,7 +581,7 @@ fn lists_longer_than_any_kernels_are_not_followed_to_their_end() {
     let (_, processes) = endless("proc_off_p_list").read();
     assert_eq!(processes.list.len(), 131_072);
     let [warning] = processes.warnings.as_slice() else { panic!("{:?}", processes.warnings) };
-    assert!(warning.starts_with("allproc goes on after 131072 processes, at 0xc000"), "{warning}");
+    assert!(warning.starts_with("allproc has more than 131072 processes, the next at 0xc000"), "{warning}");
 
     let mut memory = endless("thread_off_td_plist");
     // One process, whose threads begin behind it.
@@ -626,7 +626,7 @@ fn a_kernel_without_the_symbols_is_refused_by_name() {
         memory.int(name, 0xffff_fff0);
         assert_eq!(
             error(&memory),
-            format!("{name} is 4294967280 there, which is no offset: is kernel.test the kernel that ran?")
+            format!("{name} is 4294967280, not a valid offset: is kernel.test the kernel that was running?")
         );
         let mut memory = Memory::new(Arch::Amd64);
         memory.symbols.insert(name, Symbol { address: 0x10, size: 4 });
@@ -824,7 +824,7 @@ fn another_kernels_processes_are_not_made_up() {
         let at = memory.address(list);
         memory.pointer(at, 0);
     }
-    Files::new(&memory).run(&[]).fails_saying(&["there are no processes at allproc", "the kernel that ran?"]);
+    Files::new(&memory).run(&[]).fails_saying(&["there are no processes at allproc", "the kernel that was running?"]);
 }
 
 #[test]

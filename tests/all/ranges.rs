@@ -907,19 +907,19 @@ fn explain_applies_the_processors_rules_for_overlaps() {
         (&[], "default", "no range"),
         (&["write-back"], "write-back", "one range"),
         (&["write-protect"], "write-protect", "one range"),
-        (&["write-combine", "write-combine"], "write-combine", "agree"),
-        (&["uncacheable", "write-back"], "uncacheable", "uncacheable wins"),
-        (&["write-back", "uncacheable"], "uncacheable", "uncacheable wins"),
-        (&["write-combine", "uncacheable"], "uncacheable", "uncacheable wins"),
-        (&["write-protect", "uncacheable"], "uncacheable", "uncacheable wins"),
-        (&["write-back", "write-through", "uncacheable"], "uncacheable", "uncacheable wins"),
-        (&["write-through", "write-back"], "write-through", "write-through wins"),
-        (&["write-back", "write-through", "write-back"], "write-through", "write-through wins"),
+        (&["write-combine", "write-combine"], "write-combine", "have this type"),
+        (&["uncacheable", "write-back"], "uncacheable", "uncacheable takes precedence"),
+        (&["write-back", "uncacheable"], "uncacheable", "uncacheable takes precedence"),
+        (&["write-combine", "uncacheable"], "uncacheable", "uncacheable takes precedence"),
+        (&["write-protect", "uncacheable"], "uncacheable", "uncacheable takes precedence"),
+        (&["write-back", "write-through", "uncacheable"], "uncacheable", "uncacheable takes precedence"),
+        (&["write-through", "write-back"], "write-through", "write-through takes precedence"),
+        (&["write-back", "write-through", "write-back"], "write-through", "write-through takes precedence"),
         (&["write-back", "write-combine"], "undefined", "undefined"),
         (&["write-through", "write-protect"], "undefined", "undefined"),
         (&["write-back", "write-back", "write-protect"], "undefined", "undefined"),
-        (&["write-back", "unknown"], "unknown", "not understand"),
-        (&["unknown"], "unknown", "not understand"),
+        (&["write-back", "unknown"], "unknown", "unknown type"),
+        (&["unknown"], "unknown", "unknown type"),
     ];
     for (types, effective, why) in cases {
         let covering: Vec<Value> = types.iter().map(|cache| active(0x4000_0000, 0x1000_0000, cache)).collect();
@@ -1007,7 +1007,7 @@ fn explain_says_whether_there_is_ram_and_in_which_domain() {
     for (address, ram, domain, reserved, words) in [
         ("0x1000", true, json!(0), Value::Null, "RAM in domain 0"),
         ("0x8000000", true, json!(1), Value::Null, "RAM in domain 1"),
-        ("0x0", true, Value::Null, Value::Null, "RAM, its domain not known"),
+        ("0x0", true, Value::Null, Value::Null, "RAM, domain unknown"),
         ("0xf0000", false, Value::Null, json!("reserved"), "not RAM: reserved"),
         ("0x20000000", false, Value::Null, Value::Null, "not RAM"),
     ] {
@@ -1098,7 +1098,7 @@ fn a_failed_change_is_not_reported_as_made() {
     let run = changed.run.clone().exits(1);
     assert_eq!(run.stderr.lines().filter(|line| line.contains("EBUSY")).count(), 3, "{}", run.stderr);
     assert_eq!(changed.places(), Vec::<usize>::new());
-    assert!(!run.stdout.contains("like that already"), "nothing was removed: {}", run.stdout);
+    assert!(!run.stdout.contains("already so"), "nothing was removed: {}", run.stdout);
 }
 
 #[test]

@@ -122,14 +122,14 @@ fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() 
     let run = files.read(&["constant"]).ok();
     let lines = run.lines();
     assert!(
-        lines[0].starts_with(&format!("{:016x}  (of {kernel}, not of memory: its page at", MISSING + 0x10)),
+        lines[0].starts_with(&format!("{:016x}  (from {kernel}, not from memory: its page at", MISSING + 0x10)),
         "{run:?}"
     );
     assert!(lines[1].contains("88 77 66 55 44 33 22 11"), "{run:?}");
     // Up to the end of the section; what follows is a hole.
     let at = format!("{MISSING:#x}");
     let run = files.read(&["-v", "-n", "0x300", &at]).ok();
-    assert_eq!(run.lines().iter().filter(|line| line.contains("not of memory")).count(), 1, "{run:?}");
+    assert_eq!(run.lines().iter().filter(|line| line.contains("not from memory")).count(), 1, "{run:?}");
     let size = run.lines().iter().find(|line| line.contains("a hole of")).unwrap().to_owned();
     assert!(size.starts_with(&format!("{:016x}  (a hole of 256 B", MISSING + 0x200)), "{size}");
     let json = files.read(&["--json", "-n", "0x300", &at]).ok().json();
@@ -137,7 +137,7 @@ fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() 
     assert_eq!((pieces.len(), &pieces[0]["file"], pieces[1].get("bytes")), (2, &kernel.into(), None), "{json}");
     assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 0x400);
 
-    let mark = format!(" (of {kernel}, not of memory)");
+    let mark = format!(" (from {kernel}, not from memory)");
     assert_eq!(files.read(&["--as", "u64", "constant"]).ok().stdout, format!("1234605616436508552{mark}\n"));
     let json = files.read(&["--json", "--as", "u32", "constant", "-n", "8"]).ok().json();
     assert_eq!((&json["values"], &json["file"]), (&json!([0x5566_7788, 0x1122_3344]), &kernel.into()));
@@ -149,13 +149,13 @@ fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() 
     files.read(&["--as", "raw", "constant"]).exits(1).says_in_one_line(&["0 B were written"]);
     assert_eq!(files.read(&["--json", "--as", "u8", "version"]).ok().json().get("file"), None);
     // Writing does not take it for memory.
-    files.run("write", &["constant", "00"]).exits(1).says_in_one_line(&["is not there"]);
+    files.run("write", &["constant", "00"]).exits(1).says_in_one_line(&["is missing"]);
 }
 
 #[test]
 fn what_a_kernel_writes_to_is_never_of_its_file() {
     let files = files_with_constants(SHF_WRITE);
-    files.read(&["--as", "u64", "constant"]).exits(1).says_in_one_line(&["is not there"]);
+    files.read(&["--as", "u64", "constant"]).exits(1).says_in_one_line(&["is missing"]);
     assert!(files.read(&["constant"]).exits(1).stdout.contains("a hole of 8 B"));
     // Nor is another kernel's file.
     let other = files_with_constants(0);
@@ -180,7 +180,7 @@ fn a_powerpc64_dump_without_the_kernels_image_says_why() {
     std::fs::write(&dump, spec.build()).unwrap();
     let read = |at: u64| memtool(&["read", "--core", text(&dump), "-n", "16", &format!("{at:#x}")]).exits(1).stdout;
     for at in [0x10_0100, spec.kernel_image.0, spec.kernel_image.1 - 16] {
-        assert!(read(at).contains("dump_avail leaves it out"), "{at:#x}: {}", read(at));
+        assert!(read(at).contains("so dump_avail and all dumps omit it"), "{at:#x}: {}", read(at));
     }
     assert!(!read(spec.kernel_image.1).contains("dump_avail"));
 }
@@ -197,7 +197,7 @@ fn holes_are_shown_as_holes() {
     assert_eq!((lines.len(), lines[258]), (259, "fffffe0000009000"));
     let missing = format!("{:#x}", BASE + 16 * PAGE);
     let run = files.read(&[&missing]).exits(1);
-    assert!(run.lines()[0].contains("(a hole of 256 B: its page at physical address 0x29000 is not there)"), "{run:?}");
+    assert!(run.lines()[0].contains("(a hole of 256 B: its page at physical address 0x29000 is missing)"), "{run:?}");
     // The same in JSON, with the bytes.
     let run = files.read(&["--json", &format!("{:#x}", BASE + 6 * PAGE - 2), "-n", "8196"]).ok();
     let json = run.json();
@@ -265,7 +265,7 @@ fn json_has_the_symbol_and_no_number_that_a_double_rounds() {
     let run = files.run("write", &["--json", "numbers", "ff"]).exits(1);
     let (found, old) = (run.json(), serde_json::json!("01"));
     assert_eq!((&found["written"], &found["old"], &found["new"]), (&false.into(), &old, &"ff".into()));
-    assert!(run.stderr.contains("takes --force"), "{run:?}");
+    assert!(run.stderr.contains("use --force"), "{run:?}");
     let run = files.run("write", &["--json", "numbers", "01", "--force"]).ok();
     assert_eq!(run.json()["written"], true);
 }
@@ -320,7 +320,7 @@ fn places_that_make_no_sense_are_refused() {
     files.read(&["nothing"]).fails_saying(&["has no symbol 'nothing'"]);
     files.read(&["version+x"]).fails_saying(&["'x' is not a number"]);
     files.read(&["0x12345678901234567"]).fails_saying(&["does not fit in 64 bits"]);
-    files.read(&["version+0xffffffffffffffff"]).fails_saying(&["beyond all addresses"]);
+    files.read(&["version+0xffffffffffffffff"]).fails_saying(&["beyond the address space"]);
     files.read(&["version", "-n", "0"]).fails_saying(&["nothing to read"]);
     files.read(&["--phys", "version"]).fails_saying(&["--phys", "'version' is not a number"]);
     files.read(&[]).usage_error(&["ADDR|SYMBOL[+OFF]"]);
@@ -328,7 +328,8 @@ fn places_that_make_no_sense_are_refused() {
     let core = ["read", "--core", text(&files.dump)];
     memtool(&[&core[..], &["version"]].concat()).fails_saying(&["--kernel"]);
     memtool(&["read", "--segments", "x", "version"]).usage_error(&["--core"]);
-    memtool(&["read", "--core", text(files.directory.path()), "0"]).fails_saying(&["neither a file nor a device"]);
+    memtool(&["read", "--core", text(files.directory.path()), "0"])
+        .fails_saying(&["neither a regular file nor a device"]);
 }
 
 #[test]
@@ -401,7 +402,7 @@ fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel()
         // What has no header is said to be taken for memory.
         let has_header = path != &padded && path != &raw;
         assert_eq!(run.stderr.is_empty(), has_header, "{path:?}: {}", run.stderr);
-        assert_eq!(run.stderr.contains("is taken for memory"), !has_header, "{path:?}: {}", run.stderr);
+        assert_eq!(run.stderr.contains("is read as memory"), !has_header, "{path:?}: {}", run.stderr);
         on("write", &["0x2008010", "c0ffee", "--force"]).ok();
         assert!(on("read", &["0x2008010", "-n", "3"]).ok().stdout.contains("c0 ff ee"), "{path:?}");
         assert_eq!(on("read", &["--json", "0x2000010"]).ok().json()["physical"], true);
@@ -409,7 +410,7 @@ fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel()
         assert!(outside.stdout.contains("hole") || path == &padded, "{outside:?}");
     }
     memtool(&["read", "--core", text(&lime), "--phys", "0x2000010", "--as", "ptr"])
-        .fails_saying(&["how long a pointer is", "--kernel"]);
+        .fails_saying(&["the size of a pointer", "--kernel"]);
     memtool(&["read", "--core", text(&elf), "--phys", "0x2000010", "--as", "ptr"]).ok();
     // A virtual address still needs page tables.
     memtool(&["read", "--core", text(&lime), "0xffffffff81200000"]).fails_saying(&["--kernel"]);
@@ -439,10 +440,9 @@ fn integers_of_the_running_machine_have_its_order_of_bytes() {
 #[test]
 fn physical_memory_is_read_where_the_running_kernel_is_not_found() {
     let directory = directory();
-    for (arch, end, why) in [
-        ("amd64", "0x20000", "too little memory to lay a kernel out in"),
-        ("armv7", "0x8000000", "this machine is armv7"),
-    ] {
+    for (arch, end, why) in
+        [("amd64", "0x20000", "too little memory for a kernel"), ("armv7", "0x8000000", "this machine is armv7")]
+    {
         let mut machine = demo_machine();
         machine["system"]["machine_arch"] = json!(arch);
         machine["memory"]["segments"] = json!([{"start": "0x1000", "end": end}]);
@@ -468,10 +468,15 @@ fn a_core_file_of_virtual_memory_is_read_by_its_addresses_and_has_no_physical_on
         let own = demo(&["read", address, "-n", length]).ok();
         assert_eq!(read(&[address, "-n", length]).ok().stdout, own.stdout, "{address}");
     }
-    assert!(read(&["0xffffffff70000000"]).exits(1).stdout.contains("not in the dump, which has virtual memory"));
+    assert!(
+        read(&["0xffffffff70000000"])
+            .exits(1)
+            .stdout
+            .contains("not in the dump, which has only its own virtual addresses")
+    );
     read(&["--phys", "0x1000000"]).fails_saying(&["core file of virtual memory"]);
     let run = memtool(&["translate", "--core", text(&core), "0xffffffff81533000"]).exits(1);
-    assert!(run.stdout.contains("the virtual addresses of its memory and no others"), "{run:?}");
+    assert!(run.stdout.contains("only its own virtual addresses"), "{run:?}");
     for to in ["lime", "raw", "padded"] {
         memtool(&["convert", text(&core), text(&out), "--to", to]).fails_saying(&["core file of virtual memory"]);
         assert!(!out.exists());
@@ -531,7 +536,7 @@ fn write_changes_these_bytes_and_no_others() {
     assert_eq!((changed.len(), changed.last().unwrap() - changed.first().unwrap()), (8, 7));
 
     // The line that it prints puts them back.
-    let undo = run.lines()[2].strip_prefix("to put the old bytes back: memtool ").unwrap().to_owned();
+    let undo = run.lines()[2].strip_prefix("to restore the old bytes: memtool ").unwrap().to_owned();
     let shell = format!("exec '{}' {undo}", env!("CARGO_BIN_EXE_memtool"));
     assert!(std::process::Command::new("sh").args(["-c", &shell]).status().unwrap().success());
     assert!(std::fs::read(&files.dump).unwrap() == before);
@@ -558,7 +563,7 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
     files.run("write", &["numbers", "--as", "u8", "256", "--force"]).fails_saying(&["'256' does not fit in 1 bytes"]);
     files.run("write", &["numbers", "abc", "--force"]).fails_saying(&["pairs of hexadecimal digits"]);
     let run = files.run("write", &[&format!("{:#x}", BASE + 8 * PAGE), "00"]).exits(1);
-    assert!(run.stderr.contains("the kernel itself cannot write to 0xfffffe0000008000: it is mapped r-x"), "{run:?}");
+    assert!(run.stderr.contains("the kernel cannot write to 0xfffffe0000008000: it is mapped r-x"), "{run:?}");
     assert!(std::fs::read(&files.dump).unwrap() == before);
     let link = files.directory.path().join("link");
     std::os::unix::fs::symlink(&files.dump, &link).unwrap();
@@ -575,7 +580,7 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
         assert!(!run.stderr.contains("panic"), "{run:?}");
     }
     let run = demo(&["write", "nkpt", "00"]).exits(1);
-    assert!(run.stderr.contains("takes --force") && !run.stderr.contains("panic"), "{run:?}");
+    assert!(run.stderr.contains("use --force") && !run.stderr.contains("panic"), "{run:?}");
     assert_eq!(names(files.directory.path()), ["kernel", "link", "vmcore.0"]);
 }
 

@@ -115,7 +115,7 @@ fn inspect_finds_in_real_dumps_what_is_in_them() {
             let behind = facts["bits_behind"].as_u64().unwrap();
             let remarks = found["remarks"].as_array().unwrap();
             assert_eq!(remarks.len(), usize::from(behind > 0), "{name}");
-            let says = format!("{behind} bits are set behind");
+            let says = format!("{behind} bits are set beyond");
             assert!(remarks.iter().all(|remark| remark.as_str().unwrap().contains(&says)), "{name}: {remarks:?}");
         }
         // Only the dump whose bitmap the kernel cut off is suspect.

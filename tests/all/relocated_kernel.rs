@@ -170,7 +170,7 @@ fn its_borders_are_those_of_its_image() {
     // The address before it and the one behind it are not its own.
     for address in [RAN - 1, RAN + SIZE] {
         let run = files.run("symbols", &["--addr", &format!("{address:#x}")]).exits(1);
-        assert!(run.stderr.contains(&format!("no symbol covers {address:#x}")), "{run:?}");
+        assert!(run.stderr.contains(&format!("no symbol contains {address:#x}")), "{run:?}");
     }
     let last = format!("{:#x}", ran(VARIABLES + 0x10f));
     assert!(files.run("symbols", &["--addr", &last]).ok().stdout.contains("handler+0x7"));
@@ -182,7 +182,7 @@ fn translate_says_where_it_was() {
     let run = files.run("translate", &["doadump"]).ok();
     let lines = run.lines();
     assert_eq!(lines[0], format!("{DOADUMP:#x} (doadump)"));
-    assert!(lines[1].contains(&format!("{:#x} when it ran", ran(DOADUMP))), "{run:?}");
+    assert!(lines[1].contains(&format!("the kernel ran at {:#x}", ran(DOADUMP))), "{run:?}");
     let json = files.run("translate", &["--json", "doadump", &format!("{:#x}", ran(DOADUMP))]).ok().json();
     let (linked, moved) = (&json["addresses"][0], &json["addresses"][1]);
     assert_eq!(linked["ran_at"], format!("{:#x}", ran(DOADUMP)));
@@ -200,7 +200,7 @@ fn constants_and_code_are_of_the_kernels_file_by_either_address() {
     let files = Files::of(spec);
     for address in [DOADUMP, ran(DOADUMP)] {
         let run = files.run("read", &["--as", "u32", &format!("{address:#x}")]).ok();
-        assert_eq!(run.stdout, format!("1616928864 (of {}, not of memory)\n", text(&files.kernel)));
+        assert_eq!(run.stdout, format!("1616928864 (from {}, not from memory)\n", text(&files.kernel)));
     }
 }
 
@@ -219,7 +219,7 @@ fn contents_of_another_kernels_file_are_not_taken() {
         spec.pages.retain(|page, _| ![0x2_4000, 0x2_5000].contains(page));
         let run = Files::of(spec).run("read", &["--as", "u32", "doadump"]);
         if is_its_own {
-            assert!(run.ok().stdout.contains("not of memory"), "{messages}");
+            assert!(run.ok().stdout.contains("not from memory"), "{messages}");
         } else {
             let said = run.exits(1).stderr;
             assert!(

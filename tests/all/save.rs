@@ -187,7 +187,7 @@ fn what_is_said_is_right() {
     let (device, core) = (text(&place.device).to_owned(), place.crash.join("vmcore.0"));
     let what = "a kernel dump of dumped.example.org, 2023-11-14T22:13:20Z, ";
     assert!(said.lines()[0].starts_with(&format!("{}: ", core.display())), "{said:?}");
-    assert!(said.lines()[1].starts_with(&format!("{device}: kept; saved is {what}")), "{said:?}");
+    assert!(said.lines()[1].starts_with(&format!("{device}: kept; saved {what}")), "{said:?}");
     assert!(said.stdout.ends_with(": page fault\n"), "{said:?}");
     assert!(place.device() == before, "--keep has changed the device");
     let check = place.ask(&["--check"]).ok();
@@ -195,7 +195,7 @@ fn what_is_said_is_right() {
         assert!(check.stdout.contains(fact), "{fact}: {check:?}");
     }
     let cleared = place.ask(&["--clear"]).ok();
-    assert!(cleared.stdout.starts_with(&format!("{device}: cleared; lost is {what}")), "{cleared:?}");
+    assert!(cleared.stdout.starts_with(&format!("{device}: cleared; lost: {what}")), "{cleared:?}");
     place.is_cleared(&before, 512);
     let check = place.ask(&["--check"]).exits(1);
     assert!(check.stdout.contains("no dump") && check.stdout.contains("was cleared"), "{check:?}");
@@ -293,7 +293,7 @@ fn encrypted_dumps_are_decrypted_on_the_way_and_kept_where_that_fails() {
             let mut noisy = before.clone();
             noisy[parts.data.start as usize..parts.data.end as usize].fill(7);
             write(&place.device, &noisy).unwrap();
-            place.save(&["--private-key", text(&key), "-q"]).fails_saying(&["does not begin as a dump does"]);
+            place.save(&["--private-key", text(&key), "-q"]).fails_saying(&["not a dump after decryption"]);
             assert!(place.device() == noisy, "{name}");
         }
     }
@@ -354,7 +354,7 @@ fn damaged_headers_are_saved_by_force_only() {
         for option in [None, Some("--clear")] {
             let options = option.as_slice();
             let refused = if option.is_some() { place.ask(options) } else { place.save(options) };
-            refused.fails_saying(&["damaged", what, "--force", "the dump stays"]);
+            refused.fails_saying(&["damaged", what, "--force", "the dump was kept"]);
         }
         let check = place.ask(&["--check"]).ok();
         assert!(check.stdout.contains("DAMAGED") && check.stdout.contains(what), "{check:?}");
@@ -398,7 +398,7 @@ fn headers_that_promise_too_much_are_not_believed() {
     assert_eq!(place.file("vmcore.0"), data(&device));
     // A compression that nothing stands for.
     let place = Container::new(&both("compression", 9));
-    place.save(&[]).fails_saying(&["compression", "it is 9", "--force"]);
+    place.save(&[]).fails_saying(&["compression", "unknown code 9", "--force"]);
     place.save(&["--force"]).ok();
     assert_eq!(place.file("vmcore.0"), data(&device));
 }
@@ -424,7 +424,7 @@ fn overwritten() -> Vec<(&'static str, Vec<u8>)> {
         ("another architecture", device_with(Compression::None, 4, 512, &arm64).build()),
         ("another architecture, compressed", device_with(Compression::Zstd, 4, 512, &arm64).build()),
         ("no dump, compressed", device_with(Compression::Zstd, 4, 512, &noise(9000)).build()),
-        ("no tar header", without_tar),
+        ("not the tar header", without_tar),
     ];
     for (compression, _) in SUFFIXES {
         cases.push(("first page", first_page(&device_with(compression, 4, 4096, &dump()))));
@@ -439,13 +439,13 @@ fn what_does_not_begin_as_a_dump_is_cleared_by_force_only() {
         let check = place.ask(&["--check", "--json"]).ok().json();
         assert_eq!(check["devices"][0]["damage"][0]["place"], "beginning", "{what}: {check}");
         assert!(place.ask(&["--check"]).ok().stdout.contains("DAMAGED"), "{what}");
-        place.ask(&["--clear"]).fails_saying(&["damaged: beginning", "the dump stays", "--force"]);
+        place.ask(&["--clear"]).fails_saying(&["damaged: beginning", "the dump was kept", "--force"]);
         for options in [&["--verify"][..], &["--verify", "--force"], &["--verify", "--zstd", "--keep"]] {
             place.save(options).fails_saying(&["damaged: beginning"]);
         }
         assert!(place.device() == before && place.names().is_empty(), "{what}: {:?}", place.names());
         // savecore(8) saves it: what there is may be all that is left.
-        let run = place.save(&["--json"]).exits(1).says_in_one_line(&["damaged: beginning", "stays on the device"]);
+        let run = place.save(&["--json"]).exits(1).says_in_one_line(&["damaged: beginning", "kept on the device"]);
         let said = run.json();
         let device = &said["devices"][0];
         assert_eq!((&device["result"], &device["cleared"]), (&json!("saved"), &json!(false)), "{what}: {said}");
@@ -484,10 +484,10 @@ fn a_header_of_another_version_is_left_alone() {
         });
         let place = Container::new(&before);
         for options in [&["--force"][..], &[]] {
-            place.save(options).fails_saying(&["version: it is 9", "--clear --force"]);
+            place.save(options).fails_saying(&["version: unknown version 9", "--clear --force"]);
         }
-        place.ask(&["--clear"]).fails_saying(&["version: it is 9", "--clear --force"]);
-        assert!(place.ask(&["--check"]).ok().stdout.contains("version: it is 9"));
+        place.ask(&["--clear"]).fails_saying(&["version: unknown version 9", "--clear --force"]);
+        assert!(place.ask(&["--check"]).ok().stdout.contains("version: unknown version 9"));
         assert!(place.device() == before);
         place.ask(&["--clear", "--force"]).ok();
         place.is_cleared(&before, sector);
@@ -616,10 +616,10 @@ fn a_damaged_dump_is_neither_named_nor_cleared_when_it_is_verified() {
 fn a_device_is_named_without_dev_unless_a_file_has_the_name() {
     let place = Container::new(&plain().build());
     let save = |name: &str| run(command().args(["save", "--check", name]).current_dir(place.folder.path()));
-    save("null").fails_saying(&["/dev/null", "neither a file nor a device with an end"]);
+    save("null").fails_saying(&["/dev/null", "neither a regular file nor a device of known size"]);
     save("device").ok();
     fs::copy(&place.device, place.folder.path().join("null")).unwrap();
-    save("null").fails_saying(&["'null' can be the file ./null and the device /dev/null"]);
+    save("null").fails_saying(&["'null' is ambiguous: it is the file ./null and the device /dev/null"]);
     save("./null").ok();
     save("nothing").fails_saying(&["cannot open nothing", "No such file"]);
 }
@@ -649,7 +649,7 @@ fn a_recorded_machines_devices_are_looked_at() {
     let mut machine = demo_machine();
     machine["dump_devices"] = json!(["device", "not-there"]);
     let machine = write_machine(folder, &machine);
-    on(&machine, &["save", "--check"]).ok().of_recording().says_in_one_line(&["not-there is not there"]);
+    on(&machine, &["save", "--check"]).ok().of_recording().says_in_one_line(&["not-there does not exist"]);
     // Where this system has its dumps none of a recorded machine goes.
     on(&machine, &["save"]).usage_error(&["--dir"]);
     let report = on(&machine, &["--json", "-q", "save", "--dir", text(&place.crash)]).ok().json();
@@ -744,12 +744,12 @@ fn minfree_stays_free() {
     let before = plain().build();
     let place = Container::new(&before);
     write(place.crash.join("minfree"), "99999999999999\n").unwrap();
-    place.save(&[]).fails_saying(&["does not fit", "stays on the device", "--zstd", "--no-space-check"]);
+    place.save(&[]).fails_saying(&["does not fit", "kept on the device", "--zstd", "--no-space-check"]);
     // What is needed, what is free, and what keeps how much of it.
     let run = place.save(&[]).exits(1);
     let file = place.crash.join("minfree");
-    let said = format!("are free there, of which {} keeps 90.9 PiB free", file.display());
-    assert!(run.stderr.contains("it takes 128.0 KiB, and ") && run.stderr.contains(&said), "{run:?}");
+    let said = format!("are free, of which {} keeps 90.9 PiB free", file.display());
+    assert!(run.stderr.contains("128.0 KiB are needed, and ") && run.stderr.contains(&said), "{run:?}");
     assert!(!run.stderr.contains(" 0 B are free"), "{run:?}");
     assert!(place.device() == before);
     place.save(&["--zstd", "--keep"]).ok().says_in_one_line(&["warning", "may not fit"]);
@@ -794,13 +794,16 @@ fn what_is_kept_for_the_superuser_is_free_for_him() {
     let Some(run) = crate::common::on_a_disk_with_a_reserve(&format!("save --keep --dir DIR {device}")) else { return };
     let run = run.ok();
     assert!(run.stdout.contains("vmcore.0"), "{run:?}");
-    run.says_in_one_line(&["warning", "keeps for the superuser"]);
+    run.says_in_one_line(&["warning", "reserves for the superuser"]);
     let refused = |minfree: &str| {
         let script = format!("-q save --keep --dir DIR {device}");
         crate::common::on_a_disk_with_a_reserve_and(&format!("echo {minfree} > DIR/minfree"), &script).unwrap().exits(1)
     };
     let run = refused("100");
-    assert!(run.stderr.contains("it takes 5.0 MiB, and 3.") && run.stderr.contains("keeps 100.0 KiB free"), "{run:?}");
+    assert!(
+        run.stderr.contains("5.0 MiB are needed, and 3.") && run.stderr.contains("keeps 100.0 KiB free"),
+        "{run:?}"
+    );
     assert_eq!(place.device(), before);
 }
 

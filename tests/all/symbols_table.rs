@@ -193,7 +193,7 @@ fn a_stripped_kernel_has_its_dynamic_symbols_and_a_debug_file_no_version() {
         (&b"\x1f\x8b\x08\0\0\0\0\0"[..], "compressed with gzip"),
         (b"\x28\xb5\x2f\xfd\0\0\0\0", "compressed with zstd"),
         (b"\xfd7zXZ\0\0\x04", "compressed with xz"),
-        (b"no kernel at all", "no ELF file"),
+        (b"no kernel at all", "not an ELF file"),
     ] {
         let path = directory.path().join("kernel");
         std::fs::write(&path, head).unwrap();
@@ -446,13 +446,13 @@ fn a_list_that_loops_or_leads_nowhere_ends() {
         assert_eq!(listing.files.len(), files, "{listing:?}");
         assert!(listing.broken.as_deref().is_some_and(|text| text.contains(why)), "{listing:?}");
     };
-    broken(&|linked| linked.pointer(FILES + 0x108, FILES), 2, "comes back to 0xc2000000");
-    broken(&|linked| linked.pointer(FILES + 8, FILES), 1, "comes back to 0xc2000000");
+    broken(&|linked| linked.pointer(FILES + 0x108, FILES), 2, "is a loop at 0xc2000000");
+    broken(&|linked| linked.pointer(FILES + 8, FILES), 1, "is a loop at 0xc2000000");
     broken(&|linked| linked.pointer(FILES + 8, 0x1234), 1, "0x125");
-    broken(&|linked| linked.pointer(FILES + 8, u64::MAX), 1, "out of the address space");
+    broken(&|linked| linked.pointer(FILES + 8, u64::MAX), 1, "leaves the address space");
     broken(&|linked| linked.pointer(FILES + 0x120, u64::MAX), 1, "cannot be read");
     broken(&|linked| linked.set(HEAD + 0x100, u64::MAX, 4), 0, "cannot be read");
-    broken(&|linked| drop(linked.memory.0.insert(TEXTS + 0x1000, vec![b'x'; 0x1000])), 1, "without an end");
+    broken(&|linked| drop(linked.memory.0.insert(TEXTS + 0x1000, vec![b'x'; 0x1000])), 1, "unterminated");
     broken(&|linked| drop(linked.memory.0.remove(&HEAD)), 0, "0xc1000000, which cannot be read");
 }
 

@@ -19,5 +19,5 @@ for name in ostype osrelease; do
     equal "what the dump has at $name" "$(dd if=$name.raw bs=1 skip=$offset count=${#value} 2> /dev/null)" "$value"
 done
 
-refused "is not memory by the kernel's maps" dump -k --quiet --range 0x1000+4k -o ./low
+refused "is not memory in the kernel's maps" dump -k --quiet --range 0x1000+4k -o ./low
 [ ! -e low ] || fail "$last has left a file"

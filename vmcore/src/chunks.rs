@@ -44,7 +44,7 @@ pub fn checked_page_size(page_size: u64) -> Result<usize> {
     let page = usize::try_from(page_size).ok().filter(|page| page.is_power_of_two() && *page <= MAX_BUFFER);
     page.ok_or_else(|| {
         Error::Refused(format!(
-            "a page size of {page_size} bytes is not possible: it is a power of two, and {} MiB at most",
+            "invalid page size of {page_size} bytes: it must be a power of two and at most {} MiB",
             MAX_BUFFER >> 20
         ))
     })

@@ -93,13 +93,15 @@ impl KeyBlock {
         let wrong = |what: String| Err(Error::Format(what));
         let Ok((raw, rest)) = kerneldumpkey::read_from_prefix(bytes) else {
             let needed = size_of::<kerneldumpkey>();
-            return wrong(format!("kdk_encryptedkeysize: the key block ends after {} bytes of {needed}", bytes.len()));
+            return wrong(format!("kdk_encryptedkeysize: the key block ends after {} of {needed} bytes", bytes.len()));
         };
         let encryption = match raw.kdk_encryption {
             KERNELDUMP_ENC_AES_256_CBC => Encryption::Aes256Cbc,
             KERNELDUMP_ENC_CHACHA20 => Encryption::ChaCha20,
             other => {
-                return wrong(format!("kdk_encryption: it is {other}; 1 (AES-256-CBC) and 2 (ChaCha20) are known"));
+                return wrong(format!(
+                    "kdk_encryption: unknown code {other}; 1 (AES-256-CBC) and 2 (ChaCha20) are supported"
+                ));
             }
         };
         let size = raw.kdk_encryptedkeysize.get();
@@ -107,7 +109,7 @@ impl KeyBlock {
             return wrong(format!("kdk_encryptedkeysize: it is {size}, not 1 to {KERNELDUMP_ENCKEY_MAX_SIZE}"));
         }
         let Some(encrypted_key) = usize::try_from(size).ok().and_then(|size| rest.get(..size)) else {
-            return wrong(format!("kdk_encryptedkey: it ends after {} bytes of {size}", rest.len()));
+            return wrong(format!("kdk_encryptedkey: it ends after {} of {size} bytes", rest.len()));
         };
         Ok(Self { encryption, initialisation_vector: raw.kdk_iv, encrypted_key: encrypted_key.to_vec() })
     }
@@ -137,22 +139,21 @@ impl PrivateKey {
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |what: String| Error::Format(what);
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let (label, pem) = first_block(text).ok_or_else(|| {
-            wrong("there is no private key in PEM in it (-----BEGIN RSA PRIVATE KEY-----)".to_owned())
-        })?;
+        let (label, pem) = first_block(text)
+            .ok_or_else(|| wrong("it has no private key in PEM format (-----BEGIN RSA PRIVATE KEY-----)".to_owned()))?;
         let protected = || {
-            wrong("the private key is protected by a passphrase, and memtool asks for none; 'openssl rsa -in FILE -out NEW' takes it away".to_owned())
+            wrong("the private key is protected by a passphrase, which memtool does not support; 'openssl rsa -in FILE -out NEW' removes it".to_owned())
         };
-        let bad = |why: &dyn std::fmt::Display| wrong(format!("it is no RSA private key that can be used: {why}"));
+        let bad = |why: &dyn std::fmt::Display| wrong(format!("not a usable RSA private key: {why}"));
         let key = match label {
             "ENCRYPTED PRIVATE KEY" => return Err(protected()),
             "RSA PRIVATE KEY" if pem.contains("ENCRYPTED") => return Err(protected()),
             "RSA PRIVATE KEY" => RsaPrivateKey::from_pkcs1_pem(pem).map_err(|error| bad(&error))?,
             "PRIVATE KEY" => RsaPrivateKey::from_pkcs8_pem(pem).map_err(|error| bad(&error))?,
             "PUBLIC KEY" | "RSA PUBLIC KEY" | "CERTIFICATE" => {
-                return Err(wrong("it is the public key; the private one decrypts".to_owned()));
+                return Err(wrong("it is the public key; the private key is required".to_owned()));
             }
-            other => return Err(wrong(format!("it holds '{}', no RSA private key", other.escape_debug()))),
+            other => return Err(wrong(format!("it holds '{}', not an RSA private key", other.escape_debug()))),
         };
         Ok(Self(key))
     }
@@ -166,7 +167,7 @@ impl PrivateKey {
         let (ours, theirs) = (self.0.size(), block.encrypted_key.len());
         if ours != theirs {
             return Err(Error::Refused(format!(
-                "the private key is not this dump's: it has {} bits, and the dump's key was encrypted with {}",
+                "the private key does not match: it has {} bits, and the dump's key was encrypted with {}",
                 ours * 8,
                 theirs * 8
             )));
@@ -178,13 +179,13 @@ impl PrivateKey {
             .map(Zeroizing::new);
         let Ok(decrypted) = decrypted else {
             return Err(Error::Refused(
-                "the private key does not decrypt the dump's key: it is another one's, or the key block is damaged"
+                "the private key does not decrypt the dump's key: it is the wrong key, or the key block is damaged"
                     .to_owned(),
             ));
         };
         let key = decrypted.first_chunk().filter(|_| decrypted.len() == KERNELDUMP_KEY_MAX_SIZE).ok_or_else(|| {
             let length = decrypted.len();
-            Error::Format(format!("kdk_encryptedkey: the key in it has {length} bytes, not {KERNELDUMP_KEY_MAX_SIZE}"))
+            Error::Format(format!("kdk_encryptedkey: the key has {length} bytes, not {KERNELDUMP_KEY_MAX_SIZE}"))
         })?;
         Ok(DumpKey {
             encryption: block.encryption,
@@ -255,7 +256,7 @@ impl<R: Read> Decrypter<R> {
                 let (blocks, rest) = bytes.as_chunks_mut::<AES_BLOCK>();
                 if !rest.is_empty() {
                     return Err(damaged(format!(
-                        "it ends after {end} bytes, which are not whole blocks of {AES_BLOCK}: it is cut off"
+                        "it ends after {end} bytes, not a multiple of {AES_BLOCK}: it is truncated"
                     )));
                 }
                 cipher.decrypt_blocks(Array::cast_slice_from_core_mut(blocks));

@@ -83,19 +83,19 @@ impl fmt::Display for Why {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NotMapped(level) => write!(f, "not mapped: its {level} entry is not valid"),
-            Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not reach there"),
-            Self::NoTable(physical) => write!(f, "its page table at {} is not there", Hex(*physical)),
-            Self::NoPage(physical) => write!(f, "its page at physical address {} is not there", Hex(*physical)),
+            Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not cover the address"),
+            Self::NoTable(physical) => write!(f, "its page table at {} is missing", Hex(*physical)),
+            Self::NoPage(physical) => write!(f, "its page at physical address {} is missing", Hex(*physical)),
             Self::NoImage(physical) => write!(
                 f,
-                "its page at physical address {} is not there: it is the kernel's image, and the firmware of this powerpc64 machine told the kernel that it was not available, so that dump_avail leaves it out and no dump of it has the image",
+                "its page at physical address {} is missing: it belongs to the kernel's image, which this powerpc64 machine's firmware reported as unavailable, so dump_avail and all dumps omit it",
                 Hex(*physical)
             ),
-            Self::NotListed => f.write_str("not in the dump, which has virtual memory by its addresses"),
+            Self::NotListed => f.write_str("not in the dump, which has only its own virtual addresses"),
             Self::Untranslated(reason) => write!(f, "it cannot be translated: {reason}"),
             Self::ReadOnlyDirectly(physical) => write!(
                 f,
-                "the kernel writes through its direct map, and has physical address {} mapped read-only there, as it does with its text and read-only data: the answer would be EFAULT",
+                "the kernel writes through its direct map, where physical address {} is mapped read-only, like its text and read-only data: it would answer EFAULT",
                 Hex(*physical)
             ),
             Self::ReadOnly => f.write_str("it was not opened for writing"),

@@ -139,10 +139,10 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     /// The magic is another one.
-    #[error("magic: it is '{0}', not one of a kernel dump's")]
+    #[error("magic: '{0}' is not a kernel dump's")]
     Magic(String),
     /// The version is none that is known.
-    #[error("version: it is {0}; versions 1 to {KERNELDUMPVERSION} are known")]
+    #[error("version: unknown version {0}; versions 1 to {KERNELDUMPVERSION} are supported")]
     Version(u32),
     /// The words do not add up.
     #[error("parity: the header's words give {0:#010x}, not 0")]

@@ -46,7 +46,7 @@ impl fmt::Display for HeaderError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Magic(head) => write!(f, "its magic and version are {head:#x}"),
-            Self::Range { start, last } => write!(f, "the range {start:#x} to {last:#x} is none"),
+            Self::Range { start, last } => write!(f, "invalid range {start:#x} to {last:#x}"),
         }
     }
 }

@@ -16,11 +16,11 @@ use vmcore::units::Hex;
 
 #[derive(Args)]
 #[command(
-    after_help = "Without a PID, the parent process: a shell's, when run from it. PID 0 is the kernel. With -v, -l and -m name what has no path, -m adds device and inode; with -v -v a '*' stands between entries that are not adjacent. Exit codes: 0 every process was listed, 1 one was not, 2 usage."
+    after_help = "Without a PID, the parent process is listed, such as the shell. PID 0 is the kernel. With -v, -l and -m name mappings without a path, and -m adds device and inode; with -v -v, a '*' separates entries that are not adjacent. Exit codes: 0 all processes were listed, 1 some were not, 2 usage error."
 )]
 #[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
 pub struct Arguments {
-    /// Processes, after the one of -p or -P; 0 for the kernel
+    /// Processes to list, after that of -p or -P; 0 is the kernel
     #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(0..))]
     pids: Vec<i32>,
     /// A process
@@ -29,28 +29,28 @@ pub struct Arguments {
     /// memtool itself
     #[arg(short = 'P', overrides_with_all = ["pid", "own"])]
     own: bool,
-    /// As Solaris's pmap: address, size, protection, name; the default
+    /// Solaris's pmap style: address, size, protection, name (default)
     #[arg(short)]
     solaris: bool,
-    /// As Linux's /proc/PID/maps
+    /// Linux's /proc/PID/maps style
     #[arg(short)]
     linux: bool,
-    /// As the map file of BSD's /proc
+    /// BSD's procfs map style
     #[arg(short)]
     map: bool,
-    /// All of these in one
+    /// All fields of these styles
     #[arg(short)]
     all: bool,
-    /// As ddb(4) shows a vm_map
+    /// ddb(4)'s vm_map style
     #[arg(short)]
     ddb: bool,
-    /// What is in memory, private, shared, and mapped by superpages, in KiB
+    /// Show resident, private, shared and superpage memory, in KiB
     #[arg(short = 'x')]
     extended: bool,
-    /// With -x, also how much is in each NUMA domain
+    /// With -x, also show the memory in each NUMA domain
     #[arg(long, requires = "extended", conflicts_with_all = ["solaris", "linux", "map", "all", "ddb", "reserved"])]
     numa: bool,
-    /// Reserved addresses: gaps, and entries without any access
+    /// Also list reserved addresses: gaps, and entries without access
     #[arg(short)]
     reserved: bool,
 }
@@ -62,9 +62,9 @@ impl Arguments {
         let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
         match (asked.as_slice(), Pid::parent()) {
             // 0 does not stand for the kernel here.
-            ([], process_map::KERNEL) => Err(Error::Refused(
-                "the parent process cannot be seen here: it is outside of this container; name a PID".to_owned(),
-            )),
+            ([], process_map::KERNEL) => {
+                Err(Error::Refused("the parent process is outside of this container; give a PID".to_owned()))
+            }
             ([], parent) => Ok(vec![parent]),
             _ => Ok(asked),
         }
@@ -74,7 +74,7 @@ impl Arguments {
     pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
         let styles = [(self.solaris, "-s"), (self.linux, "-l"), (self.map, "-m"), (self.all, "-a"), (self.ddb, "-d")];
         let chosen = styles.into_iter().find_map(|(chosen, option)| chosen.then_some(option));
-        chosen.map(|option| (option, "it is a style of text"))
+        chosen.map(|option| (option, "it is a text style"))
     }
 
     fn style(&self) -> Option<Style> {

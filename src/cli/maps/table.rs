@@ -21,7 +21,7 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: O
     for (index, entry) in map.entries.iter().enumerate() {
         let usage = entry.usage.ok_or_else(|| {
             Error::Unsupported(
-                "the kernel does not count pages in memory: kern.proc_vmmap_skip_resident_count is set".to_owned(),
+                "the kernel does not count resident pages: kern.proc_vmmap_skip_resident_count is set".to_owned(),
             )
         })?;
         let counted = domains.and_then(|domains| domains.get(index));
@@ -41,7 +41,7 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: O
     print_rows(context, &headings, &rows)?;
     if let Some(undivided) = totals.undivided.filter(|_| map.pid != 0) {
         context.remark(&format!(
-            "of {} KiB in memory, the kernel does not tell what is private and what is shared; the totals leave that out",
+            "for {} KiB in memory, the kernel does not report what is private and shared; the totals exclude it",
             kib(undivided)
         ));
     }

@@ -189,7 +189,7 @@ impl Host for FreeBsd {
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {
         let name = "vm.pmap.mode";
         let Some(value) = sysctl::number(name)? else { return Ok(None) };
-        let unknown = || Error::Format(format!("sysctl {name}: {value} is no known mode"));
+        let unknown = || Error::Format(format!("sysctl {name}: unknown mode {value}"));
         riscv::Mode::from_value(value).map(Some).ok_or_else(unknown)
     }
 
@@ -235,7 +235,7 @@ impl Host for FreeBsd {
         let device = Device::open(&self.path)?;
         if !device.is_same(Path::new(DEFAULT_DEVICE)) {
             return Err(Error::Refused(format!(
-                "{} is not {DEFAULT_DEVICE}, and only that is read by physical address",
+                "{} is not {DEFAULT_DEVICE}, the only device read by physical address",
                 self.path.display()
             )));
         }
@@ -251,7 +251,7 @@ impl Host for FreeBsd {
         let device = Device::open_for_writing(&self.path)?;
         if !device.is_same(Path::new(DEFAULT_DEVICE)) {
             return Err(Error::Refused(format!(
-                "{} is not {DEFAULT_DEVICE}, and only that is written by physical address",
+                "{} is not {DEFAULT_DEVICE}, the only device written by physical address",
                 self.path.display()
             )));
         }
@@ -266,7 +266,7 @@ impl Host for FreeBsd {
             }
             if !device.is_same(Path::new(DEFAULT_DEVICE)) {
                 return Err(Error::Refused(format!(
-                    "{} is neither {DEFAULT_DEVICE} nor {KERNEL_DEVICE}, and only the latter is read by kernel virtual address",
+                    "{} is neither {DEFAULT_DEVICE} nor {KERNEL_DEVICE}, the only device read by kernel virtual address",
                     self.path.display()
                 )));
             }

@@ -77,7 +77,7 @@ pub fn number(name: &str) -> Result<Option<u64>> {
     let number = match (<[u8; 4]>::try_from(value.as_slice()), <[u8; 8]>::try_from(value.as_slice())) {
         (Ok(four), _) => u64::from(u32::from_ne_bytes(four)),
         (_, Ok(eight)) => u64::from_ne_bytes(eight),
-        _ => return Err(Error::Format(format!("sysctl {name}: {} bytes are no number", value.len()))),
+        _ => return Err(Error::Format(format!("sysctl {name}: {} bytes are not a number", value.len()))),
     };
     Ok(Some(number))
 }

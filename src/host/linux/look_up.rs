@@ -15,7 +15,7 @@ pub fn page_states(process: &Process, addresses: &[u64], page_size: u64) -> Resu
     let mut pagemap = process.pagemap()?;
     if !shows_frames(page_size)? {
         return Err(Error::Refused(
-            "the kernel shows physical addresses only to processes with CAP_SYS_ADMIN, which this one lacks; become root, outside containers (proc(5), /proc/pid/pagemap)"
+            "the kernel shows physical addresses only to processes with CAP_SYS_ADMIN; run as root, outside containers (proc(5), /proc/pid/pagemap)"
                 .to_owned(),
         ));
     }

@@ -264,7 +264,7 @@ impl Machine {
         }
         let page_size = self.system.page_size;
         if !page_size.is_power_of_two() || !(4096..=65536).contains(&page_size) {
-            return Some(format!("system.page_size: {page_size} is no page size"));
+            return Some(format!("system.page_size: {page_size} is not a page size"));
         }
         if let Some(why) = self.memory.problem() {
             return Some(format!("memory: {why}"));
@@ -304,11 +304,11 @@ impl Machine {
                 || paddr.checked_add(range.end - range.start).is_none()
         };
         if let Some(index) = self.process.mappings.iter().position(odd) {
-            return Some(format!("process: mapping {index} is not made of whole pages"));
+            return Some(format!("process: mapping {index} is not a multiple of the page size"));
         }
         for process in &self.processes {
             if process.pid <= 0 {
-                return Some(format!("processes: {} is the number of no process", process.pid));
+                return Some(format!("processes: {} is not a process ID", process.pid));
             }
             if let Some(why) = process.problem() {
                 return Some(format!("processes: {}: {why}", process.pid));

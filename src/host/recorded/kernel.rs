@@ -107,7 +107,7 @@ impl LaidOutKernel {
     pub fn lay_out(machine: &Machine) -> Result<Self> {
         let architecture = Architecture::from_system(&machine.system).ok_or_else(|| {
             unknown(format!(
-                "the kernel of a recorded machine is laid out for amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
+                "a recorded machine has a kernel on amd64, aarch64 and riscv64 only, and this one is {} with pages of {} bytes",
                 machine.system.machine_arch, machine.system.page_size
             ))
         })?;
@@ -677,7 +677,7 @@ impl Layout<'_> {
         if !self.tables.contains_key(&number) {
             if self.tables.len() >= MAX_TABLES {
                 return Err(unknown(
-                    "kernel_maps: more than 32 GiB in small pages cannot be laid out for a recorded machine".to_owned(),
+                    "kernel_maps: a recorded machine supports at most 32 GiB in small pages".to_owned(),
                 ));
             }
             let page = self.architecture.page_size();
@@ -699,7 +699,7 @@ fn unknown(why: String) -> Error {
 }
 
 fn too_small() -> Error {
-    unknown("the recorded machine has too little memory to lay a kernel out in".to_owned())
+    unknown("the recorded machine has too little memory for a kernel".to_owned())
 }
 
 fn set(table: &mut Table, slot: u64, value: u64) {

@@ -65,7 +65,7 @@ impl Image {
         let segments = file.segments().map(|segment| {
             let mut contents = segment.data().unwrap().to_vec();
             contents.resize(segment.size() as usize, 0);
-            let object::SegmentFlags::Elf { p_flags, .. } = segment.flags() else { panic!("no ELF file") };
+            let object::SegmentFlags::Elf { p_flags, .. } = segment.flags() else { panic!("not an ELF file") };
             (segment.address(), contents, p_flags.contains(PF_W), p_flags.contains(PF_X))
         });
         let segments = segments.collect();

@@ -106,12 +106,12 @@ impl Run {
         self
     }
 
-    /// Asserts that the last line on standard error says that the machine is a recorded one, and takes it off.
+    /// Asserts that the last line on standard error says that the machine is recorded, and takes it off.
     #[track_caller]
     pub fn of_recording(mut self) -> Self {
         let lines: Vec<&str> = self.stderr.lines().collect();
         let (last, rest) = lines.split_last().unwrap_or_else(|| panic!("nothing is said of a recording: {self:?}"));
-        assert_eq!(*last, "memtool: the machine is a recorded one", "{self:?}");
+        assert_eq!(*last, "memtool: the machine is recorded", "{self:?}");
         self.stderr = rest.iter().map(|line| format!("{line}\n")).collect();
         self
     }

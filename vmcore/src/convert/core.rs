@@ -60,7 +60,7 @@ impl<'a> Core<'a> {
     /// file of its architecture.
     pub fn new(kernel: &'a Kernel, notes: Vec<u8>, flags: u32) -> Result<Self> {
         let Some(dump) = kernel.dump() else {
-            return Err(Error::Refused("the running kernel is no dump that could be converted".to_owned()));
+            return Err(Error::Refused("the running kernel is not a dump and cannot be converted".to_owned()));
         };
         let page_size = dump.minidump().map_or(PAGE, |facts| facts.header.page_size.into());
         let layout = Layout::from_segments(Format::Elf, std::iter::empty(), page_size, 0)?;
@@ -123,7 +123,7 @@ impl<'a> Core<'a> {
         facts.absent = u64::try_from(bytes.saturating_sub(facts.mapped.into())).unwrap_or(u64::MAX);
         match facts.unknown_tables {
             Some(why) if facts.segments == 0 => {
-                return Err(Error::Unsupported(format!("there is nothing to convert without page tables: {why}")));
+                return Err(Error::Unsupported(format!("a dump cannot be converted without page tables: {why}")));
             }
             None if facts.segments == 0 => {
                 return Err(Error::Refused("no kernel memory that is mapped is in the dump".to_owned()));
@@ -250,7 +250,7 @@ impl<'a> Core<'a> {
 }
 
 fn changed() -> Error {
-    Error::Format("the dump's page tables are others than a moment ago".to_owned())
+    Error::Format("the dump's page tables have changed since they were first read".to_owned())
 }
 
 /// Page tables that could not be had.

@@ -50,7 +50,9 @@ impl ByteSource {
                 let length = saved::length(path, &file, stored, open).unwrap_or(stored);
                 Ok(Self { length, ..Self::with_length(file, stored, false) })
             }
-            _ => Err(Error::Refused(format!("{} is neither a file nor a device with an end", path.display()))),
+            _ => {
+                Err(Error::Refused(format!("{} is neither a regular file nor a device of known size", path.display())))
+            }
         }
     }
 
@@ -88,7 +90,7 @@ impl ByteSource {
         let mut there = vec![0; known.len()];
         read_exact_at(writer, &mut there, at)?;
         if there != known {
-            return Err(io::Error::other("what is to be replaced has changed meanwhile"));
+            return Err(io::Error::other("the file to be replaced has changed"));
         }
         write_all_at(writer, bytes, at)?;
         writer.sync_all()

@@ -109,7 +109,7 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
         }
     }
     let limit = HEADERS.last().copied().unwrap_or_default();
-    findings.limited("ELF headers", format!("memtool reads {limit} bytes of them, and there are more"));
+    findings.limited("ELF headers", format!("there are more than the {limit} bytes that memtool reads"));
     Ok(None)
 }
 
@@ -135,7 +135,7 @@ fn facts<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Result<ElfFac
     let endian = header.endian().map_err(text)?;
     let kind = header.e_type(endian);
     if kind != elf::ET_CORE {
-        return Err(format!("e_type: it is {kind:?}, not that of a core file"));
+        return Err(format!("e_type: {kind:?} is not a core file"));
     }
     let machine = header.e_machine(endian);
     let segments = header.program_headers(endian, head).map_err(text)?.iter();
@@ -164,7 +164,7 @@ fn check(facts: ElfFacts, stream: &mut Stream<'_>, findings: &mut Findings) -> i
     for (number, segment) in facts.segments.iter().enumerate() {
         match segment.offset.checked_add(segment.size) {
             Some(this) => end = end.max(this),
-            None => findings.damaged(format!("program header {number}"), "p_filesz: it ends beyond all files"),
+            None => findings.damaged(format!("program header {number}"), "p_filesz: it ends beyond any file"),
         }
     }
     if let Some(rest) = end.checked_sub(stream.position()) {

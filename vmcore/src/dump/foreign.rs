@@ -31,15 +31,15 @@ const DECRYPT_FIRST: &str = "decrypt it first";
 const MAKEDUMPFILE: &str =
     "QEMU's dump-guest-memory without -z, -l and -s, or virsh dump --memory-only, writes an ELF core file";
 const DISK_IMAGE: &str = "qemu-img convert -O raw makes the image of the disk of it";
-const WINDOWS: &str = "it holds the memory of another system";
+const WINDOWS: &str = "it holds another system's memory";
 const VMWARE: &str = "the memory is in the .vmem file beside it, or vmss2core makes a core file of both";
 
 /// First the formats of memory, then those that anything is packed in, then what is no memory at all. Sources: the
 /// formats' own descriptions, file(1)'s magic(5).
 const FORMATS: &[(Sign, &str, &str)] = &[
-    (at_0(b"AVML"), "an image of memory in AVML's own format", "avml-convert makes a LiME image of it"),
-    (at_0(b"KDUMP   "), "a dump of a Linux kernel that makedumpfile has compressed", MAKEDUMPFILE),
-    (at_0(b"DISKDUMP"), "a dump of a Linux kernel in diskdump's format", MAKEDUMPFILE),
+    (at_0(b"AVML"), "a memory image in AVML's own format", "avml-convert makes a LiME image of it"),
+    (at_0(b"KDUMP   "), "a Linux kernel dump compressed by makedumpfile", MAKEDUMPFILE),
+    (at_0(b"DISKDUMP"), "a Linux kernel dump in diskdump format", MAKEDUMPFILE),
     (at_0(b"makedumpfile\0"), "a flattened dump of makedumpfile", "makedumpfile -R restores it"),
     (at_0(&0xbed2_bed0_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
     (at_0(&0xbad1_bad1_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
@@ -53,16 +53,24 @@ const FORMATS: &[(Sign, &str, &str)] = &[
     (at_0(b"QEVM\0\0"), "the state of a QEMU machine (savevm, migrate)", MAKEDUMPFILE),
     (at_0(b"LibvirtQemudSave"), "the state of a QEMU machine that libvirt saved", MAKEDUMPFILE),
     (at_0(b"LibvirtQemudPart"), "the state of a QEMU machine that libvirt has not saved to its end", MAKEDUMPFILE),
-    (at_0(&0xf00f_ebed_u32.to_le_bytes()), "a core file of an old Xen", "xl dump-core of a newer one writes ELF"),
-    (at_0(&0xf00f_ebee_u32.to_le_bytes()), "a core file of an old Xen", "xl dump-core of a newer one writes ELF"),
+    (
+        at_0(&0xf00f_ebed_u32.to_le_bytes()),
+        "a core file of an old Xen version",
+        "xl dump-core of a newer one writes ELF",
+    ),
+    (
+        at_0(&0xf00f_ebee_u32.to_le_bytes()),
+        "a core file of an old Xen version",
+        "xl dump-core of a newer one writes ELF",
+    ),
     (at_0(b"LinuxGuestRecord"), "the state of a Xen guest", "xl dump-core writes a core file of one that runs"),
     (at_0(b"Xen saved domain"), "the state of a Xen guest", "xl dump-core writes a core file of one that runs"),
-    (at_0(b"PAGEDU64"), "a crash dump of Windows", WINDOWS),
-    (at_0(b"PAGEDUMP"), "a crash dump of Windows", WINDOWS),
-    (at_0(b"MDMP\x93\xa7"), "a minidump of a Windows program", WINDOWS),
-    (at_0(b"hibr\0\0"), "a hibernation image of Windows", WINDOWS),
-    (at_0(b"HIBR\0\0"), "a hibernation image of Windows", WINDOWS),
-    (at_0(b"HPAK"), "an image of memory in HBGary's format", "extract the memory in it first"),
+    (at_0(b"PAGEDU64"), "a Windows crash dump", WINDOWS),
+    (at_0(b"PAGEDUMP"), "a Windows crash dump", WINDOWS),
+    (at_0(b"MDMP\x93\xa7"), "a Windows program minidump", WINDOWS),
+    (at_0(b"hibr\0\0"), "a Windows hibernation image", WINDOWS),
+    (at_0(b"HIBR\0\0"), "a Windows hibernation image", WINDOWS),
+    (at_0(b"HPAK"), "a memory image in HBGary format", "extract its memory first"),
     (Sign::Test(is_mach_o), "a Mach-O file", "core files and programs of macOS are not read"),
     (at_0(&0xdefe_c8ed_u32.to_le_bytes()), "a crash dump of illumos or Solaris", "mdb reads it"),
     (at_0(&0xdefe_c8ed_u32.to_be_bytes()), "a crash dump of illumos or Solaris", "mdb reads it"),
@@ -107,7 +115,7 @@ pub const TWICE: Foreign = Foreign { name: "compressed twice", remedy: "decompre
 
 /// An ELF file of another kind than core files.
 pub const NO_CORE: Foreign =
-    Foreign { name: "an ELF file, and no core file", remedy: "--kernel is where the image of a kernel is named" };
+    Foreign { name: "an ELF file but not a core file", remedy: "a kernel image is given with --kernel" };
 
 /// The format that begins with these bytes, if it is one of those that are not read.
 pub fn recognise(head: &[u8]) -> Option<Foreign> {

@@ -251,10 +251,10 @@ impl Header {
     fn check(&self) -> Result<(), String> {
         let (newest, _) = self.architecture.versions();
         if !(1..=newest).contains(&self.version) {
-            return Err(format!("version: it is {}; versions 1 to {newest} are known", self.version));
+            return Err(format!("version: unknown version {}; versions 1 to {newest} are supported", self.version));
         }
         if self.page_size == 0 {
-            return Err("flags: they are none that are known".to_owned());
+            return Err("flags: unknown flags".to_owned());
         }
         if let Some(DirectMap { base, end, .. }) = self.direct_map
             && base > end

@@ -31,7 +31,7 @@ pub fn lime_ranges(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Resu
             Ok(0) if !ranges.is_empty() => break,
             Ok(lime::HEADER_LENGTH) => {}
             Ok(_) => {
-                findings.damaged(place, "it is cut off");
+                findings.damaged(place, "it is truncated");
                 break;
             }
             Err(stop) => {
@@ -53,7 +53,7 @@ pub fn lime_ranges(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Resu
         }
         let limit = RANGES + stream.position() / BYTES_PER_RANGE;
         if ranges.len() as u64 > limit {
-            findings.limited(place, format!("memtool lists {limit} ranges in so many bytes, and there are more"));
+            findings.limited(place, format!("there are more than the {limit} ranges that memtool keeps"));
             break;
         }
     }

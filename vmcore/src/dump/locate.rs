@@ -117,7 +117,7 @@ fn in_file(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocat
         findings.damaged("live dump's header", HeaderError::Parity(parity));
     }
     if header.dump_length > at {
-        findings.damaged("dumplength", format!("it is {}, but the header comes after {at}", header.dump_length));
+        findings.damaged("dumplength", format!("{}, but the header is at {at}", header.dump_length));
     }
     let end = header.dump_length.min(at);
     Ok(DumpLocation {
@@ -167,7 +167,7 @@ fn between_headers(
         Ok(DeviceDump { location, last: *last, uncleared })
     };
     let Some(first_at) = first_at else {
-        let what = format!("it is {extent}, more than there is before the last header at {last_at}");
+        let what = format!("{extent} is more than the space before the last header at {last_at}");
         findings.damaged("dumpextent", what);
         return found(last_at, last_at);
     };
@@ -176,13 +176,13 @@ fn between_headers(
         Some(first) if first != uncleared => {
             let byte = first.iter().zip(&uncleared).position(|(first, last)| first != last).unwrap_or(0);
             let field = kerneldump::field_at(version, byte);
-            findings.damaged("first header", format!("its {field} is not that of the last header (byte {byte})"));
+            findings.damaged("first header", format!("its {field} differs from the last header's (byte {byte})"));
         }
         Some(_) => {}
     }
     let start = first_at + u64::from(sector_size) + u64::from(key_size);
     if start.checked_add(length).is_none_or(|end| end > last_at) {
-        findings.damaged("dumplength", format!("it is {length}, more than the {extent} of dumpextent"));
+        findings.damaged("dumplength", format!("{length} is more than the {extent} of dumpextent"));
     }
     if is_text {
         // It grows from the end.

@@ -103,7 +103,7 @@ impl DumpedMemory {
             && facts.pages.count() == 0
         {
             return Err(Error::Unsupported(format!(
-                "no page can be found in the dump: a limit of memtool, and no damage: {limit}"
+                "no page can be found in the dump: a limit of memtool, not damage: {limit}"
             )));
         }
         let length = match inspection.compression {
@@ -174,7 +174,7 @@ impl DumpedMemory {
     pub fn check_physical(&self) -> Result<()> {
         if self.has_virtual_addresses_only() {
             return Err(Error::Refused(
-                "it is a core file of virtual memory: the physical addresses of what is in it are not known".to_owned(),
+                "it is a core file of virtual memory: its physical addresses are unknown".to_owned(),
             ));
         }
         Ok(())

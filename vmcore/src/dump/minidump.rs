@@ -132,7 +132,7 @@ impl MinidumpReader<'_, '_> {
     fn is_within(&mut self, header: &Header, section: Section, field: &str, limit: u64) -> bool {
         let size = header.size_of(section);
         if size > limit {
-            self.findings.limited(field, format!("it is {size}, and memtool reads {limit} bytes at most"));
+            self.findings.limited(field, format!("{size} bytes are more than the {limit} that memtool reads"));
         }
         size <= limit
     }
@@ -182,7 +182,7 @@ impl MinidumpReader<'_, '_> {
             let place = Section::Bitmap;
             self.findings
                 .remarks
-                .push(format!("{place}: {beyond} bits are set behind those of dump_avail; they stand for no page"));
+                .push(format!("{place}: {beyond} bits are set beyond the end of dump_avail; they belong to no page"));
         }
     }
 
@@ -193,8 +193,7 @@ impl MinidumpReader<'_, '_> {
         if length < expected {
             let have = length.saturating_sub(header.offset_of_pages()) / page;
             let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
-            let at =
-                first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x} on"));
+            let at = first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x}"));
             let cause = match self.findings.place {
                 Some(Container::LiveDump) => other_bitmap(header),
                 Some(Container::File) if length.is_multiple_of(SAVED_BLOCK) => LEFT_OUT.to_owned(),
@@ -208,7 +207,7 @@ impl MinidumpReader<'_, '_> {
             self.findings.damaged("pages", what);
         } else if length > expected {
             let more = exact_size((length - expected).into());
-            let what = format!("{more} come after the last of {} pages{}", pages.count(), other_bitmap(header));
+            let what = format!("{more} follow the last of {} pages{}", pages.count(), other_bitmap(header));
             self.findings.damaged("pages", what);
         }
     }
@@ -255,9 +254,7 @@ impl MinidumpReader<'_, '_> {
             let read = self.stream.read(&mut behind)?;
             let rest = self.stream.rest()?;
             if read == behind.len() && rest == 0 && kerneldump::Header::parse(&behind).is_ok() {
-                self.findings
-                    .warnings
-                    .push("a live dump's header is compressed with the dump, and stands behind it".to_owned());
+                self.findings.warnings.push("a live dump's header is compressed with the dump, at its end".to_owned());
                 self.check_length(header, pages, end);
             } else {
                 self.check_length(header, pages, self.stream.position());
@@ -269,7 +266,7 @@ impl MinidumpReader<'_, '_> {
     fn conclude(&mut self, walk: Walk<'_>) -> TableFacts {
         let Walk { mut facts, reached, pages, is_too_large, .. } = walk;
         if is_too_large {
-            let what = "the pages that they lead to are too scattered for memtool to keep in memory: how many are reached by the direct map alone is not counted, and of the page tables in the dump not all were followed";
+            let what = "the pages they map are too scattered for memtool to keep in memory: pages reachable through the direct map only were not counted, and not all page tables in the dump were followed";
             self.findings.limited(Section::PageTables, what);
             return facts;
         }
@@ -280,7 +277,7 @@ impl MinidumpReader<'_, '_> {
         facts.unmapped = Some(first + rest);
         if first >= MANY_UNMAPPED && rest < first / 64 {
             self.findings.warnings.push(format!(
-                "the page bitmap looks cut off: of the pages that only the direct map leads to, {first} are in its first eighth, {rest} in all the rest; some kernels lose such pages in live dumps"
+                "the page bitmap looks cut off: of the pages reachable through the direct map only, {first} are in its first eighth, {rest} in all the rest; some kernels lose such pages in live dumps"
             ));
         }
         facts
@@ -295,9 +292,9 @@ fn other_bitmap(header: &Header) -> String {
         Architecture::Riscv | Architecture::I386 | Architecture::Powerpc64 => {
             let is_riscv = header.architecture == Architecture::Riscv;
             format!(
-                "; kernels of {} write another bitmap into their live dumps than they dump pages by, so that no page after the first difference can be found in one: it cannot be used{}",
+                "; {} kernels write a bitmap into their live dumps that differs from the one by which they dump pages, so no page after the first difference can be found: the dump is unusable{}",
                 header.architecture.name(),
-                if is_riscv { "; livedump --method user makes one that can" } else { "" }
+                if is_riscv { "; livedump --method user makes a usable one" } else { "" }
             )
         }
         Architecture::Amd64 | Architecture::Arm64 | Architecture::Arm => String::new(),
@@ -306,7 +303,7 @@ fn other_bitmap(header: &Header) -> String {
 
 /// A file that ends early may be one of savecore(8), which leaves out blocks of zeros at the end.
 const SAVED_BLOCK: u64 = 4096;
-const LEFT_OUT: &str = "; savecore(8) leaves out zeros at the end of a dump: if it has saved this one, keep it as vmcore.N beside its info.N, which tells the length";
+const LEFT_OUT: &str = "; savecore(8) omits zeros at the end of a dump: if it saved this one, keep it as vmcore.N beside its info.N, which has the length";
 
 /// The ranges. Where the format leaves two sizes of an address open, it is the one whose list has an end, is in order
 /// and has pages that the bitmap has bits for.

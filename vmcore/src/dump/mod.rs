@@ -43,9 +43,9 @@ use stream::{Stream, StreamError};
 pub enum Depth {
     /// What is needed to find pages in it.
     Pages,
-    /// Its headers and tables, as far as they stand before the pages.
+    /// Headers and tables, as far as they stand before the pages.
     Quick,
-    /// Every byte, and every page table entry.
+    /// Every byte and every page table entry.
     Full,
 }
 
@@ -90,7 +90,7 @@ impl Content {
             Self::Text(_) => "text dump",
             Self::Lime(_) => "LiME image of memory",
             Self::Encrypted => "encrypted dump",
-            Self::Unknown => "no dump that memtool knows",
+            Self::Unknown => "not a dump that memtool knows",
         }
     }
 }
@@ -131,13 +131,13 @@ impl Inspection {
             return Some("it is empty".to_owned());
         }
         if let Some(Foreign { name, remedy }) = self.foreign {
-            return Some(format!("it is {name}, which memtool does not read; {remedy}"));
+            return Some(format!("{name}, which memtool does not read; {remedy}"));
         }
         if let Some(damage) = self.damage.first() {
             return Some(format!("it is damaged: {damage}"));
         }
         let is_image = self.location.place == Container::File;
-        (!is_image).then(|| "what is between the headers does not begin as a dump does".to_owned())
+        (!is_image).then(|| "the data between the headers does not begin like a dump".to_owned())
     }
 }
 
@@ -198,7 +198,7 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     let compression = match &location.header {
         _ if location.place == Container::File => stream::compression_at(volume, location.start)?,
         Some(header) => kerneldump::Compression::from_code(header.compression).unwrap_or_else(|| {
-            findings.damaged("compression", format!("it is {}, which nothing stands for", header.compression));
+            findings.damaged("compression", format!("unknown code {}", header.compression));
             kerneldump::Compression::None
         }),
         None => kerneldump::Compression::None,
@@ -234,7 +234,7 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     if volume.left_out() > 0 {
         let left_out = volume.left_out();
         findings.warnings.push(format!(
-            "the last {left_out} bytes are not in the file: savecore(8) leaves out zeros at the end, and the info file tells how long the dump is"
+            "the last {left_out} bytes are not in the file: savecore(8) omits zeros at the end, and the info file has the dump's length"
         ));
     }
     check_header(&result, &mut findings);
@@ -321,10 +321,9 @@ fn content<'a>(
     }
     let ignored = stream.ignored();
     if ignored > 0 {
-        findings.warnings.push(format!(
-            "what follows the end of the gzip stream is ignored, as none of it: {}",
-            counted(ignored, "byte")
-        ));
+        findings
+            .warnings
+            .push(format!("data after the end of the gzip stream is ignored: {}", counted(ignored, "byte")));
     }
     Ok((content, foreign, length))
 }
@@ -338,14 +337,14 @@ fn check_header(inspection: &Inspection, findings: &mut Findings) {
     };
     if Architecture::from_machine_arch(&header.architecture) != Some(what) {
         let (named, what) = (header.architecture.escape_debug(), what.name());
-        findings.damaged("architecture", format!("the header says '{named}', the dump is one of {what}"));
+        findings.damaged("architecture", format!("the header says '{named}', but the dump is for {what}"));
     }
     if let (Some(length), kerneldump::Compression::None) = (inspection.length, inspection.compression)
         && header.dump_length != length
     {
         findings.damaged(
             "dumplength",
-            format!("the header says {}, there are {}", header.dump_length, counted(length, "byte")),
+            format!("the header says {}, but there are {}", header.dump_length, counted(length, "byte")),
         );
     }
 }

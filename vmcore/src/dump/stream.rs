@@ -17,7 +17,7 @@ const WINDOW_LOG: u32 = 27;
 #[derive(Debug, thiserror::Error)]
 pub enum StreamError {
     /// It ends.
-    #[error("the dump ends after {at} bytes, {wanted} more were to come")]
+    #[error("the dump ends after {at} bytes, {wanted} more are missing")]
     End {
         /// Bytes there were.
         at: u64,
@@ -65,7 +65,7 @@ fn decompressed<'a>(
         #[cfg(not(all(feature = "gzip", feature = "zstd")))]
         other => {
             let _ = ignored;
-            let why = format!("it is compressed with {}, which this program is built without", other.name());
+            let why = format!("it is compressed with {}, which this build does not support", other.name());
             return Err(io::Error::new(io::ErrorKind::Unsupported, why));
         }
     })

@@ -138,13 +138,13 @@ fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<Next>, findings: &mu
             Next::Block if block.iter().any(|byte| *byte != 0) => {}
             Next::Block | Next::End => break,
             Next::CutOff => {
-                findings.damaged("text dump", format!("it is cut off in or after {}", before()));
+                findings.damaged("text dump", format!("it is truncated in or after {}", before()));
                 break;
             }
         }
         let size = block.get(124..136).and_then(octal);
         let (true, Some(size)) = (is_member(&block), size) else {
-            findings.damaged("text dump", format!("the block after {} is no file's header", before()));
+            findings.damaged("text dump", format!("the block after {} is not a file header", before()));
             break;
         };
         members.push(Member { name: String::from_utf8_lossy(name(&block)).into_owned(), size });

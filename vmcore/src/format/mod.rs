@@ -109,7 +109,7 @@ impl Layout {
         checked_page_size(about.page_size)?;
         if about.space == Space::Kernel && matches!(format, Format::Padded | Format::Lime) {
             return Err(Error::Refused(format!(
-                "the format {} is for physical addresses; raw and elf take kernel virtual ones",
+                "format {} is for physical addresses; kernel virtual addresses require raw or elf",
                 format.name()
             )));
         }

@@ -63,11 +63,11 @@ impl Hashed {
             Some("mmu_g5") => Endianness::Big,
             Some("mmu_phyp") => header.order,
             Some("mmu_radix") => return Err("kernels with mmu_radix do not dump their page tables"),
-            _ => return Err("the page tables of this dump's MMU are not known"),
+            _ => return Err("the page tables of this dump's MMU are not supported"),
         };
         let groups = header.size_of(Section::PageTables) / SIZE as u64;
         if !groups.is_power_of_two() || groups < FEWEST_GROUPS {
-            return Err("the hashed page table has a size that none can have");
+            return Err("the hashed page table has an impossible size");
         }
         // Without a direct map the kernel itself is mapped below the base.
         let base = header.direct_map.map_or(0, |_| header.kernel_base);

@@ -114,7 +114,9 @@ impl Processes {
         // Every kernel has process 0.
         if processes.list.is_empty() && processes.warnings.is_empty() {
             let source = symbols.source();
-            return Err(Error::Format(format!("there are no processes at allproc: is {source} the kernel that ran?")));
+            return Err(Error::Format(format!(
+                "there are no processes at allproc: is {source} the kernel that was running?"
+            )));
         }
         Ok(processes)
     }
@@ -208,7 +210,7 @@ impl<'a> ProcessReader<'a> {
             match offset {
                 0..MAX_OFFSET => Ok(u64::from(offset)),
                 _ => Err(Error::Format(format!(
-                    "{name} is {offset} there, which is no offset: is {} the kernel that ran?",
+                    "{name} is {offset}, not a valid offset: is {} the kernel that was running?",
                     symbols.source()
                 ))),
             }
@@ -263,7 +265,7 @@ impl<'a> ProcessReader<'a> {
             }
         }
         if self.layout.is_none() {
-            self.warn("registers are not read: without the symbol osreldate their places are not known".to_owned());
+            self.warn("registers cannot be located without the symbol osreldate".to_owned());
         }
         if self.more_warnings > 0 {
             self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
@@ -281,7 +283,7 @@ impl<'a> ProcessReader<'a> {
         let mut at = first;
         while at != 0 {
             let wrong = if list.len() >= MAX_PROCESSES {
-                format!("{name} goes on after {MAX_PROCESSES} processes, at {}", Hex(at))
+                format!("{name} has more than {MAX_PROCESSES} processes, the next at {}", Hex(at))
             } else if !self.seen.insert(at) {
                 format!("{name} leads back to {}", Hex(at))
             } else {

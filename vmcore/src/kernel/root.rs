@@ -303,7 +303,7 @@ pub(super) fn find(
 ) -> Result<(Architecture, AddressSpace)> {
     let Some((architecture, symbols)) = kernel else {
         return Err(Error::Refused(format!(
-            "only a minidump tells where its page tables are, and this is: {}; name its kernel with --kernel",
+            "only a minidump says where its page tables are, and this is {}; give its kernel with --kernel",
             memory.inspection().content.name()
         )));
     };
@@ -312,7 +312,7 @@ pub(super) fn find(
     {
         let machine = if facts.machine_name.is_empty() { "another machine" } else { facts.machine_name };
         return Err(Error::Refused(format!(
-            "the dump is one of {machine}, and {} is a kernel of {}",
+            "the dump is for {machine}, and {} is a kernel for {}",
             symbols.source(),
             architecture.name()
         )));
@@ -340,7 +340,7 @@ pub(super) fn find(
             architecture.name()
         )),
         tried => Error::Format(format!(
-            "the kernel's page tables are not in this memory ({}): is {kernel} the kernel that ran?",
+            "the kernel's page tables are not in this memory ({}): is {kernel} the kernel that was running?",
             tried.join(", ")
         )),
     })

@@ -81,7 +81,7 @@ fn section(header: &Header, format: Format, level: Level) -> Tables {
 }
 
 /// Why an address of such a dump leads nowhere.
-const LISTED: &str = "the dump has the virtual addresses of its memory and no others";
+const LISTED: &str = "the dump has only its own virtual addresses";
 
 /// What may be done with memory in a direct map; each page of it may have less.
 pub(super) const DATA: Protection = Protection { read: true, write: true, execute: false };
@@ -97,7 +97,7 @@ impl AddressSpace {
             None if header.architecture == Architecture::Powerpc64 => {
                 Hashed::from_minidump(header).map_or_else(Tables::Unknown, Tables::Hashed)
             }
-            None => Tables::Unknown("the page tables of this dump's MMU are not known"),
+            None => Tables::Unknown("the page tables of this dump's MMU are not supported"),
         };
         let direct_protection = if header.architecture == Architecture::Powerpc64 { CODE } else { DATA };
         let (direct_map, relocation) = (header.direct_map, header.relocation());

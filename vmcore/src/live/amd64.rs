@@ -29,7 +29,7 @@ pub fn direct_map(variables: &Variables<'_>) -> Result<Direct> {
     };
     if layout.kernel_map != KERNEL_MAP_BASE {
         return Err(Error::UnknownKernel(format!(
-            "the map of this kernel begins at {} (kva_layout), and memtool knows those that begin at {} only",
+            "this kernel's map begins at {} (kva_layout), and memtool supports {} only",
             Hex(layout.kernel_map),
             Hex(KERNEL_MAP_BASE)
         )));

@@ -102,7 +102,7 @@ pub struct LiveSource<'a> {
 pub fn machine(system: &System) -> Result<Machine> {
     Machine::from_system(system).ok_or_else(|| {
         Error::UnknownKernel(format!(
-            "a dump from user space can be made of amd64, aarch64, riscv64 and powerpc64, and this machine is {} with pages of {} bytes",
+            "dumps from user space are supported on amd64, aarch64, riscv64 and powerpc64, and this machine is {} with pages of {} bytes",
             system.machine_arch, system.page_size
         ))
     })
@@ -238,7 +238,7 @@ impl<'a> LiveKernel<'a> {
         if set.capacity() > MAX_PAGES {
             let limit = rough_size(MAX_PAGES.saturating_mul(page));
             return Err(Error::Unsupported(format!(
-                "a minidump has room for the bits of {limit} of memory, and the kernel's dump_avail has more"
+                "a minidump's bitmap covers at most {limit} of memory, and the kernel's dump_avail has more"
             )));
         }
         let at = self.variables.number(what)?;
@@ -360,7 +360,7 @@ impl<'a> LiveKernel<'a> {
         let is_lpa2 = matches!(self.memory.format(), Some(Format::Arm64Lpa2 | Format::Arm64LargeLpa2));
         if is_lpa2 && self.dump_avail.last().is_some_and(|last| last.1 >> pmap::arm64::COMMON_BITS > 0) {
             return Err(Error::Unsupported(
-                "this machine has memory beyond 1 PiB, whose page tables memtool writes into no dump; use --method kernel"
+                "this machine has memory beyond 1 PiB, whose page tables memtool cannot write into a dump; use --method kernel"
                     .to_owned(),
             ));
         }

@@ -63,12 +63,12 @@ pub fn open<'a>(order: Endianness, source: LiveSource<'_>, symbols: &'a dyn Symb
 pub(super) fn from_variables(variables: Variables<'_>, memory: Box<dyn Memory>) -> Result<LiveKernel<'_>> {
     if variables.int("hw_direct_map")? == 0 {
         return Err(Error::UnknownKernel(
-            "this kernel has no direct map, in which its memory could be found".to_owned(),
+            "this kernel has no direct map, through which its memory could be read".to_owned(),
         ));
     }
     if variables.int("radix_mmu")? != 0 {
         return Err(Error::UnknownKernel(
-            "this kernel has page tables of the kind 'radix', which memtool does not know".to_owned(),
+            "this kernel uses radix page tables, which memtool does not support".to_owned(),
         ));
     }
     let relocation = relocation_of(&variables)?;
@@ -149,7 +149,7 @@ fn find_table(variables: &Variables<'_>, ram: &Ram) -> Result<RunningTable> {
     match (found.next(), found.next()) {
         (Some(table), None) => Ok(table),
         (None, _) => Err(Error::UnknownKernel(
-            "no page table in this machine's memory is the kernel's: a hypervisor may keep it".to_owned(),
+            "the kernel's page table is not in this machine's memory: a hypervisor may hold it".to_owned(),
         )),
         (Some(table), Some(other)) => {
             let both = format!("there is one at {} and one at {}", Hex(table.physical), Hex(other.physical));

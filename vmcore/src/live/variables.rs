@@ -36,7 +36,7 @@ pub struct DmapVariables {
 /// That a direct map of this length, which ends there, is not where it is known to be.
 pub fn elsewhere(length: u64, end: u64, advice: &str) -> Error {
     Error::UnknownKernel(format!(
-        "this kernel has its direct map at other addresses than a dump from user space knows: {} bytes to {} (dmap_max_addr){advice}",
+        "this kernel's direct map is at addresses that dumps from user space do not support: {} bytes to {} (dmap_max_addr){advice}",
         Hex(length),
         Hex(end)
     ))
@@ -96,7 +96,7 @@ impl<'a> Variables<'a> {
     pub fn required(&self, name: &str) -> Result<(u64, u64)> {
         self.find(name)?.ok_or_else(|| {
             Error::UnknownKernel(format!(
-                "{} has no symbol '{name}', and without it no dump can be made from user space; --kernel FILE names another kernel image",
+                "{} has no symbol '{name}', which a dump from user space requires; give another kernel image with --kernel FILE",
                 self.symbols.source()
             ))
         })
@@ -150,7 +150,7 @@ impl<'a> Variables<'a> {
         let found = self.memory.fill(address, &mut text);
         if found.is_err() || text != running.as_bytes() || running.is_empty() {
             return Err(Error::Refused(format!(
-                "{} is not the image of the running kernel, {running}: its version does not lie where that image says",
+                "{} is not the image of the running kernel, {running}: its version is not at the address of that image",
                 self.symbols.source()
             )));
         }

@@ -80,7 +80,7 @@ impl ListReader<'_> {
         let mut file = self.pointer(Some(head))?;
         while file != 0 {
             if !seen.insert(file) {
-                return Err(format!("the list of modules comes back to {}", Hex(file)));
+                return Err(format!("the list of modules is a loop at {}", Hex(file)));
             }
             if files.len() >= MAX_FILES {
                 return Err(format!("the list of modules has more than {MAX_FILES} files"));
@@ -104,7 +104,7 @@ impl ListReader<'_> {
 
     /// An integer of 4 or 8 bytes.
     fn unsigned(&self, address: Option<u64>, size: usize) -> Result<u64, String> {
-        let outside = || "the list of modules leads out of the address space".to_owned();
+        let outside = || "the list of modules leaves the address space".to_owned();
         let address = address.ok_or_else(outside)?;
         let mut bytes = [0; 8];
         self.read(address, bytes.get_mut(..size).unwrap_or_default())?;
@@ -133,7 +133,7 @@ impl ListReader<'_> {
             let Some(next) = at.checked_add(length) else { break };
             at = next;
         }
-        Err(format!("the list of modules has a name without an end at {}", Hex(address)))
+        Err(format!("the list of modules has an unterminated name at {}", Hex(address)))
     }
 
     fn read(&self, address: u64, buffer: &mut [u8]) -> Result<(), String> {

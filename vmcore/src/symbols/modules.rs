@@ -119,7 +119,7 @@ fn module(file: &KernelFile, directory: &Path, installed: bool, open: Open) -> R
     let KernelFile { name, path, address, .. } = file;
     // The list is what a dump says: no other directory is looked into because of it.
     if Path::new(name).file_name().is_none_or(|plain| plain != name.as_str()) {
-        return Err(format!("a module has a path in place of its name, '{name}': it is left out"));
+        return Err(format!("a module has a path instead of a name, '{name}': it is left out"));
     }
     let mut places: Vec<PathBuf> = vec![directory.join(name)];
     if installed && Path::new(path).is_absolute() {

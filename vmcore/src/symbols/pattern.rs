@@ -42,9 +42,7 @@ impl FromStr for Pattern {
                 '*' => PatternPart::Anything,
                 '?' => PatternPart::Any,
                 '[' => set(&mut chars).ok_or_else(|| format!("'{text}': '[' without ']'"))?,
-                '\\' => {
-                    PatternPart::Literal(chars.next().ok_or_else(|| format!("'{text}': nothing stands behind '\\'"))?)
-                }
+                '\\' => PatternPart::Literal(chars.next().ok_or_else(|| format!("'{text}': nothing follows '\\'"))?),
                 _ => PatternPart::Literal(c),
             });
         }

@@ -306,7 +306,7 @@ enum Problem {
     Foreign(Foreign),
 }
 
-const CUT_OFF: Problem = Problem::Format("it is cut off, or no ELF file");
+const CUT_OFF: Problem = Problem::Format("it is truncated, or not an ELF file");
 
 /// What a file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -411,12 +411,8 @@ impl Elf<'_> {
     fn recognised(&self) -> Result<Option<Foreign>, Problem> {
         let head = self.bytes(0, self.length.min(MAGIC))?;
         Ok(match compression_of(&head) {
-            Compression::Gzip => {
-                Some(Foreign { name: "compressed with gzip", remedy: "gunzip(1) makes the kernel of it" })
-            }
-            Compression::Zstd => {
-                Some(Foreign { name: "compressed with zstd", remedy: "unzstd(1) makes the kernel of it" })
-            }
+            Compression::Gzip => Some(Foreign { name: "compressed with gzip", remedy: "decompress it with gunzip(1)" }),
+            Compression::Zstd => Some(Foreign { name: "compressed with zstd", remedy: "decompress it with unzstd(1)" }),
             Compression::None => foreign::recognise(&head),
         })
     }
@@ -430,12 +426,12 @@ impl Elf<'_> {
             return Err(Problem::Foreign(other));
         }
         if magic != ELFMAG || ![ELFDATA2LSB.0, ELFDATA2MSB.0].contains(&data) {
-            return Err(Problem::Format("it is no ELF file"));
+            return Err(Problem::Format("it is not an ELF file"));
         }
         match FileClass(class) {
             ELFCLASS32 => self.contents_of::<FileHeader32<ObjectEndianness>>(address),
             ELFCLASS64 => self.contents_of::<FileHeader64<ObjectEndianness>>(address),
-            _ => Err(Problem::Format("it is no ELF file")),
+            _ => Err(Problem::Format("it is not an ELF file")),
         }
     }
 

@@ -273,11 +273,11 @@ fn what_makes_no_sense_is_refused() {
     for machine in each_order() {
         for (name, bytes, text) in [
             ("hw_direct_map", of_int(&machine, 0), "no direct map"),
-            ("radix_mmu", of_int(&machine, 1), "'radix'"),
+            ("radix_mmu", of_int(&machine, 1), "radix"),
             ("moea64_pteg_count", of_long(&machine, 0), "moea64_pteg_count"),
             ("moea64_pteg_count", of_long(&machine, 0x801), "moea64_pteg_count"),
             ("moea64_pteg_count", of_long(&machine, 1 << 63), "moea64_pteg_count"),
-            ("moea64_pteg_count", of_long(&machine, 1 << 36), "a hypervisor may keep it"),
+            ("moea64_pteg_count", of_long(&machine, 1 << 36), "a hypervisor may hold it"),
             ("__startkernel", of_long(&machine, 0x300_0100), "__startkernel"),
             ("__endkernel", of_long(&machine, DIRECT_MAP.0), "__endkernel"),
             ("__endkernel", of_long(&machine, u64::MAX), "__endkernel"),
