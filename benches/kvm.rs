@@ -17,7 +17,7 @@ use std::path::Path;
 use std::process::ExitCode;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::kernel::Kernel;
+use vmcore::kernel::KernelMemory;
 use vmcore::progress::Progress;
 use vmcore_synth::{Arch, MinidumpSpec, set};
 
@@ -116,7 +116,7 @@ fn main() -> ExitCode {
     let opening = time(|| {
         let volume = ByteSource::open(&path).unwrap();
         let memory = DumpedMemory::open(volume, None, scratch(&folder), &Progress::default()).unwrap();
-        kvm = Some(Kernel::from_dump(memory, None).unwrap());
+        kvm = Some(KernelMemory::from_dump(memory, None).unwrap());
         0
     });
     let bitmap = time(|| {
@@ -127,7 +127,7 @@ fn main() -> ExitCode {
     drop(kvm);
     let volume = ByteSource::open(&path).unwrap();
     let memory = DumpedMemory::open(volume, None, scratch(&folder), &Progress::default()).unwrap();
-    let kvm = Kernel::from_dump(memory, None).unwrap();
+    let kvm = KernelMemory::from_dump(memory, None).unwrap();
     println!("opening: {:.1} ms; reading what stands before its pages: {:.1} ms", opening * 1e3, bitmap * 1e3);
 
     let by_address = || places().map(|place| kvm.u64(BASE + place).unwrap()).fold(0, u64::wrapping_add);

@@ -1,16 +1,22 @@
 //! The kernel of a host, as [`vmcore::live`] reads it: its memory and its symbols, opened through the host.
 
 use crate::error::{Error, Result};
+use crate::files;
+use crate::host::recorded::KIND as RECORDED;
 use crate::host::{Host, direct_map};
 use crate::memory_map::{MapError, MapSource};
 use std::ops::Deref;
+use std::path::Path;
+use std::rc::Rc;
+use vmcore::Kernel;
 use vmcore::dump::header::Relocation;
-use vmcore::kernel::{Access, Kernel, PhysicalMemory};
+use vmcore::kernel::{Access, KernelMemory, KernelNames, PhysicalMemory, PhysicalView, first_line};
 use vmcore::live::{self, LiveKernel, LiveSource};
 use vmcore::memory::{Memory, WritableMemory};
 use vmcore::minidump::Machine;
 use vmcore::ram::Ram;
-use vmcore::symbols::{Symbol, Symbols};
+use vmcore::symbols::{KernelSymbols, Symbol, Symbols, Table};
+use vmcore::system::System;
 
 /// The symbols of a host's running kernel, which it tells itself; of a host that is borrowed, or shared.
 pub struct RunningSymbols<H>(pub H);
@@ -84,15 +90,84 @@ fn writer(host: &dyn Host, access: Access) -> Result<Option<Box<dyn WritableMemo
     }
 }
 
-/// The kernel that runs (`kvm_open` without a file). Its memory is read through /dev/mem, and only where there is
-/// RAM; each read sees it as it is then.
+/// The kernel that runs (`kvm_open` without a file), with its symbols from the kernel itself, or from an image that is named.
+/// Its memory is read through /dev/mem, and only where there is RAM; each read sees it as it is then.
 ///
 /// # Errors
 ///
 /// As [`open`]; for writing, also those of [`Host::writable_memory`].
-pub fn open_kernel(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<Kernel> {
+pub fn open_kernel(host: &Rc<dyn Host>, image: Option<Table>, access: Access) -> Result<Kernel> {
+    let names = names(host, image);
+    let memory = open_memory(&**host, names.symbols()?, access)?;
+    Ok(Kernel::from_running(memory, names).with_modules_of(installed_system(&**host), files::open_nonblocking))
+}
+
+/// The system that memtool runs on, if that is what the host is: files of modules are those that its kernel had.
+pub fn installed_system(host: &dyn Host) -> Option<System> {
+    (host.kind() != RECORDED).then(|| host.system().ok()).flatten()
+}
+
+/// Who knows the symbols of the kernel that runs.
+fn names(host: &Rc<dyn Host>, image: Option<Table>) -> KernelNames {
+    match image {
+        Some(table) => KernelNames::Files(as_running(&**host, table)),
+        None => KernelNames::from_running(RunningSymbols(Rc::clone(host))),
+    }
+}
+
+/// The symbols of an image of the running kernel, where that is.
+fn as_running(host: &dyn Host, image: Table) -> KernelSymbols {
+    // A kernel that does not tell has no symbols where they are linked.
+    let relocation = relocation(host).ok().flatten();
+    KernelSymbols::new(image).relocate(relocation.into_iter().collect())
+}
+
+/// The files that the running kernel says it came from: its own, and those of its modules.
+pub struct RunningFiles {
+    /// Their symbols.
+    pub symbols: KernelSymbols,
+    /// Whether the kernel's file does not tell its version: it may be another kernel's.
+    pub is_of_unknown_version: bool,
+}
+
+impl RunningFiles {
+    /// Opens them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not say where it came from, or its file is another kernel's by now.
+    pub fn open(host: &dyn Host) -> Result<Self> {
+        let files = host.kernel_files()?;
+        let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
+        let unknown =
+            || Error::Unsupported("the file of the running kernel is unknown: give it with --kernel".to_owned());
+        let table = files::open_kernel(kernel.ok_or_else(unknown)?)?;
+        let running = host.system()?.version;
+        if let Some(version) = table.version()
+            && first_line(version) != first_line(&running)
+        {
+            return Err(Error::Refused(format!(
+                "{} is not the running kernel, {}, but {}: give its file with --kernel",
+                table.path().display(),
+                first_line(&running),
+                first_line(version)
+            )));
+        }
+        let is_of_unknown_version = table.version().is_none();
+        let mut symbols = as_running(host, table);
+        symbols.add_modules(&files, true, files::open_nonblocking);
+        Ok(Self { symbols, is_of_unknown_version })
+    }
+}
+
+/// The memory of the kernel that runs, found by these symbols.
+///
+/// # Errors
+///
+/// Those of [`open_kernel`].
+pub fn open_memory(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<KernelMemory> {
     let writer = writer(host, access)?;
-    Ok(Kernel::from_live(open(host, symbols)?.into_memory(), writer))
+    Ok(KernelMemory::from_live(open(host, symbols)?.into_memory(), writer))
 }
 
 /// The running machine's memory by physical address, where there is RAM: by the kernel's `dump_avail`, or where that is
@@ -101,7 +176,13 @@ pub fn open_kernel(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Re
 /// # Errors
 ///
 /// Neither can be had, or /dev/mem cannot be opened; for writing, those of [`Host::writable_memory`].
-pub fn open_physical_memory(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<PhysicalMemory> {
+pub fn open_physical(host: &Rc<dyn Host>, image: Option<Table>, access: Access) -> Result<PhysicalView> {
+    let names = names(host, image);
+    let memory = physical_memory(&**host, names.symbols()?, access)?;
+    Ok(PhysicalView::from_running(memory, &host.system()?, names))
+}
+
+fn physical_memory(host: &dyn Host, symbols: &dyn Symbols, access: Access) -> Result<PhysicalMemory> {
     let writer = writer(host, access)?;
     match open(host, symbols) {
         Ok(kernel) => Ok(PhysicalMemory::from_running(kernel.into_memory(), writer)),
@@ -123,7 +204,7 @@ pub fn kernel_memory(host: &dyn Host) -> Result<Box<dyn Memory>> {
     if !direct_map::is_needed(&host.system()?) {
         return host.kernel_memory();
     }
-    match open_kernel(host, &RunningSymbols(host), Access::Read) {
+    match open_memory(host, &RunningSymbols(host), Access::Read) {
         Ok(kernel) => Ok(Box::new(kernel)),
         Err(Error::Vmcore(vmcore::Error::UnknownKernel(why))) => Err(Error::Unsupported(format!(
             "this kernel panics when a device mapping is read through /dev/kmem, so its memory can only be read through its page tables: {why}"

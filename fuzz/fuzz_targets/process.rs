@@ -8,7 +8,7 @@ use memtool::output_file::scratch;
 use std::collections::{BTreeMap, BTreeSet};
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::kernel::{Kernel, KernelFacts, Processes, State};
+use vmcore::kernel::{KernelFacts, KernelMemory, Processes, State};
 use vmcore::progress::Progress;
 use vmcore::symbols::{Symbol, Symbols};
 use vmcore_synth::{Arch, Mapping, MinidumpSpec};
@@ -78,7 +78,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 /// A kernel by the recipe in these bytes.
-fn make(u: &mut Unstructured<'_>) -> Result<(Kernel, Names)> {
+fn make(u: &mut Unstructured<'_>) -> Result<(KernelMemory, Names)> {
     let arch = *u.choose(&Arch::ALL)?;
     let mut spec = MinidumpSpec::example(arch, arch.newest());
     let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
@@ -121,12 +121,12 @@ fn make(u: &mut Unstructured<'_>) -> Result<(Kernel, Names)> {
     }
     let volume = ByteSource::from_bytes(spec.build());
     let dump = DumpedMemory::open(volume, None, scratch(&std::env::temp_dir()), &Progress::default());
-    let kvm = Kernel::from_dump(dump.expect("it is a minidump"), None).expect("it is a minidump");
+    let kvm = KernelMemory::from_dump(dump.expect("it is a minidump"), None).expect("it is a minidump");
     Ok((kvm, Names(symbols)))
 }
 
 /// What holds of all lists.
-fn check(kvm: &Kernel, processes: &Processes) {
+fn check(kvm: &KernelMemory, processes: &Processes) {
     let threads: usize = processes.list.iter().map(|process| process.threads.len()).sum();
     assert_eq!(processes.threads().count(), threads);
     let mut addresses = BTreeSet::new();

@@ -7,7 +7,7 @@ use vmcore::Error;
 use vmcore::architecture::Architecture;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::kernel::{Kernel, Mapping};
+use vmcore::kernel::{self, Mapping};
 use vmcore::progress::Progress;
 use vmcore::symbols::{Symbol, Symbols};
 use vmcore_synth::{ElfSpec, KernelMemory, Paging};
@@ -29,12 +29,12 @@ impl Symbols for Everywhere {
     }
 }
 
-fn open(bytes: Vec<u8>, kernel: Option<(Architecture, u64)>) -> Option<Kernel> {
+fn open(bytes: Vec<u8>, kernel: Option<(Architecture, u64)>) -> Option<kernel::KernelMemory> {
     let memory =
         DumpedMemory::open(ByteSource::from_bytes(bytes), None, scratch(&std::env::temp_dir()), &Progress::default())
             .ok()?;
     let symbols = Everywhere(kernel.map_or(0, |kernel| kernel.1));
-    Kernel::from_dump(memory, kernel.map(|kernel| (kernel.0, &symbols as &dyn Symbols))).ok()
+    kernel::KernelMemory::from_dump(memory, kernel.map(|kernel| (kernel.0, &symbols as &dyn Symbols))).ok()
 }
 
 /// Opens bytes as a dump, and asserts that what is said of its virtual memory agrees with itself.
@@ -51,7 +51,7 @@ pub fn dumped(bytes: Vec<u8>, addresses: &[u64]) {
 /// More pieces than are looked at.
 const MOST: usize = 2000;
 
-fn agrees(kvm: &Kernel, addresses: &[u64]) {
+fn agrees(kvm: &kernel::KernelMemory, addresses: &[u64]) {
     let mut all: Vec<Mapping> = Vec::new();
     let lost = kvm.each_mapping(|mapping| {
         all.push(mapping);
@@ -89,7 +89,7 @@ fn agrees(kvm: &Kernel, addresses: &[u64]) {
 }
 
 /// Looks at an address in every way; tells whether it is mapped.
-fn follow(kvm: &Kernel, address: u64) -> bool {
+fn follow(kvm: &kernel::KernelMemory, address: u64) -> bool {
     let found = kvm.translate(address);
     let (steps, end) = kvm.walk(address);
     assert_eq!(found, end, "{address:#x}");

@@ -26,7 +26,7 @@ use vmcore::dump::{Content, DumpInOrder, Inspection};
 use vmcore::format::Format;
 use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
-use vmcore::kernel::{Access, Processes};
+use vmcore::kernel::Access;
 use vmcore::opened::directory_of;
 use vmcore::units::{counted, exact_size, rough_size};
 
@@ -228,36 +228,38 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
     };
     let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
-    let flags = opened.image().map_or(0, |image| image.flags());
-    let core = Core::new(&opened.kernel, notes, flags)?;
+    let flags = opened.kernel.image().map_or(0, |image| image.flags());
+    let core = Core::new(opened.kernel.memory(), notes, flags)?;
     remark_on_core(context, core.facts());
 
     let script = arguments.script.as_deref().map_or_else(String::new, |path| script_for(arguments, path, &opened));
     let finished = converted::core(&core, &script, job, context)?;
     let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
-    let damaged = opened.kernel.dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
+    let damaged =
+        opened.kernel.memory().dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
     let mapped_not_in_dump = absent;
     let document = CoreDocument { segments, mapped, mapped_not_in_dump, missing_tables, unknown_tables, threads };
-    let limited = opened.kernel.dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
+    let limited = opened.kernel.memory().dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
     Ok(Converted { finished, core: Some(document), damaged, limited })
 }
 
 /// The script for a debugger.
 fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
-    let name = opened.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
-    let displacement = opened.kernel.relocation().map(Relocation::displacement);
+    let name =
+        opened.kernel.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
+    let displacement = opened.kernel.memory().relocation().map(Relocation::displacement);
     let moved = displacement.map(|displacement| Moved { displacement, name: &name });
-    script::script(arguments.debugger(path), arguments.style(), opened.kernel.architecture(), moved)
+    script::script(arguments.debugger(path), arguments.style(), opened.kernel.memory().architecture(), moved)
 }
 
 /// The kernel's threads; none where they cannot be found.
 fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<CoreThreads> {
-    let Some(image) = opened.image() else {
+    let Some(image) = opened.kernel.image() else {
         context.warn("the core file has no threads: kernel symbols are required to find them; give the kernel's image with --kernel");
         return Ok(CoreThreads::default());
     };
-    let (kernel, symbols, style) = (&opened.kernel, opened.symbols()?, arguments.style());
-    let processes = match Processes::read(kernel, symbols) {
+    let (kernel, symbols, style) = (opened.kernel.memory(), opened.kernel.symbols()?, arguments.style());
+    let processes = match opened.kernel.processes() {
         Ok(processes) => processes,
         Err(error) => {
             context.warn(&format!("the core file has no threads: {error}"));

@@ -82,15 +82,14 @@ struct ThreadEntry {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
-    let symbols = opened.symbols()?;
-    let facts = KernelFacts::read(&opened.kernel, symbols)?;
-    let mut processes = Processes::read(&opened.kernel, symbols)?;
+    let facts = opened.kernel.facts()?;
+    let mut processes = opened.kernel.processes()?;
     processes.list.sort_by_key(|process| process.pid);
     if arguments.threads {
         opened.load_names(context);
-        if opened.image().is_some() && has_unnamed(&opened, &processes) {
+        if opened.kernel.image().is_some() && has_unnamed(&opened, &processes) {
             // Without the kernel's list of modules, what is in them has addresses instead of names.
-            let _ = opened.add_modules(context);
+            let _ = opened.load_modules(context);
         }
     }
     // They are why the command fails.
@@ -115,8 +114,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 /// Whether a thread is where no symbol is known: in a module.
 fn has_unnamed(opened: &Opened, processes: &Processes) -> bool {
     processes.threads().any(|(_, thread)| {
-        let pc = processes.registers(&opened.kernel, thread).ok().and_then(|registers| registers.pc());
-        pc.is_some_and(|pc| opened.name_of(pc).is_none())
+        let pc = processes.registers(opened.kernel.memory(), thread).ok().and_then(|registers| registers.pc());
+        pc.is_some_and(|pc| opened.kernel.name_of(pc).is_none())
     })
 }
 
@@ -148,8 +147,8 @@ fn json(
     };
     let document = Document {
         kernel: KernelDocument {
-            architecture: opened.kernel.architecture().name(),
-            byte_order: opened.kernel.order(),
+            architecture: opened.kernel.memory().architecture().name(),
+            byte_order: opened.kernel.memory().order(),
             version: facts.version.as_deref().map(first_line),
             release: text(&facts.release),
             osreldate: facts.osreldate,
@@ -167,9 +166,9 @@ fn json(
 }
 
 fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> ThreadEntry {
-    let (registers, error) = match processes.registers(&opened.kernel, thread) {
+    let (registers, error) = match processes.registers(opened.kernel.memory(), thread) {
         Ok(registers) => (registers, None),
-        Err(fault) => (Registers::unknown(opened.kernel.architecture()), Some(fault.to_string())),
+        Err(fault) => (Registers::unknown(opened.kernel.memory().architecture()), Some(fault.to_string())),
     };
     ThreadEntry {
         tid: thread.tid,
@@ -179,7 +178,7 @@ fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> Thre
         address: Hex(thread.address),
         pcb: thread.pcb.map(Hex),
         pc: registers.pc().map(Hex),
-        symbol: registers.pc().and_then(|pc| opened.name_of(pc)),
+        symbol: registers.pc().and_then(|pc| opened.kernel.name_of(pc)),
         registers: registers.iter().filter_map(|(name, value)| Some((name, Hex(value?)))).collect(),
         error,
     }
@@ -187,7 +186,7 @@ fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> Thre
 
 fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> Result<()> {
     let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), first_line);
-    context.out.line(&format!("{version}, {}", opened.kernel.architecture().name()))?;
+    context.out.line(&format!("{version}, {}", opened.kernel.memory().architecture().name()))?;
     let mut parts = Vec::new();
     let seconds = |seconds: Option<i64>| seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let time = seconds(facts.time).and_then(|time| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time)));
@@ -234,7 +233,7 @@ fn print_threads(context: &mut Context, opened: &Opened, processes: &Processes) 
     let mut rows = Vec::new();
     for process in &processes.list {
         for thread in &process.threads {
-            let registers = processes.registers(&opened.kernel, thread);
+            let registers = processes.registers(opened.kernel.memory(), thread);
             if let Err(fault) = &registers {
                 unreadable.get_or_insert((0, *fault)).0 += 1;
             }
@@ -245,7 +244,10 @@ fn print_threads(context: &mut Context, opened: &Opened, processes: &Processes) 
                 column(&thread.name),
                 thread.cpu.map_or_else(|| "-".to_owned(), |cpu| cpu.to_string()),
                 if thread.state == State::Off { "-" } else { thread.state.name() }.to_owned(),
-                pc.map_or_else(|| "-".to_owned(), |pc| opened.name_of(pc).unwrap_or_else(|| Hex(pc).to_string())),
+                pc.map_or_else(
+                    || "-".to_owned(),
+                    |pc| opened.kernel.name_of(pc).unwrap_or_else(|| Hex(pc).to_string()),
+                ),
             ]);
         }
     }

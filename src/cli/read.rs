@@ -1,13 +1,13 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{FileContents, KernelArguments, View};
+use super::kernel::{KernelArguments, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
 use vmcore::fault::Why;
-use vmcore::kernel::Access;
+use vmcore::kernel::{Access, FileContents};
 use vmcore::units::{Hex, decimal, exact_size};
 
 #[derive(Args)]
@@ -151,10 +151,10 @@ impl View {
             done += usize::try_from(fault.address.saturating_sub(at)).unwrap_or_default();
             let rest = buffer.get_mut(done..).unwrap_or_default();
             let found = self.file_contents(fault, rest.len() as u64)?.filter(|found| !found.bytes.is_empty());
-            let FileContents { bytes, file, .. } = found.ok_or(fault)?;
+            let FileContents { bytes, path, .. } = found.ok_or(fault)?;
             rest.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
             done += bytes.len();
-            of = Some(file);
+            of = Some(path.display().to_string());
         }
         Ok(of)
     }
@@ -247,8 +247,8 @@ fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Opt
         Ok(bytes) => (bytes, None),
         Err(fault) => {
             let of_file = if fault.address == place.address { view.file_contents(fault, limit as u64)? } else { None };
-            let FileContents { bytes, file, .. } = of_file.ok_or(fault)?;
-            (bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(), Some(file))
+            let FileContents { bytes, path, .. } = of_file.ok_or(fault)?;
+            (bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(), Some(path.display().to_string()))
         }
     };
     let string = String::from_utf8_lossy(&bytes);
@@ -362,10 +362,11 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
                     file: None,
                 });
             }
-            (Span::File(at, FileContents { bytes, file, why }), _) => {
+            (Span::File(at, FileContents { bytes, path, why }), _) => {
+                let file = Some(path.display().to_string());
                 let length = Hex(bytes.len() as u64);
                 let (bytes, hole) = (Some(digits(&bytes)), Some(why.to_string()));
-                pieces.push(SpanDocument { address: Hex(at), length, bytes, hole, file: Some(file) });
+                pieces.push(SpanDocument { address: Hex(at), length, bytes, hole, file });
             }
             (Span::Hole { start, length, why }, _) => {
                 pieces.push(SpanDocument {
@@ -409,11 +410,11 @@ fn hexdump(context: &mut Context, view: &View, address: u64, length: u64) -> Res
             }
             dump.bytes(at, bytes)
         }
-        Span::File(at, FileContents { bytes, file, why }) => {
+        Span::File(at, FileContents { bytes, path, why }) => {
             anything = true;
             if !std::mem::replace(&mut in_file, true) {
                 dump.end_part()?;
-                dump.context.out.line(&format!("{at:0width$x}  (from {file}, not from memory: {why})"))?;
+                dump.context.out.line(&format!("{at:0width$x}  (from {}, not from memory: {why})", path.display()))?;
             }
             dump.bytes(at, &bytes)
         }

@@ -1,6 +1,6 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
-use super::kernel::{KernelArguments, no_symbols, running_files};
+use super::kernel::{KernelArguments, running_files};
 use super::{Context, Verdict, address};
 use clap::{ArgGroup, Args};
 use memtool::files;
@@ -106,14 +106,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let (asked, kind) = match (&arguments.of.kernel, &arguments.of.core) {
         (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, &arguments.of)?)), "image"),
         (Some(kernel), None) => (Asked::Symbols(Box::new(KernelSymbols::new(files::open_kernel(kernel)?))), "image"),
-        (None, Some(_)) => return Err(no_symbols()),
+        (None, Some(_)) => return Err(vmcore::Error::NoSymbols.into()),
         (None, None) => {
             let host = context.host()?;
             let kind = host.kind();
             let files = || host.kernel_files().unwrap_or_default();
             let asked = match is_known {
                 true => Asked::Names(Rc::clone(&host), files()),
-                false => Asked::Symbols(Box::new(running_files(context, &*host)?)),
+                false => Asked::Symbols(Box::new(running_files(context)?)),
             };
             (asked, kind)
         }
@@ -208,9 +208,9 @@ fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
 fn dump_symbols(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
     let mut opened = of.open(context, Access::Read)?;
     // Another kernel's modules are not looked for.
-    opened.symbols()?;
-    if let Err(error) = opened.add_modules(context) {
+    opened.kernel.symbols()?;
+    if let Err(error) = opened.load_modules(context) {
         context.warn(&format!("the symbols of modules are missing: {error}"));
     }
-    opened.into_files()
+    Ok(opened.kernel.into_files()?)
 }

@@ -67,10 +67,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut all = Vec::new();
     for text in &arguments.addresses {
         let (address, _) = opened.place(context, text)?;
-        let (steps, result) = opened.kernel.walk(address);
+        let (steps, result) = opened.kernel.memory().walk(address);
         let found = describe(&opened, address, &steps, result.as_ref().ok());
-        let offset = result.ok().and_then(|found| opened.kernel.dump()?.place_of(found.physical));
-        let missing = result.is_ok() && opened.kernel.dump().is_some() && offset.is_none();
+        let offset = result.ok().and_then(|found| opened.kernel.memory().dump()?.place_of(found.physical));
+        let missing = result.is_ok() && opened.kernel.memory().dump().is_some() && offset.is_none();
         let error = result.err().map(|fault| fault.to_string());
         let error = error.or_else(|| missing.then(|| format!("{}: its page is not in the dump", Hex(address))));
         if error.is_some() {
@@ -105,8 +105,8 @@ fn describe(opened: &Opened, address: u64, steps: &[WalkStep], found: Option<&Tr
     };
     Address {
         address: Hex(address),
-        symbol: opened.name_of(address),
-        ran_at: opened.kernel.relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
+        symbol: opened.kernel.name_of(address),
+        ran_at: opened.kernel.memory().relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
         entries: steps.iter().map(entry).collect(),
         physical: found.map(|found| Hex(found.physical)),
         protection: found.map(|found| found.protection.to_string()),

@@ -181,7 +181,7 @@ fn warn(context: &mut Context, view: &View, address: u64) {
         ),
     }
     if let View::Virtual(opened) = view
-        && let Ok(found) = opened.kernel.translate(address)
+        && let Ok(found) = opened.kernel.memory().translate(address)
         && !found.protection.write
     {
         context.warn(&format!("the kernel cannot write to {}: it is mapped {}", Hex(address), found.protection));

@@ -28,6 +28,7 @@ mod inspect;
 mod json;
 mod kernel_fixture;
 mod kernel_memory;
+mod kernel_open;
 mod layers;
 mod livedump;
 mod livedump_arm64;

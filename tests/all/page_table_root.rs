@@ -9,7 +9,7 @@ use vmcore::architecture::Architecture;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::fault::Why;
-use vmcore::kernel::{Kernel, Mapping};
+use vmcore::kernel::{self, Mapping};
 use vmcore::progress::Progress;
 use vmcore::symbols::{Symbol, Symbols};
 use vmcore_synth::{ElfSpec, KernelMemory, Paging};
@@ -212,17 +212,17 @@ impl Machine {
         Architecture::ALL.into_iter().find(|architecture| architecture.name() == name).unwrap()
     }
 
-    fn open(&self, bytes: Vec<u8>, packed: bool) -> Result<Kernel, Error> {
+    fn open(&self, bytes: Vec<u8>, packed: bool) -> Result<kernel::KernelMemory, Error> {
         let directory = directory();
         let ranges = packed.then_some(self.ram.as_slice());
         let memory =
             DumpedMemory::open(ByteSource::from_bytes(bytes), ranges, scratch(directory.path()), &Progress::default())
                 .unwrap();
-        Kernel::from_dump(memory, Some((self.architecture(), &self.symbols)))
+        kernel::KernelMemory::from_dump(memory, Some((self.architecture(), &self.symbols)))
     }
 
     /// Compares all that is mapped, and what is not.
-    fn check(&self, what: &str, opened: &Kernel) {
+    fn check(&self, what: &str, opened: &kernel::KernelMemory) {
         for &(address, physical, size, writable, executable) in &self.mapped {
             for within in [0, 1, size / 2, size - 8, size - 1] {
                 let found = opened.translate(address + within).unwrap();
@@ -316,7 +316,7 @@ fn a_kernel_that_did_not_run_is_refused_by_name() {
         let directory = directory();
         let bytes = ByteSource::from_bytes(machine.elf());
         let memory = DumpedMemory::open(bytes, None, scratch(directory.path()), &Progress::default()).unwrap();
-        let message = Kernel::from_dump(memory, None).err().unwrap().to_string();
+        let message = kernel::KernelMemory::from_dump(memory, None).err().unwrap().to_string();
         assert!(message.contains("give its kernel with --kernel"), "{message}");
     }
 }

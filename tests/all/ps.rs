@@ -7,7 +7,7 @@ use memtool::output_file::scratch;
 use std::collections::BTreeMap;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::kernel::{Kernel, KernelFacts, Processes, State, Thread};
+use vmcore::kernel::{KernelFacts, KernelMemory, Processes, State, Thread};
 use vmcore::progress::Progress;
 use vmcore::symbols::{Symbol, Symbols, Table};
 use vmcore_synth::{Arch, Mapping, MinidumpSpec};
@@ -160,14 +160,14 @@ impl Memory {
         spec.build()
     }
 
-    fn open(&self) -> Kernel {
+    fn open(&self) -> KernelMemory {
         let directory = directory();
         let volume = ByteSource::from_bytes(self.dump());
         let dump = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()).unwrap();
-        Kernel::from_dump(dump, None).unwrap()
+        KernelMemory::from_dump(dump, None).unwrap()
     }
 
-    fn read(&self) -> (Kernel, Processes) {
+    fn read(&self) -> (KernelMemory, Processes) {
         let kvm = self.open();
         let processes = Processes::read(&kvm, self).unwrap();
         (kvm, processes)
@@ -931,11 +931,11 @@ fn the_command_fails_where_it_cannot_list_all() {
 }
 
 /// A dump of the stand-in for a kernel, and the kernel's file.
-fn stand_in(kernel: &BuiltKernel) -> (Kernel, Table) {
+fn stand_in(kernel: &BuiltKernel) -> (KernelMemory, Table) {
     let directory = directory();
     let volume = ByteSource::from_bytes(kernel.dump.build());
     let dump = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()).unwrap();
-    (Kernel::from_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
+    (KernelMemory::from_dump(dump, None).unwrap(), Table::open(&kernel.image.path()).unwrap())
 }
 
 #[test]

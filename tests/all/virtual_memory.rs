@@ -9,7 +9,7 @@ use std::ops::ControlFlow;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::fault::{Fault, Why};
-use vmcore::kernel::{Kernel, Mapping};
+use vmcore::kernel::{KernelMemory, Mapping};
 use vmcore::progress::Progress;
 use vmcore_synth::arch::{MMU_G5, MMU_PHYP, MMU_RADIX};
 use vmcore_synth::page_tables::superpage_size;
@@ -20,8 +20,8 @@ fn memory(dump: Vec<u8>) -> DumpedMemory {
     DumpedMemory::open(ByteSource::from_bytes(dump), None, scratch(directory.path()), &Progress::default()).unwrap()
 }
 
-fn open(dump: Vec<u8>) -> Kernel {
-    Kernel::from_dump(memory(dump), None).unwrap()
+fn open(dump: Vec<u8>) -> KernelMemory {
+    KernelMemory::from_dump(memory(dump), None).unwrap()
 }
 
 /// Those of the builder, and powerpc64's kernels of the other byte order.
@@ -37,7 +37,7 @@ fn has_tables(spec: &MinidumpSpec) -> bool {
     spec.arch != Arch::Powerpc64 || spec.mmu_name != MMU_RADIX
 }
 
-fn mappings(kernel: &Kernel) -> Result<Vec<Mapping>, Fault> {
+fn mappings(kernel: &KernelMemory) -> Result<Vec<Mapping>, Fault> {
     let mut all = Vec::new();
     let lost = kernel.each_mapping(|mapping| {
         all.push(mapping);
@@ -137,7 +137,7 @@ impl<'a> Model<'a> {
     }
 
     /// Compares a read.
-    fn check(&self, name: &str, kernel: &Kernel, address: u64, length: usize) {
+    fn check(&self, name: &str, kernel: &KernelMemory, address: u64, length: usize) {
         let (expected, stop) = self.read(address, length);
         let mut buffer = vec![0xee; length];
         let found = kernel.read(address, &mut buffer).map_err(|fault| (fault.address, Absent::of(fault.why)));
@@ -424,7 +424,7 @@ fn use_all(dump: &[u8]) {
     let directory = directory();
     let volume = ByteSource::from_bytes(dump.to_vec());
     let Ok(memory) = DumpedMemory::open(volume, None, scratch(directory.path()), &Progress::default()) else { return };
-    let Ok(kernel) = Kernel::from_dump(memory, None) else { return };
+    let Ok(kernel) = KernelMemory::from_dump(memory, None) else { return };
     let mut seen = 0;
     let _ = kernel.each_mapping(|mapping| {
         seen += 1;

@@ -1,8 +1,11 @@
 //! The one error type of the library.
 
+use crate::architecture::{Architecture, Endianness};
 use crate::errno::Errno;
+use crate::kerneldump::Compression;
+use crate::mismatch::Mismatch;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// Why something cannot be read, or not be done.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +35,50 @@ pub enum Error {
         /// What the system answers; EFAULT where there is no memory.
         errno: Errno,
     },
+
+    /// It is a dump, and the image of its kernel, which has the symbols, is not named.
+    #[error(
+        "a dump has no symbols: give the image of its kernel with --kernel, such as /boot/kernel/kernel of that system"
+    )]
+    NoSymbols,
+
+    /// The image that is named is not that of the kernel in the dump, so that its symbols say nothing.
+    #[error("{0}; give the kernel that was running with --kernel")]
+    OtherKernel(Mismatch),
+
+    /// The image is that of a kernel of another architecture than the dump's.
+    #[error(
+        "{} is a dump of {}, but the --kernel image is for {}",
+        core.display(), dump.name(), kernel.name()
+    )]
+    OtherArchitecture {
+        /// The dump.
+        core: PathBuf,
+        /// Its architecture.
+        dump: Architecture,
+        /// The image's.
+        kernel: Architecture,
+    },
+
+    /// The image is that of a kernel with another order of bytes than the dump's.
+    #[error(
+        "{} is a dump of a {}-endian kernel, and {} is the image of a {}-endian one",
+        core.display(), dump.name(), image.display(), kernel.name()
+    )]
+    OtherByteOrder {
+        /// The dump.
+        core: PathBuf,
+        /// Its order of bytes.
+        dump: Endianness,
+        /// The image.
+        image: PathBuf,
+        /// Its order of bytes.
+        kernel: Endianness,
+    },
+
+    /// The dump is compressed, and no directory is named in which it can be decompressed.
+    #[error("the dump is compressed with {}: name a directory where it can be decompressed", .0.name())]
+    Compressed(Compression),
 
     /// An address of a kernel's memory cannot be read, written or translated.
     #[error(transparent)]

@@ -1,5 +1,7 @@
 //! vmcore: what is in a FreeBSD kernel dump, or in a kernel's memory.
 //!
+//! [`Kernel::open`] opens a dump with the image of its kernel, and answers memory, symbols and processes. Below it:
+//!
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
@@ -32,6 +34,7 @@ pub mod lime;
 pub mod live;
 pub mod memory;
 pub mod minidump;
+pub mod mismatch;
 pub mod opened;
 pub mod pmap;
 pub mod progress;
@@ -43,6 +46,7 @@ pub mod system;
 pub mod units;
 
 pub use error::{Error, Result};
+pub use kernel::Kernel;
 
 /// The example of the README.
 #[cfg(doctest)]

@@ -3,6 +3,10 @@
 use std::fs::{File, FileType};
 use std::io::{self, Read};
 use std::path::Path;
+#[cfg(any(unix, windows))]
+use std::sync::atomic::{AtomicU64, Ordering};
+#[cfg(any(unix, windows))]
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// How a file is opened for reading; [`open_plainly`] does it with nothing besides.
 pub type Open = fn(&Path) -> io::Result<File>;
@@ -17,6 +21,18 @@ pub fn open_plainly(path: &Path) -> io::Result<File> {
         return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is a FIFO"));
     }
     File::open(path)
+}
+
+/// Opens a file for reading and writing. A symbolic link is not followed, and a device not opened.
+///
+/// # Errors
+///
+/// Those of open(2); it is no file.
+pub fn open_for_writing(path: &Path) -> io::Result<File> {
+    if !path.symlink_metadata()?.is_file() {
+        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file, and only files are written to"));
+    }
+    File::options().read(true).write(true).open(path)
 }
 
 /// The directory that a file of that name is in.
@@ -124,4 +140,44 @@ pub struct Scratch<'a> {
     pub directory: &'a Path,
     /// Makes a file in it that is gone with its last descriptor.
     pub create: fn(&Path) -> io::Result<File>,
+}
+
+impl<'a> Scratch<'a> {
+    /// A directory in which files are made with nothing but the standard library.
+    pub fn new(directory: &'a Path) -> Self {
+        Self { directory, create: create_unnamed }
+    }
+}
+
+#[cfg(any(unix, windows))]
+/// Files that were made in this process, so that each has a name of its own while it has one.
+static MADE: AtomicU64 = AtomicU64::new(0);
+
+#[cfg(any(unix, windows))]
+fn create_unnamed(directory: &Path) -> io::Result<File> {
+    let since_1970 = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or(Duration::ZERO);
+    let number = MADE.fetch_add(1, Ordering::Relaxed);
+    let name = format!(".vmcore-{}-{number}-{:x}", std::process::id(), since_1970.as_nanos());
+    let path = directory.join(name);
+    let mut options = File::options();
+    options.read(true).write(true).create_new(true);
+    #[cfg(unix)]
+    {
+        std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+        let file = options.open(&path)?;
+        std::fs::remove_file(&path)?;
+        Ok(file)
+    }
+    #[cfg(windows)]
+    {
+        /// `FILE_FLAG_DELETE_ON_CLOSE`.
+        const DELETE_ON_CLOSE: u32 = 0x0400_0000;
+        std::os::windows::fs::OpenOptionsExt::custom_flags(&mut options, DELETE_ON_CLOSE);
+        options.open(&path)
+    }
+}
+
+#[cfg(not(any(unix, windows)))]
+fn create_unnamed(_: &Path) -> io::Result<File> {
+    Err(io::ErrorKind::Unsupported.into())
 }

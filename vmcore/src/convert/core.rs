@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::format::writer::{Copied, SparseWrite};
 use crate::format::{Format, Layout};
-use crate::kernel::{Kernel, Mapping};
+use crate::kernel::{KernelMemory, Mapping};
 use crate::progress::Progress;
 use std::ops::ControlFlow;
 
@@ -21,7 +21,7 @@ const CHUNK: usize = 1 << 18;
 
 /// A core file that can be written.
 pub struct Core<'a> {
-    kernel: &'a Kernel,
+    kernel: &'a KernelMemory,
     dump: &'a DumpedMemory,
     notes: Vec<u8>,
     flags: u32,
@@ -58,7 +58,7 @@ impl<'a> Core<'a> {
     ///
     /// Nothing is mapped, or the page tables are not known; the kernel is the running one; it does not fit into an ELF
     /// file of its architecture.
-    pub fn new(kernel: &'a Kernel, notes: Vec<u8>, flags: u32) -> Result<Self> {
+    pub fn new(kernel: &'a KernelMemory, notes: Vec<u8>, flags: u32) -> Result<Self> {
         let Some(dump) = kernel.dump() else {
             return Err(Error::Refused("the running kernel is not a dump and cannot be converted".to_owned()));
         };

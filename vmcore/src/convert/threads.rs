@@ -4,7 +4,7 @@ use super::notes::{About, Notes, Style};
 use crate::dump::header::Relocation;
 use crate::error::Result;
 use crate::fault::Fault;
-use crate::kernel::{Kernel, KernelFacts, Processes, Registers};
+use crate::kernel::{KernelFacts, KernelMemory, Processes, Registers};
 use crate::symbols::{Symbols, Table};
 
 /// The threads of a kernel, as notes of a core file.
@@ -27,7 +27,7 @@ impl CoreThreads {
     ///
     /// The kernel's version cannot be read.
     pub fn new(
-        kernel: &Kernel,
+        kernel: &KernelMemory,
         symbols: &dyn Symbols,
         image: &Table,
         processes: &Processes,

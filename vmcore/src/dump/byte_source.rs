@@ -3,7 +3,7 @@
 use super::saved;
 use crate::error::{Error, Result};
 use crate::memory::WriteError;
-use crate::opened::{Open, is_device, open_plainly, read_at, read_exact_at, write_all_at};
+use crate::opened::{Open, is_device, open_for_writing, open_plainly, read_at, read_exact_at, write_all_at};
 use crate::progress::Progress;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -32,6 +32,18 @@ impl ByteSource {
     pub fn open(path: &Path) -> Result<Self> {
         let file = open_plainly(path).map_err(|source| Error::io("open", path, source))?;
         Self::from_opened(path, file, open_plainly)
+    }
+
+    /// Opens a file for reading and writing.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened, or is a device or a symbolic link.
+    pub fn open_for_writing(path: &Path) -> Result<Self> {
+        let failed = |source| Error::io("open", path, source);
+        let writer = open_for_writing(path).map_err(failed)?;
+        let file = writer.try_clone().map_err(failed)?;
+        Ok(Self::from_opened(path, file, open_plainly)?.with_writer(writer))
     }
 
     /// A file or device that is open for reading. Zeros that savecore(8) has left out at the end of a file are added;

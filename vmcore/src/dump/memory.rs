@@ -69,13 +69,15 @@ impl DumpedMemory {
     ///
     /// # Errors
     ///
-    /// It cannot be read, or there is no memory in it: it is a text dump, or encrypted.
-    pub fn open(
+    /// It cannot be read, or there is no memory in it: it is a text dump, or encrypted. It is compressed, and there is no
+    /// `scratch`.
+    pub fn open<'a>(
         volume: ByteSource,
         packed: Option<&[(u64, u64)]>,
-        scratch: Scratch<'_>,
+        scratch: impl Into<Option<Scratch<'a>>>,
         progress: &Progress,
     ) -> Result<Self> {
+        let scratch = scratch.into();
         let mut inspection = looked_at(&volume, &Progress::default())?;
         let mut volume = volume;
         // An image of a device may be compressed, and the dump in it once more.
@@ -296,12 +298,13 @@ impl DumpInOrder {
     /// # Errors
     ///
     /// Those of [`DumpedMemory::open`].
-    pub fn open(
+    pub fn open<'a>(
         volume: ByteSource,
         packed: Option<&[(u64, u64)]>,
-        scratch: Scratch<'_>,
+        scratch: impl Into<Option<Scratch<'a>>>,
         progress: &Progress,
     ) -> Result<Self> {
+        let scratch = scratch.into();
         let inspection = looked_at(&volume, progress)?;
         let is_plain = inspection.compression == Compression::None;
         if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
@@ -483,10 +486,10 @@ fn looked_at(volume: &ByteSource, progress: &Progress) -> Result<Inspection> {
 /// # Errors
 ///
 /// It cannot be read, or not decompressed.
-pub fn inspect_packed(
+pub fn inspect_packed<'a>(
     volume: &ByteSource,
     depth: Depth,
-    scratch: Scratch<'_>,
+    scratch: impl Into<Option<Scratch<'a>>>,
     progress: &Progress,
 ) -> Result<Inspection> {
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
@@ -504,7 +507,8 @@ pub fn inspect_packed(
             return Ok(found);
         }
     }
-    let image = ByteSource::from_file(&decompress(volume, &found, scratch, &Progress::default())?).map_err(failed)?;
+    let image =
+        ByteSource::from_file(&decompress(volume, &found, scratch.into(), &Progress::default())?).map_err(failed)?;
     let inner = inspect(&image, depth, &Progress::default()).map_err(failed)?;
     Ok(Inspection { packed: found.compression, ..inner })
 }
@@ -535,7 +539,13 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, Strea
 }
 
 /// Decompresses a dump into a file without a name; blocks of zeros become holes.
-fn decompress(volume: &ByteSource, inspection: &Inspection, scratch: Scratch<'_>, progress: &Progress) -> Result<File> {
+fn decompress(
+    volume: &ByteSource,
+    inspection: &Inspection,
+    scratch: Option<Scratch<'_>>,
+    progress: &Progress,
+) -> Result<File> {
+    let scratch = scratch.ok_or(Error::Compressed(inspection.compression))?;
     let range = (inspection.location.start, inspection.location.end);
     let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
     let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;

@@ -7,7 +7,7 @@
 //! Sources: `dump_savectx()` in `sys/sys/conf.h`, `doadump()` in `sys/kern/kern_shutdown.c`, `livedump_start_vnode()`
 //! in `sys/kern/kern_vnodedumper.c`, `sys/sys/sx.h`, `struct lock_object` in `sys/sys/_lock.h`.
 
-use super::Kernel;
+use super::KernelMemory;
 use crate::error::Result;
 use crate::symbols::Symbols;
 
@@ -31,7 +31,7 @@ impl Dumper {
     /// # Errors
     ///
     /// The symbols cannot be had, or `dumptid` cannot be read.
-    pub(super) fn read(kernel: &Kernel, symbols: &dyn Symbols, td_tid: u64) -> Result<Option<Self>> {
+    pub(super) fn read(kernel: &KernelMemory, symbols: &dyn Symbols, td_tid: u64) -> Result<Option<Self>> {
         let Some(at) = symbols.find("dumptid")? else { return Ok(None) };
         let tid = kernel.u32(at.address)?;
         let state = KernelDump { kernel, symbols };
@@ -45,7 +45,7 @@ impl Dumper {
 
 /// Variables that tell whether the kernel dumps. What cannot be read tells nothing.
 struct KernelDump<'a> {
-    kernel: &'a Kernel,
+    kernel: &'a KernelMemory,
     symbols: &'a dyn Symbols,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! Sources: `sys/conf/newvers.sh`, `sys/sys/resource.h`, `sys/kern/kern_tc.c`, `kern_shutdown.c`, `subr_smp.c`.
 
-use super::Kernel;
+use super::KernelMemory;
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
@@ -39,7 +39,7 @@ impl KernelFacts {
     /// # Errors
     ///
     /// The symbols cannot be had. One that does not exist is no error.
-    pub fn read(kernel: &Kernel, symbols: &dyn Symbols) -> Result<Self> {
+    pub fn read(kernel: &KernelMemory, symbols: &dyn Symbols) -> Result<Self> {
         let address = |name: &str| Ok::<_, Error>(symbols.find(name)?.map(|symbol| symbol.address));
         let int = |name: &str| Ok::<_, Error>(address(name)?.and_then(|at| kernel.u32(at).ok()));
         let text = |at: u64| kernel.string(at, MAX_TEXT).ok().filter(|text| !text.is_empty());
@@ -67,7 +67,7 @@ impl KernelFacts {
 }
 
 /// `struct loadavg`: three numbers of 32 bits, and the `long` that they are multiples of the inverse of.
-fn load_averages(kernel: &Kernel, address: u64) -> Option<[f64; 3]> {
+fn load_averages(kernel: &KernelMemory, address: u64) -> Option<[f64; 3]> {
     let at = |offset: u64| address.checked_add(offset);
     let word = kernel.word_size() as u64;
     let scale = kernel.pointer(at(12_u64.next_multiple_of(word))?).ok()?;

@@ -1,16 +1,16 @@
-//! A kernel's memory by virtual address: that of a dump, an image of memory, or the running kernel. What kvm(3) does,
-//! for every architecture on every system.
+//! A kernel's memory by virtual address: that of a dump, an image of memory, or the running kernel; and, as a [`Kernel`],
+//! with its symbols and processes. What kvm(3) does, for every architecture on every system.
 //!
 //! | kvm(3) | here |
 //! | --- | --- |
-//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kernel::from_dump`], [`Kernel::from_live`] |
-//! | `kvm_close` | dropping the [`Kernel`] |
-//! | `kvm_read`, `kvm_read2` | [`Kernel::read`] |
-//! | `kvm_write` | [`Kernel::write`] |
-//! | `kvm_kerndisp` | [`Kernel::relocation`]; reading needs none: what powerpc64's kernel is linked at leads to where it ran |
+//! | `kvm_open`, `kvm_open2`, `kvm_openfiles` | [`Kernel::open`]; [`KernelMemory::from_dump`], [`KernelMemory::from_live`] |
+//! | `kvm_close` | dropping the [`KernelMemory`] |
+//! | `kvm_read`, `kvm_read2` | [`KernelMemory::read`] |
+//! | `kvm_write` | [`KernelMemory::write`] |
+//! | `kvm_kerndisp` | [`KernelMemory::relocation`]; reading needs none: what powerpc64's kernel is linked at leads to where it ran |
 //! | `kvm_native` | not needed: integers are those of the dump |
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
-//! | `kvm_walk_pages` | [`Kernel::each_mapping`] |
+//! | `kvm_walk_pages` | [`KernelMemory::each_mapping`] |
 //! | `kvm_getprocs` | [`Processes`] |
 //! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
@@ -18,6 +18,9 @@
 mod dumper;
 mod facts;
 mod hashed;
+mod identity;
+mod names;
+mod open;
 mod physical;
 mod process;
 mod registers;
@@ -27,9 +30,14 @@ mod space;
 mod tables;
 mod trampoline;
 mod translation;
+mod view;
+mod warning;
 
 pub use facts::KernelFacts;
 pub(crate) use hashed::RunningTable;
+pub use identity::first_line;
+pub use names::KernelNames;
+pub use open::{FileContents, Kernel, KernelOptions};
 pub use physical::PhysicalMemory;
 pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
@@ -37,6 +45,8 @@ pub(crate) use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
 pub use running::RunningMemory;
 pub(crate) use space::PageTables;
 pub use translation::{Mapping, Translation, WalkStep};
+pub use view::PhysicalView;
+pub use warning::KernelWarning;
 
 use crate::architecture::{Architecture, Endianness};
 use crate::dump::header::Relocation;
@@ -50,23 +60,24 @@ use space::{AddressSpace, Tables};
 use std::io;
 use std::ops::ControlFlow;
 
-/// A kernel whose memory can be read.
-pub struct Kernel {
+/// A kernel's memory, by virtual address.
+pub struct KernelMemory {
     physical: PhysicalMemory,
     architecture: Architecture,
     space: AddressSpace,
 }
 
 /// What a kernel's memory is opened for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub enum Access {
     /// Reading only (`O_RDONLY`).
+    #[default]
     Read,
     /// Reading and writing (`O_RDWR`).
     Write,
 }
 
-impl Kernel {
+impl KernelMemory {
     /// The kernel in a dump. A minidump tells where everything is, and a core file of virtual memory has its addresses;
     /// in a full dump or an image of memory the page tables are found through the symbols of its kernel (`kvm_open`).
     ///
@@ -321,7 +332,7 @@ fn string(address: u64, limit: usize, read: impl Fn(u64, &mut [u8]) -> Result<()
     Ok(text)
 }
 
-impl Memory for Kernel {
+impl Memory for KernelMemory {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let error = |fault: Fault| match fault.why {
             Why::Io(errno) => ReadError::Io(errno.into()),

@@ -9,7 +9,7 @@
 
 use super::dumper::Dumper;
 use super::registers::{PcbLayout, Registers};
-use super::{Fault, Kernel, Why};
+use super::{Fault, KernelMemory, Why};
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
@@ -109,7 +109,7 @@ impl Processes {
     ///
     /// The kernel has not the symbols that lead to them, or their values cannot be read or make no sense. A list that
     /// ends early is none: there are warnings.
-    pub fn read(kernel: &Kernel, symbols: &dyn Symbols) -> Result<Self> {
+    pub fn read(kernel: &KernelMemory, symbols: &dyn Symbols) -> Result<Self> {
         let processes = ProcessReader::new(kernel, symbols)?.read()?;
         // Every kernel has process 0.
         if processes.list.is_empty() && processes.warnings.is_empty() {
@@ -132,8 +132,8 @@ impl Processes {
     ///
     /// # Errors
     ///
-    /// As [`Kernel::read`].
-    pub fn registers(&self, kernel: &Kernel, thread: &Thread) -> Result<Registers, Fault> {
+    /// As [`KernelMemory::read`].
+    pub fn registers(&self, kernel: &KernelMemory, thread: &Thread) -> Result<Registers, Fault> {
         match (self.layout, thread.pcb) {
             (Some(layout), Some(pcb)) => Registers::read(kernel, layout, pcb),
             _ => Ok(Registers::unknown(kernel.architecture())),
@@ -142,7 +142,7 @@ impl Processes {
 
     /// Whether a thread's innermost return address on its stack is signed, as those of arm64 kernels are where the
     /// processor authenticates pointers.
-    pub fn are_signed(&self, kernel: &Kernel) -> bool {
+    pub fn are_signed(&self, kernel: &KernelMemory) -> bool {
         kernel.architecture() == Architecture::Arm64
             && self.threads().any(|(_, thread)| {
                 let fp = self.registers(kernel, thread).ok().and_then(|registers| registers.fp());
@@ -176,7 +176,7 @@ struct Stops {
 }
 
 struct ProcessReader<'a> {
-    kernel: &'a Kernel,
+    kernel: &'a KernelMemory,
     allproc: u64,
     zombproc: Option<u64>,
     offsets: Offsets,
@@ -196,12 +196,12 @@ fn member(structure: u64, offset: u64) -> Result<u64, Fault> {
 }
 
 /// The value of a variable of type `int`, if there is one.
-fn int(kernel: &Kernel, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
+fn int(kernel: &KernelMemory, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
     Ok(symbols.find(name)?.map(|symbol| kernel.u32(symbol.address)).transpose()?)
 }
 
 impl<'a> ProcessReader<'a> {
-    fn new(kernel: &'a Kernel, symbols: &dyn Symbols) -> Result<Self> {
+    fn new(kernel: &'a KernelMemory, symbols: &dyn Symbols) -> Result<Self> {
         let missing = |name: &str, who: &str| {
             Error::Unsupported(format!("{} has no symbol {name}, which {who} has", symbols.source()))
         };
@@ -357,7 +357,7 @@ impl<'a> ProcessReader<'a> {
 
 impl Stops {
     fn new(
-        kernel: &Kernel,
+        kernel: &KernelMemory,
         symbols: &dyn Symbols,
         release: Option<u32>,
         pcb_size: Option<u64>,
@@ -385,7 +385,7 @@ impl Stops {
     }
 
     /// Whether a CPU is in the set `stopped_cpus`, an array of `long`.
-    fn is_stopped(&self, kernel: &Kernel, cpu: u32) -> Result<bool, Fault> {
+    fn is_stopped(&self, kernel: &KernelMemory, cpu: u32) -> Result<bool, Fault> {
         let Some(set) = self.stopped_cpus else { return Ok(self.stoppcbs.is_some()) };
         let word = kernel.word_size() as u64;
         let bits = 8 * word;

@@ -4,7 +4,7 @@
 //! Sources: `machine/pcb.h` of each architecture, `savectx()` and `cpu_switch()`; which layout a version has, as
 //! FreeBSD's debuggers tell them apart.
 
-use super::{Fault, Kernel, Why};
+use super::{Fault, KernelMemory, Why};
 use crate::architecture::Architecture;
 
 /// The registers of a thread, in the order in which debuggers show them.
@@ -26,8 +26,8 @@ impl Registers {
     ///
     /// # Errors
     ///
-    /// As [`Kernel::read`].
-    pub fn read(kernel: &Kernel, layout: PcbLayout, pcb: u64) -> Result<Self, Fault> {
+    /// As [`KernelMemory::read`].
+    pub fn read(kernel: &KernelMemory, layout: PcbLayout, pcb: u64) -> Result<Self, Fault> {
         let mut registers = Self::unknown(layout.architecture);
         let word = kernel.word_size() as u64;
         for (slot, name) in (0_u64..).zip(layout.slots) {

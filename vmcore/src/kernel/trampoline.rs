@@ -2,13 +2,13 @@
 //! are mapped in processes, too: handlers of interrupts, and `fork_trampoline`, where a new thread begins
 //! (`machdep_init_trampoline()` in `sys/i386/i386/machdep.c`, `cpu_fork()` in `vm_machdep.c`).
 
-use super::Kernel;
+use super::KernelMemory;
 use crate::architecture::Architecture;
 use crate::dump::header::Relocation;
 use crate::symbols::Symbols;
 
 /// Where the copy is; `None` where there is none, or nothing tells.
-pub(super) fn find(kernel: &Kernel, symbols: &dyn Symbols) -> Option<Relocation> {
+pub(super) fn find(kernel: &KernelMemory, symbols: &dyn Symbols) -> Option<Relocation> {
     if kernel.architecture() != Architecture::I386 {
         return None;
     }

@@ -1,7 +1,7 @@
 //! arm64 with pages of 4 KiB: its tables, good and bad.
 
 use super::*;
-use crate::kernel::Kernel;
+use crate::kernel::KernelMemory;
 use crate::minidump::writer::PageSource;
 use crate::pmap::arm64::{BLOCK, DIRECT_MAPS, KERNBASE, KERNEL_MAP_END, L3_PAGE, PXN, READ_ONLY};
 use crate::pmap::arm64::{TABLE as IS_TABLE, UXN};
@@ -123,7 +123,7 @@ fn memory_by_the_page_tables_is_ram_wherever_they_lead() {
     machine.map(DIRECTORY, 2, 0x900_0000_0000 | BLOCK);
     let read = |address: u64| {
         let found = machine.with(None, |live| {
-            let kvm = Kernel::from_live(live.into_memory(), None);
+            let kvm = KernelMemory::from_live(live.into_memory(), None);
             Ok(Memory::read_at(&kvm, address, &mut [0; 8192]).map_err(|error| matches!(error, ReadError::Absent)))
         });
         found.unwrap()

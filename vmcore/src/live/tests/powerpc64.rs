@@ -199,7 +199,7 @@ fn what_is_marked_and_what_is_mapped_is_dumped_if_it_is_ram() {
             &Progress::default(),
         )
         .unwrap();
-        let kernel = crate::kernel::Kernel::from_dump(memory, None).unwrap();
+        let kernel = crate::kernel::KernelMemory::from_dump(memory, None).unwrap();
         assert_eq!(kernel.translate(KERNEL_MAP + 0x5008).unwrap().physical, 0x30_0008);
         assert_eq!(kernel.u32(KERNEL_MAP + 8).unwrap(), MSG_MAGIC);
     }
@@ -210,7 +210,7 @@ fn the_running_kernel_is_read_by_its_table_and_where_it_is_linked() {
     for mut machine in each_order() {
         machine.map(KERNEL_MAP + 0x5000, 0x30_0000);
         machine.map_large(KERNEL_MAP + 0x100_0000, 0x100_0000);
-        let kernel = machine.with(|live| Ok(crate::kernel::Kernel::from_live(live.into_memory(), None))).unwrap();
+        let kernel = machine.with(|live| Ok(crate::kernel::KernelMemory::from_live(live.into_memory(), None))).unwrap();
         assert_eq!(kernel.order(), machine.order);
         let (steps, found) = kernel.walk(KERNEL_MAP + 0x5010);
         assert_eq!(found.unwrap().physical, 0x30_0010);

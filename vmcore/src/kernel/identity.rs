@@ -1,0 +1,70 @@
+//! Whether an image is that of the kernel in a dump, by the version of both.
+
+use super::KernelMemory;
+use super::warning::KernelWarning;
+use crate::fault::{Fault, Why};
+use crate::mismatch::Mismatch;
+use crate::symbols::{KernelSymbols, Symbols, Table};
+
+/// What a comparison has shown.
+pub(super) enum Identity {
+    /// It is the same kernel.
+    Same,
+    /// It is another one.
+    Other(Mismatch),
+    /// That cannot be told.
+    Unknown(KernelWarning),
+}
+
+/// The part of a kernel's version that tells which one it is.
+pub fn first_line(version: &str) -> &str {
+    version.lines().next().unwrap_or("").trim_end()
+}
+
+/// Whether a line is of a kernel's version, whatever follows it there.
+fn is_of_version(line: &str, version: &str) -> bool {
+    let rest = line.strip_prefix(first_line(version));
+    rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
+}
+
+/// Looks in a dump for the version of the image that these symbols are of.
+pub(super) fn compare(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
+    // A file with debug information does not hold it.
+    let header = memory.dump().and_then(|dump| dump.inspection().location.header.as_ref());
+    let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
+    let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
+    let image = files.source();
+    let Ok(Some(symbol)) = files.find("version") else {
+        return Identity::Unknown(KernelWarning::NoVersion { image });
+    };
+    // Where nothing tells which one it is, it has to be one.
+    let expected = expected.unwrap_or("FreeBSD ");
+    let address = symbol.address;
+    match memory.string(address, expected.len()) {
+        Ok(found) if found == expected.as_bytes() => Identity::Same,
+        Ok(_) => Identity::Other(Mismatch::OtherVersion { image, address }),
+        // Every kernel has its own image mapped.
+        Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) => {
+            Identity::Other(Mismatch::NotMapped { image, address })
+        }
+        Err(fault) => match other_version(memory, files.kernel()) {
+            Some(was) => Identity::Other(Mismatch::Named { image, was }),
+            None => Identity::Unknown(KernelWarning::UnreadVersion { image, fault }),
+        },
+    }
+}
+
+/// The version that the dump's header, or the kernel's messages from when it booted, have in place of a file's.
+fn other_version(memory: &KernelMemory, file: &Table) -> Option<String> {
+    let version = file.version()?;
+    let dump = memory.dump()?;
+    let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.clone());
+    let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
+    let is_version =
+        |line: &&str| line.strip_prefix("FreeBSD ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
+    let lines = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end);
+    let told: Vec<&str> = lines.filter(is_version).collect();
+    // The buffer keeps messages of kernels that ran before.
+    let other = told.last().filter(|_| !told.iter().any(|line| is_of_version(line, version)));
+    other.map(|line| (*line).to_owned())
+}

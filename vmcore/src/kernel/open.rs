@@ -1,0 +1,328 @@
+//! A kernel as a whole: its memory, its symbols and its processes.
+
+use super::identity::{Identity, compare, first_line};
+use super::names::KernelNames;
+use super::process::Processes;
+use super::warning::KernelWarning;
+use super::{Access, KernelFacts, KernelMemory};
+use crate::dump::DumpedMemory;
+use crate::dump::byte_source::ByteSource;
+use crate::error::{Error, Result};
+use crate::fault::{Fault, Why};
+use crate::mismatch::Mismatch;
+use crate::opened::{Open, Scratch, open_plainly};
+use crate::progress::Progress;
+use crate::symbols::{KernelSymbols, Symbol, Symbols, Table, linker_files};
+use crate::system::System;
+use std::path::{Path, PathBuf};
+
+/// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::Kernel;
+///
+/// fn main() -> vmcore::Result<()> {
+///     let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
+///     if let Some(symbol) = kernel.find("hz")? {
+///         println!("hz is {}", kernel.memory().u32(symbol.address)?);
+///     }
+///     for (process, thread) in kernel.processes()?.threads() {
+///         println!("{} {}", process.pid, thread.tid);
+///     }
+///     for warning in kernel.take_warnings() {
+///         eprintln!("{warning}");
+///     }
+///     Ok(())
+/// }
+/// ```
+pub struct Kernel {
+    memory: KernelMemory,
+    names: KernelNames,
+    /// Why its symbols cannot be believed.
+    mismatch: Option<Mismatch>,
+    warnings: Vec<KernelWarning>,
+    modules: ModuleFiles,
+}
+
+/// How a dump's kernel is opened. Most dumps need none of it: [`Kernel::open`].
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::kernel::{Access, KernelOptions};
+/// use vmcore::opened::Scratch;
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let options = KernelOptions { scratch: Some(Scratch::new(Path::new("/var/tmp"))), ..KernelOptions::default() };
+/// let kernel = options.open(Path::new("vmcore.0.zst"), None)?;
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Default)]
+pub struct KernelOptions<'a> {
+    /// Where a dump that is compressed is decompressed, into a file without a name.
+    pub scratch: Option<Scratch<'a>>,
+    /// Of an image of memory without headers: the ranges of physical addresses in it, one after another. Without them the
+    /// first byte is that at address 0.
+    pub segments: Option<&'a [(u64, u64)]>,
+    /// Counts compressed bytes while a dump is decompressed.
+    pub progress: Option<&'a Progress>,
+    /// Whether the dump is written to.
+    pub access: Access,
+}
+
+impl KernelOptions<'_> {
+    /// Opens the kernel of a dump; with the image of that kernel there are symbols and what is found through them.
+    ///
+    /// # Errors
+    ///
+    /// See [`Kernel::open`].
+    pub fn open(&self, core: &Path, kernel: Option<&Path>) -> Result<Kernel> {
+        let image = kernel.map(Table::open).transpose()?;
+        let source = match self.access {
+            Access::Read => ByteSource::open(core)?,
+            Access::Write => ByteSource::open_for_writing(core)?,
+        };
+        let unseen = Progress::default();
+        let memory = DumpedMemory::open(source, self.segments, self.scratch, self.progress.unwrap_or(&unseen))?;
+        Kernel::from_dump(core, memory, image)
+    }
+}
+
+/// How the files of modules are opened.
+struct ModuleFiles {
+    open: Open,
+    /// The system that the program runs on, whose files may be those that the kernel had.
+    system: Option<System>,
+    are_loaded: bool,
+}
+
+/// What a kernel's file has in place of memory that is not in a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileContents {
+    /// The bytes.
+    pub bytes: Vec<u8>,
+    /// The file.
+    pub path: PathBuf,
+    /// Why there is no memory.
+    pub why: Why,
+}
+
+impl Kernel {
+    /// Opens the kernel of a dump, a dump device or an image of memory; with the image of that kernel, such as
+    /// /boot/kernel/kernel, there are symbols and what is found through them.
+    ///
+    /// # Errors
+    ///
+    /// A file cannot be read, or is nothing of the kind; the dump is compressed ([`Error::Compressed`]: see
+    /// [`KernelOptions::scratch`]); its page tables cannot be found, as without the image in all but minidumps; the image
+    /// is one of another architecture. That it is another kernel's is no error: see [`Self::mismatch`].
+    pub fn open(core: &Path, kernel: Option<&Path>) -> Result<Self> {
+        KernelOptions::default().open(core, kernel)
+    }
+
+    /// The kernel in a dump that is open, whose path messages have, with its image.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`KernelMemory::from_dump`]; the image is one of another architecture.
+    pub fn from_dump(core: &Path, memory: DumpedMemory, image: Option<Table>) -> Result<Self> {
+        let known = image.as_ref().and_then(|table| Some((table.architecture()?, table as &dyn Symbols)));
+        let memory = KernelMemory::from_dump(memory, known)?;
+        let names = match image {
+            Some(table) => {
+                check_machine(core, &memory, &table)?;
+                let files = KernelSymbols::new(table);
+                let relocations = memory.relocations(&files);
+                KernelNames::Files(files.relocate(relocations))
+            }
+            None => KernelNames::Unknown,
+        };
+        let mut kernel = Self::new(memory, names);
+        kernel.compare();
+        Ok(kernel)
+    }
+
+    /// The running kernel with its memory ([`KernelMemory::from_live`]), and who knows its symbols.
+    pub fn from_running(memory: KernelMemory, names: KernelNames) -> Self {
+        Self::new(memory, names)
+    }
+
+    fn new(memory: KernelMemory, names: KernelNames) -> Self {
+        let modules = ModuleFiles { open: open_plainly, system: None, are_loaded: false };
+        Self { memory, names, mismatch: None, warnings: Vec::new(), modules }
+    }
+
+    /// Says how the files of modules are opened, and of which system they may be where the kernel had them from: the one
+    /// that the program runs on. Without it they are looked for beside the kernel's image only.
+    #[must_use]
+    pub fn with_modules_of(mut self, system: Option<System>, open: Open) -> Self {
+        self.modules = ModuleFiles { open, system, ..self.modules };
+        self
+    }
+
+    /// Compares the kernel of a dump with the image that its symbols are from.
+    fn compare(&mut self) {
+        let Some(files) = self.names.files() else { return };
+        match compare(&self.memory, files) {
+            Identity::Same => {}
+            Identity::Unknown(warning) => self.warnings.push(warning),
+            Identity::Other(mismatch) => {
+                self.warnings.push(KernelWarning::OtherKernel(mismatch.clone()));
+                self.mismatch = Some(mismatch);
+            }
+        }
+    }
+
+    /// Its memory, by virtual address.
+    pub fn memory(&self) -> &KernelMemory {
+        &self.memory
+    }
+
+    /// Why the image that was named is not this kernel's, if it is not: its symbols are not used then.
+    pub fn mismatch(&self) -> Option<&Mismatch> {
+        self.mismatch.as_ref()
+    }
+
+    /// What may be wrong, as far as it was not taken before.
+    pub fn take_warnings(&mut self) -> Vec<KernelWarning> {
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// Who knows its symbols by their names.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSymbols`]: it is a dump without an image. [`Error::OtherKernel`]: the image is another kernel's.
+    pub fn symbols(&self) -> Result<&dyn Symbols> {
+        match &self.mismatch {
+            Some(mismatch) => Err(Error::OtherKernel(mismatch.clone())),
+            None => self.names.symbols(),
+        }
+    }
+
+    /// Who knows its symbols, whether they can be believed or not.
+    pub fn names(&self) -> &KernelNames {
+        &self.names
+    }
+
+    /// Its image, where its symbols are from that; whether it is the right one says [`Self::mismatch`].
+    pub fn image(&self) -> Option<&Table> {
+        self.names.image()
+    }
+
+    /// The symbol of this name, of the kernel or, where it has none, of its modules, whose files are then opened.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`].
+    pub fn find(&mut self, name: &str) -> Result<Option<Symbol>> {
+        let found = self.symbols()?.find(name)?;
+        if found.is_some() || self.image().is_none() {
+            return Ok(found);
+        }
+        // A kernel whose list of modules cannot be read has still said what it knows.
+        let _ = self.load_modules();
+        self.symbols()?.find(name)
+    }
+
+    /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
+    pub fn name_of(&self, address: u64) -> Option<String> {
+        if self.mismatch.is_none() { self.names.name_of(address) } else { None }
+    }
+
+    /// Adds the symbols of the modules that the kernel has loaded, where its own are from its image. Those without a file
+    /// are among the warnings.
+    ///
+    /// # Errors
+    ///
+    /// The kernel does not have the symbols that lead to the list of its modules.
+    pub fn load_modules(&mut self) -> Result<()> {
+        let is_installed = self.is_of_this_system();
+        let KernelNames::Files(files) = &mut self.names else { return Ok(()) };
+        if self.modules.are_loaded {
+            return Ok(());
+        }
+        let listing = linker_files::list(files.kernel(), &self.memory)?;
+        self.modules.are_loaded = true;
+        self.warnings.extend(listing.broken.map(KernelWarning::ModulesCutOff));
+        files.add_modules(&listing.files, is_installed, self.modules.open);
+        self.warnings.extend(files.missing().iter().cloned().map(KernelWarning::NoModule));
+        Ok(())
+    }
+
+    /// Gives addresses names, too, where the running kernel tells only where names are: by the files that it came from.
+    pub fn add_files(&mut self, files: KernelSymbols) {
+        self.names.add_files(files);
+    }
+
+    /// Whether it is the kernel of the system that the program runs on: the running one, or that of a dump, by its header.
+    fn is_of_this_system(&self) -> bool {
+        let Some(system) = &self.modules.system else { return false };
+        let Some(dump) = self.memory.dump() else { return true };
+        dump.inspection().location.header.as_ref().is_some_and(|header| {
+            header.hostname == system.hostname
+                && !system.version.is_empty()
+                && first_line(&header.version_string) == first_line(&system.version)
+        })
+    }
+
+    /// Its processes and threads.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`] and [`Processes::read`].
+    pub fn processes(&self) -> Result<Processes> {
+        Processes::read(&self.memory, self.symbols()?)
+    }
+
+    /// What it says of itself: version, panic, uptime.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`] and [`KernelFacts::read`].
+    pub fn facts(&self) -> Result<KernelFacts> {
+        KernelFacts::read(&self.memory, self.symbols()?)
+    }
+
+    /// What the kernel's file has at an address whose page a dump does not have, where the kernel only reads it; at most
+    /// so many bytes. It is no memory: the kernel may have changed it.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read.
+    pub fn file_contents(&self, fault: Fault, limit: u64) -> Result<Option<FileContents>> {
+        let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
+        let is_known = lacks_page && self.memory.dump().is_some() && self.mismatch.is_none();
+        let Some(files) = self.names.files().filter(|_| is_known) else { return Ok(None) };
+        let table = files.kernel();
+        let bytes = table.read_only_contents(files.as_linked(fault.address), limit)?;
+        Ok(bytes.map(|bytes| FileContents { bytes, path: table.path().to_owned(), why: fault.why }))
+    }
+
+    /// Its symbols, where they are from files.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`]; they are not from files ([`Error::NoSymbols`]).
+    pub fn into_files(self) -> Result<KernelSymbols> {
+        self.symbols()?;
+        match self.names {
+            KernelNames::Files(files) => Ok(files),
+            KernelNames::Own { .. } | KernelNames::Unknown => Err(Error::NoSymbols),
+        }
+    }
+}
+
+/// Refuses an image that is one of another architecture or order of bytes than the dump.
+fn check_machine(core: &Path, memory: &KernelMemory, image: &Table) -> Result<()> {
+    let dump = memory.architecture();
+    if let Some(kernel) = image.architecture().filter(|kernel| *kernel != dump) {
+        return Err(Error::OtherArchitecture { core: core.to_owned(), dump, kernel });
+    }
+    if image.order() != memory.order() {
+        let (dump, kernel) = (memory.order(), image.order());
+        return Err(Error::OtherByteOrder { core: core.to_owned(), dump, image: image.path().to_owned(), kernel });
+    }
+    Ok(())
+}

@@ -1,0 +1,33 @@
+//! What may be wrong with what a kernel that was opened shows.
+
+use crate::fault::Fault;
+use crate::mismatch::Mismatch;
+
+/// What may be wrong with what a kernel that was opened shows; for the program to tell, or to act on.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum KernelWarning {
+    /// The image is another kernel's: its symbols are not used.
+    #[error("{0}; its symbols are not used")]
+    OtherKernel(Mismatch),
+    /// The image does not tell its version, by which it could be compared with the kernel of the dump.
+    #[error("{image} has no version: it may not be the dump's kernel")]
+    NoVersion {
+        /// The image's path.
+        image: String,
+    },
+    /// The dump does not have the memory where its kernel has its version.
+    #[error("{image} cannot be compared with the kernel of this dump: {fault}")]
+    UnreadVersion {
+        /// The image's path.
+        image: String,
+        /// Why.
+        fault: Fault,
+    },
+    /// The kernel's list of modules is broken: there may be more of them than are known, for this reason.
+    #[error("{0}; the symbols of modules may be missing")]
+    ModulesCutOff(String),
+    /// The symbols of a module are not known, for this reason.
+    #[error("{0}")]
+    NoModule(String),
+}
