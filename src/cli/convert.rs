@@ -228,8 +228,7 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
     };
     let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
-    let flags = opened.kernel.image().map_or(0, |image| image.flags());
-    let core = Core::new(opened.kernel.memory(), notes, flags)?;
+    let core = Core::new(&opened.kernel, notes)?;
     remark_on_core(context, core.facts());
 
     let script = arguments.script.as_deref().map_or_else(String::new, |path| script_for(arguments, path, &opened));
@@ -254,11 +253,13 @@ fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
 
 /// The kernel's threads; none where they cannot be found.
 fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Result<CoreThreads> {
-    let Some(image) = opened.kernel.image() else {
+    if opened.kernel.image().is_none() {
         context.warn("the core file has no threads: kernel symbols are required to find them; give the kernel's image with --kernel");
         return Ok(CoreThreads::default());
-    };
-    let (kernel, symbols, style) = (opened.kernel.memory(), opened.kernel.symbols()?, arguments.style());
+    }
+    // Another kernel's symbols are refused, not left out.
+    opened.kernel.symbols()?;
+    let style = arguments.style();
     let processes = match opened.kernel.processes() {
         Ok(processes) => processes,
         Err(error) => {
@@ -269,8 +270,8 @@ fn threads(context: &mut Context, arguments: &Arguments, opened: &Opened) -> Res
     for warning in &processes.warnings {
         context.warn(warning);
     }
-    let threads = CoreThreads::new(kernel, symbols, image, &processes, style)?;
-    if style == Style::FreeBsd && kernel.architecture() == Architecture::Riscv {
+    let threads = CoreThreads::new(&opened.kernel, &processes, style)?;
+    if style == Style::FreeBsd && opened.kernel.memory().architecture() == Architecture::Riscv {
         context.remark(
             "the thread notes are for gdb: lldb misreads FreeBSD's notes of riscv64; for lldb, use --notes lldb",
         );

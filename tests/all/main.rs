@@ -23,6 +23,7 @@ mod dump;
 mod dump_command;
 mod dump_formats;
 mod dump_sinks;
+mod examples;
 mod files_in_use;
 mod inspect;
 mod json;

@@ -181,3 +181,27 @@ fn create_unnamed(directory: &Path) -> io::Result<File> {
 fn create_unnamed(_: &Path) -> io::Result<File> {
     Err(io::ErrorKind::Unsupported.into())
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    #[test]
+    fn a_file_for_what_does_not_fit_into_memory_has_no_name() {
+        let directory = tempfile::tempdir().unwrap();
+        let scratch = Scratch::new(directory.path());
+        let files = [(scratch.create)(scratch.directory).unwrap(), (scratch.create)(scratch.directory).unwrap()];
+        for (file, bytes) in files.iter().zip([b"one", b"two"]) {
+            write_all_at(file, bytes, 0).unwrap();
+        }
+        for (file, bytes) in files.iter().zip([b"one", b"two"]) {
+            let mut found = [0; 3];
+            read_exact_at(file, &mut found, 0).unwrap();
+            assert_eq!(&found, bytes);
+        }
+        #[cfg(unix)]
+        assert_eq!(directory.path().read_dir().unwrap().count(), 0);
+    }
+}

@@ -12,14 +12,37 @@ use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::format::writer::{Copied, SparseWrite};
 use crate::format::{Format, Layout};
-use crate::kernel::{KernelMemory, Mapping};
+use crate::kernel::{Kernel, KernelMemory, Mapping};
 use crate::progress::Progress;
+use crate::symbols::Table;
 use std::ops::ControlFlow;
 
 /// Bytes of program headers that are written at once.
 const CHUNK: usize = 1 << 18;
 
 /// A core file that can be written.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use std::path::Path;
+/// use vmcore::Kernel;
+/// use vmcore::convert::core::Core;
+/// use vmcore::convert::notes::Style;
+/// use vmcore::convert::threads::CoreThreads;
+/// use vmcore::format::writer::SparseFile;
+/// use vmcore::progress::Progress;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("kernel")))?;
+/// let threads = CoreThreads::new(&kernel, &kernel.processes()?, Style::FreeBsd)?;
+/// let core = Core::new(&kernel, threads.notes)?;
+/// let mut out = SparseFile::new(File::create_new("core")?);
+/// let copied = core.write(&mut out, &Progress::default())?;
+/// out.finish()?;
+/// println!("{} bytes, of which {} could not be read", core.size(), copied.unreadable.bytes());
+/// # Ok(())
+/// # }
+/// ```
 pub struct Core<'a> {
     kernel: &'a KernelMemory,
     dump: &'a DumpedMemory,
@@ -52,13 +75,15 @@ pub struct CoreFacts {
 }
 
 impl<'a> Core<'a> {
-    /// Lays out the core file of a kernel in a dump, with these notes and this `e_flags`.
+    /// Lays out the core file of a kernel in a dump, with these notes ([`super::threads::CoreThreads`]).
     ///
     /// # Errors
     ///
     /// Nothing is mapped, or the page tables are not known; the kernel is the running one; it does not fit into an ELF
     /// file of its architecture.
-    pub fn new(kernel: &'a KernelMemory, notes: Vec<u8>, flags: u32) -> Result<Self> {
+    pub fn new(kernel: &'a Kernel, notes: Vec<u8>) -> Result<Self> {
+        let flags = kernel.image().map_or(0, Table::flags);
+        let kernel = kernel.memory();
         let Some(dump) = kernel.dump() else {
             return Err(Error::Refused("the running kernel is not a dump and cannot be converted".to_owned()));
         };

@@ -2,10 +2,9 @@
 
 use super::notes::{About, Notes, Style};
 use crate::dump::header::Relocation;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::fault::Fault;
-use crate::kernel::{KernelFacts, KernelMemory, Processes, Registers};
-use crate::symbols::{Symbols, Table};
+use crate::kernel::{Kernel, Processes, Registers};
 
 /// The threads of a kernel, as notes of a core file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -21,18 +20,14 @@ pub struct CoreThreads {
 }
 
 impl CoreThreads {
-    /// The notes of all threads of a kernel, whose image is a file.
+    /// The notes of all threads of a kernel.
     ///
     /// # Errors
     ///
-    /// The kernel's version cannot be read.
-    pub fn new(
-        kernel: &KernelMemory,
-        symbols: &dyn Symbols,
-        image: &Table,
-        processes: &Processes,
-        style: Style,
-    ) -> Result<Self> {
+    /// Those of [`Kernel::facts`]; its symbols are not from its image ([`Error::NoSymbols`]).
+    pub fn new(kernel: &Kernel, processes: &Processes, style: Style) -> Result<Self> {
+        let release = kernel.facts()?.osreldate.unwrap_or(0);
+        let (image, kernel) = (kernel.image().ok_or(Error::NoSymbols)?, kernel.memory());
         let name = image.path().file_name().unwrap_or_default().to_string_lossy();
         let about = About {
             architecture: kernel.architecture(),
@@ -40,7 +35,7 @@ impl CoreThreads {
             name: &name,
             entry: image.entry(),
             displacement: kernel.relocation().map(Relocation::displacement),
-            release: KernelFacts::read(kernel, symbols)?.osreldate.unwrap_or(0),
+            release,
             signed: processes.are_signed(kernel),
         };
         let mut notes = Notes::new(style, about);

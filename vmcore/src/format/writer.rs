@@ -4,8 +4,11 @@ use super::Layout;
 use super::map_file::MapFile;
 use super::unreadable::Unreadable;
 use crate::chunks::Chunk;
-use crate::error::Result;
+use crate::error::{Error, Result};
+use crate::opened::write_all_at;
 use crate::segment::Segment;
+use std::fs::File;
+use std::io;
 
 /// Takes the bytes of a dump in order.
 pub trait SparseWrite: Send {
@@ -25,6 +28,48 @@ pub trait SparseWrite: Send {
     ///
     /// They cannot be written.
     fn zeros(&mut self, count: u64) -> Result<()>;
+}
+
+/// A file that takes a dump from its beginning on, with holes where there are zeros.
+pub struct SparseFile {
+    file: File,
+    position: u64,
+}
+
+impl SparseFile {
+    /// Takes a file that is open for writing, and empty.
+    pub fn new(file: File) -> Self {
+        Self { file, position: 0 }
+    }
+
+    /// Has the file end where the dump does, which may be a hole, and the bytes on disk.
+    ///
+    /// # Errors
+    ///
+    /// Those of ftruncate(2) and fsync(2).
+    pub fn finish(self) -> Result<()> {
+        self.file.set_len(self.position).and_then(|()| self.file.sync_all()).map_err(not_written)
+    }
+}
+
+fn not_written(source: io::Error) -> Error {
+    Error::Io { what: "write the dump".to_owned(), source }
+}
+
+impl SparseWrite for SparseFile {
+    fn position(&self) -> u64 {
+        self.position
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<()> {
+        write_all_at(&self.file, bytes, self.position).map_err(not_written)?;
+        self.zeros(bytes.len() as u64)
+    }
+
+    fn zeros(&mut self, count: u64) -> Result<()> {
+        self.position = self.position.saturating_add(count);
+        Ok(())
+    }
 }
 
 /// Memory that was copied into a dump.
@@ -97,5 +142,25 @@ impl<'a, 'm, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, I> {
             map.finish()?;
         }
         Ok(Copied { read: self.read, unreadable: self.unreadable })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+
+    use super::*;
+
+    #[test]
+    fn zeros_are_holes_in_a_file_and_count_at_its_end_too() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let mut out = SparseFile::new(file.reopen().unwrap());
+        out.zeros(2).unwrap();
+        out.write(b"ab").unwrap();
+        out.zeros(1 << 20).unwrap();
+        assert_eq!(out.position(), 4 + (1 << 20));
+        out.finish().unwrap();
+        let bytes = std::fs::read(file.path()).unwrap();
+        assert_eq!((bytes.len(), &bytes[..6]), (4 + (1 << 20), &b"\0\0ab\0\0"[..]));
     }
 }
