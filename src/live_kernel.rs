@@ -96,6 +96,20 @@ fn writer(host: &dyn Host, access: Access) -> Result<Option<Box<dyn WritableMemo
 /// # Errors
 ///
 /// As [`open`]; for writing, also those of [`Host::writable_memory`].
+///
+/// ```no_run
+/// use memtool::host::{self, Host, Selection};
+/// use memtool::live_kernel::open_kernel;
+/// use std::rc::Rc;
+/// use vmcore::kernel::Access;
+///
+/// let host: Rc<dyn Host> = host::open(&Selection::default())?.into();
+/// let mut kernel = open_kernel(&host, None, Access::Read)?;
+/// if let Some(symbol) = kernel.find("hz")? {
+///     println!("hz is {}", kernel.memory().u32(symbol.address)?);
+/// }
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn open_kernel(host: &Rc<dyn Host>, image: Option<Table>, access: Access) -> Result<Kernel> {
     let names = names(host, image);
     let memory = open_memory(&**host, names.symbols()?, access)?;

@@ -25,6 +25,20 @@ pub struct Preparation {
 
 /// Looks up addresses of a process, or of the calling one: so many at once that there is little to wait for, and not
 /// more than memory is sure to have room for.
+///
+/// ```
+/// use memtool::host::{self, Backing, PageState, Selection};
+/// use memtool::paddr::{Preparation, look_up, pages, prepare};
+/// use std::path::Path;
+///
+/// let host = host::open_for_processes(&Selection { machine: Some(Path::new("demo")), device: None })?;
+/// let page_size = host.page_size()?;
+/// let mapping = prepare(&*host, &Backing::Anonymous { length: page_size }, Preparation { touch: true, lock: false })?;
+/// for page in look_up(&*host, None, pages(&*mapping, page_size)) {
+///     assert!(matches!(page?.state, PageState::Mapped { .. }));
+/// }
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn look_up(
     host: &dyn ProcessHost,
     process: Option<Pid>,

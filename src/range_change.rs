@@ -61,6 +61,25 @@ pub enum Mode {
 ///
 /// The rule that the request breaks, RAM that would become uncacheable or write-protected without `force`,
 /// the kernel's refusal, or a table that is not as expected afterwards.
+///
+/// ```
+/// use memtool::host::{self, Host, Selection};
+/// use memtool::range_change::{Mode, Update, update};
+/// use memtool::ranges::{CacheType, Owner};
+/// use std::path::Path;
+///
+/// let host = host::open(&Selection { machine: Some(Path::new("demo")), device: None })?;
+/// let change = Update {
+///     base: 0x4000_0000,
+///     length: 0x1000_0000,
+///     cache: CacheType::WriteCombine,
+///     owner: Owner::default(),
+///     force: false,
+/// };
+/// let outcome = update(&*host, &change, Mode::DryRun)?;
+/// assert_eq!(outcome.differences.len(), 1);
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn update(host: &dyn Host, update: &Update, mode: Mode) -> Result<Outcome> {
     let table = host.range_table()?;
     let is_x86 = table.rules() == Rules::X86;

@@ -81,6 +81,32 @@ impl DumpSizes {
 }
 
 /// A dump that is to be written.
+///
+/// ```no_run
+/// use memtool::compress::Compression;
+/// use memtool::dump::converted;
+/// use memtool::dump::destination::Destination;
+/// use memtool::dump::job::{Job, JobOptions};
+/// use std::path::Path;
+/// use vmcore::dump::{DumpInOrder, byte_source::ByteSource};
+/// use vmcore::format::Format;
+/// use vmcore::progress::Progress;
+///
+/// let options = JobOptions {
+///     destination: Destination::File("memory.lime".into()),
+///     compression: Compression::Gzip,
+///     map: None,
+///     companion: None,
+///     check_space: true,
+///     replace: false,
+/// };
+/// let job = Job::new(&options)?;
+/// let dump = DumpInOrder::open(ByteSource::open(Path::new("vmcore.0"))?, None, None, &Progress::default())?;
+/// let layout = vmcore::convert::layout(&dump, Format::Lime)?;
+/// let finished = converted::image(&dump, &layout, job, &mut ())?;
+/// println!("{} bytes were written", finished.report.written.bytes);
+/// # Ok::<(), memtool::Error>(())
+/// ```
 #[derive(Debug)]
 pub struct Job<'a>(&'a JobOptions);
 

@@ -76,6 +76,31 @@ pub struct Dumped {
 ///
 /// Nothing is planned, or nothing of it can be read; the format cannot hold it; and those of the output. What else
 /// cannot be read is no error: the report lists it.
+///
+/// ```no_run
+/// use memtool::compress::Compression;
+/// use memtool::dump::destination::Destination;
+/// use memtool::dump::job::JobOptions;
+/// use memtool::dump::source::{DumpRequest, DumpSource};
+/// use memtool::dump::{DumpOptions, dump};
+/// use memtool::host::{self, Selection};
+/// use vmcore::format::{Format, Space};
+///
+/// let source = DumpSource::Host(host::open(&Selection::default())?.into());
+/// let plan = source.plan(DumpRequest { space: Space::Physical, ranges: None, page_size: None, limit: None })?;
+/// let output = JobOptions {
+///     destination: Destination::File("ram.elf".into()),
+///     compression: Compression::None,
+///     map: None,
+///     companion: None,
+///     check_space: true,
+///     replace: false,
+/// };
+/// let options = DumpOptions { format: Format::Elf, buffer_size: 1 << 20, device: "/dev/mem".to_owned(), output };
+/// let dumped = dump(source, &plan, &options, &mut ())?;
+/// println!("{} bytes could not be read", dumped.report.unreadable.bytes());
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &mut dyn Observer) -> Result<Dumped> {
     if plan.segments.is_empty() {
         return Err(Error::Refused(format!(

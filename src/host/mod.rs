@@ -300,6 +300,16 @@ pub struct Selection<'a> {
 ///
 /// The device cannot be opened, the machine's file is not usable, or this is not FreeBSD and no machine is
 /// named.
+///
+/// ```
+/// use memtool::host::{self, Host, Selection};
+/// use std::path::Path;
+///
+/// // The machine that is built in; with `Selection::default()` the FreeBSD system that runs.
+/// let host = host::open(&Selection { machine: Some(Path::new("demo")), device: None })?;
+/// assert_eq!(host.system()?.machine_arch, "amd64");
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn open(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
     match selection.machine {
         Some(machine) => Ok(Box::new(recorded::Recorded::open(machine)?)),
@@ -312,6 +322,14 @@ pub fn open(selection: &Selection<'_>) -> Result<Box<dyn Host>> {
 /// # Errors
 ///
 /// As [`open`]; on Linux also that a device is named.
+///
+/// ```no_run
+/// use memtool::host::{self, Pid, ProcessHost, Selection};
+///
+/// let host = host::open_for_processes(&Selection::default())?;
+/// println!("{:?}", host.page_states(Some(Pid::from_raw(1)), &[0x40_0000])?);
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn open_for_processes(selection: &Selection<'_>) -> Result<Box<dyn ProcessHost>> {
     #[cfg(target_os = "linux")]
     if *selection == Selection::default() {

@@ -19,6 +19,18 @@ const PAUSE: Duration = Duration::from_millis(1);
 ///
 /// There is no such process, it is not one's own, it exits meanwhile or becomes another program again and again, or it
 /// is the kernel's and has no memory of its own; the kernel does not list its own map, or does not tell the domains.
+///
+/// ```no_run
+/// use memtool::host::{self, Pid, Selection, read_process_map};
+/// use memtool::process_map::Detail;
+///
+/// let host = host::open_for_processes(&Selection::default())?;
+/// let map = read_process_map(&*host, Pid::this(), Detail::Mappings)?;
+/// for entry in &map.entries {
+///     println!("{:#x}..{:#x}", entry.start, entry.end);
+/// }
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn read_process_map(host: &dyn ProcessHost, pid: Pid, detail: Detail) -> Result<ProcessMap> {
     if pid == KERNEL {
         if detail == Detail::Domains {

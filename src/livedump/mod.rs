@@ -233,6 +233,29 @@ impl Reason {
 ///
 /// A name is taken, or the dump may not fit. The kernel refuses or fails, or what it wrote is not what was asked for,
 /// and memtool is not to make the dump or cannot. The destination does not take it.
+///
+/// ```no_run
+/// use memtool::dump::destination::Destination;
+/// use memtool::host::{self, Selection};
+/// use memtool::live_kernel::RunningSymbols;
+/// use memtool::livedump::{LiveDumpDestination, LiveDumpOptions, Method, Verify, run};
+/// use vmcore::kerneldump::Compression;
+///
+/// let host = host::open(&Selection::default())?;
+/// let options = LiveDumpOptions {
+///     destination: LiveDumpDestination::Output(Destination::File("vmcore.live".into())),
+///     method: Method::Auto,
+///     compression: Compression::Zstd,
+///     keep_header: false,
+///     verify: Verify::Quick,
+///     info: None,
+///     check_space: true,
+///     replace: false,
+/// };
+/// let dump = run(&*host, &RunningSymbols(&*host), &options, &mut ())?;
+/// println!("{} bytes, {:?} pages", dump.size, dump.pages());
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn run(
     host: &dyn Host,
     symbols: &dyn Symbols,

@@ -35,6 +35,18 @@ pub enum Detail {
 }
 
 /// The map of a process, or of the kernel.
+///
+/// Maps are read by [`read_process_map`](crate::host::read_process_map), or kept as JSON:
+///
+/// ```
+/// use memtool::process_map::{ProcessMap, Totals};
+///
+/// let json = r#"{"pid": 7, "command": "sh", "entries": []}"#;
+/// let map: ProcessMap = serde_json::from_str(json)?;
+/// assert!(map.problem().is_none());
+/// assert_eq!(Totals::from_entries(&map.entries), Totals::from_entries(&[]));
+/// # Ok::<(), serde_json::Error>(())
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ProcessMap {

@@ -55,6 +55,20 @@ pub struct Explanation<'a> {
 }
 
 /// Explains the type of an address. On powerpc it is that of mappings of /dev/mem.
+///
+/// ```
+/// use memtool::host::{self, Host, Selection};
+/// use memtool::ranges::CacheType;
+/// use memtool::ranges::effective::{Effective, explain};
+/// use std::path::Path;
+///
+/// let host = host::open(&Selection { machine: Some(Path::new("demo")), device: None })?;
+/// let table = host.range_table()?;
+/// let explanation = explain(&table, 0xfee0_0000);
+/// assert_eq!(explanation.effective, Effective::Cache(CacheType::Uncacheable));
+/// assert_eq!(explanation.why, "one range covers it");
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn explain<'a>(table: &'a Table, address: u64) -> Explanation<'a> {
     let covering: Vec<(usize, &Descriptor)> = table
         .descriptors()

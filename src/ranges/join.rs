@@ -23,6 +23,17 @@ impl Joined {
 }
 
 /// Joins neighbours that stand next to each other in the list and in memory.
+///
+/// ```
+/// use memtool::host::{self, Host, Selection};
+/// use memtool::ranges::join::join;
+/// use std::path::Path;
+///
+/// let host = host::open(&Selection { machine: Some(Path::new("demo")), device: None })?;
+/// let descriptors = host.range_descriptors()?;
+/// assert!(join(&descriptors).len() <= descriptors.len());
+/// # Ok::<(), memtool::Error>(())
+/// ```
 pub fn join<'a>(descriptors: impl IntoIterator<Item = &'a Descriptor>) -> Vec<Joined> {
     let mut joined: Vec<Joined> = Vec::new();
     for descriptor in descriptors {

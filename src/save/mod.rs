@@ -206,6 +206,27 @@ pub struct SavedDump {
 ///
 /// The device cannot be read, the dump cannot be decompressed or is damaged when it is read back, or the directory
 /// does not take it.
+///
+/// ```no_run
+/// use memtool::files::open_dump_device;
+/// use memtool::save::directory::SaveDirectory;
+/// use memtool::save::{Found, Options, find, save};
+/// use std::path::Path;
+/// use vmcore::kerneldump::Compression;
+/// use vmcore::progress::Progress;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let device = open_dump_device(Path::new("/dev/da0p2"))?;
+/// if let Found::Dump(dump) = find(&device, None)? {
+///     let options =
+///         Options { compression: Compression::Zstd, uncompress: false, private_key: None, limit: None, verify: true };
+///     let directory = SaveDirectory::open(Path::new("/var/crash"))?;
+///     let saved = save(&device, "da0p2", &dump, &directory, &options, &Progress::default())?;
+///     println!("{} is {} bytes", saved.saved.core.display(), saved.size);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub fn save(
     volume: &ByteSource,
     device: &str,

@@ -209,6 +209,22 @@ enum Cipher {
 }
 
 /// Decrypts what it reads, in a fixed amount of memory.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use std::io;
+/// use std::path::Path;
+/// use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
+/// use vmcore::opened::open_plainly;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let block = KeyBlock::read(Path::new("key.0"), open_plainly)?;
+/// let key = PrivateKey::read(Path::new("private.pem"), open_plainly)?.unlock(&block)?;
+/// let mut decrypter = Decrypter::new(key, File::open("vmcore_encrypted.0")?);
+/// io::copy(&mut decrypter, &mut File::create_new("vmcore.0")?)?;
+/// # Ok(())
+/// # }
+/// ```
 pub struct Decrypter<R> {
     from: R,
     cipher: Cipher,

@@ -39,6 +39,24 @@ pub fn layout(dump: &DumpInOrder, format: Format) -> Result<Layout> {
 ///
 /// Those of the output and of the map; the dump cannot be decompressed. What cannot be read is no error: the report
 /// lists it.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use std::path::Path;
+/// use vmcore::convert::{layout, write_image};
+/// use vmcore::dump::{DumpInOrder, byte_source::ByteSource};
+/// use vmcore::format::{Format, writer::SparseFile};
+/// use vmcore::progress::Progress;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let progress = Progress::default();
+/// let dump = DumpInOrder::open(ByteSource::open(Path::new("vmcore.0"))?, None, None, &progress)?;
+/// let mut out = SparseFile::new(File::create_new("memory.lime")?);
+/// write_image(&dump, &layout(&dump, Format::Lime)?, &mut out, None, &progress)?;
+/// out.finish()?;
+/// # Ok(())
+/// # }
+/// ```
 pub fn write_image(
     dump: &DumpInOrder,
     layout: &Layout,

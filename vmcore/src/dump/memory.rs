@@ -19,6 +19,24 @@ use std::sync::{Mutex, PoisonError};
 
 /// Memory in a dump: the pages of a minidump, the segments of a full dump or a LiME image, or an image without a
 /// header. Finding an address takes the same time in every minidump.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::dump::{DumpedMemory, byte_source::ByteSource};
+/// use vmcore::memory::Memory;
+/// use vmcore::progress::Progress;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let source = ByteSource::open(Path::new("vmcore.0"))?;
+/// let memory = DumpedMemory::open(source, None, None, &Progress::default())?;
+/// for extent in memory.extents().take(3) {
+///     let mut bytes = [0; 16];
+///     memory.fill(extent.physical, &mut bytes)?;
+///     println!("{:#x}: {bytes:x?}", extent.physical);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 pub struct DumpedMemory {
     volume: ByteSource,
     inspection: Inspection,

@@ -191,6 +191,17 @@ pub fn on_device(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Op
 /// # Errors
 ///
 /// It cannot be read. That a dump is damaged is no error: the result says so.
+///
+/// ```
+/// use vmcore::dump::{Content, Depth, byte_source::ByteSource, inspect};
+/// use vmcore::progress::Progress;
+///
+/// let source = ByteSource::from_bytes(b"no dump, but what may be an image of memory".to_vec());
+/// let found = inspect(&source, Depth::Full, &Progress::default())?;
+/// assert_eq!(found.content, Content::Unknown);
+/// assert!(found.damage.is_empty() && found.problem().is_none());
+/// # Ok::<(), std::io::Error>(())
+/// ```
 pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
     let location = locate::locate(volume, &mut findings)?;

@@ -82,6 +82,27 @@ pub struct Copied {
 }
 
 /// Puts pieces of memory into the output as the layout demands.
+///
+/// ```
+/// use vmcore::chunks::Chunk;
+/// use vmcore::format::writer::{ImageWriter, SparseFile};
+/// use vmcore::format::{Format, Layout};
+/// use vmcore::segment::Segment;
+///
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let segments = [Segment { start: 0x1000, end: 0x1004, domain: None }];
+/// let layout = Layout::from_segments(Format::Padded, segments.iter().cloned(), 4096, 0)?;
+/// let file = tempfile::NamedTempFile::new()?;
+/// let mut out = SparseFile::new(file.reopen()?);
+/// let mut image = ImageWriter::new(&layout, segments.into_iter(), &mut out, None);
+/// image.write_chunk(Chunk::Data { address: 0x1000, bytes: b"RAM!" })?;
+/// assert_eq!(image.finish()?.read, 4);
+/// out.finish()?;
+/// let bytes = std::fs::read(file.path())?;
+/// assert_eq!((bytes.len() as u64, &bytes[0x1000..]), (layout.size(), b"RAM!".as_slice()));
+/// # Ok(())
+/// # }
+/// ```
 pub struct ImageWriter<'a, 'm, I> {
     layout: &'a Layout,
     segments: I,

@@ -61,6 +61,23 @@ use std::io;
 use std::ops::ControlFlow;
 
 /// A kernel's memory, by virtual address.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::Kernel;
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let kernel = Kernel::open(Path::new("vmcore.0"), None)?;
+/// let memory = kernel.memory();
+/// let address = 0xffff_ffff_8020_0000;
+/// let (steps, found) = memory.walk(address);
+/// for step in steps {
+///     println!("{}[{}]: {:#x}, {}", step.level.name, step.index, step.entry, step.target);
+/// }
+/// println!("{address:#x} is at {:#x}", found?.physical);
+/// # Ok(())
+/// # }
+/// ```
 pub struct KernelMemory {
     physical: PhysicalMemory,
     architecture: Architecture,

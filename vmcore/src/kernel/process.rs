@@ -89,6 +89,24 @@ impl State {
 }
 
 /// All processes of a kernel.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::Kernel;
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("kernel")))?;
+/// let processes = kernel.processes()?;
+/// for (process, thread) in processes.threads() {
+///     let registers = processes.registers(kernel.memory(), thread)?;
+///     println!("{} {} {} {:x?}", process.pid, thread.tid, thread.state.name(), registers.pc());
+/// }
+/// for warning in &processes.warnings {
+///     eprintln!("{warning}");
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Processes {
     /// In the order of the kernel's lists, which begin with the youngest process: `allproc`, then `zombproc`.

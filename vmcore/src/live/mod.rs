@@ -109,6 +109,23 @@ pub fn machine(system: &System) -> Result<Machine> {
 }
 
 /// The kernel that is dumped, and where its memory is RAM.
+///
+/// ```no_run
+/// use std::fs::File;
+/// use vmcore::format::writer::SparseFile;
+/// use vmcore::live::{LiveKernel, LiveSource};
+/// use vmcore::progress::Progress;
+/// use vmcore::symbols::Symbols;
+///
+/// fn dump(source: LiveSource<'_>, symbols: &dyn Symbols) -> Result<(), Box<dyn std::error::Error>> {
+///     let kernel = LiveKernel::open(source, symbols)?;
+///     let mut out = SparseFile::new(File::create_new("vmcore.live")?);
+///     let report = kernel.snapshot()?.write(&mut out, &Progress::default())?;
+///     out.finish()?;
+///     println!("{} pages, of which {} bytes could not be read", report.pages, report.unreadable.bytes());
+///     Ok(())
+/// }
+/// ```
 pub struct LiveKernel<'a> {
     variables: Variables<'a>,
     machine: Machine,

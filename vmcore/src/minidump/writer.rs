@@ -107,6 +107,19 @@ fn has_dump_avail(source: &dyn PageSource) -> bool {
 }
 
 /// A dump that is ready to be written.
+///
+/// What it takes from a [`PageSource`] becomes the part of a minidump before its pages, which follow in ascending order:
+///
+/// ```no_run
+/// use std::io::{self, Write};
+/// use vmcore::minidump::writer::{MinidumpWriter, PageSource};
+///
+/// fn write(source: &dyn PageSource, page: impl Fn(u64) -> Vec<u8>, out: &mut dyn Write) -> io::Result<()> {
+///     MinidumpWriter::new(source)?.write_head(|bytes| out.write_all(bytes))?;
+///     let pages = source.pages().flat_map(|(start, end)| (start..end).step_by(4096));
+///     pages.into_iter().try_for_each(|physical| out.write_all(&page(physical)))
+/// }
+/// ```
 pub struct MinidumpWriter<'a> {
     source: &'a dyn PageSource,
     covered: DumpAvail,

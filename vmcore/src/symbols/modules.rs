@@ -9,6 +9,23 @@ use std::iter;
 use std::path::{Path, PathBuf};
 
 /// The symbols of a kernel and of modules that it loaded.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::symbols::{KernelFile, KernelSymbols, Table};
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let mut symbols = KernelSymbols::new(Table::open(Path::new("/boot/kernel/kernel"))?);
+/// // As kldstat(2) or the list in a dump has them: [`linker_files`](super::linker_files).
+/// let file = |name: &str, address| KernelFile { name: name.into(), path: String::new(), address, size: 0 };
+/// let files = [file("kernel", 0xffff_ffff_8020_0000), file("zfs.ko", 0xffff_ffff_8240_0000)];
+/// symbols.add_modules(&files, false, vmcore::opened::open_plainly);
+/// if let Some(found) = symbols.lookup_by_addr(0xffff_ffff_8240_1234) {
+///     println!("{}: {}+{:#x}", found.module, found.entry.name, found.offset);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct KernelSymbols {
     kernel: Table,

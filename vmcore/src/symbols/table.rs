@@ -97,6 +97,20 @@ pub struct SymbolEntry<'a> {
 }
 
 /// The symbols of a file.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::symbols::{Symbols, Table};
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let table = Table::open(Path::new("/boot/kernel/kernel"))?;
+/// println!("{:?}", table.find("hz")?);
+/// if let Some(entry) = table.lookup_by_addr(0xffff_ffff_8020_0000) {
+///     println!("{} at {:#x}", entry.name, entry.symbol.address);
+/// }
+/// # Ok(())
+/// # }
+/// ```
 #[derive(Debug, Clone)]
 pub struct Table {
     path: PathBuf,
