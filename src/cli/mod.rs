@@ -327,9 +327,11 @@ impl Observer for Context {
     }
 }
 
-/// A line on standard error. Where that cannot be written to, there is nobody to tell.
+/// A line on standard error, in one write, so that it stays whole where others write as well. Where that cannot be
+/// written to, there is nobody to tell.
 fn eprint_message(text: &str) {
-    let _ = writeln!(io::stderr(), "memtool: {}", output::escape_control(text));
+    let line = format!("memtool: {}\n", output::escape_control(text));
+    let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Runs the program.
