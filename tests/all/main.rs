@@ -49,6 +49,7 @@ mod real_dumps;
 mod relocated_kernel;
 mod rules_model;
 mod save;
+mod snapshots;
 mod symbols;
 mod symbols_table;
 mod virtual_memory;
