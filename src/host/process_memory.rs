@@ -9,12 +9,19 @@ use crate::kernel_error::errno_of;
 use crate::kernel_error::{KernelError, Operation};
 use nix::errno::Errno;
 use nix::sys::mman::{MapFlags, ProtFlags, mlock, mmap, mmap_anonymous, munmap};
+use nix::unistd::{SysconfVar, sysconf};
 use std::ffi::c_void;
 use std::io::{PipeReader, PipeWriter, Read, Write};
 use std::num::NonZeroUsize;
 use std::os::fd::AsRawFd;
 use std::ptr::NonNull;
 use vmcore::units::Hex;
+
+/// Bytes in a page of this system.
+pub fn page_size() -> Result<u64, Errno> {
+    let size = sysconf(SysconfVar::PAGE_SIZE)?.and_then(|size| u64::try_from(size).ok());
+    size.filter(|size| size.is_power_of_two()).ok_or(Errno::EINVAL)
+}
 
 /// A mapping made with mmap(2), gone when dropped.
 pub struct ProcessMapping {
@@ -27,7 +34,7 @@ pub struct ProcessMapping {
 
 impl ProcessMapping {
     /// Maps a file shared and read-only, or fresh memory private and writable.
-    pub fn new(backing: &Backing, page_size: u64) -> Result<Self, KernelError> {
+    pub fn new(backing: &Backing) -> Result<Self, KernelError> {
         let name = match backing {
             Backing::File { path, .. } => path.display().to_string(),
             Backing::Anonymous { length } => format!("{length} bytes of memory"),
@@ -35,7 +42,7 @@ impl ProcessMapping {
         let fail = |errno| KernelError::new(Operation::Map, &name, errno);
         let (Backing::File { length, .. } | Backing::Anonymous { length }) = backing;
         let length = length
-            .checked_next_multiple_of(page_size)
+            .checked_next_multiple_of(page_size().map_err(fail)?)
             .and_then(|length| usize::try_from(length).ok())
             .ok_or_else(|| fail(Errno::ENOMEM))?;
         let length = NonZeroUsize::new(length).ok_or_else(|| fail(Errno::EINVAL))?;
@@ -118,7 +125,7 @@ mod tests {
 
     #[test]
     fn fresh_memory_can_be_touched_page_by_page_and_nowhere_else() {
-        let mut mapping = ProcessMapping::new(&Backing::Anonymous { length: 10_000 }, 4096).unwrap();
+        let mut mapping = ProcessMapping::new(&Backing::Anonymous { length: 10_000 }).unwrap();
         assert_eq!(mapping.length(), 12_288);
         for page in 0..3 {
             mapping.touch(mapping.address() + page * 4096).unwrap();
@@ -133,7 +140,7 @@ mod tests {
         let file = tempfile::NamedTempFile::new().unwrap();
         file.as_file().set_len(8192).unwrap();
         let backing = Backing::File { path: file.path().to_owned(), offset: 0, length: 8192 };
-        let mut mapping = ProcessMapping::new(&backing, 4096).unwrap();
+        let mut mapping = ProcessMapping::new(&backing).unwrap();
         mapping.touch(mapping.address()).unwrap();
         file.as_file().set_len(4096).unwrap();
         assert_eq!(mapping.touch(mapping.address() + 4096).unwrap_err().errno, Errno::EFAULT);
@@ -142,10 +149,10 @@ mod tests {
     #[test]
     fn impossible_mappings_are_refused() {
         for length in [u64::MAX, u64::MAX - 4095, 1 << 62] {
-            let error = ProcessMapping::new(&Backing::Anonymous { length }, 4096).err().unwrap();
+            let error = ProcessMapping::new(&Backing::Anonymous { length }).err().unwrap();
             assert_eq!(error.errno, Errno::ENOMEM, "{length}");
         }
         let backing = Backing::File { path: "/dev/null".into(), offset: 0, length: 4096 };
-        assert!(ProcessMapping::new(&backing, 4096).is_err());
+        assert!(ProcessMapping::new(&backing).is_err());
     }
 }

@@ -144,8 +144,7 @@ impl ProcessHost for FreeBsd {
     }
 
     fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
-        let page_size = self.page_size().unwrap_or(4096);
-        Ok(Box::new(ProcessMapping::new(backing, page_size)?))
+        Ok(Box::new(ProcessMapping::new(backing)?))
     }
 }
 

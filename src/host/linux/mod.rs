@@ -11,24 +11,16 @@ mod move_pages;
 mod pagemap;
 mod process;
 
-use super::process_memory::ProcessMapping;
+use super::process_memory::{ProcessMapping, page_size};
 use super::{Backing, Mapping, PageState, Pid, ProcessHost, not_freebsd};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::KernelMapping;
 use crate::process_map::{Detail, ProcessMap};
-use nix::unistd::{SysconfVar, sysconf};
 use process::Process;
 
 /// The Linux system that memtool runs on.
 pub struct Linux;
-
-/// Bytes in a page.
-fn page_size() -> u64 {
-    let size = sysconf(SysconfVar::PAGE_SIZE).ok().flatten();
-    // Every Linux knows it.
-    size.and_then(|size| u64::try_from(size).ok()).filter(|size| size.is_power_of_two()).unwrap_or(4096)
-}
 
 impl ProcessHost for Linux {
     fn kind(&self) -> &'static str {
@@ -36,19 +28,19 @@ impl ProcessHost for Linux {
     }
 
     fn page_size(&self) -> Result<u64> {
-        Ok(page_size())
+        page_size().map_err(|errno| Error::Io { what: "ask for the size of a page".to_owned(), source: errno.into() })
     }
 
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {
-        look_up::page_states(&Process::open(process, Operation::ReadPagemap)?, addresses, page_size())
+        look_up::page_states(&Process::open(process, Operation::ReadPagemap)?, addresses, self.page_size()?)
     }
 
     fn process_map(&self, process: Pid, detail: Detail) -> Result<ProcessMap> {
-        maps::read(process, detail, page_size())
+        maps::read(process, detail, self.page_size()?)
     }
 
     fn map(&self, backing: &Backing) -> Result<Box<dyn Mapping>, KernelError> {
-        Ok(Box::new(ProcessMapping::new(backing, page_size())?))
+        Ok(Box::new(ProcessMapping::new(backing)?))
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {

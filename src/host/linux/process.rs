@@ -253,7 +253,7 @@ fn covered(entries: &[process_map::MapEntry]) -> Vec<Range<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::host::process_memory::ProcessMapping;
+    use crate::host::process_memory::{ProcessMapping, page_size};
     use crate::host::{Backing, Mapping};
     use proptest::prelude::*;
 
@@ -304,9 +304,9 @@ mod tests {
             wanted in prop::collection::btree_set(0_u64..3000, 0..60),
             touched in prop::collection::btree_set(0_u64..3000, 0..60),
         ) {
-            let page_size = super::super::page_size();
+            let page_size = page_size().unwrap();
             let backing = Backing::Anonymous { length: 3000 * page_size };
-            let mut mapping = ProcessMapping::new(&backing, page_size).unwrap();
+            let mut mapping = ProcessMapping::new(&backing).unwrap();
             for page in &touched {
                 mapping.touch(mapping.address() + page * page_size).unwrap();
             }
