@@ -28,6 +28,15 @@ pub fn open_nonblocking(path: &Path) -> io::Result<File> {
     open_device_nonblocking(path)
 }
 
+/// As [`open_nonblocking`], with an error that names the file.
+///
+/// # Errors
+///
+/// It cannot be opened.
+pub fn open(path: &Path) -> Result<File> {
+    open_nonblocking(path).map_err(|source| Error::io("open", path, source))
+}
+
 /// As [`open_nonblocking`], also for a mem(4) device.
 pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
     let file = OpenOptions::new().read(true).custom_flags(libc::O_NONBLOCK).open(path)?;
@@ -46,7 +55,7 @@ pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
 ///
 /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
 pub fn open_dump(path: &Path) -> Result<ByteSource> {
-    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, open_nonblocking)
+    byte_source(path, open(path)?, open_nonblocking)
 }
 
 /// Opens a dump device, or a file that stands for one: whatever its name, no `info.N` beside it tells of its length.
@@ -55,7 +64,7 @@ pub fn open_dump(path: &Path) -> Result<ByteSource> {
 ///
 /// Those of [`open_dump`].
 pub fn open_dump_device(path: &Path) -> Result<ByteSource> {
-    byte_source(path, open_nonblocking(path).map_err(|source| Error::io("open", path, source))?, no_info)
+    byte_source(path, open(path)?, no_info)
 }
 
 /// As [`open_dump_device`], also for [`ByteSource::replace`].
@@ -94,8 +103,7 @@ pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
 ///
 /// Those of [`Table::open`].
 pub fn open_kernel(path: &Path) -> Result<Table> {
-    let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
-    Ok(Table::from_opened(path, file, 0)?)
+    Ok(Table::from_opened(path, open(path)?, 0)?)
 }
 
 fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {

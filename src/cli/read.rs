@@ -8,7 +8,7 @@ use serde::Serialize;
 use std::fmt::Write as _;
 use vmcore::fault::Why;
 use vmcore::kernel::{Access, FileContents};
-use vmcore::units::{Hex, decimal, exact_size};
+use vmcore::units::{Hex, decimal, exact_size, hex_digits};
 
 #[derive(Args)]
 #[command(
@@ -350,14 +350,14 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
         match (piece, pieces.last_mut()) {
             (Span::Bytes(_, bytes), Some(SpanDocument { length, bytes: Some(before), file: None, .. })) => {
                 length.0 += bytes.len() as u64;
-                before.push_str(&digits(bytes));
+                before.push_str(&hex_digits(bytes));
             }
             (Span::Bytes(at, bytes), _) => {
                 let length = Hex(bytes.len() as u64);
                 pieces.push(SpanDocument {
                     address: Hex(at),
                     length,
-                    bytes: Some(digits(bytes)),
+                    bytes: Some(hex_digits(bytes)),
                     hole: None,
                     file: None,
                 });
@@ -365,7 +365,7 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
             (Span::File(at, FileContents { bytes, path, why }), _) => {
                 let file = Some(path.display().to_string());
                 let length = Hex(bytes.len() as u64);
-                let (bytes, hole) = (Some(digits(&bytes)), Some(why.to_string()));
+                let (bytes, hole) = (Some(hex_digits(&bytes)), Some(why.to_string()));
                 pieces.push(SpanDocument { address: Hex(at), length, bytes, hole, file });
             }
             (Span::Hole { start, length, why }, _) => {
@@ -383,15 +383,6 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
     let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
     view.document(context, place, SpanDocuments { length: Hex(length), pieces })?;
     Ok(verdict)
-}
-
-/// Two hexadecimal digits for each byte.
-pub fn digits(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        // Writing to a string does not fail.
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 fn hexdump(context: &mut Context, view: &View, address: u64, length: u64) -> Result<Verdict> {

@@ -2,7 +2,7 @@
 
 use super::kernel::{KernelArguments, View, core_volume};
 use super::output::RECORDED;
-use super::read::{Form, digits};
+use super::read::Form;
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
 use memtool::{Error, Result};
@@ -13,7 +13,7 @@ use vmcore::dump::{self, Depth};
 use vmcore::kernel::Access;
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
-use vmcore::units::{Hex, parse_address};
+use vmcore::units::{Hex, hex_digits, parse_address};
 
 #[derive(Args)]
 #[command(
@@ -121,8 +121,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let document = Document {
         address: Hex(address),
         physical: arguments.phys,
-        old: digits(&old),
-        new: digits(&new),
+        old: hex_digits(&old),
+        new: hex_digits(&new),
         written: arguments.force,
     };
     if !context.out.is_json() {
@@ -145,7 +145,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut now = vec![0; new.len()];
     view.read(address, &mut now)?;
     if now != new {
-        return Err(Error::Unexpected(format!("after writing, {} has {}", document.address, digits(&now))));
+        return Err(Error::Unexpected(format!("after writing, {} has {}", document.address, hex_digits(&now))));
     }
     if context.out.is_json() {
         context.out.document_of("memtool.write", view.kind(), &document)?;

@@ -1,9 +1,8 @@
 //! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
 
 use super::plan::Plan;
-use super::sink::hexadecimal;
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
+use crate::files;
 use crate::files_in_use;
 use crate::observer::{Observer, observe_bytes};
 use serde::{Deserialize, Serialize};
@@ -18,7 +17,7 @@ use vmcore::opened::read_at_most;
 use vmcore::progress::Progress;
 use vmcore::segment::Segment;
 use vmcore::system::System;
-use vmcore::units::{counted, utc};
+use vmcore::units::{counted, hex_digits, utc};
 
 /// The `schema` of the object.
 pub const SCHEMA: &str = "memtool.manifest";
@@ -126,7 +125,7 @@ impl Manifest {
     /// The file cannot be read or is no manifest of this version.
     pub fn read(path: &Path) -> Result<Self> {
         let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
-        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
+        let file = files::open(path)?;
         let text = read_at_most(file, MAX_FILE)
             .map_err(|source| Error::io("read", path, source))?
             .ok_or_else(|| unusable(format!("it has more than {} MiB", MAX_FILE >> 20)))?;
@@ -190,7 +189,7 @@ impl Manifest {
         if size < expected {
             return differs(format!("{} instead of {expected}", counted(size, "byte")));
         }
-        let hash = hexadecimal(&hash.finalize());
+        let hash = hex_digits(&hash.finalize());
         if !hash.eq_ignore_ascii_case(&self.output.sha256) {
             return differs(format!("SHA-256 {hash} instead of {}", self.output.sha256));
         }

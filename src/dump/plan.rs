@@ -5,7 +5,7 @@
 //! because reading a device's registers can hang the machine.
 
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
+use crate::files;
 use crate::host::{Host, direct_map};
 use crate::memory_map::kernel_maps::{self, SkippedRange, Why};
 use crate::memory_map::{MapError, with_domains};
@@ -247,7 +247,7 @@ impl Image {
     /// It cannot be opened, or is something without offsets: a FIFO, say.
     pub fn open(path: &Path) -> Result<Self> {
         let fail = |source| Error::io("open", path, source);
-        let mut file = open_nonblocking(path).map_err(fail)?;
+        let mut file = files::open(path)?;
         let kind = file.metadata().map_err(fail)?.file_type();
         if !(kind.is_file() || kind.is_block_device() || kind.is_char_device()) {
             return Err(Error::Refused(format!("{} is neither a regular file nor a device", path.display())));

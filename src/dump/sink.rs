@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use vmcore::format::writer::SparseWrite;
+use vmcore::units::hex_digits;
 
 static ZEROS: [u8; 65536] = [0; 65536];
 
@@ -131,11 +132,6 @@ impl Write for HashingWriter {
     }
 }
 
-/// A hash as people write it.
-pub(super) fn hexadecimal(hash: &[u8]) -> String {
-    hash.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
 /// Calls with blocks of zeros, so many bytes in all.
 fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut remaining = count;
@@ -217,7 +213,7 @@ pub fn with_sink<R>(
         tally = written;
         result?
     };
-    let sha256 = tally.hash.map(|hash| hexadecimal(&hash.finalize()));
+    let sha256 = tally.hash.map(|hash| hex_digits(&hash.finalize()));
     Ok((result, Written { bytes: tally.bytes, sha256 }, tally.target))
 }
 

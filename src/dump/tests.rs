@@ -22,6 +22,7 @@ use vmcore::format::{About, Format, Space};
 use vmcore::memory::NotRead;
 use vmcore::memory::ReadError;
 use vmcore::segment::Segment;
+use vmcore::units::hex_digits;
 
 const PAGE: u64 = 4096;
 /// Where a machine's memory, and a kernel's, may well begin.
@@ -239,7 +240,7 @@ fn compare(dumped: &Dumped, plan: &Plan, compression: Compression, expected: &Ex
     assert_eq!(report.read, length(packed));
     assert_eq!(report.written.bytes, dumped.file.len() as u64);
     if let Some(hash) = &report.written.sha256 {
-        assert_eq!(*hash, sink::hexadecimal(&Sha256::digest(&dumped.file)));
+        assert_eq!(*hash, hex_digits(&Sha256::digest(&dumped.file)));
     }
     let packed_ranges: Vec<Range> = packed.iter().map(|(start, run)| (*start, start + run.len() as u64)).collect();
     assert_eq!(ranges_of(&dumped.map), packed_ranges);

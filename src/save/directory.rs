@@ -6,7 +6,7 @@
 //! taken is passed over. Several memtools that save at the same time take turns, by a lock of the directory, flock(2).
 
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
+use crate::files::{self, open_nonblocking};
 use crate::free_space::FreeSpace;
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile};
@@ -80,7 +80,7 @@ impl SaveDirectory {
     /// It is not there, or no directory.
     pub fn open(path: &Path) -> Result<Self> {
         let failed = |source| Error::io("open", path, source);
-        let directory = open_nonblocking(path).map_err(failed)?;
+        let directory = files::open(path)?;
         if !directory.metadata().map_err(failed)?.is_dir() {
             return Err(Error::Refused(format!("{} is not a directory", path.display())));
         }

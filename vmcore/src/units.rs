@@ -145,6 +145,15 @@ pub fn rough_size(bytes: u64) -> String {
     format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
+/// Two hexadecimal digits for each byte.
+pub fn hex_digits(bytes: &[u8]) -> String {
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        // Writing to a string does not fail.
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
 /// A time as UTC in RFC 3339, to the second: `2026-11-21T04:05:06Z`.
 pub fn utc(time: SystemTime) -> String {
     let mut text = String::new();

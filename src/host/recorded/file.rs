@@ -4,7 +4,7 @@
 //! silently without effect.
 
 use crate::error::{Error, Result};
-use crate::files::open_nonblocking;
+use crate::files;
 use crate::host::LiveDumpFacts;
 use crate::kernel_error::Operation;
 use crate::kernel_error::errno_name;
@@ -241,7 +241,7 @@ fn errno_by_name(name: &str) -> Option<Errno> {
 impl Machine {
     /// Reads and checks a machine's file.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = open_nonblocking(path).map_err(|source| Error::io("open", path, source))?;
+        let file = files::open(path)?;
         let unusable = |why: String| Error::Machine { path: path.to_owned(), why };
         let metadata = file.metadata().map_err(|source| Error::io("look at", path, source))?;
         if !metadata.is_file() {
