@@ -10,7 +10,8 @@
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`decrypt`]: encrypted dumps;
 //! - [`mod@format`]: images of memory as they are written: raw, padded, ELF, LiME;
-//! - [`minidump`], [`kerneldump`], [`lime`]: formats, with their writers.
+//! - [`minidump`], [`kerneldump`], [`lime`]: formats, with their writers;
+//! - [`bounds`], [`mod@text`]: parts of buffers, tables and texts, without a panic.
 //!
 //! Every failure is an [`Error`]. The library prints nothing, opens nothing but what it is asked to read, and makes no
 //! system calls but those of Rust's standard library.
@@ -18,6 +19,7 @@
 #![forbid(unsafe_code)]
 
 pub mod architecture;
+pub mod bounds;
 pub mod chunks;
 pub mod convert;
 #[cfg(feature = "decrypt")]
@@ -43,6 +45,7 @@ pub mod segment;
 mod sparse_bits;
 pub mod symbols;
 pub mod system;
+pub mod text;
 pub mod units;
 
 pub use error::{Error, Result};
