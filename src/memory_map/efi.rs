@@ -6,6 +6,7 @@
 //! architecture.
 
 use super::{FirmwareRange, MapError, MapSource};
+use vmcore::bounds::saturating_usize;
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
 
@@ -55,16 +56,18 @@ pub fn parse(bytes: &[u8]) -> Result<Vec<FirmwareRange>, MapError> {
     let malformed = |why: String| MapError::malformed(MapSource::EfiMap, why);
     let (header, descriptors) = Header::ref_from_prefix(bytes)
         .map_err(|_| malformed(format!("{} bytes are too short for the header", bytes.len())))?;
-    let size = usize::try_from(header.memory_size.get()).unwrap_or(usize::MAX);
-    let step = usize::try_from(header.descriptor_size.get()).unwrap_or(usize::MAX);
+    let (size, step) = (header.memory_size.get(), header.descriptor_size.get());
     let descriptors = descriptors
-        .get(..size)
+        .get(..saturating_usize(size))
         .ok_or_else(|| malformed(format!("the header promises {size} bytes, {} follow it", descriptors.len())))?;
-    if step < size_of::<Descriptor>() {
+    if step < size_of::<Descriptor>() as u64 {
         return Err(malformed(format!("descriptors of {step} bytes are too short")));
     }
+    if !size.is_multiple_of(step) {
+        return Err(malformed(format!("{size} bytes are no whole number of descriptors of {step} bytes")));
+    }
     let mut ranges = Vec::new();
-    for (index, bytes) in descriptors.chunks_exact(step).enumerate() {
+    for (index, bytes) in descriptors.chunks_exact(saturating_usize(step)).enumerate() {
         let Ok((descriptor, _)) = Descriptor::ref_from_prefix(bytes) else { continue };
         let start = descriptor.physical.get();
         let length = descriptor.pages.get().checked_mul(PAGE);

@@ -178,7 +178,17 @@ fn the_efi_map_counts_loader_boot_services_and_free_memory_as_ram() {
 #[test]
 fn an_efi_map_that_lies_about_its_size_is_refused() {
     let good = efi(&[(7, 0, 0xa0)]);
-    for (offset, value) in [(0, u64::MAX), (0, 49), (8, 0), (8, 39), (8 + 32, u64::MAX), (24 + 32, u64::MAX)] {
+    for (offset, value) in [
+        (0, u64::MAX),
+        (0, 49),
+        (0, 47),
+        (8, 0),
+        (8, 39),
+        (8, 49),
+        (8, u64::MAX),
+        (8 + 32, u64::MAX),
+        (24 + 32, u64::MAX),
+    ] {
         let mut bad = good.clone();
         bad[offset..offset + 8].copy_from_slice(&value.to_le_bytes());
         assert!(efi::parse(&bad).is_err(), "{value:#x} at {offset}");
