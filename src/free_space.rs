@@ -15,6 +15,7 @@ use std::fmt;
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::saturating_u64;
 use vmcore::opened::directory_of;
 use vmcore::units::rough_size;
 
@@ -108,9 +109,8 @@ impl FreeSpace {
         let (free, available) = blocks(file_system);
         let (limit, _) = getrlimit(Resource::RLIMIT_FSIZE)?;
         let free = if geteuid().is_root() { free } else { available };
-        #[allow(clippy::useless_conversion, reason = "it is signed on FreeBSD, and is not elsewhere")]
-        let limit = u64::try_from(limit).unwrap_or(u64::MAX);
-        Ok(Self { available, free, limit, reserve: None })
+        // It is signed on FreeBSD, and is not elsewhere.
+        Ok(Self { available, free, limit: saturating_u64(limit), reserve: None })
     }
 
     /// The same where so many bytes shall stay free, as a file says.

@@ -10,13 +10,14 @@ use std::path::Path;
 use std::rc::Rc;
 use vmcore::Kernel;
 use vmcore::dump::header::Relocation;
-use vmcore::kernel::{Access, KernelMemory, KernelNames, PhysicalMemory, PhysicalView, first_line};
+use vmcore::kernel::{Access, KernelMemory, KernelNames, PhysicalMemory, PhysicalView};
 use vmcore::live::{self, LiveKernel, LiveSource};
 use vmcore::memory::{Memory, WritableMemory};
 use vmcore::minidump::Machine;
 use vmcore::ram::Ram;
 use vmcore::symbols::{KernelSymbols, Symbol, Symbols, Table};
 use vmcore::system::System;
+use vmcore::text::first_line;
 
 /// The symbols of a host's running kernel, which it tells itself; of a host that is borrowed, or shared.
 pub struct RunningSymbols<H>(pub H);

@@ -246,7 +246,7 @@ fn unacknowledged(stream: &TcpStream) -> io::Result<Option<u64>> {
     let mut bytes = 0;
     // SAFETY: the request writes one int, to where it may; the descriptor is open as long as the stream is.
     unsafe { send_queue(stream.as_raw_fd(), &raw mut bytes) }?;
-    Ok(Some(u64::try_from(bytes).unwrap_or(0)))
+    u64::try_from(bytes).map(Some).map_err(io::Error::other)
 }
 
 #[cfg(not(any(target_os = "freebsd", target_os = "linux")))]

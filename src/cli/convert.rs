@@ -28,6 +28,7 @@ use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kernel::Access;
 use vmcore::opened::directory_of;
+use vmcore::symbols::Table;
 use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]
@@ -244,8 +245,7 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
 
 /// The script for a debugger.
 fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
-    let name =
-        opened.kernel.image().and_then(|image| image.path().file_name()).unwrap_or("kernel".as_ref()).to_string_lossy();
+    let name = opened.kernel.image().map_or("kernel".into(), Table::file_name);
     let displacement = opened.kernel.memory().relocation().map(Relocation::displacement);
     let moved = displacement.map(|displacement| Moved { displacement, name: &name });
     script::script(arguments.debugger(path), arguments.style(), opened.kernel.memory().architecture(), moved)

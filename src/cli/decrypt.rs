@@ -15,6 +15,7 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::filled;
 use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, Inspection, inspect};
@@ -189,7 +190,7 @@ fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()
             if read == 0 {
                 return Ok(());
             }
-            sink.write(buffer.get(..read).unwrap_or_default())?;
+            sink.write(filled(&buffer, read).map_err(failed)?)?;
         }
     })
     .map(drop)

@@ -17,6 +17,7 @@ use memtool::files;
 use memtool::memory_map::MapSource;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::saturating_usize;
 use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{Format, Space};
@@ -179,7 +180,7 @@ impl Arguments {
     fn options(&self, context: &Context, plan: &Plan) -> DumpOptions {
         DumpOptions {
             format: self.format.0,
-            buffer_size: usize::try_from(self.buffer).unwrap_or(usize::MAX),
+            buffer_size: saturating_usize(self.buffer),
             device: device_name(context, plan),
             output: JobOptions {
                 destination: self.output.clone().unwrap_or(Destination::StandardOutput),

@@ -61,7 +61,7 @@ impl View {
     }
 
     /// See [`Kernel::file_contents`].
-    pub fn file_contents(&self, fault: Fault, limit: u64) -> Result<Option<FileContents>> {
+    pub fn file_contents(&self, fault: Fault, limit: usize) -> Result<Option<FileContents>> {
         match self {
             Self::Virtual(opened) => Ok(opened.kernel.file_contents(fault, limit)?),
             Self::Physical(..) => Ok(None),

@@ -53,21 +53,18 @@ pub fn fit(name: String, room: usize) -> String {
         return name;
     }
     let kept = room.saturating_sub(LEFT_OUT.len());
-    let head = name.get(..longest(name.char_indices().map(|(at, c)| (at + c.len_utf8(), c)), kept / 2));
-    let head = head.unwrap_or_default();
-    let remaining = kept.saturating_sub(head.width());
-    let tail = longest(name.char_indices().rev().map(|(at, c)| (name.len() - at, c)), remaining);
-    format!("{head}{LEFT_OUT}{}", name.get(name.len() - tail..).unwrap_or_default())
+    let head: String = fitting(name.chars(), kept / 2).collect();
+    let tail: Vec<char> = fitting(name.chars().rev(), kept.saturating_sub(head.width())).collect();
+    format!("{head}{LEFT_OUT}{}", tail.iter().rev().collect::<String>())
 }
 
-/// Bytes of as many characters as fit in so many columns; each comes with the bytes up to and with it.
-fn longest(characters: impl Iterator<Item = (usize, char)>, room: usize) -> usize {
+/// As many characters as fit in so many columns.
+fn fitting(characters: impl Iterator<Item = char>, room: usize) -> impl Iterator<Item = char> {
     let mut taken = 0;
-    let within = characters.take_while(|(_, c)| {
+    characters.take_while(move |c| {
         taken += c.width().unwrap_or(0);
         taken <= room
-    });
-    within.last().map_or(0, |(bytes, _)| bytes)
+    })
 }
 
 /// An I/O error of standard output.

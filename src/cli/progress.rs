@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
+use vmcore::bounds::saturating_u64;
 use vmcore::progress::Progress;
 use vmcore::units::rough_size;
 
@@ -99,7 +100,7 @@ fn describe(done: u64, total: u64, elapsed: Duration) -> String {
     let percent = u128::from(done) * 100 / u128::from(total.max(1));
     let mut line = format!("{} of {} ({percent} %)", rough_size(done), rough_size(total));
     let millis = elapsed.as_millis().max(1);
-    let rate = u64::try_from(u128::from(done) * 1000 / millis).unwrap_or(u64::MAX);
+    let rate = saturating_u64(u128::from(done) * 1000 / millis);
     line.push_str(&format!(", {}/s", rough_size(rate)));
     if let Some(remaining) = total.saturating_sub(done).checked_div(rate) {
         line.push_str(&format!(", {} left", clock(remaining)));

@@ -11,6 +11,7 @@ use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
+use vmcore::text::first_line;
 use vmcore::units::{Hex, counted, optional_decimal, utc};
 
 #[derive(Args)]
@@ -123,9 +124,9 @@ fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// The first line of the kernel's version.
-fn first_line(version: &[u8]) -> String {
-    lossy(version.split(|byte| *byte == b'\n').next().unwrap_or_default())
+/// The part of a kernel's version that tells which one it is.
+fn short_version(version: &[u8]) -> String {
+    first_line(&lossy(version)).to_owned()
 }
 
 fn json(
@@ -149,7 +150,7 @@ fn json(
         kernel: KernelDocument {
             architecture: opened.kernel.memory().architecture().name(),
             byte_order: opened.kernel.memory().order(),
-            version: facts.version.as_deref().map(first_line),
+            version: facts.version.as_deref().map(short_version),
             release: text(&facts.release),
             osreldate: facts.osreldate,
             panic: text(&facts.panic),
@@ -185,7 +186,7 @@ fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> Thre
 }
 
 fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> Result<()> {
-    let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), first_line);
+    let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), short_version);
     context.out.line(&format!("{version}, {}", opened.kernel.memory().architecture().name()))?;
     let mut parts = Vec::new();
     let seconds = |seconds: Option<i64>| seconds.and_then(|seconds| u64::try_from(seconds).ok());

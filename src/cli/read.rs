@@ -6,8 +6,10 @@ use clap::{Args, ValueEnum};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::fmt::Write as _;
+use vmcore::bounds::{at_most, head, head_mut, part_mut, saturating_usize, split_at_most};
 use vmcore::fault::Why;
 use vmcore::kernel::{Access, FileContents};
+use vmcore::text::until_nul;
 use vmcore::units::{Hex, decimal, exact_size, hex_digits};
 
 #[derive(Args)]
@@ -82,7 +84,7 @@ const MAX_STRING: usize = 4096;
 /// What one JSON object holds.
 const MAX_IN_JSON: u64 = 16 << 20;
 /// Bytes that are read at once; a multiple of every page size.
-const CHUNK: u64 = 1 << 16;
+const CHUNK: usize = 1 << 16;
 /// Memory is there, or not, in pages of at least so many bytes.
 const PAGE: u64 = 4096;
 
@@ -101,13 +103,13 @@ enum Span<'a> {
 impl View {
     /// Reads so many bytes piece by piece; holes end at the borders of pages.
     fn each(&self, start: u64, length: u64, mut take: impl FnMut(Span<'_>) -> Result<()>) -> Result<()> {
-        let mut buffer = vec![0; usize::try_from(CHUNK).unwrap_or_default()];
+        let mut buffer = vec![0; CHUNK];
         let mut hole: Option<(u64, u64, Why)> = None;
         let mut done = 0;
         while done < length {
             let at = start.saturating_add(done);
-            let wanted = (length - done).min(CHUNK - at % CHUNK);
-            let part = buffer.get_mut(..usize::try_from(wanted).unwrap_or_default()).unwrap_or_default();
+            let wanted = (length - done).min(CHUNK as u64 - at % CHUNK as u64);
+            let part = head_mut(&mut buffer, wanted);
             let (good, fault) = match self.read(at, part) {
                 Ok(()) => (wanted, None),
                 Err(fault) if fault.is_hole() => (fault.address.saturating_sub(at).min(wanted), Some(fault)),
@@ -117,12 +119,12 @@ impl View {
                 if let Some((start, length, why)) = hole.take() {
                     take(Span::Hole { start, length, why })?;
                 }
-                take(Span::Bytes(at, part.get(..usize::try_from(good).unwrap_or_default()).unwrap_or_default()))?;
+                take(Span::Bytes(at, head(part, good)))?;
                 done += good;
             }
             if let Some(fault) = fault {
                 let remaining = (length - done).min(PAGE - fault.address % PAGE);
-                if let Some(found) = self.file_contents(fault, remaining)? {
+                if let Some(found) = self.file_contents(fault, saturating_usize(remaining))? {
                     if let Some((start, length, why)) = hole.take() {
                         take(Span::Hole { start, length, why })?;
                     }
@@ -148,9 +150,10 @@ impl View {
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let at = address.saturating_add(done as u64);
             let Err(fault) = self.read(at, rest) else { break };
-            done += usize::try_from(fault.address.saturating_sub(at)).unwrap_or_default();
-            let rest = buffer.get_mut(done..).unwrap_or_default();
-            let found = self.file_contents(fault, rest.len() as u64)?.filter(|found| !found.bytes.is_empty());
+            let there = at_most(fault.address.saturating_sub(at), rest.len());
+            let rest = part_mut(rest, there..);
+            done += there;
+            let found = self.file_contents(fault, rest.len())?.filter(|found| !found.bytes.is_empty());
             let FileContents { bytes, path, .. } = found.ok_or(fault)?;
             rest.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
             done += bytes.len();
@@ -242,13 +245,13 @@ fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Opt
         #[serde(skip_serializing_if = "Option::is_none")]
         file: Option<String>,
     }
-    let limit = length.map_or(MAX_STRING, |length| usize::try_from(length).unwrap_or(usize::MAX));
+    let limit = length.map_or(MAX_STRING, saturating_usize);
     let (bytes, file) = match view.string(place.address, limit) {
         Ok(bytes) => (bytes, None),
         Err(fault) => {
-            let of_file = if fault.address == place.address { view.file_contents(fault, limit as u64)? } else { None };
+            let of_file = if fault.address == place.address { view.file_contents(fault, limit)? } else { None };
             let FileContents { bytes, path, .. } = of_file.ok_or(fault)?;
-            (bytes.split(|byte| *byte == 0).next().unwrap_or_default().to_vec(), Some(path.display().to_string()))
+            (until_nul(&bytes).to_vec(), Some(path.display().to_string()))
         }
     };
     let string = String::from_utf8_lossy(&bytes);
@@ -295,7 +298,7 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
     for index in 0..length / width as u64 {
         let at = place.address.saturating_add(index * width as u64);
         let mut bytes = [0; 8];
-        let part = bytes.get_mut(..width).unwrap_or_default();
+        let part = head_mut(&mut bytes, width);
         let file = view.read_or_file(at, part)?;
         let value = order.number(part);
         let mark = file.as_ref().map_or_else(String::new, |file| format!(" (from {file}, not from memory)"));
@@ -442,7 +445,7 @@ impl Hexdump<'_> {
             if self.line.bytes.is_empty() {
                 self.line.start = at;
             }
-            let (part, behind) = rest.split_at_checked(LINE - self.line.bytes.len()).unwrap_or((rest, &[]));
+            let (part, behind) = split_at_most(rest, LINE - self.line.bytes.len());
             self.line.bytes.extend_from_slice(part);
             at = at.wrapping_add(part.len() as u64);
             rest = behind;

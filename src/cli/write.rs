@@ -9,6 +9,7 @@ use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
 use vmcore::architecture::Endianness;
+use vmcore::bounds::split_at_most;
 use vmcore::dump::{self, Depth};
 use vmcore::kernel::Access;
 use vmcore::kerneldump::Compression;
@@ -73,7 +74,7 @@ impl ValueForm {
         let width = number.width(view)?.unwrap_or(8);
         let value = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
         let bytes = value.to_le_bytes();
-        let (low, high) = bytes.split_at_checked(width).unwrap_or((&bytes, &[]));
+        let (low, high) = split_at_most(&bytes, width);
         if high.iter().any(|byte| *byte != 0) {
             return Err(Error::Refused(format!("'{text}' does not fit in {width} bytes")));
         }

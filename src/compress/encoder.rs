@@ -5,6 +5,7 @@ use super::{Compression, Level};
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::thread;
+use vmcore::bounds::head;
 use zstd::stream::{raw, zio};
 use zstd::zstd_safe::CParameter;
 
@@ -121,7 +122,7 @@ impl<W: Write> Write for Encoder<W> {
         match &mut self.0 {
             EncoderKind::None(sink) => sink.write(bytes),
             EncoderKind::Gzip(encoder) => with_open(encoder, |encoder| encoder.write(bytes)),
-            EncoderKind::Zstd(writer) => writer.write(bytes.get(..Self::INPUT).unwrap_or(bytes)),
+            EncoderKind::Zstd(writer) => writer.write(head(bytes, Self::INPUT)),
         }
     }
 

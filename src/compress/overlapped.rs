@@ -5,6 +5,7 @@ use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};
 use std::thread;
+use vmcore::bounds::head;
 
 /// Bytes that are handed to the writing thread at once.
 pub(super) const BLOCK: usize = 512 * KIB;
@@ -53,7 +54,7 @@ impl Write for Overlapped<'_> {
         if self.failure.get().is_some() {
             return Err(self.failed());
         }
-        let taken = bytes.get(..BLOCK.saturating_sub(self.block.len())).unwrap_or(bytes);
+        let taken = head(bytes, BLOCK.saturating_sub(self.block.len()));
         // All at once: no block grows beyond its size.
         self.block.reserve_exact(BLOCK.saturating_sub(self.block.len()));
         self.block.extend_from_slice(taken);

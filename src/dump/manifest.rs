@@ -11,6 +11,7 @@ use std::fs::File;
 use std::io::{Read, Write};
 use std::path::Path;
 use std::time::SystemTime;
+use vmcore::bounds::filled;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{About, Format, Space};
 use vmcore::opened::read_at_most;
@@ -175,7 +176,7 @@ impl Manifest {
                 Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
                 Err(source) => return Err(Error::Io { what: format!("read {name}"), source }),
             };
-            hash.update(buffer.get(..read).unwrap_or_default());
+            hash.update(filled(&buffer, read).map_err(|source| Error::Io { what: format!("read {name}"), source })?);
             size += read as u64;
             progress.add(read as u64);
             if size > self.output.size {

@@ -7,6 +7,7 @@ use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
+use vmcore::bounds::head;
 use vmcore::format::writer::SparseWrite;
 use vmcore::units::hex_digits;
 
@@ -123,7 +124,7 @@ impl HashingWriter {
 impl Write for HashingWriter {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let written = self.target.write(bytes)?;
-        self.note(bytes.get(..written).unwrap_or(bytes));
+        self.note(head(bytes, written));
         Ok(written)
     }
 
@@ -136,9 +137,9 @@ impl Write for HashingWriter {
 fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::Result<()> {
     let mut remaining = count;
     while remaining > 0 {
-        let length = usize::try_from(remaining).unwrap_or(usize::MAX).min(ZEROS.len());
-        block(ZEROS.get(..length).unwrap_or_default())?;
-        remaining -= length as u64;
+        let zeros = head(&ZEROS, remaining);
+        block(zeros)?;
+        remaining -= zeros.len() as u64;
     }
     Ok(())
 }

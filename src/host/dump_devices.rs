@@ -61,9 +61,11 @@ fn decoded(field: &[u8]) -> Vec<u8> {
     let mut rest = field;
     while let [byte, after @ ..] = rest {
         let octal = |digits: &[u8; 3]| u8::from_str_radix(std::str::from_utf8(digits).ok()?, 8).ok();
-        let code = after.first_chunk().filter(|_| *byte == b'\\').and_then(octal);
-        bytes.push(code.unwrap_or(*byte));
-        rest = if code.is_some() { after.get(3..).unwrap_or_default() } else { after };
+        let code = after.split_first_chunk().filter(|_| *byte == b'\\');
+        let code = code.and_then(|(digits, after)| Some((octal(digits)?, after)));
+        let (byte, after) = code.unwrap_or((*byte, after));
+        bytes.push(byte);
+        rest = after;
     }
     bytes
 }

@@ -2,6 +2,7 @@
 //! `options INCLUDE_CONFIG_FILE`, as GENERIC is. Format: config(5).
 
 use vmcore::kerneldump::Compression;
+use vmcore::text::without_comment;
 
 /// The kernel option that a compression needs (sys/kern/subr_compressor.c); `None` for no compression.
 pub const fn option_for(compression: Compression) -> Option<&'static str> {
@@ -16,9 +17,9 @@ pub const fn option_for(compression: Compression) -> Option<&'static str> {
 pub fn has_option(config: &str, option: &str) -> bool {
     let mut found = false;
     for line in config.lines() {
-        let line = line.split('#').next().unwrap_or_default().trim();
+        let line = without_comment(line).trim();
         let Some((word, rest)) = line.split_once(char::is_whitespace) else { continue };
-        let named = || rest.split(',').any(|name| name.split('=').next().unwrap_or_default().trim() == option);
+        let named = || rest.split(',').any(|name| name.split_once('=').map_or(name, |(name, _)| name).trim() == option);
         match word {
             "options" | "option" if named() => found = true,
             "nooptions" | "nooption" if named() => found = false,

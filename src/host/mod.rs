@@ -32,6 +32,7 @@ use crate::ranges::request::Request;
 use crate::ranges::rules::{Rules, Table};
 use std::fs::File;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::saturating_usize;
 use vmcore::kerneldump::Compression;
 use vmcore::memory::{Memory, WritableMemory};
 use vmcore::pmap::riscv;
@@ -232,7 +233,7 @@ pub trait Host: ProcessHost {
 /// Where nothing is in memory none is looked for: entries can be large.
 fn look_up_domains(host: &dyn ProcessHost, pid: Pid, entries: &[MapEntry]) -> Result<Vec<PagesByDomain>> {
     only_this_process(Some(pid).filter(|pid| *pid != Pid::this()))?;
-    let step = usize::try_from(host.page_size()?.max(1)).unwrap_or(usize::MAX);
+    let step = saturating_usize(host.page_size()?.max(1));
     let count = |entry: &MapEntry| {
         let mut counted = PagesByDomain::default();
         if entry.usage.is_some_and(|usage| usage.resident == 0) {

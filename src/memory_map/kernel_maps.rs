@@ -11,6 +11,7 @@
 use super::{MemoryMap, Segment};
 use serde::{Deserialize, Serialize};
 use std::fmt;
+use vmcore::bounds::{low_u64, saturating_u64};
 use vmcore::pmap::amd64::{self, GIB};
 use vmcore::segment::coalesce;
 use vmcore::units::{hex, parse_address};
@@ -272,8 +273,7 @@ impl Linear {
     /// Whether the direct map's ranges then map all RAM, but for parts of pages.
     fn maps_all(self, maps: &[KernelMapping], ram: &MemoryMap) -> bool {
         let ranges = maps.iter().filter(|map| map.region == DIRECT_MAP);
-        let ranges =
-            coalesce(ranges.map(|map| (map.start, u64::try_from(map.end_address()).unwrap_or(u64::MAX))).collect());
+        let ranges = coalesce(ranges.map(|map| (map.start, saturating_u64(map.end_address()))).collect());
         ram.ram_within(0, ADDRESS_SPACE).into_iter().all(|(start, end)| {
             let (start, end) = (start.saturating_add(MAX_PAGE - 1) & !(MAX_PAGE - 1), end & !(MAX_PAGE - 1));
             let (from, to) = (self.address(start), self.address(end));
@@ -331,7 +331,7 @@ impl Sorted<'_> {
             && let Ok(start) = u64::try_from(start)
         {
             // 2^64 is no u64.
-            self.skipped.push(SkippedRange { start, end: u64::try_from(end).unwrap_or(0), why });
+            self.skipped.push(SkippedRange { start, end: low_u64(end), why });
         }
     }
 

@@ -11,6 +11,7 @@ pub mod phys_segs;
 pub mod smap;
 
 use serde::{Deserialize, Serialize};
+use vmcore::bounds::saturating_u64;
 use vmcore::segment::{Segment, add_range, coalesce};
 use vmcore::units::hex;
 
@@ -135,17 +136,16 @@ impl MemoryMap {
         let Some((source, ranges)) = firmware else {
             return managed.map_or(Err(MapError::NoTable), Self::from_managed);
         };
-        let (ram, reserved): (Vec<_>, Vec<_>) = ranges.into_iter().partition(|range| range.reserved.is_none());
-        let ram = coalesce(ram.into_iter().map(|range| (range.start, range.end)).collect());
+        let (mut ram, mut reserved) = (Vec::new(), Vec::new());
+        for FirmwareRange { start, end, reserved: kind } in ranges {
+            match kind {
+                Some(kind) => reserved.push(Reserved { start, end, kind }),
+                None => ram.push((start, end)),
+            }
+        }
+        let ram = coalesce(ram);
         let only_domain = (tables.domains == Some(1)).then_some(0);
-        Ok(Self {
-            source,
-            segments: with_domains(&ram, &managed.unwrap_or_default(), only_domain),
-            reserved: reserved
-                .into_iter()
-                .map(|range| Reserved { start: range.start, end: range.end, kind: range.reserved.unwrap_or_default() })
-                .collect(),
-        })
+        Ok(Self { source, segments: with_domains(&ram, &managed.unwrap_or_default(), only_domain), reserved })
     }
 
     fn from_managed(mut segments: Vec<Segment>) -> Result<Self, MapError> {
@@ -168,7 +168,7 @@ impl MemoryMap {
     pub fn ram_within(&self, start: u64, end: u128) -> Vec<(u64, u64)> {
         let inside = self.segments.iter().filter_map(|segment| {
             let from = segment.start.max(start);
-            let to = u64::try_from(end.min(u128::from(segment.end))).unwrap_or(segment.end);
+            let to = saturating_u64(end).min(segment.end);
             (from < to).then_some((from, to))
         });
         let mut joined = Vec::new();

@@ -273,10 +273,11 @@ impl MapEntry {
 }
 
 /// Reads a process's arguments, each with a NUL behind it, as one line.
-pub fn command_line(arguments: &[u8]) -> String {
+pub fn command_line(mut arguments: &[u8]) -> String {
     // A process that has shortened its title leaves NULs behind it.
-    let end = arguments.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
-    let arguments = arguments.get(..end).unwrap_or_default();
+    while let [before @ .., 0] = arguments {
+        arguments = before;
+    }
     let line: Vec<u8> = arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
     String::from_utf8_lossy(&line).into_owned()
 }

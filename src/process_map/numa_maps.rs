@@ -25,7 +25,8 @@ pub fn parse(text: impl BufRead, page_size: u64) -> io::Result<Vec<(u64, PagesBy
 }
 
 fn parse_line(line: &[u8], page_size: u64) -> Option<(u64, PagesByDomain)> {
-    let mut words = line.split(|byte| *byte == b' ').map(|word| str::from_utf8(word).unwrap_or_default());
+    let line = String::from_utf8_lossy(line);
+    let mut words = line.split(' ');
     let start = u64::from_str_radix(words.next()?, 16).ok()?;
     let mut on_nodes = Vec::new();
     // Of hugetlbfs, the pages that are counted are larger.

@@ -7,7 +7,9 @@ use super::{Device, Layout, MapEntry, Object, Superpages, Usage};
 use ioctl_defs::user::*;
 use std::collections::HashMap;
 use std::mem::{offset_of, size_of};
+use vmcore::bounds::low_u32;
 use vmcore::pmap::Protection;
+use vmcore::text::until_nul;
 use vmcore::units::{AddressRange, Hex};
 
 /// What a record has in front of the path.
@@ -91,9 +93,9 @@ fn number<const BYTES: usize>(record: &[u8], at: usize) -> Option<[u8; BYTES]> {
 fn read(record: &[u8], facts: &VmmapContext) -> Option<Record> {
     let int = |at| Some(i32::from_ne_bytes(number(record, at)?));
     let long = |at| Some(u64::from_ne_bytes(number(record, at)?));
-    let count = |at| Some(u32::try_from(int(at)?).unwrap_or(0));
+    let count = |at| Some(int(at)?.max(0).cast_unsigned());
     let path = record.get(FIXED..).filter(|path| !path.is_empty())?;
-    let path = path.split(|byte| *byte == 0).next().unwrap_or_default();
+    let path = until_nul(path);
     let kind = int(offset_of!(kinfo_vmentry, kve_type))?;
     let flags = int(offset_of!(kinfo_vmentry, kve_flags))?;
     // What shm_open(2) made without a name has this one, which no name is: they begin with '/' (`shm_get_path`,
@@ -221,10 +223,9 @@ fn finish(record: Record, own: u32, facts: &VmmapContext) -> MapEntry {
 
 /// `major` and `minor` of `sys/types.h`.
 fn device(number: u64) -> Device {
-    let part = |bits: u64| u32::try_from(bits & u64::from(u32::MAX)).unwrap_or_default();
     Device {
-        major: part(number >> 32 & 0xffff_ff00 | number >> 8 & 0xff),
-        minor: part(number >> 24 & 0xff00 | number & 0xffff_00ff),
+        major: low_u32(number >> 32 & 0xffff_ff00 | number >> 8 & 0xff),
+        minor: low_u32(number >> 24 & 0xff00 | number & 0xffff_00ff),
     }
 }
 

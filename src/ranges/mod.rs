@@ -17,6 +17,8 @@ use ioctl_defs::memrange::{Mdf, mem_range_desc};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use vmcore::bounds::head;
+use vmcore::text::until_nul;
 use vmcore::units::{Hex, hex};
 
 /// How the processor caches a range.
@@ -127,8 +129,7 @@ impl Owner {
     }
 
     fn from_bytes(bytes: [u8; 8]) -> Self {
-        let text = bytes.split(|byte| *byte == 0).next().unwrap_or_default();
-        let text = text.get(..Self::MAX).unwrap_or(text);
+        let text = head(until_nul(&bytes), Self::MAX);
         // What is no text, or would confuse a terminal, is shown as a question mark: a byte, as it was.
         let shown = |c: char| if c.is_control() || c == char::REPLACEMENT_CHARACTER { '?' } else { c };
         Self(String::from_utf8_lossy(text).chars().map(shown).collect())

@@ -8,6 +8,7 @@
 use super::request::{GRANULE, Request, Violation, nearest};
 use super::{CacheType, Descriptor, Owner, powerpc};
 use ioctl_defs::memrange::Mdf;
+use vmcore::bounds::{part, part_mut};
 
 /// The fixed ranges cover the addresses below 1 MiB.
 pub const FIXED_TOP: u64 = 0x10_0000;
@@ -91,7 +92,7 @@ impl Table {
     pub fn extent_of_update(&self, request: &Descriptor) -> (u64, u128) {
         match self.fixed_span(request) {
             Some(span) => {
-                let ranges = self.descriptors.get(span).unwrap_or_default();
+                let ranges = part(&self.descriptors, span);
                 let base = ranges.first().map_or(request.base, |range| range.base);
                 (base, ranges.last().map_or(request.end(), Descriptor::end))
             }
@@ -136,7 +137,7 @@ impl Table {
 
     fn update_fixed(&mut self, wanted: &Descriptor) -> Result<(), Violation> {
         let span = self.fixed_span(wanted).ok_or(Violation::BeyondAddressSpace)?;
-        let ranges = self.descriptors.get_mut(span).unwrap_or_default();
+        let ranges = part_mut(&mut self.descriptors, span);
         if !wanted.flags.contains(Mdf::FORCE)
             && let Some(range) = ranges.iter().find(|range| is_unknown(range))
         {

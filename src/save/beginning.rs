@@ -6,9 +6,11 @@
 
 use object::elf::EM_PPC;
 use vmcore::architecture::Architecture;
+use vmcore::bounds::head;
 use vmcore::dump::stream::Stream;
 use vmcore::dump::{Damage, is_tar_header};
 use vmcore::kerneldump::{Header, Kind};
+use vmcore::text::until_nul;
 
 /// Enough for a block of a tar archive.
 const LENGTH: usize = 512;
@@ -22,7 +24,7 @@ const ELF: &[u8] = b"\x7fELF";
 pub fn check(mut stream: Stream<'_>, header: &Header) -> Option<Damage> {
     let mut first = [0; LENGTH];
     let what = match stream.read(&mut first) {
-        Ok(read) => wrong_with(first.get(..read).unwrap_or_default(), header)?,
+        Ok(read) => wrong_with(head(&first, read), header)?,
         Err(stop) => stop.to_string(),
     };
     Some(Damage { place: "beginning".to_owned(), what })
@@ -39,7 +41,7 @@ fn wrong_with(first: &[u8], header: &Header) -> Option<String> {
         Some(format!("the header says '{named}', but the dump is for {other}"))
     };
     if let Some(rest) = first.strip_prefix(MINIDUMP) {
-        let name = rest.split(|byte| *byte == 0).next().unwrap_or_default();
+        let name = until_nul(rest);
         let is_right = expected.is_none_or(|expected| expected.name().as_bytes() == name);
         return if is_right { None } else { of_another(String::from_utf8_lossy(name).escape_debug().to_string()) };
     }

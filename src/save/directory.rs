@@ -18,6 +18,7 @@ use std::io::{Read, Write};
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use vmcore::kerneldump::Compression;
+use vmcore::text::first_line;
 
 /// What savecore(8) reads of `bounds`: five digits.
 const BOUNDS_DIGITS: u64 = 5;
@@ -253,8 +254,7 @@ impl SaveDirectory {
         let file = open_nonblocking(&self.path.join(name)).ok()?;
         let mut bytes = Vec::new();
         file.take(limit).read_to_end(&mut bytes).ok()?;
-        let line = bytes.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Some(String::from_utf8_lossy(line).into_owned())
+        Some(first_line(&String::from_utf8_lossy(&bytes)).to_owned())
     }
 
     fn text_file(&self, text: &str) -> Result<OutputFile> {
@@ -307,8 +307,8 @@ fn number_of(name: &str) -> Option<u32> {
 fn parse_bounds(text: &str) -> u32 {
     let text = text.trim_start_matches(|c: char| c.is_ascii_whitespace());
     let text = text.strip_prefix('+').unwrap_or(text);
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
-    text.get(..end).and_then(|digits| digits.parse().ok()).unwrap_or(0)
+    let digits = text.split(|c: char| !c.is_ascii_digit()).next();
+    digits.and_then(|digits| digits.parse().ok()).unwrap_or(0)
 }
 
 fn parse_min_free(text: &str) -> Result<u64, String> {

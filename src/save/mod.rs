@@ -22,6 +22,7 @@ use crate::error::{Error, Result};
 use crate::output_file::OutputFile;
 use directory::{NewDump, SaveDirectory, Saved};
 use std::io::{self, Read};
+use vmcore::bounds::{filled, saturating_usize, split_at_most};
 use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::stream::{Stream, StreamError};
@@ -60,7 +61,7 @@ impl LastHeader {
     /// The device was not opened by [`crate::files::open_dump_to_replace`], cannot be read or written, or has another
     /// header meanwhile.
     pub fn clear(&self, volume: &ByteSource) -> io::Result<()> {
-        let mut sector = vec![0; usize::try_from(self.sector_size).unwrap_or(HEADER_LENGTH)];
+        let mut sector = vec![0; saturating_usize(self.sector_size)];
         let read = volume.read_at(self.at, &mut sector)?;
         sector.truncate(read);
         let known = sector.clone();
@@ -332,7 +333,7 @@ fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut dyn SparseWrite) -> Re
         if count == 0 {
             return Ok(sink.position());
         }
-        store(buffer.get(..count).unwrap_or_default(), sink)?;
+        store(filled(&buffer, count).map_err(|error| cannot_read(device, StreamError::Io(error)))?, sink)?;
     }
 }
 
@@ -342,8 +343,8 @@ fn store(part: &[u8], sink: &mut dyn SparseWrite) -> Result<()> {
     let blocks: Vec<&[u8]> = part.chunks(HOLE).collect();
     let mut rest = part;
     for run in blocks.chunk_by(|a, b| is_zero(a) == is_zero(b)) {
-        let length = run.iter().map(|block| block.len()).sum();
-        let (bytes, after) = rest.split_at_checked(length).unwrap_or((rest, &[]));
+        let length: usize = run.iter().map(|block| block.len()).sum();
+        let (bytes, after) = split_at_most(rest, length);
         match run.first() {
             Some(first) if is_zero(first) => sink.zeros(length as u64)?,
             _ => sink.write(bytes)?,

@@ -4,7 +4,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use syn::visit::{self, Visit};
 use syn::{Attribute, File, Item, ItemUse, Macro, UseTree, Visibility};
 
@@ -19,7 +19,15 @@ struct Named {
     handed_on: BTreeMap<String, Vec<String>>,
 }
 
-fn is_test(attributes: &[Attribute]) -> bool {
+/// Whether an item is there for tests alone.
+pub(super) fn is_test(item: &Item) -> bool {
+    let attributes: &[Attribute] = match item {
+        Item::Mod(item) => &item.attrs,
+        Item::Fn(item) => &item.attrs,
+        Item::Impl(item) => &item.attrs,
+        Item::Use(item) => &item.attrs,
+        _ => &[],
+    };
     attributes.iter().any(|attribute| {
         attribute.path().is_ident("cfg") && attribute.parse_args::<syn::Ident>().is_ok_and(|name| name == "test")
     })
@@ -47,14 +55,7 @@ impl Named {
 
 impl<'a> Visit<'a> for Named {
     fn visit_item(&mut self, item: &'a Item) {
-        let attributes = match item {
-            Item::Mod(item) => &item.attrs,
-            Item::Fn(item) => &item.attrs,
-            Item::Impl(item) => &item.attrs,
-            Item::Use(item) => &item.attrs,
-            _ => &Vec::new(),
-        };
-        if !is_test(attributes) {
+        if !is_test(item) {
             visit::visit_item(self, item);
         }
     }
@@ -83,22 +84,33 @@ impl<'a> Visit<'a> for Named {
     }
 }
 
-/// The modules of a folder, with what each file names.
-fn read(folder: &Path, prefix: &[String], modules: &mut BTreeMap<Module, Named>) {
-    for entry in fs::read_dir(folder).unwrap().map(Result::unwrap) {
-        let path = entry.path();
-        let name = path.file_stem().unwrap().to_str().unwrap().to_owned();
-        if path.is_dir() {
-            read(&path, &[prefix, &[name]].concat(), modules);
-        } else if path.extension().is_some_and(|extension| extension == "rs") && name != "tests" {
-            let file: File = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
-            let mut named = Named::default();
-            named.visit_file(&file);
-            let module =
-                if matches!(&*name, "mod" | "lib" | "main") { prefix.to_vec() } else { [prefix, &[name]].concat() };
-            modules.insert(module, named);
+/// The source files of a folder but for those of tests, by their paths in it.
+pub(super) fn sources(folder: &str) -> Vec<(PathBuf, File)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join(folder);
+    let (mut folders, mut found) = (vec![root.clone()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()) {
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") && !path.ends_with("tests.rs") {
+                let file = syn::parse_file(&fs::read_to_string(&path).unwrap()).unwrap();
+                found.push((path.strip_prefix(&root).unwrap().to_owned(), file));
+            }
         }
     }
+    found
+}
+
+/// The modules of a folder, with what each file names.
+fn read(folder: &str) -> BTreeMap<Module, Named> {
+    let module = |(path, file): (PathBuf, File)| {
+        let mut named = Named::default();
+        named.visit_file(&file);
+        let mut module: Module = path.with_extension("").iter().map(|step| step.to_str().unwrap().to_owned()).collect();
+        module.pop_if(|last| matches!(&**last, "mod" | "lib" | "main"));
+        (module, named)
+    };
+    sources(folder).into_iter().map(module).collect()
 }
 
 /// The module that a path in another one leads to, if it is one of the program's.
@@ -153,8 +165,7 @@ fn imports_only_look_down() {
 
 /// The circles of a crate, of which so many modules are known.
 fn circles_of(sources: &str, at_least: usize) -> Vec<String> {
-    let mut modules = BTreeMap::new();
-    read(&Path::new(env!("CARGO_MANIFEST_DIR")).join(sources), &[], &mut modules);
+    let modules = read(sources);
     assert!(modules.len() > at_least, "{} modules were found in {sources}", modules.len());
     let mut folders: BTreeMap<Module, BTreeMap<String, BTreeMap<String, String>>> = BTreeMap::new();
     for (from, named) in &modules {

@@ -14,6 +14,7 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod bounds;
 mod common;
 mod convert;
 mod debuggers;

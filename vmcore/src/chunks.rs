@@ -3,6 +3,7 @@
 //! A read that fails or comes up short is taken up again page by page, so that a large buffer loses nothing
 //! around a page that cannot be read.
 
+use crate::bounds::{head_mut, split_at_most};
 use crate::error::{Error, Result};
 use crate::memory::{Memory, NotRead, ReadError};
 use crate::segment::Segment;
@@ -112,15 +113,14 @@ impl<'a> ChunkReader<'a> {
         let mut buffer = vec![0; self.buffer_size];
         let mut runs = Vec::new();
         for chunk in chunks {
-            let length = usize::try_from(chunk.end - chunk.start).unwrap_or(usize::MAX).min(buffer.len());
-            let bytes = buffer.get_mut(..length).unwrap_or_default();
+            let bytes = head_mut(&mut buffer, chunk.end - chunk.start);
             self.read_chunk(chunk.start, bytes, &mut runs);
             let Ok(take) = mine.recv() else { break };
-            let mut done = 0;
+            let (mut done, mut rest) = (0, &*bytes);
             for Run { end, not_read } in runs.drain(..) {
                 let address = chunk.start + done as u64;
-                let bytes = bytes.get(done..end).unwrap_or_default();
-                done = end;
+                let (bytes, behind) = split_at_most(rest, end - done);
+                (done, rest) = (end, behind);
                 take(match not_read {
                     None => Chunk::Data { address, bytes },
                     Some(why) => Chunk::Unreadable { start: address, end: chunk.start + end as u64, why },
@@ -138,9 +138,9 @@ impl<'a> ChunkReader<'a> {
         let mut page_by_page = false;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             let in_page = (start + done as u64) & (self.page_size - 1);
-            let page = usize::try_from(self.page_size - in_page).unwrap_or(usize::MAX).min(rest.len());
-            let wanted = if page_by_page { page } else { rest.len() };
-            let (read, not_read) = match self.read_at(start + done as u64, rest.get_mut(..wanted).unwrap_or_default()) {
+            let part = if page_by_page { head_mut(rest, self.page_size - in_page) } else { rest };
+            let wanted = part.len();
+            let (read, not_read) = match self.read_at(start + done as u64, part) {
                 Ok(read @ 1..) => (read, None),
                 _ if !page_by_page => {
                     page_by_page = true;

@@ -11,6 +11,7 @@
 //!
 //! The key is padded by OAEP with SHA-1; in FreeBSD 12.1 and before by PKCS#1 v1.5. Which of them, nothing says.
 
+use crate::bounds::{filled, filled_mut, tail};
 use crate::error::{Error, Result};
 use crate::opened::Open;
 use aes::Aes256;
@@ -138,8 +139,9 @@ impl PrivateKey {
     /// Those of [`Self::read`] about the contents.
     pub fn parse(bytes: &[u8]) -> Result<Self> {
         let wrong = |what: String| Error::Format(what);
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let (label, pem) = first_block(text)
+        let (label, pem) = std::str::from_utf8(bytes)
+            .ok()
+            .and_then(first_block)
             .ok_or_else(|| wrong("it has no private key in PEM format (-----BEGIN RSA PRIVATE KEY-----)".to_owned()))?;
         let protected = || {
             wrong("the private key is protected by a passphrase, which memtool does not support; 'openssl rsa -in FILE -out NEW' removes it".to_owned())
@@ -264,7 +266,7 @@ impl<R: Read> Decrypter<R> {
                 Err(error) => return Err(error),
             }
         }
-        let bytes = self.buffer.get_mut(..self.filled).unwrap_or_default();
+        let bytes = filled_mut(&mut self.buffer, self.filled)?;
         let end = self.position.saturating_add(bytes.len() as u64);
         let damaged = |what: String| io::Error::new(io::ErrorKind::InvalidData, what);
         match &mut self.cipher {
@@ -300,7 +302,7 @@ impl<R: Read> Read for Decrypter<R> {
                 0
             }
         };
-        let mut ready = self.buffer.get(taken..self.filled).unwrap_or_default();
+        let mut ready = tail(filled(&self.buffer, self.filled)?, taken);
         let read = ready.read(buffer)?;
         self.taken = Some(taken.saturating_add(read)).filter(|taken| *taken < self.filled);
         if self.taken.is_none() {

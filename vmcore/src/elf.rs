@@ -3,6 +3,7 @@
 //! With 65,535 program headers or more their number stands in a section header (`PN_XNUM`).
 
 use crate::architecture::Endianness;
+use crate::bounds::{head, saturating_u32};
 
 /// What FreeBSD's own programs and kernels have.
 pub const ELFOSABI_FREEBSD: u8 = 9;
@@ -122,7 +123,7 @@ impl Writer {
 
     /// An address or offset; what does not fit becomes the largest one.
     pub fn address(&mut self, value: u64) {
-        if self.kind.wide { self.xword(value) } else { self.word(u32::try_from(value).unwrap_or(u32::MAX)) }
+        if self.kind.wide { self.xword(value) } else { self.word(saturating_u32(value)) }
     }
 
     /// Zeros up to where an address may begin.
@@ -133,7 +134,7 @@ impl Writer {
 
     /// Text in a field of so many bytes, of which the last one is NUL.
     pub fn text(&mut self, text: &[u8], size: usize) {
-        let text = text.get(..size.saturating_sub(1)).unwrap_or(text);
+        let text = head(text, size.saturating_sub(1));
         self.bytes.extend(text);
         self.zeros(size - text.len());
     }
@@ -199,8 +200,8 @@ impl Writer {
 
     /// A note: its owner, without the NUL, its type and what it says.
     pub fn note(&mut self, owner: &str, kind: u32, description: &[u8]) {
-        self.word(u32::try_from(owner.len() + 1).unwrap_or(0));
-        self.word(u32::try_from(description.len()).unwrap_or(0));
+        self.word(saturating_u32(owner.len() + 1));
+        self.word(saturating_u32(description.len()));
         self.word(kind);
         for part in [&[owner.as_bytes(), &[0]].concat(), description] {
             self.bytes.extend(part);

@@ -1,6 +1,8 @@
 //! The header of kernel dumps: `struct kerneldumpheader` of `sys/kerneldump.h`, 512 bytes, integers
 //! big-endian on every machine.
 
+use crate::bounds::{head, low_u32, part};
+use crate::text::until_nul;
 use ioctl_defs::kerneldump::{
     KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, KERNELDUMPMAGIC_CLEARED,
     KERNELDUMPVERSION, TEXTDUMPMAGIC, kerneldumpheader,
@@ -150,7 +152,7 @@ pub enum HeaderError {
 }
 
 fn text(field: &[u8]) -> String {
-    String::from_utf8_lossy(field.split(|byte| *byte == 0).next().unwrap_or_default()).into_owned()
+    String::from_utf8_lossy(until_nul(field)).into_owned()
 }
 
 /// An integer of a field, of 8 bytes at most.
@@ -310,11 +312,11 @@ impl Header {
     ///
     /// The magic is wrong, or the version is not known.
     pub fn decode(bytes: &[u8; HEADER_LENGTH]) -> Result<Self, HeaderError> {
-        let magic = text(bytes.get(..20).unwrap_or_default());
+        let magic = text(head(bytes, MAGIC));
         let Some(kind) = Kind::ALL.into_iter().find(|kind| kind.magic() == magic.as_bytes()) else {
             return Err(HeaderError::Magic(magic.escape_debug().to_string()));
         };
-        let version = bytes.get(32..36).and_then(|bytes| u32::try_from(number(bytes)).ok()).unwrap_or(0);
+        let version = low_u32(number(part(bytes, 32..36)));
         let fields = fields(version).ok_or(HeaderError::Version(version))?;
         let field = |name: &str| {
             let index = fields.iter().position(|(field, _)| *field == name)?;
@@ -322,7 +324,7 @@ impl Header {
             bytes.get(*start..fields.get(index + 1).map_or(HEADER_LENGTH, |(_, next)| *next))
         };
         let number = |name: &str| field(name).map(number);
-        let int = |name: &str| number(name).and_then(|number| u32::try_from(number).ok()).unwrap_or(0);
+        let int = |name: &str| number(name).map_or(0, low_u32);
         let text = |name: &str| field(name).map(text).unwrap_or_default();
         let dump_length = number("dumplength").unwrap_or(0);
         Ok(Self {

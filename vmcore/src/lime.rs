@@ -5,6 +5,8 @@
 //! and others read.
 
 use std::fmt;
+use zerocopy::little_endian::U64;
+use zerocopy::transmute;
 
 /// `EMiL` in the file.
 const MAGIC: u32 = 0x4c69_4d45;
@@ -57,9 +59,8 @@ impl fmt::Display for HeaderError {
 ///
 /// It is not a header, or its range is none.
 pub fn decode_header(header: &[u8; HEADER_LENGTH]) -> Result<(u64, u64), HeaderError> {
-    let (words, _) = header.as_chunks::<8>();
-    let mut words = words.iter().map(|word| u64::from_le_bytes(*word));
-    let (head, start, last) = (words.next().unwrap_or(0), words.next().unwrap_or(0), words.next().unwrap_or(0));
+    let words: [U64; 4] = transmute!(*header);
+    let [head, start, last, _] = words.map(U64::get);
     if head != u64::from(VERSION) << 32 | u64::from(MAGIC) {
         return Err(HeaderError::Magic(head));
     }

@@ -95,14 +95,12 @@ fn write_at(_: &File, _: &[u8], _: u64) -> io::Result<usize> {
 }
 
 /// Fills the buffer from an offset on.
-pub(crate) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64) -> io::Result<()> {
-    while !buffer.is_empty() {
-        match read_at(file, buffer, offset) {
+pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
+        match read_at(file, rest, offset.saturating_add(done as u64)) {
             Ok(0) => return Err(io::ErrorKind::UnexpectedEof.into()),
-            Ok(read) => {
-                buffer = buffer.get_mut(read..).unwrap_or_default();
-                offset = offset.saturating_add(read as u64);
-            }
+            Ok(read) => done += read,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }
@@ -111,14 +109,12 @@ pub(crate) fn read_exact_at(file: &File, mut buffer: &mut [u8], mut offset: u64)
 }
 
 /// Writes all bytes from an offset on.
-pub(crate) fn write_all_at(file: &File, mut bytes: &[u8], mut offset: u64) -> io::Result<()> {
-    while !bytes.is_empty() {
-        match write_at(file, bytes, offset) {
+pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+    let mut done = 0;
+    while let Some(rest @ [_, ..]) = bytes.get(done..) {
+        match write_at(file, rest, offset.saturating_add(done as u64)) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => {
-                bytes = bytes.get(written..).unwrap_or_default();
-                offset = offset.saturating_add(written as u64);
-            }
+            Ok(written) => done += written,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) => return Err(error),
         }

@@ -1,5 +1,6 @@
 //! Physical memory of the running machine, of which only RAM is read: elsewhere there may be devices.
 
+use crate::bounds::head_mut;
 use crate::memory::{Memory, ReadError};
 
 /// Physical memory; outside of RAM there is none.
@@ -35,10 +36,9 @@ impl Ram {
 
 impl Memory for Ram {
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
-        let remaining = usize::try_from(self.remaining(address)).unwrap_or(usize::MAX).min(buffer.len());
-        if remaining == 0 {
-            return Err(ReadError::Absent);
+        match head_mut(buffer, self.remaining(address)) {
+            [] => Err(ReadError::Absent),
+            part => self.memory.read_at(address, part),
         }
-        self.memory.read_at(address, buffer.get_mut(..remaining).unwrap_or_default())
     }
 }

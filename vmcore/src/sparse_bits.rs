@@ -1,5 +1,6 @@
 //! A set of bits that takes memory only where some are set and some are not, however far apart they are.
 
+use crate::bounds::{item, item_mut, saturating_usize};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -20,7 +21,7 @@ impl Chunk {
     fn word(&self, within: usize) -> u64 {
         match self {
             Self::Full => u64::MAX,
-            Self::Mixed(words) => words.get(within).copied().unwrap_or(0),
+            Self::Mixed(words) => item(&**words, within),
         }
     }
 }
@@ -50,7 +51,7 @@ impl SparseBits {
             Chunk::Mixed(Box::new([0; WORDS]))
         });
         let Chunk::Mixed(words) = chunk else { return };
-        let Some(there) = words.get_mut(within) else { return };
+        let Ok(there) = item_mut(&mut **words, within) else { return };
         *there |= bits;
         if *there == u64::MAX && words.iter().all(|word| *word == u64::MAX) {
             *chunk = Chunk::Full;
@@ -131,7 +132,7 @@ impl SparseBits {
             bit = match self.chunks.get(&(bit / BITS)) {
                 Some(Chunk::Mixed(words)) => {
                     let (_, within) = place(bit / 64);
-                    let word = words.get(within).copied().unwrap_or(0);
+                    let word = item(&**words, within);
                     let word = if value { word } else { !word } >> (bit % 64);
                     if word != 0 {
                         let found = bit + u64::from(word.trailing_zeros());
@@ -152,7 +153,7 @@ impl SparseBits {
 /// The chunk of a word, and where the word is in it.
 fn place(word: u64) -> (u64, usize) {
     let words = WORDS as u64;
-    (word / words, usize::try_from(word % words).unwrap_or(WORDS))
+    (word / words, saturating_usize(word % words))
 }
 
 /// The bits from one to before another of the same word.

@@ -43,6 +43,7 @@ use vmcore::memory::{Memory, ReadError, WritableMemory, WriteError};
 use vmcore::pmap::riscv;
 use vmcore::ram::Ram;
 use vmcore::symbols::{KernelFile, Symbol};
+use vmcore::text::first_line;
 use vmcore::units::Hex;
 
 const DEFAULT_DEVICE: &str = "/dev/mem";
@@ -157,7 +158,7 @@ impl Host for FreeBsd {
         };
         Ok(System {
             osreldate: small("kern.osreldate", number("kern.osreldate"))?,
-            version: text("kern.version")?.lines().next().unwrap_or_default().trim_end().to_owned(),
+            version: first_line(&text("kern.version")?).to_owned(),
             machine_arch: text("hw.machine_arch")?,
             page_size: small("hw.pagesize", number("hw.pagesize"))?,
             domains: small("vm.ndomains", sysctl::number("vm.ndomains").map(|domains| domains.unwrap_or(1)))?,

@@ -30,19 +30,19 @@ pub fn page_states(process: &Process, addresses: &[u64], page_size: u64) -> Resu
     // Also proves that all was said of one address space.
     let after = pagemap.entries(&pages)?;
     pagemap.check()?;
-    let found: Vec<(PagemapEntry, Option<u32>)> = before
+    // What has a frame.
+    let found: Vec<(u64, u64, Option<u32>)> = pages
         .into_iter()
-        .zip(after)
-        .map(|(before, after)| {
+        .zip(before.into_iter().zip(after))
+        .filter_map(|(page, (before, after))| {
             let domain = if before.is_present() { domains.next().flatten() } else { None };
-            (before, domain.filter(|_| before.frame() == after.frame()))
+            Some((page, before.frame()?, domain.filter(|_| before.frame() == after.frame())))
         })
         .collect();
     let state = |&address: &u64| {
-        let index = pages.binary_search(&(address / page_size)).ok();
-        let (entry, domain) = index.and_then(|index| found.get(index).copied()).unwrap_or_default();
-        match entry.frame() {
-            Some(frame) => {
+        let index = found.binary_search_by_key(&(address / page_size), |(page, ..)| *page);
+        match index.ok().and_then(|index| found.get(index)) {
+            Some(&(_, frame, domain)) => {
                 let paddr = frame.saturating_mul(page_size).saturating_add(address % page_size);
                 PageState::Mapped { paddr, domain }
             }

@@ -5,7 +5,7 @@
 pub const ENTRY_SIZE: usize = 8;
 
 /// Entries read at once at most: 1 MiB of them.
-pub const MAX_ENTRIES: u64 = 1 << 17;
+pub const MAX_ENTRIES: usize = 1 << 17;
 
 /// Entries in between that are rather read along than left out with another system call.
 const MAX_GAP: u64 = 512;
@@ -43,7 +43,7 @@ pub fn parts(pages: &[u64]) -> impl Iterator<Item = &[u64]> {
         let first = *rest.first()?;
         let mut last = first;
         let belongs = |page: &u64| {
-            let near = page - last <= MAX_GAP + 1 && page - first < MAX_ENTRIES;
+            let near = page - last <= MAX_GAP + 1 && page - first < MAX_ENTRIES as u64;
             last = *page;
             near
         };
@@ -87,13 +87,13 @@ mod tests {
             let found: Vec<&[u64]> = parts(&pages).collect();
             prop_assert_eq!(&found.concat(), &pages);
             for part in &found {
-                prop_assert!(part.last().unwrap() - part[0] < MAX_ENTRIES);
+                prop_assert!(part.last().unwrap() - part[0] < MAX_ENTRIES as u64);
                 prop_assert!(part.windows(2).all(|two| two[1] - two[0] <= MAX_GAP + 1));
             }
             // Two that follow each other could not have been one.
             for two in found.windows(2) {
                 let (from, last, next) = (two[0][0], two[0].last().unwrap(), two[1][0]);
-                prop_assert!(next - last > MAX_GAP + 1 || next - from >= MAX_ENTRIES);
+                prop_assert!(next - last > MAX_GAP + 1 || next - from >= MAX_ENTRIES as u64);
             }
         }
     }

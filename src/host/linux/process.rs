@@ -17,6 +17,7 @@ use std::io::{self, BufReader, Read};
 use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::{at_most, part};
 
 /// Where Linux tells of NUMA nodes, unless it was built without them.
 const NODES: &str = "/sys/devices/system/node";
@@ -149,13 +150,13 @@ pub struct Pagemap<'a> {
 impl Pagemap<'_> {
     /// Reads so many entries from a page number on; fewer where the process's addresses end.
     pub fn read(&mut self, page: u64, count: u64) -> Result<impl ExactSizeIterator<Item = PagemapEntry>> {
-        let length = usize::try_from(count.min(pagemap::MAX_ENTRIES)).unwrap_or(0) * ENTRY_SIZE;
+        let length = at_most(count, pagemap::MAX_ENTRIES) * ENTRY_SIZE;
         self.bytes.resize(length, 0);
         let done = self.fill(page).map_err(|error| self.process.read_error(&error))?;
         if done < length {
             self.check()?;
         }
-        Ok(pagemap::entries(self.bytes.get(..done).unwrap_or_default()))
+        Ok(pagemap::entries(part(&self.bytes, ..done)))
     }
 
     fn fill(&mut self, page: u64) -> io::Result<usize> {

@@ -11,6 +11,7 @@ use crate::error::{Error, Result};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use std::collections::BTreeMap;
 use vmcore::architecture::DirectMap;
+use vmcore::bounds::{item_mut, saturating_u32, saturating_u64, saturating_usize};
 use vmcore::minidump::dump_avail::DumpAvail;
 use vmcore::minidump::writer::directory_entries;
 use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
@@ -171,9 +172,9 @@ impl LaidOutKernel {
         // struct msgbuf stands behind its buffer (msgbufinit, sys/kern/subr_msgbuf.c).
         buffer.extend(directly(direct_map, buffer_at).to_le_bytes());
         buffer.extend(MSG_MAGIC.to_le_bytes());
-        buffer.extend(u32::try_from(message_buffer.len()).unwrap_or(0).to_le_bytes());
+        buffer.extend(saturating_u32(message_buffer.len()).to_le_bytes());
         let mut address = buffer_at;
-        for bytes in buffer.chunks(usize::try_from(page).unwrap_or(usize::MAX)) {
+        for bytes in buffer.chunks(saturating_usize(page)) {
             pages.insert(address, bytes.to_vec());
             address += page;
         }
@@ -183,7 +184,7 @@ impl LaidOutKernel {
             direct_map,
             pages,
             directories: layout.directories,
-            superpages: u64::try_from(superpages).unwrap_or(u64::MAX),
+            superpages: saturating_u64(superpages),
             mapped: coalesce(layout.dumped),
             marked,
             dump_avail: dump_avail.clone(),
@@ -423,10 +424,10 @@ impl LaidOutKernel {
     pub fn overlay(&self, address: u64, buffer: &mut [u8]) {
         let end = address.saturating_add(buffer.len() as u64);
         let page_size = self.architecture.page_size();
-        let length = usize::try_from(page_size).unwrap_or(usize::MAX);
+        let length = saturating_usize(page_size);
         for (&at, page) in self.pages.range(address.saturating_sub(page_size - 1)..end) {
-            let skip = usize::try_from(address.saturating_sub(at)).unwrap_or(usize::MAX);
-            let offset = usize::try_from(at.saturating_sub(address)).unwrap_or(usize::MAX);
+            let skip = saturating_usize(address.saturating_sub(at));
+            let offset = saturating_usize(at.saturating_sub(address));
             let from = page.iter().copied().chain(std::iter::repeat(0)).take(length).skip(skip);
             for (to, from) in buffer.iter_mut().skip(offset).zip(from) {
                 *to = from;
@@ -483,7 +484,7 @@ impl Tree {
     }
 
     fn one(&mut self, shift: u32, address: u64) -> &mut Table {
-        let entries = usize::try_from(self.architecture.page_size() / 8).unwrap_or_default();
+        let entries = saturating_usize(self.architecture.page_size() / 8);
         self.tables.entry((shift, self.number(shift, address))).or_insert_with(|| vec![0; entries])
     }
 
@@ -561,7 +562,7 @@ impl Image {
         };
         let ends = maps.iter().filter(|map| (base..image_end).contains(&map.start)).map(KernelMapping::end_address);
         let length = ends.max().map_or(0, |end| end.saturating_sub(base.into()));
-        let length = u64::try_from(length).unwrap_or(u64::MAX);
+        let length = saturating_u64(length);
         if architecture == Architecture::Amd64 {
             return Ok(Self { base, physical: 0, end: length.max(0x10_0000) });
         }
@@ -667,7 +668,7 @@ impl Layout<'_> {
         let [upper_level, ..] = self.architecture.levels();
         let number = (address - self.architecture.kernel_base()) >> upper_level.shift;
         let entries = self.architecture.page_size() / 8;
-        let empty = || vec![0; usize::try_from(entries).unwrap_or_default()];
+        let empty = || vec![0; saturating_usize(entries)];
         self.directories.entry(number).or_insert_with(empty)
     }
 
@@ -688,7 +689,7 @@ impl Layout<'_> {
             }
             let entry = entry(self.architecture, EntryTarget::Table, physical, "");
             set(self.directory(address), level.index(address), entry);
-            self.tables.insert(number, (physical, vec![0; usize::try_from(page / 8).unwrap_or_default()]));
+            self.tables.insert(number, (physical, vec![0; saturating_usize(page / 8)]));
         }
         self.tables.get_mut(&number).map(|(_, table)| table).ok_or_else(too_small)
     }
@@ -703,7 +704,7 @@ fn too_small() -> Error {
 }
 
 fn set(table: &mut Table, slot: u64, value: u64) {
-    if let Some(slot) = usize::try_from(slot).ok().and_then(|slot| table.get_mut(slot)) {
+    if let Ok(slot) = item_mut(table, slot) {
         *slot = value;
     }
 }

@@ -15,6 +15,7 @@ use std::os::unix::fs::{FileExt, FileTypeExt};
 use std::path::Path;
 use std::time::{SystemTime, UNIX_EPOCH};
 use vmcore::architecture::DirectMap;
+use vmcore::bounds::head;
 use vmcore::kerneldump::{self, Compression, Header, Kind};
 use vmcore::memory::Memory;
 use vmcore::minidump::{self, Architecture, writer};
@@ -107,8 +108,7 @@ struct FromStart<'a> {
 
 impl Write for FromStart<'_> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        let remaining = usize::try_from(self.fails_at - self.offset).unwrap_or(usize::MAX);
-        let bytes = bytes.get(..remaining).unwrap_or(bytes);
+        let bytes = head(bytes, self.fails_at - self.offset);
         if bytes.is_empty() {
             return Err(Errno::EIO.into());
         }

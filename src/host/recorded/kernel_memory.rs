@@ -6,6 +6,7 @@ use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
 use crate::error::Result;
 use std::path::Path;
+use vmcore::bounds::head_mut;
 use vmcore::memory::{Memory, ReadError};
 
 /// Kernel virtual memory of a recorded machine.
@@ -30,8 +31,7 @@ impl KernelMemory {
     /// Reads what is physically in one piece.
     fn read_piece(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (physical, length) = self.kernel.translate(address).ok_or(ReadError::Absent)?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
-        self.memory.read_at(physical, buffer.get_mut(..length).unwrap_or_default())
+        self.memory.read_at(physical, head_mut(buffer, length))
     }
 }
 

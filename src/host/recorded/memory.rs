@@ -9,6 +9,7 @@ use nix::errno::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
+use vmcore::bounds::{head_mut, part_mut, saturating_usize};
 use vmcore::memory::{Memory, ReadError};
 use vmcore::segment::Segment;
 use vmcore::units::counted;
@@ -87,25 +88,24 @@ impl Memory for RecordedMemory {
             return Ok(0);
         }
         let (length, packed) = self.readable(address, buffer.len() as u64)?;
-        let length = usize::try_from(length).unwrap_or(usize::MAX).min(buffer.len());
-        let buffer = buffer.get_mut(..length).unwrap_or_default();
+        let buffer = head_mut(buffer, length);
         let length = match &self.source {
             ContentsSource::Pattern(Pattern::Address) => {
                 fill_with_address(address, buffer);
-                length
+                buffer.len()
             }
             ContentsSource::Image(file, ImageLayout::Packed) => file.read_at(buffer, packed)?,
             ContentsSource::Image(file, ImageLayout::Padded) => file.read_at(buffer, address)?,
         };
         if let Some(kernel) = &self.kernel {
-            kernel.overlay(address, buffer.get_mut(..length).unwrap_or_default());
+            kernel.overlay(address, part_mut(buffer, ..length));
         }
         Ok(length)
     }
 }
 
 fn fill_with_address(address: u64, buffer: &mut [u8]) {
-    let lead = usize::try_from(address % 8).unwrap_or(0);
+    let lead = saturating_usize(address % 8);
     let head = ((8 - lead) % 8).min(buffer.len());
     let (first, words) = buffer.split_at_mut(head);
     for (to, from) in first.iter_mut().zip((address & !7).to_le_bytes().into_iter().skip(lead)) {

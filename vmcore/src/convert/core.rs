@@ -6,6 +6,7 @@
 //! number takes no memory.
 
 use super::{PAGE, copy, segment};
+use crate::bounds::saturating_u64;
 use crate::dump::DumpedMemory;
 use crate::elf::{CoreHeader, ELFOSABI_FREEBSD, Ident, PF_R, PF_W, PF_X, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
@@ -145,7 +146,7 @@ impl<'a> Core<'a> {
             ControlFlow::Continue(())
         })?;
         (facts.missing_tables, facts.unknown_tables) = (walked.missing, walked.unknown);
-        facts.absent = u64::try_from(bytes.saturating_sub(facts.mapped.into())).unwrap_or(u64::MAX);
+        facts.absent = saturating_u64(bytes.saturating_sub(facts.mapped.into()));
         match facts.unknown_tables {
             Some(why) if facts.segments == 0 => {
                 return Err(Error::Unsupported(format!("a dump cannot be converted without page tables: {why}")));

@@ -6,6 +6,7 @@
 //! `linux/elfcore.h` and `asm/ptrace.h`; for lldb `ParseFreeBSDPrStatus()` of its `ProcessElfCore.cpp`.
 
 use crate::architecture::{Architecture, Endianness};
+use crate::bounds::{low_u16, low_u32};
 use crate::elf::{Ident, Writer};
 use crate::kernel::{Process, Registers, State, Thread};
 use crate::pmap::arm64::SIGNATURE;
@@ -204,8 +205,8 @@ impl<'a> Notes<'a> {
             let value = registers.get(name).unwrap_or_else(|| constant(self.about.architecture, name));
             let value = if name == "x30" { self.about.architecture.plain_address(value) } else { value };
             match size {
-                "2" => to.half(u16::try_from(value).unwrap_or(0)),
-                "4" => to.word(u32::try_from(value).unwrap_or(0)),
+                "2" => to.half(low_u16(value)),
+                "4" => to.word(low_u32(value)),
                 _ => to.address(value),
             }
         }
@@ -282,7 +283,7 @@ impl<'a> Notes<'a> {
         // The last thread's is what gdb tells of the process, so all have the one that ended it.
         status.word(self.signal);
         status.zeros(8);
-        status.half(u16::try_from(self.signal).unwrap_or(0));
+        status.half(low_u16(self.signal.into()));
         status.zeros(2);
         status.align();
         status.address(0);

@@ -28,7 +28,7 @@ impl CoreThreads {
     pub fn new(kernel: &Kernel, processes: &Processes, style: Style) -> Result<Self> {
         let release = kernel.facts()?.osreldate.unwrap_or(0);
         let (image, kernel) = (kernel.image().ok_or(Error::NoSymbols)?, kernel.memory());
-        let name = image.path().file_name().unwrap_or_default().to_string_lossy();
+        let name = image.file_name();
         let about = About {
             architecture: kernel.architecture(),
             order: kernel.order(),

@@ -1,6 +1,7 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
 use super::saved;
+use crate::bounds::{head_mut, part_mut, tail};
 use crate::error::{Error, Result};
 use crate::memory::WriteError;
 use crate::opened::{Open, is_device, open_for_writing, open_plainly, read_at, read_exact_at, write_all_at};
@@ -153,10 +154,9 @@ impl ByteSource {
     ///
     /// Those of read(2).
     pub fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let remaining = usize::try_from(self.length.saturating_sub(at)).unwrap_or(usize::MAX);
-        let wanted = buffer.len().min(remaining);
+        let buffer = head_mut(buffer, self.length.saturating_sub(at));
         let mut done = 0;
-        while let Some(rest @ [_, ..]) = buffer.get_mut(done..wanted) {
+        while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
             match self.bytes.read_at(at + done as u64, rest) {
                 Ok(0) => break,
                 Ok(read) => done += read,
@@ -165,8 +165,8 @@ impl ByteSource {
             }
         }
         if self.left_out() > 0 && at.saturating_add(done as u64) >= self.stored {
-            buffer.get_mut(done..wanted).unwrap_or_default().fill(0);
-            return Ok(wanted);
+            part_mut(buffer, done..).fill(0);
+            return Ok(buffer.len());
         }
         Ok(done)
     }
@@ -199,8 +199,7 @@ impl SourceReader<'_> {
 
 impl Read for SourceReader<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let wanted = usize::try_from(self.remaining()).unwrap_or(usize::MAX).min(buffer.len());
-        let read = self.volume.read_at(self.at, buffer.get_mut(..wanted).unwrap_or_default())?;
+        let read = self.volume.read_at(self.at, head_mut(buffer, self.remaining()))?;
         self.at += read as u64;
         self.progress.add(read as u64);
         Ok(read)
@@ -217,9 +216,7 @@ enum Bytes {
 impl Bytes {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Memory(bytes) => {
-                usize::try_from(at).ok().and_then(|at| bytes.get(at..)).unwrap_or_default().read(buffer)
-            }
+            Self::Memory(bytes) => tail(bytes, at).read(buffer),
             Self::File(file) => read_at(file, buffer, at),
             Self::Device(blocks) => blocks.read_at(at, buffer),
         }
@@ -245,10 +242,6 @@ impl Blocks {
             *have = start;
             read?;
         }
-        let rest = usize::try_from(address - start).ok().and_then(|at| bytes.get(at..)).unwrap_or_default();
-        for (to, from) in buffer.iter_mut().zip(rest) {
-            *to = *from;
-        }
-        Ok(rest.len().min(buffer.len()))
+        tail(bytes, address - start).read(buffer)
     }
 }

@@ -3,6 +3,7 @@
 use super::Findings;
 use super::stream::{Stream, StreamError};
 use crate::architecture::{Architecture, Endianness};
+use crate::bounds::part_mut;
 use crate::units::{Hex, decimal};
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -11,7 +12,8 @@ use serde::Serialize;
 use std::io;
 
 /// Headers are read so far, if there are so many: most files have few. In the end come those of four million segments.
-const HEADERS: [usize; 4] = [4096, 1 << 20, 64 << 20, 256 << 20];
+const HEADERS: [usize; 4] = [4096, 1 << 20, 64 << 20, MAX_HEADERS];
+const MAX_HEADERS: usize = 256 << 20;
 
 /// What an ELF core file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -87,7 +89,7 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
     for wanted in HEADERS {
         let have = head.len();
         head.resize(wanted, 0);
-        match stream.read(head.get_mut(have..).unwrap_or_default()) {
+        match stream.read(part_mut(&mut head, have..)) {
             Ok(read) => head.truncate(have + read),
             Err(stop) => {
                 findings.stopped("ELF headers", stop)?;
@@ -108,8 +110,7 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
             Err(_) => {}
         }
     }
-    let limit = HEADERS.last().copied().unwrap_or_default();
-    findings.limited("ELF headers", format!("there are more than the {limit} bytes that memtool reads"));
+    findings.limited("ELF headers", format!("there are more than the {MAX_HEADERS} bytes that memtool reads"));
     Ok(None)
 }
 

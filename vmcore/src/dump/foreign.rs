@@ -140,10 +140,12 @@ fn is_mach_o(head: &[u8]) -> bool {
 /// The properties are those of every encoder, the dictionary's size has one or two bits set, and the length is unknown
 /// or possible.
 fn is_lzma(head: &[u8]) -> bool {
-    let dictionary = head.get(1..5).and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u32::from_le_bytes);
-    let length = head.get(5..13).and_then(|bytes| bytes.first_chunk().copied()).map_or(0, u64::from_le_bytes);
+    let Some((0x5d, rest)) = head.split_first() else { return false };
+    let Some((dictionary, rest)) = rest.split_first_chunk() else { return false };
+    let Some(length) = rest.first_chunk() else { return false };
+    let (dictionary, length) = (u32::from_le_bytes(*dictionary), u64::from_le_bytes(*length));
     let possible = length == u64::MAX || (1..1 << 40).contains(&length);
-    head.first() == Some(&0x5d) && dictionary >= 1 << 12 && dictionary.count_ones() <= 2 && possible
+    dictionary >= 1 << 12 && dictionary.count_ones() <= 2 && possible
 }
 
 /// The magic of a stream, then of its first block or its end.

@@ -6,6 +6,7 @@
 use crate::architecture::{Architecture, DirectMap, Endianness};
 use crate::pmap::powerpc64::KERNBASE;
 use crate::pmap::{Format, Level};
+use crate::text::until_nul;
 use ioctl_defs::minidump as raw;
 use serde::Serialize;
 use std::fmt;
@@ -232,7 +233,7 @@ impl Header {
                 let u32 = |value: big::U32| order.u32(value.to_bytes());
                 let u64 = |value: big::U64| order.u64(value.to_bytes());
                 let sizes = [raw.msgbufsize, raw.dumpavailsize, raw.bitmapsize, raw.pmapsize].map(u32);
-                let mmu = raw.mmu_name.split(|byte| *byte == 0).next().unwrap_or_default();
+                let mmu = until_nul(&raw.mmu_name);
                 // The address is the last one. Without `hw_direct_map` nothing is mapped there.
                 let (base, last) = (u64(raw.dmapbase), u64(raw.dmapend));
                 let hw_direct_map = raw.hw_direct_map.get() != 0;

@@ -3,6 +3,7 @@
 
 use super::byte_source::ByteSource;
 use super::{BEGINNING, Beginning, Findings, stream};
+use crate::bounds::filled;
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use serde::Serialize;
 use std::io;
@@ -85,8 +86,7 @@ pub fn locate(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLo
 fn begins_as_dump(volume: &ByteSource) -> io::Result<bool> {
     let mut head = vec![0; BEGINNING];
     let read = volume.read_at(0, &mut head)?;
-    let is_known =
-        !matches!(Beginning::from_head(head.get(..read).unwrap_or_default()), Beginning::Other | Beginning::Foreign(_));
+    let is_known = !matches!(Beginning::from_head(filled(&head, read)?), Beginning::Other | Beginning::Foreign(_));
     Ok(is_known || stream::compression_at(volume, 0)? != Compression::None)
 }
 

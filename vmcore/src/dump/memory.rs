@@ -5,6 +5,7 @@ use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stream, StreamError};
 use super::{Container, Content, Damage, Depth, Inspection, inspect};
+use crate::bounds::{filled, head, head_mut, item_mut, part, split_at_most, tail};
 use crate::chunks::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression};
@@ -231,7 +232,7 @@ impl DumpedMemory {
     pub fn extents_within(&self, start: u64, end: u64) -> impl Iterator<Item = Extent> {
         let pages = self.minidump().map(|facts| self.pages_within(facts, start, end));
         let first = self.extents.partition_point(|extent| extent.physical + extent.size <= start);
-        let others = self.extents.get(first..).unwrap_or_default().iter().copied();
+        let others = part(&self.extents, first..).iter().copied();
         let all = pages.into_iter().flatten().chain(others.take_while(move |extent| extent.physical < end));
         all.map(move |extent| extent.clipped(start, end))
     }
@@ -268,9 +269,7 @@ impl DumpedMemory {
     /// Those of read(2).
     pub fn read_dump(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.inspection.location.start.saturating_add(offset);
-        let remaining = usize::try_from(self.inspection.location.end.saturating_sub(at)).unwrap_or(usize::MAX);
-        let wanted = remaining.min(buffer.len());
-        self.volume.read_at(at, buffer.get_mut(..wanted).unwrap_or_default())
+        self.volume.read_at(at, head_mut(buffer, self.inspection.location.end.saturating_sub(at)))
     }
 
     /// Reads few bytes at a place of the dump, such as a page table's entry. What was read around it is kept for the
@@ -280,14 +279,14 @@ impl DumpedMemory {
     ///
     /// Those of read(2).
     pub fn entry<const N: usize>(&self, offset: u64) -> io::Result<Option<[u8; N]>> {
-        if offset % BLOCK + N as u64 > BLOCK {
+        let within = offset % BLOCK as u64;
+        if within + N as u64 > BLOCK as u64 {
             let mut bytes = [0; N];
             return Ok((self.read_dump(offset, &mut bytes)? == N).then_some(bytes));
         }
         let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let block = blocks.get(offset / BLOCK, |bytes| self.read_dump(offset - offset % BLOCK, bytes))?;
-        let at = usize::try_from(offset % BLOCK).unwrap_or(usize::MAX);
-        Ok(block.get(at..).and_then(|rest| rest.first_chunk()).copied())
+        let block = blocks.get(offset / BLOCK as u64, |bytes| self.read_dump(offset - within, bytes))?;
+        Ok(tail(block, within).first_chunk().copied())
     }
 
     /// Writes over memory in the dump, up to the end of a page; tells how many bytes it took.
@@ -297,7 +296,7 @@ impl DumpedMemory {
     /// Those of [`ByteSource::write_at`]; there is no memory at the address in the dump.
     pub fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
         let (offset, remaining) = self.place_of(address).ok_or(WriteError::Absent)?;
-        let part = bytes.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(bytes);
+        let part = head(bytes, remaining);
         self.volume.write_at(self.inspection.location.start.saturating_add(offset), part)?;
         // Page tables may have been written to.
         self.blocks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
@@ -423,11 +422,10 @@ impl DumpedMemory {
                 before.map_err(stopped)?;
             }
             while at < span.end {
-                let wanted = usize::try_from(span.end - at).unwrap_or(usize::MAX).min(BUFFER);
-                let bytes = buffer.get_mut(..wanted).unwrap_or_default();
+                let bytes = head_mut(&mut buffer, span.end - at);
                 let read = if ended { 0 } else { stream.read(bytes).map_err(stopped)? };
-                take_part(PendingBytes::Data(bytes.get(..read).unwrap_or_default()))?;
-                if read < wanted {
+                take_part(PendingBytes::Data(filled(bytes, read).map_err(failed)?))?;
+                if read < bytes.len() {
                     take_part(PendingBytes::Unreadable(span.end - at - read as u64, NotRead::End))?;
                     break;
                 }
@@ -472,8 +470,7 @@ impl PendingBytes<'_> {
     fn split_at(self, limit: u64) -> (Self, Self) {
         match self {
             Self::Data(bytes) => {
-                let middle = usize::try_from(limit).unwrap_or(usize::MAX).min(bytes.len());
-                let (now, later) = bytes.split_at_checked(middle).unwrap_or((bytes, &[]));
+                let (now, later) = split_at_most(bytes, limit);
                 (Self::Data(now), Self::Data(later))
             }
             Self::Unreadable(length, why) => {
@@ -489,8 +486,7 @@ impl Memory for DumpedMemory {
     /// are 0 bytes.
     fn read_at(&self, address: u64, buffer: &mut [u8]) -> Result<usize, ReadError> {
         let (offset, remaining) = self.place_of(address).ok_or(ReadError::Absent)?;
-        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
-        Ok(self.read_dump(offset, buffer.get_mut(..remaining).unwrap_or_default())?)
+        Ok(self.read_dump(offset, head_mut(buffer, remaining))?)
     }
 }
 
@@ -543,7 +539,7 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, Strea
         if read == 0 {
             break;
         }
-        tail.extend_from_slice(buffer.get(..read).unwrap_or_default());
+        tail.extend_from_slice(filled(&buffer, read).map_err(StreamError::Io)?);
         let before = tail.len().saturating_sub(LAST_SECTOR);
         tail.drain(..before);
     }
@@ -578,7 +574,7 @@ fn decompress(
             file.set_len(at).map_err(failed)?;
             return Ok(file);
         }
-        for block in buffer.get(..read).unwrap_or_default().chunks(HOLE) {
+        for block in filled(&buffer, read).map_err(failed)?.chunks(HOLE) {
             if block.iter().any(|byte| *byte != 0) {
                 write_all_at(&file, block, at).map_err(failed)?;
             }
@@ -588,9 +584,9 @@ fn decompress(
 }
 
 /// Bytes of a block that is kept.
-const BLOCK: u64 = 4096;
+const BLOCK: usize = 4096;
 /// Blocks that are kept: 16 MiB, the page tables of 8 GiB of small pages.
-const KEPT: u64 = 4096;
+const KEPT: usize = 4096;
 
 /// Blocks of the dump that were read before, each in the one place that its number has.
 #[derive(Default)]
@@ -599,12 +595,12 @@ struct Blocks(Vec<Option<(u64, Vec<u8>)>>);
 impl Blocks {
     fn get(&mut self, number: u64, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<&[u8]> {
         if self.0.is_empty() {
-            self.0.resize_with(usize::try_from(KEPT).unwrap_or_default(), || None);
+            self.0.resize_with(KEPT, || None);
         }
-        let Some(slot) = self.0.get_mut(usize::try_from(number % KEPT).unwrap_or_default()) else { return Ok(&[]) };
+        let slot = item_mut(&mut self.0, number % KEPT as u64)?;
         if slot.as_ref().is_none_or(|(kept, _)| *kept != number) {
             let mut bytes = slot.take().map_or_else(Vec::new, |(_, bytes)| bytes);
-            bytes.resize(usize::try_from(BLOCK).unwrap_or_default(), 0);
+            bytes.resize(BLOCK, 0);
             let read = read(&mut bytes)?;
             bytes.truncate(read);
             *slot = Some((number, bytes));

@@ -5,6 +5,7 @@ use super::pages::{self, Pages};
 use super::stream::{Stream, StreamError};
 use super::{Container, Depth, Findings};
 use crate::architecture::Architecture;
+use crate::bounds::saturating_usize;
 use crate::kerneldump;
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::walk::{Entry, Table};
@@ -192,7 +193,7 @@ impl MinidumpReader<'_, '_> {
         let expected = header.offset_of_pages().saturating_add(pages.count().saturating_mul(page));
         if length < expected {
             let have = length.saturating_sub(header.offset_of_pages()) / page;
-            let first = pages.iter().nth(usize::try_from(have).unwrap_or(usize::MAX));
+            let first = pages.iter().nth(saturating_usize(have));
             let at = first.map_or_else(String::new, |(_, physical)| format!(", from physical address {physical:#x}"));
             let cause = match self.findings.place {
                 Some(Container::LiveDump) => other_bitmap(header),
@@ -232,7 +233,7 @@ impl MinidumpReader<'_, '_> {
             return Ok(are_pages.then(|| self.conclude(walk)));
         }
         self.stream.skip(header.rounded(Section::PageTables) - header.size_of(Section::PageTables))?;
-        let mut buffer = vec![0; usize::try_from(header.page_size).unwrap_or(0)];
+        let mut buffer = vec![0; saturating_usize(header.page_size)];
         for (number, (bit, physical)) in pages.iter().enumerate() {
             match self.stream.read(&mut buffer)? {
                 read if read < buffer.len() => break,

@@ -7,6 +7,7 @@
 //! empty nor full: as the runs of their bits, or as they are if that is shorter.
 
 use crate::architecture::Endianness;
+use crate::bounds::{item, low_u16, part, saturating_u32, saturating_usize, split_at_most, tail};
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use std::ops;
 
@@ -59,8 +60,7 @@ enum Bits<'a> {
 
 impl Bits<'_> {
     fn word(words: &[[u16; 4]], number: u64) -> u64 {
-        let word = usize::try_from(number).ok().and_then(|number| words.get(number)).copied().unwrap_or_default();
-        word.iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
+        item(words, number).iter().rev().fold(0, |word, part| word << 16 | u64::from(*part))
     }
 
     fn is_set(self, bit: u64) -> bool {
@@ -85,7 +85,7 @@ impl Bits<'_> {
             Self::Words(ranks, words) => {
                 let word = bit / 64;
                 let group = word / GROUP as u64;
-                let before = usize::try_from(group).ok().and_then(|group| ranks.get(group)).copied().unwrap_or(0);
+                let before = item(ranks, group);
                 let whole = (group * GROUP as u64..word).map(|number| Self::word(words, number));
                 let last = Self::word(words, word) & ((1 << (bit % 64)) - 1);
                 u64::from(before) + whole.chain([last]).map(|word| u64::from(word.count_ones())).sum::<u64>()
@@ -145,7 +145,7 @@ impl Builder {
     /// Takes the next bytes of the bitmap.
     pub fn push(&mut self, mut bytes: &[u8]) {
         if !self.rest.is_empty() {
-            let (now, later) = bytes.split_at_checked(CHUNK - self.rest.len()).unwrap_or((bytes, &[]));
+            let (now, later) = split_at_most(bytes, CHUNK - self.rest.len());
             self.rest.extend_from_slice(now);
             bytes = later;
             if self.rest.len() == CHUNK {
@@ -191,7 +191,6 @@ impl Builder {
         if count == 0 || count == CHUNK_BITS {
             return if count == 0 { WordGroup::Empty } else { WordGroup::Full };
         }
-        let number = |number: u64| u16::try_from(number).unwrap_or(u16::MAX);
         // A run begins at each set bit behind one that is not.
         let starts = words.iter().scan(0, |last, word| {
             let starts = word & !(word << 1 | *last);
@@ -199,12 +198,12 @@ impl Builder {
             Some(starts.count_ones())
         });
         let runs: u32 = starts.sum();
-        let parts = words.iter().flat_map(|word| [0, 16, 32, 48].map(|shift| number(word >> shift & 0xffff)));
+        let parts = words.iter().flat_map(|word| [0, 16, 32, 48].map(|shift| low_u16(word >> shift)));
         if u64::from(runs) * 3 >= (GROUPS + CHUNK / 2) as u64 {
             let counts = words.chunks(GROUP).scan(0_u64, |rank, group| {
                 let before = *rank;
                 *rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
-                Some(number(before))
+                Some(low_u16(before))
             });
             return WordGroup::Words(self.keep(counts.chain(parts)));
         }
@@ -218,10 +217,10 @@ impl Builder {
             let last = at.unwrap_or(CHUNK_BITS) - 1;
             let before = rank;
             rank += last - first + 1;
-            Some([first, last, before].map(number))
+            Some([first, last, before].map(low_u16))
         });
         let triples: Vec<u16> = triples.flatten().collect();
-        WordGroup::Runs(self.keep(std::iter::once(number(runs.into())).chain(triples)))
+        WordGroup::Runs(self.keep(std::iter::once(low_u16(runs.into())).chain(triples)))
     }
 
     /// Keeps numbers together; tells where.
@@ -241,7 +240,7 @@ impl Builder {
         let Some(block) = blocks.last_mut() else { return 0 };
         let place = number << BLOCK_BITS | block.len();
         block.extend(numbers);
-        u32::try_from(place).unwrap_or(u32::MAX)
+        saturating_u32(place)
     }
 }
 
@@ -292,27 +291,26 @@ impl Pages {
         let place = usize::try_from(number).ok().and_then(|number| self.places.get(number));
         let from = |at: u32| {
             let (block, at) = (at >> BLOCK_BITS, at & ((1 << BLOCK_BITS) - 1));
-            let block = usize::try_from(block).ok().and_then(|block| self.numbers.get(block));
-            block.and_then(|block| block.get(usize::try_from(at).ok()?..)).unwrap_or_default()
+            let block = self.numbers.get(saturating_usize(block));
+            tail(block.map_or(&[], Vec::as_slice), at)
         };
         match place {
             None | Some(WordGroup::Empty) => Bits::Empty,
             Some(WordGroup::Full) => Bits::Full,
             Some(WordGroup::Runs(at)) => {
-                let (count, rest) = from(*at).split_first().unwrap_or((&0, &[]));
-                Bits::Runs(rest.as_chunks().0.get(..usize::from(*count)).unwrap_or_default())
+                let numbers = from(*at);
+                Bits::Runs(part(part(numbers, 1..).as_chunks().0, ..item(numbers, 0_usize).into()))
             }
             Some(WordGroup::Words(at)) => {
-                let (ranks, rest) = from(*at).split_at_checked(GROUPS).unwrap_or_default();
-                Bits::Words(ranks, rest.as_chunks().0.get(..CHUNK / 8).unwrap_or_default())
+                let (ranks, rest) = split_at_most(from(*at), GROUPS);
+                Bits::Words(ranks, part(rest.as_chunks().0, ..CHUNK / 8))
             }
         }
     }
 
     /// Pages among those with lower bits that are in the dump.
     pub fn rank(&self, bit: u64) -> u64 {
-        let number = usize::try_from(bit / CHUNK_BITS).unwrap_or(usize::MAX);
-        let Some(before) = self.ranks.get(number) else { return self.count() };
+        let Some(before) = self.ranks.get(saturating_usize(bit / CHUNK_BITS)) else { return self.count() };
         before + self.chunk(bit / CHUNK_BITS).rank(bit % CHUNK_BITS)
     }
 
@@ -387,10 +385,9 @@ impl Pages {
 
 /// Clears the bits from one on; tells how many were set.
 fn clear_from(words: &mut [u64], bit: u64) -> u64 {
-    let first = usize::try_from(bit / 64).unwrap_or(usize::MAX);
     let mut cleared = 0;
     let mut below = (1 << (bit % 64)) - 1;
-    for word in words.get_mut(first..).unwrap_or_default() {
+    for word in words.iter_mut().skip(saturating_usize(bit / 64)) {
         cleared += u64::from((*word & !below).count_ones());
         *word &= below;
         below = 0;

@@ -1,6 +1,7 @@
 //! The bytes of a dump from front to back, decompressed where they are compressed.
 
 use super::byte_source::{ByteSource, SourceReader};
+use crate::bounds::{at_most, filled, head_mut};
 use crate::kerneldump::Compression;
 use crate::progress::Progress;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
@@ -8,6 +9,7 @@ use std::io::BufReader;
 use std::io::{self, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use zerocopy::transmute;
 
 /// zstd needs a window of so many bytes at most, as a power of two: what zstd(1) takes without being asked.
 #[cfg(feature = "zstd")]
@@ -99,8 +101,7 @@ fn beginning_of(volume: &ByteSource, start: u64) -> io::Result<u64> {
     for _ in 0..MAX_SKIPPABLE {
         let mut head = [0; 8];
         let read = volume.read_at(at, &mut head)?;
-        let [magic, size] =
-            [head.first_chunk(), head.last_chunk()].map(|word| word.copied().map_or(0, u32::from_le_bytes));
+        let [magic, size] = <[[u8; 4]; 2]>::map(transmute!(head), u32::from_le_bytes);
         if read < head.len() || !SKIPPABLE.contains(&magic) {
             return Ok(at);
         }
@@ -118,7 +119,7 @@ pub(super) fn compression_at(volume: &ByteSource, start: u64) -> io::Result<Comp
     let mut head = [0; 4];
     let beginning = beginning_of(volume, start)?;
     let read = volume.read_at(beginning, &mut head)?;
-    let compression = compression_of(head.get(..read).unwrap_or_default());
+    let compression = compression_of(filled(&head, read)?);
     // Other streams have no such frames.
     Ok(if beginning > start && compression != Compression::Zstd { Compression::None } else { compression })
 }
@@ -247,11 +248,10 @@ impl<'a> Stream<'a> {
     ///
     /// As [`StreamError`] says.
     pub fn each(&mut self, bytes: u64, mut call: impl FnMut(&[u8])) -> Result<(), StreamError> {
-        let mut buffer = vec![0; usize::try_from(bytes).unwrap_or(usize::MAX).min(1 << 18)];
+        let mut buffer = vec![0; at_most(bytes, 1 << 18)];
         let mut remaining = bytes;
         while remaining > 0 {
-            let wanted = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
-            let part = buffer.get_mut(..wanted).unwrap_or_default();
+            let part = head_mut(&mut buffer, remaining);
             self.fill(part)?;
             call(part);
             remaining -= part.len() as u64;

@@ -4,7 +4,9 @@
 use super::Findings;
 use super::byte_source::ByteSource;
 use super::stream::{Stream, StreamError};
+use crate::bounds::{at_most, head, part};
 use crate::progress::Progress;
+use crate::text::until_nul;
 use serde::Serialize;
 use std::io;
 
@@ -38,7 +40,7 @@ pub fn begins(block: &Block) -> bool {
 
 /// The name of the file that a block begins.
 fn name(block: &Block) -> &[u8] {
-    block.get(..100).unwrap_or_default().split(|byte| *byte == 0).next().unwrap_or_default()
+    until_nul(head(block, 100_usize))
 }
 
 /// The archive that a device holds backwards, in its right order.
@@ -64,17 +66,17 @@ impl io::Read for Forwards<'_> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let remaining = self.at.saturating_sub(self.start);
         if self.taken == self.read.len() && remaining > 0 {
-            let length = usize::try_from(remaining).unwrap_or(usize::MAX).min(128 * BLOCK);
+            let length = at_most(remaining, 128 * BLOCK);
             let mut bytes = vec![0; length];
             self.at -= length as u64;
-            if self.volume.read_at(self.at, &mut bytes)? < length || length % BLOCK > 0 {
+            if self.volume.read_at(self.at, &mut bytes)? < length || !length.is_multiple_of(BLOCK) {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
             self.read = bytes.rchunks(BLOCK).flatten().copied().collect();
             self.taken = 0;
             self.progress.add(length as u64);
         }
-        let mut rest = self.read.get(self.taken..).unwrap_or_default();
+        let mut rest = part(&self.read, self.taken..);
         let read = rest.read(buffer)?;
         self.taken += read;
         Ok(read)

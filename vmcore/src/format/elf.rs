@@ -8,6 +8,7 @@
 use super::unreadable::Unreadable;
 use super::{About, Space};
 use crate::architecture::Endianness;
+use crate::bounds::saturating_usize;
 use crate::elf::{CoreHeader, ELFOSABI_STANDALONE, Ident, PF_R, PT_LOAD, PT_NOTE, ProgramHeader, Writer};
 use crate::error::{Error, Result};
 use crate::segment::Segment;
@@ -99,7 +100,7 @@ impl Head {
     pub fn tail(&self, unreadable: &Unreadable, position: u64) -> Vec<u8> {
         let room = TAIL - NOTE_HEAD;
         let mut writer = Writer::new(self.kind);
-        writer.zeros(usize::try_from(tail_gap(position)).unwrap_or(0));
+        writer.zeros(saturating_usize(tail_gap(position)));
         note(&mut writer, NOTE_UNREADABLE, &unreadable_text(unreadable, room), room);
         writer.bytes
     }

@@ -4,6 +4,7 @@
 
 use crate::error::{Error, Result};
 use crate::opened::{Open, read_at_most};
+use crate::text::without_comment;
 use crate::units::parse_address;
 use std::io::{self, Write};
 use std::path::Path;
@@ -71,7 +72,7 @@ pub fn read_list(path: &Path, open: Open) -> Result<Vec<(u64, u64)>> {
     let text = io::read_to_string(bytes.as_slice()).map_err(read_failed)?;
     let mut ranges = Vec::new();
     for (number, line) in text.lines().enumerate() {
-        let line = line.split('#').next().unwrap_or_default();
+        let line = without_comment(line);
         let mut fields = line.split_whitespace();
         let Some(start) = fields.next() else { continue };
         let range = fields.next().ok_or_else(|| "it has no end".to_owned()).and_then(|end| {

@@ -8,6 +8,7 @@
 use super::tables::Physical;
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::Endianness;
+use crate::bounds::{head_mut, part};
 use crate::dump::header::{Header, Section};
 use crate::fault::{Fault, Why};
 use crate::memory::ReadError;
@@ -150,15 +151,13 @@ impl Hashed {
         let mut is_whole = true;
         let mut bytes = vec![0; SIZE << 10];
         for first in (0..self.groups).step_by(1 << 10) {
-            let wanted =
-                usize::try_from(self.groups - first).unwrap_or(usize::MAX).saturating_mul(SIZE).min(bytes.len());
-            let part = bytes.get_mut(..wanted).unwrap_or_default();
-            let read = memory.many(self.at.saturating_add(first * SIZE as u64), part)?;
-            for (number, bytes) in (first..).zip(part.get(..read).unwrap_or_default().as_chunks::<SIZE>().0) {
-                let entries = self.entries(bytes).filter_map(|(entry, _)| entry?.address(number));
+            let bytes = head_mut(&mut bytes, (self.groups - first).saturating_mul(SIZE as u64));
+            let read = memory.many(self.at.saturating_add(first * SIZE as u64), bytes)?;
+            for (number, group) in (first..).zip(part(bytes, ..read).as_chunks::<SIZE>().0) {
+                let entries = self.entries(group).filter_map(|(entry, _)| entry?.address(number));
                 addresses.extend(entries.filter(|address| *address >= self.base));
             }
-            is_whole = read == part.len() && addresses.len() < MAX_TABLE;
+            is_whole = read == bytes.len() && addresses.len() < MAX_TABLE;
             if !is_whole {
                 break;
             }

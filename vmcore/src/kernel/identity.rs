@@ -5,6 +5,7 @@ use super::warning::KernelWarning;
 use crate::fault::{Fault, Why};
 use crate::mismatch::Mismatch;
 use crate::symbols::{KernelSymbols, Symbols, Table};
+use crate::text::first_line;
 
 /// What a comparison has shown.
 pub(super) enum Identity {
@@ -14,11 +15,6 @@ pub(super) enum Identity {
     Other(Mismatch),
     /// That cannot be told.
     Unknown(KernelWarning),
-}
-
-/// The part of a kernel's version that tells which one it is.
-pub fn first_line(version: &str) -> &str {
-    version.lines().next().unwrap_or("").trim_end()
 }
 
 /// Whether a line is of a kernel's version, whatever follows it there.

@@ -35,7 +35,6 @@ mod warning;
 
 pub use facts::KernelFacts;
 pub(crate) use hashed::RunningTable;
-pub use identity::first_line;
 pub use names::KernelNames;
 pub use open::{FileContents, Kernel, KernelOptions};
 pub use physical::PhysicalMemory;
@@ -49,6 +48,7 @@ pub use view::PhysicalView;
 pub use warning::KernelWarning;
 
 use crate::architecture::{Architecture, Endianness};
+use crate::bounds::{head, head_mut};
 use crate::dump::header::Relocation;
 use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
@@ -56,6 +56,7 @@ use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory};
 use crate::pmap::powerpc64;
 use crate::symbols::Symbols;
+use crate::text::until_nul;
 use space::{AddressSpace, Tables};
 use std::io;
 use std::ops::ControlFlow;
@@ -307,8 +308,7 @@ fn read_pieces(
     while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
         let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
         let (physical, remaining) = place(at)?;
-        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(rest.len());
-        done += read(at, physical, rest.get_mut(..remaining).unwrap_or_default())?;
+        done += read(at, physical, head_mut(rest, remaining))?;
     }
     Ok(())
 }
@@ -332,18 +332,16 @@ fn string(address: u64, limit: usize, read: impl Fn(u64, &mut [u8]) -> Result<()
     while text.len() < limit {
         let at = address.checked_add(text.len() as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
         // Not beyond what a NUL may end: the next page may not be there.
-        let wanted = usize::try_from(64 - at % 64).unwrap_or(1).min(limit - text.len());
-        let part = buffer.get_mut(..wanted).unwrap_or_default();
+        let part = head_mut(head_mut(&mut buffer, 64 - at % 64), limit - text.len());
         let fault = read(at, part).err();
         // Memory may end within a page, too.
-        let there = fault.map_or(wanted, |fault| usize::try_from(fault.address.saturating_sub(at)).unwrap_or(0));
-        let part = part.get(..there).unwrap_or(part);
-        let end = part.iter().position(|byte| *byte == 0);
-        text.extend_from_slice(part.get(..end.unwrap_or(part.len())).unwrap_or_default());
-        match (end, fault) {
-            (Some(_), _) => break,
-            (None, Some(fault)) => return Err(fault),
-            (None, None) => {}
+        let there = fault.map_or(&*part, |fault| head(part, fault.address.saturating_sub(at)));
+        let before = until_nul(there);
+        text.extend_from_slice(before);
+        match fault {
+            _ if before.len() < there.len() => break,
+            Some(fault) => return Err(fault),
+            None => {}
         }
     }
     Ok(text)
@@ -356,7 +354,6 @@ impl Memory for KernelMemory {
             _ => ReadError::Absent,
         };
         let (physical, remaining) = self.place(address).map_err(error)?;
-        let remaining = usize::try_from(remaining).unwrap_or(usize::MAX).min(buffer.len());
-        self.physical.read_some(address, physical, buffer.get_mut(..remaining).unwrap_or_default()).map_err(error)
+        self.physical.read_some(address, physical, head_mut(buffer, remaining)).map_err(error)
     }
 }

@@ -1,6 +1,6 @@
 //! A kernel as a whole: its memory, its symbols and its processes.
 
-use super::identity::{Identity, compare, first_line};
+use super::identity::{Identity, compare};
 use super::names::KernelNames;
 use super::process::Processes;
 use super::warning::KernelWarning;
@@ -14,6 +14,7 @@ use crate::opened::{Open, Scratch, open_plainly};
 use crate::progress::Progress;
 use crate::symbols::{KernelSymbols, Symbol, Symbols, Table, linker_files};
 use crate::system::System;
+use crate::text::first_line;
 use std::path::{Path, PathBuf};
 
 /// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes.
@@ -291,7 +292,7 @@ impl Kernel {
     /// # Errors
     ///
     /// The file cannot be read.
-    pub fn file_contents(&self, fault: Fault, limit: u64) -> Result<Option<FileContents>> {
+    pub fn file_contents(&self, fault: Fault, limit: usize) -> Result<Option<FileContents>> {
         let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
         let is_known = lacks_page && self.memory.dump().is_some() && self.mismatch.is_none();
         let Some(files) = self.names.files().filter(|_| is_known) else { return Ok(None) };

@@ -5,6 +5,7 @@ use super::space::AddressSpace;
 use super::tables::Physical;
 use super::{RunningMemory, read_some};
 use crate::architecture::DirectMap;
+use crate::bounds::head;
 use crate::dump::DumpedMemory;
 use crate::errno::Errno;
 use crate::error::Result;
@@ -193,17 +194,14 @@ impl PhysicalMemory {
         while let Some(rest @ [_, ..]) = bytes.get(done..) {
             let at = address.checked_add(done as u64).ok_or(Fault::new(u64::MAX, Why::NotCovered))?;
             let (physical, remaining) = place(at)?;
-            let part = rest.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(rest);
+            let part = head(rest, remaining);
             let written = match &self.0 {
                 MemorySource::Dump(memory) => memory.write_at(physical, part),
                 MemorySource::Running(running) => {
                     let Some(writer) = &running.writer else { return Err(Fault::new(at, Why::ReadOnly)) };
                     match running.ram.remaining(physical) {
                         0 => Err(WriteError::Absent),
-                        remaining => {
-                            let there = part.get(..usize::try_from(remaining).unwrap_or(usize::MAX)).unwrap_or(part);
-                            writer.write_at(physical, there)
-                        }
+                        remaining => writer.write_at(physical, head(part, remaining)),
                     }
                 }
             };

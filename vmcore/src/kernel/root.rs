@@ -11,6 +11,7 @@
 use super::space::{AddressSpace, PageTables};
 use super::tables::Physical;
 use crate::architecture::{Architecture, DirectMap};
+use crate::bounds::{head_mut, part, saturating_usize};
 use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
 use crate::memory::{Memory, ReadError};
@@ -178,7 +179,7 @@ impl RootCandidate {
                     Some(physical) => physical,
                     None => self.own_address(address, image, memory)?,
                 };
-                self.check(&root(physical, usize::try_from(page).unwrap_or_default()), image, memory)
+                self.check(&root(physical, saturating_usize(page)), image, memory)
             }
             RootLocator::Pointer { size } => match word_at(image, address, size)? {
                 0 => Err(NoRoot::Unused),
@@ -210,9 +211,9 @@ impl RootCandidate {
     /// Tries each value of `satp` in a structure; the first failure counts.
     fn find_satp(&self, symbol: Symbol, image: &dyn KernelImage, memory: &Physical<'_>) -> Result<PageTables, NoRoot> {
         let length = if symbol.size == 0 { MAX_STRUCTURE } else { symbol.size.min(MAX_STRUCTURE) };
-        let mut bytes = vec![0; usize::try_from(length & !7).unwrap_or_default()];
+        let mut bytes = vec![0; saturating_usize(length & !7)];
         let read = read_on(image, symbol.address, &mut bytes)?;
-        let words = bytes.get(..read).unwrap_or_default().as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
+        let words = part(&bytes, ..read).as_chunks().0.iter().map(|word| u64::from_le_bytes(*word));
         let roots = (0..).zip(words).filter_map(|(number, word): (u64, u64)| {
             let (format, physical) = riscv::root(word)?;
             Some(Root { format, physical, said: (symbol.address.wrapping_add(number * 8), 8) })
@@ -271,7 +272,7 @@ fn read_on(image: &dyn KernelImage, address: u64, bytes: &mut [u8]) -> Result<us
 /// A little-endian integer in the image, of 4 or 8 bytes.
 fn word_at(image: &dyn KernelImage, address: u64, size: usize) -> Result<u64, NoRoot> {
     let mut bytes = [0; 8];
-    let part = bytes.get_mut(..size).unwrap_or_default();
+    let part = head_mut(&mut bytes, size);
     match image.read(address, part) {
         Ok(read) if read == part.len() => Ok(u64::from_le_bytes(bytes)),
         Ok(_) => Err(NoRoot::Unreadable(ReadError::Absent)),

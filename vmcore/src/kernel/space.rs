@@ -8,6 +8,7 @@ use super::hashed::{Hashed, RunningTable};
 use super::tables::Physical;
 use super::translation::{Mapping, Translation, WalkStep};
 use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::bounds::head_mut;
 use crate::dump::DumpedMemory;
 use crate::dump::header::{Header, Relocation, Section};
 use crate::fault::{Fault, Why};
@@ -209,7 +210,7 @@ impl AddressSpace {
             }
             Physical::Live(ram) => {
                 let mut bytes = [0; 8];
-                let part = bytes.get_mut(..entry_bytes(tree.format)).unwrap_or_default();
+                let part = head_mut(&mut bytes, tree.format.entry_size());
                 let read = ram.read_at(physical, part).map_err(|error| Why::unread(at, &error))?;
                 if read < part.len() { Err(no_table) } else { Ok((None, self.order.number(part))) }
             }

@@ -4,6 +4,7 @@
 
 use crate::architecture::Endianness;
 use crate::units::Hex;
+use zerocopy::transmute;
 
 /// More pairs than any kernel's has room for (`PHYS_AVAIL_ENTRIES`).
 const MAX_RANGES: u64 = 255;
@@ -25,8 +26,7 @@ pub fn read<E>(
     let mut ranges: Vec<(u64, u64)> = Vec::new();
     for index in 0..limit {
         let bytes = pair(index * PAIR as u64)?;
-        let mut words = bytes.as_chunks().0.iter().copied().map(|word| order.u64(word));
-        let (start, end) = (words.next().unwrap_or(0), words.next().unwrap_or(0));
+        let [start, end] = <[[u8; 8]; 2]>::map(transmute!(bytes), |word| order.u64(word));
         if end == 0 {
             return Ok(if ranges.is_empty() { Err("it is empty".to_owned()) } else { Ok(ranges) });
         }

@@ -26,6 +26,7 @@ pub use powerpc64::relocation;
 pub use snapshot::{Snapshot, UserDumpReport};
 
 use crate::architecture::{DirectMap, Endianness};
+use crate::bounds::{head_mut, saturating_usize};
 use crate::error::{Error, Result};
 use crate::fault::Why;
 use crate::kernel::RunningMemory;
@@ -40,6 +41,7 @@ use crate::units::{Hex, rough_size};
 use std::collections::BTreeMap;
 use std::ops;
 use variables::Variables;
+use zerocopy::transmute;
 
 /// Far more than kern.msgbufsize can sensibly be.
 const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
@@ -292,7 +294,7 @@ impl<'a> LiveKernel<'a> {
         let mut first = words.start;
         while first < words.end {
             let count = (words.end - first).min(BUFFER as u64 / 8);
-            let bytes = bytes.get_mut(..usize::try_from(count).unwrap_or_default() * 8).unwrap_or_default();
+            let bytes = head_mut(&mut bytes, count * 8);
             let at = first.checked_mul(8).and_then(|offset| address.checked_add(offset));
             self.read_virtual("vm_page_dump", at.ok_or_else(|| odd("vm_page_dump", "it has no end"))?, bytes)?;
             let words = bytes.as_chunks().0.iter().map(|word| self.order().u64(*word));
@@ -320,17 +322,16 @@ impl<'a> LiveKernel<'a> {
         let mut fields = [0; 16];
         self.read_virtual(what, self.variables.number(what)?, &mut fields)?;
         // struct msgbuf: msg_ptr, msg_magic, msg_size.
-        let (pointer, rest) = fields.split_first_chunk().unwrap_or((&[0; 8], &[]));
-        let word = |half: usize| rest.as_chunks().0.get(half).copied().map_or(0, |word| self.order().u32(word));
-        let (magic, size) = (word(0), word(1));
+        let [pointer, _]: [[u8; 8]; 2] = transmute!(fields);
+        let [_, _, magic, size] = <[[u8; 4]; 4]>::map(transmute!(fields), |word| self.order().u32(word));
         if magic != MSG_MAGIC {
             return Err(odd(what, format!("its magic is {magic:#x}, not {MSG_MAGIC:#x}")));
         }
         if size == 0 || size > MAX_MESSAGE_BUFFER {
             return Err(odd(what, format!("a message buffer of {size} bytes")));
         }
-        let mut buffer = vec![0; usize::try_from(size).unwrap_or_default()];
-        self.read_virtual("message buffer", self.order().u64(*pointer), &mut buffer)?;
+        let mut buffer = vec![0; saturating_usize(size)];
+        self.read_virtual("message buffer", self.order().u64(pointer), &mut buffer)?;
         Ok(buffer)
     }
 
@@ -383,7 +384,7 @@ impl<'a> LiveKernel<'a> {
         }
         let [_, level, _] = architecture.levels();
         let superpages = (end - u128::from(architecture.kernel_base())).div_ceil(level.span().into());
-        Ok(u64::try_from(superpages).unwrap_or_default())
+        u64::try_from(superpages).map_err(|_| odd("kernel_vm_end", format!("it is {end:#x}")))
     }
 }
 

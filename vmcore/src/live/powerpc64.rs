@@ -6,6 +6,7 @@
 use super::variables::Variables;
 use super::{LiveKernel, LiveSource, Snapshot, odd, read_dump_avail, unreadable};
 use crate::architecture::{DirectMap, Endianness};
+use crate::bounds::saturating_usize;
 use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
 use crate::kernel::{RunningMemory, RunningTable};
@@ -164,7 +165,7 @@ fn places(ram: &[(u64, u64)], groups: u64) -> impl Iterator<Item = RunningTable>
     let alignment = size.max(TABLE_ALIGNMENT);
     ram.iter().flat_map(move |&(start, end)| {
         let first = start.next_multiple_of(alignment);
-        let places = (first..end).step_by(usize::try_from(alignment).unwrap_or(usize::MAX));
+        let places = (first..end).step_by(saturating_usize(alignment));
         places.filter(move |at| end - at >= size).map(move |physical| RunningTable { physical, groups })
     })
 }

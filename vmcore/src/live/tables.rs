@@ -40,12 +40,12 @@ struct Walk<'s, 'k> {
 }
 
 impl Walk<'_, '_> {
-    /// Reads entries of a page table; `None` where there is no RAM, or none that can be read.
-    fn table_bytes(&self, table: &Table, index: u64, count: usize) -> Option<Vec<u8>> {
+    /// Reads entries of a page table, and tells where that is; `None` where there is no RAM, or none that can be read.
+    fn table_bytes(&self, table: &Table, index: u64, count: usize) -> Option<(u64, Vec<u8>)> {
         let (at, ram) = (table.physical?, self.snapshot.kernel.ram());
         let mut bytes = vec![0; count * 8];
         let is_there = ram.remaining(at) >= self.architecture.page_size();
-        (is_there && ram.fill(at + index * 8, &mut bytes).is_ok()).then_some(bytes)
+        (is_there && ram.fill(at + index * 8, &mut bytes).is_ok()).then_some((at, bytes))
     }
 
     /// The number of a page directory, from the base of the kernel map on, by the first address that it is for.
@@ -70,12 +70,11 @@ impl Visitor for Walk<'_, '_> {
 
     fn read(&mut self, table: &Table, index: u64, entries: &mut [u64]) -> ControlFlow<Infallible, usize> {
         let [_, directory, last] = self.architecture.levels();
-        let at = table.physical.unwrap_or_default();
         // What many entries name is looked at once.
-        if table.level == last && self.snapshot.tables.contains_key(&at) {
+        if table.level == last && table.physical.is_some_and(|at| self.snapshot.tables.contains_key(&at)) {
             return ControlFlow::Continue(0);
         }
-        let Some(bytes) = self.table_bytes(table, index, entries.len()) else {
+        let Some((at, bytes)) = self.table_bytes(table, index, entries.len()) else {
             self.snapshot.lost_tables += 1;
             return ControlFlow::Continue(0);
         };

@@ -2,6 +2,7 @@
 //! (`vm_page_dump_add`, `sys/sys/vm_dumpset.h`; `lib/libkvm/kvm_private.c` reads it so). A range has every page
 //! that it has part of.
 
+use crate::bounds::part;
 use std::ops;
 
 /// A range of physical memory that the bitmap covers.
@@ -81,7 +82,7 @@ impl DumpAvail {
             let bit = |at: u64| range.first_bit.saturating_add(at.saturating_sub(range.first_page)).min(range.last_bit);
             bit(start)..bit(end)
         };
-        let within = self.ranges.get(first..).unwrap_or_default().iter();
+        let within = part(&self.ranges, first..).iter();
         within.take_while(move |range| range.first_page < end).map(bits).filter(|bits| !bits.is_empty())
     }
 

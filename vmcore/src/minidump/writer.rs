@@ -4,6 +4,7 @@
 use super::dump_avail::DumpAvail;
 use super::{Architecture, Machine};
 use crate::architecture::{DirectMap, Endianness};
+use crate::bounds::{item_mut, part, saturating_usize};
 use crate::pmap::{Target, arm64, powerpc64};
 use ioctl_defs::minidump;
 use std::io;
@@ -159,7 +160,7 @@ impl<'a> MinidumpWriter<'a> {
     /// Those of the function that takes the bytes.
     pub fn write_head<E>(&self, out: impl FnMut(&[u8]) -> Result<(), E>) -> Result<(), E> {
         let source = self.source;
-        let page = usize::try_from(source.machine().page_size()).unwrap_or_default();
+        let page = saturating_usize(source.machine().page_size());
         let mut out = Out { out, zeros: vec![0; page] };
         out.padded(&header(source, &self.sizes))?;
         out.padded(source.message_buffer())?;
@@ -183,8 +184,7 @@ impl<'a> MinidumpWriter<'a> {
             let mut page = vec![0_u64; words];
             while let Some(run) = runs.peek().filter(|run| run.start < last) {
                 for bit in run.start.max(first)..run.end.min(last) {
-                    let word = usize::try_from((bit - first) / 64).unwrap_or(usize::MAX);
-                    if let Some(word) = page.get_mut(word) {
+                    if let Ok(word) = item_mut(&mut page, (bit - first) / 64) {
                         *word |= 1 << (bit % 64);
                     }
                 }
@@ -211,7 +211,7 @@ impl<E, F: FnMut(&[u8]) -> Result<(), E>> Out<F> {
     fn padded(&mut self, bytes: &[u8]) -> Result<(), E> {
         (self.out)(bytes)?;
         let padding = bytes.len().next_multiple_of(self.zeros.len()) - bytes.len();
-        (self.out)(self.zeros.get(..padding).unwrap_or_default())
+        (self.out)(part(&self.zeros, ..padding))
     }
 
     fn zeros(&mut self) -> Result<(), E> {
@@ -225,7 +225,6 @@ fn bytes_of(order: Endianness, words: impl IntoIterator<Item = u64>) -> Vec<u8> 
 
 fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     let DirectMap { base, end, physical } = source.direct_map();
-    let magic = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
     let architecture = match source.machine() {
         Machine::Tree(architecture) => architecture,
         Machine::Powerpc64(order) => return powerpc64_header(source, sizes, order),
@@ -233,7 +232,7 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     let kernel_base = U64::new(architecture.kernel_base());
     match architecture {
         Architecture::Amd64 => minidump::amd64::minidumphdr {
-            magic: magic(minidump::amd64::MINIDUMP_MAGIC),
+            magic: field(minidump::amd64::MINIDUMP_MAGIC),
             version: U32::new(source.version()),
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
@@ -246,7 +245,7 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
         .as_bytes()
         .to_vec(),
         Architecture::Riscv => minidump::riscv::minidumphdr {
-            magic: magic(minidump::riscv::MINIDUMP_MAGIC),
+            magic: field(minidump::riscv::MINIDUMP_MAGIC),
             version: U32::new(source.version()),
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
@@ -260,7 +259,7 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
         .as_bytes()
         .to_vec(),
         architecture @ (Architecture::Arm64 | Architecture::Arm64Large) => minidump::arm64::minidumphdr {
-            magic: magic(minidump::arm64::MINIDUMP_MAGIC),
+            magic: field(minidump::arm64::MINIDUMP_MAGIC),
             version: U32::new(source.version()),
             msgbufsize: U32::new(sizes.message_buffer),
             bitmapsize: U32::new(sizes.bitmap),
@@ -278,16 +277,20 @@ fn header(source: &dyn PageSource, sizes: &Sizes) -> Vec<u8> {
     }
 }
 
+/// A text in a field that it need not fill.
+fn field<const N: usize>(text: &[u8]) -> [u8; N] {
+    std::array::from_fn(|at| text.get(at).copied().unwrap_or(0))
+}
+
 /// The header of powerpc64, whose direct map has its last address in place of its end.
 fn powerpc64_header(source: &dyn PageSource, sizes: &Sizes, order: Endianness) -> Vec<u8> {
     let DirectMap { base, end, .. } = source.direct_map();
     let (start, last) = source.powerpc64().image;
-    let text = |text: &[u8]| std::array::from_fn(|at| text.get(at).copied().unwrap_or(0));
     let u32 = |value| big_endian::U32::from_bytes(order.bytes_of_u32(value));
     let u64 = |value| big_endian::U64::from_bytes(order.bytes_of_u64(value));
     minidump::powerpc64::minidumphdr {
-        magic: text(minidump::powerpc64::MINIDUMP_MAGIC),
-        mmu_name: text(powerpc64::NATIVE_MMU),
+        magic: field(minidump::powerpc64::MINIDUMP_MAGIC),
+        mmu_name: field(powerpc64::NATIVE_MMU),
         version: u32(source.version()),
         msgbufsize: u32(sizes.message_buffer),
         bitmapsize: u32(sizes.bitmap),
@@ -321,7 +324,7 @@ fn write_tables<E, F: FnMut(&[u8]) -> Result<(), E>>(source: &dyn PageSource, ou
             continue;
         }
         for superpage in 0..entries.min(source.superpages() - number * entries) {
-            let entry = usize::try_from(superpage).ok().and_then(|slot| directory.get(slot)).copied().unwrap_or(0);
+            let entry = directory.get(saturating_usize(superpage)).copied().unwrap_or(0);
             match architecture.format().decode(level, entry) {
                 Target::Nothing => out.zeros()?,
                 Target::Table(at) => match source.table(at) {

@@ -6,6 +6,7 @@
 //! Tables are read by whoever asks: from a dump, a section of it, physical memory, or the kernel's own image.
 
 use super::{Format, Level, Protection, Target};
+use crate::bounds::{head_mut, saturating_usize};
 use std::ops::{ControlFlow, RangeInclusive};
 
 /// Entries that are read at once: more than any table has, so that each is read once; not more than a minidump has.
@@ -150,18 +151,17 @@ pub fn walk<V: Visitor>(
 ) -> ControlFlow<V::Break> {
     let indices = table.indices(&range);
     let (mut first, end) = (*indices.start(), indices.end().wrapping_add(1));
-    let mut entries = vec![0; usize::try_from(end.saturating_sub(first).min(CHUNK)).unwrap_or_default()];
+    let mut entries = vec![0; saturating_usize(end.saturating_sub(first).min(CHUNK))];
     while first < end {
-        let wanted = usize::try_from(end - first).unwrap_or(usize::MAX).min(entries.len());
-        let part = entries.get_mut(..wanted).unwrap_or_default();
+        let part = head_mut(&mut entries, end - first);
         let read = visitor.read(table, first, part)?;
         for (index, value) in (first..).zip(part.iter().take(read)) {
             walk_entry(format, table.decode(format, index, *value), &range, visitor)?;
         }
-        if read < wanted {
+        if read < part.len() {
             break;
         }
-        first += wanted as u64;
+        first += part.len() as u64;
     }
     ControlFlow::Continue(())
 }

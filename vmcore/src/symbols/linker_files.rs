@@ -2,6 +2,7 @@
 //! listed out of its memory. The kernel keeps constants that say where the fields are (`sys/kern/kern_linker.c`).
 
 use super::{Symbols, Table};
+use crate::bounds::head_mut;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::units::{Hex, hex};
@@ -107,10 +108,9 @@ impl ListReader<'_> {
         let outside = || "the list of modules leaves the address space".to_owned();
         let address = address.ok_or_else(outside)?;
         let mut bytes = [0; 8];
-        self.read(address, bytes.get_mut(..size).unwrap_or_default())?;
-        let order = self.kernel.order();
-        let [a, b, c, d, ..] = bytes;
-        Ok(if size == 4 { order.u32([a, b, c, d]).into() } else { order.u64(bytes) })
+        let bytes = head_mut(&mut bytes, size);
+        self.read(address, bytes)?;
+        Ok(self.kernel.order().number(bytes))
     }
 
     /// Text up to a NUL.
@@ -121,7 +121,7 @@ impl ListReader<'_> {
             let mut piece = [0; PIECE];
             // Up to where the next piece begins.
             let length = PIECE as u64 - at % PIECE as u64;
-            let piece = piece.get_mut(..usize::try_from(length).unwrap_or(PIECE)).unwrap_or_default();
+            let piece = head_mut(&mut piece, length);
             self.read(at, piece)?;
             match piece.iter().position(|byte| *byte == 0) {
                 Some(end) => {

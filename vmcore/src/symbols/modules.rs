@@ -52,8 +52,8 @@ pub struct Found<'a> {
 impl KernelSymbols {
     /// The symbols of a kernel alone.
     pub fn new(kernel: Table) -> Self {
-        let name = kernel.path().file_name().unwrap_or_default().to_string_lossy().into_owned();
-        let name = name.strip_suffix(".debug").map(str::to_owned).unwrap_or(name);
+        let name = kernel.file_name();
+        let name = name.strip_suffix(".debug").unwrap_or(&name).to_owned();
         Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocations: Vec::new() }
     }
 

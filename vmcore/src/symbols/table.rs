@@ -7,11 +7,13 @@
 
 use super::{Pattern, Symbol, Symbols};
 use crate::architecture::{Architecture, Endianness};
+use crate::bounds::{at_most, part};
 use crate::dump::foreign::{self, Foreign};
 use crate::dump::stream::compression_of;
 use crate::error::{Error, Result};
 use crate::kerneldump::Compression;
 use crate::opened::{open_plainly, read_exact_at};
+use crate::text::until_nul;
 use object::Endianness as ObjectEndianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
@@ -22,6 +24,7 @@ use object::elf::{
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use object::read::elf::{FileHeader, SectionHeader, Sym};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::cmp::Reverse;
 use std::fs::File;
 use std::io;
@@ -204,6 +207,11 @@ impl Table {
         &self.path
     }
 
+    /// The file's name, without directories.
+    pub fn file_name(&self) -> Cow<'_, str> {
+        self.path.file_name().unwrap_or_default().to_string_lossy()
+    }
+
     /// Whose kernel it is; `None` if it is none that dumps itself.
     pub fn architecture(&self) -> Option<Architecture> {
         self.facts.architecture
@@ -225,11 +233,10 @@ impl Table {
     /// # Errors
     ///
     /// The file cannot be read any more.
-    pub fn read_only_contents(&self, address: u64, limit: u64) -> Result<Option<Vec<u8>>> {
+    pub fn read_only_contents(&self, address: u64, limit: usize) -> Result<Option<Vec<u8>>> {
         let covers = |section: &&Stored| (section.first..=section.last).contains(&address);
         let Some(section) = self.read_only.iter().find(covers) else { return Ok(None) };
-        let remaining = (section.last - address).saturating_add(1).min(limit);
-        let mut bytes = vec![0; usize::try_from(remaining).unwrap_or_default()];
+        let mut bytes = vec![0; at_most((section.last - address).saturating_add(1), limit)];
         let at = section.offset.saturating_add(address - section.first);
         read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
@@ -259,7 +266,7 @@ impl Table {
     /// The symbols of a name: more than one where source files have local ones.
     pub fn lookup_by_name(&self, name: &str) -> impl Iterator<Item = SymbolEntry<'_>> {
         let start = self.records.partition_point(|record| self.name(record) < name.as_bytes());
-        let rest = self.records.get(start..).unwrap_or_default();
+        let rest = part(&self.records, start..);
         rest.iter().take_while(move |record| self.name(record) == name.as_bytes()).map(|record| self.entry_of(record))
     }
 
@@ -283,8 +290,9 @@ impl Table {
     }
 
     fn entry_of(&self, record: &Record) -> SymbolEntry<'_> {
-        // Only names that are UTF-8 were taken.
-        let name = str::from_utf8(self.name(record)).unwrap_or_default();
+        let name = str::from_utf8(self.name(record));
+        debug_assert!(name.is_ok(), "only names that are UTF-8 were taken");
+        let name = name.unwrap_or_default();
         SymbolEntry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
     }
 }
@@ -304,7 +312,7 @@ impl Symbols for Table {
 }
 
 fn name_of<'a>(names: &'a [u8], record: &Record) -> &'a [u8] {
-    names.get(record.name..).and_then(|rest| rest.get(..record.length)).unwrap_or_default()
+    part(names, record.name..record.name + record.length)
 }
 
 /// The text from an offset up to a NUL.
@@ -681,7 +689,7 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
         let offset = record.symbol.address.checked_sub(place.first)?;
         let remaining = place.last?.checked_sub(record.symbol.address)?.saturating_add(1).min(MAX_VERSION);
         let text = self.elf.bytes(section.sh_offset(self.endian).into().checked_add(offset)?, remaining).ok()?;
-        let text = text.split(|byte| *byte == 0).next().unwrap_or_default();
+        let text = until_nul(&text);
         Some(String::from_utf8_lossy(text).into_owned()).filter(|text| !text.is_empty())
     }
 }
