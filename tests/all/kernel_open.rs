@@ -5,10 +5,11 @@ use crate::common::directory;
 use crate::common::kernel::BuiltKernel;
 use std::path::{Path, PathBuf};
 use vmcore::fault::Why;
-use vmcore::kernel::{Access, KernelOptions, KernelWarning};
+use vmcore::kernel::{Access, KernelMemory, KernelOptions, KernelWarning};
 use vmcore::kerneldump::Compression;
 use vmcore::mismatch::Mismatch;
 use vmcore::opened::Scratch;
+use vmcore::symbols::KernelSymbols;
 use vmcore::{Error, Kernel};
 use vmcore_synth::Arch;
 
@@ -142,4 +143,28 @@ fn only_a_dump_that_was_opened_for_it_is_written_to_and_no_link_is_followed() {
     std::os::unix::fs::symlink(&core, &link).unwrap();
     let error = options.open(&link, None).err();
     assert!(matches!(error, Some(Error::Io { .. })), "{error:?}");
+}
+
+#[test]
+fn an_image_of_memory_takes_the_image_of_its_kernel() {
+    let directory = directory();
+    let core = directory.path().join("ram");
+    std::fs::write(&core, vec![0; 0x4000]).unwrap();
+    let error = Kernel::open(&core, None).err();
+    assert!(matches!(error, Some(Error::NeedsImage(_))), "{error:?}");
+}
+
+#[test]
+fn memory_and_symbols_are_shared_by_threads() {
+    let directory = directory();
+    let Some((built, core)) = built(Arch::Amd64, directory.path()) else { return };
+    let kernel = Kernel::open(&core, Some(&built.image.path())).unwrap();
+    let (memory, symbols): (&KernelMemory, &KernelSymbols) = (kernel.memory(), kernel.names().files().unwrap());
+    let hz = built.image.address("hz");
+    let read = || (memory.u32(hz), symbols.lookup_by_addr(hz).map(|found| found.offset));
+    std::thread::scope(|scope| {
+        for thread in [scope.spawn(read), scope.spawn(read)] {
+            assert_eq!(thread.join().unwrap(), (Ok(1000), Some(0)));
+        }
+    });
 }

@@ -42,6 +42,10 @@ pub enum Error {
     )]
     NoSymbols,
 
+    /// It is no minidump, and its page tables are found only through the symbols of its kernel, whose image is not named.
+    #[error("only a minidump says where its page tables are, and this is {0}; give its kernel with --kernel")]
+    NeedsImage(&'static str),
+
     /// The image that is named is not that of the kernel in the dump, so that its symbols say nothing.
     #[error("{0}; give the kernel that was running with --kernel")]
     OtherKernel(Mismatch),

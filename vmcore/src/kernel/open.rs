@@ -17,7 +17,8 @@ use crate::system::System;
 use crate::text::first_line;
 use std::path::{Path, PathBuf};
 
-/// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes.
+/// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes. It stays in
+/// its thread; what [`Self::memory`] gives, and the symbols of files, can be shared by several.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -116,7 +117,7 @@ impl Kernel {
     /// # Errors
     ///
     /// A file cannot be read, or is nothing of the kind; the dump is compressed ([`Error::Compressed`]: see
-    /// [`KernelOptions::scratch`]); its page tables cannot be found, as without the image in all but minidumps; the image
+    /// [`KernelOptions::scratch`]); its page tables cannot be found, as in all but minidumps without the image ([`Error::NeedsImage`]); the image
     /// is one of another architecture. That it is another kernel's is no error: see [`Self::mismatch`].
     pub fn open(core: &Path, kernel: Option<&Path>) -> Result<Self> {
         KernelOptions::default().open(core, kernel)

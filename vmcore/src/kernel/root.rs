@@ -303,10 +303,7 @@ pub(super) fn find(
     kernel: Option<(Architecture, &dyn Symbols)>,
 ) -> Result<(Architecture, AddressSpace)> {
     let Some((architecture, symbols)) = kernel else {
-        return Err(Error::Refused(format!(
-            "only a minidump says where its page tables are, and this is {}; give its kernel with --kernel",
-            memory.inspection().content.name()
-        )));
+        return Err(Error::NeedsImage(memory.inspection().content.name()));
     };
     if let Content::Elf(facts) = &memory.inspection().content
         && facts.machine_name != architecture.name()
