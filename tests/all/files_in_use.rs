@@ -3,13 +3,14 @@
 
 use crate::common::encryption::{KEYS, block_for, encrypted};
 use crate::common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
-use crate::common::{Run, command, demo, demo_machine, directory, names, run, start, text, write_machine};
+use crate::common::{Run, command, demo, demo_machine, directory, names, run, start, text};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::symlink;
 use std::path::Path;
 use std::process::Stdio;
+use std::sync::LazyLock;
 use vmcore::decrypt::Encryption;
 use vmcore_synth::{Arch, Compression, DumpDevice, KernelDumpHeader, MinidumpSpec};
 
@@ -33,30 +34,37 @@ fn demo_kernel() -> Vec<u8> {
     Image::new(AMD64, ET_EXEC, vec![data], symbols).build()
 }
 
-/// A directory with one of everything that is read.
+/// One of everything that is read, by its name.
+static INPUTS: LazyLock<Vec<(&str, Vec<u8>)>> = LazyLock::new(|| {
+    let dump = minidump();
+    let machine = demo_machine();
+    // One whose memory is in a file.
+    let mut imaged = machine.clone();
+    imaged["memory"]["segments"] = json!([{"start": "0x0", "end": "0x4000"}]);
+    imaged["contents"] = json!({"image": {"path": "raw", "layout": "padded"}});
+    let text = |machine: &Value| serde_json::to_vec_pretty(machine).unwrap();
+    vec![
+        ("core", dump.clone()),
+        ("raw", vec![7; 0x4000]),
+        // The kernel's own.
+        ("live", demo(&["livedump", "-"]).ok().bytes),
+        ("segments", b"0x0 0x2000\n0x2000 0x4000\n".to_vec()),
+        ("key.pem", fs::read(KEYS.path("mine.pem")).unwrap()),
+        ("key", block_for("mine.pem", Encryption::Aes256Cbc, "oaep")),
+        ("vmcore", encrypted(Encryption::Aes256Cbc, &dump)),
+        ("device", device()),
+        ("kernel", demo_kernel()),
+        ("machine", text(&machine)),
+        ("imaged", text(&imaged)),
+    ]
+});
+
+/// A directory with all of them.
 fn inputs() -> tempfile::TempDir {
     let directory = directory();
-    let put = |name: &str, bytes: &[u8]| fs::write(directory.path().join(name), bytes).unwrap();
-    let dump = minidump();
-    put("core", &dump);
-    put("raw", &[7; 0x4000]);
-    // The kernel's own.
-    demo(&["livedump", text(&directory.path().join("live"))]).ok();
-    put("segments", b"0x0 0x2000\n0x2000 0x4000\n");
-    put("key.pem", &fs::read(KEYS.path("mine.pem")).unwrap());
-    put("key", &block_for("mine.pem", Encryption::Aes256Cbc, "oaep"));
-    put("vmcore", &encrypted(Encryption::Aes256Cbc, &dump));
-    put("device", &device());
-    put("kernel", &demo_kernel());
-    let put_machine = |name: &str, machine: &Value| {
-        fs::rename(write_machine(directory.path(), machine), directory.path().join(name)).unwrap();
-    };
-    let mut machine = demo_machine();
-    put_machine("machine", &machine);
-    // One whose memory is in a file.
-    machine["memory"]["segments"] = json!([{"start": "0x0", "end": "0x4000"}]);
-    machine["contents"] = json!({"image": {"path": "raw", "layout": "padded"}});
-    put_machine("imaged", &machine);
+    for (name, bytes) in &*INPUTS {
+        fs::write(directory.path().join(name), bytes).unwrap();
+    }
     fs::create_dir(directory.path().join("crash")).unwrap();
     symlink(".", directory.path().join("here")).unwrap();
     directory
