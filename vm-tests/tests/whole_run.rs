@@ -3,6 +3,8 @@
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a helper that fails is a test that fails")]
 
 mod common;
+#[path = "../../tests/all/common/signals.rs"]
+mod signals;
 
 use common::assert_run;
 use std::fs::{self, File};
@@ -170,6 +172,7 @@ impl Setup {
 fn program() -> Command {
     let mut command = Command::new(Path::new(env!("CARGO_BIN_EXE_vm-tests")));
     command.env_remove("MEMTOOL_VM_IMAGE");
+    signals::heed_signals(&mut command);
     command
 }
 

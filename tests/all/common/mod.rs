@@ -18,12 +18,12 @@ pub mod kernel;
 pub mod kernel_image;
 pub mod minidump;
 pub mod riscv;
+pub mod signals;
 pub mod small;
 
 use serde_json::Value;
 use std::ffi::OsStr;
 use std::io::Write;
-use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -157,24 +157,8 @@ impl Run {
 pub fn command() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_memtool"));
     command.stdin(Stdio::null()).env_remove("NO_COLOR").env_remove("CLICOLOR_FORCE").env("LC_ALL", "C");
-    heed_signals(&mut command);
+    signals::heed_signals(&mut command);
     command
-}
-
-/// Has a command heed the signals that tests send, also where whoever runs the tests ignores them, as nohup(1) and the
-/// background jobs of a shell do: a child is born with what its parent ignores.
-pub fn heed_signals(command: &mut Command) {
-    use nix::sys::signal::{SaFlags, SigAction, SigHandler, SigSet, Signal, sigaction};
-    let heed = || {
-        let default = SigAction::new(SigHandler::SigDfl, SaFlags::empty(), SigSet::empty());
-        for signal in [Signal::SIGHUP, Signal::SIGINT, Signal::SIGQUIT, Signal::SIGTERM] {
-            // SAFETY: no handler is set, and sigaction(2) may be called between fork(2) and exec.
-            unsafe { sigaction(signal, &default) }?;
-        }
-        Ok(())
-    };
-    // SAFETY: the closure calls sigaction(2) alone, and allocates nothing.
-    unsafe { command.pre_exec(heed) };
 }
 
 /// Runs memtool with these arguments.
@@ -219,7 +203,7 @@ pub fn start(command: &mut Command) -> Running {
 /// As [`start`], with standard error set up as well.
 #[track_caller]
 pub fn start_with_stderr(command: &mut Command) -> Running {
-    heed_signals(command);
+    signals::heed_signals(command);
     let mut child = command.spawn().unwrap();
     // Pipes and terminals are the child's alone, so that their end is seen.
     command.stdout(Stdio::null()).stderr(Stdio::null());
