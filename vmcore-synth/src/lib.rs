@@ -65,3 +65,8 @@ pub fn pad(bytes: &mut Vec<u8>, block: u64) {
 pub fn page_of(address: u64, page_size: u64) -> Vec<u8> {
     (address..address + page_size).step_by(8).flat_map(|word| (word ^ 0x5a5a_0000_0000_a5a5).to_le_bytes()).collect()
 }
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
