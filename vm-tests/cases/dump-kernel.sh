@@ -5,7 +5,7 @@ tab=$(printf '\t')
 try dump -k --quiet --range 0x1000+4k -o ./low
 case $err in
 # sysctl(8)'s vm.pmap.kernel_maps.
-*'no table that tells whether these addresses are memory'*)
+*'no table that shows whether these addresses are memory'*)
     ! have sysctl || ! sysctl -n vm.pmap.kernel_maps > /dev/null 2>&1 || fail "there is a table: $err"
     skip "$err"
     ;;

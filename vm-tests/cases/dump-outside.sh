@@ -42,7 +42,7 @@ END
 
 while read -r from to; do
     for range in "$to+4k" "$((to - 4096))-$((to + 1))"; do
-        refused 'is not RAM by the kernel' dump --quiet -o ./outside --range "$range"
+        refused 'is not RAM in the kernel' dump --quiet -o ./outside --range "$range"
         [ ! -e outside ] || fail "$last has left a file"
     done
 done << END

@@ -198,10 +198,10 @@ keep_kernel() {
 # compression; nothing where they do: kernel_fault COMPRESSION
 kernel_fault() {
     case $(uname -m 2> /dev/null) in
-    riscv | i386 | powerpc) echo 'another bitmap into their live dumps' && return ;;
+    riscv | i386 | powerpc) echo 'a bitmap into their live dumps that differs' && return ;;
     esac
     page_size
-    [ "$1" != zstd ] || [ "$page" -le 4096 ] || echo 'a page has more than 4096 bytes'
+    [ "$1" != zstd ] || [ "$page" -le 4096 ] || echo 'more than 4096 bytes'
 }
 
 # Has the kernel make a live dump, and tells whether there is one: where it is known to make no right one, memtool may

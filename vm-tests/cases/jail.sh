@@ -12,7 +12,7 @@ in_jail / sh -c 'exit 0'
 [ "$status" -eq 0 ] || skip "there can be no jail: $err"
 
 in_jail / "$MEMTOOL" write --force ps_arg_cache_limit --as u64 $((limit + 1))
-need_failure 'EPERM: writing takes root outside jails'
+need_failure 'EPERM: writing requires root outside jails'
 variable kern.ps_arg_cache_limit
 equal 'the variable' "$value" "$limit"
 
@@ -35,4 +35,4 @@ done
 in_jail "$PWD/root" /memtool --version
 [ "$status" -eq 0 ] || skip "memtool does not start in a folder of its own: $err"
 in_jail "$PWD/root" /memtool ranges list
-need_failure 'ENOENT: there is no such device; a jail usually hides it'
+need_failure 'ENOENT: the device does not exist; jails usually hide it'

@@ -20,4 +20,4 @@ kernel_process=$(ps -ax -o pid= -o ucomm= | while read -r pid name; do
     [ "$name" != syncer ] || echo "$pid"
 done)
 [ -n "$kernel_process" ] || skip 'ps lists no process of the kernel'
-refused "process $kernel_process is the kernel's" maps "$kernel_process"
+refused "process $kernel_process is a kernel process" maps "$kernel_process"

@@ -8,7 +8,7 @@ cd nobody || exit
 refused_to_nobody() {
     try_as_nobody "$@"
     need_failure EACCES
-    holds "the message of $last" "$err" 'for root and the members of group kmem'
+    holds "the message of $last" "$err" 'accessible to root and group kmem only'
     equal "the output of $last" "$out" ''
 }
 refused_to_nobody ranges list

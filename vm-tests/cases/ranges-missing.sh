@@ -17,7 +17,7 @@ refused_removal() {
 refused_removal 0xd00000000 16777216
 refused_removal 0xe00000000 8388608
 holds 'the message' "$err" 'the nearest is 0xe00000000+0x1000000 write-combine (vmtest)'
-refused 'owned by' ranges remove --owner vmtest2
+refused 'has no active range' ranges remove --owner vmtest2
 
 must ranges list --all
 equal 'the table after all that was refused' "$out" "$before"

@@ -35,7 +35,7 @@ for method in user kernel; do
     done
     need_failure SIGTERM
     case $method,$err in
-    user,*'the dump is not complete'* | kernel,*'does not stop'*) ;;
+    user,*'the dump is not complete'* | kernel,*'cannot stop'*) ;;
     # With one processor nothing else may run while the kernel dumps.
     kernel,*'the dump is not complete'*) skip 'the kernel has made its dump sooner than a signal can be sent' ;;
     *) fail "$last does not say what becomes of the dump: $err" ;;
