@@ -14,7 +14,7 @@ must write --force ps_arg_cache_limit --as u64 $new
 variable kern.ps_arg_cache_limit
 equal 'the variable after writing' "$value" $new
 
-back=${out##*to put the old bytes back: memtool }
+back=${out##*to restore the old bytes: memtool }
 case $back in
 'write --force 0x'*) ;;
 *) fail "no command puts the old bytes back: $out" ;;
