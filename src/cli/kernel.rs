@@ -179,8 +179,8 @@ impl KernelArguments {
             return Ok(Opened { kernel: open_kernel(&host, image, access)?, kind: host.kind() });
         };
         let memory = self.open_core(context, core, access, scratch)?;
-        let is_recorded = context.global.machine.is_some();
-        let host = if is_recorded { None } else { context.host().ok() };
+        // Only with an image are there modules to find; a dump and a recorded machine cannot be named both.
+        let host = image.as_ref().and_then(|_| context.host().ok());
         let here = host.and_then(|host| installed_system(&*host));
         let kernel = Kernel::from_dump(core, memory, image)?.with_modules_of(here, files::open_nonblocking);
         let mut opened = Opened { kernel, kind: IMAGE };

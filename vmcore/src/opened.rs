@@ -1,6 +1,6 @@
 //! Files that are open: read and written at an offset, on every system that Rust's standard library knows.
 
-use std::fs::{File, FileType};
+use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
 #[cfg(any(unix, windows))]
@@ -29,10 +29,26 @@ pub fn open_plainly(path: &Path) -> io::Result<File> {
 ///
 /// Those of open(2); it is no file.
 pub fn open_for_writing(path: &Path) -> io::Result<File> {
-    if !path.symlink_metadata()?.is_file() {
-        return Err(io::Error::new(io::ErrorKind::InvalidInput, "it is not a file, and only files are written to"));
+    let refused = || io::Error::new(io::ErrorKind::InvalidInput, "it is not a file, and only files are written to");
+    let named = path.symlink_metadata()?;
+    if !named.is_file() {
+        return Err(refused());
     }
-    File::options().read(true).write(true).open(path)
+    let file = File::options().read(true).write(true).open(path)?;
+    // A link can have been put there since.
+    if is_same(&named, &file.metadata()?) { Ok(file) } else { Err(refused()) }
+}
+
+/// Whether both are of one file, as far as the system tells.
+#[cfg(unix)]
+fn is_same(one: &Metadata, other: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt;
+    (one.dev(), one.ino()) == (other.dev(), other.ino())
+}
+
+#[cfg(not(unix))]
+fn is_same(_: &Metadata, other: &Metadata) -> bool {
+    other.is_file()
 }
 
 /// The directory that a file of that name is in.
@@ -183,6 +199,22 @@ mod tests {
     #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 
     use super::*;
+
+    #[cfg(unix)]
+    #[test]
+    fn no_link_is_written_through_and_no_other_file_taken_for_the_one_named() {
+        let directory = tempfile::tempdir().unwrap();
+        let [file, other, link] = ["file", "other", "link"].map(|name| directory.path().join(name));
+        std::fs::write(&file, "").unwrap();
+        std::fs::write(&other, "").unwrap();
+        std::os::unix::fs::symlink(&file, &link).unwrap();
+        for refused in [&link, &directory.path().to_owned()] {
+            assert_eq!(open_for_writing(refused).unwrap_err().kind(), io::ErrorKind::InvalidInput);
+        }
+        let opened = open_for_writing(&file).unwrap().metadata().unwrap();
+        assert!(is_same(&file.symlink_metadata().unwrap(), &opened));
+        assert!(!is_same(&other.symlink_metadata().unwrap(), &opened));
+    }
 
     #[test]
     fn a_file_for_what_does_not_fit_into_memory_has_no_name() {
