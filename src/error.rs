@@ -4,6 +4,7 @@ use crate::kernel_error::{KernelError, Operation, errno_name};
 use nix::errno::Errno;
 use std::io;
 use std::path::{Path, PathBuf};
+use vmcore::errno;
 
 /// Why memtool did not do what it was asked to do.
 #[derive(Debug, thiserror::Error)]
@@ -57,11 +58,11 @@ pub enum Error {
     Unsupported(String),
 
     /// Standard output cannot be written to.
-    #[error("cannot write to standard output: {0}")]
+    #[error("cannot write to standard output: {}", errno::reason(.0))]
     StandardOutput(#[source] io::Error),
 
     /// Reading or writing failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", errno::reason(source))]
     Io {
         /// The attempt, after "cannot".
         what: String,

@@ -13,6 +13,7 @@ use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
 use std::str::FromStr;
 use std::time::{Duration, Instant};
+use vmcore::errno;
 
 /// How long each of a host's addresses may take to answer.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -140,7 +141,7 @@ impl Connection {
                 Err(error) => errors.push((address, error)),
             }
         }
-        let all = errors.iter().map(|(address, error)| format!("{}: {error}", address.ip())).collect::<Vec<_>>();
+        let all = errors.iter().map(|(address, error)| format!("{}: {}", address.ip(), errno::reason(error))).collect::<Vec<_>>();
         Err(fail(match errors.pop() {
             None => io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
             Some((_, only)) if errors.is_empty() => only,
@@ -203,7 +204,8 @@ impl Connection {
 
     fn broken(&self, error: io::Error) -> io::Error {
         let to = &self.to;
-        let text = format!("the connection to {to} was lost, and the receiver's copy is incomplete: {error}");
+        let why = errno::reason(&error);
+        let text = format!("the connection to {to} was lost, and the receiver's copy is incomplete: {why}");
         io::Error::new(error.kind(), text)
     }
 }

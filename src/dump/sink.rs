@@ -8,6 +8,7 @@ use std::fs::File;
 use std::io::{self, Write};
 use std::os::unix::fs::FileExt;
 use vmcore::bounds::head;
+use vmcore::errno;
 use vmcore::format::writer::SparseWrite;
 use vmcore::units::hex_digits;
 
@@ -222,7 +223,7 @@ pub(crate) fn write_failed(source: io::Error) -> Error {
     let source = match source.kind() {
         io::ErrorKind::FileTooLarge => {
             let why = "larger than the file system or the file size limit (ulimit -f) allows";
-            io::Error::new(source.kind(), format!("{source}: {why}"))
+            io::Error::new(source.kind(), format!("{}: {why}", errno::reason(&source)))
         }
         _ => source,
     };

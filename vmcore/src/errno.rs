@@ -67,11 +67,17 @@ impl Errno {
 
     /// What it means, in the system's words.
     pub fn description(self) -> String {
-        let mut text = io::Error::from(self).to_string();
-        // What the standard library adds is said by the name.
-        text.truncate(text.rfind(" (os error ").unwrap_or(text.len()));
-        text
+        reason(&io::Error::from(self))
     }
+}
+
+/// Why input or output failed, in the system's words: without the error number that the standard library adds.
+pub fn reason(error: &io::Error) -> String {
+    let mut text = error.to_string();
+    if error.raw_os_error().is_some() {
+        text.truncate(text.rfind(" (os error ").unwrap_or(text.len()));
+    }
+    text
 }
 
 impl From<Errno> for io::Error {

@@ -1,7 +1,7 @@
 //! The one error type of the library.
 
 use crate::architecture::{Architecture, Endianness};
-use crate::errno::Errno;
+use crate::errno::{self, Errno};
 use crate::kerneldump::Compression;
 use crate::mismatch::Mismatch;
 use std::io;
@@ -89,7 +89,7 @@ pub enum Error {
     Fault(#[from] crate::fault::Fault),
 
     /// Reading or writing failed.
-    #[error("cannot {what}: {source}")]
+    #[error("cannot {what}: {}", errno::reason(source))]
     Io {
         /// The attempt, after "cannot".
         what: String,

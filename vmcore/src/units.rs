@@ -8,10 +8,16 @@ use std::time::{SystemTime, UNIX_EPOCH};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NumberError {
     /// Nothing, or no digit, where a number belongs.
-    #[error("'{0}' is not a number: write decimal, or hexadecimal with 0x")]
+    #[error("'{0}' is not a number: use decimal, or hexadecimal with 0x")]
     NotANumber(String),
+    /// A size that is no number with a suffix.
+    #[error("'{0}' is not a size: use a decimal number, or a hexadecimal one with 0x, and a suffix k, m, g or t, such as 64k or 1.5g")]
+    NotASize(String),
+    /// Part of a byte.
+    #[error("'{0}' is not a whole number of bytes")]
+    PartOfAByte(String),
     /// A C programmer would read the number as octal, everybody else as decimal.
-    #[error("'{0}' begins with 0: write decimal without leading zeros, or hexadecimal with 0x")]
+    #[error("'{0}' begins with 0: use decimal without leading zeros, or hexadecimal with 0x")]
     LeadingZero(String),
     /// The number does not fit in 64 bits.
     #[error("'{0}' does not fit in 64 bits")]
@@ -35,24 +41,58 @@ pub fn parse_address(text: &str) -> Result<u64, NumberError> {
 }
 
 /// Reads a size in bytes: as [`parse_address`], with an optional suffix k, m, g or t (powers of 1024) in
-/// either case.
+/// either case, and before a suffix a decimal fraction that makes whole bytes.
+///
+/// # Errors
+///
+/// It is not such a size, has part of a byte, or does not fit.
 pub fn parse_size(text: &str) -> Result<u64, NumberError> {
+    let not_a_size = |error| match error {
+        NumberError::NotANumber(_) => NumberError::NotASize(text.to_owned()),
+        NumberError::TooLarge(_) => NumberError::TooLarge(text.to_owned()),
+        other => other,
+    };
     let Some(last) = text.chars().next_back() else {
-        return Err(NumberError::NotANumber(text.to_owned()));
+        return Err(NumberError::NotASize(text.to_owned()));
     };
     let shift = match last.to_ascii_lowercase() {
         'k' => 10,
         'm' => 20,
         'g' => 30,
         't' => 40,
-        _ => return parse_address(text).map_err(|error| unknown_suffix(text, last).unwrap_or(error)),
+        _ => return parse_address(text).map_err(|error| unknown_suffix(text, last).unwrap_or(not_a_size(error))),
     };
     let number = text.strip_suffix(last).unwrap_or(text);
-    let number = parse_address(number).map_err(|error| match error {
-        NumberError::NotANumber(_) => NumberError::NotANumber(text.to_owned()),
+    match number.split_once('.') {
+        None => parse_address(number)
+            .map_err(not_a_size)?
+            .checked_mul(1 << shift)
+            .ok_or_else(|| NumberError::TooLarge(text.to_owned())),
+        Some((whole, fraction)) => decimal_fraction(text, whole, fraction, 1 << shift),
+    }
+}
+
+/// A decimal fraction of units as bytes.
+fn decimal_fraction(text: &str, whole: &str, fraction: &str, unit: u64) -> Result<u64, NumberError> {
+    let is_decimal = |digits: &str| !digits.is_empty() && digits.bytes().all(|digit| digit.is_ascii_digit());
+    if !is_decimal(whole) || !is_decimal(fraction) {
+        return Err(NumberError::NotASize(text.to_owned()));
+    }
+    // A digit more can only be part of a byte, since no unit is divisible by 5.
+    let fraction = fraction.trim_end_matches('0');
+    let part_of_a_byte = || NumberError::PartOfAByte(text.to_owned());
+    let scale = u32::try_from(fraction.len()).ok().and_then(|digits| 10_u128.checked_pow(digits));
+    let scale = scale.ok_or_else(part_of_a_byte)?;
+    let numerator: u128 = if fraction.is_empty() { 0 } else { fraction.parse().map_err(|_| part_of_a_byte())? };
+    let bytes = numerator.checked_mul(unit.into()).ok_or_else(part_of_a_byte)?;
+    if !bytes.is_multiple_of(scale) {
+        return Err(part_of_a_byte());
+    }
+    let whole = u128::from(parse_address(whole).map_err(|error| match error {
+        NumberError::TooLarge(_) => NumberError::TooLarge(text.to_owned()),
         other => other,
-    })?;
-    number.checked_mul(1 << shift).ok_or_else(|| NumberError::TooLarge(text.to_owned()))
+    })?);
+    u64::try_from(whole * u128::from(unit) + bytes / scale).map_err(|_| NumberError::TooLarge(text.to_owned()))
 }
 
 /// Whether all that is wrong with a size is the letter at its end.
@@ -127,22 +167,22 @@ pub fn exact_size(bytes: u128) -> String {
     format!("{value} {}", unit.unwrap_or(&""))
 }
 
-/// A size for reading at a glance, to a tenth of the unit: `12.3 MiB`.
+/// A size for reading at a glance, rounded to the nearest tenth of the unit: `12.3 MiB`.
 pub fn rough_size(bytes: u64) -> String {
-    let mut unit = UNITS.iter();
-    let mut name = unit.next();
-    let mut divisor: u64 = 1;
-    while bytes / divisor >= 1024 {
-        let Some(larger) = unit.next() else { break };
+    if bytes < 1024 {
+        return format!("{bytes} B");
+    }
+    let mut divisor: u128 = 1024;
+    let mut units = UNITS.iter().skip(1).peekable();
+    loop {
+        let tenths = (u128::from(bytes) * 10 + divisor / 2) / divisor;
+        let name = units.next().copied().unwrap_or_default();
+        // What rounds to 1024.0 is 1.0 of the next unit.
+        if tenths < 10240 || units.peek().is_none() {
+            return format!("{}.{} {name}", tenths / 10, tenths % 10);
+        }
         divisor *= 1024;
-        name = Some(larger);
     }
-    let name = name.unwrap_or(&"");
-    if divisor == 1 {
-        return format!("{bytes} {name}");
-    }
-    let tenths = u128::from(bytes) * 10 / u128::from(divisor);
-    format!("{}.{} {name}", tenths / 10, tenths % 10)
 }
 
 /// Two hexadecimal digits for each byte.
@@ -241,6 +281,10 @@ mod tests {
             ("0X10k", 16384),
             ("0xbad", 0xbad),
             ("18446744073709551615", u64::MAX),
+            ("1.5g", 3 << 29),
+            ("0.5K", 512),
+            ("1.0m", 1 << 20),
+            ("0.0009765625m", 1 << 10),
         ] {
             assert_eq!(parse_size(text), Ok(bytes), "{text}");
         }
@@ -248,10 +292,13 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused_by_name() {
-        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5m", "1_000", "k4", "4kb", "0x-1", "٣"] {
-            assert!(matches!(parse_size(text), Err(NumberError::NotANumber(_))), "{text}: {:?}", parse_size(text));
+        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5", "1_000", "k4", "4kb", "0x-1", "٣", ".5k", "1.k", "0x1.8k", "1.5.5k", "1.-5k"] {
+            assert!(matches!(parse_size(text), Err(NumberError::NotASize(_))), "{text}: {:?}", parse_size(text));
         }
-        for text in ["18446744073709551616", "16777216t", "0x10000000000000000", "18014398509481984k"] {
+        for text in ["0.0001k", "1.3m", "0.00000000000000000000000000000000000000000000001t"] {
+            assert!(matches!(parse_size(text), Err(NumberError::PartOfAByte(_))), "{text}: {:?}", parse_size(text));
+        }
+        for text in ["18446744073709551616", "18446744073709551616.5k", "16777216.5t", "16777216t", "0x10000000000000000", "18014398509481984k"] {
             assert!(matches!(parse_size(text), Err(NumberError::TooLarge(_))), "{text}");
         }
         for text in ["010", "00", "07k"] {
@@ -282,7 +329,13 @@ mod tests {
         assert_eq!(exact_size(4097), "4097 B");
         assert_eq!(exact_size(1 << 64), "16 EiB");
         assert_eq!(rough_size(1023), "1023 B");
+        assert_eq!(rough_size(1024), "1.0 KiB");
         assert_eq!(rough_size(1536), "1.5 KiB");
-        assert_eq!(rough_size(u64::MAX), "15.9 EiB");
+        // To the nearest tenth, across units too.
+        assert_eq!(rough_size(1587), "1.5 KiB");
+        assert_eq!(rough_size(1588), "1.6 KiB");
+        assert_eq!(rough_size((1 << 20) - 52), "1023.9 KiB");
+        assert_eq!(rough_size((1 << 20) - 51), "1.0 MiB");
+        assert_eq!(rough_size(u64::MAX), "16.0 EiB");
     }
 }
