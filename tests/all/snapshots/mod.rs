@@ -6,6 +6,7 @@ mod transcript;
 
 use crate::common::real_dumps;
 use std::collections::BTreeSet;
+use std::path::Path;
 use transcript::{Document, Shell, Shown, as_shown, without_effect};
 use vmcore_synth::device::DumpDevice;
 use vmcore_synth::{Arch, Compression, KernelDumpHeader};
@@ -116,7 +117,10 @@ fn check_options(shell: &Shell, line: &str) {
 #[test]
 fn the_examples_of_the_manual_can_be_typed() {
     let shell = Shell::new();
-    let examples = Document::open("man/memtool.8").examples();
+    let pages = std::fs::read_dir(Path::new(env!("CARGO_MANIFEST_DIR")).join("man")).unwrap();
+    let pages = pages.map(|entry| entry.unwrap()).filter(|entry| entry.path().is_file());
+    let names = pages.map(|entry| format!("man/{}", entry.file_name().to_str().unwrap()));
+    let examples: Vec<String> = names.flat_map(|page| Document::open(&page).examples()).collect();
     assert!(examples.iter().any(|line| line.contains("--machine demo")), "{examples:?}");
     for line in examples {
         if line.contains("--machine demo") {
