@@ -1,6 +1,6 @@
 //! `memtool completions`: completion scripts.
 
-use super::{Cli, Context, Verdict};
+use super::{Cli, Context, Verdict, help};
 use clap::{Args, CommandFactory};
 use clap_complete::Shell;
 use memtool::Result;
@@ -14,7 +14,8 @@ pub struct Arguments {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     // clap_complete panics where it cannot write, so it writes to memory.
     let mut script = Vec::new();
-    clap_complete::generate(arguments.shell, &mut Cli::command(), "memtool", &mut script);
+    let mut program = help::with_names_to_complete(Cli::command());
+    clap_complete::generate(arguments.shell, &mut program, "memtool", &mut script);
     context.out.bytes(&script)?;
     Ok(Verdict::Done)
 }

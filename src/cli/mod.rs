@@ -5,6 +5,7 @@ mod convert;
 mod decrypt;
 mod destination;
 mod dump;
+mod help;
 mod inspect;
 mod json;
 mod kernel;
@@ -45,6 +46,7 @@ use vmcore::units::{parse_address, parse_size};
     name = "memtool",
     version = env!("MEMTOOL_VERSION"),
     max_term_width = 80,
+    disable_help_subcommand = true,
     after_help = "Exit codes: 0 success, 1 failure, 2 usage error. See memtool(8) for details."
 )]
 struct Cli {
@@ -119,6 +121,8 @@ enum Command {
     Record(record::Arguments),
     /// Print a completion script for a shell
     Completions(completions::Arguments),
+    /// Show the manual page of a command, or its options
+    Help(help::Arguments),
 }
 
 /// What a command works on with its arguments. That decides which of the options of every command mean something.
@@ -172,11 +176,21 @@ impl Command {
         }
     }
 
+    /// What help is wanted for.
+    fn help(&self) -> Option<help::Arguments> {
+        match self {
+            Self::Help(arguments) => Some(arguments.clone()),
+            Self::Ranges(arguments) => arguments.help(),
+            _ => None,
+        }
+    }
+
     /// What it works on.
     fn subject(&self, device: Option<&Path>) -> Subject {
         let by_files = |named: bool, otherwise: Subject| if named { Subject::Files } else { otherwise };
         match self {
-            Self::Completions(_) => Subject::Program,
+            Self::Completions(_) | Self::Help(_) => Subject::Program,
+            Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
             Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
             Self::Symbols(arguments) => by_files(arguments.names_files(), Subject::System),
@@ -358,6 +372,9 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
     use clap::CommandFactory;
     use clap::error::ErrorKind;
     let conflict = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
+    if let Some(arguments) = cli.command.help() {
+        arguments.check()?;
+    }
     if let Some((option, why)) = cli.command.text_only().filter(|_| cli.global.json) {
         return conflict(&format!("{option} cannot be used with --json: {why}"));
     }
@@ -423,6 +440,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Maps(arguments) => maps::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
+        Command::Help(arguments) => help::run(context, &arguments),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
-use super::{Context, Verdict, address, size};
+use super::{Context, Verdict, address, help, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
 use memtool::memory_map::MemoryMap;
@@ -35,9 +35,22 @@ enum Command {
     Remove(RemoveArguments),
     /// Explain which ranges cover an address and which cache type results
     Explain(ExplainArguments),
+    /// Show the manual page, or the options of a command
+    Help(help::Arguments),
 }
 
+/// The name of the command.
+const NAME: &str = "ranges";
+
 impl Arguments {
+    /// What `ranges help` is to describe.
+    pub fn help(&self) -> Option<help::Arguments> {
+        match &self.command {
+            Some(Command::Help(arguments)) => Some(arguments.below(NAME)),
+            _ => None,
+        }
+    }
+
     /// See [`super::Command::text_only`].
     pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
         let list = match &self.command {
@@ -137,13 +150,13 @@ fn non_empty_owner(text: &str) -> Result<Owner, String> {
 }
 
 pub fn run(context: &mut Context, arguments: Arguments) -> Result<Verdict> {
-    let host = &*context.host()?;
     match arguments.command {
-        None => list(context, host, &arguments.list),
-        Some(Command::List(list_arguments)) => list(context, host, &list_arguments),
-        Some(Command::Explain(explain_arguments)) => explain(context, host, explain_arguments.address),
-        Some(Command::Update(update_arguments)) => update(context, host, update_arguments),
-        Some(Command::Remove(remove_arguments)) => remove(context, host, remove_arguments),
+        None => list(context, &arguments.list),
+        Some(Command::List(list_arguments)) => list(context, &list_arguments),
+        Some(Command::Explain(explain_arguments)) => explain(context, explain_arguments.address),
+        Some(Command::Update(update_arguments)) => update(context, update_arguments),
+        Some(Command::Remove(remove_arguments)) => remove(context, remove_arguments),
+        Some(Command::Help(help_arguments)) => help::run(context, &help_arguments.below(NAME)),
     }
 }
 
@@ -189,7 +202,8 @@ struct ListDocument {
     free_slots: usize,
 }
 
-fn list(context: &mut Context, host: &dyn Host, arguments: &ListArguments) -> Result<Verdict> {
+fn list(context: &mut Context, arguments: &ListArguments) -> Result<Verdict> {
+    let host = &*context.host()?;
     let table = host.range_table()?;
     let wanted = |range: &&Descriptor| {
         (arguments.all || range.is_active()) && arguments.owner.as_ref().is_none_or(|owner| range.owner == *owner)
@@ -296,7 +310,8 @@ struct Covering {
     range: RangeDocument,
 }
 
-fn explain(context: &mut Context, host: &dyn Host, address: u64) -> Result<Verdict> {
+fn explain(context: &mut Context, address: u64) -> Result<Verdict> {
+    let host = &*context.host()?;
     let table = host.range_table()?;
     let map = host.memory_map();
     let explanation = effective::explain(&table, address);
@@ -404,7 +419,8 @@ fn mode(dry_run: bool) -> Mode {
     if dry_run { Mode::DryRun } else { Mode::Apply }
 }
 
-fn update(context: &mut Context, host: &dyn Host, arguments: UpdateArguments) -> Result<Verdict> {
+fn update(context: &mut Context, arguments: UpdateArguments) -> Result<Verdict> {
+    let host = &*context.host()?;
     let update = Update {
         base: arguments.base,
         length: arguments.len,
@@ -417,7 +433,8 @@ fn update(context: &mut Context, host: &dyn Host, arguments: UpdateArguments) ->
     show_changes(context, host, mode, &[outcome], Vec::new())
 }
 
-fn remove(context: &mut Context, host: &dyn Host, arguments: RemoveArguments) -> Result<Verdict> {
+fn remove(context: &mut Context, arguments: RemoveArguments) -> Result<Verdict> {
+    let host = &*context.host()?;
     let mode = mode(arguments.dry_run);
     match (arguments.owner, arguments.base, arguments.len) {
         (Some(owner), ..) => {

@@ -26,6 +26,7 @@ mod dump_formats;
 mod dump_sinks;
 mod examples;
 mod files_in_use;
+mod help;
 mod inspect;
 mod json;
 mod kernel_fixture;
