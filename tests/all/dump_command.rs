@@ -1,8 +1,8 @@
 //! `memtool dump` as a command: what it reads, its options, its files, the manifest and the progress.
 
 use crate::common::{
-    command, demo, demo_machine, directory, failing, memtool, names, noise, on, on_terminal, read_until, run, start,
-    start_with_stderr, text, write_file, write_machine,
+    command, demo, demo_machine, directory, failing, memtool, names, noise, on, on_terminal, read_until, run, schema,
+    start, start_with_stderr, text, write_file, write_machine,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -412,7 +412,7 @@ fn json_tells_all_there_is_to_tell() {
         (&json!(1 << 20), &json!(target.metadata().unwrap().len()))
     );
     let report = demo(&[&arguments[..], &["--force", "--manifest", text(&manifest)]].concat()).ok().json();
-    let written: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+    let written: Value = schema::document(&fs::read(&manifest).unwrap());
     assert_eq!(report["sha256"], written["output"]["sha256"]);
     let verified = memtool(&["--json", "dump", "--verify", text(&target), "--manifest", text(&manifest)]).ok().json();
     assert_eq!(keys(&verified), set("schema version host warnings file size sha256 matches"));
@@ -446,7 +446,7 @@ fn a_manifest_describes_what_was_written_wherever_that_was() {
             )
             .ok();
             let bytes = if destination == "-" { run.bytes } else { fs::read(&target).unwrap() };
-            let manifest: Value = serde_json::from_slice(&fs::read(&manifest).unwrap()).unwrap();
+            let manifest: Value = schema::document(&fs::read(&manifest).unwrap());
             assert_eq!((&manifest["schema"], &manifest["version"]), (&json!("memtool.manifest"), &json!(1)));
             assert_eq!((&manifest["host"], &manifest["system"]["hostname"]), (&json!("recorded"), &json!("demo")));
             assert_eq!((&manifest["device"], &manifest["page_size"]), (&json!(text(&machine)), &json!(4096)));

@@ -2,7 +2,7 @@
 
 use crate::common::formats::{self, Elf, Range, Runs, decompress, ranges_of};
 use crate::common::small::{SMALL, byte, bytes, map_text, small_machine, without};
-use crate::common::{Run, demo, directory, memtool, on, text, write_machine};
+use crate::common::{Run, demo, directory, memtool, on, schema, text, write_machine};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 use std::os::unix::fs::MetadataExt;
@@ -74,7 +74,7 @@ fn check(run: impl Fn(&[&str]) -> Run, format: &str, arguments: &[&str], segment
 }
 
 fn read_json(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    schema::document(&std::fs::read(path).unwrap())
 }
 
 /// Runs readelf(1), which must have nothing to complain of.

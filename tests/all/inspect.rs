@@ -1,6 +1,6 @@
 //! `memtool inspect`: every dump that FreeBSD writes is understood, and no damage goes unnoticed.
 
-use crate::common::{command, directory, text, write_file};
+use crate::common::{command, directory, schema, text, write_file};
 use memtool::output_file::scratch;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -31,7 +31,7 @@ fn run(bytes: &[u8], options: &[&str]) -> Output {
 /// The JSON object of a dump that is whole.
 fn whole(name: &str, bytes: &[u8]) -> Value {
     let output = run(bytes, &["--json", "--verify"]);
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found: Value = schema::document(&output.stdout);
     assert_eq!(found["damage"], Value::Array(Vec::new()), "{name}");
     assert!(output.status.success(), "{name}");
     found
@@ -499,7 +499,7 @@ fn limits_of_memtool_are_no_damage() {
     synth::set(&mut bytes, &fields, spec.order, "dumpavailsize", (16 << 20) + 4096);
     let output = run(&bytes, &["--json"]);
     assert_eq!(output.status.code(), Some(1));
-    let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let found: Value = schema::document(&output.stdout);
     assert_eq!((&found["damage"], &found["limits"][0]["place"]), (&serde_json::json!([]), &"dumpavailsize".into()));
     let output = run(&bytes, &[]);
     assert!(String::from_utf8_lossy(&output.stdout).contains("no damage found; not everything was checked"));
@@ -732,7 +732,7 @@ fn zeros_that_savecore_has_left_out_are_no_damage() {
             std::fs::write(at("vmcore.3"), &whole[..length]).unwrap();
             std::fs::write(at("info.3"), info).unwrap();
             let output = command().args(["inspect", "--json", "--verify"]).arg(at(name)).output().unwrap();
-            (output.status.code(), serde_json::from_slice::<Value>(&output.stdout).unwrap())
+            (output.status.code(), schema::document(&output.stdout))
         };
         let (code, found) = inspect("vmcore.3", blocks * 4096, &info(whole.len(), "none"));
         assert_eq!((code, &found["damage"]), (Some(0), &serde_json::json!([])), "{kind}");
@@ -858,7 +858,7 @@ fn formats_that_are_not_read_are_named_by_every_command() {
     let directory = directory();
     let out = directory.path().join("out");
     for (bytes, says) in foreign_formats() {
-        let found: Value = serde_json::from_slice(&run(&bytes, &["--json"]).stdout).unwrap();
+        let found: Value = schema::document(&run(&bytes, &["--json"]).stdout);
         assert_eq!(found["dump"]["kind"], "unknown", "{says}");
         assert!(format!("{} {}", found["dump"]["format"], found["dump"]["remedy"]).contains(says), "{says}: {found}");
         let file = write_file(directory.path(), &bytes);
@@ -921,7 +921,7 @@ fn what_is_no_dump_is_not_called_one() {
     ] {
         for options in [&[][..], &["--verify"]] {
             let output = run(&bytes, &[&["--json"], options].concat());
-            let found: Value = serde_json::from_slice(&output.stdout).unwrap();
+            let found: Value = schema::document(&output.stdout);
             assert_eq!((&found["dump"]["kind"], output.status.code()), (&"unknown".into(), Some(1)), "{says}");
             assert!(String::from_utf8_lossy(&run(&bytes, options).stderr).contains(says), "{says}");
         }

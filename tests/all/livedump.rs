@@ -2,8 +2,8 @@
 
 use crate::common::minidump::Minidump;
 use crate::common::{
-    address, command, demo, demo_machine, directory, failing, memtool, names, on, read_until, start, start_with_stderr,
-    text, write_machine,
+    address, command, demo, demo_machine, directory, failing, memtool, names, on, read_until, schema, start,
+    start_with_stderr, text, write_machine,
 };
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -529,7 +529,7 @@ fn info_is_json_or_savecores_lines() {
     let take = |options: &[&str]| demo(&[&["livedump", "--force", text(&dump)], options].concat()).ok();
     let run = take(&["--info", text(&path("facts.json"))]);
     assert!(run.stdout.contains("recorded machine demo"), "{run:?}");
-    let facts: Value = serde_json::from_slice(&std::fs::read(path("facts.json")).unwrap()).unwrap();
+    let facts: Value = schema::document(&std::fs::read(path("facts.json")).unwrap());
     assert_eq!((&facts["schema"], &facts["host"]), (&json!("memtool.livedump"), &json!("recorded")));
     assert_eq!(facts["size"], dump.metadata().unwrap().len());
     take(&["--info", text(&path("facts"))]);
@@ -537,7 +537,7 @@ fn info_is_json_or_savecores_lines() {
     assert!(lines.starts_with("Dump header from device: /dev/mem\n  Architecture: amd64\n"), "{lines}");
     assert!(lines.ends_with("  Bounds: 0\n  Dump Status: good\n"), "{lines}");
     let run = take(&["--json", "--info", text(&path("facts"))]);
-    assert_eq!(serde_json::from_slice::<Value>(&std::fs::read(path("facts")).unwrap()).unwrap(), run.json());
+    assert_eq!(schema::document(&std::fs::read(path("facts")).unwrap()), run.json());
     assert_eq!(take(&["--info", "-"]).lines()[0], "Dump header from device: /dev/mem");
     assert_eq!(take(&["--json", "--info", "-"]).json()["schema"], "memtool.livedump");
     demo(&["livedump", "--info", text(&path("facts")), text(&path("new"))]).fails_saying(&["facts", "already exists"]);

@@ -1,7 +1,10 @@
 //! Files of recorded machines that are broken or hostile, and what every command promises about its arguments
 //! and its standard output.
 
-use crate::common::{Run, command, demo, demo_machine, directory, memtool, on, run, text, write_file, write_machine};
+use crate::common::{
+    Run, command, demo, demo_machine, directory, memtool, on, run, schema, text, write_file, write_machine,
+};
+use memtool::host::recorded::Recorded;
 use memtool::host::{self, Selection};
 use serde_json::{Value, json};
 use std::ffi::{OsStr, OsString};
@@ -397,6 +400,32 @@ fn no_single_value_of_the_file_makes_memtool_panic() {
     }
     assert_eq!(panicked, Vec::<String>::new());
     assert!(accepted > 100, "{accepted} variants were usable");
+}
+
+#[test]
+fn what_the_program_takes_as_a_machine_its_schema_takes() {
+    let directory = directory();
+    let path = directory.path().join("machine");
+    let machine = small_machine();
+    let mut pointers = Vec::new();
+    collect_pointers(&machine, String::new(), &mut pointers);
+    let numbers = [json!(0), json!(1), json!(3), json!(64), json!(4096), json!(u32::MAX), json!(u64::MAX)];
+    let texts = ["", "0", "7", "0x1", "0XfFf", "0xffffffffffffffff", "amd64", "r-x"].map(|text| json!(text));
+    let others = [json!(true), json!([]), json!({}), json!([0, 255])];
+    let mut accepted = 0;
+    for pointer in &pointers {
+        for value in numbers.iter().chain(&texts).chain(&others) {
+            let variant = with(&machine, pointer, value.clone());
+            std::fs::write(&path, serde_json::to_vec(&variant).unwrap()).unwrap();
+            // serde takes a list of an object's values in its place, which no manual offers.
+            let is_list_of_values = value.is_array() && machine.pointer(pointer).is_some_and(Value::is_object);
+            if !is_list_of_values && Recorded::open(&path).is_ok() {
+                accepted += 1;
+                assert_eq!(schema::problems(&variant), [""; 0], "{pointer} = {value}");
+            }
+        }
+    }
+    assert!(accepted > 100, "{accepted}");
 }
 
 fn collect_pointers(value: &Value, at: String, pointers: &mut Vec<String>) {

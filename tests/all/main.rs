@@ -51,6 +51,7 @@ mod real_dumps;
 mod relocated_kernel;
 mod rules_model;
 mod save;
+mod schemas;
 mod snapshots;
 mod symbols;
 mod symbols_table;

@@ -3,7 +3,9 @@
 //! The rules and errnos are those of the kernel's `sys/x86/x86/x86_mem.c`; the lines of memcontrol(8) and the
 //! real machine were recorded from FreeBSD 12.1 amd64 in QEMU (512 MiB, 88 fixed and 8 variable ranges).
 
-use crate::common::{Run, demo, demo_machine, directory, failing, memtool, on, on_terminal, text, write_machine};
+use crate::common::{
+    Run, demo, demo_machine, directory, failing, memtool, on, on_terminal, schema, text, write_machine,
+};
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -110,7 +112,7 @@ fn descriptors(machine: &Value) -> Vec<Value> {
 }
 
 fn read(path: &Path) -> Value {
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    schema::document(&std::fs::read(path).unwrap())
 }
 
 /// Runs `memtool ranges ...` on a machine and keeps what becomes of it.

@@ -2,7 +2,7 @@
 //!
 //! Default types and SYSCFG are those of the processor manuals; powerpc's rules are `sys/powerpc/powerpc/mem.c`.
 
-use crate::common::{Run, demo, demo_machine, directory, failing, on, text, write_machine};
+use crate::common::{Run, demo, demo_machine, directory, failing, on, schema, text, write_machine};
 use serde_json::{Value, json};
 
 fn range(base: &str, length: &str, flags: &[&str], owner: &str) -> Value {
@@ -301,7 +301,7 @@ fn changed(machine: &Value, arguments: &[&str]) -> Vec<Value> {
     let saved = directory.path().join("saved");
     let run = on(&file, &[&["--save-machine", text(&saved), "ranges"], arguments].concat()).ok();
     assert!(!run.stderr.contains("RAM"), "{}", run.stderr);
-    let saved: Value = serde_json::from_slice(&std::fs::read(saved).unwrap()).unwrap();
+    let saved: Value = schema::document(&std::fs::read(saved).unwrap());
     saved["ranges"]["descriptors"].as_array().unwrap().clone()
 }
 
