@@ -4,7 +4,7 @@
 
 mod transcript;
 
-use crate::common::real_dumps;
+use crate::common::{real_dumps, schema};
 use std::collections::BTreeSet;
 use std::path::Path;
 use transcript::{Document, Shell, Shown, as_shown, without_effect};
@@ -153,6 +153,9 @@ fn compare(path: &str, make: impl Fn(&Shell, &str), mut not_run: impl FnMut(&str
             }
             let now = shell.run(&command.line);
             assert!(!now.text.contains("panicked"), "{}: {}", command.line, now.text);
+            if now.text.starts_with('{') {
+                schema::document(now.text.as_bytes());
+            }
             if shows_output {
                 printed.push((command.clone(), as_shown(&command.output, &now.text)));
             } else {
