@@ -146,7 +146,7 @@ const ROWS: [Row; 10] = [
         target: 0.8,
         sink: Sink::File,
         content: Content::WithHeaders,
-        ours: "{memtool} convert -q {minidump} {out} --to elf --force",
+        ours: "{memtool} convert -q {minidump} {out} --format elf --force",
         theirs: "{cp} {minidump} {out} && {sync} {out}",
     },
     Row {
@@ -155,7 +155,7 @@ const ROWS: [Row; 10] = [
         target: 0.8,
         sink: Sink::File,
         content: Content::WithHeaders,
-        ours: "{memtool} convert -q {minidump} {out} --to lime --force",
+        ours: "{memtool} convert -q {minidump} {out} --format lime --force",
         theirs: "{cp} {minidump} {out} && {sync} {out}",
     },
 ];
@@ -164,8 +164,8 @@ const ROWS: [Row; 10] = [
 const MEMORY: [(&str, &str, u64); 4] = [
     ("memory, raw", "{memtool} dump -q --device {source}", 64 * MIB),
     ("memory, --zstd", "{memtool} dump -q --device {source} --zstd=3", 256 * MIB),
-    ("memory, minidump to a core", "{memtool} convert -q {minidump} - --to elf", 64 * MIB),
-    ("memory, minidump to lime", "{memtool} convert -q {minidump} - --to lime", 64 * MIB),
+    ("memory, minidump to a core", "{memtool} convert -q {minidump} - --format elf", 64 * MIB),
+    ("memory, minidump to lime", "{memtool} convert -q {minidump} - --format lime", 64 * MIB),
 ];
 
 fn main() -> ExitCode {

@@ -28,6 +28,14 @@ pub enum Error {
     #[error("{0}")]
     Refused(String),
 
+    /// An output exists, and nothing is replaced unless that is asked for.
+    #[error("{} already exists", .0.display())]
+    Exists(PathBuf),
+
+    /// The arguments of a command are no values, or contradict each other.
+    #[error("{0}")]
+    Usage(String),
+
     /// After a change, the kernel's table is not what its rules promise.
     #[error("the kernel accepted the change, but its table is not as expected: {0}")]
     Unexpected(String),

@@ -229,7 +229,7 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
             "a security policy (mac(4)) forbids reading kernel memory; ask its administrator"
         }
         (Op::KernelDump, Errno::EINVAL) => {
-            "the kernel does not accept the request: it was built without the requested compression (options GZIO, ZSTDIO), or the output is not a regular file; try --none, or another file system"
+            "the kernel does not accept the request: it was built without the requested compression (options GZIO, ZSTDIO), or the output is not a regular file; try --uncompress, or another file system"
         }
         (Op::KernelDump, Errno::EBADF) => {
             "the kernel cannot write to the file, which must be a regular file open for writing; choose another file system"
@@ -241,7 +241,7 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
             "the file system is full, and the kernel tried five times; free some space, choose another file system, or compress the dump"
         }
         (Op::KernelDump, Errno::EAGAIN) => {
-            "the kernel mistook an incomplete zstd block for the end of the dump, as kernels with pages of more than 4096 bytes do up to FreeBSD 15.1; let memtool make the dump (--method user), or use --gzip or --none"
+            "the kernel mistook an incomplete zstd block for the end of the dump, as kernels with pages of more than 4096 bytes do up to FreeBSD 15.1; let memtool make the dump (--method user), or use --gzip or --uncompress"
         }
         (Op::KernelDump, Errno::EFBIG) => {
             "the dump is larger than the file system or the file size limit (ulimit -f) allows; raise the limit, choose another file system, or compress the dump"

@@ -141,7 +141,10 @@ impl Connection {
                 Err(error) => errors.push((address, error)),
             }
         }
-        let all = errors.iter().map(|(address, error)| format!("{}: {}", address.ip(), errno::reason(error))).collect::<Vec<_>>();
+        let all = errors
+            .iter()
+            .map(|(address, error)| format!("{}: {}", address.ip(), errno::reason(error)))
+            .collect::<Vec<_>>();
         Err(fail(match errors.pop() {
             None => io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
             Some((_, only)) if errors.is_empty() => only,

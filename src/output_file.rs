@@ -281,7 +281,7 @@ fn check_target(target: &Path, existing: Existing) -> Result<()> {
         Ok(metadata) if !metadata.is_file() => {
             Err(Error::Refused(format!("{} exists and is not a regular file", target.display())))
         }
-        Ok(_) if existing == Existing::Keep => Err(Error::Refused(format!("{} already exists", target.display()))),
+        Ok(_) if existing == Existing::Keep => Err(Error::Exists(target.to_owned())),
         Ok(metadata) => files_in_use::check_replaced(target, &metadata, existing == Existing::Update),
     }
 }

@@ -70,12 +70,12 @@ fn dumps_of_large_machines_open_in_100_mebibytes() {
         bits.dedup();
         write(&path, end, bitmap, &bits);
 
-        let output = within_100_mebibytes(&["inspect", "--segments", file]);
+        let output = within_100_mebibytes(&["inspect", "--list-segments", file]);
         assert!(output.contains(&format!("0x0\t{end:#x}\t{}\t{all}\t0.0 %", bits.len())), "{output}");
         assert!(output.contains("no damage found"), "{output}");
         for number in [bits.len() / 2, bits.len() - 1].into_iter().skip(usize::from(end > TIB)) {
             let at = format!("{:#x}", bits[number] * PAGE);
-            let arguments = ["read", "--core", file, "--phys", &at, "--as", "u64", "-n", "8"];
+            let arguments = ["read", "--core", file, "--phys", &at, "--as", "u64", "-l", "8"];
             assert!(within_100_mebibytes(&arguments).contains(&number.to_string()), "{at}");
         }
     }

@@ -1,6 +1,6 @@
 //! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
 
-use super::destination::{CompressionArguments, claim_standard_output, destination, remark_on_delivery};
+use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::dump::{before_compression, warn_of_unreadable};
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
 use super::{Context, Verdict};
@@ -39,14 +39,17 @@ pub struct Arguments {
     /// A dump, a dump device, or an image of memory
     #[arg(value_name = "IN")]
     input: PathBuf,
-    /// Write to a file, which appears only when complete, to tcp://HOST:PORT, or to standard output for '-'
+    /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
     #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
-    output: Destination,
+    out: Option<Destination>,
+    /// The same as OUT
+    #[arg(short, long, value_name = "FILE", conflicts_with = "out", value_parser = OsStringValueParser::new().try_map(destination))]
+    output: Option<Destination>,
     /// Output format
-    #[arg(long, value_enum)]
-    to: OutputKind,
+    #[arg(long, alias = "to", value_enum)]
+    format: OutputKind,
     /// Read symbols from this kernel image, such as /boot/kernel/kernel; they are required for threads in a core file
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE")]
     kernel: Option<PathBuf>,
     /// Layout of the thread notes in a core file
     #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
@@ -66,7 +69,7 @@ pub struct Arguments {
     #[arg(long)]
     no_space_check: bool,
     /// Replace the output, the map and the script if they exist
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
 }
 
@@ -132,7 +135,7 @@ struct Converted {
 
 impl Arguments {
     fn format(&self) -> Format {
-        match self.to {
+        match self.format {
             OutputKind::Elf => Format::Elf,
             OutputKind::Lime => Format::Lime,
             OutputKind::Raw => Format::Raw,
@@ -142,7 +145,7 @@ impl Arguments {
 
     /// Where a dump is decompressed, if it has to be: where there is room for the output.
     fn scratch(&self) -> PathBuf {
-        self.output.file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
+        self.target().file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
     }
 
     fn style(&self) -> Style {
@@ -159,19 +162,25 @@ impl Arguments {
         if is_gdb || self.notes == NotesOf::Linux { Debugger::Gdb } else { Debugger::Lldb }
     }
 
-    fn check(&self) -> Result<()> {
-        if self.to == OutputKind::Elf && self.map.is_some() {
-            return Err(Error::Refused("a core file has its own map, and --map is for the other formats".to_owned()));
+    /// Where the output goes.
+    fn target(&self) -> &Destination {
+        self.out.as_ref().or(self.output.as_ref()).unwrap_or(&Destination::StandardOutput)
+    }
+
+    /// See [`super::Command::check`].
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        if self.format == OutputKind::Elf && self.map.is_some() {
+            return Err("--map is for the other formats: a core file has its own map".to_owned());
         }
-        if self.to != OutputKind::Elf && self.script.is_some() {
-            return Err(Error::Refused("--script is for a debugger, which opens what --to elf writes".to_owned()));
+        if self.format != OutputKind::Elf && self.script.is_some() {
+            return Err("--script is for the core file that --format elf writes".to_owned());
         }
-        Ok(())
+        check_standard_output(json, Some(self.target()))
     }
 
     fn options(&self) -> JobOptions {
         JobOptions {
-            destination: self.output.clone(),
+            destination: self.target().clone(),
             compression: self.compression.compression(),
             map: self.map.clone().map(MapDestination::from),
             companion: self.script.clone().map(Companion::Script),
@@ -182,11 +191,9 @@ impl Arguments {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    claim_standard_output(context, &arguments.output)?;
-    arguments.check()?;
     let options = arguments.options();
     let job = Job::new(&options)?;
-    let converted = match arguments.to {
+    let converted = match arguments.format {
         OutputKind::Elf => to_core(context, arguments, job)?,
         OutputKind::Lime | OutputKind::Raw | OutputKind::Padded => to_image(context, arguments, job)?,
     };
@@ -217,7 +224,7 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
     let pages = facts.pages.count();
     let all: u64 = facts.segments().iter().map(|segment| segment.of).sum();
     let pages = if all > 0 { format!("{pages} of {}", counted(all, "page")) } else { counted(pages, "page") };
-    let fate = if arguments.to == OutputKind::Padded { "zeros" } else { "left out" };
+    let fate = if arguments.format == OutputKind::Padded { "zeros" } else { "left out" };
     context.remark(&format!("a minidump holds part of memory: {pages}; the others are {fate}"));
 }
 
@@ -326,7 +333,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
     remark_on_delivery(context, *delivered);
     warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
     let compression = arguments.compression.compression();
-    let name = arguments.output.to_string();
+    let name = arguments.target().to_string();
     if context.out.is_json() {
         let document = Document {
             input: arguments.input.display().to_string(),
@@ -343,7 +350,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             limited: *limited,
         };
         context.out.document_of("memtool.convert", "image", &document)?;
-    } else if !matches!(arguments.output, Destination::StandardOutput) && !context.global.quiet {
+    } else if !matches!(arguments.target(), Destination::StandardOutput) && !context.global.quiet {
         let before = before_compression(report, compression);
         context.out.line(&format!("{name}: {}{before}", counted(report.written.bytes, "byte")))?;
         if let Some(CoreDocument { segments, mapped, threads, .. }) = core {
@@ -358,7 +365,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         (!has_tables, "the kernel's page tables are not known"),
     ] {
         if is_so {
-            let (input, output) = (arguments.input.display(), &arguments.output);
+            let (input, output) = (arguments.input.display(), arguments.target());
             context.repeat_failure(&format!("{input}: {why}, and {output} is not complete"))?;
         }
     }

@@ -32,7 +32,10 @@ pub struct Arguments {
     #[arg(required_unless_present = "number", conflicts_with = "number")]
     encrypted: Option<PathBuf>,
     /// The file to write, which appears only when complete
-    #[arg(required_unless_present = "number")]
+    #[arg(value_name = "OUTPUT", required_unless_present_any = ["number", "output"])]
+    out: Option<PathBuf>,
+    /// The same as OUTPUT
+    #[arg(short, long, value_name = "FILE", conflicts_with_all = ["out", "number"])]
     output: Option<PathBuf>,
     /// The private key for the public key given to dumpon(8)
     #[arg(short, long, value_name = "FILE")]
@@ -50,7 +53,7 @@ pub struct Arguments {
     #[arg(long)]
     no_space_check: bool,
     /// Replace the output if it exists
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
 }
 
@@ -134,7 +137,7 @@ impl Arguments {
             let output = Destination::Directory { path: self.dir.clone(), number };
             return Some(Files { encrypted: file("vmcore_encrypted"), key: file("key"), output });
         }
-        let output = Destination::File(self.output.clone()?);
+        let output = Destination::File(self.out.clone().or_else(|| self.output.clone())?);
         Some(Files { encrypted: self.encrypted.clone()?, key: self.key.clone()?, output })
     }
 }
@@ -231,7 +234,7 @@ fn report(context: &mut Context, document: &Document, inspection: &Inspection) -
     }
     if context.out.is_json() {
         context.out.document_of("memtool.decrypt", "image", document)?;
-    } else {
+    } else if !context.global.quiet {
         let compressed = match compression {
             Compression::None => String::new(),
             compression => format!(", compressed with {}", compression.name()),

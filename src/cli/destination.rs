@@ -5,15 +5,14 @@ use clap::Args;
 use memtool::compress::{Compression, Level};
 use memtool::dump::destination::Destination;
 use memtool::network::Delivered;
-use memtool::{Error, Result};
 use std::ffi::OsString;
 
-/// Sees to it that nothing but a dump goes to standard output, if that gets one.
-pub fn claim_standard_output(context: &mut Context, destination: &Destination) -> Result<()> {
-    if *destination == Destination::StandardOutput && context.out.is_json() {
-        return Err(Error::Refused("--json and the dump cannot share standard output; give a file".to_owned()));
+/// That nothing but a dump goes to standard output, if that gets one.
+pub fn check_standard_output(json: bool, destination: Option<&Destination>) -> Result<(), String> {
+    if json && destination == Some(&Destination::StandardOutput) {
+        return Err("--json and the dump cannot share standard output; give a file".to_owned());
     }
-    context.out.flush()
+    Ok(())
 }
 
 /// Says what is not certain of a dump that was sent away.

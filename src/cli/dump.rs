@@ -1,6 +1,6 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::destination::{CompressionArguments, claim_standard_output, destination, remark_on_delivery};
+use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::output::RECORDED;
 use super::{Context, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -63,9 +63,12 @@ pub struct Arguments {
     /// Write a manifest for --verify to a file: JSON with host, times, segments, and the dump's size and SHA-256
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
-    /// Only check a dump against the manifest given with --manifest
-    #[arg(long, value_name = "FILE", requires = "manifest", conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
-    verify: Option<PathBuf>,
+    /// The dump to check with --verify; '-' is standard input
+    #[arg(value_name = "FILE")]
+    file: Option<PathBuf>,
+    /// Only check a dump, FILE, against the manifest given with --manifest
+    #[arg(long, requires_all = ["manifest", "file"], conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
+    verify: bool,
     /// Number of bytes to read at a time, at most 16m
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
     buffer: u64,
@@ -82,7 +85,7 @@ pub struct Arguments {
     #[arg(long)]
     no_space_check: bool,
     /// Replace the dump, the map and the manifest if they exist
-    #[arg(long, requires = "files")]
+    #[arg(short, long, requires = "files")]
     force: bool,
 }
 
@@ -155,7 +158,19 @@ struct ListedGap {
 impl Arguments {
     /// Whether a dump is looked at that is there already.
     pub fn verifies(&self) -> bool {
-        self.verify.is_some()
+        self.verify
+    }
+
+    /// See [`super::Command::check`].
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        if let Some(file) = self.file.as_ref().filter(|_| !self.verify) {
+            return Err(format!("unexpected argument '{}'; the output is given with --output", file.display()));
+        }
+        check_standard_output(json && !self.list_segments && !self.verify, Some(&self.destination()))
+    }
+
+    fn destination(&self) -> Destination {
+        self.output.clone().unwrap_or(Destination::StandardOutput)
     }
 
     fn requested(&self) -> Result<Option<RequestedRanges>> {
@@ -183,7 +198,7 @@ impl Arguments {
             buffer_size: saturating_usize(self.buffer),
             device: device_name(context, plan),
             output: JobOptions {
-                destination: self.output.clone().unwrap_or(Destination::StandardOutput),
+                destination: self.destination(),
                 compression: self.compression.compression(),
                 map: self.map.clone().map(MapDestination::from),
                 companion: self.manifest.clone().map(Companion::Manifest),
@@ -195,7 +210,7 @@ impl Arguments {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    if let (Some(file), Some(manifest)) = (&arguments.verify, &arguments.manifest) {
+    if let (Some(file), Some(manifest)) = (&arguments.file, &arguments.manifest) {
         return verify(context, file, manifest);
     }
     let image = context.global.device.as_deref().filter(|device| !files::is_mem_device(device));
@@ -209,7 +224,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         return list(context, source.kind(), &plan);
     }
     let options = arguments.options(context, &plan);
-    claim_standard_output(context, &options.output.destination)?;
+    context.out.flush()?;
     if options.output.map == Some(MapDestination::StandardError) {
         // Nothing else is to be in the map.
         context.out.remark_on(source.kind());

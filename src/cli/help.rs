@@ -53,7 +53,7 @@ fn parse<'a>(names: impl Iterator<Item = &'a String>, option: Option<&'a str>) -
 }
 
 fn unknown(name: &str) -> clap::Error {
-    Cli::command().error(ErrorKind::InvalidSubcommand, format!("unrecognized subcommand '{name}'"))
+    Cli::command().error(ErrorKind::InvalidSubcommand, format!("unknown command '{name}'"))
 }
 
 /// On a terminal this does not come back if the page is installed: man(1) takes memtool's place, and with it the signals.

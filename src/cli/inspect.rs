@@ -29,11 +29,11 @@ pub struct Arguments {
     #[arg(value_name = "FILE|DEVICE")]
     file: PathBuf,
     /// Print only the kernel's message buffer, as dmesg(8) does
-    #[arg(long, conflicts_with = "segments")]
+    #[arg(long, conflicts_with = "list_segments")]
     msgbuf: bool,
     /// List the segments of memory and how much of each is in the dump
-    #[arg(long)]
-    segments: bool,
+    #[arg(long, alias = "segments")]
+    list_segments: bool,
     /// Read every byte and follow every page table entry
     #[arg(long)]
     verify: bool,
@@ -330,7 +330,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     for (name, text) in facts {
         context.out.line(&format!("{name:<15} {text}"))?;
     }
-    if arguments.segments { segments(context, content) } else { Ok(()) }
+    if arguments.list_segments { segments(context, content) } else { Ok(()) }
 }
 
 fn place(Inspection { location, packed, .. }: &Inspection) -> String {

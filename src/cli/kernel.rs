@@ -8,6 +8,7 @@ use memtool::observer::observe_bytes;
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use vmcore::Kernel;
 use vmcore::architecture::{Architecture, Endianness};
 use vmcore::dump::byte_source::ByteSource;
@@ -16,7 +17,7 @@ use vmcore::fault::Fault;
 use vmcore::format::map_file::read_list;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
-use vmcore::units::{counted, parse_address, parse_size};
+use vmcore::units::{NumberError, counted, parse_address, parse_size};
 
 /// Reasons why modules have no symbols that are told one by one.
 const TOLD: usize = 3;
@@ -27,14 +28,60 @@ const IMAGE: &str = "image";
 #[derive(Args)]
 pub struct KernelArguments {
     /// Use a dump, or an image of memory, instead of the running kernel
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'M', long, value_name = "FILE")]
     pub core: Option<PathBuf>,
     /// Read symbols from this kernel image, such as /boot/kernel/kernel
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE")]
     pub kernel: Option<PathBuf>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
     pub segments: Option<PathBuf>,
+}
+
+/// A place in a kernel's memory, as it is written: an address, or a symbol and how far behind its beginning.
+#[derive(Clone)]
+pub struct Place {
+    /// As it was written.
+    pub text: String,
+    at: PlaceKind,
+}
+
+#[derive(Clone)]
+enum PlaceKind {
+    Address(u64),
+    Symbol { name: String, offset: u64 },
+}
+
+impl Place {
+    /// Whether it is a symbol, which a physical address cannot be.
+    pub fn is_symbol(&self) -> bool {
+        matches!(self.at, PlaceKind::Symbol { .. })
+    }
+
+    /// That a physical address is no symbol.
+    pub fn check_physical(&self, is_physical: bool) -> Result<(), String> {
+        if is_physical && self.is_symbol() {
+            return Err(format!("--phys: '{}' is not a number: use decimal, or hexadecimal with 0x", self.text));
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Place {
+    type Err = NumberError;
+
+    fn from_str(text: &str) -> Result<Self, NumberError> {
+        let at = if text.starts_with(|c: char| c.is_ascii_digit()) {
+            PlaceKind::Address(parse_address(text)?)
+        } else {
+            let (name, offset) = match text.split_once('+') {
+                Some((name, offset)) => (name, parse_size(offset)?),
+                None => (text, 0),
+            };
+            PlaceKind::Symbol { name: name.to_owned(), offset }
+        };
+        Ok(Self { text: text.to_owned(), at })
+    }
 }
 
 /// A kernel to look into.
@@ -149,12 +196,12 @@ impl View {
     }
 
     /// A place in it: see [`Opened::place`]; a physical one has no symbol.
-    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
-        match self {
-            Self::Virtual(opened) => opened.place(context, text),
-            Self::Physical(..) => {
-                let address = parse_address(text).map_err(|error| Error::Refused(format!("--phys: {error}")))?;
-                Ok((address, None))
+    pub fn place(&mut self, context: &mut Context, place: &Place) -> Result<(u64, Option<u64>)> {
+        match (self, &place.at) {
+            (Self::Virtual(opened), _) => opened.place(context, place),
+            (Self::Physical(..), PlaceKind::Address(address)) => Ok((*address, None)),
+            (Self::Physical(..), PlaceKind::Symbol { .. }) => {
+                Err(Error::Usage(format!("--phys: '{}' is not an address", place.text)))
             }
         }
     }
@@ -271,21 +318,18 @@ impl Opened {
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.
-    pub fn place(&mut self, context: &mut Context, text: &str) -> Result<(u64, Option<u64>)> {
-        if text.starts_with(|c: char| c.is_ascii_digit()) {
-            let address = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
-            return Ok((address, None));
-        }
-        let (name, offset) = match text.split_once('+') {
-            Some((name, offset)) => (name, parse_size(offset).map_err(|error| Error::Refused(error.to_string()))?),
-            None => (text, 0),
+    pub fn place(&mut self, context: &mut Context, place: &Place) -> Result<(u64, Option<u64>)> {
+        let (name, offset) = match &place.at {
+            PlaceKind::Address(address) => return Ok((*address, None)),
+            PlaceKind::Symbol { name, offset } => (name, *offset),
         };
         let found = self.kernel.find(name)?;
         self.warn(context);
         let source = self.kernel.symbols()?.source();
         let symbol = found.ok_or_else(|| Error::Refused(format!("{source} has no symbol '{name}'")))?;
         let address = symbol.address.checked_add(offset);
-        let address = address.ok_or_else(|| Error::Refused(format!("{text} is beyond the address space")))?;
+        let beyond = || Error::Refused(format!("{} is beyond the address space", place.text));
+        let address = address.ok_or_else(beyond)?;
         Ok((address, symbol.size.checked_sub(offset).filter(|remaining| *remaining > 0)))
     }
 

@@ -1,9 +1,10 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
-use super::destination::{claim_standard_output, destination, remark_on_delivery};
+use super::destination::{check_standard_output, destination, remark_on_delivery};
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
+use memtool::compress::Level;
 use memtool::dump::destination::Destination;
 use memtool::files;
 use memtool::host::Host;
@@ -25,26 +26,29 @@ const SCHEMA: &str = "memtool.livedump";
 
 #[derive(Args)]
 #[command(
-    group = ArgGroup::new("destination").args(["file", "dir"]).required(true),
-    group = ArgGroup::new("compression").args(["none", "gzip", "zstd"]),
+    group = ArgGroup::new("destination").args(["file", "output", "dir"]).required(true),
+    group = ArgGroup::new("compression").args(["uncompress", "gzip", "zstd"]),
     after_help = "Once begun, a dump by the kernel cannot be interrupted and shows no progress; --method user can and does."
 )]
 pub struct Arguments {
     /// The file to write, which appears only when complete, or tcp://HOST:PORT; '-' is standard output
     #[arg(value_parser = OsStringValueParser::new().try_map(destination))]
     file: Option<Destination>,
+    /// The same as FILE
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
+    output: Option<Destination>,
     /// Save the dump in a directory as savecore(8) does: livecore.N, info.N, and the links to them
     #[arg(long, value_name = "DIR", conflicts_with = "force")]
     dir: Option<PathBuf>,
-    /// Compress with Zstandard
-    #[arg(long)]
-    zstd: bool,
+    /// Compress with zstd; memtool makes a dump with a level, from 1 (fast) to 19 (small)
+    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true)]
+    zstd: Option<Option<Level>>,
     /// Compress with gzip
-    #[arg(long)]
+    #[arg(short = 'z', long)]
     gzip: bool,
     /// Do not compress (default)
-    #[arg(long)]
-    none: bool,
+    #[arg(short, long, alias = "none")]
+    uncompress: bool,
     /// Keep the kernel's header at the end of the dump
     #[arg(long)]
     keep_header: bool,
@@ -55,16 +59,16 @@ pub struct Arguments {
     #[arg(long)]
     no_space_check: bool,
     /// Replace the dump and the info file if they exist
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
     /// Who makes the dump
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
     /// How to check the dump before it gets its name, as 'inspect' does
-    #[arg(long, value_enum, default_value_t = Verify::Full)]
+    #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = Verify::Full, default_missing_value = "full")]
     verify: Verify,
     /// Read the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
-    #[arg(long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE")]
     kernel: Option<PathBuf>,
 }
 
@@ -158,8 +162,30 @@ struct Made<'a> {
 }
 
 impl Arguments {
+    /// See [`super::Command::check`].
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        if self.method == Method::Kernel && self.level().is_some() {
+            return Err("--zstd=LEVEL cannot be used with --method kernel: the kernel has its own level".to_owned());
+        }
+        check_standard_output(json, self.target())?;
+        if self.is_to_output() && self.info.is_some() && self.info_file().is_none() {
+            return Err("the dump and its information cannot share standard output; give a file with --info".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Where the dump goes, unless it is a directory.
+    fn target(&self) -> Option<&Destination> {
+        self.file.as_ref().or(self.output.as_ref())
+    }
+
+    /// The level that was asked for.
+    fn level(&self) -> Option<Level> {
+        self.zstd.flatten()
+    }
+
     fn compression(&self) -> Compression {
-        match (self.zstd, self.gzip) {
+        match (self.zstd.is_some(), self.gzip) {
             (true, _) => Compression::Zstd,
             (_, true) => Compression::Gzip,
             _ => Compression::None,
@@ -172,14 +198,14 @@ impl Arguments {
     }
 
     fn is_to_output(&self) -> bool {
-        matches!(self.file, Some(Destination::StandardOutput))
+        matches!(self.target(), Some(Destination::StandardOutput))
     }
 
     fn destination(&self) -> Result<LiveDumpDestination> {
-        match (&self.file, &self.dir) {
+        match (self.target(), &self.dir) {
             (Some(file), _) => Ok(LiveDumpDestination::Output(file.clone())),
             (None, Some(directory)) => Ok(LiveDumpDestination::Directory(directory.clone())),
-            (None, None) => Err(Error::Refused("no file is given".to_owned())),
+            (None, None) => Err(Error::Usage("no file is given".to_owned())),
         }
     }
 
@@ -188,6 +214,7 @@ impl Arguments {
             destination: self.destination()?,
             method: self.method.into(),
             compression: self.compression(),
+            level: self.level(),
             keep_header: self.keep_header,
             verify: self.verify.into(),
             info: self.info_file().map(Path::to_owned),
@@ -199,7 +226,7 @@ impl Arguments {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let host = &*context.host()?;
-    check_standard_output(context, arguments)?;
+    context.out.flush()?;
     let symbols: Box<dyn Symbols + '_> = match &arguments.kernel {
         Some(path) => Box::new(files::open_kernel(path)?),
         None => Box::new(RunningSymbols(host)),
@@ -213,19 +240,6 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     conclude(context, host, arguments, &dump, &document)?;
     Ok(Verdict::Done)
-}
-
-/// Refuses to write more than one thing to standard output, before anything is done.
-fn check_standard_output(context: &mut Context, arguments: &Arguments) -> Result<()> {
-    if let Some(destination) = &arguments.file {
-        claim_standard_output(context, destination)?;
-    }
-    if arguments.is_to_output() && arguments.info.is_some() && arguments.info_file().is_none() {
-        return Err(Error::Refused(
-            "the dump and its information cannot share standard output; give a file with --info".to_owned(),
-        ));
-    }
-    Ok(())
 }
 
 /// Says what may be wrong with a dump, or is not known of it.

@@ -19,8 +19,10 @@ mod ranges;
 mod read;
 mod record;
 mod save;
+mod spelling;
 mod symbols;
 mod translate;
+mod usage;
 mod write;
 
 use clap::{Args, Parser, Subcommand};
@@ -72,6 +74,9 @@ struct Global {
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
+    /// Do not shorten names to fit the terminal
+    #[arg(long, global = true)]
+    wide: bool,
     /// Print more detail; with an error, its causes
     #[arg(short, long, global = true, action = clap::ArgAction::Count)]
     verbose: u8,
@@ -173,6 +178,43 @@ impl Command {
             Self::Ranges(arguments) => arguments.text_only(),
             Self::Maps(arguments) => arguments.text_only(),
             _ => None,
+        }
+    }
+
+    /// Its name on the command line.
+    fn name(&self) -> &'static str {
+        match self {
+            Self::Ranges(_) => "ranges",
+            Self::Paddr(_) => "paddr",
+            Self::Dump(_) => "dump",
+            Self::Livedump(_) => "livedump",
+            Self::Save(_) => "save",
+            Self::Inspect(_) => "inspect",
+            Self::Convert(_) => "convert",
+            Self::Decrypt(_) => "decrypt",
+            Self::Read(_) => "read",
+            Self::Translate(_) => "translate",
+            Self::Write(_) => "write",
+            Self::Symbols(_) => "symbols",
+            Self::Ps(_) => "ps",
+            Self::Maps(_) => "maps",
+            Self::Record(_) => "record",
+            Self::Completions(_) => "completions",
+            Self::Help(_) => "help",
+        }
+    }
+
+    /// What clap cannot check of its options.
+    fn check(&self, json: bool) -> Result<(), String> {
+        match self {
+            Self::Read(arguments) => arguments.check(json),
+            Self::Write(arguments) => arguments.check(),
+            Self::Symbols(arguments) => arguments.check(),
+            Self::Paddr(arguments) => arguments.check(),
+            Self::Convert(arguments) => arguments.check(json),
+            Self::Livedump(arguments) => arguments.check(json),
+            Self::Dump(arguments) => arguments.check(json),
+            _ => Ok(()),
         }
     }
 
@@ -344,23 +386,35 @@ impl Observer for Context {
 /// A line on standard error, in one write, so that it stays whole where others write as well. Where that cannot be
 /// written to, there is nobody to tell.
 fn eprint_message(text: &str) {
-    let line = format!("memtool: {}\n", output::escape_control(text));
+    let line = format!("memtool: {}\n", output::escape_control(&output::shorten(text)));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 
 /// Runs the program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
-    if let Err(error) = check(&cli) {
-        error.exit();
+    let (arguments, old_spellings) = spelling::modernize(std::env::args_os());
+    let cli = match Cli::try_parse_from(&arguments) {
+        Ok(cli) => cli,
+        Err(error) => return usage::report(&error, &arguments),
+    };
+    if !cli.global.quiet {
+        old_spellings.iter().for_each(|remark| eprint_message(remark));
+    }
+    if let Some(Err(error)) = cli.command.help().map(|arguments| arguments.check()) {
+        return usage::report(&error, &arguments);
+    }
+    let name = cli.command.name();
+    if let Err(why) = check(&cli) {
+        return usage::fail(&why, name);
     }
     let verbose = cli.global.verbose > 0;
     match run(cli) {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::FAILURE,
+        Err(Error::Usage(why)) => usage::fail(&why, name),
         Err(error) => {
             if !output::is_closed_pipe(&error) {
-                report(&error, verbose);
+                report(&error, name, verbose);
             }
             ExitCode::FAILURE
         }
@@ -368,13 +422,9 @@ pub fn main() -> ExitCode {
 }
 
 /// What clap cannot check of options that belong to every command.
-fn check(cli: &Cli) -> Result<(), clap::Error> {
-    use clap::CommandFactory;
-    use clap::error::ErrorKind;
-    let conflict = |text: &str| Err(Cli::command().error(ErrorKind::ArgumentConflict, text));
-    if let Some(arguments) = cli.command.help() {
-        arguments.check()?;
-    }
+fn check(cli: &Cli) -> Result<(), String> {
+    let conflict = |text: &str| Err(text.to_owned());
+    cli.command.check(cli.global.json)?;
     if let Some((option, why)) = cli.command.text_only().filter(|_| cli.global.json) {
         return conflict(&format!("{option} cannot be used with --json: {why}"));
     }
@@ -400,7 +450,7 @@ fn check(cli: &Cli) -> Result<(), clap::Error> {
 
 fn run(cli: Cli) -> Result<Verdict> {
     files_in_use::track();
-    let out = Output::new(cli.global.json)?;
+    let out = Output::new(cli.global.json, cli.global.wide)?;
     let mut context = Context { global: cli.global, out, recorded: None, display: None };
     let command = cli.command;
     let signal_message = command.signal_message();
@@ -444,14 +494,22 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
     }
 }
 
-/// Prints an error as one line, and with `-v` what caused it.
-fn report(error: &Error, verbose: bool) {
-    eprint_message(&error.to_string());
+/// Prints the error of a command as one line, and with `-v` what caused it.
+fn report(error: &Error, command: &str, verbose: bool) {
+    let takes_force = ["dump", "livedump", "convert", "decrypt"].contains(&command);
+    let remedy = if takes_force && matches!(error, Error::Exists(_)) { "; --force replaces it" } else { "" };
+    eprint_message(&format!("{error}{remedy}"));
     let mut cause = error.source();
     while let Some(source) = cause.filter(|_| verbose) {
         let text = match source.downcast_ref::<Errno>() {
             Some(errno) => format!("{} (errno {}): {}", errno_name(*errno), *errno as i32, errno.desc()),
-            None => source.to_string(),
+            None => match source.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some()) {
+                Some(error) => {
+                    let errno = vmcore::errno::Errno::new(error);
+                    format!("{} (errno {}): {}", errno.name(), errno.0, errno.description())
+                }
+                None => source.to_string(),
+            },
         };
         eprint_message(&format!("caused by: {text}"));
         cause = source.source();

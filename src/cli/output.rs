@@ -15,8 +15,11 @@ use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 /// The kind of a host that is a recorded machine.
 pub use memtool::host::recorded::KIND as RECORDED;
 
+/// What stands for the middle of a text that is too long.
+const LEFT_OUT: &str = "...";
+
 /// Columns of a terminal that does not tell.
-const COLUMNS: usize = 80;
+pub const COLUMNS: usize = 80;
 
 /// Whether an error only says that nobody reads standard output any more.
 pub fn is_closed_pipe(error: &Error) -> bool {
@@ -38,6 +41,32 @@ pub fn escape_control(text: &str) -> Cow<'_, str> {
     shown.into()
 }
 
+/// Characters that are echoed at most of what a person has typed.
+const ECHOED: usize = 200;
+
+/// Text whose words, such as arguments and paths, are echoed as far as a message has room for them.
+pub fn shorten(text: &str) -> Cow<'_, str> {
+    if text.split_whitespace().all(|word| word.len() <= ECHOED) && text.len() <= 20 * ECHOED {
+        return text.into();
+    }
+    let mut shown = String::new();
+    for (index, word) in text.split(' ').enumerate() {
+        if index > 0 {
+            shown.push(' ');
+        }
+        let length = word.chars().count();
+        if length <= ECHOED {
+            shown.push_str(word);
+            continue;
+        }
+        let half = ECHOED / 2 - LEFT_OUT.len();
+        shown.extend(word.chars().take(half));
+        shown.push_str(LEFT_OUT);
+        shown.extend(word.chars().skip(length - half));
+    }
+    shown.into()
+}
+
 /// A name as it stands in a column, whatever bytes it has.
 pub fn column(name: &[u8]) -> String {
     escape_control(&String::from_utf8_lossy(name)).replace('\t', "\\t")
@@ -45,7 +74,6 @@ pub fn column(name: &[u8]) -> String {
 
 /// What fits in so many columns of a terminal of a name: its beginning and its end.
 pub fn fit(name: String, room: usize) -> String {
-    const LEFT_OUT: &str = "...";
     /// Less tells nothing.
     const LEAST: usize = 12;
     let room = room.max(LEAST);
@@ -79,6 +107,8 @@ pub struct Output {
     json: bool,
     /// Of the terminal, if it is one.
     columns: Option<usize>,
+    /// Whether names are printed whole.
+    wide: bool,
     /// Warnings so far, for the JSON object.
     warnings: Vec<String>,
     /// Whether what was printed says that it is of a recorded machine.
@@ -98,11 +128,11 @@ struct Document<'a, T> {
 }
 
 impl Output {
-    pub fn new(json: bool) -> Result<Self> {
+    pub fn new(json: bool, wide: bool) -> Result<Self> {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
         let size = out.is_terminal().then(|| terminal_size::terminal_size_of(&out));
         let columns = size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()));
-        Ok(Self { out: BufWriter::new(out), json, columns, warnings: Vec::new(), has_told_of_recording: false })
+        Ok(Self { out: BufWriter::new(out), json, columns, wide, warnings: Vec::new(), has_told_of_recording: false })
     }
 
     /// What text adds about the kind of a host: a recorded machine is never presented as a real one.
@@ -129,9 +159,9 @@ impl Output {
         self.columns.is_some()
     }
 
-    /// The terminal's columns; `None` where nobody is reading.
+    /// The columns that lines are to fit in; `None` where they may have any length.
     pub fn columns(&self) -> Option<usize> {
-        self.columns
+        self.columns.filter(|_| !self.wide)
     }
 
     /// Keeps a warning for the JSON object, which has to come after all of them.

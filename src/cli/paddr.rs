@@ -148,13 +148,22 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
+impl Arguments {
+    /// See [`super::Command::check`].
+    pub fn check(&self) -> Result<(), String> {
+        match [("--alloc", self.alloc), ("--length", self.length)].iter().find(|(_, size)| *size == Some(0)) {
+            Some((option, _)) => Err(format!("{option} 0: nothing to look up")),
+            None => Ok(()),
+        }
+    }
+}
+
 /// What is to be mapped, if anything.
 fn backing(arguments: &Arguments, page_size: u64) -> Result<Option<Backing>> {
     if let Some(path) = &arguments.file {
         return file_backing(path, arguments, page_size).map(Some);
     }
     match arguments.alloc {
-        Some(0) => Err(Error::Refused("0 bytes: nothing to look up".to_owned())),
         Some(length) => Ok(Some(Backing::Anonymous { length })),
         None => Ok(None),
     }

@@ -2,6 +2,7 @@
 //! request (SIGINFO, or SIGUSR1 where there is none).
 
 use super::eprint_message;
+use super::output::COLUMNS;
 use memtool::observer::Work;
 use memtool::{Error, Result, free_space, interrupt, livedump};
 use std::fs::File;
@@ -50,7 +51,9 @@ impl Display {
     fn show(line: impl Fn(Duration) -> String + Send + Sync + 'static, live: bool) -> Result<Self> {
         let failed = |source| Error::Io { what: "start a thread".to_owned(), source };
         let started = Instant::now();
-        let live = live && io::stderr().is_terminal();
+        // A dumb terminal cannot take a line back.
+        let is_dumb = std::env::var_os("TERM").is_none_or(|term| term.is_empty() || term == "dumb");
+        let live = live && io::stderr().is_terminal() && !is_dumb;
         let line = Arc::new(move || line(started.elapsed()));
         let asked = Arc::clone(&line);
         let requests = interrupt::on_status_request(move || {
@@ -65,7 +68,7 @@ impl Display {
             let show = move || {
                 while stopped.recv_timeout(INTERVAL) == Err(RecvTimeoutError::Timeout) {
                     if LIVE.load(Ordering::Relaxed) {
-                        let _ = write!(io::stderr(), "{CLEAR}{}", line());
+                        let _ = write!(io::stderr(), "{CLEAR}{}", one_line(line(), columns()));
                     }
                 }
                 end_line();
@@ -77,6 +80,20 @@ impl Display {
         let ticker = if live { Some(tick()?) } else { None };
         Ok(Self { ticker, _requests: requests })
     }
+}
+
+/// Columns of the terminal that the line is on.
+fn columns() -> usize {
+    terminal_size::terminal_size_of(io::stderr()).map_or(COLUMNS, |(width, _)| width.0.into())
+}
+
+/// As much of a line as a terminal shows in one: what goes on in the next could not be taken back.
+fn one_line(mut line: String, columns: usize) -> String {
+    // In its last column some terminals begin the next line.
+    if let Some((end, _)) = line.char_indices().nth(columns.saturating_sub(1)) {
+        line.truncate(end);
+    }
+    line
 }
 
 /// Takes the line away, if there is one, and shows no other.
@@ -166,6 +183,15 @@ mod tests {
             describe_kernel_dump(after, Some(80 << 20), Some(120 << 20)),
             "the kernel is dumping: 1:12, free space fell by 80.0 MiB; the dump takes 120.0 MiB at most"
         );
+    }
+
+    #[test]
+    fn a_narrow_terminal_shows_the_beginning_in_one_line() {
+        let line = "1.0 GiB of 4.0 GiB (25 %), 512.0 MiB/s, 0:06 left";
+        assert_eq!(one_line(line.to_owned(), 40), "1.0 GiB of 4.0 GiB (25 %), 512.0 MiB/s,");
+        assert_eq!(one_line(line.to_owned(), 80), line);
+        assert_eq!(one_line("äöü".to_owned(), 2), "ä");
+        assert_eq!(one_line(String::new(), 0), "");
     }
 
     #[test]

@@ -84,8 +84,8 @@ struct UpdateArguments {
     #[arg(short, long, value_name = "ADDRESS", value_parser = address)]
     base: u64,
     /// Length: a power of two, at least 4k
-    #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size)]
-    len: u64,
+    #[arg(short, long, alias = "len", value_name = "SIZE", value_parser = size)]
+    length: u64,
     /// Cache type
     #[arg(short = 't', long = "type", value_name = "TYPE")]
     cache: CacheArgument,
@@ -104,13 +104,13 @@ struct UpdateArguments {
 #[command(group = ArgGroup::new("which").required(true).args(["base", "owner"]))]
 struct RemoveArguments {
     /// Physical base address of the range
-    #[arg(short, long, value_name = "ADDRESS", value_parser = address, requires = "len")]
+    #[arg(short, long, value_name = "ADDRESS", value_parser = address, requires = "length")]
     base: Option<u64>,
     /// Its length
-    #[arg(short, long, visible_alias = "length", value_name = "SIZE", value_parser = size, requires = "base")]
-    len: Option<u64>,
+    #[arg(short, long, alias = "len", value_name = "SIZE", value_parser = size, requires = "base")]
+    length: Option<u64>,
     /// Remove all active ranges of this owner that are not fixed
-    #[arg(short, long, conflicts_with_all = ["base", "len"], value_parser = non_empty_owner)]
+    #[arg(short, long, conflicts_with_all = ["base", "length"], value_parser = non_empty_owner)]
     owner: Option<Owner>,
     /// Check the change and show it, but do not make it
     #[arg(short = 'n', long)]
@@ -423,7 +423,7 @@ fn update(context: &mut Context, arguments: UpdateArguments) -> Result<Verdict> 
     let host = &*context.host()?;
     let update = Update {
         base: arguments.base,
-        length: arguments.len,
+        length: arguments.length,
         cache: arguments.cache.0,
         owner: arguments.owner,
         force: arguments.force,
@@ -436,7 +436,7 @@ fn update(context: &mut Context, arguments: UpdateArguments) -> Result<Verdict> 
 fn remove(context: &mut Context, arguments: RemoveArguments) -> Result<Verdict> {
     let host = &*context.host()?;
     let mode = mode(arguments.dry_run);
-    match (arguments.owner, arguments.base, arguments.len) {
+    match (arguments.owner, arguments.base, arguments.length) {
         (Some(owner), ..) => {
             let (mut outcomes, mut errors) = (Vec::new(), Vec::new());
             for result in range_change::remove_owner(host, &owner, mode)? {
@@ -451,7 +451,7 @@ fn remove(context: &mut Context, arguments: RemoveArguments) -> Result<Verdict> 
             let outcome = range_change::remove(host, base, length, mode)?;
             show_changes(context, host, mode, &[outcome], Vec::new())
         }
-        _ => Err(Error::Refused("give --base and --len, or --owner".to_owned())),
+        _ => Err(Error::Usage("give --base and --length, or --owner".to_owned())),
     }
 }
 

@@ -1,6 +1,6 @@
 //! `memtool read`: kernel memory by address or symbol, as a hexdump, as numbers, or as it is.
 
-use super::kernel::{KernelArguments, View};
+use super::kernel::{KernelArguments, Place, View};
 use super::{Context, Verdict, size};
 use clap::{Args, ValueEnum};
 use memtool::{Error, Result};
@@ -14,16 +14,16 @@ use vmcore::units::{Hex, decimal, exact_size, hex_digits};
 
 #[derive(Args)]
 #[command(
-    after_help = "Addresses are decimal, or hexadecimal with 0x. Without -n, the size of the symbol is read, or 256 bytes. Memory that cannot be read is shown as a hole. Exit codes: 0 success, 1 nothing could be read, or, for numbers and raw bytes, not all."
+    after_help = "Addresses are decimal, or hexadecimal with 0x. Without --length, the size of the symbol is read, or 256 bytes. Memory that cannot be read is shown as a hole. Exit codes: 0 success, 1 nothing could be read, or, for numbers and raw bytes, not all."
 )]
 pub struct Arguments {
     #[command(flatten)]
     pub kernel: KernelArguments,
     /// Where to read
     #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
-    place: String,
+    place: Place,
     /// Number of bytes to read, with suffix k, m, g or t
-    #[arg(short = 'n', value_name = "LEN", value_parser = size)]
+    #[arg(short, long, short_alias = 'n', value_name = "SIZE", value_parser = size)]
     length: Option<u64>,
     /// The address is a physical address
     #[arg(long)]
@@ -37,6 +37,22 @@ impl Arguments {
     /// See [`super::Command::text_only`].
     pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
         (self.form == Form::Raw).then_some(("--as raw", "raw bytes do not fit in a JSON object; use --as hex"))
+    }
+
+    /// See [`super::Command::check`].
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        self.place.check_physical(self.phys)?;
+        let Some(length) = self.length else { return Ok(()) };
+        if length == 0 {
+            return Err("--length 0: nothing to read".to_owned());
+        }
+        if let Some(width) = self.form.fixed_width().filter(|width| !length.is_multiple_of(*width as u64)) {
+            return Err(format!("--length {length}: not a multiple of the {width} bytes of a number"));
+        }
+        if json && length > MAX_IN_JSON && self.form != Form::Str {
+            return Err(format!("--length {length}: too much for one JSON object; use --as raw"));
+        }
+        Ok(())
     }
 }
 
@@ -64,14 +80,18 @@ pub enum Form {
 impl Form {
     /// Bytes of a number; `None` if it is none.
     pub fn width(self, view: &View) -> Result<Option<usize>> {
-        Ok(match self {
+        if self == Self::Ptr { view.word_size().map(Some) } else { Ok(self.fixed_width()) }
+    }
+
+    /// Bytes of a number that has as many in every kernel.
+    pub fn fixed_width(self) -> Option<usize> {
+        match self {
             Self::U8 => Some(1),
             Self::U16 => Some(2),
             Self::U32 => Some(4),
             Self::U64 => Some(8),
-            Self::Ptr => Some(view.word_size()?),
-            Self::Str | Self::Hex | Self::Raw => None,
-        })
+            Self::Ptr | Self::Str | Self::Hex | Self::Raw => None,
+        }
     }
 }
 
@@ -182,11 +202,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     };
     // What would come after the last address is not there.
     let length = length.min((u64::MAX - address).saturating_add(1));
-    if length == 0 {
-        return Err(Error::Refused("-n 0: nothing to read".to_owned()));
-    }
-    let is_symbol = !arguments.place.starts_with(|c: char| c.is_ascii_digit());
-    let place = ReadPlace { address, symbol: is_symbol.then_some(arguments.place.as_str()) };
+    let symbol = arguments.place.is_symbol().then_some(arguments.place.text.as_str());
+    let place = ReadPlace { address, symbol };
     match arguments.form {
         Form::Str => string(context, &view, &place, arguments.length),
         Form::Hex if context.out.is_json() => json(context, &view, &place, length),
@@ -288,10 +305,10 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
     let mut symbols = Vec::new();
     let width = form.width(view)?.unwrap_or(1);
     if !length.is_multiple_of(width as u64) {
-        return Err(Error::Refused(format!("-n {length}: not a multiple of the {width} bytes of a number")));
+        return Err(Error::Usage(format!("--length {length}: not a multiple of the {width} bytes of a number")));
     }
     if context.out.is_json() && length > MAX_IN_JSON {
-        return Err(Error::Refused(format!("-n {length}: too much for one JSON object")));
+        return Err(Error::Usage(format!("--length {length}: too much for one JSON object")));
     }
     let order = view.order();
     let (mut values, mut of_file) = (Vec::new(), None);
@@ -346,7 +363,7 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
         pieces: Vec<SpanDocument>,
     }
     if length > MAX_IN_JSON {
-        return Err(Error::Refused(format!("-n {length}: too much for one JSON object; use --as raw")));
+        return Err(Error::Usage(format!("--length {length}: too much for one JSON object; use --as raw")));
     }
     let mut pieces: Vec<SpanDocument> = Vec::new();
     view.each(place.address, length, |piece| {

@@ -3,7 +3,7 @@
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::host::Pid;
-use memtool::{Result, record};
+use memtool::{Error, Result, record};
 use serde::Serialize;
 use std::path::PathBuf;
 
@@ -12,8 +12,12 @@ use std::path::PathBuf;
     after_help = "Memory contents are not recorded. The file's 'contents' selects a substitute: a pattern, or an image such as 'memtool dump' writes. An existing FILE is never overwritten."
 )]
 pub struct Arguments {
-    /// The file to write; '-' for standard output
-    file: PathBuf,
+    /// The file to write; '-' is standard output
+    #[arg(required_unless_present = "output")]
+    file: Option<PathBuf>,
+    /// The same as FILE
+    #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
+    output: Option<PathBuf>,
     /// Also record the memory map of this process, for 'maps'; may be repeated
     #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
     pids: Vec<i32>,
@@ -34,11 +38,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         Some(recorded) => record::record_again(&recorded, &pids)?,
         None => record::record(&*host, &pids)?,
     };
-    machine.write(&arguments.file, false)?;
+    let file = arguments.file.as_ref().or(arguments.output.as_ref());
+    let file = file.ok_or_else(|| Error::Usage("no file is given".to_owned()))?;
+    machine.write(file, false)?;
     // On standard output the machine is the object.
-    if context.out.is_json() && arguments.file.as_os_str() != "-" {
+    if context.out.is_json() && file.as_os_str() != "-" {
         let document = Document {
-            file: arguments.file.display().to_string(),
+            file: file.display().to_string(),
             segments: machine.memory.segments.len(),
             ranges: machine.ranges.descriptors.len(),
             processes: machine.processes.len(),

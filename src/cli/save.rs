@@ -4,6 +4,7 @@ use super::inspect::{KernelHeader, kernel_header};
 use super::output::RECORDED;
 use super::{Context, Verdict, decrypt};
 use clap::{ArgGroup, Args};
+use memtool::compress::Level;
 use memtool::files;
 use memtool::host::dump_devices;
 use memtool::observer::observe_bytes;
@@ -33,33 +34,34 @@ pub struct Arguments {
     devices: Vec<PathBuf>,
     /// Only report whether there is a dump, and which
     #[arg(
+        short = 'C',
         long,
         conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check"]
     )]
     check: bool,
     /// Clear the dump without saving it
-    #[arg(long, conflicts_with_all = ["keep", "dir", "max", "stored", "verify", "private_key", "no_space_check"])]
+    #[arg(short, long, conflicts_with_all = ["keep", "dir", "max", "stored", "verify", "private_key", "no_space_check"])]
     clear: bool,
     /// Do not clear the dump after saving it
-    #[arg(long)]
+    #[arg(short, long)]
     keep: bool,
     /// Save a dump that was cleared or has damaged headers; with --clear, clear it
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
     /// Directory for dumps [default: /var/crash]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Number dumps from 0 to N-1, then from 0 again, replacing the dump of that number
-    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
     max: Option<u32>,
-    /// Compress with Zstandard unless the kernel has compressed the dump
-    #[arg(long)]
-    zstd: bool,
+    /// Compress with zstd unless the kernel has compressed the dump, at a level from 1 (fast) to 19 (small) [default level: 3]
+    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
+    zstd: Option<Level>,
     /// Compress with gzip unless the kernel has compressed the dump
-    #[arg(long)]
+    #[arg(short = 'z', long)]
     gzip: bool,
     /// Decompress the dump if the kernel has compressed it
-    #[arg(long)]
+    #[arg(short, long)]
     uncompress: bool,
     /// Before clearing the dump, read the file back and check every byte, as 'inspect --verify' does
     #[arg(long)]
@@ -174,6 +176,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         return Err(Error::Refused(
             "no dump device is known: dumpon(8) has set none, and /etc/fstab has no swap; give a device".to_owned(),
         ));
+    }
+    // savecore(8) takes the directory first.
+    if let Some(directory) = arguments.devices.iter().find(|device| device.is_dir()) {
+        let name = directory.display();
+        return Err(Error::Usage(format!("{name} is a directory; a directory for dumps is given with --dir {name}")));
     }
     let mut outcomes = Vec::new();
     let is_recorded = kind == RECORDED;
@@ -315,7 +322,8 @@ fn save_dump(
     let private_key = private_key.map(|path| decrypt::private_key(context, path)).transpose()?;
     let options = Options {
         private_key: private_key.as_ref(),
-        compression: match (arguments.zstd, arguments.gzip) {
+        level: arguments.zstd.unwrap_or_default(),
+        compression: match (arguments.zstd.is_some(), arguments.gzip) {
             (true, _) => Compression::Zstd,
             (_, true) => Compression::Gzip,
             _ => Compression::None,

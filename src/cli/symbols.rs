@@ -33,6 +33,11 @@ impl Arguments {
     pub fn names_files(&self) -> bool {
         self.of.core.is_some() || self.of.kernel.is_some()
     }
+
+    /// See [`super::Command::check`].
+    pub fn check(&self) -> Result<(), String> {
+        self.names.iter().try_for_each(|name| pattern(name).map(drop))
+    }
 }
 
 /// A symbol, as it is printed.
@@ -101,7 +106,8 @@ enum Asked {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let patterns: Vec<Option<Pattern>> = arguments.names.iter().map(|name| pattern(name)).collect::<Result<_>>()?;
+    let patterns: Vec<Option<Pattern>> =
+        arguments.names.iter().map(|name| pattern(name)).collect::<Result<_, _>>().map_err(Error::Usage)?;
     let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
     let (asked, kind) = match (&arguments.of.kernel, &arguments.of.core) {
         (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, &arguments.of)?)), "image"),
@@ -181,10 +187,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 /// The pattern that a name is, if it is one.
-fn pattern(name: &str) -> Result<Option<Pattern>> {
-    Pattern::is_one(name)
-        .then(|| name.parse().map_err(|why| Error::Refused(format!("not a pattern: {why}"))))
-        .transpose()
+fn pattern(name: &str) -> Result<Option<Pattern>, String> {
+    Pattern::is_one(name).then(|| name.parse().map_err(|why| format!("not a pattern: {why}"))).transpose()
 }
 
 /// What the running kernel tells of a symbol.

@@ -1,6 +1,6 @@
 //! `memtool translate`: every step from a virtual address of the kernel to memory.
 
-use super::kernel::{KernelArguments, Opened};
+use super::kernel::{KernelArguments, Opened, Place};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
@@ -18,7 +18,7 @@ pub struct Arguments {
     pub kernel: KernelArguments,
     /// Kernel virtual addresses, or symbols
     #[arg(required = true, value_name = "ADDR|SYMBOL[+OFF]")]
-    addresses: Vec<String>,
+    addresses: Vec<Place>,
 }
 
 /// An entry of a page table in JSON.
@@ -65,8 +65,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     opened.load_names(context);
     let mut verdict = Verdict::Done;
     let mut all = Vec::new();
-    for text in &arguments.addresses {
-        let (address, _) = opened.place(context, text)?;
+    for place in &arguments.addresses {
+        let (address, _) = opened.place(context, place)?;
         let (steps, result) = opened.kernel.memory().walk(address);
         let found = describe(&opened, address, &steps, result.as_ref().ok());
         let offset = result.ok().and_then(|found| opened.kernel.memory().dump()?.place_of(found.physical));

@@ -1,6 +1,6 @@
 //! `memtool write`: changes kernel memory, in a dump or in the running kernel.
 
-use super::kernel::{KernelArguments, View, core_volume};
+use super::kernel::{KernelArguments, Place, View, core_volume};
 use super::output::RECORDED;
 use super::read::Form;
 use super::{Context, Verdict};
@@ -14,18 +14,18 @@ use vmcore::dump::{self, Depth};
 use vmcore::kernel::Access;
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
-use vmcore::units::{Hex, hex_digits, parse_address};
+use vmcore::units::{Hex, counted, hex_digits, parse_address};
 
 #[derive(Args)]
 #[command(
-    after_help = "Without --force, nothing is written: the old bytes and the new ones are printed. Exit codes: 0 written and read back, 1 not written."
+    after_help = "Without --force, nothing is written: the old bytes and the new ones are printed. Exit codes: 0 written and read back, or shown with --dry-run, 1 not written."
 )]
 pub struct Arguments {
     #[command(flatten)]
     pub kernel: KernelArguments,
     /// Where to write
     #[arg(value_name = "ADDR|SYMBOL[+OFF]")]
-    place: String,
+    place: Place,
     /// Values to write, one after another
     #[arg(required = true, value_name = "VALUE")]
     values: Vec<String>,
@@ -36,8 +36,19 @@ pub struct Arguments {
     #[arg(long)]
     phys: bool,
     /// Perform the write; without this option it is only shown
-    #[arg(long)]
+    #[arg(short, long)]
     force: bool,
+    /// Only show the write, which is the default
+    #[arg(short = 'n', long, conflicts_with = "force")]
+    dry_run: bool,
+}
+
+impl Arguments {
+    /// See [`super::Command::check`].
+    pub fn check(&self) -> Result<(), String> {
+        self.place.check_physical(self.phys)?;
+        self.values.iter().try_for_each(|value| self.form.check(value))
+    }
 }
 
 /// What a value is.
@@ -60,29 +71,51 @@ enum ValueForm {
 }
 
 impl ValueForm {
+    /// How numbers of this form are read; `None` if it is none.
+    fn number(self) -> Option<Form> {
+        match self {
+            Self::U8 => Some(Form::U8),
+            Self::U16 => Some(Form::U16),
+            Self::U32 => Some(Form::U32),
+            Self::U64 => Some(Form::U64),
+            Self::Ptr => Some(Form::Ptr),
+            Self::Str | Self::Hex => None,
+        }
+    }
+
+    /// That a value can be one of this form, as far as that is known without the kernel.
+    fn check(self, text: &str) -> Result<(), String> {
+        match (self, self.number()) {
+            (_, Some(number)) => low_bytes(text, number.fixed_width().unwrap_or(8)).map(drop),
+            (Self::Hex, None) => from_digits(text).map(drop),
+            (_, None) => Ok(()),
+        }
+    }
+
     /// The bytes of a value.
     fn bytes(self, view: &View, text: &str) -> Result<Vec<u8>> {
-        let number = match self {
-            Self::U8 => Form::U8,
-            Self::U16 => Form::U16,
-            Self::U32 => Form::U32,
-            Self::U64 => Form::U64,
-            Self::Ptr => Form::Ptr,
-            Self::Str => return Ok(text.bytes().chain([0]).collect()),
-            Self::Hex => return from_digits(text).map_err(Error::Refused),
+        let Some(number) = self.number() else {
+            return match self {
+                Self::Hex => from_digits(text).map_err(Error::Usage),
+                _ => Ok(text.bytes().chain([0]).collect()),
+            };
         };
-        let width = number.width(view)?.unwrap_or(8);
-        let value = parse_address(text).map_err(|error| Error::Refused(error.to_string()))?;
-        let bytes = value.to_le_bytes();
-        let (low, high) = split_at_most(&bytes, width);
-        if high.iter().any(|byte| *byte != 0) {
-            return Err(Error::Refused(format!("'{text}' does not fit in {width} bytes")));
+        let mut bytes = low_bytes(text, number.width(view)?.unwrap_or(8)).map_err(Error::Usage)?;
+        if view.order() == Endianness::Big {
+            bytes.reverse();
         }
-        Ok(match view.order() {
-            Endianness::Little => low.to_vec(),
-            Endianness::Big => low.iter().rev().copied().collect(),
-        })
+        Ok(bytes)
     }
+}
+
+/// The bytes of a number of so many, the lowest first.
+fn low_bytes(text: &str, width: usize) -> Result<Vec<u8>, String> {
+    let bytes = parse_address(text).map_err(|error| error.to_string())?.to_le_bytes();
+    let (low, high) = split_at_most(&bytes, width);
+    if high.iter().any(|byte| *byte != 0) {
+        return Err(format!("'{text}' does not fit in {}", counted(width, "byte")));
+    }
+    Ok(low.to_vec())
 }
 
 fn from_digits(text: &str) -> Result<Vec<u8>, String> {
@@ -134,6 +167,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if !arguments.force {
         if context.out.is_json() {
             context.out.document_of("memtool.write", view.kind(), &document)?;
+        }
+        if arguments.dry_run {
+            return Ok(Verdict::Done);
         }
         return Err(Error::Refused("nothing was written: use --force to write".to_owned()));
     }

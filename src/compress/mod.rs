@@ -38,14 +38,21 @@ impl Compression {
     }
 }
 
-impl From<kerneldump::Compression> for Compression {
-    /// The kernel's default levels would cost more than they gain here, so zstd gets its own.
-    fn from(compression: kerneldump::Compression) -> Self {
+impl Compression {
+    /// What a kernel dump is compressed with, by zstd at this level.
+    pub fn at_level(compression: kerneldump::Compression, level: Level) -> Self {
         match compression {
             kerneldump::Compression::None => Self::None,
             kerneldump::Compression::Gzip => Self::Gzip,
-            kerneldump::Compression::Zstd => Self::Zstd(Level::default()),
+            kerneldump::Compression::Zstd => Self::Zstd(level),
         }
+    }
+}
+
+impl From<kerneldump::Compression> for Compression {
+    /// The kernel's default levels would cost more than they gain here, so zstd gets its own.
+    fn from(compression: kerneldump::Compression) -> Self {
+        Self::at_level(compression, Level::default())
     }
 }
 

@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
+use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::SystemTime;
 use vmcore::bounds::filled;
@@ -152,13 +153,17 @@ impl Manifest {
         out.flush()
     }
 
-    /// Checks that a dump is what the manifest says.
+    /// Checks that a dump is what the manifest says; `-` is standard input.
     ///
     /// # Errors
     ///
     /// The dump cannot be read, or has another size or hash.
     pub fn verify(&self, path: &Path, observer: &mut dyn Observer) -> Result<()> {
-        let opened = File::open(path).and_then(|file| files_in_use::read(&file, path).map(|()| file));
+        let opened = if path.as_os_str() == "-" {
+            std::io::stdin().as_fd().try_clone_to_owned().map(File::from)
+        } else {
+            File::open(path).and_then(|file| files_in_use::read(&file, path).map(|()| file))
+        };
         let mut dump = opened.map_err(|source| Error::io("open", path, source))?;
         let name = path.display().to_string();
         observe_bytes(observer, self.output.size, |progress| self.compare(&mut dump, &name, progress))

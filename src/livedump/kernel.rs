@@ -136,7 +136,7 @@ fn check_compression(facts: &LiveDumpFacts, compression: Compression) -> Result<
     let others: Vec<String> = [Compression::Zstd, Compression::Gzip, Compression::None]
         .into_iter()
         .filter(|other| *other != compression && (*other == Compression::None || built_in.contains(other)))
-        .map(|other| format!("--{}", other.name()))
+        .map(|other| if other == Compression::None { "--uncompress".into() } else { format!("--{}", other.name()) })
         .collect();
     Err(Error::Unsupported(format!(
         "the kernel cannot compress with {}: it was built without 'options {}' (kern.conftxt); try {}",

@@ -21,6 +21,7 @@ mod user;
 
 pub use kernel::kernel_dumps;
 
+use crate::compress::Level;
 use crate::dump;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
@@ -122,6 +123,8 @@ pub struct LiveDumpOptions {
     pub method: Method,
     /// What it is compressed with.
     pub compression: Compression,
+    /// zstd's level, which only dumps have that memtool makes; `None` for its default, or the kernel's.
+    pub level: Option<Level>,
     /// Leave the header behind the dump, where the kernel has put it.
     pub keep_header: bool,
     /// How it is looked at.
@@ -193,6 +196,8 @@ pub enum Reason {
     UselessDumps(String),
     /// Kernels with such pages cannot compress live dumps with this.
     Compression(Compression),
+    /// The kernel compresses by zstd at a level of its own.
+    Level,
     /// The kernel does not know `MEM_KERNELDUMP`.
     NoLiveDumps,
     /// The kernel has made one that is not to be trusted.
@@ -210,6 +215,7 @@ impl fmt::Display for Reason {
                 "kernels cannot compress live dumps with {} where a page has more than 4096 bytes",
                 compression.name()
             ),
+            Self::Level => f.write_str("the kernel compresses at its own zstd level"),
             Self::NoLiveDumps => f.write_str("this kernel makes no live dumps, as FreeBSD 14.0 and later do"),
             Self::Distrust(distrust) => write!(f, "{distrust}"),
         }
@@ -221,7 +227,7 @@ impl Reason {
         let text = format!("{self}; memtool makes the dump");
         match self {
             Self::Distrust(_) => observer.warn(&text),
-            Self::UselessDumps(_) | Self::Compression(_) | Self::NoLiveDumps => observer.remark(&text),
+            Self::UselessDumps(_) | Self::Compression(_) | Self::Level | Self::NoLiveDumps => observer.remark(&text),
         }
     }
 }
@@ -300,7 +306,10 @@ fn reason_not_to_ask(host: &dyn Host, options: &LiveDumpOptions) -> Result<Optio
         return Ok(Some(Reason::UselessDumps(system.machine_arch)));
     }
     let suits = options.compression.suits_live_dumps(system.page_size);
-    Ok((!suits).then_some(Reason::Compression(options.compression)))
+    if !suits {
+        return Ok(Some(Reason::Compression(options.compression)));
+    }
+    Ok(options.level.map(|_| Reason::Level))
 }
 
 /// Refuses what may not fit. How far the kernel's memory can be compressed is not known.

@@ -4,6 +4,7 @@ use super::examine::examine;
 use super::output::{LiveOutput, Place};
 use super::trailer::Trailer;
 use super::{LiveDump, LiveDumpOptions, Method, begin_info, check_space};
+use crate::compress;
 use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
 use crate::host::Host;
@@ -66,8 +67,8 @@ fn write(
     progress: &Progress,
 ) -> Result<LiveDump> {
     let LiveOutput { place, target } = begun;
-    let (made, written, target) =
-        with_sink(target, options.compression.into(), false, |out| Ok(snapshot.write(out, progress)?))?;
+    let compression = compress::Compression::at_level(options.compression, options.level.unwrap_or_default());
+    let (made, written, target) = with_sink(target, compression, false, |out| Ok(snapshot.write(out, progress)?))?;
     let examined = place.file().zip(options.verify.depth()).map(|(file, depth)| examine(file, depth, None));
     let inspection = examined.transpose()?.transpose()?;
     let header = header(snapshot, system, options, (written.bytes, made.size));

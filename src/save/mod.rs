@@ -17,6 +17,7 @@ pub mod beginning;
 pub mod directory;
 pub mod info;
 
+use crate::compress::{self, Level};
 use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
 use crate::output_file::OutputFile;
@@ -170,6 +171,8 @@ fn wrong_beginning(volume: &ByteSource, dump: &CrashDump) -> Option<Damage> {
 pub struct Options<'a> {
     /// What a dump is compressed with that is neither compressed nor encrypted.
     pub compression: Compression,
+    /// zstd's level.
+    pub level: Level,
     /// Store a compressed dump as it was before the kernel compressed it.
     pub uncompress: bool,
     /// Decrypt an encrypted dump, and look at its headers and tables at least; without it, it is stored as it is, with
@@ -241,7 +244,7 @@ pub fn save(
     }
     let by_kernel = dump.compression().unwrap_or(Compression::None);
     let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
-    let (decompress, compress) = match by_kernel {
+    let (decompress, packed) = match by_kernel {
         _ if stays_encrypted => (Compression::None, Compression::None),
         Compression::None => (Compression::None, options.compression),
         by_kernel if options.uncompress => (by_kernel, Compression::None),
@@ -251,7 +254,9 @@ pub fn save(
     let out = file.file().try_clone().map_err(|source| Error::io("write in", directory.path(), source))?;
     let mut stream = stream(volume, device, dump, options.private_key, decompress, progress)?;
     let (copied, written, _) =
-        with_sink(Target::File(out), compress.into(), false, |sink| copy(&mut stream, device, sink))?;
+        with_sink(Target::File(out), compress::Compression::at_level(packed, options.level), false, |sink| {
+            copy(&mut stream, device, sink)
+        })?;
     if decompress == Compression::None && copied != dump.size() {
         return Err(Error::Format(format!(
             "{device} ends after {copied} of the dump's {}",
@@ -261,7 +266,7 @@ pub fn save(
     let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
     let compression = match (by_kernel, decompress) {
         _ if stays_encrypted => Compression::None,
-        (Compression::None, _) => compress,
+        (Compression::None, _) => packed,
         (by_kernel, Compression::None) => by_kernel,
         _ => Compression::None,
     };

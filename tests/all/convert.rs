@@ -167,7 +167,7 @@ fn walked() -> impl Iterator<Item = (String, MinidumpSpec)> {
 fn a_core_file_has_every_mapped_byte_at_its_virtual_address_and_nothing_else() {
     for (name, spec) in walked() {
         let files = Files::new(&spec.build());
-        let file = files.converted(&["--to", "elf"]);
+        let file = files.converted(&["--format", "elf"]);
         let core = Core::parse(&file);
         assert_eq!(core.bits, if spec.arch.is_32_bit() { 32 } else { 64 }, "{name}");
         assert_eq!(core.machine, elf::machine(spec.arch) as u16, "{name}");
@@ -199,7 +199,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
         let spec = MinidumpSpec { order, ..MinidumpSpec::powerpc64(2, MMU_RADIX) };
         let spec = MinidumpSpec { mappings: Vec::new(), ..spec };
         let files = Files::new(&spec.build());
-        let run = files.convert(&["--to", "elf"]).exits(1);
+        let run = files.convert(&["--format", "elf"]).exits(1);
         for said in ["only the direct map", "kernels with mmu_radix do not dump their page tables"] {
             assert!(run.stderr.contains(said), "{run:?}");
         }
@@ -211,7 +211,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
             assert_eq!((load.flags, load.physical + (address - load.address)), (flags, physical), "{address:#x}");
             assert!(file[*offset as usize..][..spec.page_size as usize] == spec.pages[&physical], "{address:#x}");
         }
-        let json = files.convert(&["--json", "--to", "elf", "--force"]).exits(1).json();
+        let json = files.convert(&["--json", "--format", "elf", "--force"]).exits(1).json();
         assert!(json["unknown_tables"].as_str().unwrap().contains("mmu_radix"), "{json}");
         assert_eq!((&json["missing_tables"], &json["damaged"]), (&0.into(), &false.into()), "{json}");
     }
@@ -219,7 +219,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
     let mut spec = MinidumpSpec::powerpc64(2, MMU_RADIX);
     spec.direct_map.end = 1;
     let files = Files::new(&spec.build());
-    files.convert(&["-q", "--to", "elf"]).fails_saying(&["cannot be converted without page tables", "mmu_radix"]);
+    files.convert(&["-q", "--format", "elf"]).fails_saying(&["cannot be converted without page tables", "mmu_radix"]);
     assert!(!files.out.exists());
 }
 
@@ -242,7 +242,7 @@ fn more_program_headers_than_the_file_header_can_count() {
     spec.kernel_end = spec.kernel_base + COUNT * 4096;
     let (translations, dumped) = (spec.translations(), spec.pages());
     let few = Files::new(&spec.build());
-    let file = few.converted(&["--to", "elf"]);
+    let file = few.converted(&["--format", "elf"]);
     let core = Core::parse(&file);
     let pages = core.pages(4096);
     assert_eq!(pages.len(), expected_pages(&spec).len());
@@ -254,7 +254,7 @@ fn more_program_headers_than_the_file_header_can_count() {
 
     spec.mappings = (0..COUNT).map(|number| Mapping { physical: first, ..map(number) }).collect();
     let many = Files::new(&spec.build());
-    let file = many.converted(&["--to", "elf"]);
+    let file = many.converted(&["--format", "elf"]);
     let core = Core::parse(&file);
     assert_eq!(core.phnum, 0xffff);
     assert!(core.loads.len() > 66_000);
@@ -298,11 +298,11 @@ fn images_have_the_pages_of_every_minidump_at_their_addresses() {
     for (name, spec) in every_variant() {
         let runs = runs(&spec.pages());
         let files = Files::new(&spec.build());
-        assert!(formats::lime(&files.converted(&["--to", "lime"])) == runs, "{name}");
+        assert!(formats::lime(&files.converted(&["--format", "lime"])) == runs, "{name}");
         let map = files.directory.path().join("map");
-        let raw = files.converted(&["--to", "raw", "--map", text(&map)]);
+        let raw = files.converted(&["--format", "raw", "--map", text(&map)]);
         assert!(formats::raw(&raw, &fs::read_to_string(&map).unwrap()) == runs, "{name}");
-        files.convert(&["-q", "--to", "padded"]).ok();
+        files.convert(&["-q", "--format", "padded"]).ok();
         check_padded(&files.out, &runs);
     }
 }
@@ -311,19 +311,19 @@ fn images_have_the_pages_of_every_minidump_at_their_addresses() {
 fn it_says_what_a_minidump_leaves_out_and_what_it_wrote() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let files = Files::new(&spec.build());
-    let run = files.convert(&["--to", "lime"]).ok();
+    let run = files.convert(&["--format", "lime"]).ok();
     let pages = spec.pages().len();
     run.clone().says_in_one_line(&[&format!("{pages} of "), "pages", "left out"]);
     let size = fs::metadata(&files.out).unwrap().len();
     assert_eq!(run.stdout, format!("{}: {size} bytes\n", text(&files.out)));
-    files.convert(&["--to", "padded", "--force"]).ok().says_in_one_line(&["zeros"]);
+    files.convert(&["--format", "padded", "--force"]).ok().says_in_one_line(&["zeros"]);
 
-    let run = files.convert(&["--to", "elf", "--force"]).ok();
+    let run = files.convert(&["--format", "elf", "--force"]).ok();
     assert!(run.stderr.contains("has no threads") && run.stderr.contains("--kernel"), "{}", run.stderr);
     assert!(run.stderr.contains("not in the dump: devices"), "{}", run.stderr);
     assert!(run.stdout.contains(" segments, 0 threads\n"), "{}", run.stdout);
 
-    let json = files.convert(&["-q", "--json", "--to", "elf", "--force"]).ok().json();
+    let json = files.convert(&["-q", "--json", "--format", "elf", "--force"]).ok().json();
     assert_eq!((&json["schema"], &json["format"]), (&"memtool.convert".into(), &"elf".into()));
     assert_eq!(json["bytes_read"], pages * 4096);
     assert_eq!(json["mapped"], expected_pages(&spec).len() * 4096);
@@ -336,7 +336,7 @@ fn what_is_compressed_is_read_on_the_way_without_a_copy() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let full = ElfSpec::example(Arch::Amd64);
     let plain = Files::new(&spec.build());
-    let lime = plain.converted(&["--to", "lime"]);
+    let lime = plain.converted(&["--format", "lime"]);
     let memory = runs(&spec.pages());
     let full_memory: Runs = full.segments.clone();
     let cases = [(spec.build(), &memory), (full.build(), &full_memory), (lime, &memory)];
@@ -345,7 +345,7 @@ fn what_is_compressed_is_read_on_the_way_without_a_copy() {
             let files = Files::new(&compression.compress(dump));
             // Nowhere could a copy go.
             let mut convert = command();
-            convert.env("TMPDIR", "/nonexistent").args(["-q", "convert", text(&files.dump), "-", "--to", "lime"]);
+            convert.env("TMPDIR", "/nonexistent").args(["-q", "convert", text(&files.dump), "-", "--format", "lime"]);
             let run = run(&mut convert).ok();
             assert!(formats::lime(&run.bytes) == **expected, "{compression:?}");
             // Packed by hand, it is the same.
@@ -354,18 +354,18 @@ fn what_is_compressed_is_read_on_the_way_without_a_copy() {
             let map = packed.directory.path().join("map");
             let line = |(start, end): &Range| format!("{start:#x} {end:#x}\n");
             fs::write(&map, ranges(expected).iter().map(line).collect::<String>()).unwrap();
-            let lime = packed.converted(&["--to", "lime", "--segments", text(&map)]);
+            let lime = packed.converted(&["--format", "lime", "--segments", text(&map)]);
             assert!(formats::lime(&lime) == **expected, "{compression:?}");
         }
     }
     for compression in [Compression::Gzip, Compression::Zstd] {
         let files = Files::new(&compression.compress(&spec.build()));
-        assert!(files.converted(&["--to", "elf"]) == plain.converted(&["--to", "elf"]));
+        assert!(files.converted(&["--format", "elf"]) == plain.converted(&["--format", "elf"]));
         assert_eq!(files.others(), Vec::<String>::new());
         // An image whose length nobody knows.
         let image = noise(1 << 20);
         let files = Files::new(&compression.compress(&image));
-        assert!(files.converted(&["--to", "padded"]) == image);
+        assert!(files.converted(&["--format", "padded"]) == image);
     }
 }
 
@@ -374,12 +374,12 @@ fn the_output_can_be_compressed_and_go_to_a_pipe() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let files = Files::new(&spec.build());
     for format in ["elf", "lime", "raw", "padded"] {
-        let plain = files.converted(&["--to", format]);
+        let plain = files.converted(&["--format", format]);
         for (option, compression) in [("--zstd", "zstd"), ("--gzip", "gzip")] {
-            let compressed = files.converted(&["--to", format, option]);
+            let compressed = files.converted(&["--format", format, option]);
             assert!(formats::decompress(&compressed, compression) == plain, "{format} {option}");
         }
-        let piped = memtool(&["-q", "convert", text(&files.dump), "-", "--to", format]).ok();
+        let piped = memtool(&["-q", "convert", text(&files.dump), "-", "--format", format]).ok();
         assert!(piped.bytes == plain, "{format}");
     }
 }
@@ -388,21 +388,21 @@ fn the_output_can_be_compressed_and_go_to_a_pipe() {
 fn a_dump_is_found_on_a_device_and_before_a_live_dumps_header() {
     let spec = MinidumpSpec::example(Arch::Arm64, 3);
     let dump = spec.build();
-    let expected = Files::new(&dump).converted(&["--to", "elf"]);
+    let expected = Files::new(&dump).converted(&["--format", "elf"]);
     let header = KernelDumpHeader::example(Arch::Arm64, 4, dump.len() as u64);
     let device = Files::new(&DumpDevice::example(header, 512, &dump).build());
-    device.convert(&["--to", "elf"]).ok();
+    device.convert(&["--format", "elf"]).ok();
     assert!(fs::read(&device.out).unwrap() == expected);
     let live = Files::new(&live_dump(Arch::Arm64, &dump, Compression::None, 4096));
-    assert!(live.converted(&["--to", "elf"]) == expected);
+    assert!(live.converted(&["--format", "elf"]) == expected);
 }
 
 #[test]
 fn a_core_file_can_be_converted_again() {
     let spec = MinidumpSpec::example(Arch::Amd64, 3);
     let files = Files::new(&spec.build());
-    let lime = files.converted(&["--to", "lime"]);
-    let core = Files::new(&files.converted(&["--to", "elf"]));
+    let lime = files.converted(&["--format", "lime"]);
+    let core = Files::new(&files.converted(&["--format", "elf"]));
     // Memory is mapped twice there, and in the image once.
     let join = |image: &[u8]| {
         let pages = formats::lime(image).into_iter().flat_map(|(start, bytes)| {
@@ -411,13 +411,13 @@ fn a_core_file_can_be_converted_again() {
         });
         pages.collect::<BTreeMap<_, _>>()
     };
-    assert!(join(&core.converted(&["--to", "lime"])) == join(&lime));
+    assert!(join(&core.converted(&["--format", "lime"])) == join(&lime));
 }
 
 #[test]
 fn a_full_dump_needs_its_kernel_to_become_a_core_file() {
     let files = Files::new(&ElfSpec::example(Arch::Amd64).build());
-    files.convert(&["--to", "elf"]).fails_saying(&["only a minidump says where its page tables are", "--kernel"]);
+    files.convert(&["--format", "elf"]).fails_saying(&["only a minidump says where its page tables are", "--kernel"]);
     assert_eq!(files.others(), Vec::<String>::new());
 }
 
@@ -435,12 +435,12 @@ fn of_a_dump_that_is_cut_off_what_is_there_is_converted_and_the_rest_said() {
             spec.pages().into_iter().filter(|(page, _)| by_offset[..kept].contains(page)).collect();
 
         let files = Files::new(&dump);
-        let run = files.convert(&["--to", "lime"]).exits(1);
+        let run = files.convert(&["--format", "lime"]).exits(1);
         assert!(run.stderr.contains("is damaged") && run.stderr.contains("pages are missing"), "{}", run.stderr);
         assert!(formats::lime(&fs::read(&files.out).unwrap()) == runs(&there), "{arch:?}");
 
         // Page tables of amd64 are among the pages; its direct map is there in any case.
-        let run = files.convert(&["--to", "elf", "--force"]).exits(1);
+        let run = files.convert(&["--format", "elf", "--force"]).exits(1);
         assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
         let file = fs::read(&files.out).unwrap();
         let core = Core::parse(&file);
@@ -471,7 +471,7 @@ fn what_is_no_dump_or_too_damaged_leaves_nothing() {
     for (dump, text) in cases {
         for format in ["elf", "lime", "raw", "padded"] {
             let files = Files::new(&dump);
-            let run = files.convert(&["--to", format]);
+            let run = files.convert(&["--format", format]);
             // Too short for a header, it is an image of memory like any other.
             if run.code == 0 || files.out.exists() {
                 assert!(text.is_empty() && format != "elf", "{format}: {run:?}");
@@ -487,13 +487,13 @@ fn what_is_no_dump_or_too_damaged_leaves_nothing() {
 #[test]
 fn an_image_without_a_header_is_said_to_be_taken_for_memory() {
     let files = Files::new(&noise(8192));
-    let run = files.convert(&["--to", "lime"]);
+    let run = files.convert(&["--format", "lime"]);
     assert!(run.stderr.contains("is read as memory from physical address 0"), "{run:?}");
     let segments = files.directory.path().join("segments");
     fs::write(&segments, "0x1000 0x3000\n").unwrap();
-    let run = files.convert(&["--to", "lime", "--force", "--segments", text(&segments)]);
+    let run = files.convert(&["--format", "lime", "--force", "--segments", text(&segments)]);
     assert!(run.stderr.contains("is read as memory in the ranges of --segments"), "{run:?}");
-    files.convert(&["-q", "--to", "lime", "--force"]).exits(0);
+    files.convert(&["-q", "--format", "lime", "--force"]).exits(0);
 }
 
 /// What -q takes away is not why the command fails.
@@ -502,7 +502,7 @@ fn a_damaged_dump_is_told_of_whatever_is_taken_away() {
     let dump = MinidumpSpec::example(Arch::Amd64, 3).build();
     let files = Files::new(&dump[..dump.len() - 4096]);
     for format in ["lime", "raw", "padded"] {
-        let run = files.convert(&["-q", "--force", "--to", format]).exits(1);
+        let run = files.convert(&["-q", "--force", "--format", format]).exits(1);
         assert!(run.stderr.contains("the dump is damaged"), "{format}: {run:?}");
     }
 }
@@ -515,9 +515,12 @@ fn a_compressed_image_of_a_dump_device_is_converted() {
         let mut header = KernelDumpHeader::example(Arch::Amd64, 4, spec.build().len() as u64);
         header.compression = inner;
         let device = DumpDevice::example(header, 512, &spec.build()).build();
-        let plain = Files::new(&device).converted(&["--to", "lime"]);
+        let plain = Files::new(&device).converted(&["--format", "lime"]);
         for outer in [Compression::Gzip, Compression::Zstd] {
-            assert!(Files::new(&outer.compress(&device)).converted(&["--to", "lime"]) == plain, "{inner:?}, {outer:?}");
+            assert!(
+                Files::new(&outer.compress(&device)).converted(&["--format", "lime"]) == plain,
+                "{inner:?}, {outer:?}"
+            );
         }
     }
 }
@@ -527,17 +530,17 @@ fn nothing_is_written_over_unless_asked() {
     let files = Files::new(&MinidumpSpec::example(Arch::Amd64, 3).build());
     fs::write(&files.out, "mine").unwrap();
     for format in ["elf", "lime"] {
-        files.convert(&["--to", format]).fails_saying(&["already exists"]);
+        files.convert(&["--format", format]).fails_saying(&["already exists"]);
         assert_eq!(fs::read(&files.out).unwrap(), b"mine");
-        files.convert(&["-q", "--to", format, "--force"]).ok();
+        files.convert(&["-q", "--format", format, "--force"]).ok();
         assert_ne!(fs::read(&files.out).unwrap(), b"mine");
         fs::write(&files.out, "mine").unwrap();
     }
-    let same = ["-q", "--to", "raw", "--force", "--map", text(&files.out)];
+    let same = ["-q", "--format", "raw", "--force", "--map", text(&files.out)];
     files.convert(&same).fails_saying(&["cannot be the same file"]);
-    files.convert(&["--to", "elf", "--force", "--map", "-"]).fails_saying(&["--map"]);
-    files.convert(&[]).usage_error(&["--to"]);
-    files.convert(&["--to", "vmdk"]).usage_error(&["vmdk"]);
+    files.convert(&["--format", "elf", "--force", "--map", "-"]).usage_error(&["--map"]);
+    files.convert(&[]).usage_error(&["--format"]);
+    files.convert(&["--format", "vmdk"]).usage_error(&["vmdk"]);
 }
 
 /// An image of memory that no disk has room for.
@@ -553,7 +556,9 @@ fn a_signal_leaves_nothing() {
         let files = endless();
         let mut convert = command();
         // Compressed, so that it does not fill the disk meanwhile.
-        convert.args(["-q", "convert", "--to", "lime", "--gzip", "--no-space-check"]).args([&files.dump, &files.out]);
+        convert
+            .args(["-q", "convert", "--format", "lime", "--gzip", "--no-space-check"])
+            .args([&files.dump, &files.out]);
         let mut running = start(convert.stdout(Stdio::null()));
         let begun = || {
             let length = |name: &String| files.directory.path().join(name).metadata().map_or(0, |file| file.len());
@@ -573,7 +578,7 @@ fn a_pipe_that_is_closed_in_the_middle_is_an_error() {
     let map = files.directory.path().join("map");
     let (mut reader, writer) = std::io::pipe().unwrap();
     let mut convert = command();
-    convert.args(["-q", "convert", text(&files.dump), "-", "--to", "raw", "-m", text(&map)]);
+    convert.args(["-q", "convert", text(&files.dump), "-", "--format", "raw", "-m", text(&map)]);
     let running = start(convert.stdout(writer));
     reader.read_exact(&mut vec![0; 300_000]).unwrap();
     drop(reader);

@@ -1,4 +1,4 @@
-//! Debuggers as they are open what `memtool convert --to elf` makes of a dump: threads, variables and backtraces.
+//! Debuggers as they are open what `memtool convert --format elf` makes of a dump: threads, variables and backtraces.
 //!
 //! The commands are those of the manual.
 
@@ -36,7 +36,7 @@ impl Converted {
         std::fs::write(&dump, kernel.dump.build()).unwrap();
         let image = kernel.image.path();
         let script = directory.path().join("script");
-        let options = ["--to", "elf", "--kernel", text(&image), "--notes", notes, "--script", text(&script)];
+        let options = ["--format", "elf", "--kernel", text(&image), "--notes", notes, "--script", text(&script)];
         let run = memtool(&[&["convert", text(&dump), text(&core)], &options[..]].concat()).ok();
         let threads = threads(&kernel).len();
         assert!(run.stdout.contains(&format!(" segments, {threads} threads\n")), "{run:?}");
@@ -216,7 +216,7 @@ fn a_script_is_the_debuggers_that_reads_the_notes_and_for_core_files_only() {
     let convert = |to, more: &[&str]| {
         let out = directory.path().join("out");
         let _ = std::fs::remove_file(&out);
-        memtool(&[&["convert", text(&dump), text(&out), "--to", to, "--script", text(&gdb)], more].concat())
+        memtool(&[&["convert", text(&dump), text(&out), "--format", to, "--script", text(&gdb)], more].concat())
     };
     convert("elf", &["--kernel", text(image)]).ok();
     let said = std::fs::read_to_string(&gdb).unwrap();
@@ -462,10 +462,10 @@ fn a_kernel_that_did_not_run_is_refused_and_without_one_there_are_no_threads() {
     empty.mappings.retain(|mapping| mapping.address < kernel.image.address("btext") & !0xfff);
     std::fs::write(&dump, empty.build()).unwrap();
     let image = other.image.path();
-    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf", "--kernel", text(&image)]).exits(1);
+    let run = memtool(&["convert", text(&dump), text(&core), "--format", "elf", "--kernel", text(&image)]).exits(1);
     assert!(run.stderr.lines().last().unwrap().contains("is not the kernel of this dump"), "{run:?}");
     assert!(!core.exists());
-    let run = memtool(&["convert", text(&dump), text(&core), "--to", "elf"]);
+    let run = memtool(&["convert", text(&dump), text(&core), "--format", "elf"]);
     assert!(run.stderr.contains("the core file has no threads"), "{run:?}");
     assert!(run.ok().stdout.contains(", 0 threads\n"));
     assert!(notes(&core).is_empty());

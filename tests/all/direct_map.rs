@@ -86,7 +86,7 @@ fn kernel_memory_is_read_by_the_page_tables() {
     let machine = write_machine(directory.path(), &machine_with_a_direct_map());
     // Mapped by RAM; not mapped; in the direct map, with and without RAM.
     let kernel = on(&machine, &["dump", "-k", "--anywhere", "--range", "0xffff000000000000+4k"]).ok();
-    let read = on(&machine, &["read", "--as", "raw", "-n", "4k", "0xffff000000000000"]).ok();
+    let read = on(&machine, &["read", "--as", "raw", "-l", "4k", "0xffff000000000000"]).ok();
     assert!(kernel.bytes.len() == 4096 && kernel.bytes == read.bytes);
     let direct = on(&machine, &["dump", "-k", "--anywhere", "--range", "0xffffa00000001000+4k"]).ok();
     assert!(direct.bytes == on(&machine, &["dump", "--range", "0x40001000+4k"]).ok().bytes);

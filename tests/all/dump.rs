@@ -173,7 +173,7 @@ fn json_describes_the_dump_and_needs_a_file() {
     assert_eq!(report["written"], file.metadata().unwrap().len());
     assert_eq!(report["unreadable"], json!([{"start": "0x5000", "end": "0x6000", "why": "EIO"}]));
     assert_eq!(report["unreadable_bytes"], 4096);
-    on(&machine, &["--json", "dump"]).fails_saying(&["cannot share standard output", "give a file"]);
+    on(&machine, &["--json", "dump"]).usage_error(&["cannot share standard output", "give a file"]);
 }
 
 #[test]

@@ -148,7 +148,7 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
     }
     let shown = on_terminal(&["dump", "--list-segments"]);
     assert!(
-        shown.starts_with("START ") && shown.ends_with("9 segments, 255.4 MiB, by machdep.smap (recorded machine)\n"),
+        shown.starts_with("START ") && shown.ends_with("9 segments, 255.5 MiB, by machdep.smap (recorded machine)\n"),
         "{shown}"
     );
     let one = on_terminal(&["dump", "--list-segments", "--range", "0x1000000+4k"]);
@@ -197,10 +197,12 @@ fn kernel_memory_that_cannot_be_had_is_explained() {
 
 #[test]
 fn as_much_is_dumped_as_is_asked_for() {
-    for (size, bytes) in [("1", 1), ("5000", 5000), ("64K", 1 << 16), ("0x10k", 0x4000), ("1m", 1 << 20)] {
+    for (size, bytes) in
+        [("1", 1), ("5000", 5000), ("64K", 1 << 16), ("0x10k", 0x4000), ("1m", 1 << 20), ("1.5k", 1536)]
+    {
         assert_eq!(demo(&["dump", "-d", size]).ok().bytes.len(), bytes, "-d {size}");
     }
-    for size in ["", "-1", "1.5m", "4kb", "16777216t", "0x"] {
+    for size in ["", "-1", "1.3m", "4kb", "16777216t", "0x"] {
         demo(&["dump", &format!("--dump-size={size}")]).usage_error(&["--dump-size"]);
         demo(&["dump", &format!("--page-size={size}")]).usage_error(&["--page-size"]);
     }
@@ -346,7 +348,7 @@ fn options_that_contradict_each_other_are_usage_errors() {
         (&["--range", "0-1", "--segments", "x"], ["--range", "--segments"]),
         (&["--anywhere"], ["--range", "--segments"]),
         (&["--force"], ["--output", "--map"]),
-        (&["--verify", "x"], ["--manifest", "--verify"]),
+        (&["--verify", "x"], ["missing", "--manifest"]),
         (&["--verify", "x", "--manifest", "y", "-o", "z"], ["--verify", "--output"]),
         (&["--verify", "x", "--manifest", "y", "-m", "z"], ["--verify", "--map"]),
         (&["--verify", "x", "--manifest", "y", "--force"], ["--verify", "--force"]),

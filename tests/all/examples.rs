@@ -69,7 +69,7 @@ fn a_dump_becomes_a_core_file() {
     assert!(printed.ends_with(&format!(", {} bytes\n", bytes.len())), "{printed}");
     let by_memtool = directory.path().join("by-memtool");
     let [image, core] = [kernel.image.path(), core].map(|path| path.display().to_string());
-    let arguments = ["convert", "--to", "elf", "--kernel", &image, &core, by_memtool.to_str().unwrap()];
+    let arguments = ["convert", "--format", "elf", "--kernel", &image, &core, by_memtool.to_str().unwrap()];
     crate::common::memtool(&arguments).ok();
     assert!(std::fs::read(by_memtool).unwrap() == bytes);
     let error = to_core::run(Path::new(&core), Path::new(&image), &target, &mut Vec::new()).unwrap_err();

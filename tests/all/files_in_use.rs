@@ -86,12 +86,12 @@ fn memtool_in(directory: &Path, arguments: &str) -> Run {
 
 /// Command lines with OUT for an output, and what each of them reads.
 const OUTPUTS: [(&str, &[&str]); 17] = [
-    ("convert core OUT --to lime --force", &["core"]),
-    ("convert core other --to lime --force --map OUT", &["core"]),
-    ("convert core OUT --to elf --force", &["core"]),
-    ("convert live OUT --to elf --kernel kernel --force", &["live", "kernel"]),
-    ("convert raw OUT --to lime --segments segments --force", &["raw", "segments"]),
-    ("convert raw other --to padded --segments segments --map OUT --force", &["raw", "segments"]),
+    ("convert core OUT --format lime --force", &["core"]),
+    ("convert core other --format lime --force --map OUT", &["core"]),
+    ("convert core OUT --format elf --force", &["core"]),
+    ("convert live OUT --format elf --kernel kernel --force", &["live", "kernel"]),
+    ("convert raw OUT --format lime --segments segments --force", &["raw", "segments"]),
+    ("convert raw other --format padded --segments segments --map OUT --force", &["raw", "segments"]),
     ("decrypt --key key --private-key key.pem vmcore OUT --force", &["vmcore", "key", "key.pem"]),
     ("dump --device raw -o OUT --force", &["raw"]),
     ("dump --device raw -o other --segments segments -m OUT --force", &["raw", "segments"]),
@@ -165,10 +165,10 @@ fn a_core_file_that_is_changed_is_read_for_nothing_else() {
     fs::hard_link(here.join("kernel"), here.join("hard")).unwrap();
     let before = contents(here);
     for core in ["kernel", "hard"] {
-        let run = memtool_in(here, &format!("write --core {core} --kernel kernel --force version 0x01")).exits(1);
+        let run = memtool_in(here, &format!("write --core {core} --kernel kernel --force version 01")).exits(1);
         assert!(run.stderr.contains("the same file"), "{run:?}");
     }
-    memtool_in(here, "write --core segments --segments segments --force --phys 0x0 0x01").exits(1);
+    memtool_in(here, "write --core segments --segments segments --force --phys 0x0 01").exits(1);
     assert!(contents(here) == before);
 }
 
@@ -195,9 +195,9 @@ fn a_dump_replaces_neither_its_device_nor_one_of_the_same_run() {
 fn standard_output_does_not_go_where_the_run_reads() {
     for (arguments, input) in [
         ("inspect core", "core"),
-        ("convert core - --to lime", "core"),
-        ("convert core - --to elf --kernel kernel", "kernel"),
-        ("convert raw - --to padded --segments segments", "segments"),
+        ("convert core - --format lime", "core"),
+        ("convert core - --format elf --kernel kernel", "kernel"),
+        ("convert raw - --format padded --segments segments", "segments"),
         ("dump --device raw", "raw"),
         ("dump --machine imaged", "imaged"),
         ("dump --machine imaged", "raw"),
@@ -239,7 +239,7 @@ fn no_output_replaces_the_file_that_standard_output_goes_to() {
     let directory = inputs();
     let log = directory.path().join("log");
     let output = File::create(&log).unwrap();
-    let run = run_to(&["convert", "core", "log", "--to", "lime", "--force"], directory.path(), output);
+    let run = run_to(&["convert", "core", "log", "--format", "lime", "--force"], directory.path(), output);
     assert!(run.exits(1).stderr.contains("standard output goes to it"));
     assert_eq!(fs::read(&log).unwrap(), b"");
 }
@@ -256,7 +256,7 @@ fn endless(directory: &Path) -> std::process::Command {
     let out = directory.join("crash/endless");
     let mut command = command();
     // Compressed, so that it does not fill the disk.
-    command.args(["-q", "convert", "--to", "lime", "--gzip", "--no-space-check", text(&image), text(&out)]);
+    command.args(["-q", "convert", "--format", "lime", "--gzip", "--no-space-check", text(&image), text(&out)]);
     command.stdout(Stdio::null());
     command
 }
@@ -264,7 +264,7 @@ fn endless(directory: &Path) -> std::process::Command {
 #[test]
 fn what_a_killed_run_has_left_is_removed_by_the_next_one_whichever_it_is() {
     for next in [
-        "convert core crash/out --to lime",
+        "convert core crash/out --format lime",
         "dump --device raw -o crash/out",
         "livedump --machine machine crash/out",
         "livedump --machine machine --dir crash",
@@ -316,7 +316,7 @@ fn what_a_living_run_works_on_and_what_is_not_memtools_stays() {
         others.push(".memtool.dddddd.tmp");
     }
     fs::write(crash.join(".memtool.abcdef.tmp"), "left by a run that was killed").unwrap();
-    memtool_in(directory.path(), "-q convert core crash/out --to lime").ok();
+    memtool_in(directory.path(), "-q convert core crash/out --format lime").ok();
     let mut expected: Vec<String> = others.iter().map(|name| (*name).to_owned()).chain(works_on).collect();
     expected.push("out".to_owned());
     expected.sort();

@@ -459,7 +459,7 @@ fn images_of_many_ranges_are_read() {
     let directory = directory();
     let [image, raw] = ["image", "raw"].map(|name| directory.path().join(name));
     std::fs::write(&image, lime(70_000, 16)).unwrap();
-    crate::common::run(command().args(["convert", "--to", "raw", text(&image), text(&raw)])).ok();
+    crate::common::run(command().args(["convert", "--format", "raw", text(&image), text(&raw)])).ok();
     assert_eq!(raw.metadata().unwrap().len(), 70_000 * 16);
 
     // As many program headers as took more than memtool read of them: their number stands in a section header.
@@ -507,7 +507,7 @@ fn limits_of_memtool_are_no_damage() {
     assert!(error.contains("a limit of memtool, not damage") && !error.contains("damaged"), "{error}");
     let directory = directory();
     let file = write_file(directory.path(), &bytes);
-    for arguments in [&["read", "--phys", "0", "--core"][..], &["convert", "--to", "lime"]] {
+    for arguments in [&["read", "--phys", "0", "--core"][..], &["convert", "--format", "lime"]] {
         let mut command = command();
         command.args(arguments).arg(&file);
         if arguments[0] == "convert" {
@@ -743,8 +743,16 @@ fn zeros_that_savecore_has_left_out_are_no_damage() {
         // All of its memory is there, zeros among it.
         let out = at("out");
         for (dump, lime) in [(at("vmcore.3"), &out), (write_file(directory.path(), &whole), &at("expected"))] {
-            crate::common::run(command().args(["-q", "convert", "--force", "--to", "lime", text(&dump), text(lime)]))
-                .ok();
+            crate::common::run(command().args([
+                "-q",
+                "convert",
+                "--force",
+                "--format",
+                "lime",
+                text(&dump),
+                text(lime),
+            ]))
+            .ok();
         }
         assert!(std::fs::read(&out).unwrap() == std::fs::read(at("expected")).unwrap(), "{kind}");
 
@@ -866,9 +874,9 @@ fn formats_that_are_not_read_are_named_by_every_command() {
         let (file, out) = (text(&file), text(&out));
         let commands: [&[&str]; 8] = [
             &["inspect", "--verify", file],
-            &["convert", "--to", "lime", file, out],
-            &["convert", "--to", "padded", "--segments", text(&segments), file, out],
-            &["convert", "--to", "elf", file, out],
+            &["convert", "--format", "lime", file, out],
+            &["convert", "--format", "padded", "--segments", text(&segments), file, out],
+            &["convert", "--format", "elf", file, out],
             &["read", "--core", file, "--phys", "0"],
             &["write", "--core", file, "--phys", "0", "00"],
             &["ps", "--core", file],

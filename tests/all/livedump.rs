@@ -405,7 +405,7 @@ const FAULTS: [(&str, &str); 8] = [
 
 #[test]
 fn a_dump_that_is_not_right_gets_no_name() {
-    for ((fault, words), option) in FAULTS.into_iter().zip(["--none", "--gzip", "--zstd"].into_iter().cycle()) {
+    for ((fault, words), option) in FAULTS.into_iter().zip(["--uncompress", "--gzip", "--zstd"].into_iter().cycle()) {
         let directory = directory();
         let files = tempfile::tempdir_in(directory.path()).unwrap();
         let machine = faulty(directory.path(), fault);
@@ -462,7 +462,7 @@ fn a_second_signal_changes_nothing() {
 fn the_header_can_be_kept() {
     let directory = directory();
     let (plain, kept) = (directory.path().join("plain"), directory.path().join("kept"));
-    for option in ["--none", "--gzip"] {
+    for option in ["--uncompress", "--gzip"] {
         demo(&["livedump", option, "--force", text(&plain)]).ok();
         let report = demo(&["--json", "livedump", option, "--force", "--keep-header", text(&kept)]).ok().json();
         let (plain, kept) = (std::fs::read(&plain).unwrap(), std::fs::read(&kept).unwrap());
@@ -470,7 +470,7 @@ fn the_header_can_be_kept() {
         assert_eq!(report["size"], kept.len());
         assert_eq!(kept.len(), plain.len().next_multiple_of(4096) + 512);
         assert!(kept[kept.len() - 512..].starts_with(b"FreeBSD Kernel Dump\0"));
-        if option == "--none" {
+        if option == "--uncompress" {
             assert!(kept.starts_with(&plain[..4096]));
         }
     }
@@ -490,8 +490,8 @@ fn standard_output_gets_the_dump_alone_and_no_file_stays() {
     let compressed = run(&["--zstd", "-"]).ok();
     assert!(zstd::decode_all(&*compressed.bytes).unwrap() == plain.bytes);
     assert_eq!(names(temporary.path()), Vec::<String>::new());
-    run(&["--json", "-"]).fails_saying(&["--json", "standard output"]);
-    run(&["--info", "-", "-"]).fails_saying(&["standard output", "--info"]);
+    run(&["--json", "-"]).usage_error(&["--json", "standard output"]);
+    run(&["--info", "-", "-"]).usage_error(&["standard output", "--info"]);
     let mut elsewhere = command();
     elsewhere.env("TMPDIR", temporary.path().join("none")).args(["--machine", "demo", "livedump", "-"]);
     crate::common::run(&mut elsewhere).fails_saying(&["none", "No such file"]);
@@ -581,7 +581,7 @@ fn a_compression_that_the_kernel_lacks_is_refused_beforehand() {
     machine["live_dump"]["compressions"] = json!(["none", "gzip"]);
     let path = write_machine(directory.path(), &machine);
     let target = directory.path().join("out");
-    on(&path, &["livedump", "--zstd", text(&target)]).fails_saying(&["options ZSTDIO", "--gzip or --none"]);
+    on(&path, &["livedump", "--zstd", text(&target)]).fails_saying(&["options ZSTDIO", "--gzip or --uncompress"]);
     assert!(!target.exists());
     on(&path, &["livedump", "--gzip", text(&target)]).ok();
 }
@@ -629,8 +629,8 @@ fn a_host_without_a_name_is_said_to_have_none() {
 #[test]
 fn options_that_exclude_each_other_are_usage_errors() {
     let wrong: [&[&str]; 5] = [
-        &["--none", "--zstd", "x"],
-        &["--none", "--gzip", "x"],
+        &["--uncompress", "--zstd", "x"],
+        &["--uncompress", "--gzip", "x"],
         &["--dir", "d", "x"],
         &["--dir", "d", "--force"],
         &["--zstd"],

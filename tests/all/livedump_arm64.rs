@@ -122,11 +122,11 @@ fn with_large_pages_memtool_compresses_by_zstd_itself() {
         assert_eq!(run.json()["method"], method, "{page} {options:?}");
         run
     };
-    for options in [&["--zstd"][..], &["--gzip"], &["--none"]] {
+    for options in [&["--zstd"][..], &["--gzip"], &["--uncompress"]] {
         assert_eq!(by(4096, options, "kernel").stderr, "");
     }
     assert_eq!(by(16384, &["--gzip"], "kernel").stderr, "");
-    assert_eq!(by(16384, &["--none"], "kernel").stderr, "");
+    assert_eq!(by(16384, &["--uncompress"], "kernel").stderr, "");
     by(16384, &["--zstd", "--method", "user"], "user");
     by(16384, &["--zstd"], "user").says_in_one_line(&["zstd", "more than 4096 bytes", "memtool makes the dump"]);
     EntriesDump::parse(zstd::decode_all(std::fs::File::open(&target).unwrap()).unwrap());
@@ -136,7 +136,7 @@ fn with_large_pages_memtool_compresses_by_zstd_itself() {
         "EAGAIN",
         "more than 4096 bytes",
         "--method user",
-        "--gzip or --none",
+        "--gzip or --uncompress",
     ]);
     assert!(!target.exists());
 

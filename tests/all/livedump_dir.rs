@@ -36,7 +36,7 @@ fn the_layout_is_savecores() {
 #[test]
 fn compressed_dumps_say_so_in_their_names() {
     let directory = directory();
-    for (number, option, suffix) in [(0, "--gzip", ".gz"), (1, "--zstd", ".zst"), (2, "--none", "")] {
+    for (number, option, suffix) in [(0, "--gzip", ".gz"), (1, "--zstd", ".zst"), (2, "--uncompress", "")] {
         let report = save(directory.path(), &[option, "--json"]).ok().json();
         assert_eq!(report["number"], number);
         assert!(report["file"].as_str().unwrap().ends_with(&format!("/livecore.{number}{suffix}")), "{report}");
@@ -124,7 +124,7 @@ fn bounds_counts_as_savecore_reads_it() {
 fn several_at_once_have_a_number_each() {
     let directory = directory();
     let mut running = Vec::new();
-    for option in ["--zstd", "--gzip", "--none", "--zstd", "--zstd", "--gzip"] {
+    for option in ["--zstd", "--gzip", "--uncompress", "--zstd", "--zstd", "--gzip"] {
         let mut command = command();
         command.args(["--machine", "demo", "livedump", option, "--dir"]).arg(directory.path());
         running.push(start(command.stdout(std::process::Stdio::null())));

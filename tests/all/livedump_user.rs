@@ -61,7 +61,7 @@ fn a_kernel_with_five_levels_of_page_tables_is_dumped_read_and_translated() {
     // The message buffer is in the direct map.
     let buffer = on(&path, &["read", "--as", "ptr", "msgbufp"]).ok().stdout;
     assert!(buffer.starts_with("0xff01"), "{buffer}");
-    assert!(on(&path, &["read", "-n", "16", buffer.trim_end()]).ok().stdout.contains("|"));
+    assert!(on(&path, &["read", "-l", "16", buffer.trim_end()]).ok().stdout.contains("|"));
     // What the kernel says of itself is believed by the place of its members only.
     machine["symbols"] = json!({"kva_layout": {"address": "0xffffffff81533000", "size": 8}});
     let path = write_machine(directory.path(), &machine);
@@ -115,6 +115,7 @@ fn the_library_decides_who_makes_a_dump() {
             destination: LiveDumpDestination::Output(Destination::File(file.clone())),
             method: Method::Auto,
             compression: Compression::None,
+            level: None,
             keep_header: false,
             verify: Verify::Full,
             info: None,
@@ -146,7 +147,7 @@ fn a_kernel_that_loses_pages_is_found_out() {
     let (pages, left) = (Minidump::parse(whole.clone()).pages.len(), Minidump::parse(lossy).pages.len());
     assert!(left < pages, "{left} of {pages}");
     let lost = format!("lacks {} of the ", pages - left);
-    for compression in ["--none", "--zstd", "--gzip"] {
+    for compression in ["--uncompress", "--zstd", "--gzip"] {
         let target = directory.path().join("out");
         let said = on(&path, &["livedump", "--force", compression, text(&target)]).ok();
         said.says_in_one_line(&["warning", &lost, "memtool makes the dump"]);
@@ -174,14 +175,14 @@ fn a_dump_that_is_damaged_is_not_kept_unless_nobody_looks() {
     machine["live_dump_fault"] = json!("damaged");
     let path = write_machine(directory.path(), &machine);
     let target = directory.path().join("out");
-    for compression in ["--none", "--gzip", "--zstd"] {
+    for compression in ["--uncompress", "--gzip", "--zstd"] {
         let take =
             |options: &[&str]| on(&path, &[&["livedump", "--force", compression, text(&target)], options].concat());
         for verify in ["full", "quick"] {
-            take(&["--method", "kernel", "--verify", verify]).fails_saying(&["the dump is damaged: "]);
+            take(&["--method", "kernel", &format!("--verify={verify}")]).fails_saying(&["the dump is damaged: "]);
             assert_eq!(names(directory.path()).len(), 1, "{compression}, {verify}: more than the machine");
         }
-        take(&["--method", "kernel", "--verify", "none"]).ok();
+        take(&["--method", "kernel", "--verify=none"]).ok();
         std::fs::remove_file(&target).unwrap();
     }
     // Left alone, memtool makes the dump itself.

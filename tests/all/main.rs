@@ -55,6 +55,7 @@ mod schemas;
 mod snapshots;
 mod symbols;
 mod symbols_table;
+mod usage;
 mod virtual_memory;
 mod vmcore_builder;
 mod vmcore_layout;

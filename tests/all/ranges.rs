@@ -429,7 +429,7 @@ fn an_update_that_ends_above_1_mib_takes_a_variable_range() {
 
 #[test]
 fn a_new_variable_range_takes_the_first_free_slot_and_is_active_and_owned() {
-    let arguments = ["update", "--base", "0x40000000", "--len", "256m", "--type", "write-combine"];
+    let arguments = ["update", "--base", "0x40000000", "--length", "256m", "--type", "write-combine"];
     let changed = change(&real_machine(), &arguments);
     let run = changed.run.clone().ok();
     assert_eq!(changed.places(), [89]);
@@ -677,15 +677,15 @@ fn numbers_and_owners_that_cannot_be_meant_are_usage_errors() {
         ("--base", "010", "0x"),
         ("--base", "4k", "4k"),
         ("--base", "0x10000000000000000", "64 bits"),
-        ("--len", "4q", "suffix"),
-        ("--len", "16777216t", "64 bits"),
+        ("--length", "4q", "suffix"),
+        ("--length", "16777216t", "64 bits"),
         ("--owner", "12345678", "7 bytes"),
         ("--owner", "éééé", "7 bytes"),
         ("--owner", "a\nb", "control"),
         ("--owner", "", "one byte"),
     ] {
         let mut arguments = vec!["ranges", "update", "--type=write-back"];
-        for (name, default) in [("--base", "0x40000000"), ("--len", "4k"), ("--owner", "me")] {
+        for (name, default) in [("--base", "0x40000000"), ("--length", "4k"), ("--owner", "me")] {
             arguments.extend([name, if name == option { value } else { default }]);
         }
         demo(&arguments).usage_error(&[text]);
@@ -781,9 +781,9 @@ fn remove_wants_base_and_length_or_an_owner() {
     for arguments in [
         &[][..],
         &["--base", "0x1000"],
-        &["--len", "4k"],
-        &["--owner", "me", "--base", "0x1000", "--len", "4k"],
-        &["--owner", "me", "--len", "4k"],
+        &["--length", "4k"],
+        &["--owner", "me", "--base", "0x1000", "--length", "4k"],
+        &["--owner", "me", "--length", "4k"],
         &["--owner", ""],
     ] {
         demo(&[&["ranges", "remove"], arguments].concat()).usage_error(&["--"]);

@@ -82,7 +82,7 @@ fn a_symbol_is_dumped_as_hexdump_does() {
     );
     assert_eq!(run.stderr, "");
     // All lines, with -v; the last one is shorter.
-    let run = files.read(&["-v", "table", "-n", "50"]).ok();
+    let run = files.read(&["-v", "table", "-l", "50"]).ok();
     assert_eq!(run.lines().len(), 5);
     assert_eq!(
         run.lines()[1],
@@ -90,7 +90,7 @@ fn a_symbol_is_dumped_as_hexdump_does() {
     );
     assert_eq!(run.lines()[3], "fffffe0000002070  01 02                                             |..|");
     assert_eq!(run.lines()[4], "fffffe0000002072");
-    let run = files.read(&["version", "-n", "20"]).ok();
+    let run = files.read(&["version", "-l", "20"]).ok();
     assert_eq!(
         run.lines()[0],
         "fffffe0000002000  46 72 65 65 42 53 44 20  31 34 2e 32 2d 52 45 4c  |FreeBSD 14.2-REL|"
@@ -128,18 +128,18 @@ fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() 
     assert!(lines[1].contains("88 77 66 55 44 33 22 11"), "{run:?}");
     // Up to the end of the section; what follows is a hole.
     let at = format!("{MISSING:#x}");
-    let run = files.read(&["-v", "-n", "0x300", &at]).ok();
+    let run = files.read(&["-v", "-l", "0x300", &at]).ok();
     assert_eq!(run.lines().iter().filter(|line| line.contains("not from memory")).count(), 1, "{run:?}");
     let size = run.lines().iter().find(|line| line.contains("a hole of")).unwrap().to_owned();
     assert!(size.starts_with(&format!("{:016x}  (a hole of 256 B", MISSING + 0x200)), "{size}");
-    let json = files.read(&["--json", "-n", "0x300", &at]).ok().json();
+    let json = files.read(&["--json", "-l", "0x300", &at]).ok().json();
     let pieces = json["pieces"].as_array().unwrap();
     assert_eq!((pieces.len(), &pieces[0]["file"], pieces[1].get("bytes")), (2, &kernel.into(), None), "{json}");
     assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 0x400);
 
     let mark = format!(" (from {kernel}, not from memory)");
     assert_eq!(files.read(&["--as", "u64", "constant"]).ok().stdout, format!("1234605616436508552{mark}\n"));
-    let json = files.read(&["--json", "--as", "u32", "constant", "-n", "8"]).ok().json();
+    let json = files.read(&["--json", "--as", "u32", "constant", "-l", "8"]).ok().json();
     assert_eq!((&json["values"], &json["file"]), (&json!([0x5566_7788, 0x1122_3344]), &kernel.into()));
     let run = files.read(&["--as", "str", "constant+0x10"]).ok();
     assert_eq!(run.stdout, format!("{}\nconstant\n", mark.trim()));
@@ -178,7 +178,7 @@ fn a_powerpc64_dump_without_the_kernels_image_says_why() {
     let directory = directory();
     let dump = directory.path().join("vmcore.0");
     std::fs::write(&dump, spec.build()).unwrap();
-    let read = |at: u64| memtool(&["read", "--core", text(&dump), "-n", "16", &format!("{at:#x}")]).exits(1).stdout;
+    let read = |at: u64| memtool(&["read", "--core", text(&dump), "-l", "16", &format!("{at:#x}")]).exits(1).stdout;
     for at in [0x10_0100, spec.kernel_image.0, spec.kernel_image.1 - 16] {
         assert!(read(at).contains("so dump_avail and all dumps omit it"), "{at:#x}: {}", read(at));
     }
@@ -189,7 +189,7 @@ fn a_powerpc64_dump_without_the_kernels_image_says_why() {
 fn holes_are_shown_as_holes() {
     let files = files(VERSION);
     // From the sixth page, which is there, to the ninth, which is too; and to the seventeenth, which is not in the dump.
-    let run = files.read(&["-v", &format!("{:#x}", BASE + 6 * PAGE - 16), "-n", "12304"]).ok();
+    let run = files.read(&["-v", &format!("{:#x}", BASE + 6 * PAGE - 16), "-l", "12304"]).ok();
     let lines = run.lines();
     assert!(lines[0].starts_with("fffffe0000005ff0  "), "{lines:?}");
     assert_eq!(lines[1], "fffffe0000006000  (a hole of 8 KiB: not mapped: its PT entry is not valid)");
@@ -199,7 +199,7 @@ fn holes_are_shown_as_holes() {
     let run = files.read(&[&missing]).exits(1);
     assert!(run.lines()[0].contains("(a hole of 256 B: its page at physical address 0x29000 is missing)"), "{run:?}");
     // The same in JSON, with the bytes.
-    let run = files.read(&["--json", &format!("{:#x}", BASE + 6 * PAGE - 2), "-n", "8196"]).ok();
+    let run = files.read(&["--json", &format!("{:#x}", BASE + 6 * PAGE - 2), "-l", "8196"]).ok();
     let json = run.json();
     assert_eq!((json["host"].as_str(), json["schema"].as_str()), (Some("image"), Some("memtool.read")));
     let pieces = json["pieces"].as_array().unwrap();
@@ -222,17 +222,17 @@ fn numbers_are_read_in_the_kernels_order() {
     let files = files(VERSION);
     let numbers = |arguments: &[&str]| files.read(&[&["numbers"], arguments].concat()).ok().stdout;
     assert_eq!(numbers(&["--as", "u8"]), "1\n");
-    assert_eq!(numbers(&["--as", "u16", "-n", "4"]), "513\n1027\n");
+    assert_eq!(numbers(&["--as", "u16", "-l", "4"]), "513\n1027\n");
     assert_eq!(numbers(&["--as", "u32"]), format!("{}\n", 0x0403_0201));
-    assert_eq!(numbers(&["--as", "u64", "-n", "16"]), format!("{}\n{}\n", 0x0807_0605_0403_0201_u64, u64::MAX - 7));
+    assert_eq!(numbers(&["--as", "u64", "-l", "16"]), format!("{}\n{}\n", 0x0807_0605_0403_0201_u64, u64::MAX - 7));
     assert_eq!(files.read(&["numbers+8", "--as", "u64"]).ok().stdout, format!("{}\n", u64::MAX - 7));
     assert_eq!(files.read(&["numbers+0x8", "--as", "u8", "-v"]).ok().stdout, "0xfffffe0000002078: 248\n");
     assert_eq!(files.read(&["table+64", "--as", "ptr"]).ok().stdout, "0xfffffe0000002070 numbers\n");
     assert_eq!(
-        files.read(&["numbers", "--as", "u8", "-n", "2", "--json"]).ok().json()["values"],
+        files.read(&["numbers", "--as", "u8", "-l", "2", "--json"]).ok().json()["values"],
         serde_json::json!([1, 2])
     );
-    files.read(&["numbers", "--as", "u32", "-n", "6"]).fails_saying(&["not a multiple of the 4 bytes"]);
+    files.read(&["numbers", "--as", "u32", "-l", "6"]).usage_error(&["not a multiple of the 4 bytes"]);
     // A number that is not all there is none.
     files
         .read(&[&format!("{:#x}", BASE + 6 * PAGE - 4), "--as", "u64"])
@@ -251,7 +251,7 @@ fn numbers_are_read_in_the_kernels_order() {
 fn json_has_the_symbol_and_no_number_that_a_double_rounds() {
     let files = files(VERSION);
     let read = |arguments: &[&str]| files.read(&[&["--json"], arguments].concat()).ok().json();
-    let found = read(&["numbers", "--as", "u64", "-n", "16"]);
+    let found = read(&["numbers", "--as", "u64", "-l", "16"]);
     assert_eq!(found["values"], serde_json::json!(["578437695752307201", "18446744073709551608"]));
     assert_eq!((&found["symbol"], &found["address"]), (&"numbers".into(), &format!("{:#x}", DATA + 112).into()));
     assert_eq!(read(&["numbers+8", "--as", "u64"])["symbol"], "numbers+8");
@@ -259,7 +259,7 @@ fn json_has_the_symbol_and_no_number_that_a_double_rounds() {
     let at = format!("{:#x}", DATA + 120);
     assert_eq!(read(&[&at, "--as", "u64"])["symbol"], "numbers+0x8");
     let at = format!("{:#x}", DATA + 128);
-    let found = read(&[&at, "--as", "ptr", "-n", "8"]);
+    let found = read(&[&at, "--as", "ptr", "-l", "8"]);
     assert_eq!((&found["values"][0], &found["symbols"][0]), (&"0xfffffe0000002070".into(), &"numbers".into()));
     // What was found is printed, written or not.
     let run = files.run("write", &["--json", "numbers", "ff"]).exits(1);
@@ -298,13 +298,13 @@ fn what_is_about_text_is_refused_with_json() {
 fn strings_and_raw_bytes_are_read() {
     let files = files(VERSION);
     assert_eq!(files.read(&["version", "--as", "str"]).ok().stdout, VERSION);
-    assert_eq!(files.read(&["version", "--as", "str", "-n", "7"]).ok().stdout, "FreeBSD\n");
-    assert_eq!(files.read(&["--phys", "0x24008", "--as", "str", "-n", "4"]).ok().stdout, "14.2\n");
-    let run = files.read(&["version", "--as", "raw", "-n", "8192"]).ok();
+    assert_eq!(files.read(&["version", "--as", "str", "-l", "7"]).ok().stdout, "FreeBSD\n");
+    assert_eq!(files.read(&["--phys", "0x24008", "--as", "str", "-l", "4"]).ok().stdout, "14.2\n");
+    let run = files.read(&["version", "--as", "raw", "-l", "8192"]).ok();
     let spec = spec();
     assert!(run.bytes == [&spec.pages[&(0x24 * PAGE)][..], &spec.pages[&(0x25 * PAGE)][..]].concat());
     // A hole has no bytes: what comes before it is written, and what is missing is said.
-    let run = files.read(&[&format!("{:#x}", BASE + 6 * PAGE - 16), "--as", "raw", "-n", "32"]).exits(1);
+    let run = files.read(&[&format!("{:#x}", BASE + 6 * PAGE - 16), "--as", "raw", "-l", "32"]).exits(1);
     assert_eq!(run.bytes.len(), 16);
     run.says_in_one_line(&["0xfffffe0000006000: not mapped", "16 B were written"]);
     let pty = crate::common::terminal(None);
@@ -318,11 +318,11 @@ fn strings_and_raw_bytes_are_read() {
 fn places_that_make_no_sense_are_refused() {
     let files = files(VERSION);
     files.read(&["nothing"]).fails_saying(&["has no symbol 'nothing'"]);
-    files.read(&["version+x"]).fails_saying(&["'x' is not a number"]);
-    files.read(&["0x12345678901234567"]).fails_saying(&["does not fit in 64 bits"]);
+    files.read(&["version+x"]).usage_error(&["'x' is not a size"]);
+    files.read(&["0x12345678901234567"]).usage_error(&["does not fit in 64 bits"]);
     files.read(&["version+0xffffffffffffffff"]).fails_saying(&["beyond the address space"]);
-    files.read(&["version", "-n", "0"]).fails_saying(&["nothing to read"]);
-    files.read(&["--phys", "version"]).fails_saying(&["--phys", "'version' is not a number"]);
+    files.read(&["version", "-l", "0"]).usage_error(&["nothing to read"]);
+    files.read(&["--phys", "version"]).usage_error(&["--phys", "'version' is not a number"]);
     files.read(&[]).usage_error(&["ADDR|SYMBOL[+OFF]"]);
     files.read(&["version", "--as", "u128"]).usage_error(&["u128"]);
     let core = ["read", "--core", text(&files.dump)];
@@ -384,9 +384,9 @@ fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel()
     let (start, bytes) = spec.segments.first().unwrap();
     let expected: String = bytes[..4].iter().map(|byte| format!("{byte}\n")).collect();
     let at = format!("{start:#x}");
-    assert_eq!(memtool(&["read", "--core", text(&full), "--phys", &at, "--as", "u8", "-n", "4"]).ok().stdout, expected);
+    assert_eq!(memtool(&["read", "--core", text(&full), "--phys", &at, "--as", "u8", "-l", "4"]).ok().stdout, expected);
 
-    let own = demo(&["read", "--phys", "0x2000010", "-n", "64"]).ok();
+    let own = demo(&["read", "--phys", "0x2000010", "-l", "64"]).ok();
     for (path, options) in [
         (&elf, &[][..]),
         (&lime, &[]),
@@ -397,14 +397,14 @@ fn memory_of_any_kind_is_read_and_written_by_physical_address_without_a_kernel()
         let on = |command: &str, rest: &[&str]| {
             memtool(&[&[command, "--core", text(path), "--phys"], options, rest].concat())
         };
-        let run = on("read", &["0x2000010", "-n", "64"]).ok();
+        let run = on("read", &["0x2000010", "-l", "64"]).ok();
         assert_eq!(run.stdout, own.stdout, "{path:?}");
         // What has no header is said to be taken for memory.
         let has_header = path != &padded && path != &raw;
         assert_eq!(run.stderr.is_empty(), has_header, "{path:?}: {}", run.stderr);
         assert_eq!(run.stderr.contains("is read as memory"), !has_header, "{path:?}: {}", run.stderr);
         on("write", &["0x2008010", "c0ffee", "--force"]).ok();
-        assert!(on("read", &["0x2008010", "-n", "3"]).ok().stdout.contains("c0 ff ee"), "{path:?}");
+        assert!(on("read", &["0x2008010", "-l", "3"]).ok().stdout.contains("c0 ff ee"), "{path:?}");
         assert_eq!(on("read", &["--json", "0x2000010"]).ok().json()["physical"], true);
         let outside = on("read", &["0x7000000"]).exits(1);
         assert!(outside.stdout.contains("hole") || path == &padded, "{outside:?}");
@@ -427,7 +427,7 @@ fn integers_of_the_running_machine_have_its_order_of_bytes() {
             let run = memtool(&[&["--machine", text(&path), "read", "--phys", "0x2000010"], form].concat()).ok();
             run.stdout.trim().to_owned()
         };
-        let bytes = read(&["--as", "u8", "-n", "4"]);
+        let bytes = read(&["--as", "u8", "-l", "4"]);
         let bytes: Vec<u8> = bytes.lines().map(|line| line.parse().unwrap()).collect();
         let mut expected: [u8; 4] = bytes.try_into().unwrap();
         if order == "big" {
@@ -465,8 +465,8 @@ fn a_core_file_of_virtual_memory_is_read_by_its_addresses_and_has_no_physical_on
     for (address, length) in
         [("0xffffffff81533000", "512"), ("0xfffffe00000ff000", "8192"), ("0xfffff80001000000", "64")]
     {
-        let own = demo(&["read", address, "-n", length]).ok();
-        assert_eq!(read(&[address, "-n", length]).ok().stdout, own.stdout, "{address}");
+        let own = demo(&["read", address, "-l", length]).ok();
+        assert_eq!(read(&[address, "-l", length]).ok().stdout, own.stdout, "{address}");
     }
     assert!(
         read(&["0xffffffff70000000"])
@@ -478,16 +478,16 @@ fn a_core_file_of_virtual_memory_is_read_by_its_addresses_and_has_no_physical_on
     let run = memtool(&["translate", "--core", text(&core), "0xffffffff81533000"]).exits(1);
     assert!(run.stdout.contains("only its own virtual addresses"), "{run:?}");
     for to in ["lime", "raw", "padded"] {
-        memtool(&["convert", text(&core), text(&out), "--to", to]).fails_saying(&["core file of virtual memory"]);
+        memtool(&["convert", text(&core), text(&out), "--format", to]).fails_saying(&["core file of virtual memory"]);
         assert!(!out.exists());
     }
-    memtool(&["convert", text(&core), text(&out), "--to", "elf"]).ok();
-    let converted = memtool(&["read", "--core", text(&out), "0xffffffff81533000", "-n", "512"]).ok();
-    assert_eq!(converted.stdout, read(&["0xffffffff81533000", "-n", "512"]).ok().stdout);
+    memtool(&["convert", text(&core), text(&out), "--format", "elf"]).ok();
+    let converted = memtool(&["read", "--core", text(&out), "0xffffffff81533000", "-l", "512"]).ok();
+    assert_eq!(converted.stdout, read(&["0xffffffff81533000", "-l", "512"]).ok().stdout);
     // One range alone is told by its virtual address, too.
     demo(&["dump", "-k", "--range", "0xffffffff81533000+4k", "--format", "elf", "--force", "-o", text(&core)]).ok();
     read(&["0xffffffff81533000"]).ok();
-    memtool(&["convert", text(&core), text(&out), "--force", "--to", "lime"]).fails_saying(&["virtual memory"]);
+    memtool(&["convert", text(&core), text(&out), "--force", "--format", "lime"]).fails_saying(&["virtual memory"]);
 }
 
 #[test]
@@ -530,7 +530,7 @@ fn write_changes_these_bytes_and_no_others() {
 
     let run = files.run("write", &["numbers", "--as", "u32", "0x11223344", "9", "--force"]).ok();
     assert!(run.stderr.contains("keep a copy"), "{run:?}");
-    assert_eq!(files.read(&["numbers", "--as", "u32", "-n", "8"]).ok().stdout, "287454020\n9\n");
+    assert_eq!(files.read(&["numbers", "--as", "u32", "-l", "8"]).ok().stdout, "287454020\n9\n");
     let after = std::fs::read(&files.dump).unwrap();
     let changed: Vec<usize> = (0..before.len()).filter(|at| before[*at] != after[*at]).collect();
     assert_eq!((changed.len(), changed.last().unwrap() - changed.first().unwrap()), (8, 7));
@@ -560,8 +560,8 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
     // Half of it would be in a hole.
     let border = format!("{:#x}", BASE + 6 * PAGE - 2);
     files.run("write", &[&border, "aabbccdd", "--force"]).fails_saying(&["0xfffffe0000006000: not mapped"]);
-    files.run("write", &["numbers", "--as", "u8", "256", "--force"]).fails_saying(&["'256' does not fit in 1 bytes"]);
-    files.run("write", &["numbers", "abc", "--force"]).fails_saying(&["pairs of hexadecimal digits"]);
+    files.run("write", &["numbers", "--as", "u8", "256", "--force"]).usage_error(&["'256' does not fit in 1 byte"]);
+    files.run("write", &["numbers", "abc", "--force"]).usage_error(&["pairs of hexadecimal digits"]);
     let run = files.run("write", &[&format!("{:#x}", BASE + 8 * PAGE), "00"]).exits(1);
     assert!(run.stderr.contains("the kernel cannot write to 0xfffffe0000008000: it is mapped r-x"), "{run:?}");
     assert!(std::fs::read(&files.dump).unwrap() == before);
@@ -569,7 +569,7 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
     std::os::unix::fs::symlink(&files.dump, &link).unwrap();
     memtool(&["write", "--core", text(&link), "--phys", "0x24000", "00", "--force"]).fails_saying(&["cannot open"]);
     std::fs::write(&files.dump, Compression::Zstd.compress(&before)).unwrap();
-    for options in [&["numbers", "00", "--force"][..], &["numbers", "00"], &["--phys", "nowhere", "00"]] {
+    for options in [&["numbers", "00", "--force"][..], &["numbers", "00"], &["--phys", "0x24000", "00"]] {
         files.run("write", options).fails_saying(&["compressed with zstd", "cannot be written"]);
     }
     demo(&["write", "version", "00", "--force"]).fails_saying(&["recorded machine cannot be written"]);
@@ -593,6 +593,6 @@ fn a_recorded_machines_kernel_is_read() {
     assert_eq!(levels, ["PML4", "PDP", "PD", "PT"]);
     assert_eq!(demo(&["--json", "translate", "version"]).ok().json()["host"], "recorded");
     // What is no RAM is not read.
-    let run = demo(&["read", "--phys", "0xfee00000", "-n", "16"]).exits(1);
+    let run = demo(&["read", "--phys", "0xfee00000", "-l", "16"]).exits(1);
     assert!(run.stdout.contains("a hole of 16 B"), "{run:?}");
 }

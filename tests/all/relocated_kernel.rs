@@ -127,7 +127,7 @@ impl Files {
     fn converted(&self, notes: &str, script: &str) -> (PathBuf, PathBuf) {
         let (core, script) = (self.directory.path().join("core"), self.directory.path().join(script));
         let options = ["--kernel", text(&self.kernel), "--notes", notes, "--script", text(&script), "--force"];
-        memtool(&[&["convert", text(&self.dump), text(&core), "--to", "elf"], &options[..]].concat()).ok();
+        memtool(&[&["convert", text(&self.dump), text(&core), "--format", "elf"], &options[..]].concat()).ok();
         (core, script)
     }
 }

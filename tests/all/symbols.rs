@@ -111,7 +111,7 @@ fn what_is_not_found_is_said_and_the_rest_printed() {
     // Before the first and behind the last.
     of_kernel(&kernel, &["--addr", "0xffffffff802000ff"]).fails_saying(&["no symbol contains 0xffffffff802000ff"]);
     of_kernel(&kernel, &["--addr", "0xffffffffffffffff"]).fails_saying(&["no symbol contains", text(&kernel)]);
-    of_kernel(&kernel, &["-q", "x["]).fails_saying(&["not a pattern", "'[' without ']'"]);
+    of_kernel(&kernel, &["-q", "x["]).usage_error(&["not a pattern", "'[' without ']'"]);
 }
 
 #[test]
@@ -222,7 +222,7 @@ fn addresses_of_the_running_kernel_have_names_in_every_command() {
         // Whether anything is mapped there or not.
         let run = on(&here, &["translate", address]).of_recording();
         assert_eq!((run.lines()[0], run.stderr.as_str()), (&*format!("{address} ({name})"), ""));
-        let json = on(&here, &["read", "--json", "-n", "8", address]).json();
+        let json = on(&here, &["read", "--json", "-l", "8", address]).json();
         assert_eq!(json["symbol"], name, "{json}");
     }
     // Where the files are not to be had, that is said, and the addresses are shown.

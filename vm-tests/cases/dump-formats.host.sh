@@ -81,7 +81,7 @@ by_dd() {
 by_memtool() {
     segments=
     [ "$1" != raw ] || segments='--segments ram.map'
-    must --quiet convert --force --to padded $segments "$2" converted
+    must --quiet convert --force --format padded $segments "$2" converted
     by_dd padded converted
 }
 

@@ -7,7 +7,7 @@ page_size
 
 # Prints the numbers of the pages in a dump.
 pages_of() {
-    "$MEMTOOL" --quiet convert --to raw --map "$1.map" "$1" - > /dev/null 2> convert.err ||
+    "$MEMTOOL" --quiet convert --format raw --map "$1.map" "$1" - > /dev/null 2> convert.err ||
         fail "$1 cannot be converted: $(show convert.err)"
     while read -r start end; do
         echo $((start / page)) $((end / page))

@@ -12,7 +12,7 @@ refused_to_nobody() {
     equal "the output of $last" "$out" ''
 }
 refused_to_nobody ranges list
-refused_to_nobody ranges update --base 0xe00000000 --len 16m --type write-combine
+refused_to_nobody ranges update --base 0xe00000000 --length 16m --type write-combine
 refused_to_nobody paddr 0x1000
 refused_to_nobody record ./machine.json
 refused_to_nobody dump -o ./ram

@@ -14,11 +14,11 @@ before=$out
 for type in write-combine uncacheable; do
     # powerpc's takes no range that is there already.
     if [ $type = uncacheable ] && ! is_x86; then
-        refused EEXIST ranges update --base $base --len 16m --type $type --owner vmtest
+        refused EEXIST ranges update --base $base --length 16m --type $type --owner vmtest
         memcontrol_refused 'File exists' set -b $base -l 16777216 -o vmtest $type
-        must ranges remove --base $base --len 16m
+        must ranges remove --base $base --length 16m
     fi
-    must ranges update --base $base --len 16m --type $type --owner vmtest
+    must ranges update --base $base --length 16m --type $type --owner vmtest
     must ranges list --owner vmtest
     equal 'the new range' "$out" "$base${tab}0xe01000000${tab}0x1000000${tab}$type${tab}active${tab}vmtest"
     if have memcontrol; then
@@ -26,7 +26,7 @@ for type in write-combine uncacheable; do
     fi
 done
 
-must ranges remove --base $base --len 16m
+must ranges remove --base $base --length 16m
 must ranges list --no-join
 equal 'the table after the removal' "$out" "$before"
 ! have memcontrol || equal "memcontrol's list after the removal" "$(memcontrol list -a)" "$kernel_before"

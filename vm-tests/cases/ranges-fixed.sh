@@ -17,7 +17,7 @@ case $before in
 esac
 
 # The first one of each processor that has any.
-refused EPERM ranges remove --base 0 --len 64k
+refused EPERM ranges remove --base 0 --length 64k
 holds 'the message' "$err" 'which cannot be removed'
 memcontrol_refused 'Operation not permitted' clear -b 0 -l 65536
 

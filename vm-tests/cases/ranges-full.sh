@@ -12,12 +12,12 @@ free=${free%%[!0-9]*}
 # In units of 16 MiB, far above the RAM of a test's guest.
 slot=0
 while [ "$slot" -lt "$free" ]; do
-    must ranges update --base $((0xe00000000 + slot * 0x1000000)) --len 16m --type write-combine --owner vmtest
+    must ranges update --base $((0xe00000000 + slot * 0x1000000)) --length 16m --type write-combine --owner vmtest
     slot=$((slot + 1))
 done
 
 base=$((0xe00000000 + slot * 0x1000000))
-refused ENOSPC ranges update --base $base --len 16m --type write-combine --owner vmtest
+refused ENOSPC ranges update --base $base --length 16m --type write-combine --owner vmtest
 holds 'the message' "$err" 'variable ranges are in use'
 memcontrol_refused 'No space left on device' set -b $base -l 16777216 -o vmtest write-combine
 if have memcontrol; then

@@ -7,8 +7,8 @@ need memcontrol
 # The kernel of powerpc begins with none.
 if ! is_x86; then
     trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
-    must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmtest
-    must ranges update --base 0xd00100000 --len 3m --type uncacheable --owner vmtest
+    must ranges update --base 0xe00000000 --length 16m --type write-combine --owner vmtest
+    must ranges update --base 0xd00100000 --length 3m --type uncacheable --owner vmtest
 fi
 
 must ranges list --memcontrol

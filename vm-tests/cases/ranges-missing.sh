@@ -3,13 +3,13 @@
 
 need_ranges
 trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
-must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmtest
+must ranges update --base 0xe00000000 --length 16m --type write-combine --owner vmtest
 must ranges list --all
 before=$out
 
 # refused_removal BASE LENGTH
 refused_removal() {
-    refused ENOENT ranges remove --base "$1" --len "$2"
+    refused ENOENT ranges remove --base "$1" --length "$2"
     holds 'the message' "$err" 'no range has exactly that base and length'
     memcontrol_refused 'No such file or directory' clear -b "$1" -l "$2"
 }

@@ -4,13 +4,13 @@
 need_ranges
 is_x86 || skip 'the kernel takes ranges of any place and length'
 trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
-must ranges update --base 0xe00000000 --len 16m --type write-combine --owner vmtest
+must ranges update --base 0xe00000000 --length 16m --type write-combine --owner vmtest
 must ranges list --all
 before=$out
 
 # refused_range BASE LENGTH TYPE REASON
 refused_range() {
-    refused EINVAL ranges update --base "$1" --len "$2" --type "$3"
+    refused EINVAL ranges update --base "$1" --length "$2" --type "$3"
     holds 'the message' "$err" "$4"
     memcontrol_refused 'Invalid argument' set -b "$1" -l "$2" -o other "$3"
 }

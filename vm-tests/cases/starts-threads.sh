@@ -11,6 +11,6 @@ for tool in zstd gzip; do
     gzip) length=3 magic='\037\213\010' ;;
     esac
     equal "what the file of --$tool begins with" "$(dd if=$tool bs=$length count=1 2> /dev/null)" "$(printf "$magic")"
-    must --quiet convert --to lime $tool $tool.unpacked
+    must --quiet convert --format lime $tool $tool.unpacked
     must dump --verify $tool.unpacked --manifest manifest.json
 done

@@ -11,7 +11,9 @@ pub enum NumberError {
     #[error("'{0}' is not a number: use decimal, or hexadecimal with 0x")]
     NotANumber(String),
     /// A size that is no number with a suffix.
-    #[error("'{0}' is not a size: use a decimal number, or a hexadecimal one with 0x, and a suffix k, m, g or t, such as 64k or 1.5g")]
+    #[error(
+        "'{0}' is not a size: use a decimal number, or a hexadecimal one with 0x, and a suffix k, m, g or t, such as 64k or 1.5g"
+    )]
     NotASize(String),
     /// Part of a byte.
     #[error("'{0}' is not a whole number of bytes")]
@@ -292,13 +294,23 @@ mod tests {
 
     #[test]
     fn what_is_no_size_is_refused_by_name() {
-        for text in ["", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5", "1_000", "k4", "4kb", "0x-1", "٣", ".5k", "1.k", "0x1.8k", "1.5.5k", "1.-5k"] {
+        for text in [
+            "", "k", "-1", "+1", " 1", "1 ", "0x", "x10", "1.5", "1_000", "k4", "4kb", "0x-1", "٣", ".5k", "1.k",
+            "0x1.8k", "1.5.5k", "1.-5k",
+        ] {
             assert!(matches!(parse_size(text), Err(NumberError::NotASize(_))), "{text}: {:?}", parse_size(text));
         }
         for text in ["0.0001k", "1.3m", "0.00000000000000000000000000000000000000000000001t"] {
             assert!(matches!(parse_size(text), Err(NumberError::PartOfAByte(_))), "{text}: {:?}", parse_size(text));
         }
-        for text in ["18446744073709551616", "18446744073709551616.5k", "16777216.5t", "16777216t", "0x10000000000000000", "18014398509481984k"] {
+        for text in [
+            "18446744073709551616",
+            "18446744073709551616.5k",
+            "16777216.5t",
+            "16777216t",
+            "0x10000000000000000",
+            "18014398509481984k",
+        ] {
             assert!(matches!(parse_size(text), Err(NumberError::TooLarge(_))), "{text}");
         }
         for text in ["010", "00", "07k"] {

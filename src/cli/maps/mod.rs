@@ -131,7 +131,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             Ok(map) => map,
             Err(error) if several => {
                 context.out.flush()?;
-                super::report(&error, context.global.verbose > 0);
+                super::report(&error, "maps", context.global.verbose > 0);
                 verdict = Verdict::Failed;
                 continue;
             }

@@ -18,7 +18,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("memtool translate version", "looks into the running kernel"),
     ("memtool ps --threads --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
     ("memtool symbols --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
-    ("memtool convert vmcore.0 core --to elf", "a panic's dump of a real kernel, and that kernel"),
+    ("memtool convert vmcore.0 core --format elf", "a panic's dump of a real kernel, and that kernel"),
     ("memtool record machine.json", "records this machine"),
     ("lldb -c core", "is not memtool"),
     ("gdb-multiarch", "is not memtool"),
