@@ -152,21 +152,28 @@ impl Runs {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Summary {
     /// Pages in all.
+    #[serde(rename = "page_count")]
     pub pages: u64,
     /// Pages that are mapped.
+    #[serde(rename = "mapped_count")]
     pub mapped: u64,
     /// Pages that are valid, but not mapped now.
+    #[serde(rename = "valid_count")]
     pub valid: u64,
     /// Pages that no map entry covers.
+    #[serde(rename = "invalid_count")]
     pub invalid: u64,
     /// Mapped pages by NUMA domain.
     #[serde(flatten)]
     pub domains: PagesByDomain,
     /// Runs of physically contiguous mapped pages.
+    #[serde(rename = "contiguous_run_count")]
     pub contiguous_runs: u64,
     /// Pages in the longest of them.
+    #[serde(rename = "longest_run_page_count")]
     pub longest_run: u64,
     /// How many superpages could map what is mapped, as it lies.
+    #[serde(rename = "possible_superpage_count")]
     pub possible_superpages: u64,
     /// Bytes of a superpage.
     pub superpage_size: u64,

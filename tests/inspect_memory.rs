@@ -94,6 +94,6 @@ fn a_dump_with_pages_all_over_a_large_machine_opens_in_100_mebibytes() {
     write(&path, end, end / PAGE / 8, &bits);
     let output = within_100_mebibytes(&["inspect", "--verify", "--json", common::text(&path)]);
     let found = common::schema::document(output.as_bytes());
-    assert_eq!(found["dump"]["pages"], bits.len());
+    assert_eq!(found["dump"]["page_count"], bits.len());
     assert_eq!((&found["damage"], &found["limits"]), (&serde_json::json!([]), &serde_json::json!([])));
 }

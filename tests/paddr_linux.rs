@@ -250,9 +250,12 @@ fn the_zero_page_is_in_no_domain() {
     let all = arguments(&["paddr", "--pid", &my_pid()], &memory.addresses());
     assert!(memtool(&all).ok().stdout.contains("\n         3 whose domain the kernel does not report\n"));
     let document = memtool(&[&all[..], &["--json".to_owned()]].concat()).ok().json();
-    assert_eq!(document["pages"][1].get("domain"), None);
-    assert!(document["pages"][0].get("domain").is_some());
-    assert_eq!((&document["summary"]["mapped"], &document["summary"]["unknown_domain"]), (&json!(4), &json!(3)));
+    assert_eq!(document["pages"][1]["domain"], json!(null));
+    assert!(document["pages"][0]["domain"].is_u64());
+    assert_eq!(
+        (&document["summary"]["mapped_count"], &document["summary"]["unknown_domain_count"]),
+        (&json!(4), &json!(3))
+    );
 }
 
 #[test]
@@ -273,13 +276,16 @@ fn json_tells_of_linux_and_the_process_and_runs_are_those_of_the_pages() {
         assert_eq!((&document["schema"], &document["host"]), (&json!("memtool.paddr"), &json!("linux")));
         assert_eq!(document["pid"], std::process::id());
         assert_eq!(document["page_size"], page_size());
-        assert_eq!((&document["summary"]["mapped"], &document["summary"]["valid"]), (&json!(200), &json!(100)));
+        assert_eq!(
+            (&document["summary"]["mapped_count"], &document["summary"]["valid_count"]),
+            (&json!(200), &json!(100))
+        );
         assert_eq!(document["summary"], runs["summary"]);
         let ends = 1 + before[..200].windows(2).filter(|two| two[0].unwrap() + page_size() != two[1].unwrap()).count();
-        assert_eq!(document["summary"]["contiguous_runs"], ends);
+        assert_eq!(document["summary"]["contiguous_run_count"], ends);
         let runs = runs["pages"].as_array().unwrap();
-        assert_eq!(runs.iter().filter(|run| run["state"] == "MAPPED").count(), ends);
-        assert_eq!(runs.iter().map(|run| run["pages"].as_u64().unwrap()).sum::<u64>(), 300);
+        assert_eq!(runs.iter().filter(|run| run["state"] == "mapped").count(), ends);
+        assert_eq!(runs.iter().map(|run| run["page_count"].as_u64().unwrap()).sum::<u64>(), 300);
         for run in &runs[..ends] {
             let page = (address(&run["address"]) - memory.address(0)) / page_size();
             assert_eq!(address(&run["paddr"]), before[usize::try_from(page).unwrap()].unwrap());
@@ -360,7 +366,7 @@ fn more_pages_than_are_looked_up_at_once_are_all_there() {
     let count = 3 * memtool::host::PAGES_AT_ONCE as u64 / 2;
     let size = (count * page_size()).to_string();
     let document = memtool(&["--json", "paddr", "--runs", "--alloc", &size]).ok().json();
-    assert_eq!(document["summary"]["valid"], count);
+    assert_eq!(document["summary"]["valid_count"], count);
     assert_eq!(document["pages"].as_array().unwrap().len(), 1);
 }
 

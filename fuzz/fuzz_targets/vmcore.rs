@@ -38,19 +38,17 @@ fn check_header(bytes: &[u8; HEADER_LENGTH]) {
         let _ = trailer::check(&header, header.dump_length.saturating_add(512), &header.architecture, compression);
     }
     // Text that is no UTF-8 becomes longer when it is shown.
-    let is_ascii = [&header.architecture, &header.hostname, &header.version_string, &header.panic_string]
-        .into_iter()
-        .all(|text| text.is_ascii());
+    let is_ascii = header.architecture.is_ascii();
     let newest = Header { version: 4, ..header };
     let again = Header::parse(&newest.encode()).expect("what is encoded can be decoded");
     if is_ascii {
         // Fields have room for a NUL, and older versions for more text.
-        let cut = |text: &str, size: usize| text.chars().take(size - 1).collect::<String>();
+        let cut = |text: &[u8], size: usize| text.iter().take(size - 1).copied().collect::<Vec<u8>>();
         let expected = Header {
-            architecture: cut(&newest.architecture, 12),
-            hostname: cut(&newest.hostname, 64),
-            version_string: cut(&newest.version_string, 192).trim_end().to_owned(),
-            panic_string: cut(&newest.panic_string, 175),
+            architecture: newest.architecture.chars().take(11).collect(),
+            hostname: cut(newest.hostname.as_bytes(), 64).into(),
+            version_string: cut(newest.version_string.as_bytes(), 192).trim_ascii_end().into(),
+            panic_string: cut(newest.panic_string.as_bytes(), 175).into(),
             ..newest
         };
         assert_eq!(again, expected);

@@ -2,6 +2,7 @@
 
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::dump::{before_compression, warn_of_unreadable};
+use super::json::UnreadableDocument;
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -25,10 +26,10 @@ use vmcore::dump::header::Relocation;
 use vmcore::dump::{Content, DumpInOrder, Inspection};
 use vmcore::format::Format;
 use vmcore::format::map_file::read_list;
-use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kernel::Access;
 use vmcore::opened::directory_of;
 use vmcore::symbols::Table;
+use vmcore::text::Name;
 use vmcore::units::{counted, exact_size, rough_size};
 
 #[derive(Args)]
@@ -97,18 +98,16 @@ enum NotesOf {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    input: String,
-    output: String,
+    input: Name,
+    output: Name,
     format: &'static str,
     compression: &'static str,
     bytes_read: u64,
-    written: u64,
+    size: u64,
     #[serde(flatten)]
     core: Option<CoreDocument>,
-    unreadable: &'a [UnreadableRange],
-    unreadable_bytes: u64,
-    /// Ranges of them that are too many to list.
-    unreadable_not_listed: u64,
+    #[serde(flatten)]
+    unreadable: UnreadableDocument<'a>,
     damaged: bool,
     /// Whether a limit of memtool left something of the dump out.
     limited: bool,
@@ -116,13 +115,12 @@ struct Document<'a> {
 
 #[derive(Clone, Copy, Serialize)]
 struct CoreDocument {
-    segments: u32,
-    mapped: u64,
-    mapped_not_in_dump: u64,
-    missing_tables: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    segment_count: u32,
+    bytes_mapped: u64,
+    bytes_missing: u64,
+    missing_table_count: u64,
     unknown_tables: Option<&'static str>,
-    threads: usize,
+    thread_count: usize,
 }
 
 /// What came of it.
@@ -244,8 +242,14 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
     let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
     let damaged =
         opened.kernel.memory().dump().is_some_and(|dump| !dump.inspection().damage.is_empty()) || missing_tables > 0;
-    let mapped_not_in_dump = absent;
-    let document = CoreDocument { segments, mapped, mapped_not_in_dump, missing_tables, unknown_tables, threads };
+    let document = CoreDocument {
+        segment_count: segments,
+        bytes_mapped: mapped,
+        bytes_missing: absent,
+        missing_table_count: missing_tables,
+        unknown_tables,
+        thread_count: threads,
+    };
     let limited = opened.kernel.memory().dump().is_some_and(|dump| !dump.inspection().limits.is_empty());
     Ok(Converted { finished, core: Some(document), damaged, limited })
 }
@@ -336,16 +340,14 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
     let name = arguments.target().to_string();
     if context.out.is_json() {
         let document = Document {
-            input: arguments.input.display().to_string(),
-            output: name,
+            input: arguments.input.as_path().into(),
+            output: arguments.target().into(),
             format: arguments.format().name(),
             compression: compression.name(),
             bytes_read: report.read,
-            written: report.written.bytes,
+            size: report.written.bytes,
             core: *core,
-            unreadable: report.unreadable.ranges(),
-            unreadable_bytes: report.unreadable.bytes(),
-            unreadable_not_listed: report.unreadable.not_listed(),
+            unreadable: (&report.unreadable).into(),
             damaged: *damaged,
             limited: *limited,
         };
@@ -353,9 +355,9 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
     } else if !matches!(arguments.target(), Destination::StandardOutput) && !context.global.quiet {
         let before = before_compression(report, compression);
         context.out.line(&format!("{name}: {}{before}", counted(report.written.bytes, "byte")))?;
-        if let Some(CoreDocument { segments, mapped, threads, .. }) = core {
-            let (segments, threads) = (counted(*segments, "segment"), counted(*threads, "thread"));
-            context.out.line(&format!("{} mapped in {segments}, {threads}", rough_size(*mapped)))?;
+        if let Some(CoreDocument { segment_count, bytes_mapped, thread_count, .. }) = core {
+            let (segments, threads) = (counted(*segment_count, "segment"), counted(*thread_count, "thread"));
+            context.out.line(&format!("{} mapped in {segments}, {threads}", rough_size(*bytes_mapped)))?;
         }
     }
     let has_tables = core.is_none_or(|core| core.unknown_tables.is_none());

@@ -21,6 +21,7 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, Inspection, inspect};
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
+use vmcore::text::Name;
 use vmcore::units::rough_size;
 
 #[derive(Args)]
@@ -119,13 +120,13 @@ fn numbered(stem: &str, number: u32, compression: Compression) -> String {
 
 #[derive(Serialize)]
 struct Document {
-    file: String,
-    output: String,
+    input: Name,
+    output: Name,
     encryption: Encryption,
     /// Bytes that were written.
     size: u64,
     /// What the dump was recognised as.
-    dump: &'static str,
+    kind: &'static str,
     /// How it is compressed.
     compression: Compression,
 }
@@ -171,11 +172,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
     let target = destination.commit(output, inspection.compression, arguments.force)?;
     let document = Document {
-        file: encrypted.display().to_string(),
-        output: target.display().to_string(),
+        input: encrypted.as_path().into(),
+        output: target.as_path().into(),
         encryption: block.encryption,
         size: length,
-        dump: kind(&inspection.content),
+        kind: kind(&inspection.content),
         compression: inspection.compression,
     };
     report(context, &document, &inspection)?;

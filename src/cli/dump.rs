@@ -1,6 +1,7 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
+use super::json::{Measured, UnreadableDocument};
 use super::output::RECORDED;
 use super::{Context, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -21,6 +22,7 @@ use vmcore::bounds::saturating_usize;
 use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{Format, Space};
+use vmcore::text::Name;
 use vmcore::units::{Hex, counted, exact_size, rough_size};
 
 /// Unreadable ranges that are listed without `-v`.
@@ -115,29 +117,29 @@ impl ValueEnum for FormatName {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    output: String,
+    input: &'a Name,
+    output: Name,
     format: Format,
     compression: &'static str,
     space: Space,
     segments_from: &'a SegmentSource,
     bytes_read: u64,
-    written: u64,
+    size: u64,
+    /// With a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<&'a str>,
-    seconds: f64,
-    unreadable: &'a [UnreadableRange],
-    unreadable_bytes: u64,
-    /// Ranges of them that are too many to list.
-    unreadable_not_listed: u64,
+    duration_seconds: f64,
+    #[serde(flatten)]
+    unreadable: UnreadableDocument<'a>,
 }
 
 #[derive(Serialize)]
 struct Listing<'a> {
     space: Space,
     segments_from: &'a SegmentSource,
-    total: u64,
+    size: u64,
     segments: Vec<ListedSegment>,
-    left_out: Vec<ListedGap>,
+    left_out: Vec<Measured<ListedGap>>,
 }
 
 #[derive(Serialize)]
@@ -263,15 +265,14 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
             size: segment.end - segment.start,
             domain: segment.domain,
         });
-        let gaps = plan.skipped.iter().map(|gap| ListedGap {
-            start: Hex(gap.start),
-            end: Hex(gap.end),
-            why: gap.why.to_string(),
+        let gaps = plan.skipped.iter().map(|gap| {
+            let listed = ListedGap { start: Hex(gap.start), end: Hex(gap.end), why: gap.why.to_string() };
+            Measured::new(listed, gap.start, gap.end)
         });
         let listing = Listing {
             space: plan.space,
             segments_from: &plan.segments_from,
-            total: plan.total(),
+            size: plan.total(),
             segments: segments.collect(),
             left_out: gaps.collect(),
         };
@@ -299,10 +300,10 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
 }
 
 /// The device as the manifest names it.
-fn device_name(context: &Context, plan: &Plan) -> String {
+fn device_name(context: &Context, plan: &Plan) -> Name {
     let default = if plan.space == Space::Kernel { "/dev/kmem" } else { "/dev/mem" };
     let named = context.global.device.as_ref().or(context.global.machine.as_ref());
-    named.map_or_else(|| default.to_owned(), |path| path.display().to_string())
+    named.map_or_else(|| default.into(), |path| path.as_path().into())
 }
 
 fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpOptions) -> Result<()> {
@@ -312,18 +313,17 @@ fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpO
     warn_of_unreadable(context, report, options.format, plan.noun());
     if context.out.is_json() {
         let document = Document {
-            output: destination.to_string(),
+            input: &options.device,
+            output: destination.into(),
             format: options.format,
             compression: compression.name(),
             space: plan.space,
             segments_from: &plan.segments_from,
             bytes_read: report.read,
-            written: report.written.bytes,
+            size: report.written.bytes,
             sha256: report.written.sha256.as_deref(),
-            seconds: elapsed.as_secs_f64(),
-            unreadable: report.unreadable.ranges(),
-            unreadable_bytes: report.unreadable.bytes(),
-            unreadable_not_listed: report.unreadable.not_listed(),
+            duration_seconds: elapsed.as_secs_f64(),
+            unreadable: (&report.unreadable).into(),
         };
         return context.out.document_of("memtool.dump", host, &document);
     }
@@ -375,7 +375,7 @@ pub fn warn_of_unreadable(context: &mut Context, report: &DumpReport, format: Fo
 fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Verdict> {
     #[derive(Serialize)]
     struct Verified<'a> {
-        file: String,
+        input: Name,
         size: u64,
         sha256: &'a str,
         matches: bool,
@@ -384,8 +384,7 @@ fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Ve
     manifest.verify(path, context)?;
     let output = &manifest.output;
     if context.out.is_json() {
-        let document =
-            Verified { file: path.display().to_string(), size: output.size, sha256: &output.sha256, matches: true };
+        let document = Verified { input: path.into(), size: output.size, sha256: &output.sha256, matches: true };
         context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
     } else if !context.global.quiet {
         context.out.line(&format!("{}: matches its manifest: {}", path.display(), counted(output.size, "byte")))?;

@@ -1,5 +1,6 @@
 //! `memtool inspect`: what is in a kernel dump, and whether it is whole.
 
+use super::json::Measured;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::files;
@@ -11,6 +12,7 @@ use serde::Serialize;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
+use vmcore::bounds::head;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
     Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
@@ -18,7 +20,8 @@ use vmcore::dump::{
 };
 use vmcore::kerneldump;
 use vmcore::progress::Progress;
-use vmcore::units::{Hex, counted, decimal, exact_size, rough_size, utc};
+use vmcore::text::Name;
+use vmcore::units::{Hex, counted, exact_size, rough_size, utc, utc_of_seconds};
 
 #[derive(Args)]
 #[command(
@@ -49,36 +52,34 @@ pub struct KernelHeader {
     version: u32,
     architecture: String,
     architecture_version: u32,
-    #[serde(serialize_with = "decimal")]
-    dumplength: u64,
-    #[serde(serialize_with = "decimal")]
-    dumpextent: u64,
-    #[serde(serialize_with = "decimal")]
-    dumptime: u64,
-    dumpkeysize: u32,
-    blocksize: u32,
-    hostname: String,
-    versionstring: String,
-    panicstring: String,
-    compression: u8,
+    size: u64,
+    extent: u64,
+    dumped_at: Option<String>,
+    key_size: u32,
+    sector_size: u32,
+    hostname: Name,
+    kernel_version: Name,
+    panic: Name,
+    compression: String,
 }
 
 impl KernelHeader {
     pub fn new(header: &kerneldump::Header) -> Self {
+        let compression = kerneldump::Compression::from_code(header.compression);
         Self {
             kind: header.kind,
             version: header.version,
             architecture: header.architecture.clone(),
             architecture_version: header.architecture_version,
-            dumplength: header.dump_length,
-            dumpextent: header.extent,
-            dumptime: header.dump_time,
-            dumpkeysize: header.key_size,
-            blocksize: header.block_size,
+            size: header.dump_length,
+            extent: header.extent,
+            dumped_at: utc_of_seconds(header.dump_time),
+            key_size: header.key_size,
+            sector_size: header.block_size,
             hostname: header.hostname.clone(),
-            versionstring: header.version_string.clone(),
-            panicstring: header.panic_string.clone(),
-            compression: header.compression,
+            kernel_version: header.version_string.clone(),
+            panic: header.panic_string.clone(),
+            compression: compression.map_or_else(|| header.compression.to_string(), |known| known.name().to_owned()),
         }
     }
 }
@@ -89,22 +90,18 @@ struct Minidump<'a> {
     version: u32,
     byte_order: Endianness,
     page_size: u32,
-    #[serde(skip_serializing_if = "Option::is_none")]
     mmu: Option<&'a str>,
     kernel_base: Hex,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    direct_map: Option<DirectMap>,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    direct_map: Option<Measured<DirectMap>>,
     hw_direct_map: Option<bool>,
     /// Where powerpc64's kernel was when it ran.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    kernel_image: Option<KernelImage>,
+    kernel_image: Option<Measured<KernelImage>>,
     message_buffer_size: u32,
     dump_avail_size: Option<u32>,
     bitmap_size: u32,
     page_tables_size: u32,
-    pages: u64,
-    segments: Vec<SegmentFacts>,
+    page_count: u64,
+    segments: Vec<Measured<SegmentFacts>>,
     page_tables: &'a Option<TableFacts>,
 }
 
@@ -112,7 +109,7 @@ struct Minidump<'a> {
 struct DirectMap {
     start: Hex,
     end: Hex,
-    physical: Hex,
+    paddr: Hex,
 }
 
 #[derive(Serialize)]
@@ -130,14 +127,12 @@ enum Dump<'a> {
         files: &'a [Member],
     },
     Lime {
-        ranges: &'a [LimeRange],
+        ranges: Vec<Measured<&'a LimeRange>>,
     },
     Encrypted,
     Unknown {
         /// The format, where that is known by name.
-        #[serde(skip_serializing_if = "Option::is_none")]
         format: Option<&'static str>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         remedy: Option<&'static str>,
     },
 }
@@ -147,6 +142,10 @@ impl<'a> Dump<'a> {
         match &inspection.content {
             Content::Minidump(facts) => {
                 let MinidumpFacts { header, pages, tables, .. } = &**facts;
+                let measured = |segment: SegmentFacts| {
+                    let (start, end) = (segment.start.0, segment.end.0);
+                    Measured::new(segment, start, end)
+                };
                 Self::Minidump(Minidump {
                     architecture: header.architecture.name(),
                     version: header.version,
@@ -154,27 +153,28 @@ impl<'a> Dump<'a> {
                     page_size: header.page_size,
                     mmu: header.mmu.as_deref(),
                     kernel_base: Hex(header.kernel_base),
-                    direct_map: header.direct_map.map(|map| DirectMap {
-                        start: Hex(map.base),
-                        end: Hex(map.end),
-                        physical: Hex(map.physical),
+                    direct_map: header.direct_map.map(|map| {
+                        let document = DirectMap { start: Hex(map.base), end: Hex(map.end), paddr: Hex(map.physical) };
+                        Measured::new(document, map.base, map.end)
                     }),
                     hw_direct_map: header.hw_direct_map,
-                    kernel_image: header
-                        .kernel_image
-                        .map(|(start, end)| KernelImage { start: Hex(start), end: Hex(end) }),
+                    kernel_image: header.kernel_image.map(|(start, end)| {
+                        Measured::new(KernelImage { start: Hex(start), end: Hex(end) }, start, end)
+                    }),
                     message_buffer_size: header.message_buffer_size,
                     dump_avail_size: header.dump_avail_size,
                     bitmap_size: header.bitmap_size,
                     page_tables_size: header.page_tables_size,
-                    pages: pages.count(),
-                    segments: facts.segments(),
+                    page_count: pages.count(),
+                    segments: facts.segments().into_iter().map(measured).collect(),
                     page_tables: tables,
                 })
             }
             Content::Elf(facts) => Self::Elf(facts),
             Content::Text(files) => Self::Text { files },
-            Content::Lime(ranges) => Self::Lime { ranges },
+            Content::Lime(ranges) => Self::Lime {
+                ranges: ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
+            },
             Content::Encrypted => Self::Encrypted,
             Content::Unknown => Self::Unknown {
                 format: inspection.foreign.map(|foreign| foreign.name),
@@ -186,16 +186,16 @@ impl<'a> Dump<'a> {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    file: String,
+    input: Name,
     place: Container,
-    start: u64,
-    end: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    /// Where it begins, and its bytes there.
+    file_offset: u64,
+    size: u64,
     sector_size: Option<u32>,
     compression: kerneldump::Compression,
     packed: kerneldump::Compression,
     /// Bytes before compression, where all of them were seen.
-    length: Option<u64>,
+    uncompressed_size: Option<u64>,
     header: Option<KernelHeader>,
     dump: Dump<'a>,
     /// Whether every byte was read.
@@ -205,7 +205,7 @@ struct Document<'a> {
     remarks: &'a [String],
     /// With `--msgbuf`: the kernel's messages, a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
-    messages: Option<Vec<String>>,
+    messages: Option<Vec<Name>>,
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -227,14 +227,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         let messages = arguments.msgbuf.then(|| messages(context, arguments, &inspection)).transpose()?;
         let Inspection { location, compression, packed, length, damage, limits, remarks, .. } = &inspection;
         let document = Document {
-            file: path.display().to_string(),
+            input: path.as_path().into(),
             place: location.place,
-            start: location.start,
-            end: location.end,
+            file_offset: location.start,
+            size: location.end - location.start,
             sector_size: location.sector_size,
             compression: *compression,
             packed: *packed,
-            length: *length,
+            uncompressed_size: *length,
             header: location.header.as_ref().map(KernelHeader::new),
             dump: Dump::new(&inspection),
             verified: arguments.verify,
@@ -248,7 +248,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     if arguments.msgbuf {
         for line in messages(context, arguments, &inspection)? {
-            context.out.line(&line)?;
+            context.out.line(&line.text())?;
         }
     } else {
         describe(context, arguments, &inspection)?;
@@ -271,7 +271,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 /// The kernel's messages, a line each.
-fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<Vec<String>> {
+fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<Vec<Name>> {
     let Content::Minidump(facts) = &inspection.content else {
         let what = inspection.content.name();
         return Err(Error::Refused(format!("{}: {what}: it has no message buffer", arguments.file.display())));
@@ -280,7 +280,10 @@ fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         context.remark("the message buffer is full: older messages are lost, and the newest may come first");
     }
     // Each line by itself: what the kernel was told to print must not command the terminal.
-    let line = |line: &[u8]| String::from_utf8_lossy(line).trim_end_matches(['\r', '\n']).to_owned();
+    let line = |line: &[u8]| {
+        let end = line.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
+        Name::from(head(line, end))
+    };
     Ok(facts.messages().split_inclusive(|byte| *byte == b'\n').map(line).collect())
 }
 
@@ -356,12 +359,12 @@ pub fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)
     facts.push(("header", format!("{}, version {}", header.kind, header.version)));
     facts.push(("architecture", format!("{}, version {}", header.architecture, header.architecture_version)));
     if !header.hostname.is_empty() {
-        facts.push(("host", header.hostname.clone()));
+        facts.push(("host", header.hostname.to_string()));
     }
-    facts.push(("kernel", header.version_string.clone()));
+    facts.push(("kernel", header.version_string.to_string()));
     facts.push(("dumped", time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc)));
     if !header.panic_string.is_empty() {
-        facts.push(("panic", header.panic_string.clone()));
+        facts.push(("panic", header.panic_string.to_string()));
     }
     facts.push(("blocks", format!("{} bytes; {} of data in {}", header.block_size, header.dump_length, header.extent)));
     if header.key_size > 0 {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter, PrettyFormatter};
 use std::fmt::Display;
 use std::io::{self, Write};
+use vmcore::format::unreadable::{Unreadable, UnreadableRange};
 
 /// The largest integer up to which a double holds them all.
 const MAX_EXACT: u64 = (1 << 53) - 1;
@@ -13,6 +14,41 @@ const MAX_EXACT: u64 = (1 << 53) - 1;
 pub fn write(out: &mut impl Write, object: &impl Serialize) -> io::Result<()> {
     object.serialize(&mut serde_json::Serializer::with_formatter(&mut *out, Exact(PrettyFormatter::new())))?;
     writeln!(out)
+}
+
+/// An object with two addresses, and the bytes between them: a number to compute with.
+#[derive(Serialize)]
+pub struct Measured<T> {
+    #[serde(flatten)]
+    range: T,
+    size: u64,
+}
+
+impl<T> Measured<T> {
+    /// An object whose addresses begin and end there; 0 is the end of the address space.
+    pub fn new(range: T, start: u64, end: u64) -> Self {
+        Self { range, size: end.wrapping_sub(start) }
+    }
+}
+
+/// What could not be read, as all commands that make dumps say it.
+#[derive(Serialize)]
+pub struct UnreadableDocument<'a> {
+    unreadable: Vec<Measured<&'a UnreadableRange>>,
+    bytes_unreadable: u64,
+    /// Ranges that are too many to list.
+    unreadable_unlisted_count: u64,
+}
+
+impl<'a> From<&'a Unreadable> for UnreadableDocument<'a> {
+    fn from(unreadable: &'a Unreadable) -> Self {
+        let measured = |range: &'a UnreadableRange| Measured::new(range, range.start, range.end);
+        Self {
+            unreadable: unreadable.ranges().iter().map(measured).collect(),
+            bytes_unreadable: unreadable.bytes(),
+            unreadable_unlisted_count: unreadable.not_listed(),
+        }
+    }
 }
 
 /// Writes larger integers as strings of decimal digits.

@@ -1,6 +1,7 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
 use super::destination::{check_standard_output, destination, remark_on_delivery};
+use super::json::UnreadableDocument;
 use super::{Context, Verdict};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -15,11 +16,11 @@ use memtool::{Error, Result};
 use serde::Serialize;
 use std::io::Write;
 use std::path::{Path, PathBuf};
-use vmcore::format::unreadable::UnreadableRange;
 use vmcore::kerneldump::Compression;
 use vmcore::live::UserDumpReport;
 use vmcore::symbols::Symbols;
-use vmcore::units::{counted, rough_size};
+use vmcore::text::Name;
+use vmcore::units::{counted, rough_size, utc_of_seconds};
 
 /// The schema of what is said about a dump.
 const SCHEMA: &str = "memtool.livedump";
@@ -116,7 +117,7 @@ impl From<Method> for livedump::Method {
 
 #[derive(Serialize)]
 struct Document<'a> {
-    file: String,
+    output: Name,
     /// Who made it: `kernel` or `user`.
     method: &'static str,
     compression: Compression,
@@ -127,23 +128,20 @@ struct Document<'a> {
     /// Whether the kernel's header is behind the dump.
     header_kept: bool,
     architecture: &'a str,
-    kernel: &'a str,
-    hostname: &'a str,
-    /// Seconds since the epoch.
-    taken_at: u64,
-    /// What it took.
-    seconds: f64,
+    kernel_version: &'a Name,
+    hostname: &'a Name,
+    dumped_at: Option<String>,
+    duration_seconds: f64,
     /// The dump's number in its directory.
     #[serde(skip_serializing_if = "Option::is_none")]
     number: Option<u32>,
     /// The info file in its directory.
     #[serde(skip_serializing_if = "Option::is_none")]
-    info: Option<String>,
-    /// Pages of memory in it.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pages: Option<u64>,
+    info: Option<Name>,
+    /// Pages of memory in it, where that was seen.
+    page_count: Option<u64>,
     /// How it was looked at.
-    verified: livedump::Verify,
+    verification: livedump::Verify,
     /// What only memtool knows of a dump.
     #[serde(flatten, skip_serializing_if = "Option::is_none")]
     made: Option<Made<'a>>,
@@ -151,14 +149,12 @@ struct Document<'a> {
 
 #[derive(Serialize)]
 struct Made<'a> {
-    unreadable: &'a [UnreadableRange],
-    unreadable_bytes: u64,
-    /// Ranges of them that are too many to list.
-    unreadable_not_listed: u64,
+    #[serde(flatten)]
+    unreadable: UnreadableDocument<'a>,
     /// Pages that the kernel marks and that are not RAM.
-    not_ram: u64,
+    not_ram_count: u64,
     /// Page tables that could not be read.
-    lost_tables: u64,
+    missing_table_count: u64,
 }
 
 impl Arguments {
@@ -282,34 +278,32 @@ fn warn_of_missing(context: &mut Context, made: &UserDumpReport, page_size: u64)
 fn describe<'a>(arguments: &Arguments, dump: &'a LiveDump) -> Document<'a> {
     let header = &dump.trailer.header;
     let saved = dump.saved.as_ref();
-    let file = match (&arguments.file, saved) {
-        (_, Some(saved)) => saved.core.display().to_string(),
-        (Some(destination), _) => destination.to_string(),
-        _ => String::new(),
+    let output = match (arguments.target(), saved) {
+        (_, Some(saved)) => saved.core.as_path().into(),
+        (Some(destination), _) => destination.into(),
+        _ => Name::default(),
     };
     let made = dump.made.as_ref();
     Document {
-        file,
+        output,
         method: if made.is_some() { "user" } else { "kernel" },
         compression: arguments.compression(),
         size: dump.size,
         uncompressed_size: dump.uncompressed_size(),
         header_kept: arguments.keep_header && made.is_none(),
         architecture: &header.architecture,
-        kernel: &header.version_string,
+        kernel_version: &header.version_string,
         hostname: &header.hostname,
-        taken_at: header.dump_time,
-        seconds: dump.elapsed.as_secs_f64(),
+        dumped_at: utc_of_seconds(header.dump_time),
+        duration_seconds: dump.elapsed.as_secs_f64(),
         number: saved.map(|saved| saved.number),
-        info: saved.map(|saved| saved.info.display().to_string()),
-        pages: dump.pages(),
-        verified: if dump.inspection.is_some() { arguments.verify.into() } else { livedump::Verify::None },
+        info: saved.map(|saved| saved.info.as_path().into()),
+        page_count: dump.pages(),
+        verification: if dump.inspection.is_some() { arguments.verify.into() } else { livedump::Verify::None },
         made: made.map(|made| Made {
-            unreadable: made.unreadable.ranges(),
-            unreadable_bytes: made.unreadable.bytes(),
-            unreadable_not_listed: made.unreadable.not_listed(),
-            not_ram: made.not_ram,
-            lost_tables: made.lost_tables,
+            unreadable: (&made.unreadable).into(),
+            not_ram_count: made.not_ram,
+            missing_table_count: made.lost_tables,
         }),
     }
 }
@@ -359,16 +353,16 @@ fn conclude(
             format!(", {} before {} ({ratio:.1} to 1)", rough_size(before), compression.name())
         }
     };
-    let (size, seconds) = (rough_size(dump.size), document.seconds);
-    context.out.line(&format!("{}: {size}{compressed}, in {seconds:.1} s", document.file))?;
-    if let Some(pages) = document.pages {
-        let checked = match document.verified {
+    let (size, seconds) = (rough_size(dump.size), document.duration_seconds);
+    context.out.line(&format!("{}: {size}{compressed}, in {seconds:.1} s", document.output))?;
+    if let Some(pages) = document.page_count {
+        let checked = match document.verification {
             livedump::Verify::None => "not checked",
             livedump::Verify::Quick => "headers and tables checked",
             livedump::Verify::Full => "every byte checked",
         };
         context.out.line(&format!("{}; {checked}", counted(pages, "page")))?;
     }
-    let name = if document.hostname.is_empty() { "without a name" } else { document.hostname };
-    context.out.line(&format!("{kind} {name}, {}, {}", document.architecture, document.kernel))
+    let name = if document.hostname.is_empty() { "without a name".into() } else { document.hostname.text() };
+    context.out.line(&format!("{kind} {name}, {}, {}", document.architecture, document.kernel_version))
 }

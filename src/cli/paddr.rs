@@ -49,13 +49,11 @@ pub struct Arguments {
 #[derive(Serialize)]
 struct PageDocument {
     address: Hex,
-    state: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    state: String,
     paddr: Option<Hex>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pages: Option<u64>,
+    page_count: Option<u64>,
 }
 
 impl PageDocument {
@@ -64,7 +62,7 @@ impl PageDocument {
             PageState::Mapped { paddr, domain } => (Some(Hex(paddr)), domain),
             PageState::Valid | PageState::Invalid => (None, None),
         };
-        Self { address: Hex(page.address), state: page.state.name(), paddr, domain, pages }
+        Self { address: Hex(page.address), state: page.state.name().to_lowercase(), paddr, domain, page_count: pages }
     }
 }
 
@@ -104,9 +102,9 @@ impl Printer<'_> {
         let paddr = or_dash(entry.paddr.map(|paddr| paddr.to_string()));
         let domain = or_dash(entry.domain.map(|domain| domain.to_string()));
         let mut line = if self.out.is_terminal() {
-            format!("{:<18}  {:<7}  {paddr:<18}  {domain:>6}", entry.address, entry.state)
+            format!("{:<18}  {:<7}  {paddr:<18}  {domain:>6}", entry.address, page.state.name())
         } else {
-            format!("{}\t{}\t{paddr}\t{domain}", entry.address, entry.state)
+            format!("{}\t{}\t{paddr}\t{domain}", entry.address, page.state.name())
         };
         if let Some(pages) = pages {
             line += &if self.out.is_terminal() { format!("{pages:>8}") } else { format!("\t{pages}") };

@@ -11,8 +11,8 @@ use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
-use vmcore::text::first_line;
-use vmcore::units::{Hex, counted, optional_decimal, utc};
+use vmcore::text::{Name, first_line};
+use vmcore::units::{Hex, counted, utc, utc_of_seconds};
 
 #[derive(Args)]
 #[command(
@@ -40,16 +40,14 @@ struct Document {
 struct KernelDocument {
     architecture: &'static str,
     byte_order: Endianness,
-    version: Option<String>,
-    release: Option<String>,
+    kernel_version: Option<Name>,
+    release: Option<Name>,
     osreldate: Option<u32>,
-    panic: Option<String>,
-    #[serde(serialize_with = "optional_decimal")]
-    time: Option<i64>,
-    #[serde(serialize_with = "optional_decimal")]
-    uptime: Option<i64>,
+    panic: Option<Name>,
+    time: Option<String>,
+    uptime_seconds: Option<i64>,
     load_averages: Option<[f64; 3]>,
-    cpus: Option<u32>,
+    cpu_count: Option<u32>,
     hz: Option<u32>,
 }
 
@@ -57,11 +55,12 @@ struct KernelDocument {
 #[derive(Serialize)]
 struct ProcessDocument {
     pid: i32,
-    command: String,
+    command: Name,
     zombie: bool,
-    threads: usize,
+    thread_count: usize,
     address: Hex,
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "threads")]
     thread_list: Option<Vec<ThreadEntry>>,
 }
 
@@ -69,7 +68,7 @@ struct ProcessDocument {
 #[derive(Serialize)]
 struct ThreadEntry {
     tid: i32,
-    name: String,
+    name: Name,
     cpu: Option<u32>,
     state: &'static str,
     address: Hex,
@@ -77,7 +76,6 @@ struct ThreadEntry {
     pc: Option<Hex>,
     symbol: Option<String>,
     registers: BTreeMap<&'static str, Hex>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -120,6 +118,11 @@ fn has_unnamed(opened: &Opened, processes: &Processes) -> bool {
     })
 }
 
+/// Seconds since 1970, or of uptime, that are not before it.
+fn seconds(seconds: Option<i64>) -> Option<u64> {
+    seconds.and_then(|seconds| u64::try_from(seconds).ok())
+}
+
 fn lossy(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
@@ -136,12 +139,16 @@ fn json(
     processes: &Processes,
     threads: bool,
 ) -> Result<()> {
-    let text = |text: &Option<Vec<u8>>| text.as_deref().map(lossy);
+    let text = |text: &Option<Vec<u8>>| text.as_deref().map(Name::from);
+    let first_line = |version: &[u8]| {
+        let line = version.split(|byte| *byte == b'\n').next().unwrap_or_default();
+        Name::from(line.trim_ascii_end())
+    };
     let entry = |process: &Process| ProcessDocument {
         pid: process.pid,
-        command: lossy(&process.command),
+        command: process.command.as_slice().into(),
         zombie: process.zombie,
-        threads: process.threads.len(),
+        thread_count: process.threads.len(),
         address: Hex(process.address),
         thread_list: threads
             .then(|| process.threads.iter().map(|thread| thread_entry(opened, processes, thread)).collect()),
@@ -150,14 +157,14 @@ fn json(
         kernel: KernelDocument {
             architecture: opened.kernel.memory().architecture().name(),
             byte_order: opened.kernel.memory().order(),
-            version: facts.version.as_deref().map(short_version),
+            kernel_version: facts.version.as_deref().map(first_line),
             release: text(&facts.release),
             osreldate: facts.osreldate,
             panic: text(&facts.panic),
-            time: facts.time,
-            uptime: facts.uptime,
+            time: seconds(facts.time).and_then(utc_of_seconds),
+            uptime_seconds: facts.uptime,
             load_averages: facts.load_averages,
-            cpus: facts.cpus,
+            cpu_count: facts.cpus,
             hz: facts.hz,
         },
         dumping_thread: processes.dumping,
@@ -173,7 +180,7 @@ fn thread_entry(opened: &Opened, processes: &Processes, thread: &Thread) -> Thre
     };
     ThreadEntry {
         tid: thread.tid,
-        name: lossy(&thread.name),
+        name: thread.name.as_slice().into(),
         cpu: thread.cpu,
         state: thread.state.name(),
         address: Hex(thread.address),
@@ -189,7 +196,6 @@ fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> R
     let version = facts.version.as_deref().map_or_else(|| "a kernel".to_owned(), short_version);
     context.out.line(&format!("{version}, {}", opened.kernel.memory().architecture().name()))?;
     let mut parts = Vec::new();
-    let seconds = |seconds: Option<i64>| seconds.and_then(|seconds| u64::try_from(seconds).ok());
     let time = seconds(facts.time).and_then(|time| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time)));
     parts.extend(time.map(utc));
     parts.extend(seconds(facts.uptime).map(|uptime| format!("up {}", duration(uptime))));

@@ -165,22 +165,25 @@ pub fn run(context: &mut Context, arguments: Arguments) -> Result<Verdict> {
 struct RangeDocument {
     base: Hex,
     length: String,
+    size: u128,
     #[serde(rename = "type")]
     cache: &'static str,
     flags: Vec<String>,
     owner: String,
-    ranges: usize,
+    range_count: usize,
 }
 
 impl From<&Joined> for RangeDocument {
     fn from(joined: &Joined) -> Self {
+        let size = joined.end - u128::from(joined.base);
         Self {
             base: Hex(joined.base),
-            length: format!("{:#x}", joined.end - u128::from(joined.base)),
+            length: format!("{size:#x}"),
+            size,
             cache: cache_name(&joined.first),
             flags: flag_names(joined.first.flags),
             owner: joined.first.owner.as_str().to_owned(),
-            ranges: joined.count,
+            range_count: joined.count,
         }
     }
 }
@@ -198,8 +201,8 @@ fn cache_name(descriptor: &Descriptor) -> &'static str {
 #[derive(Serialize)]
 struct ListDocument {
     ranges: Vec<RangeDocument>,
-    variable_slots: usize,
-    free_slots: usize,
+    variable_slot_count: usize,
+    free_slot_count: usize,
 }
 
 fn list(context: &mut Context, arguments: &ListArguments) -> Result<Verdict> {
@@ -220,8 +223,8 @@ fn list(context: &mut Context, arguments: &ListArguments) -> Result<Verdict> {
     let free_slots = variable.clone().filter(|range| !range.is_active()).count();
     let variable_slots = variable.count();
     if context.out.is_json() {
-        let document =
-            ListDocument { ranges: joined.iter().map(RangeDocument::from).collect(), variable_slots, free_slots };
+        let ranges = joined.iter().map(RangeDocument::from).collect();
+        let document = ListDocument { ranges, variable_slot_count: variable_slots, free_slot_count: free_slots };
         context.out.document("memtool.ranges", host, &document)?;
         return Ok(Verdict::Done);
     }
@@ -283,14 +286,11 @@ struct ExplainDocument {
     address: Hex,
     effective: Effective,
     why: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
     default: Option<DefaultEntry>,
     covering: Vec<Covering>,
     /// Not known where there is no memory map.
     ram: Option<bool>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     domain: Option<u32>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     reserved: Option<String>,
 }
 

@@ -9,6 +9,7 @@ use std::fmt::Write as _;
 use vmcore::bounds::{at_most, head, head_mut, part_mut, saturating_usize, split_at_most};
 use vmcore::fault::Why;
 use vmcore::kernel::{Access, FileContents};
+use vmcore::text::Name;
 use vmcore::text::until_nul;
 use vmcore::units::{Hex, decimal, exact_size, hex_digits};
 
@@ -164,7 +165,7 @@ impl View {
     }
 
     /// Fills the buffer; names the kernel's file where some of it is not of memory, but of that.
-    fn read_or_file(&self, address: u64, buffer: &mut [u8]) -> Result<Option<String>> {
+    fn read_or_file(&self, address: u64, buffer: &mut [u8]) -> Result<Option<Name>> {
         let mut done = 0;
         let mut of = None;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
@@ -177,7 +178,7 @@ impl View {
             let FileContents { bytes, path, .. } = found.ok_or(fault)?;
             rest.iter_mut().zip(&bytes).for_each(|(to, from)| *to = *from);
             done += bytes.len();
-            of = Some(path.display().to_string());
+            of = Some(path.as_path().into());
         }
         Ok(of)
     }
@@ -225,7 +226,6 @@ struct Document<T: Serialize> {
     address: Hex,
     physical: bool,
     /// What was asked for, or what covers the address.
-    #[serde(skip_serializing_if = "Option::is_none")]
     symbol: Option<String>,
     #[serde(flatten)]
     content: T,
@@ -256,11 +256,10 @@ fn raw(context: &mut Context, view: &View, address: u64, length: u64) -> Result<
 
 fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Option<u64>) -> Result<Verdict> {
     #[derive(Serialize)]
-    struct Text<'a> {
-        string: &'a str,
-        /// The file that it is of, in place of memory.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        file: Option<String>,
+    struct Text {
+        string: Name,
+        /// The kernel's file that it is of, in place of memory.
+        kernel_file: Option<Name>,
     }
     let limit = length.map_or(MAX_STRING, saturating_usize);
     let (bytes, file) = match view.string(place.address, limit) {
@@ -268,17 +267,17 @@ fn string(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: Opt
         Err(fault) => {
             let of_file = if fault.address == place.address { view.file_contents(fault, limit)? } else { None };
             let FileContents { bytes, path, .. } = of_file.ok_or(fault)?;
-            (until_nul(&bytes).to_vec(), Some(path.display().to_string()))
+            (until_nul(&bytes).to_vec(), Some(Name::from(path.as_path())))
         }
     };
-    let string = String::from_utf8_lossy(&bytes);
+    let string = Name::from(bytes);
     if context.out.is_json() {
-        view.document(context, place, Text { string: &string, file })?;
+        view.document(context, place, Text { string, kernel_file: file })?;
     } else {
         if let Some(file) = file {
             context.out.line(&format!("(from {file}, not from memory)"))?;
         }
-        string.lines().try_for_each(|line| context.out.line(line))?;
+        string.text().lines().try_for_each(|line| context.out.line(line))?;
     }
     Ok(Verdict::Done)
 }
@@ -298,9 +297,8 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
         /// The symbols that pointers point to, where there is one.
         #[serde(skip_serializing_if = "Option::is_none")]
         symbols: Option<Vec<Option<String>>>,
-        /// The file that some of them are of, in place of memory.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        file: Option<String>,
+        /// The kernel's file that some of them are of, in place of memory.
+        kernel_file: Option<Name>,
     }
     let mut symbols = Vec::new();
     let width = form.width(view)?.unwrap_or(1);
@@ -338,7 +336,7 @@ fn numbers(context: &mut Context, view: &View, form: Form, place: &ReadPlace<'_>
     }
     if context.out.is_json() {
         let symbols = (form == Form::Ptr).then_some(symbols);
-        view.document(context, place, Values { values, symbols, file: of_file })?;
+        view.document(context, place, Values { values, symbols, kernel_file: of_file })?;
     }
     Ok(Verdict::Done)
 }
@@ -347,19 +345,16 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
     #[derive(Serialize)]
     struct SpanDocument {
         address: Hex,
-        length: Hex,
+        size: u64,
         /// Two hexadecimal digits for each byte.
-        #[serde(skip_serializing_if = "Option::is_none")]
         bytes: Option<String>,
-        #[serde(skip_serializing_if = "Option::is_none")]
         hole: Option<String>,
-        /// The file that the bytes are of, in place of memory.
-        #[serde(skip_serializing_if = "Option::is_none")]
-        file: Option<String>,
+        /// The kernel's file that the bytes are of, in place of memory.
+        kernel_file: Option<Name>,
     }
     #[derive(Serialize)]
     struct SpanDocuments {
-        length: Hex,
+        size: u64,
         pieces: Vec<SpanDocument>,
     }
     if length > MAX_IN_JSON {
@@ -368,40 +363,35 @@ fn json(context: &mut Context, view: &View, place: &ReadPlace<'_>, length: u64) 
     let mut pieces: Vec<SpanDocument> = Vec::new();
     view.each(place.address, length, |piece| {
         match (piece, pieces.last_mut()) {
-            (Span::Bytes(_, bytes), Some(SpanDocument { length, bytes: Some(before), file: None, .. })) => {
-                length.0 += bytes.len() as u64;
+            (Span::Bytes(_, bytes), Some(SpanDocument { size, bytes: Some(before), kernel_file: None, .. })) => {
+                *size += bytes.len() as u64;
                 before.push_str(&hex_digits(bytes));
             }
             (Span::Bytes(at, bytes), _) => {
-                let length = Hex(bytes.len() as u64);
-                pieces.push(SpanDocument {
-                    address: Hex(at),
-                    length,
-                    bytes: Some(hex_digits(bytes)),
-                    hole: None,
-                    file: None,
-                });
+                let size = bytes.len() as u64;
+                let bytes = Some(hex_digits(bytes));
+                pieces.push(SpanDocument { address: Hex(at), size, bytes, hole: None, kernel_file: None });
             }
             (Span::File(at, FileContents { bytes, path, why }), _) => {
-                let file = Some(path.display().to_string());
-                let length = Hex(bytes.len() as u64);
+                let kernel_file = Some(path.as_path().into());
+                let size = bytes.len() as u64;
                 let (bytes, hole) = (Some(hex_digits(&bytes)), Some(why.to_string()));
-                pieces.push(SpanDocument { address: Hex(at), length, bytes, hole, file });
+                pieces.push(SpanDocument { address: Hex(at), size, bytes, hole, kernel_file });
             }
             (Span::Hole { start, length, why }, _) => {
                 pieces.push(SpanDocument {
                     address: Hex(start),
-                    length: Hex(length),
+                    size: length,
                     bytes: None,
                     hole: Some(why.to_string()),
-                    file: None,
+                    kernel_file: None,
                 });
             }
         }
         Ok(())
     })?;
     let verdict = if pieces.iter().any(|part| part.bytes.is_some()) { Verdict::Done } else { Verdict::Failed };
-    view.document(context, place, SpanDocuments { length: Hex(length), pieces })?;
+    view.document(context, place, SpanDocuments { size: length, pieces })?;
     Ok(verdict)
 }
 

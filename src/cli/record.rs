@@ -6,6 +6,7 @@ use memtool::host::Pid;
 use memtool::{Error, Result, record};
 use serde::Serialize;
 use std::path::PathBuf;
+use vmcore::text::Name;
 
 #[derive(Args)]
 #[command(
@@ -25,10 +26,10 @@ pub struct Arguments {
 
 #[derive(Serialize)]
 struct Document {
-    file: String,
-    segments: usize,
-    ranges: usize,
-    processes: usize,
+    output: Name,
+    segment_count: usize,
+    range_count: usize,
+    process_count: usize,
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -44,10 +45,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     // On standard output the machine is the object.
     if context.out.is_json() && file.as_os_str() != "-" {
         let document = Document {
-            file: file.display().to_string(),
-            segments: machine.memory.segments.len(),
-            ranges: machine.ranges.descriptors.len(),
-            processes: machine.processes.len(),
+            output: file.as_path().into(),
+            segment_count: machine.memory.segments.len(),
+            range_count: machine.ranges.descriptors.len(),
+            process_count: machine.processes.len(),
         };
         context.out.document("memtool.record", &*host, &document)?;
     }

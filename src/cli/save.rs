@@ -18,6 +18,7 @@ use std::time::{Duration, SystemTime};
 use vmcore::dump::Damage;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::kerneldump::{Compression, Kind};
+use vmcore::text::Name;
 use vmcore::units::{rough_size, utc};
 
 /// Where dumps go that nobody has named a directory for.
@@ -98,7 +99,7 @@ impl Arguments {
 
 /// What became of the dump on a device.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 enum Ending {
     /// There is none, or it was cleared already.
     NoDump,
@@ -113,7 +114,7 @@ enum Ending {
 /// What is said of a device in JSON.
 #[derive(Serialize)]
 struct Outcome {
-    device: String,
+    input: Name,
     result: Ending,
     /// The last header of the dump there, as before it was cleared.
     header: Option<KernelHeader>,
@@ -130,9 +131,9 @@ struct Outcome {
 #[derive(Serialize)]
 struct SavedFile {
     number: u32,
-    file: String,
-    info: String,
-    key: Option<String>,
+    output: Name,
+    info: Name,
+    key: Option<Name>,
     size: u64,
     compression: Compression,
     good: bool,
@@ -147,9 +148,9 @@ struct Document {
 
 impl Outcome {
     fn new(device: &Path, result: Ending) -> Self {
-        let device = device.display().to_string();
+        let input = device.into();
         let (header, size, saved, error) = (None, None, None, None);
-        Self { device, result, header, size, encrypted: false, cleared: false, damage: Vec::new(), saved, error }
+        Self { input, result, header, size, encrypted: false, cleared: false, damage: Vec::new(), saved, error }
     }
 
     fn with_dump(device: &Path, result: Ending, dump: &CrashDump) -> Self {
@@ -369,12 +370,12 @@ fn save_dump(
     if let Some(error) = &error {
         context.print_failure(error)?;
     }
-    let path = |path: PathBuf| path.display().to_string();
+    let path = |path: PathBuf| Name::from(path.as_path());
     let number = saved.number;
-    let (file, info, key) = (path(saved.core), path(saved.info), saved.key.map(path));
+    let (output, info, key) = (path(saved.core), path(saved.info), saved.key.map(path));
     let warnings = saved.problems.into_iter().chain(warnings).collect();
     let saved =
-        Some(SavedFile { number, file, info, key, size, compression, good, verified: arguments.verify, warnings });
+        Some(SavedFile { number, output, info, key, size, compression, good, verified: arguments.verify, warnings });
     Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::with_dump(device, Ending::Saved, dump) })
 }
 
@@ -398,7 +399,7 @@ fn what(dump: &CrashDump) -> String {
     let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
     let time = time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc);
     let panic = if header.panic_string.is_empty() { "" } else { ": " };
-    let host = if header.hostname.is_empty() { "a host without a name" } else { &header.hostname };
+    let host = if header.hostname.is_empty() { "a host without a name" } else { &*header.hostname.text() };
     format!("{kind} of {host}, {time}, {}{panic}{}", rough_size(dump.size()), header.panic_string)
 }
 

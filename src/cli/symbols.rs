@@ -10,7 +10,7 @@ use serde::Serialize;
 use std::rc::Rc;
 use vmcore::kernel::Access;
 use vmcore::symbols::{Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols};
-use vmcore::units::{Hex, counted, decimal};
+use vmcore::units::{Hex, counted};
 
 #[derive(Args)]
 #[command(
@@ -45,13 +45,9 @@ impl Arguments {
 struct Line {
     name: String,
     address: Hex,
-    #[serde(serialize_with = "decimal")]
     size: u64,
-    #[serde(skip_serializing_if = "Option::is_none")]
     kind: Option<SymbolKind>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     binding: Option<Binding>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     module: Option<String>,
     /// The address that was asked for, and how far it is in the symbol.
     #[serde(skip_serializing_if = "Option::is_none")]

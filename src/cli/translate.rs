@@ -28,10 +28,9 @@ struct TableEntryDocument {
     index: u64,
     entry: Hex,
     /// Its own physical address; none in a minidump's section of page tables.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    physical: Option<Hex>,
+    paddr: Option<Hex>,
     /// Where it is in the dump.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(rename = "file_offset")]
     offset: Option<u64>,
     leads_to: String,
 }
@@ -39,19 +38,17 @@ struct TableEntryDocument {
 #[derive(Serialize)]
 struct Address {
     address: Hex,
-    #[serde(skip_serializing_if = "Option::is_none")]
     symbol: Option<String>,
     /// Where an address that the kernel is linked at was when it ran.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    ran_at: Option<Hex>,
+    runtime_address: Option<Hex>,
     entries: Vec<TableEntryDocument>,
-    physical: Option<Hex>,
+    paddr: Option<Hex>,
     protection: Option<String>,
     /// Bytes of the page; none in the direct map, which needs no tables.
     page_size: Option<u64>,
     /// Where the byte is in the dump.
+    #[serde(rename = "file_offset")]
     offset: Option<u64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     error: Option<String>,
 }
 
@@ -94,7 +91,7 @@ fn describe(opened: &Opened, address: u64, steps: &[WalkStep], found: Option<&Tr
         level: step.level.name,
         index: step.index,
         entry: Hex(step.entry),
-        physical: step.physical.map(Hex),
+        paddr: step.physical.map(Hex),
         offset: step.offset,
         leads_to: match step.target {
             Target::Page { physical, size, protection } => {
@@ -106,9 +103,14 @@ fn describe(opened: &Opened, address: u64, steps: &[WalkStep], found: Option<&Tr
     Address {
         address: Hex(address),
         symbol: opened.kernel.name_of(address),
-        ran_at: opened.kernel.memory().relocation().and_then(|relocation| relocation.as_it_ran(address)).map(Hex),
+        runtime_address: opened
+            .kernel
+            .memory()
+            .relocation()
+            .and_then(|relocation| relocation.as_it_ran(address))
+            .map(Hex),
         entries: steps.iter().map(entry).collect(),
-        physical: found.map(|found| Hex(found.physical)),
+        paddr: found.map(|found| Hex(found.physical)),
         protection: found.map(|found| found.protection.to_string()),
         page_size: found.and_then(|found| found.page_size),
         offset: None,
@@ -119,7 +121,7 @@ fn describe(opened: &Opened, address: u64, steps: &[WalkStep], found: Option<&Tr
 fn print(context: &mut Context, found: &Address) -> Result<()> {
     let symbol = found.symbol.as_ref().map_or_else(String::new, |symbol| format!(" ({symbol})"));
     context.out.line(&format!("{}{symbol}", found.address))?;
-    if let Some(ran) = found.ran_at {
+    if let Some(ran) = found.runtime_address {
         context.out.line(&format!("linked address; the kernel ran at {ran}"))?;
     }
     let rows: Vec<Vec<String>> = found
@@ -129,7 +131,7 @@ fn print(context: &mut Context, found: &Address) -> Result<()> {
             vec![
                 format!("{}[{}]", step.level, step.index),
                 step.entry.to_string(),
-                step.physical.map_or_else(|| "-".to_owned(), |at| at.to_string()),
+                step.paddr.map_or_else(|| "-".to_owned(), |at| at.to_string()),
                 step.offset.map_or_else(|| "-".to_owned(), |at| at.to_string()),
                 step.leads_to.clone(),
             ]
@@ -138,7 +140,7 @@ fn print(context: &mut Context, found: &Address) -> Result<()> {
     if !rows.is_empty() {
         context.out.rows(&["ENTRY", "VALUE", "AT", "IN DUMP", "LEADS TO"], &rows)?;
     }
-    match (&found.physical, &found.error) {
+    match (&found.paddr, &found.error) {
         (_, Some(error)) => context.out.line(error),
         (Some(physical), None) => {
             let how = match found.page_size {

@@ -12,6 +12,7 @@ use std::io::{self, BufWriter, IsTerminal};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use vmcore::format::map_file::MapFile;
+use vmcore::text::Name;
 
 /// Where a dump goes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +53,16 @@ impl fmt::Display for Destination {
             Self::StandardOutput => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
             Self::Network(address) => write!(f, "{address}"),
+        }
+    }
+}
+
+/// The same, with a path as its bytes.
+impl From<&Destination> for Name {
+    fn from(destination: &Destination) -> Self {
+        match destination {
+            Destination::File(path) => path.as_path().into(),
+            other => other.to_string().into(),
         }
     }
 }

@@ -19,7 +19,8 @@ use vmcore::opened::read_at_most;
 use vmcore::progress::Progress;
 use vmcore::segment::Segment;
 use vmcore::system::System;
-use vmcore::units::{counted, hex_digits, utc};
+use vmcore::text::Name;
+use vmcore::units::{counted, hex_digits, utc_if_known};
 
 /// The `schema` of the object.
 pub const SCHEMA: &str = "memtool.manifest";
@@ -41,16 +42,17 @@ pub struct Manifest {
     /// `freebsd`, `recorded` or `image`: what was dumped.
     pub host: String,
     /// The system whose memory it is; absent for an image of unknown origin.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub system: Option<System>,
     /// The device or image that was read.
-    pub device: String,
+    #[serde(rename = "input")]
+    pub device: Name,
     /// Which addresses they are.
     pub space: Space,
-    /// When reading began, UTC, RFC 3339.
-    pub started: String,
+    /// When reading began, UTC, RFC 3339; `None` where the clock was beyond the calendar.
+    pub started_at: Option<String>,
     /// When the dump was complete, likewise.
-    pub finished: String,
+    pub finished_at: Option<String>,
     /// Bytes of a page.
     pub page_size: u64,
     /// Who said which addresses to dump.
@@ -60,25 +62,22 @@ pub struct Manifest {
     /// Bytes of memory that were read.
     pub bytes_read: u64,
     /// Bytes that could not be read.
-    pub unreadable_bytes: u64,
+    pub bytes_unreadable: u64,
     /// Where they are.
     pub unreadable: Vec<UnreadableRange>,
     /// More ranges of them that are not listed.
-    #[serde(default, skip_serializing_if = "is_zero")]
-    pub unreadable_not_listed: u64,
+    pub unreadable_unlisted_count: u64,
     /// The dump.
+    #[serde(flatten)]
     pub output: Output,
-}
-
-fn is_zero(number: &u64) -> bool {
-    *number == 0
 }
 
 /// What a manifest says of the dump's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
     /// Where it was written: a path, `-` for standard output, or `tcp://HOST:PORT`.
-    pub name: String,
+    #[serde(rename = "output")]
+    pub name: Name,
     /// The format.
     pub format: Format,
     /// `none`, `gzip` or `zstd`.
@@ -98,7 +97,7 @@ struct Head {
 
 impl Manifest {
     /// The manifest of a dump that is complete now, in which nothing was read.
-    pub fn new(plan: &Plan, about: &About, device: String, output: Output) -> Self {
+    pub fn new(plan: &Plan, about: &About, device: Name, output: Output) -> Self {
         Self {
             schema: SCHEMA.to_owned(),
             version: VERSION,
@@ -107,15 +106,15 @@ impl Manifest {
             system: plan.system.clone(),
             device,
             space: plan.space,
-            started: utc(about.started),
-            finished: utc(SystemTime::now()),
+            started_at: utc_if_known(about.started),
+            finished_at: utc_if_known(SystemTime::now()),
             page_size: plan.page_size,
             segments_from: about.segments_from.clone(),
             segments: plan.segments.clone(),
             bytes_read: 0,
-            unreadable_bytes: 0,
+            bytes_unreadable: 0,
             unreadable: Vec::new(),
-            unreadable_not_listed: 0,
+            unreadable_unlisted_count: 0,
             output,
         }
     }

@@ -31,6 +31,7 @@ use vmcore::format::writer::{Copied, ImageWriter, SparseWrite};
 use vmcore::format::{About, Format, Layout};
 use vmcore::memory::Memory;
 use vmcore::progress::Progress;
+use vmcore::text::Name;
 
 /// What a dump did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +52,7 @@ pub struct DumpOptions {
     /// Bytes to read at a time.
     pub buffer_size: usize,
     /// The device or image that is read, as the manifest names it.
-    pub device: String,
+    pub device: Name,
     /// Where the dump goes, and what goes with it.
     pub output: JobOptions,
 }
@@ -125,7 +126,7 @@ pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &m
 
 fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptions) -> Manifest {
     let output = manifest::Output {
-        name: options.output.destination.to_string(),
+        name: (&options.output.destination).into(),
         format: options.format,
         compression: options.output.compression.name().to_owned(),
         size: report.written.bytes,
@@ -133,9 +134,9 @@ fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptio
     };
     Manifest {
         bytes_read: report.read,
-        unreadable_bytes: report.unreadable.bytes(),
+        bytes_unreadable: report.unreadable.bytes(),
         unreadable: report.unreadable.ranges().to_vec(),
-        unreadable_not_listed: report.unreadable.not_listed(),
+        unreadable_unlisted_count: report.unreadable.not_listed(),
         ..Manifest::new(plan, about, options.device.clone(), output)
     }
 }

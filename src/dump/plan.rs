@@ -20,6 +20,7 @@ use vmcore::format::{About, Space};
 use vmcore::memory::{Memory, ReadError};
 use vmcore::segment::{Segment, coalesce, intersect};
 use vmcore::system::System;
+use vmcore::text::Name;
 use vmcore::units::{Hex, counted, exact_size, parse_address, parse_size};
 
 /// The page size where no kernel says it.
@@ -51,7 +52,10 @@ impl fmt::Display for SegmentSource {
 
 impl Serialize for SegmentSource {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
+        match self {
+            Self::List(path) => Name::from(path.as_path()).serialize(serializer),
+            other => serializer.collect_str(other),
+        }
     }
 }
 

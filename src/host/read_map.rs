@@ -84,7 +84,7 @@ mod tests {
     fn a_map_is_asked_for_again_until_it_is_of_one_address_space() {
         let whole = || ProcessMap {
             pid: 7,
-            command: String::new(),
+            command: vmcore::text::Name::default(),
             layout: None,
             entries: vec![MapEntry::new(1, 2, Object::None)],
             domains: None,

@@ -96,6 +96,7 @@ pub fn check(header: &Header, file_length: u64, architecture: &str, compression:
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vmcore::text::Name;
 
     fn good() -> Header {
         Header {
@@ -107,9 +108,9 @@ mod tests {
             dump_time: 0,
             key_size: 0,
             block_size: 4096,
-            hostname: String::new(),
-            version_string: String::new(),
-            panic_string: String::new(),
+            hostname: Name::default(),
+            version_string: Name::default(),
+            panic_string: Name::default(),
             compression: 2,
             extent: 20_000,
         }

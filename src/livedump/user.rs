@@ -19,6 +19,7 @@ use vmcore::minidump::writer::PageSource;
 use vmcore::progress::Progress;
 use vmcore::symbols::Symbols;
 use vmcore::system::System;
+use vmcore::text::Name;
 
 /// Makes the dump; into that stream, if there is one already. A file is looked at before it gets its name.
 pub(super) fn make(
@@ -93,9 +94,9 @@ fn header(
         dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         key_size: 0,
         block_size: system.page_size,
-        hostname: system.hostname.clone(),
-        version_string: system.version.clone(),
-        panic_string: String::new(),
+        hostname: system.hostname.as_str().into(),
+        version_string: system.version.as_str().into(),
+        panic_string: Name::default(),
         compression: options.compression.code(),
         extent,
     }

@@ -12,13 +12,15 @@ pub mod procfs;
 mod tests;
 pub mod vmmap;
 
-use adapters::{letters, maybe_letters, text};
+pub use adapters::layout_flags::serialize as layout_flags;
+use adapters::{advice, inheritance, inode, letters, maybe_letters, text, unless_default};
 pub use kernel::from_kernel_maps;
 use nix::unistd::Pid;
 pub use pages_by_domain::PagesByDomain;
 use serde::{Deserialize, Serialize};
 use vmcore::pmap::Protection;
-use vmcore::units::{AddressRange, decimal, from_decimal, hex};
+use vmcore::text::Name;
+use vmcore::units::{AddressRange, hex};
 
 /// Stands for the kernel.
 pub const KERNEL: Pid = Pid::from_raw(0);
@@ -53,14 +55,14 @@ pub struct ProcessMap {
     /// The process's number; 0 is the kernel.
     pub pid: i32,
     /// Its arguments, with a space between them, or its program's path.
-    pub command: String,
+    pub command: Name,
     /// How its address space is laid out, where the kernel tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub layout: Option<Layout>,
     /// Its entries, ascending; no two overlap.
     pub entries: Vec<MapEntry>,
     /// What of each entry is in which NUMA domain; `None` if that was not asked for.
-    #[serde(skip_deserializing, skip_serializing_if = "Option::is_none")]
+    #[serde(skip)]
     pub domains: Option<Vec<PagesByDomain>>,
 }
 
@@ -80,6 +82,7 @@ pub struct Layout {
     /// The page that the kernel shares with programs.
     pub shared_page: AddressRange,
     /// `KMAP_FLAG_…` of `sys/user.h`.
+    #[serde(with = "adapters::layout_flags")]
     pub flags: u32,
 }
 
@@ -97,57 +100,57 @@ pub struct MapEntry {
     #[serde(with = "letters")]
     pub protection: Protection,
     /// What mprotect(2) may allow; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none", with = "maybe_letters")]
+    #[serde(default, with = "maybe_letters")]
     pub max_protection: Option<Protection>,
     /// Whether writing is seen by nobody else.
     pub private: bool,
     /// Whether it is copied when it is written.
-    #[serde(default, skip_serializing_if = "is_false")]
+    #[serde(default)]
     pub copy_on_write: bool,
     /// Whether nothing of it has been copied yet; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub needs_copy: Option<bool>,
     /// Where in the object it begins.
     #[serde(with = "hex")]
     pub offset: u64,
     /// The device of the file's file system; 0 and 0 without a file.
-    #[serde(default, skip_serializing_if = "Device::is_none")]
+    #[serde(default, with = "unless_default")]
     pub device: Device,
     /// The file's number in its file system; 0 without a file.
-    #[serde(default, skip_serializing_if = "is_zero", serialize_with = "decimal", deserialize_with = "from_decimal")]
+    #[serde(default, with = "inode")]
     pub inode: u64,
     /// What is mapped.
     pub object: Object,
     /// What identifies the kernel's object, where the kernel tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub object_id: Option<vmcore::units::Hex>,
     /// How many refer to the object, where the kernel tells.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "reference_count")]
     pub references: Option<u32>,
     /// The path of the file, as the kernel knows it; empty without one.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text")]
+    #[serde(default, with = "text")]
     pub path: Vec<u8>,
     /// What it is, such as `heap`, if it has no path; else empty.
-    #[serde(default, skip_serializing_if = "Vec::is_empty", with = "text")]
+    #[serde(default, with = "text")]
     pub label: Vec<u8>,
     /// What a child gets at fork(2), as `VM_INHERIT_…`: 0 shares it, 1 has a copy, 2 has nothing there, 3 has zeros;
     /// `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "inheritance")]
     pub inheritance: Option<u32>,
     /// How many keep it from being paged out; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "wired_count")]
     pub wired: Option<u32>,
     /// The advice of madvise(2): 0 normal, 1 random, 2 sequential; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, with = "advice")]
     pub advice: Option<u32>,
     /// Whether the process has locked it into memory; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub locked: Option<bool>,
     /// Whether it is left out of core dumps; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub no_core_dump: Option<bool>,
     /// How much of it is in memory; `None` where that was not counted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub usage: Option<Usage>,
 }
 
@@ -159,13 +162,6 @@ pub struct Device {
     pub major: u32,
     /// Which of the driver's.
     pub minor: u32,
-}
-
-impl Device {
-    /// Whether there is none.
-    pub fn is_none(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 /// What is mapped.
@@ -203,18 +199,21 @@ pub enum Object {
 #[serde(deny_unknown_fields)]
 pub struct Usage {
     /// What is in memory.
+    #[serde(rename = "bytes_resident")]
     pub resident: u64,
     /// What of that nobody else uses; `None` where the kernel does not tell it apart.
+    #[serde(rename = "bytes_private")]
     pub private: Option<u64>,
     /// What of that others may use too; `None` where the kernel does not tell it apart.
+    #[serde(rename = "bytes_shared")]
     pub shared: Option<u64>,
     /// What superpages map.
     pub superpages: Superpages,
     /// What has been written and is not on disk; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "bytes_dirty")]
     pub dirty: Option<u64>,
     /// What is in swap space; `None` where the kernel does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, rename = "bytes_swapped")]
     pub swapped: Option<u64>,
 }
 
@@ -273,13 +272,12 @@ impl MapEntry {
 }
 
 /// Reads a process's arguments, each with a NUL behind it, as one line.
-pub fn command_line(mut arguments: &[u8]) -> String {
+pub fn command_line(mut arguments: &[u8]) -> Name {
     // A process that has shortened its title leaves NULs behind it.
     while let [before @ .., 0] = arguments {
         arguments = before;
     }
-    let line: Vec<u8> = arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect();
-    String::from_utf8_lossy(&line).into_owned()
+    arguments.iter().map(|byte| if *byte == 0 { b' ' } else { *byte }).collect::<Vec<u8>>().into()
 }
 
 /// Addresses between two entries.
@@ -334,22 +332,29 @@ impl ProcessMap {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Totals {
     /// Entries.
+    #[serde(rename = "entry_count")]
     pub entries: u64,
     /// All addresses.
     pub size: u64,
     /// Addresses that something may be done with.
+    #[serde(rename = "bytes_accessible")]
     pub accessible: u64,
     /// In memory; `None` if that was not counted.
+    #[serde(rename = "bytes_resident")]
     pub resident: Option<u64>,
     /// What of that nobody else uses, of the entries for which it is told.
+    #[serde(rename = "bytes_private")]
     pub private: Option<u64>,
     /// What of that others may use too, of the entries for which it is told.
+    #[serde(rename = "bytes_shared")]
     pub shared: Option<u64>,
     /// What of that the kernel does not tell apart.
+    #[serde(rename = "bytes_undivided")]
     pub undivided: Option<u64>,
     /// What superpages map; `None` if the kernel does not tell how much.
     pub superpages: Option<u64>,
     /// What has been written and is not on disk; `None` if the kernel does not tell.
+    #[serde(rename = "bytes_dirty")]
     pub dirty: Option<u64>,
 }
 
@@ -383,14 +388,4 @@ impl Totals {
         }
         totals
     }
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-const fn is_false(value: &bool) -> bool {
-    !*value
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
-const fn is_zero(value: &u64) -> bool {
-    *value == 0
 }

@@ -9,13 +9,8 @@ pub struct PagesByDomain {
     /// Pages in each domain that has any.
     pub by_domain: BTreeMap<u32, u64>,
     /// Pages whose domain the kernel does not report.
-    #[serde(skip_serializing_if = "is_zero")]
+    #[serde(rename = "unknown_domain_count")]
     pub unknown_domain: u64,
-}
-
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
-fn is_zero(count: &u64) -> bool {
-    *count == 0
 }
 
 impl PagesByDomain {

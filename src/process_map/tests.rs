@@ -268,10 +268,10 @@ fn the_layout_is_read_and_another_size_of_it_is_not() {
 
 #[test]
 fn arguments_become_a_line() {
-    assert_eq!(command_line(b"sh\0-c\0sleep 1\0"), "sh -c sleep 1");
-    assert_eq!(command_line(b"/bin/sh\0"), "/bin/sh");
-    assert_eq!(command_line(b""), "");
-    assert_eq!(command_line(b"title\0\0\0\0"), "title");
+    assert_eq!(command_line(b"sh\0-c\0sleep 1\0").text(), "sh -c sleep 1");
+    assert_eq!(command_line(b"/bin/sh\0").text(), "/bin/sh");
+    assert_eq!(command_line(b"").text(), "");
+    assert_eq!(command_line(b"title\0\0\0\0").text(), "title");
 }
 
 const SMAPS: &str = "\
@@ -353,7 +353,7 @@ fn a_line_that_is_not_as_linux_writes_it_is_named() {
 fn maps_that_are_out_of_order_are_noticed() {
     let map = |ranges: &[(u64, u64)]| ProcessMap {
         pid: 1,
-        command: String::new(),
+        command: Name::default(),
         layout: None,
         entries: ranges.iter().map(|(start, end)| MapEntry::new(*start, *end, Object::None)).collect(),
         domains: None,
@@ -422,7 +422,7 @@ proptest! {
         prop_assert_eq!((entry.start, entry.end), (start, end));
         let usage = entry.usage.unwrap();
         prop_assert!(usage.private.is_none_or(|private| private <= usage.resident));
-        let map = ProcessMap { pid: 1, command: String::new(), layout: None, entries: vec![entry], domains: None };
+        let map = ProcessMap { pid: 1, command: Name::default(), layout: None, entries: vec![entry], domains: None };
         prop_assert_eq!(map.problem().is_some(), end != 0 && end <= start);
         let totals = Totals::from_entries(&map.entries);
         prop_assert_eq!(totals.size, end.wrapping_sub(start));

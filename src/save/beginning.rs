@@ -66,6 +66,7 @@ fn elf_machine(first: &[u8]) -> Option<u16> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use vmcore::text::Name;
 
     fn wrong(kind: Kind, architecture: &str, first: &[u8]) -> Option<String> {
         let header = Header {
@@ -77,9 +78,9 @@ mod tests {
             dump_time: 0,
             key_size: 0,
             block_size: 512,
-            hostname: String::new(),
-            version_string: String::new(),
-            panic_string: String::new(),
+            hostname: Name::default(),
+            version_string: Name::default(),
+            panic_string: Name::default(),
             compression: 0,
             extent: first.len() as u64,
         };

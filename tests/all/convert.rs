@@ -213,7 +213,7 @@ fn without_page_tables_a_core_file_has_the_direct_map_and_says_so() {
         }
         let json = files.convert(&["--json", "--format", "elf", "--force"]).exits(1).json();
         assert!(json["unknown_tables"].as_str().unwrap().contains("mmu_radix"), "{json}");
-        assert_eq!((&json["missing_tables"], &json["damaged"]), (&0.into(), &false.into()), "{json}");
+        assert_eq!((&json["missing_table_count"], &json["damaged"]), (&0.into(), &false.into()), "{json}");
     }
     // Without a direct map there is nothing.
     let mut spec = MinidumpSpec::powerpc64(2, MMU_RADIX);
@@ -326,9 +326,9 @@ fn it_says_what_a_minidump_leaves_out_and_what_it_wrote() {
     let json = files.convert(&["-q", "--json", "--format", "elf", "--force"]).ok().json();
     assert_eq!((&json["schema"], &json["format"]), (&"memtool.convert".into(), &"elf".into()));
     assert_eq!(json["bytes_read"], pages * 4096);
-    assert_eq!(json["mapped"], expected_pages(&spec).len() * 4096);
+    assert_eq!(json["bytes_mapped"], expected_pages(&spec).len() * 4096);
     assert_eq!(json["damaged"], false);
-    assert_eq!(json["written"], fs::metadata(&files.out).unwrap().len());
+    assert_eq!(json["size"], fs::metadata(&files.out).unwrap().len());
 }
 
 #[test]

@@ -262,11 +262,11 @@ fn a_dump_of_a_directory_is_found_by_its_number() {
             "version": 1,
             "warnings": [],
             "host": "image",
-            "file": text(&directory.path().join("vmcore_encrypted.3")),
+            "input": text(&directory.path().join("vmcore_encrypted.3")),
             "output": text(&vmcore),
             "encryption": "chacha20",
             "size": dump.len(),
-            "dump": "minidump",
+            "kind": "minidump",
             "compression": "zstd",
         })
     );

@@ -37,7 +37,7 @@ fn the_library_dumps_as_the_command_does() {
     let mut options = DumpOptions {
         format: Format::Raw,
         buffer_size: 1 << 20,
-        device: "/dev/mem".to_owned(),
+        device: "/dev/mem".into(),
         output: JobOptions {
             destination: Destination::File(dump.clone()),
             compression: Compression::None,
@@ -170,9 +170,9 @@ fn json_describes_the_dump_and_needs_a_file() {
     let report = on(&machine, &["--json", "dump", "-o", text(&file)]).ok().json();
     assert_eq!(report["schema"], "memtool.dump");
     assert_eq!(report["host"], "recorded");
-    assert_eq!(report["written"], file.metadata().unwrap().len());
-    assert_eq!(report["unreadable"], json!([{"start": "0x5000", "end": "0x6000", "why": "EIO"}]));
-    assert_eq!(report["unreadable_bytes"], 4096);
+    assert_eq!(report["size"], file.metadata().unwrap().len());
+    assert_eq!(report["unreadable"], json!([{"start": "0x5000", "end": "0x6000", "size": 4096, "why": "EIO"}]));
+    assert_eq!(report["bytes_unreadable"], 4096);
     on(&machine, &["--json", "dump"]).usage_error(&["cannot share standard output", "give a file"]);
 }
 

@@ -154,13 +154,13 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
     let one = on_terminal(&["dump", "--list-segments", "--range", "0x1000000+4k"]);
     assert!(one.contains("\n1 segment, 4.0 KiB, by "), "{one}");
     let list = demo(&["--json", "dump", "--list-segments"]).ok().json();
-    assert_eq!(keys(&list), set("schema version host warnings space segments_from total segments left_out"));
+    assert_eq!(keys(&list), set("schema version host warnings space segments_from size segments left_out"));
     assert_eq!(list["schema"], "memtool.dump.segments");
     assert_eq!((&list["host"], &list["segments_from"]), (&json!("recorded"), &json!("machdep.smap")));
-    assert_eq!(list["total"], 0x9_fc00 + 0xfed_a000);
+    assert_eq!(list["size"], 0x9_fc00 + 0xfed_a000);
     assert_eq!(list["segments"][1], json!({"start": "0x1000", "end": "0x9f000", "size": 0x9_e000, "domain": 0}));
     let given = demo(&["--json", "dump", "--list-segments", "--range", "0x100000+1m"]).ok().json();
-    assert_eq!((&given["segments_from"], &given["total"]), (&json!("the ranges given"), &json!(1 << 20)));
+    assert_eq!((&given["segments_from"], &given["size"]), (&json!("the ranges given"), &json!(1 << 20)));
 }
 
 #[test]
@@ -233,7 +233,7 @@ fn an_image_is_dumped_whole_or_as_its_segments_say() {
     assert_eq!((&listing["host"], &listing["segments_from"]), (&json!("image"), &json!("the file's length")));
     let target = directory.path().join("out");
     let report = run(command().args(["--json", "--device", text(&image), "dump", "-o", text(&target)])).ok().json();
-    assert_eq!((&report["host"], &report["written"]), (&json!("image"), &json!(bytes.len())));
+    assert_eq!((&report["host"], &report["size"]), (&json!("image"), &json!(bytes.len())));
     assert!(fs::read(&target).unwrap() == bytes);
 }
 
@@ -402,22 +402,19 @@ fn json_tells_all_there_is_to_tell() {
     let directory = directory();
     let [target, manifest] = ["a\nb", "manifest"].map(|name| directory.path().join(name));
     let arguments = ["--json", "dump", "-d1m", "--zstd=19", "-o", text(&target)];
-    let fields = "schema version host warnings output format compression space segments_from bytes_read written seconds unreadable unreadable_bytes unreadable_not_listed";
+    let fields = "schema version host warnings input output format compression space segments_from bytes_read size duration_seconds unreadable bytes_unreadable unreadable_unlisted_count";
     let report = demo(&arguments).ok().json();
     assert_eq!(keys(&report), set(fields));
     assert_eq!((&report["schema"], &report["version"]), (&json!("memtool.dump"), &json!(1)));
     assert_eq!((&report["host"], &report["output"]), (&json!("recorded"), &json!(text(&target))));
     assert_eq!((&report["format"], &report["compression"]), (&json!("raw"), &json!("zstd")));
     assert_eq!((&report["space"], &report["segments_from"]), (&json!("physical"), &json!("machdep.smap")));
-    assert_eq!(
-        (&report["bytes_read"], &report["written"]),
-        (&json!(1 << 20), &json!(target.metadata().unwrap().len()))
-    );
+    assert_eq!((&report["bytes_read"], &report["size"]), (&json!(1 << 20), &json!(target.metadata().unwrap().len())));
     let report = demo(&[&arguments[..], &["--force", "--manifest", text(&manifest)]].concat()).ok().json();
     let written: Value = schema::document(&fs::read(&manifest).unwrap());
-    assert_eq!(report["sha256"], written["output"]["sha256"]);
+    assert_eq!(report["sha256"], written["sha256"]);
     let verified = memtool(&["--json", "dump", "--verify", text(&target), "--manifest", text(&manifest)]).ok().json();
-    assert_eq!(keys(&verified), set("schema version host warnings file size sha256 matches"));
+    assert_eq!(keys(&verified), set("schema version host warnings input size sha256 matches"));
     assert_eq!((&verified["schema"], &verified["host"]), (&json!("memtool.dump.verify"), &json!("recorded")));
     assert_eq!((&verified["sha256"], &verified["matches"]), (&report["sha256"], &json!(true)));
 }
@@ -451,19 +448,16 @@ fn a_manifest_describes_what_was_written_wherever_that_was() {
             let manifest: Value = schema::document(&fs::read(&manifest).unwrap());
             assert_eq!((&manifest["schema"], &manifest["version"]), (&json!("memtool.manifest"), &json!(1)));
             assert_eq!((&manifest["host"], &manifest["system"]["hostname"]), (&json!("recorded"), &json!("demo")));
-            assert_eq!((&manifest["device"], &manifest["page_size"]), (&json!(text(&machine)), &json!(4096)));
-            assert_eq!((&manifest["bytes_read"], &manifest["unreadable_bytes"]), (&json!(0xe000), &json!(0x2000)));
+            assert_eq!((&manifest["input"], &manifest["page_size"]), (&json!(text(&machine)), &json!(4096)));
+            assert_eq!((&manifest["bytes_read"], &manifest["bytes_unreadable"]), (&json!(0xe000), &json!(0x2000)));
             assert_eq!(manifest["unreadable"], json!([{"start": "0x105000", "end": "0x107000", "why": "EIO"}]));
             assert_eq!(manifest["segments"][0]["start"], "0x100000");
             assert_eq!(manifest["segments_from"], "the ranges given");
-            let [started, finished] = ["started", "finished"].map(|time| manifest[time].as_str().unwrap());
+            let [started, finished] = ["started_at", "finished_at"].map(|time| manifest[time].as_str().unwrap());
             assert!(started.ends_with('Z') && started <= finished, "{started} {finished}");
-            assert_eq!(
-                (&manifest["output"]["name"], &manifest["output"]["size"]),
-                (&json!(destination), &json!(bytes.len()))
-            );
+            assert_eq!((&manifest["output"], &manifest["size"]), (&json!(destination), &json!(bytes.len())));
             let hash: String = sha2::Sha256::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(manifest["output"]["sha256"], hash, "{destination} {compression}");
+            assert_eq!(manifest["sha256"], hash, "{destination} {compression}");
         }
     }
 }
@@ -526,7 +520,7 @@ fn strict_fails_over_unreadable_pages_and_keeps_the_dump() {
     assert_eq!(
         on(&machine, &["--json", "dump", "--strict", "--range", "0x100000+64k", "--force", "-o", text(&dump)])
             .exits(1)
-            .json()["unreadable_bytes"],
+            .json()["bytes_unreadable"],
         4096
     );
     // Of nothing at all there is no dump.

@@ -134,18 +134,26 @@ fn every_format_and_compression_holds_the_memory_and_says_what_is_missing() {
             assert_eq!(map_says, map_text(&without(&SMALL, &HOLES)));
 
             let (report, manifest_says) = (run.json(), read_json(&manifest));
+            assert_eq!(manifest_says["unreadable"], unreadable);
+            for (says, is_said) in report["unreadable"].as_array().unwrap().iter().zip(unreadable.as_array().unwrap()) {
+                let [start, end] = ["start", "end"].map(|end| crate::common::address(&says[end]));
+                assert_eq!(
+                    (&says["start"], &says["end"], &says["size"]),
+                    (&is_said["start"], &is_said["end"], &json!(end - start))
+                );
+                assert_eq!(says["why"], is_said["why"]);
+            }
             for says in [&report, &manifest_says] {
-                assert_eq!(says["unreadable"], unreadable);
-                assert_eq!(says["unreadable_bytes"], total);
+                assert_eq!(says["unreadable"].as_array().unwrap().len(), unreadable.as_array().unwrap().len());
+                assert_eq!(says["bytes_unreadable"], total);
                 assert_eq!(says["bytes_read"], bytes(&SMALL).len() as u64 - total);
             }
             assert_eq!([&report["format"], &report["compression"]], [format, compression]);
-            assert_eq!(report["written"], dumped.len());
-            let output = &manifest_says["output"];
-            assert_eq!([&output["format"], &output["compression"]], [format, compression]);
-            assert_eq!(output["size"], dumped.len());
+            assert_eq!(report["size"], dumped.len());
+            assert_eq!([&manifest_says["format"], &manifest_says["compression"]], [format, compression]);
+            assert_eq!(manifest_says["size"], dumped.len());
             let hash: String = Sha256::digest(&dumped).iter().map(|byte| format!("{byte:02x}")).collect();
-            assert_eq!(output["sha256"], hash);
+            assert_eq!(manifest_says["sha256"], hash);
             memtool(&["dump", "--verify", text(&file), "--manifest", text(&manifest)]).ok();
 
             let fate = if format == "raw" { "is not in the dump" } else { "is zeros in the dump" };
@@ -216,7 +224,7 @@ fn readelf_and_object_agree_on_an_elf_file_and_its_notes_name_host_and_time() {
         assert_eq!(load.offset % 4096, start % 4096);
     }
     let [(0x6d65_6d01, about), (0x6d65_6d02, missing)] = &elf.notes[..] else { panic!("{:?}", elf.notes) };
-    let started = read_json(&manifest)["started"].as_str().unwrap().to_owned();
+    let started = read_json(&manifest)["started_at"].as_str().unwrap().to_owned();
     for line in ["host=recorded", "hostname=größe.example", "machine=powerpc64le", &format!("started={started}")] {
         assert!(about.lines().any(|is| is == line), "{line} in {about}");
     }
@@ -396,7 +404,7 @@ fn the_elf_note_has_as_many_ranges_as_it_holds_and_counts_the_rest() {
     // Elsewhere all of them are listed; on the terminal some, and the number of the others.
     for says in [run.json(), read_json(&manifest)] {
         assert_eq!(says["unreadable"].as_array().unwrap().len(), 1500);
-        assert_eq!(says["unreadable_bytes"], 1500 * 0x1000);
+        assert_eq!(says["bytes_unreadable"], 1500 * 0x1000);
     }
     assert_eq!(run.stderr.lines().filter(|line| line.contains("cannot be read")).count(), 10);
     assert!(run.stderr.contains("and 1490 more ranges"), "{}", run.stderr);

@@ -11,6 +11,7 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, DumpedMemory, Inspection, inspect};
 use vmcore::memory::{Memory, ReadError};
 use vmcore::progress::Progress;
+use vmcore::units::utc_of_seconds;
 use vmcore_synth::device::{DumpDevice, TEXT_BLOCK, key_block, live_dump, text_archive, text_device};
 use vmcore_synth::{
     self as synth, Arch, Compression, ElfSpec, Endianness, KernelDumpHeader, MinidumpSpec, every_variant, kerneldump,
@@ -51,14 +52,14 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     assert_eq!(dump["page_size"], spec.page_size, "{name}");
     assert_eq!(dump["byte_order"], if spec.order == Endianness::Big { "big" } else { "little" }, "{name}");
     let (start, end) = spec.kernel_image;
-    let image = serde_json::json!({"start": hex(start), "end": hex(end)});
+    let image = serde_json::json!({"start": hex(start), "end": hex(end), "size": end - start});
     let is_powerpc = spec.arch == Arch::Powerpc64;
-    assert_eq!(dump.get("kernel_image"), is_powerpc.then_some(&image), "{name}");
-    assert_eq!(dump.get("hw_direct_map"), is_powerpc.then_some(&true.into()), "{name}");
+    assert_eq!(dump["kernel_image"], if is_powerpc { image } else { Value::Null }, "{name}");
+    assert_eq!(dump["hw_direct_map"], if is_powerpc { true.into() } else { Value::Null }, "{name}");
     assert_eq!(dump["kernel_base"], hex(spec.kernel_base), "{name}");
     let map = spec.direct_map;
     if map.end > 0 {
-        let expected = serde_json::json!({"start": hex(map.base), "end": hex(map.end), "physical": hex(map.physical)});
+        let expected = serde_json::json!({"start": hex(map.base), "end": hex(map.end), "size": map.end - map.base, "paddr": hex(map.physical)});
         assert_eq!(dump["direct_map"], expected, "{name}");
     } else {
         assert_eq!(dump["direct_map"], Value::Null, "{name}");
@@ -68,13 +69,13 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     assert_eq!(dump["bitmap_size"], parts.bitmap.len(), "{name}");
     assert_eq!(dump["page_tables_size"], parts.page_tables.len(), "{name}");
     let pages = spec.pages();
-    assert_eq!(dump["pages"], pages.len(), "{name}");
+    assert_eq!(dump["page_count"], pages.len(), "{name}");
     let mut segments = Vec::new();
     for (start, end) in spec.dump_avail.iter().filter(|_| spec.has_dump_avail()) {
         let (first, last) = (start / spec.page_size * spec.page_size, end.next_multiple_of(spec.page_size));
         let count = pages.range(first..last).count();
         let of = (last - first) / spec.page_size;
-        segments.push(serde_json::json!({"start": hex(*start), "end": hex(*end), "pages": count, "of": of}));
+        segments.push(serde_json::json!({"start": hex(*start), "end": hex(*end), "size": end - start, "page_count": count, "total_page_count": of}));
     }
     assert_eq!(dump["segments"], Value::Array(segments), "{name}");
 
@@ -93,12 +94,16 @@ fn compare(name: &str, dump: &Value, spec: &MinidumpSpec) {
     let translations: Vec<u64> = spec.translations().values().map(|page| page.physical).collect();
     let (memory, devices): (Vec<u64>, Vec<u64>) = translations.into_iter().partition(|physical| is_memory(*physical));
     let tables = &dump["page_tables"];
-    assert_eq!(tables["mapped"], memory.len(), "{name}");
-    assert_eq!(tables["outside"], devices.len(), "{name}");
-    assert_eq!(tables["missing"], memory.iter().filter(|physical| !pages.contains_key(physical)).count(), "{name}");
-    assert_eq!(tables["missing_tables"], 0, "{name}");
+    assert_eq!(tables["mapped_count"], memory.len(), "{name}");
+    assert_eq!(tables["outside_count"], devices.len(), "{name}");
+    assert_eq!(
+        tables["missing_count"],
+        memory.iter().filter(|physical| !pages.contains_key(physical)).count(),
+        "{name}"
+    );
+    assert_eq!(tables["missing_table_count"], 0, "{name}");
     let reached = |page: &u64| memory.contains(page) || spec.page_table_pages.contains(page);
-    assert_eq!(tables["unmapped"], pages.keys().filter(|page| !reached(page)).count(), "{name}");
+    assert_eq!(tables["unmapped_count"], pages.keys().filter(|page| !reached(page)).count(), "{name}");
 }
 
 #[test]
@@ -131,7 +136,7 @@ fn every_minidump_is_understood_plain_and_compressed() {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let found = whole(&name, &compression.compress(&plain));
             assert_eq!((&found["place"], &found["header"]), (&"file".into(), &Value::Null));
-            assert_eq!(found["length"], plain.len(), "{name}");
+            assert_eq!(found["uncompressed_size"], plain.len(), "{name}");
             compare(&name, &found["dump"], &spec);
         }
     }
@@ -152,8 +157,8 @@ fn a_live_dumps_header_is_told_from_the_dump() {
     for (name, spec) in every_variant() {
         for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
             let found = whole(&name, &live_dump(spec.arch, &spec.build(), compression, spec.page_size));
-            assert_eq!(found["place"], "live_dump", "{name}");
-            assert_eq!(found["header"]["kind"], "kernel_dump");
+            assert_eq!(found["place"], "live-dump", "{name}");
+            assert_eq!(found["header"]["kind"], "kernel-dump");
             compare(&name, &found["dump"], &spec);
         }
     }
@@ -175,17 +180,17 @@ fn a_dump_device_is_understood_with_every_header() {
                 assert_eq!((&found["place"], &found["sector_size"]), (&"device".into(), &sector.into()), "{name}");
                 let parts = device.parts();
                 assert_eq!(
-                    (&found["start"], &found["end"]),
-                    (&parts.data.start.into(), &parts.data.end.into()),
+                    (&found["file_offset"], &found["size"]),
+                    (&parts.data.start.into(), &(parts.data.end - parts.data.start).into()),
                     "{name}"
                 );
                 let said = &found["header"];
                 assert_eq!(said["version"], version, "{name}");
                 assert_eq!(said["hostname"], *header.hostname, "{name}");
-                assert_eq!(said["versionstring"], header.version_string.trim_end(), "{name}");
-                assert_eq!(said["panicstring"], *header.panic_string, "{name}");
-                assert_eq!(said["dumptime"], header.dump_time.to_string(), "{name}");
-                assert_eq!(said["dumplength"], (parts.data.end - parts.data.start).to_string(), "{name}");
+                assert_eq!(said["kernel_version"], header.version_string.trim_end(), "{name}");
+                assert_eq!(said["panic"], *header.panic_string, "{name}");
+                assert_eq!(said["dumped_at"], utc_of_seconds(header.dump_time).unwrap(), "{name}");
+                assert_eq!(said["size"], parts.data.end - parts.data.start, "{name}");
                 compare(&name, &found["dump"], &spec);
             }
         }
@@ -205,7 +210,7 @@ fn a_compressed_image_of_a_dump_device_is_understood_as_the_device_is() {
             for (outer, name) in [(Compression::Gzip, "gzip"), (Compression::Zstd, "zstd")] {
                 let mut found = whole(name, &outer.compress(&device));
                 assert_eq!(found["packed"], name);
-                (found["packed"], found["file"]) = (plain["packed"].clone(), plain["file"].clone());
+                (found["packed"], found["input"]) = (plain["packed"].clone(), plain["input"].clone());
                 assert_eq!(found, plain, "{name}, {inner:?}, sectors of {sector}");
             }
         }
@@ -267,7 +272,11 @@ fn streams_of_several_frames_and_members_are_read_to_their_end() {
     ];
     for (name, stream) in streams {
         let found = whole(name, &stream);
-        assert_eq!((&found["length"], &found["warnings"]), (&dump.len().into(), &serde_json::json!([])), "{name}");
+        assert_eq!(
+            (&found["uncompressed_size"], &found["warnings"]),
+            (&dump.len().into(), &serde_json::json!([])),
+            "{name}"
+        );
         compare(name, &found["dump"], &spec);
         compare_memory(name, ByteSource::from_bytes(stream), &spec);
     }
@@ -315,7 +324,7 @@ fn an_encrypted_dump_is_as_good_as_its_headers() {
     let found = whole("encrypted", &device.build());
     assert_eq!(found["dump"]["kind"], "encrypted");
     let key = device.parts().key;
-    assert_eq!(found["header"]["dumpkeysize"], key.end - key.start);
+    assert_eq!(found["header"]["key_size"], key.end - key.start);
 }
 
 #[test]
@@ -342,14 +351,17 @@ fn full_dumps_of_every_architecture_are_understood() {
         let dump = &whole(arch.name(), &bytes)["dump"];
         assert_eq!((&dump["kind"], &dump["machine_name"]), (&"elf".into(), &arch.name().into()));
         assert_eq!(
-            (&dump["bits"], &dump["big_endian"]),
-            (&(if arch.is_32_bit() { 32 } else { 64 }).into(), &(arch.order() == Endianness::Big).into())
+            (&dump["bits"], &dump["byte_order"]),
+            (
+                &(if arch.is_32_bit() { 32 } else { 64 }).into(),
+                &(if arch.order() == Endianness::Big { "big" } else { "little" }).into()
+            )
         );
         let segments = dump["segments"].as_array().unwrap();
         let found: Vec<(u64, usize)> = segments
             .iter()
             .map(|segment| {
-                (crate::common::address(&segment["physical"]), segment["size"].as_str().unwrap().parse().unwrap())
+                (crate::common::address(&segment["paddr"]), usize::try_from(segment["size"].as_u64().unwrap()).unwrap())
             })
             .collect();
         let expected: Vec<(u64, usize)> = spec.segments.iter().map(|(start, bytes)| (*start, bytes.len())).collect();
@@ -535,7 +547,7 @@ fn bits_behind_the_last_pages_stand_for_no_page() {
             let bytes = spec.build();
             let found = whole(&name, &bytes);
             compare(&name, &found["dump"], &spec);
-            assert_eq!(found["length"], bytes.len(), "{name}");
+            assert_eq!(found["uncompressed_size"], bytes.len(), "{name}");
             let bits: u32 = bytes[spec.parts().bitmap].iter().map(|byte| byte.count_ones()).sum();
             let behind = bits as usize - spec.pages().len();
             let remark =
@@ -736,7 +748,7 @@ fn zeros_that_savecore_has_left_out_are_no_damage() {
         };
         let (code, found) = inspect("vmcore.3", blocks * 4096, &info(whole.len(), "none"));
         assert_eq!((code, &found["damage"]), (Some(0), &serde_json::json!([])), "{kind}");
-        assert_eq!((&found["dump"]["kind"], &found["length"]), (&kind.into(), &whole.len().into()));
+        assert_eq!((&found["dump"]["kind"], &found["uncompressed_size"]), (&kind.into(), &whole.len().into()));
         let warning = found["warnings"][0].as_str().unwrap();
         assert!(warning.contains("savecore(8) omits zeros") && warning.contains(&left_out.to_string()), "{warning}");
 

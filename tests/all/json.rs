@@ -1,8 +1,10 @@
 //! `--json`: one object wherever the option stands, and no number in it that a parser with doubles rounds, which every
 //! look at an object checks.
 
-use crate::common::{demo, demo_machine, directory, memtool, names, on, text, write_machine};
+use crate::common::{command, demo, demo_machine, directory, memtool, names, on, schema, text, write_machine};
 use serde_json::{Value, json};
+use vmcore_synth::device::live_dump;
+use vmcore_synth::{Arch, Compression, MinidumpSpec};
 
 /// A machine on which every number is as large as it can be.
 fn large_machine() -> Value {
@@ -14,7 +16,8 @@ fn large_machine() -> Value {
     let entry = &mut machine["processes"][0]["entries"][0];
     entry["inode"] = json!(u64::MAX.to_string());
     entry["offset"] = json!("0xfffffffffffff000");
-    entry["usage"] = json!({ "resident": u64::MAX, "private": u64::MAX, "shared": 0, "superpages": u64::MAX });
+    entry["usage"] =
+        json!({ "bytes_resident": u64::MAX, "bytes_private": u64::MAX, "bytes_shared": 0, "superpages": u64::MAX });
     machine
 }
 
@@ -68,7 +71,7 @@ fn a_recording_holds_the_number_of_a_file_exactly_and_reads_it_in_either_form() 
         let copy = on(&file, &["record", "-"]).ok().json();
         assert_eq!(copy["processes"][0]["entries"][0]["inode"], "18446744073709551615");
     }
-    for wrong in [json!(-1), json!("x"), json!("18446744073709551616"), json!(1.5), json!(null)] {
+    for wrong in [json!(-1), json!("x"), json!("18446744073709551616"), json!(1.5), json!([])] {
         let mut machine = demo_machine();
         machine["processes"][0]["entries"][0]["inode"] = wrong;
         on(&write_machine(directory.path(), &machine), &["maps", "812"]).exits(1);
@@ -81,9 +84,9 @@ fn record_prints_an_object_about_its_file_and_the_machine_itself_is_one() {
     let file = directory.path().join("recorded");
     let document = demo(&["record", "--json", text(&file)]).ok().json();
     assert_eq!(document["schema"], "memtool.record");
-    assert_eq!(document["file"], text(&file));
+    assert_eq!(document["output"], text(&file));
     assert_eq!(
-        (&document["segments"], &document["ranges"], &document["processes"]),
+        (&document["segment_count"], &document["range_count"], &document["process_count"]),
         (&json!(9), &json!(96), &json!(1))
     );
     assert_eq!(names(directory.path()), ["recorded"]);
@@ -101,4 +104,31 @@ fn two_objects_never_share_standard_output() {
         demo(&[&update[..], options].concat()).usage_error(&["--save-machine", "--json", "standard output"]);
     }
     memtool(&["--json", "completions", "sh"]).exits(2);
+}
+
+#[test]
+fn names_that_are_not_utf8_are_lists_of_their_bytes() {
+    use std::ffi::OsStr;
+    use std::os::unix::ffi::OsStrExt;
+    let directory = directory();
+    let [dump, copy] = [&b"\xff.elf"[..], b"\xfe"].map(|name| directory.path().join(OsStr::from_bytes(name)));
+    let run = |arguments: &[&OsStr]| {
+        let output = command().arg("--json").args(arguments).output().unwrap();
+        schema::document(&output.stdout)
+    };
+    let bytes = |path: &std::path::Path| json!(path.as_os_str().as_bytes());
+    let dumped = ["--machine", "demo", "dump", "--range", "0x100000+64k", "--format", "elf", "-o"].map(OsStr::new);
+    let written = run(&[&dumped[..], &[dump.as_os_str()]].concat());
+    assert_eq!(written["output"], bytes(&dump));
+    assert_eq!(run(&["inspect".as_ref(), dump.as_ref()])["input"], bytes(&dump));
+    let converted = run(&["convert".as_ref(), "--format".as_ref(), "lime".as_ref(), dump.as_ref(), copy.as_ref()]);
+    assert_eq!((&converted["input"], &converted["output"]), (&bytes(&dump), &bytes(&copy)));
+    // And what a kernel has written.
+    let spec = MinidumpSpec::example(Arch::Amd64, 3);
+    let mut live = live_dump(spec.arch, &spec.build(), Compression::None, spec.page_size);
+    let at = live.len() - 512 + 64;
+    live[at] = 0xff;
+    let length = live[at..].iter().position(|byte| *byte == 0).unwrap();
+    std::fs::write(&copy, &live).unwrap();
+    assert_eq!(run(&["inspect".as_ref(), copy.as_ref()])["header"]["hostname"], json!(live[at..at + length]));
 }

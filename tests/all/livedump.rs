@@ -516,7 +516,7 @@ fn another_host_gets_the_dump() {
     });
     let report = demo(&["--json", "livedump", "--zstd", &address]).ok().json();
     let bytes = receiving.join().unwrap();
-    assert_eq!(report["file"], address);
+    assert_eq!(report["output"], address);
     assert_eq!(report["size"], bytes.len());
     Minidump::parse(zstd::decode_all(&*bytes).unwrap());
 }

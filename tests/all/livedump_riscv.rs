@@ -148,7 +148,7 @@ fn pages_that_cannot_be_read_are_zeros_and_reported() {
         let target = directory.path().join("out");
         let run = on(&path, &["--json", "livedump", "--method", "user", text(&target)]).ok();
         run.clone().says_in_one_line(&["2 pages could not be read and are zeros"]);
-        assert_eq!(run.json()["unreadable_bytes"], 2 * 4096);
+        assert_eq!(run.json()["bytes_unreadable"], 2 * 4096);
         let dump = EntriesDump::read(&target);
         assert!(dump.entries == whole.entries && dump.pages == whole.pages);
         for (at, contents) in dump.contents() {

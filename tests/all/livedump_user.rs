@@ -165,7 +165,7 @@ fn a_kernel_that_loses_pages_is_found_out() {
     assert!(said.contains("warning: --keep-header"), "{said}");
     assert!(std::fs::read(&target).unwrap() == whole);
     let report = on(&path, &["--json", "livedump", "--force", text(&directory.path().join("out"))]).ok().json();
-    assert_eq!((&report["method"], &report["pages"]), (&json!("user"), &json!(pages)));
+    assert_eq!((&report["method"], &report["page_count"]), (&json!("user"), &json!(pages)));
 }
 
 #[test]
@@ -281,7 +281,7 @@ fn pages_that_cannot_be_read_are_zeros_and_reported() {
         assert!(dump.page(*other).unwrap() == expected, "{other:#x}");
     }
     let report = on(&path, &["--json", "livedump", "--force", "--method", "user", text(&target)]).ok().json();
-    assert_eq!(report["unreadable_bytes"], 8192);
+    assert_eq!(report["bytes_unreadable"], 8192);
     assert_eq!(report["unreadable"][0]["why"], "EIO");
 }
 

@@ -32,7 +32,7 @@ fn small_machine() -> Value {
         "memory": {
             "source": "machdep.smap",
             "segments": [
-                { "start": "0x0", "end": "0x9fc00" },
+                { "start": "0x0", "end": "0x9fc00", "domain": null },
                 { "start": "0x100000", "end": "0x800000", "domain": 0 },
             ],
             "reserved": [{ "start": "0x9fc00", "end": "0xa0000", "kind": "reserved" }],

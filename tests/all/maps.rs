@@ -1,5 +1,7 @@
 //! `memtool maps`: the memory map of a process, in every style, of recorded machines and, on Linux, of this one.
-use crate::common::{command, demo, demo_machine, directory, failing, memtool, on, on_terminal_of, write_machine};
+use crate::common::{
+    address, command, demo, demo_machine, directory, failing, memtool, on, on_terminal_of, write_machine,
+};
 use serde_json::{Value, json};
 use unicode_width::UnicodeWidthStr;
 
@@ -9,8 +11,8 @@ fn shell() -> Value {
         let mut entry = json!({
             "start": start, "end": end, "protection": protection, "max_protection": "rwx", "private": true,
             "copy_on_write": true, "needs_copy": needs_copy, "offset": "0x0", "object": "vnode",
-            "inheritance": 1, "wired": 0, "advice": 0,
-            "usage": {"resident": 0x2000, "private": 0x1000, "shared": 0x1000, "superpages": 0},
+            "inheritance": "copy", "wired_count": 0, "advice": "normal",
+            "usage": {"bytes_resident": 0x2000, "bytes_private": 0x1000, "bytes_shared": 0x1000, "superpages": 0},
         });
         for (key, value) in more.as_object().unwrap() {
             entry[key] = value.clone();
@@ -21,7 +23,7 @@ fn shell() -> Value {
         "pid": 70, "command": "sh",
         "layout": {
             "user": {"start": "0x0", "end": "0xbfbfe000"}, "data": {"start": "0x80b1000", "end": "0x80be000"},
-            "stack_limit": "0xbfb00000", "stack_size": 0x2_0000, "shared_page": {"start": "0x0", "end": "0x0"}, "flags": 1,
+            "stack_limit": "0xbfb00000", "stack_size": 0x2_0000, "shared_page": {"start": "0x0", "end": "0x0"}, "flags": ["wire-future"],
         },
         "entries": [
             entry("0x8048000", "0x80b1000", "r-x", true, json!({"path": "/bin/sh", "inode": 70173, "object_id": "0xcf45a8e8"})),
@@ -212,14 +214,19 @@ fn json_has_everything() {
     let document = demo(&["maps", "812", "-r", "--json"]).ok().json();
     assert_eq!((&document["schema"], &document["host"]), (&json!("memtool.maps"), &json!("recorded")));
     let process = &document["processes"][0];
-    assert_eq!(process["entries"], demo_machine()["processes"][0]["entries"]);
+    let mut recorded = demo_machine()["processes"][0]["entries"].clone();
+    for entry in recorded.as_array_mut().unwrap() {
+        let [start, end] = ["start", "end"].map(|end| address(&entry[end]));
+        entry["size"] = json!(end - start);
+    }
+    assert_eq!(process["entries"], recorded);
     assert_eq!(process["layout"]["stack_limit"], "0x7fffdffff000");
     let entries = process["entries"].as_array().unwrap();
     let gaps = process["gaps"].as_array().unwrap();
     let apart = entries.windows(2).filter(|pair| pair[0]["end"] != pair[1]["start"]).count();
     assert_eq!((gaps.len(), &gaps[0]["start"]), (apart, &json!("0x228000")));
-    let resident: u64 = entries.iter().map(|entry| entry["usage"]["resident"].as_u64().unwrap()).sum();
-    assert_eq!(process["totals"]["resident"], resident);
+    let resident: u64 = entries.iter().map(|entry| entry["usage"]["bytes_resident"].as_u64().unwrap()).sum();
+    assert_eq!(process["totals"]["bytes_resident"], resident);
     assert!(demo(&["maps", "812", "--json"]).ok().json()["processes"][0].get("gaps").is_none());
 }
 
@@ -530,7 +537,7 @@ mod linux {
         let divided: u64 = total[3..5].iter().map(|size| size.parse::<u64>().unwrap()).sum();
         assert_eq!(divided, resident);
         let document = memtool(&["maps", "--json", &shell.pid()]).ok().json();
-        assert_eq!(document["processes"][0]["totals"]["dirty"], dirty * 1024);
+        assert_eq!(document["processes"][0]["totals"]["bytes_dirty"], dirty * 1024);
         assert!(dirty > 0);
     }
 
@@ -539,7 +546,7 @@ mod linux {
         let shell = Still::shell();
         let document = memtool(&["maps", "-x", "--numa", "--json", &shell.pid()]).ok().json();
         let process = &document["processes"][0];
-        let domains = process["domains"].as_array().unwrap();
+        let domains = process["numa"].as_array().unwrap();
         let entries = process["entries"].as_array().unwrap();
         assert_eq!(domains.len(), entries.len());
         let page = nix::unistd::sysconf(nix::unistd::SysconfVar::PAGE_SIZE).unwrap().unwrap().unsigned_abs();
@@ -547,8 +554,8 @@ mod linux {
         for (entry, counted) in entries.iter().zip(domains) {
             let known: u64 =
                 counted["by_domain"].as_object().unwrap().values().map(|pages| pages.as_u64().unwrap()).sum();
-            let pages = known + counted.get("unknown_domain").map_or(0, |pages| pages.as_u64().unwrap());
-            let resident = entry["usage"]["resident"].as_u64().unwrap();
+            let pages = known + counted["unknown_domain_count"].as_u64().unwrap();
+            let resident = entry["usage"]["bytes_resident"].as_u64().unwrap();
             assert_eq!(pages * page, resident, "{entry}");
             // The kernel's own pages can be in none that it tells of.
             if entry["object"] != "kernel" {
@@ -634,8 +641,8 @@ mod linux {
     fn is_of_one_program(run: &Run) {
         let document = run.json();
         let process = &document["processes"][0];
-        assert!(process["totals"]["resident"].as_u64().unwrap() > 0, "{process}");
-        if let Some(domains) = process.get("domains") {
+        assert!(process["totals"]["bytes_resident"].as_u64().unwrap() > 0, "{process}");
+        if let Some(domains) = process.get("numa") {
             let known = domains.as_array().unwrap().iter().any(|counted| counted["by_domain"] != json!({}));
             assert!(known, "{process}");
         }

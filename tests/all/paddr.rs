@@ -88,14 +88,15 @@ fn sum_up(lines: &[Line]) -> Value {
         }
     }
     json!({
-        "pages": lines.len(),
-        "mapped": count("MAPPED"),
-        "valid": count("VALID"),
-        "invalid": count("INVALID"),
+        "page_count": lines.len(),
+        "mapped_count": count("MAPPED"),
+        "valid_count": count("VALID"),
+        "invalid_count": count("INVALID"),
         "by_domain": by_domain,
-        "contiguous_runs": runs,
-        "longest_run": longest,
-        "possible_superpages": superpages,
+        "unknown_domain_count": 0,
+        "contiguous_run_count": runs,
+        "longest_run_page_count": longest,
+        "possible_superpage_count": superpages,
         "superpage_size": SUPERPAGE,
     })
 }
@@ -245,14 +246,14 @@ fn json_has_the_same_states_and_leaves_out_what_the_kernel_does_not_tell() {
     assert_eq!(
         document["pages"],
         json!([
-            { "address": "0x200123", "state": "MAPPED", "paddr": "0x5123123", "domain": 0 },
-            { "address": "0x203000", "state": "VALID" },
-            { "address": "0x206000", "state": "INVALID" },
+            { "address": "0x200123", "state": "mapped", "paddr": "0x5123123", "domain": 0 },
+            { "address": "0x203000", "state": "valid", "paddr": null, "domain": null },
+            { "address": "0x206000", "state": "invalid", "paddr": null, "domain": null },
         ])
     );
     let summary = &document["summary"];
     assert_eq!(
-        [&summary["pages"], &summary["mapped"], &summary["valid"], &summary["invalid"]],
+        [&summary["page_count"], &summary["mapped_count"], &summary["valid_count"], &summary["invalid_count"]],
         [&json!(3), &json!(1), &json!(1), &json!(1)]
     );
     assert_eq!(summary["by_domain"], json!({ "0": 1 }));
@@ -312,7 +313,7 @@ fn first_touch_stays_in_one_domain_and_round_robin_takes_turns() {
         machine["process"]["policy"] = json!(policy);
         let document = paddr(&machine, &["--alloc", "8m", "--touch", "--json"]).ok().json();
         assert_eq!(document["summary"]["by_domain"], by_domain, "{policy}");
-        assert_eq!(document["summary"]["possible_superpages"], 4, "{policy}");
+        assert_eq!(document["summary"]["possible_superpage_count"], 4, "{policy}");
     }
     machine["process"]["policy"] = json!("nearest");
     paddr(&machine, &["--alloc", "8m"]).fails_saying(&["nearest"]);
@@ -344,7 +345,7 @@ fn the_summary_of_json_is_that_of_the_pages_listed() {
 fn superpages_count_only_where_a_whole_one_fits() {
     for (size, superpages) in [("2m", 1), ("2044k", 0), ("3m", 1), ("4m", 2), ("6m", 3)] {
         let document = demo(&["paddr", "--alloc", size, "--touch", "--json"]).ok().json();
-        assert_eq!(document["summary"]["possible_superpages"], superpages, "{size}");
+        assert_eq!(document["summary"]["possible_superpage_count"], superpages, "{size}");
         assert_eq!(document["summary"]["superpage_size"], SUPERPAGE);
     }
     // Contiguous, but on another border than its virtual addresses.
@@ -354,8 +355,8 @@ fn superpages_count_only_where_a_whole_one_fits() {
     let mut arguments = vec!["--json"];
     arguments.extend(addresses.iter().map(String::as_str));
     let document = paddr(&machine, &arguments).ok().json();
-    assert_eq!(document["summary"]["contiguous_runs"], 1);
-    assert_eq!(document["summary"]["possible_superpages"], 0);
+    assert_eq!(document["summary"]["contiguous_run_count"], 1);
+    assert_eq!(document["summary"]["possible_superpage_count"], 0);
 }
 
 #[test]
@@ -412,7 +413,7 @@ fn runs_are_what_the_single_pages_add_up_to() {
         assert_eq!(summary(&runs), summary(&single));
         let document = paddr(&robin, &[&with_runs[..], &["--json"]].concat()).ok().json();
         let counts: Vec<u64> =
-            document["pages"].as_array().unwrap().iter().map(|run| run["pages"].as_u64().unwrap()).collect();
+            document["pages"].as_array().unwrap().iter().map(|run| run["page_count"].as_u64().unwrap()).collect();
         assert_eq!(counts, expected.iter().map(|run| run.pages.unwrap()).collect::<Vec<_>>());
     }
     let runs = paddr(&machine(), &["--runs", "0x200000", "0x201000", "0x202000", "0x203000", "0x204000"]).ok();

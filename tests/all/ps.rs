@@ -878,20 +878,21 @@ fn the_command_says_the_same_in_json() {
     assert_eq!(
         json["kernel"],
         serde_json::json!({
-            "architecture": "amd64", "byte_order": "little", "version": "FreeBSD 12.1-RELEASE r354233 TEST", "release": null,
-            "osreldate": 1_201_000, "panic": "vm_fault: \u{1b}[2J\n", "time": "1577836800", "uptime": "273906",
-            "load_averages": [1.5, 0.25, 0.0], "cpus": 4, "hz": null,
+            "architecture": "amd64", "byte_order": "little", "kernel_version": "FreeBSD 12.1-RELEASE r354233 TEST", "release": null,
+            "osreldate": 1_201_000, "panic": "vm_fault: \u{1b}[2J\n", "time": "2020-01-01T00:00:00Z", "uptime_seconds": 273_906,
+            "load_averages": [1.5, 0.25, 0.0], "cpu_count": 4, "hz": null,
         })
     );
     assert_eq!(json["dumping_thread"], 100_077);
     assert_eq!(json["warnings"], serde_json::json!([]));
     let commands: Vec<_> = json["processes"].as_array().unwrap().iter().map(|process| &process["command"]).collect();
-    assert_eq!(commands, ["kernel", "gone", "ev\til\u{1b}[2J\n\u{fffd}"]);
-    assert_eq!((&json["processes"][1]["zombie"], &json["processes"][0]["threads"]), (&true.into(), &3.into()));
-    assert_eq!(json["processes"][0].get("thread_list"), None);
+    let evil: Vec<u8> = b"ev\til\x1b[2J\n\xff".to_vec();
+    assert_eq!(serde_json::json!(commands), serde_json::json!(["kernel", "gone", evil]));
+    assert_eq!((&json["processes"][1]["zombie"], &json["processes"][0]["thread_count"]), (&true.into(), &3.into()));
+    assert_eq!(json["processes"][0].get("threads"), None);
 
     let json = files.run(&["--json", "--threads"]).ok().json();
-    let threads = &json["processes"][0]["thread_list"];
+    let threads = &json["processes"][0]["threads"];
     assert!(threads[0]["error"].as_str().unwrap().starts_with("0x10: "));
     let second = &threads[1];
     let pcb = memory.address("stoppcbs") + 0x40;

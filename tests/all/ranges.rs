@@ -316,12 +316,12 @@ fn a_json_list_says_what_the_plain_list_says_and_how_many_slots_are_free() {
     assert_eq!(document["schema"], "memtool.ranges");
     assert_eq!(document["version"], 1);
     assert_eq!(document["host"], "recorded");
-    assert_eq!((document["variable_slots"].clone(), document["free_slots"].clone()), (json!(8), json!(7)));
+    assert_eq!((document["variable_slot_count"].clone(), document["free_slot_count"].clone()), (json!(8), json!(7)));
     let list = document["ranges"].as_array().unwrap();
-    let counts: Vec<u64> = list.iter().map(|entry| entry["ranges"].as_u64().unwrap()).collect();
+    let counts: Vec<u64> = list.iter().map(|entry| entry["range_count"].as_u64().unwrap()).collect();
     assert_eq!(counts, [16, 8, 64, 1]);
     assert_eq!(list[2]["base"], "0xc0000");
-    assert_eq!(list[2]["length"], "0x40000");
+    assert_eq!((&list[2]["length"], &list[2]["size"]), (&json!("0x40000"), &json!(0x40000)));
     assert_eq!(list[2]["type"], "write-protect");
     assert_eq!(list[2]["owner"], "BIOS");
     assert!(list[2]["flags"].as_array().unwrap().contains(&json!("fixed-active")));
@@ -345,7 +345,7 @@ fn a_range_up_to_the_top_of_the_address_space_is_listed_right() {
 }
 
 #[test]
-fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slots() {
+fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slot_count() {
     let shown = on_terminal(&["ranges"]);
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"]);

@@ -376,7 +376,7 @@ fn powerpc_gives_mappings_the_type_of_the_first_range() {
         );
     }
     let document = ranges(&machine, &["list", "--json"]).ok().json();
-    assert_eq!((&document["variable_slots"], &document["free_slots"]), (&json!(8), &json!(5)));
+    assert_eq!((&document["variable_slot_count"], &document["free_slot_count"]), (&json!(8), &json!(5)));
 }
 
 #[test]

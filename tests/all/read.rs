@@ -134,17 +134,21 @@ fn constants_whose_page_is_not_in_the_dump_are_of_the_kernels_file_and_marked() 
     assert!(size.starts_with(&format!("{:016x}  (a hole of 256 B", MISSING + 0x200)), "{size}");
     let json = files.read(&["--json", "-l", "0x300", &at]).ok().json();
     let pieces = json["pieces"].as_array().unwrap();
-    assert_eq!((pieces.len(), &pieces[0]["file"], pieces[1].get("bytes")), (2, &kernel.into(), None), "{json}");
+    assert_eq!(
+        (pieces.len(), &pieces[0]["kernel_file"], &pieces[1]["bytes"]),
+        (2, &kernel.into(), &serde_json::Value::Null),
+        "{json}"
+    );
     assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 0x400);
 
     let mark = format!(" (from {kernel}, not from memory)");
     assert_eq!(files.read(&["--as", "u64", "constant"]).ok().stdout, format!("1234605616436508552{mark}\n"));
     let json = files.read(&["--json", "--as", "u32", "constant", "-l", "8"]).ok().json();
-    assert_eq!((&json["values"], &json["file"]), (&json!([0x5566_7788, 0x1122_3344]), &kernel.into()));
+    assert_eq!((&json["values"], &json["kernel_file"]), (&json!([0x5566_7788, 0x1122_3344]), &kernel.into()));
     let run = files.read(&["--as", "str", "constant+0x10"]).ok();
     assert_eq!(run.stdout, format!("{}\nconstant\n", mark.trim()));
     let json = files.read(&["--json", "--as", "str", "constant+0x10"]).ok().json();
-    assert_eq!((&json["string"], &json["file"]), (&"constant".into(), &kernel.into()));
+    assert_eq!((&json["string"], &json["kernel_file"]), (&"constant".into(), &kernel.into()));
     // Raw bytes have no room for a mark, and what is memory has none.
     files.read(&["--as", "raw", "constant"]).exits(1).says_in_one_line(&["0 B were written"]);
     assert_eq!(files.read(&["--json", "--as", "u8", "version"]).ok().json().get("file"), None);
@@ -205,10 +209,7 @@ fn holes_are_shown_as_holes() {
     let pieces = json["pieces"].as_array().unwrap();
     assert_eq!(pieces.len(), 3);
     assert_eq!(pieces[0]["bytes"].as_str().unwrap().len(), 4);
-    assert_eq!(
-        (pieces[1]["address"].as_str(), pieces[1]["length"].as_str()),
-        (Some("0xfffffe0000006000"), Some("0x2000"))
-    );
+    assert_eq!((pieces[1]["address"].as_str(), pieces[1]["size"].as_u64()), (Some("0xfffffe0000006000"), Some(0x2000)));
     assert!(pieces[1]["hole"].as_str().unwrap().contains("PT entry"), "{json}");
     assert_eq!(pieces[2]["bytes"].as_str().unwrap().len(), 4);
     // The end of the address space is the end of everything.
@@ -516,7 +517,7 @@ fn translate_shows_every_step() {
     let json = files.run("translate", &["--json", "version"]).ok().json();
     let found = &json["addresses"][0];
     assert_eq!((found["symbol"].as_str(), found["page_size"].as_u64()), (Some("version"), Some(4096)));
-    assert_eq!((found["entries"].as_array().unwrap().len(), found["offset"].as_u64()), (2, Some(offset)));
+    assert_eq!((found["entries"].as_array().unwrap().len(), found["file_offset"].as_u64()), (2, Some(offset)));
 }
 
 #[test]

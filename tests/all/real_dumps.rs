@@ -21,7 +21,7 @@ fn live_dumps_of_a_real_kernel_pass_the_check_and_hold_what_they_should() {
 
         let trailer = bytes[bytes.len() - 512..].try_into().unwrap();
         let header = Header::parse(trailer).unwrap();
-        assert_eq!((header.hostname.as_str(), header.architecture.as_str()), ("fvm", "amd64"));
+        assert_eq!((&*header.hostname.text(), header.architecture.as_str()), ("fvm", "amd64"));
         trailer::check(&header, bytes.len() as u64, "amd64", Compression::None).unwrap();
         assert_eq!(header.encode(), without_newline_of_the_version(trailer), "{name}");
 
@@ -82,7 +82,7 @@ fn inspect_finds_in_real_dumps_what_is_in_them() {
             ("pmapsize", "page_tables_size"),
             ("kernbase", "kernel_base"),
             ("dumpavailsize", "dump_avail_size"),
-            ("pages", "pages"),
+            ("pages", "page_count"),
         ];
         for (fact, field) in same {
             assert_eq!(dump[field], facts[fact], "{name}: {field}");
@@ -96,7 +96,7 @@ fn inspect_finds_in_real_dumps_what_is_in_them() {
             assert_eq!(direct_map, &Value::Null);
         } else {
             assert_eq!((&direct_map["start"], &direct_map["end"]), (&facts["dmapbase"], &facts["dmapend"]), "{name}");
-            assert!(facts.get("dmapphys").is_none_or(|physical| direct_map["physical"] == *physical), "{name}");
+            assert!(facts.get("dmapphys").is_none_or(|physical| direct_map["paddr"] == *physical), "{name}");
         }
         let segments = dump["segments"].as_array().unwrap();
         let ranges: Vec<Value> = segments
@@ -106,12 +106,16 @@ fn inspect_finds_in_real_dumps_what_is_in_them() {
         assert_eq!(Value::Array(ranges), facts["dump_avail"], "{name}");
         if let (Some(missing), Some(all)) = (facts.get("page_table_pages_missing"), facts.get("mapped_pages")) {
             let tables = &dump["page_tables"];
-            assert_eq!(&tables["missing_tables"], missing, "{name}");
-            let mapped = tables["mapped"].as_u64().unwrap() + tables["outside"].as_u64().unwrap();
+            assert_eq!(&tables["missing_table_count"], missing, "{name}");
+            let mapped = tables["mapped_count"].as_u64().unwrap() + tables["outside_count"].as_u64().unwrap();
             assert_eq!(mapped, all.as_u64().unwrap(), "{name}");
         }
         if let Some(bits) = facts.get("bits").and_then(Value::as_u64) {
-            assert_eq!(segments.iter().map(|segment| segment["of"].as_u64().unwrap()).sum::<u64>(), bits, "{name}");
+            assert_eq!(
+                segments.iter().map(|segment| segment["total_page_count"].as_u64().unwrap()).sum::<u64>(),
+                bits,
+                "{name}"
+            );
             let behind = facts["bits_behind"].as_u64().unwrap();
             let remarks = found["remarks"].as_array().unwrap();
             assert_eq!(remarks.len(), usize::from(behind > 0), "{name}");

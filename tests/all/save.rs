@@ -150,7 +150,7 @@ fn every_header_compression_and_sector_is_saved_and_cleared() {
                 assert_eq!(found["saved"]["size"], data(&device).len());
                 // The next run finds nothing to do, and inspect nothing wrong.
                 let next = place.save(&["--json"]).ok().json();
-                assert_eq!(next["devices"][0]["result"], "no_dump", "{name}: {next}");
+                assert_eq!(next["devices"][0]["result"], "no-dump", "{name}: {next}");
                 place.ask(&["--check"]).exits(1);
                 run(command().arg("inspect").arg(&place.device)).ok();
                 assert_eq!(place.names(), expected, "{name}");

@@ -127,7 +127,7 @@ fn json_has_every_field() {
         "symbols": [{
             "name": "kern_sync",
             "address": "0xffffffff80200100",
-            "size": "128",
+            "size": 128,
             "kind": "function",
             "binding": "global",
             "module": "kernel",

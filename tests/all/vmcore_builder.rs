@@ -174,7 +174,7 @@ fn the_library_takes_a_built_header_of_version_4_and_no_other() {
     let header = KernelDumpHeader::example(Arch::Arm64, 4, 0x1234_5000);
     let parsed = vmcore::kerneldump::Header::parse(header.build().as_slice().try_into().unwrap()).unwrap();
     assert_eq!(parsed.architecture, "aarch64");
-    assert_eq!(parsed.hostname, header.hostname);
+    assert_eq!(parsed.hostname.text(), header.hostname);
     assert_eq!(parsed.dump_length, 0x1234_5000);
     for version in 1..=4 {
         let bytes = KernelDumpHeader { version, ..header.clone() }.build();

@@ -6,7 +6,7 @@ trap '"$MEMTOOL" --quiet ranges remove --owner vmtest 2> /dev/null' EXIT
 must ranges list --all --no-join
 before=$out
 must --json ranges list
-free=${out##*\"free_slots\": }
+free=${out##*\"free_slot_count\": }
 free=${free%%[!0-9]*}
 
 # In units of 16 MiB, far above the RAM of a test's guest.

@@ -2,7 +2,7 @@
 //! big-endian on every machine.
 
 use crate::bounds::{head, low_u32, part};
-use crate::text::until_nul;
+use crate::text::{Name, until_nul};
 use ioctl_defs::kerneldump::{
     KERNELDUMP_COMP_GZIP, KERNELDUMP_COMP_NONE, KERNELDUMP_COMP_ZSTD, KERNELDUMPMAGIC, KERNELDUMPMAGIC_CLEARED,
     KERNELDUMPVERSION, TEXTDUMPMAGIC, kerneldumpheader,
@@ -76,7 +76,7 @@ impl Compression {
 
 /// What stands between the headers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Kind {
     /// A dump of the kernel's memory.
     KernelDump,
@@ -126,11 +126,11 @@ pub struct Header {
     /// Bytes in a block.
     pub block_size: u32,
     /// The host's name.
-    pub hostname: String,
+    pub hostname: Name,
     /// The kernel's version.
-    pub version_string: String,
+    pub version_string: Name,
     /// Why the kernel panicked; empty in a live dump.
-    pub panic_string: String,
+    pub panic_string: Name,
     /// One of the `KERNELDUMP_COMP_*` constants.
     pub compression: u8,
     /// Bytes that the data takes on a device; of a compressed live dump, its size before compression.
@@ -161,10 +161,10 @@ fn number(field: &[u8]) -> u64 {
 }
 
 /// Puts text into a field, cut so that a NUL remains.
-fn field<const N: usize>(text: &str) -> [u8; N] {
+fn field<const N: usize>(text: &[u8]) -> [u8; N] {
     let mut field = [0; N];
-    for (to, from) in field.iter_mut().take(N - 1).zip(text.bytes()) {
-        *to = from;
+    for (to, from) in field.iter_mut().take(N - 1).zip(text) {
+        *to = *from;
     }
     field
 }
@@ -326,6 +326,7 @@ impl Header {
         let number = |name: &str| field(name).map(number);
         let int = |name: &str| number(name).map_or(0, low_u32);
         let text = |name: &str| field(name).map(text).unwrap_or_default();
+        let name = |name: &str| field(name).map(until_nul).unwrap_or_default();
         let dump_length = number("dumplength").unwrap_or(0);
         Ok(Self {
             kind,
@@ -336,9 +337,9 @@ impl Header {
             dump_time: number("dumptime").unwrap_or(0),
             key_size: int("dumpkeysize"),
             block_size: int("blocksize"),
-            hostname: text("hostname"),
-            version_string: text("versionstring").trim_end().to_owned(),
-            panic_string: text("panicstring"),
+            hostname: name("hostname").into(),
+            version_string: name("versionstring").trim_ascii_end().into(),
+            panic_string: name("panicstring").into(),
             compression: field("compression").and_then(<[u8]>::first).copied().unwrap_or(KERNELDUMP_COMP_NONE),
             extent: number("dumpextent").unwrap_or(dump_length),
         })
@@ -350,16 +351,16 @@ impl Header {
         for (to, from) in raw.magic.iter_mut().zip(self.kind.magic()) {
             *to = *from;
         }
-        raw.architecture = field(&self.architecture);
+        raw.architecture = field(self.architecture.as_bytes());
         raw.version.set(self.version);
         raw.architectureversion.set(self.architecture_version);
         raw.dumplength.set(self.dump_length);
         raw.dumptime.set(self.dump_time);
         raw.dumpkeysize.set(self.key_size);
         raw.blocksize.set(self.block_size);
-        raw.hostname = field(&self.hostname);
-        raw.versionstring = field(&self.version_string);
-        raw.panicstring = field(&self.panic_string);
+        raw.hostname = field(self.hostname.as_bytes());
+        raw.versionstring = field(self.version_string.as_bytes());
+        raw.panicstring = field(self.panic_string.as_bytes());
         raw.compression = self.compression;
         raw.dumpextent.set(self.extent);
         let mut bytes = [0; HEADER_LENGTH];
@@ -384,9 +385,9 @@ mod tests {
             dump_time: 0x6b00_e575,
             key_size: 0,
             block_size: 4096,
-            hostname: "fvm".to_owned(),
-            version_string: "FreeBSD 12.1-RELEASE FVM".to_owned(),
-            panic_string: String::new(),
+            hostname: "fvm".into(),
+            version_string: "FreeBSD 12.1-RELEASE FVM".into(),
+            panic_string: Name::default(),
             compression: 2,
             extent: 0x0855_3000,
         }
@@ -427,8 +428,8 @@ mod tests {
 
     #[test]
     fn text_longer_than_its_field_is_cut() {
-        let long = Header { hostname: "h".repeat(100), architecture: "a".repeat(100), ..header() };
+        let long = Header { hostname: "h".repeat(100).into(), architecture: "a".repeat(100), ..header() };
         let read = Header::parse(&long.encode()).unwrap();
-        assert_eq!((read.hostname.len(), read.architecture.len()), (63, 11));
+        assert_eq!((read.hostname.as_bytes().len(), read.architecture.len()), (63, 11));
     }
 }

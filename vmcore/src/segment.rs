@@ -15,7 +15,7 @@ pub struct Segment {
     #[serde(with = "hex")]
     pub end: u64,
     /// The NUMA domain; `None` where the kernel does not manage the memory and so does not tell.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default)]
     pub domain: Option<u32>,
 }
 

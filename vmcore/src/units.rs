@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::fmt::{self, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// Why a text is not a number that memtool takes.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -126,18 +126,6 @@ pub fn decimal<S: Serializer>(value: &impl fmt::Display, serializer: S) -> Resul
     serializer.collect_str(value)
 }
 
-/// As [`decimal`], where there is one.
-///
-/// # Errors
-///
-/// Those of the serialiser.
-pub fn optional_decimal<S: Serializer>(value: &Option<impl fmt::Display>, serializer: S) -> Result<S::Ok, S::Error> {
-    match value {
-        Some(value) => serializer.collect_str(value),
-        None => serializer.serialize_none(),
-    }
-}
-
 /// Reads an integer that [`decimal`] has written, or a JSON number.
 ///
 /// # Errors
@@ -196,14 +184,22 @@ pub fn hex_digits(bytes: &[u8]) -> String {
     })
 }
 
-/// A time as UTC in RFC 3339, to the second: `2026-11-21T04:05:06Z`.
-pub fn utc(time: SystemTime) -> String {
+/// A time as UTC in RFC 3339, to the second: `2026-11-21T04:05:06Z`; `None` before 1970 and after 9999, which a clock may
+/// be set to.
+pub fn utc_if_known(time: SystemTime) -> Option<String> {
     let mut text = String::new();
-    // The years 1970 to 9999 can be written; a clock may be set to any.
-    match write!(text, "{}", humantime::format_rfc3339_seconds(time)) {
-        Ok(()) if time >= UNIX_EPOCH => text,
-        _ => "unknown".to_owned(),
-    }
+    let written = time >= UNIX_EPOCH && write!(text, "{}", humantime::format_rfc3339_seconds(time)).is_ok();
+    written.then_some(text)
+}
+
+/// The same of seconds since 1970.
+pub fn utc_of_seconds(seconds: u64) -> Option<String> {
+    utc_if_known(UNIX_EPOCH.checked_add(Duration::from_secs(seconds))?)
+}
+
+/// The same for people and files that have words for it: `unknown` where it cannot be written.
+pub fn utc(time: SystemTime) -> String {
+    utc_if_known(time).unwrap_or_else(|| "unknown".to_owned())
 }
 
 /// A physical or virtual address, or a length in bytes beside one: printed, and written in JSON, as

@@ -3,16 +3,18 @@
 mod styles;
 mod table;
 
+use super::json::Measured;
 use super::output::{Output, column, fit};
 use super::{Context, Verdict};
 use clap::{ArgGroup, Args};
 use memtool::host::{self, Pid};
-use memtool::process_map::{self, Detail, ProcessMap, Totals};
+use memtool::process_map::{self, Detail, Layout, MapEntry, PagesByDomain, ProcessMap, Totals};
 use memtool::{Error, Result};
 use serde::Serialize;
 use styles::Style;
 use unicode_width::UnicodeWidthStr;
-use vmcore::units::Hex;
+use vmcore::text::Name;
+use vmcore::units::{AddressRange, Hex};
 
 #[derive(Args)]
 #[command(
@@ -100,11 +102,42 @@ struct Document {
 /// A process in JSON.
 #[derive(Serialize)]
 struct Listed {
-    #[serde(flatten)]
-    map: ProcessMap,
+    pid: i32,
+    command: Name,
+    layout: Option<LayoutDocument>,
+    entries: Vec<Measured<MapEntry>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    numa: Option<Vec<PagesByDomain>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     gaps: Option<Vec<Gap>>,
     totals: Totals,
+}
+
+/// How an address space is laid out, in JSON.
+#[derive(Serialize)]
+struct LayoutDocument {
+    user: Measured<AddressRange>,
+    data: Measured<AddressRange>,
+    stack_limit: Hex,
+    stack_size: u64,
+    shared_page: Measured<AddressRange>,
+    #[serde(serialize_with = "process_map::layout_flags")]
+    flags: u32,
+}
+
+impl From<Layout> for LayoutDocument {
+    fn from(layout: Layout) -> Self {
+        let Layout { user, data, stack_limit, stack_size, shared_page, flags } = layout;
+        let measured = |range: AddressRange| Measured::new(range, range.start, range.end);
+        Self {
+            user: measured(user),
+            data: measured(data),
+            stack_limit: Hex(stack_limit),
+            stack_size,
+            shared_page: measured(shared_page),
+            flags,
+        }
+    }
 }
 
 /// A gap in JSON.
@@ -159,7 +192,13 @@ fn listed(map: ProcessMap, with_gaps: bool) -> Listed {
     let totals = Totals::from_entries(&map.entries);
     let gaps = || map.gaps().map(|(_, gap)| Gap { start: Hex(gap.start), size: gap.size }).collect();
     let gaps = with_gaps.then(gaps);
-    Listed { map, gaps, totals }
+    let ProcessMap { pid, command, layout, entries, domains } = map;
+    let measured = |entry: MapEntry| {
+        let (start, end) = (entry.start, entry.end);
+        Measured::new(entry, start, end)
+    };
+    let layout = layout.map(LayoutDocument::from);
+    Listed { pid, command, layout, entries: entries.into_iter().map(measured).collect(), numa: domains, gaps, totals }
 }
 
 /// Whole KiB.

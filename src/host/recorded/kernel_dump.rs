@@ -19,6 +19,7 @@ use vmcore::bounds::head;
 use vmcore::kerneldump::{self, Compression, Header, Kind};
 use vmcore::memory::Memory;
 use vmcore::minidump::{self, Architecture, writer};
+use vmcore::text::Name;
 
 /// Bytes after which a partial dump ends.
 const PARTIAL: u64 = 1 << 20;
@@ -159,9 +160,9 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         dump_time: SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs()),
         key_size: 0,
         block_size: machine.system.page_size,
-        hostname: machine.system.hostname.clone(),
-        version_string: machine.system.version.clone(),
-        panic_string: String::new(),
+        hostname: machine.system.hostname.as_str().into(),
+        version_string: machine.system.version.as_str().into(),
+        panic_string: Name::default(),
         compression: compression.code(),
         extent: minidump.size(),
     };

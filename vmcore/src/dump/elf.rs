@@ -4,7 +4,7 @@ use super::Findings;
 use super::stream::{Stream, StreamError};
 use crate::architecture::{Architecture, Endianness};
 use crate::bounds::part_mut;
-use crate::units::{Hex, decimal};
+use crate::units::Hex;
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
 use object::{Endianness as ObjectEndianness, FileKind};
@@ -20,8 +20,8 @@ const MAX_HEADERS: usize = 256 << 20;
 pub struct ElfFacts {
     /// Bits of an address: 32 or 64.
     pub bits: u8,
-    /// Whether the most significant byte of an integer comes first.
-    pub big_endian: bool,
+    /// The order of bytes in its integers.
+    pub byte_order: Endianness,
     /// `e_machine`.
     pub machine: u16,
     /// Its usual name; empty if it has none here.
@@ -50,26 +50,21 @@ impl ElfFacts {
     pub fn architecture(&self) -> Option<Architecture> {
         Architecture::from_elf(Machine(self.machine))
     }
-
-    /// The order of bytes in its integers.
-    pub fn order(&self) -> Endianness {
-        if self.big_endian { Endianness::Big } else { Endianness::Little }
-    }
 }
 
 /// A `PT_LOAD`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct ElfSegment {
     /// First physical address.
+    #[serde(rename = "paddr")]
     pub physical: Hex,
     /// First virtual address.
-    #[serde(rename = "virtual")]
+    #[serde(rename = "vaddr")]
     pub virtual_address: Hex,
     /// Where its bytes begin in the file.
-    #[serde(serialize_with = "decimal")]
+    #[serde(rename = "file_offset")]
     pub offset: u64,
     /// How many there are in the file.
-    #[serde(serialize_with = "decimal")]
     pub size: u64,
 }
 
@@ -149,7 +144,7 @@ fn facts<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Result<ElfFac
     });
     Ok(ElfFacts {
         bits: if header.is_type_64() { 64 } else { 32 },
-        big_endian: endian == ObjectEndianness::Big,
+        byte_order: if endian == ObjectEndianness::Big { Endianness::Big } else { Endianness::Little },
         machine: machine.0,
         machine_name: match Architecture::from_elf(machine) {
             Some(architecture) => architecture.name(),

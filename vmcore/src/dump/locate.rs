@@ -10,7 +10,7 @@ use std::io;
 
 /// What a dump lies in.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[serde(rename_all = "kebab-case")]
 pub enum Container {
     /// A file that holds nothing else.
     File,

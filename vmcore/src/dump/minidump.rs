@@ -47,8 +47,10 @@ pub struct SegmentFacts {
     /// First address after it.
     pub end: Hex,
     /// Pages of it in the dump.
+    #[serde(rename = "page_count")]
     pub pages: u64,
     /// Pages it has.
+    #[serde(rename = "total_page_count")]
     pub of: u64,
 }
 
@@ -56,15 +58,20 @@ pub struct SegmentFacts {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct TableFacts {
     /// Pages of memory that are mapped; one that is mapped twice counts twice.
+    #[serde(rename = "mapped_count")]
     pub mapped: u64,
     /// Of them, those that are not in the dump although the bitmap covers them.
+    #[serde(rename = "missing_count")]
     pub missing: u64,
     /// Mapped pages that are no memory: devices.
+    #[serde(rename = "outside_count")]
     pub outside: u64,
     /// Page table pages that are not in the dump.
+    #[serde(rename = "missing_table_count")]
     pub missing_tables: u64,
     /// Pages of the dump that no entry leads to: the kernel reaches them through the direct map. `None` if they were not
     /// counted.
+    #[serde(rename = "unmapped_count")]
     pub unmapped: Option<u64>,
 }
 

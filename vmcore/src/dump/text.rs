@@ -6,7 +6,7 @@ use super::byte_source::ByteSource;
 use super::stream::{Stream, StreamError};
 use crate::bounds::{at_most, head, part};
 use crate::progress::Progress;
-use crate::text::until_nul;
+use crate::text::{Name, until_nul};
 use serde::Serialize;
 use std::io;
 
@@ -23,7 +23,7 @@ const NAMES: [&[u8]; 5] = [b"ddb.txt", b"config.txt", b"msgbuf.txt", b"panic.txt
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Member {
     /// Its name.
-    pub name: String,
+    pub name: Name,
     /// Bytes of it.
     pub size: u64,
 }
@@ -149,7 +149,7 @@ fn list(next: &mut dyn FnMut(u64, &mut Block) -> io::Result<Next>, findings: &mu
             findings.damaged("text dump", format!("the block after {} is not a file header", before()));
             break;
         };
-        members.push(Member { name: String::from_utf8_lossy(name(&block)).into_owned(), size });
+        members.push(Member { name: name(&block).into(), size });
         if members.len() == MAX_MEMBERS {
             findings.damaged("text dump", format!("it has {MAX_MEMBERS} files or more"));
             break;

@@ -27,7 +27,8 @@ fn is_of_version(line: &str, version: &str) -> bool {
 pub(super) fn compare(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
     // A file with debug information does not hold it.
     let header = memory.dump().and_then(|dump| dump.inspection().location.header.as_ref());
-    let expected = files.kernel().version().or(header.map(|header| header.version_string.as_str()));
+    let in_header = header.map(|header| header.version_string.text());
+    let expected = files.kernel().version().or(in_header.as_deref());
     let expected = expected.map(str::trim_end).filter(|expected| !expected.is_empty());
     let image = files.source();
     let Ok(Some(symbol)) = files.find("version") else {
@@ -54,7 +55,7 @@ pub(super) fn compare(memory: &KernelMemory, files: &KernelSymbols) -> Identity 
 fn other_version(memory: &KernelMemory, file: &Table) -> Option<String> {
     let version = file.version()?;
     let dump = memory.dump()?;
-    let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.clone());
+    let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.to_string());
     let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
     let is_version =
         |line: &&str| line.strip_prefix("FreeBSD ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));

@@ -108,7 +108,7 @@ impl KernelMemory {
             Content::Elf(facts) if facts.has_virtual_addresses_only() => {
                 let architecture = facts.architecture();
                 let unknown = || Error::Unsupported(format!("it is a core file of machine {}", facts.machine));
-                (architecture.ok_or_else(unknown)?, AddressSpace::listed(facts.order()))
+                (architecture.ok_or_else(unknown)?, AddressSpace::listed(facts.byte_order))
             }
             _ => root::find(&memory, kernel)?,
         };

@@ -263,9 +263,9 @@ impl Kernel {
         let Some(system) = &self.modules.system else { return false };
         let Some(dump) = self.memory.dump() else { return true };
         dump.inspection().location.header.as_ref().is_some_and(|header| {
-            header.hostname == system.hostname
+            header.hostname == *system.hostname.as_str()
                 && !system.version.is_empty()
-                && first_line(&header.version_string) == first_line(&system.version)
+                && first_line(&header.version_string.text()) == first_line(&system.version)
         })
     }
 

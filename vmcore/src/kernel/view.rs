@@ -31,7 +31,7 @@ impl PhysicalView {
         let relocation = memory.minidump().and_then(|facts| facts.header.relocation());
         let (architecture, order) = match &memory.inspection().content {
             Content::Minidump(facts) => (Some(facts.header.architecture), facts.header.order),
-            Content::Elf(facts) => (facts.architecture(), facts.order()),
+            Content::Elf(facts) => (facts.architecture(), facts.byte_order),
             _ => (image.as_ref().and_then(Table::architecture), Endianness::Little),
         };
         let names = match image {
