@@ -66,7 +66,7 @@ pub enum Error {
     Unsupported(String),
 
     /// Standard output cannot be written to.
-    #[error("cannot write to standard output: {}", errno::reason(.0))]
+    #[error("cannot write to standard output: {}", if .0.raw_os_error() == Some(libc::EBADF) { "it is closed".to_owned() } else { errno::reason(.0) })]
     StandardOutput(#[source] io::Error),
 
     /// Reading or writing failed.

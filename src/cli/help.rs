@@ -1,11 +1,9 @@
 //! `memtool help`: the manual page of a command, or its options.
 
-use super::output::failed;
-use super::{Cli, Context, Verdict};
+use super::{Cli, Context, Verdict, usage};
 use clap::error::ErrorKind;
 use clap::{Args, Command, CommandFactory};
 use memtool::Result;
-use std::io::{self, Write};
 use std::os::unix::process::CommandExt;
 use std::process::{self, Stdio};
 
@@ -63,7 +61,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         let _ = process::Command::new("man").args([SECTION, &page]).exec();
     }
     if let Some(help) = parse(arguments.command.iter(), Some("--help")) {
-        help.print().and_then(|()| io::stdout().flush()).map_err(failed)?;
+        usage::print(&help)?;
     }
     Ok(Verdict::Done)
 }

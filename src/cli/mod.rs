@@ -1,5 +1,6 @@
 //! The command line: one file for each subcommand, which takes arguments, calls the library and prints.
 
+mod closed;
 mod completions;
 mod convert;
 mod decrypt;
@@ -392,6 +393,7 @@ fn eprint_message(text: &str) {
 
 /// Runs the program.
 pub fn main() -> ExitCode {
+    closed::restore();
     let (arguments, old_spellings) = spelling::modernize(std::env::args_os());
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
@@ -412,13 +414,16 @@ pub fn main() -> ExitCode {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::FAILURE,
         Err(Error::Usage(why)) => usage::fail(&why, name),
-        Err(error) => {
-            if !output::is_closed_pipe(&error) {
-                report(&error, name, verbose);
-            }
-            ExitCode::FAILURE
-        }
+        Err(error) => fail(&error, name, verbose),
     }
+}
+
+/// Ends with an error, which is not worth a word where nobody reads standard output any more.
+fn fail(error: &Error, command: &str, verbose: bool) -> ExitCode {
+    if !output::is_closed_pipe(error) {
+        report(error, command, verbose);
+    }
+    ExitCode::FAILURE
 }
 
 /// What clap cannot check of options that belong to every command.

@@ -1,10 +1,13 @@
 //! Errors of usage, in the words and the form of all other messages; clap finds most of them.
 
-use super::output::shorten;
+use super::closed;
+use super::output::{failed, shorten};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
+use memtool::Result;
 use std::error::Error as _;
 use std::ffi::OsString;
+use std::io::{self, Write};
 use std::process::ExitCode;
 
 /// The exit code of a usage error, as sysexits(3) does not have it and everything else does.
@@ -13,11 +16,24 @@ const USAGE: u8 = 2;
 /// Prints what clap has to say: help and the version as they are, errors as memtool's own.
 pub fn report(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
     match error.kind() {
-        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion | ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => {
-            error.exit()
-        }
+        // On standard error.
+        ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand => error.exit(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => match print(error) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => super::fail(&error, "", false),
+        },
         _ => fail(&message(error), &command_in(arguments)),
     }
+}
+
+/// Prints help or the version.
+///
+/// # Errors
+///
+/// Standard output cannot be written to.
+pub fn print(help: &clap::Error) -> Result<()> {
+    closed::check()?;
+    help.print().and_then(|()| io::stdout().flush()).map_err(failed)
 }
 
 /// Prints an error of usage, and where to read how the command is used.

@@ -53,6 +53,7 @@ mod rules_model;
 mod save;
 mod schemas;
 mod snapshots;
+mod standard_output;
 mod symbols;
 mod symbols_table;
 mod usage;

@@ -13,7 +13,7 @@ use vmcore::symbols::{Symbol, Symbols, Table};
 use vmcore_synth::{Arch, Mapping, MinidumpSpec};
 
 /// A kernel's memory, all of it data, that a test lays out.
-struct Memory {
+pub struct Memory {
     spec: MinidumpSpec,
     base: u64,
     bytes: Vec<u8>,
@@ -151,7 +151,7 @@ impl Memory {
         }
     }
 
-    fn dump(&self) -> Vec<u8> {
+    pub fn dump(&self) -> Vec<u8> {
         let mut spec = self.spec.clone();
         let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
         for (page, bytes) in (0..).zip(self.bytes.chunks(spec.page_size as usize)) {
@@ -693,7 +693,7 @@ const LONG: &str = "a_function_whose_name_is_longer_than_any_column_of_a_termina
 
 impl Memory {
     /// The image of the kernel whose memory this is, with three functions.
-    fn image(&self) -> Vec<u8> {
+    pub fn image(&self) -> Vec<u8> {
         let global = (kernel_image::GLOBAL, kernel_image::OBJECT);
         let data = self.symbols.iter().map(|(name, place)| symbol(name, global, 2, place.address, place.size));
         let function =
@@ -737,7 +737,7 @@ impl Files {
 }
 
 /// A kernel that dumped after a panic.
-fn panicked() -> Memory {
+pub fn panicked() -> Memory {
     let mut memory = Memory::new(Arch::Amd64);
     memory.int("pcb_size", 0x40);
     memory.int("mp_maxid", 3);

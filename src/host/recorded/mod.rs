@@ -36,7 +36,8 @@ use crate::ranges::rules::{Rules, Table};
 use nix::errno::Errno;
 use std::cell::RefCell;
 use std::fs::File;
-use std::io::Write;
+use std::io::{self, Write};
+use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use vmcore::kerneldump::Compression;
@@ -324,7 +325,9 @@ impl Machine {
             .map_err(|error| Error::Format(format!("cannot write the machine as JSON: {error}")))?;
         text.push('\n');
         if path.as_os_str() == "-" {
-            return std::io::stdout().write_all(text.as_bytes()).map_err(Error::StandardOutput);
+            // The descriptor itself: `Stdout` takes one that is closed for one that nobody reads.
+            let output = io::stdout().as_fd().try_clone_to_owned().map(File::from);
+            return output.and_then(|mut output| output.write_all(text.as_bytes())).map_err(Error::StandardOutput);
         }
         let output = begin(path, update)?;
         output.file().write_all(text.as_bytes()).map_err(|source| Error::io("write", path, source))?;
