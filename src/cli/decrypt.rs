@@ -1,6 +1,6 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
-use super::{Context, Verdict};
+use super::{Context, Verdict, whole_number};
 use clap::Args;
 use memtool::compress;
 use memtool::dump::sink::{Target, with_sink};
@@ -45,7 +45,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE", required_unless_present = "number", conflicts_with = "number")]
     key: Option<PathBuf>,
     /// Decrypt the dump of this number: vmcore_encrypted.N with key.N to vmcore.N, with suffix .gz or .zst if it is compressed
-    #[arg(short, long, value_name = "N")]
+    #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 0, u32::MAX))]
     number: Option<u32>,
     /// The directory of the dump
     #[arg(short, long, value_name = "DIR", requires = "number", default_value = "/var/crash")]

@@ -19,6 +19,7 @@ use memtool::memory_map::MapSource;
 use serde::Serialize;
 use std::path::{Path, PathBuf};
 use vmcore::bounds::saturating_usize;
+use vmcore::chunks::MAX_BUFFER;
 use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{Format, Space};
@@ -168,6 +169,13 @@ impl Arguments {
         if let Some(file) = self.file.as_ref().filter(|_| !self.verify) {
             return Err(format!("unexpected argument '{}'; the output is given with --output", file.display()));
         }
+        let most = MAX_BUFFER as u64;
+        if !(1..=most).contains(&self.buffer) {
+            return Err(format!("--buffer {}: a size from 1 to 16m", self.buffer));
+        }
+        if let Some(size) = self.page_size.filter(|size| *size > 0 && !(size.is_power_of_two() && *size <= most)) {
+            return Err(format!("--page-size {size}: a power of two, at most 16m"));
+        }
         check_standard_output(json && !self.list_segments && !self.verify, Some(&self.destination()))
     }
 
@@ -284,7 +292,7 @@ fn list(context: &mut Context, kind: &'static str, plan: &Plan) -> Result<Verdic
         .iter()
         .map(|segment| {
             let domain = segment.domain.map_or_else(|| "-".to_owned(), |domain| domain.to_string());
-            let size = exact_size((segment.end - segment.start).into());
+            let size = context.out.size((segment.end - segment.start).into());
             vec![Hex(segment.start).to_string(), Hex(segment.end).to_string(), domain, size]
         })
         .collect();

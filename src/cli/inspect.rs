@@ -330,8 +330,11 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         Content::Encrypted | Content::Unknown => {}
     }
     facts.push(("state", state(arguments, inspection)));
-    for (name, text) in facts {
-        context.out.line(&format!("{name:<15} {text}"))?;
+    // Nothing else is among rows.
+    if context.out.is_terminal() || !arguments.list_segments {
+        for (name, text) in facts {
+            context.out.line(&format!("{name:<15} {text}"))?;
+        }
     }
     if arguments.list_segments { segments(context, content) } else { Ok(()) }
 }
@@ -401,7 +404,7 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     let segments = minidump.segments();
     let of: u64 = segments.iter().map(|segment| segment.of).sum();
     let within = counted(segments.len(), "segment");
-    let share = if of == 0 { String::new() } else { format!(", {} of {of} in {within}", share(pages, of)) };
+    let share = if of == 0 { String::new() } else { format!(", {} % of {of} in {within}", share(pages, of)) };
     facts.push(("pages", format!("{pages} ({}){share}", rough_size(bytes))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
@@ -427,10 +430,12 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     }
 }
 
-/// A share in per cent, as people say it.
+/// A share in per cent, to the nearest tenth; what is not all of it is not 100.
 fn share(part: u64, of: u64) -> String {
-    let tenths = u128::from(part) * 1000 / u128::from(of.max(1));
-    format!("{}.{} %", tenths / 10, tenths % 10)
+    let (part, of) = (u128::from(part), u128::from(of.max(1)));
+    let rounded = (part * 1000 + of / 2) / of;
+    let tenths = if part < of { rounded.min(999) } else { rounded };
+    format!("{}.{}", tenths / 10, tenths % 10)
 }
 
 fn state(arguments: &Arguments, inspection: &Inspection) -> String {
@@ -451,7 +456,9 @@ fn segments(context: &mut Context, content: &Content) -> Result<()> {
         Content::Minidump(facts) => {
             let row = |segment: &SegmentFacts| {
                 let SegmentFacts { start, end, pages, of } = segment;
-                vec![start.to_string(), end.to_string(), pages.to_string(), of.to_string(), share(*pages, *of)]
+                let percent = if context.out.is_terminal() { " %" } else { "" };
+                let share = share(*pages, *of) + percent;
+                vec![start.to_string(), end.to_string(), pages.to_string(), of.to_string(), share]
             };
             (&["START", "END", "PAGES", "OF", "SHARE"], facts.segments().iter().map(row).collect())
         }
@@ -461,7 +468,7 @@ fn segments(context: &mut Context, content: &Content) -> Result<()> {
                     segment.physical.to_string(),
                     segment.virtual_address.to_string(),
                     segment.offset.to_string(),
-                    segment.size.to_string(),
+                    context.out.size(segment.size.into()),
                 ]
             });
             (&["PHYSICAL", "VIRTUAL", "OFFSET", "SIZE"], rows.collect())

@@ -78,6 +78,9 @@ impl FromStr for Place {
                 Some((name, offset)) => (name, parse_size(offset)?),
                 None => (text, 0),
             };
+            if name.is_empty() {
+                return Err(NumberError::NotANumber(text.to_owned()));
+            }
             PlaceKind::Symbol { name: name.to_owned(), offset }
         };
         Ok(Self { text: text.to_owned(), at })

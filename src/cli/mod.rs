@@ -526,6 +526,24 @@ fn address(text: &str) -> Result<u64, String> {
     parse_address(text).map_err(|error| error.to_string())
 }
 
+/// clap's parser for whole numbers of a range.
+fn whole_number<T: TryFrom<u64> + Copy + Into<i64>>(text: &str, from: T, to: T) -> Result<T, String> {
+    let wanted = || format!("'{text}' is not a number from {} to {}", from.into(), to.into());
+    let number = parse_address(text).map_err(|_| wanted())?;
+    let number = T::try_from(number).map_err(|_| wanted())?;
+    if (from.into()..=to.into()).contains(&number.into()) { Ok(number) } else { Err(wanted()) }
+}
+
+/// clap's parser for process IDs.
+fn pid(text: &str) -> Result<i32, String> {
+    whole_number(text, 1, i32::MAX).map_err(|why| format!("{why}, as process IDs are"))
+}
+
+/// clap's parser for process IDs, and 0 for the kernel.
+fn pid_or_kernel(text: &str) -> Result<i32, String> {
+    whole_number(text, 0, i32::MAX).map_err(|why| format!("{why}, as process IDs are"))
+}
+
 /// clap's parser for sizes.
 fn size(text: &str) -> Result<u64, String> {
     parse_size(text).map_err(|error| error.to_string())

@@ -9,8 +9,10 @@ use std::fs::File;
 use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use tabled::builder::Builder;
-use tabled::settings::{Padding, Style};
+use tabled::settings::object::Columns;
+use tabled::settings::{Alignment, Padding, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use vmcore::units::{exact_size, rough_size};
 
 /// The kind of a host that is a recorded machine.
 pub use memtool::host::recorded::KIND as RECORDED;
@@ -93,6 +95,13 @@ fn fitting(characters: impl Iterator<Item = char>, room: usize) -> impl Iterator
         taken += c.width().unwrap_or(0);
         taken <= room
     })
+}
+
+/// Whether a cell is a number in decimal, perhaps with its unit.
+fn is_number(cell: &str) -> bool {
+    let (number, unit) = cell.split_once(' ').unwrap_or((cell, ""));
+    let is_number = number.starts_with(|c: char| c.is_ascii_digit()) && number.parse::<f64>().is_ok();
+    is_number && (unit.is_empty() || unit == "%" || unit.ends_with('B'))
 }
 
 /// An I/O error of standard output.
@@ -214,6 +223,20 @@ impl Output {
             }
             return Ok(());
         }
+        self.table(headings, rows)
+    }
+
+    /// A size in a table: to the nearest tenth of a unit for a person, in bytes for a program.
+    pub fn size(&self, bytes: u128) -> String {
+        match u64::try_from(bytes) {
+            Ok(bytes) if self.is_terminal() => rough_size(bytes),
+            _ if self.is_terminal() => exact_size(bytes),
+            _ => bytes.to_string(),
+        }
+    }
+
+    /// Prints rows aligned under their headings, numbers to the right, wherever that is.
+    pub fn table(&mut self, headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
         let mut builder = Builder::default();
         builder.push_record(headings.iter().copied());
         for row in rows {
@@ -221,6 +244,12 @@ impl Output {
         }
         let mut table = builder.build();
         table.with(Style::empty()).with(Padding::new(0, 2, 0, 0));
+        for column in 0..headings.len() {
+            let mut cells = rows.iter().filter_map(|row| row.get(column)).filter(|cell| *cell != "-").peekable();
+            if cells.peek().is_some() && cells.all(|cell| is_number(cell)) {
+                table.modify(Columns::one(column), Alignment::right());
+            }
+        }
         for line in table.to_string().lines() {
             self.line(line.trim_end())?;
         }

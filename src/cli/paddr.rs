@@ -1,7 +1,7 @@
 //! `memtool paddr`: where the pages of a process lie.
 
 use super::output::Output;
-use super::{Context, Verdict, address, size};
+use super::{Context, Verdict, address, pid, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, PageState, Pid, ProcessHost};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(value_name = "ADDRESS", value_parser = address)]
     addresses: Vec<u64>,
     /// Look up addresses of this process (Linux)
-    #[arg(long, value_name = "PID", value_parser = clap::value_parser!(i32).range(1..), requires = "addresses", conflicts_with_all = ["file", "alloc"])]
+    #[arg(long, value_name = "PID", value_parser = pid, requires = "addresses", conflicts_with_all = ["file", "alloc"])]
     pid: Option<i32>,
     /// Map a file and report every page of it
     #[arg(long, value_name = "PATH")]
@@ -140,7 +140,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         let entries = std::mem::take(&mut printer.entries);
         let document = Document { pid: arguments.pid, page_size, entries, summary };
         context.out.document("memtool.paddr", host, &document)?;
-    } else if !quiet {
+    } else if !quiet && context.out.is_terminal() {
         print_summary(&mut context.out, host, &summary)?;
     }
     Ok(Verdict::Done)

@@ -98,7 +98,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if context.out.is_json() {
         json(context, &opened, &facts, &processes, arguments.threads)?;
     } else {
-        if !context.global.quiet {
+        if !context.global.quiet && context.out.is_terminal() {
             print_facts(context, &opened, &facts)?;
         }
         if arguments.threads {

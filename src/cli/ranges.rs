@@ -1,5 +1,6 @@
 //! `memtool ranges`: list, explain and change memory range attributes.
 
+use super::output::Output;
 use super::{Context, Verdict, address, help, size};
 use clap::{ArgGroup, Args, Subcommand, ValueEnum, builder::PossibleValue};
 use memtool::host::Host;
@@ -12,7 +13,7 @@ use memtool::ranges::rules::{Rules, Table};
 use memtool::ranges::{CacheType, Descriptor, Owner, flag_names};
 use memtool::{Error, Result};
 use serde::Serialize;
-use vmcore::units::{Hex, exact_size};
+use vmcore::units::Hex;
 
 #[derive(Args)]
 #[command(args_conflicts_with_subcommands = true)]
@@ -229,7 +230,7 @@ fn list(context: &mut Context, arguments: &ListArguments) -> Result<Verdict> {
         return Ok(Verdict::Done);
     }
     let terminal = context.out.is_terminal();
-    let rows: Vec<Vec<String>> = joined.iter().map(|range| row(range, terminal)).collect();
+    let rows: Vec<Vec<String>> = joined.iter().map(|range| row(&context.out, range)).collect();
     context.out.rows(&["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"], &rows)?;
     if terminal && !context.global.quiet {
         let whose = context.out.remark_on(host.kind());
@@ -240,20 +241,16 @@ fn list(context: &mut Context, arguments: &ListArguments) -> Result<Verdict> {
 }
 
 /// On a terminal sizes and flags are short; in plain lines they are exact.
-fn row(range: &Joined, terminal: bool) -> Vec<String> {
+fn row(out: &Output, range: &Joined) -> Vec<String> {
     let length = range.end - u128::from(range.base);
     let flags = flag_names(range.first.flags);
     let attributes: Vec<String> = flags.into_iter().filter(|name| *name != cache_name(&range.first)).collect();
-    let (size, flags) = if terminal {
-        (exact_size(length), short_flags(&range.first, &attributes))
-    } else {
-        (format!("{length:#x}"), attributes.join(","))
-    };
+    let flags = if out.is_terminal() { short_flags(&range.first, &attributes) } else { attributes.join(",") };
     let flags = if flags.is_empty() { "-".to_owned() } else { flags };
     vec![
         Hex(range.base).to_string(),
         format!("{:#x}", range.end),
-        size,
+        out.size(length),
         cache_name(&range.first).to_owned(),
         flags,
         range.first.owner.to_string(),

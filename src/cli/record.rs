@@ -1,6 +1,6 @@
 //! `memtool record`: what a host looks like, as a file.
 
-use super::{Context, Verdict};
+use super::{Context, Verdict, pid};
 use clap::Args;
 use memtool::host::Pid;
 use memtool::{Error, Result, record};
@@ -20,7 +20,7 @@ pub struct Arguments {
     #[arg(short, long, value_name = "FILE", conflicts_with = "file")]
     output: Option<PathBuf>,
     /// Also record the memory map of this process, for 'maps'; may be repeated
-    #[arg(long = "pid", value_name = "PID", value_parser = clap::value_parser!(i32).range(1..))]
+    #[arg(long = "pid", value_name = "PID", value_parser = pid)]
     pids: Vec<i32>,
 }
 

@@ -2,7 +2,7 @@
 
 use super::inspect::{KernelHeader, kernel_header};
 use super::output::RECORDED;
-use super::{Context, Verdict, decrypt};
+use super::{Context, Verdict, decrypt, whole_number};
 use clap::{ArgGroup, Args};
 use memtool::compress::Level;
 use memtool::files;
@@ -53,7 +53,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
     /// Number dumps from 0 to N-1, then from 0 again, replacing the dump of that number
-    #[arg(short, long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 1_u32, 100_000))]
     max: Option<u32>,
     /// Compress with zstd unless the kernel has compressed the dump, at a level from 1 (fast) to 19 (small) [default level: 3]
     #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]

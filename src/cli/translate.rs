@@ -138,7 +138,7 @@ fn print(context: &mut Context, found: &Address) -> Result<()> {
         })
         .collect();
     if !rows.is_empty() {
-        context.out.rows(&["ENTRY", "VALUE", "AT", "IN DUMP", "LEADS TO"], &rows)?;
+        context.out.table(&["ENTRY", "VALUE", "AT", "IN DUMP", "LEADS TO"], &rows)?;
     }
     match (&found.paddr, &found.error) {
         (_, Some(error)) => context.out.line(error),

@@ -97,7 +97,7 @@ pub struct Dumped {
 ///     check_space: true,
 ///     replace: false,
 /// };
-/// let options = DumpOptions { format: Format::Elf, buffer_size: 1 << 20, device: "/dev/mem".to_owned(), output };
+/// let options = DumpOptions { format: Format::Elf, buffer_size: 1 << 20, device: "/dev/mem".into(), output };
 /// let dumped = dump(source, &plan, &options, &mut ())?;
 /// println!("{} bytes could not be read", dumped.report.unreadable.bytes());
 /// # Ok::<(), memtool::Error>(())

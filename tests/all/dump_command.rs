@@ -143,7 +143,7 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
     for operation in ["open", "read"] {
         let machine = write_machine(directory.path(), &failing(&demo_machine(), operation, "EACCES"));
         let listing = on(&machine, &["dump", "--list-segments"]).ok().of_recording();
-        assert_eq!(listing.lines()[1], "0x1000\t0x9f000\t0\t632 KiB");
+        assert_eq!(listing.lines()[1], "0x1000\t0x9f000\t0\t647168");
         assert_eq!(listing.stderr, "");
     }
     let shown = on_terminal(&["dump", "--list-segments"]);
@@ -212,7 +212,7 @@ fn as_much_is_dumped_as_is_asked_for() {
     assert_ne!(listed("1"), listed("0"));
     assert_eq!(demo(&["dump", "-p", "0", "-d", "8k"]).ok().bytes.len(), 8192);
     for size in ["3000", "1t"] {
-        demo(&["dump", "-p", size]).fails_saying(&["page size", "power of two"]);
+        demo(&["dump", "-p", size]).usage_error(&["--page-size", "power of two"]);
     }
 }
 

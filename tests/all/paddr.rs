@@ -1,7 +1,8 @@
 //! `memtool paddr`: where pages lie, on recorded machines.
 
 use crate::common::{
-    Run, address, demo, demo_machine, directory, failing, memtool, on, on_terminal, text, write_file, write_machine,
+    Run, address, command, demo, demo_machine, directory, failing, memtool, on, on_terminal, on_terminal_of, text,
+    write_file, write_machine,
 };
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
@@ -41,13 +42,12 @@ struct Line {
     pages: Option<u64>,
 }
 
-/// The lines before the summary.
+/// The lines, which are all pages.
 #[track_caller]
 fn pages(run: &Run) -> Vec<Line> {
     let hex = |text: &str| address(&json!(text));
     run.lines()
         .into_iter()
-        .take_while(|line| !line.is_empty())
         .map(|line| {
             let fields: Vec<&str> = line.split('\t').collect();
             assert!((4..=5).contains(&fields.len()), "{line}");
@@ -123,8 +123,8 @@ fn an_address_is_answered_with_state_place_and_domain_and_its_offset_is_kept() {
         ("18446744073709551615", "0xffffffffffffffff\tINVALID\t-\t-"),
     ] {
         let run = paddr(&machine(), &[argument]).ok();
-        assert_eq!(run.lines()[0], line, "{argument}");
-        assert_eq!(run.stderr, "");
+        assert_eq!(run.stdout, format!("{line}\n"), "{argument}");
+        assert_eq!(run.stderr, "memtool: the machine is recorded\n");
     }
 }
 
@@ -181,14 +181,18 @@ fn several_addresses_are_answered_in_their_order_even_twice() {
 
 #[test]
 fn the_summary_explains_the_states_in_words_and_counts_pages() {
-    let run = paddr(&machine(), &["0x200000", "0x201000", "0x203000", "0x204000", "0x206000"]).ok();
-    let summary: Vec<&str> = run.lines().into_iter().skip_while(|line| !line.is_empty()).skip(1).collect();
+    let directory = directory();
+    let file = write_machine(directory.path(), &machine());
+    let shown = |arguments: &[&str]| {
+        on_terminal_of(Some(100), command().arg("--machine").arg(&file).arg("paddr").args(arguments)).replace('\r', "")
+    };
+    let text = shown(&["0x200000", "0x201000", "0x203000", "0x204000", "0x206000"]);
+    let summary: Vec<&str> = text.lines().skip_while(|line| !line.is_empty()).skip(1).collect();
     let line = |count: u32, text: &str| {
         let found = summary.iter().find(|line| line.contains(text));
         assert!(
             found.is_some_and(|line| line.trim_start().starts_with(&format!("{count} "))),
-            "{count} {text}: {}",
-            run.stdout
+            "{count} {text}: {summary:?}"
         );
     };
     assert_eq!(summary[0].trim_start(), "5 pages (recorded machine)");
@@ -199,10 +203,11 @@ fn the_summary_explains_the_states_in_words_and_counts_pages() {
     line(1, "in domain 1");
     line(2, "contiguous");
     // A state that does not occur is not explained.
-    let run = paddr(&machine(), &["0x200000"]).ok();
-    assert!(run.stdout.contains(" 1 page (recorded machine)\n"), "{}", run.stdout);
-    assert!(!run.stdout.contains("VALID:"), "{}", run.stdout);
-    // Quiet leaves the lines.
+    let text = shown(&["0x200000"]);
+    assert!(text.contains(" 1 page (recorded machine)\n"), "{text}");
+    assert!(!text.contains("VALID:"), "{text}");
+    assert!(!shown(&["-q", "0x200000"]).contains("page"));
+    // Quiet leaves the lines, which are all elsewhere.
     let run = paddr(&machine(), &["-q", "0x200000"]).ok();
     assert_eq!(run.stdout, "0x200000\tMAPPED\t0x5123000\t0\n");
 }
@@ -407,10 +412,9 @@ fn runs_are_what_the_single_pages_add_up_to() {
         let expected = expected_runs(pages(&single));
         assert_eq!(pages(&runs), expected, "{arguments:?}");
         // The summary does not depend on it.
-        let summary = |run: &Run| {
-            run.lines().iter().skip_while(|line| !line.is_empty()).map(|line| (*line).to_owned()).collect::<Vec<_>>()
-        };
-        assert_eq!(summary(&runs), summary(&single));
+        let summary =
+            |arguments: &[&str]| paddr(&robin, &[arguments, &["--json"]].concat()).ok().json()["summary"].clone();
+        assert_eq!(summary(&with_runs), summary(arguments));
         let document = paddr(&robin, &[&with_runs[..], &["--json"]].concat()).ok().json();
         let counts: Vec<u64> =
             document["pages"].as_array().unwrap().iter().map(|run| run["page_count"].as_u64().unwrap()).collect();

@@ -782,10 +782,10 @@ pub fn panicked() -> Memory {
 fn the_command_lists_processes() {
     let memory = panicked();
     let files = Files::new(&memory);
-    let run = files.run(&[]).ok();
-    let lines = run.lines();
+    let shown = on_terminal_of(Some(200), command().args(files.arguments(&[])));
+    let head: Vec<&str> = shown.lines().take(4).map(str::trim_end).collect();
     assert_eq!(
-        lines[..4],
+        head,
         [
             "FreeBSD 12.1-RELEASE r354233 TEST, amd64",
             "2020-01-01T00:00:00Z, up 3 days 04:05:06, load 1.50 0.25 0.00, 4 CPUs",
@@ -793,7 +793,9 @@ fn the_command_lists_processes() {
             "",
         ]
     );
-    let fields: Vec<Vec<&str>> = lines[4..].iter().map(|line| line.split('\t').collect()).collect();
+    let run = files.run(&[]).ok();
+    let lines = run.lines();
+    let fields: Vec<Vec<&str>> = lines.iter().map(|line| line.split('\t').collect()).collect();
     let (shown, addresses): (Vec<_>, Vec<_>) = fields.iter().map(|row| (row[..3].to_vec(), row[3])).unzip();
     assert_eq!(
         shown,
@@ -805,7 +807,7 @@ fn the_command_lists_processes() {
     );
     assert!(addresses.iter().all(|address| address.starts_with("0xfffffe00000")), "{addresses:?}");
     assert_eq!(run.stderr, "");
-    assert_eq!(files.run(&["-q"]).ok().lines(), lines[4..]);
+    assert_eq!(files.run(&["-q"]).ok().stdout, run.stdout);
 }
 
 #[test]
@@ -844,7 +846,6 @@ fn the_command_lists_threads() {
     assert_eq!(run.lines(), expected.map(|row| row.join("\t")));
     assert_eq!(run.stderr, "");
     let run = files.run(&["--threads"]).ok();
-    assert!(run.stdout.starts_with("FreeBSD 12.1-RELEASE r354233 TEST, amd64\n"));
     let run = run.says_in_one_line(&["warning: the registers of a thread cannot be read: 0x10: "]);
     assert!(run.stdout.contains("\t100000\t"));
 }

@@ -222,10 +222,10 @@ fn a_piped_list_is_plain_lines_of_six_fields_with_neighbours_joined() {
         assert_eq!(
             areas,
             [
-                ("0x0", "0xa0000", "0xa0000", "write-back", "BIOS"),
-                ("0xa0000", "0xc0000", "0x20000", "uncacheable", "BIOS"),
-                ("0xc0000", "0x100000", "0x40000", "write-protect", "BIOS"),
-                ("0x80000000", "0x100000000", "0x80000000", "uncacheable", "BIOS"),
+                ("0x0", "0xa0000", "655360", "write-back", "BIOS"),
+                ("0xa0000", "0xc0000", "131072", "uncacheable", "BIOS"),
+                ("0xc0000", "0x100000", "262144", "write-protect", "BIOS"),
+                ("0x80000000", "0x100000000", "2147483648", "uncacheable", "BIOS"),
             ]
         );
         let mut fixed_flags: Vec<&str> = rows[0][4].split(',').collect();
@@ -246,7 +246,7 @@ fn no_join_shows_every_range_and_all_shows_inactive_slots_too() {
     let wanted: Vec<[String; 4]> = expected
         .iter()
         .map(|&(base, length, cache)| {
-            [format!("{base:#x}"), format!("{:#x}", base + length), format!("{length:#x}"), cache.to_owned()]
+            [format!("{base:#x}"), format!("{:#x}", base + length), length.to_string(), cache.to_owned()]
         })
         .collect();
     assert_eq!(shown, wanted);
@@ -256,7 +256,7 @@ fn no_join_shows_every_range_and_all_shows_inactive_slots_too() {
         let rows = fields(&run);
         assert_eq!(rows.len(), count, "{arguments:?}");
         for row in rows.iter().rev().take(7) {
-            assert_eq!(row[..4], ["0x0", "0x10000000000", "0x10000000000", "uncacheable"], "{arguments:?}");
+            assert_eq!(row[..4], ["0x0", "0x10000000000", "1099511627776", "uncacheable"], "{arguments:?}");
             assert_eq!(row[4..], ["-", "-"], "{arguments:?}");
         }
     }
@@ -341,23 +341,25 @@ fn a_json_list_says_what_the_plain_list_says_and_how_many_slots_are_free() {
 fn a_range_up_to_the_top_of_the_address_space_is_listed_right() {
     let machine = variable_only(&[active(1 << 63, 1 << 63, "uncacheable")]);
     let run = ranges(&machine, &["list"]).ok();
-    assert_eq!(fields(&run)[0][..3], ["0x8000000000000000", "0x10000000000000000", "0x8000000000000000"]);
+    assert_eq!(fields(&run)[0][..3], ["0x8000000000000000", "0x10000000000000000", "9223372036854775808"]);
 }
 
 #[test]
-fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slot_count() {
+fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slots() {
     let shown = on_terminal(&["ranges"]);
     let lines: Vec<&str> = shown.lines().collect();
     assert_eq!(lines[0].split_whitespace().collect::<Vec<_>>(), ["BASE", "END", "SIZE", "TYPE", "FLAGS", "OWNER"]);
-    // Every column begins under its heading.
-    for heading in ["END", "SIZE", "TYPE", "OWNER"] {
+    // Every column of words begins under its heading; numbers end under theirs.
+    let size_end = lines[0].find("SIZE").unwrap() + "SIZE".len();
+    assert!(lines[1..6].iter().all(|line| line[..size_end].ends_with("iB")), "{shown}");
+    for heading in ["END", "TYPE", "OWNER"] {
         let column = lines[0].find(heading).unwrap();
         for line in &lines[1..6] {
             assert_eq!(&line[column - 1..column], " ", "{heading}: {line}");
             assert_ne!(&line[column..=column], " ", "{heading}: {line}");
         }
     }
-    assert!(lines[1].contains("640 KiB") && lines[1].contains("fixed firmware"), "{shown}");
+    assert!(lines[1].contains("640.0 KiB") && lines[1].contains("fixed firmware"), "{shown}");
     // Of the 8 variable ranges of the demo machine 2 are in use, and it must not pass for a real machine.
     assert_eq!(lines.last().unwrap(), &"6 of 8 variable ranges are free (recorded machine)");
     assert!(!shown.contains('\u{1b}') && lines.iter().all(|line| line.trim_end() == *line), "{shown:?}");

@@ -498,19 +498,19 @@ fn translate_shows_every_step() {
         files.run("translate", &["version", "0xfffffe0000000000", "0xfffff80000024010", "0xfffffe0000010000"]).exits(1);
     let lines = run.lines();
     assert_eq!(lines[0], "0xfffffe0000002000 (version)");
-    assert!(lines[1].starts_with("PD[0]\t") && lines[1].ends_with("\ttable at 0x30000"), "{lines:?}");
-    assert!(lines[2].starts_with("PT[2]\t") && lines[2].ends_with("\t4 KiB page 0x24000 rw-"), "{lines:?}");
-    let offset: u64 = lines[3].strip_suffix(" in the dump").unwrap().rsplit(' ').next().unwrap().parse().unwrap();
-    assert!(lines[3].starts_with("physical address 0x24000, in a page of 4 KiB, rw-, at "), "{lines:?}");
+    assert!(lines[2].starts_with("PD[0]  ") && lines[2].ends_with("  table at 0x30000"), "{lines:?}");
+    assert!(lines[3].starts_with("PT[2]  ") && lines[3].ends_with("  4 KiB page 0x24000 rw-"), "{lines:?}");
+    let offset: u64 = lines[4].strip_suffix(" in the dump").unwrap().rsplit(' ').next().unwrap().parse().unwrap();
+    assert!(lines[4].starts_with("physical address 0x24000, in a page of 4 KiB, rw-, at "), "{lines:?}");
     assert_eq!(bytes_at(&files.dump, usize::try_from(offset).unwrap(), VERSION.len()), VERSION.as_bytes());
     // The entries are where it says.
-    let field = |line: &str, index: usize| line.split('\t').nth(index).unwrap().to_owned();
-    for line in &lines[1..3] {
+    let field = |line: &str, index: usize| line.split_whitespace().nth(index).unwrap().to_owned();
+    for line in &lines[2..4] {
         let entry = u64::from_str_radix(&field(line, 1)[2..], 16).unwrap();
         let at: usize = field(line, 3).parse().unwrap();
         assert_eq!(bytes_at(&files.dump, at, 8), entry.to_le_bytes(), "{line}");
     }
-    assert_eq!(field(lines[2], 2), "0x30010");
+    assert_eq!(field(lines[3], 2), "0x30010");
     assert!(run.stdout.contains("0xfffffe0000000000: not mapped: its PT entry is not valid"), "{run:?}");
     assert!(run.stdout.contains("physical address 0x24010, in the direct map, rw-, at "), "{run:?}");
     assert!(run.stdout.contains("0xfffffe0000010000: its page is not in the dump"), "{run:?}");

@@ -1,7 +1,7 @@
 //! Standard output that cannot be written to: full, closed, or without a reader.
 
 use crate::common::encryption::{KEYS, block_for, encrypted};
-use crate::common::{command, directory, text};
+use crate::common::{command, directory, on_terminal, run, text};
 use crate::ps::panicked;
 use std::fs::{self, File};
 use std::path::Path;
@@ -164,4 +164,52 @@ fn nothing_is_said_of_a_closed_one_where_nothing_is_printed() {
     shell.args(["-c", "exec \"$0\" --machine demo record \"$1\" >&-"]).arg(command().get_program()).arg(text(&file));
     let output = shell.stdin(Stdio::null()).output().unwrap();
     assert!(output.status.success() && file.exists(), "{output:?}");
+}
+
+/// Lists that are tables on a terminal and lines of fields elsewhere.
+const LISTS: &str = "
+--machine demo ranges
+--machine demo ranges --all --no-join
+--machine demo paddr 0x200000 0x1000
+--machine demo paddr --alloc 4m --touch
+--machine demo paddr --alloc 4m --touch --runs
+--machine demo dump --list-segments
+--machine demo dump -k --list-segments
+--machine demo symbols version msgbufp
+--machine demo maps -x 812
+--machine demo maps -x 812 0
+ps --core PANIC --kernel KERNEL
+ps --core PANIC --kernel KERNEL --threads
+inspect DUMP --list-segments
+inspect DEVICE --list-segments
+symbols --kernel KERNEL *proc*
+";
+
+#[test]
+fn elsewhere_than_on_a_terminal_a_list_is_fields_between_tabs_and_nothing_else() {
+    let directory = directory();
+    prepare(directory.path());
+    for line in LISTS.lines().filter(|line| !line.is_empty()) {
+        let run = run(command().current_dir(directory.path()).args(line.split(' '))).ok();
+        let rows: Vec<Vec<&str>> = run.stdout.lines().map(|row| row.split('\t').collect()).collect();
+        assert!(!rows.is_empty() && rows[0].len() > 1, "{line}: {run:?}");
+        assert!(rows.iter().all(|row| row.len() == rows[0].len()), "{line}: {run:?}");
+        for field in rows.iter().flatten() {
+            let has_unit = field.ends_with("iB") || field.ends_with(" B") || field.ends_with('%');
+            assert!(!has_unit && !field.starts_with(' ') && !field.ends_with(' '), "{line}: '{field}'");
+        }
+    }
+}
+
+#[test]
+fn on_a_terminal_sizes_are_rounded_and_numbers_are_to_the_right() {
+    let shown = on_terminal(&["dump", "--list-segments"]);
+    let end = |line: &str| line.trim_end().len();
+    let lines: Vec<&str> = shown.lines().take_while(|line| !line.trim().is_empty()).collect();
+    assert_eq!(lines.len(), 10, "{shown}");
+    for line in &lines[1..] {
+        let size = line.trim_end().rsplit("  ").next().unwrap();
+        assert!(size.contains('.') && size.ends_with("iB"), "{line}");
+        assert_eq!(end(line), end(lines[0]), "{shown}");
+    }
 }

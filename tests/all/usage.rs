@@ -48,6 +48,16 @@ fn values_that_are_none_are_usage_errors_before_any_file_is_touched() {
         (&["paddr", "--alloc", "1.3m"], "'1.3m' is not a whole number of bytes"),
         (&["paddr", "--alloc", "4kb"], "a suffix k, m, g or t, such as 64k or 1.5g"),
         (&["save", "/"], "given with --dir /"),
+        (&["save", "--max", "x", "/nowhere"], "--max <N>: 'x' is not a number from 1 to 100000"),
+        (&["decrypt", "-n", "x", "-p", "/nowhere"], "--number <N>: 'x' is not a number from 0 to 4294967295"),
+        (&["maps", "x"], "'x' is not a number from 0 to 2147483647, as process IDs are"),
+        (&["paddr", "1", "--pid", "0"], "'0' is not a number from 1 to 2147483647, as process IDs are"),
+        (&["record", "--pid", "99999999999", "/nowhere/x"], "is not a number from 1 to 2147483647"),
+        (&["--machine", "demo", "dump", "--buffer", "0", "-o", "/nowhere/x"], "--buffer 0: a size from 1 to 16m"),
+        (&["--machine", "demo", "dump", "--buffer", "17m", "-o", "/nowhere/x"], "a size from 1 to 16m"),
+        (&["--machine", "demo", "dump", "--page-size", "3", "-o", "/nowhere/x"], "--page-size 3: a power of two"),
+        (&["read", "--core", "/nowhere", ""], "'' is not a number"),
+        (&["translate", "--core", "/nowhere", "+1"], "'+1' is not a number"),
     ] {
         memtool(arguments).usage_error(&[why]);
     }
@@ -98,6 +108,27 @@ fn messages_have_no_error_numbers_and_echo_no_argument_at_length() {
     ] {
         let run = memtool(arguments);
         assert!(run.code > 0 && run.stderr.len() < 700 && run.stderr.contains("..."), "{run:?}");
+    }
+}
+
+#[test]
+fn an_output_that_cannot_be_begun_has_the_name_that_was_given_and_no_other() {
+    let directory = directory();
+    let dump = directory.path().join("dump");
+    demo(&["livedump", text(&dump)]).ok();
+    for arguments in [
+        &["--machine", "demo", "dump", "-d", "4k", "-o", "/nowhere/x"][..],
+        &["--machine", "demo", "dump", "-d", "4k", "--no-space-check", "-o", "/nowhere/x"],
+        &["--machine", "demo", "livedump", "--no-space-check", "/nowhere/x"],
+        &["--machine", "demo", "record", "/nowhere/x"],
+        &["--machine", "demo", "ranges", "--save-machine", "/nowhere/x"],
+        &["convert", "--format", "lime", "--no-space-check", text(&dump), "/nowhere/x"],
+        &["convert", "--format", "elf", "--no-space-check", text(&dump), "/nowhere/x"],
+    ] {
+        let run = memtool(arguments).exits(1);
+        let last = run.stderr.lines().last().unwrap();
+        assert!(last.contains("/nowhere") && last.ends_with(": No such file or directory"), "{arguments:?}: {run:?}");
+        assert!(!run.stderr.contains("os error") && !run.stderr.contains(".tmp"), "{arguments:?}: {run:?}");
     }
 }
 

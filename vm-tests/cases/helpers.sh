@@ -513,6 +513,6 @@ check_panicked() {
     holds 'what is said of the dump' "$out" 'consistent: everything was read'
     [ -e kernel ] || skip "the guest's kernel has no file, so that nothing can be read by symbol"
     check_version vmcore
-    must ps --core vmcore --kernel kernel
+    must ps --json --core vmcore --kernel kernel
     holds 'what is said of the kernel' "$out" 'kdb_sysctl_panic'
 }

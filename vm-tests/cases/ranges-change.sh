@@ -20,7 +20,7 @@ for type in write-combine uncacheable; do
     fi
     must ranges update --base $base --length 16m --type $type --owner vmtest
     must ranges list --owner vmtest
-    equal 'the new range' "$out" "$base${tab}0xe01000000${tab}0x1000000${tab}$type${tab}active${tab}vmtest"
+    equal 'the new range' "$out" "$base${tab}0xe01000000${tab}16777216${tab}$type${tab}active${tab}vmtest"
     if have memcontrol; then
         holds "memcontrol's list" "$(memcontrol list)" "$base/0x1000000 vmtest $type active"
     fi

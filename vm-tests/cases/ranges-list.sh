@@ -19,9 +19,9 @@ equal 'memtool ranges list --all --memcontrol' "$out" "$(memcontrol list -a)"
 # The table has an end for each range, and a flag that memcontrol has no word for.
 tab=$(printf '\t')
 in_memcontrols_words() {
-    while IFS=$tab read -r base end length type flags owner rest; do
+    while IFS=$tab read -r base end size type flags owner rest; do
         [ -n "$base" ] || continue
-        [ $((base + length)) -eq $((end)) ] || fail "$base and $length do not make $end"
+        [ $((base + size)) -eq $((end)) ] || fail "$base and $size do not make $end"
         [ -z "$rest" ] || fail "there is more behind $owner: $rest"
         flags=${flags%,fixed-active},
         # Of a range that never was used memcontrol says nothing.
@@ -31,7 +31,7 @@ in_memcontrols_words() {
             [ "$flags" = -, ] || words="$words${flags%%,*} "
             flags=${flags#*,}
         done
-        printf '%s\n' "$base/$length $owner ${type:+$type }$words"
+        printf '%s/0x%x %s\n' "$base" "$size" "$owner ${type:+$type }$words"
     done
 }
 for all in '' --all; do

@@ -71,12 +71,11 @@ impl Errno {
     }
 }
 
-/// Why input or output failed, in the system's words: without the error number that the standard library adds.
+/// Why input or output failed, in the system's words: without the error number that the standard library adds, and
+/// without the temporary name that a library puts behind it.
 pub fn reason(error: &io::Error) -> String {
     let mut text = error.to_string();
-    if error.raw_os_error().is_some() {
-        text.truncate(text.rfind(" (os error ").unwrap_or(text.len()));
-    }
+    text.truncate(text.find(" (os error ").unwrap_or(text.len()));
     text
 }
 

@@ -5,7 +5,7 @@ mod table;
 
 use super::json::Measured;
 use super::output::{Output, column, fit};
-use super::{Context, Verdict};
+use super::{Context, Verdict, pid_or_kernel};
 use clap::{ArgGroup, Args};
 use memtool::host::{self, Pid};
 use memtool::process_map::{self, Detail, Layout, MapEntry, PagesByDomain, ProcessMap, Totals};
@@ -23,10 +23,10 @@ use vmcore::units::{AddressRange, Hex};
 #[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
 pub struct Arguments {
     /// Processes to list, after that of -p or -P; 0 is the kernel
-    #[arg(value_name = "PID", value_parser = clap::value_parser!(i32).range(0..))]
+    #[arg(value_name = "PID", value_parser = pid_or_kernel)]
     pids: Vec<i32>,
     /// A process
-    #[arg(short, value_name = "PID", value_parser = clap::value_parser!(i32).range(0..), overrides_with_all = ["pid", "own"])]
+    #[arg(short, value_name = "PID", value_parser = pid_or_kernel, overrides_with_all = ["pid", "own"])]
     pid: Option<i32>,
     /// memtool itself
     #[arg(short = 'P', overrides_with_all = ["pid", "own"])]
@@ -174,12 +174,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             document.processes.push(listed(map, arguments.reserved));
             continue;
         }
-        if several {
+        let has_column = style.is_none() && !context.out.is_terminal();
+        if several && !has_column {
             line_with(&mut context.out, &format!("{pid}: "), map.command.as_bytes(), "")?;
         }
         match style {
             Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
-            None => table::print(context, &map, host.page_size()?, map.domains.as_deref())?,
+            None => table::print(context, &map, host.page_size()?, several)?,
         }
     }
     if context.out.is_json() {

@@ -13,8 +13,10 @@ struct Row {
     name: Vec<u8>,
 }
 
-/// Prints the table, with a column for each domain if the pages of each entry were counted.
-pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: Option<&[PagesByDomain]>) -> Result<()> {
+/// Prints the table, with a column for each domain if the pages of each entry were counted. In plain lines of several
+/// processes, each begins with the process's ID.
+pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, several: bool) -> Result<()> {
+    let domains = map.domains.as_deref();
     let columns = domains.map(|domains| Columns::new(domains, page_size));
     let digits = map.entries.last().map_or(0, |entry| format!("{:x}", entry.start).len());
     let mut rows = Vec::with_capacity(map.entries.len() + 1);
@@ -38,7 +40,8 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, domains: O
         ["ADDRESS", "KBYTES", "RSS", "PRIVATE", "SHARED", "SUPER"].map(str::to_owned).into();
     headings.extend(columns.iter().flat_map(Columns::headings));
     headings.push("PROT".to_owned());
-    print_rows(context, &headings, &rows)?;
+    let before = if several { format!("{}\t", map.pid) } else { String::new() };
+    print_rows(context, &headings, &rows, &before)?;
     if let Some(undivided) = totals.undivided.filter(|_| map.pid != 0) {
         context.remark(&format!(
             "for {} KiB in memory, the kernel does not report what is private and shared; the totals exclude it",
@@ -101,12 +104,12 @@ fn or_dash(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), |bytes| kib(bytes).to_string())
 }
 
-/// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields.
-fn print_rows(context: &mut Context, headings: &[String], rows: &[Row]) -> Result<()> {
+/// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields, and something before them.
+fn print_rows(context: &mut Context, headings: &[String], rows: &[Row], before: &str) -> Result<()> {
     let out = &mut context.out;
     if !out.is_terminal() {
         for row in rows {
-            let mut line = (row.cells.join("\t") + "\t").into_bytes();
+            let mut line = format!("{before}{}\t", row.cells.join("\t")).into_bytes();
             line.extend(row.name.trim_ascii_start());
             out.raw_line(&line)?;
         }
