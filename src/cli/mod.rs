@@ -508,11 +508,12 @@ fn report(error: &Error, command: &str, verbose: bool) {
     while let Some(source) = cause.filter(|_| verbose) {
         let text = match source.downcast_ref::<Errno>() {
             Some(errno) => format!("{} (errno {}): {}", errno_name(*errno), *errno as i32, errno.desc()),
-            None => match source.downcast_ref::<io::Error>().filter(|error| error.raw_os_error().is_some()) {
-                Some(error) => {
+            None => match source.downcast_ref::<io::Error>() {
+                Some(error) if error.raw_os_error().is_some() => {
                     let errno = vmcore::errno::Errno::new(error);
                     format!("{} (errno {}): {}", errno.name(), errno.0, errno.description())
                 }
+                Some(error) => vmcore::errno::reason(error),
                 None => source.to_string(),
             },
         };

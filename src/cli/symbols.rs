@@ -36,6 +36,9 @@ impl Arguments {
 
     /// See [`super::Command::check`].
     pub fn check(&self) -> Result<(), String> {
+        if self.names.iter().any(String::is_empty) {
+            return Err("'' is not a symbol's name".to_owned());
+        }
         self.names.iter().try_for_each(|name| pattern(name).map(drop))
     }
 }

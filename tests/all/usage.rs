@@ -57,6 +57,7 @@ fn values_that_are_none_are_usage_errors_before_any_file_is_touched() {
         (&["--machine", "demo", "dump", "--buffer", "17m", "-o", "/nowhere/x"], "a size from 1 to 16m"),
         (&["--machine", "demo", "dump", "--page-size", "3", "-o", "/nowhere/x"], "--page-size 3: a power of two"),
         (&["read", "--core", "/nowhere", ""], "'' is not a number"),
+        (&["symbols", "--kernel", "/nowhere", ""], "'' is not a symbol's name"),
         (&["translate", "--core", "/nowhere", "+1"], "'+1' is not a number"),
     ] {
         memtool(arguments).usage_error(&[why]);
@@ -125,6 +126,8 @@ fn an_output_that_cannot_be_begun_has_the_name_that_was_given_and_no_other() {
         &["convert", "--format", "lime", "--no-space-check", text(&dump), "/nowhere/x"],
         &["convert", "--format", "elf", "--no-space-check", text(&dump), "/nowhere/x"],
     ] {
+        let verbose = memtool(&[&["-v"], arguments].concat()).exits(1);
+        assert!(!verbose.stderr.contains("os error") && !verbose.stderr.contains(".tmp"), "{arguments:?}: {verbose:?}");
         let run = memtool(arguments).exits(1);
         let last = run.stderr.lines().last().unwrap();
         assert!(last.contains("/nowhere") && last.ends_with(": No such file or directory"), "{arguments:?}: {run:?}");
