@@ -248,7 +248,8 @@ fn the_zero_page_is_in_no_domain() {
         assert_eq!(*line, format!("{:#x}\tMAPPED\t{zero:#x}\t-", memory.address(page)));
     }
     let all = arguments(&["paddr", "--pid", &my_pid()], &memory.addresses());
-    assert!(memtool(&all).ok().stdout.contains("\n         3 whose domain the kernel does not report\n"));
+    let shown = common::on_terminal_of(Some(100), command().args(&all)).replace('\r', "");
+    assert!(shown.contains("\n         3 whose domain the kernel does not report\n"), "{shown}");
     let document = memtool(&[&all[..], &["--json".to_owned()]].concat()).ok().json();
     assert_eq!(document["pages"][1]["domain"], json!(null));
     assert!(document["pages"][0]["domain"].is_u64());

@@ -252,6 +252,7 @@ impl Reason {
 ///     destination: LiveDumpDestination::Output(Destination::File("vmcore.live".into())),
 ///     method: Method::Auto,
 ///     compression: Compression::Zstd,
+///     level: None,
 ///     keep_header: false,
 ///     verify: Verify::Quick,
 ///     info: None,

@@ -212,6 +212,7 @@ pub struct SavedDump {
 /// does not take it.
 ///
 /// ```no_run
+/// use memtool::compress::Level;
 /// use memtool::files::open_dump_device;
 /// use memtool::save::directory::SaveDirectory;
 /// use memtool::save::{Found, Options, find, save};
@@ -222,8 +223,14 @@ pub struct SavedDump {
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let device = open_dump_device(Path::new("/dev/da0p2"))?;
 /// if let Found::Dump(dump) = find(&device, None)? {
-///     let options =
-///         Options { compression: Compression::Zstd, uncompress: false, private_key: None, limit: None, verify: true };
+///     let options = Options {
+///         compression: Compression::Zstd,
+///         level: Level::default(),
+///         uncompress: false,
+///         private_key: None,
+///         limit: None,
+///         verify: true,
+///     };
 ///     let directory = SaveDirectory::open(Path::new("/var/crash"))?;
 ///     let saved = save(&device, "da0p2", &dump, &directory, &options, &Progress::default())?;
 ///     println!("{} is {} bytes", saved.saved.core.display(), saved.size);
