@@ -379,7 +379,7 @@ fn limit_page_size_and_buffer_hold_in_every_format() {
     }
     for format in FORMATS {
         let file = directory.path().join("none");
-        on(&whole, &["dump", "-p3000", "--format", format, "-o", text(&file)]).fails_saying(&["power of two"]);
+        on(&whole, &["dump", "-p3000", "--format", format, "-o", text(&file)]).usage_error(&["power of two"]);
         assert!(!file.exists());
     }
 }
