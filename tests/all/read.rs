@@ -590,7 +590,7 @@ fn a_recorded_machines_kernel_is_read() {
     let run = demo(&["read", "version", "--as", "str"]).ok();
     assert!(run.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{run:?}");
     let run = demo(&["translate", "version"]).ok();
-    let levels: Vec<&str> = run.lines()[1..5].iter().map(|line| line.split('[').next().unwrap()).collect();
+    let levels: Vec<&str> = run.lines()[2..6].iter().map(|line| line.split('[').next().unwrap()).collect();
     assert_eq!(levels, ["PML4", "PDP", "PD", "PT"]);
     assert_eq!(demo(&["--json", "translate", "version"]).ok().json()["host"], "recorded");
     // What is no RAM is not read.
