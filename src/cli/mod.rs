@@ -22,6 +22,7 @@ mod record;
 mod save;
 mod spelling;
 mod symbols;
+mod system_log;
 mod translate;
 mod usage;
 mod write;
@@ -37,10 +38,12 @@ use nix::errno::Errno;
 use output::Output;
 use progress::Display;
 use std::error::Error as _;
+use std::ffi::OsString;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
+use system_log::SystemLog;
 use vmcore::units::{parse_address, parse_size};
 
 /// Administration toolkit for FreeBSD's mem(4)
@@ -286,6 +289,8 @@ struct Context {
     recorded: Option<Rc<Recorded>>,
     /// How far the command is, while that is shown.
     display: Option<Display>,
+    /// What is logged of it.
+    log: SystemLog,
 }
 
 impl Context {
@@ -324,12 +329,14 @@ impl Context {
 
     /// A warning on standard error, and in the JSON object that comes after it.
     fn warn(&mut self, text: &str) {
+        self.log.warning(text);
         self.out.keep_warning(text);
         self.remark(&format!("warning: {text}"));
     }
 
     /// A warning that `-q` does not take away.
     fn warn_always(&mut self, text: &str) {
+        self.log.warning(text);
         self.out.keep_warning(text);
         let _ = self.out.flush();
         eprint_message(&format!("warning: {text}"));
@@ -338,6 +345,7 @@ impl Context {
     /// A line on standard error, behind what was printed, that says why the command fails, or part of it. `-q` does not
     /// take it away.
     fn print_failure(&mut self, why: &str) -> Result<()> {
+        self.log.error(why);
         self.out.flush()?;
         eprint_message(why);
         Ok(())
@@ -394,7 +402,11 @@ fn eprint_message(text: &str) {
 /// Runs the program.
 pub fn main() -> ExitCode {
     closed::restore();
-    let (arguments, old_spellings) = spelling::modernize(std::env::args_os());
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    if let Some(words) = completions::words_to_complete(&arguments) {
+        return completions::print_candidates(words);
+    }
+    let (arguments, old_spellings) = spelling::modernize(arguments);
     let cli = match Cli::try_parse_from(&arguments) {
         Ok(cli) => cli,
         Err(error) => return usage::report(&error, &arguments),
@@ -456,7 +468,7 @@ fn check(cli: &Cli) -> Result<(), String> {
 fn run(cli: Cli) -> Result<Verdict> {
     files_in_use::track();
     let out = Output::new(cli.global.json, cli.global.wide)?;
-    let mut context = Context { global: cli.global, out, recorded: None, display: None };
+    let mut context = Context { global: cli.global, out, recorded: None, display: None, log: SystemLog::default() };
     let command = cli.command;
     let signal_message = command.signal_message();
     let announce = move |signal: &str| {

@@ -23,6 +23,8 @@ use vmcore::units::{rough_size, utc};
 
 /// Where dumps go that nobody has named a directory for.
 const DIRECTORY: &str = "/var/crash";
+/// Where the devices of the system are.
+const DEV: &str = "/dev";
 
 #[derive(Args)]
 #[command(
@@ -187,6 +189,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let is_recorded = kind == RECORDED;
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
+        context.log.turn(is_logged(arguments, found.as_deref().unwrap_or(device), is_recorded));
         let checked =
             found.and_then(|device| if is_recorded { check_recorded(&device) } else { Ok(()) }.map(|()| device));
         let outcome = checked.and_then(|device| on_device(context, arguments, &device));
@@ -212,6 +215,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.out.document_of("memtool.save", kind, &Document { devices: outcomes })?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Whether syslogd(8) is told what becomes of the dump on a device: of one of this system, unless it is only checked.
+fn is_logged(arguments: &Arguments, device: &Path, is_recorded: bool) -> bool {
+    !arguments.check && !is_recorded && device.starts_with(DEV)
 }
 
 /// Refuses what a recording calls a dump device and is one of the system that memtool runs on.
@@ -265,7 +273,7 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
             }
             not_to_write.map_or(Ok(()), Err)?;
             clear(&last, &volume, device)?;
-            say(context, &format!("{name}: cleared; a dump with an unknown header is lost"))?;
+            tell(context, &format!("{name}: cleared; a dump with an unknown header is lost"))?;
             return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
         }
         Found::Dump(dump) => *dump,
@@ -304,7 +312,7 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
     }
     if arguments.clear {
         clear(&dump.last, &volume, device)?;
-        say(context, &format!("{name}: cleared; lost: {}", what(&dump)))?;
+        tell(context, &format!("{name}: cleared; lost: {}", what(&dump)))?;
         return Ok(Outcome { cleared: true, ..Outcome::with_dump(device, Ending::GivenUp, &dump) });
     }
     save_dump(context, arguments, device, &volume, &dump)
@@ -318,6 +326,7 @@ fn save_dump(
     dump: &CrashDump,
 ) -> Result<Outcome> {
     let name = device.display().to_string();
+    context.log.alert(&reboot(dump));
     let directory = SaveDirectory::open(arguments.dir.as_deref().unwrap_or(Path::new(DIRECTORY)))?;
     let private_key = arguments.private_key.as_deref().filter(|_| dump.is_encrypted());
     let private_key = private_key.map(|path| decrypt::private_key(context, path)).transpose()?;
@@ -339,6 +348,8 @@ fn save_dump(
     let report =
         observe_bytes(context, dump.size(), |progress| save(volume, &name, dump, &directory, &options, progress))?;
     let SavedDump { saved, size, compression, good, beginning, warnings } = report;
+    let stored = stored_form(dump, &options, compression);
+    context.log.notice(&format!("wrote {stored}core to {}", saved.core.display()));
     for problem in saved.problems.iter().chain(&warnings) {
         context.warn(&format!("{}: {problem}", saved.core.display()));
     }
@@ -381,6 +392,27 @@ fn save_dump(
 
 fn clear(last: &LastHeader, volume: &ByteSource, device: &Path) -> Result<()> {
     last.clear(volume).map_err(|source| Error::io("clear the dump on", device, source))
+}
+
+/// The first thing that savecore(8) logs of a dump, in its words, which those who watch logs look for.
+fn reboot(dump: &CrashDump) -> String {
+    match dump.header.panic_string.as_str() {
+        "" => "reboot".to_owned(),
+        panic => format!("reboot after panic: {panic}"),
+    }
+}
+
+/// The words before `core` in what savecore(8) logs of a dump that was stored: `encrypted ` and `compressed `.
+fn stored_form(dump: &CrashDump, options: &Options<'_>, compression: Compression) -> String {
+    let encrypted = if dump.is_encrypted() && options.private_key.is_none() { "encrypted " } else { "" };
+    let compressed = if compression == Compression::None { "" } else { "compressed " };
+    format!("{encrypted}{compressed}")
+}
+
+/// Prints a line for people, and logs it.
+fn tell(context: &mut Context, text: &str) -> Result<()> {
+    context.log.notice(text);
+    say(context, text)
 }
 
 /// Prints a line for people.

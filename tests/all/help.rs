@@ -100,15 +100,3 @@ fn help_that_cannot_be_written_is_a_failure() {
     let status = command().arg("help").stdout(full).stderr(std::process::Stdio::null()).status().unwrap();
     assert_eq!(status.code(), Some(1));
 }
-
-#[test]
-fn completions_offer_the_commands_that_help_describes() {
-    let script = memtool(&["completions", "fish"]).ok().stdout;
-    for (before, name) in [("help", "livedump"), ("help", "help"), ("ranges", "help"), ("help", "explain")] {
-        let is_offered = |line: &str| {
-            line.contains(&format!("_subcommand {before}")) && line.contains(&format!("-a \"{name}\""))
-                || line.contains(&format!("_from {before}")) && line.contains(&format!("-a \"{name}\""))
-        };
-        assert!(script.lines().any(is_offered), "{before} {name}: {script}");
-    }
-}

@@ -16,6 +16,7 @@
 
 mod bounds;
 mod common;
+mod completions;
 mod convert;
 mod debuggers;
 mod decrypt;
@@ -51,6 +52,7 @@ mod real_dumps;
 mod relocated_kernel;
 mod rules_model;
 mod save;
+mod save_log;
 mod schemas;
 mod snapshots;
 mod standard_output;
