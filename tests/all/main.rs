@@ -42,6 +42,7 @@ mod livedump_user;
 mod machine_file;
 mod manual;
 mod maps;
+mod packaging;
 mod paddr;
 mod page_table_root;
 mod ps;
