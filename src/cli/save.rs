@@ -396,10 +396,8 @@ fn clear(last: &LastHeader, volume: &ByteSource, device: &Path) -> Result<()> {
 
 /// The first thing that savecore(8) logs of a dump, in its words, which those who watch logs look for.
 fn reboot(dump: &CrashDump) -> String {
-    match dump.header.panic_string.as_str() {
-        "" => "reboot".to_owned(),
-        panic => format!("reboot after panic: {panic}"),
-    }
+    let panic = &dump.header.panic_string;
+    if panic.is_empty() { "reboot".to_owned() } else { format!("reboot after panic: {panic}") }
 }
 
 /// The words before `core` in what savecore(8) logs of a dump that was stored: `encrypted ` and `compressed `.

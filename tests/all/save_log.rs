@@ -51,7 +51,7 @@ impl System {
         let mut messages = Vec::new();
         let mut message = [0; 4096];
         while let Ok(length) = log.recv(&mut message) {
-            messages.push(parsed(&String::from_utf8(message[..length].to_vec()).unwrap()));
+            messages.push(parsed(std::str::from_utf8(&message[..length]).unwrap()));
         }
         Some(Logged { run, messages })
     }
