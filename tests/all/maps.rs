@@ -338,6 +338,41 @@ fn wrong_command_lines_are_usage_errors() {
     }
 }
 
+/// Beside the numbers of -x there is little room: a path that is too long for it is whole in a line of its own.
+#[test]
+fn a_name_that_does_not_fit_beside_the_numbers_has_a_line_of_its_own() {
+    let directory = directory();
+    let mut machine = machine();
+    let paths = ["/lib/short.so", "/usr/local/lib/with/a/rather/long/name/of/a/library/in/it.so.12"];
+    for (entry, path) in machine["processes"][0]["entries"].as_array_mut().unwrap().iter_mut().zip(paths) {
+        entry["path"] = json!(path);
+    }
+    let path = write_machine(directory.path(), &machine);
+    let shown = |columns: Option<u16>, more: &[&str]| {
+        let mut command = command();
+        command.arg("--machine").arg(&path).args(["maps", "-x"]).args(more).arg("70");
+        on_terminal_of(columns, &mut command)
+    };
+    let plain = on(&path, &["maps", "-x", "70"]).ok().stdout;
+    let narrow = shown(Some(80), &[]);
+    assert!(narrow.lines().all(|line| line.chars().count() <= 80), "{narrow}");
+    let lines: Vec<&str> = narrow.lines().collect();
+    let short = lines.iter().find(|line| line.contains(paths[0])).unwrap();
+    assert!(short.starts_with(|c: char| c.is_ascii_hexdigit()), "{short}");
+    let long = lines.iter().position(|line| *line == format!("  {}", paths[1])).unwrap_or_else(|| panic!("{narrow}"));
+    assert!(lines[long - 1].starts_with(plain.lines().nth(1).unwrap().split('\t').next().unwrap()), "{narrow}");
+    // Where there is room, or none is wanted, each entry has one line.
+    for (columns, more) in [(Some(160), &[][..]), (Some(80), &["--wide"])] {
+        let wide = shown(columns, more);
+        assert!(wide.lines().any(|line| line.ends_with(paths[1]) && !line.starts_with(' ')), "{wide}");
+        assert_eq!(wide.lines().count(), plain.lines().count() + 1, "{wide}");
+    }
+    // Where even the line is too short, the name loses its middle.
+    let tiny = shown(Some(40), &[]);
+    let name = tiny.lines().find(|line| line.ends_with("so.12")).unwrap_or_else(|| panic!("{tiny}"));
+    assert!(name.contains("...") && name.chars().count() == 40, "{name}");
+}
+
 /// On a terminal a long path loses its middle; in a pipe nothing is cut, and nothing begins a line of its own.
 #[test]
 fn long_names_are_cut_on_a_terminal_only() {

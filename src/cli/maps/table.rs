@@ -1,11 +1,16 @@
 //! `memtool maps -x`: how much of each entry is in memory, who uses it, and in which NUMA domains it is.
 
 use super::super::Context;
+use super::super::output::{Output, column};
 use super::styles::{permissions, spaced_name};
 use super::{kib, line_with};
 use memtool::process_map::PagesByDomain;
 use memtool::process_map::{MapEntry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
+use unicode_width::UnicodeWidthStr;
+
+/// What stands before a name in a line of its own.
+const INDENT: &str = "  ";
 
 /// A line of the table: its cells, and the entry's name.
 struct Row {
@@ -104,7 +109,7 @@ fn or_dash(bytes: Option<u64>) -> String {
     bytes.map_or_else(|| "-".to_owned(), |bytes| kib(bytes).to_string())
 }
 
-/// Aligned under headings on a terminal, names cut to fit; else with tabs between the fields, and something before them.
+/// Aligned under headings on a terminal; else with tabs between the fields, and something before them.
 fn print_rows(context: &mut Context, headings: &[String], rows: &[Row], before: &str) -> Result<()> {
     let out = &mut context.out;
     if !out.is_terminal() {
@@ -129,7 +134,17 @@ fn print_rows(context: &mut Context, headings: &[String], rows: &[Row], before: 
     };
     out.line(&(aligned(headings) + "MAPPING"))?;
     for row in rows {
-        line_with(out, &aligned(&row.cells), row.name.trim_ascii_start(), "")?;
+        print_row(out, &aligned(&row.cells), row.name.trim_ascii_start())?;
     }
     Ok(())
+}
+
+/// A name that does not fit beside the numbers has a line of its own, where it stays whole if the terminal is as wide.
+fn print_row(out: &mut Output, cells: &str, name: &[u8]) -> Result<()> {
+    let is_too_long = |columns| cells.width() + column(name).width() > columns;
+    if out.columns().is_some_and(is_too_long) {
+        out.line(cells.trim_end())?;
+        return line_with(out, INDENT, name, "");
+    }
+    line_with(out, cells, name, "")
 }
