@@ -88,8 +88,11 @@ struct UpdateArguments {
     #[arg(short, long, alias = "len", value_name = "SIZE", value_parser = size)]
     length: u64,
     /// Cache type
-    #[arg(short = 't', long = "type", value_name = "TYPE")]
-    cache: CacheArgument,
+    #[arg(short = 't', long = "type", value_name = "TYPE", required_unless_present = "attribute")]
+    cache: Option<CacheArgument>,
+    /// The same as --type
+    #[arg(value_name = "ATTRIBUTE", conflicts_with = "cache")]
+    attribute: Option<CacheArgument>,
     /// Owner of the range, at most 7 bytes
     #[arg(short, long, default_value = "user", value_parser = non_empty_owner)]
     owner: Owner,
@@ -417,11 +420,12 @@ fn mode(dry_run: bool) -> Mode {
 }
 
 fn update(context: &mut Context, arguments: UpdateArguments) -> Result<Verdict> {
+    let cache = arguments.cache.or(arguments.attribute).ok_or_else(|| Error::Usage("give --type".to_owned()))?;
     let host = &*context.host()?;
     let update = Update {
         base: arguments.base,
         length: arguments.length,
-        cache: arguments.cache.0,
+        cache: cache.0,
         owner: arguments.owner,
         force: arguments.force,
     };

@@ -445,6 +445,14 @@ fn the_names_of_memcontrol_do_as_well() {
     let set = change(&real_machine(), &["set", "-b", "0x40000000", "--length", "0x1000", "--type", "uncacheable"]);
     set.run.clone().ok();
     same(&set.after[89], &range(0x4000_0000, 0x1000, &["uncacheable", "active"], "user"));
+    // Its attributes are no options.
+    let words = ["set", "-b", "0x40000000", "-l", "0x1000", "-o", "me", "write-combine"];
+    let set = change(&real_machine(), &words);
+    set.run.clone().ok();
+    same(&set.after[89], &range(0x4000_0000, 0x1000, &["write-combine", "active"], "me"));
+    ranges(&real_machine(), &[&words[..], &["-t", "write-combine"]].concat()).usage_error(&["cannot be used with"]);
+    ranges(&real_machine(), &words[..7]).usage_error(&["missing: --type"]);
+    ranges(&real_machine(), &[&words[..7], &["bogus"]].concat()).usage_error(&["unknown value 'bogus'"]);
     let clear = change(&real_machine(), &["clear", "-b", "0x80000000", "--length", "2g"]);
     clear.run.clone().ok();
     assert_eq!(clear.places(), [88]);
