@@ -4,18 +4,24 @@
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::files_in_use;
+use crate::observer::{Observer, Phase, observe_bytes};
+use crate::output_file::unnamed_temp_file;
 use nix::errno::Errno;
-use nix::fcntl::{FcntlArg, OFlag, fcntl};
+use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
+use nix::unistd::{AccessFlags, faccessat};
 #[cfg(target_os = "freebsd")]
 use std::fs::Metadata;
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::os::fd::AsFd;
 #[cfg(target_os = "freebsd")]
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use vmcore::dump::byte_source::ByteSource;
+use vmcore::format::map_file::read_list;
 use vmcore::opened::Open;
+use vmcore::progress::Progress;
 use vmcore::symbols::Table;
 
 /// Opens a file for reading, without waiting: a FIFO must not hang us before it is recognised as one. Reading
@@ -35,6 +41,130 @@ pub fn open_nonblocking(path: &Path) -> io::Result<File> {
 /// It cannot be opened.
 pub fn open(path: &Path) -> Result<File> {
     open_nonblocking(path).map_err(|source| Error::io("open", path, source))
+}
+
+/// The name of standard input on the command line.
+const STANDARD_INPUT: &str = "-";
+
+/// Whether a name on the command line is that of standard input. A file of that name is `./-`.
+pub fn is_standard_input(path: &Path) -> bool {
+    path.as_os_str() == STANDARD_INPUT
+}
+
+/// A file that is read once, from its beginning to its end, and so may be standard input: its name in messages, and how
+/// it is opened.
+pub fn in_order(path: &Path) -> (&Path, Open) {
+    if is_standard_input(path) { (Path::new("standard input"), open_standard_input) } else { (path, open_nonblocking) }
+}
+
+fn open_standard_input(name: &Path) -> io::Result<File> {
+    let file = File::from(io::stdin().as_fd().try_clone_to_owned()?);
+    #[cfg(target_os = "freebsd")]
+    if MEM_DEVICES.iter().any(|device| same_device(file.metadata(), Path::new(device).metadata())) {
+        return Err(Errno::EOPNOTSUPP.into());
+    }
+    files_in_use::read(&file, name)?;
+    Ok(file)
+}
+
+/// Opens a file that is read once, which may be standard input; see [`in_order`].
+///
+/// # Errors
+///
+/// It cannot be opened.
+pub fn open_in_order(path: &Path) -> Result<File> {
+    let (name, open) = in_order(path);
+    open(name).map_err(|source| Error::io("open", name, source))
+}
+
+/// Reads a list of segments, which may be standard input.
+///
+/// # Errors
+///
+/// Those of [`read_list`].
+pub fn read_segments(path: &Path) -> Result<Vec<(u64, u64)>> {
+    let (name, open) = in_order(path);
+    Ok(read_list(name, open)?)
+}
+
+/// A stream of bytes that is counted as it is read.
+struct Counted<'a> {
+    file: File,
+    progress: &'a Progress,
+}
+
+impl Read for Counted<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.file.read(buffer)?;
+        self.progress.add(read as u64);
+        Ok(read)
+    }
+}
+
+/// Opens a dump, which may be standard input. What says where a dump lies is at its end, so what comes through a pipe is
+/// copied first, into a file without a name in `directory`; what standard input was redirected from is read where it is.
+///
+/// # Errors
+///
+/// Those of [`open_dump`]; the directory does not take the copy.
+pub fn open_dump_or_input(path: &Path, directory: &Path, observer: &mut dyn Observer) -> Result<ByteSource> {
+    if !is_standard_input(path) {
+        return open_dump(path);
+    }
+    let input = Input::open(path)?;
+    if input.is_whole()? {
+        return byte_source(&input.name, input.file, no_info);
+    }
+    let copy = unnamed_temp_file(directory)?;
+    observe_bytes(observer, Phase::ReadingStandardInput, None, |progress| {
+        let failed = |source| Error::io("copy standard input into", directory, source);
+        io::copy(&mut Counted { file: input.file, progress }, &mut &copy).map_err(failed)
+    })?;
+    ByteSource::from_file(&copy).map_err(|source| Error::io("read", &input.name, source))
+}
+
+/// An input that is read once, from its beginning to its end.
+pub struct Input {
+    name: PathBuf,
+    file: File,
+}
+
+impl Input {
+    /// Opens a file, which may be standard input.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be opened.
+    pub fn open(path: &Path) -> Result<Self> {
+        Ok(Self { name: in_order(path).0.to_owned(), file: open_in_order(path)? })
+    }
+
+    /// Whether it is a file or device that can be read at any place, and nobody has read of it yet.
+    fn is_whole(&self) -> Result<bool> {
+        let failed = |source| Error::io("look at", &self.name, source);
+        let kind = self.file.metadata().map_err(failed)?.file_type();
+        let can_be = kind.is_file() || kind.is_block_device() || cfg!(target_os = "freebsd") && kind.is_char_device();
+        // A terminal and a pipe refuse to tell a place.
+        let at = (&self.file).stream_position();
+        // An empty device is none: /dev/null, say.
+        let has_end = || (&self.file).seek(SeekFrom::End(0)).is_ok_and(|end| end > 0);
+        let is_whole = can_be && at.is_ok_and(|at| at == 0) && (kind.is_file() || has_end());
+        if is_whole {
+            (&self.file).rewind().map_err(failed)?;
+        }
+        Ok(is_whole)
+    }
+
+    /// Bytes that are left, if it is a regular file.
+    pub fn length(&self) -> Option<u64> {
+        let metadata = self.file.metadata().ok().filter(|metadata| metadata.is_file())?;
+        Some(metadata.len().saturating_sub((&self.file).stream_position().ok()?))
+    }
+
+    /// Its bytes; the progress counts them.
+    pub fn read<'a>(self, progress: &'a Progress) -> impl Read + 'a {
+        Counted { file: self.file, progress }
+    }
 }
 
 /// As [`open_nonblocking`], also for a mem(4) device.
@@ -104,6 +234,25 @@ pub fn open_dump_for_writing(path: &Path) -> Result<ByteSource> {
 /// Those of [`Table::open`].
 pub fn open_kernel(path: &Path) -> Result<Table> {
     Ok(Table::from_opened(path, open(path)?, 0)?)
+}
+
+/// Whether this process may do that with a file, without opening it.
+///
+/// # Errors
+///
+/// Those of faccessat(2): it may not, or the file system is read-only, say.
+pub fn check_access(path: &Path, wanted: AccessFlags) -> io::Result<()> {
+    Ok(faccessat(AT_FDCWD, path, wanted, AtFlags::AT_EACCESS)?)
+}
+
+/// Whether [`open_dump_to_replace`] would be let write to a dump device.
+///
+/// # Errors
+///
+/// Its error, as far as that is known without opening the device.
+pub fn check_dump_to_replace(path: &Path) -> Result<()> {
+    check_access(path, AccessFlags::R_OK | AccessFlags::W_OK)
+        .map_err(|source| Error::io("open for writing", path, source))
 }
 
 fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {

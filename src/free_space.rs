@@ -128,6 +128,16 @@ impl FreeSpace {
         (!fits).then(|| Shortage::Space { needed: stored, free: self.free, reserve: self.reserve.clone() })
     }
 
+    /// Bytes that are free for who writes, without what shall stay free.
+    pub fn free(&self) -> u64 {
+        self.free.saturating_sub(self.reserve.as_ref().map_or(0, |(bytes, _)| *bytes))
+    }
+
+    /// The same when so many bytes of it are taken.
+    pub fn after(self, taken: u64) -> Self {
+        Self { available: self.available.saturating_sub(taken), free: self.free.saturating_sub(taken), ..self }
+    }
+
     /// Warns where that many bytes take of what the file system keeps for the superuser, as savecore(8) does.
     pub fn warn_of_reserve(&self, stored: u64, observer: &mut dyn Observer) {
         if self.needs_blocks_of_superuser(stored) {

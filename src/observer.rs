@@ -5,15 +5,57 @@ use std::path::Path;
 use std::sync::Arc;
 use vmcore::progress::Progress;
 
+/// A part of long work, as a person calls it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Phase {
+    /// Memory or a dump is copied as it is.
+    Copying,
+    /// The same, and it is compressed on the way.
+    Compressing,
+    /// The same, and it goes to another host.
+    Sending,
+    /// What is compressed is decompressed.
+    Decompressing,
+    /// What is encrypted is decrypted.
+    Decrypting,
+    /// A dump is looked at from its beginning to its end.
+    Reading,
+    /// A dump in a pipe is copied to where it can be read at any place.
+    ReadingStandardInput,
+    /// The page tables of a kernel are followed.
+    ReadingPageTables,
+    /// What was written, or was there, is checked.
+    Verifying,
+}
+
+impl Phase {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Copying => "copying",
+            Self::Compressing => "compressing",
+            Self::Sending => "sending",
+            Self::Decompressing => "decompressing",
+            Self::Decrypting => "decrypting",
+            Self::Reading => "reading the dump",
+            Self::ReadingStandardInput => "reading standard input",
+            Self::ReadingPageTables => "reading page tables",
+            Self::Verifying => "verifying",
+        }
+    }
+}
+
 /// Long work that begins.
 #[derive(Debug, Clone, Copy)]
 pub enum Work<'a> {
     /// Bytes are read or written.
     Bytes {
+        /// What is done with them.
+        phase: Phase,
         /// How far it is.
         progress: &'a Arc<Progress>,
-        /// What that comes to in the end.
-        total: u64,
+        /// What that comes to in the end, where it is known.
+        total: Option<u64>,
         /// Whether the output goes to standard error meanwhile.
         uses_standard_error: bool,
     },
@@ -63,18 +105,18 @@ pub(crate) fn observed<T>(observer: &mut dyn Observer, work: Work<'_>, run: impl
     result
 }
 
-/// Does work on that many bytes, which an observer follows.
+/// Does work on that many bytes, or on bytes whose number is not known, which an observer follows.
 ///
 /// # Errors
 ///
 /// Those of the work; it cannot be shown.
 pub fn observe_bytes<T, E: Into<Error>>(
     observer: &mut dyn Observer,
-    total: u64,
+    phase: Phase,
+    total: impl Into<Option<u64>>,
     run: impl FnOnce(&Progress) -> Result<T, E>,
 ) -> Result<T> {
     let progress = Arc::new(Progress::default());
-    observed(observer, Work::Bytes { progress: &progress, total, uses_standard_error: false }, || {
-        run(&progress).map_err(Into::into)
-    })
+    let work = Work::Bytes { phase, progress: &progress, total: total.into(), uses_standard_error: false };
+    observed(observer, work, || run(&progress).map_err(Into::into))
 }

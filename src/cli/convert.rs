@@ -4,14 +4,14 @@ use super::destination::{CompressionArguments, check_standard_output, destinatio
 use super::dump::{before_compression, warn_of_unreadable};
 use super::json::UnreadableDocument;
 use super::kernel::{KernelArguments, Opened, remark_on_dump};
-use super::{Context, Verdict};
+use super::{Context, Inputs, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
 use memtool::dump::converted;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
 use memtool::files;
-use memtool::observer::observe_bytes;
+use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -25,7 +25,6 @@ use vmcore::convert::threads::CoreThreads;
 use vmcore::dump::header::Relocation;
 use vmcore::dump::{Content, DumpInOrder, Inspection};
 use vmcore::format::Format;
-use vmcore::format::map_file::read_list;
 use vmcore::kernel::Access;
 use vmcore::opened::directory_of;
 use vmcore::symbols::Table;
@@ -37,7 +36,7 @@ use vmcore::units::{counted, exact_size, rough_size};
     after_help = "Reads all dumps that 'inspect' does, and images of memory. Exit codes: 0 everything was converted, 1 a part or nothing was."
 )]
 pub struct Arguments {
-    /// A dump, a dump device, or an image of memory
+    /// A dump, a dump device, or an image of memory; '-' is standard input
     #[arg(value_name = "IN")]
     input: PathBuf,
     /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
@@ -50,7 +49,7 @@ pub struct Arguments {
     #[arg(long, alias = "to", value_enum)]
     format: OutputKind,
     /// Read symbols from this kernel image, such as /boot/kernel/kernel; they are required for threads in a core file
-    #[arg(short = 'N', long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     kernel: Option<PathBuf>,
     /// Layout of the thread notes in a core file
     #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
@@ -165,6 +164,11 @@ impl Arguments {
         self.out.as_ref().or(self.output.as_ref()).unwrap_or(&Destination::StandardOutput)
     }
 
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        vec![("IN", Some(&self.input)), ("--segments", self.segments.as_ref())]
+    }
+
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
         if self.format == OutputKind::Elf && self.map.is_some() {
@@ -199,15 +203,15 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
-    let volume = files::open_dump(&arguments.input)?;
-    let packed = arguments.segments.as_deref().map(|path| read_list(path, files::open_nonblocking)).transpose()?;
-    let dump = observe_bytes(context, volume.length(), |progress| {
+    let volume = files::open_dump_or_input(&arguments.input, &arguments.scratch(), context)?;
+    let packed = arguments.segments.as_deref().map(files::read_segments).transpose()?;
+    let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
     })?;
     let inspection = dump.inspection();
-    remark_on_dump(context, &arguments.input, inspection, arguments.segments.is_some());
+    remark_on_dump(context, files::in_order(&arguments.input).0, inspection, arguments.segments.is_some());
     if dump.extents().all(|extent| extent.size == 0) {
-        return Err(Error::Refused(format!("there is no memory in {}", arguments.input.display())));
+        return Err(Error::Refused(format!("there is no memory in {}", files::in_order(&arguments.input).0.display())));
     }
     remark_on_pages(context, arguments, inspection);
     let layout = convert::layout(&dump, arguments.format())?;
@@ -234,7 +238,7 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
     };
     let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
-    let core = Core::new(&opened.kernel, notes)?;
+    let core = observe_bytes(context, Phase::ReadingPageTables, None, |_| Core::new(&opened.kernel, notes))?;
     remark_on_core(context, core.facts());
 
     let script = arguments.script.as_deref().map_or_else(String::new, |path| script_for(arguments, path, &opened));
@@ -367,7 +371,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         (!has_tables, "the kernel's page tables are not known"),
     ] {
         if is_so {
-            let (input, output) = (arguments.input.display(), arguments.target());
+            let (input, output) = (files::in_order(&arguments.input).0.display(), arguments.target());
             context.repeat_failure(&format!("{input}: {why}, and {output} is not complete"))?;
         }
     }

@@ -1,13 +1,13 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
-use super::{Context, Verdict, whole_number};
+use super::{Context, Inputs, Verdict, whole_number};
 use clap::Args;
 use memtool::compress;
 use memtool::dump::sink::{Target, with_sink};
 use memtool::files;
-use memtool::files::open_nonblocking;
+use memtool::files::{Input, open_nonblocking};
 use memtool::free_space::FreeSpace;
-use memtool::observer::observe_bytes;
+use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -29,7 +29,7 @@ use vmcore::units::rough_size;
     after_help = "A dump that the kernel has compressed stays compressed. The private key is an RSA key in PEM format without a passphrase."
 )]
 pub struct Arguments {
-    /// The encrypted dump, such as vmcore_encrypted.0
+    /// The encrypted dump, such as vmcore_encrypted.0; '-' is standard input, also of the two keys
     #[arg(required_unless_present = "number", conflicts_with = "number")]
     encrypted: Option<PathBuf>,
     /// The file to write, which appears only when complete
@@ -132,6 +132,12 @@ struct Document {
 }
 
 impl Arguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        let private_key = Some(&self.private_key);
+        vec![("ENCRYPTED", self.encrypted.as_ref()), ("--key", self.key.as_ref()), ("--private-key", private_key)]
+    }
+
     fn files(&self) -> Option<Files> {
         if let Some(number) = self.number {
             let file = |stem: &str| self.dir.join(numbered(stem, number, Compression::None));
@@ -149,12 +155,12 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let target = &destination.plain_name();
     destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
     let private_key = private_key(context, &arguments.private_key)?;
-    let block = KeyBlock::read(key, open_nonblocking)?;
+    let block = key_block(key)?;
     let dump_key = private_key.unlock(&block)?;
     drop(private_key);
-    let volume = files::open_dump(encrypted)?;
-    let length = volume.length();
-    if !arguments.no_space_check {
+    let source = Source::open(encrypted)?;
+    let length = source.length();
+    if let Some(length) = length.filter(|_| !arguments.no_space_check) {
         let space = FreeSpace::beside(target)?;
         if let Some(why) = space.shortage(length, length) {
             let target = target.display();
@@ -165,17 +171,23 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         space.warn_of_reserve(length, context);
     }
     let output = destination.create(arguments.force)?;
-    observe_bytes(context, length, |progress| {
-        let from = Decrypter::new(dump_key, volume.part(0, length, progress));
-        copy(from, encrypted, &output)
+    let (name, _) = files::in_order(encrypted);
+    let size = observe_bytes(context, Phase::Decrypting, length, |progress| match source {
+        Source::Volume(volume) => {
+            copy(Decrypter::new(dump_key, volume.part(0, volume.length(), progress)), name, &output)
+        }
+        Source::Input(input) => copy(Decrypter::new(dump_key, input.read(progress)), name, &output),
     })?;
+    if size == 0 {
+        return Err(Error::Format(format!("{} is empty", name.display())));
+    }
     let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
     let target = destination.commit(output, inspection.compression, arguments.force)?;
     let document = Document {
         input: encrypted.as_path().into(),
         output: target.as_path().into(),
         encryption: block.encryption,
-        size: length,
+        size,
         kind: kind(&inspection.content),
         compression: inspection.compression,
     };
@@ -183,8 +195,31 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     Ok(Verdict::Done)
 }
 
-/// Decrypts into the file.
-fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()> {
+/// What an encrypted dump is read from, once and in order.
+enum Source {
+    Volume(ByteSource),
+    Input(Input),
+}
+
+impl Source {
+    fn open(encrypted: &Path) -> Result<Self> {
+        match files::is_standard_input(encrypted) {
+            true => Input::open(encrypted).map(Self::Input),
+            false => files::open_dump(encrypted).map(Self::Volume),
+        }
+    }
+
+    /// Its bytes, where that is known beforehand.
+    fn length(&self) -> Option<u64> {
+        match self {
+            Self::Volume(volume) => Some(volume.length()),
+            Self::Input(input) => input.length(),
+        }
+    }
+}
+
+/// Decrypts into the file, and tells how many bytes that were.
+fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<u64> {
     let failed = |source| Error::io("decrypt", encrypted, source);
     let file = output.file().try_clone().map_err(|source| Error::Io { what: "write the dump".to_owned(), source })?;
     with_sink(Target::File(file), compress::Compression::None, false, |sink| {
@@ -197,7 +232,7 @@ fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<()
             sink.write(filled(&buffer, read).map_err(failed)?)?;
         }
     })
-    .map(drop)
+    .map(|((), written, _)| written.bytes)
 }
 
 /// Looks at what came out, as far as its headers go.
@@ -205,8 +240,21 @@ fn recognise(decrypted: &File) -> io::Result<Inspection> {
     inspect(&ByteSource::from_file(decrypted)?, Depth::Pages, &Progress::default())
 }
 
+/// Reads the dump's key.
+fn key_block(path: &Path) -> Result<KeyBlock> {
+    if files::is_standard_input(path) {
+        let (name, _) = files::in_order(path);
+        return Ok(KeyBlock::from_opened(name, files::open_in_order(path)?)?);
+    }
+    Ok(KeyBlock::read(path, open_nonblocking)?)
+}
+
 /// Reads a private key. Whoever else can read it can read every dump.
 pub fn private_key(context: &mut Context, path: &Path) -> Result<PrivateKey> {
+    if files::is_standard_input(path) {
+        let (name, _) = files::in_order(path);
+        return Ok(PrivateKey::from_opened(name, files::open_in_order(path)?)?);
+    }
     let private_key = PrivateKey::read(path, open_nonblocking)?;
     if path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0) {
         context.warn(&format!("{} is readable by other users, who can decrypt every dump with it", path.display()));

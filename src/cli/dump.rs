@@ -3,7 +3,7 @@
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::json::{Measured, UnreadableDocument};
 use super::output::RECORDED;
-use super::{Context, Verdict, size};
+use super::{Context, Inputs, Verdict, size};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::Result;
@@ -20,7 +20,6 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use vmcore::bounds::saturating_usize;
 use vmcore::chunks::MAX_BUFFER;
-use vmcore::format::map_file::read_list;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{Format, Space};
 use vmcore::text::Name;
@@ -179,13 +178,19 @@ impl Arguments {
         check_standard_output(json && !self.list_segments && !self.verify, Some(&self.destination()))
     }
 
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        let manifest = self.manifest.as_ref().filter(|_| self.verify);
+        vec![("FILE", self.file.as_ref()), ("--manifest", manifest), ("--segments", self.segments.as_ref())]
+    }
+
     fn destination(&self) -> Destination {
         self.output.clone().unwrap_or(Destination::StandardOutput)
     }
 
     fn requested(&self) -> Result<Option<RequestedRanges>> {
         let (ranges, segments_from) = match &self.segments {
-            Some(path) => (read_list(path, files::open_nonblocking)?, SegmentSource::List(path.clone())),
+            Some(path) => (files::read_segments(path)?, SegmentSource::List(path.clone())),
             None if self.ranges.is_empty() => return Ok(None),
             None => (self.ranges.clone(), SegmentSource::Ranges),
         };

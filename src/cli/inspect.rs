@@ -1,15 +1,15 @@
 //! `memtool inspect`: what is in a kernel dump, and whether it is whole.
 
 use super::json::Measured;
-use super::{Context, Verdict};
+use super::{Context, Verdict, output};
 use clap::Args;
 use memtool::files;
-use memtool::observer::observe_bytes;
+use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::scratch;
 use memtool::output_file::temporary_directory;
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
 use vmcore::bounds::head;
@@ -28,9 +28,9 @@ use vmcore::units::{Hex, counted, exact_size, rough_size, utc, utc_of_seconds};
     after_help = "Reads minidumps, full dumps and text dumps of every architecture, plain or compressed, and LiME images. Exit codes: 0 the file is a dump or an image without damage, 1 it is damaged, cannot be read, or has an unknown format."
 )]
 pub struct Arguments {
-    /// A dump, or a dump device
-    #[arg(value_name = "FILE|DEVICE")]
-    file: PathBuf,
+    /// Dumps or dump devices; '-' is standard input
+    #[arg(value_name = "FILE|DEVICE", required = true)]
+    pub files: Vec<PathBuf>,
     /// Print only the kernel's message buffer, as dmesg(8) does
     #[arg(long, conflicts_with = "list_segments")]
     msgbuf: bool,
@@ -41,6 +41,11 @@ pub struct Arguments {
     #[arg(long)]
     verify: bool,
 }
+
+/// The schema of what is said of a file.
+const SCHEMA: &str = "memtool.inspect";
+/// What JSON says that it is about.
+const IMAGE: &str = "image";
 
 /// What is said of a file that begins as nothing that is known.
 const NO_HEADER: &str = "unknown format: not a dump or image that memtool knows; convert and --core read an image of memory without a header, from physical address 0 or by --segments";
@@ -208,26 +213,124 @@ struct Document<'a> {
     messages: Option<Vec<Name>>,
 }
 
+/// One of several files in JSON.
+#[derive(Serialize)]
+struct Inspected<'a> {
+    input: &'a Name,
+    /// The object that there would be for this file alone.
+    inspection: Option<output::Document<'a, Document<'a>>>,
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct Documents<'a> {
+    files: Vec<Inspected<'a>>,
+}
+
+/// A file that was looked at.
+struct Looked {
+    /// As it was named.
+    input: Name,
+    /// What it is called in messages.
+    name: String,
+    inspection: Inspection,
+    /// With `--msgbuf` and `--json`: the kernel's messages.
+    messages: Option<Vec<Name>>,
+    /// Warnings about it, which may be fewer than those of the run.
+    warnings: Vec<String>,
+}
+
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let path = &arguments.file;
-    let volume = files::open_dump(path)?;
+    if let [path] = arguments.files.as_slice() {
+        let looked = look(context, arguments, path)?;
+        if context.out.is_json() {
+            context.out.document_of(SCHEMA, IMAGE, &Document::new(&looked, arguments))?;
+        } else {
+            print(context, arguments, &looked)?;
+        }
+        return Ok(looked.verdict());
+    }
+    several(context, arguments)
+}
+
+/// Describes several files, one after another. One that cannot be described keeps none of the others back.
+fn several(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let mut kept: Vec<(Name, Result<Looked, String>)> = Vec::new();
+    let mut verdict = Verdict::Done;
+    for (index, path) in arguments.files.iter().enumerate() {
+        if !context.out.is_json() {
+            let before = if index > 0 { "\n" } else { "" };
+            context.out.bytes(before.as_bytes())?;
+            context.out.line(&format!("{}:", files::in_order(path).0.display()))?;
+        }
+        let json = context.out.is_json();
+        let looked = look(context, arguments, path)
+            .and_then(|looked| if json { Ok(()) } else { print(context, arguments, &looked) }.map(|()| looked));
+        let looked = match looked {
+            Err(error @ Error::StandardOutput(_)) => return Err(error),
+            Err(error) => {
+                context.print_failure(&error.to_string())?;
+                Err(error.to_string())
+            }
+            Ok(looked) => Ok(looked),
+        };
+        if looked.as_ref().map_or(Verdict::Failed, Looked::verdict) == Verdict::Failed {
+            verdict = Verdict::Failed;
+        }
+        if json {
+            kept.push((path.as_path().into(), looked));
+        }
+    }
+    if context.out.is_json() {
+        let inspected = kept.iter().map(|(input, looked)| Inspected {
+            input,
+            inspection: looked
+                .as_ref()
+                .ok()
+                .map(|looked| output::Document::new(SCHEMA, IMAGE, Document::new(looked, arguments), &looked.warnings)),
+            error: looked.as_ref().err().map(String::as_str),
+        });
+        let documents = Documents { files: inspected.collect() };
+        context.out.document_of("memtool.inspect.files", IMAGE, &documents)?;
+    }
+    Ok(verdict)
+}
+
+/// Looks into a file.
+fn look(context: &mut Context, arguments: &Arguments, path: &Path) -> Result<Looked> {
+    let volume = files::open_dump_or_input(path, &temporary_directory(), context)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let look = |progress: &Progress| inspect_packed(&volume, depth, scratch(&temporary_directory()), progress);
     let inspection = match arguments.verify {
-        true => observe_bytes(context, volume.length(), look)?,
+        true => observe_bytes(context, Phase::Verifying, volume.length(), look)?,
         false => look(&Progress::default())?,
     };
-    let is_known = inspection.content != Content::Unknown;
-    let is_whole = is_known && inspection.damage.is_empty() && inspection.limits.is_empty();
-    let verdict = if is_whole { Verdict::Done } else { Verdict::Failed };
-    for warning in &inspection.warnings {
-        context.warn(&format!("{}: {warning}", path.display()));
+    let name = files::in_order(path).0.display().to_string();
+    let warnings: Vec<String> = inspection.warnings.iter().map(|warning| format!("{name}: {warning}")).collect();
+    warnings.iter().for_each(|warning| context.warn(warning));
+    let wants_messages = arguments.msgbuf && context.out.is_json();
+    let messages = wants_messages.then(|| messages(context, &name, &inspection)).transpose()?;
+    Ok(Looked { input: path.into(), name, inspection, messages, warnings })
+}
+
+impl Looked {
+    fn is_known(&self) -> bool {
+        self.inspection.content != Content::Unknown
     }
-    if context.out.is_json() {
-        let messages = arguments.msgbuf.then(|| messages(context, arguments, &inspection)).transpose()?;
-        let Inspection { location, compression, packed, length, damage, limits, remarks, .. } = &inspection;
-        let document = Document {
-            input: path.as_path().into(),
+
+    /// Whether it is a dump without damage.
+    fn verdict(&self) -> Verdict {
+        let is_whole = self.is_known() && self.inspection.damage.is_empty() && self.inspection.limits.is_empty();
+        if is_whole { Verdict::Done } else { Verdict::Failed }
+    }
+}
+
+impl<'a> Document<'a> {
+    fn new(looked: &'a Looked, arguments: &Arguments) -> Self {
+        let inspection = &looked.inspection;
+        let Inspection { location, compression, packed, length, damage, limits, remarks, .. } = inspection;
+        Self {
+            input: looked.input.clone(),
             place: location.place,
             file_offset: location.start,
             size: location.end - location.start,
@@ -236,48 +339,53 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             packed: *packed,
             uncompressed_size: *length,
             header: location.header.as_ref().map(KernelHeader::new),
-            dump: Dump::new(&inspection),
+            dump: Dump::new(inspection),
             verified: arguments.verify,
             damage,
             limits,
             remarks,
-            messages,
-        };
-        context.out.document_of("memtool.inspect", "image", &document)?;
-        return Ok(verdict);
+            messages: looked.messages.clone(),
+        }
     }
+}
+
+/// Prints what a file is, and says what is wrong with it.
+fn print(context: &mut Context, arguments: &Arguments, looked: &Looked) -> Result<()> {
+    let Looked { name, inspection, .. } = looked;
     if arguments.msgbuf {
-        for line in messages(context, arguments, &inspection)? {
+        for line in messages(context, name, inspection)? {
             context.out.line(&line.text())?;
         }
     } else {
-        describe(context, arguments, &inspection)?;
+        describe(context, arguments, inspection)?;
     }
     let verbose = context.global.verbose > 0;
     for remark in inspection.remarks.iter().filter(|_| verbose) {
-        context.remark(&format!("{}: {remark}", path.display()));
+        context.remark(&format!("{name}: {remark}"));
     }
     for damage in &inspection.damage {
-        context.print_failure(&format!("{}: damaged: {damage}", path.display()))?;
+        context.print_failure(&format!("{name}: damaged: {damage}"))?;
     }
     for limit in &inspection.limits {
-        context.print_failure(&format!("{}: a limit of memtool, not damage: {limit}", path.display()))?;
+        context.print_failure(&format!("{name}: a limit of memtool, not damage: {limit}"))?;
     }
-    if !is_known && inspection.damage.is_empty() {
+    if !looked.is_known() && inspection.damage.is_empty() {
         let what = inspection.problem().unwrap_or_else(|| NO_HEADER.to_owned());
-        context.print_failure(&format!("{}: {what}", path.display()))?;
+        context.print_failure(&format!("{name}: {what}"))?;
     }
-    Ok(verdict)
+    Ok(())
 }
 
 /// The kernel's messages, a line each.
-fn messages(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<Vec<Name>> {
+fn messages(context: &mut Context, name: &str, inspection: &Inspection) -> Result<Vec<Name>> {
     let Content::Minidump(facts) = &inspection.content else {
         let what = inspection.content.name();
-        return Err(Error::Refused(format!("{}: {what}: it has no message buffer", arguments.file.display())));
+        return Err(Error::Refused(format!("{name}: {what}: it has no message buffer")));
     };
     if facts.messages_came_round() {
-        context.remark("the message buffer is full: older messages are lost, and the newest may come first");
+        context.remark(&format!(
+            "{name}: the message buffer is full: older messages are lost, and the newest may come first"
+        ));
     }
     // Each line by itself: what the kernel was told to print must not command the terminal.
     let line = |line: &[u8]| {

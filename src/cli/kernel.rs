@@ -1,10 +1,10 @@
 //! The kernel that a command looks into: the running one, or that of a dump; and places in it, as people name them.
 
-use super::Context;
+use super::{Context, Inputs, seekable};
 use clap::Args;
 use memtool::files;
 use memtool::live_kernel::{RunningFiles, installed_system, open_kernel, open_physical};
-use memtool::observer::observe_bytes;
+use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
@@ -14,7 +14,6 @@ use vmcore::architecture::{Architecture, Endianness};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
-use vmcore::format::map_file::read_list;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
 use vmcore::units::{NumberError, counted, parse_address, parse_size};
@@ -28,10 +27,10 @@ const IMAGE: &str = "image";
 #[derive(Args)]
 pub struct KernelArguments {
     /// Use a dump, or an image of memory, instead of the running kernel
-    #[arg(short = 'M', long, value_name = "FILE")]
+    #[arg(short = 'M', long, value_name = "FILE", value_parser = seekable())]
     pub core: Option<PathBuf>,
     /// Read symbols from this kernel image, such as /boot/kernel/kernel
-    #[arg(short = 'N', long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     pub kernel: Option<PathBuf>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
@@ -211,6 +210,11 @@ impl View {
 }
 
 impl KernelArguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        vec![("--segments", self.segments.as_ref())]
+    }
+
     /// Whether a dump is asked, and not the running kernel.
     pub fn names_core(&self) -> bool {
         self.core.is_some()
@@ -232,7 +236,8 @@ impl KernelArguments {
         // Only with an image are there modules to find; a dump and a recorded machine cannot be named both.
         let host = image.as_ref().and_then(|_| context.host().ok());
         let here = host.and_then(|host| installed_system(&*host));
-        let kernel = Kernel::from_dump(core, memory, image)?.with_modules_of(here, files::open_nonblocking);
+        let kernel =
+            Kernel::from_dump(files::in_order(core).0, memory, image)?.with_modules_of(here, files::open_nonblocking);
         let mut opened = Opened { kernel, kind: IMAGE };
         opened.warn(context);
         Ok(opened)
@@ -261,12 +266,16 @@ impl KernelArguments {
     }
 
     fn open_core(&self, context: &mut Context, core: &Path, access: Access, directory: &Path) -> Result<DumpedMemory> {
-        let volume = core_volume(core, access)?;
-        let segments = self.segments.as_deref().map(|path| read_list(path, files::open_nonblocking)).transpose()?;
-        let memory = observe_bytes(context, volume.length(), |progress| {
+        // Only convert lets standard input be named.
+        let volume = match access {
+            Access::Read => files::open_dump_or_input(core, directory, context)?,
+            Access::Write => core_volume(core, access)?,
+        };
+        let segments = self.segments.as_deref().map(files::read_segments).transpose()?;
+        let memory = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
             DumpedMemory::open(volume, segments.as_deref(), scratch(directory), progress)
         })?;
-        remark_on_dump(context, core, memory.inspection(), self.segments.is_some());
+        remark_on_dump(context, files::in_order(core).0, memory.inspection(), self.segments.is_some());
         Ok(memory)
     }
 }

@@ -2,7 +2,7 @@
 
 use super::destination::{check_standard_output, destination, remark_on_delivery};
 use super::json::UnreadableDocument;
-use super::{Context, Verdict};
+use super::{Context, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Level;
@@ -69,8 +69,52 @@ pub struct Arguments {
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = Verify::Full, default_missing_value = "full")]
     verify: Verify,
     /// Read the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
-    #[arg(short = 'N', long, value_name = "FILE")]
+    #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     kernel: Option<PathBuf>,
+    /// See [`Saving::max`].
+    #[arg(skip)]
+    max: Option<u32>,
+    /// See [`Saving::lenient`].
+    #[arg(skip)]
+    lenient: bool,
+}
+
+/// What `save -L` says of a live dump.
+pub struct Saving {
+    /// The directory of dumps.
+    pub dir: PathBuf,
+    /// Compress with zstd, at a level.
+    pub zstd: Option<Option<Level>>,
+    /// Compress with gzip.
+    pub gzip: bool,
+    /// See [`LiveDumpOptions::limit`].
+    pub max: Option<u32>,
+    /// See [`LiveDumpOptions::lenient`].
+    pub lenient: bool,
+    /// Do not check in advance whether the dump fits.
+    pub no_space_check: bool,
+}
+
+impl From<Saving> for Arguments {
+    fn from(Saving { dir, zstd, gzip, max, lenient, no_space_check }: Saving) -> Self {
+        Self {
+            file: None,
+            output: None,
+            dir: Some(dir),
+            zstd,
+            gzip,
+            uncompress: false,
+            keep_header: false,
+            info: None,
+            no_space_check,
+            force: false,
+            method: Method::Auto,
+            verify: Verify::Full,
+            kernel: None,
+            max,
+            lenient,
+        }
+    }
 }
 
 /// How a dump is looked at when it is made.
@@ -116,7 +160,7 @@ impl From<Method> for livedump::Method {
 }
 
 #[derive(Serialize)]
-struct Document<'a> {
+pub struct Document<'a> {
     output: Name,
     /// Who made it: `kernel` or `user`.
     method: &'static str,
@@ -180,7 +224,7 @@ impl Arguments {
         self.zstd.flatten()
     }
 
-    fn compression(&self) -> Compression {
+    pub fn compression(&self) -> Compression {
         match (self.zstd.is_some(), self.gzip) {
             (true, _) => Compression::Zstd,
             (_, true) => Compression::Gzip,
@@ -205,7 +249,7 @@ impl Arguments {
         }
     }
 
-    fn options(&self) -> Result<LiveDumpOptions> {
+    pub fn options(&self) -> Result<LiveDumpOptions> {
         Ok(LiveDumpOptions {
             destination: self.destination()?,
             method: self.method.into(),
@@ -216,6 +260,8 @@ impl Arguments {
             info: self.info_file().map(Path::to_owned),
             check_space: !self.no_space_check,
             replace: self.force,
+            limit: self.max,
+            lenient: self.lenient,
         })
     }
 }
@@ -239,7 +285,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 /// Says what may be wrong with a dump, or is not known of it.
-fn warn_of_doubts(context: &mut Context, dump: &LiveDump, page_size: u64) {
+pub fn warn_of_doubts(context: &mut Context, dump: &LiveDump, page_size: u64) {
     if let Some(error) = &dump.unchecked {
         context.remark(&format!("whether the kernel lost pages was not checked: {error}"));
     }
@@ -275,7 +321,7 @@ fn warn_of_missing(context: &mut Context, made: &UserDumpReport, page_size: u64)
     }
 }
 
-fn describe<'a>(arguments: &Arguments, dump: &'a LiveDump) -> Document<'a> {
+pub fn describe<'a>(arguments: &Arguments, dump: &'a LiveDump) -> Document<'a> {
     let header = &dump.trailer.header;
     let saved = dump.saved.as_ref();
     let output = match (arguments.target(), saved) {
@@ -338,6 +384,17 @@ fn conclude(
     if context.out.is_json() {
         return context.out.document(SCHEMA, host, document);
     }
+    tell(context, host, arguments, dump, document)
+}
+
+/// Says it in words.
+pub fn tell(
+    context: &mut Context,
+    host: &dyn Host,
+    arguments: &Arguments,
+    dump: &LiveDump,
+    document: &Document<'_>,
+) -> Result<()> {
     if arguments.info.is_some() && arguments.info_file().is_none() {
         return dump.info_text().lines().try_for_each(|line| context.out.line(line));
     }

@@ -27,6 +27,7 @@ mod translate;
 mod usage;
 mod write;
 
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, Parser, Subcommand};
 use memtool::files;
 use memtool::host::recorded::Recorded;
@@ -73,7 +74,7 @@ struct Global {
     #[arg(long, global = true, value_name = "FILE")]
     save_machine: Option<PathBuf>,
     /// Use this device in place of /dev/mem
-    #[arg(long, global = true, value_name = "PATH")]
+    #[arg(long, global = true, value_name = "PATH", value_parser = seekable())]
     device: Option<PathBuf>,
     /// Print one JSON object
     #[arg(long, global = true)]
@@ -222,6 +223,23 @@ impl Command {
         }
     }
 
+    /// Files that it reads once, and so can be standard input, by the options and operands that name them.
+    fn inputs(&self) -> Inputs<'_> {
+        match self {
+            Self::Dump(arguments) => arguments.inputs(),
+            Self::Save(arguments) => vec![("--private-key", arguments.private_key.as_ref())],
+            Self::Inspect(arguments) => arguments.files.iter().map(|file| ("FILE", Some(file))).collect(),
+            Self::Convert(arguments) => arguments.inputs(),
+            Self::Decrypt(arguments) => arguments.inputs(),
+            Self::Read(arguments) => arguments.kernel.inputs(),
+            Self::Translate(arguments) => arguments.kernel.inputs(),
+            Self::Write(arguments) => arguments.kernel.inputs(),
+            Self::Symbols(arguments) => arguments.of.inputs(),
+            Self::Ps(arguments) => arguments.kernel.inputs(),
+            _ => Vec::new(),
+        }
+    }
+
     /// What help is wanted for.
     fn help(&self) -> Option<help::Arguments> {
         match self {
@@ -238,6 +256,7 @@ impl Command {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
             Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Save(arguments) if arguments.is_live() => Subject::Memory,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
             Self::Symbols(arguments) => by_files(arguments.names_files(), Subject::System),
             Self::Read(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
@@ -259,7 +278,7 @@ impl Command {
     /// What a signal's message says when it ends the command.
     fn signal_message(&self) -> fn() -> &'static str {
         match self {
-            Self::Livedump(_) => || {
+            Self::Livedump(_) | Self::Save(save::Arguments { live: true, .. }) => || {
                 if memtool::livedump::kernel_dumps() {
                     "the kernel cannot stop a dump once begun; when it is done, memtool exits and removes the unfinished file"
                 } else {
@@ -272,6 +291,9 @@ impl Command {
         }
     }
 }
+
+/// Files that a command reads once, with the options and operands that name them.
+type Inputs<'a> = Vec<(&'static str, Option<&'a PathBuf>)>;
 
 /// How a command ended that did not fail as a whole.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -442,6 +464,7 @@ fn fail(error: &Error, command: &str, verbose: bool) -> ExitCode {
 fn check(cli: &Cli) -> Result<(), String> {
     let conflict = |text: &str| Err(text.to_owned());
     cli.command.check(cli.global.json)?;
+    check_standard_input(cli)?;
     if let Some((option, why)) = cli.command.text_only().filter(|_| cli.global.json) {
         return conflict(&format!("{option} cannot be used with --json: {why}"));
     }
@@ -465,6 +488,18 @@ fn check(cli: &Cli) -> Result<(), String> {
     }
 }
 
+/// That not more than one file is to be read from standard input.
+fn check_standard_input(cli: &Cli) -> Result<(), String> {
+    let mut inputs = vec![("--machine", cli.global.machine.as_ref())];
+    inputs.extend(cli.command.inputs());
+    let is_input = |path: &Option<&PathBuf>| path.is_some_and(|path| files::is_standard_input(path));
+    let names: Vec<&str> = inputs.iter().filter(|(_, path)| is_input(path)).map(|(name, _)| *name).collect();
+    match names.as_slice() {
+        [first, second, ..] => Err(format!("{first} and {second} cannot both be standard input")),
+        _ => Ok(()),
+    }
+}
+
 fn run(cli: Cli) -> Result<Verdict> {
     files_in_use::track();
     let out = Output::new(cli.global.json, cli.global.wide)?;
@@ -473,7 +508,7 @@ fn run(cli: Cli) -> Result<Verdict> {
     let signal_message = command.signal_message();
     let announce = move |signal: &str| {
         progress::end_line();
-        eprint_message(&format!("{signal}: {}", signal_message()));
+        eprint_message(&format!("{signal}: {}{}", signal_message(), progress::interrupted_phase()));
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
@@ -532,6 +567,16 @@ fn report(error: &Error, command: &str, verbose: bool) {
         eprint_message(&format!("caused by: {text}"));
         cause = source.source();
     }
+}
+
+/// clap's parser for names of files that are read at any place, which standard input cannot be.
+fn seekable() -> impl TypedValueParser<Value = PathBuf> {
+    OsStringValueParser::new().try_map(|name| match name.to_str() {
+        Some("-") => Err(
+            "standard input cannot be used, because this file is not read from beginning to end; save it to a file first (a file of that name is './-')",
+        ),
+        _ => Ok(PathBuf::from(name)),
+    })
 }
 
 /// clap's parser for addresses.

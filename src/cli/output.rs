@@ -126,14 +126,21 @@ pub struct Output {
 
 /// The head of every JSON object.
 #[derive(Serialize)]
-struct Document<'a, T> {
+pub struct Document<'a, T> {
     schema: &'a str,
     version: u32,
     host: &'static str,
     #[serde(flatten)]
-    body: &'a T,
+    body: T,
     /// Every warning of the run, `-q` or not.
     warnings: &'a [String],
+}
+
+impl<'a, T> Document<'a, T> {
+    /// What is said of a host in version 1 of a schema.
+    pub fn new(schema: &'a str, host: &'static str, body: T, warnings: &'a [String]) -> Self {
+        Self { schema, version: 1, host, body, warnings }
+    }
 }
 
 impl Output {
@@ -186,7 +193,7 @@ impl Output {
     /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
         self.has_told_of_recording |= host == RECORDED;
-        let document = Document { schema, version: 1, host, body, warnings: &self.warnings };
+        let document = Document::new(schema, host, body, &self.warnings);
         json::write(&mut self.out, &document).map_err(failed)
     }
 
@@ -198,7 +205,7 @@ impl Output {
         host: &'static str,
         body: &impl Serialize,
     ) -> io::Result<()> {
-        json::write(file, &Document { schema, version: 1, host, body, warnings: &self.warnings })
+        json::write(file, &Document::new(schema, host, body, &self.warnings))
     }
 
     /// Prints a line.

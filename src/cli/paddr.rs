@@ -1,7 +1,7 @@
 //! `memtool paddr`: where the pages of a process lie.
 
 use super::output::Output;
-use super::{Context, Verdict, address, pid, size};
+use super::{Context, Verdict, address, pid, seekable, size};
 use clap::{ArgGroup, Args};
 use memtool::host::{Backing, PageState, Pid, ProcessHost};
 use memtool::paddr::{self, Page, Preparation, Run, Runs, Summary};
@@ -23,7 +23,7 @@ pub struct Arguments {
     #[arg(long, value_name = "PID", value_parser = pid, requires = "addresses", conflicts_with_all = ["file", "alloc"])]
     pid: Option<i32>,
     /// Map a file and report every page of it
-    #[arg(long, value_name = "PATH")]
+    #[arg(long, value_name = "PATH", value_parser = seekable())]
     file: Option<PathBuf>,
     /// First byte of the file to report
     #[arg(long, value_name = "SIZE", value_parser = size, default_value = "0", conflicts_with_all = ["addresses", "alloc"])]

@@ -3,24 +3,36 @@
 
 use super::eprint_message;
 use super::output::COLUMNS;
-use memtool::observer::Work;
+use memtool::observer::{Phase, Work};
 use memtool::{Error, Result, free_space, interrupt, livedump};
 use std::fs::File;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 use vmcore::bounds::saturating_u64;
-use vmcore::progress::Progress;
 use vmcore::units::rough_size;
 
 const INTERVAL: Duration = Duration::from_millis(500);
 
 /// Whether a line is being kept up to date.
 static LIVE: AtomicBool = AtomicBool::new(false);
+
+/// What is being done.
+static PHASE: Mutex<Option<Phase>> = Mutex::new(None);
+
+fn now(phase: Option<Phase>) {
+    *PHASE.lock().unwrap_or_else(PoisonError::into_inner) = phase;
+}
+
+/// What was being done, for a message that says that it was ended: ` (while copying)`.
+pub fn interrupted_phase() -> String {
+    let phase = *PHASE.lock().unwrap_or_else(PoisonError::into_inner);
+    phase.map_or_else(String::new, |phase| format!(" (while {})", phase.name()))
+}
 
 /// To the start of the line, and the rest of it gone.
 const CLEAR: &str = "\r\x1b[K";
@@ -35,19 +47,17 @@ impl Display {
     /// Begins to show work; without `live` only on request.
     pub fn follow(work: Work<'_>, live: bool) -> Result<Self> {
         match work {
-            Work::Bytes { progress, total, uses_standard_error } => {
-                Self::start(Arc::clone(progress), total, live && !uses_standard_error)
+            Work::Bytes { phase, progress, total, uses_standard_error } => {
+                now(Some(phase));
+                let progress = Arc::clone(progress);
+                let line = move |elapsed| describe(phase, progress.done(), total, elapsed);
+                Self::show(line, live && !uses_standard_error)
             }
             Work::KernelDump { directory, limit } => Self::show(kernel_dump(directory, limit)?, live),
         }
     }
 
-    /// Begins. `total` is what `progress` comes to in the end; without `live` there is only the line on request.
-    fn start(progress: Arc<Progress>, total: u64, live: bool) -> Result<Self> {
-        Self::show(move |elapsed| describe(progress.done(), total, elapsed), live)
-    }
-
-    /// Begins, with a line that is made from the time that has passed.
+    /// Begins, with a line that is made from the time that has passed; without `live` there is only the line on request.
     fn show(line: impl Fn(Duration) -> String + Send + Sync + 'static, live: bool) -> Result<Self> {
         let failed = |source| Error::Io { what: "start a thread".to_owned(), source };
         let started = Instant::now();
@@ -105,6 +115,7 @@ pub fn end_line() {
 
 impl Drop for Display {
     fn drop(&mut self) {
+        now(None);
         if let Some((stop, thread)) = self.ticker.take() {
             drop(stop);
             let _ = thread.join();
@@ -112,14 +123,22 @@ impl Drop for Display {
     }
 }
 
-/// `1.2 GiB of 4.0 GiB (30 %), 800.0 MiB/s, 0:04 left`.
-fn describe(done: u64, total: u64, elapsed: Duration) -> String {
-    let percent = u128::from(done) * 100 / u128::from(total.max(1));
-    let mut line = format!("{} of {} ({percent} %)", rough_size(done), rough_size(total));
+/// `copying: 1.2 GiB of 4.0 GiB (30 %), 800.0 MiB/s, 0:04 left`; of work that is not counted in bytes, the time that
+/// has passed: `reading page tables: 0:12`.
+fn describe(phase: Phase, done: u64, total: Option<u64>, elapsed: Duration) -> String {
+    let phase = phase.name();
+    let mut line = match total {
+        None if done == 0 => return format!("{phase}: {}", clock(elapsed.as_secs())),
+        None => format!("{phase}: {}", rough_size(done)),
+        Some(total) => {
+            let percent = u128::from(done) * 100 / u128::from(total.max(1));
+            format!("{phase}: {} of {} ({percent} %)", rough_size(done), rough_size(total))
+        }
+    };
     let millis = elapsed.as_millis().max(1);
     let rate = saturating_u64(u128::from(done) * 1000 / millis);
     line.push_str(&format!(", {}/s", rough_size(rate)));
-    if let Some(remaining) = total.saturating_sub(done).checked_div(rate) {
+    if let Some(remaining) = total.and_then(|total| total.saturating_sub(done).checked_div(rate)) {
         line.push_str(&format!(", {} left", clock(remaining)));
     }
     line
@@ -132,7 +151,7 @@ fn kernel_dump(directory: &Path, limit: Option<u64>) -> Result<impl Fn(Duration)
     let before = free_space::free_behind(&opened).ok();
     Ok(move |elapsed: Duration| {
         if !livedump::kernel_dumps() {
-            return format!("the dump is being checked: {}", clock(elapsed.as_secs()));
+            return describe(Phase::Verifying, 0, None, elapsed);
         }
         let fallen = before.zip(free_space::free_behind(&opened).ok()).map(|(was, is)| was.saturating_sub(is));
         describe_kernel_dump(elapsed, fallen, limit)
@@ -166,13 +185,21 @@ mod tests {
 
     #[test]
     fn a_line_tells_amount_rate_and_time_left() {
-        assert_eq!(describe(0, 1 << 30, Duration::ZERO), "0 B of 1.0 GiB (0 %), 0 B/s");
+        let copying = |done, total: u64, elapsed| describe(Phase::Copying, done, Some(total), elapsed);
+        assert_eq!(copying(0, 1 << 30, Duration::ZERO), "copying: 0 B of 1.0 GiB (0 %), 0 B/s");
         assert_eq!(
-            describe(1 << 30, 4 << 30, Duration::from_secs(2)),
-            "1.0 GiB of 4.0 GiB (25 %), 512.0 MiB/s, 0:06 left"
+            copying(1 << 30, 4 << 30, Duration::from_secs(2)),
+            "copying: 1.0 GiB of 4.0 GiB (25 %), 512.0 MiB/s, 0:06 left"
         );
-        assert_eq!(describe(1, 0, Duration::from_secs(1)), "1 B of 0 B (100 %), 1 B/s, 0:00 left");
-        assert!(describe(u64::MAX, u64::MAX, Duration::from_nanos(1)).contains("(100 %)"));
+        assert_eq!(copying(1, 0, Duration::from_secs(1)), "copying: 1 B of 0 B (100 %), 1 B/s, 0:00 left");
+        assert!(copying(u64::MAX, u64::MAX, Duration::from_nanos(1)).contains("(100 %)"));
+    }
+
+    #[test]
+    fn what_has_no_known_end_tells_no_share() {
+        let unknown = |phase, done| describe(phase, done, None, Duration::from_secs(2));
+        assert_eq!(unknown(Phase::ReadingStandardInput, 1 << 30), "reading standard input: 1.0 GiB, 512.0 MiB/s");
+        assert_eq!(unknown(Phase::ReadingPageTables, 0), "reading page tables: 0:02");
     }
 
     #[test]

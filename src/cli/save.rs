@@ -1,20 +1,26 @@
 //! `memtool save`: crash dumps from dump devices, saved in a directory and cleared.
 
 use super::inspect::{KernelHeader, kernel_header};
+use super::livedump::{self, Saving};
 use super::output::RECORDED;
-use super::{Context, Verdict, decrypt, whole_number};
+use super::{Context, Verdict, decrypt, seekable, whole_number};
 use clap::{ArgGroup, Args};
 use memtool::compress::Level;
 use memtool::files;
+use memtool::host::Host;
 use memtool::host::dump_devices;
-use memtool::observer::observe_bytes;
-use memtool::save::directory::SaveDirectory;
-use memtool::save::{CrashDump, Found, LastHeader, Options, SavedDump, find, save};
+use memtool::live_kernel::RunningSymbols;
+use memtool::livedump::{LiveDump, LiveDumpOptions, PlannedLiveDump};
+use memtool::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory};
+use memtool::save::info::LIVE;
+use memtool::save::{CrashDump, Found, LastHeader, Options, PlannedDump, SavedDump, find, plan, save};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::{Duration, SystemTime};
+use vmcore::decrypt::PrivateKey;
 use vmcore::dump::Damage;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::kerneldump::{Compression, Kind};
@@ -33,13 +39,13 @@ const DEV: &str = "/dev";
 )]
 pub struct Arguments {
     /// Dump devices, or images of them
-    #[arg(value_name = "DEVICE")]
+    #[arg(value_name = "DEVICE", conflicts_with = "live", value_parser = seekable())]
     devices: Vec<PathBuf>,
     /// Only report whether there is a dump, and which
     #[arg(
         short = 'C',
         long,
-        conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check"]
+        conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check", "dry_run"]
     )]
     check: bool,
     /// Clear the dump without saving it
@@ -48,9 +54,15 @@ pub struct Arguments {
     /// Do not clear the dump after saving it
     #[arg(short, long)]
     keep: bool,
+    /// Save a live dump of the running kernel, as 'livedump --dir' does, instead of a crash dump
+    #[arg(short = 'L', long, conflicts_with_all = ["check", "clear", "keep", "uncompress", "private_key", "sector_size"])]
+    pub live: bool,
     /// Save a dump that was cleared or has damaged headers; with --clear, clear it
     #[arg(short, long)]
     force: bool,
+    /// Check what would be saved, cleared and replaced, and show it, but do not do it
+    #[arg(short = 'n', long)]
+    dry_run: bool,
     /// Directory for dumps [default: /var/crash]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
@@ -58,8 +70,8 @@ pub struct Arguments {
     #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 1_u32, 100_000))]
     max: Option<u32>,
     /// Compress with zstd unless the kernel has compressed the dump, at a level from 1 (fast) to 19 (small) [default level: 3]
-    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true, default_missing_value = "3")]
-    zstd: Option<Level>,
+    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true)]
+    zstd: Option<Option<Level>>,
     /// Compress with gzip unless the kernel has compressed the dump
     #[arg(short = 'z', long)]
     gzip: bool,
@@ -71,7 +83,7 @@ pub struct Arguments {
     verify: bool,
     /// Decrypt an encrypted dump with this private RSA key (PEM)
     #[arg(long, value_name = "FILE")]
-    private_key: Option<PathBuf>,
+    pub private_key: Option<PathBuf>,
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
@@ -91,6 +103,16 @@ impl Arguments {
     /// Whether dumps are saved in [`DIRECTORY`].
     pub fn uses_default_directory(&self) -> bool {
         self.dir.is_none() && !self.check && !self.clear
+    }
+
+    /// Whether a live dump is saved.
+    pub fn is_live(&self) -> bool {
+        self.live
+    }
+
+    /// Where dumps are saved.
+    fn directory(&self) -> &Path {
+        self.dir.as_deref().unwrap_or(Path::new(DIRECTORY))
     }
 
     /// Whether the devices are named, so that no system is asked.
@@ -136,7 +158,8 @@ struct SavedFile {
     output: Name,
     info: Name,
     key: Option<Name>,
-    size: u64,
+    /// Not known with `--dry-run` if the dump is to be compressed or decompressed.
+    size: Option<u64>,
     compression: Compression,
     good: bool,
     verified: bool,
@@ -145,6 +168,8 @@ struct SavedFile {
 
 #[derive(Serialize)]
 struct Document {
+    /// Whether all of this would be done, and nothing was.
+    dry_run: bool,
     devices: Vec<Outcome>,
 }
 
@@ -167,7 +192,20 @@ impl Outcome {
     }
 }
 
+/// What is kept from one device for the next.
+#[derive(Default)]
+struct Earlier {
+    /// The private key, once a dump has needed it.
+    private_key: Option<Rc<PrivateKey>>,
+    /// Numbers and bytes that the dumps of a dry run would take.
+    numbers: PlannedNumbers,
+    bytes: u64,
+}
+
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.live {
+        return save_live(context, arguments);
+    }
     let named = !arguments.devices.is_empty();
     let (devices, kind) = if named {
         (arguments.devices.clone(), "image")
@@ -186,13 +224,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         return Err(Error::Usage(format!("{name} is a directory; a directory for dumps is given with --dir {name}")));
     }
     let mut outcomes = Vec::new();
+    let mut earlier = Earlier::default();
     let is_recorded = kind == RECORDED;
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         context.log.turn(is_logged(arguments, found.as_deref().unwrap_or(device), is_recorded));
         let checked =
             found.and_then(|device| if is_recorded { check_recorded(&device) } else { Ok(()) }.map(|()| device));
-        let outcome = checked.and_then(|device| on_device(context, arguments, &device));
+        let outcome = checked.and_then(|device| on_device(context, arguments, &device, &mut earlier));
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
         outcomes.push(match outcome {
@@ -212,14 +251,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let fine = outcomes.iter().all(|outcome| outcome.error.is_none());
     let done = if arguments.check { any(Ending::Found) } else { fine };
     if context.out.is_json() {
-        context.out.document_of("memtool.save", kind, &Document { devices: outcomes })?;
+        context.out.document_of("memtool.save", kind, &Document { dry_run: arguments.dry_run, devices: outcomes })?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
 }
 
 /// Whether syslogd(8) is told what becomes of the dump on a device: of one of this system, unless it is only checked.
 fn is_logged(arguments: &Arguments, device: &Path, is_recorded: bool) -> bool {
-    !arguments.check && !is_recorded && device.starts_with(DEV)
+    !arguments.check && !arguments.dry_run && !is_recorded && device.starts_with(DEV)
 }
 
 /// Refuses what a recording calls a dump device and is one of the system that memtool runs on.
@@ -234,12 +273,15 @@ fn check_recorded(device: &Path) -> Result<()> {
     }
 }
 
-/// Opens a device to find its dump, and to clear it unless it is only read. With why it cannot be written to: that is no
+/// Opens a device to find its dump, and to clear it unless it is only read, or nothing is changed in this run. With why it cannot be written to: that is no
 /// failure where there is nothing to clear, as below a swap partition that is encrypted, which geli(8) holds.
-fn open(device: &Path, only_read: bool) -> Result<(ByteSource, Option<Error>)> {
+fn open(device: &Path, arguments: &Arguments) -> Result<(ByteSource, Option<Error>)> {
     let reading = || files::open_dump_device(device);
-    if only_read {
+    if arguments.check || arguments.keep {
         return reading().map(|volume| (volume, None));
+    }
+    if arguments.dry_run {
+        return reading().map(|volume| (volume, files::check_dump_to_replace(device).err()));
     }
     match files::open_dump_to_replace(device) {
         Ok(volume) => Ok((volume, None)),
@@ -251,8 +293,8 @@ fn open(device: &Path, only_read: bool) -> Result<(ByteSource, Option<Error>)> {
 }
 
 /// Does with the dump on a device what is wanted, and says so.
-fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Result<Outcome> {
-    let (volume, not_to_write) = open(device, arguments.check || arguments.keep)?;
+fn on_device(context: &mut Context, arguments: &Arguments, device: &Path, earlier: &mut Earlier) -> Result<Outcome> {
+    let (volume, not_to_write) = open(device, arguments)?;
     let name = device.display();
     let found = find(&volume, arguments.sector_size).map_err(|source| Error::io("read", device, source))?;
     let dump = match found {
@@ -272,8 +314,8 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
                 )));
             }
             not_to_write.map_or(Ok(()), Err)?;
-            clear(&last, &volume, device)?;
-            tell(context, &format!("{name}: cleared; a dump with an unknown header is lost"))?;
+            let cleared = clear(arguments, &last, &volume, device)?;
+            tell(context, &format!("{name}: {cleared}; a dump with an unknown header is lost"))?;
             return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
         }
         Found::Dump(dump) => *dump,
@@ -311,11 +353,182 @@ fn on_device(context: &mut Context, arguments: &Arguments, device: &Path) -> Res
         )));
     }
     if arguments.clear {
-        clear(&dump.last, &volume, device)?;
-        tell(context, &format!("{name}: cleared; lost: {}", what(&dump)))?;
+        let cleared = clear(arguments, &dump.last, &volume, device)?;
+        tell(context, &format!("{name}: {cleared}; lost: {}", what(&dump)))?;
         return Ok(Outcome { cleared: true, ..Outcome::with_dump(device, Ending::GivenUp, &dump) });
     }
-    save_dump(context, arguments, device, &volume, &dump)
+    if arguments.dry_run {
+        return plan_dump(context, arguments, device, &volume, &dump, earlier);
+    }
+    save_dump(context, arguments, device, &volume, &dump, earlier)
+}
+
+impl Earlier {
+    /// The private key, if the dump needs one.
+    fn private_key(
+        &mut self,
+        context: &mut Context,
+        arguments: &Arguments,
+        dump: &CrashDump,
+    ) -> Result<Option<Rc<PrivateKey>>> {
+        let Some(path) = arguments.private_key.as_deref().filter(|_| dump.is_encrypted()) else { return Ok(None) };
+        if self.private_key.is_none() {
+            self.private_key = Some(Rc::new(decrypt::private_key(context, path)?));
+        }
+        Ok(self.private_key.clone())
+    }
+}
+
+impl Arguments {
+    /// How a dump is saved.
+    fn options<'a>(&self, private_key: Option<&'a PrivateKey>) -> Options<'a> {
+        Options {
+            private_key,
+            level: self.zstd.flatten().unwrap_or_default(),
+            compression: match (self.zstd.is_some(), self.gzip) {
+                (true, _) => Compression::Zstd,
+                (_, true) => Compression::Gzip,
+                _ => Compression::None,
+            },
+            uncompress: self.uncompress,
+            limit: self.max,
+            verify: self.verify,
+        }
+    }
+}
+
+/// Says what would be saved.
+fn plan_dump(
+    context: &mut Context,
+    arguments: &Arguments,
+    device: &Path,
+    volume: &ByteSource,
+    dump: &CrashDump,
+    earlier: &mut Earlier,
+) -> Result<Outcome> {
+    let name = device.display().to_string();
+    let directory = SaveDirectory::open(arguments.directory())?;
+    let private_key = earlier.private_key(context, arguments, dump)?;
+    let options = arguments.options(private_key.as_deref());
+    if !arguments.no_space_check {
+        check_space(context, &directory, dump, &options, earlier.bytes)?;
+    }
+    let plan = plan(volume, &name, dump, &directory, &options, &mut earlier.numbers)?;
+    earlier.bytes = earlier.bytes.saturating_add(plan.size.unwrap_or_else(|| dump.size()));
+    let PlannedDump { files, size, compression, good, beginning } = plan;
+    let free = directory.free_space(&mut ())?.free();
+    let bad = if good { "" } else { ", damaged" };
+    let packed = match (size, compression) {
+        (Some(size), _) => rough_size(size),
+        (None, Compression::None) => format!("{} before decompression", rough_size(dump.size())),
+        (None, compression) => format!("{} before {}", rough_size(dump.size()), compression.name()),
+    };
+    let free = rough_size(free);
+    say(context, &format!("{}: would be written: {packed}{bad}; {free} are free", files.core.display()))?;
+    say_replaced(context, &files)?;
+    let overwritten = beginning.filter(|_| !arguments.force);
+    let clears = !arguments.keep && !dump.cleared && overwritten.is_none();
+    let then = if clears || dump.cleared { "would be cleared" } else { "would be kept" };
+    say(context, &format!("{name}: {then}; would save {}", what(dump)))?;
+    let error = overwritten.map(|damage| {
+        let then = if dump.cleared { "" } else { "; it would be kept on the device, --force clears it" };
+        format!("{name}: the dump is damaged: {damage}; the readable part would be saved{then}")
+    });
+    if let Some(error) = &error {
+        context.print_failure(error)?;
+    }
+    let saved = Some(SavedFile::planned(&files, size, compression, good));
+    Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::with_dump(device, Ending::Saved, dump) })
+}
+
+/// Says which files a dump would replace.
+fn say_replaced(context: &mut Context, files: &PlannedFiles) -> Result<()> {
+    files.replaced.iter().try_for_each(|path| say(context, &format!("{}: would be replaced", path.display())))
+}
+
+impl SavedFile {
+    /// Files that would be made.
+    fn planned(files: &PlannedFiles, size: Option<u64>, compression: Compression, good: bool) -> Self {
+        let path = |path: &Path| Name::from(path);
+        Self {
+            number: files.number,
+            output: path(&files.core),
+            info: path(&files.info),
+            key: files.key.as_deref().map(path),
+            size,
+            compression,
+            good,
+            verified: false,
+            warnings: Vec::new(),
+        }
+    }
+}
+
+/// `save -L`: a live dump, saved in a directory.
+fn save_live(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let host = &*context.host()?;
+    let live = livedump::Arguments::from(Saving {
+        dir: arguments.directory().to_owned(),
+        zstd: arguments.zstd,
+        gzip: arguments.gzip,
+        max: arguments.max,
+        lenient: arguments.force,
+        no_space_check: arguments.no_space_check,
+    });
+    let options = live.options()?;
+    let outcome = if arguments.dry_run {
+        plan_live(context, host, &options)?
+    } else {
+        let dump = memtool::livedump::run(host, &RunningSymbols(host), &options, context)?;
+        livedump::warn_of_doubts(context, &dump, host.system()?.page_size.into());
+        if !context.out.is_json() {
+            livedump::tell(context, host, &live, &dump, &livedump::describe(&live, &dump))?;
+        }
+        live_outcome(dump)
+    };
+    if context.out.is_json() {
+        let document = Document { dry_run: arguments.dry_run, devices: vec![outcome] };
+        context.out.document("memtool.save", host, &document)?;
+    }
+    Ok(Verdict::Done)
+}
+
+/// Says what live dump would be saved.
+fn plan_live(context: &mut Context, host: &dyn Host, options: &LiveDumpOptions) -> Result<Outcome> {
+    let PlannedLiveDump { reason, at_most, files } = memtool::livedump::plan(host, options, context)?;
+    if let Some(reason) = reason {
+        context.remark(&format!("{reason}; memtool would make the dump"));
+    }
+    let saved = files.map(|files| -> Result<SavedFile> {
+        let size = match (at_most, options.compression) {
+            (Some(bytes), Compression::None) => format!("{} at most", rough_size(bytes)),
+            (Some(bytes), compression) => format!("{} at most before {}", rough_size(bytes), compression.name()),
+            (None, _) => "a live dump of unknown size".to_owned(),
+        };
+        say(context, &format!("{}: would be written: {size}", files.core.display()))?;
+        say_replaced(context, &files)?;
+        Ok(SavedFile::planned(&files, None, options.compression, true))
+    });
+    Ok(Outcome { saved: saved.transpose()?, ..Outcome::new(Path::new(LIVE), Ending::Saved) })
+}
+
+/// What JSON says of a live dump.
+fn live_outcome(dump: LiveDump) -> Outcome {
+    let LiveDump { trailer, size, saved, inspection, .. } = dump;
+    let path = |path: PathBuf| Name::from(path.as_path());
+    let saved = saved.map(|saved| SavedFile {
+        number: saved.number,
+        output: path(saved.core),
+        info: path(saved.info),
+        key: saved.key.map(path),
+        size: Some(size),
+        compression: Compression::from_code(trailer.header.compression).unwrap_or(Compression::None),
+        good: trailer.good,
+        verified: inspection.is_some(),
+        warnings: saved.problems,
+    });
+    let header = Some(KernelHeader::new(&trailer.header));
+    Outcome { header, size: Some(size), saved, ..Outcome::new(Path::new(LIVE), Ending::Saved) }
 }
 
 fn save_dump(
@@ -324,29 +537,17 @@ fn save_dump(
     device: &Path,
     volume: &ByteSource,
     dump: &CrashDump,
+    earlier: &mut Earlier,
 ) -> Result<Outcome> {
     let name = device.display().to_string();
     context.log.alert(&reboot(dump));
-    let directory = SaveDirectory::open(arguments.dir.as_deref().unwrap_or(Path::new(DIRECTORY)))?;
-    let private_key = arguments.private_key.as_deref().filter(|_| dump.is_encrypted());
-    let private_key = private_key.map(|path| decrypt::private_key(context, path)).transpose()?;
-    let options = Options {
-        private_key: private_key.as_ref(),
-        level: arguments.zstd.unwrap_or_default(),
-        compression: match (arguments.zstd.is_some(), arguments.gzip) {
-            (true, _) => Compression::Zstd,
-            (_, true) => Compression::Gzip,
-            _ => Compression::None,
-        },
-        uncompress: arguments.uncompress,
-        limit: arguments.max,
-        verify: arguments.verify,
-    };
+    let directory = SaveDirectory::open(arguments.directory())?;
+    let private_key = earlier.private_key(context, arguments, dump)?;
+    let options = arguments.options(private_key.as_deref());
     if !arguments.no_space_check {
-        check_space(context, &directory, dump, &options)?;
+        check_space(context, &directory, dump, &options, 0)?;
     }
-    let report =
-        observe_bytes(context, dump.size(), |progress| save(volume, &name, dump, &directory, &options, progress))?;
+    let report = save(volume, &name, dump, &directory, &options, context)?;
     let SavedDump { saved, size, compression, good, beginning, warnings } = report;
     let stored = stored_form(dump, &options, compression);
     context.log.notice(&format!("wrote {stored}core to {}", saved.core.display()));
@@ -359,7 +560,7 @@ fn save_dump(
     let overwritten = beginning.filter(|_| !arguments.force);
     let clears = !arguments.keep && !dump.cleared && overwritten.is_none();
     if clears {
-        clear(&dump.last, volume, device).map_err(|error| match error {
+        clear(arguments, &dump.last, volume, device).map_err(|error| match error {
             Error::Io { what, source } => {
                 Error::Io { what: format!("{what}, although the dump is saved as {}", saved.core.display()), source }
             }
@@ -385,13 +586,27 @@ fn save_dump(
     let number = saved.number;
     let (output, info, key) = (path(saved.core), path(saved.info), saved.key.map(path));
     let warnings = saved.problems.into_iter().chain(warnings).collect();
-    let saved =
-        Some(SavedFile { number, output, info, key, size, compression, good, verified: arguments.verify, warnings });
+    let saved = Some(SavedFile {
+        number,
+        output,
+        info,
+        key,
+        size: Some(size),
+        compression,
+        good,
+        verified: arguments.verify,
+        warnings,
+    });
     Ok(Outcome { saved, error, cleared: dump.cleared || clears, ..Outcome::with_dump(device, Ending::Saved, dump) })
 }
 
-fn clear(last: &LastHeader, volume: &ByteSource, device: &Path) -> Result<()> {
-    last.clear(volume).map_err(|source| Error::io("clear the dump on", device, source))
+/// Clears a dump, unless nothing is to be changed, and says what was done.
+fn clear(arguments: &Arguments, last: &LastHeader, volume: &ByteSource, device: &Path) -> Result<&'static str> {
+    if arguments.dry_run {
+        return Ok("would be cleared");
+    }
+    last.clear(volume).map_err(|source| Error::io("clear the dump on", device, source))?;
+    Ok("cleared")
 }
 
 /// The first thing that savecore(8) logs of a dump, in its words, which those who watch logs look for.
@@ -449,8 +664,9 @@ fn check_space(
     directory: &SaveDirectory,
     dump: &CrashDump,
     options: &Options<'_>,
+    taken: u64,
 ) -> Result<()> {
-    let space = directory.free_space(context)?;
+    let space = directory.free_space(context)?.after(taken);
     let compressed = !matches!(dump.compression(), None | Some(Compression::None));
     let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
     let (limit, may_be_less) = match stays_encrypted {

@@ -25,7 +25,7 @@ pub struct Arguments {
     #[arg(long = "addr", value_name = "ADDRESS", value_parser = address, num_args = 1..)]
     addresses: Vec<u64>,
     #[command(flatten)]
-    of: KernelArguments,
+    pub of: KernelArguments,
 }
 
 impl Arguments {

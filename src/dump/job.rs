@@ -9,7 +9,7 @@ use super::sink::{Target, with_sink};
 use crate::compress::Compression;
 use crate::error::{Error, Result};
 use crate::network::Delivered;
-use crate::observer::{Observer, Work, observed};
+use crate::observer::{Observer, Phase, Work, observed};
 use crate::output_file::{self, OutputFile};
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -215,7 +215,8 @@ impl Begun<'_> {
         let uses_standard_error = options.map == Some(MapDestination::StandardError);
         let hash = matches!(options.companion, Some(Companion::Manifest(_)));
         let mut map_file = options.map.as_ref().map(|to| to.map_file(map.as_ref()));
-        let work = Work::Bytes { progress: &progress, total: memory, uses_standard_error };
+        let phase = phase(options);
+        let work = Work::Bytes { phase, progress: &progress, total: Some(memory), uses_standard_error };
         let dumped = observed(observer, work, || {
             with_sink(target, options.compression, hash, |out| write(out, map_file.as_mut(), &progress))
         });
@@ -227,6 +228,15 @@ impl Begun<'_> {
         file.map_or(Ok(()), OutputFile::commit)?;
         map.map_or(Ok(()), OutputFile::commit)?;
         Ok(Finished { report, delivered, companion })
+    }
+}
+
+/// What is done with the memory.
+fn phase(options: &JobOptions) -> Phase {
+    match (&options.destination, options.compression) {
+        (_, Compression::Gzip | Compression::Zstd(_)) => Phase::Compressing,
+        (Destination::Network(_), Compression::None) => Phase::Sending,
+        (_, Compression::None) => Phase::Copying,
     }
 }
 

@@ -4,12 +4,11 @@ use super::plan::Plan;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::files_in_use;
-use crate::observer::{Observer, observe_bytes};
+use crate::observer::{Observer, Phase, observe_bytes};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{Read, Write};
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::time::SystemTime;
 use vmcore::bounds::filled;
@@ -119,14 +118,15 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest.
+    /// Reads a manifest; `-` is standard input.
     ///
     /// # Errors
     ///
     /// The file cannot be read or is no manifest of this version.
     pub fn read(path: &Path) -> Result<Self> {
+        let file = files::open_in_order(path)?;
+        let (path, _) = files::in_order(path);
         let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
-        let file = files::open(path)?;
         let text = read_at_most(file, MAX_FILE)
             .map_err(|source| Error::io("read", path, source))?
             .ok_or_else(|| unusable(format!("it has more than {} MiB", MAX_FILE >> 20)))?;
@@ -158,14 +158,15 @@ impl Manifest {
     ///
     /// The dump cannot be read, or has another size or hash.
     pub fn verify(&self, path: &Path, observer: &mut dyn Observer) -> Result<()> {
-        let opened = if path.as_os_str() == "-" {
-            std::io::stdin().as_fd().try_clone_to_owned().map(File::from)
+        let opened = if files::is_standard_input(path) {
+            files::open_in_order(path)
         } else {
-            File::open(path).and_then(|file| files_in_use::read(&file, path).map(|()| file))
+            let opened = File::open(path).and_then(|file| files_in_use::read(&file, path).map(|()| file));
+            opened.map_err(|source| Error::io("open", path, source))
         };
-        let mut dump = opened.map_err(|source| Error::io("open", path, source))?;
-        let name = path.display().to_string();
-        observe_bytes(observer, self.output.size, |progress| self.compare(&mut dump, &name, progress))
+        let mut dump = opened?;
+        let name = files::in_order(path).0.display().to_string();
+        observe_bytes(observer, Phase::Verifying, self.output.size, |progress| self.compare(&mut dump, &name, progress))
     }
 
     fn compare(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {

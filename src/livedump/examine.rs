@@ -38,8 +38,13 @@ impl From<Distrust> for Error {
 /// # Errors
 ///
 /// The dump or the kernel's memory cannot be read.
-pub(super) fn examine(dump: &File, depth: Depth, check: Option<&Check<'_>>) -> Result<Result<Inspection, Distrust>> {
-    let looked = ByteSource::from_file(dump).and_then(|volume| inspect(&volume, depth, &Progress::default()));
+pub(super) fn examine(
+    dump: &File,
+    depth: Depth,
+    check: Option<&Check<'_>>,
+    progress: &Progress,
+) -> Result<Result<Inspection, Distrust>> {
+    let looked = ByteSource::from_file(dump).and_then(|volume| inspect(&volume, depth, progress));
     let inspection = looked.map_err(|source| Error::Io { what: "read the dump back".to_owned(), source })?;
     if let Some(damage) = inspection.damage.first() {
         return Ok(Err(Distrust::Damaged(damage.clone())));

@@ -10,7 +10,7 @@ use crate::host::{Host, LiveDumpFacts, kernel_config};
 use crate::interrupt::with_signals_elsewhere;
 use crate::kernel_error::{KernelError, Operation};
 use crate::live_kernel;
-use crate::observer::{Observer, Work, observed};
+use crate::observer::{Observer, Phase, Work, observe_bytes, observed};
 use crate::output_file::{temporary_directory, unnamed_temp_file};
 use nix::errno::Errno;
 use std::fs::File;
@@ -20,6 +20,7 @@ use std::time::Instant;
 use vmcore::dump::Depth;
 use vmcore::kerneldump::Compression;
 use vmcore::live::Check;
+use vmcore::progress::Progress;
 use vmcore::symbols::Symbols;
 
 /// Whether the kernel is at it.
@@ -52,7 +53,9 @@ pub(super) fn take(
         check_space(options, limit, observer)?;
     }
     let (check, unchecked) = match options.method {
-        Method::Auto => match live_kernel::open(host, symbols).and_then(|kernel| Ok(Check::before(kernel)?)) {
+        Method::Auto => match observe_bytes(observer, Phase::ReadingPageTables, None, |_| {
+            live_kernel::open(host, symbols).and_then(|kernel| Ok(Check::before(kernel)?))
+        }) {
             Ok(check) => (Some(check), None),
             Err(error) => (None, Some(error)),
         },
@@ -83,7 +86,7 @@ fn attempt(host: &dyn Host, begun: LiveOutput, check: Option<&Check<'_>>, option
     };
     // The page bitmap is needed to look for pages that were lost.
     let depth = options.verify.depth().or(check.map(|_| Depth::Quick));
-    let examined = depth.map(|depth| examine(&held, depth, check)).transpose()?.transpose();
+    let examined = depth.map(|depth| examine(&held, depth, check, &Progress::default())).transpose()?.transpose();
     let inspection = match examined {
         Err(distrust) if check.is_some() => {
             return Ok(Taken::Nothing(Reason::Distrust(distrust), begun.into_stream()));
@@ -103,7 +106,7 @@ fn write(host: &dyn Host, file: &File, options: &LiveDumpOptions) -> Result<(Tra
     KERNEL_DUMPS.store(false, Ordering::Relaxed);
     dumped.map_err(|error| name_file(error, &name))?;
     let length = file.metadata().map_err(|source| Error::io("look at", &name, source))?.len();
-    let trailer = Trailer::read(file, length, &architecture, options.compression)?;
+    let trailer = Trailer::read(file, length, &architecture, options.compression, options.lenient)?;
     if options.keep_header {
         return Ok((trailer, length));
     }
@@ -129,7 +132,7 @@ fn is_unknown(error: &KernelError) -> bool {
 }
 
 /// Refuses a compression that the kernel certainly does not have.
-fn check_compression(facts: &LiveDumpFacts, compression: Compression) -> Result<()> {
+pub(super) fn check_compression(facts: &LiveDumpFacts, compression: Compression) -> Result<()> {
     let Some(built_in) = facts.compressions.as_ref().filter(|built_in| !built_in.contains(&compression)) else {
         return Ok(());
     };

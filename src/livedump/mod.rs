@@ -29,7 +29,7 @@ use crate::host::Host;
 use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile, temporary_directory};
-use crate::save::directory::{SaveDirectory, Saved};
+use crate::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory, Saved};
 use crate::save::info;
 use examine::Distrust;
 use kernel::Taken;
@@ -135,6 +135,11 @@ pub struct LiveDumpOptions {
     pub check_space: bool,
     /// Replace files that are there.
     pub replace: bool,
+    /// In a directory, numbers are below this one, and come round: what has the number is replaced.
+    pub limit: Option<u32>,
+    /// Take the kernel's dump even if the parity of its header is wrong, or its compression another one, as
+    /// `savecore -f` does.
+    pub lenient: bool,
 }
 
 impl LiveDumpOptions {
@@ -258,6 +263,8 @@ impl Reason {
 ///     info: None,
 ///     check_space: true,
 ///     replace: false,
+///     limit: None,
+///     lenient: false,
 /// };
 /// let dump = run(&*host, &RunningSymbols(&*host), &options, &mut ())?;
 /// println!("{} bytes, {:?} pages", dump.size, dump.pages());
@@ -285,6 +292,43 @@ pub fn run(
         reason.tell(observer);
     }
     user::make(host, symbols, options, stream, observer)
+}
+
+/// What [`run`] would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedLiveDump {
+    /// Why memtool would make the dump and not the kernel.
+    pub reason: Option<Reason>,
+    /// Bytes of the dump before compression at most, where that can be told.
+    pub at_most: Option<u64>,
+    /// Its files, if it goes into a directory of dumps.
+    pub files: Option<PlannedFiles>,
+}
+
+/// Says what [`run`] would do, as far as that is known before: no dump is made, and nothing is written.
+///
+/// # Errors
+///
+/// Those of [`run`], as far as they are known.
+pub fn plan(host: &dyn Host, options: &LiveDumpOptions, observer: &mut dyn Observer) -> Result<PlannedLiveDump> {
+    check_names(options)?;
+    let reason = reason_not_to_ask(host, options)?;
+    let facts = host.live_dump_facts()?;
+    if reason.is_none() && options.method != Method::User {
+        kernel::check_compression(&facts, options.compression)?;
+    }
+    let at_most = host.memory_map().ok().and_then(|map| estimate::at_most(&facts, map.total()));
+    if options.check_space {
+        check_space(options, at_most, observer)?;
+    }
+    let files = match &options.destination {
+        LiveDumpDestination::Directory(path) => {
+            let numbers = &mut PlannedNumbers::default();
+            Some(SaveDirectory::open(path)?.plan(output::STEM, options.compression, false, options.limit, numbers)?)
+        }
+        LiveDumpDestination::Output(_) => None,
+    };
+    Ok(PlannedLiveDump { reason, at_most, files })
 }
 
 /// Refuses what cannot become a dump or its info file, before anything is done.

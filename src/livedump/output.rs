@@ -12,6 +12,9 @@ use std::io::{self, Seek};
 use std::time::Duration;
 use vmcore::kerneldump::Compression;
 
+/// The name of a live dump in a directory before its number.
+pub(super) const STEM: &str = "livecore";
+
 /// A dump that has no name yet. Dropped, it leaves nothing behind.
 pub(super) struct LiveOutput {
     pub place: Place,
@@ -23,8 +26,8 @@ pub(super) struct LiveOutput {
 pub(super) enum Place {
     /// It gets its name.
     File(OutputFile),
-    /// It gets a number.
-    Saved(SaveDirectory, OutputFile),
+    /// It gets a number, below a limit if there is one.
+    Saved(SaveDirectory, OutputFile, Option<u32>),
     /// It is gone already.
     Stream,
 }
@@ -33,7 +36,7 @@ impl Place {
     /// The file, if it is one.
     pub fn file(&self) -> Option<&File> {
         match self {
-            Self::File(file) | Self::Saved(_, file) => Some(file.file()),
+            Self::File(file) | Self::Saved(_, file, _) => Some(file.file()),
             Self::Stream => None,
         }
     }
@@ -48,7 +51,7 @@ impl LiveOutput {
                 let directory = SaveDirectory::open(path)?;
                 let file = directory.new_file()?;
                 let target = written_to(&file).map_err(failed)?;
-                (Place::Saved(directory, file), target)
+                (Place::Saved(directory, file, options.limit), target)
             }
             LiveDumpDestination::Output(output) => match output.file() {
                 Some(path) => {
@@ -72,7 +75,7 @@ impl LiveOutput {
         let Self { place, mut target } = self;
         let saved = match place {
             Place::File(file) => file.commit().map(|()| None)?,
-            Place::Saved(directory, file) => Some(save(&directory, file, &trailer)?),
+            Place::Saved(directory, file, limit) => Some(save(&directory, file, &trailer, limit)?),
             Place::Stream => {
                 if let Some(mut held) = held {
                     held.rewind().and_then(|()| io::copy(&mut held, &mut target)).map_err(write_failed)?;
@@ -95,15 +98,15 @@ impl LiveOutput {
 }
 
 /// Gives a dump the next number of a directory.
-fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer) -> Result<Saved> {
+fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer, limit: Option<u32>) -> Result<Saved> {
     let compression = Compression::from_code(trailer.header.compression).unwrap_or(Compression::None);
     let entry = NewDump {
-        stem: "livecore",
+        stem: STEM,
         compression,
         link: compression,
         info: &|number| info::text(&trailer.subject(), number),
         key: None,
-        limit: None,
+        limit,
     };
     directory.save(file, entry)
 }

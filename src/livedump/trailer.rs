@@ -18,29 +18,35 @@ pub struct Trailer {
     pub header: Header,
     /// The parity word as it stands in the header.
     pub parity: [u8; 4],
+    /// Whether nothing was wrong with it.
+    pub good: bool,
 }
 
 impl Trailer {
-    /// Reads the header at the end of a file of this length and checks it; see [`check`].
+    /// Reads the header at the end of a file of this length and checks it; see [`check`]. `lenient` takes it with a wrong
+    /// parity, and with another compression than was asked for.
     ///
     /// # Errors
     ///
     /// Reading fails, or the field that is wrong, and how.
-    pub fn read(file: &File, length: u64, architecture: &str, compression: Compression) -> Result<Self> {
+    pub fn read(file: &File, length: u64, architecture: &str, compression: Compression, lenient: bool) -> Result<Self> {
         let Some(offset) = length.checked_sub(HEADER_LENGTH as u64) else {
             return Err(bad(format!("the file has {}, less than a header", counted(length, "byte"))));
         };
         let mut bytes = [0; HEADER_LENGTH];
         file.read_exact_at(&mut bytes, offset)
             .map_err(|source| Error::Io { what: "read back the header behind the dump".to_owned(), source })?;
-        let header = Header::parse(&bytes).map_err(|error| bad(error.to_string()))?;
+        let parsed = Header::parse(&bytes);
+        let good = parsed.is_ok();
+        let header = if lenient { Header::decode(&bytes) } else { parsed }.map_err(|error| bad(error.to_string()))?;
+        let compression = Compression::from_code(header.compression).filter(|_| lenient).unwrap_or(compression);
         check(&header, length, architecture, compression)?;
-        Ok(Self { header, parity: info::parity_word(&bytes) })
+        Ok(Self { header, parity: info::parity_word(&bytes), good })
     }
 
     /// What is written about the dump.
     pub fn subject(&self) -> info::Subject<'_> {
-        info::Subject { device: info::LIVE, header: &self.header, parity: self.parity, good: true }
+        info::Subject { device: info::LIVE, header: &self.header, parity: self.parity, good: self.good }
     }
 }
 

@@ -9,11 +9,11 @@ use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::live_kernel;
-use crate::observer::{Observer, observe_bytes};
+use crate::observer::{Observer, Phase, observe_bytes};
 use crate::save::info::parity_word;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
-use vmcore::kerneldump::{Header, Kind};
+use vmcore::kerneldump::{Compression, Header, Kind};
 use vmcore::live::Snapshot;
 use vmcore::minidump::writer::PageSource;
 use vmcore::progress::Progress;
@@ -33,7 +33,7 @@ pub(super) fn make(
     let system = host.system()?;
     let clock = Instant::now();
     let kernel = live_kernel::open(host, symbols)?;
-    let snapshot = kernel.snapshot()?;
+    let snapshot = observe_bytes(observer, Phase::ReadingPageTables, None, |_| kernel.snapshot())?;
     let size = snapshot.size()?;
     if options.check_space && !options.destination.is_stream() {
         check_space(options, Some(size), observer)?;
@@ -43,8 +43,7 @@ pub(super) fn make(
         Some(target) => LiveOutput { place: Place::Stream, target },
         None => LiveOutput::new(options)?,
     };
-    let write = |progress: &Progress| write(&snapshot, begun, &system, options, progress);
-    let dump = observe_bytes(observer, snapshot.page_bytes(), write)?;
+    let dump = write(&snapshot, begun, &system, options, observer)?;
     Ok(LiveDump { elapsed: clock.elapsed(), info, ..dump })
 }
 
@@ -65,16 +64,24 @@ fn write(
     begun: LiveOutput,
     system: &System,
     options: &LiveDumpOptions,
-    progress: &Progress,
+    observer: &mut dyn Observer,
 ) -> Result<LiveDump> {
     let LiveOutput { place, target } = begun;
     let compression = compress::Compression::at_level(options.compression, options.level.unwrap_or_default());
-    let (made, written, target) = with_sink(target, compression, false, |out| Ok(snapshot.write(out, progress)?))?;
-    let examined = place.file().zip(options.verify.depth()).map(|(file, depth)| examine(file, depth, None));
-    let inspection = examined.transpose()?.transpose()?;
+    let phase = if options.compression == Compression::None { Phase::Copying } else { Phase::Compressing };
+    let (made, written, target) = observe_bytes(observer, phase, snapshot.page_bytes(), |progress| {
+        with_sink(target, compression, false, |out| Ok(snapshot.write(out, progress)?))
+    })?;
+    let inspection = match place.file().zip(options.verify.depth()) {
+        Some((file, depth)) => {
+            let look = |progress: &Progress| examine(file, depth, None, progress);
+            Some(observe_bytes(observer, Phase::Verifying, written.bytes, look)??)
+        }
+        None => None,
+    };
     let header = header(snapshot, system, options, (written.bytes, made.size));
     let parity = parity_word(&header.encode());
-    let dump = LiveOutput { place, target }.finish(None, Trailer { header, parity }, written.bytes)?;
+    let dump = LiveOutput { place, target }.finish(None, Trailer { header, parity, good: true }, written.bytes)?;
     Ok(LiveDump { inspection, made: Some(made), ..dump })
 }
 

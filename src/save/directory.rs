@@ -12,6 +12,7 @@ use crate::observer::Observer;
 use crate::output_file::{self, OutputFile};
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
+use nix::unistd::AccessFlags;
 use std::collections::BTreeSet;
 use std::fs::{File, Permissions};
 use std::io::{Read, Write};
@@ -64,6 +65,29 @@ pub struct Saved {
     pub key: Option<PathBuf>,
     /// Links that could not be made and files that could not be removed, and why.
     pub problems: Vec<String>,
+}
+
+/// The files that a dump would be saved in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedFiles {
+    /// The dump's number.
+    pub number: u32,
+    /// The dump.
+    pub core: PathBuf,
+    /// What is known of it.
+    pub info: PathBuf,
+    /// The key of an encrypted dump.
+    pub key: Option<PathBuf>,
+    /// The files of that number that are there, and would be replaced or removed.
+    pub replaced: Vec<PathBuf>,
+}
+
+/// The numbers that were planned in a run, which saves nothing and so leaves them free.
+#[derive(Debug, Default)]
+pub struct PlannedNumbers {
+    /// What would be in `bounds`.
+    bounds: Option<u32>,
+    given: BTreeSet<u32>,
 }
 
 /// A directory of dumps.
@@ -137,10 +161,7 @@ impl SaveDirectory {
             self.remove_abandoned_links();
         }
         let round = limit.is_some();
-        let number = match limit {
-            Some(limit) => Some(self.bounds()).filter(|number| *number < limit).unwrap_or(0),
-            None => self.next_number()?,
-        };
+        let number = self.number(limit, &PlannedNumbers::default())?;
         let old = if round { self.names_with(number)? } else { Vec::new() };
         for name in &old {
             output_file::check(&self.path.join(name), true)?;
@@ -184,6 +205,39 @@ impl SaveDirectory {
         Ok(Saved { number, core: path(core_name), info: path(info_name), key: key_name.map(path), problems })
     }
 
+    /// Says what [`Self::save`] would call a dump, and what it would replace. Nothing is written, and nobody kept out: a
+    /// dump that is saved meanwhile takes the number.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::new_file`] and [`Self::save`], as far as they are known.
+    pub fn plan(
+        &self,
+        stem: &str,
+        compression: Compression,
+        has_key: bool,
+        limit: Option<u32>,
+        planned: &mut PlannedNumbers,
+    ) -> Result<PlannedFiles> {
+        output_file::check_update(&self.path.join("bounds"))?;
+        files::check_access(&self.path, AccessFlags::W_OK | AccessFlags::X_OK)
+            .map_err(|source| Error::io("create a temporary file in", &self.path, source))?;
+        let number = self.number(limit, planned)?;
+        let path = |name: String| self.path.join(name);
+        let core = path(format!("{stem}.{number}{}", compression.suffix()));
+        if !planned.given.insert(number) {
+            let name = core.display();
+            return Err(Error::Refused(format!("{name} was not replaced: it is already an output of this run")));
+        }
+        planned.bounds = Some(number + 1);
+        let mut old = if limit.is_some() { self.names_with(number)? } else { Vec::new() };
+        old.sort();
+        let replaced: Vec<PathBuf> = old.into_iter().map(path).collect();
+        replaced.iter().try_for_each(|path| output_file::check(path, true))?;
+        let key = has_key.then(|| path(format!("key.{number}")));
+        Ok(PlannedFiles { number, core, info: path(format!("info.{number}")), key, replaced })
+    }
+
     /// Keeps other memtools out for as long as the value lives. File systems without locks do without.
     fn lock(&self) -> Result<Option<Flock<File>>> {
         let failed = |source| Error::io("lock", &self.path, source);
@@ -199,10 +253,15 @@ impl SaveDirectory {
         parse_bounds(&self.beginning_of("bounds", BOUNDS_DIGITS).unwrap_or_default())
     }
 
-    /// The number in `bounds`, or the first one after it that no file has.
-    fn next_number(&self) -> Result<u32> {
-        let taken: BTreeSet<u32> = self.names()?.iter().filter_map(|name| number_of(name)).collect();
-        let first = self.bounds();
+    /// The number of the next dump. With a limit, that in `bounds`, or 0 if it has reached the limit; without, the first
+    /// one from that in `bounds` on that no file has, nor a dump that was planned before.
+    fn number(&self, limit: Option<u32>, planned: &PlannedNumbers) -> Result<u32> {
+        let first = planned.bounds.unwrap_or_else(|| self.bounds());
+        if let Some(limit) = limit {
+            return Ok(Some(first).filter(|number| *number < limit).unwrap_or(0));
+        }
+        let mut taken: BTreeSet<u32> = self.names()?.iter().filter_map(|name| number_of(name)).collect();
+        taken.extend(&planned.given);
         (first..=LAST_NUMBER).find(|number| !taken.contains(number)).ok_or_else(|| {
             Error::Refused(format!(
                 "{}: no number from {first} to {LAST_NUMBER} is free; correct its file 'bounds'",

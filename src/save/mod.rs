@@ -2,7 +2,7 @@
 //! savecore(8) does (sbin/savecore/savecore.c of FreeBSD 15.1).
 //!
 //! - [`find`] finds a dump and says what is wrong with its headers (`savecore -C`);
-//! - [`save`] copies it, and gives it its name when all of it is on disk;
+//! - [`save`] copies it, and gives it its name when all of it is on disk; [`plan`] says what that would be;
 //! - [`LastHeader::clear`] has the next run pass it over (`savecore -c`, and the end of savecore(8)'s every run);
 //! - [`beginning`]: whether what lies between the headers begins as a dump does, which savecore(8) does not look at;
 //! - [`directory`]: a directory of dumps as savecore(8) keeps it, for live dumps as well;
@@ -20,8 +20,9 @@ pub mod info;
 use crate::compress::{self, Level};
 use crate::dump::sink::{Target, with_sink};
 use crate::error::{Error, Result};
+use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::OutputFile;
-use directory::{NewDump, SaveDirectory, Saved};
+use directory::{NewDump, PlannedFiles, PlannedNumbers, SaveDirectory, Saved};
 use std::io::{self, Read};
 use vmcore::bounds::{filled, saturating_usize, split_at_most};
 use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
@@ -204,7 +205,7 @@ pub struct SavedDump {
 
 /// Saves a dump in a directory, under the next number. When this succeeds, all of it is on disk, and the device can be
 /// cleared; when it fails, no file of it has a name, unless a disk fails in between. `device` is the device's name, for
-/// `info.N`. The progress counts bytes of the dump as it lies on the device.
+/// `info.N`. The observer is told of bytes of the dump as it lies on the device, and of the file's when it is read back.
 ///
 /// # Errors
 ///
@@ -218,7 +219,6 @@ pub struct SavedDump {
 /// use memtool::save::{Found, Options, find, save};
 /// use std::path::Path;
 /// use vmcore::kerneldump::Compression;
-/// use vmcore::progress::Progress;
 ///
 /// # fn main() -> Result<(), Box<dyn std::error::Error>> {
 /// let device = open_dump_device(Path::new("/dev/da0p2"))?;
@@ -232,7 +232,7 @@ pub struct SavedDump {
 ///         verify: true,
 ///     };
 ///     let directory = SaveDirectory::open(Path::new("/var/crash"))?;
-///     let saved = save(&device, "da0p2", &dump, &directory, &options, &Progress::default())?;
+///     let saved = save(&device, "da0p2", &dump, &directory, &options, &mut ())?;
 ///     println!("{} is {} bytes", saved.saved.core.display(), saved.size);
 /// }
 /// # Ok(())
@@ -244,26 +244,19 @@ pub fn save(
     dump: &CrashDump,
     directory: &SaveDirectory,
     options: &Options<'_>,
-    progress: &Progress,
+    observer: &mut dyn Observer,
 ) -> Result<SavedDump> {
-    if dump.size() == 0 {
-        return Err(Error::Format(format!("{device}: no byte of the dump is where its headers say")));
-    }
-    let by_kernel = dump.compression().unwrap_or(Compression::None);
-    let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
-    let (decompress, packed) = match by_kernel {
-        _ if stays_encrypted => (Compression::None, Compression::None),
-        Compression::None => (Compression::None, options.compression),
-        by_kernel if options.uncompress => (by_kernel, Compression::None),
-        _ => (Compression::None, Compression::None),
-    };
+    check_size(device, dump)?;
+    let treatment = Treatment::new(dump, options);
+    let Treatment { stays_encrypted, decompress, packed, compression, stem, link } = treatment;
     let file = directory.new_file()?;
     let out = file.file().try_clone().map_err(|source| Error::io("write in", directory.path(), source))?;
-    let mut stream = stream(volume, device, dump, options.private_key, decompress, progress)?;
-    let (copied, written, _) =
-        with_sink(Target::File(out), compress::Compression::at_level(packed, options.level), false, |sink| {
-            copy(&mut stream, device, sink)
-        })?;
+    let phase = treatment.phase(dump);
+    let (copied, written, _) = observe_bytes(observer, phase, dump.size(), |progress| {
+        let mut stream = stream(volume, device, dump, options.private_key, decompress, progress)?;
+        let level = compress::Compression::at_level(packed, options.level);
+        with_sink(Target::File(out), level, false, |sink| copy(&mut stream, device, sink))
+    })?;
     if decompress == Compression::None && copied != dump.size() {
         return Err(Error::Format(format!(
             "{device} ends after {copied} of the dump's {}",
@@ -271,43 +264,162 @@ pub fn save(
         )));
     }
     let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
-    let compression = match (by_kernel, decompress) {
-        _ if stays_encrypted => Compression::None,
-        (Compression::None, _) => packed,
-        (by_kernel, Compression::None) => by_kernel,
-        _ => Compression::None,
-    };
     let decrypted = dump.is_encrypted() && !stays_encrypted;
     let depth = if options.verify { Some(Depth::Full) } else { decrypted.then_some(Depth::Quick) };
     let beginning = if stays_encrypted { None } else { beginning_of(&file, &dump.header, compression)? };
     match (&beginning, depth) {
         (Some(_), _) if decrypted => {
-            return Err(Error::Format(format!(
-                "{device}: not a dump after decryption; the key may belong to another dump, or the dump is damaged"
-            )));
+            return Err(wrong_key(device));
         }
         (Some(damage), Some(_)) => return Err(Error::Format(format!("the dump on {device} is damaged: {damage}"))),
         _ => {}
     }
     let warnings = match depth {
-        Some(depth) => verify(&file, device, compression, depth)?,
+        Some(depth) => observe_bytes(observer, Phase::Verifying, written.bytes, |progress| {
+            verify(&file, device, compression, depth, progress)
+        })?,
         None => Vec::new(),
     };
     let good = dump.damage.is_empty() && beginning.is_none();
     let parity = info::parity_word(&dump.found.uncleared);
     let subject = info::Subject { device, header: &dump.header, parity, good };
     let info = |number| info::text(&subject, number);
-    let stem = match dump.header.kind {
-        Kind::TextDump => "textdump.tar",
-        _ if stays_encrypted => "vmcore_encrypted",
-        _ => "vmcore",
-    };
-    // As savecore(8) does: the file of an encrypted dump has no ending, and its link has one, unless it was to be
-    // decompressed.
-    let link = if stays_encrypted && !options.uncompress { by_kernel } else { compression };
     let entry = NewDump { stem, compression, link, info: &info, key, limit: options.limit };
     let saved = directory.save(file, entry)?;
     Ok(SavedDump { saved, size: written.bytes, compression, good, beginning, warnings })
+}
+
+/// What is done with a dump that is saved.
+struct Treatment {
+    stays_encrypted: bool,
+    /// What it is decompressed from.
+    decompress: Compression,
+    /// What it is compressed with.
+    packed: Compression,
+    /// How its file is compressed in the end.
+    compression: Compression,
+    /// The name of its file before the number.
+    stem: &'static str,
+    /// What the name of its link tells.
+    link: Compression,
+}
+
+impl Treatment {
+    fn new(dump: &CrashDump, options: &Options<'_>) -> Self {
+        let by_kernel = dump.compression().unwrap_or(Compression::None);
+        let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();
+        let (decompress, packed) = match by_kernel {
+            _ if stays_encrypted => (Compression::None, Compression::None),
+            Compression::None => (Compression::None, options.compression),
+            by_kernel if options.uncompress => (by_kernel, Compression::None),
+            _ => (Compression::None, Compression::None),
+        };
+        let compression = match (by_kernel, decompress) {
+            _ if stays_encrypted => Compression::None,
+            (Compression::None, _) => packed,
+            (by_kernel, Compression::None) => by_kernel,
+            _ => Compression::None,
+        };
+        let stem = match dump.header.kind {
+            Kind::TextDump => "textdump.tar",
+            _ if stays_encrypted => "vmcore_encrypted",
+            _ => "vmcore",
+        };
+        // As savecore(8) does: the file of an encrypted dump has no ending, and its link has one, unless it was to be
+        // decompressed.
+        let link = if stays_encrypted && !options.uncompress { by_kernel } else { compression };
+        Self { stays_encrypted, decompress, packed, compression, stem, link }
+    }
+
+    /// Whether the file has the bytes of the dump as they are on the device, or decrypted.
+    fn keeps_size(&self) -> bool {
+        self.decompress == Compression::None && self.packed == Compression::None
+    }
+
+    /// What goes on while the dump is copied.
+    fn phase(&self, dump: &CrashDump) -> Phase {
+        match self {
+            _ if dump.is_encrypted() && !self.stays_encrypted => Phase::Decrypting,
+            Self { packed: Compression::Gzip | Compression::Zstd, .. } => Phase::Compressing,
+            Self { decompress: Compression::Gzip | Compression::Zstd, .. } => Phase::Decompressing,
+            _ => Phase::Copying,
+        }
+    }
+}
+
+/// What [`save`] would do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlannedDump {
+    /// The files.
+    pub files: PlannedFiles,
+    /// Bytes of the dump's file, where that is known before it is compressed or decompressed.
+    pub size: Option<u64>,
+    /// How it would be compressed.
+    pub compression: Compression,
+    /// Whether `info.N` would call it good.
+    pub good: bool,
+    /// What is wrong with its first bytes: see [`SavedDump::beginning`].
+    pub beginning: Option<Damage>,
+}
+
+/// Says what [`save`] would do, as far as that is known before the dump is copied: nothing is written, and nothing
+/// opened for writing. `numbers` are those that were planned before.
+///
+/// # Errors
+///
+/// Those of [`save`], as far as they are known.
+pub fn plan(
+    volume: &ByteSource,
+    device: &str,
+    dump: &CrashDump,
+    directory: &SaveDirectory,
+    options: &Options<'_>,
+    numbers: &mut PlannedNumbers,
+) -> Result<PlannedDump> {
+    check_size(device, dump)?;
+    let treatment = Treatment::new(dump, options);
+    let Treatment { stays_encrypted, compression, stem, .. } = treatment;
+    let beginning = match options.private_key.filter(|_| dump.is_encrypted()) {
+        Some(key) => decrypted_beginning(volume, device, dump, key)?,
+        None => dump.beginning.clone(),
+    };
+    match &beginning {
+        Some(_) if dump.is_encrypted() => return Err(wrong_key(device)),
+        Some(damage) if options.verify => {
+            return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));
+        }
+        _ => {}
+    }
+    let files = directory.plan(stem, compression, stays_encrypted, options.limit, numbers)?;
+    let good = dump.damage.is_empty() && beginning.is_none();
+    let size = treatment.keeps_size().then(|| dump.size());
+    Ok(PlannedDump { files, size, compression, good, beginning })
+}
+
+/// What is wrong with the first bytes of an encrypted dump on its device.
+fn decrypted_beginning(
+    volume: &ByteSource,
+    device: &str,
+    dump: &CrashDump,
+    key: &PrivateKey,
+) -> Result<Option<Damage>> {
+    let compression = dump.compression().unwrap_or(Compression::None);
+    let progress = Progress::default();
+    let stream = stream(volume, device, dump, Some(key), compression, &progress)?;
+    Ok(beginning::check(stream, &dump.header))
+}
+
+fn check_size(device: &str, dump: &CrashDump) -> Result<()> {
+    if dump.size() == 0 {
+        return Err(Error::Format(format!("{device}: no byte of the dump is where its headers say")));
+    }
+    Ok(())
+}
+
+fn wrong_key(device: &str) -> Error {
+    Error::Format(format!(
+        "{device}: not a dump after decryption; the key may belong to another dump, or the dump is damaged"
+    ))
 }
 
 /// The bytes of the dump that are to be stored.
@@ -409,9 +521,15 @@ fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) ->
 }
 
 /// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
-fn verify(file: &OutputFile, device: &str, compression: Compression, depth: Depth) -> Result<Vec<String>> {
+fn verify(
+    file: &OutputFile,
+    device: &str,
+    compression: Compression,
+    depth: Depth,
+    progress: &Progress,
+) -> Result<Vec<String>> {
     let looked = ByteSource::from_file(file.file());
-    let looked = looked.and_then(|volume| dump::inspect(&volume, depth, &Progress::default()));
+    let looked = looked.and_then(|volume| dump::inspect(&volume, depth, progress));
     let found = looked.map_err(cannot_read_back)?;
     if let Some(damage) = found.damage.first() {
         return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));

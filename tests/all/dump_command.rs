@@ -540,7 +540,7 @@ fn a_terminal_shows_how_far_the_dump_is() {
     let mut terminal = fs::File::from(pty.master);
     // The pipe is not read, so the dump is on its way for as long as it takes.
     let line = read_until(&mut terminal, " left");
-    assert!(line.contains(" of 4.0 MiB (") && line.contains("B/s, "), "{line}");
+    assert!(line.contains("copying: ") && line.contains(" of 4.0 MiB (") && line.contains("B/s, "), "{line}");
     pipe.read_to_end(&mut Vec::new()).unwrap();
     running.end().ok();
     let mut rest = String::new();
@@ -558,8 +558,24 @@ fn an_interruption_is_told_on_a_line_of_its_own() {
     read_until(&mut terminal, " left");
     running.signal(Signal::SIGINT);
     let rest = read_until(&mut terminal, "\n");
-    assert!(rest.contains("\r\x1b[Kmemtool: SIGINT"), "{rest:?}");
+    assert!(rest.contains("\r\x1b[Kmemtool: SIGINT: the dump is not complete (while copying)"), "{rest:?}");
     running.end().exits(130);
+}
+
+#[test]
+fn forty_columns_hold_the_line_and_its_phase() {
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+    let pty = crate::common::terminal(Some(&size));
+    let (_pipe, writer) = std::io::pipe().unwrap();
+    let mut dump = command();
+    dump.args(["--machine", "demo", "dump", "--gzip"]).env("TERM", "xterm").stdout(writer).stderr(pty.slave);
+    let running = start_with_stderr(&mut dump);
+    let shown = read_until(fs::File::from(pty.master), "\r\x1b[Kcompressing: ");
+    assert!(!shown.contains('\n'), "{shown:?}");
+    let lines = shown.split("\r\x1b[K");
+    assert!(lines.clone().all(|line| line.chars().count() < 40), "{shown:?}");
+    running.signal(Signal::SIGTERM);
+    drop(running);
 }
 
 #[test]

@@ -1026,3 +1026,71 @@ proptest! {
         }
     }
 }
+
+/// A directory with a good dump, one that is cut off, one with messages, and none.
+fn several() -> tempfile::TempDir {
+    let folder = directory();
+    let dump = MinidumpSpec::example(Arch::Amd64, 2).build();
+    let write = |name: &str, bytes: &[u8]| std::fs::write(folder.path().join(name), bytes).unwrap();
+    write("good", &dump);
+    write("cut", &dump[..dump.len() - 5000]);
+    write("arm64.zst", &Compression::Zstd.compress(&MinidumpSpec::example(Arch::Arm64, 2).build()));
+    folder
+}
+
+fn in_folder(folder: &Path, arguments: &[&str]) -> crate::common::Run {
+    crate::common::run(command().current_dir(folder).arg("inspect").args(arguments))
+}
+
+#[test]
+fn several_files_are_described_each_under_its_name() {
+    let folder = several();
+    for options in [&[][..], &["--verify"], &["--list-segments"], &["--msgbuf"], &["--verify", "--list-segments"]] {
+        let alone = |name: &str| in_folder(folder.path(), &[options, &[name]].concat());
+        let both = in_folder(folder.path(), &[options, &["good", "arm64.zst"]].concat()).ok();
+        let [good, arm64] = ["good", "arm64.zst"].map(|name| alone(name).ok().stdout);
+        assert_eq!(both.stdout, format!("good:\n{good}\narm64.zst:\n{arm64}"), "{options:?}");
+        // A damaged one and one that is not there keep no other back, wherever they stand.
+        let all = in_folder(folder.path(), &[options, &["cut", "absent", "good"]].concat()).exits(1);
+        let cut = alone("cut");
+        assert_eq!(all.stdout, format!("cut:\n{}\nabsent:\n\ngood:\n{good}", cut.stdout), "{options:?}");
+        let absent = alone("absent").exits(1).stderr;
+        let said = format!("{}{absent}{}", cut.stderr, alone("good").stderr);
+        assert_eq!(all.stderr, said, "{options:?}");
+        assert!(absent.starts_with("memtool: cannot open absent: "), "{absent}");
+    }
+}
+
+#[test]
+fn several_files_are_one_object_with_the_object_of_each() {
+    let folder = several();
+    for options in [&[][..], &["--verify"], &["--msgbuf"]] {
+        let options = [options, &["--json"]].concat();
+        let alone = |name: &str| in_folder(folder.path(), &[&options[..], &[name]].concat()).json();
+        let all = in_folder(folder.path(), &[&options[..], &["cut", "absent", "good", "arm64.zst"]].concat());
+        let all = all.exits(1).json();
+        assert_eq!(all["schema"], "memtool.inspect.files");
+        let files = all["files"].as_array().unwrap();
+        let names: Vec<&str> = files.iter().map(|file| file["file"].as_str().unwrap()).collect();
+        assert_eq!(names, ["cut", "absent", "good", "arm64.zst"]);
+        for (file, name) in files.iter().zip(names).filter(|(_, name)| *name != "absent") {
+            assert_eq!((&file["inspection"], &file["error"]), (&alone(name), &Value::Null), "{options:?}");
+        }
+        assert_eq!(files[1]["inspection"], Value::Null);
+        assert!(files[1]["error"].as_str().unwrap().starts_with("cannot open absent: "), "{files:?}");
+        let good = in_folder(folder.path(), &[&options[..], &["good", "arm64.zst"]].concat()).ok().json();
+        assert_eq!(good["files"].as_array().unwrap().len(), 2);
+    }
+}
+
+#[test]
+fn the_object_of_a_file_has_the_warnings_about_it_alone() {
+    let folder = several();
+    let mut packed = Compression::Gzip.compress(&MinidumpSpec::example(Arch::Amd64, 2).build());
+    packed.extend(b"something behind it");
+    std::fs::write(folder.path().join("more.gz"), packed).unwrap();
+    let run = in_folder(folder.path(), &["--verify", "--json", "more.gz", "good"]).ok();
+    let all = run.json();
+    let warnings = |file: usize| all["files"][file]["inspection"]["warnings"].as_array().unwrap().len();
+    assert_eq!((warnings(0), warnings(1), all["warnings"].as_array().unwrap().len()), (1, 0, 1), "{all:#}");
+}

@@ -189,3 +189,114 @@ fn a_directory_that_is_none_is_refused() {
     save(&directory.path().join("file"), &[]).fails_saying(&["file", "not a directory"]);
     assert_eq!(names(directory.path()), ["file"]);
 }
+
+// memtool save -L.
+
+/// Saves a live dump as savecore(8) is asked to.
+fn save_live(directory: &Path, options: &[&str]) -> crate::common::Run {
+    demo(&[&["save", "-L", "--dir", text(directory)], options].concat())
+}
+
+#[test]
+fn save_has_savecores_option_for_live_dumps() {
+    for (option, suffix, compression) in
+        [(&[][..], "", "none"), (&["-z"], ".gz", "gzip"), (&["-Z"], ".zst", "zstd"), (&["-Z=9"], ".zst", "zstd")]
+    {
+        let [saved, live] = [directory(), directory()];
+        write(saved.path().join("bounds"), "4\n").unwrap();
+        let report = save_live(saved.path(), &[option, &["--json"]].concat()).ok().json();
+        let [core, link] = [format!("livecore.4{suffix}"), format!("livecore.last{suffix}")];
+        assert_eq!(names(saved.path()), ["bounds", "info.4", "info.last", &core, &link]);
+        assert_eq!(read_to_string(saved.path().join("bounds")).unwrap(), "5\n");
+        assert_eq!(read_link(saved.path().join(&link)).unwrap(), Path::new(&core));
+        let bytes = read(saved.path().join(&core)).unwrap();
+        let device = &report["devices"][0];
+        assert_eq!((&device["device"], &device["result"]), (&json!("/dev/mem"), &json!("saved")), "{report:#}");
+        let told = &device["saved"];
+        assert_eq!((&told["number"], &told["compression"]), (&json!(4), &json!(compression)));
+        assert_eq!(
+            (&told["size"], &told["good"], &told["verified"]),
+            (&json!(bytes.len()), &json!(true), &json!(true))
+        );
+        // As livedump has it, but for the time in the message buffer's place.
+        let inspected = crate::common::memtool(&["inspect", "--verify", text(&saved.path().join(&core))]);
+        assert!(inspected.ok().stdout.starts_with("dump            minidump, amd64 version"));
+        save(live.path(), &[]).ok();
+        assert_eq!(names(live.path()).len(), 5);
+    }
+    let directory = directory();
+    let said = save_live(directory.path(), &["-Z"]).ok().stdout;
+    assert!(said.contains("/livecore.0.zst: ") && said.contains("every byte checked"), "{said}");
+}
+
+#[test]
+fn live_dumps_come_round_below_their_maximum() {
+    let directory = directory();
+    for (round, number) in [0, 1, 0, 1].into_iter().enumerate() {
+        let option = if round < 2 { "-z" } else { "-Z" };
+        let report = save_live(directory.path(), &["-m", "2", option, "--json"]).ok().json();
+        assert_eq!(report["devices"][0]["saved"]["number"], number, "{report}");
+    }
+    let cores: Vec<String> = names(directory.path()).into_iter().filter(|name| name.starts_with("livecore")).collect();
+    assert_eq!(cores, ["livecore.0.zst", "livecore.1.zst", "livecore.last.zst"]);
+}
+
+#[test]
+fn force_takes_a_live_dump_whose_header_is_wrong_as_savecore_does() {
+    for (fault, suffix, status) in [("parity", "", "bad"), ("compression", ".gz", "good"), ("architecture", "", "")] {
+        let folder = directory();
+        let mut machine = demo_machine();
+        machine["live_dump_fault"] = json!(fault);
+        let machine = write_machine(folder.path(), &machine);
+        let crash = folder.path().join("crash");
+        std::fs::create_dir(&crash).unwrap();
+        let save = |option: &str| on(&machine, &["save", "-L", "-Z", option, "--dir", text(&crash)]);
+        save("-q").exits(1).says_in_one_line(&["the header at the end of the dump is wrong"]);
+        assert_eq!(names(&crash), [""; 0], "{fault}");
+        let forced = save("-f");
+        if status.is_empty() {
+            forced.exits(1);
+            assert_eq!(names(&crash), [""; 0], "{fault}");
+            continue;
+        }
+        forced.ok();
+        let info = read_to_string(crash.join("info.0")).unwrap();
+        assert!(info.ends_with(&format!("Dump Status: {status}\n")), "{fault}: {info}");
+        let _ = suffix;
+    }
+}
+
+#[test]
+fn a_dry_run_of_a_live_dump_makes_none() {
+    let directory = directory();
+    write(directory.path().join("bounds"), "1\n").unwrap();
+    save_live(directory.path(), &["-m", "2"]).ok();
+    write(directory.path().join("bounds"), "1\n").unwrap();
+    let before = directory.path().metadata().unwrap().mtime_nsec();
+    let shown = save_live(directory.path(), &["-m", "2", "-Z", "-n"]).ok().stdout;
+    assert!(shown.contains("/livecore.1.zst: would be written: ") && shown.contains("at most before zstd"), "{shown}");
+    assert!(
+        shown.contains("/livecore.1: would be replaced") && shown.contains("/info.1: would be replaced"),
+        "{shown}"
+    );
+    let planned = save_live(directory.path(), &["-m", "2", "-Z", "-n", "--json"]).ok().json();
+    assert_eq!(directory.path().metadata().unwrap().mtime_nsec(), before);
+    let done = save_live(directory.path(), &["-m", "2", "-Z", "--json"]).ok().json();
+    for field in ["number", "file", "info", "key", "compression", "good"] {
+        assert_eq!(planned["devices"][0]["saved"][field], done["devices"][0]["saved"][field], "{field}");
+    }
+    assert!(!directory.path().join("livecore.1").exists());
+}
+
+#[test]
+fn a_live_dump_takes_savecores_other_options_as_little_as_savecore_does() {
+    let folder = directory();
+    for options in [&["-c"][..], &["-C"], &["-k"], &["-u"], &["swap.img"], &["--private-key", "key"]] {
+        save_live(folder.path(), options).usage_error(&["cannot be used with"]);
+    }
+    // A recording does not write where this system keeps its dumps.
+    demo(&["save", "-L"]).usage_error(&["a directory must be given with --dir"]);
+    #[cfg(not(target_os = "freebsd"))]
+    crate::common::memtool(&["save", "-L", "--dir", text(folder.path())]).fails_saying(&["has no mem(4)", "--machine"]);
+    assert_eq!(names(folder.path()), [""; 0]);
+}

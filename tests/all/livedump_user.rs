@@ -121,6 +121,8 @@ fn the_library_decides_who_makes_a_dump() {
             info: None,
             check_space: true,
             replace: true,
+            limit: None,
+            lenient: false,
         };
         let mut heard = Heard::default();
         let dump = livedump::run(&host, &RunningSymbols(&host), &options, &mut heard).unwrap();

@@ -56,6 +56,7 @@ mod save;
 mod save_log;
 mod schemas;
 mod snapshots;
+mod standard_input;
 mod standard_output;
 mod symbols;
 mod symbols_table;

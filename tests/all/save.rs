@@ -4,6 +4,7 @@ use crate::common::encryption::{KEYS, block_for, encrypted};
 use crate::common::{
     Run, Running, command, demo_machine, directory, names, noise, on, run, start, text, write_machine,
 };
+use memtool::observer::{Observer, Phase, Work};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -1052,4 +1053,179 @@ fn several_runs_at_once_lose_nothing() {
         assert_eq!(place.file(&format!("vmcore.{number}")), dump);
     }
     assert_eq!(read_to_string(place.crash.join("bounds")).unwrap(), "5\n");
+}
+
+// A dry run.
+
+/// All that a run could change: the devices and what is in the directory, with the times of change.
+fn state(place: &Container, devices: &[&Path]) -> Vec<(PathBuf, Vec<u8>, i64, i64)> {
+    let mut paths: Vec<PathBuf> = place.names().iter().map(|name| place.crash.join(name)).collect();
+    paths.extend(devices.iter().map(|device| device.to_path_buf()));
+    paths.push(place.crash.clone());
+    let looked = paths.into_iter().map(|path| {
+        let metadata = path.symlink_metadata().unwrap();
+        let bytes = if metadata.is_file() { read(&path).unwrap() } else { Vec::new() };
+        (path, bytes, metadata.mtime(), metadata.mtime_nsec())
+    });
+    looked.collect()
+}
+
+/// Asserts that a dry run changes nothing, and that the run after it does what it said. Gives what it said in words.
+#[track_caller]
+fn does_what_it_said(place: &Container, options: &[&str], devices: &[&Path]) -> Run {
+    let directory = ["--dir", text(&place.crash)];
+    let directory = if options.contains(&"--clear") { &[][..] } else { &directory };
+    let save = |more: &[&str]| run(command().arg("save").args(directory).args(options).args(more).args(devices));
+    let before = state(place, devices);
+    let planned = save(&["--dry-run", "--json"]);
+    let said = save(&["-n"]);
+    assert!(state(place, devices) == before, "{options:?}: something has changed: {:?}", place.names());
+    let done = save(&["--json"]);
+    assert_eq!((planned.code, said.code), (done.code, done.code), "{options:?}: {planned:?} {done:?}");
+    let (planned, done) = (planned.json(), done.json());
+    assert_eq!((&planned["dry_run"], &done["dry_run"]), (&json!(true), &json!(false)));
+    for (planned, done) in planned["devices"].as_array().unwrap().iter().zip(done["devices"].as_array().unwrap()) {
+        for field in ["device", "result", "header", "size", "encrypted", "cleared", "damage"] {
+            assert_eq!(planned[field], done[field], "{options:?}: {field}");
+        }
+        assert_eq!(planned["error"].is_null(), done["error"].is_null(), "{options:?}: {planned} {done}");
+        for field in ["number", "file", "info", "key", "compression", "good"] {
+            assert_eq!(planned["saved"][field], done["saved"][field], "{options:?}: {field}");
+        }
+        // It is not known how small a dump becomes.
+        if !planned["saved"]["size"].is_null() {
+            assert_eq!(planned["saved"]["size"], done["saved"]["size"], "{options:?}");
+        }
+    }
+    said
+}
+
+#[test]
+fn a_dry_run_changes_nothing_and_says_what_the_run_does() {
+    for (compression, suffix) in SUFFIXES {
+        for options in
+            [&[][..], &["--keep"], &["--gzip"], &["--zstd=5"], &["--uncompress"], &["--verify"], &["--max", "1"]]
+        {
+            let place = Container::new(&device_with(compression, 4, 512, &dump()).build());
+            let said = does_what_it_said(&place, options, &[&place.device]).ok();
+            let words = if options == ["--keep"] { "would be kept" } else { "would be cleared" };
+            assert!(said.stdout.contains(words) && said.stdout.contains("would be written: "), "{said:?}");
+            assert!(said.stdout.contains(" are free\n"), "{said:?}");
+            if options.is_empty() {
+                assert!(said.stdout.contains(&format!("/vmcore.0{suffix}: would be written")), "{said:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_dry_run_says_what_is_cleared_and_what_is_refused() {
+    let device = plain();
+    let damaged = changed(&device, true, |header| header[100] ^= 1);
+    let mut overwritten = device.build();
+    let start = device.parts().data.start as usize;
+    overwritten[start..start + 512].fill(7);
+    for (before, options, code) in [
+        (device.build(), &["--clear"][..], 0),
+        (damaged.clone(), &[], 1),
+        (damaged.clone(), &["--force"], 0),
+        (damaged.clone(), &["--clear"], 1),
+        (damaged, &["--clear", "--force"], 0),
+        (overwritten.clone(), &[], 1),
+        (overwritten.clone(), &["--verify"], 1),
+        (overwritten, &["--force"], 0),
+        (vec![0; 1 << 20], &[], 0),
+    ] {
+        let place = Container::new(&before);
+        let said = does_what_it_said(&place, options, &[&place.device]).exits(code);
+        assert!(!said.stdout.contains(": cleared"), "{options:?}: {said:?}");
+    }
+    let place = Container::new(&device.build());
+    assert!(place.ask(&["--clear", "-n"]).ok().stdout.contains("would be cleared; lost: a kernel dump"));
+    place.ask(&["--check", "-n"]).usage_error(&["cannot be used with"]);
+}
+
+#[test]
+fn a_dry_run_counts_the_devices_and_names_what_they_replace() {
+    for options in [&[][..], &["--max", "3"], &["--max", "1"]] {
+        let place = Container::new(&plain().build());
+        let other = place.folder.path().join("other");
+        write(&other, plain().build()).unwrap();
+        for name in ["vmcore.2.gz", "info.2", "bounds"] {
+            write(place.crash.join(name), if name == "bounds" { "2\n" } else { "old" }).unwrap();
+        }
+        let code = i32::from(options == ["--max", "1"]);
+        let said = does_what_it_said(&place, options, &[&place.device, &other]).exits(code);
+        let replaced: Vec<&str> = said.stdout.lines().filter(|line| line.ends_with("would be replaced")).collect();
+        let names = replaced.iter().map(|line| line.rsplit_once('/').unwrap().1).collect::<Vec<_>>();
+        let expected = ["info.2: would be replaced", "vmcore.2.gz: would be replaced"];
+        assert_eq!(names, if options == ["--max", "3"] { &expected[..] } else { &[] }, "{options:?}");
+    }
+}
+
+#[test]
+fn a_dry_run_tries_the_key_and_the_space() {
+    let mut device = plain();
+    let dump = dump();
+    (device.data, device.key) =
+        (encrypted(Encryption::ChaCha20, &dump), block_for("mine.pem", Encryption::ChaCha20, "oaep"));
+    let [mine, other] = ["mine.pem", "other.pem"].map(|name| KEYS.path(name));
+    for (options, code) in [(&[][..], 0), (&["--private-key", text(&mine)], 0), (&["--private-key", text(&other)], 1)] {
+        let place = Container::new(&device.build());
+        does_what_it_said(&place, options, &[&place.device]).exits(code);
+    }
+    let place = Container::new(&plain().build());
+    write(place.crash.join("minfree"), "99999999999999\n").unwrap();
+    let said = does_what_it_said(&place, &[], &[&place.device]);
+    said.fails_saying(&["does not fit into", "the dump was kept on the device"]);
+    // Without a directory there is nothing to say.
+    std::fs::remove_dir_all(&place.crash).unwrap();
+    place.save(&["-n"]).fails_saying(&["cannot open"]);
+}
+
+// Phases.
+
+/// Keeps the phases of the work that it is told of.
+#[derive(Default)]
+struct Phases(Vec<Phase>);
+
+impl Observer for Phases {
+    fn begin(&mut self, work: Work<'_>) -> memtool::Result<()> {
+        let Work::Bytes { phase, total, .. } = work else { panic!("{work:?}") };
+        assert!(total.is_some_and(|total| total > 0), "{work:?}");
+        self.0.push(phase);
+        Ok(())
+    }
+}
+
+#[test]
+fn what_goes_on_has_a_name() {
+    use memtool::compress::Level;
+    use memtool::save::directory::SaveDirectory;
+    use memtool::save::{Found, Options, find, save};
+    use product::Compression as Packed;
+    let options = Options {
+        compression: Packed::None,
+        level: Level::default(),
+        uncompress: false,
+        private_key: None,
+        limit: None,
+        verify: false,
+    };
+    let unpacked = Options { uncompress: true, verify: true, ..options };
+    for (compression, options, phases) in [
+        (Compression::None, options, &[Phase::Copying][..]),
+        (Compression::None, Options { verify: true, ..options }, &[Phase::Copying, Phase::Verifying]),
+        (Compression::None, Options { compression: Packed::Zstd, ..options }, &[Phase::Compressing]),
+        (Compression::Gzip, options, &[Phase::Copying]),
+        (Compression::Zstd, unpacked, &[Phase::Decompressing, Phase::Verifying]),
+    ] {
+        let place = Container::new(&device_with(compression, 4, 512, &dump()).build());
+        let volume = memtool::files::open_dump_device(&place.device).unwrap();
+        let Found::Dump(found) = find(&volume, None).unwrap() else { panic!("no dump") };
+        let directory = SaveDirectory::open(&place.crash).unwrap();
+        let mut told = Phases::default();
+        save(&volume, "device", &found, &directory, &options, &mut told).unwrap();
+        assert_eq!(told.0, phases);
+    }
 }

@@ -159,7 +159,7 @@ fn a_dump_is_checked_from_standard_input_and_a_write_only_shown() {
         run(&mut command)
     };
     assert!(check(&dump).ok().stdout.starts_with("-: matches its manifest: 65536 bytes\n"));
-    check(&manifest).fails_saying(&["- does not match its manifest"]);
+    check(&manifest).fails_saying(&["standard input does not match its manifest"]);
     let core = text(&directory.path().join("core")).to_owned();
     demo(&["livedump", &core]).ok();
     let write = |option: &[&str]| memtool(&[&["write", "-M", &core, "--phys", "0x100000", "00"], option].concat());

@@ -28,6 +28,7 @@ use rsa::traits::PublicKeyParts;
 use rsa::{Oaep, Pkcs1v15Encrypt, RsaPrivateKey};
 use serde::Serialize;
 use sha1::Sha1;
+use std::fs::File;
 use std::io::{self, Read};
 use std::path::Path;
 use zerocopy::FromBytes;
@@ -81,7 +82,16 @@ impl KeyBlock {
     ///
     /// It cannot be read, is no regular file, or one of [`Self::parse`]'s.
     pub fn read(path: &Path, open: Open) -> Result<Self> {
-        Self::parse(&read_file(path, open, "a dump's key", MAX_KEY_BLOCK)?)
+        Self::from_opened(path, open_regular(path, open)?)
+    }
+
+    /// As [`Self::read`], of a file that is open, of whatever kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub fn from_opened(path: &Path, file: File) -> Result<Self> {
+        Self::parse(&read_file(path, file, "a dump's key", MAX_KEY_BLOCK)?)
             .map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 
@@ -128,7 +138,16 @@ impl PrivateKey {
     /// It cannot be read, is no regular file or larger than a key can be, holds something else, or is protected by a
     /// passphrase.
     pub fn read(path: &Path, open: Open) -> Result<Self> {
-        let bytes = read_file(path, open, "a private key", MAX_PRIVATE_KEY)?;
+        Self::from_opened(path, open_regular(path, open)?)
+    }
+
+    /// As [`Self::read`], of a file that is open, of whatever kind.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub fn from_opened(path: &Path, file: File) -> Result<Self> {
+        let bytes = read_file(path, file, "a private key", MAX_PRIVATE_KEY)?;
         Self::parse(&bytes).map_err(|error| Error::Format(format!("{}: {error}", path.display())))
     }
 
@@ -329,13 +348,18 @@ fn first_block(text: &str) -> Option<(&str, &str)> {
     Some((label, block.get(..length)?))
 }
 
-/// A regular file's bytes, overwritten when they are dropped.
-fn read_file(path: &Path, open: Open, what: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+/// Opens a regular file.
+fn open_regular(path: &Path, open: Open) -> Result<File> {
     let file = open(path).map_err(|source| Error::io("open", path, source))?;
-    let failed = |source| Error::io("read", path, source);
-    if !file.metadata().map_err(failed)?.is_file() {
+    if !file.metadata().map_err(|source| Error::io("read", path, source))?.is_file() {
         return Err(Error::Refused(format!("{} is not a regular file", path.display())));
     }
+    Ok(file)
+}
+
+/// A file's bytes, overwritten when they are dropped.
+fn read_file(path: &Path, file: File, what: &str, limit: usize) -> Result<Zeroizing<Vec<u8>>> {
+    let failed = |source| Error::io("read", path, source);
     // All at once: a vector that grows leaves copies behind.
     let mut bytes = Zeroizing::new(Vec::with_capacity(limit.saturating_add(1)));
     file.take(bytes.capacity() as u64).read_to_end(&mut bytes).map_err(failed)?;

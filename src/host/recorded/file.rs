@@ -239,12 +239,14 @@ fn errno_by_name(name: &str) -> Option<Errno> {
 }
 
 impl Machine {
-    /// Reads and checks a machine's file.
+    /// Reads and checks a machine's file; `-` is standard input.
     pub fn read(path: &Path) -> Result<Self> {
-        let file = files::open(path)?;
+        let file = files::open_in_order(path)?;
+        let is_input = files::is_standard_input(path);
+        let (path, _) = files::in_order(path);
         let unusable = |why: String| Error::Machine { path: path.to_owned(), why };
         let metadata = file.metadata().map_err(|source| Error::io("look at", path, source))?;
-        if !metadata.is_file() {
+        if !metadata.is_file() && !is_input {
             return Err(unusable("it is not a regular file".to_owned()));
         }
         let text = read_at_most(file, MAX_FILE)

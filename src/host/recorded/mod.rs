@@ -23,6 +23,7 @@ use super::{
     state_by_page,
 };
 use crate::error::{Error, Result};
+use crate::files;
 use crate::host::LiveDumpFacts;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::MemoryMap;
@@ -72,7 +73,7 @@ pub struct Recorded {
 }
 
 impl Recorded {
-    /// Opens a machine's file; `demo` is the built-in machine.
+    /// Opens a machine's file; `demo` is the built-in machine, and `-` standard input.
     pub fn open(path: &Path) -> Result<Self> {
         if path.as_os_str() == DEMO {
             return Ok(Self::new(demo::machine(), None));
@@ -122,7 +123,9 @@ impl Recorded {
 
     fn is_own(&self, path: &Path) -> bool {
         match (&self.path, path.canonicalize()) {
-            (Some(own), Ok(there)) => own.canonicalize().is_ok_and(|own| own == there),
+            (Some(own), Ok(there)) if !files::is_standard_input(own) => {
+                own.canonicalize().is_ok_and(|own| own == there)
+            }
             _ => false,
         }
     }

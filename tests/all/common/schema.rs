@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
-/// The schema of what others have in common, which they refer to by the name of its file.
+/// The schema of what others have in common. Schemas refer to it, and to each other, by the names of their files.
 pub const COMMON: &str = "memtool.common";
 
 /// The schemas' directory.
@@ -30,8 +30,9 @@ fn uri(name: &str) -> String {
 }
 
 static REGISTRY: LazyLock<Registry<'static>> = LazyLock::new(|| {
-    let common = all().remove(COMMON).unwrap();
-    Registry::new().add(uri(COMMON), common).unwrap().prepare().unwrap()
+    let schemas = all().into_iter();
+    let registry = schemas.fold(Registry::new(), |registry, (name, schema)| registry.add(uri(&name), schema).unwrap());
+    registry.prepare().unwrap()
 });
 
 static VALIDATORS: LazyLock<BTreeMap<String, Validator>> = LazyLock::new(|| {
