@@ -15,6 +15,7 @@ use crate::interrupt::TempFileGuard;
 use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use nix::unistd::geteuid;
+use std::cell::Cell;
 use std::ffi::OsStr;
 use std::fs::{DirEntry, File, OpenOptions};
 use std::io;
@@ -73,7 +74,11 @@ impl Temporary {
     /// Makes one, and removes what killed runs have left in the directory.
     fn create(directory: &Path) -> io::Result<Self> {
         remove_abandoned(directory);
-        let make = || Builder::new().prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM).tempfile_in(directory);
+        let make = || {
+            make_temporary(Builder::new().prefix(PREFIX).suffix(SUFFIX).rand_bytes(RANDOM), directory, |path| {
+                OpenOptions::new().read(true).write(true).create_new(true).mode(0o600).open(path)
+            })
+        };
         for _ in 0..ATTEMPTS {
             let (file, unfinished) = TempFileGuard::create(make, |file| file.path())?;
             let lock = Flock::lock(file.as_file().try_clone()?, FlockArg::LockExclusiveNonblock);
@@ -86,6 +91,18 @@ impl Temporary {
         }
         Err(io::Error::other("other programs remove the temporary file"))
     }
+}
+
+/// Has something with a temporary name made in a directory. The error is the system's: tempfile's own would have the name
+/// in it, which tells nobody anything.
+pub(crate) fn make_temporary<T>(
+    builder: &Builder<'_, '_>,
+    directory: &Path,
+    mut make: impl FnMut(&Path) -> io::Result<T>,
+) -> io::Result<NamedTempFile<T>> {
+    let errno = Cell::new(None);
+    let made = builder.make_in(directory, |path| make(path).inspect_err(|error| errno.set(error.raw_os_error())));
+    made.map_err(|error| errno.get().map_or(error, io::Error::from_raw_os_error))
 }
 
 /// Removes temporary files of memtool's that nobody has locked, as far as they belong to this user. One that cannot be

@@ -331,12 +331,9 @@ impl SaveDirectory {
         let failed = |source| Error::io("make the symbolic link", &path, source);
         let make = |at: &Path| symlink(name, at);
         let (prefix, length, suffix) = UNFINISHED;
-        let temporary = tempfile::Builder::new()
-            .prefix(prefix)
-            .suffix(suffix)
-            .rand_bytes(length)
-            .make_in(&self.path, make)
-            .map_err(failed)?;
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(prefix).suffix(suffix).rand_bytes(length);
+        let temporary = output_file::make_temporary(&builder, &self.path, make).map_err(failed)?;
         temporary.into_temp_path().persist(&path).map_err(|error| failed(error.error))
     }
 

@@ -1183,6 +1183,32 @@ fn a_dry_run_tries_the_key_and_the_space() {
     place.save(&["-n"]).fails_saying(&["cannot open"]);
 }
 
+#[test]
+fn a_dry_run_says_what_may_not_be_written() {
+    if !nix::unistd::geteuid().is_root() {
+        eprintln!("NOT CHECKED: only root can run as somebody else");
+        return;
+    }
+    const NOBODY: u32 = 65534;
+    for (device_mode, crash_mode, words) in
+        [(0o444, 0o777, "cannot open for writing "), (0o666, 0o755, "cannot create a temporary file in ")]
+    {
+        let place = Container::new(&plain().build());
+        let set = |path: &Path, mode| std::fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
+        set(place.folder.path(), 0o755);
+        set(&place.device, device_mode);
+        set(&place.crash, crash_mode);
+        let as_nobody = |options: &[&str]| run(place.command(options).uid(NOBODY).gid(NOBODY));
+        let planned = as_nobody(&["-n"]);
+        if planned.code == -1 || planned.stderr.is_empty() && planned.stdout.is_empty() {
+            eprintln!("NOT CHECKED: nobody may not run the program");
+            return;
+        }
+        let planned = planned.fails_saying(&[words, "Permission denied"]);
+        assert_eq!(as_nobody(&[]).exits(1).stderr, planned.stderr);
+    }
+}
+
 // Phases.
 
 /// Keeps the phases of the work that it is told of.
