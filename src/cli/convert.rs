@@ -37,14 +37,17 @@ use vmcore::units::{counted, exact_size, rough_size};
 )]
 pub struct Arguments {
     /// A dump, a dump device, or an image of memory; '-' is standard input
-    #[arg(value_name = "IN")]
-    input: PathBuf,
+    #[arg(value_name = "IN", required_unless_present = "core", conflicts_with = "core")]
+    input: Option<PathBuf>,
     /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
     #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
     out: Option<Destination>,
     /// The same as OUT
     #[arg(short, long, value_name = "FILE", conflicts_with = "out", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
+    /// The same as IN; OUT is then given with --output
+    #[arg(short = 'M', long, value_name = "FILE")]
+    core: Option<PathBuf>,
     /// Output format
     #[arg(long, alias = "to", value_enum)]
     format: OutputKind,
@@ -159,6 +162,11 @@ impl Arguments {
         if is_gdb || self.notes == NotesOf::Linux { Debugger::Gdb } else { Debugger::Lldb }
     }
 
+    /// What is converted.
+    fn input(&self) -> &Path {
+        self.input.as_deref().or(self.core.as_deref()).unwrap_or(Path::new(""))
+    }
+
     /// Where the output goes.
     fn target(&self) -> &Destination {
         self.out.as_ref().or(self.output.as_ref()).unwrap_or(&Destination::StandardOutput)
@@ -166,7 +174,7 @@ impl Arguments {
 
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
-        vec![("IN", Some(&self.input)), ("--segments", self.segments.as_ref())]
+        vec![("IN", self.input.as_ref()), ("--core", self.core.as_ref()), ("--segments", self.segments.as_ref())]
     }
 
     /// See [`super::Command::check`].
@@ -203,15 +211,18 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
-    let volume = files::open_dump_or_input(&arguments.input, &arguments.scratch(), context)?;
+    let volume = files::open_dump_or_input(arguments.input(), &arguments.scratch(), context)?;
     let packed = arguments.segments.as_deref().map(files::read_segments).transpose()?;
     let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
     })?;
     let inspection = dump.inspection();
-    remark_on_dump(context, files::in_order(&arguments.input).0, inspection, arguments.segments.is_some());
+    remark_on_dump(context, files::in_order(arguments.input()).0, inspection, arguments.segments.is_some());
     if dump.extents().all(|extent| extent.size == 0) {
-        return Err(Error::Refused(format!("there is no memory in {}", files::in_order(&arguments.input).0.display())));
+        return Err(Error::Refused(format!(
+            "there is no memory in {}",
+            files::in_order(arguments.input()).0.display()
+        )));
     }
     remark_on_pages(context, arguments, inspection);
     let layout = convert::layout(&dump, arguments.format())?;
@@ -232,7 +243,7 @@ fn remark_on_pages(context: &mut Context, arguments: &Arguments, inspection: &In
 
 fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
     let kernel = KernelArguments {
-        core: Some(arguments.input.clone()),
+        core: Some(arguments.input().to_owned()),
         kernel: arguments.kernel.clone(),
         segments: arguments.segments.clone(),
     };
@@ -344,7 +355,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
     let name = arguments.target().to_string();
     if context.out.is_json() {
         let document = Document {
-            input: arguments.input.as_path().into(),
+            input: arguments.input().into(),
             output: arguments.target().into(),
             format: arguments.format().name(),
             compression: compression.name(),
@@ -371,7 +382,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         (!has_tables, "the kernel's page tables are not known"),
     ] {
         if is_so {
-            let (input, output) = (files::in_order(&arguments.input).0.display(), arguments.target());
+            let (input, output) = (files::in_order(arguments.input()).0.display(), arguments.target());
             context.repeat_failure(&format!("{input}: {why}, and {output} is not complete"))?;
         }
     }

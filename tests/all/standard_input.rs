@@ -119,6 +119,11 @@ fn a_dump_in_a_pipe_is_converted() {
         }
     }
     assert_eq!(names(scratch.path()), [""; 0]);
+    let mut core_option =
+        within(scratch.path(), &["convert", "-q", "--force", "--format", "raw", "-M", "-", "-o", text(&out)]);
+    piped(&mut core_option, &minidump()).ok();
+    assert!(fs::read(&out).unwrap() == memtool(&["convert", "-q", "--format", "raw", text(&file)]).ok().bytes);
+    memtool(&["convert", "--format", "raw", "-M", text(&file), text(&core)]).usage_error(&["cannot be used with"]);
     // A dump that is cut off, and none at all.
     let arguments = ["convert", "--format", "lime", "-", text(&core)];
     let cut = piped(&mut within(scratch.path(), &arguments), &minidump()[..minidump().len() - 5000]).exits(1);
