@@ -23,7 +23,8 @@ _memtool() {
     COMPREPLY=()
     while IFS= read -r line; do
         value=${line%%$'\t'*}
-        COMPREPLY+=("$(printf '%q' "${value#"$before"}")")
+        printf -v value '%q' "${value#"$before"}"
+        COMPREPLY+=("$value")
     done < <(memtool __complete -- "${words[@]}" 2>/dev/null)
     if ((${#COMPREPLY[@]} == 1)) && [[ ${COMPREPLY[0]} == */ ]]; then
         compopt -o nospace

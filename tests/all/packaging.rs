@@ -168,6 +168,17 @@ fn each_directory_can_be_chosen_or_left_out() {
 }
 
 #[test]
+fn make_alone_builds_the_release_program_from_the_lock_file_and_install_builds_nothing() {
+    for name in makes() {
+        assert_eq!(make(name, &["-n"]).ok().stdout, "cargo build --release --locked\n", "{name}");
+        let other = make(name, &["-n", "CARGO=/opt/cargo", "CARGO_FLAGS=--offline", "all"]).ok().stdout;
+        assert_eq!(other, "/opt/cargo build --release --offline\n", "{name}");
+        let install = make(name, &["-n", "install"]).ok().stdout;
+        assert!(install.contains("packaging/install install") && !install.contains("cargo"), "{name}: {install}");
+    }
+}
+
+#[test]
 fn an_installation_that_fails_leaves_everything_as_it_was() {
     for name in makes() {
         let stage = directory();
