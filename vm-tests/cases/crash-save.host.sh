@@ -19,6 +19,7 @@ fi
 
 check_panicked
 tab=$(printf '\t')
+must ps --quiet --core vmcore --kernel kernel
 holds 'the list of processes' "
 $out" "
 $(show pid)${tab}sleep$tab"
