@@ -9,8 +9,35 @@ if have savecore; then
     save_by_savecore
 fi
 
+# In the place of syslogd(8), where none runs.
+log=/var/run/log
+if have nc && [ ! -e "$log" ] && [ ! -e /var/run/logpriv ]; then
+    nc -k -l -u -U "$log" > syslog.out 2> nc.err &
+    listener=$!
+    tries=0
+    until [ -S "$log" ] || [ "$tries" -ge 10 ]; do
+        sleep 1
+        tries=$((tries + 1))
+    done
+    [ -S "$log" ] || fail "nc does not listen: $(show nc.err)"
+fi
+
 mkdir crash
 must save --verify --dir crash "$SPARE_DISK"
+if [ -n "${listener-}" ]; then
+    sleep 1
+    kill "$listener"
+    rm -f "$log"
+    logged=$(show syslog.out)
+    # daemon.alert and daemon.notice, and who says so.
+    holds 'what is logged' "$logged" '<25>'
+    holds 'what is logged' "$logged" ' memtool '
+    holds 'what is logged' "$logged" 'reboot after panic: kdb_sysctl_panic'
+    holds 'what is logged' "$logged" '<29>'
+    holds 'what is logged' "$logged" 'wrote core to crash/vmcore.0'
+else
+    figure 'what is logged was not read: there is no nc(1), or syslogd(8) runs'
+fi
 must inspect --verify crash/vmcore.0
 holds 'what is said of the dump' "$out" 'consistent: everything was read'
 info=$(show crash/info.0)
