@@ -1071,7 +1071,7 @@ fn several_files_are_one_object_with_the_object_of_each() {
         let all = all.exits(1).json();
         assert_eq!(all["schema"], "memtool.inspect.files");
         let files = all["files"].as_array().unwrap();
-        let names: Vec<&str> = files.iter().map(|file| file["file"].as_str().unwrap()).collect();
+        let names: Vec<&str> = files.iter().map(|file| file["input"].as_str().unwrap()).collect();
         assert_eq!(names, ["cut", "absent", "good", "arm64.zst"]);
         for (file, name) in files.iter().zip(names).filter(|(_, name)| *name != "absent") {
             assert_eq!((&file["inspection"], &file["error"]), (&alone(name), &Value::Null), "{options:?}");

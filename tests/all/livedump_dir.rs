@@ -211,7 +211,7 @@ fn save_has_savecores_option_for_live_dumps() {
         assert_eq!(read_link(saved.path().join(&link)).unwrap(), Path::new(&core));
         let bytes = read(saved.path().join(&core)).unwrap();
         let device = &report["devices"][0];
-        assert_eq!((&device["device"], &device["result"]), (&json!("/dev/mem"), &json!("saved")), "{report:#}");
+        assert_eq!((&device["input"], &device["result"]), (&json!("/dev/mem"), &json!("saved")), "{report:#}");
         let told = &device["saved"];
         assert_eq!((&told["number"], &told["compression"]), (&json!(4), &json!(compression)));
         assert_eq!(

@@ -176,7 +176,7 @@ fn every_member(schemas: &BTreeMap<String, Value>) -> Vec<Member<'_>> {
 /// `name` for a string that may be a list of bytes.
 fn kinds<'a>(value: &'a Value, schemas: &'a BTreeMap<String, Value>, schema: &str) -> BTreeSet<&'a str> {
     if let Some(reference) = value["$ref"].as_str() {
-        let (file, pointer) = reference.split_once('#').unwrap();
+        let (file, pointer) = reference.split_once('#').unwrap_or((reference, ""));
         let file = if file.is_empty() { schema } else { file.strip_suffix(".json").unwrap() };
         return match pointer {
             "/$defs/name" => BTreeSet::from(["name"]),

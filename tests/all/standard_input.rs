@@ -37,7 +37,7 @@ fn minidump() -> Vec<u8> {
 /// The same JSON but for the name of the file.
 #[track_caller]
 fn same_but_for_the_file(mut one: Value, other: &Value) {
-    one["file"] = other["file"].clone();
+    one["input"] = other["input"].clone();
     assert_eq!(&one, other);
 }
 
@@ -65,7 +65,7 @@ fn a_dump_in_a_pipe_is_described_as_in_a_file() {
         let from_pipe = piped(&mut within(scratch.path(), &[&arguments[..], &["-"]].concat()), &bytes);
         assert_eq!(from_pipe.code, from_file.code, "{name}: {from_pipe:?}");
         let found = from_pipe.json();
-        assert_eq!(found["file"], "-", "{name}");
+        assert_eq!(found["input"], "-", "{name}");
         same_but_for_the_file(found, &from_file.json());
         assert_eq!(names(scratch.path()), [""; 0], "{name}: nothing of the copy is left");
         // A file is not copied: there is no room for a copy.
@@ -85,7 +85,7 @@ fn what_others_have_read_of_a_file_is_no_part_of_the_input() {
     let mut file = File::open(&path).unwrap();
     file.seek(SeekFrom::Start(23)).unwrap();
     let found = run(within(scratch.path(), &["inspect", "--verify", "--json", "-"]).stdin(file)).ok().json();
-    assert_eq!((&found["start"], &found["end"]), (&0.into(), &minidump().len().into()));
+    assert_eq!((&found["file_offset"], &found["size"]), (&0.into(), &minidump().len().into()));
 }
 
 #[test]
@@ -164,7 +164,7 @@ fn an_encrypted_dump_and_its_keys_come_through_pipes() {
             ("-", text(&key), text(&secret), &fs::read(&private).unwrap()),
         ] {
             let report = decrypt(private, key, secret, input).ok().json();
-            assert_eq!((&report["size"], &report["dump"]), (&bytes.len().into(), &"minidump".into()));
+            assert_eq!((&report["size"], &report["kind"]), (&bytes.len().into(), &"minidump".into()));
             assert!(fs::read(&out).unwrap() == minidump(), "{private} {key} {secret}");
             fs::remove_file(&out).unwrap();
         }
@@ -284,6 +284,6 @@ fn a_file_of_that_name_has_its_directory_before_it() {
     fs::write(folder.path().join("-"), minidump()).unwrap();
     let mut inspect = command();
     let found = run(inspect.current_dir(folder.path()).args(["inspect", "--json", "./-"])).ok().json();
-    assert_eq!(found["file"], "./-");
+    assert_eq!(found["input"], "./-");
     memtool(&["inspect", "-", "-"]).usage_error(&["FILE and FILE cannot both be standard input"]);
 }
