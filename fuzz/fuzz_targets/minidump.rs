@@ -43,7 +43,9 @@ fn check_right(made: &Made, inspection: &Inspection) {
             assert_eq!(inspection.content, by_itself.content, "{name}");
         }
         (Content::Elf(_), None) => assert_eq!(inspection.content, by_itself.content, "{name}"),
-        (Content::Text(members), None) => assert_eq!(members.first().map(|member| member.name.to_string()).as_deref(), Some("ddb.txt")),
+        (Content::Text(members), None) => {
+            assert_eq!(members.first().map(|member| member.name.to_string()).as_deref(), Some("ddb.txt"))
+        }
         (other, _) => panic!("{name} is taken for a {}", other.name()),
     }
 }
