@@ -75,7 +75,8 @@ pub fn print_candidates(words: Vec<OsString>) -> ExitCode {
 fn candidates(mut words: Vec<OsString>) -> Vec<CompletionCandidate> {
     let current = words.pop().unwrap_or_default();
     let is_recorded = words.iter().any(|word| word.as_bytes().starts_with(b"--machine"));
-    let mut program = with_values(help::with_names_to_complete(Cli::command()), !is_recorded);
+    let program = with_values(help::with_names_to_complete(Cli::command()), !is_recorded);
+    let mut program = without_other_names(program);
     let optional = options_with_optional_value(&program);
     // The value of such an option stands behind `=`; clap_complete would take the next word for it.
     words.retain(|word| !optional.iter().any(|option| word == option.as_str()));
@@ -92,6 +93,13 @@ fn candidates(mut words: Vec<OsString>) -> Vec<CompletionCandidate> {
 fn with_values(command: Command, with_processes: bool) -> Command {
     let command = command.mut_args(|argument| with_value(argument, with_processes));
     command.mut_subcommands(|inner| with_values(inner, with_processes))
+}
+
+/// A command that offers the commands below it by their own names; their aliases, which clap_complete would offer instead,
+/// are still known.
+fn without_other_names(command: Command) -> Command {
+    let aliases: Vec<String> = command.get_all_aliases().map(ToOwned::to_owned).collect();
+    command.visible_alias(None::<&str>).aliases(aliases).mut_subcommands(without_other_names)
 }
 
 fn with_value(argument: Arg, with_processes: bool) -> Arg {

@@ -45,6 +45,12 @@ fn help_offers_the_commands_that_it_describes() {
 }
 
 #[test]
+fn a_command_with_an_alias_is_offered_by_its_own_name() {
+    assert_eq!(offered(&["ranges", ""])[..4], ["list", "update", "remove", "explain"]);
+    assert!(offered(&["ranges", "set", "--ty"]).contains(&"--type".to_owned()));
+}
+
+#[test]
 fn options_offer_the_values_that_they_take() {
     let levels: Vec<String> = (1..=19).map(|level| format!("--zstd={level}")).collect();
     for command in ["dump", "livedump", "save", "convert"] {
