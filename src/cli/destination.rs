@@ -35,6 +35,11 @@ pub struct CompressionArguments {
 }
 
 impl CompressionArguments {
+    /// Whether zstd is asked for, at any level.
+    pub const fn is_zstd(&self) -> bool {
+        self.zstd.is_some()
+    }
+
     /// What they come to.
     pub fn compression(&self) -> Compression {
         match self.zstd {

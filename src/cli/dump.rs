@@ -3,7 +3,7 @@
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::json::{Measured, UnreadableDocument};
 use super::output::RECORDED;
-use super::{Context, Inputs, Verdict, size};
+use super::{Context, Inputs, Verdict, size, usage};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::Result;
@@ -166,7 +166,9 @@ impl Arguments {
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
         if let Some(file) = self.file.as_ref().filter(|_| !self.verify) {
-            return Err(format!("unexpected argument '{}'; the output is given with --output", file.display()));
+            let level = file.to_str().filter(|_| self.compression.is_zstd()).and_then(usage::level_of);
+            let hint = level.unwrap_or_else(|| "; the output is given with --output".to_owned());
+            return Err(format!("unexpected argument '{}'{hint}", file.display()));
         }
         let most = MAX_BUFFER as u64;
         if !(1..=most).contains(&self.buffer) {

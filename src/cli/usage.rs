@@ -5,6 +5,7 @@ use super::output::{failed, shorten};
 use clap::CommandFactory;
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use memtool::Result;
+use memtool::compress::Level;
 use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -22,7 +23,10 @@ pub fn report(error: &clap::Error, arguments: &[OsString]) -> ExitCode {
             Ok(()) => ExitCode::SUCCESS,
             Err(error) => super::fail(&error, "", false),
         },
-        _ => fail(&message(error), &command_in(arguments)),
+        kind => {
+            let level = if kind == ErrorKind::UnknownArgument { level_apart(arguments) } else { None };
+            fail(&(message(error) + &level.unwrap_or_default()), &command_in(arguments))
+        }
     }
 }
 
@@ -83,6 +87,18 @@ fn message(error: &clap::Error) -> String {
         ErrorKind::InvalidUtf8 => "an argument is not UTF-8".to_owned(),
         _ => first_line(error),
     }
+}
+
+/// How a level of zstd is given, if one stands behind the option as a word of its own.
+fn level_apart(arguments: &[OsString]) -> Option<String> {
+    let words = arguments.iter().map(|argument| argument.to_str().unwrap_or_default());
+    let is_zstd = |option| matches!(option, "--zstd" | "-Z");
+    words.clone().zip(words.skip(1)).find_map(|(option, word)| is_zstd(option).then(|| level_of(word)).flatten())
+}
+
+/// How the level of zstd is given that a word may be meant as.
+pub fn level_of(word: &str) -> Option<String> {
+    word.parse::<Level>().ok().map(|_| format!("; a level is given as --zstd={word}"))
 }
 
 fn did_you_mean(nearest: Option<String>) -> String {

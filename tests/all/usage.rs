@@ -17,6 +17,9 @@ fn an_unknown_option_gets_the_nearest_and_no_advice_on_dashes() {
         (&["convert", "a", "b"], "missing: --format <FORMAT>"),
         (&["save", "--max"], "a value"),
         (&["ranges", "remove", "-b", "0", "-l", "4k", "-o", "x"], "cannot be used with"),
+        (&["dump", "--zstd", "9", "-o", "x"], "unexpected argument '9'; a level is given as --zstd=9; see"),
+        (&["livedump", "--zstd", "9", "x"], "unexpected argument 'x'; a level is given as --zstd=9; see"),
+        (&["dump", "--zstd", "x"], "unexpected argument 'x'; the output is given with --output; see"),
         (&["dump", "--zstd=20"], "a zstd level is a number from 1 to 19"),
     ] {
         let run = memtool(arguments).usage_error(&[nearest]);
