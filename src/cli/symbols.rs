@@ -48,7 +48,7 @@ impl Arguments {
 struct Line {
     name: String,
     address: Hex,
-    size: u64,
+    size: Option<u64>,
     kind: Option<SymbolKind>,
     binding: Option<Binding>,
     module: Option<String>,
@@ -64,7 +64,7 @@ impl Line {
         Self {
             name: entry.name.to_owned(),
             address: Hex(entry.symbol.address),
-            size: entry.symbol.size,
+            size: known_size(entry.symbol),
             kind: Some(entry.kind),
             binding: Some(entry.binding),
             module: Some(module.to_owned()),
@@ -81,7 +81,7 @@ impl Line {
         };
         vec![
             self.query.unwrap_or(self.address).to_string(),
-            if self.size == 0 { "-".to_owned() } else { self.size.to_string() },
+            self.size.map_or_else(|| "-".to_owned(), |size| size.to_string()),
             or_dash(self.kind.map(SymbolKind::name)),
             name,
             or_dash(self.module.as_deref()),
@@ -190,15 +190,23 @@ fn pattern(name: &str) -> Result<Option<Pattern>, String> {
     Pattern::is_one(name).then(|| name.parse().map_err(|why| format!("not a pattern: {why}"))).transpose()
 }
 
+/// The size of a symbol, unless it is 0, which means that it is unknown.
+const fn known_size(symbol: Symbol) -> Option<u64> {
+    match symbol.size {
+        0 => None,
+        size => Some(size),
+    }
+}
+
 /// What the running kernel tells of a symbol.
 fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
-    let Symbol { address, size } = symbol;
+    let address = symbol.address;
     let covers = |file: &&KernelFile| address.checked_sub(file.address).is_some_and(|offset| offset < file.size);
     let module = files.iter().find(covers).map(|file| file.name.clone());
     Line {
         name: name.to_owned(),
         address: Hex(address),
-        size,
+        size: known_size(symbol),
         kind: None,
         binding: None,
         module,

@@ -186,6 +186,17 @@ fn machine(directory: &Path, version: &str, files: &[(&str, &Path, u64)]) -> Pat
 }
 
 #[test]
+fn a_size_that_is_unknown_is_null() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["symbols"]["unsized"] = json!({ "address": "0xffffffff83000010", "size": 0 });
+    let machine = write_machine(directory.path(), &machine);
+    let found = on(&machine, &["symbols", "unsized", "--json"]).ok().json();
+    assert_eq!(found["symbols"][0]["size"], Value::Null, "{found}");
+    assert!(on(&machine, &["symbols", "unsized"]).ok().lines()[0].starts_with("0xffffffff83000010\t-\t"));
+}
+
+#[test]
 fn the_files_of_a_recorded_machine_know_patterns_and_addresses() {
     let (directory, elsewhere) = (directory(), crate::common::directory());
     let kernel = amd64_kernel(directory.path());
