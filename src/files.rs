@@ -203,7 +203,7 @@ pub fn open_dump_device(path: &Path) -> Result<ByteSource> {
 ///
 /// Those of [`open_dump`].
 pub fn open_dump_to_replace(path: &Path) -> Result<ByteSource> {
-    let fail = |source| Error::io("open for writing", path, source);
+    let fail = |source| Error::Io { what: format!("open {} for writing", path.display()), source };
     let writer = open_to_change(path, libc::O_NONBLOCK).map_err(fail)?;
     let again = writer.try_clone().map_err(fail)?;
     Ok(byte_source(path, again, no_info)?.with_writer(writer))

@@ -65,7 +65,7 @@ impl Arguments {
 
 #[derive(Args)]
 struct ListArguments {
-    /// Also show inactive slots
+    /// Also show inactive ranges
     #[arg(short, long)]
     all: bool,
     /// Show only the ranges of this owner

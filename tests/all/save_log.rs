@@ -175,7 +175,7 @@ fn failures_and_warnings_are_logged() {
 
     let missing = system.run(&["save", "--dir", text(&system.crash), "/dev/da9"]).unwrap();
     missing.run.clone().exits(1);
-    missing.says(&[(ERROR, "cannot open for writing /dev/da9")]);
+    missing.says(&[(ERROR, "cannot open /dev/da9 for writing")]);
     let device = System::new(&device_with(header()).build());
     let no_directory = device.run(&["save", "--dir", "/nonexistent", "da0p2"]).unwrap();
     no_directory.run.clone().exits(1);
