@@ -65,6 +65,10 @@ pub enum Error {
     #[error("{0}")]
     Unsupported(String),
 
+    /// The running system cannot be asked.
+    #[error("this system is not FreeBSD and has no mem(4)")]
+    NotFreeBsd,
+
     /// Standard output cannot be written to.
     #[error("cannot write to standard output: {}", if .0.raw_os_error() == Some(libc::EBADF) { "it is closed".to_owned() } else { errno::reason(.0) })]
     StandardOutput(#[source] io::Error),

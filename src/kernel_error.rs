@@ -275,6 +275,9 @@ pub fn explain(operation: Operation, errno: Errno) -> Option<&'static str> {
         (Op::ProcessMap, Errno::EBUSY) => {
             "it executed another program (execve(2)) each time its map was read; try again"
         }
+        (Op::ProcessMap, Errno::EPERM | Errno::EACCES) if cfg!(target_os = "linux") => {
+            "it belongs to another user or has gained privileges: permission to trace it is required (CAP_SYS_PTRACE; ptrace(2)); run as root, outside containers"
+        }
         (Op::ProcessMap, Errno::EPERM | Errno::EACCES) => {
             "it belongs to another user, gained privileges, or forbids tracing (procctl(2)), or security.bsd.unprivileged_proc_debug is 0; run as root, outside jails and containers; at securelevel 1 and above, init(8) is closed to root as well (security(7))"
         }

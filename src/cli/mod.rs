@@ -549,7 +549,14 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
 /// Prints the error of a command as one line, and with `-v` what caused it.
 fn report(error: &Error, command: &str, verbose: bool) {
     let takes_force = ["dump", "livedump", "convert", "decrypt"].contains(&command);
-    let remedy = if takes_force && matches!(error, Error::Exists(_)) { "; --force replaces it" } else { "" };
+    let remedy = match error {
+        Error::Exists(_) if takes_force => "; --force replaces it".to_owned(),
+        Error::NotFreeBsd => format!(
+            "; give {}a recorded machine with --machine ('--machine demo' is built in)",
+            in_place_of_a_system(command)
+        ),
+        _ => String::new(),
+    };
     eprint_message(&format!("{error}{remedy}"));
     let mut cause = error.source();
     while let Some(source) = cause.filter(|_| verbose) {
@@ -566,6 +573,17 @@ fn report(error: &Error, command: &str, verbose: bool) {
         };
         eprint_message(&format!("caused by: {text}"));
         cause = source.source();
+    }
+}
+
+/// What a command works on in place of a system with mem(4), other than a recorded machine.
+fn in_place_of_a_system(command: &str) -> &'static str {
+    match command {
+        "read" | "translate" | "write" | "ps" => "a dump with --core FILE, or ",
+        "symbols" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
+        "dump" => "an image of memory with --device FILE, or ",
+        "save" => "a dump device as an argument, or ",
+        _ => "",
     }
 }
 

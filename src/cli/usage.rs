@@ -102,7 +102,7 @@ pub fn level_of(word: &str) -> Option<String> {
 }
 
 fn did_you_mean(nearest: Option<String>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!("; did you mean '{nearest}'?"))
+    nearest.map_or_else(String::new, |nearest| format!(" (did you mean '{nearest}'?)"))
 }
 
 fn possible(values: Option<String>) -> String {

@@ -346,16 +346,7 @@ fn open_real(device: Option<&Path>) -> Result<Box<dyn Host>> {
 
 #[cfg(not(target_os = "freebsd"))]
 fn open_real(_device: Option<&Path>) -> Result<Box<dyn Host>> {
-    Err(not_freebsd())
-}
-
-/// What a system without mem(4) says.
-#[cfg(not(target_os = "freebsd"))]
-fn not_freebsd() -> crate::Error {
-    crate::Error::Unsupported(
-        "this system is not FreeBSD and has no mem(4); give a dump with --core FILE, an image of memory with dump --device FILE, a dump device as argument, or a recorded machine with --machine ('--machine demo' is built in)"
-            .to_owned(),
-    )
+    Err(crate::Error::NotFreeBsd)
 }
 
 #[cfg(test)]

@@ -81,7 +81,7 @@ fn elsewhere_help_prints_what_the_option_prints_and_runs_nothing() {
 fn help_for_what_is_no_command_is_a_usage_error() {
     for (arguments, texts) in [
         (&["help", "frobnicate"][..], &["unknown command 'frobnicate'"][..]),
-        (&["help", "livdump"], &["unknown command 'livdump'; did you mean 'livedump'?"]),
+        (&["help", "livdump"], &["unknown command 'livdump' (did you mean 'livedump'?)"]),
         (&["help", "ranges", "explan"], &["'explan'", "'explain'"]),
         (&["ranges", "help", "explan"], &["'explan'", "'explain'"]),
         (&["help", "dump", "ram"], &["'ram'"]),

@@ -8,11 +8,11 @@ fn an_unknown_option_gets_the_nearest_and_no_advice_on_dashes() {
     for (arguments, nearest) in [
         (
             &["ranges", "update", "--bse", "0"][..],
-            "unknown option '--bse'; did you mean '--base'?; see 'memtool ranges update --help'",
+            "unknown option '--bse' (did you mean '--base'?); see 'memtool ranges update --help'",
         ),
-        (&["paddr", "--tuch"], "did you mean '--touch'?; see 'memtool paddr --help'"),
-        (&["livedmp", "x"], "unknown command 'livedmp'; did you mean 'livedump'?; see 'memtool --help'"),
-        (&["dump", "--format", "limes"], "--format <FORMAT>: unknown value 'limes'; did you mean 'lime'?"),
+        (&["paddr", "--tuch"], "(did you mean '--touch'?); see 'memtool paddr --help'"),
+        (&["livedmp", "x"], "unknown command 'livedmp' (did you mean 'livedump'?); see 'memtool --help'"),
+        (&["dump", "--format", "limes"], "--format <FORMAT>: unknown value 'limes' (did you mean 'lime'?)"),
         (&["inspect", "-o", "x"], "unknown option '-o'; see 'memtool inspect --help'"),
         (&["convert", "a", "b"], "missing: --format <FORMAT>"),
         (&["save", "--max"], "a value"),
@@ -185,4 +185,23 @@ fn savecores_options_mean_what_they_mean_there() {
         save(&[options, directory].concat()).ok();
     }
     save(&["-C", "-c"]).usage_error(&["cannot be used with"]);
+}
+
+#[cfg(not(target_os = "freebsd"))]
+#[test]
+fn a_system_without_mem_is_told_what_the_command_works_on_instead() {
+    let machine = "a recorded machine with --machine ('--machine demo' is built in)";
+    for (arguments, instead) in [
+        (&["ranges"][..], ""),
+        (&["livedump", "x"], ""),
+        (&["read", "version"], "a dump with --core FILE, or "),
+        (&["ps"], "a dump with --core FILE, or "),
+        (&["symbols", "hz"], "a dump with --core FILE, a kernel with --kernel FILE, or "),
+        (&["dump"], "an image of memory with --device FILE, or "),
+        (&["save"], "a dump device as an argument, or "),
+    ] {
+        let said = memtool(arguments).exits(1).stderr;
+        let expected = format!("memtool: this system is not FreeBSD and has no mem(4); give {instead}{machine}\n");
+        assert_eq!(said, expected, "{arguments:?}");
+    }
 }

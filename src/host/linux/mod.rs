@@ -12,7 +12,7 @@ mod pagemap;
 mod process;
 
 use super::process_memory::{ProcessMapping, page_size};
-use super::{Backing, Mapping, PageState, Pid, ProcessHost, not_freebsd};
+use super::{Backing, Mapping, PageState, Pid, ProcessHost};
 use crate::error::{Error, Result};
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::KernelMapping;
@@ -44,6 +44,6 @@ impl ProcessHost for Linux {
     }
 
     fn kernel_maps(&self) -> Result<Option<Vec<KernelMapping>>> {
-        Err(not_freebsd())
+        Err(crate::Error::NotFreeBsd)
     }
 }
