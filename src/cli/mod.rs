@@ -21,6 +21,7 @@ mod read;
 mod record;
 mod save;
 mod spelling;
+mod stack;
 mod symbols;
 mod system_log;
 mod translate;
@@ -125,6 +126,8 @@ enum Command {
     Symbols(symbols::Arguments),
     /// List the processes and threads of the running kernel or of a dump
     Ps(ps::Arguments),
+    /// Show which functions the threads of a kernel were in
+    Stack(stack::Arguments),
     /// List the memory map of a process and how much of it is resident
     Maps(maps::Arguments),
     /// Record the description of this host for --machine
@@ -202,6 +205,7 @@ impl Command {
             Self::Write(_) => "write",
             Self::Symbols(_) => "symbols",
             Self::Ps(_) => "ps",
+            Self::Stack(_) => "stack",
             Self::Maps(_) => "maps",
             Self::Record(_) => "record",
             Self::Completions(_) => "completions",
@@ -263,6 +267,7 @@ impl Command {
             Self::Translate(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Stack(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
             Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
             Self::Maps(_) => Subject::System,
@@ -538,6 +543,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Translate(arguments) => translate::run(context, &arguments),
         Command::Write(arguments) => write::run(context, &arguments),
         Command::Symbols(arguments) => symbols::run(context, &arguments),
+        Command::Stack(arguments) => stack::run(context, &arguments),
         Command::Ps(arguments) => ps::run(context, &arguments),
         Command::Maps(arguments) => maps::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),

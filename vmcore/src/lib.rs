@@ -4,6 +4,7 @@
 //!
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
+//! - [`stack`]: which functions its threads were in;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - [`pmap`]: what page table entries say;
@@ -43,6 +44,7 @@ pub mod progress;
 pub mod ram;
 pub mod segment;
 mod sparse_bits;
+pub mod stack;
 pub mod symbols;
 pub mod system;
 pub mod text;

@@ -12,7 +12,7 @@ use crate::fault::{Fault, Why};
 use crate::mismatch::Mismatch;
 use crate::opened::{Open, Scratch, open_plainly};
 use crate::progress::Progress;
-use crate::symbols::{KernelSymbols, Symbol, Symbols, Table, linker_files};
+use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table, linker_files};
 use crate::system::System;
 use crate::text::first_line;
 use std::path::{Path, PathBuf};
@@ -231,6 +231,28 @@ impl Kernel {
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.
     pub fn name_of(&self, address: u64) -> Option<String> {
         if self.mismatch.is_none() { self.names.name_of(address) } else { None }
+    }
+
+    /// The symbol of the code at an address, where there is one; of a signed address, without its signature.
+    pub fn code_at(&self, address: u64) -> Option<Found<'_>> {
+        if self.mismatch.is_some() {
+            return None;
+        }
+        self.names.lookup_by_addr(address).filter(|found| found.entry.is_code)
+    }
+
+    /// Whether a file that symbols are from is the kernel's own, and not that of a module.
+    pub fn is_own_file(&self, name: &str) -> bool {
+        self.names.files().is_none_or(|files| files.tables().next().is_some_and(|(kernel, _)| kernel == name))
+    }
+
+    /// Whether there is code at an address: in a file of the kernel or, where none covers it, by the page tables.
+    pub fn is_code(&self, address: u64) -> bool {
+        let address = self.memory.architecture().plain_address(address);
+        match self.names.lookup_by_addr(address).filter(|_| self.mismatch.is_none()) {
+            Some(found) => found.entry.is_code,
+            None => self.memory.translate(address).is_ok_and(|found| found.protection.execute),
+        }
     }
 
     /// Adds the symbols of the modules that the kernel has loaded, where its own are from its image. Those without a file

@@ -20,6 +20,22 @@ impl Registers {
         Self { architecture, values: names(architecture).iter().map(|name| (*name, None)).collect() }
     }
 
+    /// Registers with these values; the others are not known.
+    pub(crate) fn from_values(
+        architecture: Architecture,
+        values: impl IntoIterator<Item = (&'static str, u64)>,
+    ) -> Self {
+        let mut registers = Self::unknown(architecture);
+        values.into_iter().for_each(|(name, value)| registers.set(name, value));
+        registers
+    }
+
+    /// The same with a register's value.
+    pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
+        self.set(name, value);
+        self
+    }
+
     /// Reads the `struct pcb` at a virtual address. Where it has no program counter, that is where the function that
     /// saved the registers returns to, without its signature. arm's has one, which a thread that never ran does not set
     /// (`cpu_fork()`, `sys/arm/arm/vm_machdep.c`): it goes on where it would return to (`cpu_switch`).
@@ -78,6 +94,16 @@ impl Registers {
             Architecture::I386 => "esp",
             Architecture::Powerpc64 => "r1",
             _ => "sp",
+        })
+    }
+
+    /// The register with the address that a function returns to before it has saved it, where there is one.
+    pub fn link(&self) -> Option<u64> {
+        self.get(match self.architecture {
+            Architecture::Amd64 | Architecture::I386 => return None,
+            Architecture::Arm64 => "x30",
+            Architecture::Riscv => "ra",
+            Architecture::Arm | Architecture::Powerpc64 => "lr",
         })
     }
 

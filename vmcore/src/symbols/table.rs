@@ -17,9 +17,9 @@ use crate::text::until_nul;
 use object::Endianness as ObjectEndianness;
 use object::elf::{
     ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
-    FileHeader32, FileHeader64, SHF_ALLOC, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS,
-    SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE,
-    STT_OBJECT,
+    FileHeader32, FileHeader64, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY,
+    SHT_INIT_ARRAY, SHT_NOBITS, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC,
+    STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use object::read::elf::{FileHeader, SectionHeader, Sym};
@@ -97,6 +97,8 @@ pub struct SymbolEntry<'a> {
     pub kind: SymbolKind,
     /// Where its name is known.
     pub binding: Binding,
+    /// Whether there is code at it.
+    pub is_code: bool,
 }
 
 /// The symbols of a file.
@@ -144,6 +146,7 @@ struct Record {
     length: usize,
     kind: SymbolKind,
     binding: Binding,
+    is_code: bool,
 }
 
 /// The addresses that a symbol covers.
@@ -293,7 +296,8 @@ impl Table {
         let name = str::from_utf8(self.name(record));
         debug_assert!(name.is_ok(), "only names that are UTF-8 were taken");
         let name = name.unwrap_or_default();
-        SymbolEntry { name, symbol: record.symbol, kind: record.kind, binding: record.binding }
+        let Record { symbol, kind, binding, is_code, .. } = *record;
+        SymbolEntry { name, symbol, kind, binding, is_code }
     }
 }
 
@@ -619,7 +623,12 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             let Ok(offset) = usize::try_from(symbol.st_name(endian)) else { continue };
             let Some(name) = string_at(names, offset).filter(|name| is_name(name, kind, binding)) else { continue };
             let place = Symbol { address: self.address(base, value), size: symbol.st_size(endian).into() };
-            let mut record = Record { symbol: place, name: offset, length: name.len(), kind, binding };
+            let is_code = |section: Option<usize>| {
+                let section = section.and_then(|section| self.sections.get(section));
+                section.is_some_and(|section| section.sh_flags(endian).contains(SHF_EXECINSTR))
+            };
+            let (length, in_code) = (name.len(), is_code(section));
+            let mut record = Record { symbol: place, name: offset, length, kind, binding, is_code: in_code };
             if let Some(descriptors) = &descriptors
                 && section == Some(descriptors.section)
                 && kind == SymbolKind::Function
@@ -628,8 +637,9 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
                     let dotted = [&b"."[..], name].concat();
                     let at = self.address(self.base(address), entry);
                     let code = Record { name: names.len(), length: dotted.len(), ..record.clone() };
-                    let code = Record { symbol: Symbol { address: at, size: place.size }, ..code };
-                    found.push((code, places.iter().position(|place| place.contains(at))));
+                    let section = places.iter().position(|place| place.contains(at));
+                    let symbol = Symbol { address: at, size: place.size };
+                    found.push((Record { symbol, is_code: is_code(section), ..code }, section));
                     names.extend(dotted);
                 }
                 record.symbol.size = DESCRIPTOR;

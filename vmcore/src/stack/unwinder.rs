@@ -1,0 +1,296 @@
+//! Follows stacks.
+
+use super::entry::{self, BEGINNING};
+use super::prologue::{self, Place};
+use super::reader::StackReader;
+use super::trap::{Layout, Trap, TrapKind};
+use super::{End, Frame, Stack};
+use crate::architecture::Architecture;
+use crate::fault::Why;
+use crate::kernel::{Kernel, Processes, Registers, Thread};
+
+/// More frames than a stack has room for, which recursion has filled.
+const MAX_FRAMES: u64 = 4096;
+/// A caller's frame is not farther away: no kernel's stack is as large (`KSTACK_PAGES`, `machine/param.h`).
+const MAX_DISTANCE: u64 = 1 << 20;
+/// Bytes of a function's code that are looked at, at most.
+const MAX_CODE: u64 = 1 << 16;
+/// Bytes of the instruction that is next.
+const NEXT: usize = 8;
+/// How far above the entry's frame an interrupted arm64 kernel's stack pointer can be: `save_registers_head` leaves
+/// 128 bytes between.
+const ARM64_GAP: u64 = 1024;
+
+/// Follows the stacks of a kernel's threads.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::Kernel;
+/// use vmcore::stack::Unwinder;
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
+/// let processes = kernel.processes()?;
+/// let mut unwinder = Unwinder::new(&kernel);
+/// for (process, thread) in processes.threads() {
+///     let stack = unwinder.thread(&processes, thread);
+///     println!("{} {}: {}", process.pid, thread.tid, stack.end);
+///     for frame in &stack.frames {
+///         let address = frame.code_address(kernel.memory().architecture());
+///         println!("  {:#x} {:?}", frame.pc, kernel.name_of(address));
+///     }
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct Unwinder<'a> {
+    kernel: &'a Kernel,
+    architecture: Architecture,
+    words: StackReader<'a>,
+}
+
+/// A place in a stack: a function, and what leads to its caller.
+struct Cursor {
+    pc: u64,
+    /// Whether [`Self::pc`] is where a call returns to.
+    is_return: bool,
+    /// The frame pointer; on powerpc64 the stack pointer.
+    fp: u64,
+    /// The frame pointer of the function that this one called; `None` in the first one and where a trap was crossed.
+    callee: Option<u64>,
+    /// Of a function that called none: its registers.
+    registers: Option<Registers>,
+}
+
+impl<'a> Unwinder<'a> {
+    /// Follows stacks of this kernel. The names of its functions tell where it was entered: without them a stack ends
+    /// there, or goes on wrongly.
+    pub fn new(kernel: &'a Kernel) -> Self {
+        let memory = kernel.memory();
+        Self { kernel, architecture: memory.architecture(), words: StackReader::new(memory) }
+    }
+
+    /// The stack of a thread.
+    pub fn thread(&mut self, processes: &Processes, thread: &Thread) -> Stack {
+        match processes.registers(self.kernel.memory(), thread) {
+            Ok(registers) => self.registers(&registers),
+            Err(fault) => Stack { frames: Vec::new(), end: End::Unreadable(fault) },
+        }
+    }
+
+    /// The stack that registers lead to.
+    pub fn registers(&mut self, registers: &Registers) -> Stack {
+        let mut frames: Vec<Frame> = Vec::new();
+        if Layout::of(self.architecture).is_empty() {
+            return Stack { frames, end: End::Unsupported };
+        }
+        let Some(mut cursor) = self.interrupted(registers.clone()) else {
+            return Stack { frames, end: End::NoRegisters };
+        };
+        for _ in 0..MAX_FRAMES {
+            let Cursor { pc, is_return, fp, .. } = cursor;
+            let mut frame = Frame { pc, is_return, fp, repeats: 0, trap: None };
+            let next = self.step(cursor, &mut frame);
+            match frames.last_mut() {
+                Some(last)
+                    if last.trap.is_none() && frame.trap.is_none() && (last.pc, last.is_return) == (pc, is_return) =>
+                {
+                    last.repeats += 1;
+                }
+                _ => frames.push(frame),
+            }
+            match next {
+                Ok(caller) => cursor = caller,
+                Err(end) => return Stack { frames, end },
+            }
+        }
+        Stack { frames, end: End::TooMany }
+    }
+
+    /// Where code was interrupted, or gave up the processor.
+    fn interrupted(&self, registers: Registers) -> Option<Cursor> {
+        let pc = self.architecture.plain_address(registers.pc()?);
+        let fp = match self.architecture {
+            Architecture::Powerpc64 => registers.sp()?,
+            _ => registers.fp()?,
+        };
+        Some(Cursor { pc, is_return: false, fp, callee: None, registers: Some(registers) })
+    }
+
+    /// The function at an address, and how far behind its beginning that is.
+    fn name_at(&self, address: u64) -> Option<(&'a str, u64)> {
+        self.kernel.code_at(address).map(|found| (found.entry.name, found.offset))
+    }
+
+    /// The caller of a function, or why there is none.
+    fn step(&mut self, cursor: Cursor, frame: &mut Frame) -> Result<Cursor, End> {
+        if self.is_beginning(frame) {
+            return Err(End::Beginning);
+        }
+        if let Some(kind) = self.entry(frame) {
+            return self.cross(&cursor, kind, frame);
+        }
+        match cursor.registers.as_ref().map(|registers| self.place(frame.pc, registers)).transpose()? {
+            None | Some(None) => self.caller(&cursor),
+            Some(Some(pc)) if self.kernel.is_code(pc) => {
+                let pc = self.architecture.plain_address(pc);
+                Ok(Cursor { pc, is_return: true, registers: None, callee: None, ..cursor })
+            }
+            Some(Some(pc)) => Err(End::NotCode(pc)),
+        }
+    }
+
+    /// Whether a thread begins in the function.
+    fn is_beginning(&self, frame: &Frame) -> bool {
+        self.name_at(frame.code_address(self.architecture)).is_some_and(|(name, _)| name == BEGINNING)
+    }
+
+    /// What led to the function, if it is an entry of the kernel.
+    fn entry(&self, frame: &Frame) -> Option<TrapKind> {
+        let at_code = || self.name_at(frame.code_address(self.architecture));
+        match self.architecture {
+            // A label stands behind the call and the instruction that is left empty after it.
+            Architecture::Powerpc64 => {
+                let label = frame.pc.checked_add(4).filter(|_| frame.is_return).and_then(|at| self.name_at(at));
+                let label = label.filter(|(_, offset)| *offset == 0).or_else(at_code);
+                label.and_then(|(name, _)| entry::kind(self.architecture, name))
+            }
+            architecture => at_code().and_then(|(name, _)| entry::kind(architecture, name)),
+        }
+    }
+
+    /// Crosses a trap frame.
+    fn cross(&mut self, cursor: &Cursor, kind: TrapKind, frame: &mut Frame) -> Result<Cursor, End> {
+        if !cursor.is_return {
+            // In the entry's own code the registers are not the kernel's yet, or not any more, unless it is an entry for
+            // what interrupts the kernel: then they are still those of what was interrupted.
+            let is_from_kernel = self.name_at(frame.pc).is_some_and(|(name, _)| entry::is_from_kernel(name));
+            return if is_from_kernel { self.caller(cursor).map_err(|_| End::EntryCode) } else { Err(End::EntryCode) };
+        }
+        let trap = self.trap(cursor, kind)?;
+        let (from_user, registers) = (trap.from_user, trap.registers.clone());
+        frame.trap = Some(Box::new(trap));
+        if from_user {
+            return Err(End::UserMode);
+        }
+        self.interrupted(registers).ok_or(End::NoRegisters)
+    }
+
+    /// The trap frame of an entry.
+    fn trap(&self, cursor: &Cursor, kind: TrapKind) -> Result<Trap, End> {
+        let Some(callee) = cursor.callee else { return Err(End::EntryCode) };
+        let layouts = Layout::of(self.architecture);
+        let place = |layout: &Layout| match self.architecture {
+            Architecture::Amd64 => callee.checked_add(16),
+            Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
+            Architecture::Riscv => Some(callee),
+            Architecture::Powerpc64 => cursor.fp.checked_add(48),
+            Architecture::I386 | Architecture::Arm => Some(cursor.fp),
+        };
+        if self.architecture == Architecture::I386 && cursor.fp == 0 {
+            return Err(End::Beginning);
+        }
+        let mut wrong = End::TrapFrame(cursor.fp);
+        for layout in layouts {
+            let Some(at) = place(layout) else { continue };
+            let mut bytes = vec![0; layout.size];
+            if let Err(fault) = self.kernel.memory().read(at, &mut bytes) {
+                // Without the stack pointer of user mode a trap frame of i386 is shorter, and can end the stack.
+                wrong = End::Unreadable(fault);
+                continue;
+            }
+            let trap = layout.decode(&bytes, self.kernel.memory().order(), at, kind);
+            if self.is_plausible(&trap, cursor) {
+                return Ok(trap);
+            }
+            wrong = End::TrapFrame(at);
+        }
+        Err(wrong)
+    }
+
+    /// Whether a trap frame can be one: arm64's kernels have two kinds, which do not say which they are.
+    fn is_plausible(&self, trap: &Trap, cursor: &Cursor) -> bool {
+        match (self.architecture, trap.registers.sp()) {
+            _ if trap.from_user => true,
+            (Architecture::Arm64, Some(sp)) => (cursor.fp..=cursor.fp.saturating_add(ARM64_GAP)).contains(&sp),
+            _ => true,
+        }
+    }
+
+    /// The return address of a function that was interrupted where it has no frame; `None` where it has one.
+    fn place(&mut self, pc: u64, registers: &Registers) -> Result<Option<u64>, End> {
+        let place = match self.kernel.code_at(pc) {
+            Some(found) => {
+                let length = found.offset.min(MAX_CODE);
+                let mut before = vec![0; crate::bounds::saturating_usize(length)];
+                let mut next = [0; NEXT];
+                let memory = self.kernel.memory();
+                let is_read = memory.read(pc - length, &mut before).is_ok() && memory.read(pc, &mut next).is_ok();
+                if !is_read {
+                    return Ok(None);
+                }
+                prologue::caller(self.architecture, memory.order(), &before, &next)
+            }
+            None if self.kernel.is_code(pc) => return Ok(None),
+            // A jump to where there is no code, by a call.
+            None => match self.architecture {
+                Architecture::Amd64 | Architecture::I386 => Place::Stack(0),
+                _ => Place::Link,
+            },
+        };
+        let unknown = || End::NotCode(pc);
+        match place {
+            Place::Frame => Ok(None),
+            Place::Link => registers.link().map(Some).ok_or_else(unknown),
+            Place::Stack(offset) => {
+                let at = registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
+                self.words.word(at).map(Some).map_err(End::Unreadable)
+            }
+        }
+    }
+
+    /// The caller of a function that has a frame.
+    fn caller(&mut self, cursor: &Cursor) -> Result<Cursor, End> {
+        let fp = cursor.fp;
+        if fp == 0 {
+            return Err(End::Beginning);
+        }
+        let word = self.kernel.memory().word_size() as u64;
+        let wrong = End::FramePointer(fp);
+        let at = |address: Option<u64>| address.ok_or(wrong);
+        let (next, back) = match self.architecture {
+            Architecture::Riscv => (at(fp.checked_sub(2 * word))?, at(fp.checked_sub(word))?),
+            _ => (fp, at(fp.checked_add(word))?),
+        };
+        let caller = self.read(next, wrong)?;
+        // In powerpc64's frames the address is in the caller's.
+        let back = match self.architecture {
+            Architecture::Powerpc64 if caller == 0 => return Err(End::Beginning),
+            Architecture::Powerpc64 => at(caller.checked_add(2 * word))?,
+            _ => back,
+        };
+        let pc = self.architecture.plain_address(self.read(back, wrong)?);
+        if pc == 0 && caller == 0 {
+            return Err(End::Beginning);
+        }
+        if !self.kernel.is_code(pc) {
+            return Err(End::NotCode(pc));
+        }
+        let next = Frame { pc, is_return: true, fp: caller, repeats: 0, trap: None };
+        let is_entry = self.entry(&next).is_some() || self.is_beginning(&next);
+        // An entry's frame pointer is that of what it interrupted, on another stack or in user mode; of i386 it leads to
+        // the trap frame.
+        if !is_entry && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
+            return Err(End::FramePointer(caller));
+        }
+        Ok(Cursor { pc, is_return: true, fp: caller, callee: Some(fp), registers: None })
+    }
+
+    /// A word of the stack; an address that is none of a stack's is `wrong`.
+    fn read(&mut self, address: u64, wrong: End) -> Result<u64, End> {
+        self.words.word(address).map_err(|fault| match fault.why {
+            Why::NotCovered => wrong,
+            _ => End::Unreadable(fault),
+        })
+    }
+}
