@@ -80,7 +80,10 @@ struct Document {
 struct StackDocument {
     threads: Vec<ThreadDocument>,
     frames: Vec<FrameDocument>,
-    end: EndDocument,
+    complete: bool,
+    end_reason: &'static str,
+    end_address: Option<Hex>,
+    why: String,
 }
 
 #[derive(Serialize)]
@@ -101,7 +104,7 @@ struct FrameDocument {
     function: Option<String>,
     offset: Option<Hex>,
     module: Option<String>,
-    repeats: u64,
+    repeat_count: u64,
     trap: Option<TrapDocument>,
 }
 
@@ -114,13 +117,6 @@ struct TrapDocument {
     from_user: bool,
     address: Hex,
     registers: BTreeMap<&'static str, Hex>,
-}
-
-#[derive(Serialize)]
-struct EndDocument {
-    reason: &'static str,
-    text: String,
-    complete: bool,
 }
 
 /// A thread with its process.
@@ -237,7 +233,7 @@ fn document(opened: &Opened, group: &Group<'_>) -> StackDocument {
             function: function.map(|(name, ..)| name.to_owned()),
             offset: function.map(|(_, offset, _)| Hex(offset)),
             module: function.map(|(.., module)| module.to_owned()),
-            repeats: frame.repeats,
+            repeat_count: frame.repeats,
             trap: frame.trap.as_deref().map(trap_document),
         }
     };
@@ -253,7 +249,10 @@ fn document(opened: &Opened, group: &Group<'_>) -> StackDocument {
     StackDocument {
         threads: group.threads.iter().map(thread).collect(),
         frames: group.stack.frames.iter().map(frame).collect(),
-        end: EndDocument { reason: end.name(), text: end.to_string(), complete: end.is_whole() },
+        complete: end.is_whole(),
+        end_reason: end.name(),
+        end_address: end.address().map(Hex),
+        why: end.to_string(),
     }
 }
 

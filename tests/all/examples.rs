@@ -18,6 +18,7 @@ example!(list_ranges, "../../examples/list_ranges.rs");
 example!(look_up_pages, "../../examples/look_up_pages.rs");
 example!(list_threads, "../../vmcore/examples/list_threads.rs");
 example!(read_symbol, "../../vmcore/examples/read_symbol.rs");
+example!(stacks, "../../vmcore/examples/stacks.rs");
 example!(to_core, "../../vmcore/examples/to_core.rs");
 
 /// What an example prints.
@@ -55,6 +56,20 @@ fn threads_are_listed() {
     assert_eq!(lines.len(), threads);
     assert!(lines[0].starts_with("4321\t100123\tsysctl\tdumping\tkern_reboot+"), "{}", lines[0]);
     assert!(lines.iter().any(|line| line.starts_with("11\t100004\tidle: cpu1\tstopped\tcpustop_handler")), "{printed}");
+}
+
+#[test]
+fn stacks_are_printed() {
+    let directory = directory();
+    let Some((kernel, core)) = built(directory.path()) else { return };
+    let printed = output(|out| stacks::run(&core, &kernel.image.path(), out));
+    let names = printed.lines().map(|line| line.split_once('+').map_or(line, |(name, _)| name));
+    let names: Vec<&str> = names.collect();
+    let of_first =
+        ["4321 100123 sysctl", "    kern_reboot", "    vpanic", "    fork_exit", "    (the thread began here)"];
+    assert_eq!(names[..5], of_first);
+    let threads: usize = kernel.processes.iter().map(|process| process.threads.len()).sum();
+    assert_eq!(names.iter().filter(|line| **line == "    (the thread began here)").count(), threads);
 }
 
 #[test]

@@ -68,6 +68,9 @@ completions fish
 --machine demo ranges --save-machine -
 ps --core PANIC --kernel KERNEL
 ps --core PANIC --kernel KERNEL --json
+stack --core PANIC --kernel KERNEL
+stack --core PANIC --kernel KERNEL --all --group
+stack --core PANIC --kernel KERNEL --json
 inspect DUMP
 inspect DUMP --json
 inspect DUMP --list-segments

@@ -1,30 +1,35 @@
-//! Prints the kernel stack of each thread in a dump: `stacks vmcore.0 kernel`.
+//! Prints the kernel stack of each thread in a dump: `cargo run --example stacks vmcore.0 /boot/kernel/kernel`.
 
 use std::error::Error;
-use std::path::PathBuf;
+use std::io::{self, Write};
+use std::path::Path;
 use vmcore::Kernel;
 use vmcore::stack::Unwinder;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let mut paths = std::env::args_os().skip(1).map(PathBuf::from);
-    let (Some(core), Some(image)) = (paths.next(), paths.next()) else {
-        return Err("usage: stacks VMCORE KERNEL".into());
-    };
-    let mut kernel = Kernel::open(&core, Some(&image))?;
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let [core, image] = arguments.as_slice() else { return Err("usage: stacks CORE KERNEL".into()) };
+    run(Path::new(core), Path::new(image), &mut io::stdout())
+}
+
+/// Prints for each thread the functions that it was in, from the innermost, and why there are no more.
+pub fn run(core: &Path, image: &Path, out: &mut dyn Write) -> Result<(), Box<dyn Error>> {
+    let mut kernel = Kernel::open(core, Some(image))?;
     kernel.load_modules()?;
+    let architecture = kernel.memory().architecture();
     let processes = kernel.processes()?;
     let mut unwinder = Unwinder::new(&kernel);
     for (process, thread) in processes.threads() {
+        writeln!(out, "{} {} {}", process.pid, thread.tid, String::from_utf8_lossy(&thread.name))?;
         let stack = unwinder.thread(&processes, thread);
-        println!("{} {} {}", process.pid, thread.tid, String::from_utf8_lossy(&thread.name));
         for frame in &stack.frames {
-            let address = frame.code_address(kernel.memory().architecture());
-            println!("    {}", kernel.name_of(address).unwrap_or_else(|| format!("{address:#x}")));
+            let address = frame.code_address(architecture);
+            writeln!(out, "    {}", kernel.name_of(address).unwrap_or_else(|| format!("{address:#x}")))?;
             if let Some(trap) = &frame.trap {
-                println!("    --- {} {:?} {:?}", trap.kind.name(), trap.number, trap.name);
+                writeln!(out, "    --- {} {}", trap.kind.name(), trap.name.unwrap_or_default())?;
             }
         }
-        println!("    ({})", stack.end);
+        writeln!(out, "    ({})", stack.end)?;
     }
     Ok(())
 }

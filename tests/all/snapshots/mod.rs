@@ -17,6 +17,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("memtool read --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
     ("memtool translate version", "looks into the running kernel"),
     ("memtool ps --threads --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
+    ("memtool stack --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
     ("memtool symbols --core vmcore.0", "a panic's dump of a real kernel, and that kernel"),
     ("memtool convert vmcore.0 core --format elf", "a panic's dump of a real kernel, and that kernel"),
     ("memtool record machine.json", "records this machine"),

@@ -45,6 +45,15 @@ impl KernelNames {
         }
     }
 
+    /// The files that tell what is at an address.
+    pub fn address_files(&self) -> Option<&KernelSymbols> {
+        match self {
+            Self::Files(files) => Some(files),
+            Self::Own { files, .. } => files.as_ref(),
+            Self::Unknown => None,
+        }
+    }
+
     /// The kernel's image, if it is by that that symbols are found.
     pub fn image(&self) -> Option<&Table> {
         self.files().map(KernelSymbols::kernel)
@@ -64,11 +73,7 @@ impl KernelNames {
 
     /// The symbol that covers an address, where that can be told.
     pub fn lookup_by_addr(&self, address: u64) -> Option<Found<'_>> {
-        match self {
-            Self::Files(files) => files.lookup_by_addr(address),
-            Self::Own { files, .. } => files.as_ref()?.lookup_by_addr(address),
-            Self::Unknown => None,
-        }
+        self.address_files()?.lookup_by_addr(address)
     }
 
     /// An address as symbol and offset, `name+0x10`, where there is one; of a signed address, without its signature.

@@ -243,7 +243,8 @@ impl Kernel {
 
     /// Whether a file that symbols are from is the kernel's own, and not that of a module.
     pub fn is_own_file(&self, name: &str) -> bool {
-        self.names.files().is_none_or(|files| files.tables().next().is_some_and(|(kernel, _)| kernel == name))
+        let kernel = self.names.address_files().and_then(|files| files.tables().next());
+        kernel.is_none_or(|(kernel, _)| kernel == name)
     }
 
     /// Whether there is code at an address: in a file of the kernel or, where none covers it, by the page tables.

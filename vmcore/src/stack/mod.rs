@@ -111,6 +111,15 @@ impl End {
         }
     }
 
+    /// The address that the reason is about, where it is about one.
+    pub const fn address(self) -> Option<u64> {
+        match self {
+            Self::NotCode(address) | Self::FramePointer(address) | Self::TrapFrame(address) => Some(address),
+            Self::Unreadable(fault) => Some(fault.address),
+            _ => None,
+        }
+    }
+
     /// Whether the stack is whole: it ends where the thread entered the kernel or began.
     pub const fn is_whole(self) -> bool {
         matches!(self, Self::UserMode | Self::Beginning)
