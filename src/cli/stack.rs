@@ -138,7 +138,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let threads = arguments.select(&processes)?;
     opened.load_names(context);
     let mut stacks = follow(&opened, &processes, &threads);
-    if opened.kernel.image().is_some() && stacks.iter().any(|stack| has_unnamed(&opened, stack)) {
+    if opened.kernel.image().is_some() && stacks.iter().any(|stack| may_lack_modules(&opened, stack)) {
         // Without the kernel's list of modules, functions in them have addresses instead of names.
         let _ = opened.load_modules(context);
         stacks = follow(&opened, &processes, &threads);
@@ -169,9 +169,9 @@ fn follow(opened: &Opened, processes: &Processes, threads: &[Owned<'_>]) -> Vec<
     threads.iter().map(|(_, thread)| unwinder.thread(processes, thread)).collect()
 }
 
-/// Whether a function in a stack has no name: it is in a module.
-fn has_unnamed(opened: &Opened, stack: &Stack) -> bool {
-    stack.frames.iter().any(|frame| function(opened, frame).is_none())
+/// Whether a function in a stack, or the caller where it ends, has no name: it may be in a module.
+fn may_lack_modules(opened: &Opened, stack: &Stack) -> bool {
+    matches!(stack.end, End::NotCode(_)) || stack.frames.iter().any(|frame| function(opened, frame).is_none())
 }
 
 impl Arguments {

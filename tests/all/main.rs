@@ -57,6 +57,7 @@ mod save_log;
 mod schemas;
 mod snapshots;
 mod standard_input;
+mod stack;
 mod standard_output;
 mod symbols;
 mod symbols_table;

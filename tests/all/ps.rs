@@ -14,11 +14,11 @@ use vmcore_synth::{Arch, Mapping, MinidumpSpec};
 
 /// A kernel's memory, all of it data, that a test lays out.
 pub struct Memory {
-    spec: MinidumpSpec,
-    base: u64,
-    bytes: Vec<u8>,
+    pub spec: MinidumpSpec,
+    pub base: u64,
+    pub bytes: Vec<u8>,
     used: u64,
-    symbols: BTreeMap<&'static str, Symbol>,
+    pub symbols: BTreeMap<&'static str, Symbol>,
 }
 
 /// Where this kernel has the members of its structures.
@@ -51,7 +51,7 @@ impl Symbols for Memory {
 
 impl Memory {
     /// So many pages, without anything in them.
-    fn blank(arch: Arch, pages: u64) -> Self {
+    pub fn blank(arch: Arch, pages: u64) -> Self {
         let mut spec = MinidumpSpec::example(arch, arch.newest());
         let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
         let length = pages * spec.page_size;
@@ -69,7 +69,11 @@ impl Memory {
 
     /// With the offsets, and an empty list.
     fn new(arch: Arch) -> Self {
-        let mut memory = Self::blank(arch, 8);
+        Self::with_offsets(Self::blank(arch, 8))
+    }
+
+    /// The same of an empty one.
+    pub fn with_offsets(mut memory: Self) -> Self {
         for (name, offset) in OFFSETS {
             memory.int(name, offset);
         }
@@ -78,39 +82,39 @@ impl Memory {
         memory
     }
 
-    fn word(&self) -> u64 {
+    pub fn word(&self) -> u64 {
         self.spec.arch.word() as u64
     }
 
     /// Memory that nothing else takes.
-    fn room(&mut self, size: u64) -> u64 {
+    pub fn room(&mut self, size: u64) -> u64 {
         let at = self.base + self.used;
         self.used = (self.used + size).next_multiple_of(16);
         assert!(self.used <= self.bytes.len() as u64, "the memory is too small");
         at
     }
 
-    fn put(&mut self, address: u64, bytes: &[u8]) {
+    pub fn put(&mut self, address: u64, bytes: &[u8]) {
         let at = (address - self.base) as usize;
         self.bytes[at..at + bytes.len()].copy_from_slice(bytes);
     }
 
-    fn number(&mut self, address: u64, value: u64, size: u64) {
+    pub fn number(&mut self, address: u64, value: u64, size: u64) {
         let bytes = self.spec.order.bytes(value, size as usize);
         self.put(address, &bytes);
     }
 
-    fn pointer(&mut self, address: u64, value: u64) {
+    pub fn pointer(&mut self, address: u64, value: u64) {
         self.number(address, value, self.word());
     }
 
-    fn variable(&mut self, name: &'static str, size: u64) -> u64 {
+    pub fn variable(&mut self, name: &'static str, size: u64) -> u64 {
         let address = self.room(size);
         self.symbols.insert(name, Symbol { address, size });
         address
     }
 
-    fn int(&mut self, name: &'static str, value: u64) {
+    pub fn int(&mut self, name: &'static str, value: u64) {
         let address = self.variable(name, 4);
         self.number(address, value, 4);
     }
@@ -120,7 +124,7 @@ impl Memory {
     }
 
     /// A process without threads, at the head of a list, as the kernel adds it.
-    fn process(&mut self, list: &str, pid: i32, command: &[u8]) -> u64 {
+    pub fn process(&mut self, list: &str, pid: i32, command: &[u8]) -> u64 {
         let process = self.room(STRUCTURE);
         let head = self.address(list);
         let word = self.word() as usize;
@@ -134,7 +138,7 @@ impl Memory {
     }
 
     /// A thread at the end of a process's list: where the pointer to it is kept is known from the one before.
-    fn thread(&mut self, link: u64, tid: i32, name: &[u8], cpu: i32, pcb: u64) -> u64 {
+    pub fn thread(&mut self, link: u64, tid: i32, name: &[u8], cpu: i32, pcb: u64) -> u64 {
         let thread = self.room(STRUCTURE);
         self.pointer(link, thread);
         self.number(thread + 0x14, u64::from(tid.cast_unsigned()), 4);
@@ -185,7 +189,7 @@ fn tids(processes: &Processes) -> Vec<(i32, Vec<i32>)> {
 }
 
 /// Words of `struct pcb` that hold registers, and those that the tests look at: name and number.
-fn layout(arch: Arch, release: u64) -> (u64, Vec<(&'static str, u64)>) {
+pub fn layout(arch: Arch, release: u64) -> (u64, Vec<(&'static str, u64)>) {
     match arch {
         Arch::Amd64 => (8, vec![("r15", 0), ("r12", 3), ("rbp", 4), ("rsp", 5), ("rbx", 6), ("rip", 7)]),
         Arch::I386 => (6, vec![("edi", 0), ("ebp", 2), ("esp", 3), ("ebx", 4), ("eip", 5)]),

@@ -8,7 +8,7 @@ use object::{Object, ObjectSection, ObjectSymbol};
 use std::fmt::Write;
 use std::process::Command;
 use vmcore_synth::page_tables::bits;
-use vmcore_synth::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump};
+use vmcore_synth::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump, stack};
 
 /// What is included: everywhere, and for an architecture's page-table entries.
 const HEADERS: &str = "#include <sys/param.h>\n\
@@ -16,6 +16,7 @@ const HEADERS: &str = "#include <sys/param.h>\n\
     #include <sys/elf32.h>\n\
     #include <sys/elf64.h>\n\
     #include <sys/kerneldump.h>\n\
+    #include <machine/frame.h>\n\
     #include <machine/minidump.h>\n\
     #include <stddef.h>\n\
     #include <stdint.h>\n";
@@ -80,6 +81,11 @@ fn table(arch: Arch) -> Table {
     table.add("sizeof(long)", arch.word() as u64);
     table.add("sizeof(vm_paddr_t)", arch.physical_word() as u64);
 
+    if let Some((fields, size)) = stack::trap_frame(arch) {
+        table.fields("struct trapframe", fields);
+        table.add("sizeof(struct trapframe)", size as u64);
+    }
+
     let class = if arch.is_32_bit() { "Elf32" } else { "Elf64" };
     let (fields, size) = elf::file_header(arch);
     table.fields(&format!("{class}_Ehdr"), fields);
@@ -107,6 +113,7 @@ fn table(arch: Arch) -> Table {
     table.text("MACHINE_ARCH", arch.machine_arch());
     match arch {
         Arch::Amd64 => {
+            table.add("offsetof(struct trapframe, tf_cs)", stack::AMD64_TF_CS as u64);
             table.add("X86_PG_V", bits::X86_PG_V);
             table.add("X86_PG_RW", bits::X86_PG_RW);
             table.add("X86_PG_A", bits::X86_PG_A);

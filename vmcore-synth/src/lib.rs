@@ -24,6 +24,7 @@ pub mod kerneldump;
 pub mod minidump;
 pub mod page_tables;
 pub mod spec;
+pub mod stack;
 
 pub use arch::{Arch, Endianness};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};
@@ -33,6 +34,7 @@ pub use kerneldump::{Compression, KernelDumpHeader, Kind};
 pub use minidump::{Parts, every_variant};
 pub use page_tables::Translation;
 pub use spec::{DirectMap, Mapping, MinidumpSpec};
+pub use stack::{Stack, Trap};
 
 /// A field of a structure: its name, and offset and size in bytes.
 pub type Field = (&'static str, usize, usize);

@@ -5,7 +5,7 @@
 //! `sys/powerpc/include/trap.h`.
 
 use crate::architecture::{Architecture, Endianness};
-use crate::bounds::part;
+use crate::bounds::{head, part, tail};
 use crate::kernel::Registers;
 use serde::Serialize;
 
@@ -66,11 +66,20 @@ pub struct Layout {
 }
 
 impl Layout {
-    /// The layouts that kernels of an architecture have had, the newest first.
-    pub const fn of(architecture: Architecture) -> &'static [Self] {
+    /// The layouts that a kernel of an architecture can have, the newest first; `release` is its `osreldate`.
+    pub fn of(architecture: Architecture, release: Option<u32>) -> &'static [Self] {
+        let all = Self::all(architecture);
+        match (architecture, release) {
+            (Architecture::Arm64, Some(release)) if release >= ARM64_RELEASE_14 => head(all, 1_usize),
+            (Architecture::Arm64, Some(release)) if release < ARM64_CURRENT_14 => tail(all, 1_usize),
+            _ => all,
+        }
+    }
+
+    const fn all(architecture: Architecture) -> &'static [Self] {
         match architecture {
             Architecture::Amd64 => &[Self { architecture: Architecture::Amd64, size: 192, registers: AMD64 }],
-            Architecture::I386 => &[Self { architecture: Architecture::I386, size: 76, registers: I386 }],
+            Architecture::I386 => &[Self { architecture: Architecture::I386, size: 72, registers: I386 }],
             // FreeBSD 14 added far_el1, and made spsr_el1 and esr_el1 64 bits wide.
             Architecture::Arm64 => &[
                 Self { architecture: Architecture::Arm64, size: 288, registers: ARM64 },
@@ -170,6 +179,9 @@ impl Layout {
     }
 }
 
+/// `osreldate` when the development of FreeBSD 14 began, and of its release: in between, the layout changed.
+const ARM64_CURRENT_14: u32 = 1_400_000;
+const ARM64_RELEASE_14: u32 = 1_400_097;
 /// `T_PAGEFLT`.
 const PAGE_FAULT: u64 = 12;
 /// `PSL_VM`: virtual-8086 mode.

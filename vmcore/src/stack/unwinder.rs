@@ -21,6 +21,9 @@ const NEXT: usize = 8;
 /// 128 bytes between.
 const ARM64_GAP: u64 = 1024;
 
+/// The bit of an arm64 address that says whether it is one of the kernel.
+const ARM64_KERNEL: u64 = 1 << 55;
+
 /// Follows the stacks of a kernel's threads.
 ///
 /// ```no_run
@@ -46,6 +49,8 @@ const ARM64_GAP: u64 = 1024;
 pub struct Unwinder<'a> {
     kernel: &'a Kernel,
     architecture: Architecture,
+    /// How its trap frames can be laid out.
+    layouts: &'static [Layout],
     words: StackReader<'a>,
 }
 
@@ -67,7 +72,11 @@ impl<'a> Unwinder<'a> {
     /// there, or goes on wrongly.
     pub fn new(kernel: &'a Kernel) -> Self {
         let memory = kernel.memory();
-        Self { kernel, architecture: memory.architecture(), words: StackReader::new(memory) }
+        let architecture = memory.architecture();
+        let variable = kernel.symbols().ok().and_then(|symbols| symbols.find("osreldate").ok().flatten());
+        let release = variable.and_then(|variable| memory.u32(variable.address).ok());
+        let layouts = Layout::of(architecture, release);
+        Self { kernel, architecture, layouts, words: StackReader::new(memory) }
     }
 
     /// The stack of a thread.
@@ -81,7 +90,7 @@ impl<'a> Unwinder<'a> {
     /// The stack that registers lead to.
     pub fn registers(&mut self, registers: &Registers) -> Stack {
         let mut frames: Vec<Frame> = Vec::new();
-        if Layout::of(self.architecture).is_empty() {
+        if self.layouts.is_empty() {
             return Stack { frames, end: End::Unsupported };
         }
         let Some(mut cursor) = self.interrupted(registers.clone()) else {
@@ -179,7 +188,6 @@ impl<'a> Unwinder<'a> {
     /// The trap frame of an entry.
     fn trap(&self, cursor: &Cursor, kind: TrapKind) -> Result<Trap, End> {
         let Some(callee) = cursor.callee else { return Err(End::EntryCode) };
-        let layouts = Layout::of(self.architecture);
         let place = |layout: &Layout| match self.architecture {
             Architecture::Amd64 => callee.checked_add(16),
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
@@ -191,7 +199,7 @@ impl<'a> Unwinder<'a> {
             return Err(End::Beginning);
         }
         let mut wrong = End::TrapFrame(cursor.fp);
-        for layout in layouts {
+        for layout in self.layouts {
             let Some(at) = place(layout) else { continue };
             let mut bytes = vec![0; layout.size];
             if let Err(fault) = self.kernel.memory().read(at, &mut bytes) {
@@ -210,9 +218,10 @@ impl<'a> Unwinder<'a> {
 
     /// Whether a trap frame can be one: arm64's kernels have two kinds, which do not say which they are.
     fn is_plausible(&self, trap: &Trap, cursor: &Cursor) -> bool {
-        match (self.architecture, trap.registers.sp()) {
-            _ if trap.from_user => true,
-            (Architecture::Arm64, Some(sp)) => (cursor.fp..=cursor.fp.saturating_add(ARM64_GAP)).contains(&sp),
+        let is_of_user = |address: u64| address & ARM64_KERNEL == 0;
+        match (self.architecture, trap.registers.sp(), trap.registers.pc()) {
+            (Architecture::Arm64, Some(sp), Some(pc)) if trap.from_user => is_of_user(sp) && is_of_user(pc),
+            (Architecture::Arm64, Some(sp), _) => (cursor.fp..=cursor.fp.saturating_add(ARM64_GAP)).contains(&sp),
             _ => true,
         }
     }
