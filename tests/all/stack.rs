@@ -458,6 +458,20 @@ fn a_sleeping_thread_is_followed_to_user_mode() {
     on_each(&CPUS, expected, |kernel| kernel.sleeper(812, 100_100, b"sh"));
 }
 
+#[test]
+fn addresses_have_no_signature() {
+    for cpu in CPUS {
+        let mut kernel = Kernel::new(cpu);
+        kernel.sleeper(812, 100_100, b"sh");
+        let document = kernel.files().run(&["sh", "--json"]).ok().json();
+        let frames = document["stacks"][0]["frames"].as_array().unwrap();
+        for (frame, name) in frames.iter().zip(SLEEPING.split(' ')) {
+            assert_eq!(frame["pc"], format!("{:#x}", kernel.at(name)), "{cpu:?}");
+            assert_eq!((&frame["function"], &frame["offset"]), (&name.into(), &"0x40".into()), "{cpu:?}");
+        }
+    }
+}
+
 /// The same in the kernel: what was called before, and where it is interrupted by which number.
 fn interrupt(kernel: &Kernel, stack: &mut Stack, pc: u64, entry: &'static str, number: u64) {
     let entry = kernel.at(entry);
@@ -717,6 +731,30 @@ fn traps_within_traps_are_crossed() {
 }
 
 #[test]
+fn a_trap_in_the_first_instruction_of_a_traps_handler_is_crossed() {
+    let course = "cpustop_handler intr INTERRUPT [interrupt] trap EXCEPTION [exception] sys_read syscall CALL \
+                  [system-call] (user-mode)";
+    // riscv's trap frame is found by the frame of the handler.
+    let others: Vec<Cpu> = CPUS.into_iter().filter(|cpu| cpu.arch != Arch::Riscv).collect();
+    on_each(
+        &others,
+        |cpu| with_entries(cpu, course),
+        |kernel| {
+            let mut stack = kernel.in_call();
+            let (entries, numbers) = (kernel.cpu.entries(), kernel.cpu.numbers());
+            let (pc, number) = (kernel.at("sys_read"), numbers.page_fault);
+            stack.enter_kernel(Trap { pc, number, ..Trap::default() });
+            stack.call(kernel.at(entries.exception));
+            let pc = kernel.find("trap").unwrap().address;
+            interrupt(kernel, &mut stack, pc, entries.interrupt, numbers.interrupt);
+            kernel.calls(&mut stack, &["intr"]);
+            let pc = kernel.at("cpustop_handler");
+            kernel.thread(812, 100_100, b"dd", &stack, pc);
+        },
+    );
+}
+
+#[test]
 fn what_user_mode_was_interrupted_by_ends_a_stack() {
     let kind = |cpu: Cpu| if cpu.arch == Arch::Amd64 || cpu.arch == Arch::I386 { "return" } else { "exception" };
     let expected = |cpu| with_entries(cpu, &format!("mi_switch ast BACK [{}] (user-mode)", kind(cpu)));
@@ -829,6 +867,15 @@ fn frame_pointers_that_loop_fall_or_are_not_aligned_end_a_stack_without_more() {
         kernel.thread(812, 100_100, b"sh", &stack, pc);
         assert_eq!(kernel.files().course(), "sched_switch mi_switch (frame-pointer)", "{cpu:?}");
     }
+}
+
+#[test]
+fn a_function_without_a_caller_is_the_first() {
+    // Before a kernel has processes, its frame pointer is 0.
+    let others: Vec<Cpu> = CPUS.into_iter().filter(|cpu| cpu.arch != Arch::Powerpc64).collect();
+    spoiled_on(&others, "sched_switch mi_switch (beginning)", |_, stack, caller, _| stack.set(caller, 0));
+    // powerpc64's last frame has no return address.
+    spoiled_on(&[POWERPC64], "sched_switch (beginning)", |_, stack, caller, _| stack.set(caller, 0));
 }
 
 #[test]

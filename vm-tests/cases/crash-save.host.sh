@@ -25,3 +25,6 @@ $out" "
 $(show pid)${tab}sleep$tab"
 must ps --quiet --threads --core vmcore --kernel kernel
 holds 'the thread that dumped' "$out" 'dumping'
+must stack --quiet --core vmcore --kernel kernel
+holds 'the stack of the thread that dumped' "$out" ' kdb_sysctl_panic+'
+holds 'the stack of the thread that dumped' "$out" 'from user mode'

@@ -201,6 +201,12 @@ impl Stack {
 
     /// Interrupts the function; the entry calls a handler, which makes its frame.
     pub fn trap(&mut self, trap: Trap) {
+        self.enter_kernel(trap);
+        self.call_and_enter(trap.entry);
+    }
+
+    /// Interrupts the function: what the entry does before it calls a handler.
+    pub fn enter_kernel(&mut self, trap: Trap) {
         let (fields, size) = match self.arch {
             Arch::Arm64 if self.is_old => (ARM64_13, 272),
             arch => trap_frame(arch).expect("an architecture with trap frames"),
@@ -233,7 +239,6 @@ impl Stack {
             }
             Arch::Amd64 | Arch::Riscv | Arch::Arm => {}
         }
-        self.call_and_enter(trap.entry);
     }
 
     /// What a trap frame holds.

@@ -122,6 +122,23 @@ fn powerpc64(before: &[u8], order: Endianness) -> Place {
 mod tests {
     use super::*;
 
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn any_code_has_a_place(before: Vec<u8>, next: Vec<u8>, is_big: bool) {
+            let order = if is_big { Endianness::Big } else { Endianness::Little };
+            for architecture in Architecture::ALL {
+                let place = caller(architecture, order, &before, &next);
+                // What comes next on the stack is the return address, what the function has pushed, or its link.
+                let offsets = [0, architecture.word_size() as u64, 16];
+                prop_assert!(!matches!(place, Place::Stack(offset) if !offsets.contains(&offset)));
+                let has_link = !matches!(architecture, Architecture::Amd64 | Architecture::I386 | Architecture::Arm);
+                prop_assert!(place != Place::Link || has_link);
+            }
+        }
+    }
+
     fn code(words: &[u32]) -> Vec<u8> {
         words.iter().flat_map(|word| word.to_le_bytes()).collect()
     }

@@ -61,7 +61,8 @@ struct Cursor {
     is_return: bool,
     /// The frame pointer; on powerpc64 the stack pointer.
     fp: u64,
-    /// The frame pointer of the function that this one called; `None` in the first one and where a trap was crossed.
+    /// The frame pointer of the function that this one called; `None` where it has called none, or one whose frame is not
+    /// known.
     callee: Option<u64>,
     /// Of a function that called none: its registers.
     registers: Option<Registers>,
@@ -139,13 +140,13 @@ impl<'a> Unwinder<'a> {
         if let Some(kind) = self.entry(frame) {
             return self.cross(&cursor, kind, frame);
         }
-        match cursor.registers.as_ref().map(|registers| self.place(frame.pc, registers)).transpose()? {
+        match cursor.registers.as_ref().map(|registers| self.frameless(frame.pc, registers)).transpose()? {
             None | Some(None) => self.caller(&cursor),
-            Some(Some(pc)) if self.kernel.is_code(pc) => {
+            Some(Some((pc, callee))) if self.kernel.is_code(pc) => {
                 let pc = self.architecture.plain_address(pc);
-                Ok(Cursor { pc, is_return: true, registers: None, callee: None, ..cursor })
+                Ok(Cursor { pc, is_return: true, registers: None, callee, ..cursor })
             }
-            Some(Some(pc)) => Err(End::NotCode(pc)),
+            Some(Some((pc, _))) => Err(End::NotCode(pc)),
         }
     }
 
@@ -187,11 +188,13 @@ impl<'a> Unwinder<'a> {
 
     /// The trap frame of an entry.
     fn trap(&self, cursor: &Cursor, kind: TrapKind) -> Result<Trap, End> {
-        let Some(callee) = cursor.callee else { return Err(End::EntryCode) };
+        if cursor.callee.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Riscv) {
+            return Err(End::EntryCode);
+        }
         let place = |layout: &Layout| match self.architecture {
-            Architecture::Amd64 => callee.checked_add(16),
+            Architecture::Amd64 => cursor.callee?.checked_add(16),
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
-            Architecture::Riscv => Some(callee),
+            Architecture::Riscv => cursor.callee,
             Architecture::Powerpc64 => cursor.fp.checked_add(48),
             Architecture::I386 | Architecture::Arm => Some(cursor.fp),
         };
@@ -226,35 +229,38 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    /// The return address of a function that was interrupted where it has no frame; `None` where it has one.
-    fn place(&mut self, pc: u64, registers: &Registers) -> Result<Option<u64>, End> {
-        let place = match self.kernel.code_at(pc) {
+    /// The return address of a function that was interrupted where it has no frame, and what its frame pointer would be
+    /// where that is known; `None` where it has one.
+    fn frameless(&mut self, pc: u64, registers: &Registers) -> Result<Option<(u64, Option<u64>)>, End> {
+        let unknown = || End::NotCode(pc);
+        match self.place(pc) {
+            Place::Frame => Ok(None),
+            Place::Link => registers.link().map(|link| Some((link, None))).ok_or_else(unknown),
+            Place::Stack(offset) => {
+                let at = registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
+                let back = self.words.word(at).map_err(End::Unreadable)?;
+                Ok(Some((back, at.checked_sub(self.kernel.memory().word_size() as u64))))
+            }
+        }
+    }
+
+    /// Where the caller of a function that was interrupted is found.
+    fn place(&self, pc: u64) -> Place {
+        let memory = self.kernel.memory();
+        match self.kernel.code_at(pc) {
             Some(found) => {
                 let length = found.offset.min(MAX_CODE);
                 let mut before = vec![0; crate::bounds::saturating_usize(length)];
                 let mut next = [0; NEXT];
-                let memory = self.kernel.memory();
                 let is_read = memory.read(pc - length, &mut before).is_ok() && memory.read(pc, &mut next).is_ok();
-                if !is_read {
-                    return Ok(None);
-                }
-                prologue::caller(self.architecture, memory.order(), &before, &next)
+                if is_read { prologue::caller(self.architecture, memory.order(), &before, &next) } else { Place::Frame }
             }
-            None if self.kernel.is_code(pc) => return Ok(None),
+            None if self.kernel.is_code(pc) => Place::Frame,
             // A jump to where there is no code, by a call.
             None => match self.architecture {
                 Architecture::Amd64 | Architecture::I386 => Place::Stack(0),
                 _ => Place::Link,
             },
-        };
-        let unknown = || End::NotCode(pc);
-        match place {
-            Place::Frame => Ok(None),
-            Place::Link => registers.link().map(Some).ok_or_else(unknown),
-            Place::Stack(offset) => {
-                let at = registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
-                self.words.word(at).map(Some).map_err(End::Unreadable)
-            }
         }
     }
 
