@@ -8,7 +8,7 @@
 //! | architecture | caller's frame pointer | return address | trap frame |
 //! | --- | --- | --- | --- |
 //! | amd64 | `[fp]` | `[fp + 8]` | 16 bytes above the frame pointer of the function that the entry called |
-//! | i386 | `[fp]` | `[fp + 4]` | where the entry's `ebp` points |
+//! | i386 | `[fp]` | `[fp + 4]` | where an argument of the function that the entry called points |
 //! | arm64 | `[fp]` | `[fp + 8]` | below the entry's frame pointer |
 //! | riscv | `[fp - 16]` | `[fp - 8]` | at the entry's stack pointer, which is the frame pointer of what it called |
 //! | powerpc64 | back chain `[sp]` | `[caller's sp + 16]` | 48 bytes above the stack pointer of the entry |

@@ -196,17 +196,14 @@ impl<'a> Unwinder<'a> {
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
             Architecture::Riscv => cursor.callee,
             Architecture::Powerpc64 => cursor.fp.checked_add(48),
-            Architecture::I386 | Architecture::Arm => Some(cursor.fp),
+            Architecture::I386 => Some(self.argument(callee).unwrap_or(cursor.fp)),
+            Architecture::Arm => None,
         };
-        if self.architecture == Architecture::I386 && cursor.fp == 0 {
-            return Err(End::Beginning);
-        }
         let mut wrong = End::TrapFrame(cursor.fp);
         for layout in self.layouts {
             let Some(at) = place(layout) else { continue };
             let mut bytes = vec![0; layout.size];
             if let Err(fault) = self.kernel.memory().read(at, &mut bytes) {
-                // Without the stack pointer of user mode a trap frame of i386 is shorter, and can end the stack.
                 wrong = End::Unreadable(fault);
                 continue;
             }
@@ -217,6 +214,16 @@ impl<'a> Unwinder<'a> {
             wrong = End::TrapFrame(at);
         }
         Err(wrong)
+    }
+
+    /// i386: the trap frame that an entry handed to the function that it called: its address is an argument, and stands
+    /// immediately below it. The entry's `ebp` is that of what it interrupted or, in kernels that run most of their entries
+    /// in a copy, leads to a stack that is not in dumps.
+    fn argument(&self, callee: u64) -> Option<u64> {
+        // Above the frame pointer and the return address; handlers of interrupts have the interrupt before it.
+        let places = [8, 12, 16].into_iter().filter_map(|offset| callee.checked_add(offset));
+        let mut frames = places.filter_map(|at| Some((at, self.kernel.memory().pointer(at).ok()?)));
+        frames.find(|(at, frame)| at.checked_add(4) == Some(*frame)).map(|(_, frame)| frame)
     }
 
     /// Whether a trap frame can be one: arm64's kernels have two kinds, which do not say which they are.
