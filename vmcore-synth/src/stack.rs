@@ -19,6 +19,9 @@ const AMD64: &[Field] = &[
 /// The offset of amd64's `tf_cs`, which was made narrower in FreeBSD 15.
 pub const AMD64_TF_CS: usize = 160;
 
+/// On i386's stacks for entries, which are not in dumps.
+const I386_ENTRY_STACK: u64 = 0xffc0_7fa8;
+
 const I386: &[Field] = &[
     ("tf_ebp", 20, 4),
     ("tf_eax", 40, 4),
@@ -229,7 +232,8 @@ impl Stack {
         (self.sp, self.fp) = (at, fp);
         match self.arch {
             Arch::I386 => {
-                self.fp = at;
+                // From user mode, ebp leads to the copy on the stack that the processor entered on.
+                self.fp = if trap.from_user { I386_ENTRY_STACK } else { at };
                 self.push(at);
             }
             Arch::Arm64 => self.fp = at + size as u64,

@@ -191,12 +191,17 @@ impl<'a> Unwinder<'a> {
         if cursor.callee.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Riscv) {
             return Err(End::EntryCode);
         }
+        let is_i386 = self.architecture == Architecture::I386;
+        let argument = cursor.callee.filter(|_| is_i386).and_then(|callee| self.argument(callee));
+        if is_i386 && argument.is_none() && cursor.fp == 0 {
+            return Err(End::Beginning);
+        }
         let place = |layout: &Layout| match self.architecture {
             Architecture::Amd64 => cursor.callee?.checked_add(16),
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
             Architecture::Riscv => cursor.callee,
             Architecture::Powerpc64 => cursor.fp.checked_add(48),
-            Architecture::I386 => Some(self.argument(callee).unwrap_or(cursor.fp)),
+            Architecture::I386 => argument.or(Some(cursor.fp)),
             Architecture::Arm => None,
         };
         let mut wrong = End::TrapFrame(cursor.fp);
