@@ -2,6 +2,10 @@
 . ../helpers.sh
 
 need procstat
+# There the kernel names a static function after the global one before it.
+[ "$(uname -m)" != powerpc ] || skip "procstat's names are not those of the functions"
+variable kern.bootfile
+[ -r "$value" ] || skip "the guest's kernel has no file, so that addresses have no names"
 tab=$(printf '\t')
 
 # Prints for each thread that sleeps its ID and its functions, innermost first, without offsets: by_procstat FILE
@@ -18,6 +22,8 @@ by_procstat() {
             *+0x*) functions="$functions ${word%%+0x*}" ;;
             esac
         done
+        # Of riscv the function that switches is listed, too.
+        functions=${functions# sched_switch}
         case $functions in
         ' mi_switch '*) printf '%s\t%s\n' "$tid" "${functions# mi_switch }" ;;
         esac
@@ -57,7 +63,7 @@ while IFS= read -r line; do
         function=${function%%+0x*}
         case $function in
         sched_switch | sched_ule_sswitch | sched_4bsd_sswitch | mi_switch | calltrap | fast_syscall_common | fork_trampoline | \
-            handle_el* | cpu_exception_handler_* | trapagain | ?) ;;
+            handle_el* | cpu_exception_handler_* | ?) ;;
         *) functions="$functions $function" ;;
         esac
         ;;
@@ -77,9 +83,13 @@ while IFS=$tab read -r tid functions; do
     done << END
 $listed
 END
+    # It ran at that moment.
+    [ -n "$ours" ] || continue
     for function in $functions; do
         case $function in
-        fast_syscall_common | fork_trampoline | handle_el* | cpu_exception_handler_* | trapagain) continue ;;
+        fast_syscall_common | fork_trampoline | handle_el* | cpu_exception_handler_*) continue ;;
+        # A name that only the assembler gave.
+        '$'*) continue ;;
         esac
         case " $ours " in
         *" $function "*) ;;
