@@ -337,7 +337,7 @@ impl Kernel {
 
     /// The thread that wrote the dump, on CPU 0.
     fn dumper(&mut self, pid: i32, tid: i32, name: &[u8], stack: &Stack, pc: u64) {
-        self.memory.int("dumptid", tid as u64);
+        self.memory.int("dumptid", tid.cast_unsigned().into());
         self.memory.int("dumping", 1);
         self.memory.put(stack.base, &stack.bytes);
         let pcb = self.memory.variable("dumppcb", 0x140);
