@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 16] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 17] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -804,6 +804,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 16] = [
     ("write", &["write", "--core", "file", "--phys", "0", "00", "--force"], &["write", "version", "00"]),
     ("symbols", &["symbols", "--kernel", "file", "x"], &["symbols", "version"]),
     ("ps", &["ps", "--core", "file"], &[]),
+    ("stack", &["stack", "--core", "file"], &[]),
     ("maps", &[], &["maps", "812"]),
     ("record", &[], &["record", "out"]),
     ("completions", &["completions", "bash"], &[]),
