@@ -1,4 +1,4 @@
-//! A thread of a kernel whose registers, stack and code are any words, most of which lead to others of them.
+//! A thread of a kernel with a stack of calls and traps, of which some words, registers and instructions are any others.
 
 #![no_main]
 
@@ -11,9 +11,9 @@ use vmcore::Kernel;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::progress::Progress;
-use vmcore::stack::{End, Stack, Unwinder};
+use vmcore::stack::{End, Unwinder};
 use vmcore::symbols::Table;
-use vmcore_synth::{Arch, Endianness, Mapping, MinidumpSpec};
+use vmcore_synth::{Arch, Endianness, Mapping, MinidumpSpec, Stack, Trap};
 
 #[allow(dead_code, reason = "the tests' own")]
 #[path = "../../tests/all/common/kernel_image.rs"]
@@ -74,7 +74,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
 });
 
 /// What holds of all stacks.
-fn check(kernel: &Kernel, stack: &Stack) {
+fn check(kernel: &Kernel, stack: &vmcore::stack::Stack) {
     let count: u64 = stack.frames.iter().map(|frame| 1 + frame.repeats).sum();
     assert!(count <= 4096 && (count == 4096 || stack.end != End::TooMany));
     let last_trap = stack.frames.last().and_then(|frame| frame.trap.as_ref());
@@ -125,7 +125,10 @@ fn make(u: &mut Unstructured<'_>) -> Result<Kernel> {
 /// Variables, a process with its thread, code, and a stack.
 fn memory(u: &mut Unstructured<'_>, spec: &MinidumpSpec, base: u64) -> Result<Vec<u8>> {
     let word = spec.arch.word();
+    let release = *u.choose(&[1_302_001, 1_400_010, 1_500_000])?;
+    let (stack, pc) = stack(u, spec, base, release)?;
     let mut memory = vec![0; END as usize];
+    memory[STACK as usize..].copy_from_slice(&stack.bytes);
     let mut put = |offset: u64, value: u64, size: usize| {
         let bytes = spec.order.bytes(value & (u64::MAX >> (64 - 8 * size)), size);
         memory[offset as usize..][..size].copy_from_slice(&bytes);
@@ -133,27 +136,100 @@ fn memory(u: &mut Unstructured<'_>, spec: &MinidumpSpec, base: u64) -> Result<Ve
     for (offset, (_, value)) in (0..).step_by(4).zip(VARIABLES) {
         put(offset, value, 4);
     }
-    put(OSRELDATE, *u.choose(&[1_302_001, 1_400_010, 1_500_000])?, 4);
+    put(OSRELDATE, release, 4);
     put(ALLPROC, base + PROCESS, word);
     put(PROCESS + 0x10, base + THREAD, word);
     put(THREAD + 0x20, base + PCB, word);
     put(THREAD + 0x40, 100_000, 4);
     put(THREAD + 0x44, u32::MAX.into(), 4);
-    for slot in 0..33 {
-        let value = value(u, base)?;
+    for (slot, right) in slots(spec.arch, release).into_iter().zip([pc, stack.fp, stack.sp]) {
+        let value = if u.ratio(1, 16)? { value(u, base)? } else { right };
         put(PCB + slot * word as u64, value, word);
     }
-    for offset in (STACK..END).step_by(word) {
-        if u.is_empty() {
-            break;
-        }
-        let value = value(u, base)?;
-        put(offset, value, word);
+    let prologue = prologue(spec);
+    for place in (TEXT..STACK).step_by(FUNCTION as usize) {
+        memory[place as usize..][..prologue.len()].copy_from_slice(&prologue);
     }
     // What the recipe has not used is code.
     let code = u.bytes(u.len().min((STACK - TEXT) as usize))?;
     memory[TEXT as usize..][..code.len()].copy_from_slice(code);
     Ok(memory)
+}
+
+/// The words of `struct pcb` with the program counter, the frame pointer and the stack pointer.
+fn slots(arch: Arch, release: u64) -> [u64; 3] {
+    match arch {
+        Arch::Amd64 => [7, 4, 5],
+        Arch::I386 => [5, 2, 3],
+        Arch::Arm => [11, 7, 9],
+        Arch::Arm64 if release >= 1_400_084 => [11, 10, 12],
+        Arch::Arm64 => [30, 29, 32],
+        Arch::Riscv => [0, 4, 1],
+        Arch::Powerpc64 => [23, 19, 21],
+    }
+}
+
+/// How a function with a frame begins.
+fn prologue(spec: &MinidumpSpec) -> Vec<u8> {
+    let words = |words: &[u64]| words.iter().flat_map(|word| spec.order.bytes(*word, 4)).collect();
+    match spec.arch {
+        Arch::Amd64 => vec![0x55, 0x48, 0x89, 0xe5],
+        Arch::I386 | Arch::Arm => vec![0x55, 0x89, 0xe5],
+        Arch::Arm64 => words(&[0xa9b9_7bfd, 0x9100_03fd]),
+        Arch::Riscv => words(&[0xf486_7159, 0x1880_f0a2]),
+        Arch::Powerpc64 => words(&[0x7c08_02a6, 0xf801_0010, 0xf821_ff91]),
+    }
+}
+
+/// A stack of calls and traps, of which some words are others, and the program counter.
+fn stack(u: &mut Unstructured<'_>, spec: &MinidumpSpec, base: u64, release: u64) -> Result<(Stack, u64)> {
+    let mut stack = Stack::new(spec.arch, spec.order, base + STACK, (END - STACK) as usize);
+    stack.is_old = release < 1_400_000;
+    stack.signature = *u.choose(&[0xff80_0000_0000_0000, 0xc280_0000_0000_0000])?;
+    // The largest trap frame, and the frame of its handler.
+    while stack.sp > base + STACK + 0x400 && spec.arch != Arch::Arm {
+        match u.int_in_range(0..=7_u8)? {
+            0 => break,
+            1..=3 => stack.call_and_enter(code(u, base)?),
+            4 => stack.call(code(u, base)?),
+            5 => {
+                let address = base + STACK + u64::from(u.arbitrary::<u16>()?) % (END - STACK) / 8 * 8;
+                stack.set(address, value(u, base)? & (u64::MAX >> (64 - 8 * spec.arch.word())));
+            }
+            _ => {
+                let number = match spec.arch {
+                    Arch::Arm64 => u64::from(u.arbitrary::<u8>()? & 0x3f) << 26,
+                    Arch::Riscv => u64::from(u.arbitrary::<u8>()? & 0xf) | u64::from(u.arbitrary::<bool>()?) << 63,
+                    Arch::Powerpc64 => *u.choose(&[0x300, 0x500, 0x900, 0xc00, 0x700, 0x3000])?,
+                    _ => u64::from(u.arbitrary::<u8>()? & 0x1f),
+                };
+                let pc = if u.ratio(1, 8)? { 0x10 } else { code(u, base)? };
+                let (from_user, entry) = (u.ratio(1, 4)?, entry(u, spec.arch, base)?);
+                let handled = u.ratio(7, 8)?;
+                let trap = Trap { pc, from_user, number, entry, ..Trap::default() };
+                if handled { stack.trap(trap) } else { stack.enter_kernel(trap) }
+            }
+        }
+    }
+    Ok((stack, code(u, base)?))
+}
+
+/// A place in a function.
+fn code(u: &mut Unstructured<'_>, base: u64) -> Result<u64> {
+    Ok(base + TEXT + u64::from(u.arbitrary::<u16>()?) % (FUNCTIONS.len() as u64 * FUNCTION))
+}
+
+/// Where an entry's call of a handler returns to, in most cases of the architecture's own.
+fn entry(u: &mut Unstructured<'_>, arch: Arch, base: u64) -> Result<u64> {
+    let own = match arch {
+        Arch::Amd64 | Arch::I386 => 0..=3,
+        Arch::Arm64 => 4..=6,
+        Arch::Riscv => 7..=8,
+        Arch::Arm | Arch::Powerpc64 => 10..=11,
+    };
+    let place = base + TEXT + u.int_in_range(own)? * FUNCTION;
+    // Of powerpc64 a label stands behind the call.
+    Ok(if arch == Arch::Powerpc64 { place - 4 } else { place + 0x20 })
 }
 
 /// A place in the code or on the stack, a small number, or one that is likely to be at a border.
