@@ -6,7 +6,11 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::output_file::scratch;
 use memtool_fuzz::recipe;
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Seek;
+use std::path::Path;
+use std::sync::Mutex;
 use vmcore::Kernel;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
@@ -116,7 +120,7 @@ fn make(u: &mut Unstructured<'_>) -> Result<Kernel> {
             spec.pages.insert(physical + offset, bytes.to_vec());
         }
     }
-    let image = Table::open(&image(&spec, base)).expect("it is an image");
+    let image = Table::from_opened(Path::new("kernel"), image(&spec, base), 0).expect("it is an image");
     let dump = ByteSource::from_bytes(spec.build());
     let dump = DumpedMemory::open(dump, None, scratch(&std::env::temp_dir()), &Progress::default());
     Ok(Kernel::from_dump(Path::new("core"), dump.expect("it is a minidump"), Some(image)).expect("it is its image"))
@@ -242,14 +246,20 @@ fn value(u: &mut Unstructured<'_>, base: u64) -> Result<u64> {
     })
 }
 
-/// The path of the image of a kernel of this architecture and order, which is written once.
-fn image(spec: &MinidumpSpec, base: u64) -> PathBuf {
+/// The image of a kernel of this architecture and order, in a file without a name, which is written once.
+fn image(spec: &MinidumpSpec, base: u64) -> File {
+    static IMAGES: Mutex<BTreeMap<String, File>> = Mutex::new(BTreeMap::new());
     let name = format!("memtool-fuzz-{}-{}-{:?}", std::process::id(), spec.arch.name(), spec.order);
-    let path = std::env::temp_dir().join(name);
-    if !path.exists() {
+    let mut images = IMAGES.lock().expect("no other thread has panicked");
+    let file = images.entry(name).or_insert_with_key(|name| {
+        let path = std::env::temp_dir().join(name);
         std::fs::write(&path, build_image(spec, base).build()).expect("it can be written");
-    }
-    path
+        let file = File::open(&path).expect("it is there");
+        std::fs::remove_file(&path).expect("it is there");
+        file
+    });
+    file.rewind().expect("it is a file");
+    file.try_clone().expect("there are descriptors")
 }
 
 fn build_image(spec: &MinidumpSpec, base: u64) -> Image {

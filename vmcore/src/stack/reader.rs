@@ -1,6 +1,6 @@
 //! Words of stacks, page by page: most of a stack's words are in one page.
 
-use crate::bounds::part;
+use crate::bounds::{part, saturating_usize};
 use crate::fault::{Fault, Why};
 use crate::kernel::KernelMemory;
 
@@ -40,7 +40,7 @@ impl<'a> StackReader<'a> {
             }
             self.at = Some(page);
         }
-        let start = crate::bounds::saturating_usize(offset);
+        let start = saturating_usize(offset);
         Ok(self.memory.order().number(part(&*self.page, start..start + size)))
     }
 }

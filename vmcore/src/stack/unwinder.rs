@@ -6,6 +6,7 @@ use super::reader::StackReader;
 use super::trap::{Layout, Trap, TrapKind};
 use super::{End, Frame, Stack};
 use crate::architecture::Architecture;
+use crate::bounds::saturating_usize;
 use crate::fault::Why;
 use crate::kernel::{Kernel, Processes, Registers, Thread};
 
@@ -262,7 +263,7 @@ impl<'a> Unwinder<'a> {
         match self.kernel.code_at(pc) {
             Some(found) => {
                 let length = found.offset.min(MAX_CODE);
-                let mut before = vec![0; crate::bounds::saturating_usize(length)];
+                let mut before = vec![0; saturating_usize(length)];
                 let mut next = [0; NEXT];
                 let is_read = memory.read(pc - length, &mut before).is_ok() && memory.read(pc, &mut next).is_ok();
                 if is_read { prologue::caller(self.architecture, memory.order(), &before, &next) } else { Place::Frame }
