@@ -203,7 +203,7 @@ pub fn open_dump_device(path: &Path) -> Result<ByteSource> {
 ///
 /// Those of [`open_dump`].
 pub fn open_dump_to_replace(path: &Path) -> Result<ByteSource> {
-    let fail = |source| Error::Io { what: format!("open {} for writing", path.display()), source };
+    let fail = |source| not_for_writing(path, source);
     let writer = open_to_change(path, libc::O_NONBLOCK).map_err(fail)?;
     let again = writer.try_clone().map_err(fail)?;
     Ok(byte_source(path, again, no_info)?.with_writer(writer))
@@ -251,8 +251,11 @@ pub fn check_access(path: &Path, wanted: AccessFlags) -> io::Result<()> {
 ///
 /// Its error, as far as that is known without opening the device.
 pub fn check_dump_to_replace(path: &Path) -> Result<()> {
-    check_access(path, AccessFlags::R_OK | AccessFlags::W_OK)
-        .map_err(|source| Error::io("open for writing", path, source))
+    check_access(path, AccessFlags::R_OK | AccessFlags::W_OK).map_err(|source| not_for_writing(path, source))
+}
+
+fn not_for_writing(path: &Path, source: io::Error) -> Error {
+    Error::Io { what: format!("open {} for writing", path.display()), source }
 }
 
 fn open_to_change(path: &Path, flags: i32) -> io::Result<File> {

@@ -223,7 +223,7 @@ fn a_script_is_the_debuggers_that_reads_the_notes_and_for_core_files_only() {
     assert!(said.contains("register_unwinder") && !said.contains("osabi"), "{said}");
     // Nothing is replaced, and only core files have a debugger.
     convert("elf", &["--kernel", text(image)]).fails_saying(&["core.gdb"]);
-    convert("lime", &[]).fails_saying(&["--script"]);
+    convert("lime", &[]).usage_error(&["--script"]);
     assert!(!directory.path().join("out").exists());
     assert!(core.exists());
 }

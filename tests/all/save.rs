@@ -829,7 +829,7 @@ fn without_the_right_to_write_the_dump_is_kept_or_not_saved() {
         eprintln!("NOT CHECKED: another user cannot run memtool: {error}");
         return;
     }
-    run(&mut save(&[])).fails_saying(&["open for writing", "Permission denied"]);
+    run(&mut save(&[])).fails_saying(&["cannot open ", " for writing: Permission denied"]);
     assert_eq!(place.names(), Vec::<String>::new());
     run(&mut save(&["--keep"])).ok();
     assert!(place.device() == before && place.names().contains(&"vmcore.0".to_owned()));
@@ -1191,7 +1191,7 @@ fn a_dry_run_says_what_may_not_be_written() {
     }
     const NOBODY: u32 = 65534;
     for (device_mode, crash_mode, words) in
-        [(0o444, 0o777, "cannot open for writing "), (0o666, 0o755, "cannot create a temporary file in ")]
+        [(0o444, 0o777, " for writing: "), (0o666, 0o755, "cannot create a temporary file in ")]
     {
         let place = Container::new(&plain().build());
         let set = |path: &Path, mode| std::fs::set_permissions(path, fs::Permissions::from_mode(mode)).unwrap();
