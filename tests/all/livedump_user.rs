@@ -8,7 +8,7 @@ use memtool::dump::destination::Destination;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::livedump::{self, LiveDumpDestination, LiveDumpOptions, Method, Verify};
-use memtool::observer::Observer;
+use memtool::observer::{Observer, Work};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
@@ -87,6 +87,7 @@ fn an_older_kernel_that_counts_physical_pages_has_the_same_pages() {
 struct Heard {
     warnings: Vec<String>,
     remarks: Vec<String>,
+    phases: Vec<&'static str>,
 }
 
 impl Observer for Heard {
@@ -96,6 +97,14 @@ impl Observer for Heard {
 
     fn remark(&mut self, remark: &str) {
         self.remarks.push(remark.to_owned());
+    }
+
+    fn begin(&mut self, work: Work<'_>) -> memtool::Result<()> {
+        self.phases.push(match work {
+            Work::Bytes { phase, .. } => phase.name(),
+            Work::KernelDump { .. } => "the kernel",
+        });
+        Ok(())
     }
 }
 
@@ -131,6 +140,16 @@ fn the_library_decides_who_makes_a_dump() {
         assert_eq!(dump.pages(), Some(Minidump::parse(std::fs::read(&file).unwrap()).pages.len() as u64));
         let said = if is_lossy { &heard.warnings } else { &heard.remarks };
         assert_eq!(said.iter().any(|said| said.contains(text) && said.contains("memtool makes the dump")), makes);
+        // The kernel's pages are counted before it is asked, and memtool's own dump is made in steps.
+        let asked: &[&str] = &["reading page tables", "the kernel"];
+        let made: &[&str] = &["reading page tables", "copying", "verifying"];
+        assert_eq!(heard.phases, if makes { [asked, made].concat() } else { asked.to_vec() }, "{text}");
+        options.method = Method::User;
+        options.compression = Compression::Zstd;
+        let mut heard = Heard::default();
+        livedump::run(&host, &RunningSymbols(&host), &options, &mut heard).unwrap();
+        assert_eq!(heard.phases, ["reading page tables", "compressing", "verifying"]);
+        options.compression = Compression::None;
         // Told to leave it to the kernel, it does, for better or worse.
         options.method = Method::Kernel;
         let taken = livedump::run(&host, &RunningSymbols(&host), &options, &mut ());

@@ -287,3 +287,74 @@ fn a_file_of_that_name_has_its_directory_before_it() {
     assert_eq!(found["input"], "./-");
     memtool(&["inspect", "-", "-"]).usage_error(&["FILE and FILE cannot both be standard input"]);
 }
+
+// Phases: a pipe whose end does not come holds a run where it is.
+
+/// Commands that wait for standard input, and what they say that they do meanwhile.
+fn waiting(folder: &Path) -> Vec<(Vec<String>, &'static str)> {
+    let [dump, manifest, key, out] = ["dump", "manifest", "key.0", "out"].map(|name| folder.join(name));
+    demo(&["dump", "-d", "1m", "-o", text(&dump), "--manifest", text(&manifest)]).ok();
+    fs::write(&key, block_for("mine.pem", Encryption::ChaCha20, "oaep")).unwrap();
+    let private = KEYS.path("mine.pem");
+    let line = |words: &[&str]| words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>();
+    vec![
+        (line(&["inspect", "-"]), "reading standard input: "),
+        (line(&["inspect", "--verify", "-"]), "reading standard input: "),
+        (line(&["convert", "-f", "--format", "raw", "-", text(&out)]), "reading standard input: "),
+        (line(&["convert", "-f", "--format", "elf", "-", text(&out)]), "reading standard input: "),
+        (line(&["decrypt", "-f", "-p", text(&private), "-k", text(&key), "-", text(&out)]), "decrypting: "),
+        (line(&["dump", "--verify", "-", "--manifest", text(&manifest)]), "verifying: "),
+    ]
+}
+
+#[test]
+fn a_terminal_shows_what_goes_on() {
+    let folder = directory();
+    let size = nix::pty::Winsize { ws_row: 24, ws_col: 40, ws_xpixel: 0, ws_ypixel: 0 };
+    for (arguments, phase) in waiting(folder.path()) {
+        let pty = crate::common::terminal(Some(&size));
+        let mut command = command();
+        command.env("TERM", "xterm").args(&arguments).stdin(Stdio::piped()).stderr(pty.slave);
+        let mut running = crate::common::start_with_stderr(&mut command);
+        let mut pipe = running.stdin();
+        pipe.write_all(&[7; 65536]).unwrap();
+        let mut terminal = File::from(pty.master);
+        // The rate is behind what is done.
+        let shown = crate::common::read_until(&mut terminal, "64.0 KiB");
+        let line = shown.rsplit("\r\x1b[K").next().unwrap();
+        assert!(line.starts_with(phase), "{arguments:?}: {shown:?}");
+        running.signal(nix::sys::signal::Signal::SIGINT);
+        let end = crate::common::read_until(&mut terminal, ")\r\n");
+        assert!(end.contains(&format!(" (while {})\r\n", phase.trim_end_matches(": "))), "{arguments:?}: {end:?}");
+        running.end().exits(130);
+    }
+    assert_eq!(names(folder.path()), ["dump", "key.0", "manifest"]);
+}
+
+#[test]
+fn a_dumb_terminal_gets_no_escapes_and_an_answer_on_request() {
+    #[cfg(target_os = "freebsd")]
+    let status = nix::sys::signal::Signal::SIGINFO;
+    #[cfg(not(target_os = "freebsd"))]
+    let status = nix::sys::signal::Signal::SIGUSR1;
+    let folder = directory();
+    for (arguments, phase) in waiting(folder.path()) {
+        let pty = crate::common::terminal(None);
+        let mut command = command();
+        command.env("TERM", "dumb").args(&arguments).stdin(Stdio::piped()).stderr(pty.slave);
+        let mut running = crate::common::start_with_stderr(&mut command);
+        let mut pipe = running.stdin();
+        pipe.write_all(&[7; 65536]).unwrap();
+        // Longer than it takes another terminal's line to come.
+        std::thread::sleep(std::time::Duration::from_millis(700));
+        running.signal(status);
+        let mut terminal = File::from(pty.master);
+        let shown = crate::common::read_until(&mut terminal, "\r\n");
+        assert!(shown.starts_with(&format!("memtool: {phase}64.0 KiB")), "{arguments:?}: {shown:?}");
+        drop(pipe);
+        running.end();
+        let mut rest = String::new();
+        let _ = std::io::Read::read_to_string(&mut terminal, &mut rest);
+        assert!(!rest.contains('\x1b'), "{arguments:?}: {rest:?}");
+    }
+}
