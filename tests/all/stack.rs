@@ -608,6 +608,59 @@ fn a_page_fault_in_the_kernel_is_crossed() {
     }
 }
 
+/// A dump of a kernel that panicked, and that kernel: what README.md's examples are shown with.
+pub fn crashed() -> (Vec<u8>, Vec<u8>) {
+    let mut kernel = Kernel::new(AMD64);
+    for name in ["amd64_syscall", "sys___sysctl", "userland_sysctl", "sysctl_root", "kdb_sysctl_trap", "trap_pfault"] {
+        kernel.add_function(name, GLOBAL);
+    }
+    for name in ["vpanic", "kern_reboot"] {
+        kernel.add_function(name, GLOBAL);
+    }
+    let memory = &mut kernel.memory;
+    for (name, value) in [("time_second", 1_795_899_675), ("time_uptime", 372)] {
+        let at = memory.variable(name, 8);
+        memory.number(at, value, 8);
+    }
+    let loads = memory.variable("averunnable", 24);
+    for (offset, load) in [(0, 819), (4, 164), (8, 61), (16, 2048)] {
+        memory.number(loads + offset, load, 4);
+    }
+    let (panicstr, message) = (memory.variable("panicstr", 8), memory.room(64));
+    memory.put(message, b"page fault");
+    memory.pointer(panicstr, message);
+    memory.int("mp_ncpus", 2);
+    memory.variable("linker_files", 16);
+    for (name, offset) in
+        [("kld_off_address", 0x40), ("kld_off_filename", 0x28), ("kld_off_pathname", 0x30), ("kld_off_next", 8)]
+    {
+        memory.int(name, offset);
+    }
+    memory.int("hz", 1000);
+    let stopped = memory.variable("stopped_cpus", 8);
+    memory.pointer(stopped, 1 << 1);
+    let pcbs = memory.variable("stoppcbs", 4 * 0x140);
+    let mut stack = kernel.stack();
+    let (number, entry) = (kernel.cpu.numbers().call, kernel.at(kernel.cpu.entries().call));
+    stack.trap(Trap { pc: 0x82a4_b1ca, from_user: true, number, call: 202, entry, ..Trap::default() });
+    kernel.calls(&mut stack, &["amd64_syscall", "sys___sysctl", "userland_sysctl", "sysctl_root"]);
+    let (pc, entries, numbers) = (kernel.at("kdb_sysctl_trap"), kernel.cpu.entries(), kernel.cpu.numbers());
+    interrupt(&kernel, &mut stack, pc, entries.exception, numbers.page_fault);
+    kernel.calls(&mut stack, &["trap_pfault", "panic", "vpanic", "kern_reboot"]);
+    let pc = kernel.at("doadump");
+    kernel.dumper(812, 100_092, b"sysctl", &stack, pc);
+    kernel.sleeper(433, 100_071, b"syslogd");
+    kernel.sleeper(1, 100_001, b"init");
+    let mut stack = kernel.stack();
+    kernel.calls(&mut stack, &["fork_trampoline", "fork_exit", "intr"]);
+    kernel.memory.put(stack.base, &stack.bytes);
+    let pc = kernel.at("cpustop_handler");
+    kernel.save(pcbs + 0x140, &stack, pc);
+    kernel.thread_with(11, 100_003, b"idle: cpu1", 1, 0);
+    let files = kernel.files();
+    ["core", "kernel"].map(|name| std::fs::read(files.path(name)).unwrap()).into()
+}
+
 /// A thread that an interrupt stopped where `prepare` has led it, and the functions that it was in.
 #[track_caller]
 fn interrupted(cpus: &[Cpu], course: &str, prepare: impl Fn(&mut Kernel, &mut Stack) -> u64) {
