@@ -199,7 +199,7 @@ fn the_direct_map_begins_where_a_kernel_has_it() {
 fn senseless_variables_are_refused() {
     let cases: Vec<(&'static str, Vec<u64>, &str)> = vec![
         ("dump_avail", vec![0x1000, (1 << 52) + PAGE, 0, 0], "range 0"),
-        ("dump_avail", vec![0x1000, 1 << 51, 0, 0], "covers at most 127.9 TiB"),
+        ("dump_avail", vec![0x1000, 1 << 51, 0, 0], "covers at most 128.0 TiB"),
         ("vm_page_dump_pages", vec![0], "dump_avail has"),
         ("vm_page_dump", vec![DIRECT + 0xa_0000], "there is no RAM"),
         ("vm_page_dump", vec![u64::MAX], "there is no RAM"),
