@@ -2,9 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
-use std::ffi::OsStr;
 use std::fmt;
-use std::os::unix::ffi::OsStrExt;
 use std::path::Path;
 
 /// A name, a path or another text of a system: bytes that are mostly UTF-8. In JSON it is a string, or, where it is not
@@ -37,7 +35,7 @@ impl fmt::Display for Name {
 
 impl fmt::Debug for Name {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:?}", OsStr::from_bytes(&self.0))
+        write!(f, "{:?}", self.text())
     }
 }
 
@@ -67,7 +65,7 @@ impl From<String> for Name {
 
 impl From<&Path> for Name {
     fn from(path: &Path) -> Self {
-        path.as_os_str().as_bytes().into()
+        path.as_os_str().as_encoded_bytes().into()
     }
 }
 
