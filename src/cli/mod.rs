@@ -29,7 +29,7 @@ mod usage;
 mod write;
 
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgMatches, Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use memtool::files;
 use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
@@ -189,30 +189,6 @@ impl Command {
         }
     }
 
-    /// Its name on the command line.
-    fn name(&self) -> &'static str {
-        match self {
-            Self::Ranges(_) => "ranges",
-            Self::Paddr(_) => "paddr",
-            Self::Dump(_) => "dump",
-            Self::Livedump(_) => "livedump",
-            Self::Save(_) => "save",
-            Self::Inspect(_) => "inspect",
-            Self::Convert(_) => "convert",
-            Self::Decrypt(_) => "decrypt",
-            Self::Read(_) => "read",
-            Self::Translate(_) => "translate",
-            Self::Write(_) => "write",
-            Self::Symbols(_) => "symbols",
-            Self::Ps(_) => "ps",
-            Self::Stack(_) => "stack",
-            Self::Maps(_) => "maps",
-            Self::Record(_) => "record",
-            Self::Completions(_) => "completions",
-            Self::Help(_) => "help",
-        }
-    }
-
     /// What clap cannot check of its options.
     fn check(&self, json: bool) -> Result<(), String> {
         match self {
@@ -240,6 +216,7 @@ impl Command {
             Self::Write(arguments) => arguments.kernel.inputs(),
             Self::Symbols(arguments) => arguments.of.inputs(),
             Self::Ps(arguments) => arguments.kernel.inputs(),
+            Self::Stack(arguments) => arguments.kernel.inputs(),
             _ => Vec::new(),
         }
     }
@@ -282,8 +259,13 @@ impl Command {
 
     /// What a signal's message says when it ends the command.
     fn signal_message(&self) -> fn() -> &'static str {
+        let is_live = match self {
+            Self::Livedump(_) => true,
+            Self::Save(arguments) => arguments.is_live(),
+            _ => false,
+        };
         match self {
-            Self::Livedump(_) | Self::Save(save::Arguments { live: true, .. }) => || {
+            _ if is_live => || {
                 if memtool::livedump::kernel_dumps() {
                     "the kernel cannot stop a dump once begun; when it is done, memtool exits and removes the unfinished file"
                 } else {
@@ -434,8 +416,9 @@ pub fn main() -> ExitCode {
         return completions::print_candidates(words);
     }
     let (arguments, old_spellings) = spelling::modernize(arguments);
-    let cli = match Cli::try_parse_from(&arguments) {
-        Ok(cli) => cli,
+    let parsed = Cli::command().try_get_matches_from(&arguments);
+    let (name, cli) = match parsed.and_then(|matches| Ok((name_of(&matches), Cli::from_arg_matches(&matches)?))) {
+        Ok(parsed) => parsed,
         Err(error) => return usage::report(&error, &arguments),
     };
     if !cli.global.quiet {
@@ -444,17 +427,21 @@ pub fn main() -> ExitCode {
     if let Some(Err(error)) = cli.command.help().map(|arguments| arguments.check()) {
         return usage::report(&error, &arguments);
     }
-    let name = cli.command.name();
     if let Err(why) = check(&cli) {
-        return usage::fail(&why, name);
+        return usage::fail(&why, &name);
     }
     let verbose = cli.global.verbose > 0;
     match run(cli) {
         Ok(Verdict::Done) => ExitCode::SUCCESS,
         Ok(Verdict::Failed) => ExitCode::FAILURE,
-        Err(Error::Usage(why)) => usage::fail(&why, name),
-        Err(error) => fail(&error, name, verbose),
+        Err(Error::Usage(why)) => usage::fail(&why, &name),
+        Err(error) => fail(&error, &name, verbose),
     }
+}
+
+/// The command's name.
+fn name_of(matches: &ArgMatches) -> String {
+    matches.subcommand_name().unwrap_or_default().to_owned()
 }
 
 /// Ends with an error, which is not worth a word where nobody reads standard output any more.
@@ -585,7 +572,7 @@ fn report(error: &Error, command: &str, verbose: bool) {
 /// What a command works on in place of a system with mem(4), other than a recorded machine.
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
-        "read" | "translate" | "write" | "ps" => "a dump with --core FILE, or ",
+        "read" | "translate" | "write" | "ps" | "stack" => "a dump with --core FILE, or ",
         "symbols" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",
