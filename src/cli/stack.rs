@@ -216,7 +216,7 @@ fn group<'a>(stacks: impl Iterator<Item = Group<'a>>) -> Vec<Group<'a>> {
     groups
 }
 
-/// The function that a frame is in: its name, how far in it, and the module, which is empty for the kernel.
+/// The function that a frame is in: its name, how far in it, and the file of the kernel or module that it is from.
 fn function<'a>(opened: &'a Opened, frame: &Frame) -> Option<(&'a str, u64, &'a str)> {
     let address = frame.code_address(opened.kernel.memory().architecture());
     let found = opened.kernel.code_at(address)?;

@@ -58,6 +58,18 @@ impl Architecture {
         }
     }
 
+    /// An address within the instruction that a function was in, by the one that is next: a call that does not return
+    /// can be the last instruction of its function, so that the address behind it belongs to another one.
+    pub(crate) const fn code_address(self, pc: u64, is_return: bool) -> u64 {
+        match (is_return, self) {
+            (false, _) => pc,
+            (true, Self::Amd64 | Self::I386) => pc.saturating_sub(1),
+            // Instructions of riscv can be compressed.
+            (true, Self::Riscv) => pc.saturating_sub(2),
+            (true, _) => pc.saturating_sub(4),
+        }
+    }
+
     /// The one whose ELF files have this `e_machine`.
     pub fn from_elf(machine: Machine) -> Option<Self> {
         Some(match machine {

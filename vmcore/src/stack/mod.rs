@@ -58,13 +58,7 @@ impl Frame {
     /// An address within the instruction that the function was in: a call that does not return can be the last
     /// instruction of its function, so that the address behind it belongs to another one.
     pub fn code_address(&self, architecture: Architecture) -> u64 {
-        match (self.is_return, architecture) {
-            (false, _) => self.pc,
-            (true, Architecture::Amd64 | Architecture::I386) => self.pc.saturating_sub(1),
-            // Instructions of riscv can be compressed.
-            (true, Architecture::Riscv) => self.pc.saturating_sub(2),
-            (true, _) => self.pc.saturating_sub(4),
-        }
+        architecture.code_address(self.pc, self.is_return)
     }
 }
 

@@ -55,8 +55,20 @@ pub struct Unwinder<'a> {
     words: StackReader<'a>,
 }
 
+/// What a function is to a stack.
+#[derive(Clone, Copy)]
+enum Role {
+    /// A thread begins in it.
+    Beginning,
+    /// It is an entry of the kernel, which this led to.
+    Entry(TrapKind),
+    /// None of them.
+    Function,
+}
+
 /// A place in a stack: a function, and what leads to its caller.
 struct Cursor {
+    role: Role,
     pc: u64,
     /// Whether [`Self::pc`] is where a call returns to.
     is_return: bool,
@@ -125,7 +137,7 @@ impl<'a> Unwinder<'a> {
             Architecture::Powerpc64 => registers.sp()?,
             _ => registers.fp()?,
         };
-        Some(Cursor { pc, is_return: false, fp, callee: None, registers: Some(registers) })
+        Some(Cursor { role: self.role(pc, false), pc, is_return: false, fp, callee: None, registers: Some(registers) })
     }
 
     /// The function at an address, and how far behind its beginning that is.
@@ -135,39 +147,32 @@ impl<'a> Unwinder<'a> {
 
     /// The caller of a function, or why there is none.
     fn step(&mut self, cursor: Cursor, frame: &mut Frame) -> Result<Cursor, End> {
-        if self.is_beginning(frame) {
-            return Err(End::Beginning);
+        match cursor.role {
+            Role::Beginning => return Err(End::Beginning),
+            Role::Entry(kind) => return self.cross(&cursor, kind, frame),
+            Role::Function => {}
         }
-        if let Some(kind) = self.entry(frame) {
-            return self.cross(&cursor, kind, frame);
-        }
-        match cursor.registers.as_ref().map(|registers| self.frameless(frame.pc, registers)).transpose()? {
+        match cursor.registers.as_ref().map(|registers| self.frameless(cursor.pc, registers)).transpose()? {
             None | Some(None) => self.caller(&cursor),
             Some(Some((pc, callee))) if self.kernel.is_code(pc) => {
                 let pc = self.architecture.plain_address(pc);
-                Ok(Cursor { pc, is_return: true, registers: None, callee, ..cursor })
+                Ok(Cursor { role: self.role(pc, true), pc, is_return: true, registers: None, callee, ..cursor })
             }
             Some(Some((pc, _))) => Err(End::NotCode(pc)),
         }
     }
 
-    /// Whether a thread begins in the function.
-    fn is_beginning(&self, frame: &Frame) -> bool {
-        self.name_at(frame.code_address(self.architecture)).is_some_and(|(name, _)| name == BEGINNING)
-    }
-
-    /// What led to the function, if it is an entry of the kernel.
-    fn entry(&self, frame: &Frame) -> Option<TrapKind> {
-        let at_code = || self.name_at(frame.code_address(self.architecture));
-        match self.architecture {
-            // A label stands behind the call and the instruction that is left empty after it.
-            Architecture::Powerpc64 => {
-                let label = frame.pc.checked_add(4).filter(|_| frame.is_return).and_then(|at| self.name_at(at));
-                let label = label.filter(|(_, offset)| *offset == 0).or_else(at_code);
-                label.and_then(|(name, _)| entry::kind(self.architecture, name))
-            }
-            architecture => at_code().and_then(|(name, _)| entry::kind(architecture, name)),
+    /// What the function at an address is, to which a call returns or which was interrupted there.
+    fn role(&self, pc: u64, is_return: bool) -> Role {
+        let function = self.name_at(self.architecture.code_address(pc, is_return));
+        if function.is_some_and(|(name, _)| name == BEGINNING) {
+            return Role::Beginning;
         }
+        // powerpc64's labels stand behind the call and the instruction that is left empty after it.
+        let is_labelled = is_return && self.architecture == Architecture::Powerpc64;
+        let label = pc.checked_add(4).filter(|_| is_labelled).and_then(|at| self.name_at(at));
+        let entry = label.filter(|(_, offset)| *offset == 0).or(function);
+        entry.and_then(|(name, _)| entry::kind(self.architecture, name)).map_or(Role::Function, Role::Entry)
     }
 
     /// Crosses a trap frame.
@@ -304,14 +309,13 @@ impl<'a> Unwinder<'a> {
         if !self.kernel.is_code(pc) {
             return Err(End::NotCode(pc));
         }
-        let next = Frame { pc, is_return: true, fp: caller, repeats: 0, trap: None };
-        let is_entry = self.entry(&next).is_some() || self.is_beginning(&next);
+        let role = self.role(pc, true);
         // An entry's frame pointer is that of what it interrupted, on another stack or in user mode; of i386 it leads to
         // the trap frame.
-        if !is_entry && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
+        if matches!(role, Role::Function) && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
             return Err(End::FramePointer(caller));
         }
-        Ok(Cursor { pc, is_return: true, fp: caller, callee: Some(fp), registers: None })
+        Ok(Cursor { role, pc, is_return: true, fp: caller, callee: Some(fp), registers: None })
     }
 
     /// A word of the stack; an address that is none of a stack's is `wrong`.
