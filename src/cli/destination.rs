@@ -6,6 +6,7 @@ use memtool::compress::{Compression, Level};
 use memtool::dump::destination::Destination;
 use memtool::network::Delivered;
 use std::ffi::OsString;
+use vmcore::kerneldump;
 
 /// That nothing but a dump goes to standard output, if that gets one.
 pub fn check_standard_output(json: bool, destination: Option<&Destination>) -> Result<(), String> {
@@ -20,6 +21,15 @@ pub fn remark_on_delivery(context: &mut Context, delivered: Option<Delivered>) {
     if delivered == Some(Delivered::Acknowledged) {
         context
             .remark("the receiver's system has acknowledged all data, but the receiver has not closed the connection");
+    }
+}
+
+/// How a dump is stored, by the options of commands that have savecore(8)'s.
+pub const fn stored_compression(zstd: bool, gzip: bool) -> kerneldump::Compression {
+    match (zstd, gzip) {
+        (true, _) => kerneldump::Compression::Zstd,
+        (_, true) => kerneldump::Compression::Gzip,
+        _ => kerneldump::Compression::None,
     }
 }
 

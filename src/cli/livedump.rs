@@ -1,6 +1,6 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
-use super::destination::{check_standard_output, destination, remark_on_delivery};
+use super::destination::{check_standard_output, destination, remark_on_delivery, stored_compression};
 use super::json::UnreadableDocument;
 use super::{Context, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -71,50 +71,6 @@ pub struct Arguments {
     /// Read the kernel's symbols from its image, such as /boot/kernel/kernel, not from the running kernel
     #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     kernel: Option<PathBuf>,
-    /// See [`Saving::max`].
-    #[arg(skip)]
-    max: Option<u32>,
-    /// See [`Saving::lenient`].
-    #[arg(skip)]
-    lenient: bool,
-}
-
-/// What `save -L` says of a live dump.
-pub struct Saving {
-    /// The directory of dumps.
-    pub dir: PathBuf,
-    /// Compress with zstd, at a level.
-    pub zstd: Option<Option<Level>>,
-    /// Compress with gzip.
-    pub gzip: bool,
-    /// See [`LiveDumpOptions::limit`].
-    pub max: Option<u32>,
-    /// See [`LiveDumpOptions::lenient`].
-    pub lenient: bool,
-    /// Do not check in advance whether the dump fits.
-    pub no_space_check: bool,
-}
-
-impl From<Saving> for Arguments {
-    fn from(Saving { dir, zstd, gzip, max, lenient, no_space_check }: Saving) -> Self {
-        Self {
-            file: None,
-            output: None,
-            dir: Some(dir),
-            zstd,
-            gzip,
-            uncompress: false,
-            keep_header: false,
-            info: None,
-            no_space_check,
-            force: false,
-            method: Method::Auto,
-            verify: Verify::Full,
-            kernel: None,
-            max,
-            lenient,
-        }
-    }
 }
 
 /// How a dump is looked at when it is made.
@@ -224,14 +180,6 @@ impl Arguments {
         self.zstd.flatten()
     }
 
-    pub fn compression(&self) -> Compression {
-        match (self.zstd.is_some(), self.gzip) {
-            (true, _) => Compression::Zstd,
-            (_, true) => Compression::Gzip,
-            _ => Compression::None,
-        }
-    }
-
     /// The file for what is known of the dump, unless it is standard output.
     fn info_file(&self) -> Option<&Path> {
         self.info.as_deref().filter(|path| path.as_os_str() != "-")
@@ -249,19 +197,19 @@ impl Arguments {
         }
     }
 
-    pub fn options(&self) -> Result<LiveDumpOptions> {
+    fn options(&self) -> Result<LiveDumpOptions> {
         Ok(LiveDumpOptions {
             destination: self.destination()?,
             method: self.method.into(),
-            compression: self.compression(),
+            compression: stored_compression(self.zstd.is_some(), self.gzip),
             level: self.level(),
             keep_header: self.keep_header,
             verify: self.verify.into(),
             info: self.info_file().map(Path::to_owned),
             check_space: !self.no_space_check,
             replace: self.force,
-            limit: self.max,
-            lenient: self.lenient,
+            limit: None,
+            lenient: false,
         })
     }
 }
@@ -273,14 +221,21 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         Some(path) => Box::new(files::open_kernel(path)?),
         None => Box::new(RunningSymbols(host)),
     };
-    let mut dump = livedump::run(host, &*symbols, &arguments.options()?, context)?;
+    let options = arguments.options()?;
+    let mut dump = livedump::run(host, &*symbols, &options, context)?;
     warn_of_doubts(context, &dump, host.system()?.page_size.into());
     let info = dump.info.take();
-    let document = describe(arguments, &dump);
+    let document = describe(&options, &dump);
     if let Some(file) = info {
         write_info(context, host, file, &dump, &document)?;
     }
-    conclude(context, host, arguments, &dump, &document)?;
+    if context.out.is_json() {
+        context.out.document(SCHEMA, host, &document)?;
+    } else if arguments.info.is_some() && arguments.info_file().is_none() {
+        dump.info_text().lines().try_for_each(|line| context.out.line(line))?;
+    } else if !arguments.is_to_output() {
+        tell(context, host, &dump, &document)?;
+    }
     Ok(Verdict::Done)
 }
 
@@ -321,31 +276,32 @@ fn warn_of_missing(context: &mut Context, made: &UserDumpReport, page_size: u64)
     }
 }
 
-pub fn describe<'a>(arguments: &Arguments, dump: &'a LiveDump) -> Document<'a> {
+/// What is said of a dump.
+pub fn describe<'a>(options: &LiveDumpOptions, dump: &'a LiveDump) -> Document<'a> {
     let header = &dump.trailer.header;
     let saved = dump.saved.as_ref();
-    let output = match (arguments.target(), saved) {
-        (_, Some(saved)) => saved.core.as_path().into(),
-        (Some(destination), _) => destination.into(),
-        _ => Name::default(),
+    let output = match (&options.destination, saved) {
+        (_, Some(saved)) => saved.files.core.as_path().into(),
+        (LiveDumpDestination::Output(destination), _) => destination.into(),
+        (LiveDumpDestination::Directory(directory), None) => directory.as_path().into(),
     };
     let made = dump.made.as_ref();
     Document {
         output,
         method: if made.is_some() { "user" } else { "kernel" },
-        compression: arguments.compression(),
+        compression: options.compression,
         size: dump.size,
         uncompressed_size: dump.uncompressed_size(),
-        header_kept: arguments.keep_header && made.is_none(),
+        header_kept: options.keep_header && made.is_none(),
         architecture: &header.architecture,
         kernel_version: &header.version_string,
         hostname: &header.hostname,
         dumped_at: utc_of_seconds(header.dump_time),
         duration_seconds: dump.elapsed.as_secs_f64(),
-        number: saved.map(|saved| saved.number),
-        info: saved.map(|saved| saved.info.as_path().into()),
+        number: saved.map(|saved| saved.files.number),
+        info: saved.map(|saved| saved.files.info.as_path().into()),
         page_count: dump.pages(),
-        verification: if dump.inspection.is_some() { arguments.verify.into() } else { livedump::Verify::None },
+        verification: if dump.inspection.is_some() { options.verify } else { livedump::Verify::None },
         made: made.map(|made| Made {
             unreadable: (&made.unreadable).into(),
             not_ram_count: made.not_ram,
@@ -373,36 +329,13 @@ fn write_info(
     output.commit()
 }
 
-/// Says what was done where there is room for words.
-fn conclude(
-    context: &mut Context,
-    host: &dyn Host,
-    arguments: &Arguments,
-    dump: &LiveDump,
-    document: &Document<'_>,
-) -> Result<()> {
-    if context.out.is_json() {
-        return context.out.document(SCHEMA, host, document);
-    }
-    tell(context, host, arguments, dump, document)
-}
-
-/// Says it in words.
-pub fn tell(
-    context: &mut Context,
-    host: &dyn Host,
-    arguments: &Arguments,
-    dump: &LiveDump,
-    document: &Document<'_>,
-) -> Result<()> {
-    if arguments.info.is_some() && arguments.info_file().is_none() {
-        return dump.info_text().lines().try_for_each(|line| context.out.line(line));
-    }
-    if context.global.quiet || arguments.is_to_output() {
+/// Says in words what was done.
+pub fn tell(context: &mut Context, host: &dyn Host, dump: &LiveDump, document: &Document<'_>) -> Result<()> {
+    if context.global.quiet {
         return Ok(());
     }
     let kind = if context.out.remark_on(host.kind()).is_empty() { "host" } else { "recorded machine" };
-    let compressed = match arguments.compression() {
+    let compressed = match document.compression {
         Compression::None => String::new(),
         compression => {
             let before = dump.uncompressed_size();

@@ -190,7 +190,7 @@ impl LiveDump {
 
     /// What is known of it, as savecore(8) writes it.
     pub fn info_text(&self) -> String {
-        info::text(&self.trailer.subject(), self.saved.as_ref().map_or(0, |saved| saved.number))
+        info::text(&self.trailer.subject(), self.saved.as_ref().map_or(0, |saved| saved.files.number))
     }
 }
 

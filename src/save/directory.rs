@@ -52,9 +52,9 @@ pub struct NewDump<'a> {
     pub limit: Option<u32>,
 }
 
-/// The files of a dump that was saved.
+/// The files of a dump in its directory.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Saved {
+pub struct DumpFiles {
     /// The dump's number.
     pub number: u32,
     /// The dump.
@@ -63,21 +63,47 @@ pub struct Saved {
     pub info: PathBuf,
     /// The key of an encrypted dump.
     pub key: Option<PathBuf>,
+}
+
+/// A dump that was saved.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Saved {
+    /// Its files.
+    pub files: DumpFiles,
     /// Links that could not be made and files that could not be removed, and why.
     pub problems: Vec<String>,
+}
+
+/// What the files of a dump are called.
+struct Names {
+    number: u32,
+    core: String,
+    info: String,
+    key: Option<String>,
+}
+
+impl Names {
+    fn new(stem: &str, compression: Compression, has_key: bool, number: u32) -> Self {
+        Self {
+            number,
+            core: format!("{stem}.{number}{}", compression.suffix()),
+            info: format!("info.{number}"),
+            key: has_key.then(|| format!("key.{number}")),
+        }
+    }
+
+    fn within(self, directory: &Path) -> DumpFiles {
+        let Self { number, core, info, key } = self;
+        let path = |name| directory.join(name);
+        DumpFiles { number, core: path(core), info: path(info), key: key.map(path) }
+    }
 }
 
 /// The files that a dump would be saved in.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlannedFiles {
-    /// The dump's number.
-    pub number: u32,
-    /// The dump.
-    pub core: PathBuf,
-    /// What is known of it.
-    pub info: PathBuf,
-    /// The key of an encrypted dump.
-    pub key: Option<PathBuf>,
+    /// They themselves.
+    pub files: DumpFiles,
     /// The files of that number that are there, and would be replaced or removed.
     pub replaced: Vec<PathBuf>,
 }
@@ -166,9 +192,7 @@ impl SaveDirectory {
         for name in &old {
             output_file::check(&self.path.join(name), true)?;
         }
-        let suffix = compression.suffix();
-        let (core_name, info_name) = (format!("{stem}.{number}{suffix}"), format!("info.{number}"));
-        let key_name = key.is_some().then(|| format!("key.{number}"));
+        let names = Names::new(stem, compression, key.is_some(), number);
         let info = self.text_file(&info(number))?;
         let bounds = self.text_file(&format!("{}\n", number + 1))?;
         // As savecore(8) makes it; it is no secret.
@@ -181,13 +205,13 @@ impl SaveDirectory {
         if let Some(bounds) = bounds.take_if(|_| !round) {
             bounds.update_as("bounds")?;
         }
-        dump.commit_as(&core_name, round)?;
-        if let (Some(key), Some(name)) = (key, &key_name) {
+        dump.commit_as(&names.core, round)?;
+        if let (Some(key), Some(name)) = (key, &names.key) {
             key.commit_as(name, round)?;
         }
-        info.commit_as(&info_name, round)?;
+        info.commit_as(&names.info, round)?;
         let mut problems = Vec::new();
-        let new = |name: &String| *name == core_name || *name == info_name || Some(name) == key_name.as_ref();
+        let new = |name: &String| *name == names.core || *name == names.info || Some(name) == names.key.as_ref();
         for path in old.iter().filter(|name| !new(name)).map(|name| self.path.join(name)) {
             problems
                 .extend(std::fs::remove_file(&path).err().map(|source| Error::io("remove", &path, source).to_string()));
@@ -195,14 +219,13 @@ impl SaveDirectory {
         if let Some(bounds) = bounds {
             bounds.update_as("bounds")?;
         }
-        let key_link = key_name.as_ref().map(|name| ("key.last".to_owned(), name));
-        let links = [("info.last".to_owned(), &info_name), (format!("{stem}.last{}", link.suffix()), &core_name)];
+        let key_link = names.key.as_ref().map(|name| ("key.last".to_owned(), name));
+        let links = [("info.last".to_owned(), &names.info), (format!("{stem}.last{}", link.suffix()), &names.core)];
         let links: Vec<(String, &String)> = links.into_iter().chain(key_link).collect();
         let made = links.iter().map(|(link, name)| self.link(name, link));
         problems.extend(made.filter_map(|made| made.err().map(|error| error.to_string())));
         self.remove_other_links(&links.into_iter().map(|(link, _)| link).collect::<Vec<_>>());
-        let path = |name| self.path.join(name);
-        Ok(Saved { number, core: path(core_name), info: path(info_name), key: key_name.map(path), problems })
+        Ok(Saved { files: names.within(&self.path), problems })
     }
 
     /// Says what [`Self::save`] would call a dump, and what it would replace. Nothing is written, and nobody kept out: a
@@ -223,19 +246,17 @@ impl SaveDirectory {
         files::check_access(&self.path, AccessFlags::W_OK | AccessFlags::X_OK)
             .map_err(|source| Error::io("create a temporary file in", &self.path, source))?;
         let number = self.number(limit, planned)?;
-        let path = |name: String| self.path.join(name);
-        let core = path(format!("{stem}.{number}{}", compression.suffix()));
+        let files = Names::new(stem, compression, has_key, number).within(&self.path);
         if !planned.given.insert(number) {
-            let name = core.display();
+            let name = files.core.display();
             return Err(Error::Refused(format!("{name} was not replaced: it is already an output of this run")));
         }
         planned.bounds = Some(number + 1);
         let mut old = if limit.is_some() { self.names_with(number)? } else { Vec::new() };
         old.sort();
-        let replaced: Vec<PathBuf> = old.into_iter().map(path).collect();
+        let replaced: Vec<PathBuf> = old.into_iter().map(|name| self.path.join(name)).collect();
         replaced.iter().try_for_each(|path| output_file::check(path, true))?;
-        let key = has_key.then(|| path(format!("key.{number}")));
-        Ok(PlannedFiles { number, core, info: path(format!("info.{number}")), key, replaced })
+        Ok(PlannedFiles { files, replaced })
     }
 
     /// Keeps other memtools out for as long as the value lives. File systems without locks do without.

@@ -233,7 +233,7 @@ pub struct SavedDump {
 ///     };
 ///     let directory = SaveDirectory::open(Path::new("/var/crash"))?;
 ///     let saved = save(&device, "da0p2", &dump, &directory, &options, &mut ())?;
-///     println!("{} is {} bytes", saved.saved.core.display(), saved.size);
+///     println!("{} is {} bytes", saved.saved.files.core.display(), saved.size);
 /// }
 /// # Ok(())
 /// # }
