@@ -12,6 +12,7 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::header::Section;
 use vmcore::dump::{Container, Content, Depth, DumpedMemory, Inspection, MinidumpFacts, inspect};
 use vmcore::memory::Memory;
+use vmcore::messages::{Message, MessageBuffer};
 use vmcore::progress::Progress;
 
 /// Inspects bytes as if they were in a file, and asserts that what is said of them agrees with itself.
@@ -45,14 +46,23 @@ pub fn inspected(bytes: &[u8]) -> Inspection {
     full
 }
 
+/// What holds of every message buffer.
+fn messages(messages: &MessageBuffer, size: usize) {
+    let lines: Vec<Message> = messages.lines().collect();
+    assert!(lines.iter().map(|message| message.line.len()).sum::<usize>() <= size);
+    assert!(lines.iter().all(|message| message.line.ends_with(message.text) && !message.line.contains(&0)));
+    assert!(!messages.is_full || size > 0);
+    assert!(messages.is_full || messages.is_ordered || messages.missing > 0);
+    assert!(vmcore::messages::panic(&lines).is_none_or(|begin| begin < lines.len()));
+}
+
 /// What holds of every minidump, damaged or not.
 fn minidump(facts: &MinidumpFacts) {
     let header = &facts.header;
     assert!(!header.format().is_empty());
     let buffer = facts.message_buffer.len();
-    assert!(buffer == 0 || buffer as u64 == header.size_of(Section::MessageBuffer));
-    assert!(facts.messages().len() <= buffer);
-    assert!(!facts.messages_came_round() || buffer > 0);
+    assert!(buffer as u64 <= header.size_of(Section::MessageBuffer));
+    messages(&facts.messages(), buffer);
     assert!(facts.pages.count() <= header.size_of(Section::Bitmap) * 8);
     assert!(facts.segments().iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
     if let Some(tables) = &facts.tables {

@@ -1,7 +1,7 @@
 //! `memtool inspect`: what is in a kernel dump, and whether it is whole.
 
 use super::json::Measured;
-use super::{Context, Verdict, output};
+use super::{Context, Verdict, dmesg, output};
 use clap::Args;
 use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
@@ -12,7 +12,6 @@ use serde::Serialize;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
-use vmcore::bounds::head;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
     Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
@@ -354,7 +353,7 @@ fn print(context: &mut Context, arguments: &Arguments, looked: &Looked) -> Resul
     let Looked { name, inspection, .. } = looked;
     if arguments.msgbuf {
         for line in messages(context, name, inspection)? {
-            context.out.line(&line.text())?;
+            context.out.line(&dmesg::printable(line.as_bytes()))?;
         }
     } else {
         describe(context, arguments, inspection)?;
@@ -382,17 +381,9 @@ fn messages(context: &mut Context, name: &str, inspection: &Inspection) -> Resul
         let what = inspection.content.name();
         return Err(Error::Refused(format!("{name}: {what}: it has no message buffer")));
     };
-    if facts.messages_came_round() {
-        context.remark(&format!(
-            "{name}: the message buffer is full: older messages are lost, and the newest may come first"
-        ));
-    }
-    // Each line by itself: what the kernel was told to print must not command the terminal.
-    let line = |line: &[u8]| {
-        let end = line.iter().rposition(|byte| !b"\r\n".contains(byte)).map_or(0, |last| last + 1);
-        Name::from(head(line, end))
-    };
-    Ok(facts.messages().split_inclusive(|byte| *byte == b'\n').map(line).collect())
+    let buffer = facts.messages();
+    dmesg::remark_on(context, name, &buffer);
+    Ok(buffer.kernel_lines().map(|message| message.line.into()).collect())
 }
 
 fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {

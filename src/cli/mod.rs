@@ -5,6 +5,7 @@ mod completions;
 mod convert;
 mod decrypt;
 mod destination;
+mod dmesg;
 mod dump;
 mod help;
 mod inspect;
@@ -128,6 +129,8 @@ enum Command {
     Ps(ps::Arguments),
     /// Show which functions the threads of a kernel were in
     Stack(stack::Arguments),
+    /// Print the messages of a kernel
+    Dmesg(dmesg::Arguments),
     /// List the memory map of a process and how much of it is resident
     Maps(maps::Arguments),
     /// Record the description of this host for --machine
@@ -217,6 +220,7 @@ impl Command {
             Self::Symbols(arguments) => arguments.of.inputs(),
             Self::Ps(arguments) => arguments.kernel.inputs(),
             Self::Stack(arguments) => arguments.kernel.inputs(),
+            Self::Dmesg(arguments) => arguments.kernel.inputs(),
             _ => Vec::new(),
         }
     }
@@ -245,6 +249,7 @@ impl Command {
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Stack(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Dmesg(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
             Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
             Self::Maps(_) => Subject::System,
@@ -531,6 +536,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Write(arguments) => write::run(context, &arguments),
         Command::Symbols(arguments) => symbols::run(context, &arguments),
         Command::Stack(arguments) => stack::run(context, &arguments),
+        Command::Dmesg(arguments) => dmesg::run(context, &arguments),
         Command::Ps(arguments) => ps::run(context, &arguments),
         Command::Maps(arguments) => maps::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),
@@ -572,7 +578,7 @@ fn report(error: &Error, command: &str, verbose: bool) {
 /// What a command works on in place of a system with mem(4), other than a recorded machine.
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
-        "read" | "translate" | "write" | "ps" | "stack" => "a dump with --core FILE, or ",
+        "read" | "translate" | "write" | "ps" | "stack" | "dmesg" => "a dump with --core FILE, or ",
         "symbols" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",

@@ -21,6 +21,7 @@ mod convert;
 mod debuggers;
 mod decrypt;
 mod direct_map;
+mod dmesg;
 mod dump;
 mod dump_command;
 mod dump_formats;

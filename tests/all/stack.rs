@@ -608,6 +608,32 @@ fn a_page_fault_in_the_kernel_is_crossed() {
     }
 }
 
+/// What the kernel of [`crashed`] said.
+const SAID: &[u8] = b"FreeBSD 15.1-RELEASE-p1 GENERIC amd64
+CPU: AMD EPYC 7543P 32-Core Processor (2794.75-MHz K8-class CPU)
+real memory  = 536870912 (512 MB)
+Trying to mount root from ufs:/dev/ufs/rootfs [rw]...
+
+
+Fatal trap 12: page fault while in kernel mode
+cpuid = 0; apic id = 00
+fault virtual address	= 0x10
+fault code		= supervisor read data, page not present
+current process		= 812 (sysctl)
+trap number		= 12
+panic: page fault
+cpuid = 0
+time = 1795899675
+KDB: stack backtrace:
+db_trace_self_wrapper() at db_trace_self_wrapper+0x2b
+vpanic() at vpanic+0x40
+trap_pfault() at trap_pfault+0x40
+calltrap() at calltrap+0x8
+kdb_sysctl_trap() at kdb_sysctl_trap+0x5d
+Uptime: 6m12s
+Dumping 64 out of 493 MB:
+";
+
 /// A dump of a kernel that panicked, and that kernel: what README.md's examples are shown with.
 pub fn crashed() -> (Vec<u8>, Vec<u8>) {
     let mut kernel = Kernel::new(AMD64);
@@ -637,6 +663,7 @@ pub fn crashed() -> (Vec<u8>, Vec<u8>) {
         memory.int(name, offset);
     }
     memory.int("hz", 1000);
+    memory.spec.message_buffer = SAID.to_vec();
     let stopped = memory.variable("stopped_cpus", 8);
     memory.pointer(stopped, 1 << 1);
     let pcbs = memory.variable("stoppcbs", 4 * 0x140);

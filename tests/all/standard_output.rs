@@ -68,6 +68,8 @@ completions fish
 --machine demo ranges --save-machine -
 ps --core PANIC --kernel KERNEL
 ps --core PANIC --kernel KERNEL --json
+dmesg --core PANIC
+dmesg --core PANIC --panic --json
 stack --core PANIC --kernel KERNEL
 stack --core PANIC --kernel KERNEL --all --group
 stack --core PANIC --kernel KERNEL --json

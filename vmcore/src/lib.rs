@@ -5,6 +5,7 @@
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
 //! - [`stack`]: which functions its threads were in;
+//! - [`messages`]: what it said;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - [`pmap`]: what page table entries say;
@@ -36,6 +37,7 @@ pub mod kerneldump;
 pub mod lime;
 pub mod live;
 pub mod memory;
+pub mod messages;
 pub mod minidump;
 pub mod mismatch;
 pub mod opened;

@@ -12,9 +12,10 @@ use crate::memory_map::kernel_maps::{self, KernelMapping};
 use std::collections::BTreeMap;
 use vmcore::architecture::DirectMap;
 use vmcore::bounds::{item_mut, saturating_u32, saturating_u64, saturating_usize};
+use vmcore::messages::MSG_MAGIC;
 use vmcore::minidump::dump_avail::DumpAvail;
 use vmcore::minidump::writer::directory_entries;
-use vmcore::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, PageSet};
+use vmcore::minidump::{Architecture, MAX_PAGES, PageSet};
 use vmcore::pmap::amd64::{
     KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PG_A, PG_G, PG_M, PG_NX, PG_PS, PG_RW, PG_V,
 };
@@ -173,6 +174,8 @@ impl LaidOutKernel {
         buffer.extend(directly(direct_map, buffer_at).to_le_bytes());
         buffer.extend(MSG_MAGIC.to_le_bytes());
         buffer.extend(saturating_u32(message_buffer.len()).to_le_bytes());
+        let written = message_buffer.iter().rposition(|byte| *byte != 0).map_or(0, |last| last + 1);
+        buffer.extend(saturating_u32(written).to_le_bytes());
         let mut address = buffer_at;
         for bytes in buffer.chunks(saturating_usize(page)) {
             pages.insert(address, bytes.to_vec());

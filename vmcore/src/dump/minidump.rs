@@ -7,6 +7,7 @@ use super::{Container, Depth, Findings};
 use crate::architecture::Architecture;
 use crate::bounds::saturating_usize;
 use crate::kerneldump;
+use crate::messages::{self, MessageBuffer, Ring};
 use crate::minidump::dump_avail::{DumpAvail, Range};
 use crate::pmap::walk::{Entry, Table};
 use crate::pmap::{Format, Level, Target, arm64};
@@ -16,8 +17,6 @@ use serde::Serialize;
 use std::io;
 use std::ops;
 
-/// A message buffer larger than this is no message buffer.
-const MAX_MESSAGE_BUFFER: u64 = 64 << 20;
 /// So many bytes of `dump_avail` are a million ranges.
 const MAX_DUMP_AVAIL: u64 = 16 << 20;
 /// So many parts of the bitmap, of 4 KiB each, are kept to tell which pages are reached.
@@ -31,8 +30,10 @@ const MANY_UNMAPPED: u64 = 256;
 pub struct MinidumpFacts {
     /// Its first page.
     pub header: Header,
-    /// The message buffer, as it is in the dump: a ring.
+    /// The message buffer, as far as it is in the dump: a ring; see [`Self::messages`].
     pub message_buffer: Vec<u8>,
+    /// Where in the message buffer the kernel would have gone on, if the dump tells.
+    pub message_buffer_next: Option<usize>,
     /// Pages in the dump; none where it ends before its bitmap.
     pub pages: Pages,
     /// Where the page table entries lead; `None` where they were not looked at.
@@ -83,7 +84,8 @@ pub fn read(
     findings: &mut Findings,
 ) -> io::Result<MinidumpFacts> {
     let pages = Pages::none(header.page_size);
-    let mut facts = MinidumpFacts { header, message_buffer: Vec::new(), pages, tables: None };
+    let mut facts =
+        MinidumpFacts { header, message_buffer: Vec::new(), message_buffer_next: None, pages, tables: None };
     let mut reader = MinidumpReader { stream, findings, section: Section::Header.to_string() };
     if let Err(stop) = reader.read(&mut facts, depth) {
         let section = reader.section;
@@ -103,8 +105,8 @@ impl MinidumpReader<'_, '_> {
     fn read(&mut self, facts: &mut MinidumpFacts, depth: Depth) -> Result<(), StreamError> {
         let header = facts.header.clone();
         self.stream.skip(header.rounded(Section::Header))?;
-        if self.is_within(&header, Section::MessageBuffer, "msgbufsize", MAX_MESSAGE_BUFFER) {
-            facts.message_buffer = self.section(&header, Section::MessageBuffer)?;
+        if self.is_within(&header, Section::MessageBuffer, "msgbufsize", messages::MAX_SIZE.into()) {
+            self.messages(&header, facts)?;
             self.check_messages(&facts.message_buffer);
         } else {
             self.section = Section::MessageBuffer.to_string();
@@ -151,6 +153,28 @@ impl MinidumpReader<'_, '_> {
         let bytes = self.stream.take(header.size_of(section))?;
         self.stream.skip(header.rounded(section) - header.size_of(section))?;
         Ok(bytes)
+    }
+
+    /// Reads the message buffer, or what there is of it. Kernels write whole pages from its beginning on, and where it is their
+    /// own and no copy, its `struct msgbuf` follows it there (`msgbufinit`).
+    fn messages(&mut self, header: &Header, facts: &mut MinidumpFacts) -> Result<(), StreamError> {
+        self.section = Section::MessageBuffer.to_string();
+        let size = header.size_of(Section::MessageBuffer);
+        facts.message_buffer = self.stream.take_available(size)?;
+        let missing = size.saturating_sub(facts.message_buffer.len() as u64);
+        if missing > 0 {
+            return Err(StreamError::End { at: self.stream.position(), wanted: missing });
+        }
+        let mut rest = header.rounded(Section::MessageBuffer) - size;
+        if rest >= Ring::LENGTH as u64 {
+            let mut behind = [0; Ring::LENGTH];
+            self.stream.fill(&mut behind)?;
+            rest -= behind.len() as u64;
+            let ring = Ring::decode(&behind, header.architecture.word_size(), header.order);
+            let own = ring.ok().filter(|ring| u64::from(ring.size) == size);
+            facts.message_buffer_next = own.map(|ring| ring.next());
+        }
+        self.stream.skip(rest)
     }
 
     /// Reads the page bitmap, a part at a time; `None` if its pages are too scattered.
@@ -462,33 +486,11 @@ impl MinidumpFacts {
         self.header.offset_of_pages().checked_add(before)?.checked_add(physical % page)
     }
 
-    /// The kernel's messages as dmesg(8) prints them: without what other programs logged, and without priorities.
-    /// Where the ring begins is not in the dump's own tables, so the newest messages may come first where it has
-    /// come round; see [`Self::messages_came_round`].
-    pub fn messages(&self) -> Vec<u8> {
-        let mut text = Vec::with_capacity(self.message_buffer.len());
-        let written = self.message_buffer.split(|byte| *byte == 0).filter(|run| !run.is_empty());
-        for line in written.flat_map(|run| run.split_inclusive(|byte| *byte == b'\n')) {
-            match priority(line) {
-                // The kernel's own facility is 0; the lowest three bits are the level.
-                Some((priority, _)) if priority > 7 => {}
-                Some((_, rest)) => text.extend_from_slice(rest),
-                None => text.extend_from_slice(line),
-            }
-        }
-        text
+    /// The kernel's messages. Where the oldest of a full ring begins, the dump itself tells if the kernel wrote its own
+    /// message buffer into it, and not the copy that it makes for a live dump: [`MessageBuffer::is_ordered`].
+    pub fn messages(&self) -> MessageBuffer {
+        let buffer = MessageBuffer::from_ring(self.message_buffer.clone(), self.message_buffer_next);
+        let size = self.header.size_of(Section::MessageBuffer);
+        buffer.cut_off(size.saturating_sub(self.message_buffer.len() as u64))
     }
-
-    /// Whether the message buffer is full, so that older messages are lost.
-    pub fn messages_came_round(&self) -> bool {
-        !self.message_buffer.is_empty() && !self.message_buffer.contains(&0)
-    }
-}
-
-/// The syslog priority before a line, `<N>`, and the line without it.
-fn priority(line: &[u8]) -> Option<(u32, &[u8])> {
-    let rest = line.strip_prefix(b"<")?;
-    let end = rest.iter().position(|byte| *byte == b'>')?;
-    let (number, rest) = rest.split_at_checked(end)?;
-    Some((std::str::from_utf8(number).ok()?.parse().ok()?, rest.strip_prefix(b">")?))
 }

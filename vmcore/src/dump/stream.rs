@@ -1,7 +1,7 @@
 //! The bytes of a dump from front to back, decompressed where they are compressed.
 
 use super::byte_source::{ByteSource, SourceReader};
-use crate::bounds::{at_most, filled, head_mut};
+use crate::bounds::{at_most, filled, head, head_mut};
 use crate::kerneldump::Compression;
 use crate::progress::Progress;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
@@ -239,6 +239,27 @@ impl<'a> Stream<'a> {
     pub fn take(&mut self, bytes: u64) -> Result<Vec<u8>, StreamError> {
         let mut taken = Vec::new();
         self.each(bytes, |part| taken.extend_from_slice(part))?;
+        Ok(taken)
+    }
+
+    /// Reads so many bytes, or those that there are, and needs no more memory than for them.
+    ///
+    /// # Errors
+    ///
+    /// As [`StreamError`] says, but for the end.
+    pub fn take_available(&mut self, bytes: u64) -> Result<Vec<u8>, StreamError> {
+        let mut taken = Vec::new();
+        let mut buffer = vec![0; at_most(bytes, 1 << 16)];
+        let mut remaining = bytes;
+        while remaining > 0 {
+            let part = head_mut(&mut buffer, remaining);
+            let read = self.read(part)?;
+            taken.extend_from_slice(head(part, read));
+            if read < part.len() {
+                break;
+            }
+            remaining -= read as u64;
+        }
         Ok(taken)
     }
 

@@ -2,7 +2,9 @@
 
 use super::KernelMemory;
 use super::warning::KernelWarning;
+use crate::dump::MinidumpFacts;
 use crate::fault::{Fault, Why};
+use crate::messages::MessageBuffer;
 use crate::mismatch::Mismatch;
 use crate::symbols::{KernelSymbols, Symbols, Table};
 use crate::text::first_line;
@@ -56,7 +58,9 @@ fn other_version(memory: &KernelMemory, file: &Table) -> Option<String> {
     let version = file.version()?;
     let dump = memory.dump()?;
     let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.to_string());
-    let messages = dump.minidump().map(|facts| String::from_utf8_lossy(&facts.messages()).into_owned());
+    let buffer = dump.minidump().map(MinidumpFacts::messages);
+    let messages = buffer.iter().flat_map(MessageBuffer::kernel_lines);
+    let messages: Vec<String> = messages.map(|message| String::from_utf8_lossy(message.text).into_owned()).collect();
     let is_version =
         |line: &&str| line.strip_prefix("FreeBSD ").is_some_and(|rest| rest.starts_with(|c: char| c.is_ascii_digit()));
     let lines = header.iter().chain(&messages).flat_map(|text| text.lines()).map(str::trim_end);

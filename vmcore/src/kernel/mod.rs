@@ -19,6 +19,7 @@ mod dumper;
 mod facts;
 mod hashed;
 mod identity;
+mod messages;
 mod names;
 mod open;
 mod physical;

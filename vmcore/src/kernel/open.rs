@@ -4,11 +4,12 @@ use super::identity::{Identity, compare};
 use super::names::KernelNames;
 use super::process::Processes;
 use super::warning::KernelWarning;
-use super::{Access, KernelFacts, KernelMemory};
-use crate::dump::DumpedMemory;
+use super::{Access, KernelFacts, KernelMemory, messages};
 use crate::dump::byte_source::ByteSource;
+use crate::dump::{DumpedMemory, MinidumpFacts};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
+use crate::messages::MessageBuffer;
 use crate::mismatch::Mismatch;
 use crate::opened::{Open, Scratch, open_plainly};
 use crate::progress::Progress;
@@ -308,6 +309,23 @@ impl Kernel {
     /// Those of [`Self::symbols`] and [`KernelFacts::read`].
     pub fn facts(&self) -> Result<KernelFacts> {
         KernelFacts::read(&self.memory, self.symbols()?)
+    }
+
+    /// What it has said: of a minidump, the messages that this has beside its memory, for which no symbols are needed. A live
+    /// dump of the kernel's does not tell the order of those; with symbols its memory does.
+    ///
+    /// # Errors
+    ///
+    /// Where they are in its memory: those of [`Self::symbols`], its `msgbufp` does not lead to a message buffer, or that
+    /// cannot be read.
+    pub fn messages(&self) -> Result<MessageBuffer> {
+        let facts =
+            self.memory.dump().and_then(DumpedMemory::minidump).filter(|facts| !facts.message_buffer.is_empty());
+        let Some(messages) = facts.map(MinidumpFacts::messages) else {
+            return messages::read(&self.memory, self.symbols()?);
+        };
+        let ordered = || messages::order(&facts?.message_buffer, &self.memory, self.symbols().ok()?);
+        Ok(if messages.is_ordered { None } else { ordered() }.unwrap_or(messages))
     }
 
     /// What the kernel's file has at an address whose page a dump does not have, where the kernel only reads it; at most

@@ -31,7 +31,8 @@ use crate::error::{Error, Result};
 use crate::fault::Why;
 use crate::kernel::RunningMemory;
 use crate::memory::{Memory, ReadError};
-use crate::minidump::{Architecture, MAX_PAGES, MSG_MAGIC, Machine, PageSet};
+use crate::messages::Ring;
+use crate::minidump::{Architecture, MAX_PAGES, Machine, PageSet};
 use crate::pmap::{self, Format};
 use crate::ram::Ram;
 use crate::segment::intersect;
@@ -41,10 +42,6 @@ use crate::units::{Hex, rough_size};
 use std::collections::BTreeMap;
 use std::ops;
 use variables::Variables;
-use zerocopy::transmute;
-
-/// Far more than kern.msgbufsize can sensibly be.
-const MAX_MESSAGE_BUFFER: u32 = 64 << 20;
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
@@ -319,19 +316,12 @@ impl<'a> LiveKernel<'a> {
 
     fn message_buffer(&self) -> Result<Vec<u8>> {
         let what = "msgbufp";
-        let mut fields = [0; 16];
+        let mut fields = [0; Ring::LENGTH];
         self.read_virtual(what, self.variables.number(what)?, &mut fields)?;
-        // struct msgbuf: msg_ptr, msg_magic, msg_size.
-        let [pointer, _]: [[u8; 8]; 2] = transmute!(fields);
-        let [_, _, magic, size] = <[[u8; 4]; 4]>::map(transmute!(fields), |word| self.order().u32(word));
-        if magic != MSG_MAGIC {
-            return Err(odd(what, format!("its magic is {magic:#x}, not {MSG_MAGIC:#x}")));
-        }
-        if size == 0 || size > MAX_MESSAGE_BUFFER {
-            return Err(odd(what, format!("a message buffer of {size} bytes")));
-        }
-        let mut buffer = vec![0; saturating_usize(size)];
-        self.read_virtual("message buffer", self.order().u64(pointer), &mut buffer)?;
+        let word_size = self.machine.family().word_size();
+        let ring = Ring::decode(&fields, word_size, self.order()).map_err(|why| odd(what, why))?;
+        let mut buffer = vec![0; saturating_usize(ring.size)];
+        self.read_virtual("message buffer", ring.address, &mut buffer)?;
         Ok(buffer)
     }
 

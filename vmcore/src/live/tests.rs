@@ -2,6 +2,7 @@ use super::*;
 use crate::dump::byte_source::ByteSource;
 use crate::dump::{Content, Depth, inspect};
 use crate::format::writer::SparseWrite;
+use crate::messages::MSG_MAGIC;
 use crate::minidump::writer::PageSource;
 use crate::pmap::amd64::{
     GIB, KERNBASE, KERNEL_MAP_BASE, KERNSTART, KvaLayout, PAGE, PG_FRAME, PG_PS, PG_V, PHYSICAL_BITS, SUPERPAGE,

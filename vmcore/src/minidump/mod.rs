@@ -18,9 +18,6 @@ use ioctl_defs::kerneldump::{
 };
 use ioctl_defs::minidump::powerpc64;
 
-/// `MSG_MAGIC`, in each `struct msgbuf` (`sys/sys/msgbuf.h`).
-pub const MSG_MAGIC: u32 = 0x06_3062;
-
 /// Bits that the `bitmapsize` of a minidump can stand for.
 pub const MAX_PAGES: u64 = u32::MAX as u64 * 8;
 

@@ -1,0 +1,126 @@
+//! `memtool dmesg`: what a kernel has said.
+
+use super::kernel::KernelArguments;
+use super::output::escape_control;
+use super::{Context, Verdict};
+use clap::Args;
+use memtool::files;
+use memtool::{Error, Result};
+use serde::Serialize;
+use std::fmt::Write;
+use vmcore::bounds::tail;
+use vmcore::kernel::Access;
+use vmcore::messages::{Message, MessageBuffer, panic};
+use vmcore::text::Name;
+
+#[derive(Args)]
+#[command(
+    after_help = "The messages of a minidump require no kernel image, those of other dumps do. Exit codes: 0 the messages were printed, 1 part of them is missing, or with --panic there is no panic."
+)]
+pub struct Arguments {
+    /// Also print messages of other programs that are in the buffer
+    #[arg(short, long)]
+    all: bool,
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    /// Print the messages from the last panic on, with the trap that led to it
+    #[arg(long)]
+    panic: bool,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    full: bool,
+    ordered: bool,
+    bytes_missing: u64,
+    messages: Vec<MessageDocument<'a>>,
+}
+
+/// A message in JSON.
+#[derive(Serialize)]
+struct MessageDocument<'a> {
+    priority: Option<u32>,
+    facility: Option<&'a str>,
+    level: Option<&'a str>,
+    since_boot_seconds: Option<f64>,
+    text: Name,
+}
+
+impl MessageDocument<'_> {
+    fn new(message: &Message<'_>) -> Self {
+        let known = message.priority.is_some();
+        Self {
+            priority: message.priority,
+            facility: known.then(|| nth(&FACILITIES, message.facility())).flatten(),
+            level: message.level().and_then(|level| nth(&LEVELS, level)),
+            since_boot_seconds: message.uptime.map(|uptime| uptime.as_secs_f64()),
+            text: message.text.into(),
+        }
+    }
+}
+
+/// Names of facilities, by number (`sys/sys/syslog.h`).
+const FACILITIES: [&str; 24] = [
+    "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
+    "security", "console", "", "local0", "local1", "local2", "local3", "local4", "local5", "local6", "local7",
+];
+/// Names of levels, by number.
+const LEVELS: [&str; 8] = ["emerg", "alert", "crit", "err", "warning", "notice", "info", "debug"];
+
+fn nth(names: &[&'static str], number: u32) -> Option<&'static str> {
+    names.get(usize::try_from(number).ok()?).copied().filter(|name| !name.is_empty())
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let opened = arguments.kernel.open(context, Access::Read)?;
+    let buffer = opened.kernel.messages()?;
+    let name = match &arguments.kernel.core {
+        Some(core) => files::in_order(core).0.display().to_string(),
+        None => "the running kernel".to_owned(),
+    };
+    remark_on(context, &name, &buffer);
+    let all: Vec<Message<'_>> = buffer.lines().collect();
+    let shown = match (arguments.panic, panic(&all)) {
+        (false, _) => &*all,
+        (true, Some(first)) => tail(&all, first),
+        (true, None) => return Err(Error::Refused(format!("{name}: there is no panic among the messages"))),
+    };
+    let shown = shown.iter().filter(|message| arguments.all || message.is_kernel());
+    if context.out.is_json() {
+        let MessageBuffer { is_full: full, is_ordered: ordered, missing: bytes_missing, .. } = buffer;
+        let messages = shown.map(MessageDocument::new).collect();
+        context.out.document_of("memtool.dmesg", opened.kind, &Document { full, ordered, bytes_missing, messages })?;
+    } else {
+        for message in shown {
+            context.out.line(&printable(message.line))?;
+        }
+    }
+    Ok(if buffer.missing == 0 { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Says what is not as it should be among the messages of a dump or kernel.
+pub fn remark_on(context: &mut Context, name: &str, buffer: &MessageBuffer) {
+    let mut known = Vec::new();
+    if buffer.is_full {
+        known.push("the message buffer is full: older messages are lost");
+    }
+    if !buffer.is_ordered {
+        known.push("the newest messages may come first");
+    }
+    if !known.is_empty() {
+        context.remark(&format!("{name}: {}", known.join(", and ")));
+    }
+}
+
+/// A line as text: bytes that are not UTF-8 as `\xff`, and without what would command a terminal, since the kernel prints what
+/// it is told to.
+pub fn printable(line: &[u8]) -> String {
+    let mut text = String::with_capacity(line.len());
+    for chunk in line.utf8_chunks() {
+        text.push_str(&escape_control(chunk.valid()));
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
+}
