@@ -7,18 +7,23 @@ use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
 use memtool::dump::sink::{Target, with_sink};
+use memtool::host::Host;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::{self, RunningSymbols};
+use memtool_fuzz::check_messages;
 use memtool_fuzz::odd_host::{OddHost, Words};
 use memtool_fuzz::recipe::number;
 use std::borrow::Cow;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::sync::{Arc, LazyLock};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, inspect};
 use vmcore::format::writer::SparseWrite;
+use vmcore::kernel::Access;
 use vmcore::live::Check;
+use vmcore::messages::MAX_SIZE;
 use vmcore::progress::Progress;
 
 /// The machine's file, and the dump; in memory where the system has a folder for that.
@@ -51,6 +56,14 @@ fn recipe(u: &mut Unstructured<'_>) -> Result<(Words, bool, Cow<'static, str>)> 
     Ok((words, is_written, machine))
 }
 
+/// The messages of a kernel that says others while they are read.
+fn read_messages(host: OddHost) -> memtool::Result<()> {
+    let host: Rc<dyn Host> = Rc::new(host);
+    let messages = live_kernel::open_kernel(&host, None, Access::Read)?.messages()?;
+    check_messages(&messages, MAX_SIZE as usize);
+    Ok(())
+}
+
 fuzz_target!(|bytes: &[u8]| -> Corpus {
     let Ok((words, is_written, contents)) = recipe(&mut Unstructured::new(bytes)) else { return Corpus::Reject };
     let [machine, dump] = &*FILES;
@@ -78,6 +91,8 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
         Ok(Check::before(kernel).map(drop)?)
     });
     assert!(!is_right || done.is_ok(), "{done:?}");
+    let said = read_messages(OddHost { reads: Arc::default(), ..host });
+    assert!(!is_right || said.is_ok(), "{said:?}");
     let _ = (fs::remove_file(machine), fs::remove_file(dump));
     Corpus::Keep
 });

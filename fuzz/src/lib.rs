@@ -47,7 +47,7 @@ pub fn inspected(bytes: &[u8]) -> Inspection {
 }
 
 /// What holds of every message buffer.
-fn messages(messages: &MessageBuffer, size: usize) {
+pub fn check_messages(messages: &MessageBuffer, size: usize) {
     let lines: Vec<Message> = messages.lines().collect();
     assert!(lines.iter().map(|message| message.line.len()).sum::<usize>() <= size);
     assert!(lines.iter().all(|message| message.line.ends_with(message.text) && !message.line.contains(&0)));
@@ -62,7 +62,7 @@ fn minidump(facts: &MinidumpFacts) {
     assert!(!header.format().is_empty());
     let buffer = facts.message_buffer.len();
     assert!(buffer as u64 <= header.size_of(Section::MessageBuffer));
-    messages(&facts.messages(), buffer);
+    check_messages(&facts.messages(), buffer);
     assert!(facts.pages.count() <= header.size_of(Section::Bitmap) * 8);
     assert!(facts.segments().iter().all(|segment| segment.pages <= segment.of && segment.start < segment.end));
     if let Some(tables) = &facts.tables {

@@ -25,6 +25,9 @@ $out" "
 $(show pid)${tab}sleep$tab"
 must ps --quiet --threads --core vmcore --kernel kernel
 holds 'the thread that dumped' "$out" 'dumping'
+must dmesg --quiet --core vmcore --panic
+equal 'the first message from the panic on' "${out%%
+*}" 'panic: kdb_sysctl_panic'
 must stack --quiet --core vmcore --kernel kernel
 holds 'the stack of the thread that dumped' "$out" ' kdb_sysctl_panic+'
 holds 'the stack of the thread that dumped' "$out" 'from user mode'
