@@ -312,7 +312,7 @@ impl Kernel {
     }
 
     /// What it has said: of a minidump, the messages that this has beside its memory, for which no symbols are needed. A live
-    /// dump of the kernel's does not tell the order of those; with symbols its memory does.
+    /// dump of the kernel's does not tell the order of those; with symbols its memory does, if it has that page.
     ///
     /// # Errors
     ///
