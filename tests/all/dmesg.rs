@@ -2,6 +2,7 @@
 
 use crate::common::kernel_image::{self, AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use crate::common::{Run, command, demo, directory, memtool, on_terminal_of, text, write_file};
+use crate::ps::Memory;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use vmcore_synth::{Arch, ElfSpec, Endianness, KernelMemory, MinidumpSpec, Paging, every_variant};
@@ -279,6 +280,31 @@ fn a_live_dump_does_not_tell_where_its_ring_begins() {
     assert_eq!((&found["full"], &found["ordered"]), (&json!(true), &json!(false)));
     let run = dmesg(&live(b"short\n"), &[]).ok();
     assert_eq!((run.lines(), run.stderr.as_str()), (vec!["short"], ""));
+}
+
+/// With the kernel's symbols, the `struct msgbuf` in its memory tells; without one that fits, nothing does.
+#[test]
+fn the_memory_of_a_live_dump_tells_where_its_ring_begins() {
+    let (said, last) = many();
+    for (size, is_ordered) in [(4024, true), (4023, false)] {
+        let (bytes, written) = ring(4024, &said);
+        let mut memory = Memory::blank(Arch::Amd64, 8);
+        memory.spec.message_buffer = bytes;
+        let variable = memory.variable("msgbufp", 8);
+        let at = memory.room(72);
+        memory.pointer(variable, at);
+        memory.put(at, &msgbuf(Arch::Amd64, Endianness::Little, 0, size, written));
+        let directory = directory();
+        let file = |name: &str, bytes| {
+            let path = directory.path().join(name);
+            std::fs::write(&path, bytes).unwrap();
+            path
+        };
+        let (core, kernel) = (file("core", memory.dump()), file("kernel", memory.image()));
+        let run = memtool(&["dmesg", "-M", text(&core), "-N", text(&kernel)]).ok();
+        assert_eq!(run.lines().last() == Some(&last.as_str()), is_ordered, "{size}");
+        assert_eq!(run.stderr.contains("may come first"), !is_ordered, "{}", run.stderr);
+    }
 }
 
 #[test]
