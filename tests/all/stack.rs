@@ -664,6 +664,7 @@ pub fn crashed() -> (Vec<u8>, Vec<u8>) {
     }
     memory.int("hz", 1000);
     memory.spec.message_buffer = SAID.to_vec();
+    memory.spec.message_buffer.resize(4024, 0);
     let stopped = memory.variable("stopped_cpus", 8);
     memory.pointer(stopped, 1 << 1);
     let pcbs = memory.variable("stoppcbs", 4 * 0x140);
