@@ -8,6 +8,7 @@
 //! - [`messages`]: what it said;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
+//! - `debug_info`: the source of their code, if the feature `debug-info` is enabled;
 //! - [`pmap`]: what page table entries say;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`decrypt`]: encrypted dumps;
@@ -24,6 +25,8 @@ pub mod architecture;
 pub mod bounds;
 pub mod chunks;
 pub mod convert;
+#[cfg(feature = "debug-info")]
+pub mod debug_info;
 #[cfg(feature = "decrypt")]
 pub mod decrypt;
 pub mod dump;

@@ -106,6 +106,14 @@ impl KernelSymbols {
         iter::once((self.name.as_str(), &self.kernel)).chain(modules)
     }
 
+    /// The file that an address in memory is of, or one that the kernel is linked at; and the address as that file's
+    /// symbols have it.
+    pub fn table_at(&self, address: u64) -> Option<(&Table, u64)> {
+        let address = self.as_linked(address);
+        let (_, table) = self.tables().find(|(_, table)| table.lookup_by_addr(address).is_some())?;
+        Some((table, address))
+    }
+
     /// The symbol that covers an address in memory, or one that the kernel is linked at; see [`Table::lookup_by_addr`].
     pub fn lookup_by_addr(&self, address: u64) -> Option<Found<'_>> {
         let address = self.as_linked(address);

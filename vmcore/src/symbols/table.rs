@@ -128,6 +128,10 @@ pub struct Table {
     spans: Vec<Span>,
     /// Sections whose contents are in the file, and which a kernel does not write to.
     read_only: Vec<Stored>,
+    /// What each section's addresses count from, by its number.
+    bases: Vec<Option<u64>>,
+    /// Where it was loaded.
+    address: u64,
 }
 
 /// A section in the file, and where it is in memory.
@@ -200,9 +204,20 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, read_only, .. } = contents;
+        let Contents { facts, names, symbols, places, read_only } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
-        Ok(Self { path: path.to_owned(), file: Arc::new(file), facts, names, records, spans, read_only })
+        let bases = places.into_iter().map(|place| place.base).collect();
+        Ok(Self {
+            path: path.to_owned(),
+            file: Arc::new(file),
+            facts,
+            names,
+            records,
+            spans,
+            read_only,
+            bases,
+            address,
+        })
     }
 
     /// The file.
@@ -243,6 +258,28 @@ impl Table {
         let at = section.offset.saturating_add(address - section.first);
         read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
+    }
+
+    /// The file, as it was opened.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Where the file was loaded, as [`Self::open_at`] was told.
+    pub fn load_address(&self) -> u64 {
+        self.address
+    }
+
+    /// What addresses in the file count from: where a shared object was loaded, and 0 of other files, which are linked or
+    /// relocated for where they lie.
+    pub fn displacement(&self) -> u64 {
+        self.facts.displacement
+    }
+
+    /// What the addresses in a section of the file count from, by its number; `None` where that is not known. Of a
+    /// relocatable file that is where the section was loaded.
+    pub fn section_base(&self, section: usize) -> Option<u64> {
+        self.bases.get(section).copied().flatten()
     }
 
     /// Where the file says that it begins to run, `e_entry`.
@@ -343,6 +380,7 @@ struct ImageFacts {
     entry: u64,
     flags: u32,
     version: Option<String>,
+    displacement: u64,
 }
 
 /// What a file holds.
@@ -486,6 +524,7 @@ impl Elf<'_> {
             entry: header.e_entry(endian).into(),
             flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
+            displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
         Ok(Contents { facts, names, symbols, places, read_only })
