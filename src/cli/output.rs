@@ -213,6 +213,20 @@ impl Output {
         writeln!(self.out, "{}", escape_control(text)).map_err(failed)
     }
 
+    /// Prints a line that ends in a place, ` at FILE:4`; where it is too long, the place is on a line of its own.
+    pub fn line_at(&mut self, text: &str, indent: &str, file: &str, place: &str) -> Result<()> {
+        let room = if self.wide { usize::MAX } else { self.columns.unwrap_or(COLUMNS) };
+        let line = format!("{text} at {file}{place}");
+        if escape_control(&line).width() <= room {
+            return self.line(&line);
+        }
+        self.line(text)?;
+        let used = indent.len() + "at ".len() + place.len();
+        let file = escape_control(file).into_owned();
+        let file = if self.columns().is_some() { fit(file, room.saturating_sub(used)) } else { file };
+        self.line(&format!("{indent}at {file}{place}"))
+    }
+
     /// Prints a line that may not be text: as it is where nobody is reading.
     pub fn raw_line(&mut self, line: &[u8]) -> Result<()> {
         if self.is_terminal() {

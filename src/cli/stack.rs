@@ -4,9 +4,11 @@ use super::kernel::{KernelArguments, Opened};
 use super::output::column;
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::{Error, Result};
+use memtool::{Error, Result, files};
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::path::PathBuf;
+use vmcore::debug_info::{DebugInfo, Search, SourceFrame};
 use vmcore::kernel::{Access, Process, Processes, State, Thread};
 use vmcore::stack::{End, Frame, Stack, Trap, TrapKind, Unwinder};
 use vmcore::symbols::Pattern;
@@ -15,7 +17,7 @@ use vmcore::units::{Hex, counted};
 
 #[derive(Args)]
 #[command(
-    after_help = "Without THREAD and without an option that selects threads, the thread that wrote the dump is shown. Debug information is not required. Exit codes: 0 all stacks are complete, 1 one is not, or no thread was found."
+    after_help = "Without THREAD and without an option that selects threads, the thread that wrote the dump is shown. Debug information is used where it is found, and not required. Exit codes: 0 all stacks are complete, 1 one is not, or no thread was found."
 )]
 pub struct Arguments {
     /// Show the threads of this process ID, thread ID, command or thread name; a pattern with *, ? and [...]
@@ -35,6 +37,9 @@ pub struct Arguments {
     /// Show equal stacks once, with the threads that have them
     #[arg(long)]
     group: bool,
+    /// Look for files with debug information below this directory instead of /
+    #[arg(long, value_name = "DIR")]
+    sysroot: Option<PathBuf>,
 }
 
 /// A thread or process, as it is written.
@@ -104,6 +109,10 @@ struct FrameDocument {
     function: Option<String>,
     offset: Option<Hex>,
     module: Option<String>,
+    source_file: Option<String>,
+    line: Option<u32>,
+    column: Option<u32>,
+    is_inlined: bool,
     repeat_count: u64,
     trap: Option<TrapDocument>,
 }
@@ -128,6 +137,17 @@ struct Group<'a> {
     stack: Stack,
 }
 
+/// What a line of a stack is: a frame, or a function that is inlined in the next one.
+struct Call<'a> {
+    frame: &'a Frame,
+    function: Option<String>,
+    /// How far in the function; none in an inlined one.
+    offset: Option<u64>,
+    module: Option<&'a str>,
+    source: Option<SourceFrame>,
+    is_inlined: bool,
+}
+
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
     let mut processes = opened.kernel.processes()?;
@@ -136,6 +156,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.warn_always(warning);
     }
     let threads = arguments.select(&processes)?;
+    let mut information = DebugInfo::new(arguments.search()?);
     opened.load_names(context);
     let mut stacks = follow(&opened, &processes, &threads);
     if opened.kernel.image().is_some() && stacks.iter().any(|stack| may_lack_modules(&opened, stack)) {
@@ -148,17 +169,20 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     // A thread that runs has no stack that could be incomplete.
     let is_fine = |group: &Group<'_>| group.stack.end.is_whole() || group.stack.end == End::NoRegisters;
     let complete = groups.iter().all(is_fine) && processes.warnings.is_empty();
+    let calls: Vec<_> = groups.iter().map(|group| calls(&opened, &mut information, &group.stack)).collect();
+    information.take_warnings().iter().for_each(|warning| context.warn(warning));
+    let shown = groups.iter().zip(&calls);
     if context.out.is_json() {
         let architecture = opened.kernel.memory().architecture().name();
-        let stacks = groups.iter().map(|group| document(&opened, group)).collect();
+        let stacks = shown.map(|(group, calls)| document(group, calls)).collect();
         let document = Document { architecture, dumping_thread: processes.dumping, stacks };
         context.out.document_of("memtool.stack", opened.kind, &document)?;
     } else {
-        for (index, group) in groups.iter().enumerate() {
+        for (index, (group, calls)) in shown.enumerate() {
             if index > 0 {
                 context.out.line("")?;
             }
-            print(context, &opened, group)?;
+            print(context, &opened, group, calls)?;
         }
     }
     Ok(if complete { Verdict::Done } else { Verdict::Failed })
@@ -175,6 +199,15 @@ fn may_lack_modules(opened: &Opened, stack: &Stack) -> bool {
 }
 
 impl Arguments {
+    /// Where debug information is looked for.
+    fn search(&self) -> Result<Search> {
+        let root = self.sysroot.clone().unwrap_or_else(|| "/".into());
+        if !root.is_dir() {
+            return Err(Error::Refused(format!("--sysroot: {} is not a directory", root.display())));
+        }
+        Ok(Search { root, open: files::open_nonblocking })
+    }
+
     /// The threads that were asked for, the one that wrote the dump first.
     fn select<'a>(&self, processes: &'a Processes) -> Result<Vec<Owned<'a>>> {
         let is_default = self.threads.is_empty() && !self.all && !self.on_cpu;
@@ -223,18 +256,52 @@ fn function<'a>(opened: &'a Opened, frame: &Frame) -> Option<(&'a str, u64, &'a 
     Some((found.entry.name, found.offset.saturating_add(frame.pc - address), found.module))
 }
 
-fn document(opened: &Opened, group: &Group<'_>) -> StackDocument {
-    let frame = |frame: &Frame| {
+/// The lines of a stack: its frames, and before each the functions that are inlined there, from the innermost one.
+fn calls<'a>(opened: &'a Opened, information: &mut DebugInfo, stack: &'a Stack) -> Vec<Call<'a>> {
+    let mut calls = Vec::new();
+    for frame in &stack.frames {
         let function = function(opened, frame);
+        let module = function.map(|(.., module)| module);
+        let own = |source| Call {
+            frame,
+            function: function.map(|(name, ..)| name.to_owned()),
+            offset: function.map(|(_, offset, _)| offset),
+            module,
+            source,
+            is_inlined: false,
+        };
+        let address = frame.code_address(opened.kernel.memory().architecture());
+        let symbols = opened.kernel.names().address_files().filter(|_| function.is_some());
+        let sources = symbols.map(|symbols| information.lookup(symbols, address));
+        let Some((source, inlined)) = sources.as_deref().and_then(<[SourceFrame]>::split_last) else {
+            calls.push(own(None));
+            continue;
+        };
+        for source in inlined {
+            let (function, source) = (source.function.clone(), Some(source.clone()));
+            calls.push(Call { frame, function, offset: None, module, source, is_inlined: true });
+        }
+        calls.push(own(Some(source.clone())));
+    }
+    calls
+}
+
+fn document(group: &Group<'_>, calls: &[Call<'_>]) -> StackDocument {
+    let frame = |call: &Call<'_>| {
+        let Call { frame, function, source, is_inlined, .. } = call;
         FrameDocument {
             pc: Hex(frame.pc),
             frame_pointer: Hex(frame.fp),
             is_return_address: frame.is_return,
-            function: function.map(|(name, ..)| name.to_owned()),
-            offset: function.map(|(_, offset, _)| Hex(offset)),
-            module: function.map(|(.., module)| module.to_owned()),
-            repeat_count: frame.repeats,
-            trap: frame.trap.as_deref().map(trap_document),
+            function: function.clone(),
+            offset: call.offset.map(Hex),
+            module: call.module.map(str::to_owned),
+            source_file: source.as_ref().and_then(|source| source.file.clone()),
+            line: source.as_ref().and_then(|source| source.line),
+            column: source.as_ref().and_then(|source| source.column),
+            is_inlined: *is_inlined,
+            repeat_count: if *is_inlined { 0 } else { frame.repeats },
+            trap: frame.trap.as_deref().filter(|_| !is_inlined).map(trap_document),
         }
     };
     let thread = |(process, thread): &Owned<'_>| ThreadDocument {
@@ -248,7 +315,7 @@ fn document(opened: &Opened, group: &Group<'_>) -> StackDocument {
     let end = group.stack.end;
     StackDocument {
         threads: group.threads.iter().map(thread).collect(),
-        frames: group.stack.frames.iter().map(frame).collect(),
+        frames: calls.iter().map(frame).collect(),
         complete: end.is_whole(),
         end_reason: end.name(),
         end_address: end.address().map(Hex),
@@ -268,7 +335,7 @@ fn trap_document(trap: &Trap) -> TrapDocument {
     }
 }
 
-fn print(context: &mut Context, opened: &Opened, group: &Group<'_>) -> Result<()> {
+fn print(context: &mut Context, opened: &Opened, group: &Group<'_>, calls: &[Call<'_>]) -> Result<()> {
     if let [(process, thread)] = group.threads.as_slice() {
         context.out.line(&heading(process, thread))?;
     } else {
@@ -277,19 +344,15 @@ fn print(context: &mut Context, opened: &Opened, group: &Group<'_>) -> Result<()
             context.out.line(&format!("  {}", heading(process, thread)))?;
         }
     }
-    for (index, frame) in group.stack.frames.iter().enumerate() {
-        let place = match function(opened, frame) {
-            Some((name, offset, module)) => {
-                let module = if opened.kernel.is_own_file(module) { String::new() } else { format!(" ({module})") };
-                format!("{name}+{offset:#x}{module}")
-            }
-            None => "?".to_owned(),
-        };
-        context.out.line(&format!("#{index:<3} {} {place}", Hex(frame.pc)))?;
-        if frame.repeats > 0 {
-            context.out.line(&format!("     repeated {}", counted(frame.repeats, "more time")))?;
+    for (index, call) in calls.iter().enumerate() {
+        print_call(context, opened, index, call)?;
+        if call.is_inlined {
+            continue;
         }
-        if let Some(trap) = &frame.trap {
+        if call.frame.repeats > 0 {
+            context.out.line(&format!("     repeated {}", counted(call.frame.repeats, "more time")))?;
+        }
+        if let Some(trap) = &call.frame.trap {
             print_trap(context, trap, group.threads.len() == 1)?;
         }
     }
@@ -299,6 +362,27 @@ fn print(context: &mut Context, opened: &Opened, group: &Group<'_>) -> Result<()
         End::UserMode => Ok(()),
         End::Beginning | End::NoRegisters => context.out.line(&format!("     {end}")),
         _ => context.out.line(&format!("     incomplete: {end}")),
+    }
+}
+
+/// `#3   0xffffffff80526567 vpanic+0x167 at /usr/src/sys/kern/kern_shutdown.c:974`.
+fn print_call(context: &mut Context, opened: &Opened, index: usize, call: &Call<'_>) -> Result<()> {
+    let mut text = format!("#{index:<3} {} {}", Hex(call.frame.pc), call.function.as_deref().unwrap_or("?"));
+    if let Some(offset) = call.offset {
+        text.push_str(&format!("+{offset:#x}"));
+    }
+    if let Some(module) = call.module.filter(|module| !opened.kernel.is_own_file(module)) {
+        text.push_str(&format!(" ({module})"));
+    }
+    if call.is_inlined {
+        text.push_str(" (inlined)");
+    }
+    match call.source.as_ref().and_then(|source| Some((source.file.as_deref()?, source.line))) {
+        Some((file, line)) => {
+            let line = line.map(|line| format!(":{line}")).unwrap_or_default();
+            context.out.line_at(&text, "     ", file, &line)
+        }
+        None => context.out.line(&text),
     }
 }
 

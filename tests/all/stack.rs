@@ -1,6 +1,8 @@
 //! Kernel stacks of threads: functions that call each other, as each architecture lays out their frames, and traps of all
 //! kinds between them.
 
+mod lines;
+
 use crate::common::kernel_image::{self, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS};
 use crate::common::kernel_image::{Target, section, symbol};
 use crate::common::{Run, directory, memtool, text};
@@ -275,7 +277,11 @@ impl Kernel {
 
     /// A thread's stack in a system call.
     fn in_call(&mut self) -> Stack {
-        let mut stack = self.stack();
+        self.in_call_of(STACK)
+    }
+
+    fn in_call_of(&mut self, size: usize) -> Stack {
+        let mut stack = self.stack_of(size);
         let (number, entry) = (self.cpu.numbers().call, self.at(self.cpu.entries().call));
         stack.trap(Trap { pc: 0x1234_5678, from_user: true, number, call: 3, entry, ..Trap::default() });
         // The handler is syscall().
@@ -343,6 +349,25 @@ impl Kernel {
         let pcb = self.memory.variable("dumppcb", 0x140);
         self.save(pcb, stack, pc);
         self.thread_with(pid, tid, name, 0, 0);
+    }
+
+    /// The list of the kernel's files: itself and a module.
+    fn link_files(&mut self, module: &str, loaded: u64) {
+        for (name, offset) in
+            [("kld_off_address", 0), ("kld_off_filename", 8), ("kld_off_pathname", 16), ("kld_off_next", 24)]
+        {
+            self.memory.int(name, offset);
+        }
+        let mut link = self.memory.variable("linker_files", 16);
+        for (name, address) in [("kernel", self.text), (module, loaded)] {
+            let (file, text) = (self.memory.room(0x20), self.memory.room(0x40));
+            self.memory.put(text, name.as_bytes());
+            self.memory.pointer(link, file);
+            for (offset, value) in [(0, address), (8, text), (16, text)] {
+                self.memory.pointer(file + offset, value);
+            }
+            link = file + 24;
+        }
     }
 
     fn image(&self) -> Image {
@@ -1059,22 +1084,7 @@ fn a_running_thread_has_no_stack_and_that_is_no_failure() {
 fn functions_of_modules_name_their_file() {
     const LOADED: u64 = 0xffff_ffff_8300_0000;
     let mut kernel = Kernel::new(AMD64);
-    // The list of the kernel's files: itself and a module.
-    for (name, offset) in
-        [("kld_off_address", 0), ("kld_off_filename", 8), ("kld_off_pathname", 16), ("kld_off_next", 24)]
-    {
-        kernel.memory.int(name, offset);
-    }
-    let mut link = kernel.memory.variable("linker_files", 16);
-    for (name, address) in [("kernel", kernel.text), ("zfs.ko", LOADED)] {
-        let (file, text) = (kernel.memory.room(0x20), kernel.memory.room(0x40));
-        kernel.memory.put(text, name.as_bytes());
-        kernel.memory.pointer(link, file);
-        for (offset, value) in [(0, address), (8, text), (16, text)] {
-            kernel.memory.pointer(file + offset, value);
-        }
-        link = file + 24;
-    }
+    kernel.link_files("zfs.ko", LOADED);
     let mut stack = kernel.in_call();
     kernel.calls(&mut stack, &["sys_read"]);
     stack.call_and_enter(LOADED + 0x140);
