@@ -57,6 +57,8 @@ while IFS= read -r line; do
         tid=${line#*, TID }
         tid=${tid%%,*}
         ;;
+    # procstat does not know of functions that are inlined.
+    '#'*' (inlined)'*) ;;
     '#'*)
         function=${line#\#* 0x}
         function=${function#* }

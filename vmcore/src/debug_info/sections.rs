@@ -9,6 +9,7 @@ use object::read::{
     CompressionFormat, Object, ObjectSection, ObjectSymbol, ReadCache, Relocation, RelocationKind, RelocationTarget,
     SectionIndex,
 };
+use std::borrow::Cow;
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
@@ -51,8 +52,8 @@ impl<'a, 'data> SectionReader<'a, 'data> {
     }
 
     /// The contents of a section; none of one that is not there.
-    pub(super) fn read(&mut self, name: &str) -> Result<Vec<u8>> {
-        let Some(section) = self.file.section_by_name(name) else { return Ok(Vec::new()) };
+    pub(super) fn read(&mut self, name: &str) -> Result<Cow<'data, [u8]>> {
+        let Some(section) = self.file.section_by_name(name) else { return Ok(Cow::default()) };
         let bad = |why: &str| failed(self.path, &format!("section {name}: {why}"));
         let stored = section.compressed_data().map_err(|error| bad(&error.to_string()))?;
         let (size, stored) = (stored.uncompressed_size, (stored.format, stored.data));
@@ -65,8 +66,9 @@ impl<'a, 'data> SectionReader<'a, 'data> {
         }
         self.remaining -= size;
         if self.file.kind() == ObjectKind::Relocatable {
+            let bytes = bytes.to_mut();
             for (offset, relocation) in section.relocations() {
-                self.relocate(&mut bytes, offset, &relocation);
+                self.relocate(bytes, offset, &relocation);
             }
         }
         Ok(bytes)
@@ -95,15 +97,15 @@ impl<'a, 'data> SectionReader<'a, 'data> {
 }
 
 /// The bytes of a section of so many; fewer or more where it is damaged.
-fn decompress((format, data): (CompressionFormat, &[u8]), size: u64) -> Result<Vec<u8>, String> {
+fn decompress((format, data): (CompressionFormat, &[u8]), size: u64) -> Result<Cow<'_, [u8]>, String> {
     // What a header says takes no memory.
     let read = |reader: &mut dyn Read| {
         let mut bytes = Vec::new();
         let result = reader.take(size.saturating_add(1)).read_to_end(&mut bytes);
-        result.map(|_| bytes).map_err(|error| format!("it cannot be decompressed: {error}"))
+        result.map(|_| bytes.into()).map_err(|error| format!("it cannot be decompressed: {error}"))
     };
     match format {
-        CompressionFormat::None => Ok(data.to_vec()),
+        CompressionFormat::None => Ok(data.into()),
         CompressionFormat::Zlib => read(&mut flate2::bufread::ZlibDecoder::new(data)),
         #[cfg(feature = "zstd")]
         CompressionFormat::Zstandard => {
