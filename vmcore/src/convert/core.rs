@@ -16,6 +16,7 @@ use crate::format::{Format, Layout};
 use crate::kernel::{Kernel, KernelMemory, Mapping};
 use crate::progress::Progress;
 use crate::symbols::Table;
+use object::elf::NT_GNU_BUILD_ID;
 use std::ops::ControlFlow;
 
 /// Bytes of program headers that are written at once.
@@ -76,14 +77,16 @@ pub struct CoreFacts {
 }
 
 impl<'a> Core<'a> {
-    /// Lays out the core file of a kernel in a dump, with these notes ([`super::threads::CoreThreads`]).
+    /// Lays out the core file of a kernel in a dump, with these notes ([`super::threads::CoreThreads`]) and, if the
+    /// kernel's image has one, its build ID.
     ///
     /// # Errors
     ///
     /// Nothing is mapped, or the page tables are not known; the kernel is the running one; it does not fit into an ELF
     /// file of its architecture.
-    pub fn new(kernel: &'a Kernel, notes: Vec<u8>) -> Result<Self> {
+    pub fn new(kernel: &'a Kernel, mut notes: Vec<u8>) -> Result<Self> {
         let flags = kernel.image().map_or(0, Table::flags);
+        notes.extend(build_id_note(kernel));
         let kernel = kernel.memory();
         let Some(dump) = kernel.dump() else {
             return Err(Error::Refused("the running kernel is not a dump and cannot be converted".to_owned()));
@@ -273,6 +276,17 @@ impl<'a> Core<'a> {
         out.zeros(self.memory_at()?.saturating_sub(out.position()))?;
         copy(self.dump, &self.layout, out, None, progress)
     }
+}
+
+/// The note of the kernel's build ID, as an executable file has it. By it gdb finds the kernel's file
+/// (`build_id_bfd_get`), and whoever has core file and kernel sees that they belong together.
+fn build_id_note(kernel: &Kernel) -> Vec<u8> {
+    let image = kernel.image().filter(|_| kernel.mismatch().is_none());
+    let Some(id) = image.and_then(Table::build_id) else { return Vec::new() };
+    let wide = kernel.memory().word_size() == 8;
+    let mut writer = Writer::new(Ident { wide, order: kernel.memory().order() });
+    writer.note("GNU", NT_GNU_BUILD_ID.0, id);
+    writer.bytes
 }
 
 fn changed() -> Error {

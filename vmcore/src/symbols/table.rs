@@ -16,13 +16,13 @@ use crate::opened::{open_plainly, read_exact_at};
 use crate::text::until_nul;
 use object::Endianness as ObjectEndianness;
 use object::elf::{
-    ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL, FileClass,
-    FileHeader32, FileHeader64, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_FINI_ARRAY,
-    SHT_INIT_ARRAY, SHT_NOBITS, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC,
-    STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
+    ELF_NOTE_GNU, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL,
+    FileClass, FileHeader32, FileHeader64, NT_GNU_BUILD_ID, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM,
+    SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS, SHT_NOTE, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND,
+    STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
-use object::read::elf::{FileHeader, SectionHeader, Sym};
+use object::read::elf::{FileHeader, NoteIterator, SectionHeader, Sym};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::cmp::Reverse;
@@ -39,6 +39,8 @@ const MAX_SYMBOLS: u64 = 64 << 20;
 const MAX_NAMES: u64 = 128 << 20;
 const MAX_SECTION_NAMES: u64 = 1 << 20;
 const MAX_DESCRIPTORS: u64 = 16 << 20;
+/// More bytes of notes than any kernel has in a section.
+const MAX_NOTES: u64 = 1 << 16;
 /// A longer name is none.
 const MAX_NAME: usize = 1024;
 /// More bytes of `version` than any kernel has.
@@ -298,6 +300,12 @@ impl Table {
         self.facts.version.as_deref()
     }
 
+    /// The build ID that the linker gave the file (`.note.gnu.build-id`), if it has one. The file with its debug
+    /// information has the same.
+    pub fn build_id(&self) -> Option<&[u8]> {
+        self.facts.build_id.as_deref()
+    }
+
     /// All symbols, by name; of one name, the global one first.
     pub fn iter(&self) -> impl Iterator<Item = SymbolEntry<'_>> {
         self.records.iter().map(|record| self.entry_of(record))
@@ -380,6 +388,7 @@ struct ImageFacts {
     entry: u64,
     flags: u32,
     version: Option<String>,
+    build_id: Option<Vec<u8>>,
     displacement: u64,
 }
 
@@ -524,6 +533,7 @@ impl Elf<'_> {
             entry: header.e_entry(endian).into(),
             flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
+            build_id: file.build_id(),
             displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
@@ -722,6 +732,22 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             ET_REL => Vec::new(),
             _ => self.sections.iter().zip(places).filter_map(stored).collect(),
         }
+    }
+
+    /// The build ID. A section of notes that is damaged has none.
+    fn build_id(&self) -> Option<Vec<u8>> {
+        let endian = self.endian;
+        let sections = self.sections.iter().filter(|section| section.sh_type(endian) == SHT_NOTE);
+        sections.into_iter().find_map(|section| {
+            let data = self.data(section, MAX_NOTES).ok()?;
+            let mut notes = NoteIterator::<E>::new(endian, section.sh_addralign(endian), &data).ok()?;
+            while let Some(note) = notes.next().ok()? {
+                if (note.name(), note.n_type(endian)) == (ELF_NOTE_GNU, NT_GNU_BUILD_ID) {
+                    return Some(note.desc().to_vec());
+                }
+            }
+            None
+        })
     }
 
     /// The kernel's `version`.
