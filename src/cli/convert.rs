@@ -3,10 +3,11 @@
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::dump::{before_compression, warn_of_unreadable};
 use super::json::UnreadableDocument;
-use super::kernel::{KernelArguments, Opened, remark_on_dump};
+use super::kernel::{KernelArguments, Opened, RootArguments, remark_on_dump};
 use super::{Context, Inputs, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{Args, ValueEnum};
+use memtool::compress::Compression;
 use memtool::dump::converted;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
@@ -20,14 +21,12 @@ use vmcore::architecture::Architecture;
 use vmcore::convert;
 use vmcore::convert::core::{Core, CoreFacts};
 use vmcore::convert::notes::Style;
-use vmcore::convert::script::{self, Debugger, Moved};
+use vmcore::convert::script::{self, Debugger, LoadedFiles, ScriptOptions};
 use vmcore::convert::threads::CoreThreads;
-use vmcore::dump::header::Relocation;
 use vmcore::dump::{Content, DumpInOrder, Inspection};
 use vmcore::format::Format;
 use vmcore::kernel::Access;
 use vmcore::opened::directory_of;
-use vmcore::symbols::Table;
 use vmcore::text::Name;
 use vmcore::units::{counted, exact_size, rough_size};
 
@@ -63,9 +62,11 @@ pub struct Arguments {
     /// Write a map of the memory to a file, or to standard error for '-': lines of '0xstart 0xend' (end exclusive)
     #[arg(short, long, value_name = "FILE")]
     map: Option<PathBuf>,
-    /// Write a debugger script with the settings a core file needs: for gdb if the name ends in .gdb or the notes are GNU/Linux's, else for lldb
+    /// Write a debugger script that loads modules and debug information, with the settings a core file needs: for gdb if the name ends in .gdb or the notes are GNU/Linux's, else for lldb
     #[arg(long, value_name = "FILE")]
     script: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArguments,
     #[command(flatten)]
     compression: CompressionArguments,
     /// Do not check in advance whether the output fits
@@ -185,6 +186,9 @@ impl Arguments {
         if self.format != OutputKind::Elf && self.script.is_some() {
             return Err("--script is for the core file that --format elf writes".to_owned());
         }
+        if self.root.sysroot.is_some() && self.script.is_none() {
+            return Err("--sysroot is for the files that a script loads: use it with --script".to_owned());
+        }
         check_standard_output(json, Some(self.target()))
     }
 
@@ -247,12 +251,14 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
         kernel: arguments.kernel.clone(),
         segments: arguments.segments.clone(),
     };
-    let opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
+    let mut opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
+    let script = match arguments.script.as_deref() {
+        Some(path) => script_for(context, arguments, path, &mut opened)?,
+        None => Vec::new(),
+    };
     let core = observe_bytes(context, Phase::ReadingPageTables, None, |_| Core::new(&opened.kernel, notes))?;
     remark_on_core(context, core.facts());
-
-    let script = arguments.script.as_deref().map_or_else(String::new, |path| script_for(arguments, path, &opened));
     let finished = converted::core(&core, &script, job, context)?;
     let CoreFacts { segments, mapped, absent, missing_tables, unknown_tables, .. } = *core.facts();
     let damaged =
@@ -270,11 +276,27 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
 }
 
 /// The script for a debugger.
-fn script_for(arguments: &Arguments, path: &Path, opened: &Opened) -> String {
-    let name = opened.kernel.image().map_or("kernel".into(), Table::file_name);
-    let displacement = opened.kernel.memory().relocation().map(Relocation::displacement);
-    let moved = displacement.map(|displacement| Moved { displacement, name: &name });
-    script::script(arguments.debugger(path), arguments.style(), opened.kernel.memory().architecture(), moved)
+fn script_for(context: &mut Context, arguments: &Arguments, path: &Path, opened: &mut Opened) -> Result<Vec<u8>> {
+    let search = arguments.root.search()?;
+    arguments.root.apply(&mut opened.kernel);
+    if let Err(error) = opened.load_modules(context) {
+        context.warn(&format!("the script loads no modules: {error}"));
+    }
+    let files = LoadedFiles::new(&opened.kernel, |table| {
+        let (found, refused) = search.locate(table);
+        refused.iter().for_each(|why| context.warn(why));
+        found
+    });
+    // What is compressed, or elsewhere, is no core file here.
+    let core = arguments.target().file().filter(|_| arguments.compression.compression() == Compression::None);
+    Ok(script::script(&ScriptOptions {
+        debugger: arguments.debugger(path),
+        style: arguments.style(),
+        architecture: opened.kernel.memory().architecture(),
+        files: files.as_ref(),
+        core,
+        script: path,
+    }))
 }
 
 /// The kernel's threads; none where they cannot be found.

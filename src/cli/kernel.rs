@@ -11,6 +11,7 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vmcore::Kernel;
 use vmcore::architecture::{Architecture, Endianness};
+use vmcore::debug_info::Search;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
@@ -35,6 +36,32 @@ pub struct KernelArguments {
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
     pub segments: Option<PathBuf>,
+}
+
+/// Where the files of the system are that a kernel is of.
+#[derive(Args)]
+pub struct RootArguments {
+    /// Look for modules and for files with debug information below this directory instead of /
+    #[arg(long, value_name = "DIR")]
+    pub sysroot: Option<PathBuf>,
+}
+
+impl RootArguments {
+    /// Where debug information is looked for.
+    pub fn search(&self) -> Result<Search> {
+        let root = self.sysroot.clone().unwrap_or_else(|| "/".into());
+        if !root.is_dir() {
+            return Err(Error::Refused(format!("--sysroot: {} is not a directory", root.display())));
+        }
+        Ok(Search { root, open: files::open_nonblocking })
+    }
+
+    /// Has a kernel's modules looked for there.
+    pub fn apply(&self, kernel: &mut Kernel) {
+        if let Some(root) = &self.sysroot {
+            kernel.set_root(root.clone());
+        }
+    }
 }
 
 /// A place in a kernel's memory, as it is written: an address, or a symbol and how far behind its beginning.

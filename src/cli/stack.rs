@@ -1,14 +1,13 @@
 //! `memtool stack`: which functions the threads of a kernel were in.
 
-use super::kernel::{KernelArguments, Opened};
+use super::kernel::{KernelArguments, Opened, RootArguments};
 use super::output::column;
 use super::{Context, Verdict};
 use clap::Args;
-use memtool::{Error, Result, files};
+use memtool::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::path::PathBuf;
-use vmcore::debug_info::{DebugInfo, Search, SourceFrame};
+use vmcore::debug_info::{DebugInfo, SourceFrame};
 use vmcore::kernel::{Access, Process, Processes, State, Thread};
 use vmcore::stack::{End, Frame, Stack, Trap, TrapKind, Unwinder};
 use vmcore::symbols::Pattern;
@@ -37,9 +36,8 @@ pub struct Arguments {
     /// Show equal stacks once, with the threads that have them
     #[arg(long)]
     group: bool,
-    /// Look for files with debug information below this directory instead of /
-    #[arg(long, value_name = "DIR")]
-    sysroot: Option<PathBuf>,
+    #[command(flatten)]
+    root: RootArguments,
 }
 
 /// A thread or process, as it is written.
@@ -156,7 +154,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.warn_always(warning);
     }
     let threads = arguments.select(&processes)?;
-    let mut information = DebugInfo::new(arguments.search()?);
+    let mut information = DebugInfo::new(arguments.root.search()?);
+    arguments.root.apply(&mut opened.kernel);
     opened.load_names(context);
     let mut stacks = follow(&opened, &processes, &threads);
     if opened.kernel.image().is_some() && stacks.iter().any(|stack| may_lack_modules(&opened, stack)) {
@@ -199,15 +198,6 @@ fn may_lack_modules(opened: &Opened, stack: &Stack) -> bool {
 }
 
 impl Arguments {
-    /// Where debug information is looked for.
-    fn search(&self) -> Result<Search> {
-        let root = self.sysroot.clone().unwrap_or_else(|| "/".into());
-        if !root.is_dir() {
-            return Err(Error::Refused(format!("--sysroot: {} is not a directory", root.display())));
-        }
-        Ok(Search { root, open: files::open_nonblocking })
-    }
-
     /// The threads that were asked for, the one that wrote the dump first.
     fn select<'a>(&self, processes: &'a Processes) -> Result<Vec<Owned<'a>>> {
         let is_default = self.threads.is_empty() && !self.all && !self.on_cpu;

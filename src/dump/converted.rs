@@ -29,7 +29,7 @@ pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut d
 /// # Errors
 ///
 /// Those of [`image`].
-pub fn core(core: &Core<'_>, script: &str, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
+pub fn core(core: &Core<'_>, script: &[u8], job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
     let begun = job.begin(DumpSizes { size: core.size(), stored: core.size(), memory: core.memory() }, observer)?;
     begun.write_companion(script)?;
     let mut finished = begun.write(NOUN, observer, |out, _, progress| Ok(core.write(out, progress)?))?;

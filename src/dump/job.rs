@@ -193,9 +193,9 @@ impl Begun<'_> {
     /// # Errors
     ///
     /// It cannot be written.
-    pub fn write_companion(&self, text: &str) -> Result<()> {
+    pub fn write_companion(&self, text: &[u8]) -> Result<()> {
         let (Some(file), Some(companion)) = (&self.companion, &self.options.companion) else { return Ok(()) };
-        let written = file.file().write_all(text.as_bytes());
+        let written = file.file().write_all(text);
         written.map_err(|source| Error::io("write", companion.path(), source))
     }
 

@@ -50,7 +50,7 @@ fn threads(kernel: &BuiltKernel) -> Vec<&Thread> {
 }
 
 /// Runs a debugger; `None`, and a word about it, where there is none.
-fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
+pub fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
     let Ok(output) = Command::new(name).args(arguments).env("LC_ALL", "C").output() else {
         eprintln!("SKIPPED: there is no {name} here");
         return None;
@@ -62,7 +62,7 @@ fn debugger(name: &str, arguments: &[&str]) -> Option<String> {
 const KNOWS_RISCV: u32 = 19;
 
 /// The newest lldb here, as Debian names it or as it calls itself, and its version.
-fn lldb() -> Option<(&'static str, u32)> {
+pub fn lldb() -> Option<(&'static str, u32)> {
     ["lldb-19", "lldb"].into_iter().find_map(|name| {
         let said = debugger(name, &["--version"])?;
         let version = said.split("lldb version ").nth(1)?.split('.').next()?;

@@ -1,6 +1,7 @@
 //! Kernel stacks of threads: functions that call each other, as each architecture lays out their frames, and traps of all
 //! kinds between them.
 
+mod debuggers;
 mod lines;
 
 use crate::common::kernel_image::{self, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS};
@@ -353,17 +354,23 @@ impl Kernel {
 
     /// The list of the kernel's files: itself and a module.
     fn link_files(&mut self, module: &str, loaded: u64) {
+        self.link_files_from(module, module, loaded);
+    }
+
+    /// The same, with the path that the module is from.
+    fn link_files_from(&mut self, module: &str, path: &str, loaded: u64) {
         for (name, offset) in
             [("kld_off_address", 0), ("kld_off_filename", 8), ("kld_off_pathname", 16), ("kld_off_next", 24)]
         {
             self.memory.int(name, offset);
         }
         let mut link = self.memory.variable("linker_files", 16);
-        for (name, address) in [("kernel", self.text), (module, loaded)] {
-            let (file, text) = (self.memory.room(0x20), self.memory.room(0x40));
+        for (name, path, address) in [("kernel", "/boot/kernel/kernel", self.text), (module, path, loaded)] {
+            let [file, text, from] = [0x20, 0x40, 0x40].map(|size| self.memory.room(size));
             self.memory.put(text, name.as_bytes());
+            self.memory.put(from, path.as_bytes());
             self.memory.pointer(link, file);
-            for (offset, value) in [(0, address), (8, text), (16, text)] {
+            for (offset, value) in [(0, address), (8, text), (16, from)] {
                 self.memory.pointer(file + offset, value);
             }
             link = file + 24;

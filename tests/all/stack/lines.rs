@@ -51,7 +51,7 @@ __attribute__((noinline, section(\".text.second\"))) int second(int x)
 }
 ";
 /// Long enough for a line of its own.
-const NAME: &str = "functions_that_are_inlined_in_each_other.c";
+pub(super) const NAME: &str = "functions_that_are_inlined_in_each_other.c";
 /// The same code with debug information of DWARF 4: of range lists of DWARF 5, addr2line(1) of binutils 2.40 misses some.
 const WITNESS: &str = "witness";
 /// Bytes of a stack with a frame for each address.
@@ -73,7 +73,7 @@ const DEBUG: [&str; 11] = [
 ];
 
 /// Compiles the source; `None` where there is no compiler for it.
-fn compile(directory: &Path, dwarf: u32) -> Option<Vec<u8>> {
+pub(super) fn compile(directory: &Path, dwarf: u32) -> Option<Vec<u8>> {
     fs::write(directory.join(NAME), SOURCE).unwrap();
     let mut compiler = compiler::for_kernel(Arch::Amd64)?;
     let object = directory.join("lines.o");

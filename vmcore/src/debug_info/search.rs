@@ -38,6 +38,9 @@ impl Default for Search {
     }
 }
 
+/// What is made of a file with debug information, and of a table of its sections.
+type Read<T> = fn(&Path, &ElfFile<'_>, &Table) -> Result<T>;
+
 /// What an image tells of the file with its debug information.
 struct Image<'a> {
     table: &'a Table,
@@ -47,11 +50,22 @@ struct Image<'a> {
 }
 
 impl Search {
+    /// The file with the debug information of an image, which can be the image itself, and why files that may have had it
+    /// are not used. What is in the file is not read.
+    pub fn locate(&self, table: &Table) -> (Option<PathBuf>, Vec<String>) {
+        self.find_with(table, |path, _, _| Ok(path.to_owned()))
+    }
+
     /// The debug information of an image, and why files that may have had it are not used.
     pub(super) fn find(&self, table: &Table) -> (Option<Lines>, Vec<String>) {
+        self.find_with(table, Lines::read)
+    }
+
+    /// What is made of the file with the debug information of an image, and of the table of its sections.
+    fn find_with<T>(&self, table: &Table, read: Read<T>) -> (Option<T>, Vec<String>) {
         let mut refused = Vec::new();
-        match self.find_or_refuse(table, &mut refused) {
-            Ok(lines) => (lines, refused),
+        match self.find_or_refuse(table, read, &mut refused) {
+            Ok(found) => (found, refused),
             Err(error) => {
                 refused.push(format!("no debug information: {error}"));
                 (None, refused)
@@ -59,11 +73,11 @@ impl Search {
         }
     }
 
-    fn find_or_refuse(&self, table: &Table, refused: &mut Vec<String>) -> Result<Option<Lines>> {
+    fn find_or_refuse<T>(&self, table: &Table, read: Read<T>, refused: &mut Vec<String>) -> Result<Option<T>> {
         let cache = ReadCache::new(table.file());
         let file = parse(table.path(), &cache)?;
         if has_debug_info(&file) {
-            return Lines::read(table.path(), &file, table).map(Some);
+            return read(table.path(), &file, table).map(Some);
         }
         let image = Image {
             table,
@@ -71,8 +85,8 @@ impl Search {
             build_id: file.build_id().ok().flatten().map(<[u8]>::to_vec),
         };
         for path in self.places(&image) {
-            match self.open(&path, &image) {
-                Ok(lines) => return Ok(Some(lines)),
+            match self.open(&path, &image, read) {
+                Ok(found) => return Ok(Some(found)),
                 Err(error) => refused.push(format!("debug information is not used: {error}")),
             }
         }
@@ -100,7 +114,7 @@ impl Search {
     }
 
     /// Opens a file with debug information, if it is that of this image.
-    fn open(&self, path: &Path, image: &Image<'_>) -> Result<Lines> {
+    fn open<T>(&self, path: &Path, image: &Image<'_>, read: Read<T>) -> Result<T> {
         let opened = (self.open)(path).map_err(|source| Error::io("open", path, source))?;
         let copy = opened.try_clone().map_err(|source| Error::io("open", path, source))?;
         let cache = ReadCache::new(&copy);
@@ -110,13 +124,13 @@ impl Search {
             return Err(failed(path, "it has no debug information"));
         }
         if is_identified && file.kind() != ObjectKind::Relocatable {
-            return Lines::read(path, &file, image.table);
+            return read(path, &file, image.table);
         }
         let table = Table::from_opened(path, opened, image.table.load_address())?;
         if !is_identified && !has_symbols_of(&table, image.table) {
             return Err(image.is_another(path, "its symbols are not those"));
         }
-        Lines::read(path, &file, &table)
+        read(path, &file, &table)
     }
 }
 

@@ -97,6 +97,8 @@ struct ModuleFiles {
     open: Open,
     /// The system that the program runs on, whose files may be those that the kernel had.
     system: Option<System>,
+    /// The root directory of the system that the kernel is of, if somebody named it.
+    root: Option<PathBuf>,
     are_loaded: bool,
 }
 
@@ -152,7 +154,7 @@ impl Kernel {
     }
 
     fn new(memory: KernelMemory, names: KernelNames) -> Self {
-        let modules = ModuleFiles { open: open_plainly, system: None, are_loaded: false };
+        let modules = ModuleFiles { open: open_plainly, system: None, root: None, are_loaded: false };
         Self { memory, names, mismatch: None, warnings: Vec::new(), modules }
     }
 
@@ -162,6 +164,12 @@ impl Kernel {
     pub fn with_modules_of(mut self, system: Option<System>, open: Open) -> Self {
         self.modules = ModuleFiles { open, system, ..self.modules };
         self
+    }
+
+    /// Names the root directory of the system that the kernel is of: the files of modules are looked for there, too, where
+    /// the kernel had them from.
+    pub fn set_root(&mut self, root: PathBuf) {
+        self.modules.root = Some(root);
     }
 
     /// Compares the kernel of a dump with the image that its symbols are from.
@@ -264,7 +272,8 @@ impl Kernel {
     ///
     /// The kernel does not have the symbols that lead to the list of its modules.
     pub fn load_modules(&mut self) -> Result<()> {
-        let is_installed = self.is_of_this_system();
+        let here = self.is_of_this_system().then(|| PathBuf::from("/"));
+        let root = self.modules.root.clone().or(here);
         let KernelNames::Files(files) = &mut self.names else { return Ok(()) };
         if self.modules.are_loaded {
             return Ok(());
@@ -272,7 +281,7 @@ impl Kernel {
         let listing = linker_files::list(files.kernel(), &self.memory)?;
         self.modules.are_loaded = true;
         self.warnings.extend(listing.broken.map(KernelWarning::ModulesCutOff));
-        files.add_modules(&listing.files, is_installed, self.modules.open);
+        files.add_modules(&listing.files, root.as_deref(), self.modules.open);
         self.warnings.extend(files.missing().iter().cloned().map(KernelWarning::NoModule));
         Ok(())
     }

@@ -12,7 +12,7 @@ mod table;
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
-pub use table::{Binding, SymbolEntry, SymbolKind, Table};
+pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
 
 use crate::error::Result;
 use crate::units::hex;

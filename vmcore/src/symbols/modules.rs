@@ -6,7 +6,7 @@ use crate::error::{Error, Result};
 use crate::opened::{Open, directory_of};
 use std::ffi::OsString;
 use std::iter;
-use std::path::{Path, PathBuf};
+use std::path::{Component, Path, PathBuf};
 
 /// The symbols of a kernel and of modules that it loaded.
 ///
@@ -19,7 +19,7 @@ use std::path::{Path, PathBuf};
 /// // As kldstat(2) or the list in a dump has them: [`linker_files`](super::linker_files).
 /// let file = |name: &str, address| KernelFile { name: name.into(), path: String::new(), address, size: 0 };
 /// let files = [file("kernel", 0xffff_ffff_8020_0000), file("zfs.ko", 0xffff_ffff_8240_0000)];
-/// symbols.add_modules(&files, false, vmcore::opened::open_plainly);
+/// symbols.add_modules(&files, None, vmcore::opened::open_plainly);
 /// if let Some(found) = symbols.lookup_by_addr(0xffff_ffff_8240_1234) {
 ///     println!("{}: {}+{:#x}", found.module, found.entry.name, found.offset);
 /// }
@@ -78,12 +78,13 @@ impl KernelSymbols {
     }
 
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
-    /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and, if
-    /// `installed` says so, where the list has them from. `open` opens them.
-    pub fn add_modules(&mut self, files: &[KernelFile], installed: bool, open: Open) {
+    /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and
+    /// where the list has them from, below the root directory of the system that the kernel is of, if that is known: `/` for
+    /// the one that the program runs on. `open` opens them.
+    pub fn add_modules(&mut self, files: &[KernelFile], root: Option<&Path>, open: Open) {
         let directory = directory_of(self.kernel.path());
         for file in files.iter().skip(1) {
-            match module(file, directory, installed, open) {
+            match module(file, directory, root, open) {
                 Ok(table) => self.modules.push((file.name.clone(), table)),
                 Err(why) => self.missing.push(why),
             }
@@ -139,17 +140,21 @@ impl Symbols for KernelSymbols {
     }
 }
 
+/// An absolute path in a system of which this is the root directory. One that leads upwards is in no list of a kernel's.
+fn below(root: &Path, path: &Path) -> Option<PathBuf> {
+    let path = path.strip_prefix("/").ok()?;
+    path.components().all(|part| matches!(part, Component::Normal(_))).then(|| root.join(path))
+}
+
 /// The table of a module, or why there is none.
-fn module(file: &KernelFile, directory: &Path, installed: bool, open: Open) -> Result<Table, String> {
+fn module(file: &KernelFile, directory: &Path, root: Option<&Path>, open: Open) -> Result<Table, String> {
     let KernelFile { name, path, address, .. } = file;
     // The list is what a dump says: no other directory is looked into because of it.
     if Path::new(name).file_name().is_none_or(|plain| plain != name.as_str()) {
         return Err(format!("a module has a path instead of a name, '{name}': it is left out"));
     }
     let mut places: Vec<PathBuf> = vec![directory.join(name)];
-    if installed && Path::new(path).is_absolute() {
-        places.push(path.into());
-    }
+    places.extend(root.and_then(|root| below(root, Path::new(path))));
     let debug = |path: &PathBuf| {
         let mut path = OsString::from(path);
         path.push(".debug");

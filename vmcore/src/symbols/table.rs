@@ -103,6 +103,24 @@ pub struct SymbolEntry<'a> {
     pub is_code: bool,
 }
 
+/// Where a file was loaded.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placement {
+    /// That far from where it is linked, modulo 2^64: a kernel, or a shared object.
+    Displaced(u64),
+    /// A relocatable file: the sections that are in memory, in the order of the file.
+    Sections(Vec<PlacedSection>),
+}
+
+/// A section of a relocatable file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlacedSection {
+    /// Its name, which need not be text.
+    pub name: Vec<u8>,
+    /// Its address in memory; `None` where the kernel keeps the contents elsewhere, or nowhere.
+    pub address: Option<u64>,
+}
+
 /// The symbols of a file.
 ///
 /// ```no_run
@@ -132,6 +150,8 @@ pub struct Table {
     read_only: Vec<Stored>,
     /// What each section's addresses count from, by its number.
     bases: Vec<Option<u64>>,
+    /// Of a relocatable file: the sections that are in memory.
+    loaded: Option<Vec<PlacedSection>>,
     /// Where it was loaded.
     address: u64,
 }
@@ -206,7 +226,7 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, places, read_only } = contents;
+        let Contents { facts, names, symbols, places, read_only, loaded } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
         let bases = places.into_iter().map(|place| place.base).collect();
         Ok(Self {
@@ -218,6 +238,7 @@ impl Table {
             spans,
             read_only,
             bases,
+            loaded,
             address,
         })
     }
@@ -282,6 +303,14 @@ impl Table {
     /// relocatable file that is where the section was loaded.
     pub fn section_base(&self, section: usize) -> Option<u64> {
         self.bases.get(section).copied().flatten()
+    }
+
+    /// Where the file was loaded, as debuggers are told.
+    pub fn placement(&self) -> Placement {
+        match &self.loaded {
+            Some(sections) => Placement::Sections(sections.clone()),
+            None => Placement::Displaced(self.displacement()),
+        }
     }
 
     /// Where the file says that it begins to run, `e_entry`.
@@ -400,6 +429,7 @@ struct Contents {
     symbols: Vec<(Record, Option<usize>)>,
     places: Vec<SectionRange>,
     read_only: Vec<Stored>,
+    loaded: Option<Vec<PlacedSection>>,
 }
 
 /// Where a section lies in memory.
@@ -537,7 +567,8 @@ impl Elf<'_> {
             displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
-        Ok(Contents { facts, names, symbols, places, read_only })
+        let loaded = file.loaded(&places)?;
+        Ok(Contents { facts, names, symbols, places, read_only, loaded })
     }
 }
 
@@ -627,6 +658,20 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             SectionRange { first, last: Some(end.saturating_sub(1)), base: Some(first) }
         };
         Ok(self.sections.iter().map(&mut place).collect())
+    }
+
+    /// The sections of a relocatable file that are in memory.
+    fn loaded(&self, places: &[SectionRange]) -> Result<Option<Vec<PlacedSection>>, Problem> {
+        if self.header.e_type(self.endian) != ET_REL {
+            return Ok(None);
+        }
+        let names = self.section_names()?;
+        let loaded = |(section, place): (&E::SectionHeader, &SectionRange)| {
+            let name = string_at(&names, usize::try_from(section.sh_name(self.endian)).ok()?)?;
+            let is_loaded = section.sh_flags(self.endian).contains(SHF_ALLOC);
+            is_loaded.then(|| PlacedSection { name: name.to_vec(), address: place.base })
+        };
+        Ok(Some(self.sections.iter().zip(places).filter_map(loaded).collect()))
     }
 
     /// What symbols' values count from outside of relocatable files.
