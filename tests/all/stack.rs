@@ -777,6 +777,28 @@ fn a_function_that_is_interrupted_before_and_after_its_frame_has_its_caller() {
 }
 
 #[test]
+fn powerpc64s_function_that_is_interrupted_before_it_saves_its_link_has_its_caller() {
+    let cpus: Vec<Cpu> = CPUS.into_iter().filter(|cpu| cpu.arch == Arch::Powerpc64).collect();
+    // As clang begins functions: mflr r0; std r31, -8(r1); stdu r1, -112(r1); std r0, 128(r1)
+    let begins = [0x7c08_02a6_u32, 0xfbe1_fff8, 0xf821_ff91, 0xf801_0080];
+    for done in 0..=begins.len() {
+        interrupted(&cpus, &format!("_sleep {CALLED}"), |kernel, stack| {
+            let address = kernel.find("_sleep").unwrap().address;
+            let code = begins.map(|word| kernel.cpu.order.bytes(word.into(), 4)).concat();
+            kernel.memory.put(address, &code);
+            stack.call(kernel.at("sys_read"));
+            if done > 2 {
+                stack.enter();
+                // What was there before.
+                let saved = words(kernel.cpu, stack).1;
+                stack.set(saved, if done > 3 { stack.link } else { kernel.at("intr") });
+            }
+            address + 4 * done as u64
+        });
+    }
+}
+
+#[test]
 fn a_jump_to_where_there_is_no_code_has_its_caller() {
     let course = "trap EXCEPTION [exception] ? sys_read syscall CALL [system-call] (user-mode)";
     on_each(

@@ -16,6 +16,8 @@ pub enum Place {
     Stack(u64),
     /// The return address is in the link register, and the frame pointer is the caller's.
     Link,
+    /// The return address is in the link register, and the function's frame leads to the caller's.
+    LinkAndFrame,
 }
 
 /// Where the caller is found, by the code of the function from its beginning up to the place of the interruption, and by
@@ -102,7 +104,8 @@ fn riscv(before: &[u8]) -> Place {
     if has_frame && !is_restored { Place::Frame } else { Place::Link }
 }
 
-/// `mflr r0; std r0, 16(r1); stdu r1, -n(r1)`, and at the end `addi r1, r1, n; ld r0, 16(r1); mtlr r0; blr`.
+/// `mflr r0; std r0, 16(r1); stdu r1, -n(r1)` or, by clang, `mflr r0; stdu r1, -n(r1); std r0, n + 16(r1)`, and at the end
+/// `addi r1, r1, n; ld r0, 16(r1); mtlr r0; blr`.
 fn powerpc64(before: &[u8], order: Endianness) -> Place {
     const EPILOGUE: usize = 8;
     /// Where callers keep room for the link register, from their stack pointers on.
@@ -115,7 +118,14 @@ fn powerpc64(before: &[u8], order: Endianness) -> Place {
     if end.iter().copied().any(drops_frame) {
         return if end.iter().copied().any(restores) { Place::Link } else { Place::Stack(SAVED_LINK) };
     }
-    if words(before, order).any(makes_frame) { Place::Frame } else { Place::Link }
+    // It is no other function's before there is a call.
+    let saves_link = |code: u32| code & 0xffff_0003 == 0xf801_0000;
+    let calls = |code: u32| code & 1 == 1 && matches!(code >> 26, 16 | 18 | 19);
+    match words(before, order).any(makes_frame) {
+        true if words(before, order).any(|code| saves_link(code) || calls(code)) => Place::Frame,
+        true => Place::LinkAndFrame,
+        false => Place::Link,
+    }
 }
 
 #[cfg(test)]
@@ -134,7 +144,7 @@ mod tests {
                 let offsets = [0, architecture.word_size() as u64, 16];
                 prop_assert!(!matches!(place, Place::Stack(offset) if !offsets.contains(&offset)));
                 let has_link = !matches!(architecture, Architecture::Amd64 | Architecture::I386 | Architecture::Arm);
-                prop_assert!(place != Place::Link || has_link);
+                prop_assert!(!matches!(place, Place::Link | Place::LinkAndFrame) || has_link);
             }
         }
     }
@@ -200,5 +210,13 @@ mod tests {
         let places = [0, 8, 12, 16, 20, 28].map(|offset| at(Architecture::Powerpc64, &code, offset));
         let (link, frame, stack) = (Place::Link, Place::Frame, Place::Stack(16));
         assert_eq!(places, [link, link, frame, frame, stack, link]);
+        // mflr r0; std r31, -8(r1); stdu r1, -96(r1); std r0, 112(r1); mr r31, r1
+        let code = self::code(&[0x7c08_02a6, 0xfbe1_fff8, 0xf821_ffa1, 0xf801_0070, 0x7c3f_0b78]);
+        let places = [0, 4, 8, 12, 16].map(|offset| at(Architecture::Powerpc64, &code, offset));
+        assert_eq!(places, [link, link, link, Place::LinkAndFrame, frame]);
+        // stdu r1, -96(r1); bl .; nop: out-of-line code has saved the link.
+        let code = self::code(&[0xf821_ffa1, 0x4800_0001, 0x6000_0000]);
+        let places = [4, 8].map(|offset| at(Architecture::Powerpc64, &code, offset));
+        assert_eq!(places, [Place::LinkAndFrame, frame]);
     }
 }

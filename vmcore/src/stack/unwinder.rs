@@ -81,6 +81,19 @@ struct Cursor {
     registers: Option<Registers>,
 }
 
+/// The caller of a function without a frame.
+struct Caller {
+    pc: u64,
+    fp: u64,
+    /// What the frame pointer of the function would be, where that is known.
+    callee: Option<u64>,
+}
+
+/// Whether a caller's frame pointer can be that: it is above that of the function, and not far away.
+fn is_above(caller: u64, fp: u64) -> bool {
+    caller.checked_sub(fp).is_some_and(|distance| (1..=MAX_DISTANCE).contains(&distance))
+}
+
 impl<'a> Unwinder<'a> {
     /// Follows stacks of this kernel. The names of its functions tell where it was entered: without them a stack ends
     /// there, or goes on wrongly.
@@ -152,13 +165,14 @@ impl<'a> Unwinder<'a> {
             Role::Entry(kind) => return self.cross(&cursor, kind, frame),
             Role::Function => {}
         }
-        match cursor.registers.as_ref().map(|registers| self.frameless(cursor.pc, registers)).transpose()? {
-            None | Some(None) => self.caller(&cursor),
-            Some(Some((pc, callee))) if self.kernel.is_code(pc) => {
+        let Some(registers) = &cursor.registers else { return self.caller(&cursor) };
+        match self.frameless(&cursor, registers)? {
+            None => self.caller(&cursor),
+            Some(Caller { pc, fp, callee }) if self.kernel.is_code(pc) => {
                 let pc = self.architecture.plain_address(pc);
-                Ok(Cursor { role: self.role(pc, true), pc, is_return: true, registers: None, callee, ..cursor })
+                Ok(Cursor { role: self.role(pc, true), pc, is_return: true, fp, callee, registers: None })
             }
-            Some(Some((pc, _))) => Err(End::NotCode(pc)),
+            Some(Caller { pc, .. }) => Err(End::NotCode(pc)),
         }
     }
 
@@ -247,19 +261,27 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    /// The return address of a function that was interrupted where it has no frame, and what its frame pointer would be
-    /// where that is known; `None` where it has one.
-    fn frameless(&mut self, pc: u64, registers: &Registers) -> Result<Option<(u64, Option<u64>)>, End> {
+    /// The caller of a function that was interrupted where it has no frame, or not all of it; `None` where it has one.
+    fn frameless(&mut self, cursor: &Cursor, registers: &Registers) -> Result<Option<Caller>, End> {
+        let (pc, fp) = (cursor.pc, cursor.fp);
         let unknown = || End::NotCode(pc);
-        match self.place(pc) {
-            Place::Frame => Ok(None),
-            Place::Link => registers.link().map(|link| Some((link, None))).ok_or_else(unknown),
+        let link = || registers.link().ok_or_else(unknown);
+        Ok(Some(match self.place(pc) {
+            Place::Frame => return Ok(None),
+            Place::Link => Caller { pc: link()?, fp, callee: None },
+            Place::LinkAndFrame => {
+                let next = self.read(fp, End::FramePointer(fp))?;
+                if !is_above(next, fp) {
+                    return Err(End::FramePointer(next));
+                }
+                Caller { pc: link()?, fp: next, callee: Some(fp) }
+            }
             Place::Stack(offset) => {
                 let at = registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
-                let back = self.words.word(at).map_err(End::Unreadable)?;
-                Ok(Some((back, at.checked_sub(self.kernel.memory().word_size() as u64))))
+                let pc = self.words.word(at).map_err(End::Unreadable)?;
+                Caller { pc, fp, callee: at.checked_sub(self.kernel.memory().word_size() as u64) }
             }
-        }
+        }))
     }
 
     /// Where the caller of a function that was interrupted is found.
@@ -312,7 +334,7 @@ impl<'a> Unwinder<'a> {
         let role = self.role(pc, true);
         // An entry's frame pointer is that of what it interrupted, on another stack or in user mode; of i386 it leads to
         // the trap frame.
-        if matches!(role, Role::Function) && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
+        if matches!(role, Role::Function) && caller != 0 && !is_above(caller, fp) {
             return Err(End::FramePointer(caller));
         }
         Ok(Cursor { role, pc, is_return: true, fp: caller, callee: Some(fp), registers: None })
