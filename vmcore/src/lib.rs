@@ -6,6 +6,7 @@
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
 //! - [`stack`]: which functions its threads were in;
 //! - [`messages`]: what it said;
+//! - [`report`]: all of that of a crash;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - `debug_info`: the source of their code, if the feature `debug-info` is enabled;
@@ -47,6 +48,7 @@ pub mod opened;
 pub mod pmap;
 pub mod progress;
 pub mod ram;
+pub mod report;
 pub mod segment;
 mod sparse_bits;
 pub mod stack;
