@@ -1,17 +1,15 @@
 //! `memtool dmesg`: what a kernel has said.
 
 use super::kernel::KernelArguments;
-use super::output::escape_control;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::files;
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::fmt::Write;
 use vmcore::bounds::tail;
 use vmcore::kernel::Access;
 use vmcore::messages::{Message, MessageBuffer, panic};
-use vmcore::text::Name;
+use vmcore::text::{Name, decode};
 
 #[derive(Args)]
 #[command(
@@ -28,25 +26,34 @@ pub struct Arguments {
     panic: bool,
 }
 
+/// Messages in JSON.
 #[derive(Serialize)]
-struct Document<'a> {
+pub struct MessagesDocument {
     full: bool,
     ordered: bool,
     bytes_missing: u64,
-    messages: Vec<MessageDocument<'a>>,
+    messages: Vec<MessageDocument>,
 }
 
 /// A message in JSON.
 #[derive(Serialize)]
-struct MessageDocument<'a> {
+struct MessageDocument {
     priority: Option<u32>,
-    facility: Option<&'a str>,
-    level: Option<&'a str>,
+    facility: Option<&'static str>,
+    level: Option<&'static str>,
     since_boot_seconds: Option<f64>,
     text: Name,
 }
 
-impl MessageDocument<'_> {
+impl MessagesDocument {
+    /// Those of a buffer that are wanted.
+    pub fn new<'a>(buffer: &MessageBuffer, messages: impl Iterator<Item = &'a Message<'a>>) -> Self {
+        let MessageBuffer { is_full: full, is_ordered: ordered, missing: bytes_missing, .. } = *buffer;
+        Self { full, ordered, bytes_missing, messages: messages.map(MessageDocument::new).collect() }
+    }
+}
+
+impl MessageDocument {
     fn new(message: &Message<'_>) -> Self {
         let known = message.priority.is_some();
         Self {
@@ -87,12 +94,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     };
     let shown = shown.iter().filter(|message| arguments.all || message.is_kernel());
     if context.out.is_json() {
-        let MessageBuffer { is_full: full, is_ordered: ordered, missing: bytes_missing, .. } = buffer;
-        let messages = shown.map(MessageDocument::new).collect();
-        context.out.document_of("memtool.dmesg", opened.kind, &Document { full, ordered, bytes_missing, messages })?;
+        context.out.document_of("memtool.dmesg", opened.kind, &MessagesDocument::new(&buffer, shown))?;
     } else {
         for message in shown {
-            context.out.line(&printable(message.line))?;
+            context.out.line(&decode(message.line))?;
         }
     }
     Ok(if buffer.missing == 0 { Verdict::Done } else { Verdict::Failed })
@@ -110,17 +115,4 @@ pub fn remark_on(context: &mut Context, name: &str, buffer: &MessageBuffer) {
     if !known.is_empty() {
         context.remark(&format!("{name}: {}", known.join(", and ")));
     }
-}
-
-/// A line as text: bytes that are not UTF-8 as `\xff`, and without what would command a terminal, since the kernel prints what
-/// it is told to.
-pub fn printable(line: &[u8]) -> String {
-    let mut text = String::with_capacity(line.len());
-    for chunk in line.utf8_chunks() {
-        text.push_str(&escape_control(chunk.valid()));
-        for byte in chunk.invalid() {
-            let _ = write!(text, "\\x{byte:02x}");
-        }
-    }
-    text
 }

@@ -10,7 +10,6 @@ use memtool::output_file::temporary_directory;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
@@ -19,8 +18,9 @@ use vmcore::dump::{
 };
 use vmcore::kerneldump;
 use vmcore::progress::Progress;
-use vmcore::text::Name;
-use vmcore::units::{Hex, counted, exact_size, rough_size, utc, utc_of_seconds};
+use vmcore::report::header_facts;
+use vmcore::text::{Name, decode};
+use vmcore::units::{Hex, counted, exact_size, rough_size, utc_of_seconds};
 
 #[derive(Args)]
 #[command(
@@ -353,7 +353,7 @@ fn print(context: &mut Context, arguments: &Arguments, looked: &Looked) -> Resul
     let Looked { name, inspection, .. } = looked;
     if arguments.msgbuf {
         for line in messages(context, name, inspection)? {
-            context.out.line(&dmesg::printable(line.as_bytes()))?;
+            context.out.line(&decode(line.as_bytes()))?;
         }
     } else {
         describe(context, arguments, inspection)?;
@@ -389,15 +389,7 @@ fn messages(context: &mut Context, name: &str, inspection: &Inspection) -> Resul
 fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspection) -> Result<()> {
     let Inspection { location, compression, content, length, .. } = inspection;
     let mut facts: Vec<(&str, String)> = Vec::new();
-    let what = match content {
-        Content::Unknown => inspection.foreign.map_or(content.name(), |foreign| foreign.name).to_owned(),
-        Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
-        Content::Elf(facts) => {
-            format!("ELF core file, {} bits, machine {} {}", facts.bits, facts.machine, facts.machine_name)
-        }
-        _ => content.name().to_owned(),
-    };
-    facts.push(("dump", what));
+    facts.push(("dump", inspection.description()));
     facts.push(("place", place(inspection)));
     let size = location.end - location.start;
     facts.push(match compression {
@@ -411,7 +403,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         }
     });
     if let Some(header) = &location.header {
-        kernel_header(header, &mut facts);
+        facts.extend(header_facts(header));
     }
     match content {
         Content::Minidump(minidump) => minidump_facts(minidump, &mut facts),
@@ -452,25 +444,6 @@ fn place(Inspection { location, packed, .. }: &Inspection) -> String {
             location.end,
             sector.unwrap_or(0)
         ),
-    }
-}
-
-/// What the kernel's header says, for people.
-pub fn kernel_header(header: &kerneldump::Header, facts: &mut Vec<(&str, String)>) {
-    let time = SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(header.dump_time));
-    facts.push(("header", format!("{}, version {}", header.kind, header.version)));
-    facts.push(("architecture", format!("{}, version {}", header.architecture, header.architecture_version)));
-    if !header.hostname.is_empty() {
-        facts.push(("host", header.hostname.to_string()));
-    }
-    facts.push(("kernel", header.version_string.to_string()));
-    facts.push(("dumped", time.map_or_else(|| format!("{} s after 1970", header.dump_time), utc)));
-    if !header.panic_string.is_empty() {
-        facts.push(("panic", header.panic_string.to_string()));
-    }
-    facts.push(("blocks", format!("{} bytes; {} of data in {}", header.block_size, header.dump_length, header.extent)));
-    if header.key_size > 0 {
-        facts.push(("key", format!("{} bytes", header.key_size)));
     }
 }
 

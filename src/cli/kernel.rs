@@ -260,14 +260,7 @@ impl KernelArguments {
             return Ok(Opened { kernel: open_kernel(&host, image, access)?, kind: host.kind() });
         };
         let memory = self.open_core(context, core, access, scratch)?;
-        // Only with an image are there modules to find; a dump and a recorded machine cannot be named both.
-        let host = image.as_ref().and_then(|_| context.host().ok());
-        let here = host.and_then(|host| installed_system(&*host));
-        let kernel =
-            Kernel::from_dump(files::in_order(core).0, memory, image)?.with_modules_of(here, files::open_nonblocking);
-        let mut opened = Opened { kernel, kind: IMAGE };
-        opened.warn(context);
-        Ok(opened)
+        open_memory(context, core, memory, image)
     }
 
     /// Opens it by physical or by virtual address.
@@ -288,11 +281,19 @@ impl KernelArguments {
         }
     }
 
-    fn image(&self) -> Result<Option<Table>> {
+    /// The kernel's image, if it is named.
+    pub fn image(&self) -> Result<Option<Table>> {
         self.kernel.as_deref().map(files::open_kernel).transpose()
     }
 
-    fn open_core(&self, context: &mut Context, core: &Path, access: Access, directory: &Path) -> Result<DumpedMemory> {
+    /// Opens the memory in a dump, and says what is worth knowing of it; what is compressed is decompressed into a directory.
+    pub fn open_core(
+        &self,
+        context: &mut Context,
+        core: &Path,
+        access: Access,
+        directory: &Path,
+    ) -> Result<DumpedMemory> {
         // Only convert lets standard input be named.
         let volume = match access {
             Access::Read => files::open_dump_or_input(core, directory, context)?,
@@ -305,6 +306,18 @@ impl KernelArguments {
         remark_on_dump(context, files::in_order(core).0, memory.inspection(), self.segments.is_some());
         Ok(memory)
     }
+}
+
+/// The kernel in a dump that is open.
+pub fn open_memory(context: &mut Context, core: &Path, memory: DumpedMemory, image: Option<Table>) -> Result<Opened> {
+    // Only with an image are there modules to find; a dump and a recorded machine cannot be named both.
+    let host = image.as_ref().and_then(|_| context.host().ok());
+    let here = host.and_then(|host| installed_system(&*host));
+    let kernel =
+        Kernel::from_dump(files::in_order(core).0, memory, image)?.with_modules_of(here, files::open_nonblocking);
+    let mut opened = Opened { kernel, kind: IMAGE };
+    opened.warn(context);
+    Ok(opened)
 }
 
 /// Opens a dump, to be read only or changed too.
@@ -339,7 +352,7 @@ pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspectio
 
 impl Opened {
     /// Tells what may be wrong with what the kernel shows, as far as that is new.
-    fn warn(&mut self, context: &mut Context) {
+    pub fn warn(&mut self, context: &mut Context) {
         let (missing, others): (Vec<_>, Vec<_>) =
             self.kernel.take_warnings().into_iter().partition(|warning| matches!(warning, KernelWarning::NoModule(_)));
         others.iter().for_each(|warning| context.warn(&warning.to_string()));

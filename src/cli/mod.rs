@@ -47,6 +47,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::rc::Rc;
 use system_log::SystemLog;
+use vmcore::text::escape_control;
 use vmcore::units::{parse_address, parse_size};
 
 /// Administration toolkit for FreeBSD's mem(4)
@@ -409,7 +410,7 @@ impl Observer for Context {
 /// A line on standard error, in one write, so that it stays whole where others write as well. Where that cannot be
 /// written to, there is nobody to tell.
 fn eprint_message(text: &str) {
-    let line = format!("memtool: {}\n", output::escape_control(&output::shorten(text)));
+    let line = format!("memtool: {}\n", escape_control(&output::shorten(text)));
     let _ = io::stderr().write_all(line.as_bytes());
 }
 

@@ -12,6 +12,7 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use vmcore::text::escape_control;
 use vmcore::units::{exact_size, rough_size};
 
 /// The kind of a host that is a recorded machine.
@@ -26,21 +27,6 @@ pub const COLUMNS: usize = 80;
 /// Whether an error only says that nobody reads standard output any more.
 pub fn is_closed_pipe(error: &Error) -> bool {
     matches!(error, Error::StandardOutput(source) if source.kind() == io::ErrorKind::BrokenPipe)
-}
-
-/// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
-/// name look like another: file names and recorded machines can hold anything.
-pub fn escape_control(text: &str) -> Cow<'_, str> {
-    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    let harmful = |c: char| c.is_control() && c != '\t' || turns(c);
-    if !text.contains(harmful) {
-        return text.into();
-    }
-    let mut shown = String::with_capacity(text.len());
-    for c in text.chars() {
-        if harmful(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
-    }
-    shown.into()
 }
 
 /// Characters that are echoed at most of what a person has typed.
@@ -67,11 +53,6 @@ pub fn shorten(text: &str) -> Cow<'_, str> {
         shown.extend(word.chars().skip(length - half));
     }
     shown.into()
-}
-
-/// A name as it stands in a column, whatever bytes it has.
-pub fn column(name: &[u8]) -> String {
-    escape_control(&String::from_utf8_lossy(name)).replace('\t', "\\t")
 }
 
 /// What fits in so many columns of a terminal of a name: its beginning and its end.
@@ -213,18 +194,18 @@ impl Output {
         writeln!(self.out, "{}", escape_control(text)).map_err(failed)
     }
 
-    /// Prints a line that ends in a place, ` at FILE:4`; where it is too long, the place is on a line of its own.
-    pub fn line_at(&mut self, text: &str, indent: &str, file: &str, place: &str) -> Result<()> {
+    /// Prints a line that ends in a place in source, ` at FILE:4`; where it is too long, the place is on a line of its own.
+    pub fn line_at(&mut self, text: &str, indent: &str, source: &str) -> Result<()> {
         let room = if self.wide { usize::MAX } else { self.columns.unwrap_or(COLUMNS) };
-        let line = format!("{text} at {file}{place}");
+        let line = format!("{text} at {source}");
         if escape_control(&line).width() <= room {
             return self.line(&line);
         }
         self.line(text)?;
-        let used = indent.len() + "at ".len() + place.len();
-        let file = escape_control(file).into_owned();
-        let file = if self.columns().is_some() { fit(file, room.saturating_sub(used)) } else { file };
-        self.line(&format!("{indent}at {file}{place}"))
+        let source = escape_control(source).into_owned();
+        let used = indent.len() + "at ".len();
+        let source = if self.columns().is_some() { fit(source, room.saturating_sub(used)) } else { source };
+        self.line(&format!("{indent}at {source}"))
     }
 
     /// Prints a line that may not be text: as it is where nobody is reading.

@@ -1,7 +1,6 @@
 //! `memtool ps`: the processes and threads of a kernel.
 
 use super::kernel::{KernelArguments, Opened};
-use super::output::column;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::Result;
@@ -10,9 +9,10 @@ use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 use vmcore::architecture::Endianness;
 use vmcore::fault::Fault;
-use vmcore::kernel::{Access, KernelFacts, Process, Processes, Registers, State, Thread};
-use vmcore::text::{Name, first_line};
-use vmcore::units::{Hex, counted, utc, utc_of_seconds};
+use vmcore::kernel::{Access, KernelFacts, KernelMemory, Process, Processes, Registers, State, Thread};
+use vmcore::report::{PROCESS_COLUMNS, process_row};
+use vmcore::text::{Name, column, first_line};
+use vmcore::units::{Hex, counted, days_and_time, utc, utc_of_seconds};
 
 #[derive(Args)]
 #[command(
@@ -36,8 +36,9 @@ struct Document {
     processes: Vec<ProcessDocument>,
 }
 
+/// What a kernel says of itself in JSON.
 #[derive(Serialize)]
-struct KernelDocument {
+pub struct KernelDocument {
     architecture: &'static str,
     byte_order: Endianness,
     kernel_version: Option<Name>,
@@ -53,7 +54,7 @@ struct KernelDocument {
 
 /// A process in JSON.
 #[derive(Serialize)]
-struct ProcessDocument {
+pub struct ProcessDocument {
     pid: i32,
     command: Name,
     zombie: bool,
@@ -77,6 +78,44 @@ struct ThreadEntry {
     symbol: Option<String>,
     registers: BTreeMap<&'static str, Hex>,
     error: Option<String>,
+}
+
+impl KernelDocument {
+    /// Of the kernel whose memory it is.
+    pub fn new(memory: &KernelMemory, facts: &KernelFacts) -> Self {
+        let text = |text: &Option<Vec<u8>>| text.as_deref().map(Name::from);
+        let first_line = |version: &[u8]| {
+            let line = version.split(|byte| *byte == b'\n').next().unwrap_or_default();
+            Name::from(line.trim_ascii_end())
+        };
+        Self {
+            architecture: memory.architecture().name(),
+            byte_order: memory.order(),
+            kernel_version: facts.version.as_deref().map(first_line),
+            release: text(&facts.release),
+            osreldate: facts.osreldate,
+            panic: text(&facts.panic),
+            time: seconds(facts.time).and_then(utc_of_seconds),
+            uptime_seconds: facts.uptime,
+            load_averages: facts.load_averages,
+            cpu_count: facts.cpus,
+            hz: facts.hz,
+        }
+    }
+}
+
+impl ProcessDocument {
+    /// A process, without its threads.
+    pub fn new(process: &Process) -> Self {
+        Self {
+            pid: process.pid,
+            command: process.command.as_slice().into(),
+            zombie: process.zombie,
+            thread_count: process.threads.len(),
+            address: Hex(process.address),
+            thread_list: None,
+        }
+    }
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -137,36 +176,14 @@ fn json(
     opened: &Opened,
     facts: &KernelFacts,
     processes: &Processes,
-    threads: bool,
+    threads_wanted: bool,
 ) -> Result<()> {
-    let text = |text: &Option<Vec<u8>>| text.as_deref().map(Name::from);
-    let first_line = |version: &[u8]| {
-        let line = version.split(|byte| *byte == b'\n').next().unwrap_or_default();
-        Name::from(line.trim_ascii_end())
-    };
-    let entry = |process: &Process| ProcessDocument {
-        pid: process.pid,
-        command: process.command.as_slice().into(),
-        zombie: process.zombie,
-        thread_count: process.threads.len(),
-        address: Hex(process.address),
-        thread_list: threads
-            .then(|| process.threads.iter().map(|thread| thread_entry(opened, processes, thread)).collect()),
+    let entry = |process: &Process| {
+        let threads = || process.threads.iter().map(|thread| thread_entry(opened, processes, thread)).collect();
+        ProcessDocument { thread_list: threads_wanted.then(threads), ..ProcessDocument::new(process) }
     };
     let document = Document {
-        kernel: KernelDocument {
-            architecture: opened.kernel.memory().architecture().name(),
-            byte_order: opened.kernel.memory().order(),
-            kernel_version: facts.version.as_deref().map(first_line),
-            release: text(&facts.release),
-            osreldate: facts.osreldate,
-            panic: text(&facts.panic),
-            time: seconds(facts.time).and_then(utc_of_seconds),
-            uptime_seconds: facts.uptime,
-            load_averages: facts.load_averages,
-            cpu_count: facts.cpus,
-            hz: facts.hz,
-        },
+        kernel: KernelDocument::new(opened.kernel.memory(), facts),
         dumping_thread: processes.dumping,
         processes: processes.list.iter().map(entry).collect(),
     };
@@ -198,7 +215,7 @@ fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> R
     let mut parts = Vec::new();
     let time = seconds(facts.time).and_then(|time| SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs(time)));
     parts.extend(time.map(utc));
-    parts.extend(seconds(facts.uptime).map(|uptime| format!("up {}", duration(uptime))));
+    parts.extend(seconds(facts.uptime).map(|uptime| format!("up {}", days_and_time(uptime))));
     parts.extend(facts.load_averages.map(|[one, five, fifteen]| format!("load {one:.2} {five:.2} {fifteen:.2}")));
     parts.extend(facts.cpus.map(|cpus| counted(cpus, "CPU")));
     if !parts.is_empty() {
@@ -210,29 +227,10 @@ fn print_facts(context: &mut Context, opened: &Opened, facts: &KernelFacts) -> R
     context.out.line("")
 }
 
-/// Seconds as uptime(1) shows them, to the second: `3 days 04:05:06`.
-fn duration(seconds: u64) -> String {
-    let (days, rest) = (seconds / 86_400, seconds % 86_400);
-    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
-    match days {
-        0 => clock,
-        1 => format!("1 day {clock}"),
-        days => format!("{days} days {clock}"),
-    }
-}
-
 fn print_processes(context: &mut Context, processes: &Processes) -> Result<()> {
-    let row = |process: &Process| {
-        let defunct = if process.zombie { " <defunct>" } else { "" };
-        vec![
-            process.pid.to_string(),
-            column(&process.command) + defunct,
-            process.threads.len().to_string(),
-            Hex(process.address).to_string(),
-        ]
-    };
+    let row = |process: &Process| process_row(process).iter().map(|cell| column(cell.as_bytes())).collect();
     let rows: Vec<Vec<String>> = processes.list.iter().map(row).collect();
-    context.out.rows(&["PID", "COMMAND", "THREADS", "ADDRESS"], &rows)
+    context.out.rows(&PROCESS_COLUMNS, &rows)
 }
 
 fn print_threads(context: &mut Context, opened: &Opened, processes: &Processes) -> Result<()> {

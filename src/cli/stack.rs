@@ -1,18 +1,19 @@
 //! `memtool stack`: which functions the threads of a kernel were in.
 
-use super::kernel::{KernelArguments, Opened, RootArguments};
-use super::output::column;
+use super::kernel::{KernelArguments, RootArguments};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use vmcore::debug_info::{DebugInfo, SourceFrame};
+use vmcore::debug_info::DebugInfo;
 use vmcore::kernel::{Access, Process, Processes, State, Thread};
-use vmcore::stack::{End, Frame, Stack, Trap, TrapKind, Unwinder};
+use vmcore::report::stacks::describe;
+use vmcore::report::text::{INDENT, TextLine, stack_lines};
+use vmcore::stack::{Call, Frame, StackThread, ThreadStack, Trap, TrapKind};
 use vmcore::symbols::Pattern;
 use vmcore::text::Name;
-use vmcore::units::{Hex, counted};
+use vmcore::units::Hex;
 
 #[derive(Args)]
 #[command(
@@ -80,7 +81,7 @@ struct Document {
 
 /// A stack in JSON, and the threads that have it.
 #[derive(Serialize)]
-struct StackDocument {
+pub struct StackDocument {
     threads: Vec<ThreadDocument>,
     frames: Vec<FrameDocument>,
     complete: bool,
@@ -129,23 +130,6 @@ struct TrapDocument {
 /// A thread with its process.
 type Owned<'a> = (&'a Process, &'a Thread);
 
-/// A stack, and the threads that have it.
-struct Group<'a> {
-    threads: Vec<Owned<'a>>,
-    stack: Stack,
-}
-
-/// What a line of a stack is: a frame, or a function that is inlined in the next one.
-struct Call<'a> {
-    frame: &'a Frame,
-    function: Option<String>,
-    /// How far in the function; none in an inlined one.
-    offset: Option<u64>,
-    module: Option<&'a str>,
-    source: Option<SourceFrame>,
-    is_inlined: bool,
-}
-
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
     let mut processes = opened.kernel.processes()?;
@@ -157,44 +141,27 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut information = DebugInfo::new(arguments.root.search()?);
     arguments.root.apply(&mut opened.kernel);
     opened.load_names(context);
-    let mut stacks = follow(&opened, &processes, &threads);
-    if opened.kernel.image().is_some() && stacks.iter().any(|stack| may_lack_modules(&opened, stack)) {
-        // Without the kernel's list of modules, functions in them have addresses instead of names.
-        let _ = opened.load_modules(context);
-        stacks = follow(&opened, &processes, &threads);
-    }
-    let stacks = threads.into_iter().zip(stacks).map(|(thread, stack)| Group { threads: vec![thread], stack });
-    let groups = if arguments.group { group(stacks) } else { stacks.collect() };
-    // A thread that runs has no stack that could be incomplete.
-    let is_fine = |group: &Group<'_>| group.stack.end.is_whole() || group.stack.end == End::NoRegisters;
-    let complete = groups.iter().all(is_fine) && processes.warnings.is_empty();
-    let calls: Vec<_> = groups.iter().map(|group| calls(&opened, &mut information, &group.stack)).collect();
+    let stacks = ThreadStack::follow(&mut opened.kernel, &processes, &threads);
+    opened.warn(context);
+    let stacks = if arguments.group { ThreadStack::group(stacks) } else { stacks };
+    let complete = stacks.iter().all(ThreadStack::is_fine) && processes.warnings.is_empty();
+    let calls: Vec<_> = stacks.iter().map(|stack| stack.calls(&opened.kernel, &mut information)).collect();
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
-    let shown = groups.iter().zip(&calls);
+    let shown = stacks.iter().zip(&calls);
     if context.out.is_json() {
         let architecture = opened.kernel.memory().architecture().name();
-        let stacks = shown.map(|(group, calls)| document(group, calls)).collect();
+        let stacks = shown.map(|(stack, calls)| StackDocument::new(stack, calls)).collect();
         let document = Document { architecture, dumping_thread: processes.dumping, stacks };
         context.out.document_of("memtool.stack", opened.kind, &document)?;
     } else {
-        for (index, (group, calls)) in shown.enumerate() {
+        for (index, (stack, calls)) in shown.enumerate() {
             if index > 0 {
                 context.out.line("")?;
             }
-            print(context, &opened, group, calls)?;
+            print(context, stack, calls)?;
         }
     }
     Ok(if complete { Verdict::Done } else { Verdict::Failed })
-}
-
-fn follow(opened: &Opened, processes: &Processes, threads: &[Owned<'_>]) -> Vec<Stack> {
-    let mut unwinder = Unwinder::new(&opened.kernel);
-    threads.iter().map(|(_, thread)| unwinder.thread(processes, thread)).collect()
-}
-
-/// Whether a function in a stack, or the caller where it ends, has no name: it may be in a module.
-fn may_lack_modules(opened: &Opened, stack: &Stack) -> bool {
-    matches!(stack.end, End::NotCode(_)) || stack.frames.iter().any(|frame| function(opened, frame).is_none())
 }
 
 impl Arguments {
@@ -220,96 +187,48 @@ impl Arguments {
     }
 }
 
-/// What equal stacks have in common: where their frames are, and why they end.
-type Course = (Vec<(u64, u64)>, &'static str);
-
-/// Puts equal stacks together, those of the most threads first.
-fn group<'a>(stacks: impl Iterator<Item = Group<'a>>) -> Vec<Group<'a>> {
-    let mut places: BTreeMap<Course, usize> = BTreeMap::new();
-    let mut groups: Vec<Group<'a>> = Vec::new();
-    for found in stacks {
-        let course = found.stack.frames.iter().map(|frame| (frame.pc, frame.repeats)).collect();
-        let place = *places.entry((course, found.stack.end.name())).or_insert(groups.len());
-        match groups.get_mut(place) {
-            Some(known) => known.threads.extend(found.threads),
-            None => groups.push(found),
+impl StackDocument {
+    /// A stack with its functions.
+    pub fn new(found: &ThreadStack, calls: &[Call]) -> Self {
+        let end = found.stack.end;
+        let frame = |call: &Call| Some(frame_document(found.stack.frames.get(call.frame)?, call));
+        Self {
+            threads: found.threads.iter().map(thread_document).collect(),
+            frames: calls.iter().filter_map(frame).collect(),
+            complete: end.is_whole(),
+            end_reason: end.name(),
+            end_address: end.address().map(Hex),
+            why: end.to_string(),
         }
     }
-    groups.sort_by_key(|group| std::cmp::Reverse(group.threads.len()));
-    groups
 }
 
-/// The function that a frame is in: its name, how far in it, and the file of the kernel or module that it is from.
-fn function<'a>(opened: &'a Opened, frame: &Frame) -> Option<(&'a str, u64, &'a str)> {
-    let address = frame.code_address(opened.kernel.memory().architecture());
-    let found = opened.kernel.code_at(address)?;
-    Some((found.entry.name, found.offset.saturating_add(frame.pc - address), found.module))
-}
-
-/// The lines of a stack: its frames, and before each the functions that are inlined there, from the innermost one.
-fn calls<'a>(opened: &'a Opened, information: &mut DebugInfo, stack: &'a Stack) -> Vec<Call<'a>> {
-    let mut calls = Vec::new();
-    for frame in &stack.frames {
-        let function = function(opened, frame);
-        let module = function.map(|(.., module)| module);
-        let own = |source| Call {
-            frame,
-            function: function.map(|(name, ..)| name.to_owned()),
-            offset: function.map(|(_, offset, _)| offset),
-            module,
-            source,
-            is_inlined: false,
-        };
-        let address = frame.code_address(opened.kernel.memory().architecture());
-        let symbols = opened.kernel.names().address_files().filter(|_| function.is_some());
-        let sources = symbols.map(|symbols| information.lookup(symbols, address));
-        let Some((source, inlined)) = sources.as_deref().and_then(<[SourceFrame]>::split_last) else {
-            calls.push(own(None));
-            continue;
-        };
-        for source in inlined {
-            let (function, source) = (source.function.clone(), Some(source.clone()));
-            calls.push(Call { frame, function, offset: None, module, source, is_inlined: true });
-        }
-        calls.push(own(Some(source.clone())));
-    }
-    calls
-}
-
-fn document(group: &Group<'_>, calls: &[Call<'_>]) -> StackDocument {
-    let frame = |call: &Call<'_>| {
-        let Call { frame, function, source, is_inlined, .. } = call;
-        FrameDocument {
-            pc: Hex(frame.pc),
-            frame_pointer: Hex(frame.fp),
-            is_return_address: frame.is_return,
-            function: function.clone(),
-            offset: call.offset.map(Hex),
-            module: call.module.map(str::to_owned),
-            source_file: source.as_ref().and_then(|source| source.file.clone()),
-            line: source.as_ref().and_then(|source| source.line),
-            column: source.as_ref().and_then(|source| source.column),
-            is_inlined: *is_inlined,
-            repeat_count: if *is_inlined { 0 } else { frame.repeats },
-            trap: frame.trap.as_deref().filter(|_| !is_inlined).map(trap_document),
-        }
-    };
-    let thread = |(process, thread): &Owned<'_>| ThreadDocument {
-        pid: process.pid,
-        command: process.command.as_slice().into(),
+fn thread_document(thread: &StackThread) -> ThreadDocument {
+    ThreadDocument {
+        pid: thread.pid,
+        command: thread.command.as_slice().into(),
         tid: thread.tid,
         name: thread.name.as_slice().into(),
         cpu: thread.cpu,
         state: thread.state.name(),
-    };
-    let end = group.stack.end;
-    StackDocument {
-        threads: group.threads.iter().map(thread).collect(),
-        frames: calls.iter().map(frame).collect(),
-        complete: end.is_whole(),
-        end_reason: end.name(),
-        end_address: end.address().map(Hex),
-        why: end.to_string(),
+    }
+}
+
+fn frame_document(frame: &Frame, call: &Call) -> FrameDocument {
+    let Call { function, offset, file, source, is_inlined, .. } = call;
+    FrameDocument {
+        pc: Hex(frame.pc),
+        frame_pointer: Hex(frame.fp),
+        is_return_address: frame.is_return,
+        function: function.clone(),
+        offset: offset.map(Hex),
+        module: file.clone(),
+        source_file: source.as_ref().and_then(|source| source.file.clone()),
+        line: source.as_ref().and_then(|source| source.line),
+        column: source.as_ref().and_then(|source| source.column),
+        is_inlined: *is_inlined,
+        repeat_count: if *is_inlined { 0 } else { frame.repeats },
+        trap: frame.trap.as_deref().filter(|_| !is_inlined).map(trap_document),
     }
 }
 
@@ -325,90 +244,12 @@ fn trap_document(trap: &Trap) -> TrapDocument {
     }
 }
 
-fn print(context: &mut Context, opened: &Opened, group: &Group<'_>, calls: &[Call<'_>]) -> Result<()> {
-    if let [(process, thread)] = group.threads.as_slice() {
-        context.out.line(&heading(process, thread))?;
-    } else {
-        context.out.line(&format!("{}:", counted(group.threads.len() as u64, "thread")))?;
-        for (process, thread) in &group.threads {
-            context.out.line(&format!("  {}", heading(process, thread)))?;
+fn print(context: &mut Context, stack: &ThreadStack, calls: &[Call]) -> Result<()> {
+    for TextLine { text, source } in stack_lines(&describe(stack, calls)) {
+        match source {
+            Some(source) => context.out.line_at(&text, INDENT, &source)?,
+            None => context.out.line(&text)?,
         }
     }
-    for (index, call) in calls.iter().enumerate() {
-        print_call(context, opened, index, call)?;
-        if call.is_inlined {
-            continue;
-        }
-        if call.frame.repeats > 0 {
-            context.out.line(&format!("     repeated {}", counted(call.frame.repeats, "more time")))?;
-        }
-        if let Some(trap) = &call.frame.trap {
-            print_trap(context, trap, group.threads.len() == 1)?;
-        }
-    }
-    let end = group.stack.end;
-    match end {
-        // The trap says so.
-        End::UserMode => Ok(()),
-        End::Beginning | End::NoRegisters => context.out.line(&format!("     {end}")),
-        _ => context.out.line(&format!("     incomplete: {end}")),
-    }
-}
-
-/// `#3   0xffffffff80526567 vpanic+0x167 at /usr/src/sys/kern/kern_shutdown.c:974`.
-fn print_call(context: &mut Context, opened: &Opened, index: usize, call: &Call<'_>) -> Result<()> {
-    let mut text = format!("#{index:<3} {} {}", Hex(call.frame.pc), call.function.as_deref().unwrap_or("?"));
-    if let Some(offset) = call.offset {
-        text.push_str(&format!("+{offset:#x}"));
-    }
-    if let Some(module) = call.module.filter(|module| !opened.kernel.is_own_file(module)) {
-        text.push_str(&format!(" ({module})"));
-    }
-    if call.is_inlined {
-        text.push_str(" (inlined)");
-    }
-    match call.source.as_ref().and_then(|source| Some((source.file.as_deref()?, source.line))) {
-        Some((file, line)) => {
-            let line = line.map(|line| format!(":{line}")).unwrap_or_default();
-            context.out.line_at(&text, "     ", file, &line)
-        }
-        None => context.out.line(&text),
-    }
-}
-
-/// `PID 812, TID 100092, sh, on CPU 1, stopped`.
-fn heading(process: &Process, thread: &Thread) -> String {
-    let mut text = format!("PID {}, TID {}, {}", process.pid, thread.tid, column(&process.command));
-    if thread.name != process.command {
-        text.push_str(&format!("/{}", column(&thread.name)));
-    }
-    if let Some(cpu) = thread.cpu {
-        text.push_str(&format!(", CPU {cpu}"));
-    }
-    if thread.state != State::Off {
-        text.push_str(&format!(", {}", thread.state.name()));
-    }
-    text
-}
-
-/// `exception 0xc: page fault at address 0x10`, and the registers of what was interrupted.
-fn print_trap(context: &mut Context, trap: &Trap, is_of_one: bool) -> Result<()> {
-    let what = match (trap.kind, trap.name, trap.number) {
-        (TrapKind::Exception, Some(name), Some(number)) => format!("exception {number:#x}: {name}"),
-        (kind, Some(name), _) => format!("{}: {name}", kind.name()),
-        (kind, None, Some(number)) => format!("{} {number}", kind.name()),
-        (kind, None, None) => kind.name().to_owned(),
-    };
-    let at = trap.fault_address.map(|address| format!(" at address {}", Hex(address))).unwrap_or_default();
-    let from = if trap.from_user { " from user mode" } else { "" };
-    context.out.line(&format!("     --- {what}{at}{from}"))?;
-    // Threads whose stacks are equal came from different places in user mode.
-    if trap.from_user && !is_of_one {
-        return Ok(());
-    }
-    let register = |name: &str, value: Option<u64>| value.map(|value| format!("{name} {}", Hex(value)));
-    let registers = &trap.registers;
-    let shown = [register("pc", registers.pc()), register("sp", registers.sp()), register("fp", registers.fp())];
-    let shown: Vec<String> = shown.into_iter().flatten().collect();
-    context.out.line(&format!("     --- {}", shown.join(", ")))
+    Ok(())
 }

@@ -3,8 +3,8 @@
 //! openlog(3) is not called: without it syslog(3) sends the program's name, and FreeBSD's openlog(3) keeps the pointer it
 //! gets, which `nix::syslog::openlog` does not let live that long.
 
-use super::output::escape_control;
 use nix::syslog::{Facility, Priority, Severity, syslog};
+use vmcore::text::escape_control;
 
 /// The system's log; messages are sent only while it is on.
 #[derive(Default)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 use std::borrow::Cow;
-use std::fmt;
+use std::fmt::{self, Write};
 use std::path::Path;
 
 /// A name, a path or another text of a system: bytes that are mostly UTF-8. In JSON it is a string, or, where it is not
@@ -97,6 +97,38 @@ impl<'de> Deserialize<'de> for Name {
             Written::Bytes(bytes) => bytes,
         }))
     }
+}
+
+/// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
+/// name look like another: file names and recorded machines can hold anything.
+pub fn escape_control(text: &str) -> Cow<'_, str> {
+    let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+    let harmful = |c: char| c.is_control() && c != '\t' || turns(c);
+    if !text.contains(harmful) {
+        return text.into();
+    }
+    let mut shown = String::with_capacity(text.len());
+    for c in text.chars() {
+        if harmful(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown.into()
+}
+
+/// A name as it stands in a column, whatever bytes it has.
+pub fn column(name: &[u8]) -> String {
+    escape_control(&String::from_utf8_lossy(name)).replace('\t', "\\t")
+}
+
+/// Bytes that are mostly UTF-8 as text: what is not is shown as `\xff`.
+pub fn decode(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(bytes.len());
+    for chunk in bytes.utf8_chunks() {
+        text.push_str(chunk.valid());
+        for byte in chunk.invalid() {
+            let _ = write!(text, "\\x{byte:02x}");
+        }
+    }
+    text
 }
 
 /// The bytes before the first NUL; all if there is none.

@@ -202,6 +202,23 @@ pub fn utc(time: SystemTime) -> String {
     utc_if_known(time).unwrap_or_else(|| "unknown".to_owned())
 }
 
+/// A time that a kernel keeps, in seconds since 1970, for people.
+pub fn utc_of_unix(seconds: u64) -> String {
+    let time = UNIX_EPOCH.checked_add(Duration::from_secs(seconds));
+    time.map_or_else(|| format!("{seconds} s after 1970"), utc)
+}
+
+/// Seconds as uptime(1) shows them, to the second: `3 days 04:05:06`.
+pub fn days_and_time(seconds: u64) -> String {
+    let (days, rest) = (seconds / 86_400, seconds % 86_400);
+    let clock = format!("{:02}:{:02}:{:02}", rest / 3600, rest / 60 % 60, rest % 60);
+    match days {
+        0 => clock,
+        1 => format!("1 day {clock}"),
+        days => format!("{days} days {clock}"),
+    }
+}
+
 /// A physical or virtual address, or a length in bytes beside one: printed, and written in JSON, as
 /// hexadecimal with `0x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]

@@ -4,7 +4,7 @@ mod styles;
 mod table;
 
 use super::json::Measured;
-use super::output::{Output, column, fit};
+use super::output::{Output, fit};
 use super::{Context, Verdict, pid_or_kernel};
 use clap::{ArgGroup, Args};
 use memtool::host::{self, Pid};
@@ -14,6 +14,7 @@ use serde::Serialize;
 use styles::Style;
 use unicode_width::UnicodeWidthStr;
 use vmcore::text::Name;
+use vmcore::text::column;
 use vmcore::units::{AddressRange, Hex};
 
 #[derive(Args)]

@@ -1,13 +1,14 @@
 //! `memtool maps -x`: how much of each entry is in memory, who uses it, and in which NUMA domains it is.
 
 use super::super::Context;
-use super::super::output::{Output, column};
+use super::super::output::Output;
 use super::styles::{permissions, spaced_name};
 use super::{kib, line_with};
 use memtool::process_map::PagesByDomain;
 use memtool::process_map::{MapEntry, ProcessMap, Superpages, Totals, Usage};
 use memtool::{Error, Result};
 use unicode_width::UnicodeWidthStr;
+use vmcore::text::column;
 
 /// What stands before a name in a line of its own.
 const INDENT: &str = "  ";

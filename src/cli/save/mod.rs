@@ -4,7 +4,6 @@ mod document;
 mod live;
 mod store;
 
-use super::inspect::kernel_header;
 use super::output::RECORDED;
 use super::{Context, Verdict, seekable, whole_number};
 use clap::{ArgGroup, Args};
@@ -21,6 +20,7 @@ use store::{Earlier, plan_dump, save_dump};
 use vmcore::dump::Damage;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::kerneldump::{Compression, Kind};
+use vmcore::report::header_facts;
 use vmcore::units::{rough_size, utc};
 
 /// Where dumps go that nobody has named a directory for.
@@ -319,7 +319,7 @@ fn describe(context: &mut Context, device: &Path, dump: &CrashDump) -> Result<()
     if let Some(compression) = dump.compression().filter(|compression| *compression != Compression::None) {
         facts.push(("compression", compression.name().to_owned()));
     }
-    kernel_header(&dump.header, &mut facts);
+    facts.extend(header_facts(&dump.header));
     facts.extend(dump.damage.iter().chain(&dump.beginning).map(|damage| ("DAMAGED", damage.to_string())));
     facts.into_iter().try_for_each(|(name, text)| say(context, &format!("{name:<15} {text}")))
 }

@@ -16,7 +16,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::process::Command;
 use vmcore::debug_info::{DebugInfo, Search};
-use vmcore::symbols::{KernelSymbols, Table};
+use vmcore::symbols::{KernelSymbols, SourceLookup, Table};
 use vmcore_synth::Arch;
 
 /// Functions that are inlined in each other, in two sections of code.

@@ -1,10 +1,9 @@
 //! The file, line and inlined functions of an address.
 
-use super::SourceFrame;
 use super::sections::{ElfFile, SectionReader, failed};
 use crate::architecture::Endianness;
 use crate::error::Result;
-use crate::symbols::Table;
+use crate::symbols::{SourceFrame, Table};
 use addr2line::{Context, Frame};
 use gimli::{Dwarf, DwarfSections, EndianReader, EndianSlice, RunTimeEndian, SectionId};
 use std::path::{Path, PathBuf};

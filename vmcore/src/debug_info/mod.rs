@@ -17,24 +17,11 @@ mod sections;
 
 pub use search::Search;
 
-use crate::symbols::{KernelSymbols, Table};
+use crate::symbols::{KernelSymbols, SourceFrame, SourceLookup, Table};
 use lines::Lines;
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
 use std::rc::Rc;
-
-/// A function whose code is at an address, and where in its source that is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct SourceFrame {
-    /// The name of the function.
-    pub function: Option<String>,
-    /// The file, with the directories that the compiler was told.
-    pub file: Option<String>,
-    /// The line, from 1; in a function that another one is inlined in, that of the call.
-    pub line: Option<u32>,
-    /// The column, from 1.
-    pub column: Option<u32>,
-}
 
 /// The debug information of a kernel and its modules. A file is looked for and read when an address in its code is asked
 /// for.
@@ -43,6 +30,7 @@ pub struct SourceFrame {
 /// use std::path::Path;
 /// use vmcore::Kernel;
 /// use vmcore::debug_info::{DebugInfo, Search};
+/// use vmcore::symbols::SourceLookup;
 ///
 /// # fn main() -> vmcore::Result<()> {
 /// let kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
@@ -67,17 +55,6 @@ impl DebugInfo {
     /// Debug information that is looked for there.
     pub fn new(search: Search) -> Self {
         Self { search, files: BTreeMap::new(), known: HashMap::new(), warnings: Vec::new() }
-    }
-
-    /// The functions whose code is at an address, as [`KernelSymbols::lookup_by_addr`] takes it: inlined ones from the
-    /// innermost one, then the function that they are inlined in. None where there is no debug information.
-    pub fn lookup(&mut self, symbols: &KernelSymbols, address: u64) -> Rc<[SourceFrame]> {
-        if let Some(known) = self.known.get(&address) {
-            return Rc::clone(known);
-        }
-        let found: Rc<[SourceFrame]> = self.find(symbols, address).into();
-        self.known.insert(address, Rc::clone(&found));
-        found
     }
 
     /// Why debug information is not used, as far as it was not taken before.
@@ -108,5 +85,16 @@ impl DebugInfo {
         let (lines, refused) = self.search.find(image);
         self.warnings.extend(refused);
         lines
+    }
+}
+
+impl SourceLookup for DebugInfo {
+    fn lookup(&mut self, symbols: &KernelSymbols, address: u64) -> Rc<[SourceFrame]> {
+        if let Some(known) = self.known.get(&address) {
+            return Rc::clone(known);
+        }
+        let found: Rc<[SourceFrame]> = self.find(symbols, address).into();
+        self.known.insert(address, Rc::clone(&found));
+        found
     }
 }

@@ -121,6 +121,18 @@ pub struct Inspection {
 }
 
 impl Inspection {
+    /// What it is, in more words than [`Content::name`].
+    pub fn description(&self) -> String {
+        match &self.content {
+            Content::Unknown => self.foreign.map_or(self.content.name(), |foreign| foreign.name).to_owned(),
+            Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
+            Content::Elf(facts) => {
+                format!("ELF core file, {} bits, machine {} {}", facts.bits, facts.machine, facts.machine_name)
+            }
+            content => content.name().to_owned(),
+        }
+    }
+
     /// Why there is nothing to read in it: it is empty, of a format that is not read, or so damaged that it is not known
     /// what it is. `None` for what is known, and for what may be an image of memory without a header.
     pub fn problem(&self) -> Option<String> {

@@ -13,7 +13,8 @@ use crate::messages::MessageBuffer;
 use crate::mismatch::Mismatch;
 use crate::opened::{Open, Scratch, open_plainly};
 use crate::progress::Progress;
-use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table, linker_files};
+use crate::symbols::linker_files::{self, Listing};
+use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table};
 use crate::system::System;
 use crate::text::first_line;
 use std::path::{Path, PathBuf};
@@ -284,6 +285,17 @@ impl Kernel {
         files.add_modules(&listing.files, root.as_deref(), self.modules.open);
         self.warnings.extend(files.missing().iter().cloned().map(KernelWarning::NoModule));
         Ok(())
+    }
+
+    /// The files that it was linked from as it ran, where its symbols are from its image: itself and its modules.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`] and [`Self::load_modules`].
+    pub fn linked_files(&self) -> Result<Listing> {
+        self.symbols()?;
+        let files = self.names.files().ok_or(Error::NoSymbols)?;
+        linker_files::list(files.kernel(), &self.memory)
     }
 
     /// Gives addresses names, too, where the running kernel tells only where names are: by the files that it came from.

@@ -1,3 +1,10 @@
-//! What a kernel's dump says of its crash: one report, in the order of crashinfo(8).
+//! Reports of crashes: what there is to say of a dump, as people read it.
 
+mod dump;
+mod processes;
 pub mod section;
+pub mod stacks;
+pub mod text;
+
+pub use dump::{DumpSummary, header_facts};
+pub use processes::{PROCESS_COLUMNS, process_row, processes_section};

@@ -62,7 +62,7 @@ pub struct StackText {
 pub enum StackLine {
     /// A function.
     Call {
-        /// Number of the frame, which functions that are inlined in it share.
+        /// Its number among the calls of the stack, from 0; functions that are inlined count, as debuggers have it.
         frame: usize,
         /// Where in the function: an address.
         pc: u64,

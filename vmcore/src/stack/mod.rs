@@ -19,9 +19,11 @@
 mod entry;
 mod prologue;
 mod reader;
+mod threads;
 mod trap;
 mod unwinder;
 
+pub use threads::{Call, StackThread, ThreadStack};
 pub use trap::{Trap, TrapKind};
 pub use unwinder::Unwinder;
 
@@ -29,6 +31,11 @@ use crate::architecture::Architecture;
 use crate::fault::Fault;
 use crate::units::Hex;
 use std::fmt;
+
+/// Whether the function of this name is an entry of the kernel: code that saves a trap frame.
+pub fn is_entry(architecture: Architecture, name: &str) -> bool {
+    entry::kind(architecture, name).is_some()
+}
 
 /// The functions that a thread was in, and why there are no more.
 #[derive(Debug, Clone, PartialEq, Eq)]

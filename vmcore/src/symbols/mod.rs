@@ -2,17 +2,19 @@
 //! the files of a kernel and its modules.
 //!
 //! [`Table`] is the symbol table of one file, [`KernelSymbols`] those of a kernel with its modules, and
-//! [`linker_files`] lists the modules that a dump's kernel had.
+//! [`linker_files`] lists the modules that a dump's kernel had. [`SourceLookup`] is asked for the source of their code.
 
 pub mod linker_files;
 mod modules;
 mod pattern;
+mod source;
 mod table;
 
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
 pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
+pub use source::{NoSource, SourceFrame, SourceLookup};
 
 use crate::error::Result;
 use crate::units::hex;
