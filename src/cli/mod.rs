@@ -20,6 +20,7 @@ mod ps;
 mod ranges;
 mod read;
 mod record;
+mod report;
 mod save;
 mod spelling;
 mod stack;
@@ -132,6 +133,8 @@ enum Command {
     Stack(stack::Arguments),
     /// Print the messages of a kernel
     Dmesg(dmesg::Arguments),
+    /// Report on the crash that a dump is of
+    Report(report::Arguments),
     /// List the memory map of a process and how much of it is resident
     Maps(maps::Arguments),
     /// Record the description of this host for --machine
@@ -241,7 +244,7 @@ impl Command {
         match self {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
-            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) | Self::Report(_) => Subject::Files,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
             Self::Symbols(arguments) => by_files(arguments.names_files(), Subject::System),
@@ -539,6 +542,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Stack(arguments) => stack::run(context, &arguments),
         Command::Dmesg(arguments) => dmesg::run(context, &arguments),
         Command::Ps(arguments) => ps::run(context, &arguments),
+        Command::Report(arguments) => report::run(context, &arguments),
         Command::Maps(arguments) => maps::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
@@ -548,7 +552,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
 
 /// Prints the error of a command as one line, and with `-v` what caused it.
 fn report(error: &Error, command: &str, verbose: bool) {
-    let takes_force = ["dump", "livedump", "convert", "decrypt"].contains(&command);
+    let takes_force = ["dump", "livedump", "convert", "decrypt", "report"].contains(&command);
     let remedy = match error {
         Error::Exists(_) if takes_force => "; --force replaces it".to_owned(),
         Error::NotFreeBsd => format!(

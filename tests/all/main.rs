@@ -52,6 +52,7 @@ mod ranges_machines;
 mod read;
 mod real_dumps;
 mod relocated_kernel;
+mod report;
 mod rules_model;
 mod save;
 mod save_log;

@@ -15,23 +15,23 @@ use vmcore_synth::{Arch, Endianness, MinidumpSpec, Stack, Trap};
 
 /// A kernel that a test is run with.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Cpu {
-    arch: Arch,
+pub struct Cpu {
+    pub arch: Arch,
     order: Endianness,
     osreldate: u64,
     /// Return addresses are signed.
     signs: bool,
 }
 
-const fn cpu(arch: Arch, order: Endianness, osreldate: u64, signs: bool) -> Cpu {
+pub const fn cpu(arch: Arch, order: Endianness, osreldate: u64, signs: bool) -> Cpu {
     Cpu { arch, order, osreldate, signs }
 }
 
-const AMD64: Cpu = cpu(Arch::Amd64, Endianness::Little, 1_500_000, false);
-const ARM64: Cpu = cpu(Arch::Arm64, Endianness::Little, 1_500_000, false);
+pub const AMD64: Cpu = cpu(Arch::Amd64, Endianness::Little, 1_500_000, false);
+pub const ARM64: Cpu = cpu(Arch::Arm64, Endianness::Little, 1_500_000, false);
 const RISCV: Cpu = cpu(Arch::Riscv, Endianness::Little, 1_500_000, false);
-const POWERPC64: Cpu = cpu(Arch::Powerpc64, Endianness::Big, 1_500_000, false);
-const CPUS: [Cpu; 8] = [
+pub const POWERPC64: Cpu = cpu(Arch::Powerpc64, Endianness::Big, 1_500_000, false);
+pub const CPUS: [Cpu; 8] = [
     AMD64,
     ARM64,
     cpu(Arch::Arm64, Endianness::Little, 1_500_000, true),
@@ -70,24 +70,24 @@ const FUNCTIONS: [&str; 15] = [
 
 /// The entries: of exceptions and interrupts in the kernel, of system calls, of exceptions in user mode, and where work is
 /// found on the way back.
-struct Entries {
-    exception: &'static str,
-    interrupt: &'static str,
+pub struct Entries {
+    pub exception: &'static str,
+    pub interrupt: &'static str,
     call: &'static str,
     exception_from_user: &'static str,
     back: &'static str,
 }
 
 /// Where an instruction is interrupted, which the processor numbers so.
-struct Numbers {
-    page_fault: u64,
-    interrupt: u64,
+pub struct Numbers {
+    pub page_fault: u64,
+    pub interrupt: u64,
     call: u64,
     page_fault_from_user: u64,
 }
 
 impl Cpu {
-    fn entries(self) -> Entries {
+    pub fn entries(self) -> Entries {
         let all =
             |name| Entries { exception: name, interrupt: name, call: name, exception_from_user: name, back: name };
         match self.arch {
@@ -125,7 +125,7 @@ impl Cpu {
         }
     }
 
-    fn numbers(self) -> Numbers {
+    pub fn numbers(self) -> Numbers {
         let numbers = |page_fault, interrupt, call, page_fault_from_user| Numbers {
             page_fault,
             interrupt,
@@ -188,9 +188,9 @@ struct Function {
 }
 
 /// A kernel in memory, with threads.
-struct Kernel {
-    cpu: Cpu,
-    memory: Memory,
+pub struct Kernel {
+    pub cpu: Cpu,
+    pub memory: Memory,
     functions: Vec<Function>,
     text: u64,
     processes: BTreeMap<i32, u64>,
@@ -201,7 +201,7 @@ struct Kernel {
 }
 
 impl Kernel {
-    fn new(cpu: Cpu) -> Self {
+    pub fn new(cpu: Cpu) -> Self {
         Self::of_pages(cpu, PAGES)
     }
 
@@ -242,7 +242,7 @@ impl Kernel {
     }
 
     /// A function with its code. A leaf has none of a frame.
-    fn add_function(&mut self, name: &'static str, binding: u8) {
+    pub fn add_function(&mut self, name: &'static str, binding: u8) {
         let address = self.text + self.functions.len() as u64 * FUNCTION;
         let [first, nothing, last] = self.cpu.code();
         let is_entry = self.cpu.entries().back == name || self.cpu.entries().exception == name;
@@ -256,7 +256,7 @@ impl Kernel {
     }
 
     /// Within a function: where a call returns to.
-    fn at(&self, name: &str) -> u64 {
+    pub fn at(&self, name: &str) -> u64 {
         let function = self.find(name).unwrap_or_else(|| panic!("no function {name}"));
         let is_label = self.cpu.arch == Arch::Powerpc64 && name.ends_with("trapexit");
         // Of powerpc64 a label stands behind the call.
@@ -264,7 +264,7 @@ impl Kernel {
     }
 
     /// An empty stack.
-    fn stack(&mut self) -> Stack {
+    pub fn stack(&mut self) -> Stack {
         self.stack_of(STACK)
     }
 
@@ -277,7 +277,7 @@ impl Kernel {
     }
 
     /// A thread's stack in a system call.
-    fn in_call(&mut self) -> Stack {
+    pub fn in_call(&mut self) -> Stack {
         self.in_call_of(STACK)
     }
 
@@ -291,7 +291,7 @@ impl Kernel {
     }
 
     /// Calls these functions, which make their frames, from what is called so now.
-    fn calls(&self, stack: &mut Stack, callers: &[&str]) {
+    pub fn calls(&self, stack: &mut Stack, callers: &[&str]) {
         callers.iter().for_each(|caller| stack.call_and_enter(self.at(caller)));
     }
 
@@ -326,7 +326,7 @@ impl Kernel {
         pcb
     }
 
-    fn thread_with(&mut self, pid: i32, tid: i32, name: &[u8], cpu: i32, pcb: u64) {
+    pub fn thread_with(&mut self, pid: i32, tid: i32, name: &[u8], cpu: i32, pcb: u64) {
         let memory = &mut self.memory;
         let process = *self.processes.entry(pid).or_insert_with(|| memory.process("allproc", pid, name));
         let link = self.links.get(&pid).copied().unwrap_or(process + 0x20);
@@ -335,7 +335,7 @@ impl Kernel {
     }
 
     /// A sleeping thread in a system call.
-    fn sleeper(&mut self, pid: i32, tid: i32, name: &[u8]) {
+    pub fn sleeper(&mut self, pid: i32, tid: i32, name: &[u8]) {
         let mut stack = self.in_call();
         self.calls(&mut stack, &["sys_read", "_sleep", "mi_switch"]);
         let pc = self.at("sched_switch");
@@ -343,7 +343,7 @@ impl Kernel {
     }
 
     /// The thread that wrote the dump, on CPU 0.
-    fn dumper(&mut self, pid: i32, tid: i32, name: &[u8], stack: &Stack, pc: u64) {
+    pub fn dumper(&mut self, pid: i32, tid: i32, name: &[u8], stack: &Stack, pc: u64) {
         self.memory.int("dumptid", tid.cast_unsigned().into());
         self.memory.int("dumping", 1);
         self.memory.put(stack.base, &stack.bytes);
@@ -353,7 +353,7 @@ impl Kernel {
     }
 
     /// The list of the kernel's files: itself and a module.
-    fn link_files(&mut self, module: &str, loaded: u64) {
+    pub fn link_files(&mut self, module: &str, loaded: u64) {
         self.link_files_from(module, module, loaded);
     }
 
@@ -377,7 +377,7 @@ impl Kernel {
         }
     }
 
-    fn image(&self) -> Image {
+    pub fn image(&self) -> Image {
         let data = self
             .memory
             .symbols
@@ -397,11 +397,11 @@ impl Kernel {
         Image::new(self.cpu.target(), kernel_image::ET_EXEC, sections, symbols)
     }
 
-    fn files(&mut self) -> Files {
+    pub fn files(&mut self) -> Files {
         self.files_with(self.image())
     }
 
-    fn files_with(&mut self, image: Image) -> Files {
+    pub fn files_with(&mut self, image: Image) -> Files {
         let files = Files { directory: directory() };
         let memory = &mut self.memory;
         let start = memory.spec.dump_avail[0].0 + 0x40 * memory.spec.page_size;
@@ -414,7 +414,7 @@ impl Kernel {
         files
     }
 
-    fn dump(&self) -> Vec<u8> {
+    pub fn dump(&self) -> Vec<u8> {
         let mut spec = self.memory.spec.clone();
         let physical = spec.dump_avail[0].0 + 0x40 * spec.page_size;
         for (page, bytes) in (0..).zip(self.memory.bytes.chunks(spec.page_size as usize)) {
@@ -428,12 +428,12 @@ impl Kernel {
 }
 
 /// A dump and its kernel in files.
-struct Files {
-    directory: tempfile::TempDir,
+pub struct Files {
+    pub directory: tempfile::TempDir,
 }
 
 impl Files {
-    fn path(&self, name: &str) -> PathBuf {
+    pub fn path(&self, name: &str) -> PathBuf {
         self.directory.path().join(name)
     }
 
@@ -505,7 +505,7 @@ fn addresses_have_no_signature() {
 }
 
 /// The same in the kernel: what was called before, and where it is interrupted by which number.
-fn interrupt(kernel: &Kernel, stack: &mut Stack, pc: u64, entry: &'static str, number: u64) {
+pub fn interrupt(kernel: &Kernel, stack: &mut Stack, pc: u64, entry: &'static str, number: u64) {
     let entry = kernel.at(entry);
     stack.trap(Trap { pc, number, entry, address: 0x10, ..Trap::default() });
 }
@@ -588,7 +588,7 @@ fn a_new_thread_is_at_fork_trampoline_and_the_first_one_has_no_caller() {
 }
 
 /// A page fault within sys_read(), after which the kernel panics.
-fn fault(kernel: &mut Kernel) -> Stack {
+pub fn fault(kernel: &mut Kernel) -> Stack {
     let mut stack = kernel.in_call();
     let (pc, entries, numbers) = (kernel.at("sys_read"), kernel.cpu.entries(), kernel.cpu.numbers());
     interrupt(kernel, &mut stack, pc, entries.exception, numbers.page_fault);
@@ -1159,7 +1159,7 @@ fn a_kernel_without_local_symbols_is_enough() {
 }
 
 /// A kernel with a thread that dumped, one that was stopped, one that runs, and four that sleep.
-fn with_threads() -> Kernel {
+pub fn with_threads() -> Kernel {
     let mut kernel = Kernel::new(AMD64);
     for (pid, tid, name) in
         [(812, 100_100, "sh"), (812, 100_101, "sh"), (900, 100_102, "cat"), (100_103, 100_104, "odd")]

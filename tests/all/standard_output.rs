@@ -70,6 +70,8 @@ ps --core PANIC --kernel KERNEL
 ps --core PANIC --kernel KERNEL --json
 dmesg --core PANIC
 dmesg --core PANIC --panic --json
+report PANIC
+report PANIC --kernel KERNEL --json
 stack --core PANIC --kernel KERNEL
 stack --core PANIC --kernel KERNEL --all --group
 stack --core PANIC --kernel KERNEL --json

@@ -204,6 +204,11 @@ pub fn panic(messages: &[Message<'_>]) -> Option<usize> {
     Some(first - registers)
 }
 
+/// As [`panic`], unless the kernel has booted since: a message buffer can keep what kernels said that ran before.
+pub fn panic_since_boot(messages: &[Message<'_>]) -> Option<usize> {
+    panic(messages).filter(|first| !tail(messages, *first).iter().any(Message::is_of_boot))
+}
+
 /// The priority before a line, `<N>`, and the line without it.
 fn priority(line: &[u8]) -> Option<(u32, &[u8])> {
     let rest = line.strip_prefix(b"<")?;

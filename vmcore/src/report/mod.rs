@@ -1,10 +1,222 @@
-//! Reports of crashes: what there is to say of a dump, as people read it.
+//! A report of a crash: what crashinfo(8) tells of a kernel's dump, from the dump and the kernel's image alone.
+//!
+//! [`Report`] is what there is to know, [`Report::sections`] the same for people, [`mod@text`] writes it as text.
 
 mod dump;
+mod fingerprint;
+mod numbers;
 mod processes;
 pub mod section;
+mod sections;
 pub mod stacks;
 pub mod text;
 
 pub use dump::{DumpSummary, header_facts};
-pub use processes::{PROCESS_COLUMNS, process_row, processes_section};
+pub use fingerprint::{Basis, Fingerprint, NoFingerprint};
+pub use numbers::{Number, Unit};
+pub use processes::{PROCESS_COLUMNS, process_row};
+
+use crate::architecture::Architecture;
+use crate::kernel::{Kernel, KernelFacts, Process, Processes, State, Thread};
+use crate::messages::{self, Message, MessageBuffer};
+use crate::stack::{Call, ThreadStack};
+use crate::symbols::linker_files::Listing;
+use crate::symbols::{Binding, SourceLookup, Table};
+use std::path::PathBuf;
+
+/// A part of a report, or why it is missing.
+pub type Part<T> = Result<T, String>;
+
+/// What there is to know of a crash.
+///
+/// ```no_run
+/// use std::path::Path;
+/// use vmcore::Kernel;
+/// use vmcore::report::{DumpSummary, Report, text};
+/// use vmcore::symbols::NoSource;
+///
+/// # fn main() -> vmcore::Result<()> {
+/// let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
+/// if let Some(dump) = kernel.memory().dump() {
+///     let summary = DumpSummary::new("vmcore.0", dump.inspection());
+///     let report = Report::collect(summary, Ok(&mut kernel), &mut NoSource);
+///     let _ = text::write(&report.title(), &report.sections(), &mut std::io::stdout());
+/// }
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Debug)]
+pub struct Report {
+    /// The dump.
+    pub dump: DumpSummary,
+    /// Whose kernel it is.
+    pub architecture: Option<Architecture>,
+    /// The kernel's image.
+    pub image: Part<PathBuf>,
+    /// Whether that has global symbols only, as after strip(1).
+    pub lacks_local_symbols: bool,
+    /// What the kernel says of itself.
+    pub facts: Part<KernelFacts>,
+    /// What the kernel panicked with; none if it did not.
+    pub panic: Option<String>,
+    /// What tells the crashes of one bug from those of another.
+    pub fingerprint: Result<Fingerprint, NoFingerprint>,
+    /// The processes, by process ID.
+    pub processes: Part<Processes>,
+    /// The stacks.
+    pub stacks: Stacks,
+    /// What the kernel said.
+    pub messages: Part<MessageBuffer>,
+    /// What the kernel counts.
+    pub numbers: Part<Vec<Number>>,
+    /// The files that the kernel was linked from, itself first.
+    pub modules: Part<Listing>,
+}
+
+/// A stack with its functions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReportStack {
+    /// The stack, and the threads that have it.
+    pub stack: ThreadStack,
+    /// Its functions.
+    pub calls: Vec<Call>,
+}
+
+/// The stacks of a kernel; none where the processes are missing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Stacks {
+    /// That of the thread that wrote the dump: the one that panicked.
+    pub dumping: Option<ReportStack>,
+    /// Those of the other threads on CPUs, by CPU.
+    pub on_cpu: Vec<ReportStack>,
+    /// Those of all others; equal ones once.
+    pub others: Vec<ReportStack>,
+}
+
+impl Report {
+    /// Finds out what there is to know. `kernel` is that of the dump, or why there is none. Whatever cannot be known is missing
+    /// with a reason.
+    pub fn collect(dump: DumpSummary, kernel: Part<&mut Kernel>, sources: &mut dyn SourceLookup) -> Self {
+        let mut report = match kernel {
+            Ok(kernel) => Self::of_kernel(dump, kernel, sources),
+            Err(why) => Self::without_kernel(dump, why),
+        };
+        report.panic = report.find_panic();
+        report.fingerprint = report.find_fingerprint();
+        report
+    }
+
+    fn without_kernel(dump: DumpSummary, why: String) -> Self {
+        let messages = dump.messages.clone().ok_or_else(|| why.clone());
+        Self {
+            dump,
+            architecture: None,
+            image: Err(why.clone()),
+            lacks_local_symbols: false,
+            facts: Err(why.clone()),
+            panic: None,
+            fingerprint: Err(NoFingerprint::Nothing),
+            processes: Err(why.clone()),
+            stacks: Stacks::default(),
+            messages,
+            numbers: Err(why.clone()),
+            modules: Err(why),
+        }
+    }
+
+    fn of_kernel(dump: DumpSummary, kernel: &mut Kernel, sources: &mut dyn SourceLookup) -> Self {
+        let mut processes = kernel.processes().map_err(reason);
+        if let Ok(processes) = &mut processes {
+            processes.list.sort_by_key(|process| process.pid);
+        }
+        let stacks =
+            processes.as_ref().map_or_else(|_| Stacks::default(), |found| Stacks::read(kernel, found, sources));
+        let has_local = |image: &Table| image.iter().any(|entry| entry.is_code && entry.binding == Binding::Local);
+        let lacks_local_symbols = kernel.image().is_some_and(|image| !has_local(image));
+        let image = kernel.symbols().map_err(reason).map(|_| kernel.image().map(|image| image.path().to_owned()));
+        Self {
+            dump,
+            architecture: Some(kernel.memory().architecture()),
+            image: image.map(Option::unwrap_or_default),
+            lacks_local_symbols,
+            facts: kernel.facts().map_err(reason),
+            panic: None,
+            fingerprint: Err(NoFingerprint::Nothing),
+            processes,
+            stacks,
+            messages: kernel.messages().map_err(reason),
+            numbers: kernel.symbols().map(|symbols| numbers::read(kernel.memory(), symbols)).map_err(reason),
+            modules: kernel.linked_files().map_err(reason),
+        }
+    }
+
+    /// What the kernel panicked with: by its `panicstr`; else by the dump's header, or by its messages.
+    fn find_panic(&self) -> Option<String> {
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+        if let Ok(facts) = &self.facts {
+            return facts.panic.as_deref().map(text);
+        }
+        if let Some(header) = &self.dump.header {
+            return Some(text(header.panic_string.as_bytes())).filter(|panic| !panic.is_empty());
+        }
+        let all: Vec<Message<'_>> = self.messages.as_ref().ok()?.lines().collect();
+        let mut of_panic = all.get(messages::panic_since_boot(&all)?..)?.iter();
+        of_panic.find_map(|message| message.text.strip_prefix(b"panic: ")).map(text)
+    }
+
+    fn find_fingerprint(&self) -> Result<Fingerprint, NoFingerprint> {
+        match (self.architecture, &self.panic) {
+            (Some(architecture), panic) => {
+                let stack = self.stacks.dumping.as_ref().map(|found| (&found.stack.stack, found.calls.as_slice()));
+                Fingerprint::new(architecture, panic.as_deref(), stack)
+            }
+            (None, Some(panic)) => Fingerprint::from_message(panic),
+            (None, None) => Err(NoFingerprint::NoPanic),
+        }
+    }
+
+    /// Whether nothing that a report has is missing because it could not be read.
+    pub fn is_complete(&self) -> bool {
+        let is_read = |processes: &Processes| processes.warnings.is_empty();
+        let is_fine = |found: &ReportStack| found.stack.is_fine();
+        self.dump.is_whole()
+            && self.processes.as_ref().is_ok_and(is_read)
+            && self.stacks.dumping.as_ref().is_none_or(is_fine)
+            && self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0)
+            && self.modules.as_ref().is_ok_and(|listing| listing.broken.is_none())
+    }
+
+    /// The index of the message that the panic begins with.
+    pub fn panic_message(&self, all: &[Message<'_>]) -> Option<usize> {
+        self.panic.as_ref().and_then(|_| messages::panic_since_boot(all))
+    }
+}
+
+fn reason(error: crate::Error) -> String {
+    error.to_string()
+}
+
+impl Stacks {
+    fn read(kernel: &mut Kernel, processes: &Processes, sources: &mut dyn SourceLookup) -> Self {
+        let threads: Vec<(&Process, &Thread)> = processes.threads().collect();
+        let mut stacks = ThreadStack::follow(kernel, processes, &threads);
+        let state = |found: &ThreadStack| found.threads.first().map(|thread| (thread.state, thread.cpu));
+        let dumping = stacks.iter().position(|found| matches!(state(found), Some((State::Dumping, _))));
+        let dumping = dumping.map(|index| stacks.remove(index));
+        let (others, mut on_cpu): (Vec<_>, Vec<_>) =
+            stacks.into_iter().partition(|found| matches!(state(found), Some((State::Off, _))));
+        on_cpu.sort_by_key(|found| state(found).and_then(|(_, cpu)| cpu));
+        let kernel = &*kernel;
+        let mut with_calls = |stack: ThreadStack| ReportStack { calls: stack.calls(kernel, sources), stack };
+        Self {
+            dumping: dumping.map(&mut with_calls),
+            on_cpu: on_cpu.into_iter().map(&mut with_calls).collect(),
+            others: ThreadStack::group(others).into_iter().map(&mut with_calls).collect(),
+        }
+    }
+
+    /// All of them, in the order of a report.
+    pub fn all(&self) -> impl Iterator<Item = &ReportStack> {
+        self.dumping.iter().chain(&self.on_cpu).chain(&self.others)
+    }
+}

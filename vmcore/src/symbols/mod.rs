@@ -13,8 +13,8 @@ mod table;
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
-pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
 pub use source::{NoSource, SourceFrame, SourceLookup};
+pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
 
 use crate::error::Result;
 use crate::units::hex;

@@ -1,0 +1,246 @@
+//! A report, as people read it.
+
+use super::fingerprint::UNKNOWN;
+use super::processes::processes_section;
+use super::section::{Block, Column, Section, StackText, Table};
+use super::stacks::{describe, heading, trap_title};
+use super::{Basis, DumpSummary, Fingerprint, Part, Report, ReportStack};
+use crate::kernel::KernelFacts;
+use crate::messages::Message;
+use crate::stack::TrapKind;
+use crate::text::{decode, first_line};
+use crate::units::{Hex, counted, days_and_time, utc_of_unix};
+
+/// What limits the use of a fingerprint.
+const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
+const UNNAMED: &str = "An address has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
+
+/// Names with values.
+type Facts = Vec<(&'static str, String)>;
+
+impl Report {
+    /// Its title: whose crash it is, and when.
+    pub fn title(&self) -> String {
+        let header = self.dump.header.as_ref();
+        let host = header.map(|header| header.hostname.to_string()).filter(|host| !host.is_empty());
+        let what = if self.panic.is_some() { "Crash" } else { "Dump" };
+        let of = host.unwrap_or_else(|| self.dump.name.clone());
+        let time = self.dumped().map(|time| format!(", {}", utc_of_unix(time))).unwrap_or_default();
+        format!("{what} of {of}{time}")
+    }
+
+    /// When it was dumped, in seconds since 1970: by the dump's header, else by the kernel's clock.
+    fn dumped(&self) -> Option<u64> {
+        let clock = || self.facts.as_ref().ok()?.time.and_then(|time| u64::try_from(time).ok());
+        self.dump.header.as_ref().map(|header| header.dump_time).or_else(clock)
+    }
+
+    /// Its parts, in crashinfo(8)'s order.
+    pub fn sections(&self) -> Vec<Section> {
+        let section = |id, title, blocks| Section { id, title, blocks };
+        let stack_title = match self.panic {
+            Some(_) => "Stack of the thread that panicked",
+            None => "Stack of the thread that wrote the dump",
+        };
+        vec![
+            section("dump", "Dump", self.dump_section()),
+            section("panic", "Panic", self.panic_section()),
+            section("fingerprint", "Fingerprint", self.fingerprint_section()),
+            section("stack", stack_title, self.stack_section()),
+            section("cpus", "Stacks of the other CPUs", self.stacks_section(&self.stacks.on_cpu, "on another CPU")),
+            section("threads", "Stacks of the other threads", self.stacks_section(&self.stacks.others, "off a CPU")),
+            section("processes", "Processes", self.part(&self.processes, processes_section)),
+            section("messages", self.messages_title(), self.part(&self.messages, |_| self.messages_section())),
+            section("load", "Load and memory", self.load_section()),
+            section("modules", "Modules", self.part(&self.modules, |_| self.modules_section())),
+        ]
+    }
+
+    fn dump_section(&self) -> Vec<Block> {
+        let dump = &self.dump;
+        let mut facts =
+            vec![("file", dump.name.clone()), ("dump", dump.description.clone()), ("length", dump.length())];
+        let header = dump.header.as_ref();
+        facts.extend(header.map(|header| ("host", header.hostname.to_string())).filter(|(_, host)| !host.is_empty()));
+        let known = self.facts.as_ref().ok();
+        let version = known.and_then(|facts| facts.version.as_deref()).map(decode);
+        let version = version.or_else(|| header.map(|header| header.version_string.to_string()));
+        facts.extend(version.map(|version| ("kernel", version.split_whitespace().collect::<Vec<_>>().join(" "))));
+        let architecture = self.architecture.map(|architecture| architecture.name().to_owned());
+        let architecture = architecture.or_else(|| header.map(|header| header.architecture.clone()));
+        facts.extend(architecture.map(|architecture| ("architecture", architecture)));
+        facts.extend(self.dumped().map(|time| ("dumped", utc_of_unix(time))));
+        facts.extend(known.map(uptime).unwrap_or_default());
+        facts.extend(self.panic.iter().map(|panic| ("panic", first_line(panic).to_owned())));
+        let image = self.image.as_ref().ok().filter(|image| !image.as_os_str().is_empty());
+        facts.extend(image.map(|image| ("symbols", image.display().to_string())));
+        let mut blocks = vec![Block::Facts(facts)];
+        blocks.extend(dump_notes(dump).into_iter().map(Block::Note));
+        let without = "There are no symbols of the kernel, which most of a report requires";
+        blocks.extend(self.image.as_ref().err().map(|why| Block::Note(format!("{without}: {why}."))));
+        blocks
+    }
+
+    /// That a part is missing. Why there are no symbols is said once.
+    fn missing(&self, why: &String) -> Block {
+        Block::Note(match &self.image {
+            Err(image) if image == why => "Not available without the symbols of the kernel.".to_owned(),
+            _ => format!("Not available: {why}."),
+        })
+    }
+
+    /// A part, or a note that it is missing.
+    fn part<T>(&self, part: &Part<T>, blocks: impl FnOnce(&T) -> Vec<Block>) -> Vec<Block> {
+        part.as_ref().map_or_else(|why| vec![self.missing(why)], blocks)
+    }
+
+    fn panic_section(&self) -> Vec<Block> {
+        let mut facts: Facts = self.panic.iter().map(|panic| ("panic", panic.clone())).collect();
+        if let Some(found) = &self.stacks.dumping {
+            facts.extend(found.stack.threads.first().map(|thread| ("thread", heading(thread))));
+            facts.extend(trap_facts(found));
+        }
+        let mut blocks = Vec::new();
+        if !facts.is_empty() {
+            blocks.push(Block::Facts(facts));
+        }
+        if self.panic.is_none() {
+            blocks.push(Block::Note("The kernel did not panic, as far as is known.".to_owned()));
+        }
+        let lines = self.lines(|panic, index| panic.is_some_and(|panic| index >= panic));
+        if !lines.is_empty() {
+            blocks.push(Block::Lines(lines));
+        }
+        blocks
+    }
+
+    /// The lines of messages, of which the index of the panic's first one and their own decide.
+    fn lines(&self, is_shown: impl Fn(Option<usize>, usize) -> bool) -> Vec<String> {
+        let Ok(buffer) = &self.messages else { return Vec::new() };
+        let all: Vec<Message<'_>> = buffer.lines().collect();
+        let panic = self.panic_message(&all);
+        let shown = all.iter().enumerate().filter(|(index, _)| is_shown(panic, *index));
+        let mut lines: Vec<String> = shown.map(|(_, message)| decode(message.line)).collect();
+        while lines.pop_if(|last| last.is_empty()).is_some() {}
+        lines
+    }
+
+    fn fingerprint_section(&self) -> Vec<Block> {
+        match &self.fingerprint {
+            Ok(Fingerprint { value, basis, parts }) => {
+                let of = match basis {
+                    Basis::Stack => "functions of the stack",
+                    Basis::PanicMessage => "the message of the panic, without numbers: no function is known",
+                };
+                let facts = vec![("fingerprint", value.clone()), ("made of", of.to_owned())];
+                let mut blocks = vec![Block::Facts(facts), Block::Lines(parts.clone())];
+                let mut note = |is_so: bool, text: &str| blocks.extend(is_so.then(|| Block::Note(text.to_owned())));
+                let is_of_stack = *basis == Basis::Stack;
+                note(is_of_stack && self.lacks_local_symbols, LOCAL_SYMBOLS);
+                note(is_of_stack && parts.iter().any(|part| part == UNKNOWN), UNNAMED);
+                blocks
+            }
+            Err(why) => vec![Block::Note(format!("There is none: {why}."))],
+        }
+    }
+
+    fn stack_section(&self) -> Vec<Block> {
+        match (&self.stacks.dumping, &self.processes) {
+            (Some(found), _) => vec![Block::Stacks(vec![text(found)])],
+            (None, Ok(_)) => vec![Block::Note("No thread of the kernel has written a dump.".to_owned())],
+            (None, Err(why)) => vec![self.missing(why)],
+        }
+    }
+
+    fn stacks_section(&self, stacks: &[ReportStack], what: &str) -> Vec<Block> {
+        match (&self.processes, stacks) {
+            (Err(why), _) => vec![self.missing(why)],
+            (Ok(_), []) => vec![Block::Note(format!("There is no thread {what}."))],
+            (Ok(_), stacks) => vec![Block::Stacks(stacks.iter().map(text).collect())],
+        }
+    }
+
+    fn messages_title(&self) -> &'static str {
+        if self.panic.is_some() { "Messages before the panic" } else { "Messages" }
+    }
+
+    fn messages_section(&self) -> Vec<Block> {
+        let mut blocks = Vec::new();
+        if let Ok(buffer) = &self.messages {
+            let mut note = |is_so: bool, text: &str| blocks.extend(is_so.then(|| Block::Note(text.to_owned())));
+            note(buffer.is_full, "The message buffer is full: older messages are lost.");
+            note(!buffer.is_ordered, "The newest messages may come first.");
+            let missing = format!("{} of the message buffer are not in the dump.", counted(buffer.missing, "byte"));
+            note(buffer.missing > 0, &missing);
+        }
+        let lines = self.lines(|panic, index| panic.is_none_or(|panic| index < panic));
+        blocks.push(if lines.is_empty() { Block::Note("There are none.".to_owned()) } else { Block::Lines(lines) });
+        blocks
+    }
+
+    fn load_section(&self) -> Vec<Block> {
+        let facts = match &self.facts {
+            Ok(facts) => facts,
+            Err(why) => return vec![self.missing(why)],
+        };
+        let mut shown = uptime(facts);
+        shown.extend(facts.load_averages.map(|[one, five, fifteen]| {
+            ("load averages", format!("{one:.2} {five:.2} {fifteen:.2} (1, 5 and 15 minutes)"))
+        }));
+        shown.extend(facts.hz.map(|hz| ("hz", hz.to_string())));
+        let numbers = self.numbers.as_deref().unwrap_or_default();
+        shown.extend(numbers.iter().map(|number| (number.title, number.text(self.dump.page_size))));
+        let note = "How much memory is free, or used for what, is in structures of the kernel and not shown.";
+        vec![Block::Facts(shown), Block::Note(note.to_owned())]
+    }
+
+    fn modules_section(&self) -> Vec<Block> {
+        let Ok(listing) = &self.modules else { return Vec::new() };
+        let columns = [("ID", true), ("ADDRESS", true), ("NAME", false), ("FILE", false)];
+        let row = |(id, file): (usize, &crate::symbols::KernelFile)| {
+            vec![(id + 1).to_string(), Hex(file.address).to_string(), file.name.clone(), file.path.clone()]
+        };
+        let rows = listing.files.iter().enumerate().map(row).collect();
+        let mut blocks = vec![Block::Table(Table { columns: columns.map(column).into(), rows })];
+        blocks.extend(listing.broken.as_ref().map(|why| Block::Note(format!("There may be more: {why}."))));
+        blocks
+    }
+}
+
+fn text(found: &ReportStack) -> StackText {
+    describe(&found.stack, &found.calls)
+}
+
+const fn column((title, is_number): (&'static str, bool)) -> Column {
+    Column { title, is_number }
+}
+
+fn dump_notes(dump: &DumpSummary) -> Vec<String> {
+    let damage = dump.damage.iter().map(|damage| format!("The dump is damaged: {damage}."));
+    let limits = dump.limits.iter().map(|limit| format!("A limit of memtool, not damage: {limit}."));
+    damage.chain(limits).chain(dump.warnings.iter().map(|warning| format!("{warning}."))).collect()
+}
+
+fn uptime(facts: &KernelFacts) -> Facts {
+    let uptime = facts.uptime.and_then(|uptime| u64::try_from(uptime).ok());
+    let cpus = facts.cpus.map(|cpus| ("CPUs", cpus.to_string()));
+    uptime.map(|uptime| ("uptime", days_and_time(uptime))).into_iter().chain(cpus).collect()
+}
+
+/// The trap that the panic is about, and the function that it interrupted.
+fn trap_facts(found: &ReportStack) -> Facts {
+    let frames = &found.stack.stack.frames;
+    let is_about = |frame: &&crate::stack::Frame| {
+        frame.trap.as_ref().is_some_and(|trap| trap.kind == TrapKind::Exception && !trap.from_user)
+    };
+    let Some(index) = frames.iter().position(|frame| is_about(&frame)) else { return Vec::new() };
+    let mut facts: Facts = Vec::new();
+    facts.extend(frames.get(index).and_then(|frame| frame.trap.as_deref()).map(|trap| ("trap", trap_title(trap))));
+    let interrupted = found.calls.iter().find(|call| call.frame == index + 1);
+    let name = |function: &String| match interrupted.and_then(|call| call.offset) {
+        Some(offset) => format!("{function}+{offset:#x}"),
+        None => function.clone(),
+    };
+    facts.extend(interrupted.and_then(|call| call.function.as_ref()).map(|function| ("in", name(function))));
+    facts
+}
