@@ -53,6 +53,7 @@ mod read;
 mod real_dumps;
 mod relocated_kernel;
 mod report;
+mod report_html;
 mod rules_model;
 mod save;
 mod save_log;

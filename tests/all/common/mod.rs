@@ -10,6 +10,7 @@
 )]
 
 pub mod arm64;
+pub mod browser;
 pub mod compiler;
 pub mod encryption;
 pub mod entries_dump;

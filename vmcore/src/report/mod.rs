@@ -1,9 +1,10 @@
 //! A report of a crash: what crashinfo(8) tells of a kernel's dump, from the dump and the kernel's image alone.
 //!
-//! [`Report`] is what there is to know, [`Report::sections`] the same for people, [`mod@text`] writes it as text.
+//! [`Report`] is what there is to know, [`Report::sections`] the same for people, [`mod@text`] writes it as text, [`html`] as a page.
 
 mod dump;
 mod fingerprint;
+pub mod html;
 mod numbers;
 mod processes;
 pub mod section;
