@@ -192,6 +192,7 @@ impl Command {
             Self::Read(arguments) => arguments.text_only(),
             Self::Ranges(arguments) => arguments.text_only(),
             Self::Maps(arguments) => arguments.text_only(),
+            Self::Report(arguments) => arguments.html.then_some(("--html", "each is another form of the report")),
             _ => None,
         }
     }

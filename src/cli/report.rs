@@ -12,14 +12,14 @@ use memtool::output_file::{self, OutputFile, scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{BufWriter, Write};
+use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use vmcore::debug_info::DebugInfo;
 use vmcore::dump::{Container, Content, Damage, Depth, inspect_packed};
 use vmcore::kerneldump;
 use vmcore::messages::Message;
 use vmcore::progress::Progress;
-use vmcore::report::{Basis, DumpSummary, Report, text};
+use vmcore::report::{Basis, DumpSummary, Report, html, text};
 use vmcore::symbols::KernelFile;
 use vmcore::text::Name;
 use vmcore::units::Hex;
@@ -41,6 +41,9 @@ pub struct Arguments {
     /// Replace the file of --output if it exists
     #[arg(short, long, requires = "output")]
     force: bool,
+    /// Write one HTML file, for a browser, that needs no other file
+    #[arg(long)]
+    pub html: bool,
     #[command(flatten)]
     root: RootArguments,
 }
@@ -156,7 +159,7 @@ impl Arguments {
                 return context.out.document_of(SCHEMA, IMAGE, &self.document(report, opened));
             }
             let mut written = Vec::new();
-            text::write(&report.title(), &report.sections(), &mut written)
+            self.write_sections(report, &mut written)
                 .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
             return context.out.bytes(&written);
         };
@@ -165,11 +168,20 @@ impl Arguments {
         let written = if context.out.is_json() {
             context.out.write_document(&mut file, SCHEMA, IMAGE, &self.document(report, opened))
         } else {
-            text::write(&report.title(), &report.sections(), &mut file)
+            self.write_sections(report, &mut file)
         };
         written.and_then(|()| file.flush()).map_err(|source| Error::io("write", path, source))?;
         drop(file);
         output.commit()
+    }
+
+    /// Writes the report for people.
+    fn write_sections(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        if self.html {
+            html::write(&report.head(), &report.sections(), out)
+        } else {
+            text::write(&report.title(), &report.sections(), out)
+        }
     }
 
     fn document<'a>(&self, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {

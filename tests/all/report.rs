@@ -9,7 +9,7 @@ use unicode_width::UnicodeWidthStr;
 use vmcore_synth::{Arch, MinidumpSpec};
 
 /// What the sections are called that every report of a crash has, in their order.
-const TITLES: [&str; 10] = [
+pub const TITLES: [&str; 10] = [
     "Dump",
     "Panic",
     "Fingerprint",
@@ -23,7 +23,7 @@ const TITLES: [&str; 10] = [
 ];
 
 /// The files of [`crashed`].
-fn crash() -> tempfile::TempDir {
+pub fn crash() -> tempfile::TempDir {
     let directory = directory();
     let (core, kernel) = crashed();
     fs::write(directory.path().join("core"), core).unwrap();
@@ -32,7 +32,7 @@ fn crash() -> tempfile::TempDir {
 }
 
 #[track_caller]
-fn report(directory: &Path, options: &[&str]) -> Run {
+pub fn report(directory: &Path, options: &[&str]) -> Run {
     let [core, kernel] = ["core", "kernel"].map(|name| directory.join(name));
     memtool(&[&["report", text(&core), "--kernel", text(&kernel)], options].concat())
 }

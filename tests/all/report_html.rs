@@ -1,11 +1,12 @@
 //! Reports of crashes as HTML, in a real browser.
 
 use crate::common::browser::Browser;
-use crate::common::directory;
+use crate::common::{directory, text};
+use crate::report::{self, TITLES};
 use serde_json::{Value, json};
 use std::fs::File;
 use std::io::{BufWriter, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use vmcore::report::html::{self, Head};
 use vmcore::report::section::{Block, Column, Section, StackLine, StackText, Table};
@@ -162,7 +163,7 @@ fn texts_arrive_as_the_kernel_has_them() {
     let report = Report::new(1, 1);
     let Some(mut browser) = report.open(1280, "light") else { return };
     let shown = "</script><img src=x onerror=alert(1)>\\u{0}\\u{1b}[2J \\u{202e}gnp.exe & 'all' \"this\"";
-    for place in ["#panic dd:nth-of-type(2)", "header dd:nth-of-type(3)", "tbody tr:nth-child(3) td:last-child"] {
+    for place in ["#panic dd:nth-of-type(2)", "header dd:nth-of-type(2)", "tbody tr:nth-child(3) td:last-child"] {
         assert_eq!(browser.evaluate(&format!("document.querySelector('{place}').textContent")), shown, "{place}");
     }
     assert_eq!(browser.evaluate("document.querySelector('#modules pre').textContent"), format!("kernel\n{shown}\n"));
@@ -425,12 +426,59 @@ fn headings_and_landmarks_are_in_order() {
     }
 }
 
-#[test]
-fn page_is_valid_html() {
-    let report = Report::new(100, 100);
-    let Ok(output) = Command::new("tidy").args(["-quiet", "-errors", "-utf8"]).arg(&report.file).output() else {
+/// Asserts that a file is HTML without errors.
+#[track_caller]
+fn is_valid(file: &Path) {
+    let Ok(output) = Command::new("tidy").args(["-quiet", "-errors", "-utf8"]).arg(file).output() else {
         eprintln!("SKIPPED: there is no tidy here");
         return;
     };
     assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+}
+
+#[test]
+fn page_is_valid_html() {
+    is_valid(&Report::new(100, 100).file);
+}
+
+#[test]
+fn the_command_writes_the_page() {
+    let directory = report::crash();
+    let file = directory.path().join("crash.html");
+    let written = report::report(directory.path(), &["--html", "-o", text(&file)]).ok();
+    assert_eq!(written.stdout, "");
+    let printed = report::report(directory.path(), &["--html"]).ok();
+    assert_eq!(std::fs::read_to_string(&file).unwrap(), printed.stdout);
+    is_valid(&file);
+    let both = report::report(directory.path(), &["--html", "--json"]).exits(2);
+    assert!(both.stderr.contains("--html cannot be used with --json"), "{both:?}");
+
+    let document = report::report(directory.path(), &["--json"]).ok().json();
+    let Some(mut browser) = Browser::open(&file, 1280, "light") else { return };
+    let titles = "[...document.querySelectorAll('h2')].map((title) => title.textContent)";
+    assert_eq!(browser.evaluate(titles), json!(TITLES));
+    let fingerprint = "document.querySelector('header .fingerprint').textContent";
+    assert_eq!(browser.evaluate(fingerprint), document["fingerprint"]["value"]);
+    let prominent = "[...document.querySelectorAll('.prominent')].map((section) => section.id)";
+    assert_eq!(browser.evaluate(prominent), json!(["panic", "stack"]));
+    let functions = "[...document.querySelectorAll('#stack pre > b')].map((name) => name.textContent)";
+    let frames = document["stack"]["frames"].as_array().unwrap().iter();
+    let expected: Vec<&Value> = frames.map(|frame| &frame["function"]).collect();
+    assert_eq!(browser.evaluate(functions), json!(expected));
+    let trap = "document.querySelector('#stack .trap b').textContent";
+    assert_eq!(browser.evaluate(trap), "exception 0xc: page fault at address 0x10");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+/// Without a kernel, or of a file that says little, it is a page as well.
+#[test]
+fn the_command_writes_a_page_of_what_there_is() {
+    let directory = report::crash();
+    let (core, file) = (directory.path().join("core"), directory.path().join("crash.html"));
+    crate::common::memtool(&["report", text(&core), "--html", "-o", text(&file)]).exits(1);
+    is_valid(&file);
+    let bytes = std::fs::read(&core).unwrap();
+    std::fs::write(&core, &bytes[..bytes.len() / 2]).unwrap();
+    report::report(directory.path(), &["--html", "-f", "-o", text(&file)]).exits(1);
+    is_valid(&file);
 }

@@ -72,6 +72,7 @@ dmesg --core PANIC
 dmesg --core PANIC --panic --json
 report PANIC
 report PANIC --kernel KERNEL --json
+report PANIC --kernel KERNEL --html
 stack --core PANIC --kernel KERNEL
 stack --core PANIC --kernel KERNEL --all --group
 stack --core PANIC --kernel KERNEL --json

@@ -3,7 +3,9 @@
 //!
 //! It can be read without the script, which searches, folds, sorts and switches the theme.
 
+use super::Report;
 use super::section::{Block, Column, Section, StackLine, StackText, Table};
+use crate::text::first_line;
 use crate::units::{counted, noun};
 use std::fmt::{self, Display, Formatter, Write};
 use std::io;
@@ -12,7 +14,7 @@ const STYLE: &str = include_str!("html.css");
 const SCRIPT: &str = include_str!("html.js");
 /// The Base64 of their SHA-256, by which the policy allows them and nothing that a dump smuggles in. A test compares.
 const STYLE_HASH: &str = "PoJBPpp0rD+hWxLWh6y6FtFqpB3zw8XvWIGjnDwJBpA=";
-const SCRIPT_HASH: &str = "1TApdy1fZEJTKjRb5NBLi7Gd+IMim183eVVqORb85VE=";
+const SCRIPT_HASH: &str = "BSmv5jfpQPupBrf9mF40+Djqe2+8nKxcsF9qy9rvaMQ=";
 
 /// Blocks with more lines, rows or stacks are folded.
 const LONG: usize = 60;
@@ -45,6 +47,19 @@ pub fn write(head: &Head, sections: &[Section], out: &mut dyn io::Write) -> io::
 struct Page<'a> {
     head: &'a Head,
     sections: &'a [Section],
+}
+
+impl Report {
+    /// What precedes the sections of its page.
+    pub fn head(&self) -> Head {
+        let panic = self.panic.as_deref().map(|panic| ("panic", first_line(panic).to_owned()));
+        Head {
+            title: self.title(),
+            fingerprint: self.fingerprint.as_ref().ok().map(|fingerprint| fingerprint.value.clone()),
+            facts: panic.into_iter().collect(),
+            prominent: vec!["panic", "stack"],
+        }
+    }
 }
 
 impl Display for Page<'_> {
@@ -97,11 +112,11 @@ fn write_head(f: &mut Formatter<'_>, head: &Head) -> fmt::Result {
     writeln!(f, "<header>\n<h1>{}</h1>", Text(&head.title))?;
     if head.fingerprint.is_some() || !head.facts.is_empty() {
         f.write_str("<dl>\n")?;
+        write_facts(f, &head.facts)?;
         if let Some(fingerprint) = &head.fingerprint {
             let fingerprint = Text(fingerprint);
             writeln!(f, "<dt>fingerprint</dt><dd><code class=\"fingerprint\">{fingerprint}</code></dd>")?;
         }
-        write_facts(f, &head.facts)?;
         f.write_str("</dl>\n")?;
     }
     f.write_str("</header>\n")
@@ -174,7 +189,11 @@ fn write_table(f: &mut Formatter<'_>, table: &Table, title: &str) -> fmt::Result
         for column in &table.columns {
             write!(f, "<th scope=\"col\"{}>{}</th>", class_of(Some(column)), Text(column.title))?;
         }
-        f.write_str("</tr>\n</thead>\n<tbody>\n")?;
+        f.write_str("</tr>\n</thead>\n")?;
+        if table.rows.is_empty() {
+            return f.write_str("</table>\n</div>\n");
+        }
+        f.write_str("<tbody>\n")?;
         for row in &table.rows {
             f.write_str("<tr>")?;
             for (index, cell) in row.iter().enumerate() {
