@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 17] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 19] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -805,6 +805,8 @@ const COMMANDS: [(&str, &[&str], &[&str]); 17] = [
     ("symbols", &["symbols", "--kernel", "file", "x"], &["symbols", "version"]),
     ("ps", &["ps", "--core", "file"], &[]),
     ("stack", &["stack", "--core", "file"], &[]),
+    ("dmesg", &["dmesg", "--core", "file"], &["dmesg"]),
+    ("report", &["report", "file"], &[]),
     ("maps", &[], &["maps", "812"]),
     ("record", &[], &["record", "out"]),
     ("completions", &["completions", "bash"], &[]),
