@@ -14,8 +14,9 @@ use std::sync::Mutex;
 use vmcore::Kernel;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
+use vmcore::kernel::Registers;
 use vmcore::progress::Progress;
-use vmcore::stack::{End, Unwinder};
+use vmcore::stack::{CallFrames, End, Unwinder};
 use vmcore::symbols::Table;
 use vmcore_synth::{Arch, Endianness, Mapping, MinidumpSpec, Stack, Trap};
 
@@ -74,8 +75,34 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
     let stack = unwinder.thread(&processes, thread);
     check(&kernel, &stack);
     assert_eq!(unwinder.thread(&processes, thread), stack);
+    let mut said = Said(bytes);
+    let stack = Unwinder::new(&kernel).with_call_frames(&mut said).thread(&processes, thread);
+    check(&kernel, &stack);
     Corpus::Keep
 });
+
+/// What call frame information says of a caller: these bytes, of which each call takes some.
+struct Said<'a>(&'a [u8]);
+
+impl CallFrames for Said<'_> {
+    fn caller(
+        &mut self,
+        kernel: &Kernel,
+        address: u64,
+        registers: &Registers,
+        read: &mut dyn FnMut(u64) -> Option<u64>,
+    ) -> Option<Registers> {
+        let (first, rest) = self.0.split_first_chunk::<4>()?;
+        self.0 = rest;
+        let [choice, rise, back, frame] = *first;
+        let sp = registers.sp()?.wrapping_add(u64::from(rise & 0xf8));
+        let architecture = kernel.memory().architecture();
+        let pc = if choice & 1 == 0 { read(sp)? } else { address.wrapping_add(u64::from(back)) };
+        let fp = if choice & 2 == 0 { read(sp)? } else { sp.wrapping_add(u64::from(frame)) };
+        let fp = (choice & 4 == 0).then_some(fp);
+        (choice & 8 == 0).then(|| Registers::of_caller(architecture, pc, Some(sp), fp))
+    }
+}
 
 /// What holds of all stacks.
 fn check(kernel: &Kernel, stack: &vmcore::stack::Stack) {

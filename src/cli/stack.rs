@@ -10,7 +10,7 @@ use vmcore::debug_info::DebugInfo;
 use vmcore::kernel::{Access, Process, Processes, State, Thread};
 use vmcore::report::stacks::describe;
 use vmcore::report::text::{INDENT, TextLine, stack_lines};
-use vmcore::stack::{Call, Frame, StackThread, ThreadStack, Trap, TrapKind};
+use vmcore::stack::{Call, FoundBy, Frame, StackThread, ThreadStack, Trap, TrapKind};
 use vmcore::symbols::Pattern;
 use vmcore::text::Name;
 use vmcore::units::Hex;
@@ -105,6 +105,7 @@ struct FrameDocument {
     pc: Hex,
     frame_pointer: Hex,
     is_return_address: bool,
+    found_by: FoundBy,
     function: Option<String>,
     offset: Option<Hex>,
     module: Option<String>,
@@ -141,7 +142,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut information = DebugInfo::new(arguments.root.search()?);
     arguments.root.apply(&mut opened.kernel);
     opened.load_names(context);
-    let stacks = ThreadStack::follow(&mut opened.kernel, &processes, &threads);
+    let stacks = ThreadStack::follow(&mut opened.kernel, &mut information, &processes, &threads);
     opened.warn(context);
     let stacks = if arguments.group { ThreadStack::group(stacks) } else { stacks };
     let complete = stacks.iter().all(ThreadStack::is_fine) && processes.warnings.is_empty();
@@ -220,6 +221,7 @@ fn frame_document(frame: &Frame, call: &Call) -> FrameDocument {
         pc: Hex(frame.pc),
         frame_pointer: Hex(frame.fp),
         is_return_address: frame.is_return,
+        found_by: frame.found_by,
         function: function.clone(),
         offset: offset.map(Hex),
         module: file.clone(),

@@ -1,6 +1,7 @@
 //! Kernel stacks of threads: functions that call each other, as each architecture lays out their frames, and traps of all
 //! kinds between them.
 
+mod call_frames;
 mod debuggers;
 mod lines;
 

@@ -115,7 +115,7 @@ pub struct Trap {
 /// A stack, and the processor that uses it.
 #[derive(Clone, Debug)]
 pub struct Stack {
-    arch: Arch,
+    pub arch: Arch,
     order: Endianness,
     /// The lowest address, and what is there.
     pub base: u64,
@@ -146,6 +146,17 @@ impl Stack {
         let bytes = self.order.bytes(value, self.arch.word());
         let at = (address - self.base) as usize;
         self.bytes[at..at + bytes.len()].copy_from_slice(&bytes);
+    }
+
+    /// A word of the stack.
+    pub fn get(&self, address: u64) -> u64 {
+        let at = (address - self.base) as usize;
+        let join = |value: u64, byte: &u8| value << 8 | u64::from(*byte);
+        let bytes = self.bytes[at..at + self.arch.word()].iter();
+        match self.order {
+            Endianness::Little => bytes.rev().fold(0, join),
+            Endianness::Big => bytes.fold(0, join),
+        }
     }
 
     /// x86: pushes a word.

@@ -102,6 +102,10 @@ impl<'de> Deserialize<'de> for Name {
 /// Text without what would begin another line, command a terminal, or turn the direction of reading, which makes one
 /// name look like another: file names and recorded machines can hold anything.
 pub fn escape_control(text: &str) -> Cow<'_, str> {
+    // As most text is: this takes a fraction of the time.
+    if text.bytes().all(|byte| matches!(byte, b' '..=b'~' | b'\t')) {
+        return text.into();
+    }
     let turns = |c: char| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
     let harmful = |c: char| c.is_control() && c != '\t' || turns(c);
     if !text.contains(harmful) {

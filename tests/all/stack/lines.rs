@@ -94,7 +94,7 @@ fn link(directory: &Path, dwarf: u32, address: u64) -> Option<Vec<u8>> {
     Some(fs::read(linked).unwrap())
 }
 
-fn objcopy(files: &Files, arguments: &[&str], names: &[&str]) {
+pub(super) fn objcopy(files: &Files, arguments: &[&str], names: &[&str]) {
     let paths = names.iter().map(|name| files.path(name));
     compiler::succeed(Command::new("objcopy").args(arguments).args(paths));
 }

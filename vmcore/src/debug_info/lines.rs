@@ -1,5 +1,6 @@
 //! The file, line and inlined functions of an address.
 
+use super::call_frames::FrameSection;
 use super::sections::{ElfFile, SectionReader, failed};
 use crate::architecture::Endianness;
 use crate::error::Result;
@@ -21,6 +22,8 @@ pub(super) struct Lines {
     context: Context<Reader>,
     /// What addresses in the file count from.
     displacement: u64,
+    /// Its call frame information, until it is taken.
+    call_frames: Option<FrameSection>,
 }
 
 impl Lines {
@@ -31,6 +34,7 @@ impl Lines {
             Endianness::Big => RunTimeEndian::Big,
         };
         let mut sections = SectionReader::new(path, file, table);
+        let call_frames = sections.read(".debug_frame")?.into();
         let load = |id: SectionId| -> Result<Rc<[u8]>> {
             Ok(if is_used(id) { sections.read(id.name())?.into() } else { Rc::default() })
         };
@@ -41,7 +45,13 @@ impl Lines {
         }
         let context =
             Context::from_dwarf(sections.borrow(|bytes| Reader::new(Rc::clone(bytes), order))).map_err(damaged)?;
-        Ok(Self { path: path.to_owned(), context, displacement: table.displacement() })
+        let call_frames = FrameSection::from_debug_file(call_frames, table);
+        Ok(Self { path: path.to_owned(), context, displacement: table.displacement(), call_frames })
+    }
+
+    /// Takes the file's call frame information.
+    pub(super) fn take_call_frames(&mut self) -> Option<FrameSection> {
+        self.call_frames.take()
     }
 
     /// The file.

@@ -36,6 +36,11 @@ pub(super) fn has_debug_info(file: &ElfFile<'_>) -> bool {
     section.is_some_and(|section| section.compressed_data().is_ok_and(|data| !data.data.is_empty()))
 }
 
+/// Where a section is in memory, in a file whose sections lie as in this table.
+pub(super) fn section_address<'a>(section: &impl ObjectSection<'a>, table: &Table) -> u64 {
+    table.section_base(section.index().0).unwrap_or(0).wrapping_add(section.address())
+}
+
 /// Reads sections of a file.
 pub(super) struct SectionReader<'a, 'data> {
     path: &'a Path,
@@ -67,23 +72,30 @@ impl<'a, 'data> SectionReader<'a, 'data> {
         self.remaining -= size;
         if self.file.kind() == ObjectKind::Relocatable {
             let bytes = bytes.to_mut();
+            let start = section_address(&section, self.table);
             for (offset, relocation) in section.relocations() {
-                self.relocate(bytes, offset, &relocation);
+                self.relocate(bytes, start, offset, &relocation);
             }
         }
         Ok(bytes)
     }
 
-    /// Writes the address of what is loaded, or the offset in another section, where the linker left that to the kernel.
-    fn relocate(&self, bytes: &mut [u8], offset: u64, relocation: &Relocation) {
+    /// Writes the address of what is loaded, how far it is from there, or the offset in another section, where the linker
+    /// left that to the kernel. The section begins at `start`.
+    fn relocate(&self, bytes: &mut [u8], start: u64, offset: u64, relocation: &Relocation) {
         let target = match relocation.target() {
             RelocationTarget::Symbol(symbol) => self.file.symbol_by_index(symbol).ok(),
             _ => None,
         };
-        let (RelocationKind::Absolute, Some(symbol)) = (relocation.kind(), target) else { return };
+        let origin = match relocation.kind() {
+            RelocationKind::Absolute => 0,
+            RelocationKind::Relative => start.wrapping_add(offset),
+            _ => return,
+        };
+        let Some(symbol) = target else { return };
         let base = |SectionIndex(section)| self.table.section_base(section).unwrap_or(0);
         let value = symbol.section_index().map_or(0, base).wrapping_add(symbol.address());
-        let value = value.wrapping_add_signed(relocation.addend());
+        let value = value.wrapping_add_signed(relocation.addend()).wrapping_sub(origin);
         let size = usize::from(relocation.size() / 8);
         let place = usize::try_from(offset).ok().and_then(|start| bytes.get_mut(start..start.checked_add(size)?));
         if let Some(place) = place.filter(|_| size == 4 || size == 8) {

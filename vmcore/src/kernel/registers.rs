@@ -4,7 +4,7 @@
 //! Sources: `machine/pcb.h` of each architecture, `savectx()` and `cpu_switch()`; which layout a version has, as
 //! FreeBSD's debuggers tell them apart.
 
-use super::{Fault, KernelMemory, Why};
+use super::{Fault, KernelMemory};
 use crate::architecture::Architecture;
 
 /// The registers of a thread, in the order in which debuggers show them.
@@ -30,10 +30,20 @@ impl Registers {
         registers
     }
 
-    /// The same with a register's value.
-    pub(crate) fn with(mut self, name: &str, value: u64) -> Self {
+    /// The same with a register's value, if there is one of that name.
+    #[must_use]
+    pub fn with(mut self, name: &str, value: u64) -> Self {
         self.set(name, value);
         self
+    }
+
+    /// The registers of a function's caller: where the call returns to, and the stack pointer and the frame pointer, as
+    /// far as they are known.
+    pub fn of_caller(architecture: Architecture, pc: u64, sp: Option<u64>, fp: Option<u64>) -> Self {
+        let mut registers = Self::unknown(architecture);
+        let known = [(pc_name(architecture), Some(pc)), (fp_name(architecture), fp), (sp_name(architecture), sp)];
+        known.into_iter().for_each(|(name, value)| value.into_iter().for_each(|value| registers.set(name, value)));
+        registers
     }
 
     /// Reads the `struct pcb` at a virtual address. Where it has no program counter, that is where the function that
@@ -45,12 +55,11 @@ impl Registers {
     /// As [`KernelMemory::read`].
     pub fn read(kernel: &KernelMemory, layout: PcbLayout, pcb: u64) -> Result<Self, Fault> {
         let mut registers = Self::unknown(layout.architecture);
-        let word = kernel.word_size() as u64;
-        for (slot, name) in (0_u64..).zip(layout.slots) {
-            if !name.is_empty() {
-                let at = pcb.checked_add(slot * word).ok_or(Fault::new(pcb, Why::NotCovered))?;
-                registers.set(name, kernel.pointer(at)?);
-            }
+        let word = kernel.word_size();
+        let mut bytes = vec![0; layout.slots.len() * word];
+        kernel.read(pcb, &mut bytes)?;
+        for (name, value) in layout.slots.iter().zip(bytes.chunks(word)) {
+            registers.set(name, kernel.order().number(value));
         }
         let link = match layout.architecture {
             Architecture::Arm if registers.pc() == Some(0) => Some("lr"),
@@ -68,6 +77,26 @@ impl Registers {
         }
     }
 
+    /// Which one of an architecture's registers that of a name is.
+    #[cfg(feature = "debug-info")]
+    pub(crate) fn position(architecture: Architecture, name: &str) -> Option<usize> {
+        names(architecture).iter().position(|known| *known == name)
+    }
+
+    /// The value of the register at a [`Self::position`], if it is known.
+    #[cfg(feature = "debug-info")]
+    pub(crate) fn at(&self, position: usize) -> Option<u64> {
+        self.values.get(position)?.1
+    }
+
+    /// Changes the value of the register at a [`Self::position`].
+    #[cfg(feature = "debug-info")]
+    pub(crate) fn set_at(&mut self, position: usize, value: u64) {
+        if let Some((_, slot)) = self.values.get_mut(position) {
+            *slot = Some(value);
+        }
+    }
+
     /// Each register's name, as debuggers call it, and its value where that is known.
     pub fn iter(&self) -> impl Iterator<Item = (&'static str, Option<u64>)> {
         self.values.iter().copied()
@@ -80,21 +109,12 @@ impl Registers {
 
     /// The program counter.
     pub fn pc(&self) -> Option<u64> {
-        self.get(match self.architecture {
-            Architecture::Amd64 => "rip",
-            Architecture::I386 => "eip",
-            _ => "pc",
-        })
+        self.get(pc_name(self.architecture))
     }
 
     /// The stack pointer.
     pub fn sp(&self) -> Option<u64> {
-        self.get(match self.architecture {
-            Architecture::Amd64 => "rsp",
-            Architecture::I386 => "esp",
-            Architecture::Powerpc64 => "r1",
-            _ => "sp",
-        })
+        self.get(sp_name(self.architecture))
     }
 
     /// The register with the address that a function returns to before it has saved it, where there is one.
@@ -109,14 +129,35 @@ impl Registers {
 
     /// The frame pointer, in code that has one.
     pub fn fp(&self) -> Option<u64> {
-        self.get(match self.architecture {
-            Architecture::Amd64 => "rbp",
-            Architecture::I386 => "ebp",
-            Architecture::Arm64 => "x29",
-            Architecture::Riscv => "s0",
-            Architecture::Arm => "r11",
-            Architecture::Powerpc64 => "r31",
-        })
+        self.get(fp_name(self.architecture))
+    }
+}
+
+const fn pc_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::Amd64 => "rip",
+        Architecture::I386 => "eip",
+        _ => "pc",
+    }
+}
+
+const fn sp_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::Amd64 => "rsp",
+        Architecture::I386 => "esp",
+        Architecture::Powerpc64 => "r1",
+        _ => "sp",
+    }
+}
+
+const fn fp_name(architecture: Architecture) -> &'static str {
+    match architecture {
+        Architecture::Amd64 => "rbp",
+        Architecture::I386 => "ebp",
+        Architecture::Arm64 => "x29",
+        Architecture::Riscv => "s0",
+        Architecture::Arm => "r11",
+        Architecture::Powerpc64 => "r31",
     }
 }
 

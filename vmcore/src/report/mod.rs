@@ -20,9 +20,9 @@ pub use processes::{PROCESS_COLUMNS, process_row};
 use crate::architecture::Architecture;
 use crate::kernel::{Kernel, KernelFacts, Process, Processes, State, Thread};
 use crate::messages::{self, Message, MessageBuffer};
-use crate::stack::{Call, ThreadStack};
+use crate::stack::{Call, CodeInformation, ThreadStack};
 use crate::symbols::linker_files::Listing;
-use crate::symbols::{Binding, SourceLookup, Table};
+use crate::symbols::{Binding, Table};
 use std::path::PathBuf;
 
 /// A part of a report, or why it is missing.
@@ -97,7 +97,7 @@ pub struct Stacks {
 impl Report {
     /// Finds out what there is to know. `kernel` is that of the dump, or why there is none. Whatever cannot be known is missing
     /// with a reason.
-    pub fn collect(dump: DumpSummary, kernel: Part<&mut Kernel>, sources: &mut dyn SourceLookup) -> Self {
+    pub fn collect(dump: DumpSummary, kernel: Part<&mut Kernel>, sources: &mut dyn CodeInformation) -> Self {
         let mut report = match kernel {
             Ok(kernel) => Self::of_kernel(dump, kernel, sources),
             Err(why) => Self::without_kernel(dump, why),
@@ -125,7 +125,7 @@ impl Report {
         }
     }
 
-    fn of_kernel(dump: DumpSummary, kernel: &mut Kernel, sources: &mut dyn SourceLookup) -> Self {
+    fn of_kernel(dump: DumpSummary, kernel: &mut Kernel, sources: &mut dyn CodeInformation) -> Self {
         let mut processes = kernel.processes().map_err(reason);
         if let Ok(processes) = &mut processes {
             processes.list.sort_by_key(|process| process.pid);
@@ -198,9 +198,9 @@ fn reason(error: crate::Error) -> String {
 }
 
 impl Stacks {
-    fn read(kernel: &mut Kernel, processes: &Processes, sources: &mut dyn SourceLookup) -> Self {
+    fn read(kernel: &mut Kernel, processes: &Processes, sources: &mut dyn CodeInformation) -> Self {
         let threads: Vec<(&Process, &Thread)> = processes.threads().collect();
-        let mut stacks = ThreadStack::follow(kernel, processes, &threads);
+        let mut stacks = ThreadStack::follow(kernel, sources, processes, &threads);
         let state = |found: &ThreadStack| found.threads.first().map(|thread| (thread.state, thread.cpu));
         let dumping = stacks.iter().position(|found| matches!(state(found), Some((State::Dumping, _))));
         let dumping = dumping.map(|index| stacks.remove(index));

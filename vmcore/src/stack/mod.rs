@@ -2,7 +2,8 @@
 //! entered the kernel or began.
 //!
 //! FreeBSD's kernels are built with frame pointers, so that the stack can be followed without debug information. Where
-//! the kernel was entered by an exception, an interrupt or a system call, code in assembly language saved the registers
+//! there is call frame information ([`CallFrames`]), it leads on in functions without frames, too, and in those that were
+//! interrupted before they had one. Where the kernel was entered by an exception, an interrupt or a system call, code in assembly language saved the registers
 //! in a trap frame (`struct trapframe`); the stack goes on with what was interrupted.
 //!
 //! | architecture | caller's frame pointer | return address | trap frame |
@@ -16,6 +17,7 @@
 //! Sources: `db_trace.c` and `exception.S` of each architecture (`sys/amd64/amd64`, `sys/i386/i386`, `sys/arm64/arm64`,
 //! `sys/riscv/riscv`, `sys/powerpc/powerpc` with `trap_subr64.S`), `machine/frame.h`, and the calling conventions.
 
+mod call_frames;
 mod entry;
 mod prologue;
 mod reader;
@@ -23,6 +25,7 @@ mod threads;
 mod trap;
 mod unwinder;
 
+pub use call_frames::{CallFrames, CodeInformation};
 pub use threads::{Call, StackThread, ThreadStack};
 pub use trap::{Trap, TrapKind};
 pub use unwinder::Unwinder;
@@ -30,6 +33,7 @@ pub use unwinder::Unwinder;
 use crate::architecture::Architecture;
 use crate::fault::Fault;
 use crate::units::Hex;
+use serde::Serialize;
 use std::fmt;
 
 /// Whether the function of this name is an entry of the kernel: code that saves a trap frame.
@@ -55,6 +59,8 @@ pub struct Frame {
     pub is_return: bool,
     /// The function's frame pointer; on powerpc64 its stack pointer.
     pub fp: u64,
+    /// How the frame was found.
+    pub found_by: FoundBy,
     /// How many more frames like this one follow it, as in a recursion without end.
     pub repeats: u64,
     /// The function is an entry to the kernel: what led there. What was interrupted comes next.
@@ -67,6 +73,23 @@ impl Frame {
     pub fn code_address(&self, architecture: Architecture) -> u64 {
         architecture.code_address(self.pc, self.is_return)
     }
+}
+
+/// How a frame was found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FoundBy {
+    /// By the registers that were saved of the thread.
+    Registers,
+    /// By the registers in a trap frame.
+    TrapFrame,
+    /// By the frame pointer of the function that it called.
+    FramePointer,
+    /// By what call frame information says of the function that it called.
+    CallFrameInformation,
+    /// By the instructions around the place where the function that it called was interrupted: there that function had
+    /// no frame.
+    Code,
 }
 
 /// Why a stack ends.

@@ -16,34 +16,60 @@ pub enum Place {
     Stack(u64),
     /// The return address is in the link register, and the frame pointer is the caller's.
     Link,
-    /// The return address is in the link register, and the function's frame leads to the caller's.
-    LinkAndFrame,
+    /// powerpc64: the return address is in the link register, and the function has its frame, in which it saves it later
+    /// or not at all.
+    Chain,
+}
+
+/// What the code of a function tells of the place where it was interrupted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Site {
+    /// Where the caller is found.
+    pub place: Place,
+    /// The function has begun to make its frame, or to give it up, which compilers do not describe instruction by
+    /// instruction.
+    pub is_between: bool,
+}
+
+impl Site {
+    /// In the function's frame, or before there is one.
+    pub const fn new(place: Place) -> Self {
+        Self { place, is_between: false }
+    }
+
+    const fn between(place: Place) -> Self {
+        Self { place, is_between: true }
+    }
 }
 
 /// Where the caller is found, by the code of the function from its beginning up to the place of the interruption, and by
 /// what comes next.
-pub fn caller(architecture: Architecture, order: Endianness, before: &[u8], next: &[u8]) -> Place {
+pub fn caller(architecture: Architecture, order: Endianness, before: &[u8], next: &[u8]) -> Site {
     match architecture {
         Architecture::Amd64 => x86(before, next, 8, &[0x48, 0x89, 0xe5]),
         Architecture::I386 => x86(before, next, 4, &[0x89, 0xe5]),
         Architecture::Arm64 => arm64(before, next),
         Architecture::Riscv => riscv(before),
         Architecture::Powerpc64 => powerpc64(before, order),
-        Architecture::Arm => Place::Frame,
+        Architecture::Arm => Site::new(Place::Frame),
     }
 }
 
+fn has_sequence(code: &[u8], first: u8, rest: &[u8]) -> bool {
+    code.windows(rest.len() + 1).any(|window| window.first() == Some(&first) && window.ends_with(rest))
+}
+
 /// `push %rbp; mov %rsp, %rbp`, and at the end `pop %rbp; ret`.
-fn x86(before: &[u8], next: &[u8], word: u64, set_frame: &[u8]) -> Place {
+fn x86(before: &[u8], next: &[u8], word: u64, set_frame: &[u8]) -> Site {
     const PUSH: u8 = 0x55;
     const RETURN: u8 = 0xc3;
     match next {
-        [RETURN, ..] => Place::Stack(0),
-        [PUSH, rest @ ..] if rest.starts_with(set_frame) => Place::Stack(0),
-        next if next.starts_with(set_frame) => Place::Stack(word),
-        // Code in assembly language, as a rule.
-        _ if before.is_empty() => Place::Stack(0),
-        _ => Place::Frame,
+        [RETURN, ..] => Site::between(Place::Stack(0)),
+        [PUSH, rest @ ..] if rest.starts_with(set_frame) => Site::new(Place::Stack(0)),
+        next if next.starts_with(set_frame) => Site::new(Place::Stack(word)),
+        _ if has_sequence(before, PUSH, set_frame) => Site::new(Place::Frame),
+        // Code that comes before the frame or does without one, or is in assembly language.
+        _ => Site::new(Place::Stack(0)),
     }
 }
 
@@ -52,7 +78,7 @@ fn words(code: &[u8], order: Endianness) -> impl DoubleEndedIterator<Item = u32>
 }
 
 /// `stp x29, x30, [sp, #-n]!; mov x29, sp`, and at the end `ldp x29, x30, [sp], #n; ret`.
-fn arm64(before: &[u8], next: &[u8]) -> Place {
+fn arm64(before: &[u8], next: &[u8]) -> Site {
     /// Instructions between the frame's end and the return.
     const EPILOGUE: usize = 4;
     let sets_frame = |code: u32| code & 0xffc0_03ff == 0x9100_03fd;
@@ -61,15 +87,15 @@ fn arm64(before: &[u8], next: &[u8]) -> Place {
     let jumps = |code: u32| code & 0x7c00_0000 == 0x1400_0000 || code & 0xfe00_0000 == 0xd600_0000;
     let returns = |code: u32| matches!(code, 0xd65f_03c0 | 0xd65f_0bff | 0xd65f_0fff);
     let order = Endianness::Little;
-    if words(next, order).next().is_some_and(returns) {
-        return Place::Link;
+    let mut end = words(before, order).rev().take(EPILOGUE).take_while(|code| !jumps(*code) && !sets_frame(*code));
+    if words(next, order).next().is_some_and(returns) || end.any(restores) {
+        return Site::between(Place::Link);
     }
-    let end = words(before, order).rev().take(EPILOGUE).take_while(|code| !jumps(*code) && !sets_frame(*code));
-    if end.into_iter().any(restores) || !words(before, order).any(sets_frame) { Place::Link } else { Place::Frame }
+    Site::new(if words(before, order).any(sets_frame) { Place::Frame } else { Place::Link })
 }
 
 /// `addi sp, sp, -n; sd ra, ...; sd s0, ...; addi s0, sp, n`, and at the end `ld s0, ...; addi sp, sp, n; ret`.
-fn riscv(before: &[u8]) -> Place {
+fn riscv(before: &[u8]) -> Site {
     let (mut has_frame, mut is_restored, mut rest) = (false, false, before);
     while let Some(low) = rest.first_chunk::<2>() {
         let low = u16::from_le_bytes(*low);
@@ -101,12 +127,16 @@ fn riscv(before: &[u8]) -> Place {
             rest = tail(rest, 4_usize);
         }
     }
-    if has_frame && !is_restored { Place::Frame } else { Place::Link }
+    match (has_frame, is_restored) {
+        (true, false) => Site::new(Place::Frame),
+        (true, true) => Site::between(Place::Link),
+        (false, _) => Site::new(Place::Link),
+    }
 }
 
-/// `mflr r0; std r0, 16(r1); stdu r1, -n(r1)` or, by clang, `mflr r0; stdu r1, -n(r1); std r0, n + 16(r1)`, and at the end
-/// `addi r1, r1, n; ld r0, 16(r1); mtlr r0; blr`.
-fn powerpc64(before: &[u8], order: Endianness) -> Place {
+/// `mflr r0; std r0, 16(r1); stdu r1, -n(r1)` or `mflr r0; stdu r1, -n(r1); std r0, n+16(r1)`, and at the end
+/// `addi r1, r1, n; ld r0, 16(r1); mtlr r0; blr`. Functions that call none may make frames and save no return address.
+fn powerpc64(before: &[u8], order: Endianness) -> Site {
     const EPILOGUE: usize = 8;
     /// Where callers keep room for the link register, from their stack pointers on.
     const SAVED_LINK: u64 = 16;
@@ -114,17 +144,19 @@ fn powerpc64(before: &[u8], order: Endianness) -> Place {
     let drops_frame = |code: u32| code & 0xffff_8000 == 0x3821_0000;
     let restores = |code: u32| code == 0x7c08_03a6;
     let branches = |code: u32| matches!(code >> 26, 16 | 18) || code == 0x4e80_0020;
+    // std r0, n(r1)
+    let saves = |code: u32| code & 0xffff_0003 == 0xf801_0000;
+    let calls = |code: u32| matches!(code >> 26, 16 | 18 | 19) && code & 1 != 0;
+    let is_in_link = !words(before, order).any(|code| saves(code) || calls(code));
     let end: Vec<u32> = words(before, order).rev().take(EPILOGUE).take_while(|code| !branches(*code)).collect();
     if end.iter().copied().any(drops_frame) {
-        return if end.iter().copied().any(restores) { Place::Link } else { Place::Stack(SAVED_LINK) };
+        let is_restored = is_in_link || end.iter().copied().any(restores);
+        return Site::between(if is_restored { Place::Link } else { Place::Stack(SAVED_LINK) });
     }
-    // It is no other function's before there is a call.
-    let saves_link = |code: u32| code & 0xffff_0003 == 0xf801_0000;
-    let calls = |code: u32| code & 1 == 1 && matches!(code >> 26, 16 | 18 | 19);
     match words(before, order).any(makes_frame) {
-        true if words(before, order).any(|code| saves_link(code) || calls(code)) => Place::Frame,
-        true => Place::LinkAndFrame,
-        false => Place::Link,
+        true if is_in_link => Site::between(Place::Chain),
+        true => Site::new(Place::Frame),
+        false => Site::new(Place::Link),
     }
 }
 
@@ -139,12 +171,12 @@ mod tests {
         fn any_code_has_a_place(before: Vec<u8>, next: Vec<u8>, is_big: bool) {
             let order = if is_big { Endianness::Big } else { Endianness::Little };
             for architecture in Architecture::ALL {
-                let place = caller(architecture, order, &before, &next);
+                let place = caller(architecture, order, &before, &next).place;
                 // What comes next on the stack is the return address, what the function has pushed, or its link.
                 let offsets = [0, architecture.word_size() as u64, 16];
                 prop_assert!(!matches!(place, Place::Stack(offset) if !offsets.contains(&offset)));
                 let has_link = !matches!(architecture, Architecture::Amd64 | Architecture::I386 | Architecture::Arm);
-                prop_assert!(!matches!(place, Place::Link | Place::LinkAndFrame) || has_link);
+                prop_assert!(!matches!(place, Place::Link | Place::Chain) || has_link);
             }
         }
     }
@@ -154,7 +186,7 @@ mod tests {
     }
 
     fn at(architecture: Architecture, code: &[u8], offset: usize) -> Place {
-        caller(architecture, Endianness::Little, &code[..offset], &code[offset..])
+        caller(architecture, Endianness::Little, &code[..offset], &code[offset..]).place
     }
 
     #[test]
@@ -163,6 +195,14 @@ mod tests {
         let code = [0x55, 0x48, 0x89, 0xe5, 0x90, 0x5d, 0xc3];
         let places = [0, 1, 4, 5, 6].map(|offset| at(Architecture::Amd64, &code, offset));
         assert_eq!(places, [Place::Stack(0), Place::Stack(8), Place::Frame, Place::Frame, Place::Stack(0)]);
+    }
+
+    #[test]
+    fn amd64_may_return_before_it_has_a_frame() {
+        // test %rdi, %rdi; je .; push %rbp; mov %rsp, %rbp; nop
+        let code = [0x48, 0x85, 0xff, 0x74, 0xfe, 0x55, 0x48, 0x89, 0xe5, 0x90];
+        let places = [0, 3, 5, 6, 9].map(|offset| at(Architecture::Amd64, &code, offset));
+        assert_eq!(places, [Place::Stack(0), Place::Stack(0), Place::Stack(0), Place::Stack(8), Place::Frame]);
     }
 
     #[test]
@@ -210,13 +250,25 @@ mod tests {
         let places = [0, 8, 12, 16, 20, 28].map(|offset| at(Architecture::Powerpc64, &code, offset));
         let (link, frame, stack) = (Place::Link, Place::Frame, Place::Stack(16));
         assert_eq!(places, [link, link, frame, frame, stack, link]);
+    }
+
+    #[test]
+    fn powerpc64_saves_its_link_after_its_frame_or_not_at_all() {
+        // mflr r0; stdu r1, -96(r1); std r0, 112(r1); bl .
+        let saved = code(&[0x7c08_02a6, 0xf821_ffa1, 0xf801_0070, 0x4800_0001]);
+        let places = [4, 8, 12].map(|offset| at(Architecture::Powerpc64, &saved, offset));
+        assert_eq!(places, [Place::Link, Place::Chain, Place::Frame]);
         // mflr r0; std r31, -8(r1); stdu r1, -96(r1); std r0, 112(r1); mr r31, r1
-        let code = self::code(&[0x7c08_02a6, 0xfbe1_fff8, 0xf821_ffa1, 0xf801_0070, 0x7c3f_0b78]);
-        let places = [0, 4, 8, 12, 16].map(|offset| at(Architecture::Powerpc64, &code, offset));
-        assert_eq!(places, [link, link, link, Place::LinkAndFrame, frame]);
+        let clang = code(&[0x7c08_02a6, 0xfbe1_fff8, 0xf821_ffa1, 0xf801_0070, 0x7c3f_0b78]);
+        let places = [0, 4, 8, 12, 16].map(|offset| at(Architecture::Powerpc64, &clang, offset));
+        assert_eq!(places, [Place::Link, Place::Link, Place::Link, Place::Chain, Place::Frame]);
         // stdu r1, -96(r1); bl .; nop: out-of-line code has saved the link.
-        let code = self::code(&[0xf821_ffa1, 0x4800_0001, 0x6000_0000]);
-        let places = [4, 8].map(|offset| at(Architecture::Powerpc64, &code, offset));
-        assert_eq!(places, [Place::LinkAndFrame, frame]);
+        let outlined = code(&[0xf821_ffa1, 0x4800_0001, 0x6000_0000]);
+        let places = [4, 8].map(|offset| at(Architecture::Powerpc64, &outlined, offset));
+        assert_eq!(places, [Place::Chain, Place::Frame]);
+        // stdu r1, -96(r1); nop; addi r1, r1, 96; blr
+        let leaf = code(&[0xf821_ffa1, 0x6000_0000, 0x3821_0060, 0x4e80_0020]);
+        let places = [0, 4, 8, 12].map(|offset| at(Architecture::Powerpc64, &leaf, offset));
+        assert_eq!(places, [Place::Link, Place::Chain, Place::Chain, Place::Link]);
     }
 }

@@ -1,6 +1,6 @@
 //! The stacks of threads, one by one or those that are equal together.
 
-use super::{End, Frame, Stack, Unwinder};
+use super::{CallFrames, End, Frame, Stack, Unwinder};
 use crate::kernel::{Kernel, Process, Processes, State, Thread};
 use crate::symbols::{KernelSymbols, SourceFrame, SourceLookup};
 use std::collections::BTreeMap;
@@ -67,12 +67,21 @@ impl StackThread {
 impl ThreadStack {
     /// Follows the stack of each thread. Where the name of a function lacks and the kernel's symbols are from its image,
     /// the modules that it had loaded are opened, too; why one cannot be is among the kernel's warnings.
-    pub fn follow(kernel: &mut Kernel, processes: &Processes, threads: &[(&Process, &Thread)]) -> Vec<Self> {
-        let mut stacks = follow(kernel, processes, threads);
-        if kernel.image().is_some() && stacks.iter().any(|found| may_lack_modules(kernel, &found.stack)) {
+    pub fn follow(
+        kernel: &mut Kernel,
+        call_frames: &mut dyn CallFrames,
+        processes: &Processes,
+        threads: &[(&Process, &Thread)],
+    ) -> Vec<Self> {
+        let mut stacks = follow(kernel, call_frames, processes, threads.iter().copied());
+        let lack: Vec<bool> = stacks.iter().map(|found| may_lack_modules(kernel, &found.stack)).collect();
+        if kernel.image().is_some() && lack.contains(&true) {
             // Without the kernel's list of modules, functions in them have addresses instead of names.
             let _ = kernel.load_modules();
-            stacks = follow(kernel, processes, threads);
+            let lacking = threads.iter().zip(&lack).filter(|(_, lack)| **lack).map(|(thread, _)| *thread);
+            let again = follow(kernel, call_frames, processes, lacking);
+            let places = stacks.iter_mut().zip(&lack).filter(|(_, lack)| **lack).map(|(stack, _)| stack);
+            places.zip(again).for_each(|(place, stack)| *place = stack);
         }
         stacks
     }
@@ -109,13 +118,18 @@ impl ThreadStack {
 /// What equal stacks have in common: where their frames are, and why they end.
 type Course = (Vec<(u64, u64)>, &'static str);
 
-fn follow(kernel: &Kernel, processes: &Processes, threads: &[(&Process, &Thread)]) -> Vec<ThreadStack> {
-    let mut unwinder = Unwinder::new(kernel);
-    let mut follow = |(process, thread): &(&Process, &Thread)| ThreadStack {
+fn follow<'a>(
+    kernel: &Kernel,
+    call_frames: &mut dyn CallFrames,
+    processes: &Processes,
+    threads: impl Iterator<Item = (&'a Process, &'a Thread)>,
+) -> Vec<ThreadStack> {
+    let mut unwinder = Unwinder::new(kernel).with_call_frames(call_frames);
+    let follow = |(process, thread)| ThreadStack {
         threads: vec![StackThread::new(process, thread)],
         stack: unwinder.thread(processes, thread),
     };
-    threads.iter().map(&mut follow).collect()
+    threads.map(follow).collect()
 }
 
 /// Whether a function in a stack, or the caller where it ends, has no name: it may be in a module.

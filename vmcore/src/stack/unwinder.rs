@@ -1,14 +1,16 @@
 //! Follows stacks.
 
+use super::call_frames::CallFrames;
 use super::entry::{self, BEGINNING};
-use super::prologue::{self, Place};
+use super::prologue::{self, Place, Site};
 use super::reader::StackReader;
 use super::trap::{Layout, Trap, TrapKind};
-use super::{End, Frame, Stack};
+use super::{End, FoundBy, Frame, Stack};
 use crate::architecture::Architecture;
 use crate::bounds::saturating_usize;
 use crate::fault::Why;
 use crate::kernel::{Kernel, Processes, Registers, Thread};
+use std::collections::HashMap;
 
 /// More frames than a stack has room for, which recursion has filled.
 const MAX_FRAMES: u64 = 4096;
@@ -53,6 +55,18 @@ pub struct Unwinder<'a> {
     /// How its trap frames can be laid out.
     layouts: &'static [Layout],
     words: StackReader<'a>,
+    call_frames: Option<&'a mut dyn CallFrames>,
+    /// What is known of addresses, and of those that calls return to: many threads were in the same functions.
+    known: HashMap<(u64, bool), Code>,
+}
+
+/// What is at an address.
+#[derive(Clone, Copy)]
+struct Code {
+    /// Whether it is code.
+    is_code: bool,
+    /// What its function is, or that from which a call returns to it.
+    role: Role,
 }
 
 /// What a function is to a stack.
@@ -70,28 +84,13 @@ enum Role {
 struct Cursor {
     role: Role,
     pc: u64,
-    /// Whether [`Self::pc`] is where a call returns to.
+    /// Whether [`Self::pc`] is where a call returns to; else all registers may be known.
     is_return: bool,
     /// The frame pointer; on powerpc64 the stack pointer.
     fp: u64,
-    /// The frame pointer of the function that this one called; `None` where it has called none, or one whose frame is not
-    /// known.
-    callee: Option<u64>,
-    /// Of a function that called none: its registers.
-    registers: Option<Registers>,
-}
-
-/// The caller of a function without a frame.
-struct Caller {
-    pc: u64,
-    fp: u64,
-    /// What the frame pointer of the function would be, where that is known.
-    callee: Option<u64>,
-}
-
-/// Whether a caller's frame pointer can be that: it is above that of the function, and not far away.
-fn is_above(caller: u64, fp: u64) -> bool {
-    caller.checked_sub(fp).is_some_and(|distance| (1..=MAX_DISTANCE).contains(&distance))
+    /// The function's registers, as far as they are known.
+    registers: Registers,
+    found_by: FoundBy,
 }
 
 impl<'a> Unwinder<'a> {
@@ -103,7 +102,21 @@ impl<'a> Unwinder<'a> {
         let variable = kernel.symbols().ok().and_then(|symbols| symbols.find("osreldate").ok().flatten());
         let release = variable.and_then(|variable| memory.u32(variable.address).ok());
         let layouts = Layout::of(architecture, release);
-        Self { kernel, architecture, layouts, words: StackReader::new(memory) }
+        Self {
+            kernel,
+            architecture,
+            layouts,
+            words: StackReader::new(memory),
+            call_frames: None,
+            known: HashMap::new(),
+        }
+    }
+
+    /// The same with call frame information, where there is some.
+    #[must_use]
+    pub fn with_call_frames(mut self, call_frames: &'a mut dyn CallFrames) -> Self {
+        self.call_frames = Some(call_frames);
+        self
     }
 
     /// The stack of a thread.
@@ -120,12 +133,12 @@ impl<'a> Unwinder<'a> {
         if self.layouts.is_empty() {
             return Stack { frames, end: End::Unsupported };
         }
-        let Some(mut cursor) = self.interrupted(registers.clone()) else {
+        let Some(mut cursor) = self.interrupted(registers.clone(), FoundBy::Registers) else {
             return Stack { frames, end: End::NoRegisters };
         };
         for _ in 0..MAX_FRAMES {
-            let Cursor { pc, is_return, fp, .. } = cursor;
-            let mut frame = Frame { pc, is_return, fp, repeats: 0, trap: None };
+            let Cursor { pc, is_return, fp, found_by, .. } = cursor;
+            let mut frame = Frame { pc, is_return, fp, found_by, repeats: 0, trap: None };
             let next = self.step(cursor, &mut frame);
             match frames.last_mut() {
                 Some(last)
@@ -144,13 +157,19 @@ impl<'a> Unwinder<'a> {
     }
 
     /// Where code was interrupted, or gave up the processor.
-    fn interrupted(&self, registers: Registers) -> Option<Cursor> {
+    fn interrupted(&mut self, registers: Registers, found_by: FoundBy) -> Option<Cursor> {
         let pc = self.architecture.plain_address(registers.pc()?);
-        let fp = match self.architecture {
-            Architecture::Powerpc64 => registers.sp()?,
-            _ => registers.fp()?,
-        };
-        Some(Cursor { role: self.role(pc, false), pc, is_return: false, fp, callee: None, registers: Some(registers) })
+        let fp = self.frame_pointer(&registers)?;
+        let role = self.code(pc, false).role;
+        Some(Cursor { role, pc, is_return: false, fp, registers, found_by })
+    }
+
+    /// What leads from frame to frame.
+    fn frame_pointer(&self, registers: &Registers) -> Option<u64> {
+        match self.architecture {
+            Architecture::Powerpc64 => registers.sp(),
+            _ => registers.fp(),
+        }
     }
 
     /// The function at an address, and how far behind its beginning that is.
@@ -165,15 +184,64 @@ impl<'a> Unwinder<'a> {
             Role::Entry(kind) => return self.cross(&cursor, kind, frame),
             Role::Function => {}
         }
-        let Some(registers) = &cursor.registers else { return self.caller(&cursor) };
-        match self.frameless(&cursor, registers)? {
-            None => self.caller(&cursor),
-            Some(Caller { pc, fp, callee }) if self.kernel.is_code(pc) => {
-                let pc = self.architecture.plain_address(pc);
-                Ok(Cursor { role: self.role(pc, true), pc, is_return: true, fp, callee, registers: None })
-            }
-            Some(Caller { pc, .. }) => Err(End::NotCode(pc)),
+        self.caller(&cursor)
+    }
+
+    /// The caller of a function.
+    ///
+    /// Where call frame information leads to one, that is the caller: it knows functions without frames, and of those that
+    /// call others frame pointers lead to the same. But few compilers describe each instruction that makes a frame or gives
+    /// it up: there, the code tells. Without call frame information the code tells whether a function that was interrupted
+    /// has its frame, and if it has, the frame pointer leads to the caller.
+    fn caller(&mut self, cursor: &Cursor) -> Result<Cursor, End> {
+        let site = if cursor.is_return { Site::new(Place::Frame) } else { self.site(cursor.pc) };
+        if let Some(caller) = self.described(cursor, site) {
+            return Ok(caller);
         }
+        match site.place {
+            Place::Frame => self.framed(cursor),
+            // Code in assembly language may have put something else onto the stack.
+            place => self.frameless(cursor, place).or_else(|end| match end {
+                End::NotCode(_) if self.kernel.is_code(cursor.pc) => self.framed(cursor).map_err(|_| end),
+                _ => Err(end),
+            }),
+        }
+    }
+
+    /// The caller by call frame information, if it can be one: its stack pointer is above that of the function, not too
+    /// far away, and the call returns to code.
+    fn described(&mut self, cursor: &Cursor, site: Site) -> Option<Cursor> {
+        if site.is_between {
+            return None;
+        }
+        let address = self.architecture.code_address(cursor.pc, cursor.is_return);
+        let words = &mut self.words;
+        let read = &mut |at| words.word(at).ok();
+        let registers = self.call_frames.as_mut()?.caller(self.kernel, address, &cursor.registers, read)?;
+        let (pc, fp) = (self.architecture.plain_address(registers.pc()?), self.frame_pointer(&registers)?);
+        let rise = registers.sp()?.checked_sub(cursor.registers.sp().unwrap_or(cursor.fp))?;
+        // Nothing is on the stack only of a function that was interrupted and has made no frame. What is said of some code in
+        // assembly language does not go beyond its first instruction.
+        let least = u64::from(site.place == Place::Frame || !self.has_link());
+        let Code { is_code, role } = self.code(pc, true);
+        let is_plausible = (least..=MAX_DISTANCE).contains(&rise) && is_code;
+        let found_by = FoundBy::CallFrameInformation;
+        is_plausible.then_some(Cursor { role, pc, is_return: true, fp, registers, found_by })
+    }
+
+    /// Whether calls leave the return address in a register.
+    fn has_link(&self) -> bool {
+        !matches!(self.architecture, Architecture::Amd64 | Architecture::I386)
+    }
+
+    /// What is at an address, to which a call returns or where a function was interrupted.
+    fn code(&mut self, pc: u64, is_return: bool) -> Code {
+        if let Some(known) = self.known.get(&(pc, is_return)) {
+            return *known;
+        }
+        let code = Code { is_code: self.kernel.is_code(pc), role: self.role(pc, is_return) };
+        self.known.insert((pc, is_return), code);
+        code
     }
 
     /// What the function at an address is, to which a call returns or which was interrupted there.
@@ -195,7 +263,7 @@ impl<'a> Unwinder<'a> {
             // In the entry's own code the registers are not the kernel's yet, or not any more, unless it is an entry for
             // what interrupts the kernel: then they are still those of what was interrupted.
             let is_from_kernel = self.name_at(frame.pc).is_some_and(|(name, _)| entry::is_from_kernel(name));
-            return if is_from_kernel { self.caller(cursor).map_err(|_| End::EntryCode) } else { Err(End::EntryCode) };
+            return if is_from_kernel { self.framed(cursor).map_err(|_| End::EntryCode) } else { Err(End::EntryCode) };
         }
         let trap = self.trap(cursor, kind)?;
         let (from_user, registers) = (trap.from_user, trap.registers.clone());
@@ -203,23 +271,23 @@ impl<'a> Unwinder<'a> {
         if from_user {
             return Err(End::UserMode);
         }
-        self.interrupted(registers).ok_or(End::NoRegisters)
+        self.interrupted(registers, FoundBy::TrapFrame).ok_or(End::NoRegisters)
     }
 
     /// The trap frame of an entry.
     fn trap(&self, cursor: &Cursor, kind: TrapKind) -> Result<Trap, End> {
-        if cursor.callee.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Riscv) {
+        let sp = cursor.registers.sp();
+        if sp.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Riscv) {
             return Err(End::EntryCode);
         }
         let is_i386 = self.architecture == Architecture::I386;
-        let argument = cursor.callee.filter(|_| is_i386).and_then(|callee| self.argument(callee));
+        let argument = sp.filter(|_| is_i386).and_then(|sp| self.argument(sp));
         if is_i386 && argument.is_none() && cursor.fp == 0 {
             return Err(End::Beginning);
         }
         let place = |layout: &Layout| match self.architecture {
-            Architecture::Amd64 => cursor.callee?.checked_add(16),
+            Architecture::Amd64 | Architecture::Riscv => sp,
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
-            Architecture::Riscv => cursor.callee,
             Architecture::Powerpc64 => cursor.fp.checked_add(48),
             Architecture::I386 => argument.or(Some(cursor.fp)),
             Architecture::Arm => None,
@@ -244,9 +312,9 @@ impl<'a> Unwinder<'a> {
     /// i386: the trap frame that an entry handed to the function that it called: its address is an argument, and stands
     /// immediately below it. The entry's `ebp` is that of what it interrupted or, in kernels that run most of their entries
     /// in a copy, leads to a stack that is not in dumps.
-    fn argument(&self, callee: u64) -> Option<u64> {
-        // Above the frame pointer and the return address; handlers of interrupts have the interrupt before it.
-        let places = [8, 12, 16].into_iter().filter_map(|offset| callee.checked_add(offset));
+    fn argument(&self, sp: u64) -> Option<u64> {
+        // Handlers of interrupts have the interrupt before it.
+        let places = [0, 4, 8].into_iter().filter_map(|offset| sp.checked_add(offset));
         let mut frames = places.filter_map(|at| Some((at, self.kernel.memory().pointer(at).ok()?)));
         frames.find(|(at, frame)| at.checked_add(4) == Some(*frame)).map(|(_, frame)| frame)
     }
@@ -261,31 +329,44 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    /// The caller of a function that was interrupted where it has no frame, or not all of it; `None` where it has one.
-    fn frameless(&mut self, cursor: &Cursor, registers: &Registers) -> Result<Option<Caller>, End> {
-        let (pc, fp) = (cursor.pc, cursor.fp);
-        let unknown = || End::NotCode(pc);
-        let link = || registers.link().ok_or_else(unknown);
-        Ok(Some(match self.place(pc) {
-            Place::Frame => return Ok(None),
-            Place::Link => Caller { pc: link()?, fp, callee: None },
-            Place::LinkAndFrame => {
-                let next = self.read(fp, End::FramePointer(fp))?;
-                if !is_above(next, fp) {
-                    return Err(End::FramePointer(next));
-                }
-                Caller { pc: link()?, fp: next, callee: Some(fp) }
+    /// The caller of a function that was interrupted where it has no frame.
+    fn frameless(&mut self, cursor: &Cursor, place: Place) -> Result<Cursor, End> {
+        let unknown = || End::NotCode(cursor.pc);
+        let mut fp = cursor.fp;
+        let (pc, sp) = match place {
+            // How much the function has on the stack is not known.
+            Place::Frame | Place::Link => (cursor.registers.link().ok_or_else(unknown)?, None),
+            Place::Chain => {
+                fp = self.read(fp, End::FramePointer(fp))?;
+                (cursor.registers.link().ok_or_else(unknown)?, None)
             }
             Place::Stack(offset) => {
-                let at = registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
-                let pc = self.words.word(at).map_err(End::Unreadable)?;
-                Caller { pc, fp, callee: at.checked_sub(self.kernel.memory().word_size() as u64) }
+                let at = cursor.registers.sp().and_then(|sp| sp.checked_add(offset)).ok_or_else(unknown)?;
+                let back = self.words.word(at).map_err(End::Unreadable)?;
+                let is_popped = !self.has_link();
+                (back, at.checked_add(self.kernel.memory().word_size() as u64).filter(|_| is_popped))
             }
-        }))
+        };
+        let plain = self.architecture.plain_address(pc);
+        let Code { is_code, role } = self.code(plain, true);
+        if !is_code {
+            return Err(End::NotCode(pc));
+        }
+        Ok(self.returned(role, plain, (fp, sp), FoundBy::Code))
     }
 
-    /// Where the caller of a function that was interrupted is found.
-    fn place(&self, pc: u64) -> Place {
+    /// A caller of whose registers the frame pointer is known, and perhaps the stack pointer.
+    fn returned(&self, role: Role, pc: u64, (fp, sp): (u64, Option<u64>), found_by: FoundBy) -> Cursor {
+        let (sp, register) = match self.architecture {
+            Architecture::Powerpc64 => (Some(fp), None),
+            _ => (sp, Some(fp)),
+        };
+        let registers = Registers::of_caller(self.architecture, pc, sp, register);
+        Cursor { role, pc, is_return: true, fp, registers, found_by }
+    }
+
+    /// What a function's code tells of the place where it was interrupted.
+    fn site(&self, pc: u64) -> Site {
         let memory = self.kernel.memory();
         match self.kernel.code_at(pc) {
             Some(found) => {
@@ -293,19 +374,18 @@ impl<'a> Unwinder<'a> {
                 let mut before = vec![0; saturating_usize(length)];
                 let mut next = [0; NEXT];
                 let is_read = memory.read(pc - length, &mut before).is_ok() && memory.read(pc, &mut next).is_ok();
-                if is_read { prologue::caller(self.architecture, memory.order(), &before, &next) } else { Place::Frame }
+                let tells = || prologue::caller(self.architecture, memory.order(), &before, &next);
+                if is_read { tells() } else { Site::new(Place::Frame) }
             }
-            None if self.kernel.is_code(pc) => Place::Frame,
+            None if self.kernel.is_code(pc) => Site::new(Place::Frame),
             // A jump to where there is no code, by a call.
-            None => match self.architecture {
-                Architecture::Amd64 | Architecture::I386 => Place::Stack(0),
-                _ => Place::Link,
-            },
+            None if self.has_link() => Site::new(Place::Link),
+            None => Site::new(Place::Stack(0)),
         }
     }
 
     /// The caller of a function that has a frame.
-    fn caller(&mut self, cursor: &Cursor) -> Result<Cursor, End> {
+    fn framed(&mut self, cursor: &Cursor) -> Result<Cursor, End> {
         let fp = cursor.fp;
         if fp == 0 {
             return Err(End::Beginning);
@@ -328,16 +408,22 @@ impl<'a> Unwinder<'a> {
         if pc == 0 && caller == 0 {
             return Err(End::Beginning);
         }
-        if !self.kernel.is_code(pc) {
+        let Code { is_code, role } = self.code(pc, true);
+        if !is_code {
             return Err(End::NotCode(pc));
         }
-        let role = self.role(pc, true);
+        let sp = match self.architecture {
+            Architecture::Amd64 | Architecture::I386 => back.checked_add(word),
+            Architecture::Riscv => Some(fp),
+            // Its functions have their frames anywhere in what they have on the stack.
+            _ => None,
+        };
         // An entry's frame pointer is that of what it interrupted, on another stack or in user mode; of i386 it leads to
         // the trap frame.
-        if matches!(role, Role::Function) && caller != 0 && !is_above(caller, fp) {
+        if matches!(role, Role::Function) && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
             return Err(End::FramePointer(caller));
         }
-        Ok(Cursor { role, pc, is_return: true, fp: caller, callee: Some(fp), registers: None })
+        Ok(self.returned(role, pc, (caller, sp), FoundBy::FramePointer))
     }
 
     /// A word of the stack; an address that is none of a stack's is `wrong`.
