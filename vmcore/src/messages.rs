@@ -204,7 +204,7 @@ pub fn panic(messages: &[Message<'_>]) -> Option<usize> {
     Some(first - registers)
 }
 
-/// As [`panic`], unless the kernel has booted since: a message buffer can keep what kernels said that ran before.
+/// As [`panic()`], unless the kernel has booted since: a message buffer can keep what kernels said that ran before.
 pub fn panic_since_boot(messages: &[Message<'_>]) -> Option<usize> {
     panic(messages).filter(|first| !tail(messages, *first).iter().any(Message::is_of_boot))
 }
