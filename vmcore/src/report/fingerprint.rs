@@ -15,9 +15,9 @@
 //! | other entries | left out: they have other names in a kernel without local symbols |
 //! | `.cold`, `.isra.0`, `.constprop.0`, `.part.0`, `.llvm.123` behind a name | left out |
 //! | recursion, of one function or several in turn | once |
-//! | an address without a name, as after a jump to nowhere | `?` |
+//! | a jump to where there is no code, and a caller without a name | `?` |
 //!
-//! Where no function is known, it is made of the panic's message without numbers.
+//! Where the function in which it went wrong is not known, it is made of the panic's message without numbers.
 
 use crate::architecture::Architecture;
 use crate::stack::{Call, Stack, Trap, TrapKind, is_entry};
@@ -165,12 +165,12 @@ impl Fingerprint {
         if panic.is_none() && !has_fault(&steps) {
             return Err(NoFingerprint::NoPanic);
         }
-        let names = names(&steps);
-        if names.iter().any(|name| *name != UNKNOWN) {
-            let names = without_recursion(&names).into_iter().map(str::to_owned).collect();
-            return Ok(Self::of(Basis::Stack, names));
+        let steps = reason(&steps);
+        if !steps.first().is_some_and(Step::is_known) {
+            return Self::from_message(panic.unwrap_or_default());
         }
-        Self::from_message(panic.unwrap_or_default())
+        let names: Vec<&str> = steps.iter().map(|step| step.name).collect();
+        Ok(Self::of(Basis::Stack, without_recursion(&names).into_iter().map(str::to_owned).collect()))
     }
 
     /// The fingerprint of a panic of which only the message is known.
@@ -212,6 +212,8 @@ struct Step<'a> {
     /// Whether the function is an entry of the kernel.
     is_entry: bool,
     trap: Option<&'a Trap>,
+    /// Whether it is no function, but where a call led that there is no code.
+    is_nowhere: bool,
 }
 
 impl Step<'_> {
@@ -233,6 +235,10 @@ impl Step<'_> {
         })
     }
 
+    fn is_known(&self) -> bool {
+        self.name != UNKNOWN || self.is_nowhere
+    }
+
     fn is_end(&self) -> bool {
         self.is_outermost() || is_listed(END, self.name)
     }
@@ -246,12 +252,22 @@ fn is_listed(list: &[&str], name: &str) -> bool {
 }
 
 fn steps<'a>(architecture: Architecture, stack: &'a Stack, calls: &'a [Call]) -> Vec<Step<'a>> {
+    let trap = |index: usize| stack.frames.get(index).and_then(|frame| frame.trap.as_deref());
     let step = |call: &'a Call| {
         let name = call.function.as_deref().map_or(UNKNOWN, without_suffix);
-        let trap = stack.frames.get(call.frame).and_then(|frame| frame.trap.as_deref());
-        Step { name, is_entry: trap.is_some() || is_entry(architecture, name), trap }
+        let fault = call.frame.checked_sub(1).and_then(trap);
+        let pc = stack.frames.get(call.frame).map(|frame| frame.pc);
+        let is_nowhere = name == UNKNOWN && fault.is_some_and(|fault| is_of_fetch(fault, pc));
+        let trap = trap(call.frame);
+        Step { name, is_entry: trap.is_some() || is_entry(architecture, name), trap, is_nowhere }
     };
     calls.iter().filter(|call| !call.is_inlined).map(step).collect()
+}
+
+/// Whether a trap is that of an instruction that could not be fetched.
+fn is_of_fetch(trap: &Trap, pc: Option<u64>) -> bool {
+    let is_named = trap.name.is_some_and(|name| name.starts_with("instruction "));
+    is_named || trap.fault_address.is_some() && trap.fault_address == pc
 }
 
 /// How many functions at the beginning panic, dump, debug or handle traps.
@@ -266,15 +282,15 @@ fn has_fault(steps: &[Step<'_>]) -> bool {
 }
 
 /// The functions that a fingerprint is made of.
-fn names<'a>(steps: &[Step<'a>]) -> Vec<&'a str> {
-    let from = |first: usize| -> Vec<&'a str> {
+fn reason<'a>(steps: &[Step<'a>]) -> Vec<Step<'a>> {
+    let from = |first: usize| -> Vec<Step<'a>> {
         let rest = steps.iter().skip(first).take_while(|step| !step.is_end());
-        rest.filter(|step| !step.is_entry).map(|step| step.name).collect()
+        rest.filter(|step| !step.is_entry).copied().collect()
     };
     let machinery = machinery(steps);
-    let names = from(machinery);
-    if !names.is_empty() {
-        return names;
+    let reason = from(machinery);
+    if !reason.is_empty() {
+        return reason;
     }
     let panic = steps.iter().take(machinery).rposition(Step::is_panic);
     from(panic.map_or(0, |last| last + 1))
@@ -359,6 +375,91 @@ fn push_word(text: &mut String, word: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    use crate::kernel::Registers;
+    use crate::stack::{End, FoundBy, Frame};
+
+    const ARCHITECTURE: Architecture = Architecture::Amd64;
+
+    fn trap(kind: TrapKind, name: Option<&'static str>, from_user: bool) -> Trap {
+        let registers = Registers::unknown(ARCHITECTURE);
+        Trap { kind, address: 0, number: None, name, fault_address: None, from_user, registers }
+    }
+
+    /// A stack of functions with their traps; the names of inlined ones begin with `~`.
+    fn stack(functions: &[(&str, Option<Trap>)]) -> (Stack, Vec<Call>) {
+        let (mut frames, mut calls) = (Vec::new(), Vec::new());
+        for (name, trap) in functions {
+            let inlined = name.strip_prefix('~');
+            calls.push(Call {
+                frame: frames.len(),
+                function: Some(inlined.unwrap_or(name)).filter(|name| *name != UNKNOWN).map(str::to_owned),
+                offset: None,
+                file: None,
+                is_in_module: false,
+                source: None,
+                is_inlined: inlined.is_some(),
+            });
+            if inlined.is_none() {
+                let trap = trap.clone().map(Box::new);
+                frames.push(Frame { pc: 0, is_return: true, fp: 0, repeats: 0, trap, found_by: FoundBy::FramePointer });
+            }
+        }
+        (Stack { frames, end: End::UserMode }, calls)
+    }
+
+    /// The functions in the fingerprint of a panic.
+    fn of(functions: &[(&str, Option<Trap>)]) -> String {
+        let (stack, calls) = stack(functions);
+        let found = Fingerprint::new(ARCHITECTURE, Some("it"), Some((&stack, &calls))).unwrap();
+        assert!(found.value.starts_with("1:") && found.value.len() == 18, "{found:?}");
+        if found.basis == Basis::Stack { found.parts.join(" ") } else { format!("({})", found.parts.join(" ")) }
+    }
+
+    #[test]
+    fn what_panics_and_handles_traps_is_left_out_unless_nothing_else_is_there() {
+        let exception = |from_user| Some(trap(TrapKind::Exception, Some("page fault"), from_user));
+        let call = || ("fast_syscall_common", Some(trap(TrapKind::SystemCall, None, true)));
+        let plain = |name: &'static str| (name, None);
+        let begin = [plain("~doadump_inner"), plain("doadump"), plain("vpanic"), plain("panic")];
+        let with = |rest: &[(&str, Option<Trap>)]| of(&[&begin, rest].concat());
+        let end = [plain("sys_read"), plain("amd64_syscall"), call()];
+        assert_eq!(with(&end), "sys_read");
+        assert_eq!(with(&[&[plain("~inlined"), plain("f.isra.0")], &end[..]].concat()), "f sys_read");
+        let fault = [plain("trap_pfault"), ("calltrap", exception(false))];
+        assert_eq!(with(&[&fault[..], &[plain("f")], &end].concat()), "f sys_read");
+        assert_eq!(with(&[&fault[..], &[plain("f"), plain("?")], &end].concat()), "f ? sys_read");
+        assert_eq!(with(&[&fault[..], &[plain("?")], &end].concat()), "(it)", "a function without a name");
+        let fetch = Some(trap(TrapKind::Exception, Some("instruction abort"), false));
+        assert_eq!(with(&[&[("calltrap", fetch), plain("?")], &end[..]].concat()), "? sys_read", "a jump to nowhere");
+        // The page fault is not what is wrong: the pager is.
+        let pager = [plain("vnode_pager_getpages"), plain("vm_fault")];
+        assert_eq!(with(&[&pager, &fault, &end[..]].concat()), "vnode_pager_getpages vm_fault trap_pfault sys_read");
+        assert_eq!(with(&[plain("trap_pfault"), plain("trap"), ("calltrap", exception(true))]), "trap_pfault trap");
+        // What a non-maskable interrupt or an interrupt came in between is chance.
+        let sudden = Some(trap(TrapKind::Exception, Some("non-maskable interrupt"), false));
+        assert_eq!(with(&[&[plain("nmi_call_kdb"), ("Xnmi", sudden)], &end[..]].concat()), "nmi_call_kdb");
+        let interrupt = Some(trap(TrapKind::Interrupt, None, false));
+        let handler =
+            [plain("uart_intr"), plain("intr_event_handle"), plain("lapic_handle_intr"), ("Xapic_isr1", interrupt)];
+        assert_eq!(with(&[&handler, &end[..]].concat()), "uart_intr");
+        assert_eq!(with(&[plain("?"), call()]), "(it)");
+        assert_eq!(with(&[]), "(it)");
+    }
+
+    #[test]
+    fn without_a_panic_only_a_trap_has_a_fingerprint() {
+        let exception = || Some(trap(TrapKind::Exception, Some("page fault"), false));
+        let of = |interrupted: &'static str| {
+            let functions = [("db_dump", None), ("kdb_trap", None), ("calltrap", exception()), (interrupted, None)];
+            let (stack, calls) = stack(&functions);
+            Fingerprint::new(ARCHITECTURE, None, Some((&stack, &calls)))
+        };
+        assert_eq!(of("f").unwrap().parts, ["f"]);
+        assert_eq!(of("kdb_enter"), Err(NoFingerprint::NoPanic));
+        assert_eq!(Fingerprint::new(ARCHITECTURE, None, None), Err(NoFingerprint::NoPanic));
+        assert_eq!(Fingerprint::from_message(" "), Err(NoFingerprint::Nothing));
+    }
 
     #[test]
     fn compilers_append_what_is_no_name() {

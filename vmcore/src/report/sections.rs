@@ -13,7 +13,7 @@ use crate::units::{Hex, counted, days_and_time, utc_of_unix};
 
 /// What limits the use of a fingerprint.
 const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
-const UNNAMED: &str = "An address has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
+const UNNAMED: &str = "A function has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
 
 /// Names with values.
 type Facts = Vec<(&'static str, String)>;
@@ -130,14 +130,14 @@ impl Report {
             Ok(Fingerprint { value, basis, parts }) => {
                 let of = match basis {
                     Basis::Stack => "functions of the stack",
-                    Basis::PanicMessage => "the message of the panic, without numbers: no function is known",
+                    Basis::PanicMessage => "the message of the panic, without numbers: the function is not known",
                 };
                 let facts = vec![("fingerprint", value.clone()), ("made of", of.to_owned())];
                 let mut blocks = vec![Block::Facts(facts), Block::Lines(parts.clone())];
                 let mut note = |is_so: bool, text: &str| blocks.extend(is_so.then(|| Block::Note(text.to_owned())));
                 let is_of_stack = *basis == Basis::Stack;
                 note(is_of_stack && self.lacks_local_symbols, LOCAL_SYMBOLS);
-                note(is_of_stack && parts.iter().any(|part| part == UNKNOWN), UNNAMED);
+                note(is_of_stack && parts.iter().skip(1).any(|part| part == UNKNOWN), UNNAMED);
                 blocks
             }
             Err(why) => vec![Block::Note(format!("There is none: {why}."))],

@@ -149,7 +149,8 @@ fn printable(text: &str) -> Cow<'_, str> {
 fn whole(out: &mut dyn Write, text: &str) -> io::Result<()> {
     let text = printable(text);
     let mut rest = text.trim_end();
-    while rest.width() > COLUMNS {
+    // Not by the width of the rest, which a line of millions of characters would be asked for again and again.
+    while fitting(rest, COLUMNS) < rest.len() {
         let (part, behind) = rest.split_at(fitting(rest, COLUMNS - CONTINUED.len()));
         writeln!(out, "{part}{CONTINUED}")?;
         rest = behind;
@@ -163,8 +164,11 @@ fn words(out: &mut dyn Write, indent: &str, text: &str) -> io::Result<()> {
     let text = printable(text);
     let mut rest = text.trim_end();
     let mut before = "";
-    while rest.width() > COLUMNS - before.width() {
-        let end = fitting(rest, COLUMNS - before.width());
+    loop {
+        let end = fitting(rest, COLUMNS - before.len());
+        if end == rest.len() {
+            return writeln!(out, "{before}{rest}");
+        }
         let head = rest.get(..end).unwrap_or(rest);
         // Not before what is moved to the right anyway.
         let from = indent.len().min(head.len());
@@ -173,7 +177,6 @@ fn words(out: &mut dyn Write, indent: &str, text: &str) -> io::Result<()> {
         writeln!(out, "{before}{}", part.trim_end())?;
         (rest, before) = (behind.trim_start(), indent);
     }
-    writeln!(out, "{before}{rest}")
 }
 
 /// Bytes of a text that fit into so many columns; of one that is not empty, at least a character.
@@ -214,7 +217,7 @@ fn write_row(out: &mut dyn Write, columns: &[Column], widths: &[usize], row: &[S
     loop {
         let mut line = String::new();
         for ((rest, width), column) in rests.iter_mut().zip(widths).zip(columns) {
-            let (part, behind) = rest.split_at(if rest.width() <= *width { rest.len() } else { fitting(rest, *width) });
+            let (part, behind) = rest.split_at(fitting(rest, *width));
             let blanks = " ".repeat(width.saturating_sub(part.width()));
             let cell = if column.is_number { blanks + part } else { part.to_owned() + &blanks };
             line.push_str(&cell);
@@ -246,6 +249,12 @@ mod tests {
         let expected = [format!("{}\\", "x".repeat(79)), "y".repeat(80)];
         assert_eq!(lines(vec![Block::Lines(vec![long])]), expected);
         assert_eq!(lines(vec![Block::Lines(vec!["a\tb\u{1b}[2J".to_owned()])]), ["a       b\\u{1b}[2J"]);
+    }
+
+    #[test]
+    fn a_line_of_millions_of_characters_is_written_in_time_that_grows_with_it() {
+        let found = lines(vec![Block::Lines(vec!["x".repeat(4 << 20)]), Block::Note("y".repeat(4 << 20))]);
+        assert_eq!(found.iter().map(|line| line.matches(['x', 'y']).count()).sum::<usize>(), 8 << 20);
     }
 
     #[test]
