@@ -133,7 +133,7 @@ enum Command {
     Stack(stack::Arguments),
     /// Print the messages of a kernel
     Dmesg(dmesg::Arguments),
-    /// Report on the crash that a dump is of
+    /// Report on a crash from its dump
     Report(report::Arguments),
     /// List the memory map of a process and how much of it is resident
     Maps(maps::Arguments),

@@ -6,7 +6,8 @@ use serde_json::Value;
 use std::fs;
 use std::path::Path;
 use unicode_width::UnicodeWidthStr;
-use vmcore_synth::{Arch, MinidumpSpec};
+use vmcore_synth::device::{DumpDevice, text_archive, text_device};
+use vmcore_synth::{Arch, ElfSpec, KernelDumpHeader, MinidumpSpec, every_variant};
 
 /// What the sections are called that every report of a crash has, in their order.
 pub const TITLES: [&str; 10] = [
@@ -388,4 +389,35 @@ fn a_compressed_dump_has_the_same_report() {
     let bytes = zstd::encode_all(&*fs::read(&core).unwrap(), 3).unwrap();
     fs::write(&core, bytes).unwrap();
     assert_eq!(of(report(directory.path(), &[]).ok()), plain);
+}
+
+#[test]
+fn dumps_of_every_kind_have_a_report_without_a_kernel() {
+    let files: [(&str, &[u8]); 2] = [("msgbuf.txt", b"hello\n"), ("panic.txt", b"page fault")];
+    let header = KernelDumpHeader::example(Arch::Amd64, 4, 0);
+    let minidump = MinidumpSpec::example(Arch::Amd64, 3).build();
+    let device = DumpDevice::example(KernelDumpHeader::example(Arch::Amd64, 4, minidump.len() as u64), 512, &minidump);
+    let mut dumps: Vec<(String, Vec<u8>)> = vec![
+        ("text dump".to_owned(), text_archive(&files)),
+        ("text dump".to_owned(), text_device(Arch::Amd64, 4, &files).build()),
+        ("minidump, amd64 version 3".to_owned(), device.build()),
+    ];
+    dumps.extend(Arch::ALL.map(|arch| ("ELF core file".to_owned(), ElfSpec::example(arch).build())));
+    dumps.extend(every_variant().into_iter().map(|(_, spec)| ("minidump".to_owned(), spec.build())));
+    for (description, dump) in dumps {
+        let directory = directory();
+        let core = write_file(directory.path(), &dump);
+        let run = memtool(&["report", text(&core), "-q"]).exits(1);
+        assert_eq!(titles(&run.stdout).len(), TITLES.len(), "{description}: {run:?}");
+        let facts = section(&run.stdout, "Dump");
+        let fact = |name: &str| {
+            let value = facts.iter().find_map(|line| line.strip_prefix(name)?.strip_prefix("  "));
+            value.map(str::trim_start)
+        };
+        assert!(fact("dump").unwrap().starts_with(&description), "{description}: {run:?}");
+        let document = memtool(&["report", text(&core), "--json"]).exits(1).json();
+        let is_of_device = !document["dump"]["header"].is_null();
+        assert_eq!(fact("host"), is_of_device.then_some(header.hostname.as_str()), "{run:?}");
+        assert!(!document["missing"].as_array().unwrap().is_empty(), "{document:#}");
+    }
 }
