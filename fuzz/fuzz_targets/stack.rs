@@ -12,6 +12,7 @@ use std::io::Seek;
 use std::path::Path;
 use std::sync::Mutex;
 use vmcore::Kernel;
+use vmcore::architecture::Architecture;
 use vmcore::dump::DumpedMemory;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::kernel::Registers;
@@ -26,7 +27,7 @@ mod kernel_image;
 use kernel_image::{FUNC, GLOBAL, Image, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS, section, symbol};
 
 /// Entries of all architectures, and other functions.
-const FUNCTIONS: [&str; 16] = [
+const FUNCTIONS: [&str; 20] = [
     "calltrap",
     "Xapic_isr1",
     "fast_syscall_common",
@@ -43,6 +44,10 @@ const FUNCTIONS: [&str; 16] = [
     "sched_switch",
     "mi_switch",
     "sleep",
+    "swi_exit",
+    "exception_exit",
+    "intr_irq_handler",
+    "fork_exit",
 ];
 /// Bytes of a function.
 const FUNCTION: u64 = 0x40;
@@ -60,6 +65,9 @@ const VARIABLES: [(&str, u64); 9] = [
 ];
 const OSRELDATE: u64 = 0x40;
 const ALLPROC: u64 = 0x48;
+/// arm's tables for exceptions: an index of two functions, and what is said of one of them.
+const INDEX: u64 = 0x80;
+const TABLE: u64 = 0x90;
 const PROCESS: u64 = 0x100;
 const THREAD: u64 = 0x200;
 const PCB: u64 = 0x300;
@@ -112,7 +120,9 @@ fn check(kernel: &Kernel, stack: &vmcore::stack::Stack) {
     assert_eq!(stack.end == End::UserMode, last_trap.is_some_and(|trap| trap.from_user));
     for (frame, next) in stack.frames.iter().zip(stack.frames.iter().skip(1)) {
         assert!(!next.is_return || kernel.is_code(next.pc));
-        assert_eq!(frame.trap.is_some(), !next.is_return);
+        // arm's entries let handlers return to where they have not called them.
+        let is_jump = kernel.memory().architecture() == Architecture::Arm && frame.trap.is_none();
+        assert!(is_jump || frame.trap.is_some() != next.is_return);
         assert!(frame.trap.as_ref().is_none_or(|trap| !trap.from_user));
     }
     assert!(!stack.end.to_string().is_empty());
@@ -173,6 +183,12 @@ fn memory(u: &mut Unstructured<'_>, spec: &MinidumpSpec, base: u64) -> Result<Ve
     put(THREAD + 0x20, base + PCB, word);
     put(THREAD + 0x40, 100_000, 4);
     put(THREAD + 0x44, u32::MAX.into(), 4);
+    let relative = |to: u64, from: u64| to.wrapping_sub(from) & 0x7fff_ffff;
+    let tables =
+        [relative(TEXT, INDEX), 0x809b_8480, relative(TEXT + 8 * FUNCTION, INDEX + 8), 4, 0x8101_9b84, 0x80b0_b0b0];
+    for (place, right) in (INDEX..).step_by(4).zip(tables) {
+        put(place, if u.ratio(1, 16)? { u64::from(u.arbitrary::<u32>()?) } else { right }, 4);
+    }
     for (slot, right) in slots(spec.arch, release).into_iter().zip([pc, stack.fp, stack.sp]) {
         let value = if u.ratio(1, 16)? { value(u, base)? } else { right };
         put(PCB + slot * word as u64, value, word);
@@ -205,7 +221,8 @@ fn prologue(spec: &MinidumpSpec) -> Vec<u8> {
     let words = |words: &[u64]| words.iter().flat_map(|word| spec.order.bytes(*word, 4)).collect();
     match spec.arch {
         Arch::Amd64 => vec![0x55, 0x48, 0x89, 0xe5],
-        Arch::I386 | Arch::Arm => vec![0x55, 0x89, 0xe5],
+        Arch::I386 => vec![0x55, 0x89, 0xe5],
+        Arch::Arm => words(&[0xe92d_4800, 0xe28d_b000]),
         Arch::Arm64 => words(&[0xa9b9_7bfd, 0x9100_03fd]),
         Arch::Riscv => words(&[0xf486_7159, 0x1880_f0a2]),
         Arch::Powerpc64 => words(&[0x7c08_02a6, 0xf801_0010, 0xf821_ff91]),
@@ -218,7 +235,7 @@ fn stack(u: &mut Unstructured<'_>, spec: &MinidumpSpec, base: u64, release: u64)
     stack.is_old = release < 1_400_000;
     stack.signature = *u.choose(&[0xff80_0000_0000_0000, 0xc280_0000_0000_0000])?;
     // The largest trap frame, and the frame of its handler.
-    while stack.sp > base + STACK + 0x400 && spec.arch != Arch::Arm {
+    while stack.sp > base + STACK + 0x400 {
         match u.int_in_range(0..=7_u8)? {
             0 => break,
             1..=3 => stack.call_and_enter(code(u, base)?),
@@ -256,11 +273,16 @@ fn entry(u: &mut Unstructured<'_>, arch: Arch, base: u64) -> Result<u64> {
         Arch::Amd64 | Arch::I386 => 0..=3,
         Arch::Arm64 => 4..=6,
         Arch::Riscv => 7..=8,
-        Arch::Arm | Arch::Powerpc64 => 10..=11,
+        Arch::Powerpc64 => 10..=11,
+        Arch::Arm => 16..=17,
     };
     let place = base + TEXT + u.int_in_range(own)? * FUNCTION;
-    // Of powerpc64 a label stands behind the call.
-    Ok(if arch == Arch::Powerpc64 { place - 4 } else { place + 0x20 })
+    // Of powerpc64 a label stands behind the call; arm's is where it returns to.
+    Ok(match arch {
+        Arch::Powerpc64 => place - 4,
+        Arch::Arm => place,
+        _ => place + 0x20,
+    })
 }
 
 /// A place in the code or on the stack, a small number, or one that is likely to be at a border.
@@ -297,6 +319,7 @@ fn build_image(spec: &MinidumpSpec, base: u64) -> Image {
     let target = *TARGETS.iter().find(is_target).expect("every architecture is there");
     let variable = |name, offset, size| symbol(name, (GLOBAL, OBJECT), 2, base + offset, size);
     let mut symbols = vec![variable("osreldate", OSRELDATE, 4), variable("allproc", ALLPROC, 8)];
+    symbols.extend([variable("_exidx_start", INDEX, TABLE - INDEX), variable("_exidx_end", TABLE, 0)]);
     symbols.extend((0..).step_by(4).zip(VARIABLES).map(|(offset, (name, _))| variable(name, offset, 4)));
     for (index, name) in (0..).zip(FUNCTIONS) {
         symbols.push(symbol(name, (GLOBAL, FUNC), 1, base + TEXT + index * FUNCTION, FUNCTION));

@@ -113,7 +113,7 @@ impl Cpu {
                 ..all("cpu_exception_handler_user")
             },
             Arch::Powerpc64 => Entries { back: "asttrapexit", ..all("trapexit") },
-            Arch::Arm => all("none"),
+            Arch::Arm => Entries { call: "swi_exit", ..all("exception_exit") },
         }
     }
 
@@ -162,7 +162,10 @@ impl Cpu {
         let halves = |halves: &[u16]| halves.iter().flat_map(|half| half.to_le_bytes()).collect();
         match self.arch {
             Arch::Amd64 => [vec![0x55, 0x48, 0x89, 0xe5], vec![0x90], vec![0x5d, 0xc3]],
-            Arch::I386 | Arch::Arm => [vec![0x55, 0x89, 0xe5], vec![0x90], vec![0x5d, 0xc3]],
+            Arch::I386 => [vec![0x55, 0x89, 0xe5], vec![0x90], vec![0x5d, 0xc3]],
+            Arch::Arm => {
+                [words(&[0xe92d_4800, 0xe28d_b000]), words(&[0xe320_f000]), words(&[0xe8bd_4800, 0xe12f_ff1e])]
+            }
             Arch::Arm64 => {
                 [words(&[0xa9b9_7bfd, 0x9100_03fd]), words(&[0xd503_201f]), words(&[0xa8c7_7bfd, 0xd65f_03c0])]
             }
@@ -229,6 +232,9 @@ impl Kernel {
         if cpu.arch == Arch::Powerpc64 {
             kernel.add_function("trapagain", GLOBAL);
         }
+        if cpu.arch == Arch::Arm {
+            ["intr_irq_handler", "swi_entry", "swi_exit"].iter().for_each(|name| kernel.add_function(name, GLOBAL));
+        }
         let Entries { exception, interrupt, call, exception_from_user, back } = cpu.entries();
         for name in [exception, interrupt, call, exception_from_user, back, "fork_trampoline", "leaf"] {
             if kernel.find(name).is_none() {
@@ -260,8 +266,12 @@ impl Kernel {
     pub fn at(&self, name: &str) -> u64 {
         let function = self.find(name).unwrap_or_else(|| panic!("no function {name}"));
         let is_label = self.cpu.arch == Arch::Powerpc64 && name.ends_with("trapexit");
-        // Of powerpc64 a label stands behind the call.
-        if is_label { function.address - 4 } else { function.address + INSIDE }
+        // Of powerpc64 a label stands behind the call; arm's is where it returns to.
+        match self.cpu.arch {
+            _ if is_label => function.address - 4,
+            Arch::Arm if name.ends_with("_exit") && name != "fork_exit" => function.address,
+            _ => function.address + INSIDE,
+        }
     }
 
     /// An empty stack.
@@ -1245,16 +1255,98 @@ fn without_a_thread_that_dumped_one_has_to_be_named() {
     }
 }
 
+const ARM: Cpu = cpu(Arch::Arm, Endianness::Little, 1_500_000, false);
+
+/// The kernel's tables for exceptions: all functions have their frames where `fp` points. Of the second half of them, what
+/// is said is not in the index.
+fn add_exception_tables(kernel: &mut Kernel) {
+    let table = kernel.memory.room(8);
+    let index = kernel.memory.variable("_exidx_start", 16);
+    let after = kernel.memory.variable("_exidx_end", 0);
+    assert_eq!(after, index + 16);
+    let relative = |address: u64, place: u64| address.wrapping_sub(place) & 0x7fff_ffff;
+    let half = kernel.functions[kernel.functions.len() / 2].address;
+    let words = [
+        // vsp = r11; pop {r11, r14}
+        (index, relative(kernel.text, index)),
+        (index + 4, 0x809b_8480),
+        (index + 8, relative(half, index + 8)),
+        (index + 12, relative(table, index + 12)),
+        (table, 0x8101_9b84),
+        (table + 4, 0x80b0_b0b0),
+    ];
+    words.into_iter().for_each(|(address, word)| kernel.memory.number(address, word, 4));
+}
+
 #[test]
-fn stacks_of_arm_are_refused() {
-    let mut kernel = Kernel::new(cpu(Arch::Arm, Endianness::Little, 1_500_000, false));
-    let stack = kernel.stack();
-    let pc = kernel.at("sched_switch");
-    kernel.thread(812, 100_100, b"sh", &stack, pc);
-    let files = kernel.files();
-    assert_eq!(files.course(), "(unsupported)");
-    let run = files.run(&["sh"]).exits(1);
-    assert_eq!(*run.lines().last().unwrap(), "     incomplete: stacks of this architecture cannot be followed");
+fn arm_is_followed_by_its_tables_and_without_them_by_frame_pointers() {
+    for (has_tables, found_by) in [(true, "exception-table"), (false, "frame-pointer")] {
+        let mut kernel = Kernel::new(ARM);
+        if has_tables {
+            add_exception_tables(&mut kernel);
+        }
+        kernel.sleeper(812, 100_100, b"sh");
+        // A page fault in the kernel, and an interrupt of what handles it.
+        let mut stack = kernel.in_call();
+        interrupt(&kernel, &mut stack, kernel.at("sys_read"), "exception_exit", 0);
+        kernel.calls(&mut stack, &["trap"]);
+        interrupt(&kernel, &mut stack, kernel.at("panic"), "exception_exit", 0);
+        kernel.calls(&mut stack, &["intr_irq_handler"]);
+        let pc = kernel.at("cpustop_handler");
+        kernel.thread(813, 100_101, b"dd", &stack, pc);
+        // A function that has no frame, and one before it has.
+        for (tid, name, offset) in [(100_102, "leaf", INSIDE), (100_103, "_sleep", 0), (100_104, "_sleep", 4)] {
+            let mut stack = kernel.in_call();
+            kernel.calls(&mut stack, &["sys_read"]);
+            stack.call(kernel.at("mi_switch"));
+            let pc = kernel.find(name).unwrap().address + offset;
+            interrupt(&kernel, &mut stack, pc, "exception_exit", 0);
+            let pc = kernel.at("intr_irq_handler");
+            kernel.thread(814, tid, b"cat", &stack, pc);
+        }
+        let mut stack = kernel.stack();
+        kernel.calls(&mut stack, &["swi_exit", "fork_exit", "_sleep", "mi_switch"]);
+        let pc = kernel.at("sched_switch");
+        kernel.thread(0, 100_017, b"softirq_0", &stack, pc);
+        let document = kernel.files().run(&["--all", "--json"]).ok().json();
+        let stacks = document["stacks"].as_array().unwrap();
+        let call = "syscall swi_entry [system-call] (user-mode)";
+        let before = format!("intr_irq_handler exception_exit [interrupt] NAME mi_switch sys_read {call}");
+        let expected = [
+            "sched_switch mi_switch _sleep fork_exit swi_exit (beginning)",
+            &format!("sched_switch mi_switch _sleep sys_read {call}"),
+            &format!(
+                "cpustop_handler intr_irq_handler exception_exit [interrupt] panic trap exception_exit [exception] sys_read {call}"
+            ),
+            &before.replace("NAME", "leaf"),
+            &before.replace("NAME", "_sleep"),
+            &before.replace("NAME", "_sleep"),
+        ];
+        assert_eq!(stacks.iter().map(course).collect::<Vec<_>>(), expected, "{has_tables}");
+        assert_eq!(stacks[1]["frames"][2]["found_by"], found_by);
+        assert_eq!(stacks[1]["frames"][5]["trap"]["number"], 3);
+    }
+}
+
+#[test]
+fn damaged_exception_tables_are_never_a_panic() {
+    let mut kernel = Kernel::new(ARM);
+    add_exception_tables(&mut kernel);
+    kernel.sleeper(812, 100_100, b"sh");
+    let tables = kernel.memory.symbols["_exidx_start"].address - 16;
+    for at in (tables..tables + 32).step_by(4) {
+        for word in [0, 1, 0x7fff_ffff, 0x8000_0000, 0x80b2_ffff, 0x81ff_ffff, 0x8280_0000, u32::MAX] {
+            let start = (at - kernel.memory.base) as usize;
+            let right = kernel.memory.bytes[start..start + 4].to_vec();
+            kernel.memory.number(at, word.into(), 4);
+            // Frame pointers lead on.
+            assert!(
+                kernel.files().course().ends_with("syscall swi_entry [system-call] (user-mode)"),
+                "{at:#x} {word:#x}"
+            );
+            kernel.memory.put(at, &right);
+        }
+    }
 }
 
 #[test]

@@ -2,7 +2,7 @@
 //! and are interrupted.
 //!
 //! Sources: `struct trapframe` in `machine/frame.h` of each architecture, `sys/amd64/amd64/exception.S`,
-//! `sys/i386/i386/exception.S`, `sys/arm64/arm64/exception.S`, `sys/riscv/riscv/exception.S`,
+//! `sys/i386/i386/exception.S`, `sys/arm64/arm64/exception.S`, `sys/arm/arm/exception.S`, `sys/riscv/riscv/exception.S`,
 //! `sys/powerpc/aim/trap_subr64.S`, and the calling conventions.
 
 use super::{Arch, Endianness, Field, set};
@@ -75,6 +75,17 @@ const POWERPC64: &[Field] = &[
     ("dar", 312, 8),
 ];
 
+const ARM: &[Field] = &[
+    ("tf_spsr", 0, 4),
+    ("tf_r7", 32, 4),
+    ("tf_r11", 48, 4),
+    ("tf_usr_sp", 56, 4),
+    ("tf_usr_lr", 60, 4),
+    ("tf_svc_sp", 64, 4),
+    ("tf_svc_lr", 68, 4),
+    ("tf_pc", 72, 4),
+];
+
 /// The fields of `struct trapframe` that are written here, and its size.
 pub fn trap_frame(arch: Arch) -> Option<(&'static [Field], usize)> {
     Some(match arch {
@@ -83,7 +94,7 @@ pub fn trap_frame(arch: Arch) -> Option<(&'static [Field], usize)> {
         Arch::Arm64 => (ARM64, 288),
         Arch::Riscv => (RISCV, 280),
         Arch::Powerpc64 => (POWERPC64, 336),
-        Arch::Arm => return None,
+        Arch::Arm => (ARM, 80),
     })
 }
 
@@ -159,7 +170,7 @@ impl Stack {
         }
     }
 
-    /// x86: pushes a word.
+    /// x86, arm: pushes a word.
     pub fn push(&mut self, value: u64) {
         self.sp -= self.word();
         self.set(self.sp, value);
@@ -203,7 +214,13 @@ impl Stack {
                 self.sp -= FRAME;
                 self.set(self.sp, top);
             }
-            Arch::Arm => panic!("arm's kernels have no frames"),
+            // push {fp, lr}; mov fp, sp
+            Arch::Arm => {
+                self.push(self.link);
+                self.push(self.fp);
+                self.fp = self.sp;
+                self.sp -= FRAME - 2 * self.word();
+            }
         }
     }
 
@@ -312,7 +329,16 @@ impl Stack {
                 ("exc", number),
                 ("dar", address),
             ],
-            Arch::Arm => panic!("arm's kernels have no frames"),
+            // PSR_USR32_MODE and PSR_SVC32_MODE.
+            Arch::Arm => vec![
+                ("tf_spsr", by_mode(0x10, 0x13)),
+                ("tf_r7", call),
+                ("tf_r11", fp),
+                ("tf_usr_sp", by_mode(sp, 0)),
+                ("tf_svc_sp", by_mode(0, sp)),
+                ("tf_svc_lr", by_mode(0, self.link)),
+                ("tf_pc", pc),
+            ],
         }
     }
 
@@ -325,6 +351,8 @@ impl Stack {
             Arch::Riscv => top - size.next_multiple_of(16),
             // FRAMELEN and the red zone; the frame is above the entry's own.
             Arch::Powerpc64 => top - 400 - 288 + 48,
+            // Words that handlers may push.
+            Arch::Arm if !from_user => (top & !7) - 144,
             Arch::Arm64 | Arch::I386 | Arch::Arm => top - size,
         }
     }

@@ -1,13 +1,16 @@
 //! The kernel's entries: code in assembly language that saves a trap frame, by the names of its symbols.
 //!
 //! Sources: `sys/amd64/amd64/exception.S` and `apic_vector.S`, `sys/i386/i386/exception.s` and `apic_vector.S`,
-//! `sys/arm64/arm64/exception.S`, `sys/riscv/riscv/exception.S`, `sys/powerpc/aim/trap_subr64.S`.
+//! `sys/arm64/arm64/exception.S`, `sys/arm/arm/exception.S`, `sys/riscv/riscv/exception.S`, `sys/powerpc/aim/trap_subr64.S`.
 
 use super::TrapKind;
 use crate::architecture::Architecture;
 
 /// Where a new thread begins.
 pub const BEGINNING: &str = "fork_trampoline";
+
+/// The function that a new thread begins with, which arm's `fork_trampoline` jumps to.
+pub const FIRST: &str = "fork_exit";
 
 /// What leads to the function of this name, if it is one that saves a trap frame. What the trap frame says comes before
 /// it.
@@ -19,8 +22,24 @@ pub fn kind(architecture: Architecture, name: &str) -> Option<TrapKind> {
         Architecture::Arm64 => arm64(name),
         Architecture::Riscv => name.starts_with("cpu_exception_handler").then_some(TrapKind::Exception),
         Architecture::Powerpc64 => matches!(name, "trapexit" | "asttrapexit" | "dbtrap").then_some(TrapKind::Exception),
-        Architecture::Arm => None,
+        Architecture::Arm => arm(name),
     }
+}
+
+/// arm: the function behind which the kernel goes back to what it interrupted, and which entries have called instead of
+/// themselves: calls of handlers return to its beginning. A system call's comes back to `swi_exit`.
+pub fn label(name: &str) -> Option<TrapKind> {
+    match name {
+        "swi_exit" => Some(TrapKind::SystemCall),
+        "exception_exit" => Some(TrapKind::Exception),
+        _ => None,
+    }
+}
+
+/// arm: whether a function is one that entries of interrupts call, or that their handlers end in, where they give up the
+/// processor.
+pub fn handles_interrupts(name: &str) -> bool {
+    matches!(name, "arm_irq_handler" | "intr_irq_handler" | "mi_switch")
 }
 
 /// Whether the entry of this name is one for what interrupts the kernel, and not for what interrupts user mode.
@@ -64,6 +83,17 @@ fn x86(name: &str) -> Option<TrapKind> {
     }
 }
 
+fn arm(name: &str) -> Option<TrapKind> {
+    match name {
+        "prefetch_abort_entry" | "data_abort_entry" | "undefined_entry" => Some(TrapKind::Exception),
+        "irq_entry" | "fiq_entry" => Some(TrapKind::Interrupt),
+        "swi_entry" => Some(TrapKind::SystemCall),
+        // They call ast() before they return to user mode.
+        "swi_exit" | "exception_exit" => Some(TrapKind::Return),
+        _ => None,
+    }
+}
+
 fn arm64(name: &str) -> Option<TrapKind> {
     let exception = name.strip_prefix("handle_el0_").or_else(|| name.strip_prefix("handle_el1h_"));
     match (name, exception) {
@@ -90,6 +120,8 @@ mod tests {
             (Architecture::Arm64, "handle_el1t", None),
             (Architecture::Riscv, "cpu_exception_handler_user", Some(TrapKind::Exception)),
             (Architecture::Riscv, "calltrap", None),
+            (Architecture::Arm, "irq_entry", Some(TrapKind::Interrupt)),
+            (Architecture::Arm, "swi_handler", None),
             (Architecture::Powerpc64, "asttrapexit", Some(TrapKind::Exception)),
         ];
         for (architecture, name, expected) in cases {

@@ -12,13 +12,17 @@
 //! | i386 | `[fp]` | `[fp + 4]` | where an argument of the function that the entry called points |
 //! | arm64 | `[fp]` | `[fp + 8]` | below the entry's frame pointer |
 //! | riscv | `[fp - 16]` | `[fp - 8]` | at the entry's stack pointer, which is the frame pointer of what it called |
+//! | arm | `[fp]` | `[fp + 4]` | at the entry's stack pointer |
 //! | powerpc64 | back chain `[sp]` | `[caller's sp + 16]` | 48 bytes above the stack pointer of the entry |
+//!
+//! arm's kernels have tables that tell more than their frame pointers, and follow stacks by them themselves.
 //!
 //! Sources: `db_trace.c` and `exception.S` of each architecture (`sys/amd64/amd64`, `sys/i386/i386`, `sys/arm64/arm64`,
 //! `sys/riscv/riscv`, `sys/powerpc/powerpc` with `trap_subr64.S`), `machine/frame.h`, and the calling conventions.
 
 mod call_frames;
 mod entry;
+mod exception_index;
 mod prologue;
 mod reader;
 mod threads;
@@ -87,6 +91,8 @@ pub enum FoundBy {
     FramePointer,
     /// By what call frame information says of the function that it called.
     CallFrameInformation,
+    /// By what the tables for exceptions of arm's kernels say of it.
+    ExceptionTable,
     /// By the instructions around the place where the function that it called was interrupted: there that function had
     /// no frame.
     Code,
@@ -114,8 +120,6 @@ pub enum End {
     TooMany,
     /// Nobody has saved the thread's registers: it is running.
     NoRegisters,
-    /// Stacks of this architecture cannot be followed.
-    Unsupported,
 }
 
 impl End {
@@ -131,7 +135,6 @@ impl End {
             Self::TrapFrame(_) => "trap-frame",
             Self::TooMany => "too-many",
             Self::NoRegisters => "no-registers",
-            Self::Unsupported => "unsupported",
         }
     }
 
@@ -162,7 +165,6 @@ impl fmt::Display for End {
             Self::TrapFrame(address) => write!(f, "the trap frame at {} is not valid", Hex(*address)),
             Self::TooMany => f.write_str("more frames than a stack has room for"),
             Self::NoRegisters => f.write_str("running: its registers were not saved"),
-            Self::Unsupported => f.write_str("stacks of this architecture cannot be followed"),
         }
     }
 }

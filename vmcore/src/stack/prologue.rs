@@ -16,9 +16,8 @@ pub enum Place {
     Stack(u64),
     /// The return address is in the link register, and the frame pointer is the caller's.
     Link,
-    /// powerpc64: the return address is in the link register, and the function has its frame, in which it saves it later
-    /// or not at all.
-    Chain,
+    /// The return address is in the link register, and the function's frame leads to the caller's.
+    LinkAndFrame,
 }
 
 /// What the code of a function tells of the place where it was interrupted.
@@ -51,7 +50,7 @@ pub fn caller(architecture: Architecture, order: Endianness, before: &[u8], next
         Architecture::Arm64 => arm64(before, next),
         Architecture::Riscv => riscv(before),
         Architecture::Powerpc64 => powerpc64(before, order),
-        Architecture::Arm => Site::new(Place::Frame),
+        Architecture::Arm => arm(before, next, order),
     }
 }
 
@@ -75,6 +74,27 @@ fn x86(before: &[u8], next: &[u8], word: u64, set_frame: &[u8]) -> Site {
 
 fn words(code: &[u8], order: Endianness) -> impl DoubleEndedIterator<Item = u32> {
     code.as_chunks::<4>().0.iter().map(move |bytes| order.u32(*bytes))
+}
+
+/// `push {..., fp, lr}; add fp, sp, #n`, and at the end `pop {..., fp, pc}`, or `pop {..., fp, lr}` and a jump.
+fn arm(before: &[u8], next: &[u8], order: Endianness) -> Site {
+    const FRAME: u32 = 0x4800;
+    let pushes = |code: u32| code & 0xffff_0000 == 0xe92d_0000 && code & FRAME == FRAME;
+    let restores = |code: u32| code & 0xffff_0000 == 0xe8bd_0000 && code & FRAME == FRAME;
+    // add fp, sp, #n; mov fp, sp
+    let sets_frame = |code: u32| code & 0xffff_f000 == 0xe28d_b000 || code == 0xe1a0_b00d;
+    // push {lr}, as in code in assembly language.
+    let saves = |code: u32| code & 0xffff_4000 == 0xe92d_4000 && code & FRAME != FRAME;
+    let last = words(before, order).next_back();
+    if last.is_some_and(restores) || words(next, order).next() == Some(0xe12f_ff1e) {
+        return Site::between(Place::Link);
+    }
+    let has_pushed = words(before, order).any(pushes);
+    match words(before, order).any(|code| sets_frame(code) || saves(code)) {
+        true => Site::new(Place::Frame),
+        false if has_pushed => Site::between(Place::Link),
+        false => Site::new(Place::Link),
+    }
 }
 
 /// `stp x29, x30, [sp, #-n]!; mov x29, sp`, and at the end `ldp x29, x30, [sp], #n; ret`.
@@ -154,7 +174,7 @@ fn powerpc64(before: &[u8], order: Endianness) -> Site {
         return Site::between(if is_restored { Place::Link } else { Place::Stack(SAVED_LINK) });
     }
     match words(before, order).any(makes_frame) {
-        true if is_in_link => Site::between(Place::Chain),
+        true if is_in_link => Site::between(Place::LinkAndFrame),
         true => Site::new(Place::Frame),
         false => Site::new(Place::Link),
     }
@@ -175,8 +195,8 @@ mod tests {
                 // What comes next on the stack is the return address, what the function has pushed, or its link.
                 let offsets = [0, architecture.word_size() as u64, 16];
                 prop_assert!(!matches!(place, Place::Stack(offset) if !offsets.contains(&offset)));
-                let has_link = !matches!(architecture, Architecture::Amd64 | Architecture::I386 | Architecture::Arm);
-                prop_assert!(!matches!(place, Place::Link | Place::Chain) || has_link);
+                let has_link = !matches!(architecture, Architecture::Amd64 | Architecture::I386);
+                prop_assert!(!matches!(place, Place::Link | Place::LinkAndFrame) || has_link);
             }
         }
     }
@@ -203,6 +223,21 @@ mod tests {
         let code = [0x48, 0x85, 0xff, 0x74, 0xfe, 0x55, 0x48, 0x89, 0xe5, 0x90];
         let places = [0, 3, 5, 6, 9].map(|offset| at(Architecture::Amd64, &code, offset));
         assert_eq!(places, [Place::Stack(0), Place::Stack(0), Place::Stack(0), Place::Stack(8), Place::Frame]);
+    }
+
+    #[test]
+    fn arm_has_its_frame_once_fp_is_set() {
+        // push {fp, lr}; add fp, sp, #0; nop; pop {fp, lr}; bx lr
+        let framed = code(&[0xe92d_4800, 0xe28d_b000, 0xe320_f000, 0xe8bd_4800, 0xe12f_ff1e]);
+        let places = [0, 4, 8, 12, 16].map(|offset| at(Architecture::Arm, &framed, offset));
+        let (link, frame) = (Place::Link, Place::Frame);
+        assert_eq!(places, [link, link, frame, frame, link]);
+        // push {lr}; nop
+        let assembly = code(&[0xe92d_4000, 0xe320_f000]);
+        assert_eq!([0, 4].map(|offset| at(Architecture::Arm, &assembly, offset)), [link, frame]);
+        // add r0, r0, r1; bx lr
+        let leaf = code(&[0xe080_0001, 0xe12f_ff1e]);
+        assert_eq!([0, 4].map(|offset| at(Architecture::Arm, &leaf, offset)), [link, link]);
     }
 
     #[test]
@@ -257,18 +292,14 @@ mod tests {
         // mflr r0; stdu r1, -96(r1); std r0, 112(r1); bl .
         let saved = code(&[0x7c08_02a6, 0xf821_ffa1, 0xf801_0070, 0x4800_0001]);
         let places = [4, 8, 12].map(|offset| at(Architecture::Powerpc64, &saved, offset));
-        assert_eq!(places, [Place::Link, Place::Chain, Place::Frame]);
-        // mflr r0; std r31, -8(r1); stdu r1, -96(r1); std r0, 112(r1); mr r31, r1
-        let clang = code(&[0x7c08_02a6, 0xfbe1_fff8, 0xf821_ffa1, 0xf801_0070, 0x7c3f_0b78]);
-        let places = [0, 4, 8, 12, 16].map(|offset| at(Architecture::Powerpc64, &clang, offset));
-        assert_eq!(places, [Place::Link, Place::Link, Place::Link, Place::Chain, Place::Frame]);
-        // stdu r1, -96(r1); bl .; nop: out-of-line code has saved the link.
-        let outlined = code(&[0xf821_ffa1, 0x4800_0001, 0x6000_0000]);
-        let places = [4, 8].map(|offset| at(Architecture::Powerpc64, &outlined, offset));
-        assert_eq!(places, [Place::Chain, Place::Frame]);
+        assert_eq!(places, [Place::Link, Place::LinkAndFrame, Place::Frame]);
         // stdu r1, -96(r1); nop; addi r1, r1, 96; blr
         let leaf = code(&[0xf821_ffa1, 0x6000_0000, 0x3821_0060, 0x4e80_0020]);
         let places = [0, 4, 8, 12].map(|offset| at(Architecture::Powerpc64, &leaf, offset));
-        assert_eq!(places, [Place::Link, Place::Chain, Place::Chain, Place::Link]);
+        assert_eq!(places, [Place::Link, Place::LinkAndFrame, Place::LinkAndFrame, Place::Link]);
+        // stdu r1, -96(r1); bl .; nop: out-of-line code has saved the link.
+        let called = code(&[0xf821_ffa1, 0x4800_0001, 0x6000_0000]);
+        let places = [4, 8].map(|offset| at(Architecture::Powerpc64, &called, offset));
+        assert_eq!(places, [Place::LinkAndFrame, Place::Frame]);
     }
 }

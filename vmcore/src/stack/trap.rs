@@ -89,7 +89,7 @@ impl Layout {
             Architecture::Powerpc64 => {
                 &[Self { architecture: Architecture::Powerpc64, size: 328, registers: POWERPC64 }]
             }
-            Architecture::Arm => &[],
+            Architecture::Arm => &[Self { architecture: Architecture::Arm, size: 80, registers: ARM }],
         }
     }
 
@@ -174,7 +174,14 @@ impl Layout {
                     }
                 }
             }
-            Architecture::Arm => trap(None, false),
+            Architecture::Arm => {
+                let is_user = at(0, 4) & ARM_MODE == ARM_USER;
+                let bank = if is_user { ARM_BANK_OF_USER } else { ARM_BANK_OF_KERNEL };
+                let [sp, lr] = bank.map(|offset| at(offset, 4));
+                let number = registers.get("r7").filter(|_| entry == TrapKind::SystemCall);
+                let registers = registers.clone().with("sp", sp).with("lr", lr);
+                Trap { registers, ..trap(number, is_user) }
+            }
         }
     }
 }
@@ -188,6 +195,12 @@ const PAGE_FAULT: u64 = 12;
 const I386_VM86: u64 = 0x20000;
 /// `EXCP_SVC64`.
 const ARM64_SVC: u64 = 0x15;
+/// `PSR_MODE`, and `PSR_USR32_MODE` in it.
+const ARM_MODE: u64 = 0x1f;
+const ARM_USER: u64 = 0x10;
+/// Where the stack pointer and the link register of user mode and of the kernel are.
+const ARM_BANK_OF_USER: [usize; 2] = [56, 60];
+const ARM_BANK_OF_KERNEL: [usize; 2] = [64, 68];
 /// `SSTATUS_SPP`.
 const RISCV_FROM_SUPERVISOR: u64 = 1 << 8;
 /// `SCAUSE_INTR`.
@@ -307,6 +320,11 @@ const AMD64: &[(&str, usize)] = &[
 #[rustfmt::skip]
 const I386: &[(&str, usize)] = &[
     ("edi", 12), ("esi", 16), ("ebp", 20), ("ebx", 28), ("edx", 32), ("ecx", 36), ("eax", 40), ("eip", 52),
+];
+#[rustfmt::skip]
+const ARM: &[(&str, usize)] = &[
+    ("r0", 4), ("r1", 8), ("r2", 12), ("r3", 16), ("r4", 20), ("r5", 24), ("r6", 28), ("r7", 32), ("r8", 36), ("r9", 40),
+    ("r10", 44), ("r11", 48), ("r12", 52), ("pc", 72),
 ];
 #[rustfmt::skip]
 const ARM64: &[(&str, usize)] = &[

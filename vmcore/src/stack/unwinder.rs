@@ -2,6 +2,7 @@
 
 use super::call_frames::CallFrames;
 use super::entry::{self, BEGINNING};
+use super::exception_index::ExceptionIndex;
 use super::prologue::{self, Place, Site};
 use super::reader::StackReader;
 use super::trap::{Layout, Trap, TrapKind};
@@ -56,6 +57,8 @@ pub struct Unwinder<'a> {
     layouts: &'static [Layout],
     words: StackReader<'a>,
     call_frames: Option<&'a mut dyn CallFrames>,
+    /// arm's.
+    exceptions: Option<ExceptionIndex>,
     /// What is known of addresses, and of those that calls return to: many threads were in the same functions.
     known: HashMap<(u64, bool), Code>,
 }
@@ -93,6 +96,11 @@ struct Cursor {
     found_by: FoundBy,
 }
 
+/// Whether a caller's frame pointer can be that: it is above that of the function, and not far away.
+fn is_above(caller: u64, fp: u64) -> bool {
+    caller.checked_sub(fp).is_some_and(|distance| (1..=MAX_DISTANCE).contains(&distance))
+}
+
 impl<'a> Unwinder<'a> {
     /// Follows stacks of this kernel. The names of its functions tell where it was entered: without them a stack ends
     /// there, or goes on wrongly.
@@ -108,6 +116,7 @@ impl<'a> Unwinder<'a> {
             layouts,
             words: StackReader::new(memory),
             call_frames: None,
+            exceptions: ExceptionIndex::read(kernel),
             known: HashMap::new(),
         }
     }
@@ -130,9 +139,6 @@ impl<'a> Unwinder<'a> {
     /// The stack that registers lead to.
     pub fn registers(&mut self, registers: &Registers) -> Stack {
         let mut frames: Vec<Frame> = Vec::new();
-        if self.layouts.is_empty() {
-            return Stack { frames, end: End::Unsupported };
-        }
         let Some(mut cursor) = self.interrupted(registers.clone(), FoundBy::Registers) else {
             return Stack { frames, end: End::NoRegisters };
         };
@@ -184,7 +190,28 @@ impl<'a> Unwinder<'a> {
             Role::Entry(kind) => return self.cross(&cursor, kind, frame),
             Role::Function => {}
         }
-        self.caller(&cursor)
+        let caller = self.caller(&cursor)?;
+        Ok(if self.architecture == Architecture::Arm { self.handed_back(&cursor, caller) } else { caller })
+    }
+
+    /// arm: where a function returns that an entry has jumped to, as if it had been called from where the kernel goes back
+    /// to what it interrupted. A new thread's first function returns there, too.
+    fn handed_back(&self, from: &Cursor, caller: Cursor) -> Cursor {
+        let Some(kind) = self.label(caller.pc) else { return caller };
+        let name = self.name_at(self.architecture.code_address(from.pc, from.is_return)).map(|(name, _)| name);
+        match name {
+            Some(entry::FIRST) => Cursor { role: Role::Beginning, is_return: false, ..caller },
+            Some(name) if entry::handles_interrupts(name) => {
+                Cursor { role: Role::Entry(TrapKind::Interrupt), is_return: false, ..caller }
+            }
+            _ => Cursor { is_return: kind == TrapKind::SystemCall, ..caller },
+        }
+    }
+
+    /// arm: what has led to a place that handlers return to.
+    fn label(&self, pc: u64) -> Option<TrapKind> {
+        let found = self.name_at(pc).filter(|(_, offset)| *offset == 0 && self.architecture == Architecture::Arm);
+        found.and_then(|(name, _)| entry::label(name))
     }
 
     /// The caller of a function.
@@ -195,7 +222,7 @@ impl<'a> Unwinder<'a> {
     /// has its frame, and if it has, the frame pointer leads to the caller.
     fn caller(&mut self, cursor: &Cursor) -> Result<Cursor, End> {
         let site = if cursor.is_return { Site::new(Place::Frame) } else { self.site(cursor.pc) };
-        if let Some(caller) = self.described(cursor, site) {
+        if let Some(caller) = self.described(cursor, site).or_else(|| self.listed(cursor, site)) {
             return Ok(caller);
         }
         match site.place {
@@ -208,8 +235,7 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    /// The caller by call frame information, if it can be one: its stack pointer is above that of the function, not too
-    /// far away, and the call returns to code.
+    /// The caller by call frame information, if it can be one.
     fn described(&mut self, cursor: &Cursor, site: Site) -> Option<Cursor> {
         if site.is_between {
             return None;
@@ -218,14 +244,32 @@ impl<'a> Unwinder<'a> {
         let words = &mut self.words;
         let read = &mut |at| words.word(at).ok();
         let registers = self.call_frames.as_mut()?.caller(self.kernel, address, &cursor.registers, read)?;
-        let (pc, fp) = (self.architecture.plain_address(registers.pc()?), self.frame_pointer(&registers)?);
-        let rise = registers.sp()?.checked_sub(cursor.registers.sp().unwrap_or(cursor.fp))?;
         // Nothing is on the stack only of a function that was interrupted and has made no frame. What is said of some code in
         // assembly language does not go beyond its first instruction.
         let least = u64::from(site.place == Place::Frame || !self.has_link());
+        self.plausible(cursor, registers, least, FoundBy::CallFrameInformation)
+    }
+
+    /// arm: the caller by the kernel's tables, if it can be one. They describe functions that have their frames.
+    fn listed(&mut self, cursor: &Cursor, site: Site) -> Option<Cursor> {
+        if site.place != Place::Frame {
+            return None;
+        }
+        let address = self.architecture.code_address(cursor.pc, cursor.is_return);
+        let words = &mut self.words;
+        let read = &mut |at| words.word(at).ok();
+        let registers = self.exceptions.as_ref()?.caller(self.kernel, address, &cursor.registers, read)?;
+        // They say nothing of the stack of cpu_switch() and savectx(), in which threads are off the processor.
+        self.plausible(cursor, registers, cursor.is_return.into(), FoundBy::ExceptionTable)
+    }
+
+    /// The caller with these registers, if its stack pointer is at least as far above that of the function, not too far, and
+    /// the call returns to code.
+    fn plausible(&mut self, cursor: &Cursor, registers: Registers, least: u64, found_by: FoundBy) -> Option<Cursor> {
+        let (pc, fp) = (self.architecture.plain_address(registers.pc()?), self.frame_pointer(&registers)?);
+        let rise = registers.sp()?.checked_sub(cursor.registers.sp().unwrap_or(cursor.fp))?;
         let Code { is_code, role } = self.code(pc, true);
         let is_plausible = (least..=MAX_DISTANCE).contains(&rise) && is_code;
-        let found_by = FoundBy::CallFrameInformation;
         is_plausible.then_some(Cursor { role, pc, is_return: true, fp, registers, found_by })
     }
 
@@ -250,6 +294,9 @@ impl<'a> Unwinder<'a> {
         if function.is_some_and(|(name, _)| name == BEGINNING) {
             return Role::Beginning;
         }
+        if let Some(kind) = self.label(pc) {
+            return Role::Entry(kind);
+        }
         // powerpc64's labels stand behind the call and the instruction that is left empty after it.
         let is_labelled = is_return && self.architecture == Architecture::Powerpc64;
         let label = pc.checked_add(4).filter(|_| is_labelled).and_then(|at| self.name_at(at));
@@ -259,7 +306,7 @@ impl<'a> Unwinder<'a> {
 
     /// Crosses a trap frame.
     fn cross(&mut self, cursor: &Cursor, kind: TrapKind, frame: &mut Frame) -> Result<Cursor, End> {
-        if !cursor.is_return {
+        if !cursor.is_return && self.label(cursor.pc).is_none() {
             // In the entry's own code the registers are not the kernel's yet, or not any more, unless it is an entry for
             // what interrupts the kernel: then they are still those of what was interrupted.
             let is_from_kernel = self.name_at(frame.pc).is_some_and(|(name, _)| entry::is_from_kernel(name));
@@ -277,7 +324,7 @@ impl<'a> Unwinder<'a> {
     /// The trap frame of an entry.
     fn trap(&self, cursor: &Cursor, kind: TrapKind) -> Result<Trap, End> {
         let sp = cursor.registers.sp();
-        if sp.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Riscv) {
+        if sp.is_none() && matches!(self.architecture, Architecture::Amd64 | Architecture::Arm | Architecture::Riscv) {
             return Err(End::EntryCode);
         }
         let is_i386 = self.architecture == Architecture::I386;
@@ -286,11 +333,10 @@ impl<'a> Unwinder<'a> {
             return Err(End::Beginning);
         }
         let place = |layout: &Layout| match self.architecture {
-            Architecture::Amd64 | Architecture::Riscv => sp,
+            Architecture::Amd64 | Architecture::Arm | Architecture::Riscv => sp,
             Architecture::Arm64 => cursor.fp.checked_sub(layout.size as u64),
             Architecture::Powerpc64 => cursor.fp.checked_add(48),
             Architecture::I386 => argument.or(Some(cursor.fp)),
-            Architecture::Arm => None,
         };
         let mut wrong = End::TrapFrame(cursor.fp);
         for layout in self.layouts {
@@ -334,10 +380,17 @@ impl<'a> Unwinder<'a> {
         let unknown = || End::NotCode(cursor.pc);
         let mut fp = cursor.fp;
         let (pc, sp) = match place {
-            // How much the function has on the stack is not known.
-            Place::Frame | Place::Link => (cursor.registers.link().ok_or_else(unknown)?, None),
-            Place::Chain => {
-                fp = self.read(fp, End::FramePointer(fp))?;
+            // How much the function has on the stack is not known. arm's functions without frames have nothing there, as a
+            // rule, and others find theirs by the frame pointer.
+            Place::Frame | Place::Link => {
+                let sp = cursor.registers.sp().filter(|_| self.architecture == Architecture::Arm);
+                (cursor.registers.link().ok_or_else(unknown)?, sp)
+            }
+            Place::LinkAndFrame => {
+                fp = self.read(cursor.fp, End::FramePointer(cursor.fp))?;
+                if !is_above(fp, cursor.fp) {
+                    return Err(End::FramePointer(fp));
+                }
                 (cursor.registers.link().ok_or_else(unknown)?, None)
             }
             Place::Stack(offset) => {
@@ -413,14 +466,14 @@ impl<'a> Unwinder<'a> {
             return Err(End::NotCode(pc));
         }
         let sp = match self.architecture {
-            Architecture::Amd64 | Architecture::I386 => back.checked_add(word),
+            Architecture::Amd64 | Architecture::I386 | Architecture::Arm => back.checked_add(word),
             Architecture::Riscv => Some(fp),
             // Its functions have their frames anywhere in what they have on the stack.
             _ => None,
         };
         // An entry's frame pointer is that of what it interrupted, on another stack or in user mode; of i386 it leads to
         // the trap frame.
-        if matches!(role, Role::Function) && caller != 0 && (caller <= fp || caller - fp > MAX_DISTANCE) {
+        if matches!(role, Role::Function) && caller != 0 && !is_above(caller, fp) {
             return Err(End::FramePointer(caller));
         }
         Ok(self.returned(role, pc, (caller, sp), FoundBy::FramePointer))
