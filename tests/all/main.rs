@@ -34,6 +34,7 @@ mod json;
 mod kernel_fixture;
 mod kernel_memory;
 mod kernel_open;
+mod kernel_search;
 mod layers;
 mod livedump;
 mod livedump_arm64;

@@ -24,6 +24,12 @@ pub enum Mismatch {
         /// The address of its `version`.
         address: u64,
     },
+    /// The kernel has another build ID than the image, whose version it has.
+    #[error("{image} is not the kernel of this dump: it has the same version, and another build ID")]
+    OtherBuild {
+        /// The image's path.
+        image: String,
+    },
     /// The dump's header, or the messages of the kernel in it, have another version.
     #[error("{image} is not the kernel of this dump, which was {was}")]
     Named {

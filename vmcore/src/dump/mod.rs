@@ -11,6 +11,7 @@ pub mod foreign;
 mod gzip;
 pub mod header;
 mod image;
+mod info;
 mod locate;
 mod memory;
 mod minidump;
@@ -21,6 +22,7 @@ mod text;
 
 pub use elf::ElfFacts;
 pub use image::LimeRange;
+pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors};
 pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};

@@ -1,4 +1,4 @@
-//! Whether an image is that of the kernel in a dump, by the version of both.
+//! Whether an image is that of the kernel in a dump, by the version and the build ID of both.
 
 use super::KernelMemory;
 use super::warning::KernelWarning;
@@ -25,8 +25,24 @@ fn is_of_version(line: &str, version: &str) -> bool {
     rest.is_some_and(|rest| rest.is_empty() || rest.starts_with(char::is_whitespace))
 }
 
-/// Looks in a dump for the version of the image that these symbols are of.
+/// Whether the kernel has the build ID of an image; `None` where one of them is not known.
+fn has_build_id(memory: &KernelMemory, image: &Table) -> Option<bool> {
+    let (address, note) = image.build_id_note()?;
+    let mut found = vec![0; note.len()];
+    memory.read(address, &mut found).ok()?;
+    Some(found == note)
+}
+
+/// Looks in a dump for the version and the build ID of the image that these symbols are of.
 pub(super) fn compare(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
+    match (compare_versions(memory, files), has_build_id(memory, files.kernel())) {
+        (Identity::Same, Some(false)) => Identity::Other(Mismatch::OtherBuild { image: files.source() }),
+        (Identity::Unknown(_), Some(true)) => Identity::Same,
+        (compared, _) => compared,
+    }
+}
+
+fn compare_versions(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
     // A file with debug information does not hold it.
     let header = memory.dump().and_then(|dump| dump.inspection().location.header.as_ref());
     let in_header = header.map(|header| header.version_string.text());

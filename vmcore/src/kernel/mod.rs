@@ -27,6 +27,7 @@ mod process;
 mod registers;
 mod root;
 mod running;
+mod search;
 mod space;
 mod tables;
 mod trampoline;
@@ -43,6 +44,7 @@ pub use process::{Process, Processes, State, Thread};
 pub use registers::{PcbLayout, Registers};
 pub(crate) use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
 pub use running::RunningMemory;
+pub use search::{FoundKernel, KernelSearch, RejectedImage};
 pub(crate) use space::PageTables;
 pub use translation::{Mapping, Translation, WalkStep};
 pub use view::PhysicalView;
@@ -104,16 +106,34 @@ impl KernelMemory {
     ///
     /// It is no minidump, and there are no symbols; or they do not lead to page tables that map them.
     pub fn from_dump(memory: DumpedMemory, kernel: Option<(Architecture, &dyn Symbols)>) -> Result<Self> {
-        let (architecture, space) = match &memory.inspection().content {
+        let (architecture, space) = Self::space_of(&memory, kernel)?;
+        Ok(Self::from_space(memory, architecture, space))
+    }
+
+    /// The kernel in a dump whose address space is known.
+    fn from_space(memory: DumpedMemory, architecture: Architecture, space: AddressSpace) -> Self {
+        Self { physical: PhysicalMemory::from_any_dump(memory), architecture, space }
+    }
+
+    /// The address space of the kernel in a dump: see [`Self::from_dump`].
+    fn space_of(
+        memory: &DumpedMemory,
+        kernel: Option<(Architecture, &dyn Symbols)>,
+    ) -> Result<(Architecture, AddressSpace)> {
+        Ok(match &memory.inspection().content {
             Content::Minidump(facts) => (facts.header.architecture, AddressSpace::from_minidump(&facts.header)),
             Content::Elf(facts) if facts.has_virtual_addresses_only() => {
                 let architecture = facts.architecture();
                 let unknown = || Error::Unsupported(format!("it is a core file of machine {}", facts.machine));
                 (architecture.ok_or_else(unknown)?, AddressSpace::listed(facts.byte_order))
             }
-            _ => root::find(&memory, kernel)?,
-        };
-        Ok(Self { physical: PhysicalMemory::from_any_dump(memory), architecture, space })
+            _ => root::find(memory, kernel)?,
+        })
+    }
+
+    /// The dump again; `None` of the running kernel.
+    fn into_dump(self) -> Option<DumpedMemory> {
+        self.physical.into_dump()
     }
 
     /// The running kernel with this memory, and what writes to it, if it is opened for that. Each read sees it as it is

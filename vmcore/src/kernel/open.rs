@@ -3,8 +3,10 @@
 use super::identity::{Identity, compare};
 use super::names::KernelNames;
 use super::process::Processes;
+use super::space::AddressSpace;
 use super::warning::KernelWarning;
 use super::{Access, KernelFacts, KernelMemory, messages};
+use crate::architecture::Architecture;
 use crate::dump::byte_source::ByteSource;
 use crate::dump::{DumpedMemory, MinidumpFacts};
 use crate::error::{Error, Result};
@@ -45,6 +47,7 @@ pub struct Kernel {
     names: KernelNames,
     /// Why its symbols cannot be believed.
     mismatch: Option<Mismatch>,
+    is_verified: bool,
     warnings: Vec<KernelWarning>,
     modules: ModuleFiles,
 }
@@ -93,6 +96,9 @@ impl KernelOptions<'_> {
     }
 }
 
+/// Whose kernel is in a dump, and its address space.
+pub(super) type Space = (Architecture, AddressSpace);
+
 /// How the files of modules are opened.
 struct ModuleFiles {
     open: Open,
@@ -133,11 +139,25 @@ impl Kernel {
     ///
     /// Those of [`KernelMemory::from_dump`]; the image is one of another architecture.
     pub fn from_dump(core: &Path, memory: DumpedMemory, image: Option<Table>) -> Result<Self> {
-        let known = image.as_ref().and_then(|table| Some((table.architecture()?, table as &dyn Symbols)));
-        let memory = KernelMemory::from_dump(memory, known)?;
+        let space = Self::space_of(core, &memory, image.as_ref())?;
+        Ok(Self::from_space(memory, space, image))
+    }
+
+    /// The address space of the kernel in a dump, with an image that is one of the same architecture.
+    pub(super) fn space_of(core: &Path, memory: &DumpedMemory, image: Option<&Table>) -> Result<Space> {
+        let known = image.and_then(|table| Some((table.architecture()?, table as &dyn Symbols)));
+        let space = KernelMemory::space_of(memory, known)?;
+        if let Some(image) = image {
+            check_machine(core, &space, image)?;
+        }
+        Ok(space)
+    }
+
+    /// The kernel in a dump whose address space is known.
+    pub(super) fn from_space(memory: DumpedMemory, (architecture, space): Space, image: Option<Table>) -> Self {
+        let memory = KernelMemory::from_space(memory, architecture, space);
         let names = match image {
             Some(table) => {
-                check_machine(core, &memory, &table)?;
                 let files = KernelSymbols::new(table);
                 let relocations = memory.relocations(&files);
                 KernelNames::Files(files.relocate(relocations))
@@ -146,7 +166,12 @@ impl Kernel {
         };
         let mut kernel = Self::new(memory, names);
         kernel.compare();
-        Ok(kernel)
+        kernel
+    }
+
+    /// The dump that it is in, again; `None` of the running kernel.
+    pub(super) fn into_dump(self) -> Option<DumpedMemory> {
+        self.memory.into_dump()
     }
 
     /// The running kernel with its memory ([`KernelMemory::from_live`]), and who knows its symbols.
@@ -156,7 +181,7 @@ impl Kernel {
 
     fn new(memory: KernelMemory, names: KernelNames) -> Self {
         let modules = ModuleFiles { open: open_plainly, system: None, root: None, are_loaded: false };
-        Self { memory, names, mismatch: None, warnings: Vec::new(), modules }
+        Self { memory, names, mismatch: None, is_verified: false, warnings: Vec::new(), modules }
     }
 
     /// Says how the files of modules are opened, and of which system they may be where the kernel had them from: the one
@@ -177,7 +202,7 @@ impl Kernel {
     fn compare(&mut self) {
         let Some(files) = self.names.files() else { return };
         match compare(&self.memory, files) {
-            Identity::Same => {}
+            Identity::Same => self.is_verified = true,
             Identity::Unknown(warning) => self.warnings.push(warning),
             Identity::Other(mismatch) => {
                 self.warnings.push(KernelWarning::OtherKernel(mismatch.clone()));
@@ -194,6 +219,12 @@ impl Kernel {
     /// Why the image that was named is not this kernel's, if it is not: its symbols are not used then.
     pub fn mismatch(&self) -> Option<&Mismatch> {
         self.mismatch.as_ref()
+    }
+
+    /// Whether the image that its symbols are from was shown to be the one of the kernel in the dump, by the version and
+    /// the build ID in both.
+    pub fn is_verified(&self) -> bool {
+        self.is_verified
     }
 
     /// What may be wrong, as far as it was not taken before.
@@ -379,13 +410,13 @@ impl Kernel {
 }
 
 /// Refuses an image that is one of another architecture or order of bytes than the dump.
-fn check_machine(core: &Path, memory: &KernelMemory, image: &Table) -> Result<()> {
-    let dump = memory.architecture();
+fn check_machine(core: &Path, (dump, space): &Space, image: &Table) -> Result<()> {
+    let dump = *dump;
     if let Some(kernel) = image.architecture().filter(|kernel| *kernel != dump) {
         return Err(Error::OtherArchitecture { core: core.to_owned(), dump, kernel });
     }
-    if image.order() != memory.order() {
-        let (dump, kernel) = (memory.order(), image.order());
+    if image.order() != space.order {
+        let (dump, kernel) = (space.order, image.order());
         return Err(Error::OtherByteOrder { core: core.to_owned(), dump, image: image.path().to_owned(), kernel });
     }
     Ok(())

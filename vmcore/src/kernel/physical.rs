@@ -86,6 +86,14 @@ impl PhysicalMemory {
         }
     }
 
+    /// The dump again; `None` of the running machine.
+    pub(super) fn into_dump(self) -> Option<DumpedMemory> {
+        match self.0 {
+            MemorySource::Dump(memory) => Some(*memory),
+            MemorySource::Running(..) => None,
+        }
+    }
+
     /// The memory itself, by physical address.
     pub fn memory(&self) -> &dyn Memory {
         match &self.0 {

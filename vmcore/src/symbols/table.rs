@@ -332,7 +332,14 @@ impl Table {
     /// The build ID that the linker gave the file (`.note.gnu.build-id`), if it has one. The file with its debug
     /// information has the same.
     pub fn build_id(&self) -> Option<&[u8]> {
-        self.facts.build_id.as_deref()
+        self.facts.build_id.as_ref().map(|build_id| build_id.id.as_slice())
+    }
+
+    /// The note with the build ID (`.note.gnu.build-id`): its address, and its bytes, which a kernel has in its memory, too.
+    /// Two kernels of the same version have different ones. `None` if the linker was not told to make one.
+    pub fn build_id_note(&self) -> Option<(u64, &[u8])> {
+        let build_id = self.facts.build_id.as_ref()?;
+        Some((build_id.address?, build_id.section.as_slice()))
     }
 
     /// All symbols, by name; of one name, the global one first.
@@ -408,6 +415,16 @@ enum Problem {
 
 const CUT_OFF: Problem = Problem::Format("it is truncated, or not an ELF file");
 
+/// The build ID of a file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct BuildId {
+    id: Vec<u8>,
+    /// The section of notes that it is in.
+    section: Vec<u8>,
+    /// Where that is loaded; a relocatable file does not say.
+    address: Option<u64>,
+}
+
 /// What a file says of itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct ImageFacts {
@@ -417,7 +434,7 @@ struct ImageFacts {
     entry: u64,
     flags: u32,
     version: Option<String>,
-    build_id: Option<Vec<u8>>,
+    build_id: Option<BuildId>,
     displacement: u64,
 }
 
@@ -563,7 +580,7 @@ impl Elf<'_> {
             entry: header.e_entry(endian).into(),
             flags: header.e_flags(endian).0,
             version: file.version(&names, &symbols, &places),
-            build_id: file.build_id(),
+            build_id: file.build_id(&places),
             displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
@@ -780,15 +797,17 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
     }
 
     /// The build ID. A section of notes that is damaged has none.
-    fn build_id(&self) -> Option<Vec<u8>> {
+    fn build_id(&self, places: &[SectionRange]) -> Option<BuildId> {
         let endian = self.endian;
-        let sections = self.sections.iter().filter(|section| section.sh_type(endian) == SHT_NOTE);
-        sections.into_iter().find_map(|section| {
+        let is_linked = self.header.e_type(endian) != ET_REL;
+        let sections = self.sections.iter().zip(places).filter(|(section, _)| section.sh_type(endian) == SHT_NOTE);
+        sections.into_iter().find_map(|(section, place)| {
             let data = self.data(section, MAX_NOTES).ok()?;
             let mut notes = NoteIterator::<E>::new(endian, section.sh_addralign(endian), &data).ok()?;
             while let Some(note) = notes.next().ok()? {
                 if (note.name(), note.n_type(endian)) == (ELF_NOTE_GNU, NT_GNU_BUILD_ID) {
-                    return Some(note.desc().to_vec());
+                    let address = (is_linked && place.last.is_some()).then_some(place.first);
+                    return Some(BuildId { id: note.desc().to_vec(), section: data.to_vec(), address });
                 }
             }
             None
