@@ -1,19 +1,22 @@
 //! `memtool dmesg`: what a kernel has said.
 
-use super::kernel::KernelArguments;
+use super::kernel::{IMAGE, KernelArguments, remark_on_dump};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::files;
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::path::Path;
 use vmcore::bounds::tail;
+use vmcore::dump::{Content, Depth, TextFile, inspect};
 use vmcore::kernel::Access;
 use vmcore::messages::{Message, MessageBuffer, panic};
+use vmcore::progress::Progress;
 use vmcore::text::{Name, decode};
 
 #[derive(Args)]
 #[command(
-    after_help = "The messages of a minidump require no kernel image, those of other dumps do. Exit codes: 0 the messages were printed, 1 part of them is missing, or with --panic there is no panic."
+    after_help = "The messages of minidumps and text dumps require no kernel image, those of other dumps do. Exit codes: 0 the messages were printed, 1 part of them is missing, or with --panic there is no panic."
 )]
 pub struct Arguments {
     /// Also print messages of other programs that are in the buffer
@@ -66,6 +69,9 @@ impl MessageDocument {
     }
 }
 
+/// The file of a text dump with the messages (`sys/ddb/db_textdump.c`).
+const MESSAGES: &str = "msgbuf.txt";
+
 /// Names of facilities, by number (`sys/sys/syslog.h`).
 const FACILITIES: [&str; 24] = [
     "kern", "user", "mail", "daemon", "auth", "syslog", "lpr", "news", "uucp", "cron", "authpriv", "ftp", "ntp",
@@ -79,8 +85,16 @@ fn nth(names: &[&'static str], number: u32) -> Option<&'static str> {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let opened = arguments.kernel.open(context, Access::Read)?;
-    let buffer = opened.kernel.messages()?;
+    let (buffer, kind) = match (arguments.kernel.open(context, Access::Read), &arguments.kernel.core) {
+        (Err(Error::Vmcore(vmcore::Error::NoMemory(why))), Some(core)) => {
+            let buffer = text_dump(context, core)?.ok_or(vmcore::Error::NoMemory(why))?;
+            (buffer, IMAGE)
+        }
+        (opened, _) => {
+            let opened = opened?;
+            (opened.kernel.messages()?, opened.kind)
+        }
+    };
     let name = match &arguments.kernel.core {
         Some(core) => files::in_order(core).0.display().to_string(),
         None => "the running kernel".to_owned(),
@@ -94,13 +108,29 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     };
     let shown = shown.iter().filter(|message| arguments.all || message.is_kernel());
     if context.out.is_json() {
-        context.out.document_of("memtool.dmesg", opened.kind, &MessagesDocument::new(&buffer, shown))?;
+        context.out.document_of("memtool.dmesg", kind, &MessagesDocument::new(&buffer, shown))?;
     } else {
         for message in shown {
             context.out.line(&decode(message.line))?;
         }
     }
     Ok(if buffer.missing == 0 { Verdict::Done } else { Verdict::Failed })
+}
+
+/// The messages that a text dump has in a file of its own; `None` of another dump.
+fn text_dump(context: &mut Context, core: &Path) -> Result<Option<MessageBuffer>> {
+    let failed = |source| Error::io("read", core, source);
+    let volume = files::open_dump(core)?;
+    let inspection = inspect(&volume, Depth::Pages, &Progress::default()).map_err(failed)?;
+    if !matches!(inspection.content, Content::Text(_)) {
+        return Ok(None);
+    }
+    remark_on_dump(context, core, &inspection, false);
+    let files = TextFile::read_all(&volume, &inspection).map_err(failed)?;
+    let Some(file) = files.into_iter().find(|file| file.name == *MESSAGES) else {
+        return Err(Error::Refused(format!("{}: the text dump has no {MESSAGES}", core.display())));
+    };
+    Ok(Some(MessageBuffer::from_text(file.bytes).cut_off(file.missing)))
 }
 
 /// Says what is not as it should be among the messages of a dump or kernel.

@@ -22,7 +22,7 @@ use vmcore::units::{NumberError, counted, parse_address, parse_size};
 /// Reasons why modules have no symbols that are told one by one.
 const TOLD: usize = 3;
 /// What JSON says of a dump or an image.
-const IMAGE: &str = "image";
+pub const IMAGE: &str = "image";
 
 /// Options of every command that looks into a kernel.
 #[derive(Args)]

@@ -5,6 +5,8 @@ use crate::common::{Run, command, demo, directory, memtool, on_terminal_of, text
 use crate::ps::Memory;
 use serde_json::{Value, json};
 use std::path::PathBuf;
+use vmcore_synth::device::{text_archive, text_device};
+use vmcore_synth::kerneldump::Compression;
 use vmcore_synth::{Arch, ElfSpec, Endianness, KernelMemory, MinidumpSpec, Paging, every_variant};
 
 /// `MSG_MAGIC`.
@@ -317,8 +319,48 @@ fn a_recorded_machine_has_messages() {
     demo(&["dmesg", "-c"]).usage_error(&["-c"]);
 }
 
+/// A text dump as savecore(8) leaves it, whose messages are not its first file.
+fn text_dump(said: &[u8]) -> Vec<u8> {
+    text_archive(&[("ddb.txt", &[b'd'; 700]), ("msgbuf.txt", said), ("panic.txt", b"page fault")])
+}
+
 #[test]
-fn a_text_dump_has_no_message_buffer_and_says_so() {
-    let archive = vmcore_synth::device::text_archive(&[("msgbuf.txt", b"hello\n"), ("panic.txt", b"page fault")]);
-    dmesg(&archive, &[]).fails_saying(&["text dump"]);
+fn a_text_dump_has_messages_in_a_file() {
+    let (said, last) = many();
+    let dump = text_dump(&said);
+    let run = dmesg(&dump, &[]).ok();
+    assert_eq!(run.lines(), String::from_utf8_lossy(&said).lines().collect::<Vec<_>>());
+    assert_eq!((run.lines().last(), run.stderr.as_str()), (Some(&last.as_str()), ""));
+    for compression in [Compression::Gzip, Compression::Zstd] {
+        assert_eq!(dmesg(&compression.compress(&dump), &[]).ok().stdout, run.stdout, "{compression:?}");
+    }
+    let spoken = text_dump(b"<118>a program\n[1.000002] boot\npanic: page fault\nUptime: 1s\n");
+    assert_eq!(dmesg(&spoken, &["--panic"]).ok().lines(), ["panic: page fault", "Uptime: 1s"]);
+    let found = dmesg(&spoken, &["--json", "-a"]).ok().json();
+    assert_eq!((&found["ordered"], &found["full"], &found["host"]), (&json!(true), &json!(false), &json!("image")));
+    assert_eq!(found["messages"][0]["facility"], json!("console"));
+
+    // On its device it is backwards.
+    let device = text_device(Arch::Amd64, 4, &[("ddb.txt", b"x"), ("msgbuf.txt", &said)]).build();
+    let on_device = dmesg(&device, &[]).ok();
+    assert_eq!(on_device.stdout, run.stdout);
+}
+
+#[test]
+fn a_text_dump_without_messages_or_cut_off_says_so() {
+    dmesg(&text_archive(&[("panic.txt", b"page fault")]), &[]).fails_saying(&["the text dump has no msgbuf.txt"]);
+    let said = b"0123456789abcde\n".repeat(100);
+    let dump = text_dump(&said);
+    // The header and two blocks of the first file come before it.
+    let begin = 512 + 1024 + 512;
+    for (length, expected) in [(begin, 0), (begin + 1, 1), (begin + 512, 32), (begin + 1111, 70), (begin + 1600, 100)] {
+        let run = dmesg(&dump[..length], &[]).exits(i32::from(expected < 100));
+        assert_eq!(run.lines().len(), expected, "{length}");
+        assert!(run.stderr.contains("is damaged: text dump"), "{}", run.stderr);
+    }
+    // A size that a header claims takes no memory.
+    let mut lying = dump;
+    lying[512 + 1024 + 124..][..12].copy_from_slice(b"77777777777\0");
+    let found = dmesg(&lying, &["--json"]).exits(1).json();
+    assert!(found["bytes_missing"].as_u64().unwrap() > 8_500_000_000, "{}", found["bytes_missing"]);
 }

@@ -35,6 +35,7 @@ mod kernel_fixture;
 mod kernel_memory;
 mod kernel_open;
 mod kernel_search;
+mod kernel_texts;
 mod layers;
 mod livedump;
 mod livedump_arm64;

@@ -42,6 +42,10 @@ pub enum Error {
     )]
     NoSymbols,
 
+    /// It is a dump without the kernel's memory, or with memory that only its key's owner can read.
+    #[error("there is no memory to read in it: {0}")]
+    NoMemory(&'static str),
+
     /// It is no minidump, and its page tables are found only through the symbols of its kernel, whose image is not named.
     #[error("only a minidump says where its page tables are, and this is {0}; give its kernel with --kernel")]
     NeedsImage(&'static str),

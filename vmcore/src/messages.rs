@@ -100,6 +100,12 @@ impl MessageBuffer {
         Some(Self::from_ring(bytes, Some(0)))
     }
 
+    /// The messages that a text dump has in its msgbuf.txt, the oldest ones first (`textdump_dump_msgbuf` in
+    /// `sys/ddb/db_textdump.c`). It does not tell whether older ones are lost.
+    pub fn from_text(bytes: Vec<u8>) -> Self {
+        Self { bytes, is_full: false, is_ordered: true, missing: 0 }
+    }
+
     /// The same where so many bytes of the ring are missing at its end: whether it is full is not known then.
     #[must_use]
     pub fn cut_off(self, missing: u64) -> Self {

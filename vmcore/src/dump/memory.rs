@@ -149,7 +149,7 @@ impl DumpedMemory {
                 Some(ranges) => in_a_row(ranges.iter().copied(), 0),
             },
             Content::Text(_) | Content::Encrypted => {
-                return Err(Error::Refused(format!("there is no memory to read in it: {}", inspection.content.name())));
+                return Err(Error::NoMemory(inspection.content.name()));
             }
         };
         // What the file is too short for is not there.

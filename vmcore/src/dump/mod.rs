@@ -26,7 +26,7 @@ pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors};
 pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
-pub use text::{Forwards, Member, is_member as is_tar_header};
+pub use text::{Forwards, Member, TextFile, is_member as is_tar_header};
 
 use crate::architecture::Architecture;
 use crate::kerneldump;
@@ -244,7 +244,7 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     let header = location.header.as_ref();
     if header.is_some_and(|header| header.key_size > 0) {
         result.content = Content::Encrypted;
-    } else if location.is_text || header.is_some_and(|header| header.kind == kerneldump::Kind::TextDump) {
+    } else if text::is_backwards(&result) {
         result.content = Content::Text(text::backwards(volume, location.start, location.end, &mut findings)?);
         result.length = Some(location.end - location.start);
     } else {

@@ -1,10 +1,11 @@
 //! Text dumps, textdump(4): a tar archive (ustar) in blocks of 512 bytes, which a dump device holds backwards,
 //! the first block last (`sys/ddb/db_textdump.c`).
 
-use super::Findings;
 use super::byte_source::ByteSource;
 use super::stream::{Stream, StreamError};
+use super::{Content, Findings, Inspection};
 use crate::bounds::{at_most, head, part};
+use crate::kerneldump::{Compression, Kind};
 use crate::progress::Progress;
 use crate::text::{Name, until_nul};
 use serde::Serialize;
@@ -26,6 +27,69 @@ pub struct Member {
     pub name: Name,
     /// Bytes of it.
     pub size: u64,
+}
+
+/// More of a file is not read. The kernel's buffers for messages and for what its debugger printed are smaller.
+const MAX_FILE: u64 = 16 << 20;
+
+/// A file in a text dump, with what is in it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TextFile {
+    /// Its name.
+    pub name: Name,
+    /// What is in it.
+    pub bytes: Vec<u8>,
+    /// Bytes of it that the dump does not have, or that are too many.
+    pub missing: u64,
+}
+
+impl TextFile {
+    /// Reads the files of a text dump; none of a dump of another kind.
+    ///
+    /// # Errors
+    ///
+    /// The dump cannot be read. That it is cut off, or not compressed as it should be, is no error.
+    pub fn read_all(volume: &ByteSource, inspection: &Inspection) -> io::Result<Vec<Self>> {
+        let Content::Text(members) = &inspection.content else { return Ok(Vec::new()) };
+        let (start, end) = (inspection.location.start, inspection.location.end);
+        let progress = Progress::default();
+        let mut stream = if is_backwards(inspection) {
+            Stream::over(Forwards::new(volume, start, end, &progress), Compression::None)?
+        } else {
+            Stream::new(volume, (start, end), inspection.compression, &progress)?
+        };
+        let mut files = Vec::new();
+        for Member { name, size } in members {
+            let bytes = contents(&mut stream, *size).or_else(StreamError::or_empty)?;
+            let behind = size.next_multiple_of(BLOCK as u64).saturating_sub(bytes.len() as u64);
+            stream.skip(behind).or_else(StreamError::or_empty)?;
+            let missing = size.saturating_sub(bytes.len() as u64);
+            files.push(Self { name: name.clone(), bytes, missing });
+        }
+        Ok(files)
+    }
+}
+
+impl StreamError {
+    /// Nothing in place of what is behind the end of a dump, or damaged; only an error of the file itself is one.
+    fn or_empty<T: Default>(self) -> io::Result<T> {
+        match self {
+            Self::Io(error) if error.kind() != io::ErrorKind::UnexpectedEof => Err(error),
+            _ => Ok(T::default()),
+        }
+    }
+}
+
+/// What is in a file whose header comes next.
+fn contents(stream: &mut Stream<'_>, size: u64) -> Result<Vec<u8>, StreamError> {
+    stream.skip(BLOCK as u64)?;
+    stream.take_available(size.min(MAX_FILE))
+}
+
+/// Whether the archive is backwards, as on a device.
+pub(super) fn is_backwards(inspection: &Inspection) -> bool {
+    let header = inspection.location.header.as_ref();
+    inspection.location.is_text || header.is_some_and(|header| header.kind == Kind::TextDump)
 }
 
 /// Whether a block begins a file of a tar archive.

@@ -15,6 +15,8 @@
 //! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
 
+mod capture;
+mod config;
 mod dumper;
 mod facts;
 mod hashed;
@@ -35,6 +37,7 @@ mod translation;
 mod view;
 mod warning;
 
+pub use capture::DebuggerOutput;
 pub use facts::KernelFacts;
 pub(crate) use hashed::RunningTable;
 pub use names::KernelNames;

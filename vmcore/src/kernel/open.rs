@@ -5,7 +5,7 @@ use super::names::KernelNames;
 use super::process::Processes;
 use super::space::AddressSpace;
 use super::warning::KernelWarning;
-use super::{Access, KernelFacts, KernelMemory, messages};
+use super::{Access, DebuggerOutput, KernelFacts, KernelMemory, capture, config, messages};
 use crate::architecture::Architecture;
 use crate::dump::byte_source::ByteSource;
 use crate::dump::{DumpedMemory, MinidumpFacts};
@@ -378,6 +378,26 @@ impl Kernel {
         };
         let ordered = || messages::order(&facts?.message_buffer, &self.memory, self.symbols().ok()?);
         Ok(if messages.is_ordered { None } else { ordered() }.unwrap_or(messages))
+    }
+
+    /// The configuration that it was built with; `None` if it was built without `options INCLUDE_CONFIG_FILE`.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`]; neither the kernel's memory nor its file can be read there.
+    pub fn configuration(&self) -> Result<Option<Vec<u8>>> {
+        config::read(&self.memory, self.symbols()?, |fault, limit| {
+            Ok(self.file_contents(fault, limit)?.map(|contents| contents.bytes))
+        })
+    }
+
+    /// What its debugger, ddb(4), has captured of its own output; `None` of a kernel without it.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`]; its variables cannot be read, or say what cannot be.
+    pub fn debugger_output(&self) -> Result<Option<DebuggerOutput>> {
+        capture::read(&self.memory, self.symbols()?)
     }
 
     /// What the kernel's file has at an address whose page a dump does not have, where the kernel only reads it; at most
