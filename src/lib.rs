@@ -10,6 +10,8 @@
 //! - [`livedump`]: a minidump of the running kernel, made by the kernel, or by memtool from user space;
 //! - [`live_kernel`]: the memory and the symbols of the running kernel;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
+//! - [`crash_dump`]: the dumps that were saved, found by number;
+//! - [`decrypt`]: encrypted dumps, decrypted into files;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
@@ -19,6 +21,8 @@
 //! Every failure is an [`Error`]. The library prints nothing.
 
 pub mod compress;
+pub mod crash_dump;
+pub mod decrypt;
 #[cfg(target_os = "freebsd")]
 mod disk;
 pub mod dump;

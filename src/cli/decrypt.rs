@@ -2,8 +2,7 @@
 
 use super::{Context, Inputs, Verdict, whole_number};
 use clap::Args;
-use memtool::compress;
-use memtool::dump::sink::{Target, with_sink};
+use memtool::decrypt::write_decrypted;
 use memtool::files;
 use memtool::files::{Input, open_nonblocking};
 use memtool::free_space::FreeSpace;
@@ -15,7 +14,6 @@ use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use vmcore::bounds::filled;
 use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, Inspection, inspect};
@@ -219,20 +217,9 @@ impl Source {
 }
 
 /// Decrypts into the file, and tells how many bytes that were.
-fn copy(mut from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<u64> {
-    let failed = |source| Error::io("decrypt", encrypted, source);
+fn copy(from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<u64> {
     let file = output.file().try_clone().map_err(|source| Error::Io { what: "write the dump".to_owned(), source })?;
-    with_sink(Target::File(file), compress::Compression::None, false, |sink| {
-        let mut buffer = vec![0; 1 << 16];
-        loop {
-            let read = from.read(&mut buffer).map_err(failed)?;
-            if read == 0 {
-                return Ok(());
-            }
-            sink.write(filled(&buffer, read).map_err(failed)?)?;
-        }
-    })
-    .map(|((), written, _)| written.bytes)
+    write_decrypted(from, encrypted, file)
 }
 
 /// Looks at what came out, as far as its headers go.

@@ -269,6 +269,32 @@ impl SaveDirectory {
         }
     }
 
+    /// The number of the dump that was saved last: the one before that in `bounds`, as crashinfo(8) takes it, or where that
+    /// says nothing the one of `info.last`.
+    pub fn newest(&self) -> Option<u32> {
+        // The link is one of savecore(8)'s only if it leads to a name in the directory.
+        let linked = || number_of(self.path.join("info.last").read_link().ok()?.to_str()?);
+        self.bounds().checked_sub(1).or_else(linked)
+    }
+
+    /// Writes what is known of the crash of a dump: `core.txt.N`, for the owner only, which replaces an older one; and the
+    /// link `core.txt.last`. Returns the file, and why the link could not be made.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be written to, or what has the name is no regular file, such as a link.
+    pub fn save_report(&self, number: u32, text: &str) -> Result<(PathBuf, Option<Error>)> {
+        let lock = self.lock()?;
+        if lock.is_some() {
+            self.remove_abandoned_links();
+        }
+        let name = report_name(number);
+        output_file::check(&self.path.join(&name), true)?;
+        self.text_file(text)?.commit_as(&name, true)?;
+        let problem = self.link(&name, "core.txt.last").err();
+        Ok((self.path.join(name), problem))
+    }
+
     /// The number in `bounds`.
     fn bounds(&self) -> u32 {
         parse_bounds(&self.beginning_of("bounds", BOUNDS_DIGITS).unwrap_or_default())
@@ -368,6 +394,11 @@ impl SaveDirectory {
             }
         }
     }
+}
+
+/// What crashinfo(8) calls what is known of the crash of a dump.
+pub fn report_name(number: u32) -> String {
+    format!("core.txt.{number}")
 }
 
 /// The number in a name of savecore(8)'s.

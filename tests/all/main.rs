@@ -18,6 +18,7 @@ mod bounds;
 mod common;
 mod completions;
 mod convert;
+mod crash_dump;
 mod debuggers;
 mod decrypt;
 mod direct_map;

@@ -1,0 +1,169 @@
+//! The dumps in a directory of savecore(8)'s, found as crashinfo(8) finds them (usr.sbin/crashinfo/crashinfo.sh).
+//!
+//! Unlike crashinfo(8), this also finds dumps that are encrypted, text dumps and live dumps, and what the links of savecore(8)
+//! lead to, such as `vmcore.last`.
+
+use crate::decrypt::write_decrypted;
+use crate::error::{Error, Result};
+use crate::files::{open_dump, open_nonblocking};
+use crate::free_space::FreeSpace;
+use crate::observer::{Observer, Phase, observe_bytes};
+use crate::output_file::unnamed_temp_file;
+use crate::save::directory::SaveDirectory;
+use std::fs::File;
+use std::io;
+use std::path::{Path, PathBuf};
+use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
+use vmcore::dump::InfoFile;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kerneldump::Compression;
+use vmcore::opened::directory_of;
+
+/// What an encrypted dump is called before its number.
+const ENCRYPTED: &str = "vmcore_encrypted";
+/// The names before the number, in the order in which they are looked for: what was decrypted comes before what was not.
+const STEMS: [&str; 4] = ["vmcore", "textdump.tar", ENCRYPTED, "livecore"];
+/// What follows the number, in the order of crashinfo(8).
+const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
+
+/// The files of a dump.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CrashDump {
+    /// The dump.
+    pub core: PathBuf,
+    /// Its number, if it is called as savecore(8) calls it.
+    pub number: Option<u32>,
+    /// The directory that it is in.
+    pub directory: PathBuf,
+    /// Whether its name is that of an encrypted dump.
+    pub is_encrypted: bool,
+}
+
+impl CrashDump {
+    /// The dump that was saved last in a directory: the one before the number in `bounds` or, where that does not tell, the one
+    /// that `info.last` leads to.
+    ///
+    /// # Errors
+    ///
+    /// The directory cannot be opened; there is no dump in it.
+    pub fn newest(directory: &Path) -> Result<Self> {
+        let number = SaveDirectory::open(directory)?.newest();
+        let none = || Error::Refused(format!("there are no crash dumps in {}", directory.display()));
+        Self::numbered(directory, number.ok_or_else(none)?)
+    }
+
+    /// The dump with a number.
+    ///
+    /// # Errors
+    ///
+    /// There is none that can be read.
+    pub fn numbered(directory: &Path, number: u32) -> Result<Self> {
+        let names = || STEMS.iter().flat_map(|stem| SUFFIXES.map(|suffix| (stem, format!("{stem}.{number}{suffix}"))));
+        for (stem, name) in names() {
+            let core = directory.join(name);
+            match core.metadata() {
+                // A FIFO would wait for another program, and a device is no saved dump.
+                Ok(metadata) if !metadata.is_file() => {
+                    return Err(Error::Refused(format!("{} is not a regular file", core.display())));
+                }
+                Ok(_) => {
+                    let is_encrypted = *stem == ENCRYPTED;
+                    return Ok(Self { core, number: Some(number), directory: directory.to_owned(), is_encrypted });
+                }
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(source) => return Err(Error::io("look at", &core, source)),
+            }
+        }
+        let first = directory.join(format!("vmcore.{number}"));
+        Err(Error::Refused(format!("there is no dump {}, compressed, encrypted or as a text dump", first.display())))
+    }
+
+    /// The dump in a file. A link that savecore(8) made, such as `vmcore.last`, leads to the dump that it names.
+    pub fn in_file(path: &Path) -> Self {
+        let directory = directory_of(path).to_owned();
+        let linked = path.read_link().ok().filter(|target| target.components().count() == 1);
+        let target = linked.map(|target| directory.join(target)).filter(|target| stem_and_number(target).is_some());
+        let core = match target {
+            Some(target) if stem_and_number(path).is_none() => target,
+            _ => path.to_owned(),
+        };
+        let named = stem_and_number(&core);
+        let is_encrypted = named.is_some_and(|(stem, _)| stem == ENCRYPTED);
+        Self { number: named.map(|(_, number)| number), core, directory, is_encrypted }
+    }
+
+    /// What its `info.N` says; `None` if there is no such file, as where a dump was copied alone.
+    ///
+    /// # Errors
+    ///
+    /// It is there, and cannot be read.
+    pub fn info(&self) -> Result<Option<InfoFile>> {
+        let Some(number) = self.number else { return Ok(None) };
+        let path = self.directory.join(format!("info.{number}"));
+        match InfoFile::read(&path, open_nonblocking) {
+            Ok(info) => Ok(Some(info)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(source) => Err(Error::io("read", &path, source)),
+        }
+    }
+
+    /// Opens the dump. One that is encrypted is decrypted first, into a file without a name in `scratch`, which is gone when
+    /// it is closed, whatever happens.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`open_dump`]; it is encrypted, and there is no private key, or it is that of another dump; there is no room
+    /// for it.
+    pub fn open(
+        &self,
+        private_key: Option<&PrivateKey>,
+        scratch: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<ByteSource> {
+        if !self.is_encrypted {
+            return open_dump(&self.core);
+        }
+        let Some(private_key) = private_key else {
+            let core = self.core.display();
+            return Err(Error::Refused(format!(
+                "{core} is encrypted: give the private key with --private-key, or decrypt it with 'memtool decrypt'"
+            )));
+        };
+        let number = self.number.map(|number| number.to_string()).unwrap_or_default();
+        let block = KeyBlock::read(&self.directory.join(format!("key.{number}")), open_nonblocking)?;
+        let decrypted = self.decrypt(private_key, &block, scratch, observer)?;
+        ByteSource::from_file(&decrypted).map_err(|source| Error::io("read", &self.core, source))
+    }
+
+    fn decrypt(
+        &self,
+        private_key: &PrivateKey,
+        block: &KeyBlock,
+        scratch: &Path,
+        observer: &mut dyn Observer,
+    ) -> Result<File> {
+        let key = private_key.unlock(block)?;
+        let encrypted = open_dump(&self.core)?;
+        let length = encrypted.length();
+        if let Some(why) = FreeSpace::within(scratch)?.shortage(length, length) {
+            return Err(Error::Refused(format!("the decrypted dump does not fit into {}: {why}", scratch.display())));
+        }
+        let file = unnamed_temp_file(scratch)?;
+        let copy = file.try_clone().map_err(|source| Error::io("decrypt", &self.core, source))?;
+        observe_bytes(observer, Phase::Decrypting, Some(length), |progress| {
+            write_decrypted(Decrypter::new(key, encrypted.part(0, length, progress)), &self.core, copy)
+        })?;
+        Ok(file)
+    }
+}
+
+/// What a dump is called before its number, and the number.
+fn stem_and_number(path: &Path) -> Option<(&'static str, u32)> {
+    let name = path.file_name()?.to_str()?;
+    STEMS.iter().find_map(|stem| {
+        let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
+        let digits = SUFFIXES.iter().rev().find_map(|suffix| rest.strip_suffix(suffix))?;
+        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+        Some((*stem, digits.parse().ok().filter(|_| is_number)?))
+    })
+}
