@@ -41,7 +41,7 @@ pub struct KernelArguments {
 /// Where the files of the system are that a kernel is of.
 #[derive(Args)]
 pub struct RootArguments {
-    /// Look for modules and for files with debug information below this directory instead of /
+    /// Look for files of the kernel and with debug information below this directory instead of /
     #[arg(long, value_name = "DIR")]
     pub sysroot: Option<PathBuf>,
 }
@@ -310,14 +310,17 @@ impl KernelArguments {
 
 /// The kernel in a dump that is open.
 pub fn open_memory(context: &mut Context, core: &Path, memory: DumpedMemory, image: Option<Table>) -> Result<Opened> {
+    Ok(opened(context, Kernel::from_dump(files::in_order(core).0, memory, image)?))
+}
+
+/// The kernel in a dump, with the modules of this system if it is that one's; says what may be wrong with it.
+pub fn opened(context: &mut Context, kernel: Kernel) -> Opened {
     // Only with an image are there modules to find; a dump and a recorded machine cannot be named both.
-    let host = image.as_ref().and_then(|_| context.host().ok());
+    let host = kernel.image().and_then(|_| context.host().ok());
     let here = host.and_then(|host| installed_system(&*host));
-    let kernel =
-        Kernel::from_dump(files::in_order(core).0, memory, image)?.with_modules_of(here, files::open_nonblocking);
-    let mut opened = Opened { kernel, kind: IMAGE };
+    let mut opened = Opened { kernel: kernel.with_modules_of(here, files::open_nonblocking), kind: IMAGE };
     opened.warn(context);
-    Ok(opened)
+    opened
 }
 
 /// Opens a dump, to be read only or changed too.

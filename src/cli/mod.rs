@@ -3,6 +3,7 @@
 mod closed;
 mod completions;
 mod convert;
+mod crash;
 mod decrypt;
 mod destination;
 mod dmesg;
@@ -207,6 +208,7 @@ impl Command {
             Self::Convert(arguments) => arguments.check(json),
             Self::Livedump(arguments) => arguments.check(json),
             Self::Dump(arguments) => arguments.check(json),
+            Self::Report(arguments) => arguments.check(json),
             _ => Ok(()),
         }
     }
@@ -215,6 +217,7 @@ impl Command {
     fn inputs(&self) -> Inputs<'_> {
         match self {
             Self::Dump(arguments) => arguments.inputs(),
+            Self::Report(arguments) => vec![("--private-key", arguments.crash.private_key.as_ref())],
             Self::Save(arguments) => vec![("--private-key", arguments.private_key.as_ref())],
             Self::Inspect(arguments) => arguments.files.iter().map(|file| ("FILE", Some(file))).collect(),
             Self::Convert(arguments) => arguments.inputs(),

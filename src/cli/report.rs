@@ -1,24 +1,26 @@
 //! `memtool report`: all that a dump tells of a crash.
 
+use super::crash::{Crash, CrashArguments};
 use super::dmesg::MessagesDocument;
 use super::inspect::KernelHeader;
-use super::kernel::{KernelArguments, Opened, RootArguments, open_memory};
+use super::kernel::Opened;
 use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
-use super::{Context, Verdict, seekable};
+use super::{Context, Verdict};
 use clap::Args;
-use memtool::files;
-use memtool::output_file::{self, OutputFile, scratch, temporary_directory};
+use memtool::crash_dump::CrashDump;
+use memtool::output_file::{self, OutputFile};
+use memtool::save::directory::{SaveDirectory, report_name};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use vmcore::debug_info::DebugInfo;
-use vmcore::dump::{Container, Content, Damage, Depth, inspect_packed};
+use vmcore::dump::{Container, Damage, TextFile};
+use vmcore::kernel::DebuggerOutput;
 use vmcore::kerneldump;
 use vmcore::messages::Message;
-use vmcore::progress::Progress;
 use vmcore::report::{Basis, DumpSummary, Report, html, text};
 use vmcore::symbols::KernelFile;
 use vmcore::text::Name;
@@ -29,12 +31,11 @@ use vmcore::units::Hex;
     after_help = "Debug information is used where it is found, and not required. Exit codes: 0 the report is complete, 1 part of it is missing: it says why."
 )]
 pub struct Arguments {
-    /// Report on this dump, or on the one on this dump device
-    #[arg(value_name = "VMCORE", value_parser = seekable())]
-    core: PathBuf,
-    /// Read symbols from this kernel image, such as /boot/kernel/kernel
-    #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
-    kernel: Option<PathBuf>,
+    #[command(flatten)]
+    pub crash: CrashArguments,
+    /// Write the report to core.txt.N beside the dump, as crashinfo(8) does
+    #[arg(short, long, conflicts_with_all = ["output", "html"])]
+    batch: bool,
     /// Write the report to a file instead of standard output
     #[arg(short, long, value_name = "FILE")]
     output: Option<PathBuf>,
@@ -44,8 +45,6 @@ pub struct Arguments {
     /// Write one HTML file, for a browser, that needs no other file
     #[arg(long)]
     pub html: bool,
-    #[command(flatten)]
-    root: RootArguments,
 }
 
 /// What JSON says that it is about.
@@ -69,7 +68,10 @@ struct Document<'a> {
     /// Of the message that the panic begins with.
     panic_message_index: Option<usize>,
     variables: Option<BTreeMap<&'static str, u64>>,
+    configuration: Option<Name>,
     modules: Option<Vec<ModuleDocument<'a>>>,
+    debugger_output: Option<DebuggerDocument>,
+    text_files: Vec<TextFileDocument<'a>>,
     missing: Vec<Missing>,
 }
 
@@ -81,6 +83,8 @@ struct DumpDocument<'a> {
     size: u64,
     compression: kerneldump::Compression,
     header: Option<KernelHeader>,
+    hostname: Option<Name>,
+    version_string: Option<Name>,
     damage: &'a [Damage],
     limits: &'a [Damage],
 }
@@ -99,6 +103,22 @@ struct ModuleDocument<'a> {
     address: Hex,
 }
 
+/// What the kernel's debugger has printed.
+#[derive(Serialize)]
+struct DebuggerDocument {
+    text: Name,
+    full: bool,
+    bytes_missing: u64,
+}
+
+/// A file of a text dump.
+#[derive(Serialize)]
+struct TextFileDocument<'a> {
+    name: &'a Name,
+    text: Name,
+    bytes_missing: u64,
+}
+
 /// What a report does not have.
 #[derive(Serialize)]
 struct Missing {
@@ -110,10 +130,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let Some(output) = &arguments.output {
         output_file::check(output, arguments.force)?;
     }
-    let mut information = DebugInfo::new(arguments.root.search()?);
-    let (dump, mut opened) = arguments.open(context)?;
-    if let Ok(opened) = &mut opened {
-        arguments.root.apply(&mut opened.kernel);
+    let mut information = DebugInfo::new(arguments.crash.root.search()?);
+    let files = arguments.crash.find()?;
+    let saved = if arguments.batch { Some(Saved::new(&files)?) } else { None };
+    let Crash { files, dump, kernel: mut opened } = arguments.crash.open(context, files)?;
+    if let Some(saved) = saved.as_ref().filter(|_| !context.global.quiet) {
+        context.out.line(&format!("Writing crash summary to {}.", saved.path().display()))?;
+        context.out.flush()?;
     }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
     let report = Report::collect(dump, kernel, &mut information);
@@ -121,42 +144,65 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         opened.warn(context);
     }
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
-    arguments.write(context, &report, opened.as_ref().ok())?;
+    match saved {
+        Some(saved) => saved.write(context, &report)?,
+        None => arguments.write(context, &files.core, &report, opened.as_ref().ok())?,
+    }
     Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
 }
 
+/// A report that is saved beside its dump.
+struct Saved {
+    directory: SaveDirectory,
+    number: u32,
+}
+
+impl Saved {
+    /// The report of a dump with a number, before anything is read.
+    fn new(files: &CrashDump) -> Result<Self> {
+        let unknown = || {
+            let core = files.core.display();
+            Error::Refused(format!("{core} is not called as a dump with a number is, which --batch requires"))
+        };
+        let number = files.number.ok_or_else(unknown)?;
+        let saved = Self { directory: SaveDirectory::open(&files.directory)?, number };
+        output_file::check(&saved.path(), true)?;
+        Ok(saved)
+    }
+
+    fn path(&self) -> PathBuf {
+        self.directory.path().join(report_name(self.number))
+    }
+
+    fn write(&self, context: &mut Context, report: &Report) -> Result<()> {
+        let (_, problem) = self.directory.save_report(self.number, &as_text(report)?)?;
+        problem.iter().for_each(|problem| context.warn(&problem.to_string()));
+        Ok(())
+    }
+}
+
+/// A report as text.
+fn as_text(report: &Report) -> Result<Vec<u8>> {
+    let mut written = Vec::new();
+    text::write(&report.title(), &report.sections(), &mut written)
+        .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
+    Ok(written)
+}
+
 impl Arguments {
-    /// The dump, and its kernel or why there is none.
-    fn open(&self, context: &mut Context) -> Result<(DumpSummary, Result<Opened, String>)> {
-        let name = self.core.display().to_string();
-        let kernel = KernelArguments { core: Some(self.core.clone()), kernel: self.kernel.clone(), segments: None };
-        let image = kernel.image()?;
-        let directory = temporary_directory();
-        let (memory, why) = match kernel.open_core(context, &self.core, Default::default(), &directory) {
-            Ok(memory) => (Some(memory), String::new()),
-            Err(error) => (None, error.to_string()),
-        };
-        let Some(memory) = memory else {
-            let volume = files::open_dump_or_input(&self.core, &directory, context)?;
-            let inspection = inspect_packed(&volume, Depth::Quick, scratch(&directory), &Progress::default())?;
-            if inspection.content == Content::Unknown {
-                return Err(Error::Refused(format!("{name}: {why}")));
-            }
-            return Ok((DumpSummary::new(&name, &inspection), Err(why)));
-        };
-        let dump = DumpSummary::new(&name, memory.inspection());
-        let is_known = memory.inspection().content != Content::Unknown;
-        match open_memory(context, &self.core, memory, image) {
-            Err(error) if is_known => Ok((dump, Err(error.to_string()))),
-            opened => Ok((dump, Ok(opened?))),
+    /// What clap cannot check.
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        if self.batch && json {
+            return Err("--batch writes the report as text; use --json with --output or alone".to_owned());
         }
+        Ok(())
     }
 
     /// Writes the report to where it is wanted.
-    fn write(&self, context: &mut Context, report: &Report, opened: Option<&Opened>) -> Result<()> {
+    fn write(&self, context: &mut Context, core: &Path, report: &Report, opened: Option<&Opened>) -> Result<()> {
         let Some(path) = &self.output else {
             if context.out.is_json() {
-                return context.out.document_of(SCHEMA, IMAGE, &self.document(report, opened));
+                return context.out.document_of(SCHEMA, IMAGE, &self.document(core, report, opened));
             }
             let mut written = Vec::new();
             self.write_sections(report, &mut written)
@@ -166,7 +212,7 @@ impl Arguments {
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
         let written = if context.out.is_json() {
-            context.out.write_document(&mut file, SCHEMA, IMAGE, &self.document(report, opened))
+            context.out.write_document(&mut file, SCHEMA, IMAGE, &self.document(core, report, opened))
         } else {
             self.write_sections(report, &mut file)
         };
@@ -184,7 +230,7 @@ impl Arguments {
         }
     }
 
-    fn document<'a>(&self, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
+    fn document<'a>(&self, core: &Path, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
         let stack = |found: &vmcore::report::ReportStack| StackDocument::new(&found.stack, &found.calls);
         let all = |stacks: &[vmcore::report::ReportStack]| stacks.iter().map(stack).collect();
         let facts = report.facts.as_ref().ok();
@@ -193,7 +239,7 @@ impl Arguments {
         let image = report.image.as_deref().ok().filter(|image: &&Path| !image.as_os_str().is_empty());
         let processes = report.processes.as_ref().ok();
         Document {
-            dump: dump_document(&self.core, &report.dump),
+            dump: dump_document(core, &report.dump),
             symbol_file: image.map(Name::from),
             kernel: opened.zip(facts).map(|(opened, facts)| KernelDocument::new(opened.kernel.memory(), facts)),
             panic: report.panic.as_deref().map(Name::from),
@@ -211,6 +257,9 @@ impl Arguments {
                 .ok()
                 .map(|numbers| numbers.iter().map(|number| (number.variable, number.value)).collect()),
             modules: report.modules.as_ref().ok().map(|listing| listing.files.iter().map(module_document).collect()),
+            configuration: report.configuration.as_ref().ok().and_then(|text| Some(text.as_deref()?.into())),
+            debugger_output: report.debugger.as_ref().ok().and_then(|output| output.as_ref().map(debugger_document)),
+            text_files: report.dump.files.iter().map(text_file_document).collect(),
             missing: missing(report),
         }
     }
@@ -224,6 +273,8 @@ fn dump_document<'a>(path: &Path, dump: &'a DumpSummary) -> DumpDocument<'a> {
         size: dump.size,
         compression: dump.compression,
         header: dump.header.as_ref().map(KernelHeader::new),
+        hostname: dump.host().map(Name::from),
+        version_string: dump.version().map(Name::from),
         damage: &dump.damage,
         limits: &dump.limits,
     }
@@ -241,6 +292,15 @@ fn module_document(file: &KernelFile) -> ModuleDocument<'_> {
     ModuleDocument { name: &file.name, path: file.path.as_str().into(), address: Hex(file.address) }
 }
 
+fn debugger_document(output: &DebuggerOutput) -> DebuggerDocument {
+    let DebuggerOutput { bytes, is_full: full, missing: bytes_missing } = output;
+    DebuggerDocument { text: bytes.as_slice().into(), full: *full, bytes_missing: *bytes_missing }
+}
+
+fn text_file_document(file: &TextFile) -> TextFileDocument<'_> {
+    TextFileDocument { name: &file.name, text: file.bytes.as_slice().into(), bytes_missing: file.missing }
+}
+
 /// The parts that are missing.
 fn missing(report: &Report) -> Vec<Missing> {
     let why = |why: &String| why.clone();
@@ -251,7 +311,9 @@ fn missing(report: &Report) -> Vec<Missing> {
         ("processes", report.processes.as_ref().err().map(why)),
         ("messages", report.messages.as_ref().err().map(why)),
         ("variables", report.numbers.as_ref().err().map(why)),
+        ("configuration", report.configuration.as_ref().err().map(why)),
         ("modules", report.modules.as_ref().err().map(why)),
+        ("debugger-output", report.debugger.as_ref().err().map(why)),
     ];
     parts.into_iter().filter_map(|(part, why)| Some(Missing { part, why: why? })).collect()
 }

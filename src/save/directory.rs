@@ -283,14 +283,14 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// The directory cannot be written to, or what has the name is no regular file, such as a link.
-    pub fn save_report(&self, number: u32, text: &str) -> Result<(PathBuf, Option<Error>)> {
+    pub fn save_report(&self, number: u32, text: &[u8]) -> Result<(PathBuf, Option<Error>)> {
         let lock = self.lock()?;
         if lock.is_some() {
             self.remove_abandoned_links();
         }
         let name = report_name(number);
         output_file::check(&self.path.join(&name), true)?;
-        self.text_file(text)?.commit_as(&name, true)?;
+        self.file(text)?.commit_as(&name, true)?;
         let problem = self.link(&name, "core.txt.last").err();
         Ok((self.path.join(name), problem))
     }
@@ -364,8 +364,12 @@ impl SaveDirectory {
     }
 
     fn text_file(&self, text: &str) -> Result<OutputFile> {
+        self.file(text.as_bytes())
+    }
+
+    fn file(&self, bytes: &[u8]) -> Result<OutputFile> {
         let new = OutputFile::create_in(&self.path)?;
-        new.file().write_all(text.as_bytes()).map_err(|source| Error::io("write to", &self.path, source))?;
+        new.file().write_all(bytes).map_err(|source| Error::io("write to", &self.path, source))?;
         Ok(new)
     }
 

@@ -128,7 +128,7 @@ fn an_encrypted_dump_is_decrypted_into_a_file_without_a_name() {
 fn a_report_is_for_its_owner_and_replaces_an_older_one_and_no_link() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
-    let save = |text: &str| SaveDirectory::open(directory.path()).unwrap().save_report(4, text);
+    let save = |text: &str| SaveDirectory::open(directory.path()).unwrap().save_report(4, text.as_bytes());
     let (file, problem) = save("first\n").unwrap();
     assert_eq!((file.as_path(), problem.is_none()), (path("core.txt.4").as_path(), true));
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);

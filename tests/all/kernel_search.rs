@@ -253,5 +253,5 @@ fn an_image_of_another_machine_is_none() {
     root.install("kernel", &arm64, 0);
     let found = root.find(kernel.memory.dump(), Some(VERSION.trim_end()));
     assert_eq!(image(&found), None);
-    assert!(found.missing.unwrap().contains("--kernel image is for arm64"));
+    assert!(found.missing.unwrap().contains("kernel is a kernel for arm64"));
 }

@@ -56,6 +56,7 @@ mod read;
 mod real_dumps;
 mod relocated_kernel;
 mod report;
+mod report_files;
 mod report_html;
 mod rules_model;
 mod save;

@@ -265,7 +265,19 @@ fn is_another(path: &Path, version: &str) -> String {
 fn attempt(core: &Path, memory: DumpedMemory, image: Table) -> Result<Attempt> {
     let space = match Kernel::space_of(core, &memory, Some(&image)) {
         Ok(space) => space,
-        Err(error) => return Ok(Attempt::Rejected(memory, format!("{}: {error}", image.path().display()))),
+        Err(error) => {
+            let image = image.path().display().to_string();
+            return Ok(Attempt::Rejected(
+                memory,
+                match error {
+                    Error::OtherArchitecture { kernel, .. } => format!("{image} is a kernel for {}", kernel.name()),
+                    Error::OtherByteOrder { kernel, .. } => format!("{image} is a {}-endian kernel", kernel.name()),
+                    error => Some(error.to_string())
+                        .filter(|why| why.contains(&image))
+                        .unwrap_or_else(|| format!("{image}: {error}")),
+                },
+            ));
+        }
     };
     let kernel = Kernel::from_space(memory, space, Some(image));
     if kernel.is_verified() {

@@ -1,6 +1,6 @@
 //! What a report says of the dump that it is made of.
 
-use crate::dump::{Container, Content, Damage, Inspection};
+use crate::dump::{Container, Content, Damage, InfoFile, Inspection, TextFile};
 use crate::kerneldump::{Compression, Header};
 use crate::messages::MessageBuffer;
 use crate::units::{exact_size, utc_of_unix};
@@ -20,6 +20,10 @@ pub struct DumpSummary {
     pub place: Container,
     /// The kernel's header. A dump in a file of its own has none: savecore(8) writes what is in it into an `info` file.
     pub header: Option<Header>,
+    /// What savecore(8) has written of that header.
+    pub info: Option<InfoFile>,
+    /// The files of a text dump.
+    pub files: Vec<TextFile>,
     /// Why nothing can be read in it.
     pub problem: Option<String>,
     /// What is wrong with it.
@@ -49,6 +53,8 @@ impl DumpSummary {
             compression: *compression,
             place: location.place,
             header: location.header.clone(),
+            info: None,
+            files: Vec::new(),
             problem: inspection.problem(),
             damage: damage.clone(),
             limits: limits.clone(),
@@ -56,6 +62,59 @@ impl DumpSummary {
             messages: minidump.filter(|facts| !facts.message_buffer.is_empty()).map(|facts| facts.messages()),
             page_size: minidump.map(|facts| facts.header.page_size.into()),
         }
+    }
+
+    /// With what savecore(8) has written of its header.
+    #[must_use]
+    pub fn with_info(self, info: Option<InfoFile>) -> Self {
+        Self { info, ..self }
+    }
+
+    /// With the files of a text dump.
+    #[must_use]
+    pub fn with_files(self, files: Vec<TextFile>) -> Self {
+        let messages = files.iter().find(|file| file.name == *"msgbuf.txt");
+        let messages = messages.map(|file| MessageBuffer::from_text(file.bytes.clone()).cut_off(file.missing));
+        Self { messages, files, ..self }
+    }
+
+    /// The name of the host.
+    pub fn host(&self) -> Option<String> {
+        let header = self.header.as_ref().map(|header| header.hostname.to_string());
+        header.or_else(|| self.saved("Hostname")).filter(|host| !host.is_empty())
+    }
+
+    /// The version of the kernel.
+    pub fn version(&self) -> Option<String> {
+        let header = self.header.as_ref().map(|header| header.version_string.to_string());
+        header.or_else(|| self.info.as_ref()?.version()).or_else(|| self.file("version.txt"))
+    }
+
+    /// What the kernel panicked with; empty if it is known that it did not.
+    pub fn panic(&self) -> Option<String> {
+        let header = self.header.as_ref().map(|header| header.panic_string.to_string());
+        let panic = header.or_else(|| self.saved("Panic String")).or_else(|| self.file("panic.txt"));
+        panic.map(|panic| panic.trim().to_owned())
+    }
+
+    /// The architecture, as the kernel calls it.
+    pub fn architecture(&self) -> Option<String> {
+        let header = self.header.as_ref().map(|header| header.architecture.clone());
+        header.or_else(|| self.saved("Architecture"))
+    }
+
+    /// When it was dumped, as savecore(8) tells it: in the time zone of the system that saved it.
+    pub fn saved_time(&self) -> Option<String> {
+        self.saved("Dumptime")
+    }
+
+    fn saved(&self, field: &str) -> Option<String> {
+        self.info.as_ref()?.field(field).map(str::to_owned)
+    }
+
+    fn file(&self, name: &str) -> Option<String> {
+        let file = self.files.iter().find(|file| file.name == *name)?;
+        Some(String::from_utf8_lossy(&file.bytes).trim().to_owned())
     }
 
     /// Whether it was read without fault.

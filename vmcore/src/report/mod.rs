@@ -11,6 +11,7 @@ pub mod section;
 mod sections;
 pub mod stacks;
 pub mod text;
+mod texts;
 
 pub use dump::{DumpSummary, header_facts};
 pub use fingerprint::{Basis, Fingerprint, NoFingerprint};
@@ -18,7 +19,7 @@ pub use numbers::{Number, Unit};
 pub use processes::{PROCESS_COLUMNS, process_row};
 
 use crate::architecture::Architecture;
-use crate::kernel::{Kernel, KernelFacts, Process, Processes, State, Thread};
+use crate::kernel::{DebuggerOutput, Kernel, KernelFacts, Process, Processes, State, Thread};
 use crate::messages::{self, Message, MessageBuffer};
 use crate::stack::{Call, CodeInformation, ThreadStack};
 use crate::symbols::linker_files::Listing;
@@ -70,8 +71,12 @@ pub struct Report {
     pub messages: Part<MessageBuffer>,
     /// What the kernel counts.
     pub numbers: Part<Vec<Number>>,
+    /// The configuration that the kernel was built with; none if it does not have it.
+    pub configuration: Part<Option<Vec<u8>>>,
     /// The files that the kernel was linked from, itself first.
     pub modules: Part<Listing>,
+    /// What the kernel's debugger has captured of its output; none of a kernel without it.
+    pub debugger: Part<Option<DebuggerOutput>>,
 }
 
 /// A stack with its functions.
@@ -121,7 +126,9 @@ impl Report {
             stacks: Stacks::default(),
             messages,
             numbers: Err(why.clone()),
-            modules: Err(why),
+            configuration: Err(why.clone()),
+            modules: Err(why.clone()),
+            debugger: Err(why),
         }
     }
 
@@ -147,18 +154,20 @@ impl Report {
             stacks,
             messages: kernel.messages().map_err(reason),
             numbers: kernel.symbols().map(|symbols| numbers::read(kernel.memory(), symbols)).map_err(reason),
+            configuration: kernel.configuration().map_err(reason),
             modules: kernel.linked_files().map_err(reason),
+            debugger: kernel.debugger_output().map_err(reason),
         }
     }
 
-    /// What the kernel panicked with: by its `panicstr`; else by the dump's header, or by its messages.
+    /// What the kernel panicked with: by its `panicstr`; else by the dump's header or what was saved of it, or by its messages.
     fn find_panic(&self) -> Option<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if let Ok(facts) = &self.facts {
             return facts.panic.as_deref().map(text);
         }
-        if let Some(header) = &self.dump.header {
-            return Some(text(header.panic_string.as_bytes())).filter(|panic| !panic.is_empty());
+        if let Some(panic) = self.dump.panic() {
+            return Some(panic).filter(|panic| !panic.is_empty());
         }
         let all: Vec<Message<'_>> = self.messages.as_ref().ok()?.lines().collect();
         let mut of_panic = all.get(messages::panic_since_boot(&all)?..)?.iter();
@@ -178,13 +187,18 @@ impl Report {
 
     /// Whether nothing that a report has is missing because it could not be read.
     pub fn is_complete(&self) -> bool {
+        if !self.dump.files.is_empty() {
+            return self.dump.is_whole() && self.dump.files.iter().all(|file| file.missing == 0);
+        }
         let is_read = |processes: &Processes| processes.warnings.is_empty();
         let is_fine = |found: &ReportStack| found.stack.is_fine();
         self.dump.is_whole()
             && self.processes.as_ref().is_ok_and(is_read)
             && self.stacks.dumping.as_ref().is_none_or(is_fine)
             && self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0)
+            && self.configuration.is_ok()
             && self.modules.as_ref().is_ok_and(|listing| listing.broken.is_none())
+            && self.debugger.as_ref().is_ok_and(|output| output.as_ref().is_none_or(|output| output.missing == 0))
     }
 
     /// The index of the message that the panic begins with.

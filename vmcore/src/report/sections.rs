@@ -21,18 +21,18 @@ type Facts = Vec<(&'static str, String)>;
 impl Report {
     /// Its title: whose crash it is, and when.
     pub fn title(&self) -> String {
-        let header = self.dump.header.as_ref();
-        let host = header.map(|header| header.hostname.to_string()).filter(|host| !host.is_empty());
+        let host = self.dump.host();
         let what = if self.panic.is_some() { "Crash" } else { "Dump" };
         let of = host.unwrap_or_else(|| self.dump.name.clone());
-        let time = self.dumped().map(|time| format!(", {}", utc_of_unix(time))).unwrap_or_default();
+        let time = self.dumped().map(|time| format!(", {time}")).unwrap_or_default();
         format!("{what} of {of}{time}")
     }
 
-    /// When it was dumped, in seconds since 1970: by the dump's header, else by the kernel's clock.
-    fn dumped(&self) -> Option<u64> {
+    /// When it was dumped: by the dump's header, else by the kernel's clock or by what was saved of the header.
+    fn dumped(&self) -> Option<String> {
         let clock = || self.facts.as_ref().ok()?.time.and_then(|time| u64::try_from(time).ok());
-        self.dump.header.as_ref().map(|header| header.dump_time).or_else(clock)
+        let time = self.dump.header.as_ref().map(|header| header.dump_time).or_else(clock);
+        time.map(utc_of_unix).or_else(|| self.dump.saved_time())
     }
 
     /// Its parts, in crashinfo(8)'s order.
@@ -42,34 +42,41 @@ impl Report {
             Some(_) => "Stack of the thread that panicked",
             None => "Stack of the thread that wrote the dump",
         };
-        vec![
+        let beginning = vec![
             section("dump", "Dump", self.dump_section()),
             section("panic", "Panic", self.panic_section()),
             section("fingerprint", "Fingerprint", self.fingerprint_section()),
+        ];
+        if !self.dump.files.is_empty() {
+            return beginning.into_iter().chain(self.file_sections()).collect();
+        }
+        let rest = [
             section("stack", stack_title, self.stack_section()),
             section("cpus", "Stacks of the other CPUs", self.stacks_section(&self.stacks.on_cpu, "on another CPU")),
             section("threads", "Stacks of the other threads", self.stacks_section(&self.stacks.others, "off a CPU")),
             section("processes", "Processes", self.part(&self.processes, processes_section)),
             section("messages", self.messages_title(), self.part(&self.messages, |_| self.messages_section())),
             section("load", "Load and memory", self.load_section()),
+            section("configuration", "Configuration of the kernel", self.configuration_section()),
             section("modules", "Modules", self.part(&self.modules, |_| self.modules_section())),
-        ]
+            section("ddb", "Output of the kernel's debugger", self.debugger_section()),
+        ];
+        beginning.into_iter().chain(rest).collect()
     }
 
     fn dump_section(&self) -> Vec<Block> {
         let dump = &self.dump;
         let mut facts =
             vec![("file", dump.name.clone()), ("dump", dump.description.clone()), ("length", dump.length())];
-        let header = dump.header.as_ref();
-        facts.extend(header.map(|header| ("host", header.hostname.to_string())).filter(|(_, host)| !host.is_empty()));
+        facts.extend(dump.host().map(|host| ("host", host)));
         let known = self.facts.as_ref().ok();
         let version = known.and_then(|facts| facts.version.as_deref()).map(decode);
-        let version = version.or_else(|| header.map(|header| header.version_string.to_string()));
+        let version = version.or_else(|| dump.version());
         facts.extend(version.map(|version| ("kernel", version.split_whitespace().collect::<Vec<_>>().join(" "))));
         let architecture = self.architecture.map(|architecture| architecture.name().to_owned());
-        let architecture = architecture.or_else(|| header.map(|header| header.architecture.clone()));
+        let architecture = architecture.or_else(|| dump.architecture());
         facts.extend(architecture.map(|architecture| ("architecture", architecture)));
-        facts.extend(self.dumped().map(|time| ("dumped", utc_of_unix(time))));
+        facts.extend(self.dumped().map(|time| ("dumped", time)));
         facts.extend(known.map(uptime).unwrap_or_default());
         facts.extend(self.panic.iter().map(|panic| ("panic", first_line(panic).to_owned())));
         let image = self.image.as_ref().ok().filter(|image| !image.as_os_str().is_empty());
@@ -77,7 +84,8 @@ impl Report {
         let mut blocks = vec![Block::Facts(facts)];
         blocks.extend(dump_notes(dump).into_iter().map(Block::Note));
         let without = "There are no symbols of the kernel, which most of a report requires";
-        blocks.extend(self.image.as_ref().err().map(|why| Block::Note(format!("{without}: {why}."))));
+        let no_symbols = self.image.as_ref().err().filter(|_| dump.files.is_empty());
+        blocks.extend(no_symbols.map(|why| Block::Note(format!("{without}: {why}."))));
         blocks
     }
 
@@ -90,7 +98,7 @@ impl Report {
     }
 
     /// A part, or a note that it is missing.
-    fn part<T>(&self, part: &Part<T>, blocks: impl FnOnce(&T) -> Vec<Block>) -> Vec<Block> {
+    pub(super) fn part<T>(&self, part: &Part<T>, blocks: impl FnOnce(&T) -> Vec<Block>) -> Vec<Block> {
         part.as_ref().map_or_else(|why| vec![self.missing(why)], blocks)
     }
 

@@ -1,0 +1,155 @@
+//! The dump that a report is on: named by a file or by a number, or the newest one; opened, with its kernel, which is found if
+//! it is not named. The options are those of crashinfo(8).
+
+use super::kernel::{Opened, RootArguments, open_memory, opened, remark_on_dump};
+use super::{Context, decrypt, seekable, whole_number};
+use clap::Args;
+use memtool::crash_dump::CrashDump;
+use memtool::files;
+use memtool::observer::{Phase, observe_bytes};
+use memtool::output_file::{scratch, temporary_directory};
+use memtool::{Error, Result};
+use std::path::{Path, PathBuf};
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, TextFile, inspect, inspect_packed};
+use vmcore::kernel::KernelSearch;
+use vmcore::progress::Progress;
+use vmcore::report::DumpSummary;
+
+/// Options that say which dump it is, and where its kernel is.
+#[derive(Args)]
+pub struct CrashArguments {
+    /// Report on this dump, or on the one on this dump device [default: the newest one in --dir]
+    #[arg(value_name = "VMCORE", conflicts_with_all = ["number", "dir"], value_parser = seekable())]
+    core: Option<PathBuf>,
+    /// Report on the dump of this number
+    #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 0, u32::MAX))]
+    number: Option<u32>,
+    /// The directory of the dump
+    #[arg(short, long, value_name = "DIR", default_value = "/var/crash")]
+    dir: PathBuf,
+    /// Read symbols from this kernel image, such as /boot/kernel/kernel, instead of looking for it
+    #[arg(short = 'N', short_alias = 'k', long, value_name = "FILE", value_parser = seekable())]
+    kernel: Option<PathBuf>,
+    /// Decrypt an encrypted dump with this private RSA key (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub private_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub root: RootArguments,
+}
+
+/// A dump that is open.
+pub struct Crash {
+    /// Its files.
+    pub files: CrashDump,
+    /// What it is.
+    pub dump: DumpSummary,
+    /// Its kernel, or why there is none.
+    pub kernel: Result<Opened, String>,
+}
+
+impl CrashArguments {
+    /// Finds the dump.
+    pub fn find(&self) -> Result<CrashDump> {
+        match (&self.core, self.number) {
+            (Some(core), _) => Ok(CrashDump::in_file(core)),
+            (None, Some(number)) => CrashDump::numbered(&self.dir, number),
+            (None, None) => CrashDump::newest(&self.dir),
+        }
+    }
+
+    /// Opens a dump and its kernel.
+    pub fn open(&self, context: &mut Context, files: CrashDump) -> Result<Crash> {
+        let image = self.kernel.as_deref().map(files::open_kernel).transpose()?;
+        let key = self.private_key.as_deref().map(|path| decrypt::private_key(context, path)).transpose()?;
+        let directory = temporary_directory();
+        let info = info(context, &files);
+        let name = files.core.display().to_string();
+        let volume = files.open(key.as_ref(), &directory, context)?;
+        let summary = text_dump(context, &files.core, &volume)?;
+        if let Some(summary) = summary {
+            let why = "a text dump has no memory of the kernel".to_owned();
+            return Ok(Crash { files, dump: summary.with_info(info), kernel: Err(why) });
+        }
+        let read = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
+            DumpedMemory::open(volume, None, scratch(&directory), progress)
+        });
+        let memory = match read {
+            Ok(memory) => memory,
+            Err(error) => {
+                let volume = files.open(key.as_ref(), &directory, context)?;
+                let inspection = inspect_packed(&volume, Depth::Quick, scratch(&directory), &Progress::default())?;
+                if inspection.content == Content::Unknown {
+                    return Err(Error::Refused(format!("{name}: {error}")));
+                }
+                let dump = DumpSummary::new(&name, &inspection).with_info(info);
+                return Ok(Crash { files, dump, kernel: Err(error.to_string()) });
+            }
+        };
+        remark_on_dump(context, &files.core, memory.inspection(), false);
+        let dump = DumpSummary::new(&name, memory.inspection());
+        let is_known = memory.inspection().content != Content::Unknown;
+        let kernel = match image {
+            Some(image) => open_memory(context, &files.core, memory, Some(image)),
+            None => self.search(context, &files.core, memory, info.as_ref()),
+        };
+        let dump = dump.with_info(info);
+        match kernel {
+            Err(error) if is_known => Ok(Crash { files, dump, kernel: Err(error.to_string()) }),
+            kernel => {
+                let mut opened = kernel?;
+                self.root.apply(&mut opened.kernel);
+                Ok(Crash { files, dump, kernel: Ok(opened) })
+            }
+        }
+    }
+
+    /// Looks for the image of a dump's kernel.
+    fn search(
+        &self,
+        context: &mut Context,
+        core: &Path,
+        memory: DumpedMemory,
+        info: Option<&InfoFile>,
+    ) -> Result<Opened> {
+        let root = self.root.sysroot.clone().unwrap_or_else(|| "/".into());
+        let boot_file = if self.root.sysroot.is_none() { boot_file(context) } else { None };
+        let search = KernelSearch { root, boot_file, open: files::open_nonblocking };
+        let version = info.and_then(InfoFile::version);
+        let found = search.open(core, memory, version.as_deref())?;
+        let is_verbose = context.global.verbose > 0;
+        for rejected in found.rejected.iter().filter(|_| is_verbose && found.missing.is_none()) {
+            context.remark(&rejected.why);
+        }
+        if let Some(missing) = &found.missing {
+            context.warn(&format!("{missing}; name it with --kernel"));
+        }
+        Ok(opened(context, found.kernel))
+    }
+}
+
+/// The file of the kernel that runs, if this is FreeBSD.
+fn boot_file(context: &mut Context) -> Option<PathBuf> {
+    let files = context.host().ok()?.kernel_files().ok()?;
+    files.first().map(|kernel| PathBuf::from(&kernel.path)).filter(|path| path.is_absolute())
+}
+
+/// What is known of the dump beside it. That it cannot be read does not keep anybody from the dump.
+fn info(context: &mut Context, files: &CrashDump) -> Option<InfoFile> {
+    files.info().unwrap_or_else(|error| {
+        context.warn(&error.to_string());
+        None
+    })
+}
+
+/// What a text dump is, with its files; `None` of another dump.
+fn text_dump(context: &mut Context, core: &Path, volume: &ByteSource) -> Result<Option<DumpSummary>> {
+    let failed = |source| Error::io("read", core, source);
+    let inspection = inspect(volume, Depth::Pages, &Progress::default()).map_err(failed)?;
+    if !matches!(inspection.content, Content::Text(_)) {
+        return Ok(None);
+    }
+    remark_on_dump(context, core, &inspection, false);
+    let files = TextFile::read_all(volume, &inspection).map_err(failed)?;
+    Ok(Some(DumpSummary::new(&core.display().to_string(), &inspection).with_files(files)))
+}
