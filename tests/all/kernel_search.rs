@@ -50,7 +50,7 @@ impl Installed {
     pub fn image(&self) -> Vec<u8> {
         let offset = (self.note - self.memory.base) as usize;
         let bytes = self.memory.bytes[offset..offset + 36].to_vec();
-        let note = Section { kind: NOTE, ..section(".note.gnu.build-id", SHF_ALLOC, self.note, bytes) };
+        let note = Section { kind: NOTE, align: 4, ..section(".note.gnu.build-id", SHF_ALLOC, self.note, bytes) };
         let object = |(name, place): (&&str, &vmcore::symbols::Symbol)| {
             symbol(name, (GLOBAL, OBJECT), 1, place.address, place.size)
         };

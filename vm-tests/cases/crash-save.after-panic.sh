@@ -47,6 +47,14 @@ holds 'info.0' "$info" "Version String: ${value%%
 *}"
 holds 'info.0' "$info" 'Dump Status: good'
 
+# As rc.d/savecore calls the program that crashinfo_program names: it finds the dump and the kernel.
+must report -b -d crash
+report=$(show crash/core.txt.0)
+holds 'core.txt.0' "$report" 'kdb_sysctl_panic'
+holds 'core.txt.0' "$report" 'fingerprint  1:'
+holds 'core.txt.0' "$report" 'from user mode'
+holds 'core.txt.0' "$report" 'Modules'
+
 if have savecore; then
     if savecore -C "$SPARE_DISK" > savecore.out 2>&1; then fail "savecore still finds a dump: $(show savecore.out)"; fi
     # What memtool has cleared is what savecore would have: it takes both headers for equal and right.

@@ -1,7 +1,7 @@
 //! Parts of buffers and tables, and numbers in narrower types. Indexing and `as` can panic or lose bits in silence, so
 //! that nothing here does either; what takes their place is said once, in two kinds.
 //!
-//! A clamp has an answer for whatever it is given: [`at_most`], [`head`], [`tail`], [`split_at_most`], `saturating_*`,
+//! A clamp has an answer for whatever it is given: [`at_most`], [`head`], [`tail`], [`split_at_most`], [`split_text`], `saturating_*`,
 //! `low_*`.
 //!
 //! The others are for what was computed to be inside: [`part`], [`item`], [`filled`]. If it is not, the program is
@@ -37,6 +37,11 @@ pub fn tail<T>(items: &[T], start: impl TryInto<usize>) -> &[T] {
 /// The first so many items, or all if there are fewer, and those behind them.
 pub fn split_at_most<T>(items: &[T], count: impl TryInto<usize>) -> (&[T], &[T]) {
     items.split_at(at_most(count, items.len()))
+}
+
+/// A text up to a byte, and what is behind it; all of it where no character begins there.
+pub fn split_text(text: &str, at: usize) -> (&str, &str) {
+    text.split_at_checked(at).unwrap_or((text, ""))
 }
 
 /// The number as an index or size, or the largest one, which nothing in memory reaches.

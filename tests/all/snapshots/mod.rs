@@ -14,6 +14,7 @@ use vmcore_synth::{Arch, Compression, KernelDumpHeader};
 /// Commands of README.md, by how they begin, that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("memtool dump --format elf", "reads this machine's memory, and sends it to another host"),
+    ("memtool report vmcore.1", "a panic's dump of a real kernel, and that system's files"),
     ("memtool record machine.json", "records this machine"),
     ("lldb -c core", "is not memtool"),
     ("gdb-multiarch", "is not memtool"),

@@ -20,6 +20,7 @@
 //! Where the function in which it went wrong is not known, it is made of the panic's message without numbers.
 
 use crate::architecture::Architecture;
+use crate::bounds::split_text;
 use crate::stack::{Call, Stack, Trap, TrapKind, is_entry};
 use sha2::{Digest, Sha256};
 use std::fmt::{self, Write};
@@ -303,7 +304,7 @@ fn without_suffix(name: &str) -> &str {
         *at > 0 && suffix.is_some_and(|suffix| SUFFIXES.contains(&suffix))
     };
     let end = name.match_indices('.').find(is_suffix).map_or(name.len(), |(at, _)| at);
-    name.get(..end).unwrap_or(name)
+    split_text(name, end).0
 }
 
 /// The names with each cycle of recursion once. Where a recursion was interrupted is chance: it may be anywhere in its last

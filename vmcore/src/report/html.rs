@@ -5,6 +5,7 @@
 
 use super::Report;
 use super::section::{Block, Column, Section, StackLine, StackText, Table};
+use crate::bounds::split_text;
 use crate::text::first_line;
 use crate::units::{counted, noun};
 use std::fmt::{self, Display, Formatter, Write};
@@ -379,7 +380,7 @@ fn escape(f: &mut Formatter<'_>, text: &str, show: impl Fn(&mut Formatter<'_>, c
             '\'' => f.write_str("&#39;")?,
             _ => show(f, c)?,
         }
-        rest = rest.get(before.len() + c.len_utf8()..).unwrap_or_default();
+        (_, rest) = split_text(rest, before.len() + c.len_utf8());
     }
     f.write_str(rest)
 }

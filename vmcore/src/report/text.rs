@@ -1,6 +1,7 @@
 //! Reports as text, of lines of at most 80 columns.
 
 use super::section::{Block, Column, Section, StackLine, StackText, Table};
+use crate::bounds::split_text;
 use crate::text::escape_control;
 use crate::units::{Hex, counted};
 use std::borrow::Cow;
@@ -169,7 +170,7 @@ fn words(out: &mut dyn Write, indent: &str, text: &str) -> io::Result<()> {
         if end == rest.len() {
             return writeln!(out, "{before}{rest}");
         }
-        let head = rest.get(..end).unwrap_or(rest);
+        let (head, _) = split_text(rest, end);
         // Not before what is moved to the right anyway.
         let from = indent.len().min(head.len());
         let blank = head.rfind(' ').filter(|at| *at > from || !before.is_empty() && *at > 0);
