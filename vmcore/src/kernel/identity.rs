@@ -42,6 +42,11 @@ pub(super) fn compare(memory: &KernelMemory, files: &KernelSymbols) -> Identity 
     }
 }
 
+/// Whether part of the dump is missing or wrong.
+fn is_damaged(memory: &KernelMemory) -> bool {
+    memory.dump().is_some_and(|dump| !dump.inspection().damage.is_empty())
+}
+
 fn compare_versions(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
     // A file with debug information does not hold it.
     let header = memory.dump().and_then(|dump| dump.inspection().location.header.as_ref());
@@ -58,8 +63,8 @@ fn compare_versions(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
     match memory.string(address, expected.len()) {
         Ok(found) if found == expected.as_bytes() => Identity::Same,
         Ok(_) => Identity::Other(Mismatch::OtherVersion { image, address }),
-        // Every kernel has its own image mapped.
-        Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) => {
+        // Every kernel has its own image mapped, but a damaged dump may lack the page tables that say so.
+        Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) if !is_damaged(memory) => {
             Identity::Other(Mismatch::NotMapped { image, address })
         }
         Err(fault) => match other_version(memory, files.kernel()) {

@@ -232,7 +232,7 @@ impl KernelSearch {
         let boot = self.root.join(BOOT);
         let kernel = match version {
             Some(version) => format!("the kernel of this dump ({})", first_line(version)),
-            None => "the kernel of this dump, whose version is unknown,".to_owned(),
+            None => "the kernel of this dump, whose version is not known".to_owned(),
         };
         let looked_at = match rejected {
             [] => "there is none".to_owned(),

@@ -139,6 +139,8 @@ pub enum NoFingerprint {
     NoPanic,
     /// It panicked without a message, and no function is known.
     Nothing,
+    /// What would tell whether it panicked is missing.
+    Unknown,
 }
 
 impl fmt::Display for NoFingerprint {
@@ -146,6 +148,7 @@ impl fmt::Display for NoFingerprint {
         f.write_str(match self {
             Self::NoPanic => "the kernel did not panic",
             Self::Nothing => "neither the functions nor the message of the panic are known",
+            Self::Unknown => "whether the kernel panicked is not known, because part of the dump is missing",
         })
     }
 }
@@ -243,6 +246,11 @@ impl Step<'_> {
     fn is_end(&self) -> bool {
         self.is_outermost() || is_listed(END, self.name)
     }
+}
+
+/// Whether a function of this name panics, dumps or debugs.
+pub(super) fn panics(name: &str) -> bool {
+    is_listed(PANIC, name)
 }
 
 fn is_listed(list: &[&str], name: &str) -> bool {

@@ -163,7 +163,9 @@ impl Report {
     /// What the kernel panicked with: by its `panicstr`; else by the dump's header or what was saved of it, or by its messages.
     fn find_panic(&self) -> Option<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
-        if let Ok(facts) = &self.facts {
+        if let Ok(facts) = &self.facts
+            && (facts.panic.is_some() || self.dump.is_whole())
+        {
             return facts.panic.as_deref().map(text);
         }
         if let Some(panic) = self.dump.panic() {
@@ -174,7 +176,18 @@ impl Report {
         of_panic.find_map(|message| message.text.strip_prefix(b"panic: ")).map(text)
     }
 
+    /// Whether the kernel is known to have panicked, or not to have.
+    pub(crate) fn is_panic_known(&self) -> bool {
+        let is_read = self.facts.is_ok() || self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0);
+        self.panic.is_some() || self.dump.panic().is_some() || is_read && self.dump.is_whole()
+    }
+
     fn find_fingerprint(&self) -> Result<Fingerprint, NoFingerprint> {
+        let found = self.fingerprint_of_what_is_known();
+        found.map_err(|why| if self.is_panic_known() { why } else { NoFingerprint::Unknown })
+    }
+
+    fn fingerprint_of_what_is_known(&self) -> Result<Fingerprint, NoFingerprint> {
         match (self.architecture, &self.panic) {
             (Some(architecture), panic) => {
                 let stack = self.stacks.dumping.as_ref().map(|found| (&found.stack.stack, found.calls.as_slice()));

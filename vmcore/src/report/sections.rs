@@ -1,6 +1,6 @@
 //! A report, as people read it.
 
-use super::fingerprint::UNKNOWN;
+use super::fingerprint::{UNKNOWN, panics};
 use super::processes::processes_section;
 use super::section::{Block, Column, Section, StackText, Table};
 use super::stacks::{describe, heading, trap_title};
@@ -13,6 +13,10 @@ use crate::units::{Hex, counted, days_and_time, utc_of_unix};
 
 /// What limits the use of a fingerprint.
 const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
+const UNKNOWN_PANIC: &str = "Whether the kernel panicked is not known, because part of the dump is missing.";
+/// What a list of processes that ends early cannot tell.
+const MORE_THREADS: &str =
+    "Not known, or not all: processes are missing, because the list of processes cannot be read to its end.";
 const UNNAMED: &str = "A function has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
 
 /// Names with values.
@@ -113,7 +117,8 @@ impl Report {
             blocks.push(Block::Facts(facts));
         }
         if self.panic.is_none() {
-            blocks.push(Block::Note("The kernel did not panic, as far as is known.".to_owned()));
+            let note = if self.is_panic_known() { "The kernel did not panic." } else { UNKNOWN_PANIC };
+            blocks.push(Block::Note(note.to_owned()));
         }
         let lines = self.lines(|panic, index| panic.is_some_and(|panic| index >= panic));
         if !lines.is_empty() {
@@ -155,6 +160,7 @@ impl Report {
     fn stack_section(&self) -> Vec<Block> {
         match (&self.stacks.dumping, &self.processes) {
             (Some(found), _) => vec![Block::Stacks(vec![text(found)])],
+            (None, Ok(found)) if !found.warnings.is_empty() => vec![Block::Note(MORE_THREADS.to_owned())],
             (None, Ok(_)) => vec![Block::Note("No thread of the kernel has written a dump.".to_owned())],
             (None, Err(why)) => vec![self.missing(why)],
         }
@@ -163,6 +169,10 @@ impl Report {
     fn stacks_section(&self, stacks: &[ReportStack], what: &str) -> Vec<Block> {
         match (&self.processes, stacks) {
             (Err(why), _) => vec![self.missing(why)],
+            (Ok(found), []) if !found.warnings.is_empty() => vec![Block::Note(MORE_THREADS.to_owned())],
+            (Ok(found), stacks) if !found.warnings.is_empty() => {
+                vec![Block::Stacks(stacks.iter().map(text).collect()), Block::Note(MORE_THREADS.to_owned())]
+            }
             (Ok(_), []) => vec![Block::Note(format!("There is no thread {what}."))],
             (Ok(_), stacks) => vec![Block::Stacks(stacks.iter().map(text).collect())],
         }
@@ -241,7 +251,13 @@ fn trap_facts(found: &ReportStack) -> Facts {
     let is_about = |frame: &&crate::stack::Frame| {
         frame.trap.as_ref().is_some_and(|trap| trap.kind == TrapKind::Exception && !trap.from_user)
     };
-    let Some(index) = frames.iter().position(|frame| is_about(&frame)) else { return Vec::new() };
+    // A panic enters the kernel's debugger by a trap of its own.
+    let is_of_debugger = |index: usize| {
+        let interrupted = found.calls.iter().find(|call| call.frame == index + 1);
+        interrupted.and_then(|call| call.function.as_deref()).is_some_and(panics)
+    };
+    let index = frames.iter().enumerate().position(|(index, frame)| is_about(&frame) && !is_of_debugger(index));
+    let Some(index) = index else { return Vec::new() };
     let mut facts: Facts = Vec::new();
     facts.extend(frames.get(index).and_then(|frame| frame.trap.as_deref()).map(|trap| ("trap", trap_title(trap))));
     let interrupted = found.calls.iter().find(|call| call.frame == index + 1);
