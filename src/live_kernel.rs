@@ -170,7 +170,7 @@ impl RunningFiles {
         }
         let is_of_unknown_version = table.version().is_none();
         let mut symbols = as_running(host, table);
-        symbols.add_modules(&files, Some(Path::new("/")), files::open_nonblocking);
+        symbols.add_modules(&files, Some(Path::new("/")), files::open_nonblocking, None);
         Ok(Self { symbols, is_of_unknown_version })
     }
 }

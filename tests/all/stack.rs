@@ -1148,6 +1148,36 @@ fn functions_of_modules_name_their_file() {
 }
 
 #[test]
+fn a_module_of_another_build_names_nothing() {
+    let mut kernel = Kernel::new(AMD64);
+    let loaded = kernel.memory.room(0x410).next_multiple_of(16);
+    kernel.memory.put(loaded, &[0x90; 0x200]);
+    kernel.link_files("zfs.ko", loaded);
+    let mut stack = kernel.in_call();
+    kernel.calls(&mut stack, &["sys_read"]);
+    stack.call_and_enter(loaded + 0x140);
+    kernel.calls(&mut stack, &["_sleep"]);
+    let pc = kernel.at("mi_switch");
+    kernel.thread(812, 100_100, b"sh", &stack, pc);
+    let files = kernel.files();
+    let module = |code: Vec<u8>| {
+        let read = symbol("zfs_read", (LOCAL, FUNC), 1, 0x100, 0x100);
+        let code = section(".text", SHF_EXECINSTR, 0, code);
+        Image::new(AMD64.target(), kernel_image::ET_REL, vec![code], vec![read]).build()
+    };
+    // A probe has changed an instruction.
+    let mut probed = vec![0x90; 0x200];
+    probed[0x20] = 0xcc;
+    for (code, is_right) in [(vec![0x90; 0x200], true), (probed, true), (vec![0x91; 0x200], false)] {
+        std::fs::write(files.path("zfs.ko"), module(code)).unwrap();
+        let run = files.run(&["sh"]);
+        assert_eq!(run.stdout.contains("zfs_read+0x40 (zfs.ko)"), is_right, "{run:?}");
+        let refused = run.stderr.contains("zfs.ko is not the module that the kernel had loaded");
+        assert_eq!(refused, !is_right, "{run:?}");
+    }
+}
+
+#[test]
 fn a_kernel_without_local_symbols_is_enough() {
     let mut kernel = Kernel::new(AMD64);
     // The entry is a local symbol behind a global one, as in exception.S.

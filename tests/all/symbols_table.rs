@@ -488,7 +488,7 @@ fn modules_are_looked_for_beside_the_kernel_only() {
         file(text(&other), "", 0x80_0000),
     ];
     let mut symbols = KernelSymbols::new(table.clone());
-    symbols.add_modules(&files, None, open_plainly);
+    symbols.add_modules(&files, None, open_plainly, None);
     let names: Vec<_> = symbols.tables().map(|(name, _)| name).collect();
     assert_eq!(names, ["kernel", "zfs.ko", "debug.ko", "stripped.ko"]);
     assert_eq!(symbols.missing().len(), 5, "{:?}", symbols.missing());
@@ -498,7 +498,7 @@ fn modules_are_looked_for_beside_the_kernel_only() {
     assert_eq!(symbols.lookup_by_addr(0x50_0123), None);
 
     let mut symbols = KernelSymbols::new(table);
-    symbols.add_modules(&files, Some(Path::new("/")), open_plainly);
+    symbols.add_modules(&files, Some(Path::new("/")), open_plainly, None);
     assert_eq!(symbols.lookup_by_addr(0x50_0123).unwrap().module, "other.ko");
     assert_eq!(symbols.tables().count(), 5);
 }

@@ -313,7 +313,7 @@ impl Kernel {
         let listing = linker_files::list(files.kernel(), &self.memory)?;
         self.modules.are_loaded = true;
         self.warnings.extend(listing.broken.map(KernelWarning::ModulesCutOff));
-        files.add_modules(&listing.files, root.as_deref(), self.modules.open);
+        files.add_modules(&listing.files, root.as_deref(), self.modules.open, Some(&self.memory));
         self.warnings.extend(files.missing().iter().cloned().map(KernelWarning::NoModule));
         Ok(())
     }

@@ -3,6 +3,7 @@
 use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
 use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
+use crate::memory::Memory;
 use crate::opened::{Open, directory_of};
 use std::ffi::OsString;
 use std::iter;
@@ -19,7 +20,7 @@ use std::path::{Component, Path, PathBuf};
 /// // As kldstat(2) or the list in a dump has them: [`linker_files`](super::linker_files).
 /// let file = |name: &str, address| KernelFile { name: name.into(), path: String::new(), address, size: 0 };
 /// let files = [file("kernel", 0xffff_ffff_8020_0000), file("zfs.ko", 0xffff_ffff_8240_0000)];
-/// symbols.add_modules(&files, None, vmcore::opened::open_plainly);
+/// symbols.add_modules(&files, None, vmcore::opened::open_plainly, None);
 /// if let Some(found) = symbols.lookup_by_addr(0xffff_ffff_8240_1234) {
 ///     println!("{}: {}+{:#x}", found.module, found.entry.name, found.offset);
 /// }
@@ -80,11 +81,12 @@ impl KernelSymbols {
     /// Adds the symbols of modules: of all that these files list behind the kernel. Their files are looked for by
     /// their names in the kernel's directory, as they are or as files with debug information (`.debug`); and
     /// where the list has them from, below the root directory of the system that the kernel is of, if that is known: `/` for
-    /// the one that the program runs on. `open` opens them.
-    pub fn add_modules(&mut self, files: &[KernelFile], root: Option<&Path>, open: Open) {
+    /// the one that the program runs on. `open` opens them. A file that is not in the kernel's memory, where that is known, is
+    /// another build of the module, and not used.
+    pub fn add_modules(&mut self, files: &[KernelFile], root: Option<&Path>, open: Open, memory: Option<&dyn Memory>) {
         let directory = directory_of(self.kernel.path());
         for file in files.iter().skip(1) {
-            match module(file, directory, root, open) {
+            match module(file, directory, root, open, memory) {
                 Ok(table) => self.modules.push((file.name.clone(), table)),
                 Err(why) => self.missing.push(why),
             }
@@ -147,7 +149,13 @@ fn below(root: &Path, path: &Path) -> Option<PathBuf> {
 }
 
 /// The table of a module, or why there is none.
-fn module(file: &KernelFile, directory: &Path, root: Option<&Path>, open: Open) -> Result<Table, String> {
+fn module(
+    file: &KernelFile,
+    directory: &Path,
+    root: Option<&Path>,
+    open: Open,
+    memory: Option<&dyn Memory>,
+) -> Result<Table, String> {
     let KernelFile { name, path, address, .. } = file;
     // The list is what a dump says: no other directory is looked into because of it.
     if Path::new(name).file_name().is_none_or(|plain| plain != name.as_str()) {
@@ -166,8 +174,15 @@ fn module(file: &KernelFile, directory: &Path, root: Option<&Path>, open: Open) 
     let mut failure = None;
     for path in places.iter().filter(|path| path.is_file()) {
         let opened = open(path).map_err(|source| Error::io("open", path, source));
-        match opened.and_then(|file| Table::from_opened(path, file, *address)) {
-            Ok(table) => return Ok(table),
+        let table = opened.and_then(|file| Table::from_opened(path, file, *address));
+        match table.and_then(|table| {
+            Ok((memory.map(|memory| table.is_in(memory)).transpose()?.flatten().unwrap_or(true), table))
+        }) {
+            Ok((true, table)) => return Ok(table),
+            Ok((false, _)) => {
+                let why = format!("{} is not the module that the kernel had loaded", path.display());
+                failure = Some(Error::Format(why));
+            }
             Err(error) => failure = failure.or(Some(error)),
         }
     }

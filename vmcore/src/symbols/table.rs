@@ -7,19 +7,20 @@
 
 use super::{Pattern, Symbol, Symbols};
 use crate::architecture::{Architecture, Endianness};
-use crate::bounds::{at_most, part};
+use crate::bounds::{at_most, head_mut, part, saturating_u64};
 use crate::dump::foreign::{self, Foreign};
 use crate::dump::stream::compression_of;
 use crate::error::{Error, Result};
 use crate::kerneldump::Compression;
+use crate::memory::Memory;
 use crate::opened::{open_plainly, read_exact_at};
 use crate::text::until_nul;
 use object::Endianness as ObjectEndianness;
 use object::elf::{
     ELF_NOTE_GNU, ELFCLASS32, ELFCLASS64, ELFDATA2LSB, ELFDATA2MSB, ELFMAG, EM_PPC64, ET_DYN, ET_EXEC, ET_REL,
     FileClass, FileHeader32, FileHeader64, NT_GNU_BUILD_ID, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM,
-    SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS, SHT_NOTE, SHT_PROGBITS, SHT_STRTAB, SHT_SYMTAB, SHT_X86_64_UNWIND,
-    STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
+    SHT_FINI_ARRAY, SHT_INIT_ARRAY, SHT_NOBITS, SHT_NOTE, SHT_PROGBITS, SHT_RELA, SHT_STRTAB, SHT_SYMTAB,
+    SHT_X86_64_UNWIND, STB_LOCAL, STB_WEAK, STT_FUNC, STT_GNU_IFUNC, STT_NOTYPE, STT_OBJECT,
 };
 use object::pod::{Pod, from_bytes, slice_from_all_bytes};
 use object::read::elf::{FileHeader, NoteIterator, SectionHeader, Sym};
@@ -41,6 +42,15 @@ const MAX_SECTION_NAMES: u64 = 1 << 20;
 const MAX_DESCRIPTORS: u64 = 16 << 20;
 /// More bytes of notes than any kernel has in a section.
 const MAX_NOTES: u64 = 1 << 16;
+/// More bytes of relocations than any module has.
+const MAX_RELOCATIONS: u64 = 64 << 20;
+/// Bytes of code that are compared at a time, in pages that a dump has or not.
+const CODE_PIECE: usize = 4096;
+/// Bytes that a relocation changes, at most.
+const RELOCATED: u64 = 8;
+/// Bytes of code that may be other ones in memory, and which part of it they may be.
+const PATCHED: u64 = 4096;
+const PATCHED_PART: u64 = 32;
 /// A longer name is none.
 const MAX_NAME: usize = 1024;
 /// More bytes of `version` than any kernel has.
@@ -148,12 +158,22 @@ pub struct Table {
     spans: Vec<Span>,
     /// Sections whose contents are in the file, and which a kernel does not write to.
     read_only: Vec<Stored>,
+    /// Of a relocatable file: its code.
+    code: Vec<RelocatedCode>,
     /// What each section's addresses count from, by its number.
     bases: Vec<Option<u64>>,
     /// Of a relocatable file: the sections that are in memory.
     loaded: Option<Vec<PlacedSection>>,
     /// Where it was loaded.
     address: u64,
+}
+
+/// A section of code, into which the kernel's linker writes addresses when it loads it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct RelocatedCode {
+    section: Stored,
+    /// Where in the section it writes, in order.
+    written: Vec<u64>,
 }
 
 /// A section in the file, and where it is in memory.
@@ -226,7 +246,7 @@ impl Table {
         })?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, places, read_only, loaded } = contents;
+        let Contents { facts, names, symbols, places, read_only, code, loaded } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
         let bases = places.into_iter().map(|place| place.base).collect();
         Ok(Self {
@@ -237,6 +257,7 @@ impl Table {
             records,
             spans,
             read_only,
+            code,
             bases,
             loaded,
             address,
@@ -281,6 +302,42 @@ impl Table {
         let at = section.offset.saturating_add(address - section.first);
         read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
+    }
+
+    /// Whether a kernel's memory has this file where it was loaded: by its build ID or, in a relocatable file, by its code.
+    /// `None` where neither can be compared.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read any more.
+    pub fn is_in(&self, memory: &dyn Memory) -> Result<Option<bool>> {
+        if let Some((address, note)) = self.build_id_note() {
+            let mut found = vec![0; note.len()];
+            if memory.fill(address, &mut found).is_ok() {
+                return Ok(Some(found == note));
+            }
+        }
+        let (mut compared, mut different) = (0, 0);
+        for code in &self.code {
+            let Stored { first, last, offset } = code.section;
+            let (mut own, mut found) = (vec![0; CODE_PIECE], vec![0; CODE_PIECE]);
+            let size = last.saturating_sub(first).saturating_add(1);
+            for at in (0..size).step_by(CODE_PIECE) {
+                let length = at_most(size.saturating_sub(at), CODE_PIECE);
+                let (own, found) = (head_mut(&mut own, length), head_mut(&mut found, length));
+                let failed = |source| Error::io("read", &self.path, source);
+                read_exact_at(&self.file, own, offset.saturating_add(at)).map_err(failed)?;
+                if memory.fill(first.saturating_add(at), found).is_err() {
+                    continue;
+                }
+                compared += saturating_u64(length);
+                let differs = own.iter().zip(&*found).zip(at..).filter(|((own, found), _)| own != found);
+                different += saturating_u64(differs.filter(|(_, at)| !code.is_written(*at)).count());
+            }
+        }
+        // Probes change some instructions of a kernel that runs.
+        let is_same = different == 0 || different <= PATCHED.min(compared / PATCHED_PART);
+        Ok((compared > 0).then_some(is_same))
     }
 
     /// The file, as it was opened.
@@ -446,6 +503,7 @@ struct Contents {
     symbols: Vec<(Record, Option<usize>)>,
     places: Vec<SectionRange>,
     read_only: Vec<Stored>,
+    code: Vec<RelocatedCode>,
     loaded: Option<Vec<PlacedSection>>,
 }
 
@@ -457,6 +515,15 @@ struct SectionRange {
     last: Option<u64>,
     /// What its symbols' values count from; `None` where that is not known.
     base: Option<u64>,
+}
+
+impl RelocatedCode {
+    /// Whether the kernel's linker writes to a byte.
+    fn is_written(&self, at: u64) -> bool {
+        let before = self.written.partition_point(|written| *written <= at);
+        let last = before.checked_sub(1).and_then(|index| self.written.get(index));
+        last.is_some_and(|last| at - last < RELOCATED)
+    }
 }
 
 impl Contents {
@@ -584,8 +651,9 @@ impl Elf<'_> {
             displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
+        let code = file.relocated_code(&places);
         let loaded = file.loaded(&places)?;
-        Ok(Contents { facts, names, symbols, places, read_only, loaded })
+        Ok(Contents { facts, names, symbols, places, read_only, code, loaded })
     }
 }
 
@@ -776,6 +844,39 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             _ => Vec::new(),
         };
         Ok(Some(Descriptors { section, address: header.sh_addr(endian).into(), data, order: self.order() }))
+    }
+
+    /// The code of a relocatable file of 64 bits, and where it is relocated. None where that cannot be read.
+    fn relocated_code(&self, places: &[SectionRange]) -> Vec<RelocatedCode> {
+        let endian = self.endian;
+        if self.header.e_type(endian) != ET_REL || !self.header.is_type_64() {
+            return Vec::new();
+        }
+        let code = |(index, (section, place)): (usize, (&E::SectionHeader, &SectionRange))| {
+            let is_code = section.sh_flags(endian).contains(SHF_EXECINSTR) && section.sh_type(endian) == SHT_PROGBITS;
+            let last = place.last.filter(|_| is_code)?;
+            let offset = section.sh_offset(endian).into();
+            Some(RelocatedCode { section: Stored { first: place.first, last, offset }, written: self.written(index)? })
+        };
+        self.sections.iter().zip(places).enumerate().filter_map(code).collect()
+    }
+
+    /// Where a section is relocated (`Elf64_Rela`); `None` where that cannot be read.
+    fn written(&self, section: usize) -> Option<Vec<u64>> {
+        let is_of = |other: &&E::SectionHeader| {
+            other.sh_type(self.endian) == SHT_RELA && usize::try_from(other.sh_info(self.endian)) == Ok(section)
+        };
+        let mut written = Vec::new();
+        for relocations in self.sections.iter().filter(is_of) {
+            let data = self.data(relocations, MAX_RELOCATIONS).ok()?;
+            let (entries, _) = data.as_chunks::<24>();
+            written.extend(entries.iter().filter_map(|entry| entry.first_chunk()).map(|offset| match self.endian {
+                ObjectEndianness::Little => u64::from_le_bytes(*offset),
+                ObjectEndianness::Big => u64::from_be_bytes(*offset),
+            }));
+        }
+        written.sort_unstable();
+        Some(written)
     }
 
     /// The sections that hold what the kernel does not write to. What a relocatable file has is yet to be relocated.
