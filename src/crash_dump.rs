@@ -25,6 +25,8 @@ const ENCRYPTED: &str = "vmcore_encrypted";
 const STEMS: [&str; 4] = ["vmcore", "textdump.tar", ENCRYPTED, "livecore"];
 /// What follows the number, in the order of crashinfo(8).
 const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
+/// No directory of dumps has more names; what comes after them is not looked at.
+const MAX_NAMES: usize = 1 << 20;
 
 /// The files of a dump.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,15 +43,19 @@ pub struct CrashDump {
 
 impl CrashDump {
     /// The dump that was saved last in a directory: the one before the number in `bounds` or, where that does not tell, the one
-    /// that `info.last` leads to.
+    /// that `info.last` leads to, or the one with the highest number, as where dumps were copied without those files.
     ///
     /// # Errors
     ///
-    /// The directory cannot be opened; there is no dump in it.
+    /// The directory cannot be opened or read; there is no dump in it, or not the one that it is said to have.
     pub fn newest(directory: &Path) -> Result<Self> {
-        let number = SaveDirectory::open(directory)?.newest();
+        if let Some((number, source)) = SaveDirectory::open(directory)?.newest() {
+            let files = Self::with_number(directory, number)?;
+            let why = || Error::Refused(format!("{}: {source} says that it is the newest", no_dump(directory, number)));
+            return files.ok_or_else(why);
+        }
         let none = || Error::Refused(format!("there are no crash dumps in {}", directory.display()));
-        Self::numbered(directory, number.ok_or_else(none)?)
+        Self::numbered(directory, highest_number(directory)?.ok_or_else(none)?)
     }
 
     /// The dump with a number.
@@ -58,6 +64,11 @@ impl CrashDump {
     ///
     /// There is none that can be read.
     pub fn numbered(directory: &Path, number: u32) -> Result<Self> {
+        Self::with_number(directory, number)?.ok_or_else(|| Error::Refused(no_dump(directory, number)))
+    }
+
+    /// The dump with a number; `None` if there is none.
+    fn with_number(directory: &Path, number: u32) -> Result<Option<Self>> {
         let names = || STEMS.iter().flat_map(|stem| SUFFIXES.map(|suffix| (stem, format!("{stem}.{number}{suffix}"))));
         for (stem, name) in names() {
             let core = directory.join(name);
@@ -68,14 +79,18 @@ impl CrashDump {
                 }
                 Ok(_) => {
                     let is_encrypted = *stem == ENCRYPTED;
-                    return Ok(Self { core, number: Some(number), directory: directory.to_owned(), is_encrypted });
+                    return Ok(Some(Self {
+                        core,
+                        number: Some(number),
+                        directory: directory.to_owned(),
+                        is_encrypted,
+                    }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
                 Err(source) => return Err(Error::io("look at", &core, source)),
             }
         }
-        let first = directory.join(format!("vmcore.{number}"));
-        Err(Error::Refused(format!("there is no dump {}, compressed, encrypted or as a text dump", first.display())))
+        Ok(None)
     }
 
     /// The dump in a file. A link that savecore(8) made, such as `vmcore.last`, leads to the dump that it names.
@@ -155,6 +170,23 @@ impl CrashDump {
         })?;
         Ok(file)
     }
+}
+
+/// That there is no dump with a number.
+fn no_dump(directory: &Path, number: u32) -> String {
+    let first = directory.join(format!("vmcore.{number}"));
+    format!("there is no dump {}, compressed, encrypted or as a text dump", first.display())
+}
+
+/// The highest number of a dump in a directory.
+fn highest_number(directory: &Path) -> Result<Option<u32>> {
+    let failed = |source| Error::io("read", directory, source);
+    let mut highest = None;
+    for entry in directory.read_dir().map_err(failed)?.take(MAX_NAMES) {
+        let number = stem_and_number(Path::new(&entry.map_err(failed)?.file_name())).map(|(_, number)| number);
+        highest = highest.max(number);
+    }
+    Ok(highest)
 }
 
 /// What a dump is called before its number, and the number.

@@ -269,12 +269,13 @@ impl SaveDirectory {
         }
     }
 
-    /// The number of the dump that was saved last: the one before that in `bounds`, as crashinfo(8) takes it, or where that
-    /// says nothing the one of `info.last`.
-    pub fn newest(&self) -> Option<u32> {
+    /// The number of the dump that was saved last, and what tells it: the one before that in `bounds`, as crashinfo(8) takes
+    /// it, or where that says nothing the one of `info.last`.
+    pub fn newest(&self) -> Option<(u32, &'static str)> {
         // The link is one of savecore(8)'s only if it leads to a name in the directory.
         let linked = || number_of(self.path.join("info.last").read_link().ok()?.to_str()?);
-        self.bounds().checked_sub(1).or_else(linked)
+        let bounds = self.bounds().checked_sub(1).map(|number| (number, "bounds"));
+        bounds.or_else(|| Some((linked()?, "info.last")))
     }
 
     /// Writes what is known of the crash of a dump: `core.txt.N`, for the owner only, which replaces an older one; and the

@@ -27,7 +27,8 @@ fn the_newest_dump_is_the_one_before_the_number_in_bounds() {
         assert!(newest(directory.path()).unwrap_err().contains("there are no crash dumps in"), "{bounds}");
     }
     write(path("bounds"), "3\n").unwrap();
-    assert!(newest(directory.path()).unwrap_err().contains("vmcore.2"));
+    let why = newest(directory.path()).unwrap_err();
+    assert!(why.contains("vmcore.2,") && why.ends_with(": bounds says that it is the newest"), "{why}");
     for name in
         ["livecore.2", "vmcore_encrypted.2", "textdump.tar.2.gz", "textdump.tar.2", "vmcore.2.zst", "vmcore.2.gz"]
     {
@@ -46,8 +47,19 @@ fn the_newest_dump_is_the_one_before_the_number_in_bounds() {
     for target in ["../info.2", "info", "/info.2", "info.x"] {
         std::fs::remove_file(path("info.last")).unwrap();
         symlink(target, path("info.last")).unwrap();
-        assert!(newest(directory.path()).is_err(), "{target}");
+        assert_eq!(newest(directory.path()).as_deref(), Ok("vmcore.2"), "{target}");
     }
+}
+
+#[test]
+fn without_bounds_and_links_the_newest_dump_is_the_one_with_the_highest_number() {
+    let directory = directory();
+    for name in
+        ["vmcore.2", "vmcore.10.zst", "livecore.9", "info.11", "vmcore.12x", "vmcore.99999999999", "core.txt.13"]
+    {
+        write(directory.path().join(name), "").unwrap();
+    }
+    assert_eq!(newest(directory.path()).as_deref(), Ok("vmcore.10.zst"));
 }
 
 #[test]
