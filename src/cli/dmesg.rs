@@ -87,7 +87,8 @@ fn nth(names: &[&'static str], number: u32) -> Option<&'static str> {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let (buffer, kind) = match (arguments.kernel.open(context, Access::Read), &arguments.kernel.core) {
         (Err(Error::Vmcore(vmcore::Error::NoMemory(why))), Some(core)) => {
-            let buffer = text_dump(context, core)?.ok_or(vmcore::Error::NoMemory(why))?;
+            let buffer = text_dump(context, core)?
+                .ok_or_else(|| Error::Refused(format!("{}: {}", core.display(), vmcore::Error::NoMemory(why))))?;
             (buffer, IMAGE)
         }
         (opened, _) => {

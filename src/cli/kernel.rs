@@ -302,6 +302,12 @@ impl KernelArguments {
         let segments = self.segments.as_deref().map(files::read_segments).transpose()?;
         let memory = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
             DumpedMemory::open(volume, segments.as_deref(), scratch(directory), progress)
+        });
+        let memory = memory.map_err(|error| match error {
+            Error::Vmcore(vmcore::Error::Refused(why)) => {
+                Error::Refused(format!("{}: {why}", files::in_order(core).0.display()))
+            }
+            error => error,
         })?;
         remark_on_dump(context, files::in_order(core).0, memory.inspection(), self.segments.is_some());
         Ok(memory)
