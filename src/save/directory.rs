@@ -193,8 +193,8 @@ impl SaveDirectory {
             output_file::check(&self.path.join(name), true)?;
         }
         let names = Names::new(stem, compression, key.is_some(), number);
-        let info = self.text_file(&info(number))?;
-        let bounds = self.text_file(&format!("{}\n", number + 1))?;
+        let info = self.text_file(&names.info, &info(number))?;
+        let bounds = self.text_file("bounds", &format!("{}\n", number + 1))?;
         // As savecore(8) makes it; it is no secret.
         let readable = bounds.file().set_permissions(Permissions::from_mode(0o644));
         readable.map_err(|source| Error::io("make readable", &self.path.join("bounds"), source))?;
@@ -291,7 +291,7 @@ impl SaveDirectory {
         }
         let name = report_name(number);
         output_file::check(&self.path.join(&name), true)?;
-        self.file(text)?.commit_as(&name, true)?;
+        self.file(&name, text)?.commit_as(&name, true)?;
         let problem = self.link(&name, "core.txt.last").err();
         Ok((self.path.join(name), problem))
     }
@@ -364,13 +364,14 @@ impl SaveDirectory {
         Some(first_line(&String::from_utf8_lossy(&bytes)).to_owned())
     }
 
-    fn text_file(&self, text: &str) -> Result<OutputFile> {
-        self.file(text.as_bytes())
+    fn text_file(&self, name: &str, text: &str) -> Result<OutputFile> {
+        self.file(name, text.as_bytes())
     }
 
-    fn file(&self, bytes: &[u8]) -> Result<OutputFile> {
+    /// A file that is to have a name, and does not yet.
+    fn file(&self, name: &str, bytes: &[u8]) -> Result<OutputFile> {
         let new = OutputFile::create_in(&self.path)?;
-        new.file().write_all(bytes).map_err(|source| Error::io("write to", &self.path, source))?;
+        new.file().write_all(bytes).map_err(|source| Error::io("write to", &self.path.join(name), source))?;
         Ok(new)
     }
 
