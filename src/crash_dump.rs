@@ -107,14 +107,25 @@ impl CrashDump {
         Self { number: named.map(|(_, number)| number), core, directory, is_encrypted }
     }
 
+    /// Its `info.N`, which need not be there; `None` if it has no number.
+    pub fn info_path(&self) -> Option<PathBuf> {
+        Some(self.directory.join(format!("info.{}", self.number?)))
+    }
+
+    /// The files that are called as the dump is, but for their compression.
+    pub fn others(&self) -> Vec<PathBuf> {
+        let Some((stem, number)) = stem_and_number(&self.core) else { return Vec::new() };
+        let names = SUFFIXES.map(|suffix| self.directory.join(format!("{stem}.{number}{suffix}")));
+        names.into_iter().filter(|path| *path != self.core && path.is_file()).collect()
+    }
+
     /// What its `info.N` says; `None` if there is no such file, as where a dump was copied alone.
     ///
     /// # Errors
     ///
     /// It is there, and cannot be read.
     pub fn info(&self) -> Result<Option<InfoFile>> {
-        let Some(number) = self.number else { return Ok(None) };
-        let path = self.directory.join(format!("info.{number}"));
+        let Some(path) = self.info_path() else { return Ok(None) };
         match InfoFile::read(&path, open_nonblocking) {
             Ok(info) => Ok(Some(info)),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),

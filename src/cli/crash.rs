@@ -10,17 +10,24 @@ use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
+use vmcore::architecture::Architecture;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, TextFile, inspect, inspect_packed};
+use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, Inspection, TextFile, inspect, inspect_packed};
 use vmcore::kernel::KernelSearch;
+use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
 use vmcore::report::DumpSummary;
+use vmcore::symbols::Table;
+use vmcore::text::first_line;
 
 /// Options that say which dump it is, and where its kernel is.
 #[derive(Args)]
 pub struct CrashArguments {
     /// Report on this dump, or on the one on this dump device [default: the newest one in --dir]
-    #[arg(value_name = "VMCORE", conflicts_with_all = ["number", "dir"], value_parser = seekable())]
+    #[arg(value_name = "VMCORE", conflicts_with_all = ["core", "number", "dir"], value_parser = seekable())]
+    vmcore: Option<PathBuf>,
+    /// The same as VMCORE
+    #[arg(short = 'M', long, value_name = "FILE", conflicts_with_all = ["number", "dir"], value_parser = seekable())]
     core: Option<PathBuf>,
     /// Report on the dump of this number
     #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 0, u32::MAX))]
@@ -50,12 +57,16 @@ pub struct Crash {
 
 impl CrashArguments {
     /// Finds the dump.
-    pub fn find(&self) -> Result<CrashDump> {
-        match (&self.core, self.number) {
-            (Some(core), _) => Ok(CrashDump::in_file(core)),
-            (None, Some(number)) => CrashDump::numbered(&self.dir, number),
-            (None, None) => CrashDump::newest(&self.dir),
+    pub fn find(&self, context: &mut Context) -> Result<CrashDump> {
+        let found = match (self.vmcore.as_ref().or(self.core.as_ref()), self.number) {
+            (Some(core), _) => return Ok(CrashDump::in_file(core)),
+            (None, Some(number)) => CrashDump::numbered(&self.dir, number)?,
+            (None, None) => CrashDump::newest(&self.dir)?,
+        };
+        for other in found.others() {
+            context.warn(&format!("{} is there, too; {} is used", other.display(), found.core.display()));
         }
+        Ok(found)
     }
 
     /// Opens a dump and its kernel.
@@ -76,24 +87,37 @@ impl CrashArguments {
         });
         let memory = match read {
             Ok(memory) => memory,
+            // It is this system that fails, for want of room say: there is nothing to report of the dump.
+            Err(error @ Error::Vmcore(vmcore::Error::Io { .. })) => return Err(error),
             Err(error) => {
                 let volume = files.open(key.as_ref(), &directory, context)?;
                 let inspection = inspect_packed(&volume, Depth::Quick, scratch(&directory), &Progress::default())?;
                 if inspection.content == Content::Unknown {
                     return Err(Error::Refused(format!("{name}: {error}")));
                 }
+                let why = match inspection.problem() {
+                    Some(_) => error.to_string(),
+                    None => format!("the memory of the dump cannot be read: {error}"),
+                };
+                if inspection.problem().is_none() {
+                    context.warn(&format!("{name}: {why}"));
+                }
                 let dump = DumpSummary::new(&name, &inspection).with_info(info);
-                return Ok(Crash { files, dump, kernel: Err(error.to_string()) });
+                return Ok(Crash { files, dump, kernel: Err(why) });
             }
         };
         remark_on_dump(context, &files.core, memory.inspection(), false);
+        let info = info.filter(|info| is_of_dump(context, &files, contradiction(info, memory.inspection())));
         let dump = DumpSummary::new(&name, memory.inspection());
         let is_known = memory.inspection().content != Content::Unknown;
         let kernel = match image {
             Some(image) => open_memory(context, &files.core, memory, Some(image)),
             None => self.search(context, &files.core, memory, info.as_ref()),
         };
-        let dump = dump.with_info(info);
+        // An image that was found is that of the memory; one that is named need not be.
+        let image = kernel.as_ref().ok().filter(|_| self.kernel.is_none()).and_then(|opened| opened.kernel.image());
+        let other = info.as_ref().zip(image).and_then(|(info, image)| other_version(info, image));
+        let dump = dump.with_info(info.filter(|_| is_of_dump(context, &files, other)));
         match kernel {
             Err(error) if is_known => Ok(Crash { files, dump, kernel: Err(error.to_string()) }),
             kernel => {
@@ -136,10 +160,48 @@ fn boot_file(context: &mut Context) -> Option<PathBuf> {
 
 /// What is known of the dump beside it. That it cannot be read does not keep anybody from the dump.
 fn info(context: &mut Context, files: &CrashDump) -> Option<InfoFile> {
-    files.info().unwrap_or_else(|error| {
+    let info = files.info().unwrap_or_else(|error| {
         context.warn(&error.to_string());
         None
-    })
+    });
+    let status = info.as_ref().and_then(|info| info.field("Dump Status")).filter(|status| *status != "good");
+    if let Some((status, path)) = status.zip(files.info_path()) {
+        context.warn(&format!("{}: the status of the dump is '{}'", path.display(), status.escape_debug()));
+    }
+    info
+}
+
+/// Whether an info file is of its dump; if not, says why.
+fn is_of_dump(context: &mut Context, files: &CrashDump, contradiction: Option<String>) -> bool {
+    if let Some((why, path)) = contradiction.as_ref().zip(files.info_path()) {
+        context.warn(&format!("{} is of another dump, and not used: {why}", path.display()));
+    }
+    contradiction.is_none()
+}
+
+/// What an info file says that the dump is not.
+fn contradiction(info: &InfoFile, inspection: &Inspection) -> Option<String> {
+    if let (Content::Minidump(facts), Some(named)) = (&inspection.content, info.field("Architecture")) {
+        let architecture = facts.header.architecture;
+        if Architecture::from_machine_arch(named) != Some(architecture) {
+            let named = named.escape_debug();
+            return Some(format!("it says '{named}', and the dump is for {}", architecture.name()));
+        }
+    }
+    // One that is shorter is damaged.
+    let size = inspection.location.end.saturating_sub(inspection.location.start);
+    let is_plain = inspection.compression == Compression::None && inspection.packed == Compression::None;
+    let length = info.dump_length().filter(|length| is_plain && *length < size)?;
+    Some(format!("it says {length} bytes, and the dump has {size}"))
+}
+
+/// That an info file is of another kernel than an image.
+fn other_version(info: &InfoFile, image: &Table) -> Option<String> {
+    let (said, version) = (info.version()?, image.version()?);
+    let (said, version) = (first_line(&said).trim_end(), first_line(version).trim_end());
+    // The dump's header has no room for a long one.
+    let is_same = version.starts_with(said) || said.starts_with(version);
+    (!is_same).then(|| format!("it says '{}', and the kernel is {version}", said.escape_debug()))
 }
 
 /// What a text dump is, with its files; `None` of another dump.

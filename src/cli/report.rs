@@ -131,13 +131,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         output_file::check(output, arguments.force)?;
     }
     let mut information = DebugInfo::new(arguments.crash.root.search()?);
-    let files = arguments.crash.find()?;
+    let files = arguments.crash.find(context)?;
     let saved = if arguments.batch { Some(Saved::new(&files)?) } else { None };
     let Crash { files, dump, kernel: mut opened } = arguments.crash.open(context, files)?;
-    if let Some(saved) = saved.as_ref().filter(|_| !context.global.quiet) {
-        context.out.line(&format!("Writing crash summary to {}.", saved.path().display()))?;
-        context.out.flush()?;
-    }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
     let report = Report::collect(dump, kernel, &mut information);
     if let Ok(opened) = &mut opened {
@@ -162,7 +158,7 @@ impl Saved {
     fn new(files: &CrashDump) -> Result<Self> {
         let unknown = || {
             let core = files.core.display();
-            Error::Refused(format!("{core} is not called as a dump with a number is, which --batch requires"))
+            Error::Refused(format!("the name of {core} has no number, as vmcore.0 has, which --batch requires"))
         };
         let number = files.number.ok_or_else(unknown)?;
         let saved = Self { directory: SaveDirectory::open(&files.directory)?, number };
@@ -175,7 +171,10 @@ impl Saved {
     }
 
     fn write(&self, context: &mut Context, report: &Report) -> Result<()> {
-        let (_, problem) = self.directory.save_report(self.number, &as_text(report)?)?;
+        let (path, problem) = self.directory.save_report(self.number, &as_text(report)?)?;
+        if !context.global.quiet {
+            context.out.line(&format!("Wrote crash summary to {}.", path.display()))?;
+        }
         problem.iter().for_each(|problem| context.warn(&problem.to_string()));
         Ok(())
     }
@@ -194,6 +193,11 @@ impl Arguments {
     pub fn check(&self, json: bool) -> Result<(), String> {
         if self.batch && json {
             return Err("--batch writes the report as text; use --json with --output or alone".to_owned());
+        }
+        if self.output.as_deref() == Some(Path::new("-")) {
+            return Err(
+                "--output: '-' is not allowed here; without --output the report goes to standard output".to_owned()
+            );
         }
         Ok(())
     }

@@ -134,7 +134,7 @@ fn a_batch_run_writes_core_txt_for_its_owner_and_a_link() {
     write(crashed.path("core.txt.5"), "of an older dump").unwrap();
     let run = crashed.report_in(&["-b"]);
     let summary = crashed.path("core.txt.5");
-    assert_eq!(run.lines(), [format!("Writing crash summary to {}.", summary.display())]);
+    assert_eq!(run.lines(), [format!("Wrote crash summary to {}.", summary.display())]);
     is_of(&read_to_string(&summary).unwrap(), &crashed, "vmcore.5");
     assert_eq!(summary.metadata().unwrap().permissions().mode() & 0o7777, 0o600);
     assert_eq!(crashed.path("core.txt.last").read_link().unwrap(), Path::new("core.txt.5"));
@@ -155,7 +155,9 @@ fn a_batch_run_writes_core_txt_for_its_owner_and_a_link() {
     // Without a number there is no name.
     let unnumbered = crashed.path("vmcore");
     write(&unnumbered, crashed.dump()).unwrap();
-    crashed.report(&["-b", text(&unnumbered)]).fails_saying(&["vmcore is not called as a dump with a number is"]);
+    crashed
+        .report(&["-b", text(&unnumbered)])
+        .fails_saying(&["vmcore has no number, as vmcore.0 has, which --batch requires"]);
     // What cannot be read leaves no summary.
     crashed.save("vmcore.6", b"", 6);
     crashed.report_in(&["-b"]).fails_saying(&["vmcore.6"]);
@@ -191,6 +193,60 @@ fn compressed_and_encrypted_dumps_are_read_and_nothing_stays_of_them() {
     }
     assert_eq!(names(scratch.path()), Vec::<String>::new());
     assert!(names(crashed.dumps.path()).iter().all(|name| !name.starts_with("vmcore.3") && !name.contains("tmp")));
+}
+
+#[test]
+fn without_room_for_what_is_decompressed_there_is_no_report() {
+    let crashed = Crashed::new();
+    crashed.save("vmcore.0.zst", &Compression::Zstd.compress(&crashed.dump()), 0);
+    for option in [&["-b"][..], &[]] {
+        let mut command = command();
+        command.env("TMPDIR", "/nonexistent").args(["report", "-d", text(crashed.dumps.path())]).args(option);
+        run(&mut command).fails_saying(&["cannot create a temporary file in /nonexistent"]);
+    }
+    assert!(!crashed.path("core.txt.0").exists());
+}
+
+#[test]
+fn an_info_file_of_another_dump_is_not_believed() {
+    let crashed = Crashed::new();
+    let dump = crashed.save("vmcore.0", &crashed.dump(), 0);
+    let host = |info: &str| {
+        write(crashed.path("info.0"), info).unwrap();
+        let run = crashed.report_in(&[]);
+        (run.stdout.contains("crashed.example"), run.stderr)
+    };
+    assert!(host(INFO).0);
+    let length = dump.metadata().unwrap().len();
+    assert!(host(&format!("{INFO}  Dump Length: {length}\n")).0);
+    for (info, why) in [
+        (INFO.replace("amd64", "aarch64"), "it says 'aarch64', and the dump is for amd64"),
+        (INFO.replace("15.1", "14.0"), "it says 'FreeBSD 14.0-RELEASE-p1 GENERIC', and the kernel is FreeBSD 15.1"),
+        (format!("{INFO}  Dump Length: 4096\n"), "it says 4096 bytes, and the dump has"),
+    ] {
+        let (is_believed, stderr) = host(&info);
+        assert!(!is_believed && stderr.contains("info.0 is of another dump, and not used: "), "{stderr}");
+        assert!(stderr.contains(why), "{why}: {stderr}");
+    }
+    let (is_believed, stderr) = host(&format!("{INFO}  Dump Status: bad\n"));
+    assert!(is_believed && stderr.contains("info.0: the status of the dump is 'bad'"), "{stderr}");
+}
+
+#[test]
+fn the_file_is_named_as_with_other_commands_and_one_of_several_is_said_to_be_used() {
+    let crashed = Crashed::new();
+    let dump = crashed.save("vmcore.0", &crashed.dump(), 0);
+    for option in ["-M", "--core"] {
+        is_of(&crashed.report(&[option, text(&dump)]).stdout, &crashed, "vmcore.0");
+    }
+    write(crashed.path("vmcore.0.gz"), "").unwrap();
+    let stderr = crashed.report_in(&[]).stderr;
+    assert!(stderr.contains("vmcore.0.gz is there, too; ") && stderr.contains("vmcore.0 is used"), "{stderr}");
+    let empty = crashed.path("empty");
+    write(&empty, "").unwrap();
+    for name in ["dmesg", "stack"] {
+        memtool(&[name, "-M", text(&empty)]).fails_saying(&["empty: there is no memory to read in it"]);
+    }
 }
 
 const CAPTURED: &[u8] = b"db:0:kdb.enter.panic>  bt\nTracing pid 60 tid 100088\n";
@@ -275,6 +331,9 @@ fn options_that_contradict_each_other_are_usage_errors() {
         &["-b", "-o", "file"],
         &["-b", "--json"],
         &["vmcore.0", "vmcore.1"],
+        &["vmcore.0", "-M", "vmcore.0"],
+        &["-M", "vmcore.0", "-n", "0"],
+        &["-o", "-"],
         &["-"],
         &["-e"],
     ] {
@@ -297,7 +356,7 @@ fn rc_d_savecore_runs_it_as_crashinfo_program() {
     let mut shell = Command::new("/bin/sh");
     shell.env("PATH", program).args(["-c", RC, "rc"]).arg(crashed.dumps.path());
     let run = run(&mut shell);
-    assert_eq!(run.lines(), [format!("Writing crash summary to {}.", crashed.path("core.txt.0").display())]);
+    assert_eq!(run.lines(), [format!("Wrote crash summary to {}.", crashed.path("core.txt.0").display())]);
     // This system is not the one of the dump.
     assert!(read_to_string(crashed.path("core.txt.0")).unwrap().contains("panic: page fault\ncpuid = 1\n"));
 }
