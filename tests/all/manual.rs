@@ -107,6 +107,41 @@ fn commands(command: &[&str]) -> Vec<String> {
     names.filter_map(|line| line.split_whitespace().next()).filter(|name| *name != "help").map(str::to_owned).collect()
 }
 
+#[test]
+fn every_command_is_in_the_synopsis_of_the_main_page() {
+    let pages = pages();
+    let page = &pages[MAIN_PAGE];
+    let synopsis = page.split(".Sh SYNOPSIS\n").nth(1).and_then(|rest| rest.split("\n.Sh ").next()).unwrap();
+    let listed: BTreeSet<&str> = synopsis.lines().filter_map(|line| line.strip_prefix(".Cm ")).collect();
+    let commands = commands(&[]);
+    let missing: Vec<_> = commands.iter().filter(|command| !listed.contains(command.as_str())).collect();
+    assert!(commands.len() > 10 && missing.is_empty(), "not in the SYNOPSIS of {MAIN_PAGE}: {missing:?}");
+}
+
+/// The macros that mdoc(7) calls by their names among the words of a heading.
+#[rustfmt::skip]
+const MACROS: [&str; 96] = [
+    "Ac", "Ad", "An", "Ao", "Ap", "Aq", "Ar", "At", "Bc", "Bo", "Bq", "Brc", "Bro", "Brq", "Bsx", "Bx", "Cd", "Cm",
+    "Dc", "Do", "Dq", "Dv", "Dx", "Ec", "Em", "Eo", "Er", "Es", "Ev", "Fa", "Fc", "Fl", "Fn", "Fo", "Fr", "Ft", "Fx",
+    "Ic", "In", "Li", "Lk", "Ms", "Mt", "Nm", "No", "Ns", "Nx", "Oc", "Oo", "Op", "Ot", "Ox", "Pa", "Pc", "Pf", "Po",
+    "Pq", "Qc", "Qo", "Qq", "Sc", "So", "Sq", "St", "Sx", "Sy", "Ta", "Tn", "Ux", "Va", "Vt", "Xc", "Xo", "Xr", "%A",
+    "%B", "%C", "%D", "%I", "%J", "%N", "%O", "%P", "%Q", "%R", "%T", "%U", "%V", "Bd", "Ed", "Lb", "Nd", "Rv", "Ex",
+    "Sm", "Ud",
+];
+
+#[test]
+fn no_word_of_a_heading_is_a_macro() {
+    let is_macro = |word: &&str| MACROS.contains(word);
+    assert!(".Ss In place of it".split(' ').skip(1).any(|word| is_macro(&word)));
+    for (name, text) in pages() {
+        let headings = text.lines().filter(|line| line.starts_with(".Sh ") || line.starts_with(".Ss "));
+        for heading in headings {
+            let found = heading.split_whitespace().skip(1).find(is_macro);
+            assert!(found.is_none(), "{name}: '{heading}' has the macro {found:?}: write \\& before it");
+        }
+    }
+}
+
 /// The options in the help of a command.
 fn options_in_help(command: &[&str]) -> BTreeSet<String> {
     let help = memtool(&[command, &["--help"]].concat()).ok().stdout;
