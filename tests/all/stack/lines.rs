@@ -290,6 +290,7 @@ fn a_damaged_debug_file_is_a_warning() {
         let run = files.run(&["sh", "--json"]);
         has_no_lines(&files, &run);
         assert!(run.stderr.contains("debug information is not used") && run.stderr.contains("kernel.debug"), "{run:?}");
+        assert!(run.stderr.contains("it is truncated, or not an ELF file"), "{length}: {run:?}");
     }
 }
 

@@ -22,7 +22,7 @@ pub(super) type ElfFile<'a> = object::File<'a, &'a ReadCache<&'a File>>;
 
 /// Looks at an ELF file.
 pub(super) fn parse<'a>(path: &Path, cache: &'a ReadCache<&'a File>) -> Result<ElfFile<'a>> {
-    ElfFile::parse(cache).map_err(|error| failed(path, &error.to_string()))
+    ElfFile::parse(cache).map_err(|_| failed(path, "it is truncated, or not an ELF file"))
 }
 
 /// What is wrong with a file.
