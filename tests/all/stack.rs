@@ -915,6 +915,23 @@ fn what_user_mode_was_interrupted_by_ends_a_stack() {
 }
 
 #[test]
+fn exceptions_have_hexadecimal_numbers_with_and_without_a_name() {
+    let shown = |number| {
+        let mut kernel = Kernel::new(POWERPC64);
+        let (mut stack, entry) = (kernel.stack(), kernel.at(kernel.cpu.entries().back));
+        stack.trap(Trap { pc: 0x1000, from_user: true, number, entry, ..Trap::default() });
+        kernel.calls(&mut stack, &["ast"]);
+        let pc = kernel.at("mi_switch");
+        kernel.thread(812, 100_100, b"sh", &stack, pc);
+        let run = kernel.files().run(&["--all"]).ok();
+        run.lines().into_iter().find_map(|line| line.strip_prefix("     --- exception ").map(str::to_owned)).unwrap()
+    };
+    assert_eq!(shown(0x1300), "0x1300: instruction breakpoint from user mode");
+    assert_eq!(shown(0xe40), "0xe40: hypervisor emulation assistance from user mode");
+    assert_eq!(shown(0x2a00), "0x2a00 from user mode");
+}
+
+#[test]
 fn recursion_is_shown_once_with_its_number_and_has_an_end() {
     let course = "panic recurse*40 sys_read syscall CALL [system-call] (user-mode)";
     for cpu in CPUS {

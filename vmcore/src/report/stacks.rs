@@ -64,6 +64,7 @@ fn source(source: &SourceFrame) -> Option<String> {
 pub fn trap_title(trap: &Trap) -> String {
     let what = match (trap.kind, trap.name, trap.number) {
         (TrapKind::Exception, Some(name), Some(number)) => format!("exception {number:#x}: {name}"),
+        (TrapKind::Exception, None, Some(number)) => format!("exception {number:#x}"),
         (kind, Some(name), _) => format!("{}: {name}", kind.name()),
         (kind, None, Some(number)) => format!("{} {number}", kind.name()),
         (kind, None, None) => kind.name().to_owned(),
