@@ -67,7 +67,10 @@ impl Selector {
         let is_named = |pattern: &Pattern, name: &[u8]| pattern.matches(&String::from_utf8_lossy(name));
         match &self.by {
             By::Id(id) => *id == process.pid || *id == thread.tid,
-            By::Name(pattern) => is_named(pattern, &process.command) || is_named(pattern, &thread.name),
+            By::Name(pattern) => {
+                let both = [&*process.command, b"/", &*thread.name].concat();
+                [&*process.command, &*thread.name, &*both].iter().any(|name| is_named(pattern, name))
+            }
         }
     }
 }

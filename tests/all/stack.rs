@@ -1266,6 +1266,8 @@ fn threads_are_selected_by_number_name_pattern_and_what_they_did() {
     assert_eq!(of(&["sh"]), [100_100, 100_101]);
     assert_eq!(of(&["idle: cpu2"]), [100_005], "the name of a thread");
     assert_eq!(of(&["idle"]), [100_003, 100_005], "the name of a process");
+    assert_eq!(of(&["idle/idle: cpu2"]), [100_005], "both as they are printed");
+    assert_eq!(of(&["idle/*"]), [100_003, 100_005]);
     assert_eq!(of(&["s*"]), [100_060, 100_100, 100_101]);
     assert_eq!(of(&["cat", "100005", "812"]), [100_005, 100_100, 100_101, 100_102]);
     files.run(&["cat", "nobody"]).fails_saying(&["there is no process or thread 'nobody'"]);
