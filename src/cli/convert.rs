@@ -186,6 +186,9 @@ impl Arguments {
         if self.format != OutputKind::Elf && self.script.is_some() {
             return Err("--script is for the core file that --format elf writes".to_owned());
         }
+        if self.script.as_deref().is_some_and(|script| script == Path::new("-")) {
+            return Err("--script writes a file, not standard output; a file named '-' is './-'".to_owned());
+        }
         if self.root.sysroot.is_some() && self.script.is_none() {
             return Err("--sysroot is for the files that a script loads: use it with --script".to_owned());
         }

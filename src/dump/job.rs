@@ -11,12 +11,14 @@ use crate::error::{Error, Result};
 use crate::network::Delivered;
 use crate::observer::{Observer, Phase, Work, observed};
 use crate::output_file::{self, OutputFile};
+use nix::errno::Errno;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use vmcore::format::Layout;
 use vmcore::format::map_file::MapFile;
 use vmcore::format::writer::{Copied, SparseWrite};
+use vmcore::opened::directory_of;
 use vmcore::progress::Progress;
 
 /// How a dump is written, and where to.
@@ -115,7 +117,7 @@ impl<'a> Job<'a> {
     ///
     /// # Errors
     ///
-    /// A name is taken, or two are one file's; or a terminal is to get the dump.
+    /// A name is taken, or two are one file's; a directory does not exist; or a terminal is to get the dump.
     pub fn new(options: &'a JobOptions) -> Result<Self> {
         options.destination.check()?;
         let map = options.map.as_ref().and_then(MapDestination::file);
@@ -126,6 +128,7 @@ impl<'a> Job<'a> {
             (companion.map_or("", Companion::noun), companion.map(Companion::path)),
         ];
         output_file::check_all(&outputs, options.replace)?;
+        outputs.iter().filter_map(|(_, path)| *path).try_for_each(check_directory)?;
         Ok(Self(options))
     }
 
@@ -146,6 +149,13 @@ impl<'a> Job<'a> {
         let target = options.destination.target(file.as_ref())?;
         Ok(Begun { options, memory: sizes.memory, file, map, companion, target })
     }
+}
+
+/// Refuses a file in a directory that is not there, before the work rather than after it.
+fn check_directory(path: &Path) -> Result<()> {
+    let looked_at = directory_of(path).metadata();
+    let is_directory = looked_at.and_then(|found| found.is_dir().then_some(()).ok_or(Errno::ENOTDIR.into()));
+    is_directory.map_err(|source| Error::io("create a temporary file beside", path, source))
 }
 
 /// Refuses what certainly will not fit. How far memory can be compressed is not known.

@@ -543,6 +543,38 @@ fn nothing_is_written_over_unless_asked() {
     files.convert(&["--format", "vmdk"]).usage_error(&["vmdk"]);
 }
 
+#[test]
+fn a_file_that_cannot_be_begun_is_refused_before_the_work() {
+    let files = Files::new(b"no dump at all");
+    let nowhere = files.directory.path().join("missing/file");
+    for arguments in [["elf", "--script"], ["raw", "--map"]] {
+        let [format, option] = arguments;
+        let run = files.convert(&["--format", format, option, text(&nowhere)]);
+        // What is wrong with the dump would be said if it had been opened.
+        run.fails_saying(&["cannot create a temporary file beside", "missing/file", "No such file"]);
+    }
+    let inside = files.dump.join("script");
+    files.convert(&["--format", "elf", "--script", text(&inside)]).fails_saying(&["dump/script", "Not a directory"]);
+    files.convert(&["--format", "elf", "--script", "-"]).usage_error(&["--script", "'./-'"]);
+    assert!(files.others().is_empty());
+}
+
+#[test]
+fn a_script_without_a_kernel_begins_with_the_names_of_its_files_too() {
+    for name in ["it.lldb", "it.gdb"] {
+        let files = Files::new(&MinidumpSpec::example(Arch::Amd64, 3).build());
+        let script = files.directory.path().join(name);
+        files.convert(&["-q", "--format", "elf", "--script", text(&script)]).ok();
+        let (said, core) = (fs::read_to_string(&script).unwrap(), text(&files.out));
+        let script = text(&script);
+        let expected = match name {
+            "it.gdb" => format!("# gdb -ix {script} KERNEL {core}"),
+            _ => format!("# lldb -S {script} -c {core} KERNEL"),
+        };
+        assert_eq!(said.lines().next(), Some(expected.as_str()));
+    }
+}
+
 /// An image of memory that no disk has room for.
 fn endless() -> Files {
     let files = Files::new(b"");

@@ -112,14 +112,14 @@ pub fn script(options: &ScriptOptions<'_>) -> Vec<u8> {
 
 fn lldb(options: &ScriptOptions<'_>) -> Vec<u8> {
     let mut lines = Lines::new(options.debugger);
+    let (core, script) = (or(options.core.and_then(in_shell), b"CORE"), or(in_shell(options.script), b"THIS"));
     match options.files {
         Some(files) => {
-            let core = or(options.core.and_then(in_shell), b"CORE");
-            let (kernel, script) = (or(in_shell(&files.kernel.path), b"KERNEL"), or(in_shell(options.script), b"THIS"));
+            let kernel = or(in_shell(&files.kernel.path), b"KERNEL");
             lines.put(&[b"# lldb -c ", &core, b" ", &kernel, b" -s ", &script]);
             lines.missing(files);
         }
-        None => lines.put(&[b"# lldb -S THIS -c CORE KERNEL"]),
+        None => lines.put(&[b"# lldb -S ", &script, b" -c ", &core, b" KERNEL"]),
     }
     if options.architecture == Architecture::Arm64 {
         let bits = ADDRESS_BITS.to_string();
@@ -134,16 +134,15 @@ fn lldb(options: &ScriptOptions<'_>) -> Vec<u8> {
 
 fn gdb(options: &ScriptOptions<'_>) -> Vec<u8> {
     let mut lines = Lines::new(options.debugger);
+    let (core, script) = (or(options.core.and_then(in_shell), b"CORE"), or(in_shell(options.script), b"THIS"));
     match options.files {
         Some(files) => {
-            let kernel = in_shell(files.kernel.debug.as_ref().unwrap_or(&files.kernel.path));
-            let (script, core) = (in_shell(options.script), options.core.and_then(in_shell));
-            let [script, kernel, core] = [or(script, b"THIS"), or(kernel, b"KERNEL"), or(core, b"CORE")];
+            let kernel = or(in_shell(files.kernel.debug.as_ref().unwrap_or(&files.kernel.path)), b"KERNEL");
             lines.put(&[b"# gdb -ix ", &script, b" ", &kernel, b" ", &core]);
             lines.missing(files);
             lines.gdb_kernel(files);
         }
-        None => lines.put(&[b"# gdb -ix THIS KERNEL CORE"]),
+        None => lines.put(&[b"# gdb -ix ", &script, b" KERNEL ", &core]),
     }
     if options.style == Style::Linux {
         lines.put(&[b"set osabi GNU/Linux"]);
