@@ -46,7 +46,6 @@ struct Image<'a> {
     table: &'a Table,
     /// The name of a file, and its checksum.
     link: Option<(String, u32)>,
-    build_id: Option<Vec<u8>>,
 }
 
 impl Search {
@@ -82,7 +81,6 @@ impl Search {
         let image = Image {
             table,
             link: file.gnu_debuglink().ok().flatten().and_then(|(name, checksum)| Some((plain(name)?, checksum))),
-            build_id: file.build_id().ok().flatten().map(<[u8]>::to_vec),
         };
         for path in self.places(&image) {
             match self.open(&path, &image, read) {
@@ -107,7 +105,7 @@ impl Search {
         suffixed.push(".debug");
         let names = image.link.iter().map(|(name, _)| OsString::from(name)).chain([suffixed]);
         let named = names.flat_map(|name| directories.iter().map(move |directory| directory.join(&name)));
-        let identified = image.build_id.as_deref().and_then(of_build_id);
+        let identified = image.table.build_id().and_then(of_build_id);
         let identified = identified.map(|name| debug_root.join(".build-id").join(name));
         let mut seen = BTreeSet::from([path.to_owned()]);
         named.chain(identified).filter(|place| place.is_file() && seen.insert(place.clone())).collect()
@@ -138,7 +136,7 @@ impl Image<'_> {
     /// Whether a file is shown to be that of this image; `false` where nothing tells.
     fn identifies(&self, path: &Path, opened: &File, file: &ElfFile<'_>) -> Result<bool> {
         let mut is_identified = false;
-        if let (Some(own), Ok(Some(other))) = (&self.build_id, file.build_id()) {
+        if let (Some(own), Ok(Some(other))) = (self.table.build_id(), file.build_id()) {
             if own != other {
                 return Err(self.is_another(path, "its build ID is not that"));
             }
