@@ -148,6 +148,12 @@ fn below(root: &Path, path: &Path) -> Option<PathBuf> {
     path.components().all(|part| matches!(part, Component::Normal(_))).then(|| root.join(path))
 }
 
+/// Whether a kernel's memory has a module's file, as far as that can be known.
+fn is_loaded(table: &Table, memory: Option<&dyn Memory>) -> Result<bool> {
+    let found = memory.map(|memory| table.is_in(memory)).transpose()?;
+    Ok(found.flatten().unwrap_or(true))
+}
+
 /// The table of a module, or why there is none.
 fn module(
     file: &KernelFile,
@@ -175,9 +181,7 @@ fn module(
     for path in places.iter().filter(|path| path.is_file()) {
         let opened = open(path).map_err(|source| Error::io("open", path, source));
         let table = opened.and_then(|file| Table::from_opened(path, file, *address));
-        match table.and_then(|table| {
-            Ok((memory.map(|memory| table.is_in(memory)).transpose()?.flatten().unwrap_or(true), table))
-        }) {
+        match table.and_then(|table| Ok((is_loaded(&table, memory)?, table))) {
             Ok((true, table)) => return Ok(table),
             Ok((false, _)) => {
                 let why = format!("{} is not the module that the kernel had loaded", path.display());
