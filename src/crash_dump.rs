@@ -9,22 +9,19 @@ use crate::files::{open_dump, open_nonblocking};
 use crate::free_space::FreeSpace;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
-use crate::save::directory::SaveDirectory;
+use crate::save::directory::{self, SUFFIXES, SaveDirectory};
 use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
 use vmcore::dump::InfoFile;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::kerneldump::Compression;
 use vmcore::opened::directory_of;
 
 /// What an encrypted dump is called before its number.
 const ENCRYPTED: &str = "vmcore_encrypted";
 /// The names before the number, in the order in which they are looked for: what was decrypted comes before what was not.
 const STEMS: [&str; 4] = ["vmcore", "textdump.tar", ENCRYPTED, "livecore"];
-/// What follows the number, in the order of crashinfo(8).
-const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
 /// No directory of dumps has more names; what comes after them is not looked at.
 const MAX_NAMES: usize = 1 << 20;
 
@@ -202,11 +199,5 @@ fn highest_number(directory: &Path) -> Result<Option<u32>> {
 
 /// What a dump is called before its number, and the number.
 fn stem_and_number(path: &Path) -> Option<(&'static str, u32)> {
-    let name = path.file_name()?.to_str()?;
-    STEMS.iter().find_map(|stem| {
-        let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
-        let digits = SUFFIXES.iter().rev().find_map(|suffix| rest.strip_suffix(suffix))?;
-        let is_number = !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
-        Some((*stem, digits.parse().ok().filter(|_| is_number)?))
-    })
+    directory::stem_and_number(path.file_name()?.to_str()?, &STEMS)
 }

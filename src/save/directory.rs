@@ -30,8 +30,8 @@ const LAST_NUMBER: u32 = 99_999;
 
 /// The names before the number, and those of links before `.last`.
 const STEMS: [&str; 6] = ["info", "key", "vmcore", "vmcore_encrypted", "textdump.tar", "livecore"];
-/// What follows the number, or `.last`.
-const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
+/// What follows the number, or `.last`, in the order of crashinfo(8).
+pub const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
 
 /// How names of unfinished links begin; so many letters and digits follow, and the ending.
 const UNFINISHED: (&str, usize, &str) = (".memtool.", 6, ".last");
@@ -409,10 +409,16 @@ pub fn report_name(number: u32) -> String {
 
 /// The number in a name of savecore(8)'s.
 fn number_of(name: &str) -> Option<u32> {
-    STEMS.iter().find_map(|stem| {
+    stem_and_number(name, &STEMS).map(|(_, number)| number)
+}
+
+/// Which of these a name begins with, and its number.
+pub fn stem_and_number(name: &str, stems: &[&'static str]) -> Option<(&'static str, u32)> {
+    stems.iter().find_map(|stem| {
         let rest = name.strip_prefix(stem)?.strip_prefix('.')?;
         let digits = SUFFIXES.iter().rev().find_map(|suffix| rest.strip_suffix(suffix))?;
-        digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?
+        let number = digits.bytes().all(|byte| byte.is_ascii_digit()).then(|| digits.parse().ok())?;
+        Some((*stem, number?))
     })
 }
 
