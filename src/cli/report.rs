@@ -141,7 +141,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
     match saved {
-        Some(saved) => saved.write(context, &report)?,
+        Some(saved) => saved.write(context, &arguments.written(&report)?)?,
         None => arguments.write(context, &files.core, &report, opened.as_ref().ok())?,
     }
     Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
@@ -170,22 +170,14 @@ impl Saved {
         self.directory.path().join(report_name(self.number))
     }
 
-    fn write(&self, context: &mut Context, report: &Report) -> Result<()> {
-        let (path, problem) = self.directory.save_report(self.number, &as_text(report)?)?;
+    fn write(&self, context: &mut Context, report: &[u8]) -> Result<()> {
+        let (path, problem) = self.directory.save_report(self.number, report)?;
         if !context.global.quiet {
             context.out.line(&format!("Wrote crash summary to {}.", path.display()))?;
         }
         problem.iter().for_each(|problem| context.warn(&problem.to_string()));
         Ok(())
     }
-}
-
-/// A report as text.
-fn as_text(report: &Report) -> Result<Vec<u8>> {
-    let mut written = Vec::new();
-    text::write(&report.title(), &report.sections(), &mut written)
-        .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
-    Ok(written)
 }
 
 impl Arguments {
@@ -208,10 +200,7 @@ impl Arguments {
             if context.out.is_json() {
                 return context.out.document_of(SCHEMA, IMAGE, &self.document(core, report, opened));
             }
-            let mut written = Vec::new();
-            self.write_sections(report, &mut written)
-                .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
-            return context.out.bytes(&written);
+            return context.out.bytes(&self.written(report)?);
         };
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
@@ -223,6 +212,14 @@ impl Arguments {
         written.and_then(|()| file.flush()).map_err(|source| Error::io("write", path, source))?;
         drop(file);
         output.commit()
+    }
+
+    /// The report for people.
+    fn written(&self, report: &Report) -> Result<Vec<u8>> {
+        let mut written = Vec::new();
+        self.write_sections(report, &mut written)
+            .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
+        Ok(written)
     }
 
     /// Writes the report for people.
@@ -240,7 +237,7 @@ impl Arguments {
         let facts = report.facts.as_ref().ok();
         let messages = report.messages.as_ref().ok();
         let all_messages: Vec<Message<'_>> = messages.into_iter().flat_map(|buffer| buffer.lines()).collect();
-        let image = report.image.as_deref().ok().filter(|image: &&Path| !image.as_os_str().is_empty());
+        let image = report.image.as_ref().ok().and_then(Option::as_deref);
         let processes = report.processes.as_ref().ok();
         Document {
             dump: dump_document(core, &report.dump),

@@ -222,7 +222,7 @@ struct Step<'a> {
 
 impl Step<'_> {
     fn is_panic(&self) -> bool {
-        is_listed(PANIC, self.name)
+        panics(self.name)
     }
 
     /// Whether it is part of how a trap in the kernel is handled.

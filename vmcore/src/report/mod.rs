@@ -53,8 +53,8 @@ pub struct Report {
     pub dump: DumpSummary,
     /// Whose kernel it is.
     pub architecture: Option<Architecture>,
-    /// The kernel's image.
-    pub image: Part<PathBuf>,
+    /// The kernel's image; none where its symbols are from elsewhere.
+    pub image: Part<Option<PathBuf>>,
     /// Whether that has global symbols only, as after strip(1).
     pub lacks_local_symbols: bool,
     /// What the kernel says of itself.
@@ -145,7 +145,7 @@ impl Report {
         Self {
             dump,
             architecture: Some(kernel.memory().architecture()),
-            image: image.map(Option::unwrap_or_default),
+            image,
             lacks_local_symbols,
             facts: kernel.facts().map_err(reason),
             panic: None,

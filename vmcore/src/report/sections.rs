@@ -7,16 +7,16 @@ use super::stacks::{describe, heading, trap_title};
 use super::{Basis, DumpSummary, Fingerprint, Part, Report, ReportStack};
 use crate::kernel::KernelFacts;
 use crate::messages::Message;
-use crate::stack::TrapKind;
+use crate::stack::{Frame, Trap, TrapKind};
 use crate::text::{decode, first_line};
 use crate::units::{Hex, counted, days_and_time, utc_of_unix};
 
-/// What limits the use of a fingerprint.
-const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
+/// What a damaged dump does not tell.
 const UNKNOWN_PANIC: &str = "Whether the kernel panicked is not known, because part of the dump is missing.";
-/// What a list of processes that ends early cannot tell.
 const MORE_THREADS: &str =
     "Not known, or not all: processes are missing, because the list of processes cannot be read to its end.";
+/// What limits the use of a fingerprint.
+const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
 const UNNAMED: &str = "A function has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
 
 /// Names with values.
@@ -56,8 +56,16 @@ impl Report {
         }
         let rest = [
             section("stack", stack_title, self.stack_section()),
-            section("cpus", "Stacks of the other CPUs", self.stacks_section(&self.stacks.on_cpu, "on another CPU")),
-            section("threads", "Stacks of the other threads", self.stacks_section(&self.stacks.others, "off a CPU")),
+            section(
+                "cpus",
+                "Stacks of the other CPUs",
+                self.stacks_section(&self.stacks.on_cpu, "There is no thread on another CPU."),
+            ),
+            section(
+                "threads",
+                "Stacks of the other threads",
+                self.stacks_section(&self.stacks.others, "There is no thread off a CPU."),
+            ),
             section("processes", "Processes", self.part(&self.processes, processes_section)),
             section("messages", self.messages_title(), self.part(&self.messages, |_| self.messages_section())),
             section("load", "Load and memory", self.load_section()),
@@ -83,7 +91,7 @@ impl Report {
         facts.extend(self.dumped().map(|time| ("dumped", time)));
         facts.extend(known.map(uptime).unwrap_or_default());
         facts.extend(self.panic.iter().map(|panic| ("panic", first_line(panic).to_owned())));
-        let image = self.image.as_ref().ok().filter(|image| !image.as_os_str().is_empty());
+        let image = self.image.as_ref().ok().and_then(Option::as_ref);
         facts.extend(image.map(|image| ("symbols", image.display().to_string())));
         let mut blocks = vec![Block::Facts(facts)];
         blocks.extend(dump_notes(dump).into_iter().map(Block::Note));
@@ -158,24 +166,27 @@ impl Report {
     }
 
     fn stack_section(&self) -> Vec<Block> {
-        match (&self.stacks.dumping, &self.processes) {
-            (Some(found), _) => vec![Block::Stacks(vec![text(found)])],
-            (None, Ok(found)) if !found.warnings.is_empty() => vec![Block::Note(MORE_THREADS.to_owned())],
-            (None, Ok(_)) => vec![Block::Note("No thread of the kernel has written a dump.".to_owned())],
-            (None, Err(why)) => vec![self.missing(why)],
+        match &self.stacks.dumping {
+            Some(found) => vec![Block::Stacks(vec![text(found)])],
+            None => self.stacks_section(&[], "No thread of the kernel has written a dump."),
         }
     }
 
-    fn stacks_section(&self, stacks: &[ReportStack], what: &str) -> Vec<Block> {
-        match (&self.processes, stacks) {
-            (Err(why), _) => vec![self.missing(why)],
-            (Ok(found), []) if !found.warnings.is_empty() => vec![Block::Note(MORE_THREADS.to_owned())],
-            (Ok(found), stacks) if !found.warnings.is_empty() => {
-                vec![Block::Stacks(stacks.iter().map(text).collect()), Block::Note(MORE_THREADS.to_owned())]
+    /// Stacks of threads, or that there are none, as far as all processes are known.
+    fn stacks_section(&self, stacks: &[ReportStack], none: &str) -> Vec<Block> {
+        self.part(&self.processes, |processes| {
+            let are_all_known = processes.warnings.is_empty();
+            let mut blocks = Vec::new();
+            if !stacks.is_empty() {
+                blocks.push(Block::Stacks(stacks.iter().map(text).collect()));
+            } else if are_all_known {
+                blocks.push(Block::Note(none.to_owned()));
             }
-            (Ok(_), []) => vec![Block::Note(format!("There is no thread {what}."))],
-            (Ok(_), stacks) => vec![Block::Stacks(stacks.iter().map(text).collect())],
-        }
+            if !are_all_known {
+                blocks.push(Block::Note(MORE_THREADS.to_owned()));
+            }
+            blocks
+        })
     }
 
     fn messages_title(&self) -> &'static str {
@@ -248,19 +259,17 @@ fn uptime(facts: &KernelFacts) -> Facts {
 /// The trap that the panic is about, and the function that it interrupted.
 fn trap_facts(found: &ReportStack) -> Facts {
     let frames = &found.stack.stack.frames;
-    let is_about = |frame: &&crate::stack::Frame| {
-        frame.trap.as_ref().is_some_and(|trap| trap.kind == TrapKind::Exception && !trap.from_user)
-    };
+    let interrupted = |index: usize| found.calls.iter().find(|call| call.frame == index + 1);
     // A panic enters the kernel's debugger by a trap of its own.
-    let is_of_debugger = |index: usize| {
-        let interrupted = found.calls.iter().find(|call| call.frame == index + 1);
-        interrupted.and_then(|call| call.function.as_deref()).is_some_and(panics)
+    let is_of_debugger = |index| interrupted(index).and_then(|call| call.function.as_deref()).is_some_and(panics);
+    let is_about = |(index, frame): (usize, &Frame)| {
+        let is_fault = |trap: &Trap| trap.kind == TrapKind::Exception && !trap.from_user;
+        frame.trap.as_deref().is_some_and(is_fault) && !is_of_debugger(index)
     };
-    let index = frames.iter().enumerate().position(|(index, frame)| is_about(&frame) && !is_of_debugger(index));
-    let Some(index) = index else { return Vec::new() };
+    let Some(index) = frames.iter().enumerate().position(is_about) else { return Vec::new() };
+    let interrupted = interrupted(index);
     let mut facts: Facts = Vec::new();
     facts.extend(frames.get(index).and_then(|frame| frame.trap.as_deref()).map(|trap| ("trap", trap_title(trap))));
-    let interrupted = found.calls.iter().find(|call| call.frame == index + 1);
     let name = |function: &String| match interrupted.and_then(|call| call.offset) {
         Some(offset) => format!("{function}+{offset:#x}"),
         None => function.clone(),
