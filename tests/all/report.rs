@@ -241,6 +241,9 @@ fn a_trap_that_led_to_the_debugger_has_a_fingerprint_and_a_dump_on_request_has_n
     let run = report(files.directory.path(), &[]);
     assert_eq!(section(&run.stdout, "Fingerprint"), ["There is none: the kernel did not panic."]);
     assert!(run.stdout.contains("Stack of the thread that wrote the dump"), "{run:?}");
+    // The debugger's own breakpoint is in the stack, and not what the dump is about.
+    assert!(run.stdout.contains("breakpoint"), "{run:?}");
+    assert!(!section(&run.stdout, "Panic").join("\n").contains("trap "), "{run:?}");
     // Nobody has written a live dump from within.
     let mut kernel = Kernel::new(AMD64);
     kernel.sleeper(812, 100_100, b"sh");
@@ -347,6 +350,27 @@ fn a_cut_dump_has_what_is_left_of_it() {
     }
     fs::write(&core, &whole[..3000]).unwrap();
     report(directory.path(), &[]).exits(1);
+}
+
+#[test]
+fn a_cut_dump_claims_nothing_that_only_a_whole_one_tells() {
+    let directory = crash();
+    let core = directory.path().join("core");
+    let whole = fs::read(&core).unwrap();
+    let claims = ["There is no thread", "No thread of the kernel", "did not panic", "is not the kernel of this dump"];
+    let mut unknown = 0;
+    for length in (4096..whole.len()).step_by(997) {
+        fs::write(&core, &whole[..length]).unwrap();
+        let run = report(directory.path(), &[]).exits(1);
+        let all = [run.stdout.as_str(), &run.stderr].concat();
+        assert_eq!(claims.iter().find(|claim| all.contains(**claim)), None, "{length}: {all}");
+        unknown += usize::from(all.contains("not known"));
+    }
+    assert!(unknown > 0);
+    // Without its messages not even that is known.
+    fs::write(&core, &whole[..4096]).unwrap();
+    let run = report(directory.path(), &[]).exits(1);
+    assert!(run.stdout.contains("Whether the kernel panicked is not known"), "{run:?}");
 }
 
 #[test]

@@ -687,6 +687,9 @@ pub fn crashed() -> (Vec<u8>, Vec<u8>) {
         kernel.add_function(name, GLOBAL);
     }
     let memory = &mut kernel.memory;
+    // The kernel says at boot which one it is.
+    let version = SAID.split_inclusive(|byte| *byte == b'\n').next().unwrap();
+    memory.put(memory.symbols["version"].address, version);
     for (name, value) in [("time_second", 1_795_899_675), ("time_uptime", 372)] {
         let at = memory.variable(name, 8);
         memory.number(at, value, 8);
