@@ -87,7 +87,14 @@ $listed
 END
     # It ran at that moment.
     [ -n "$ours" ] || continue
+    previous=
     for function in $functions; do
+        callee=$previous
+        previous=$function
+        # Above the trap frame of what it interrupted arm64's kernel takes what an earlier call left for a frame.
+        case $callee in
+        handle_el1h_*) continue ;;
+        esac
         case $function in
         fast_syscall_common | fork_trampoline | handle_el* | cpu_exception_handler_*) continue ;;
         # A name that only the assembler gave.
