@@ -17,6 +17,7 @@ use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
+use vmcore::types::ctf::CtfTypes;
 use vmcore::units::{NumberError, counted, parse_address, parse_size};
 
 /// Reasons why modules have no symbols that are told one by one.
@@ -376,6 +377,17 @@ impl Opened {
         {
             self.kernel.add_files(files);
         }
+    }
+
+    /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from.
+    pub fn load_types(&mut self, context: &mut Context) -> Result<()> {
+        if self.kernel.names().lacks_files() {
+            let files = running_files(context)?;
+            self.kernel.add_files(files);
+        }
+        let loaded = self.kernel.load_types(&mut CtfTypes).map(|_| ());
+        self.warn(context);
+        Ok(loaded?)
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.

@@ -42,6 +42,13 @@ pub enum Error {
     )]
     NoSymbols,
 
+    /// The file of a kernel has no types: neither CTF nor, as far as that was looked for, DWARF.
+    #[error(
+        "{} has no types: it was built without CTF (makeoptions WITH_CTF=1), and no file with its debug information was found",
+        .0.display()
+    )]
+    NoTypes(PathBuf),
+
     /// It is a dump without the kernel's memory, or with memory that only its key's owner can read.
     #[error("there is no memory to read in it: {0}")]
     NoMemory(&'static str),

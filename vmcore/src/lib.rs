@@ -10,6 +10,7 @@
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
 //! - `debug_info`: the source of their code, if the feature `debug-info` is enabled;
+//! - [`types`]: the types of its C, from the kernel alone;
 //! - [`pmap`]: what page table entries say;
 //! - [`convert`]: a dump as a core file for debuggers, or in another format;
 //! - [`decrypt`]: encrypted dumps;
@@ -55,6 +56,7 @@ pub mod stack;
 pub mod symbols;
 pub mod system;
 pub mod text;
+pub mod types;
 pub mod units;
 
 pub use error::{Error, Result};

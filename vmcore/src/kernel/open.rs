@@ -5,7 +5,7 @@ use super::names::KernelNames;
 use super::process::Processes;
 use super::space::AddressSpace;
 use super::warning::KernelWarning;
-use super::{Access, DebuggerOutput, KernelFacts, KernelMemory, capture, config, messages};
+use super::{Access, DebuggerOutput, KernelFacts, KernelMemory, TypedMemory, capture, config, messages};
 use crate::architecture::Architecture;
 use crate::dump::byte_source::ByteSource;
 use crate::dump::{DumpedMemory, MinidumpFacts};
@@ -19,6 +19,7 @@ use crate::symbols::linker_files::{self, Listing};
 use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table};
 use crate::system::System;
 use crate::text::first_line;
+use crate::types::{TypeSource, TypeTable};
 use std::path::{Path, PathBuf};
 
 /// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes. It stays in
@@ -50,6 +51,7 @@ pub struct Kernel {
     is_verified: bool,
     warnings: Vec<KernelWarning>,
     modules: ModuleFiles,
+    types: Option<TypeTable>,
 }
 
 /// How a dump's kernel is opened. Most dumps need none of it: [`Kernel::open`].
@@ -181,7 +183,7 @@ impl Kernel {
 
     fn new(memory: KernelMemory, names: KernelNames) -> Self {
         let modules = ModuleFiles { open: open_plainly, system: None, root: None, are_loaded: false };
-        Self { memory, names, mismatch: None, is_verified: false, warnings: Vec::new(), modules }
+        Self { memory, names, mismatch: None, is_verified: false, warnings: Vec::new(), modules, types: None }
     }
 
     /// Says how the files of modules are opened, and of which system they may be where the kernel had them from: the one
@@ -327,6 +329,47 @@ impl Kernel {
         self.symbols()?;
         let files = self.names.files().ok_or(Error::NoSymbols)?;
         linker_files::list(files.kernel(), &self.memory)
+    }
+
+    /// Reads the types of its C, and of its modules' where their files are known, if that was not done. A module without types
+    /// is no error: what it has is not typed.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::NoSymbols`]: no file of the kernel is known. [`Error::OtherKernel`]: it is another kernel's. The file has no
+    /// types, or they cannot be read.
+    pub fn load_types(&mut self, source: &mut dyn TypeSource) -> Result<&TypeTable> {
+        if self.types.is_none() {
+            if let Some(mismatch) = &self.mismatch {
+                return Err(Error::OtherKernel(mismatch.clone()));
+            }
+            // A kernel whose list of modules cannot be read still has types of its own.
+            let _ = self.load_modules();
+            let files = self.names.address_files().ok_or(Error::NoSymbols)?;
+            let mut types = TypeTable::new(self.memory.word_size());
+            if !source.load(files.kernel(), &mut types)? {
+                return Err(Error::NoTypes(files.kernel().path().to_owned()));
+            }
+            for (_, module) in files.tables().skip(1) {
+                if let Err(error) = source.load(module, &mut types) {
+                    self.warnings.push(KernelWarning::NoModuleTypes(error.to_string()));
+                }
+            }
+            self.types = Some(types);
+        }
+        self.types.as_ref().ok_or(Error::NoSymbols)
+    }
+
+    /// Its memory with its types, once these are loaded.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::symbols`]; [`Self::load_types`] was not called or failed.
+    pub fn typed(&self) -> Result<TypedMemory<'_>> {
+        let symbols = self.symbols()?;
+        let types = self.types.as_ref();
+        let types = types.ok_or_else(|| Error::Unsupported("the kernel's types were not loaded".to_owned()))?;
+        Ok(TypedMemory { memory: &self.memory, types, symbols })
     }
 
     /// Gives addresses names, too, where the running kernel tells only where names are: by the files that it came from.

@@ -30,4 +30,7 @@ pub enum KernelWarning {
     /// The symbols of a module are not known, for this reason.
     #[error("{0}")]
     NoModule(String),
+    /// The types of a module are not known, for this reason.
+    #[error("the types of a module are not used: {0}")]
+    NoModuleTypes(String),
 }
