@@ -124,8 +124,9 @@ fn compiled(dwarf: u32) -> Option<Files> {
             image.sections.push(Section { flags: 0, align: 1, ..section(name, 0, 0, bytes) });
         }
     }
-    let pc = kernel.at("sched_switch");
-    kernel.thread(812, 100_100, b"sh", &stack, pc);
+    // What saves a thread's registers saves where it returns to: the call is in front of that.
+    let outer = file.symbol_by_name("outer").unwrap();
+    kernel.thread(812, 100_100, b"sh", &stack, outer.address() + outer.size() / 2);
     let files = kernel.files_with(image);
     fs::rename(files.path("kernel"), files.path("kernel.full")).unwrap();
     fs::write(files.path(WITNESS), witness).unwrap();
@@ -192,7 +193,9 @@ fn stack(run: &Run) -> Value {
 #[track_caller]
 fn compare(files: &Files, run: &Run) {
     assert_eq!(run.stderr, "");
-    let (addresses, found) = shown(&stack(run));
+    let document = stack(run);
+    assert_eq!(document["frames"][0]["is_return_address"], true);
+    let (addresses, found) = shown(&document);
     assert!(addresses.len() > 100, "{run:?}");
     let expected = told(&files.path(WITNESS), &[], &addresses);
     for ((address, found), expected) in addresses.iter().zip(&found).zip(&expected) {

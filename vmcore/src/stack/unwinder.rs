@@ -136,10 +136,10 @@ impl<'a> Unwinder<'a> {
         }
     }
 
-    /// The stack that registers lead to.
+    /// The stack that registers lead to, as a `struct pcb` has them.
     pub fn registers(&mut self, registers: &Registers) -> Stack {
         let mut frames: Vec<Frame> = Vec::new();
-        let Some(mut cursor) = self.interrupted(registers.clone(), FoundBy::Registers) else {
+        let Some(mut cursor) = self.saved(registers.clone()) else {
             return Stack { frames, end: End::NoRegisters };
         };
         for _ in 0..MAX_FRAMES {
@@ -162,7 +162,17 @@ impl<'a> Unwinder<'a> {
         Stack { frames, end: End::TooMany }
     }
 
-    /// Where code was interrupted, or gave up the processor.
+    /// Where a thread gave up the processor: `cpu_switch()` and `savectx()` save where they return to, but for arm's, which
+    /// save their own program counter. A thread that never ran begins at the first instruction of a function.
+    fn saved(&mut self, registers: Registers) -> Option<Cursor> {
+        let cursor = self.interrupted(registers, FoundBy::Registers)?;
+        let is_within = self.name_at(cursor.pc).is_some_and(|(_, offset)| offset > 0);
+        let is_call = is_within && matches!(cursor.role, Role::Function);
+        let is_return = is_call && self.architecture != Architecture::Arm;
+        Some(Cursor { is_return, ..cursor })
+    }
+
+    /// Where code was interrupted.
     fn interrupted(&mut self, registers: Registers, found_by: FoundBy) -> Option<Cursor> {
         let pc = self.architecture.plain_address(registers.pc()?);
         let fp = self.frame_pointer(&registers)?;
