@@ -8,6 +8,8 @@ pub mod ctf;
 mod declaration;
 mod source;
 mod table;
+#[cfg(test)]
+mod tests;
 
 pub use source::TypeSource;
 pub use table::{FoundMember, TypeTable, Variable};

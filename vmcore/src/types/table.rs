@@ -10,6 +10,10 @@ const MAX_DEPTH: usize = 64;
 /// More structures within each other than any kernel has.
 const MAX_NESTING: usize = 32;
 
+/// More comparisons of types, and more members of unnamed structures, than any kernel needs: damaged types can lead to each
+/// other in so many ways that no end is in sight.
+const MAX_STEPS: usize = 1 << 16;
+
 /// Stands for types that nobody told.
 static UNKNOWN: std::sync::LazyLock<Type> =
     std::sync::LazyLock::new(|| Type { name: "".into(), kind: Kind::Unknown, source: 0 });
@@ -172,15 +176,18 @@ impl TypeTable {
 
     /// Whether two types are laid out alike: of the same kind and size, with the same members at the same places.
     pub fn is_same_layout(&self, one: TypeId, other: TypeId) -> bool {
-        self.is_same(one, other, MAX_NESTING)
+        self.is_same(one, other, MAX_NESTING, &mut MAX_STEPS.clone())
     }
 
-    fn is_same(&self, one: TypeId, other: TypeId, depth: usize) -> bool {
+    fn is_same(&self, one: TypeId, other: TypeId, depth: usize, steps: &mut usize) -> bool {
         let (one, other) = (self.strip(one), self.strip(other));
         if one == other {
             return true;
         }
         let Some(depth) = depth.checked_sub(1) else { return true };
+        // What cannot be compared is not the same.
+        let Some(remaining) = steps.checked_sub(1) else { return false };
+        *steps = remaining;
         match (&self.get(one).kind, &self.get(other).kind) {
             (Kind::Aggregate(a), Kind::Aggregate(b)) => {
                 a.is_union == b.is_union
@@ -188,11 +195,11 @@ impl TypeTable {
                     && a.members.len() == b.members.len()
                     && a.members.iter().zip(&b.members).all(|(a, b)| {
                         (&a.name, a.bit_offset, a.bits) == (&b.name, b.bit_offset, b.bits)
-                            && self.is_same(a.type_id, b.type_id, depth)
+                            && self.is_same(a.type_id, b.type_id, depth, steps)
                     })
             }
             (Kind::Array { element: a, count: m }, Kind::Array { element: b, count: n }) => {
-                m == n && self.is_same(*a, *b, depth)
+                m == n && self.is_same(*a, *b, depth, steps)
             }
             // What they point to may be told in one place and not in the other.
             (Kind::Pointer(_), Kind::Pointer(_)) => true,
@@ -229,7 +236,7 @@ impl TypeTable {
         };
         let mut found = all.iter().filter(fits);
         let first = *found.next()?;
-        found.all(|other| self.is_same(first, *other, 2)).then_some(first)
+        found.all(|other| self.is_same(first, *other, 2, &mut MAX_STEPS.clone())).then_some(first)
     }
 
     /// Bytes of a type; `None` of what has no size: functions, incomplete types, flexible arrays, and what is
@@ -271,18 +278,26 @@ impl TypeTable {
 
     /// The member of a structure or union, or of an unnamed one in it.
     pub fn member(&self, id: TypeId, name: &str) -> Option<FoundMember<'_>> {
-        self.member_within(id, name, 0, MAX_NESTING)
+        self.member_within(id, name, 0, MAX_NESTING, &mut MAX_STEPS.clone())
     }
 
-    fn member_within(&self, id: TypeId, name: &str, before: u64, depth: usize) -> Option<FoundMember<'_>> {
+    fn member_within(
+        &self,
+        id: TypeId,
+        name: &str,
+        before: u64,
+        depth: usize,
+        steps: &mut usize,
+    ) -> Option<FoundMember<'_>> {
         let depth = depth.checked_sub(1)?;
+        *steps = steps.checked_sub(1)?;
         let members = &self.aggregate(id)?.members;
         let at = |member: &Member| before.checked_add(member.bit_offset);
         if let Some(member) = members.iter().find(|member| &*member.name == name) {
             return Some(FoundMember { member, bit_offset: at(member)? });
         }
-        let unnamed = members.iter().filter(|member| member.name.is_empty());
-        unnamed.filter_map(|member| self.member_within(member.type_id, name, at(member)?, depth)).next()
+        let mut unnamed = members.iter().filter(|member| member.name.is_empty());
+        unnamed.find_map(|member| self.member_within(member.type_id, name, at(member)?, depth, steps))
     }
 
     /// All variables and functions, in the order of the symbol tables.
