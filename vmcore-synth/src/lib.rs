@@ -17,6 +17,7 @@
 )]
 
 pub mod arch;
+pub mod ctf;
 pub mod device;
 pub mod elf;
 pub mod kernel_memory;
