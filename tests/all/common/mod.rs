@@ -22,6 +22,7 @@ pub mod riscv;
 pub mod schema;
 pub mod signals;
 pub mod small;
+pub mod typed_kernel;
 
 use serde_json::Value;
 use std::ffi::OsStr;

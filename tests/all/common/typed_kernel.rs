@@ -1,0 +1,412 @@
+//! A kernel in a minidump whose image has types (`.SUNW_ctf`): variables, functions and objects in its memory, laid out by
+//! the types that a test defines, for what reads them by these types.
+//!
+//! Sources: ctf(5), `sys/pcpu.h` and `net/vnet.h` (sections of variables), and those of [`vmcore_synth`].
+//!
+//! A test defines types, places objects, and asks the program:
+//!
+//! ```no_run
+//! let mut kernel = TypedKernel::new(Arch::Powerpc64);
+//! let Basic { int, character, .. } = kernel.basic;
+//! let comm = kernel.types.array(character, 20);
+//! let process = kernel.types.reserve();
+//! let link = kernel.types.pointer(process);
+//! kernel.types.at(process).record("proc", &[("p_next", link), ("p_pid", int), ("p_comm", comm)]);
+//! kernel.variable("allproc", link);
+//!
+//! let init = kernel.allocate(process);
+//! kernel.set(init, process, "p_pid", 1);
+//! kernel.set_text(init, process, "p_comm", "init");
+//! kernel.set_variable("allproc", "", init);
+//!
+//! let dump = kernel.write();
+//! let run = dump.run(&["read", "--as", "ptr", "allproc"]).ok();
+//! ```
+
+#![allow(clippy::cast_possible_truncation, reason = "a test's helper; what it builds is small")]
+
+use super::kernel_image::{
+    ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, Symbol,
+    TARGETS, Target, section, symbol,
+};
+use super::{Run, directory, memtool, text};
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+use tempfile::TempDir;
+use vmcore_synth::ctf::{BOOL, Builder, CHAR, CtfSpec, SIGNED, Signature, Type};
+use vmcore_synth::{Arch, Endianness, Mapping, MinidumpSpec};
+
+const PAGE: u64 = 4096;
+/// Bytes of RAM.
+const RAM: u64 = 64 << 20;
+/// Bytes from one region of memory to the next: as many as one page table maps on amd64.
+const REGION: u64 = 2 << 20;
+/// `kern.version` of it.
+pub const VERSION: &str = "FreeBSD 15.1-RELEASE releng/15.1-n281042-6c9f1e2d7b50 GENERIC\n";
+
+/// Where something is in memory, in the order of its regions; the last has no end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Region {
+    Text,
+    Data,
+    PerCpu,
+    PerVnet,
+    Heap,
+}
+
+/// Names of the sections of all regions but the heap, whose numbers count from 1.
+const SECTIONS: [(&str, u64); 4] =
+    [(".text", SHF_EXECINSTR), (".data", SHF_WRITE), ("set_pcpu", SHF_WRITE), ("set_vnet", SHF_WRITE)];
+
+/// Types that most tests need.
+#[derive(Clone, Copy, Debug)]
+pub struct Basic {
+    pub void: Type,
+    pub character: Type,
+    pub boolean: Type,
+    pub unsigned_char: Type,
+    pub short: Type,
+    pub unsigned_short: Type,
+    pub int: Type,
+    pub unsigned_int: Type,
+    pub long: Type,
+    pub unsigned_long: Type,
+    pub long_long: Type,
+    pub unsigned_long_long: Type,
+    /// `void *`.
+    pub pointer: Type,
+    /// `char *`.
+    pub string: Type,
+}
+
+impl Basic {
+    fn new(types: &mut Builder) -> Self {
+        let word = types.spec.word as u64;
+        let (void, character) = (types.void(), types.integer("char", 1, SIGNED | CHAR));
+        Self {
+            void,
+            character,
+            boolean: types.integer("_Bool", 1, BOOL),
+            unsigned_char: types.integer("unsigned char", 1, CHAR),
+            short: types.integer("short", 2, SIGNED),
+            unsigned_short: types.integer("unsigned short", 2, 0),
+            int: types.integer("int", 4, SIGNED),
+            unsigned_int: types.integer("unsigned int", 4, 0),
+            long: types.integer("long", word, SIGNED),
+            unsigned_long: types.integer("unsigned long", word, 0),
+            long_long: types.integer("long long", 8, SIGNED),
+            unsigned_long_long: types.integer("unsigned long long", 8, 0),
+            pointer: types.pointer(void),
+            string: types.pointer(character),
+        }
+    }
+}
+
+/// A kernel as it is being built. The order of variables and functions is that of the symbol table.
+pub struct TypedKernel {
+    pub arch: Arch,
+    pub types: Builder,
+    pub basic: Basic,
+    dump: MinidumpSpec,
+    /// The address of the first region.
+    base: u64,
+    /// The contents of each region.
+    regions: [Vec<u8>; 5],
+    symbols: Vec<Symbol>,
+    variables: BTreeMap<String, (u64, Type)>,
+    /// Pages that are mapped, but not in the dump.
+    omitted: BTreeSet<u64>,
+    /// Whether the image has its types.
+    pub has_types: bool,
+}
+
+/// A kernel's files.
+pub struct TypedDump {
+    pub directory: TempDir,
+    pub core: PathBuf,
+    pub kernel: PathBuf,
+}
+
+impl TypedDump {
+    /// Runs a command on the dump with its kernel.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Run {
+        let (command, rest) = arguments.split_first().expect("a command");
+        let files = ["--core", text(&self.core), "--kernel", text(&self.kernel)];
+        memtool(&[&[*command], &files[..], rest].concat())
+    }
+}
+
+/// What an image of an architecture is for.
+fn target(arch: Arch) -> Target {
+    let machine = u16::try_from(vmcore_synth::elf::machine(arch)).unwrap();
+    *TARGETS.iter().find(|target| target.machine == machine).unwrap()
+}
+
+impl TypedKernel {
+    /// A kernel with the newest minidump of its architecture, and CTF of version 3.
+    pub fn new(arch: Arch) -> Self {
+        let mut dump = MinidumpSpec::example(arch, arch.newest());
+        let ram = dump.dump_avail[0].0;
+        dump.dump_avail = vec![(ram, ram + RAM)];
+        (dump.pages, dump.mappings, dump.page_table_pages) = Default::default();
+        if dump.direct_map.end != dump.direct_map.base {
+            dump.direct_map.end = dump.direct_map.base + (ram + RAM - dump.direct_map.physical);
+        }
+        // powerpc64's kernel runs in the direct map.
+        let base = if arch == Arch::Powerpc64 { dump.direct_map.base } else { dump.kernel_base } + REGION;
+        let mut types = Builder::new(CtfSpec::new(arch.order(), arch.word()));
+        let basic = Basic::new(&mut types);
+        let mut kernel = Self {
+            arch,
+            types,
+            basic,
+            dump,
+            base,
+            regions: Default::default(),
+            symbols: Vec::new(),
+            variables: BTreeMap::new(),
+            omitted: BTreeSet::new(),
+            has_types: true,
+        };
+        let version = kernel.types.array(basic.character, VERSION.len() as u32 + 1);
+        let address = kernel.variable("version", version);
+        kernel.write_bytes(address, VERSION.as_bytes());
+        kernel
+    }
+
+    /// The same with the types in another form: version 2, not compressed.
+    #[must_use]
+    pub fn with_spec(mut self, version: u8, compressed: bool) -> Self {
+        (self.types.spec.version, self.types.spec.compressed) = (version, compressed);
+        self
+    }
+
+    fn start(&self, region: Region) -> u64 {
+        self.base + region as u64 * REGION
+    }
+
+    fn order(&self) -> Endianness {
+        self.arch.order()
+    }
+
+    /// Room in a region.
+    fn room(&mut self, region: Region, size: u64, align: u64) -> u64 {
+        let start = self.start(region);
+        let contents = &mut self.regions[region as usize];
+        let at = contents.len().next_multiple_of(align.max(1) as usize);
+        contents.resize(at + size.max(1) as usize, 0);
+        assert!(region == Region::Heap || contents.len() as u64 <= REGION, "too much for {region:?}");
+        start + at as u64
+    }
+
+    fn place(&mut self, region: Region, name: &str, of: Type) -> u64 {
+        let (size, align) = (self.types.size_of(of), self.types.align_of(of));
+        let address = self.room(region, size, align);
+        self.add_symbol((GLOBAL, OBJECT), region, name, address, size);
+        self.types.object(Some(of));
+        self.variables.insert(name.to_owned(), (address, of));
+        address
+    }
+
+    fn add_symbol(&mut self, kind: (u8, u8), region: Region, name: &str, address: u64, size: u64) {
+        self.symbols.push(symbol(name, kind, region as u16 + 1, address, size));
+    }
+
+    /// A variable of the kernel, filled with zeros: its address.
+    pub fn variable(&mut self, name: &str, of: Type) -> u64 {
+        self.place(Region::Data, name, of)
+    }
+
+    /// A variable whose type the kernel does not tell.
+    pub fn untyped_variable(&mut self, name: &str, size: u64) -> u64 {
+        let address = self.room(Region::Data, size, 8);
+        self.add_symbol((GLOBAL, OBJECT), Region::Data, name, address, size);
+        self.types.object(None);
+        address
+    }
+
+    /// A static variable of one of several source files, which another one may be called like.
+    pub fn static_variable(&mut self, name: &str, of: Type) -> u64 {
+        let address = self.variable(name, of);
+        self.symbols.last_mut().unwrap().binding = LOCAL;
+        address
+    }
+
+    /// A variable that each processor has for itself, `DPCPU_DEFINE`: where the image has it. The symbol is called
+    /// `pcpu_entry_NAME`.
+    pub fn per_cpu_variable(&mut self, name: &str, of: Type) -> u64 {
+        self.place(Region::PerCpu, &format!("pcpu_entry_{name}"), of)
+    }
+
+    /// A variable that each network stack has for itself, `VNET_DEFINE`: where the image has it. The symbol is called
+    /// `vnet_entry_NAME`.
+    pub fn per_vnet_variable(&mut self, name: &str, of: Type) -> u64 {
+        self.place(Region::PerVnet, &format!("vnet_entry_{name}"), of)
+    }
+
+    /// A function: where its code begins.
+    pub fn function(&mut self, name: &str, signature: Option<Signature<'_>>) -> u64 {
+        let address = self.room(Region::Text, 32, 16);
+        self.add_symbol((GLOBAL, FUNC), Region::Text, name, address, 32);
+        self.types.function_symbol(signature);
+        address
+    }
+
+    /// An object that no symbol names: its address.
+    pub fn allocate(&mut self, of: Type) -> u64 {
+        let size = self.types.size_of(of);
+        self.room(Region::Heap, size, 16)
+    }
+
+    /// Memory of so many bytes, at the beginning of a page.
+    pub fn allocate_pages(&mut self, size: u64) -> u64 {
+        self.room(Region::Heap, size.next_multiple_of(PAGE), PAGE)
+    }
+
+    /// Text in memory, with a NUL behind it.
+    pub fn string(&mut self, text: &str) -> u64 {
+        let address = self.room(Region::Heap, text.len() as u64 + 1, 1);
+        self.write_bytes(address, text.as_bytes());
+        address
+    }
+
+    /// An address that is not mapped.
+    pub fn unmapped(&self) -> u64 {
+        self.base - 4 * PAGE
+    }
+
+    /// Leaves the page of an address out of the dump.
+    pub fn omit(&mut self, address: u64) {
+        self.omitted.insert(address & !(PAGE - 1));
+    }
+
+    /// What memory has from an address on, to the end of its region.
+    #[track_caller]
+    fn bytes_mut(&mut self, address: u64) -> &mut [u8] {
+        let offset = address.checked_sub(self.base).expect("an address of this kernel");
+        let region = (offset / REGION).min(Region::Heap as u64);
+        &mut self.regions[region as usize][(offset - region * REGION) as usize..]
+    }
+
+    #[track_caller]
+    pub fn write_bytes(&mut self, address: u64, bytes: &[u8]) {
+        self.bytes_mut(address)[..bytes.len()].copy_from_slice(bytes);
+    }
+
+    /// Writes a pointer at an address.
+    #[track_caller]
+    pub fn write_pointer(&mut self, address: u64, value: u64) {
+        let bytes = self.order().bytes(value, self.arch.word());
+        self.write_bytes(address, &bytes);
+    }
+
+    /// Has something changed in the bytes from an address on.
+    fn change(&mut self, address: u64, change: impl FnOnce(&Builder, &mut [u8])) {
+        // The types are not in the memory that they describe.
+        let types = std::mem::replace(&mut self.types, Builder::new(CtfSpec::new(Endianness::Little, 8)));
+        change(&types, self.bytes_mut(address));
+        self.types = types;
+    }
+
+    /// Writes a number or an address into a member of an object, `vm_map.header.start` or `v[2]`; without a path, into all
+    /// of it.
+    #[track_caller]
+    pub fn set(&mut self, address: u64, of: Type, path: &str, value: impl Into<i128>) {
+        let value = value.into();
+        self.change(address, |types, bytes| types.set(bytes, of, path, value));
+    }
+
+    /// Writes text into a member of an object.
+    #[track_caller]
+    pub fn set_text(&mut self, address: u64, of: Type, path: &str, text: &str) {
+        self.change(address, |types, bytes| types.set_text(bytes, of, path, text));
+    }
+
+    /// Address and type of a variable.
+    #[track_caller]
+    pub fn variable_of(&self, name: &str) -> (u64, Type) {
+        *self.variables.get(name).unwrap_or_else(|| panic!("no variable {name}"))
+    }
+
+    /// Writes a number or an address into a variable or a member of it.
+    #[track_caller]
+    pub fn set_variable(&mut self, name: &str, path: &str, value: impl Into<i128>) {
+        let (address, of) = self.variable_of(name);
+        self.set(address, of, path, value);
+    }
+
+    /// The address of a member.
+    #[track_caller]
+    pub fn address_of(&self, address: u64, of: Type, path: &str) -> u64 {
+        address + self.types.offset_of(of, path)
+    }
+
+    /// The image's file.
+    pub fn image(&self) -> Vec<u8> {
+        let of_region = |(index, (name, flags)): (usize, (&'static str, u64))| {
+            section(name, flags, self.base + index as u64 * REGION, self.regions[index].clone())
+        };
+        let mut sections: Vec<Section> = SECTIONS.into_iter().enumerate().map(of_region).collect();
+        if self.has_types {
+            let (kind, bytes) = (SHT_PROGBITS, self.types.build());
+            sections.push(Section { name: ".SUNW_ctf", kind, flags: 0, address: 0, align: 4, bytes, size: 0 });
+        }
+        let mut symbols = self.symbols.clone();
+        for region in [Region::PerCpu, Region::PerVnet] {
+            let (name, start) = (SECTIONS[region as usize].0, self.start(region));
+            let end = start + self.regions[region as usize].len() as u64;
+            for (edge, at) in [("start", start), ("stop", end)] {
+                symbols.push(symbol(&format!("__{edge}_{name}"), (GLOBAL, NOTYPE), region as u16 + 1, at, 0));
+            }
+        }
+        // The second version of powerpc64's ABI: functions have no descriptors.
+        let flags = if self.arch == Arch::Powerpc64 { 2 } else { 0 };
+        Image { flags, ..Image::new(target(self.arch), ET_EXEC, sections, symbols) }.build()
+    }
+
+    /// The dump's file.
+    pub fn dump(&self) -> Vec<u8> {
+        let mut dump = self.dump.clone();
+        let ram = dump.dump_avail[0].0;
+        for (index, contents) in self.regions.iter().enumerate() {
+            let start = self.base + index as u64 * REGION;
+            for (address, page) in (start..).step_by(PAGE as usize).zip(contents.chunks(PAGE as usize)) {
+                let mut bytes = page.to_vec();
+                bytes.resize(PAGE as usize, 0);
+                let physical = if self.arch == Arch::Powerpc64 {
+                    address - dump.direct_map.base
+                } else {
+                    // What is together virtually, is not so physically.
+                    let physical = ram + ((address - self.base) ^ PAGE);
+                    let (writable, executable) = (index > 0, index == 0);
+                    let superpage = false;
+                    dump.mappings.push(Mapping { address, physical, length: PAGE, writable, executable, superpage });
+                    physical
+                };
+                assert!(physical < ram + RAM, "too little RAM");
+                if !self.omitted.contains(&address) {
+                    dump.pages.insert(physical, bytes);
+                }
+            }
+        }
+        let slot = |mapping: &Mapping| (mapping.address - dump.kernel_base) / REGION;
+        let slots: BTreeSet<u64> = dump.mappings.iter().map(slot).collect();
+        if let Some(last) = slots.last() {
+            dump.kernel_end = dump.kernel_base + (last + 1) * REGION;
+        }
+        if self.arch == Arch::Amd64 {
+            dump.page_table_pages = (1..=slots.len() as u64).map(|page| ram + RAM - page * PAGE).collect();
+        }
+        dump.build()
+    }
+
+    /// Writes both files.
+    pub fn write(&self) -> TypedDump {
+        let directory = directory();
+        let (core, kernel) = (directory.path().join("vmcore.0"), directory.path().join("kernel"));
+        std::fs::write(&core, self.dump()).unwrap();
+        std::fs::write(&kernel, self.image()).unwrap();
+        TypedDump { directory, core, kernel }
+    }
+}
