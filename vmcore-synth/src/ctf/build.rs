@@ -140,7 +140,7 @@ impl Writer<'_> {
             Definition::Float { size, encoding } => {
                 info(kinds::FLOAT, 0);
                 self.sized(*size);
-                self.word(u32::from(*encoding) << 24 | 8 * *size as u32);
+                self.word((u32::from(*encoding) << 24) | (8 * *size as u32));
             }
             Definition::Array { element, index, count } => {
                 info(kinds::ARRAY, 0);
