@@ -385,7 +385,7 @@ impl Opened {
             let files = running_files(context)?;
             self.kernel.add_files(files);
         }
-        let loaded = self.kernel.load_types(&mut CtfTypes).map(|_| ());
+        let loaded = self.kernel.load_types(&mut CtfTypes::default()).map(|_| ());
         self.warn(context);
         Ok(loaded?)
     }

@@ -49,6 +49,19 @@ pub enum Error {
     )]
     NoTypes(PathBuf),
 
+    /// The CTF of a kernel's or module's file cannot be read.
+    #[error("the types of {} cannot be read: {source}", path.display())]
+    Ctf {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        source: ctf::Error,
+    },
+
+    /// The types of a file would take more memory than those of any kernel.
+    #[error("the types of {} would take more memory than those of any kernel", .0.display())]
+    TooManyTypes(PathBuf),
+
     /// It is a dump without the kernel's memory, or with memory that only its key's owner can read.
     #[error("there is no memory to read in it: {0}")]
     NoMemory(&'static str),

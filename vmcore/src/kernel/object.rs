@@ -7,7 +7,7 @@
 //!
 //! # fn main() -> vmcore::Result<()> {
 //! let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
-//! kernel.load_types(&mut CtfTypes)?;
+//! kernel.load_types(&mut CtfTypes::default())?;
 //! let typed = kernel.typed()?;
 //! let process = typed.variable("allproc")?.member("lh_first")?.dereference()?;
 //! println!("{} {:?}", process.member("p_pid")?.signed()?, process.member("p_comm")?.text()?);

@@ -7,12 +7,14 @@
 pub mod linker_files;
 mod modules;
 mod pattern;
+mod raw;
 mod source;
 mod table;
 
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
+pub use raw::{RawKind, RawSymbol, RawSymbols};
 pub use source::{NoSource, SourceFrame, SourceLookup};
 pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
 

@@ -234,16 +234,11 @@ impl Table {
     pub fn from_opened(path: &Path, file: File, address: u64) -> Result<Self> {
         let failed = |source| Error::io("read", path, source);
         let metadata = file.metadata().map_err(failed)?;
-        let bad = |why: &str| Error::Format(format!("{}: not a usable kernel image: {why}", path.display()));
         if !metadata.is_file() {
-            return Err(bad("it is not a regular file"));
+            return Err(unusable(path, "it is not a regular file"));
         }
         let elf = Elf { file: &file, length: metadata.len() };
-        let mut contents = elf.contents(address).map_err(|error| match error {
-            Problem::Io(source) => failed(source),
-            Problem::Format(why) => bad(why),
-            Problem::Foreign(other) => bad(&format!("it is {}; {}", other.name, other.remedy)),
-        })?;
+        let mut contents = elf.contents(address).map_err(|problem| problem.error(path))?;
         contents.sort();
         let spans = contents.spans();
         let Contents { facts, names, symbols, places, read_only, code, loaded } = contents;
@@ -458,19 +453,35 @@ fn name_of<'a>(names: &'a [u8], record: &Record) -> &'a [u8] {
 }
 
 /// The text from an offset up to a NUL.
-fn string_at(strings: &[u8], offset: usize) -> Option<&[u8]> {
+pub(super) fn string_at(strings: &[u8], offset: usize) -> Option<&[u8]> {
     let rest = strings.get(offset..)?;
     let rest = rest.get(..rest.len().min(MAX_NAME + 1))?;
     rest.get(..rest.iter().position(|byte| *byte == 0)?)
 }
 
-enum Problem {
+pub(super) enum Problem {
     Io(io::Error),
     Format(&'static str),
     Foreign(Foreign),
 }
 
-const CUT_OFF: Problem = Problem::Format("it is truncated, or not an ELF file");
+impl Problem {
+    /// What is wrong with a file.
+    pub(super) fn error(self, path: &Path) -> Error {
+        let bad = |why: &str| unusable(path, why);
+        match self {
+            Self::Io(source) => Error::io("read", path, source),
+            Self::Format(why) => bad(why),
+            Self::Foreign(other) => bad(&format!("it is {}; {}", other.name, other.remedy)),
+        }
+    }
+}
+
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::Format(format!("{}: not a usable kernel image: {why}", path.display()))
+}
+
+pub(super) const CUT_OFF: Problem = Problem::Format("it is truncated, or not an ELF file");
 
 /// The build ID of a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -573,9 +584,9 @@ impl Contents {
     }
 }
 
-struct Elf<'a> {
-    file: &'a File,
-    length: u64,
+pub(super) struct Elf<'a> {
+    pub(super) file: &'a File,
+    pub(super) length: u64,
 }
 
 impl Elf<'_> {
@@ -622,7 +633,10 @@ impl Elf<'_> {
         }
     }
 
-    fn contents_of<E: FileHeader<Endian = ObjectEndianness>>(&self, address: u64) -> Result<Contents, Problem> {
+    /// The file's header and order of bytes, and its section headers.
+    pub(super) fn headers<E: FileHeader<Endian = ObjectEndianness>>(
+        &self,
+    ) -> Result<(E, ObjectEndianness, Vec<u8>), Problem> {
         let header: E = self.read(0)?;
         let endian = header.endian().map_err(|_| CUT_OFF)?;
         if ![ET_EXEC, ET_DYN, ET_REL].contains(&header.e_type(endian)) {
@@ -633,6 +647,11 @@ impl Elf<'_> {
             return Err(Problem::Format("its section headers are not as expected"));
         }
         let bytes = self.bytes(header.e_shoff(endian).into(), u64::from(count).saturating_mul(entry as u64))?;
+        Ok((header, endian, bytes))
+    }
+
+    fn contents_of<E: FileHeader<Endian = ObjectEndianness>>(&self, address: u64) -> Result<Contents, Problem> {
+        let (header, endian, bytes) = self.headers::<E>()?;
         let sections: &[E::SectionHeader] = slice_from_all_bytes(&bytes).map_err(|()| CUT_OFF)?;
         let is_64_bit = E::is_type_64_sized();
         let file = Sections { elf: self, header, endian, sections };
@@ -661,11 +680,11 @@ impl Elf<'_> {
 const MAGIC: u64 = 4096;
 
 /// An ELF file with its section headers.
-struct Sections<'a, E: FileHeader<Endian = ObjectEndianness>> {
-    elf: &'a Elf<'a>,
-    header: E,
-    endian: ObjectEndianness,
-    sections: &'a [E::SectionHeader],
+pub(super) struct Sections<'a, E: FileHeader<Endian = ObjectEndianness>> {
+    pub(super) elf: &'a Elf<'a>,
+    pub(super) header: E,
+    pub(super) endian: ObjectEndianness,
+    pub(super) sections: &'a [E::SectionHeader],
 }
 
 impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
@@ -674,13 +693,13 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
     }
 
     /// An address of the file's architecture.
-    fn address(&self, base: u64, value: u64) -> u64 {
+    pub(super) fn address(&self, base: u64, value: u64) -> u64 {
         let address = base.wrapping_add(value);
         if E::is_type_64_sized() { address } else { address & u64::from(u32::MAX) }
     }
 
     /// Reads a section that is not larger than any kernel's.
-    fn data(&self, section: &E::SectionHeader, limit: u64) -> Result<Vec<u8>, Problem> {
+    pub(super) fn data(&self, section: &E::SectionHeader, limit: u64) -> Result<Vec<u8>, Problem> {
         let size = section.sh_size(self.endian).into();
         if size > limit {
             return Err(Problem::Format("its symbol table is larger than any kernel's"));
@@ -689,7 +708,7 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
     }
 
     /// The symbols and the string table with their names.
-    fn tables(&self) -> Result<(Vec<u8>, Vec<u8>), Problem> {
+    pub(super) fn tables(&self) -> Result<(Vec<u8>, Vec<u8>), Problem> {
         // What strip(1) leaves is the dynamic table: the global symbols.
         let of_type = |kind| self.sections.iter().find(|section| section.sh_type(self.endian) == kind);
         let table = of_type(SHT_SYMTAB).or_else(|| of_type(SHT_DYNSYM));
@@ -700,7 +719,7 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
         Ok((self.data(table, MAX_SYMBOLS)?, self.data(strings, MAX_NAMES)?))
     }
 
-    fn section_names(&self) -> Result<Vec<u8>, Problem> {
+    pub(super) fn section_names(&self) -> Result<Vec<u8>, Problem> {
         let index = self.header.e_shstrndx(self.endian).index().map(usize::from);
         match index.and_then(|index| self.sections.get(index)) {
             Some(section) if section.sh_type(self.endian) == SHT_STRTAB => self.data(section, MAX_SECTION_NAMES),
@@ -708,7 +727,7 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
         }
     }
 
-    fn is_named(&self, section: &E::SectionHeader, names: &[u8], name: &[u8]) -> bool {
+    pub(super) fn is_named(&self, section: &E::SectionHeader, names: &[u8], name: &[u8]) -> bool {
         let offset = usize::try_from(section.sh_name(self.endian)).ok();
         offset.and_then(|offset| string_at(names, offset)) == Some(name)
     }

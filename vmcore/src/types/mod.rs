@@ -18,6 +18,11 @@ pub use table::{FoundMember, TypeTable, Variable};
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TypeId(pub(crate) u32);
 
+impl TypeId {
+    /// That of no type: what it leads to is [`Kind::Unknown`].
+    pub const UNKNOWN: Self = Self(u32::MAX);
+}
+
 /// A type.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Type {
@@ -64,7 +69,7 @@ pub enum Kind {
 }
 
 /// An integer type, or that of a bit field.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Integer {
     /// Bytes.
     pub size: u64,
@@ -75,7 +80,7 @@ pub struct Integer {
 }
 
 /// What an integer stands for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum Meaning {
     /// A number.
     Number,
@@ -167,7 +172,7 @@ impl Qualifier {
 }
 
 /// The type of a function.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
 pub struct Function {
     /// What it returns.
     pub returns: TypeId,

@@ -221,7 +221,7 @@ impl TypeTable {
             };
         }
         // Names that lead to each other name nothing.
-        TypeId(u32::MAX)
+        TypeId::UNKNOWN
     }
 
     /// The complete type that a declaration leads to, if there is one alone.

@@ -1,0 +1,143 @@
+//! Which symbols have which types. There are no names for that: the entries are in the order of the file's symbol table,
+//! `.symtab`, without those symbols that have none.
+
+use crate::bytes::Cursor;
+use crate::container::Container;
+use crate::error::{Error, Result};
+use crate::types::{Function, Info, Parameters, Reference};
+use std::ops::Range;
+
+/// Labels of a linker, which have no entries.
+const LABELS: [&[u8]; 2] = [b"_START_", b"_END_"];
+
+/// What a symbol stands for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum SymbolKind {
+    /// A variable (`STT_OBJECT`).
+    Object,
+    /// A function (`STT_FUNC`).
+    Function,
+    /// All else.
+    Other,
+}
+
+/// A symbol, as far as it decides whether it has an entry.
+#[derive(Debug, Clone, Copy)]
+pub struct SymbolFacts<'a> {
+    /// Its name.
+    pub name: &'a [u8],
+    /// What it stands for.
+    pub kind: SymbolKind,
+    /// Whether another file defines it (`SHN_UNDEF`).
+    pub is_undefined: bool,
+    /// Whether it is a number and not a place (`SHN_ABS`).
+    pub is_absolute: bool,
+    /// Its value.
+    pub value: u64,
+}
+
+impl SymbolFacts<'_> {
+    /// What it has an entry as.
+    fn entry(&self) -> SymbolKind {
+        if self.name.is_empty() || self.is_undefined || LABELS.contains(&self.name) {
+            return SymbolKind::Other;
+        }
+        match self.kind {
+            SymbolKind::Object if self.is_absolute && self.value == 0 => SymbolKind::Other,
+            kind => kind,
+        }
+    }
+}
+
+/// What a symbol is.
+#[derive(Debug, Clone, Copy)]
+pub enum Typed<'a> {
+    /// A variable of a type.
+    Object(Reference),
+    /// A function.
+    Function(Function<'a>),
+}
+
+/// Finds the types of symbols.
+#[derive(Debug, Clone)]
+pub struct SymbolTypes<'a> {
+    container: &'a Container,
+    objects: Cursor<'a>,
+    functions: Cursor<'a>,
+    counted: Counts,
+}
+
+/// How many symbols should have an entry, and how many entries of functions were read.
+#[derive(Debug, Clone, Copy, Default)]
+struct Counts {
+    objects: usize,
+    functions: usize,
+    function_entries: usize,
+}
+
+impl<'a> SymbolTypes<'a> {
+    pub(crate) fn new(container: &'a Container) -> Self {
+        let cursor = |section: Range<usize>| container.cursor(section.start, section.end);
+        let (objects, functions) = (cursor(container.object_section()), cursor(container.function_section()));
+        Self { container, objects, functions, counted: Counts::default() }
+    }
+
+    /// What is said of the next symbol of the table; nothing of one that has no entry, or whose type is not known.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Function`].
+    pub fn next_symbol(&mut self, symbol: SymbolFacts<'_>) -> Result<Option<Typed<'a>>> {
+        match symbol.entry() {
+            SymbolKind::Object => {
+                self.counted.objects = self.counted.objects.saturating_add(1);
+                let of = self.objects.word().map(|number| self.container.reference(number));
+                Ok(of.filter(|of| *of != Reference::Untyped).map(Typed::Object))
+            }
+            SymbolKind::Function => {
+                self.counted.functions = self.counted.functions.saturating_add(1);
+                Ok(self.function()?.map(Typed::Function))
+            }
+            SymbolKind::Other => Ok(None),
+        }
+    }
+
+    fn function(&mut self) -> Result<Option<Function<'a>>> {
+        let offset = self.functions.offset();
+        let cut = || Error::Function(offset);
+        if self.functions.is_at_end() {
+            return Ok(None);
+        }
+        self.counted.function_entries = self.counted.function_entries.saturating_add(1);
+        let info = Info::new(self.functions.word().ok_or_else(cut)?, self.functions.is_old());
+        if info.kind == 0 && info.count == 0 {
+            return Ok(None);
+        }
+        let returns = self.container.reference(self.functions.word().ok_or_else(cut)?);
+        let parameters = Parameters::new(self.container, self.functions, info.count);
+        let size = if self.functions.is_old() { 2 } else { 4 };
+        self.functions.skip(info.count, size).ok_or_else(cut)?;
+        Ok(Some(Function { returns, parameters }))
+    }
+
+    /// Checks, after the last symbol, that there were as many as there are entries. If not, what was said of them is wrong.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Symbols`], [`Error::Function`].
+    pub fn finish(mut self) -> Result<()> {
+        let size = if self.objects.is_old() { 2 } else { 4 };
+        let objects = self.container.object_section().len() / size;
+        check("variables", objects, self.counted.objects)?;
+        // Types begin at a multiple of four bytes.
+        while self.container.function_section().end.saturating_sub(self.functions.offset()) >= 4 {
+            self.function()?;
+        }
+        check("functions", self.counted.function_entries, self.counted.functions)
+    }
+}
+
+/// A container without any entries is one that was told to leave them out.
+fn check(what: &'static str, expected: usize, found: usize) -> Result<()> {
+    if expected == found || expected == 0 { Ok(()) } else { Err(Error::Symbols { what, expected, found }) }
+}

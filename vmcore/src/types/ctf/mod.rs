@@ -1,0 +1,137 @@
+//! Types from the CTF in a file's section `.SUNW_ctf` (ctf(5)), which kernels and modules have that were built with
+//! `makeoptions WITH_CTF=1`, and keep when they are stripped.
+//!
+//! What CTF does not tell, is not here either: `_Atomic`, whether a plain `char` has a sign (it says so of every one), the
+//! types of variables that are static in a function, enumerators of more than 32 bits, and which bits of an enumeration's bit
+//! field are padding.
+
+mod convert;
+
+use super::{Function, Kind, Type, TypeId, TypeSource, TypeTable, Variable};
+use crate::error::{Error, Result};
+use crate::symbols::{RawKind, RawSymbol, RawSymbols, Table};
+use convert::{Numbering, convert};
+use ctf::{Container, SymbolFacts, SymbolKind, Typed};
+use std::collections::HashMap;
+
+/// The section.
+const SECTION: &str = ".SUNW_ctf";
+/// More bytes than any kernel's section has.
+const MAX_SECTION: u64 = 64 << 20;
+
+/// Takes types from CTF. Containers of modules that build on another one's types are read after that one.
+#[derive(Debug, Clone, Default)]
+pub struct CtfTypes {
+    parents: Vec<Parent>,
+}
+
+/// What was read, for those that build on it.
+#[derive(Debug, Clone)]
+struct Parent {
+    /// What its file is called.
+    name: String,
+    labels: Vec<String>,
+    types: Numbering,
+}
+
+impl TypeSource for CtfTypes {
+    fn load(&mut self, file: &Table, types: &mut TypeTable) -> Result<bool> {
+        let Some(section) = file.section(SECTION, MAX_SECTION)? else { return Ok(false) };
+        let symbols = file.raw_symbols()?;
+        let failed = |source| Error::Ctf { path: file.path().to_owned(), source };
+        let read = self.read(&section, symbols.as_ref(), types.next_id()).map_err(failed)?;
+        let Contents { types: found, variables, parent } =
+            read.ok_or_else(|| Error::TooManyTypes(file.path().to_owned()))?;
+        let source = types.add_source(file.path());
+        found.into_iter().for_each(|added| {
+            types.add(Type { source, ..added });
+        });
+        variables.into_iter().for_each(|added| types.add_variable(Variable { source, ..added }));
+        self.parents.push(Parent { name: file.file_name().into_owned(), ..parent });
+        Ok(true)
+    }
+}
+
+/// What a file has.
+struct Contents {
+    types: Vec<Type>,
+    variables: Vec<Variable>,
+    parent: Parent,
+}
+
+impl CtfTypes {
+    /// Reads a container whose types get numbers from one on; `None` where there are more than in any kernel.
+    fn read(&self, section: &[u8], symbols: Option<&RawSymbols>, first: TypeId) -> ctf::Result<Option<Contents>> {
+        let strings = symbols.map_or_else(Vec::new, |symbols| symbols.strings().to_vec());
+        let container = Container::read(section)?.with_external_strings(strings);
+        let labels: Vec<String> =
+            container.labels().map(|label| Ok(label?.name.to_owned())).collect::<ctf::Result<_>>()?;
+        let count = container.types().try_fold(0_u32, |count, found| found.map(|_| count.saturating_add(1)))?;
+        let numbering = Numbering { first, count, parent: self.parent(&container)? };
+        let Some(mut types) = convert(&container, numbering)? else { return Ok(None) };
+        let variables = match symbols {
+            Some(symbols) => variables(&container, symbols, numbering, &mut types)?,
+            None => Vec::new(),
+        };
+        Ok(Some(Contents { types, variables, parent: Parent { name: String::new(), labels, types: numbering } }))
+    }
+
+    /// First number and how many, of the types that a child builds on: those of a file that is called as it says, with the
+    /// label that it says.
+    fn parent(&self, child: &Container) -> ctf::Result<Option<(TypeId, u32)>> {
+        if !child.is_child() {
+            return Ok(None);
+        }
+        let (name, label) = (child.parent_name()?, child.parent_label()?);
+        let is_it = |parent: &&Parent| {
+            parent.name == name && (label.is_empty() || parent.labels.iter().any(|found| found == label))
+        };
+        Ok(self.parents.iter().find(is_it).map(|parent| (parent.types.first, parent.types.count)))
+    }
+}
+
+/// What a symbol decides by.
+fn facts<'a>(symbol: &RawSymbol<'a>) -> SymbolFacts<'a> {
+    let RawSymbol { name, is_undefined, is_absolute, value, .. } = *symbol;
+    let kind = match symbol.kind {
+        RawKind::Object => SymbolKind::Object,
+        RawKind::Function => SymbolKind::Function,
+        RawKind::Other => SymbolKind::Other,
+    };
+    SymbolFacts { name, kind, is_undefined, is_absolute, value }
+}
+
+/// Variables and functions with their types; types of functions are added to the others. None where the symbol table is
+/// not the one that the container was made for.
+fn variables(
+    container: &Container,
+    symbols: &RawSymbols,
+    numbering: Numbering,
+    types: &mut Vec<Type>,
+) -> ctf::Result<Vec<Variable>> {
+    let mut found = Vec::new();
+    let mut functions: HashMap<Function, TypeId> = HashMap::new();
+    let mut entries = container.symbols();
+    for symbol in symbols.iter() {
+        let Some(typed) = entries.next_symbol(facts(&symbol))? else { continue };
+        let (Some(address), Ok(name)) = (symbol.address, str::from_utf8(symbol.name)) else { continue };
+        let type_id = match typed {
+            Typed::Object(of) => numbering.id(of),
+            Typed::Function(function) => {
+                *functions.entry(numbering.function(function)).or_insert_with_key(|function| {
+                    let id = numbering.after(types.len());
+                    types.push(Type { name: Box::default(), kind: Kind::Function(function.clone()), source: 0 });
+                    id
+                })
+            }
+        };
+        let is_function = symbol.kind == RawKind::Function;
+        found.push(Variable { name: name.into(), address, size: symbol.size, type_id, is_function, source: 0 });
+    }
+    match entries.finish() {
+        Ok(()) => Ok(found),
+        // What is not known is better than what is wrong.
+        Err(ctf::Error::Symbols { .. }) => Ok(Vec::new()),
+        Err(error) => Err(error),
+    }
+}
