@@ -12,11 +12,18 @@
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`KernelMemory::each_mapping`] |
 //! | `kvm_getprocs` | [`Processes`] |
+//! | `kvm_getpcpu`, `kvm_getmaxcpu`, `kvm_getncpus` | [`TypedMemory::pcpu`], [`TypedMemory::max_cpus`], [`TypedMemory::cpus`] |
+//! | `kvm_dpcpu_setcpu` | [`TypedMemory::per_cpu_address`] |
+//! | `kvm_read_zpcpu`, `kvm_counter_u64_fetch` | [`TypedMemory::zone_per_cpu_address`], [`TypedMemory::counter`] |
+//! | `kvm_getcptime` | [`TypedMemory::cpu_times`] |
+//! | `kvm_getswapinfo` | [`TypedMemory::swap_devices`] |
+//! | reading a variable of the process's network stack | [`TypedMemory::per_vnet_address`] |
 //! | `kvm_getloadavg` | [`KernelFacts`] |
 //! | `kvm_geterr`, `kvm_error` | [`Fault`]: the step that failed, and the address |
 
 mod capture;
 mod config;
+mod cpus;
 mod dumper;
 mod facts;
 mod hashed;
@@ -32,13 +39,16 @@ mod root;
 mod running;
 mod search;
 mod space;
+mod swap;
 mod tables;
 mod trampoline;
 mod translation;
 mod view;
+mod vnet;
 mod warning;
 
 pub use capture::DebuggerOutput;
+pub use cpus::CpuTimes;
 pub use facts::KernelFacts;
 pub(crate) use hashed::RunningTable;
 pub use names::KernelNames;
@@ -51,6 +61,7 @@ pub(crate) use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
 pub use running::RunningMemory;
 pub use search::{FoundKernel, KernelSearch, RejectedImage};
 pub(crate) use space::PageTables;
+pub use swap::SwapDevice;
 pub use translation::{Mapping, Translation, WalkStep};
 pub use view::PhysicalView;
 pub use warning::KernelWarning;

@@ -24,6 +24,7 @@ use crate::symbols::Symbols;
 use crate::text::until_nul;
 use crate::types::{Kind, TypeId, TypeTable};
 use crate::units::Hex;
+use std::collections::HashSet;
 use std::rc::Rc;
 
 /// More bytes of a structure than any kernel has.
@@ -186,6 +187,30 @@ impl<'a> Object<'a> {
     pub fn follow(&self) -> Result<Option<Self>> {
         let target = self.dereference()?;
         Ok(Some(target).filter(|target| target.address != 0))
+    }
+
+    /// The structures of a list: what this pointer points to, and so on along a member of each, up to a null pointer.
+    ///
+    /// # Errors
+    ///
+    /// One of them cannot be read, the list leads back to itself, or it has more than so many.
+    pub fn chain(&self, next: &str, limit: usize) -> Result<Vec<Self>> {
+        let (mut found, mut seen) = (Vec::new(), HashSet::new());
+        let mut at = self.follow()?;
+        while let Some(object) = at {
+            if !seen.insert(object.address) {
+                return Err(Error::Format(format!("a list leads back to {}", Hex(object.address))));
+            }
+            if found.len() >= limit {
+                return Err(Error::Format(format!(
+                    "a list goes on after {limit} structures, at {}",
+                    Hex(object.address)
+                )));
+            }
+            at = object.member(next)?.follow()?;
+            found.push(object);
+        }
+        Ok(found)
     }
 
     /// An element of an array, whether it has so many or not; or what is so many elements behind where a pointer points to.

@@ -1,0 +1,60 @@
+//! Devices and files that the kernel swaps to (`kvm_getswapinfo`), by its own list.
+//!
+//! Sources: `sys/vm/swap_pager.h`, `sys/vm/swap_pager.c`, `lib/libkvm/kvm_getswapinfo.c`.
+
+use super::{Object, TypedMemory};
+use crate::error::Result;
+
+/// More swap devices than are plausible.
+const MAX_DEVICES: usize = 1 << 12;
+
+/// Something that the kernel swaps to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SwapDevice {
+    /// The device's name in devfs(4), without the directory; `None` of a file, as on NFS, and where it cannot be read.
+    pub name: Option<Vec<u8>>,
+    /// Pages that can be swapped to it.
+    pub total: u64,
+    /// Pages that are swapped to it.
+    pub used: u64,
+    /// `SW_UNMAPPED` 1, `SW_CLOSING` 4.
+    pub flags: u64,
+}
+
+impl TypedMemory<'_> {
+    /// What the kernel swaps to, in the order of its list (`swtailq`).
+    ///
+    /// # Errors
+    ///
+    /// The list cannot be read, or leads back to itself.
+    pub fn swap_devices(self) -> Result<Vec<SwapDevice>> {
+        let reserved = self.reserved_swap()?;
+        let first = self.variable("swtailq")?.member("tqh_first")?;
+        first.chain("sw_list.tqe_next", MAX_DEVICES)?.iter().map(|device| swap_device(device, reserved)).collect()
+    }
+
+    /// Pages of each device that vm.swap_info does not count. The variable has another name since FreeBSD 10.
+    fn reserved_swap(self) -> Result<u64> {
+        let variable = if self.symbols.find("dmmax")?.is_some() { "dmmax" } else { "nsw_cluster_max" };
+        self.variable(variable)?.unsigned()
+    }
+}
+
+fn swap_device(device: &Object<'_>, reserved: u64) -> Result<SwapDevice> {
+    let device = device.fetched()?;
+    let number = |name: &str| device.member(name)?.unsigned();
+    // NODEV, all bits set, is that of a file.
+    let is_device = device.member("sw_dev")?.bytes()?.iter().any(|byte| *byte != u8::MAX);
+    Ok(SwapDevice {
+        name: is_device.then(|| device_name(&device).ok()).flatten(),
+        total: number("sw_nblks")?.saturating_sub(reserved),
+        used: number("sw_used")?,
+        flags: number("sw_flags")?,
+    })
+}
+
+/// The name of the character device that a vnode is of.
+fn device_name(device: &Object<'_>) -> Result<Vec<u8>> {
+    let vnode = device.member("sw_vp")?.dereference()?;
+    vnode.member("v_rdev")?.dereference()?.member("si_name")?.text()
+}
