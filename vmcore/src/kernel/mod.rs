@@ -43,6 +43,7 @@ mod swap;
 mod tables;
 mod trampoline;
 mod translation;
+mod user;
 mod view;
 mod vnet;
 mod warning;
@@ -63,6 +64,7 @@ pub use search::{FoundKernel, KernelSearch, RejectedImage};
 pub(crate) use space::PageTables;
 pub use swap::SwapDevice;
 pub use translation::{Mapping, Translation, WalkStep};
+pub use user::UserMemory;
 pub use view::PhysicalView;
 pub use warning::KernelWarning;
 
@@ -73,7 +75,7 @@ use crate::dump::{Content, DumpedMemory};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::memory::{Memory, ReadError, WritableMemory};
-use crate::pmap::powerpc64;
+use crate::pmap::{Format, powerpc64};
 use crate::symbols::Symbols;
 use crate::text::until_nul;
 use space::{AddressSpace, Tables};
@@ -185,6 +187,14 @@ impl KernelMemory {
     /// Bytes of a pointer, and of a `long`.
     pub fn word_size(&self) -> usize {
         self.architecture.word_size()
+    }
+
+    /// The format of its page tables, where they are a tree.
+    fn table_format(&self) -> Option<Format> {
+        match self.space.tables {
+            Tables::Tree(tables) => Some(tables.format),
+            _ => None,
+        }
     }
 
     /// The dump it is in; `None` of the running kernel.

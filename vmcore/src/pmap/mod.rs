@@ -204,6 +204,18 @@ impl Format {
         }
     }
 
+    /// The address by which the tables of a process map one that it uses; `None` of addresses that are not for processes.
+    pub fn user_address(self, address: u64) -> Option<u64> {
+        let bits = self.address_bits();
+        let is_for_processes = match self {
+            _ if self.is_32_bit() => address <= u32::MAX.into(),
+            // Here processes have tables of their own, whose addresses are told apart by the bits above.
+            _ if self.is_arm64() => address.checked_shr(bits).is_none_or(|above| above == 0),
+            _ => address.checked_shr(bits.saturating_sub(1)).is_none_or(|above| above == 0),
+        };
+        is_for_processes.then(|| self.canonical(address))
+    }
+
     /// Whether the tables can map an address.
     pub fn is_canonical(self, address: u64) -> bool {
         self.canonical(address) == address
