@@ -58,6 +58,7 @@ pub mod system;
 pub mod text;
 pub mod types;
 pub mod units;
+pub mod vm;
 
 pub use error::{Error, Result};
 pub use kernel::Kernel;

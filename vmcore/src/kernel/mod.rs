@@ -189,10 +189,11 @@ impl KernelMemory {
         self.architecture.word_size()
     }
 
-    /// The format of its page tables, where they are a tree.
-    fn table_format(&self) -> Option<Format> {
+    /// How its page tables are laid out; `None` where that is not known, or where they are hashed. A minidump of amd64 has no
+    /// entries of the level by which LA57 differs.
+    pub(crate) fn table_format(&self) -> Option<Format> {
         match self.space.tables {
-            Tables::Tree(tables) => Some(tables.format),
+            Tables::Tree(tree) => Some(tree.format),
             _ => None,
         }
     }

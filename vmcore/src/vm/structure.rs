@@ -1,0 +1,96 @@
+//! A structure as lines: each member with its value, those of structures within it by their paths.
+
+use crate::error::Result;
+use crate::kernel::Object;
+use crate::text::escape_control;
+use crate::types::{Kind, Meaning, TypeId};
+use crate::units::Hex;
+
+/// More structures within each other are not shown.
+const MAX_DEPTH: usize = 8;
+/// More members are not shown.
+const MAX_MEMBERS: usize = 1 << 10;
+/// Elements of an array that are shown.
+const MAX_ELEMENTS: u64 = 16;
+
+/// A member of a structure.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StructureMember {
+    /// Its path from the structure, `header.start` or `val[1]`.
+    pub path: String,
+    /// Its value: numbers with a sign in decimal, others and pointers in hexadecimal, enumerators by name, text in quotes.
+    pub value: String,
+}
+
+/// All members of a structure with their values, in the order in which they are declared.
+///
+/// # Errors
+///
+/// The structure cannot be read.
+pub fn members(object: &Object<'_>) -> Result<Vec<StructureMember>> {
+    let mut found = Vec::new();
+    aggregate(&object.fetched()?, object.type_id(), "", MAX_DEPTH, &mut found)?;
+    Ok(found)
+}
+
+/// Adds the members of an object that a type declares: its own, or that of an unnamed structure in it.
+fn aggregate(
+    object: &Object<'_>,
+    of: TypeId,
+    prefix: &str,
+    depth: usize,
+    found: &mut Vec<StructureMember>,
+) -> Result<()> {
+    let Some(depth) = depth.checked_sub(1) else { return Ok(()) };
+    let Some(declared) = object.typed().types.aggregate(of) else { return Ok(()) };
+    for member in &declared.members {
+        if found.len() >= MAX_MEMBERS {
+            return Ok(());
+        }
+        if member.name.is_empty() {
+            aggregate(object, member.type_id, prefix, depth, found)?;
+        } else {
+            add(&object.member(&member.name)?, &format!("{prefix}{}", member.name), depth, found)?;
+        }
+    }
+    Ok(())
+}
+
+/// Adds an object, or what it consists of.
+fn add(object: &Object<'_>, path: &str, depth: usize, found: &mut Vec<StructureMember>) -> Result<()> {
+    let types = object.typed().types;
+    match &types.get(types.strip(object.type_id())).kind {
+        Kind::Aggregate(_) => return aggregate(object, object.type_id(), &format!("{path}."), depth, found),
+        Kind::Array { element, count: Some(count) } if !is_character(object, *element) => {
+            for index in 0..(*count).min(MAX_ELEMENTS) {
+                add(&object.index(index)?, &format!("{path}[{index}]"), depth, found)?;
+            }
+            return Ok(());
+        }
+        _ => {}
+    }
+    found.push(StructureMember { path: path.to_owned(), value: value(object)? });
+    Ok(())
+}
+
+fn is_character(object: &Object<'_>, element: TypeId) -> bool {
+    let types = object.typed().types;
+    matches!(&types.get(types.strip(element)).kind, Kind::Integer(integer) if integer.meaning == Meaning::Character)
+}
+
+fn value(object: &Object<'_>) -> Result<String> {
+    let types = object.typed().types;
+    Ok(match &types.get(types.strip(object.type_id())).kind {
+        Kind::Enumeration(enumeration) => {
+            let number = object.signed()?;
+            let name = enumeration.enumerators.iter().find(|(_, value)| *value == number);
+            name.map_or_else(|| number.to_string(), |(name, _)| name.to_string())
+        }
+        Kind::Integer(integer) if integer.is_signed => object.signed()?.to_string(),
+        Kind::Integer(_) | Kind::Pointer(_) => Hex(object.unsigned()?).to_string(),
+        Kind::Array { count: Some(_), .. } => {
+            format!("\"{}\"", escape_control(&String::from_utf8_lossy(&object.text()?)))
+        }
+        _ => "?".to_owned(),
+    })
+}
