@@ -65,6 +65,7 @@ pub(crate) use space::PageTables;
 pub use swap::SwapDevice;
 pub use translation::{Mapping, Translation, WalkStep};
 pub use user::UserMemory;
+pub(crate) use user::user_tables;
 pub use view::PhysicalView;
 pub use warning::KernelWarning;
 

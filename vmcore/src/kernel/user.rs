@@ -4,7 +4,7 @@
 //! Sources: `struct pmap` in each architecture's `machine/pmap.h`, and `pmap_pinit()`.
 
 use super::space::{AddressSpace, PageTables};
-use super::{KernelMemory, Object, read_pieces};
+use super::{KernelMemory, Object, TypedMemory, read_pieces};
 use crate::architecture::Architecture;
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
@@ -44,7 +44,7 @@ impl<'a> UserMemory<'a> {
     /// Those of [`Self::new`].
     pub fn from_pmap(pmap: &Object<'a>) -> Result<Self> {
         let memory = pmap.typed().memory;
-        let (format, root) = root(pmap)?;
+        let (format, root) = user_tables(pmap)?;
         let tables = PageTables::from_root(format, root, 0);
         let space = AddressSpace { order: memory.order(), ..AddressSpace::from_tables(tables) };
         Ok(Self { memory, format, space })
@@ -79,12 +79,19 @@ impl<'a> UserMemory<'a> {
     }
 }
 
-/// The format of a process's page tables, and the physical address of the first.
-fn root(pmap: &Object<'_>) -> Result<(Format, u64)> {
+/// The format of the page tables of a process's `struct pmap`, and the physical address of the first one.
+///
+/// # Errors
+///
+/// They are not known, or are those of an architecture for which this is not supported: powerpc64.
+pub(crate) fn user_tables(pmap: &Object<'_>) -> Result<(Format, u64)> {
     let typed = pmap.typed();
     let memory = typed.memory;
     let no_tables = || Error::Unsupported("the page tables of processes are not known in this dump".to_owned());
-    let format = memory.table_format().ok_or_else(no_tables)?;
+    let format = match memory.architecture() {
+        Architecture::Amd64 => amd64_format(typed)?,
+        _ => memory.table_format().ok_or_else(no_tables)?,
+    };
     let value = |member: &str| pmap.member(member)?.unsigned();
     let mapped = |member: &str| Ok::<_, Error>(memory.translate(value(member)?)?.physical);
     let root = match memory.architecture() {
@@ -106,4 +113,11 @@ fn root(pmap: &Object<'_>) -> Result<(Format, u64)> {
         Architecture::Powerpc64 => return Err(no_tables()),
     };
     Ok((format, root))
+}
+
+/// amd64: a minidump does not tell how many levels a process's tables have; kernels that can have five say whether they do.
+fn amd64_format(typed: TypedMemory<'_>) -> Result<Format> {
+    let symbol = typed.symbols.find("la57")?;
+    let is_five = symbol.map(|symbol| typed.memory.u32(symbol.address)).transpose()?.is_some_and(|value| value != 0);
+    Ok(if is_five { Format::Amd64La57 } else { Format::Amd64 })
 }

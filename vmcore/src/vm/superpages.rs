@@ -4,8 +4,7 @@
 use super::map::VmMapEntry;
 use crate::architecture::Architecture;
 use crate::bounds::saturating_usize;
-use crate::error::Result;
-use crate::kernel::{Object, TypedMemory};
+use crate::kernel::{TypedMemory, user_tables};
 use crate::pmap::walk::{Entry, Table, Visitor, walk};
 use crate::pmap::{Format, Target};
 use std::cell::Cell;
@@ -14,12 +13,6 @@ use std::ops::ControlFlow;
 /// Page tables that are read of one map: those of 512 GiB of memory, in pages of 4 KiB.
 const MAX_TABLES: u64 = 1 << 18;
 
-/// Bits of amd64's `pm_cr3` that are an address.
-const CR3_FRAME: u64 = 0x000f_ffff_ffff_f000;
-/// Bits of riscv's `pm_satp` that are a frame's number.
-const SATP_FRAME: u64 = (1 << 44) - 1;
-/// Where riscv's `pm_satp` has the format of the tables.
-const SATP_MODE_SHIFT: u32 = 60;
 /// `ATTR_CONTIGUOUS` of arm64: with the pages beside it, one of larger size.
 const CONTIGUOUS: u64 = 1 << 52;
 
@@ -35,12 +28,7 @@ impl<'a> UserTables<'a> {
     /// Those of a pmap; `None` where they are not known.
     pub fn new(typed: TypedMemory<'a>, pmap: u64) -> Option<Self> {
         let pmap = typed.structure_at("pmap", pmap).ok()?;
-        let (format, root) = match typed.memory.architecture() {
-            Architecture::Amd64 => (amd64_format(typed).ok()?, value(&pmap, "pm_cr3")? & CR3_FRAME),
-            Architecture::Arm64 => (typed.memory.table_format()?, value(&pmap, "pm_l0_paddr")?),
-            Architecture::Riscv => riscv(value(&pmap, "pm_satp")?)?,
-            _ => return None,
-        };
+        let (format, root) = user_tables(&pmap).ok()?;
         Some(Self { typed, format, root, remaining: Cell::new(MAX_TABLES) })
     }
 
@@ -54,26 +42,6 @@ impl<'a> UserTables<'a> {
             ControlFlow::Break(()) => None,
         }
     }
-}
-
-fn value(object: &Object<'_>, member: &str) -> Option<u64> {
-    object.member(member).ok()?.unsigned().ok()
-}
-
-/// Kernels that can have five levels say whether they do.
-fn amd64_format(typed: TypedMemory<'_>) -> Result<Format> {
-    let symbol = typed.symbols.find("la57")?;
-    let is_five = symbol.map(|symbol| typed.memory.u32(symbol.address)).transpose()?.is_some_and(|value| value != 0);
-    Ok(if is_five { Format::Amd64La57 } else { Format::Amd64 })
-}
-
-fn riscv(satp: u64) -> Option<(Format, u64)> {
-    let format = match satp >> SATP_MODE_SHIFT {
-        8 => Format::Sv39,
-        9 => Format::Sv48,
-        _ => return None,
-    };
-    Some((format, (satp & SATP_FRAME) << 12))
 }
 
 struct Counter<'a> {
