@@ -12,7 +12,7 @@
 //!
 //! # fn main() -> vmcore::Result<()> {
 //! let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
-//! kernel.load_types(&mut CtfTypes)?;
+//! kernel.load_types(&mut CtfTypes::default())?;
 //! let process = kernel.processes()?.list.into_iter().find(|process| process.pid == 1);
 //! if let Some(process) = process {
 //!     let space = AddressSpace::read_process(kernel.typed()?, &process, false)?;
