@@ -138,7 +138,9 @@ impl Converted {
             ctf::Integer { is_character: true, .. } => Meaning::Character,
             _ => Meaning::Number,
         };
-        Kind::Integer(Integer { size: found.size, is_signed: found.is_signed, meaning })
+        // It is said of `_Bool` that it is signed.
+        let is_signed = found.is_signed && !found.is_boolean;
+        Kind::Integer(Integer { size: found.size, is_signed, meaning })
     }
 
     fn aggregate(&mut self, found: ctf::Aggregate<'_>, is_union: bool) -> ctf::Result<Option<Kind>> {
