@@ -68,6 +68,7 @@ mod standard_input;
 mod standard_output;
 mod symbols;
 mod symbols_table;
+mod type_table;
 mod typed_kernel;
 mod usage;
 mod virtual_memory;
