@@ -2,8 +2,6 @@
 
 use crate::bytes::{Cursor, Endianness};
 use crate::error::{Error, Result};
-use crate::symbols::SymbolTypes;
-use crate::types::Types;
 use flate2::bufread::ZlibDecoder;
 use std::io::Read;
 use std::ops::Range;
@@ -139,16 +137,6 @@ impl Container {
             let (name, last_type) = (cursor.u32()?, cursor.u32()?);
             Some(self.name(name, offset).map(|name| Label { name, last_type }))
         })
-    }
-
-    /// The types, by number from 1 on.
-    pub fn types(&self) -> Types<'_> {
-        Types::new(self)
-    }
-
-    /// Finds the types of symbols, which are asked for in the order of the symbol table.
-    pub fn symbols(&self) -> SymbolTypes<'_> {
-        SymbolTypes::new(self)
     }
 
     /// What is between two offsets.

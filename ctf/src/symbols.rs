@@ -75,13 +75,16 @@ struct Counts {
     function_entries: usize,
 }
 
-impl<'a> SymbolTypes<'a> {
-    pub(crate) fn new(container: &'a Container) -> Self {
-        let cursor = |section: Range<usize>| container.cursor(section.start, section.end);
-        let (objects, functions) = (cursor(container.object_section()), cursor(container.function_section()));
-        Self { container, objects, functions, counted: Counts::default() }
+impl Container {
+    /// Finds the types of symbols, which are asked for in the order of the symbol table.
+    pub fn symbols(&self) -> SymbolTypes<'_> {
+        let cursor = |section: Range<usize>| self.cursor(section.start, section.end);
+        let (objects, functions) = (cursor(self.object_section()), cursor(self.function_section()));
+        SymbolTypes { container: self, objects, functions, counted: Counts::default() }
     }
+}
 
+impl<'a> SymbolTypes<'a> {
     /// What is said of the next symbol of the table; nothing of one that has no entry, or whose type is not known.
     ///
     /// # Errors

@@ -198,6 +198,12 @@ impl Info {
 }
 
 impl Container {
+    /// The types, by number from 1 on.
+    pub fn types(&self) -> Types<'_> {
+        let section = self.type_section();
+        Types { container: self, cursor: self.cursor(section.start, section.end), number: 0 }
+    }
+
     /// What a number stands for.
     pub(crate) fn reference(&self, number: u32) -> Reference {
         let bit = if self.version() == 2 { 1 << 15 } else { 1 << 31 };
@@ -225,11 +231,6 @@ fn member_size(is_old: bool, is_large: bool) -> usize {
 }
 
 impl<'a> Types<'a> {
-    pub(crate) fn new(container: &'a Container) -> Self {
-        let section = container.type_section();
-        Self { container, cursor: container.cursor(section.start, section.end), number: 0 }
-    }
-
     fn read(&mut self) -> Result<Type<'a>> {
         let offset = self.cursor.offset();
         let (name, info, kind) = self.parts(offset)?;

@@ -59,6 +59,11 @@ pub fn saturating_u32(number: impl TryInto<u32>) -> u32 {
     number.try_into().unwrap_or(u32::MAX)
 }
 
+/// The number in 16 bits, or the largest one of them.
+pub fn saturating_u16(number: impl TryInto<u16>) -> u16 {
+    number.try_into().unwrap_or(u16::MAX)
+}
+
 /// The lower 16 bits of a number.
 pub const fn low_u16(number: u64) -> u16 {
     let [a, b, ..] = number.to_le_bytes();

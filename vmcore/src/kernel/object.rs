@@ -17,7 +17,7 @@
 
 use super::KernelMemory;
 use crate::architecture::Endianness;
-use crate::bounds::{head, low_u64, part, saturating_usize};
+use crate::bounds::{head, low_u64, part, saturating_u32, saturating_usize};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::symbols::Symbols;
@@ -301,7 +301,7 @@ impl<'a> Object<'a> {
             return Ok(if is_signed { value.cast_signed().into() } else { value.into() });
         }
         let shift = 64 - bits;
-        Ok((value << shift).cast_signed().wrapping_shr(u32::try_from(shift).unwrap_or(0)).into())
+        Ok((value << shift).cast_signed().wrapping_shr(saturating_u32(shift)).into())
     }
 
     /// The value of a signed integer.

@@ -1,7 +1,7 @@
 //! All types of a kernel and its modules, found by name, and by the variables that have them.
 
 use super::{Aggregate, Kind, Member, Tag, Type, TypeId};
-use crate::bounds::{saturating_u32, saturating_usize};
+use crate::bounds::{saturating_u16, saturating_u32, saturating_usize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
@@ -71,7 +71,7 @@ impl TypeTable {
 
     /// Names a file whose types follow: its number.
     pub fn add_source(&mut self, path: &Path) -> u16 {
-        let number = u16::try_from(self.sources.len()).unwrap_or(u16::MAX);
+        let number = saturating_u16(self.sources.len());
         self.sources.push(path.to_owned());
         number
     }
