@@ -11,13 +11,12 @@ use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use vmcore::Kernel;
 use vmcore::architecture::{Architecture, Endianness};
-use vmcore::debug_info::Search;
+use vmcore::debug_info::{DebugTypes, Search};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
-use vmcore::types::ctf::CtfTypes;
 use vmcore::units::{NumberError, counted, parse_address, parse_size};
 
 /// Reasons why modules have no symbols that are told one by one.
@@ -379,13 +378,16 @@ impl Opened {
         }
     }
 
-    /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from.
-    pub fn load_types(&mut self, context: &mut Context) -> Result<()> {
+    /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;
+    /// where that has no CTF, from its debug information.
+    pub fn load_types(&mut self, context: &mut Context, root: &RootArguments) -> Result<()> {
         if self.kernel.names().lacks_files() {
             let files = running_files(context)?;
             self.kernel.add_files(files);
         }
-        let loaded = self.kernel.load_types(&mut CtfTypes::default()).map(|_| ());
+        let mut source = DebugTypes::new(root.search()?);
+        let loaded = self.kernel.load_types(&mut source).map(|_| ());
+        source.take_warnings().iter().for_each(|warning| context.warn(warning));
         self.warn(context);
         Ok(loaded?)
     }

@@ -15,8 +15,10 @@ mod call_frames;
 mod lines;
 mod search;
 mod sections;
+mod types;
 
 pub use search::Search;
+pub use types::DebugTypes;
 
 use crate::error::Result;
 use crate::kernel::{Kernel, Registers};

@@ -39,7 +39,7 @@ impl Default for Search {
 }
 
 /// What is made of a file with debug information, and of a table of its sections.
-type Read<T> = fn(&Path, &ElfFile<'_>, &Table) -> Result<T>;
+type Read<'a, T> = &'a dyn Fn(&Path, &ElfFile<'_>, &Table) -> Result<T>;
 
 /// What an image tells of the file with its debug information.
 struct Image<'a> {
@@ -52,16 +52,16 @@ impl Search {
     /// The file with the debug information of an image, which can be the image itself, and why files that may have had it
     /// are not used. What is in the file is not read.
     pub fn locate(&self, table: &Table) -> (Option<PathBuf>, Vec<String>) {
-        self.find_with(table, |path, _, _| Ok(path.to_owned()))
+        self.find_with(table, &|path, _, _| Ok(path.to_owned()))
     }
 
     /// The debug information of an image, and why files that may have had it are not used.
     pub(super) fn find(&self, table: &Table) -> (Option<Lines>, Vec<String>) {
-        self.find_with(table, Lines::read)
+        self.find_with(table, &Lines::read)
     }
 
     /// What is made of the file with the debug information of an image, and of the table of its sections.
-    fn find_with<T>(&self, table: &Table, read: Read<T>) -> (Option<T>, Vec<String>) {
+    pub(super) fn find_with<T>(&self, table: &Table, read: Read<'_, T>) -> (Option<T>, Vec<String>) {
         let mut refused = Vec::new();
         match self.find_or_refuse(table, read, &mut refused) {
             Ok(found) => (found, refused),
@@ -72,7 +72,7 @@ impl Search {
         }
     }
 
-    fn find_or_refuse<T>(&self, table: &Table, read: Read<T>, refused: &mut Vec<String>) -> Result<Option<T>> {
+    fn find_or_refuse<T>(&self, table: &Table, read: Read<'_, T>, refused: &mut Vec<String>) -> Result<Option<T>> {
         let cache = ReadCache::new(table.file());
         let file = parse(table.path(), &cache)?;
         if has_debug_info(&file) {
@@ -112,7 +112,7 @@ impl Search {
     }
 
     /// Opens a file with debug information, if it is that of this image.
-    fn open<T>(&self, path: &Path, image: &Image<'_>, read: Read<T>) -> Result<T> {
+    fn open<T>(&self, path: &Path, image: &Image<'_>, read: Read<'_, T>) -> Result<T> {
         let opened = (self.open)(path).map_err(|source| Error::io("open", path, source))?;
         let copy = opened.try_clone().map_err(|source| Error::io("open", path, source))?;
         let cache = ReadCache::new(&copy);

@@ -4,6 +4,7 @@
 //! One model, whatever told of them: CTF ([`ctf`], ctf(5)), which release kernels carry, or DWARF
 //! (`debug_info::types`). Layouts are those of the kernel's machine: nothing here depends on the one that memtool runs on.
 
+mod budget;
 pub mod ctf;
 mod declaration;
 mod source;
@@ -11,6 +12,7 @@ mod table;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use budget::Budget;
 pub use source::TypeSource;
 pub use table::{FoundMember, TypeTable, Variable};
 
@@ -66,6 +68,29 @@ pub enum Kind {
     Qualified(Qualifier, TypeId),
     /// A function.
     Function(Function),
+}
+
+impl Kind {
+    /// Has something done with each type that it refers to.
+    pub(crate) fn references_mut(&mut self, mut change: impl FnMut(&mut TypeId)) {
+        match self {
+            Self::Pointer(target) | Self::Typedef(target) | Self::Qualified(_, target) => change(target),
+            Self::Array { element, .. } => change(element),
+            Self::Aggregate(aggregate) => {
+                aggregate.members.iter_mut().for_each(|member| change(&mut member.type_id));
+            }
+            Self::Function(function) => {
+                change(&mut function.returns);
+                function.parameters.iter_mut().for_each(change);
+            }
+            Self::Void
+            | Self::Unknown
+            | Self::Integer(_)
+            | Self::Float(_)
+            | Self::Incomplete(_)
+            | Self::Enumeration(_) => {}
+        }
+    }
 }
 
 /// An integer type, or that of a bit field.

@@ -106,6 +106,16 @@ impl TypeTable {
         id
     }
 
+    /// Adds all types of a file, which refer to each other by the numbers from [`Self::next_id`] on, and its variables and
+    /// functions.
+    pub(crate) fn add_file(&mut self, path: &Path, types: Vec<Type>, variables: Vec<Variable>) {
+        let source = self.add_source(path);
+        for added in types {
+            self.add(Type { source, ..added });
+        }
+        variables.into_iter().for_each(|added| self.add_variable(Variable { source, ..added }));
+    }
+
     /// Adds a variable or a function.
     pub fn add_variable(&mut self, added: Variable) {
         let index = self.variables.len();

@@ -1,12 +1,12 @@
 //! From the types of a container to those of a table.
 
 use crate::bounds::{saturating_u32, saturating_usize};
-use crate::types::{Aggregate, Enumeration, Function, Integer, Kind, Meaning, Member, Qualifier, Tag, Type, TypeId};
+use crate::types::{
+    Aggregate, Budget, Enumeration, Function, Integer, Kind, Meaning, Member, Qualifier, Tag, Type, TypeId,
+};
 use ctf::{Container, Reference};
 use std::collections::HashMap;
 
-/// More bytes of types than any kernel has: its types have a seventh of that.
-const MAX_BYTES: usize = 64 << 20;
 /// What is behind more typedefs and qualifiers is a circle.
 const MAX_DEPTH: usize = 64;
 /// What ctfconvert(1) puts behind the name of an integer that is that of a bit field.
@@ -58,17 +58,17 @@ struct Converted {
     numbering: Numbering,
     /// Bits of those integers that are types of bit fields, by their places.
     bits: HashMap<usize, u32>,
-    /// The bytes that may still be taken.
-    remaining: usize,
+    budget: Budget,
 }
 
 /// The types of a container, in its order, with the numbers that they have; `None` where there are more than in any kernel.
 pub(super) fn convert(container: &Container, numbering: Numbering) -> ctf::Result<Option<Vec<Type>>> {
-    let mut converted = Converted { types: Vec::new(), numbering, bits: HashMap::new(), remaining: MAX_BYTES };
+    let mut converted = Converted { types: Vec::new(), numbering, bits: HashMap::new(), budget: Budget::default() };
     for found in container.types() {
         let found = found?;
         let name = found.name.strip_suffix(BIT_FIELD).unwrap_or(found.name);
-        let Some(kind) = converted.kind(&found)?.filter(|_| converted.take(size_of::<Type>(), name)) else {
+        let Some(kind) = converted.kind(&found)?.filter(|_| converted.budget.take(size_of::<Type>(), name).is_some())
+        else {
             return Ok(None);
         };
         converted.types.push(Type { name: name.into(), kind, source: 0 });
@@ -78,15 +78,6 @@ pub(super) fn convert(container: &Container, numbering: Numbering) -> ctf::Resul
 }
 
 impl Converted {
-    /// Takes so many bytes and those of a name; `false` if there are no more.
-    fn take(&mut self, size: usize, name: &str) -> bool {
-        match self.remaining.checked_sub(size.saturating_add(name.len())) {
-            Some(remaining) => self.remaining = remaining,
-            None => return false,
-        }
-        true
-    }
-
     /// What a type is; `None` where it takes too much.
     fn kind(&mut self, found: &ctf::Type<'_>) -> ctf::Result<Option<Kind>> {
         let id = |of| self.numbering.id(of);
@@ -101,7 +92,7 @@ impl Converted {
             }
             ctf::Kind::Function(function) => {
                 let function = self.numbering.function(function);
-                if !self.take(size_of_val(function.parameters.as_slice()), "") {
+                if self.budget.take(size_of_val(function.parameters.as_slice()), "").is_none() {
                     return Ok(None);
                 }
                 Kind::Function(function)
@@ -147,7 +138,7 @@ impl Converted {
         let mut members = Vec::new();
         for member in found.members {
             let ctf::Member { name, of, bit_offset } = member?;
-            if !self.take(size_of::<Member>(), name) {
+            if self.budget.take(size_of::<Member>(), name).is_none() {
                 return Ok(None);
             }
             members.push(Member { name: name.into(), type_id: self.numbering.id(of), bit_offset, bits: None });
@@ -159,7 +150,7 @@ impl Converted {
         let mut enumerators = Vec::new();
         for enumerator in found.enumerators {
             let ctf::Enumerator { name, value } = enumerator?;
-            if !self.take(size_of::<(Box<str>, i64)>(), name) {
+            if self.budget.take(size_of::<(Box<str>, i64)>(), name).is_none() {
                 return Ok(None);
             }
             enumerators.push((name.into(), value.into()));

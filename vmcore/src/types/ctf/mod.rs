@@ -42,11 +42,7 @@ impl TypeSource for CtfTypes {
         let read = self.read(&section, symbols.as_ref(), types.next_id()).map_err(failed)?;
         let Contents { types: found, variables, parent } =
             read.ok_or_else(|| Error::TooManyTypes(file.path().to_owned()))?;
-        let source = types.add_source(file.path());
-        found.into_iter().for_each(|added| {
-            types.add(Type { source, ..added });
-        });
-        variables.into_iter().for_each(|added| types.add_variable(Variable { source, ..added }));
+        types.add_file(file.path(), found, variables);
         self.parents.push(Parent { name: file.file_name().into_owned(), ..parent });
         Ok(true)
     }
