@@ -380,12 +380,17 @@ impl Opened {
 
     /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;
     /// where that has no CTF, from its debug information.
-    pub fn load_types(&mut self, context: &mut Context, root: &RootArguments) -> Result<()> {
+    pub fn load_types(&mut self, context: &mut Context) -> Result<()> {
+        self.load_types_with(context, Search { open: files::open_nonblocking, ..Search::default() })
+    }
+
+    /// As [`Self::load_types`]; debug information is looked for there: see [`RootArguments::search`].
+    pub fn load_types_with(&mut self, context: &mut Context, search: Search) -> Result<()> {
         if self.kernel.names().lacks_files() {
             let files = running_files(context)?;
             self.kernel.add_files(files);
         }
-        let mut source = DebugTypes::new(root.search()?);
+        let mut source = DebugTypes::new(search);
         let loaded = self.kernel.load_types(&mut source).map(|_| ());
         source.take_warnings().iter().for_each(|warning| context.warn(warning));
         self.warn(context);
