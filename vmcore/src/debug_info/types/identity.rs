@@ -5,8 +5,10 @@
 //! units that is only declared. Names that stand for several structures (those of different source files) are known from a
 //! pass before: of these, pointers to each are different types.
 
-use super::unit::{Entry, Target, Unit};
+use super::unit::{self, Target, Unit};
+use crate::types::Budget;
 use gimli::{DwTag, constants as dw};
+use std::collections::hash_map::Entry;
 use std::collections::{HashMap, HashSet};
 use std::hash::{BuildHasher, Hash, Hasher, RandomState};
 
@@ -27,12 +29,18 @@ type Named = (u16, Box<str>);
 #[derive(Debug, Default)]
 pub(super) struct Names {
     seen: HashMap<Named, Identity>,
+    budget: Budget,
     ambiguous: HashSet<Named>,
 }
 
-/// A type goes deeper than any.
+/// Why the types of a file are not read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct TooDeep;
+pub(super) enum Refusal {
+    /// They go deeper than any.
+    TooDeep,
+    /// They take more memory than those of any kernel.
+    TooMany,
+}
 
 /// Identities of the types of a unit.
 pub(super) struct Identities<'u, 'a> {
@@ -49,13 +57,13 @@ fn has_tag(tag: DwTag) -> bool {
     matches!(tag, dw::DW_TAG_structure_type | dw::DW_TAG_union_type | dw::DW_TAG_enumeration_type)
 }
 
-fn key(entry: &Entry<'_>) -> Named {
+fn key(entry: &unit::Entry<'_>) -> Named {
     (entry.tag.0, entry.name.into())
 }
 
 impl Names {
     /// Learns the names of a unit, which stand for several types where there was another one in a unit before.
-    pub(super) fn learn(&mut self, unit: &Unit<'_>, hasher: &RandomState) -> Result<(), TooDeep> {
+    pub(super) fn learn(&mut self, unit: &Unit<'_>, hasher: &RandomState) -> Result<(), Refusal> {
         let none = HashSet::new();
         let mut identities = Identities::new(unit, &none, hasher);
         for (place, entry) in unit.iter() {
@@ -63,8 +71,15 @@ impl Names {
                 continue;
             }
             let identity = identities.of(Target::At(place))?;
-            if *self.seen.entry(key(entry)).or_insert(identity) != identity {
-                self.ambiguous.insert(key(entry));
+            match self.seen.entry(key(entry)) {
+                Entry::Vacant(vacant) => {
+                    self.budget.take(size_of::<(Named, Identity)>(), entry.name).ok_or(Refusal::TooMany)?;
+                    vacant.insert(identity);
+                }
+                Entry::Occupied(seen) if *seen.get() != identity => {
+                    self.ambiguous.insert(key(entry));
+                }
+                Entry::Occupied(_) => {}
             }
         }
         Ok(())
@@ -83,12 +98,12 @@ impl<'u, 'a> Identities<'u, 'a> {
     }
 
     /// The identity of a type.
-    pub(super) fn of(&mut self, target: Target) -> Result<Identity, TooDeep> {
+    pub(super) fn of(&mut self, target: Target) -> Result<Identity, Refusal> {
         self.whole(target, MAX_DEPTH)
     }
 
     /// The identity of a function's type, which has its parameters.
-    pub(super) fn of_function(&mut self, entry: &Entry<'a>) -> Result<Identity, TooDeep> {
+    pub(super) fn of_function(&mut self, entry: &unit::Entry<'a>) -> Result<Identity, Refusal> {
         let mut state = self.hasher.build_hasher();
         dw::DW_TAG_subroutine_type.0.hash(&mut state);
         self.add_function(entry, MAX_DEPTH, &mut state, Self::whole)?;
@@ -96,7 +111,7 @@ impl<'u, 'a> Identities<'u, 'a> {
     }
 
     /// By all that it consists of.
-    fn whole(&mut self, target: Target, depth: usize) -> Result<Identity, TooDeep> {
+    fn whole(&mut self, target: Target, depth: usize) -> Result<Identity, Refusal> {
         let (place, entry) = match self.at(target) {
             Ok(found) => found,
             Err(identity) => return Ok(identity),
@@ -104,7 +119,7 @@ impl<'u, 'a> Identities<'u, 'a> {
         if let Some(Some(known)) = self.whole.get(place) {
             return Ok(*known);
         }
-        let depth = depth.checked_sub(1).ok_or(TooDeep)?;
+        let depth = depth.checked_sub(1).ok_or(Refusal::TooDeep)?;
         let mut state = self.hasher.build_hasher();
         (entry.tag.0, entry.name, entry.byte_size, entry.bit_size, entry.encoding).hash(&mut state);
         entry.is_declaration.hash(&mut state);
@@ -130,7 +145,7 @@ impl<'u, 'a> Identities<'u, 'a> {
     }
 
     /// By its name, as far as it has one.
-    fn named(&mut self, target: Target, depth: usize) -> Result<Identity, TooDeep> {
+    fn named(&mut self, target: Target, depth: usize) -> Result<Identity, Refusal> {
         let (place, entry) = match self.at(target) {
             Ok(found) => found,
             Err(identity) => return Ok(identity),
@@ -138,7 +153,7 @@ impl<'u, 'a> Identities<'u, 'a> {
         if let Some(Some(known)) = self.named.get(place) {
             return Ok(*known);
         }
-        let depth = depth.checked_sub(1).ok_or(TooDeep)?;
+        let depth = depth.checked_sub(1).ok_or(Refusal::TooDeep)?;
         let mut state = self.hasher.build_hasher();
         (entry.tag.0, entry.name).hash(&mut state);
         let is_named = has_tag(entry.tag) && !entry.name.is_empty();
@@ -163,7 +178,7 @@ impl<'u, 'a> Identities<'u, 'a> {
     }
 
     /// Size and members, without their types.
-    fn shape(&self, entry: &Entry<'a>, state: &mut impl Hasher) {
+    fn shape(&self, entry: &unit::Entry<'a>, state: &mut impl Hasher) {
         entry.byte_size.hash(state);
         for part in self.unit.parts(entry) {
             (part.name, part.location, part.data_bit_offset, part.bit_offset, part.bit_size, part.value).hash(state);
@@ -172,11 +187,11 @@ impl<'u, 'a> Identities<'u, 'a> {
 
     fn add_function<H: Hasher>(
         &mut self,
-        entry: &Entry<'a>,
+        entry: &unit::Entry<'a>,
         depth: usize,
         state: &mut H,
-        identity: fn(&mut Self, Target, usize) -> Result<Identity, TooDeep>,
-    ) -> Result<(), TooDeep> {
+        identity: fn(&mut Self, Target, usize) -> Result<Identity, Refusal>,
+    ) -> Result<(), Refusal> {
         identity(self, self.unit.target(entry), depth)?.hash(state);
         let unit = self.unit;
         for part in unit.parts(entry) {
@@ -187,7 +202,7 @@ impl<'u, 'a> Identities<'u, 'a> {
     }
 
     /// The entry of a type, and its place; the identity of what has none.
-    fn at(&self, target: Target) -> Result<(usize, Entry<'a>), Identity> {
+    fn at(&self, target: Target) -> Result<(usize, unit::Entry<'a>), Identity> {
         match target {
             Target::Void => Err(VOID),
             Target::Unknown => Err(UNKNOWN),

@@ -1,9 +1,9 @@
 //! The types, variables and functions of all units together, each once.
 
-use super::identity::{Identities, Identity, Names, TooDeep};
+use super::identity::{Identities, Identity, Names, Refusal};
 use super::unit::{Entry, Target, Unit};
 use crate::bounds::{saturating_u32, saturating_usize};
-use crate::symbols::Table;
+use crate::symbols::{SymbolEntry, Table};
 use crate::types::{
     Aggregate, Budget, Enumeration, Function, Integer, Kind, Meaning, Member, Qualifier, Tag, Type, TypeId, Variable,
 };
@@ -13,21 +13,6 @@ use std::hash::RandomState;
 
 /// What is behind more typedefs and qualifiers is a circle.
 const MAX_DEPTH: usize = 64;
-
-/// Why the types of a file are not read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Refusal {
-    /// They go deeper than any.
-    TooDeep,
-    /// They take more memory than those of any kernel.
-    TooMany,
-}
-
-impl From<TooDeep> for Refusal {
-    fn from(TooDeep: TooDeep) -> Self {
-        Self::TooDeep
-    }
-}
 
 /// What was found so far.
 pub(super) struct Merged<'t> {
@@ -85,27 +70,50 @@ impl<'t> Merged<'t> {
         Ok(())
     }
 
-    /// Has what leads to a structure that was only declared lead to the one of its name, if there is one alone.
+    /// Has what leads to a structure that was only declared lead to the one of its name, if there is one alone, and leaves
+    /// the declaration out.
     pub(super) fn complete(&mut self) {
-        let mut found: HashMap<(Tag, &str), Option<TypeId>> = HashMap::new();
-        for (index, described) in self.types.iter().enumerate().filter(|(_, described)| !described.name.is_empty()) {
+        let definitions = self.definitions();
+        let mut numbers = Vec::new();
+        let (mut kept, mut left_out) = (0, HashMap::new());
+        for (place, described) in self.types.iter().enumerate() {
+            let definition = match described.kind {
+                Kind::Incomplete(tag) => definitions.get(&(tag, &*described.name)).copied().flatten(),
+                _ => None,
+            };
+            numbers.push(self.numbered(kept));
+            match definition {
+                Some(definition) => {
+                    left_out.insert(place, definition);
+                }
+                None => kept = kept.saturating_add(1),
+            }
+        }
+        let first = self.first;
+        let replace = |id: &mut TypeId| {
+            let Some(place) = id.0.checked_sub(first.0).map(saturating_usize) else { return };
+            let place = left_out.get(&place).copied().unwrap_or(place);
+            *id = numbers.get(place).copied().unwrap_or(*id);
+        };
+        let mut place = 0..;
+        self.types.retain(|_| place.next().is_some_and(|place: usize| !left_out.contains_key(&place)));
+        self.types.iter_mut().for_each(|described| described.kind.references_mut(replace));
+        self.variables.iter_mut().for_each(|variable| replace(&mut variable.type_id));
+    }
+
+    /// Where the structures, unions and enumerations of each name are that are complete; nothing where there are several.
+    fn definitions(&self) -> HashMap<(Tag, &str), Option<usize>> {
+        let mut found = HashMap::new();
+        for (place, described) in self.types.iter().enumerate().filter(|(_, described)| !described.name.is_empty()) {
             let tag = match &described.kind {
                 Kind::Aggregate(Aggregate { is_union: false, .. }) => Tag::Structure,
                 Kind::Aggregate(_) => Tag::Union,
                 Kind::Enumeration(_) => Tag::Enumeration,
                 _ => continue,
             };
-            let id = self.numbered(index);
-            found.entry((tag, &*described.name)).and_modify(|known| *known = None).or_insert(Some(id));
+            found.entry((tag, &*described.name)).and_modify(|known| *known = None).or_insert(Some(place));
         }
-        let completed = |(index, described): (usize, &Type)| match described.kind {
-            Kind::Incomplete(tag) => Some((self.numbered(index), (*found.get(&(tag, &*described.name))?)?)),
-            _ => None,
-        };
-        let completed: HashMap<TypeId, TypeId> = self.types.iter().enumerate().filter_map(completed).collect();
-        let replace = |id: &mut TypeId| *id = completed.get(id).copied().unwrap_or(*id);
-        self.types.iter_mut().for_each(|described| described.kind.references_mut(replace));
-        self.variables.iter_mut().for_each(|variable| replace(&mut variable.type_id));
+        found
     }
 
     fn numbered(&self, place: usize) -> TypeId {
@@ -142,10 +150,9 @@ impl<'t> Merged<'t> {
     /// Adds what a symbol of the file is at.
     fn place(&mut self, name: &str, address: u64, type_id: TypeId, is_function: bool) -> Result<(), Refusal> {
         let address = address.wrapping_add(self.table.displacement());
-        // What the linker has left out has an address, too.
-        let Some(symbol) = self.table.lookup_by_addr(address).filter(|entry| entry.symbol.address == address) else {
-            return Ok(());
-        };
+        // What the linker has left out has an address, too, and so has what a kernel keeps elsewhere.
+        let is_it = |entry: &SymbolEntry<'_>| entry.symbol.address == address && entry.is_code == is_function;
+        let Some(symbol) = self.table.lookup_by_addr(address).filter(is_it) else { return Ok(()) };
         if self.placed.insert((address, name.into())) {
             self.budget.take(size_of::<Variable>(), name).ok_or(Refusal::TooMany)?;
             let size = symbol.symbol.size;

@@ -16,8 +16,8 @@ use crate::symbols::Table;
 use crate::types::ctf::CtfTypes;
 use crate::types::{Type, TypeId, TypeSource, TypeTable, Variable};
 use gimli::{Dwarf, DwarfSections, EndianSlice, RunTimeEndian};
-use identity::{Names, TooDeep};
-use merge::{Merged, Refusal};
+use identity::{Names, Refusal};
+use merge::Merged;
 use std::hash::RandomState;
 use std::path::Path;
 use unit::{Slice, Unit};
@@ -103,9 +103,7 @@ fn read(path: &Path, file: &ElfFile<'_>, table: &Table, first: TypeId) -> Result
     };
     let hasher = RandomState::new();
     let mut names = Names::default();
-    for_each_unit(&dwarf, &mut |unit| names.learn(unit, &hasher))
-        .map_err(damaged)?
-        .map_err(|TooDeep| refused(Refusal::TooDeep))?;
+    for_each_unit(&dwarf, &mut |unit| names.learn(unit, &hasher)).map_err(damaged)?.map_err(refused)?;
     let mut merged = Merged::new(table, first);
     for_each_unit(&dwarf, &mut |unit| merged.add(unit, &names, &hasher)).map_err(damaged)?.map_err(refused)?;
     merged.complete();
@@ -120,14 +118,15 @@ fn is_used(section: gimli::SectionId) -> bool {
 }
 
 /// Reads the units one after another, as long as all is well.
-fn for_each_unit<'a, E>(
+fn for_each_unit<'a>(
     dwarf: &Dwarf<Slice<'a>>,
-    visit: &mut dyn FnMut(&Unit<'a>) -> Result<(), E>,
-) -> gimli::Result<Result<(), E>> {
+    visit: &mut dyn FnMut(&Unit<'a>) -> Result<(), Refusal>,
+) -> gimli::Result<Result<(), Refusal>> {
     let mut units = dwarf.units();
     while let Some(header) = units.next()? {
-        if let Err(error) = visit(&Unit::read(dwarf, header)?) {
-            return Ok(Err(error));
+        let unit = Unit::read(dwarf, header)?;
+        if let Err(refusal) = unit.as_ref().ok_or(Refusal::TooMany).and_then(&mut *visit) {
+            return Ok(Err(refusal));
         }
     }
     Ok(Ok(()))

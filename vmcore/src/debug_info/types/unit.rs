@@ -8,6 +8,8 @@ use std::str;
 
 pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 
+/// More types, members and so on than any unit has: a kernel's largest has a fiftieth of that.
+const MAX_ENTRIES: usize = 1 << 20;
 /// A longer name is none.
 const MAX_NAME: usize = 1024;
 
@@ -106,8 +108,8 @@ fn is_part(tag: DwTag) -> bool {
 }
 
 impl<'a> Unit<'a> {
-    /// Reads a unit.
-    pub(super) fn read(dwarf: &Dwarf<Slice<'a>>, header: UnitHeader<Slice<'a>>) -> gimli::Result<Self> {
+    /// Reads a unit; `None` of one with more than any.
+    pub(super) fn read(dwarf: &Dwarf<Slice<'a>>, header: UnitHeader<Slice<'a>>) -> gimli::Result<Option<Self>> {
         let unit = dwarf.unit(header)?;
         let mut raw = unit.entries_raw(None)?;
         let mut entries: Vec<Entry<'a>> = Vec::new();
@@ -123,6 +125,9 @@ impl<'a> Unit<'a> {
             if !is_kept(tag) && !is_part_of_one {
                 raw.skip_attributes(abbreviation.attributes())?;
                 continue;
+            }
+            if entries.len() >= MAX_ENTRIES {
+                return Ok(None);
             }
             let index = saturating_u32(entries.len());
             let mut entry = Entry::new(offset, tag);
@@ -143,7 +148,7 @@ impl<'a> Unit<'a> {
             entries.push(entry);
             around.push((depth, index, None));
         }
-        Ok(Self { entries })
+        Ok(Some(Self { entries }))
     }
 
     /// All entries, with their places.
@@ -294,7 +299,8 @@ fn value(attribute: &Attribute<Slice<'_>>) -> (Option<u64>, Option<i64>) {
     }
 }
 
-/// The address of a variable that is at one place alone.
+/// The address of a variable that is at one place alone, as it is or, where a compiler has found that it is 0 or 1, in one
+/// byte. A byte that stands for other values is none that can be read by the variable's type.
 fn fixed_address<'a>(
     dwarf: &Dwarf<Slice<'a>>,
     unit: &gimli::Unit<Slice<'a>>,
@@ -307,7 +313,26 @@ fn fixed_address<'a>(
         Some(Operation::AddressIndex { index }) => dwarf.address(unit, index)?,
         _ => return Ok(None),
     };
-    Ok(operations.next()?.is_none().then_some(address))
+    let mut rest = Vec::new();
+    while let Some(operation) = operations.next()? {
+        rest.push(operation);
+    }
+    Ok((rest.is_empty() || is_truth(&rest)).then_some(address))
+}
+
+/// Whether a byte is taken as it is: times 1, plus 0.
+fn is_truth(operations: &[Operation<Slice<'_>>]) -> bool {
+    matches!(
+        operations,
+        [
+            Operation::Deref { size: 1, .. },
+            Operation::UnsignedConstant { value: 1 },
+            Operation::Mul,
+            Operation::UnsignedConstant { value: 0 },
+            Operation::Plus,
+            Operation::StackValue,
+        ]
+    )
 }
 
 /// The offset that is added to where a structure begins.

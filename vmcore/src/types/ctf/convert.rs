@@ -215,6 +215,10 @@ impl Converted {
                 let plain = integers.get(&(found.name.clone(), *integer));
                 member.type_id = plain.copied().unwrap_or(member.type_id);
             }
+            // A bit field of all bits of its type has no type of its own.
+            (Kind::Integer(integer), None) if !member.bit_offset.is_multiple_of(8) => {
+                member.bits = u32::try_from(integer.size.saturating_mul(8)).ok();
+            }
             (Kind::Enumeration(enumeration), _) => {
                 member.bits = enumeration_bits(member.bit_offset, enumeration.size, end);
             }
