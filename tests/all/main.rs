@@ -70,6 +70,7 @@ mod symbols;
 mod symbols_table;
 mod type_table;
 mod typed_kernel;
+mod types_debug_info;
 mod usage;
 mod virtual_memory;
 mod vmcore_builder;

@@ -124,7 +124,15 @@ fn bit_fields_are_members_of_the_plain_type_with_their_bits() {
         types.structure(
             "s",
             16,
-            &[("a", three, 0), ("b", constant, 3), ("c", flag, 6), ("plain", unsigned_int, 32), ("d", lonely, 64)],
+            &[
+                ("a", three, 0),
+                ("b", constant, 3),
+                ("c", flag, 6),
+                ("plain", unsigned_int, 32),
+                ("d", lonely, 64),
+                // Of all bits of its type, and not at a byte.
+                ("e", int, 60),
+            ],
         );
         kernel.variable("v", int);
         let found = load(&kernel);
@@ -133,6 +141,7 @@ fn bit_fields_are_members_of_the_plain_type_with_their_bits() {
         assert_eq!(member(&found, "s", "c"), ("_Bool c".to_owned(), 6, Some(1)));
         assert_eq!(member(&found, "s", "plain"), ("unsigned int plain".to_owned(), 32, None));
         assert_eq!(member(&found, "s", "d"), ("long long unsigned int d".to_owned(), 64, Some(40)));
+        assert_eq!(member(&found, "s", "e"), ("int e".to_owned(), 60, Some(32)));
         // A truth has no sign, although CTF says so.
         let Kind::Integer(boolean) = found.get(found.find(None, "_Bool").unwrap()).kind else { panic!() };
         assert!(!boolean.is_signed);

@@ -102,10 +102,10 @@ impl<'u, 'a> Identities<'u, 'a> {
         self.whole(target, MAX_DEPTH)
     }
 
-    /// The identity of a function's type, which has its parameters.
-    pub(super) fn of_function(&mut self, entry: &unit::Entry<'a>) -> Result<Identity, Refusal> {
+    /// The identity of a function's type, which has its parameters and, perhaps, more.
+    pub(super) fn of_function(&mut self, entry: &unit::Entry<'a>, is_variadic: bool) -> Result<Identity, Refusal> {
         let mut state = self.hasher.build_hasher();
-        dw::DW_TAG_subroutine_type.0.hash(&mut state);
+        (dw::DW_TAG_subprogram.0, is_variadic).hash(&mut state);
         self.add_function(entry, MAX_DEPTH, &mut state, Self::whole)?;
         Ok(state.finish())
     }

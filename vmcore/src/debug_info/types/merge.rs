@@ -41,8 +41,8 @@ struct Adding<'m, 't, 'u, 'a> {
 enum Described {
     /// Its entry.
     Entry(usize),
-    /// The entry of the function whose type it is.
-    Function(usize),
+    /// The entry of the function whose type it is, and whether it takes more than is said there.
+    Function { place: usize, is_variadic: bool },
 }
 
 impl<'t> Merged<'t> {
@@ -192,11 +192,15 @@ impl<'a> Adding<'_, '_, '_, 'a> {
     /// Describes the types that have got a number.
     fn describe(&mut self) -> Result<(), Refusal> {
         while let Some((id, described)) = self.waiting.pop() {
-            let (Described::Entry(place) | Described::Function(place)) = described;
+            let (Described::Entry(place) | Described::Function { place, .. }) = described;
             let Some(entry) = self.unit.get(place).copied() else { continue };
             let (name, kind) = match described {
                 Described::Entry(_) => (entry.name, self.kind(&entry)?),
-                Described::Function(_) => ("", Kind::Function(self.function_type(&entry)?)),
+                Described::Function { is_variadic, .. } => {
+                    let function = self.function_type(&entry)?;
+                    let is_variadic = is_variadic || function.is_variadic;
+                    ("", Kind::Function(Function { is_variadic, ..function }))
+                }
             };
             self.merged.set(id, name, kind)?;
         }
@@ -355,8 +359,10 @@ impl<'a> Adding<'_, '_, '_, 'a> {
         if told.name.is_empty() {
             return Ok(());
         }
-        let identity = self.identities.of_function(&told)?;
-        let type_id = self.id_of(identity, Described::Function(place))?;
+        // Of a function that is inlined elsewhere, too, only the one that is called tells of `...`.
+        let is_variadic = self.unit.parts(entry).any(|part| part.tag == dw::DW_TAG_unspecified_parameters);
+        let identity = self.identities.of_function(&told, is_variadic)?;
+        let type_id = self.id_of(identity, Described::Function { place, is_variadic })?;
         self.merged.place(told.name, address, type_id, true)
     }
 }

@@ -308,14 +308,18 @@ fn fixed_address<'a>(
 ) -> gimli::Result<Option<u64>> {
     let Some(expression) = attribute.exprloc_value() else { return Ok(None) };
     let mut operations = expression.operations(unit.encoding());
-    let address = match operations.next()? {
+    let mut address = match operations.next()? {
         Some(Operation::Address { address }) => address,
         Some(Operation::AddressIndex { index }) => dwarf.address(unit, index)?,
         _ => return Ok(None),
     };
     let mut rest = Vec::new();
     while let Some(operation) = operations.next()? {
-        rest.push(operation);
+        match operation {
+            // Static variables that a compiler has put together are told by the first of them.
+            Operation::PlusConstant { value } if rest.is_empty() => address = address.wrapping_add(value),
+            operation => rest.push(operation),
+        }
     }
     Ok((rest.is_empty() || is_truth(&rest)).then_some(address))
 }
