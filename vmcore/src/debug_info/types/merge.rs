@@ -152,7 +152,9 @@ impl<'t> Merged<'t> {
         let address = address.wrapping_add(self.table.displacement());
         // What the linker has left out has an address, too, and so has what a kernel keeps elsewhere.
         let is_it = |entry: &SymbolEntry<'_>| entry.symbol.address == address && entry.is_code == is_function;
-        let Some(symbol) = self.table.lookup_by_addr(address).filter(is_it) else { return Ok(()) };
+        // A static variable of a function has a symbol of another name.
+        let named = self.table.lookup_by_name(name).find(is_it);
+        let Some(symbol) = named.or_else(|| self.table.lookup_by_addr(address).filter(is_it)) else { return Ok(()) };
         if self.placed.insert((address, name.into())) {
             self.budget.take(size_of::<Variable>(), name).ok_or(Refusal::TooMany)?;
             let size = symbol.symbol.size;
