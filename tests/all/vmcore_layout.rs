@@ -7,6 +7,7 @@ use crate::common::compiler;
 use object::{Object, ObjectSection, ObjectSymbol};
 use std::fmt::Write;
 use std::process::Command;
+use vmcore_synth::ctf::{self, Builder, CtfSpec, Type};
 use vmcore_synth::page_tables::bits;
 use vmcore_synth::{Arch, Compression, Field, Kind, arch, device, elf, kerneldump, stack};
 
@@ -15,6 +16,7 @@ const HEADERS: &str = "#include <sys/param.h>\n\
     #include <sys/elf_common.h>\n\
     #include <sys/elf32.h>\n\
     #include <sys/elf64.h>\n\
+    #include <sys/ctf.h>\n\
     #include <sys/kerneldump.h>\n\
     #include <machine/frame.h>\n\
     #include <machine/minidump.h>\n\
@@ -100,6 +102,8 @@ fn table(arch: Arch) -> Table {
     table.add("PF_R", elf::PF_R);
     table.add("ELFOSABI_STANDALONE", elf::ELFOSABI_STANDALONE);
 
+    add_ctf(&mut table, arch);
+
     let (version, machine) = match arch {
         Arch::Amd64 => ("AMD64", "X86_64"),
         Arch::Arm64 => ("AARCH64", "AARCH64"),
@@ -161,6 +165,63 @@ fn table(arch: Arch) -> Table {
         Arch::Powerpc64 => {}
     }
     table
+}
+
+/// What the builder of CTF writes.
+fn add_ctf(table: &mut Table, arch: Arch) {
+    table.fields("ctf_header_t", ctf::HEADER);
+    table.add("sizeof(ctf_header_t)", ctf::HEADER_SIZE as u64);
+    table.add("CTF_MAGIC", ctf::MAGIC);
+    table.add("CTF_F_COMPRESS", ctf::COMPRESSED);
+    let encodings = [("SIGNED", ctf::SIGNED), ("CHAR", ctf::CHAR), ("BOOL", ctf::BOOL), ("VARARGS", ctf::VARARGS)];
+    encodings.iter().for_each(|(name, value)| table.add(format!("CTF_INT_{name}"), *value));
+    let encodings = [("SINGLE", ctf::SINGLE), ("DOUBLE", ctf::DOUBLE), ("LDOUBLE", ctf::LONG_DOUBLE)];
+    encodings.iter().for_each(|(name, value)| table.add(format!("CTF_FP_{name}"), *value));
+    for (name, value) in ctf::kinds::ALL {
+        table.add(format!("CTF_K_{name}"), *value);
+    }
+    for version in [2, 3] {
+        // How many bytes of types there are.
+        let bytes = |add: &dyn Fn(&mut Builder)| {
+            let order = arch.order();
+            let mut types = Builder::new(CtfSpec { version, compressed: false, ..CtfSpec::new(order, arch.word()) });
+            add(&mut types);
+            let section = types.build();
+            let at = |name| {
+                let (_, offset, size) = vmcore_synth::field(ctf::HEADER, name);
+                order.value(&section[offset..offset + size])
+            };
+            (at("cth_stroff") - at("cth_typeoff"), section)
+        };
+        let size = |add: &dyn Fn(&mut Builder)| bytes(add).0;
+        let int = Type::numbered(1);
+        let mut row = |expression: &str, value: u64| table.add(expression.replace('#', &version.to_string()), value);
+        let large = if version == 2 { 1 << 13 } else { 1 << 29 };
+        row("sizeof(struct ctf_stype_v#)", size(&|types| drop(types.pointer(int))));
+        row("sizeof(struct ctf_stype_v#) + 4", size(&|types| drop(types.integer("int", 4, 0))));
+        row("sizeof(struct ctf_stype_v#) + sizeof(struct ctf_array_v#)", size(&|types| drop(types.array(int, 3))));
+        row(
+            "sizeof(struct ctf_stype_v#) + sizeof(struct ctf_member_v#)",
+            size(&|types| drop(types.structure("s", large - 1, &[("m", int, 0)]))),
+        );
+        row(
+            "sizeof(struct ctf_stype_v#) + sizeof(struct ctf_lmember_v#)",
+            size(&|types| drop(types.structure("s", large, &[("m", int, 0)]))),
+        );
+        row(
+            "sizeof(struct ctf_type_v#) + sizeof(struct ctf_lmember_v#)",
+            size(&|types| drop(types.structure("s", 1 << 33, &[("m", int, 0)]))),
+        );
+        row(
+            "sizeof(struct ctf_stype_v#) + sizeof(ctf_enum_t)",
+            size(&|types| drop(types.enumeration("e", 4, &[("A", 1)]))),
+        );
+        row("CTF_V#_LSTRUCT_THRESH", large);
+        // The word behind the name of a union with two members.
+        let (_, section) = bytes(&|types| drop(types.union("u", 4, &[("a", int, 0), ("b", int, 0)])));
+        let (start, size) = (ctf::HEADER_SIZE + 8 + 4, if version == 2 { 2 } else { 4 });
+        row("CTF_V#_TYPE_INFO((uint32_t)CTF_K_UNION, 1, 2)", arch.order().value(&section[start..start + size]));
+    }
 }
 
 /// What FreeBSD's headers say the expressions are.

@@ -1,6 +1,6 @@
 //! The bytes of a container.
 
-use super::{Builder, Definition, Described, HEADER, HEADER_SIZE, Type, kinds};
+use super::{Builder, COMPRESSED, Definition, Described, HEADER, HEADER_SIZE, MAGIC, Type, kinds};
 use crate::set;
 use flate2::Compression;
 use flate2::write::ZlibEncoder;
@@ -22,9 +22,9 @@ impl Builder {
         let order = self.spec.order;
         let mut header = vec![0; HEADER_SIZE];
         let mut put = |name: &str, value: usize| set(&mut header, HEADER, order, name, value as u64);
-        put("cth_magic", 0xcff1);
+        put("cth_magic", MAGIC.into());
         put("cth_version", self.spec.version.into());
-        put("cth_flags", self.spec.compressed.into());
+        put("cth_flags", if self.spec.compressed { COMPRESSED.into() } else { 0 });
         if let Some((label, name)) = self.spec.parent {
             put("cth_parlabel", writer.string(label) as usize);
             put("cth_parname", writer.string(name) as usize);

@@ -35,6 +35,10 @@ mod layout;
 use crate::{Endianness, Field};
 use std::collections::BTreeMap;
 
+pub const MAGIC: u16 = 0xcff1;
+/// `cth_flags` of a container that is compressed.
+pub const COMPRESSED: u8 = 1;
+
 /// Encoding of integers.
 pub const SIGNED: u8 = 1;
 pub const CHAR: u8 = 2;
@@ -78,6 +82,24 @@ pub mod kinds {
     pub const VOLATILE: u32 = 11;
     pub const CONST: u32 = 12;
     pub const RESTRICT: u32 = 13;
+
+    /// All, with their names in the header.
+    pub const ALL: &[(&str, u32)] = &[
+        ("UNKNOWN", UNKNOWN),
+        ("INTEGER", INTEGER),
+        ("FLOAT", FLOAT),
+        ("POINTER", POINTER),
+        ("ARRAY", ARRAY),
+        ("FUNCTION", FUNCTION),
+        ("STRUCT", STRUCT),
+        ("UNION", UNION),
+        ("ENUM", ENUM),
+        ("FORWARD", FORWARD),
+        ("TYPEDEF", TYPEDEF),
+        ("VOLATILE", VOLATILE),
+        ("CONST", CONST),
+        ("RESTRICT", RESTRICT),
+    ];
 }
 
 /// How a container is written.
