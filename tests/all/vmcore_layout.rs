@@ -182,7 +182,7 @@ fn add_ctf(table: &mut Table, arch: Arch) {
     }
     for version in [2, 3] {
         // How many bytes of types there are.
-        let bytes = |add: &dyn Fn(&mut Builder)| {
+        let bytes = |add: &dyn Fn(&mut Builder) -> Type| {
             let order = arch.order();
             let mut types = Builder::new(CtfSpec { version, compressed: false, ..CtfSpec::new(order, arch.word()) });
             add(&mut types);
@@ -193,32 +193,29 @@ fn add_ctf(table: &mut Table, arch: Arch) {
             };
             (at("cth_stroff") - at("cth_typeoff"), section)
         };
-        let size = |add: &dyn Fn(&mut Builder)| bytes(add).0;
+        let size = |add: &dyn Fn(&mut Builder) -> Type| bytes(add).0;
         let int = Type::numbered(1);
         let mut row = |expression: &str, value: u64| table.add(expression.replace('#', &version.to_string()), value);
         let large = if version == 2 { 1 << 13 } else { 1 << 29 };
-        row("sizeof(struct ctf_stype_v#)", size(&|types| drop(types.pointer(int))));
-        row("sizeof(struct ctf_stype_v#) + 4", size(&|types| drop(types.integer("int", 4, 0))));
-        row("sizeof(struct ctf_stype_v#) + sizeof(struct ctf_array_v#)", size(&|types| drop(types.array(int, 3))));
+        row("sizeof(struct ctf_stype_v#)", size(&|types| types.pointer(int)));
+        row("sizeof(struct ctf_stype_v#) + 4", size(&|types| types.integer("int", 4, 0)));
+        row("sizeof(struct ctf_stype_v#) + sizeof(struct ctf_array_v#)", size(&|types| types.array(int, 3)));
         row(
             "sizeof(struct ctf_stype_v#) + sizeof(struct ctf_member_v#)",
-            size(&|types| drop(types.structure("s", large - 1, &[("m", int, 0)]))),
+            size(&|types| types.structure("s", large - 1, &[("m", int, 0)])),
         );
         row(
             "sizeof(struct ctf_stype_v#) + sizeof(struct ctf_lmember_v#)",
-            size(&|types| drop(types.structure("s", large, &[("m", int, 0)]))),
+            size(&|types| types.structure("s", large, &[("m", int, 0)])),
         );
         row(
             "sizeof(struct ctf_type_v#) + sizeof(struct ctf_lmember_v#)",
-            size(&|types| drop(types.structure("s", 1 << 33, &[("m", int, 0)]))),
+            size(&|types| types.structure("s", 1 << 33, &[("m", int, 0)])),
         );
-        row(
-            "sizeof(struct ctf_stype_v#) + sizeof(ctf_enum_t)",
-            size(&|types| drop(types.enumeration("e", 4, &[("A", 1)]))),
-        );
+        row("sizeof(struct ctf_stype_v#) + sizeof(ctf_enum_t)", size(&|types| types.enumeration("e", 4, &[("A", 1)])));
         row("CTF_V#_LSTRUCT_THRESH", large);
         // The word behind the name of a union with two members.
-        let (_, section) = bytes(&|types| drop(types.union("u", 4, &[("a", int, 0), ("b", int, 0)])));
+        let (_, section) = bytes(&|types| types.union("u", 4, &[("a", int, 0), ("b", int, 0)]));
         let (start, size) = (ctf::HEADER_SIZE + 8 + 4, if version == 2 { 2 } else { 4 });
         row("CTF_V#_TYPE_INFO((uint32_t)CTF_K_UNION, 1, 2)", arch.order().value(&section[start..start + size]));
     }

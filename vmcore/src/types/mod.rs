@@ -70,29 +70,6 @@ pub enum Kind {
     Function(Function),
 }
 
-impl Kind {
-    /// Has something done with each type that it refers to.
-    pub(crate) fn references_mut(&mut self, mut change: impl FnMut(&mut TypeId)) {
-        match self {
-            Self::Pointer(target) | Self::Typedef(target) | Self::Qualified(_, target) => change(target),
-            Self::Array { element, .. } => change(element),
-            Self::Aggregate(aggregate) => {
-                aggregate.members.iter_mut().for_each(|member| change(&mut member.type_id));
-            }
-            Self::Function(function) => {
-                change(&mut function.returns);
-                function.parameters.iter_mut().for_each(change);
-            }
-            Self::Void
-            | Self::Unknown
-            | Self::Integer(_)
-            | Self::Float(_)
-            | Self::Incomplete(_)
-            | Self::Enumeration(_) => {}
-        }
-    }
-}
-
 /// An integer type, or that of a bit field.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Integer {

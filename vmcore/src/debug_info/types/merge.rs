@@ -97,7 +97,7 @@ impl<'t> Merged<'t> {
         };
         let mut place = 0..;
         self.types.retain(|_| place.next().is_some_and(|place: usize| !left_out.contains_key(&place)));
-        self.types.iter_mut().for_each(|described| described.kind.references_mut(replace));
+        self.types.iter_mut().for_each(|described| for_each_reference(&mut described.kind, replace));
         self.variables.iter_mut().for_each(|variable| replace(&mut variable.type_id));
     }
 
@@ -366,6 +366,21 @@ impl<'a> Adding<'_, '_, '_, 'a> {
         let identity = self.identities.of_function(&told, is_variadic)?;
         let type_id = self.id_of(identity, Described::Function { place, is_variadic })?;
         self.merged.place(told.name, address, type_id, true)
+    }
+}
+
+/// Has something done with each type that one refers to.
+fn for_each_reference(kind: &mut Kind, mut change: impl FnMut(&mut TypeId)) {
+    match kind {
+        Kind::Pointer(target) | Kind::Typedef(target) | Kind::Qualified(_, target) => change(target),
+        Kind::Array { element, .. } => change(element),
+        Kind::Aggregate(aggregate) => aggregate.members.iter_mut().for_each(|member| change(&mut member.type_id)),
+        Kind::Function(function) => {
+            change(&mut function.returns);
+            function.parameters.iter_mut().for_each(change);
+        }
+        Kind::Void | Kind::Unknown | Kind::Integer(_) | Kind::Float(_) | Kind::Incomplete(_) | Kind::Enumeration(_) => {
+        }
     }
 }
 
