@@ -4,6 +4,7 @@
 //!
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
+//! - [`kinfo`]: what ps(1) shows of them, by the kernel's types;
 //! - [`stack`]: which functions its threads were in;
 //! - [`messages`]: what it said;
 //! - [`report`]: all of that of a crash;
@@ -39,6 +40,7 @@ pub mod fault;
 pub mod format;
 pub mod kernel;
 pub mod kerneldump;
+pub mod kinfo;
 pub mod lime;
 pub mod live;
 pub mod memory;

@@ -184,7 +184,11 @@ impl<'a> TypedMemory<'a> {
     }
 
     /// The address of a symbol.
-    pub(super) fn symbol(self, name: &str) -> Result<u64> {
+    ///
+    /// # Errors
+    ///
+    /// There is none of that name.
+    pub fn symbol(self, name: &str) -> Result<u64> {
         let found = self.symbols.find(name)?.map(|symbol| symbol.address);
         found.ok_or_else(|| Error::Unsupported(format!("{} has no symbol {name}", self.symbols.source())))
     }

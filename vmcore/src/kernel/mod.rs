@@ -12,6 +12,7 @@
 //! | `kvm_nlist`, `kvm_nlist2` | [`crate::symbols`] |
 //! | `kvm_walk_pages` | [`KernelMemory::each_mapping`] |
 //! | `kvm_getprocs` | [`Processes`] |
+//! | `kvm_getargv`, `kvm_getenvv` | [`crate::kinfo::arguments`], [`crate::kinfo::environment`] |
 //! | `kvm_getpcpu`, `kvm_getmaxcpu`, `kvm_getncpus` | [`TypedMemory::pcpu`], [`TypedMemory::max_cpus`], [`TypedMemory::cpus`] |
 //! | `kvm_dpcpu_setcpu` | [`TypedMemory::per_cpu_address`] |
 //! | `kvm_read_zpcpu`, `kvm_counter_u64_fetch` | [`TypedMemory::zone_per_cpu_address`], [`TypedMemory::counter`] |
@@ -188,6 +189,11 @@ impl KernelMemory {
     /// Bytes of a pointer, and of a `long`.
     pub fn word_size(&self) -> usize {
         self.architecture.word_size()
+    }
+
+    /// Bytes of a page.
+    pub fn page_size(&self) -> u64 {
+        self.table_format().map_or(4096, Format::page_size)
     }
 
     /// How its page tables are laid out; `None` where that is not known, or where they are hashed. A minidump of amd64 has no

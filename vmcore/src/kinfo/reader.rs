@@ -1,0 +1,98 @@
+//! The state of reading: what was read once, and what could not be.
+
+use super::info::{Credentials, Group};
+use super::times::Clock;
+use crate::error::{Error, Result};
+use crate::kernel::{Object, Processes, TypedMemory};
+use crate::units::Hex;
+use std::collections::HashMap;
+use std::rc::Rc;
+
+/// After so many warnings the others are counted.
+const MAX_WARNINGS: usize = 20;
+/// More bytes than a name in the kernel has.
+const MAX_NAME: usize = 64;
+
+/// Reads processes.
+pub(super) struct Reader<'a> {
+    pub typed: TypedMemory<'a>,
+    pub clock: Clock,
+    /// The thread ID and process ID of each `struct thread`, by its address.
+    pub threads: HashMap<u64, (i32, i32)>,
+    /// Where `prison0` is: whoever is in another one is in a jail.
+    pub host_prison: Option<u64>,
+    pub credentials: HashMap<u64, Option<Rc<Credentials>>>,
+    pub groups: HashMap<u64, Option<Rc<Group>>>,
+    names: HashMap<u64, Option<Rc<[u8]>>>,
+    warnings: Vec<String>,
+    more_warnings: usize,
+    /// How many processes have no arguments that can be read, and why the first has none.
+    pub missing_arguments: Option<(usize, String)>,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(typed: TypedMemory<'a>, processes: &Processes) -> Self {
+        let ids = processes
+            .list
+            .iter()
+            .flat_map(|process| process.threads.iter().map(|thread| (thread.address, (thread.tid, process.pid))));
+        Self {
+            typed,
+            clock: Clock::read(typed),
+            threads: ids.collect(),
+            host_prison: typed.symbol("prison0").ok(),
+            credentials: HashMap::new(),
+            groups: HashMap::new(),
+            names: HashMap::new(),
+            warnings: Vec::new(),
+            more_warnings: 0,
+            missing_arguments: None,
+        }
+    }
+
+    /// The value, if it could be read; else there is a warning, unless this kernel has no such thing at all.
+    pub fn keep<T>(&mut self, what: impl FnOnce() -> String, read: Result<T>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(Error::Unsupported(_)) => None,
+            Err(error) => {
+                self.warn(|| format!("{} cannot be read: {error}", what()));
+                None
+            }
+        }
+    }
+
+    fn warn(&mut self, text: impl FnOnce() -> String) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(text());
+        } else {
+            self.more_warnings = self.more_warnings.saturating_add(1);
+        }
+    }
+
+    /// Counts a process whose arguments cannot be read.
+    pub fn without_arguments(&mut self, why: &Error) {
+        let (count, _) = self.missing_arguments.get_or_insert_with(|| (0, why.to_string()));
+        *count = count.saturating_add(1);
+    }
+
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        if self.more_warnings > 0 {
+            self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
+        }
+        std::mem::take(&mut self.warnings)
+    }
+
+    /// The text that a pointer leads to, which many structures point to; `None` of a null pointer, and where it cannot be
+    /// read.
+    pub fn name(&mut self, pointer: &Object<'a>) -> Option<Rc<[u8]>> {
+        let address = pointer.unsigned().ok().filter(|address| *address != 0)?;
+        if let Some(name) = self.names.get(&address) {
+            return name.clone();
+        }
+        let text = pointer.typed().memory.string(address, MAX_NAME).map_err(Error::from);
+        let name = self.keep(|| format!("the name at {}", Hex(address)), text).map(Rc::from);
+        self.names.insert(address, name.clone());
+        name
+    }
+}
