@@ -14,6 +14,7 @@
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`network`]: a dump that is sent to another host;
+//! - [`owner_names`]: the names of this system's users and groups;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
 //!
 //! What is in a dump or in a kernel's memory the crate [`vmcore`] reads.
@@ -39,6 +40,7 @@ pub mod memory_map;
 pub mod network;
 pub mod observer;
 pub mod output_file;
+pub mod owner_names;
 pub mod paddr;
 pub mod process_map;
 pub mod range_change;

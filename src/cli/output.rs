@@ -90,6 +90,13 @@ pub fn failed(source: io::Error) -> Error {
     Error::StandardOutput(source)
 }
 
+/// The heading of a column of [`Output::narrow_rows`].
+pub struct NarrowHeading<'a> {
+    pub text: &'a str,
+    /// Whether its values are aligned on the left.
+    pub is_left: bool,
+}
+
 /// Standard output.
 pub struct Output {
     // The descriptor itself: `Stdout` would look for the ends of lines in a dump.
@@ -144,6 +151,11 @@ impl Output {
     /// Whether what was printed says so.
     pub fn has_told_of_recording(&self) -> bool {
         self.has_told_of_recording
+    }
+
+    /// Prints names whole from now on.
+    pub fn widen(&mut self) {
+        self.wide = true;
     }
 
     /// Whether one JSON object is wanted.
@@ -226,6 +238,40 @@ impl Output {
             return Ok(());
         }
         self.table(headings, rows)
+    }
+
+    /// Prints rows as ps(1) does, with one column between fields: aligned under their headings on a terminal, each line cut off
+    /// at its width; else as [`Self::rows`].
+    pub fn narrow_rows(&mut self, headings: &[NarrowHeading<'_>], rows: &[Vec<String>]) -> Result<()> {
+        if !self.is_terminal() {
+            return self.rows(&[], rows);
+        }
+        let width = |index: usize, heading: &str| {
+            let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width());
+            cells.chain([heading.width()]).max().unwrap_or_default()
+        };
+        let widths: Vec<usize> =
+            headings.iter().enumerate().map(|(index, heading)| width(index, heading.text)).collect();
+        let titles: Vec<&str> = headings.iter().map(|heading| heading.text).collect();
+        if titles.iter().any(|title| !title.is_empty()) {
+            self.narrow_row(headings, &widths, &titles)?;
+        }
+        rows.iter()
+            .try_for_each(|row| self.narrow_row(headings, &widths, &row.iter().map(String::as_str).collect::<Vec<_>>()))
+    }
+
+    fn narrow_row(&mut self, headings: &[NarrowHeading<'_>], widths: &[usize], cells: &[&str]) -> Result<()> {
+        let mut line = String::new();
+        for ((heading, width), cell) in headings.iter().zip(widths).zip(cells) {
+            let pad = " ".repeat(width.saturating_sub(cell.width()));
+            let (before, behind) = if heading.is_left { ("", &*pad) } else { (&*pad, "") };
+            line.extend([before, cell, behind, " "]);
+        }
+        let line = line.trim_end();
+        match self.columns() {
+            Some(room) => self.line(&fitting(line.chars(), room).collect::<String>()),
+            None => self.line(line),
+        }
     }
 
     /// A size in a table: to the nearest tenth of a unit for a person, in bytes for a program.

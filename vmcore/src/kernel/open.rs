@@ -340,16 +340,10 @@ impl Kernel {
     /// types, or they cannot be read.
     pub fn load_types(&mut self, source: &mut dyn TypeSource) -> Result<&TypeTable> {
         if self.types.is_none() {
-            if let Some(mismatch) = &self.mismatch {
-                return Err(Error::OtherKernel(mismatch.clone()));
-            }
+            let mut types = self.own_types(source)?;
             // A kernel whose list of modules cannot be read still has types of its own.
             let _ = self.load_modules();
             let files = self.names.address_files().ok_or(Error::NoSymbols)?;
-            let mut types = TypeTable::new(self.memory.word_size());
-            if !source.load(files.kernel(), &mut types)? {
-                return Err(Error::NoTypes(files.kernel().path().to_owned()));
-            }
             for (_, module) in files.tables().skip(1) {
                 if let Err(error) = source.load(module, &mut types) {
                     self.warnings.push(KernelWarning::NoModuleTypes(error.to_string()));
@@ -358,6 +352,27 @@ impl Kernel {
             self.types = Some(types);
         }
         self.types.as_ref().ok_or(Error::NoSymbols)
+    }
+
+    /// As [`Self::load_types`], without those of its modules: what is not looked for there is found sooner.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::load_types`].
+    pub fn load_own_types(&mut self, source: &mut dyn TypeSource) -> Result<&TypeTable> {
+        if self.types.is_none() {
+            self.types = Some(self.own_types(source)?);
+        }
+        self.types.as_ref().ok_or(Error::NoSymbols)
+    }
+
+    fn own_types(&self, source: &mut dyn TypeSource) -> Result<TypeTable> {
+        if let Some(mismatch) = &self.mismatch {
+            return Err(Error::OtherKernel(mismatch.clone()));
+        }
+        let kernel = self.names.address_files().ok_or(Error::NoSymbols)?.kernel();
+        let mut types = TypeTable::new(self.memory.word_size());
+        if source.load(kernel, &mut types)? { Ok(types) } else { Err(Error::NoTypes(kernel.path().to_owned())) }
     }
 
     /// Its memory with its types, once these are loaded.
