@@ -209,6 +209,7 @@ impl Command {
             Self::Livedump(arguments) => arguments.check(json),
             Self::Dump(arguments) => arguments.check(json),
             Self::Report(arguments) => arguments.check(json),
+            Self::Maps(arguments) => arguments.check(),
             _ => Ok(()),
         }
     }
@@ -227,6 +228,7 @@ impl Command {
             Self::Write(arguments) => arguments.kernel.inputs(),
             Self::Symbols(arguments) => arguments.of.inputs(),
             Self::Ps(arguments) => arguments.kernel.inputs(),
+            Self::Maps(arguments) => arguments.kernel.inputs(),
             Self::Stack(arguments) => arguments.kernel.inputs(),
             Self::Dmesg(arguments) => arguments.kernel.inputs(),
             _ => Vec::new(),
@@ -260,7 +262,8 @@ impl Command {
             Self::Dmesg(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
             Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
-            Self::Maps(_) => Subject::System,
+            Self::Maps(arguments) if !arguments.uses_structures() => Subject::System,
+            Self::Maps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ranges(_) | Self::Paddr(_) | Self::Dump(_) | Self::Livedump(_) | Self::Record(_) => Subject::Memory,
         }
     }

@@ -88,6 +88,7 @@ mod tests {
             layout: None,
             entries: vec![MapEntry::new(1, 2, Object::None)],
             domains: None,
+            structures: None,
         };
         let fail = |errno| Err(KernelError::new(Operation::ProcessMap, "process 7", errno).into());
         let torn = || ProcessMap { entries: vec![MapEntry::new(2, 1, Object::None)], ..whole() };

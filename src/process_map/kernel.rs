@@ -9,7 +9,14 @@ use vmcore::pmap::Protection;
 pub fn from_kernel_maps(maps: &[KernelMapping], page_size: u64) -> ProcessMap {
     let mut entries: Vec<MapEntry> = maps.iter().map(|map| entry_from_mapping(map, page_size)).collect();
     entries.sort_by_key(|entry| entry.start);
-    ProcessMap { pid: KERNEL.as_raw(), command: "kernel".into(), layout: None, entries, domains: None }
+    ProcessMap {
+        pid: KERNEL.as_raw(),
+        command: "kernel".into(),
+        layout: None,
+        entries,
+        domains: None,
+        structures: None,
+    }
 }
 
 fn entry_from_mapping(map: &KernelMapping, page_size: u64) -> MapEntry {

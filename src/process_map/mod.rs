@@ -1,13 +1,14 @@
 //! The memory map of a process: what is mapped at which addresses, how, and how much of it is in memory.
 //!
-//! [`vmmap`] reads what a FreeBSD kernel tells, [`procfs`] what a Linux kernel does; [`from_kernel_maps`] makes the same of
-//! the kernel's own map. Sizes are bytes throughout.
+//! [`vmmap`] reads what a FreeBSD kernel tells, [`structures`] what its memory or a dump has, [`procfs`] what a Linux kernel
+//! tells; [`from_kernel_maps`] makes the same of the kernel's own map. Sizes are bytes throughout.
 
 mod adapters;
 mod kernel;
 pub mod numa_maps;
 mod pages_by_domain;
 pub mod procfs;
+pub mod structures;
 #[cfg(test)]
 mod tests;
 pub mod vmmap;
@@ -20,7 +21,7 @@ pub use pages_by_domain::PagesByDomain;
 use serde::{Deserialize, Serialize};
 use vmcore::pmap::Protection;
 use vmcore::text::Name;
-use vmcore::units::{AddressRange, hex};
+use vmcore::units::{AddressRange, Hex, hex};
 
 /// Stands for the kernel.
 pub const KERNEL: Pid = Pid::from_raw(0);
@@ -64,6 +65,57 @@ pub struct ProcessMap {
     /// What of each entry is in which NUMA domain; `None` if that was not asked for.
     #[serde(skip)]
     pub domains: Option<Vec<PagesByDomain>>,
+    /// The kernel's structures, where it was read from these.
+    #[serde(skip)]
+    pub structures: Option<MapStructures>,
+}
+
+/// The structure that a map was read from, `struct vm_map`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MapStructures {
+    /// Where the `struct vmspace` is; the kernel's map has none.
+    pub vmspace: Option<Hex>,
+    /// Where the `struct vm_map` is.
+    pub map: Hex,
+    /// The first address that can be mapped.
+    pub start: Hex,
+    /// The first address behind those that can be mapped.
+    pub end: Hex,
+    /// How many entries it has, as it says itself.
+    pub entry_count: u64,
+    /// Bytes that are mapped, as it says itself.
+    pub size: u64,
+    /// How many refer to the `struct vmspace`.
+    #[serde(rename = "reference_count")]
+    pub references: Option<u32>,
+    /// How often it was changed.
+    #[serde(rename = "map_version")]
+    pub version: u32,
+    /// `MAP_…` of `sys/vm/vm_map.h`.
+    pub flags: Hex,
+    /// Where the `struct pmap` is.
+    pub pmap: Hex,
+    /// Pages that the pmap maps, where it counts them.
+    #[serde(rename = "pmap_resident_count")]
+    pub resident_pages: Option<u64>,
+}
+
+/// The structure that an entry was read from, `struct vm_map_entry`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EntryStructures {
+    /// Where it is.
+    pub entry: Hex,
+    /// Where its `struct vm_object` is or, of a part of another map, that `struct vm_map`; 0 without one.
+    pub object: Hex,
+    /// Where in that object it begins. [`MapEntry::offset`] is that in the last of the objects behind it.
+    pub object_offset: Hex,
+    /// Where the `struct vnode` of its file is.
+    pub vnode: Option<Hex>,
+    /// `MAP_ENTRY_…` of `sys/vm/vm_map.h`.
+    pub flags: Hex,
+    /// Whether it is a part of another map.
+    pub sub_map: bool,
 }
 
 /// How an address space is laid out.
@@ -123,7 +175,7 @@ pub struct MapEntry {
     pub object: Object,
     /// What identifies the kernel's object, where the kernel tells.
     #[serde(default)]
-    pub object_id: Option<vmcore::units::Hex>,
+    pub object_id: Option<Hex>,
     /// How many refer to the object, where the kernel tells.
     #[serde(default, rename = "reference_count")]
     pub references: Option<u32>,
@@ -152,6 +204,9 @@ pub struct MapEntry {
     /// How much of it is in memory; `None` where that was not counted.
     #[serde(default)]
     pub usage: Option<Usage>,
+    /// The kernel's structures, where it was read from these.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub structures: Option<EntryStructures>,
 }
 
 /// A device's number.
@@ -225,6 +280,8 @@ pub enum Superpages {
     Bytes(u64),
     /// Whether there is one at all; how many is not told.
     Used(bool),
+    /// The page tables are not known.
+    Unknown,
 }
 
 impl MapEntry {
@@ -252,6 +309,7 @@ impl MapEntry {
             locked: None,
             no_core_dump: None,
             usage: None,
+            structures: None,
         }
     }
 

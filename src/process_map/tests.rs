@@ -357,6 +357,7 @@ fn maps_that_are_out_of_order_are_noticed() {
         layout: None,
         entries: ranges.iter().map(|(start, end)| MapEntry::new(*start, *end, Object::None)).collect(),
         domains: None,
+        structures: None,
     };
     assert_eq!(map(&[(0, 1), (1, 2), (5, 0)]).problem(), None);
     for wrong in [&[(1, 1)][..], &[(2, 1)], &[(0, 3), (2, 4)], &[(0, 0), (5, 6)], &[(3, 4), (1, 2)]] {
@@ -422,7 +423,7 @@ proptest! {
         prop_assert_eq!((entry.start, entry.end), (start, end));
         let usage = entry.usage.unwrap();
         prop_assert!(usage.private.is_none_or(|private| private <= usage.resident));
-        let map = ProcessMap { pid: 1, command: Name::default(), layout: None, entries: vec![entry], domains: None };
+        let map = ProcessMap { pid: 1, command: Name::default(), layout: None, entries: vec![entry], domains: None, structures: None };
         prop_assert_eq!(map.problem().is_some(), end != 0 && end <= start);
         let totals = Totals::from_entries(&map.entries);
         prop_assert_eq!(totals.size, end.wrapping_sub(start));

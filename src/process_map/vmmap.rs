@@ -148,7 +148,7 @@ fn read(record: &[u8], facts: &VmmapContext) -> Option<Record> {
     Some(Record { kind, flags, object, resident, first_object, references, entry })
 }
 
-const fn object_of(kind: i32, flags: i32) -> Object {
+pub(super) const fn object_of(kind: i32, flags: i32) -> Object {
     match kind {
         _ if flags & KVME_FLAG_SYSVSHM != 0 => Object::SysvShm,
         _ if flags & KVME_FLAG_POSIXSHM != 0 => Object::PosixShm,
@@ -165,7 +165,7 @@ const fn object_of(kind: i32, flags: i32) -> Object {
 }
 
 /// What an entry without a path is.
-fn label(kind: i32, flags: i32, entry: &MapEntry, layout: Option<&Layout>) -> &'static str {
+pub(super) fn label(kind: i32, flags: i32, entry: &MapEntry, layout: Option<&Layout>) -> &'static str {
     let within = |region: fn(&Layout) -> AddressRange| layout.map(|layout| region(layout).contains(entry.start));
     match kind {
         _ if flags & KVME_FLAG_SYSVSHM != 0 => "sysv shm",
@@ -222,7 +222,7 @@ fn finish(record: Record, own: u32, facts: &VmmapContext) -> MapEntry {
 }
 
 /// `major` and `minor` of `sys/types.h`.
-fn device(number: u64) -> Device {
+pub(super) fn device(number: u64) -> Device {
     Device {
         major: low_u32(number >> 32 & 0xffff_ff00 | number >> 8 & 0xff),
         minor: low_u32(number >> 24 & 0xff00 | number & 0xffff_00ff),

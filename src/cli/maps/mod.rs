@@ -1,28 +1,34 @@
 //! `memtool maps`: the memory map of a process, in the styles of procmap(1).
 
+mod source;
 mod styles;
 mod table;
 
 use super::json::Measured;
+use super::kernel::KernelArguments;
 use super::output::{Output, fit};
-use super::{Context, Verdict, pid_or_kernel};
+use super::{Context, Verdict, pid_or_kernel, whole_number};
 use clap::{ArgGroup, Args};
-use memtool::host::{self, Pid};
-use memtool::process_map::{self, Detail, Layout, MapEntry, PagesByDomain, ProcessMap, Totals};
+use memtool::host::Pid;
+use memtool::process_map::{self, Detail, Layout, MapEntry, MapStructures, PagesByDomain, ProcessMap, Totals};
 use memtool::{Error, Result};
 use serde::Serialize;
+use source::Source;
 use styles::Style;
 use unicode_width::UnicodeWidthStr;
 use vmcore::text::Name;
 use vmcore::text::column;
 use vmcore::units::{AddressRange, Hex};
+use vmcore::vm::StructureMask;
 
 #[derive(Args)]
 #[command(
-    after_help = "Without a PID, the parent process is listed, such as the shell. PID 0 is the kernel. With -v, -l and -m name mappings without a path, and -m adds device and inode; with -v -v, a '*' separates entries that are not adjacent. Exit codes: 0 all processes were listed, 1 some were not, 2 usage error."
+    after_help = "Without a PID, the parent process is listed, such as the shell. PID 0 is the kernel. With --core, --kernel or -D, maps are read from the kernel's structures by its types. With -v, -l and -m name mappings without a path, and -m adds device and inode; with -v -v, a '*' separates entries that are not adjacent. Exit codes: 0 all processes were listed, 1 some were not or not whole, 2 usage error."
 )]
 #[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
 pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
     /// Processes to list, after that of -p or -P; 0 is the kernel
     #[arg(value_name = "PID", value_parser = pid_or_kernel)]
     pids: Vec<i32>,
@@ -56,6 +62,14 @@ pub struct Arguments {
     /// Also list reserved addresses: gaps, and entries without access
     #[arg(short)]
     reserved: bool,
+    /// Dump structures, by the sum of: 1 vmspace, 2 vm_map, 4 its header, 8 each entry, 16 name cache
+    #[arg(short = 'D', value_name = "MASK", value_parser = mask)]
+    dump: Option<u32>,
+}
+
+/// clap's parser for what `-D` takes.
+fn mask(text: &str) -> Result<u32, String> {
+    whole_number(text, 0, StructureMask::ALL)
 }
 
 impl Arguments {
@@ -64,6 +78,9 @@ impl Arguments {
         let first = if self.own { Some(Pid::this()) } else { self.pid.map(Pid::from_raw) };
         let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
         match (asked.as_slice(), Pid::parent()) {
+            ([], _) if self.kernel.names_core() => {
+                Err(Error::Usage("give the PID of a process in the dump".to_owned()))
+            }
             // 0 does not stand for the kernel here.
             ([], process_map::KERNEL) => {
                 Err(Error::Refused("the parent process is outside of this container; give a PID".to_owned()))
@@ -73,11 +90,28 @@ impl Arguments {
         }
     }
 
+    /// What clap cannot check.
+    pub fn check(&self) -> Result<(), String> {
+        if self.own && self.kernel.names_core() {
+            return Err("-P: memtool itself is not in a dump".to_owned());
+        }
+        if self.numa && self.uses_structures() {
+            return Err("--numa: the domains of pages are not among a process's structures".to_owned());
+        }
+        Ok(())
+    }
+
+    /// Whether maps are read from the kernel's structures.
+    pub fn uses_structures(&self) -> bool {
+        self.kernel.names_core() || self.kernel.kernel.is_some() || self.dump.is_some()
+    }
+
     /// See [`super::Command::text_only`].
     pub fn text_only(&self) -> Option<(&'static str, &'static str)> {
         let styles = [(self.solaris, "-s"), (self.linux, "-l"), (self.map, "-m"), (self.all, "-a"), (self.ddb, "-d")];
         let chosen = styles.into_iter().find_map(|(chosen, option)| chosen.then_some(option));
-        chosen.map(|option| (option, "it is a text style"))
+        let dump = self.dump.map(|_| ("-D", "it is text"));
+        chosen.map(|option| (option, "it is a text style")).or(dump)
     }
 
     fn style(&self) -> Option<Style> {
@@ -112,6 +146,8 @@ struct Listed {
     #[serde(skip_serializing_if = "Option::is_none")]
     gaps: Option<Vec<Gap>>,
     totals: Totals,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    structures: Option<MapStructures>,
 }
 
 /// How an address space is laid out, in JSON.
@@ -149,8 +185,8 @@ struct Gap {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let host = &*context.process_host()?;
     let processes = arguments.processes()?;
+    let source = Source::open(context, arguments)?;
     let style = arguments.style();
     let detail = match style {
         _ if arguments.numa => Detail::Domains,
@@ -161,8 +197,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut verdict = Verdict::Done;
     let mut document = Document { processes: Vec::new() };
     for pid in processes {
-        let map = match host::read_process_map(host, pid, detail) {
-            Ok(map) => map,
+        let read = match source.read(pid, detail) {
+            Ok(read) => read,
             Err(error) if several => {
                 context.out.flush()?;
                 super::report(&error, "maps", context.global.verbose > 0);
@@ -171,21 +207,32 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             }
             Err(error) => return Err(error),
         };
+        // They are why the command fails.
+        for problem in read.problems() {
+            context.warn_always(&format!("the map of process {pid} is not whole: {problem}"));
+            verdict = Verdict::Failed;
+        }
         if context.out.is_json() {
-            document.processes.push(listed(map, arguments.reserved));
+            document.processes.push(listed(read.map, arguments.reserved));
             continue;
         }
         let has_column = style.is_none() && !context.out.is_terminal();
         if several && !has_column {
-            line_with(&mut context.out, &format!("{pid}: "), map.command.as_bytes(), "")?;
+            line_with(&mut context.out, &format!("{pid}: "), read.map.command.as_bytes(), "")?;
+        }
+        if let Some(mask) = arguments.dump {
+            source.print_structures(&mut context.out, &read, StructureMask(mask))?;
         }
         match style {
-            Some(style) => styles::print(&mut context.out, &map, style, context.global.verbose)?,
-            None => table::print(context, &map, host.page_size()?, several)?,
+            Some(style) => styles::print(&mut context.out, &read.map, style, context.global.verbose)?,
+            None => table::print(context, &read.map, read.page_size, several)?,
+        }
+        if style.is_some_and(Style::has_inodes) {
+            read.remark_on_files(context);
         }
     }
     if context.out.is_json() {
-        context.out.document("memtool.maps", host, &document)?;
+        context.out.document_of("memtool.maps", source.kind(), &document)?;
     }
     Ok(verdict)
 }
@@ -194,13 +241,14 @@ fn listed(map: ProcessMap, with_gaps: bool) -> Listed {
     let totals = Totals::from_entries(&map.entries);
     let gaps = || map.gaps().map(|(_, gap)| Gap { start: Hex(gap.start), size: gap.size }).collect();
     let gaps = with_gaps.then(gaps);
-    let ProcessMap { pid, command, layout, entries, domains } = map;
+    let ProcessMap { pid, command, layout, entries, domains, structures } = map;
     let measured = |entry: MapEntry| {
         let (start, end) = (entry.start, entry.end);
         Measured::new(entry, start, end)
     };
     let layout = layout.map(LayoutDocument::from);
-    Listed { pid, command, layout, entries: entries.into_iter().map(measured).collect(), numa: domains, gaps, totals }
+    let entries = entries.into_iter().map(measured).collect();
+    Listed { pid, command, layout, entries, numa: domains, gaps, totals, structures }
 }
 
 /// Whole KiB.

@@ -22,6 +22,13 @@ pub enum Style {
     Reserved,
 }
 
+impl Style {
+    /// Whether it shows the numbers of files.
+    pub const fn has_inodes(self) -> bool {
+        matches!(self, Self::Linux | Self::Map | Self::All | Self::Ddb)
+    }
+}
+
 const UNKNOWN: &str = "<unknown>";
 /// Digits that procmap leaves for a size.
 const SIZE_DIGITS: usize = 6;
@@ -189,34 +196,25 @@ impl Printer<'_> {
     }
 
     fn ddb(&mut self) -> Result<()> {
-        let totals = Totals::from_entries(&self.map.entries);
-        let layout = self.map.layout;
-        let bounds = layout.map_or_else(
-            || format!("{UNKNOWN}->{UNKNOWN}"),
-            |layout| format!("{}->{}", Hex(layout.user.start), Hex(layout.user.end)),
-        );
-        let flags = or_unknown(layout.map(|layout| Hex(layout.flags.into())));
-        self.out.line(&format!("MAP {UNKNOWN}: [{bounds}]"))?;
-        self.out.line(&format!(
-            "\t#ent={}, sz={}, ref={UNKNOWN}, version={UNKNOWN}, flags={flags}",
-            totals.entries, totals.size
-        ))?;
-        self.out.line(&format!("\tpmap={UNKNOWN}(resident={UNKNOWN})"))?;
+        self.ddb_map()?;
         self.each(|printer, entry| {
+            let structures = entry.structures.as_ref();
             let object = match entry.object {
                 Object::None | Object::Guard => Some(Hex(0)),
-                _ => entry.object_id,
+                _ => structures.map(|structures| structures.object).or(entry.object_id),
             };
             printer.out.line(&format!(
-                " - {UNKNOWN}: {}->{:#x}: obj={}/{}, amap=0x0/0",
+                " - {}: {}->{:#x}: obj={}/{}, amap=0x0/0",
+                or_unknown(structures.map(|structures| structures.entry)),
                 Hex(entry.start),
                 entry.end_address(),
                 or_unknown(object),
-                Hex(entry.offset)
+                structures.map_or(Hex(entry.offset), |structures| structures.object_offset)
             ))?;
             let truth = |value: Option<bool>| value.map_or(UNKNOWN, |value| if value { "T" } else { "F" });
             printer.out.line(&format!(
-                "\tsubmap=F, cow={}, nc={}, prot(max)={}/{}, inh={}, wc={}, adv={}",
+                "\tsubmap={}, cow={}, nc={}, prot(max)={}/{}, inh={}, wc={}, adv={}",
+                truth(Some(structures.is_some_and(|structures| structures.sub_map))),
                 truth(Some(entry.copy_on_write)),
                 truth(entry.needs_copy),
                 bits(entry.protection),
@@ -229,15 +227,43 @@ impl Printer<'_> {
         })
     }
 
+    /// The map itself: as its structure has it, or as far as the kernel tells.
+    fn ddb_map(&mut self) -> Result<()> {
+        let Some(map) = &self.map.structures else { return self.ddb_told_map() };
+        self.out.line(&format!("MAP {}: [{}->{}]", map.map, map.start, map.end))?;
+        let (references, version, flags) = (or_unknown(map.references), map.version, map.flags);
+        self.out.line(&format!(
+            "\t#ent={}, sz={}, ref={references}, version={version}, flags={flags}",
+            map.entry_count, map.size
+        ))?;
+        self.out.line(&format!("\tpmap={}(resident={})", map.pmap, or_unknown(map.resident_pages)))
+    }
+
+    fn ddb_told_map(&mut self) -> Result<()> {
+        let totals = Totals::from_entries(&self.map.entries);
+        let layout = self.map.layout;
+        let bounds = layout.map_or_else(
+            || format!("{UNKNOWN}->{UNKNOWN}"),
+            |layout| format!("{}->{}", Hex(layout.user.start), Hex(layout.user.end)),
+        );
+        let flags = or_unknown(layout.map(|layout| Hex(layout.flags.into())));
+        self.out.line(&format!("MAP {UNKNOWN}: [{bounds}]"))?;
+        self.out.line(&format!(
+            "\t#ent={}, sz={}, ref={UNKNOWN}, version={UNKNOWN}, flags={flags}",
+            totals.entries, totals.size
+        ))?;
+        self.out.line(&format!("\tpmap={UNKNOWN}(resident={UNKNOWN})"))
+    }
+
     fn ddb_name(&mut self, entry: &MapEntry) -> Result<()> {
         if self.verbose == 0 {
             return Ok(());
         }
-        let (before, behind) = if entry.inode == 0 {
+        let vnode = entry.structures.as_ref().and_then(|structures| structures.vnode);
+        let (before, behind) = if entry.inode == 0 && vnode.is_none() {
             ("\t(".to_owned(), ")".to_owned())
         } else {
-            let (major, minor) = (entry.device.major, entry.device.minor);
-            (format!("\t(dev={major},{minor} ino={} [", entry.inode), format!("] [{UNKNOWN}])"))
+            (format!("\t(dev={} ino={} [", device(entry), inode(entry)), format!("] [{}])", or_unknown(vnode)))
         };
         line_with(self.out, &before, spaced_name(entry).trim_ascii_start(), &behind)
     }
@@ -254,6 +280,16 @@ pub fn spaced_name(entry: &MapEntry) -> Vec<u8> {
         return [b"  [ ", one_line(&entry.label).as_slice(), b" ]"].concat();
     }
     one_line(&entry.path)
+}
+
+/// A file's device as `MAJOR,MINOR`, where it is known.
+fn device(entry: &MapEntry) -> String {
+    let device = entry.device;
+    or_unknown((entry.inode != 0).then(|| format!("{},{}", device.major, device.minor)))
+}
+
+fn inode(entry: &MapEntry) -> String {
+    or_unknown((entry.inode != 0).then_some(entry.inode))
 }
 
 fn or_unknown(value: Option<impl Display>) -> String {

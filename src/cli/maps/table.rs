@@ -27,11 +27,13 @@ pub fn print(context: &mut Context, map: &ProcessMap, page_size: u64, several: b
     let digits = map.entries.last().map_or(0, |entry| format!("{:x}", entry.start).len());
     let mut rows = Vec::with_capacity(map.entries.len() + 1);
     for (index, entry) in map.entries.iter().enumerate() {
-        let usage = entry.usage.ok_or_else(|| {
-            Error::Unsupported(
+        // Why pages were not counted in structures was told.
+        let usage = entry.usage;
+        if usage.is_none() && map.structures.is_none() {
+            return Err(Error::Unsupported(
                 "the kernel does not count resident pages: kern.proc_vmmap_skip_resident_count is set".to_owned(),
-            )
-        })?;
+            ));
+        }
         let counted = domains.and_then(|domains| domains.get(index));
         let in_domains = columns.iter().zip(counted).flat_map(|(columns, counted)| columns.cells(counted));
         rows.push(Row { cells: cells(entry, usage, digits, in_domains), name: spaced_name(entry) });
@@ -88,17 +90,18 @@ impl Columns {
     }
 }
 
-fn cells(entry: &MapEntry, usage: Usage, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
-    let superpages = match usage.superpages {
+fn cells(entry: &MapEntry, usage: Option<Usage>, digits: usize, domains: impl Iterator<Item = String>) -> Vec<String> {
+    let superpages = match usage.map_or(Superpages::Unknown, |usage| usage.superpages) {
         Superpages::Bytes(bytes) => kib(bytes).to_string(),
-        Superpages::Used(used) => if used { "yes" } else { "-" }.to_owned(),
+        Superpages::Used(true) => "yes".to_owned(),
+        Superpages::Used(false) | Superpages::Unknown => "-".to_owned(),
     };
     let mut cells = vec![
         format!("{:0digits$x}", entry.start),
         kib(entry.size()).to_string(),
-        kib(usage.resident).to_string(),
-        or_dash(usage.private),
-        or_dash(usage.shared),
+        or_dash(usage.map(|usage| usage.resident)),
+        or_dash(usage.and_then(|usage| usage.private)),
+        or_dash(usage.and_then(|usage| usage.shared)),
         superpages,
     ];
     cells.extend(domains);

@@ -134,7 +134,14 @@ impl ProcessHost for FreeBsd {
         // Both can be empty: the kernel's processes have no arguments, and programs change theirs.
         let arguments = ask(KERN_PROC_ARGS).ok().filter(|arguments| !arguments.is_empty());
         let command = arguments.or_else(|| ask(KERN_PROC_PATHNAME).ok()).unwrap_or_default();
-        Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout, entries, domains })
+        Ok(ProcessMap {
+            pid: pid.as_raw(),
+            command: process_map::command_line(&command),
+            layout,
+            entries,
+            domains,
+            structures: None,
+        })
     }
 
     fn page_states(&self, process: Option<Pid>, addresses: &[u64]) -> Result<Vec<PageState>> {

@@ -45,7 +45,14 @@ pub fn read(pid: Pid, detail: Detail, page_size: u64) -> Result<ProcessMap> {
     if !same_stack || is_empty(&file).map_err(|error| fail(name, error))? {
         return Err(process.error(Operation::ProcessMap, Errno::EBUSY));
     }
-    Ok(ProcessMap { pid: pid.as_raw(), command: process_map::command_line(&command), layout: None, entries, domains })
+    Ok(ProcessMap {
+        pid: pid.as_raw(),
+        command: process_map::command_line(&command),
+        layout: None,
+        entries,
+        domains,
+        structures: None,
+    })
 }
 
 /// The pages of each entry by NUMA domain.

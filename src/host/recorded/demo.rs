@@ -232,5 +232,5 @@ fn shell() -> ProcessMap {
         shared_page: region(0x7fff_ffff_f000, 0x8000_0000_0000),
         flags: 0,
     };
-    ProcessMap { pid: 812, command: "-sh".into(), layout: Some(layout), entries, domains: None }
+    ProcessMap { pid: 812, command: "-sh".into(), layout: Some(layout), entries, domains: None, structures: None }
 }

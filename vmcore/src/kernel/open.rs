@@ -366,7 +366,11 @@ impl Kernel {
         self.types.as_ref().ok_or(Error::NoSymbols)
     }
 
-    fn own_types(&self, source: &mut dyn TypeSource) -> Result<TypeTable> {
+    fn own_types(&mut self, source: &mut dyn TypeSource) -> Result<TypeTable> {
+        // An image of the running kernel may be named, too.
+        if self.memory.dump().is_none() && !self.is_verified {
+            self.compare();
+        }
         if let Some(mismatch) = &self.mismatch {
             return Err(Error::OtherKernel(mismatch.clone()));
         }

@@ -42,4 +42,4 @@ pub use name_cache::{CachedPath, FileId};
 pub use object::{ObjectFlags, VmObject};
 pub use resident::Residency;
 pub use space::{AddressSpace, MappedObject, Mapping, SpaceLayout, Target};
-pub use structure::{StructureMember, members};
+pub use structure::{ShownStructure, StructureMask, StructureMember, members};

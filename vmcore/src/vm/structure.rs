@@ -1,7 +1,8 @@
-//! A structure as lines: each member with its value, those of structures within it by their paths.
+//! The structures of an address space as lines: each member with its value, those of structures within it by their paths.
 
+use super::space::{AddressSpace, Mapping, Target};
 use crate::error::Result;
-use crate::kernel::Object;
+use crate::kernel::{Object, TypedMemory};
 use crate::text::escape_control;
 use crate::types::{Kind, Meaning, TypeId};
 use crate::units::Hex;
@@ -20,6 +21,90 @@ pub struct StructureMember {
     pub path: String,
     /// Its value: numbers with a sign in decimal, others and pointers in hexadecimal, enumerators by name, text in quotes.
     pub value: String,
+}
+
+/// Which structures of an address space are shown: the bits of procmap(1)'s `-D`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct StructureMask(pub u32);
+
+impl StructureMask {
+    /// `struct vmspace`, without the map in it.
+    pub const VMSPACE: u32 = 1;
+    /// `struct vm_map`, without the header of its entries.
+    pub const MAP: u32 = 2;
+    /// That header.
+    pub const HEADER: u32 = 4;
+    /// Each `struct vm_map_entry`.
+    pub const ENTRIES: u32 = 8;
+    /// Each `struct namecache` by which the path of a file was found.
+    pub const NAME_CACHE: u32 = 16;
+    /// All of these.
+    pub const ALL: u32 = 31;
+
+    const fn has(self, bit: u32) -> bool {
+        self.0 & bit != 0
+    }
+}
+
+/// A structure to be shown.
+#[derive(Debug)]
+pub struct ShownStructure {
+    /// Its name, without `struct`.
+    pub name: &'static str,
+    /// Where it is.
+    pub address: u64,
+    /// Its members, or why they cannot be read.
+    pub members: Result<Vec<StructureMember>>,
+}
+
+impl AddressSpace {
+    /// Shows the structures that it was read from, one after another.
+    ///
+    /// # Errors
+    ///
+    /// Those of `show`. A structure that cannot be read is none.
+    pub fn each_structure<E>(
+        &self,
+        typed: TypedMemory<'_>,
+        mask: StructureMask,
+        mut show: impl FnMut(ShownStructure) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut take = |name, address, inner| show(shown(typed, name, address, inner));
+        if let Some(vmspace) = self.vmspace.filter(|_| mask.has(StructureMask::VMSPACE)) {
+            take("vmspace", vmspace, "vm_map.")?;
+        }
+        if mask.has(StructureMask::MAP) {
+            take("vm_map", self.map.address, "header.")?;
+        }
+        if mask.has(StructureMask::HEADER) {
+            take("vm_map_entry", self.map.header, "")?;
+        }
+        for mapping in &self.mappings {
+            if mask.has(StructureMask::ENTRIES) {
+                take("vm_map_entry", mapping.entry.address, "")?;
+            }
+            for name in name_entries(mapping).iter().filter(|_| mask.has(StructureMask::NAME_CACHE)) {
+                take("namecache", *name, "")?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The entries of the name cache that the path of a mapping was found by.
+fn name_entries(mapping: &Mapping) -> &[u64] {
+    match &mapping.target {
+        Target::Object(mapped) => &mapped.path.entries,
+        _ => &[],
+    }
+}
+
+/// A structure without those members whose paths begin in one way.
+fn shown(typed: TypedMemory<'_>, name: &'static str, address: u64, without: &str) -> ShownStructure {
+    let read = || members(&typed.structure_at(name, address)?);
+    let is_shown = |member: &StructureMember| without.is_empty() || !member.path.starts_with(without);
+    let members = read().map(|members| members.into_iter().filter(is_shown).collect());
+    ShownStructure { name, address, members }
 }
 
 /// All members of a structure with their values, in the order in which they are declared.
