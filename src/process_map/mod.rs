@@ -422,6 +422,7 @@ impl Totals {
         let mut totals = Self::default();
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
         let add_some = |sum: &mut Option<u64>, value: u64| *sum = Some(sum.unwrap_or(0).saturating_add(value));
+        let mut are_unknown = false;
         for entry in entries {
             totals.entries += 1;
             add(&mut totals.size, entry.size());
@@ -437,12 +438,17 @@ impl Totals {
                 }
                 _ => add_some(&mut totals.undivided, usage.resident),
             }
-            if let Superpages::Bytes(bytes) = usage.superpages {
-                add_some(&mut totals.superpages, bytes);
+            match usage.superpages {
+                Superpages::Bytes(bytes) => add_some(&mut totals.superpages, bytes),
+                Superpages::Used(_) => {}
+                Superpages::Unknown => are_unknown = true,
             }
             if let Some(dirty) = usage.dirty {
                 add_some(&mut totals.dirty, dirty);
             }
+        }
+        if are_unknown {
+            totals.superpages = None;
         }
         totals
     }

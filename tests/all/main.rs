@@ -46,6 +46,7 @@ mod livedump_user;
 mod machine_file;
 mod manual;
 mod maps;
+mod maps_dump;
 mod packaging;
 mod paddr;
 mod page_table_root;

@@ -70,13 +70,18 @@ impl<'a> NameCache<'a> {
     }
 
     /// The path of a file.
-    pub fn path(&mut self, vnode: u64) -> Rc<CachedPath> {
+    ///
+    /// # Errors
+    ///
+    /// A vnode or an entry on the way cannot be read; told once, then the path is what there is of it.
+    pub fn path(&mut self, vnode: u64) -> (Rc<CachedPath>, Result<()>) {
         if let Some(known) = self.known.get(&vnode) {
-            return Rc::clone(known);
+            return (Rc::clone(known), Ok(()));
         }
         let mut found = CachedPath::default();
         let mut names: Vec<Vec<u8>> = Vec::new();
-        found.is_whole = self.follow(vnode, &mut names, &mut found.entries).unwrap_or(false);
+        let followed = self.follow(vnode, &mut names, &mut found.entries);
+        found.is_whole = matches!(followed, Ok(true));
         names.reverse();
         if found.is_whole {
             found.path.push(b'/');
@@ -84,7 +89,7 @@ impl<'a> NameCache<'a> {
         found.path.extend(names.join(&b'/'));
         let found = Rc::new(found);
         self.known.insert(vnode, Rc::clone(&found));
-        found
+        (found, followed.map(|_| ()))
     }
 
     /// Collects names from a file upwards; whether the root directory was reached.

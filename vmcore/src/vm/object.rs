@@ -180,13 +180,12 @@ impl<'a> ObjectReader<'a> {
             return Ok(None);
         }
         let structure = self.structure(object.address)?;
-        let vnode = if self.kvme_type_by_name(object.object_type) == Some(KVME_TYPE_VNODE) {
-            structure.member("handle")?.unsigned()?
-        } else if object.has(ObjectFlags::TMPFS) {
+        let vnode = if object.has(ObjectFlags::TMPFS) {
             let node = structure.member("un_pager.swp.swp_priv")?.unsigned()?;
             self.typed.structure_at("tmpfs_node", node)?.member("tn_vnode")?.unsigned()?
         } else {
-            0
+            // One of tmpfs(5) whose vnode is gone has none.
+            structure.member("handle")?.unsigned()?
         };
         Ok(Some(vnode).filter(|vnode| *vnode != 0))
     }

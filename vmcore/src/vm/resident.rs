@@ -10,7 +10,7 @@ use crate::bounds::saturating_usize;
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
 use crate::units::Hex;
-use ioctl_defs::user::KVME_TYPE_SWAP;
+use ioctl_defs::user::{KVME_TYPE_SWAP, KVME_TYPE_VNODE};
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -124,7 +124,11 @@ impl<'a> PageCounter<'a> {
         }
         let structure = objects.structure(object.address)?;
         let resident = self.resident(&structure)?;
-        let is_swappable = object.kvme_type == Some(KVME_TYPE_SWAP) || object.has(ObjectFlags::TMPFS);
+        let is_swappable = match object.kvme_type {
+            Some(KVME_TYPE_SWAP) => true,
+            Some(KVME_TYPE_VNODE) => object.has(ObjectFlags::TMPFS),
+            _ => false,
+        };
         let swapped = if is_swappable { self.swapped(&structure)? } else { Ranges::default() };
         let pages = Rc::new(Pages { resident, swapped });
         self.known.insert(object.address, Rc::clone(&pages));

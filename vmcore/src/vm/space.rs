@@ -290,8 +290,10 @@ impl<'a> Reader<'a> {
             self.names = Some(NameCache::new(self.typed)?);
         }
         if let Some(names) = &mut self.names {
-            mapped.path = names.path(vnode);
+            let (path, followed) = names.path(vnode);
+            mapped.path = path;
             mapped.file = names.file_id(vnode)?;
+            followed?;
         }
         Ok(())
     }
