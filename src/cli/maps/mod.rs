@@ -5,7 +5,7 @@ mod styles;
 mod table;
 
 use super::json::Measured;
-use super::kernel::KernelArguments;
+use super::kernel::{KernelArguments, RootArguments};
 use super::output::{Output, fit};
 use super::{Context, Verdict, pid_or_kernel, whole_number};
 use clap::{ArgGroup, Args};
@@ -29,6 +29,8 @@ use vmcore::vm::StructureMask;
 pub struct Arguments {
     #[command(flatten)]
     pub kernel: KernelArguments,
+    #[command(flatten)]
+    root: RootArguments,
     /// Processes to list, after that of -p or -P; 0 is the kernel
     #[arg(value_name = "PID", value_parser = pid_or_kernel)]
     pids: Vec<i32>,

@@ -36,7 +36,8 @@ impl Source {
             return Ok(Self::Host(context.process_host()?));
         }
         let mut opened = arguments.kernel.open(context, Access::Read)?;
-        opened.load_types(context)?;
+        arguments.root.apply(&mut opened.kernel);
+        opened.load_types_with(context, arguments.root.search()?)?;
         Ok(Self::Structures(Box::new(opened)))
     }
 
