@@ -176,7 +176,7 @@ fn structures_are_dumped_by_the_bits_of_a_mask() {
         let heads = shown.lines().filter(|line| line.starts_with("struct ")).map(str::to_owned);
         (heads.collect::<Vec<_>>(), shown)
     };
-    assert_eq!(heads("0").0, [String::new(); 0]);
+    assert!(heads("0").0.is_empty());
     let (found, shown) = heads("1");
     assert_eq!(found, [format!("struct vmspace at {vmspace:#x}:")]);
     assert!(shown.contains("\tvm_refcnt = 0x1\n\tvm_pmap.pm_cr3 = 0x0\n"), "{shown}");
