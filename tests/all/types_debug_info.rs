@@ -1,4 +1,4 @@
-//! The types of debug information: what a compiler says of them against what it makes of them, in DWARF 4 and 5, on
+//! The types of debug information: what a compiler says of them against what it makes of them, in DWARF 3 to 5, on
 //! machines of both orders of bytes and both sizes of pointers.
 
 use crate::common::typed_kernel::TypedKernel;
@@ -47,6 +47,8 @@ const BITS: &[(&str, &str, u32)] = &[
     ("w", "unsigned long long", 40),
     ("s", "unsigned short", 9),
 ];
+/// Structures of them, and how they are declared: in the second, some begin in one unit of their type and end in the next.
+const BITS_IN: [(&str, &str); 2] = [("bits", ""), ("packed", "__attribute__((packed))")];
 const CPUS: [Arch; 4] = [Arch::Amd64, Arch::Arm64, Arch::Powerpc64, Arch::I386];
 
 /// What both files have.
@@ -65,9 +67,11 @@ enum wide { WIDE = 0x123456789ull };
     members.iter().for_each(|(_, declaration)| writeln!(text, "\t{declaration};").unwrap());
     text.push_str("\tunion { int in_union; struct { long deep; }; };\n");
     writeln!(text, "\t{};\n}};", last.1).unwrap();
-    text.push_str("struct bits {\n");
-    BITS.iter().for_each(|(name, declaration, bits)| writeln!(text, "\t{declaration} {name} : {bits};").unwrap());
-    text.push_str("};\n");
+    for (name, attribute) in BITS_IN {
+        writeln!(text, "struct {attribute} {name} {{").unwrap();
+        BITS.iter().for_each(|(name, declaration, bits)| writeln!(text, "\t{declaration} {name} : {bits};").unwrap());
+        text.push_str("};\n");
+    }
     text
 }
 
@@ -79,7 +83,9 @@ fn first() -> String {
     text.push_str("};\n");
     for (name, declaration, _) in BITS {
         let ones = if *declaration == "_Bool" { "1" } else { "-1" };
-        writeln!(text, "const struct bits only_{name} = {{ .{name} = {ones} }};").unwrap();
+        for (of, _) in BITS_IN {
+            writeln!(text, "const struct {of} only_{of}_{name} = {{ .{name} = {ones} }};").unwrap();
+        }
     }
     text.push_str(
         "
@@ -152,7 +158,7 @@ fn load(path: &Path, arch: Arch) -> TypeTable {
 
 impl Compiled {
     fn all() -> Vec<Self> {
-        let all = CPUS.into_iter().flat_map(|arch| [(arch, 4), (arch, 5)]);
+        let all = CPUS.into_iter().flat_map(|arch| [(arch, 3), (arch, 4), (arch, 5)]);
         let compiled = all.filter_map(|(arch, dwarf)| {
             let (_directory, path) = compile(arch, dwarf)?;
             let types = load(&path, arch);
@@ -206,12 +212,13 @@ fn members_are_where_the_compiler_puts_them_and_declared_as_they_were() {
 fn bit_fields_are_the_bits_that_the_compiler_sets() {
     for compiled in Compiled::all() {
         let Compiled { types, arch, .. } = &compiled;
-        let bits = compiled.structure("bits");
-        for (name, declaration, length) in BITS {
-            let found = types.member(bits, name).unwrap();
+        for ((of, _), (name, declaration, length)) in
+            BITS_IN.iter().flat_map(|of| BITS.iter().map(move |bits| (of, bits)))
+        {
+            let found = types.member(compiled.structure(of), name).unwrap();
             assert_eq!(types.declare(found.member.type_id, ""), *declaration);
             assert_eq!(found.member.bits, Some(*length), "{name}");
-            let bytes = compiled.bytes(&format!("only_{name}"));
+            let bytes = compiled.bytes(&format!("only_{of}_{name}"));
             let is_set = |bit: &u64| {
                 let byte = bytes[usize::try_from(bit / 8).unwrap()];
                 match arch.order() {
@@ -221,7 +228,7 @@ fn bit_fields_are_the_bits_that_the_compiler_sets() {
             };
             let set: Vec<u64> = (0..8 * bytes.len() as u64).filter(is_set).collect();
             let expected: Vec<u64> = (found.bit_offset..found.bit_offset + u64::from(*length)).collect();
-            assert_eq!(set, expected, "{arch:?}: {name}");
+            assert_eq!(set, expected, "{arch:?}, {}: {of}.{name}", compiled.dwarf);
         }
     }
 }

@@ -25,7 +25,8 @@ pub struct Variable {
     pub name: Box<str>,
     /// Where it is: as the symbol table of its file has it, with a module's where it was loaded.
     pub address: u64,
-    /// Bytes, by its symbol; 0 where that is not known.
+    /// Bytes, by its symbol; 0 where that is not known. Fewer than its type's where a compiler has found that it takes two
+    /// values alone: then its byte says which, and need not be that value.
     pub size: u64,
     /// Its type.
     pub type_id: TypeId,

@@ -290,11 +290,12 @@ impl<'a> Adding<'_, '_, '_, 'a> {
         let start = member.location.map_or(0, |bytes| bytes.saturating_mul(8));
         let Some(from_top) = member.bit_offset else { return start };
         if self.merged.table.order() == crate::architecture::Endianness::Big {
-            return start.saturating_add(from_top);
+            return start.saturating_add_signed(from_top);
         }
         let storage = member.byte_size.or_else(|| self.size_of(self.unit.target(member)));
         let bits = storage.map_or(0, |bytes| bytes.saturating_mul(8));
-        start.saturating_add(bits).saturating_sub(from_top).saturating_sub(member.bit_size.map_or(0, |size| size))
+        let end = start.saturating_add(bits).saturating_add_signed(from_top.saturating_neg());
+        end.saturating_sub(member.bit_size.unwrap_or(0))
     }
 
     /// Bytes of an integer or enumeration behind typedefs and qualifiers.

@@ -31,8 +31,8 @@ pub(super) struct Entry<'a> {
     /// Where a member begins, in bytes.
     pub(super) location: Option<u64>,
     pub(super) data_bit_offset: Option<u64>,
-    /// As DWARF 3 counts: from the most significant bit of its storage.
-    pub(super) bit_offset: Option<u64>,
+    /// As DWARF 3 counts: from the most significant bit of its storage; before that, of one that begins in the unit before.
+    pub(super) bit_offset: Option<i64>,
     /// The value of an enumerator, with and without a sign.
     pub(super) value: (Option<u64>, Option<i64>),
     /// How many elements a dimension has.
@@ -232,6 +232,7 @@ impl<'a> Entry<'a> {
             dw::DW_AT_low_pc => self.address = dwarf.attr_address(unit, attribute.value())?,
             dw::DW_AT_location => self.address = fixed_address(dwarf, unit, attribute)?,
             dw::DW_AT_const_value => self.value = value(attribute),
+            dw::DW_AT_bit_offset => self.bit_offset = attribute.sdata_value(),
             name => self.take_number(name, unit, attribute)?,
         }
         Ok(())
@@ -247,7 +248,6 @@ impl<'a> Entry<'a> {
             dw::DW_AT_byte_size => &mut self.byte_size,
             dw::DW_AT_bit_size => &mut self.bit_size,
             dw::DW_AT_data_bit_offset => &mut self.data_bit_offset,
-            dw::DW_AT_bit_offset => &mut self.bit_offset,
             dw::DW_AT_count => &mut self.count,
             dw::DW_AT_encoding => {
                 if let AttributeValue::Encoding(encoding) = attribute.value() {

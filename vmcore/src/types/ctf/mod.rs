@@ -2,8 +2,8 @@
 //! `makeoptions WITH_CTF=1`, and keep when they are stripped.
 //!
 //! What CTF does not tell, is not here either: `_Atomic`, whether a plain `char` has a sign (it says so of every one), the
-//! types of variables that are static in a function, enumerators of more than 32 bits, and which bits of an enumeration's bit
-//! field are padding.
+//! types of variables that are static in a function, enumerators of more than 32 bits, which bits of an enumeration's bit
+//! field are padding, and, of a variable that takes two values alone, which ones its only byte stands for.
 
 mod convert;
 
