@@ -51,6 +51,7 @@ mod packaging;
 mod paddr;
 mod page_table_root;
 mod ps;
+mod ps_details;
 mod ranges;
 mod ranges_machines;
 mod read;

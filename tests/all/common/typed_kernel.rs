@@ -342,6 +342,30 @@ impl TypedKernel {
         address + self.types.offset_of(of, path)
     }
 
+    /// The number of so many bytes at an address.
+    #[track_caller]
+    pub fn number(&mut self, address: u64, size: usize) -> u64 {
+        let order = self.order();
+        order.value(&self.bytes_mut(address)[..size])
+    }
+
+    /// Where the page of an address is in physical memory.
+    pub fn physical(&self, address: u64) -> u64 {
+        match self.arch {
+            Arch::Powerpc64 => address - self.dump.direct_map.base,
+            // What is together virtually, is not so physically.
+            _ => self.dump.dump_avail[0].0 + ((address - self.base) ^ PAGE),
+        }
+    }
+
+    /// The address at which a byte of physical memory is mapped.
+    pub fn mapped_at(&self, physical: u64) -> u64 {
+        match self.arch {
+            Arch::Powerpc64 => physical + self.dump.direct_map.base,
+            _ => self.base + ((physical - self.dump.dump_avail[0].0) ^ PAGE),
+        }
+    }
+
     /// The image's file.
     pub fn image(&self) -> Vec<u8> {
         let of_region = |(index, (name, flags)): (usize, (&'static str, u64))| {
@@ -374,16 +398,12 @@ impl TypedKernel {
             for (address, page) in (start..).step_by(PAGE as usize).zip(contents.chunks(PAGE as usize)) {
                 let mut bytes = page.to_vec();
                 bytes.resize(PAGE as usize, 0);
-                let physical = if self.arch == Arch::Powerpc64 {
-                    address - dump.direct_map.base
-                } else {
-                    // What is together virtually, is not so physically.
-                    let physical = ram + ((address - self.base) ^ PAGE);
+                let physical = self.physical(address);
+                if self.arch != Arch::Powerpc64 {
                     let (writable, executable) = (index > 0, index == 0);
                     let superpage = false;
                     dump.mappings.push(Mapping { address, physical, length: PAGE, writable, executable, superpage });
-                    physical
-                };
+                }
                 assert!(physical < ram + RAM, "too little RAM");
                 if !self.omitted.contains(&address) {
                     dump.pages.insert(physical, bytes);

@@ -240,7 +240,7 @@ pub(super) struct Group {
 }
 
 /// The process group and session of a process.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Job {
     /// The ID of its process group.
     pub pgid: Option<i32>,

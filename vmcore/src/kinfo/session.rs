@@ -13,9 +13,13 @@ use crate::units::Hex;
 use std::rc::Rc;
 
 impl<'a> Reader<'a> {
-    /// The process group and session of a process; `None` of one that is in none, and where they cannot be read.
+    /// The process group and session of a process; one that is in none has those of number 0.
     pub fn job_of(&mut self, process: &Object<'a>, flags: Option<u32>) -> Option<Job> {
-        let address = number(process, "p_pgrp").filter(|address| *address != 0)?;
+        let address = number(process, "p_pgrp")?;
+        if address == 0 {
+            let login = Some(Name::default());
+            return Some(Job { pgid: Some(0), sid: Some(0), login, ..Job::default() });
+        }
         let group = match self.groups.get(&address) {
             Some(known) => known.clone(),
             None => {
