@@ -92,6 +92,7 @@ pub struct MapStructures {
     #[serde(rename = "map_version")]
     pub version: u32,
     /// `MAP_…` of `sys/vm/vm_map.h`.
+    #[serde(rename = "map_flags")]
     pub flags: Hex,
     /// Where the `struct pmap` is.
     pub pmap: Hex,
@@ -107,12 +108,14 @@ pub struct EntryStructures {
     /// Where it is.
     pub entry: Hex,
     /// Where its `struct vm_object` is or, of a part of another map, that `struct vm_map`; 0 without one.
+    #[serde(rename = "object_address")]
     pub object: Hex,
     /// Where in that object it begins. [`MapEntry::offset`] is that in the last of the objects behind it.
     pub object_offset: Hex,
     /// Where the `struct vnode` of its file is.
     pub vnode: Option<Hex>,
     /// `MAP_ENTRY_…` of `sys/vm/vm_map.h`.
+    #[serde(rename = "entry_flags")]
     pub flags: Hex,
     /// Whether it is a part of another map.
     pub sub_map: bool,

@@ -209,8 +209,8 @@ fn structures_are_in_the_json_object() {
     assert_eq!((&map["map"], &map["entry_count"]), (&format!("{:#x}", shell.space.map).into(), &5.into()));
     assert_eq!(map["pmap_resident_count"], 321);
     let heap = &process["entries"][2];
-    assert_eq!(heap["structures"]["object"], format!("{:#x}", shell.heap));
-    assert_eq!(heap["object_id"], heap["structures"]["object"]);
+    assert_eq!(heap["structures"]["object_address"], format!("{:#x}", shell.heap));
+    assert_eq!(heap["object_id"], heap["structures"]["object_address"]);
     assert_eq!(heap["label"], "heap");
     // Page 40 is in both.
     let usage = &heap["usage"];

@@ -232,7 +232,7 @@ const OPTIONAL: [(&str, &[&str]); 9] = [
             "missing_table_count",
         ],
     ),
-    ("maps", &["gaps", "numa"]),
+    ("maps", &["gaps", "numa", "structures"]),
     ("paddr", &["pid", "page_count"]),
     ("ps", &["threads"]),
     ("read", &["size", "pieces", "values", "symbols", "string", "kernel_file"]),
