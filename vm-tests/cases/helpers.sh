@@ -37,6 +37,36 @@ try_as_nobody() {
     last="memtool $* as nobody"
 }
 
+# Prints the map of a process as procstat(1) shows it: start, end, protection, KiB in memory, and the path or a hyphen.
+procstat_map() {
+    variable hw.pagesize
+    procstat -v "$1" | while read -r map_process map_start map_end map_protection map_resident map_rest; do
+        [ "$map_process" = "$1" ] || continue
+        # Two columns after those of flags and type may be empty: the path and, on some systems, flags.
+        case $map_rest in
+        */*) map_path=/${map_rest#*/} ;;
+        *) map_path=- ;;
+        esac
+        echo "$((map_start)) $((map_end)) $map_protection $((map_resident * value / 1024)) $map_path"
+    done
+}
+
+# The same of what 'memtool maps -x' has left in $out.
+memtool_map() {
+    map_tab=$(printf '\t')
+    echo "$out" | while IFS=$map_tab read -r map_start map_size map_resident map_rest; do
+        [ "$map_start" != total ] || continue
+        # Private, shared and mapped by superpages.
+        map_rest=${map_rest#*"$map_tab"*"$map_tab"*"$map_tab"}
+        map_protection=${map_rest%%"$map_tab"*} map_path=${map_rest#*"$map_tab"}
+        case $map_path in
+        /*) ;;
+        *) map_path=- ;;
+        esac
+        echo "$((0x$map_start)) $((0x$map_start + map_size * 1024)) ${map_protection%?} $map_resident $map_path"
+    done
+}
+
 # The same with any program.
 run() {
     status=0

@@ -2,9 +2,6 @@
 . ../helpers.sh
 
 need procstat sleep
-tab=$(printf '\t')
-variable hw.pagesize
-page_kib=$((value / 1024))
 
 # What is asked about does nothing meanwhile; it is left alone until it waits.
 sleep 1000 &
@@ -12,38 +9,13 @@ pid=$!
 trap 'kill $pid 2> /dev/null' EXIT
 sleep 1
 
-# Prints procstat's map: start, end, protection, KiB in memory, and the path or a hyphen.
-by_procstat() {
-    procstat -v "$1" | while read -r process start end protection resident rest; do
-        [ "$process" = "$1" ] || continue
-        # Two columns after those of flags and type may be empty: the path and, on some systems, flags.
-        case $rest in
-        */*) path=/${rest#*/} ;;
-        *) path=- ;;
-        esac
-        echo "$((start)) $((end)) $protection $((resident * page_kib)) $path"
-    done
-}
-
-# What memtool says in the same form, of maps -x.
-by_memtool() {
-    echo "$out" | while IFS=$tab read -r start size resident private shared superpages protection name; do
-        [ "$start" != total ] || continue
-        case $name in
-        /*) path=$name ;;
-        *) path=- ;;
-        esac
-        echo "$((0x$start)) $((0x$start + size * 1024)) ${protection%?} $resident $path"
-    done
-}
-
-wanted=$(by_procstat $pid)
+wanted=$(procstat_map $pid)
 case $wanted in
 */*sleep*) ;;
 *) fail "procstat shows no program: $(procstat -v $pid)" ;;
 esac
 must maps --quiet -x $pid
-equal 'memtool maps -x' "$(by_memtool)" "$wanted"
+equal 'memtool maps -x' "$(memtool_map)" "$wanted"
 
 # The other styles have the same entries, in their own words. Solaris's and Linux's read no more than they show.
 set -- $pid
