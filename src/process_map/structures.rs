@@ -12,6 +12,7 @@ use std::thread;
 use std::time::Duration;
 use vmcore::Kernel;
 use vmcore::kernel::Process;
+use vmcore::kinfo;
 use vmcore::pmap::Protection;
 use vmcore::units::{AddressRange, Hex};
 use vmcore::vm::{AddressSpace, EntryFlags, MapFlags, MappedObject, Mapping, ObjectFlags, SpaceLayout, Target, VmMap};
@@ -77,7 +78,7 @@ fn read_once(kernel: &Kernel, pid: Pid, with_pages: bool) -> Result<StructureMap
             "process {pid} has no memory of its own: it is a kernel process, or has exited; PID 0 is the kernel's map"
         )));
     }
-    Ok(convert(space, process.pid, &process.command))
+    Ok(convert(space, process.pid, &command(kernel, &process)))
 }
 
 fn find(kernel: &Kernel, pid: Pid) -> Result<Process> {
@@ -87,6 +88,15 @@ fn find(kernel: &Kernel, pid: Pid) -> Result<Process> {
         Some(warning) => Error::Refused(format!("process {pid} was not found, and the list is damaged: {warning}")),
         None => Error::Refused(format!("the kernel has no process {pid}")),
     })
+}
+
+/// A process's arguments, with a space between them, or its program's name where these are not in memory.
+fn command(kernel: &Kernel, process: &Process) -> Vec<u8> {
+    let read = || kinfo::arguments(&kernel.typed()?.structure_at("proc", process.address)?);
+    match read() {
+        Ok(Some(arguments)) if !arguments.is_empty() => arguments.join(&b' '),
+        _ => process.command.clone(),
+    }
 }
 
 fn convert(space: AddressSpace, pid: i32, command: &[u8]) -> StructureMap {

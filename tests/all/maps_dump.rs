@@ -170,7 +170,7 @@ MAP {map:#x}: [0x1000->0x800000000000]
 #[test]
 fn structures_are_dumped_by_the_bits_of_a_mask() {
     let shell = shell(Arch::Powerpc64);
-    let Space { vmspace, map, entries } = &shell.space;
+    let Space { vmspace, map, entries, .. } = &shell.space;
     let heads = |mask: &str| {
         let shown = shell.maps(&["-D", mask]);
         let heads = shown.lines().filter(|line| line.starts_with("struct ")).map(str::to_owned);
@@ -200,11 +200,13 @@ fn structures_are_dumped_by_the_bits_of_a_mask() {
 
 #[test]
 fn structures_are_in_the_json_object() {
-    let shell = shell(Arch::Amd64);
+    let mut shell = shell(Arch::Amd64);
+    let process = shell.space.process;
+    shell.built.arguments(process, &["-sh", "a b"]);
     let object = shell.run(&["--json"]).ok().json();
     assert_eq!(object["host"], "image");
     let process = &object["processes"][0];
-    assert_eq!((&process["pid"], &process["command"]), (&70.into(), &"sh".into()));
+    assert_eq!((&process["pid"], &process["command"]), (&70.into(), &"-sh a b".into()));
     let map = &process["structures"];
     assert_eq!((&map["map"], &map["entry_count"]), (&format!("{:#x}", shell.space.map).into(), &5.into()));
     assert_eq!(map["pmap_resident_count"], 321);

@@ -55,6 +55,7 @@ pub struct Object {
 
 /// Where the structures of a process are.
 pub struct Space {
+    pub process: u64,
     pub vmspace: u64,
     pub map: u64,
     pub entries: Vec<u64>,
@@ -99,7 +100,7 @@ impl MapKernel {
     }
 
     fn variables(&mut self) {
-        let Basic { int, unsigned_long, .. } = self.kernel.basic;
+        let Basic { int, .. } = self.kernel.basic;
         let offsets = [
             ("proc_off_p_pid", "proc", "p_pid"),
             ("proc_off_p_comm", "proc", "p_comm"),
@@ -116,9 +117,6 @@ impl MapKernel {
             let offset = self.kernel.types.offset_of(self.of(of), member);
             self.kernel.set_variable(name, "", i128::from(offset));
         }
-        let sizes = self.kernel.types.array(unsigned_long, 3);
-        self.kernel.variable("pagesizes", sizes);
-        self.kernel.set_variable("pagesizes", "[0]", i128::from(PAGE));
         let process = self.kernel.types.pointer(self.of("proc"));
         self.kernel.variable("allproc", process);
         let vnode = self.kernel.types.pointer(self.of("vnode"));
@@ -275,7 +273,17 @@ impl MapKernel {
         let pmap = self.at(vmspace, "vmspace", "vm_pmap");
         self.set(map, "vm_map", "pmap", pmap);
         self.set(pmap, "pmap", "pm_stats.resident_count", 321);
-        Space { vmspace, map, entries }
+        Space { process, vmspace, map, entries }
+    }
+
+    /// Has the kernel keep a process's arguments.
+    pub fn arguments(&mut self, process: u64, arguments: &[&str]) {
+        let kept = self.kernel.allocate_pages(PAGE);
+        let text: String = arguments.iter().map(|argument| format!("{argument}\0")).collect();
+        self.set(kept, "pargs", "ar_length", text.len() as i128);
+        let at = self.at(kept, "pargs", "ar_args");
+        self.kernel.write_bytes(at, text.as_bytes());
+        self.set(process, "proc", "p_args", kept);
     }
 
     /// Gives a map its entries: where they are. They are a tree with threads.
@@ -405,10 +413,16 @@ fn define(kernel: &mut TypedKernel) -> BTreeMap<&'static str, Type> {
         ],
     );
     let (vmspace, system) = (types.pointer(vmspace), types.pointer(system));
+    let flexible = types.array(character, 0);
+    let arguments =
+        define(types, "pargs", &[("ar_ref", unsigned_int), ("ar_length", unsigned_int), ("ar_args", flexible)]);
+    let arguments = types.pointer(arguments);
     define(
         types,
         "proc",
         &[
+            ("p_flag", int),
+            ("p_args", arguments),
             ("p_list", link),
             ("p_threads", head),
             ("p_pid", int),

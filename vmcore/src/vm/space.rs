@@ -12,8 +12,6 @@ use std::rc::Rc;
 
 /// After so many problems the others are counted.
 const MAX_PROBLEMS: usize = 20;
-/// Pages are of these sizes.
-const PAGE_SIZES: std::ops::RangeInclusive<u64> = 4096..=65536;
 /// Parts of the kernel's map, by their variables and their names.
 const SUB_MAPS: [(&str, &str); 2] = [("exec_map_store", "exec_map"), ("pipe_map_store", "pipe_map")];
 
@@ -111,7 +109,7 @@ impl AddressSpace {
             return Err(Error::Unsupported("it has no address space".to_owned()));
         };
         let map = vmspace.member("vm_map")?;
-        let mut space = Reader::new(typed)?.read(map.address(), with_pages)?;
+        let mut space = Reader::new(typed).read(map.address(), with_pages)?;
         space.vmspace = Some(vmspace.address());
         space.references = Some(number(&vmspace, "vm_refcnt")?);
         space.layout = layout(&process, &vmspace, space.page_size)?;
@@ -129,7 +127,7 @@ impl AddressSpace {
             // Until FreeBSD 12.
             Err(_) => typed.variable("kernel_map")?.dereference()?,
         };
-        Reader::new(typed)?.read(map.address(), with_pages)
+        Reader::new(typed).read(map.address(), with_pages)
     }
 }
 
@@ -149,21 +147,6 @@ fn layout(process: &Object<'_>, vmspace: &Object<'_>, page_size: u64) -> Result<
     }))
 }
 
-/// Bytes of a page, by the kernel's `pagesizes`.
-fn page_size(typed: TypedMemory<'_>) -> Result<u64> {
-    let sizes = typed.symbols.find("pagesizes")?;
-    let sizes =
-        sizes.ok_or_else(|| Error::Unsupported(format!("{} has no symbol pagesizes", typed.symbols.source())))?;
-    let size = typed.memory.pointer(sizes.address)?;
-    if PAGE_SIZES.contains(&size) && size.is_power_of_two() {
-        return Ok(size);
-    }
-    Err(Error::Format(format!(
-        "the kernel's pages have {size} bytes: is {} the kernel that was running?",
-        typed.symbols.source()
-    )))
-}
-
 struct Reader<'a> {
     typed: TypedMemory<'a>,
     page_size: u64,
@@ -180,9 +163,9 @@ struct Counters<'a> {
 }
 
 impl<'a> Reader<'a> {
-    fn new(typed: TypedMemory<'a>) -> Result<Self> {
-        let (objects, page_size) = (ObjectReader::new(typed), page_size(typed)?);
-        Ok(Self { typed, page_size, objects, names: None, problems: Vec::new(), more_problems: 0 })
+    fn new(typed: TypedMemory<'a>) -> Self {
+        let (objects, page_size) = (ObjectReader::new(typed), typed.memory.page_size());
+        Self { typed, page_size, objects, names: None, problems: Vec::new(), more_problems: 0 }
     }
 
     fn problem(&mut self, problem: String) {
