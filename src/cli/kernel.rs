@@ -247,6 +247,11 @@ impl KernelArguments {
         self.core.is_some()
     }
 
+    /// Whether files alone are asked, where a kernel's image is enough, and not the running kernel.
+    pub fn names_files(&self) -> bool {
+        self.core.is_some() || self.kernel.is_some()
+    }
+
     /// Opens the kernel.
     pub fn open(&self, context: &mut Context, access: Access) -> Result<Opened> {
         self.open_with(context, access, &temporary_directory())

@@ -12,6 +12,7 @@ mod help;
 mod inspect;
 mod json;
 mod kernel;
+mod kernel_types;
 mod livedump;
 mod maps;
 mod output;
@@ -28,6 +29,9 @@ mod stack;
 mod symbols;
 mod system_log;
 mod translate;
+mod type_documents;
+mod type_text;
+mod types;
 mod usage;
 mod write;
 
@@ -128,6 +132,8 @@ enum Command {
     Write(write::Arguments),
     /// Find kernel symbols by name, pattern or address
     Symbols(symbols::Arguments),
+    /// Show the types of a kernel's structures, functions and variables
+    Types(types::Arguments),
     /// List the processes and threads of the running kernel or of a dump
     Ps(ps::Arguments),
     /// Show which functions the threads of a kernel were in
@@ -204,6 +210,7 @@ impl Command {
             Self::Read(arguments) => arguments.check(json),
             Self::Write(arguments) => arguments.check(),
             Self::Symbols(arguments) => arguments.check(),
+            Self::Types(arguments) => arguments.check(),
             Self::Paddr(arguments) => arguments.check(),
             Self::Convert(arguments) => arguments.check(json),
             Self::Livedump(arguments) => arguments.check(json),
@@ -227,6 +234,7 @@ impl Command {
             Self::Translate(arguments) => arguments.kernel.inputs(),
             Self::Write(arguments) => arguments.kernel.inputs(),
             Self::Symbols(arguments) => arguments.of.inputs(),
+            Self::Types(arguments) => arguments.kernel.inputs(),
             Self::Ps(arguments) => arguments.kernel.inputs(),
             Self::Maps(arguments) => arguments.kernel.inputs(),
             Self::Stack(arguments) => arguments.kernel.inputs(),
@@ -253,7 +261,8 @@ impl Command {
             Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) | Self::Report(_) => Subject::Files,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
-            Self::Symbols(arguments) => by_files(arguments.names_files(), Subject::System),
+            Self::Symbols(arguments) => by_files(arguments.of.names_files(), Subject::System),
+            Self::Types(arguments) => by_files(arguments.kernel.names_files(), Subject::System),
             Self::Read(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Translate(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
@@ -546,6 +555,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Translate(arguments) => translate::run(context, &arguments),
         Command::Write(arguments) => write::run(context, &arguments),
         Command::Symbols(arguments) => symbols::run(context, &arguments),
+        Command::Types(arguments) => types::run(context, &arguments),
         Command::Stack(arguments) => stack::run(context, &arguments),
         Command::Dmesg(arguments) => dmesg::run(context, &arguments),
         Command::Ps(arguments) => ps::run(context, &arguments),
@@ -591,7 +601,7 @@ fn report(error: &Error, command: &str, verbose: bool) {
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
         "read" | "translate" | "write" | "ps" | "stack" | "dmesg" => "a dump with --core FILE, or ",
-        "symbols" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
+        "symbols" | "types" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",
         _ => "",

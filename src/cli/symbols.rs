@@ -29,11 +29,6 @@ pub struct Arguments {
 }
 
 impl Arguments {
-    /// Whether files are asked, and not the running kernel.
-    pub fn names_files(&self) -> bool {
-        self.of.core.is_some() || self.of.kernel.is_some()
-    }
-
     /// See [`super::Command::check`].
     pub fn check(&self) -> Result<(), String> {
         if self.names.iter().any(String::is_empty) {

@@ -47,6 +47,7 @@ pub mod memory;
 pub mod messages;
 pub mod minidump;
 pub mod mismatch;
+pub mod near;
 pub mod opened;
 pub mod pmap;
 pub mod progress;

@@ -344,11 +344,8 @@ impl Kernel {
             // A kernel whose list of modules cannot be read still has types of its own.
             let _ = self.load_modules();
             let files = self.names.address_files().ok_or(Error::NoSymbols)?;
-            for (_, module) in files.tables().skip(1) {
-                if let Err(error) = source.load(module, &mut types) {
-                    self.warnings.push(KernelWarning::NoModuleTypes(error.to_string()));
-                }
-            }
+            let failed = types.add_modules(files.tables().skip(1).map(|(_, module)| module), source);
+            self.warnings.extend(failed.iter().map(|error| KernelWarning::NoModuleTypes(error.to_string())));
             self.types = Some(types);
         }
         self.types.as_ref().ok_or(Error::NoSymbols)
@@ -375,8 +372,7 @@ impl Kernel {
             return Err(Error::OtherKernel(mismatch.clone()));
         }
         let kernel = self.names.address_files().ok_or(Error::NoSymbols)?.kernel();
-        let mut types = TypeTable::new(self.memory.word_size());
-        if source.load(kernel, &mut types)? { Ok(types) } else { Err(Error::NoTypes(kernel.path().to_owned())) }
+        TypeTable::from_file(kernel, source)
     }
 
     /// Its memory with its types, once these are loaded.

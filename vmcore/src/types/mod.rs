@@ -7,6 +7,8 @@
 mod budget;
 pub mod ctf;
 mod declaration;
+pub mod layout;
+pub mod search;
 mod source;
 mod table;
 #[cfg(test)]

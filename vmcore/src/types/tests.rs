@@ -1,5 +1,8 @@
 //! Tests of the table of types: built by hand, as no compiler builds them too.
 
+mod layout;
+mod search;
+
 use super::*;
 
 /// A table with the types that most tests refer to.

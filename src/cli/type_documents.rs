@@ -1,0 +1,309 @@
+//! What `memtool types` prints, as JSON and in rows.
+
+use serde::Serialize;
+use std::path::Path;
+use vmcore::types::layout::{Gap, LayoutOptions, PlacedMember, Row};
+use vmcore::types::search::{MemberOf, Use, User};
+use vmcore::types::{Kind, TypeId, TypeTable, Variable};
+use vmcore::units::{Hex, counted};
+
+/// Types, functions and variables by their names.
+#[derive(Serialize)]
+pub struct Document<'a> {
+    pub source: &'a str,
+    pub types: Vec<TypeDocument<'a>>,
+    pub variables: Vec<VariableDocument<'a>>,
+    pub missing: &'a [String],
+}
+
+/// A type by its name.
+#[derive(Serialize)]
+pub struct TypeDocument<'a> {
+    name: String,
+    kind: &'static str,
+    size: Option<u64>,
+    file: Option<&'a Path>,
+    /// What a typedef stands for.
+    target: Option<String>,
+    /// What is in a structure or union, also in one that a typedef stands for.
+    layout: Option<LayoutDocument<'a>>,
+    enumerators: Option<Vec<EnumeratorDocument<'a>>>,
+}
+
+#[derive(Serialize)]
+struct LayoutDocument<'a> {
+    members: Vec<MemberDocument<'a>>,
+    holes: Vec<GapDocument>,
+    member_count: usize,
+    hole_count: usize,
+    hole_bits: u64,
+    padding_bits: u64,
+    complete: bool,
+}
+
+#[derive(Serialize)]
+struct MemberDocument<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    type_name: String,
+    depth: usize,
+    offset: u64,
+    bit_offset: u64,
+    size: Option<u64>,
+    bits: Option<u32>,
+}
+
+#[derive(Serialize)]
+struct GapDocument {
+    depth: usize,
+    offset: u64,
+    bit_offset: u64,
+    bits: u64,
+    is_padding: bool,
+}
+
+#[derive(Serialize)]
+struct EnumeratorDocument<'a> {
+    name: &'a str,
+    value: i64,
+}
+
+/// A variable or function by its name.
+#[derive(Serialize)]
+pub struct VariableDocument<'a> {
+    name: &'a str,
+    #[serde(rename = "type")]
+    type_name: String,
+    is_function: bool,
+    address: Hex,
+    size: Option<u64>,
+    file: Option<&'a Path>,
+}
+
+/// What a search has found, of which there is a list.
+#[derive(Serialize)]
+pub struct FoundDocument<'a> {
+    pub source: &'a str,
+    pub found: &'a [Found<'a>],
+    pub missing: &'a [String],
+}
+
+/// What a search has found.
+#[derive(Serialize)]
+pub struct Found<'a> {
+    kind: &'static str,
+    /// How the type is used that was asked for.
+    #[serde(rename = "use")]
+    how: Option<&'static str>,
+    /// Of a member: what it is one of.
+    owner: Option<String>,
+    name: String,
+    /// Of a typedef, what it stands for.
+    #[serde(rename = "type")]
+    type_name: Option<String>,
+    offset: Option<u64>,
+    bit_offset: Option<u64>,
+    size: Option<u64>,
+    bits: Option<u32>,
+    address: Option<Hex>,
+    file: Option<&'a Path>,
+}
+
+/// What a type is, in JSON.
+fn kind_of(types: &TypeTable, id: TypeId) -> &'static str {
+    match &types.get(id).kind {
+        Kind::Void => "void",
+        Kind::Unknown => "unknown",
+        Kind::Integer(_) => "integer",
+        Kind::Float(_) => "float",
+        Kind::Pointer(_) => "pointer",
+        Kind::Array { .. } => "array",
+        Kind::Aggregate(aggregate) if aggregate.is_union => "union",
+        Kind::Aggregate(_) => "structure",
+        Kind::Incomplete(_) => "incomplete",
+        Kind::Enumeration(_) => "enumeration",
+        Kind::Typedef(_) => "typedef",
+        Kind::Qualified(..) => "qualified",
+        Kind::Function(_) => "function",
+    }
+}
+
+/// What a typedef stands for.
+fn typedef_target(types: &TypeTable, id: TypeId) -> Option<String> {
+    match types.get(id).kind {
+        Kind::Typedef(target) => Some(types.name_of(target)),
+        _ => None,
+    }
+}
+
+impl<'a> TypeDocument<'a> {
+    pub fn new(types: &'a TypeTable, id: TypeId, options: LayoutOptions) -> Self {
+        let found = types.get(id);
+        let enumerators = match &types.get(types.strip(id)).kind {
+            Kind::Enumeration(enumeration) => Some(&enumeration.enumerators),
+            _ => None,
+        };
+        let enumerators =
+            enumerators.map(|all| all.iter().map(|(name, value)| EnumeratorDocument { name, value: *value }).collect());
+        Self {
+            name: types.name_of(id),
+            kind: kind_of(types, id),
+            size: types.size_of(id),
+            file: types.source(found.source),
+            target: typedef_target(types, id),
+            layout: LayoutDocument::new(types, id, options),
+            enumerators,
+        }
+    }
+}
+
+impl<'a> LayoutDocument<'a> {
+    fn new(types: &'a TypeTable, id: TypeId, options: LayoutOptions) -> Option<Self> {
+        let layout = types.layout(id, options)?;
+        let (mut members, mut holes) = (Vec::new(), Vec::new());
+        for row in &layout.rows {
+            match row {
+                Row::Member(placed) | Row::Begin(placed, _) => members.push(MemberDocument::new(types, placed)),
+                Row::Gap(gap) => holes.push(GapDocument::new(gap)),
+                Row::End(..) | Row::CacheLine(_) => {}
+            }
+        }
+        Some(Self {
+            members,
+            holes,
+            member_count: layout.members,
+            hole_count: layout.holes,
+            hole_bits: layout.hole_bits,
+            padding_bits: layout.padding_bits,
+            complete: !layout.is_cut,
+        })
+    }
+}
+
+impl<'a> MemberDocument<'a> {
+    fn new(types: &TypeTable, placed: &PlacedMember<'a>) -> Self {
+        let (member, bits) = (placed.member, placed.member.bits);
+        Self {
+            name: &member.name,
+            type_name: types.name_of(member.type_id),
+            depth: placed.depth,
+            offset: placed.bit_offset / 8,
+            bit_offset: placed.bit_offset % 8,
+            size: placed.bits.filter(|_| bits.is_none()).map(|bits| bits / 8),
+            bits,
+        }
+    }
+}
+
+impl GapDocument {
+    const fn new(gap: &Gap) -> Self {
+        let Gap { depth, bit_offset, bits, is_padding } = *gap;
+        Self { depth, offset: bit_offset / 8, bit_offset: bit_offset % 8, bits, is_padding }
+    }
+}
+
+/// The size of a symbol, where it is known.
+fn known_size(variable: &Variable) -> Option<u64> {
+    Some(variable.size).filter(|size| *size > 0)
+}
+
+impl<'a> VariableDocument<'a> {
+    pub fn new(types: &'a TypeTable, variable: &'a Variable) -> Self {
+        Self {
+            name: &variable.name,
+            type_name: types.name_of(variable.type_id),
+            is_function: variable.is_function,
+            address: Hex(variable.address),
+            size: known_size(variable),
+            file: types.source(variable.source),
+        }
+    }
+}
+
+impl<'a> Found<'a> {
+    pub fn of_type(types: &'a TypeTable, id: TypeId) -> Self {
+        let found = types.get(id);
+        Self {
+            kind: kind_of(types, id),
+            how: None,
+            owner: None,
+            name: types.name_of(id),
+            type_name: typedef_target(types, id),
+            offset: None,
+            bit_offset: None,
+            size: types.size_of(id),
+            bits: None,
+            address: None,
+            file: types.source(found.source),
+        }
+    }
+
+    pub fn of_member(types: &'a TypeTable, of: &MemberOf<'_>) -> Self {
+        let MemberOf { owner, path, member, bit_offset } = of;
+        Self {
+            kind: "member",
+            how: None,
+            owner: Some(types.name_of(*owner)),
+            name: path.clone(),
+            type_name: Some(types.name_of(member.type_id)),
+            offset: Some(bit_offset / 8),
+            bit_offset: Some(bit_offset % 8),
+            size: types.size_of(member.type_id).filter(|_| member.bits.is_none()),
+            bits: member.bits,
+            address: None,
+            file: types.source(types.get(*owner).source),
+        }
+    }
+
+    fn of_variable(types: &'a TypeTable, variable: &Variable) -> Self {
+        Self {
+            kind: if variable.is_function { "function" } else { "variable" },
+            how: None,
+            owner: None,
+            name: variable.name.to_string(),
+            type_name: Some(types.name_of(variable.type_id)),
+            offset: None,
+            bit_offset: None,
+            size: known_size(variable),
+            bits: None,
+            address: Some(Hex(variable.address)),
+            file: types.source(variable.source),
+        }
+    }
+
+    pub fn of_user(types: &'a TypeTable, used: Use, user: &User<'_>) -> Self {
+        let how = match used {
+            Use::Value => "value",
+            Use::Pointer => "pointer",
+            Use::Function => "function",
+        };
+        let found = match user {
+            User::Typedef(id) => Self::of_type(types, *id),
+            User::Member(member) => Self::of_member(types, member),
+            User::Variable(variable) => Self::of_variable(types, variable),
+        };
+        Self { how: Some(how), ..found }
+    }
+
+    /// The cells under some headings.
+    pub fn row(&self, headings: &[&str], is_hex: bool) -> Vec<String> {
+        let number = |number: u64| if is_hex { format!("{number:#x}") } else { number.to_string() };
+        let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
+        let cell = |heading: &&str| match *heading {
+            "USE" => self.how.unwrap_or("-").to_owned(),
+            "SIZE" => match self.bits {
+                Some(bits) => counted(bits, "bit"),
+                None => or_dash(self.size.map(number)),
+            },
+            "OFFSET" => match (self.offset, self.bits.and(self.bit_offset)) {
+                (Some(offset), Some(bit)) => format!("{}:{bit}", number(offset)),
+                (offset, _) => or_dash(offset.map(number)),
+            },
+            "OF" => or_dash(self.owner.clone()),
+            "FILE" => or_dash(self.file.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())),
+            "NAME" | "MEMBER" => self.name.clone(),
+            _ => or_dash(self.type_name.clone()),
+        };
+        headings.iter().map(cell).collect()
+    }
+}

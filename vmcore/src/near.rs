@@ -1,0 +1,88 @@
+//! Names that are like one which does not exist.
+
+use crate::bounds::item;
+
+/// Names that are suggested, at most.
+const MAX_SUGGESTIONS: usize = 3;
+/// Longer names are not compared.
+const MAX_NAME: usize = 64;
+
+/// The names that are like one, the most alike first, as far as some are: by the number of letters that are added, left out,
+/// replaced or exchanged with their neighbour.
+pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<String> {
+    // In a short name each letter counts.
+    let limit = (wanted.len() / 3).clamp(1, 2);
+    let mut found: Vec<(usize, &str)> = Vec::new();
+    for name in names {
+        if let Some(distance) = distance(wanted.as_bytes(), name.as_bytes(), limit)
+            && !found.iter().any(|(_, other)| *other == name)
+        {
+            found.push((distance, name));
+            found.sort_unstable();
+            found.truncate(MAX_SUGGESTIONS);
+        }
+    }
+    let nearest = found.first().map(|(distance, _)| *distance);
+    found.into_iter().filter(|(distance, _)| Some(*distance) == nearest).map(|(_, name)| name.to_owned()).collect()
+}
+
+/// How many changes make one name of another, if that is at most `limit` (optimal string alignment).
+fn distance(one: &[u8], other: &[u8], limit: usize) -> Option<usize> {
+    if one.len().abs_diff(other.len()) > limit || one.len().max(other.len()) > MAX_NAME {
+        return None;
+    }
+    let (mut before, mut above) = (Vec::new(), (0..=other.len()).collect::<Vec<usize>>());
+    for (row, letter) in one.iter().enumerate() {
+        let mut here = vec![row + 1];
+        for (column, against) in other.iter().enumerate() {
+            let replaced = item(&above, column) + usize::from(letter != against);
+            let mut least = replaced.min(item(&above, column + 1) + 1).min(item(&here, column) + 1);
+            if let (Some(row_before), Some(column_before)) = (row.checked_sub(1), column.checked_sub(1))
+                && one.get(row_before) == Some(against)
+                && other.get(column_before) == Some(letter)
+            {
+                least = least.min(item(&before, column_before) + 1);
+            }
+            here.push(least);
+        }
+        if here.iter().min() > Some(&limit) {
+            return None;
+        }
+        before = std::mem::replace(&mut above, here);
+    }
+    above.last().copied().filter(|changes| *changes <= limit)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_names_with_the_fewest_changes_are_suggested() {
+        let names = ["allproc", "allprison", "zombproc", "proc0", "p_pid", "p_pgrp", "p_ppid", "allproc"];
+        assert_eq!(near("alproc", names), ["allproc"]);
+        assert_eq!(near("allporc", names), ["allproc"]);
+        assert_eq!(near("p_pdi", names), ["p_pid"]);
+        assert_eq!(near("proc9", names), ["proc0"]);
+        assert_eq!(near("p_pi", names), ["p_pid"]);
+        assert_eq!(near("socket", names), [""; 0]);
+        assert_eq!(near("", names), [""; 0]);
+        assert_eq!(near("x", ["a", "bb", "", "x1", "c", "d"]), ["", "a", "c"]);
+    }
+
+    #[test]
+    fn changes_are_counted() {
+        for (one, other, expected) in [
+            ("abc", "abc", Some(0)),
+            ("abc", "acb", Some(1)),
+            ("abc", "ab", Some(1)),
+            ("abc", "abcd", Some(1)),
+            ("abc", "xbc", Some(1)),
+            ("abc", "xyc", Some(2)),
+            ("abc", "xyz", None),
+            ("", "ab", Some(2)),
+        ] {
+            assert_eq!(distance(one.as_bytes(), other.as_bytes(), 2), expected, "{one} {other}");
+        }
+    }
+}
