@@ -4,6 +4,8 @@
 //! Sources: `sys/sys/proc.h`, `ucred.h`, `jail.h`, `tty.h`, `sysent.h`, `_lock.h`, `sys/kern/subr_turnstile.c`,
 //! `sys/kern/kern_tc.c`, `machine/pmap.h`.
 
+#![allow(clippy::cast_possible_truncation, reason = "a test's helper; what it builds is small")]
+
 use super::typed_kernel::{Basic, TypedKernel};
 use vmcore_synth::ctf::Type;
 use vmcore_synth::page_tables::bits;
