@@ -275,7 +275,7 @@ fn json_has_details_where_there_are_types_and_null_elsewhere() {
     let expected = json!({
         "state": "I<s+", "run_state": "sleeping", "parent_pid": 1, "process_group": 700, "session": 699,
         "login": "charlie", "terminal": "ttyu0", "uid": 0, "real_uid": 1, "jail_id": 0, "nice": -5,
-        "start": "2026-11-21T10:00:11Z", "virtual_size": 12_345_344, "resident_size": 102_400,
+        "started_at": "2026-11-21T10:00:11Z", "virtual_size": 12_345_344, "resident_size": 102_400,
         "arguments": ["-sh", "", "tab\there"], "wait_message": "a long reason", "wait_channel": "0xabcd",
     });
     for (name, value) in expected.as_object().unwrap() {

@@ -6,6 +6,7 @@ use super::columns::warn_of_arguments;
 use memtool::Result;
 use serde::Serialize;
 use std::collections::BTreeMap;
+use std::time::Duration;
 use vmcore::architecture::Endianness;
 use vmcore::kernel::{KernelFacts, KernelMemory, Process, Processes, Registers, Thread};
 use vmcore::kinfo::{
@@ -81,7 +82,7 @@ struct ProcessDetails {
     /// The letters of ps(1).
     state: Option<String>,
     run_state: Option<&'static str>,
-    flags: Option<Hex>,
+    process_flags: Option<Hex>,
     parent_pid: Option<i32>,
     tracer_pid: Option<i32>,
     process_group: Option<i32>,
@@ -98,10 +99,10 @@ struct ProcessDetails {
     jail_id: Option<i32>,
     jail: Option<Name>,
     nice: Option<i32>,
-    start: Option<String>,
-    cpu_microseconds: Option<u64>,
-    user_microseconds: Option<u64>,
-    system_microseconds: Option<u64>,
+    started_at: Option<String>,
+    cpu_seconds: Option<f64>,
+    user_seconds: Option<f64>,
+    system_seconds: Option<f64>,
     virtual_size: Option<u64>,
     resident_size: Option<u64>,
     emulation: Option<Name>,
@@ -118,12 +119,12 @@ struct ProcessDetails {
 #[derive(Serialize)]
 struct ThreadDetails {
     run_state: Option<&'static str>,
-    flags: Option<Hex>,
+    thread_flags: Option<Hex>,
     priority: Option<u32>,
     wait_channel: Option<Hex>,
     wait_message: Option<Name>,
     last_cpu: Option<i32>,
-    cpu_microseconds: Option<u64>,
+    cpu_seconds: Option<f64>,
     lock_name: Option<Name>,
     waits_for: Option<WaitDocument>,
     held_locks: Vec<HeldDocument>,
@@ -257,7 +258,7 @@ impl ProcessDetails {
         Self {
             state: info.state_letters(first),
             run_state: info.run_state(first).map(RunState::name),
-            flags: info.flags.map(|flags| Hex(flags.into())),
+            process_flags: info.flags.map(|flags| Hex(flags.into())),
             parent_pid: info.parent.and_then(pid),
             tracer_pid: info.tracer.and_then(pid),
             process_group: job(|job| job.pgid).and_then(pid),
@@ -274,10 +275,10 @@ impl ProcessDetails {
             jail_id: credentials.and_then(|credentials| credentials.jail_id).and_then(pid),
             jail: credentials.and_then(|credentials| credentials.jail.clone()),
             nice: info.nice,
-            start: info.start.and_then(start),
-            cpu_microseconds: info.time.map(|time| time.total),
-            user_microseconds: info.time.map(|time| time.user),
-            system_microseconds: info.time.map(|time| time.system),
+            started_at: info.start.and_then(started_at),
+            cpu_seconds: info.time.map(|time| cpu_seconds(time.total)),
+            user_seconds: info.time.map(|time| cpu_seconds(time.user)),
+            system_seconds: info.time.map(|time| cpu_seconds(time.system)),
             virtual_size: info.sizes.virtual_bytes,
             resident_size: info.sizes.resident_pages.and_then(|pages| pages.checked_mul(page_size)),
             emulation: info.emulation.as_deref().map(Name::from),
@@ -295,12 +296,12 @@ impl ThreadDetails {
     fn new(process: &ProcessInfo, thread: &ThreadInfo) -> Self {
         Self {
             run_state: process.run_state(Some(thread)).map(RunState::name),
-            flags: thread.flags.map(|flags| Hex(flags.into())),
+            thread_flags: thread.flags.map(|flags| Hex(flags.into())),
             priority: thread.priority.level,
             wait_channel: thread.wait_channel.map(Hex),
             wait_message: thread.wait_message.as_deref().map(Name::from),
             last_cpu: thread.last_cpu,
-            cpu_microseconds: thread.time.map(|time| time.total),
+            cpu_seconds: thread.time.map(|time| cpu_seconds(time.total)),
             lock_name: thread.lock_name.as_deref().map(Name::from),
             waits_for: thread.waits_for.as_ref().map(WaitDocument::new),
             held_locks: thread.held.iter().map(HeldDocument::new).collect(),
@@ -332,7 +333,11 @@ fn pid(id: i32) -> Option<i32> {
     (id >= 0).then_some(id)
 }
 
-fn start(time: Timestamp) -> Option<String> {
+fn cpu_seconds(microseconds: u64) -> f64 {
+    Duration::from_micros(microseconds).as_secs_f64()
+}
+
+fn started_at(time: Timestamp) -> Option<String> {
     utc_of_seconds(u64::try_from(time.seconds).ok()?)
 }
 
