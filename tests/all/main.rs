@@ -32,6 +32,7 @@ mod files_in_use;
 mod help;
 mod inspect;
 mod json;
+mod kernel_cpus;
 mod kernel_fixture;
 mod kernel_memory;
 mod kernel_open;
