@@ -3,7 +3,7 @@
 use crate::common::process_maps::{
     ANON, COW, Entry, GROWS_DOWN, GUARD, MapKernel, NEEDS_COPY, Object, PAGE, PROGRAM, SWAP, Space, TMPFS, VNODE,
 };
-use crate::common::{Run, memtool, text};
+use crate::common::{Run, memtool, noise, text};
 use vmcore_synth::Arch;
 
 /// Where things of the shell are in a kernel.
@@ -450,4 +450,32 @@ fn a_map_of_thousands_of_entries_is_listed() {
     assert_eq!(run.lines().len(), 10_001);
     // Nothing else refers to the object: all is private.
     assert!(run.stdout.ends_with("total\t40000\t40000\t40000\t0\t-\t\t\n"), "{:?}", run.lines().last());
+}
+
+/// Pointers to what is elsewhere, and numbers that no kernel has: some of each in every run.
+#[test]
+fn no_damage_makes_it_panic_or_go_on_for_ever() {
+    let noise = noise(1 << 14);
+    let mut numbers = noise.chunks_exact(8).map(|bytes| u64::from_le_bytes(bytes.try_into().unwrap()));
+    let mut number = |limit: u64| numbers.next().unwrap() % limit;
+    for round in 0..60 {
+        let mut shell = shell(Arch::Amd64);
+        let first = shell.built.root & !7;
+        let end = shell.built.kernel.allocate_pages(PAGE);
+        for _ in 0..=round / 6 {
+            let at = first + number((end - first) / 8) * 8;
+            let value = match number(6) {
+                0 => 0,
+                1 => u64::MAX,
+                2 => 1 << 63,
+                3 => number(1 << 20),
+                _ => first + number(end - first),
+            };
+            shell.built.kernel.write_pointer(at, value);
+        }
+        for style in [&["-x"][..], &["-d", "-v", "-D", "31"]] {
+            let run = shell.run(style);
+            assert!(matches!(run.code, 0 | 1), "{}", run.stderr);
+        }
+    }
 }

@@ -161,7 +161,8 @@ impl VmMap {
 
     /// Its entries, ascending.
     pub(super) fn entries(&self, typed: TypedMemory<'_>) -> Entries {
-        let mut walk = Walk { typed, map: self, nodes: HashMap::new(), descended: HashSet::new() };
+        let is_list = is_list(typed);
+        let mut walk = Walk { typed, map: self, is_list, nodes: HashMap::new(), descended: HashSet::new() };
         let mut list: Vec<VmMapEntry> = Vec::new();
         let problem = walk.all(&mut list).err();
         let count = list.len() as u64;
@@ -173,10 +174,17 @@ impl VmMap {
     }
 }
 
+fn is_list(typed: TypedMemory<'_>) -> bool {
+    let entry = typed.types.structure("vm_map_entry");
+    entry.is_some_and(|entry| typed.types.member(entry, "next").is_some())
+}
+
 /// A walk along the entries of a map.
 struct Walk<'a> {
     typed: TypedMemory<'a>,
     map: &'a VmMap,
+    /// Whether entries are a list as well.
+    is_list: bool,
     /// The entries that were read.
     nodes: HashMap<u64, Node>,
     /// Those that were come to from their right-hand neighbours, which happens to each once at most.
@@ -225,7 +233,7 @@ impl Walk<'_> {
             (node.right, node.entry.start)
         };
         // The header's leads to the first one, and a list's to the next.
-        if address == self.map.header || self.is_list() {
+        if address == self.map.header || self.is_list {
             return Ok(right);
         }
         let mut after = right;
@@ -242,12 +250,6 @@ impl Walk<'_> {
         Ok(after)
     }
 
-    /// Whether entries are a list as well.
-    fn is_list(&self) -> bool {
-        let entry = self.typed.types.structure("vm_map_entry");
-        entry.is_some_and(|entry| self.typed.types.member(entry, "next").is_some())
-    }
-
     fn node(&mut self, address: u64) -> Result<&Node, String> {
         if !self.nodes.contains_key(&address) {
             let node = self
@@ -261,7 +263,7 @@ impl Walk<'_> {
     fn read(&self, address: u64) -> Result<Node> {
         let entry = self.typed.structure_at("vm_map_entry", address)?.fetched()?;
         let long = |name| entry.member(name)?.unsigned();
-        let right = if self.is_list() { long("next")? } else { long("right")? };
+        let right = if self.is_list { long("next")? } else { long("right")? };
         let (left, start, end) = (long("left")?, long("start")?, long("end")?);
         let entry = VmMapEntry {
             address,

@@ -6,9 +6,10 @@
 
 use super::map::{number, number_if_any};
 use super::object::MAX_PATH;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
 use crate::types::{Tag, TypeId};
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
 
@@ -20,6 +21,8 @@ const IS_DOTDOT: u32 = 0x2;
 const IS_UNUSABLE: u32 = 0xe0;
 /// More names, and mount points, than a path can have.
 const MAX_STEPS: usize = 2 * MAX_PATH;
+/// Names, and mount points, that are followed for all files of a map.
+const MAX_FOLLOWED: usize = 1 << 22;
 /// Entries of one file that are looked through for one that is not `..`.
 const MAX_NAMES: usize = 1 << 10;
 /// A file system's name has not more bytes.
@@ -51,6 +54,7 @@ pub(super) struct NameCache<'a> {
     typed: TypedMemory<'a>,
     root: u64,
     known: HashMap<u64, Rc<CachedPath>>,
+    remaining: Cell<usize>,
 }
 
 /// The place that a path has been followed to.
@@ -66,7 +70,7 @@ impl<'a> NameCache<'a> {
     /// The kernel's root directory cannot be read.
     pub fn new(typed: TypedMemory<'a>) -> Result<Self> {
         let root = typed.variable("rootvnode")?.unsigned()?;
-        Ok(Self { typed, root, known: HashMap::new() })
+        Ok(Self { typed, root, known: HashMap::new(), remaining: Cell::new(MAX_FOLLOWED) })
     }
 
     /// The path of a file.
@@ -100,6 +104,7 @@ impl<'a> NameCache<'a> {
             if place.vnode == self.root && place.uppers.is_empty() {
                 return Ok(true);
             }
+            self.spend()?;
             let file = self.typed.structure_at("vnode", place.vnode)?.fetched()?;
             if let Some(next) = self.cross(&file, &mut place)? {
                 place.vnode = next;
@@ -154,6 +159,7 @@ impl<'a> NameCache<'a> {
             if next == 0 {
                 break;
             }
+            self.spend()?;
             let entry = self.entry(next)?;
             let flags = number(&entry, "nc_flag")?;
             if flags & IS_DOTDOT == 0 {
@@ -163,6 +169,12 @@ impl<'a> NameCache<'a> {
             next = entry.member("nc_dst.tqe_next")?.unsigned()?;
         }
         Ok(None)
+    }
+
+    fn spend(&self) -> Result<()> {
+        let spent = || Error::Unsupported("there are more names than are followed".to_owned());
+        self.remaining.set(self.remaining.get().checked_sub(1).ok_or_else(spent)?);
+        Ok(())
     }
 
     fn entry(&self, address: u64) -> Result<Object<'a>> {
@@ -178,7 +190,7 @@ impl<'a> NameCache<'a> {
         let file = self.typed.structure_at("vnode", vnode)?.fetched()?;
         let Some(mount) = file.member("v_mount")?.follow()? else { return Ok(None) };
         let node = file.member("v_data")?.unsigned()?;
-        let of_mount = |inode| Ok::<_, crate::Error>(FileId { device: file_system_id(&mount)?, inode });
+        let of_mount = |inode| Ok::<_, Error>(FileId { device: file_system_id(&mount)?, inode });
         match &*file_system(&mount)? {
             b"ufs" => self.ufs(node),
             b"tmpfs" => self.inode(node, "tmpfs_node", "tn_id")?.map(of_mount).transpose(),

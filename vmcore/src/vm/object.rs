@@ -10,11 +10,11 @@ use ioctl_defs::user::{
     KVME_TYPE_DEAD, KVME_TYPE_DEVICE, KVME_TYPE_MGTDEVICE, KVME_TYPE_PHYS, KVME_TYPE_SG, KVME_TYPE_SWAP,
     KVME_TYPE_VNODE,
 };
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::rc::Rc;
 
-/// More objects behind one than any kernel has.
-const MAX_CHAIN: usize = 1 << 12;
+/// Objects behind those of entries, each as often as it is met: more than the map of any process has.
+const MAX_LINKS: usize = 1 << 22;
 /// `MAXPATHLEN`.
 pub(super) const MAX_PATH: usize = 1024;
 
@@ -83,23 +83,27 @@ pub(super) struct ObjectReader<'a> {
     objects: HashMap<u64, Rc<VmObject>>,
     /// What each type stands for, as far as that was asked.
     kinds: HashMap<u32, Option<i32>>,
+    links: usize,
 }
 
 impl<'a> ObjectReader<'a> {
     pub fn new(typed: TypedMemory<'a>) -> Self {
-        Self { typed, objects: HashMap::new(), kinds: HashMap::new() }
+        Self { typed, objects: HashMap::new(), kinds: HashMap::new(), links: 0 }
     }
 
     /// An object and those behind it; where one of these cannot be read, why.
     pub fn chain(&mut self, first: u64) -> (Vec<Rc<VmObject>>, Option<String>) {
         let mut chain: Vec<Rc<VmObject>> = Vec::new();
+        let mut seen = HashSet::new();
         let mut next = first;
         while next != 0 {
-            if chain.len() >= MAX_CHAIN || chain.iter().any(|before| before.address == next) {
-                return (
-                    chain,
-                    Some(format!("the objects behind the one at {} lead back to {}", Hex(first), Hex(next))),
-                );
+            self.links += 1;
+            if self.links > MAX_LINKS {
+                return (chain, Some("there are more objects behind each other than are read".to_owned()));
+            }
+            if !seen.insert(next) {
+                let (first, next) = (Hex(first), Hex(next));
+                return (chain, Some(format!("the objects behind the one at {first} lead back to {next}")));
             }
             match self.object(next) {
                 Ok(object) => {

@@ -14,8 +14,8 @@ use std::ops::Range;
 const IS_LEAF: u64 = 1;
 /// A node is not larger than this.
 const MAX_NODE: u64 = 4096;
-/// A number has not more digits than this, of three bits each, and a trie not more levels.
-const MAX_DEPTH: usize = 22;
+/// The level above all others: a number has 64 bits.
+const TOP_LEVEL: u64 = 64;
 
 /// How nodes are laid out.
 pub(super) struct NodeLayout {
@@ -96,22 +96,25 @@ impl NodeLayout {
         if root & IS_LEAF != 0 || root == 0 {
             return self.leaf(memory, root, None, take);
         }
-        self.node(memory, root, MAX_DEPTH, budget, take)
+        self.node(memory, root, TOP_LEVEL, budget, take)
     }
 
     fn node(
         &self,
         memory: &KernelMemory,
         address: u64,
-        depth: usize,
+        above: u64,
         budget: &mut u64,
         take: &mut dyn FnMut(Leaf) -> Result<()>,
     ) -> Result<()> {
         let damaged = || Error::Format(format!("the trie's node at {} is damaged", Hex(address)));
-        let depth = depth.checked_sub(1).ok_or_else(damaged)?;
         let mut node = vec![0; self.size];
         memory.read(address, &mut node)?;
         let (owner, level) = (self.number(&node, &self.owner), self.number(&node, &self.level));
+        // Levels end, also where nodes lead back to each other.
+        if level >= above {
+            return Err(damaged());
+        }
         let children = part(&node, self.children.clone()).chunks_exact(self.word);
         let spent = || Error::Unsupported("there are more pages than are counted".to_owned());
         *budget = budget.checked_sub(1 + children.len() as u64).ok_or_else(spent)?;
@@ -124,7 +127,7 @@ impl NodeLayout {
             } else if level == 0 {
                 return Err(damaged());
             } else {
-                self.node(memory, child, depth, budget, take)?;
+                self.node(memory, child, level, budget, take)?;
             }
         }
         Ok(())
