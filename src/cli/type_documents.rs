@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 use std::path::Path;
+use vmcore::text::Name;
 use vmcore::types::layout::{Gap, LayoutOptions, PlacedMember, Row};
 use vmcore::types::search::{MemberOf, Use, User};
 use vmcore::types::{Kind, TypeId, TypeTable, Variable};
@@ -22,7 +23,7 @@ pub struct TypeDocument<'a> {
     name: String,
     kind: &'static str,
     size: Option<u64>,
-    file: Option<&'a Path>,
+    file: Option<Name>,
     /// What a typedef stands for.
     target: Option<String>,
     /// What is in a structure or union, also in one that a typedef stands for.
@@ -36,8 +37,8 @@ struct LayoutDocument<'a> {
     holes: Vec<GapDocument>,
     member_count: usize,
     hole_count: usize,
-    hole_bits: u64,
-    padding_bits: u64,
+    hole_bit_count: u64,
+    padding_bit_count: u64,
     complete: bool,
 }
 
@@ -50,7 +51,7 @@ struct MemberDocument<'a> {
     offset: u64,
     bit_offset: u64,
     size: Option<u64>,
-    bits: Option<u32>,
+    bit_count: Option<u32>,
 }
 
 #[derive(Serialize)]
@@ -58,7 +59,7 @@ struct GapDocument {
     depth: usize,
     offset: u64,
     bit_offset: u64,
-    bits: u64,
+    bit_count: u64,
     is_padding: bool,
 }
 
@@ -77,20 +78,20 @@ pub struct VariableDocument<'a> {
     is_function: bool,
     address: Hex,
     size: Option<u64>,
-    file: Option<&'a Path>,
+    file: Option<Name>,
 }
 
 /// What a search has found, of which there is a list.
 #[derive(Serialize)]
 pub struct FoundDocument<'a> {
     pub source: &'a str,
-    pub found: &'a [Found<'a>],
+    pub found: &'a [Found],
     pub missing: &'a [String],
 }
 
 /// What a search has found.
 #[derive(Serialize)]
-pub struct Found<'a> {
+pub struct Found {
     kind: &'static str,
     /// How the type is used that was asked for.
     #[serde(rename = "use")]
@@ -104,9 +105,9 @@ pub struct Found<'a> {
     offset: Option<u64>,
     bit_offset: Option<u64>,
     size: Option<u64>,
-    bits: Option<u32>,
+    bit_count: Option<u32>,
     address: Option<Hex>,
-    file: Option<&'a Path>,
+    file: Option<Name>,
 }
 
 /// What a type is, in JSON.
@@ -126,6 +127,17 @@ fn kind_of(types: &TypeTable, id: TypeId) -> &'static str {
         Kind::Qualified(..) => "qualified",
         Kind::Function(_) => "function",
     }
+}
+
+/// The file that told of a type or a variable.
+fn file_of(types: &TypeTable, number: u16) -> Option<Name> {
+    types.source(number).map(Name::from)
+}
+
+/// The name of a file without its directories.
+fn file_name(path: &Name) -> String {
+    let text = path.text();
+    Path::new(&*text).file_name().map_or_else(String::new, |name| name.to_string_lossy().into_owned())
 }
 
 /// What a typedef stands for.
@@ -149,7 +161,7 @@ impl<'a> TypeDocument<'a> {
             name: types.name_of(id),
             kind: kind_of(types, id),
             size: types.size_of(id),
-            file: types.source(found.source),
+            file: file_of(types, found.source),
             target: typedef_target(types, id),
             layout: LayoutDocument::new(types, id, options),
             enumerators,
@@ -173,8 +185,8 @@ impl<'a> LayoutDocument<'a> {
             holes,
             member_count: layout.members,
             hole_count: layout.holes,
-            hole_bits: layout.hole_bits,
-            padding_bits: layout.padding_bits,
+            hole_bit_count: layout.hole_bits,
+            padding_bit_count: layout.padding_bits,
             complete: !layout.is_cut,
         })
     }
@@ -190,7 +202,7 @@ impl<'a> MemberDocument<'a> {
             offset: placed.bit_offset / 8,
             bit_offset: placed.bit_offset % 8,
             size: placed.bits.filter(|_| bits.is_none()).map(|bits| bits / 8),
-            bits,
+            bit_count: bits,
         }
     }
 }
@@ -198,7 +210,7 @@ impl<'a> MemberDocument<'a> {
 impl GapDocument {
     const fn new(gap: &Gap) -> Self {
         let Gap { depth, bit_offset, bits, is_padding } = *gap;
-        Self { depth, offset: bit_offset / 8, bit_offset: bit_offset % 8, bits, is_padding }
+        Self { depth, offset: bit_offset / 8, bit_offset: bit_offset % 8, bit_count: bits, is_padding }
     }
 }
 
@@ -215,13 +227,13 @@ impl<'a> VariableDocument<'a> {
             is_function: variable.is_function,
             address: Hex(variable.address),
             size: known_size(variable),
-            file: types.source(variable.source),
+            file: file_of(types, variable.source),
         }
     }
 }
 
-impl<'a> Found<'a> {
-    pub fn of_type(types: &'a TypeTable, id: TypeId) -> Self {
+impl Found {
+    pub fn of_type(types: &TypeTable, id: TypeId) -> Self {
         let found = types.get(id);
         Self {
             kind: kind_of(types, id),
@@ -232,13 +244,13 @@ impl<'a> Found<'a> {
             offset: None,
             bit_offset: None,
             size: types.size_of(id),
-            bits: None,
+            bit_count: None,
             address: None,
-            file: types.source(found.source),
+            file: file_of(types, found.source),
         }
     }
 
-    pub fn of_member(types: &'a TypeTable, of: &MemberOf<'_>) -> Self {
+    pub fn of_member(types: &TypeTable, of: &MemberOf<'_>) -> Self {
         let MemberOf { owner, path, member, bit_offset } = of;
         Self {
             kind: "member",
@@ -249,13 +261,13 @@ impl<'a> Found<'a> {
             offset: Some(bit_offset / 8),
             bit_offset: Some(bit_offset % 8),
             size: types.size_of(member.type_id).filter(|_| member.bits.is_none()),
-            bits: member.bits,
+            bit_count: member.bits,
             address: None,
-            file: types.source(types.get(*owner).source),
+            file: file_of(types, types.get(*owner).source),
         }
     }
 
-    fn of_variable(types: &'a TypeTable, variable: &Variable) -> Self {
+    fn of_variable(types: &TypeTable, variable: &Variable) -> Self {
         Self {
             kind: if variable.is_function { "function" } else { "variable" },
             how: None,
@@ -265,13 +277,13 @@ impl<'a> Found<'a> {
             offset: None,
             bit_offset: None,
             size: known_size(variable),
-            bits: None,
+            bit_count: None,
             address: Some(Hex(variable.address)),
-            file: types.source(variable.source),
+            file: file_of(types, variable.source),
         }
     }
 
-    pub fn of_user(types: &'a TypeTable, used: Use, user: &User<'_>) -> Self {
+    pub fn of_user(types: &TypeTable, used: Use, user: &User<'_>) -> Self {
         let how = match used {
             Use::Value => "value",
             Use::Pointer => "pointer",
@@ -291,16 +303,16 @@ impl<'a> Found<'a> {
         let or_dash = |number: Option<String>| number.unwrap_or_else(|| "-".to_owned());
         let cell = |heading: &&str| match *heading {
             "USE" => self.how.unwrap_or("-").to_owned(),
-            "SIZE" => match self.bits {
+            "SIZE" => match self.bit_count {
                 Some(bits) => counted(bits, "bit"),
                 None => or_dash(self.size.map(number)),
             },
-            "OFFSET" => match (self.offset, self.bits.and(self.bit_offset)) {
+            "OFFSET" => match (self.offset, self.bit_count.and(self.bit_offset)) {
                 (Some(offset), Some(bit)) => format!("{}:{bit}", number(offset)),
                 (offset, _) => or_dash(offset.map(number)),
             },
             "OF" => or_dash(self.owner.clone()),
-            "FILE" => or_dash(self.file.and_then(Path::file_name).map(|name| name.to_string_lossy().into_owned())),
+            "FILE" => or_dash(self.file.as_ref().map(file_name)),
             "NAME" | "MEMBER" => self.name.clone(),
             _ => or_dash(self.type_name.clone()),
         };

@@ -168,7 +168,7 @@ fn no_such_type(types: &TypeTable, text: &str, what: &str) -> String {
 /// Prints what a search finds; that it has found nothing.
 fn list(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> Result<Vec<String>> {
     let Asked { types, source, kind } = asked;
-    let (found, headings, noun, nothing): (Vec<Found<'_>>, &[&str], _, _) = match arguments {
+    let (found, headings, noun, nothing): (Vec<Found>, &[&str], _, _) = match arguments {
         Arguments { find: Some(TypePattern { tag, pattern }), .. } => {
             let found = types.matching(*tag, pattern);
             let found = found.into_iter().map(|id| Found::of_type(types, id)).collect();

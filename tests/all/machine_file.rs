@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 19] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 20] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -803,6 +803,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 19] = [
     ("translate", &["translate", "--core", "file", "0"], &["translate", "version"]),
     ("write", &["write", "--core", "file", "--phys", "0", "00", "--force"], &["write", "version", "00"]),
     ("symbols", &["symbols", "--kernel", "file", "x"], &["symbols", "version"]),
+    ("types", &["types", "--kernel", "file", "x"], &[]),
     ("ps", &["ps", "--core", "file"], &[]),
     ("stack", &["stack", "--core", "file"], &[]),
     ("dmesg", &["dmesg", "--core", "file"], &["dmesg"]),

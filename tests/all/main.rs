@@ -73,6 +73,7 @@ mod symbols;
 mod symbols_table;
 mod type_table;
 mod typed_kernel;
+mod types;
 mod types_debug_info;
 mod usage;
 mod virtual_memory;
