@@ -23,7 +23,7 @@ pub struct TypeDocument<'a> {
     name: String,
     kind: &'static str,
     size: Option<u64>,
-    file: Option<Name>,
+    path: Option<Name>,
     /// What a typedef stands for.
     target: Option<String>,
     /// What is in a structure or union, also in one that a typedef stands for.
@@ -48,7 +48,7 @@ struct MemberDocument<'a> {
     #[serde(rename = "type")]
     type_name: String,
     depth: usize,
-    offset: u64,
+    byte_offset: u64,
     bit_offset: u64,
     size: Option<u64>,
     bit_count: Option<u32>,
@@ -57,7 +57,7 @@ struct MemberDocument<'a> {
 #[derive(Serialize)]
 struct GapDocument {
     depth: usize,
-    offset: u64,
+    byte_offset: u64,
     bit_offset: u64,
     bit_count: u64,
     is_padding: bool,
@@ -78,7 +78,7 @@ pub struct VariableDocument<'a> {
     is_function: bool,
     address: Hex,
     size: Option<u64>,
-    file: Option<Name>,
+    path: Option<Name>,
 }
 
 /// What a search has found, of which there is a list.
@@ -102,12 +102,12 @@ pub struct Found {
     /// Of a typedef, what it stands for.
     #[serde(rename = "type")]
     type_name: Option<String>,
-    offset: Option<u64>,
+    byte_offset: Option<u64>,
     bit_offset: Option<u64>,
     size: Option<u64>,
     bit_count: Option<u32>,
     address: Option<Hex>,
-    file: Option<Name>,
+    path: Option<Name>,
 }
 
 /// What a type is, in JSON.
@@ -161,7 +161,7 @@ impl<'a> TypeDocument<'a> {
             name: types.name_of(id),
             kind: kind_of(types, id),
             size: types.size_of(id),
-            file: file_of(types, found.source),
+            path: file_of(types, found.source),
             target: typedef_target(types, id),
             layout: LayoutDocument::new(types, id, options),
             enumerators,
@@ -199,7 +199,7 @@ impl<'a> MemberDocument<'a> {
             name: &member.name,
             type_name: types.name_of(member.type_id),
             depth: placed.depth,
-            offset: placed.bit_offset / 8,
+            byte_offset: placed.bit_offset / 8,
             bit_offset: placed.bit_offset % 8,
             size: placed.bits.filter(|_| bits.is_none()).map(|bits| bits / 8),
             bit_count: bits,
@@ -210,7 +210,7 @@ impl<'a> MemberDocument<'a> {
 impl GapDocument {
     const fn new(gap: &Gap) -> Self {
         let Gap { depth, bit_offset, bits, is_padding } = *gap;
-        Self { depth, offset: bit_offset / 8, bit_offset: bit_offset % 8, bit_count: bits, is_padding }
+        Self { depth, byte_offset: bit_offset / 8, bit_offset: bit_offset % 8, bit_count: bits, is_padding }
     }
 }
 
@@ -227,7 +227,7 @@ impl<'a> VariableDocument<'a> {
             is_function: variable.is_function,
             address: Hex(variable.address),
             size: known_size(variable),
-            file: file_of(types, variable.source),
+            path: file_of(types, variable.source),
         }
     }
 }
@@ -241,12 +241,12 @@ impl Found {
             owner: None,
             name: types.name_of(id),
             type_name: typedef_target(types, id),
-            offset: None,
+            byte_offset: None,
             bit_offset: None,
             size: types.size_of(id),
             bit_count: None,
             address: None,
-            file: file_of(types, found.source),
+            path: file_of(types, found.source),
         }
     }
 
@@ -258,12 +258,12 @@ impl Found {
             owner: Some(types.name_of(*owner)),
             name: path.clone(),
             type_name: Some(types.name_of(member.type_id)),
-            offset: Some(bit_offset / 8),
+            byte_offset: Some(bit_offset / 8),
             bit_offset: Some(bit_offset % 8),
             size: types.size_of(member.type_id).filter(|_| member.bits.is_none()),
             bit_count: member.bits,
             address: None,
-            file: file_of(types, types.get(*owner).source),
+            path: file_of(types, types.get(*owner).source),
         }
     }
 
@@ -274,12 +274,12 @@ impl Found {
             owner: None,
             name: variable.name.to_string(),
             type_name: Some(types.name_of(variable.type_id)),
-            offset: None,
+            byte_offset: None,
             bit_offset: None,
             size: known_size(variable),
             bit_count: None,
             address: Some(Hex(variable.address)),
-            file: file_of(types, variable.source),
+            path: file_of(types, variable.source),
         }
     }
 
@@ -307,12 +307,12 @@ impl Found {
                 Some(bits) => counted(bits, "bit"),
                 None => or_dash(self.size.map(number)),
             },
-            "OFFSET" => match (self.offset, self.bit_count.and(self.bit_offset)) {
+            "OFFSET" => match (self.byte_offset, self.bit_count.and(self.bit_offset)) {
                 (Some(offset), Some(bit)) => format!("{}:{bit}", number(offset)),
                 (offset, _) => or_dash(offset.map(number)),
             },
             "OF" => or_dash(self.owner.clone()),
-            "FILE" => or_dash(self.file.as_ref().map(file_name)),
+            "FILE" => or_dash(self.path.as_ref().map(file_name)),
             "NAME" | "MEMBER" => self.name.clone(),
             _ => or_dash(self.type_name.clone()),
         };

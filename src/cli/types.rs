@@ -9,6 +9,7 @@ use super::{Context, Verdict, whole_number};
 use clap::{ArgGroup, Args};
 use memtool::Result;
 use unicode_width::UnicodeWidthStr;
+use vmcore::bounds::saturating_usize;
 use vmcore::near::near;
 use vmcore::symbols::Pattern;
 use vmcore::types::layout::LayoutOptions;
@@ -114,10 +115,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 /// Prints the types, functions and variables of names; what was not found.
 fn describe(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> Result<Vec<String>> {
     let Asked { types, source, kind } = asked;
-    let options = LayoutOptions {
-        cache_line: arguments.cache_line.into(),
-        depth: usize::try_from(arguments.depth).unwrap_or(usize::MAX),
-    };
+    let options = LayoutOptions { cache_line: arguments.cache_line.into(), depth: saturating_usize(arguments.depth) };
     let (mut found, mut variables, mut missing) = (Vec::new(), Vec::new(), Vec::new());
     for text in &arguments.names {
         let name = TypeName::from(text.as_str());

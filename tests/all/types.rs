@@ -125,7 +125,7 @@ fn layouts_are_those_of_the_kernels_machine() {
         let offset = |name: &str| {
             let members = layout["members"].as_array().unwrap();
             let member = members.iter().find(|member| member["name"] == name && member["depth"] == 0).unwrap();
-            (member["offset"].as_u64().unwrap(), member["size"].as_u64())
+            (member["byte_offset"].as_u64().unwrap(), member["size"].as_u64())
         };
         for name in ["p_list", "p_comm", "p_state", "p_inner", "p_last"] {
             let of = fixture.kernel.types.type_of(process, name);
@@ -207,14 +207,14 @@ fn json_has_what_text_has() {
     assert_eq!([&layout["member_count"], &layout["hole_count"], &layout["hole_bit_count"]], [10, 3, 58]);
     let flag = &layout["members"].as_array().unwrap()[6..8];
     // On this machine the most significant bit comes first.
-    let expected = json!({"name": "p_flag", "type": "unsigned int", "depth": 0, "offset": 48, "bit_offset": 0, "size": null, "bit_count": 3});
+    let expected = json!({"name": "p_flag", "type": "unsigned int", "depth": 0, "byte_offset": 48, "bit_offset": 0, "size": null, "bit_count": 3});
     assert_eq!(flag[0], expected);
     assert_eq!(document["types"][1]["enumerators"][1], json!({"name": "PRS_ZOMBIE", "value": 16}));
     assert_eq!(document["types"][2]["target"], "unsigned long");
     assert_eq!(document["variables"][0]["type"], "int (struct proc *, long)");
     let found = fixture.ask(&["--json", "--using", "proc"]).ok().json();
     assert_eq!(found["found"].as_array().unwrap().len(), 6);
-    assert_eq!([&found["found"][0]["use"], &found["found"][0]["offset"]], [&json!("pointer"), &json!(0)]);
+    assert_eq!([&found["found"][0]["use"], &found["found"][0]["byte_offset"]], [&json!("pointer"), &json!(0)]);
     let nothing = fixture.ask(&["--json", "--find", "nothing*"]).exits(1).json();
     assert_eq!((&nothing["found"], nothing["missing"].as_array().map(Vec::len)), (&Value::from([0; 0]), Some(1)));
 }
