@@ -167,6 +167,39 @@ fn zombies_and_processes_that_exit_have_no_arguments() {
 }
 
 #[test]
+fn zombies_that_only_the_table_of_process_ids_has_are_listed() {
+    for arch in [Arch::Amd64, Arch::Powerpc64] {
+        let mut all = ProcessKernel::new(arch);
+        let parent = all.add_process(5, "parent", 0);
+        all.add_thread(parent, 100_001, "parent");
+        let zombie = all.add_process(6, "done", WEXIT);
+        all.remove_process(zombie, parent);
+        all.add_pid_table(&[&[zombie], &[parent]]);
+        let dump = all.kernel.write();
+        let found = rows(&dump, &["-o", "pid,command"]);
+        assert_eq!(found, ["5|[parent]", "6|done <defunct>"].map(fields), "{arch:?}");
+        let document = dump.run(&["ps", "--json"]).ok().json();
+        let zombies: Vec<bool> =
+            document["processes"].as_array().unwrap().iter().map(|process| process["zombie"] == true).collect();
+        assert_eq!(zombies, [false, true]);
+    }
+}
+
+#[test]
+fn a_table_of_process_ids_that_leads_back_to_itself_ends_with_a_warning() {
+    let mut all = ProcessKernel::new(Arch::Amd64);
+    let parent = all.add_process(5, "parent", 0);
+    all.add_thread(parent, 100_001, "parent");
+    let zombie = all.add_process(6, "done", WEXIT);
+    all.remove_process(zombie, parent);
+    all.add_pid_table(&[&[zombie, parent, zombie], &[]]);
+    let run = all.kernel.write().run(&["ps", "-o", "pid"]);
+    assert_eq!(run.code, 1, "{run:?}");
+    assert!(run.stderr.contains("pidhashtbl leads back to"), "{run:?}");
+    assert_eq!(run.stdout, "5\n6\n");
+}
+
+#[test]
 fn programs_of_32_bits_have_shorter_pointers_on_their_stack() {
     let mut all = ProcessKernel::new(Arch::Amd64);
     let vector = all.add_vector("FreeBSD ELF32", 16, 0x100);

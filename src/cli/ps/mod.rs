@@ -54,9 +54,11 @@ impl Arguments {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
     let facts = opened.kernel.facts()?;
+    // Zombies are found by types.
+    let has_types = load_types(context, &mut opened, &arguments.chosen())?;
     let mut processes = opened.kernel.processes()?;
     processes.list.sort_by_key(|process| process.pid);
-    let table = read_table(context, &mut opened, &processes, &arguments.chosen())?;
+    let table = if has_types { Some(ProcessTable::read(opened.kernel.typed()?, &processes)) } else { None };
     if arguments.threads {
         opened.load_names(context);
         if opened.kernel.image().is_some() && has_unnamed(&opened, &processes) {
@@ -84,13 +86,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     Ok(if warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
 
-/// What the kernel's types tell of its processes, if it has types; where columns are chosen that takes them, it has to.
-fn read_table(
-    context: &mut Context,
-    opened: &mut Opened,
-    processes: &Processes,
-    chosen: &Chosen<'_>,
-) -> Result<Option<ProcessTable>> {
+/// Loads the kernel's types, if it has any; where columns are chosen that takes them, it has to.
+fn load_types(context: &mut Context, opened: &mut Opened, chosen: &Chosen<'_>) -> Result<bool> {
     if chosen.is_any() {
         opened.load_types(context)?;
     } else if opened.kernel.names().lacks_files()
@@ -100,11 +97,11 @@ fn read_table(
         opened.kernel.add_files(files.symbols);
     }
     match opened.kernel.load_own_types(&mut CtfTypes::default()) {
-        Ok(_) => Ok(Some(ProcessTable::read(opened.kernel.typed()?, processes))),
-        Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(None),
+        Ok(_) => Ok(true),
+        Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(false),
         Err(error) => {
             context.warn(&format!("the kernel's types are not used: {error}"));
-            Ok(None)
+            Ok(false)
         }
     }
 }

@@ -221,6 +221,7 @@ fn define(kernel: &mut TypedKernel) -> Structures {
             ("p_flag2", int),
             ("p_state", process_state),
             ("p_pid", int),
+            ("p_hash", next),
             ("p_pptr", to_process),
             ("p_sigqueue", queue),
             ("p_oppid", int),
@@ -350,6 +351,33 @@ impl ProcessKernel {
         self.kernel.set(address, vector, "sv_psstringssz", strings_size);
         self.kernel.set(address, vector, "sv_flags", flags);
         address
+    }
+
+    /// Takes the process that was added last out of the list of processes, as `exit1()` does.
+    pub fn remove_process(&mut self, added: u64, before: u64) {
+        let process = self.types.process;
+        self.link = self.kernel.address_of(before, process, "p_list.le_next");
+        self.kernel.write_pointer(self.link, 0);
+        self.kernel.set(added, process, "p_state", 2);
+    }
+
+    /// The table of process IDs, with a list for each of these processes' last bits; those of one list are in this order.
+    pub fn add_pid_table(&mut self, lists: &[&[u64]]) {
+        let Structures { process, .. } = self.types;
+        let (pointer, long) = (self.kernel.basic.pointer, self.kernel.basic.unsigned_long);
+        self.kernel.variable("pidhashtbl", pointer);
+        self.kernel.variable("pidhash", long);
+        let table = self.kernel.allocate_pages(8 * lists.len() as u64);
+        let word = self.kernel.arch.word() as u64;
+        for (index, list) in lists.iter().enumerate() {
+            let mut link = table + index as u64 * word;
+            for address in *list {
+                self.kernel.write_pointer(link, *address);
+                link = self.kernel.address_of(*address, process, "p_hash.le_next");
+            }
+        }
+        self.kernel.set_variable("pidhashtbl", "", table);
+        self.kernel.set_variable("pidhash", "", lists.len() as i128 - 1);
     }
 
     /// A process behind the others, which started ten seconds after the kernel booted.

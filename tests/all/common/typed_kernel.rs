@@ -253,10 +253,10 @@ impl TypedKernel {
         address
     }
 
-    /// An object that no symbol names: its address.
+    /// An object that no symbol names, at the beginning of a cache line, as the kernel places them: its address.
     pub fn allocate(&mut self, of: Type) -> u64 {
         let size = self.types.size_of(of);
-        self.room(Region::Heap, size, 16)
+        self.room(Region::Heap, size, 64)
     }
 
     /// Memory of so many bytes, at the beginning of a page.

@@ -403,13 +403,13 @@ impl Kernel {
         })
     }
 
-    /// Its processes and threads.
+    /// Its processes and threads; zombies of kernels since FreeBSD 13 only once [`Self::load_types`] was called.
     ///
     /// # Errors
     ///
     /// Those of [`Self::symbols`] and [`Processes::read`].
     pub fn processes(&self) -> Result<Processes> {
-        Processes::read(&self.memory, self.symbols()?)
+        Processes::read_with(&self.memory, self.symbols()?, self.types.as_ref())
     }
 
     /// What it says of itself: version, panic, uptime.

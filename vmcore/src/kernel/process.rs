@@ -11,8 +11,10 @@ use super::dumper::Dumper;
 use super::registers::{PcbLayout, Registers};
 use super::{Fault, KernelMemory, Why};
 use crate::architecture::Architecture;
+use crate::bounds::at_most;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
+use crate::types::TypeTable;
 use crate::units::Hex;
 use std::collections::HashSet;
 
@@ -26,6 +28,8 @@ const MAX_THREADS: usize = 1 << 18;
 const MAX_CPUS: u32 = 1 << 16;
 /// No member of a structure is farther from its beginning.
 const MAX_OFFSET: u32 = 1 << 16;
+/// The value of `p_state` of a zombie (`sys/proc.h`).
+const PRS_ZOMBIE: u32 = 2;
 /// After so many warnings the others are counted.
 const MAX_WARNINGS: usize = 20;
 /// The first `__FREEBSD_version` in which `stoppcbs` is a pointer to the array.
@@ -40,7 +44,8 @@ pub struct Process {
     pub pid: i32,
     /// The name of its program, `p_comm`, as it is: at most 19 bytes, of any kind.
     pub command: Vec<u8>,
-    /// Whether it is in `zombproc`: it has exited, and nobody has asked how. Newer kernels have no such list.
+    /// Whether it has exited, and nobody has asked how: it is in `zombproc` or, where kernels have no such list (since
+    /// FreeBSD 13), only in the table of process IDs, which is read if the kernel's types are known.
     pub zombie: bool,
     /// Its threads, in the order of the kernel's list.
     pub threads: Vec<Thread>,
@@ -109,7 +114,7 @@ impl State {
 /// ```
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Processes {
-    /// In the order of the kernel's lists, which begin with the youngest process: `allproc`, then `zombproc`.
+    /// In the order of the kernel's lists, which begin with the youngest process: `allproc`, then zombies.
     pub list: Vec<Process>,
     /// The thread that wrote the dump: debuggers begin with it. There is none in a running kernel, nor in a dump or an
     /// image that it did not write itself.
@@ -128,7 +133,20 @@ impl Processes {
     /// The kernel has not the symbols that lead to them, or their values cannot be read or make no sense. A list that
     /// ends early is none: there are warnings.
     pub fn read(kernel: &KernelMemory, symbols: &dyn Symbols) -> Result<Self> {
-        let processes = ProcessReader::new(kernel, symbols)?.read()?;
+        Self::read_with(kernel, symbols, None)
+    }
+
+    /// As [`Self::read`]; with the kernel's types, zombies are found where the kernel has no list of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`].
+    pub fn read_with(kernel: &KernelMemory, symbols: &dyn Symbols, types: Option<&TypeTable>) -> Result<Self> {
+        let table = match (types, symbols.find("zombproc")?) {
+            (Some(types), None) => PidTable::new(kernel, symbols, types)?,
+            _ => None,
+        };
+        let processes = ProcessReader::new(kernel, symbols)?.read(table)?;
         // Every kernel has process 0.
         if processes.list.is_empty() && processes.warnings.is_empty() {
             let source = symbols.source();
@@ -182,6 +200,36 @@ struct Offsets {
     cpu: u64,
     pcb: u64,
     next_thread: u64,
+}
+
+/// The table of process IDs, `pidhashtbl`: lists of the processes whose IDs have the same last bits.
+struct PidTable {
+    /// Where it is, and how many lists there are.
+    address: u64,
+    lists: u64,
+    /// Where in a process the next one of its list is, and its state.
+    next: u64,
+    state: u64,
+}
+
+impl PidTable {
+    /// `None` where the kernel or its types do not tell.
+    fn new(kernel: &KernelMemory, symbols: &dyn Symbols, types: &TypeTable) -> Result<Option<Self>> {
+        let pointer =
+            |name| Ok::<_, Error>(symbols.find(name)?.map(|found| kernel.pointer(found.address)).transpose()?);
+        let (address, mask) = (pointer("pidhashtbl")?, pointer("pidhash")?);
+        let process = types.structure("proc");
+        let offset = |id, name| types.member(id, name).map(|found| found.bit_offset / 8);
+        let link = process.and_then(|id| types.member(id, "p_hash"));
+        let next = link.and_then(|link| (link.bit_offset / 8).checked_add(offset(link.member.type_id, "le_next")?));
+        let state = process.and_then(|id| offset(id, "p_state"));
+        let (Some(address), Some(mask), Some(next), Some(state)) = (address, mask, next, state) else {
+            return Ok(None);
+        };
+        let lists = mask.checked_add(1).filter(|lists| *lists <= MAX_PROCESSES as u64);
+        let lists = lists.ok_or_else(|| Error::Format(format!("pidhash is {}, not a valid mask", Hex(mask))))?;
+        Ok(Some(Self { address, lists, next, state }))
+    }
 }
 
 /// What leads to the registers of threads that are on a CPU.
@@ -272,7 +320,7 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    fn read(mut self) -> Result<Processes> {
+    fn read(mut self, table: Option<PidTable>) -> Result<Processes> {
         let mut list = Vec::new();
         let first = self.kernel.pointer(self.allproc)?;
         self.list("allproc", first, false, &mut list);
@@ -281,6 +329,9 @@ impl<'a> ProcessReader<'a> {
                 Ok(first) => self.list("zombproc", first, true, &mut list),
                 Err(fault) => self.warn(format!("zombproc cannot be read: {fault}")),
             }
+        }
+        if let Some(table) = table {
+            self.zombies(&table, &mut list);
         }
         if self.layout.is_none() {
             self.warn("registers cannot be located without the symbol osreldate".to_owned());
@@ -316,6 +367,45 @@ impl<'a> ProcessReader<'a> {
             };
             return self.warn(format!("{wrong}; the list ends there"));
         }
+    }
+
+    /// Adds the processes that only the table of process IDs has: zombies, which `exit1()` takes out of `allproc`.
+    fn zombies(&mut self, table: &PidTable, list: &mut Vec<Process>) {
+        let word = self.kernel.word_size();
+        let mut heads = vec![0; at_most(table.lists.saturating_mul(word as u64), MAX_PROCESSES * word)];
+        if let Err(fault) = self.kernel.read(table.address, &mut heads) {
+            return self.warn(format!("pidhashtbl cannot be read: {fault}; zombies may be missing"));
+        }
+        let mut hashed = HashSet::new();
+        for head in heads.chunks(word) {
+            let mut at = self.kernel.order().number(head);
+            while at != 0 {
+                if !hashed.insert(at) {
+                    self.warn(format!("pidhashtbl leads back to {}; the list ends there", Hex(at)));
+                    break;
+                }
+                match self.zombie(table, at, list) {
+                    Ok(next) => at = next,
+                    Err(fault) => {
+                        let at = Hex(at);
+                        self.warn(format!(
+                            "the process at {at} in pidhashtbl cannot be read: {fault}; the list ends there"
+                        ));
+                        break;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Adds a process of the table if it is a zombie that no list has: the next one of its list.
+    fn zombie(&mut self, table: &PidTable, at: u64, list: &mut Vec<Process>) -> Result<u64, Fault> {
+        let next = self.kernel.pointer(member(at, table.next)?)?;
+        let state = self.kernel.u32(member(at, table.state)?)?;
+        if state == PRS_ZOMBIE && list.len() < MAX_PROCESSES && self.seen.insert(at) {
+            list.push(self.process(at, true)?.0);
+        }
+        Ok(next)
     }
 
     /// A process with its threads, and the next process.
