@@ -5,12 +5,13 @@
 
 #[path = "measure/pairs.rs"]
 mod pairs;
+#[path = "measure/processor.rs"]
+mod processor;
 
 use clap::Parser;
 use memtool::output_file::scratch;
-use nix::sys::resource::{UsageWho, getrusage};
+use processor::time;
 use std::fs::{self, File};
-use std::hint::black_box;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
@@ -86,18 +87,6 @@ fn places() -> impl Iterator<Item = u64> {
         state ^= state << 17;
         state % (PAGES * PAGE / 8) * 8
     })
-}
-
-/// Seconds of a processor that it takes, whatever else the machine does.
-fn time(run: impl FnOnce() -> u64) -> f64 {
-    let used = || {
-        let usage = getrusage(UsageWho::RUSAGE_SELF).unwrap();
-        let seconds = |time: nix::sys::time::TimeVal| time.tv_sec() as f64 + time.tv_usec() as f64 / 1e6;
-        seconds(usage.user_time()) + seconds(usage.system_time())
-    };
-    let before = used();
-    black_box(run());
-    used() - before
 }
 
 fn main() -> ExitCode {
