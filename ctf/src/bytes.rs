@@ -1,5 +1,7 @@
 //! Numbers in a container, in its order of bytes.
 
+use std::ops::Range;
+
 /// The order of bytes in numbers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Endianness {
@@ -34,12 +36,14 @@ pub(crate) struct Cursor<'a> {
     is_old: bool,
     /// How far it has come.
     offset: usize,
+    /// Where it has to stop.
+    end: usize,
 }
 
 impl<'a> Cursor<'a> {
-    /// From an offset on; `data` has nothing behind what may be read.
-    pub(crate) fn new(data: &'a [u8], offset: usize, order: Endianness, is_old: bool) -> Self {
-        Self { data, order, is_old, offset }
+    /// Over part of the data.
+    pub(crate) fn new(data: &'a [u8], range: Range<usize>, order: Endianness, is_old: bool) -> Self {
+        Self { data, order, is_old, offset: range.start, end: range.end }
     }
 
     pub(crate) fn offset(&self) -> usize {
@@ -51,12 +55,13 @@ impl<'a> Cursor<'a> {
     }
 
     pub(crate) fn is_at_end(&self) -> bool {
-        self.offset >= self.data.len()
+        self.offset >= self.end
     }
 
     fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
-        let bytes = *self.data.get(self.offset..)?.first_chunk()?;
-        self.offset = self.offset.checked_add(N)?;
+        let next = self.offset.checked_add(N).filter(|next| *next <= self.end)?;
+        let bytes = *self.data.get(self.offset..next)?.first_chunk()?;
+        self.offset = next;
         Some(bytes)
     }
 
@@ -84,6 +89,6 @@ impl<'a> Cursor<'a> {
         let start = self.offset;
         let end = usize::try_from(count).ok()?.checked_mul(size)?.checked_add(start)?;
         self.offset = end;
-        (end <= self.data.len()).then_some(start)
+        (end <= self.end).then_some(start)
     }
 }

@@ -131,7 +131,7 @@ impl Container {
 
     /// The labels.
     pub fn labels(&self) -> impl Iterator<Item = Result<Label<'_>>> {
-        let mut cursor = self.cursor(self.header.labels, self.header.objects);
+        let mut cursor = self.cursor(self.header.labels..self.header.objects);
         std::iter::from_fn(move || {
             let offset = cursor.offset();
             let (name, last_type) = (cursor.u32()?, cursor.u32()?);
@@ -139,10 +139,9 @@ impl Container {
         })
     }
 
-    /// What is between two offsets.
-    pub(crate) fn cursor(&self, start: usize, end: usize) -> Cursor<'_> {
-        let data = self.data.split_at_checked(end).map_or(self.data.as_slice(), |(before, _)| before);
-        Cursor::new(data, start, self.order, self.version == 2)
+    /// What is in a section.
+    pub(crate) fn cursor(&self, section: Range<usize>) -> Cursor<'_> {
+        Cursor::new(&self.data, section, self.order, self.version == 2)
     }
 
     pub(crate) fn object_section(&self) -> Range<usize> {
@@ -198,7 +197,8 @@ impl Header {
             let mut field = || cursor.u32();
             Some([field()?, field()?, field()?, field()?, field()?, field()?, field()?, field()?])
         };
-        let fields = fields(Cursor::new(section, 4, order, false)).ok_or(Error::NoHeader(section.len()))?;
+        let fields =
+            fields(Cursor::new(section, 4..HEADER_SIZE, order, false)).ok_or(Error::NoHeader(section.len()))?;
         let [parent_label, parent_name, labels, objects, functions, types, strings, string_bytes] = fields;
         if !(labels <= objects && objects <= functions && functions <= types && types <= strings) {
             return Err(Error::Layout);

@@ -5,7 +5,6 @@ use crate::bytes::Cursor;
 use crate::container::Container;
 use crate::error::{Error, Result};
 use crate::types::{Function, Info, Parameters, Reference};
-use std::ops::Range;
 
 /// Labels of a linker, which have no entries.
 const LABELS: [&[u8]; 2] = [b"_START_", b"_END_"];
@@ -78,8 +77,7 @@ struct Counts {
 impl Container {
     /// Finds the types of symbols, which are asked for in the order of the symbol table.
     pub fn symbols(&self) -> SymbolTypes<'_> {
-        let cursor = |section: Range<usize>| self.cursor(section.start, section.end);
-        let (objects, functions) = (cursor(self.object_section()), cursor(self.function_section()));
+        let (objects, functions) = (self.cursor(self.object_section()), self.cursor(self.function_section()));
         SymbolTypes { container: self, objects, functions, counted: Counts::default() }
     }
 }

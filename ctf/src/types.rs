@@ -200,8 +200,7 @@ impl Info {
 impl Container {
     /// The types, by number from 1 on.
     pub fn types(&self) -> Types<'_> {
-        let section = self.type_section();
-        Types { container: self, cursor: self.cursor(section.start, section.end), number: 0 }
+        Types { container: self, cursor: self.cursor(self.type_section()), number: 0 }
     }
 
     /// What a number stands for.
@@ -318,7 +317,7 @@ impl<'a> Iterator for Types<'a> {
         if found.is_err() {
             // What follows cannot be found.
             let end = self.container.type_section().end;
-            self.cursor = self.container.cursor(end, end);
+            self.cursor = self.container.cursor(end..end);
         }
         Some(found)
     }
