@@ -13,7 +13,8 @@ use vmcore::units::{Hex, counted};
 pub struct Document<'a> {
     pub source: &'a str,
     pub types: Vec<TypeDocument<'a>>,
-    pub variables: Vec<VariableDocument<'a>>,
+    /// Variables and functions.
+    pub symbols: Vec<VariableDocument<'a>>,
     pub missing: &'a [String],
 }
 

@@ -131,8 +131,8 @@ fn describe(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> R
     }
     if context.out.is_json() {
         let types_found = found.iter().map(|id| TypeDocument::new(types, *id, options)).collect();
-        let variables = variables.iter().map(|variable| VariableDocument::new(types, variable)).collect();
-        let document = Document { source, types: types_found, variables, missing: &missing };
+        let symbols = variables.iter().map(|variable| VariableDocument::new(types, variable)).collect();
+        let document = Document { source, types: types_found, symbols, missing: &missing };
         context.out.document_of("memtool.types", kind, &document)?;
         return Ok(missing);
     }

@@ -211,7 +211,7 @@ fn json_has_what_text_has() {
     assert_eq!(flag[0], expected);
     assert_eq!(document["types"][1]["enumerators"][1], json!({"name": "PRS_ZOMBIE", "value": 16}));
     assert_eq!(document["types"][2]["target"], "unsigned long");
-    assert_eq!(document["variables"][0]["type"], "int (struct proc *, long)");
+    assert_eq!(document["symbols"][0]["type"], "int (struct proc *, long)");
     let found = fixture.ask(&["--json", "--using", "proc"]).ok().json();
     assert_eq!(found["found"].as_array().unwrap().len(), 6);
     assert_eq!([&found["found"][0]["use"], &found["found"][0]["byte_offset"]], [&json!("pointer"), &json!(0)]);
