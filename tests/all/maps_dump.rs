@@ -194,7 +194,8 @@ fn structures_are_dumped_by_the_bits_of_a_mask() {
     let (found, shown) = heads("16");
     assert_eq!(found.len(), 4);
     assert!(found.iter().all(|head| head.starts_with("struct namecache at ")), "{found:?}");
-    assert!(shown.contains("\tnc_nlen = 0x2\n") && shown.contains("\tnc_nlen = 0x3\n"), "{shown}");
+    assert!(shown.contains("\tnc_nlen = 0x2\n\tnc_name = \"sh\"\n"), "{shown}");
+    assert!(shown.contains("\tnc_nlen = 0x3\n\tnc_name = \"bin\"\n"), "{shown}");
     assert_eq!(heads("31").0.len(), 3 + 5 + 4);
 }
 

@@ -11,6 +11,8 @@ use crate::units::Hex;
 const MAX_DEPTH: usize = 8;
 /// More members are not shown.
 const MAX_MEMBERS: usize = 1 << 10;
+/// Bytes of a text whose structure does not say how long it is.
+const MAX_TEXT: usize = 256;
 /// Elements of an array that are shown.
 const MAX_ELEMENTS: u64 = 16;
 
@@ -173,9 +175,14 @@ fn value(object: &Object<'_>) -> Result<String> {
         }
         Kind::Integer(integer) if integer.is_signed => object.signed()?.to_string(),
         Kind::Integer(_) | Kind::Pointer(_) => Hex(object.unsigned()?).to_string(),
-        Kind::Array { count: Some(_), .. } => {
-            format!("\"{}\"", escape_control(&String::from_utf8_lossy(&object.text()?)))
+        Kind::Array { count: Some(_), .. } => quoted(&object.text()?),
+        Kind::Array { element, count: None } if is_character(object, *element) => {
+            quoted(&object.typed().memory.string(object.address(), MAX_TEXT)?)
         }
         _ => "?".to_owned(),
     })
+}
+
+fn quoted(text: &[u8]) -> String {
+    format!("\"{}\"", escape_control(&String::from_utf8_lossy(text)))
 }
