@@ -480,3 +480,34 @@ fn no_damage_makes_it_panic_or_go_on_for_ever() {
         }
     }
 }
+
+#[test]
+fn superpages_are_counted_where_the_dump_has_the_page_tables() {
+    let mut built = MapKernel::new(Arch::Amd64);
+    let start = 0x8000_0000;
+    let pages: Vec<u64> = (0..600).collect();
+    let object = built.object(&Object { of: SWAP, flags: ANON, references: 2, pages, ..Object::default() });
+    let behind = Entry { offset: 768 * PAGE, ..entry(start + 768 * PAGE, 4, object) };
+    let space = built.process(70, "sh", &[entry(start, 768, object), behind]);
+    // The first 2 MiB are one page, and of the next ones there are small pages.
+    let tables: Vec<u64> = (0..4).map(|_| built.kernel.allocate_pages(PAGE)).collect();
+    let physical: Vec<u64> = tables.iter().map(|table| built.kernel.physical(*table)).collect();
+    for (level, shift) in [(0, 39), (1, 30)] {
+        built.kernel.write_pointer(tables[level] + (start >> shift & 511) * 8, physical[level + 1] | 7);
+    }
+    built.kernel.write_pointer(tables[2], 0x20_0087);
+    built.kernel.write_pointer(tables[2] + 8, physical[3] | 7);
+    built.kernel.write_pointer(tables[3], 0x5007);
+    built.set(space.vmspace, "vmspace", "vm_pmap.pm_cr3", physical[0] | 0xfff);
+    let said = |built: &MapKernel| built.kernel.write().run(&["maps", "70", "-x"]).ok().stdout;
+    let expected = "\
+80000000\t3072\t2400\t2400\t0\t2048\trw-p\t[ anon ]
+80300000\t16\t0\t0\t0\t0\trw-p\t[ anon ]
+total\t3088\t2400\t2400\t0\t2048\t\t
+";
+    assert_eq!(said(&built), expected);
+    // One of the tables is not in the dump.
+    built.kernel.omit(tables[3]);
+    assert!(said(&built).contains("\n80300000\t16\t0\t0\t0\t0\t"), "{}", said(&built));
+    assert!(said(&built).starts_with("80000000\t3072\t2400\t2400\t0\t-\t"), "{}", said(&built));
+}
