@@ -37,6 +37,20 @@ try_as_nobody() {
     last="memtool $* as nobody"
 }
 
+# Starts a process that does nothing, which is left alone until it waits; leaves its ID in $pid, and its map by procstat(1)
+# in $wanted.
+start_sleep() {
+    sleep 1000 &
+    pid=$!
+    trap 'kill $pid 2> /dev/null' EXIT
+    sleep 1
+    wanted=$(procstat_map $pid)
+    case $wanted in
+    */*sleep*) ;;
+    *) fail "procstat shows no program: $(procstat -v $pid)" ;;
+    esac
+}
+
 # Prints the map of a process as procstat(1) shows it: start, end, protection, KiB in memory, and the path or a hyphen.
 procstat_map() {
     variable hw.pagesize

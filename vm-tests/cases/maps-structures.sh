@@ -7,17 +7,7 @@ variable kern.bootfile
 kernel=$value
 [ -r "$kernel" ] || skip "the kernel's file $kernel cannot be read"
 
-# What is asked about does nothing meanwhile; it is left alone until it waits.
-sleep 1000 &
-pid=$!
-trap 'kill $pid 2> /dev/null' EXIT
-sleep 1
-
-wanted=$(procstat_map $pid)
-case $wanted in
-*/*sleep*) ;;
-*) fail "procstat shows no program: $(procstat -v $pid)" ;;
-esac
+start_sleep
 
 try maps --quiet -x --kernel "$kernel" $pid
 case $err in

@@ -3,17 +3,7 @@
 
 need procstat sleep
 
-# What is asked about does nothing meanwhile; it is left alone until it waits.
-sleep 1000 &
-pid=$!
-trap 'kill $pid 2> /dev/null' EXIT
-sleep 1
-
-wanted=$(procstat_map $pid)
-case $wanted in
-*/*sleep*) ;;
-*) fail "procstat shows no program: $(procstat -v $pid)" ;;
-esac
+start_sleep
 must maps --quiet -x $pid
 equal 'memtool maps -x' "$(memtool_map)" "$wanted"
 
