@@ -17,6 +17,7 @@ mod livedump;
 mod maps;
 mod output;
 mod paddr;
+mod print;
 mod progress;
 mod ps;
 mod ranges;
@@ -126,6 +127,8 @@ enum Command {
     Decrypt(decrypt::Arguments),
     /// Read memory of the running kernel or of a dump
     Read(read::Arguments),
+    /// Print variables, structures and lists of a kernel by its types
+    Print(print::Arguments),
     /// Translate a kernel virtual address, showing each page table entry
     Translate(translate::Arguments),
     /// Change memory of the running kernel or of a dump
@@ -231,6 +234,7 @@ impl Command {
             Self::Convert(arguments) => arguments.inputs(),
             Self::Decrypt(arguments) => arguments.inputs(),
             Self::Read(arguments) => arguments.kernel.inputs(),
+            Self::Print(arguments) => arguments.kernel.inputs(),
             Self::Translate(arguments) => arguments.kernel.inputs(),
             Self::Write(arguments) => arguments.kernel.inputs(),
             Self::Symbols(arguments) => arguments.of.inputs(),
@@ -264,6 +268,7 @@ impl Command {
             Self::Symbols(arguments) => by_files(arguments.of.names_files(), Subject::System),
             Self::Types(arguments) => by_files(arguments.kernel.names_files(), Subject::System),
             Self::Read(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Print(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Translate(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
@@ -552,6 +557,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Convert(arguments) => convert::run(context, &arguments),
         Command::Decrypt(arguments) => decrypt::run(context, &arguments),
         Command::Read(arguments) => read::run(context, &arguments),
+        Command::Print(arguments) => print::run(context, &arguments),
         Command::Translate(arguments) => translate::run(context, &arguments),
         Command::Write(arguments) => write::run(context, &arguments),
         Command::Symbols(arguments) => symbols::run(context, &arguments),
@@ -600,7 +606,7 @@ fn report(error: &Error, command: &str, verbose: bool) {
 /// What a command works on in place of a system with mem(4), other than a recorded machine.
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
-        "read" | "translate" | "write" | "ps" | "stack" | "dmesg" => "a dump with --core FILE, or ",
+        "read" | "print" | "translate" | "write" | "ps" | "stack" | "dmesg" => "a dump with --core FILE, or ",
         "symbols" | "types" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",

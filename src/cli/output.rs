@@ -173,6 +173,11 @@ impl Output {
         self.columns.filter(|_| !self.wide)
     }
 
+    /// The columns that lines are folded at, also where nobody is reading.
+    pub fn width(&self) -> usize {
+        if self.wide { usize::MAX } else { self.columns.unwrap_or(COLUMNS) }
+    }
+
     /// Keeps a warning for the JSON object, which has to come after all of them.
     pub fn keep_warning(&mut self, text: &str) {
         self.warnings.push(text.to_owned());
@@ -208,7 +213,7 @@ impl Output {
 
     /// Prints a line that ends in a place in source, ` at FILE:4`; where it is too long, the place is on a line of its own.
     pub fn line_at(&mut self, text: &str, indent: &str, source: &str) -> Result<()> {
-        let room = if self.wide { usize::MAX } else { self.columns.unwrap_or(COLUMNS) };
+        let room = self.width();
         let line = format!("{text} at {source}");
         if escape_control(&line).width() <= room {
             return self.line(&line);

@@ -800,6 +800,8 @@ const COMMANDS: [(&str, &[&str], &[&str]); 20] = [
     ("convert", &["convert", "file", "out", "--format", "raw"], &[]),
     ("decrypt", &["decrypt", "--key", "file", "--private-key", "file", "file", "out"], &[]),
     ("read", &["read", "--core", "file", "--phys", "0"], &["read", "version"]),
+    // The demo machine's kernel has no file, and so no types.
+    ("print", &["print", "--core", "file", "1"], &[]),
     ("translate", &["translate", "--core", "file", "0"], &["translate", "version"]),
     ("write", &["write", "--core", "file", "--phys", "0", "00", "--force"], &["write", "version", "00"]),
     ("symbols", &["symbols", "--kernel", "file", "x"], &["symbols", "version"]),

@@ -51,6 +51,7 @@ mod maps_dump;
 mod packaging;
 mod paddr;
 mod page_table_root;
+mod print;
 mod ps;
 mod ps_details;
 mod ranges;

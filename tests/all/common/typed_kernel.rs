@@ -226,6 +226,13 @@ impl TypedKernel {
         address
     }
 
+    /// A variable of which the compiler has kept only so many bytes, as its symbol tells.
+    pub fn narrowed_variable(&mut self, name: &str, of: Type, size: u64) -> u64 {
+        let address = self.variable(name, of);
+        self.symbols.last_mut().unwrap().size = size;
+        address
+    }
+
     /// A static variable of one of several source files, which another one may be called like.
     pub fn static_variable(&mut self, name: &str, of: Type) -> u64 {
         let address = self.variable(name, of);

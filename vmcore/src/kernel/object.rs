@@ -160,10 +160,17 @@ impl<'a> Object<'a> {
         let found = found.ok_or_else(|| {
             Error::Unsupported(format!("{} has no member {name}", self.typed.types.name_of(self.type_id)))
         })?;
-        let byte = found.bit_offset / 8;
-        let address = self.address.checked_add(byte).ok_or(Fault::new(self.address, Why::NotCovered))?;
-        let bits = found.member.bits.map(|bits| (found.bit_offset % 8, bits));
-        Ok(Self { address, type_id: found.member.type_id, bits, ..self.clone() })
+        self.part(found.bit_offset, found.member.type_id, found.member.bits)
+    }
+
+    /// What begins so many bits behind the beginning of it: a member, whose type and bits, if it is a bit field, are known.
+    ///
+    /// # Errors
+    ///
+    /// It is beyond the address space.
+    pub fn part(&self, bit_offset: u64, type_id: TypeId, bits: Option<u32>) -> Result<Self> {
+        let address = self.address.checked_add(bit_offset / 8).ok_or(Fault::new(self.address, Why::NotCovered))?;
+        Ok(Self { address, type_id, bits: bits.map(|bits| (bit_offset % 8, bits)), ..self.clone() })
     }
 
     /// What a pointer points to.
@@ -247,8 +254,18 @@ impl<'a> Object<'a> {
     pub fn bytes(&self) -> Result<Vec<u8>> {
         let name = || self.typed.types.name_of(self.type_id);
         let size = self.size().ok_or_else(|| Error::Unsupported(format!("{} has no size", name())))?;
+        self.leading_bytes(size)
+    }
+
+    /// So many bytes from its beginning on, whatever its own size is.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read, or are implausibly many.
+    pub fn leading_bytes(&self, size: u64) -> Result<Vec<u8>> {
         if size > MAX_OBJECT {
-            return Err(Error::Unsupported(format!("{} has {size} bytes, more than are read at once", name())));
+            let name = self.typed.types.name_of(self.type_id);
+            return Err(Error::Unsupported(format!("{name} has {size} bytes, more than are read at once")));
         }
         if let Some((start, contents)) = &self.contents
             && let Some(from) = self.address.checked_sub(*start)

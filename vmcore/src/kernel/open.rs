@@ -387,6 +387,17 @@ impl Kernel {
         Ok(TypedMemory { memory: &self.memory, types, symbols })
     }
 
+    /// Who knows its symbols, and its types, once these are loaded: expressions add types that they make of others.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::typed`].
+    pub(crate) fn names_and_types(&mut self) -> Result<(&KernelNames, &mut TypeTable)> {
+        self.typed()?;
+        let types = self.types.as_mut();
+        Ok((&self.names, types.ok_or(Error::NoSymbols)?))
+    }
+
     /// Gives addresses names, too, where the running kernel tells only where names are: by the files that it came from.
     pub fn add_files(&mut self, files: KernelSymbols) {
         self.names.add_files(files);

@@ -1,0 +1,214 @@
+//! What a name in an expression stands for: a variable or function of the kernel or a module, or an enumerator.
+
+use super::error::Problem;
+use crate::kernel::KernelNames;
+use crate::near::near;
+use crate::symbols::{Binding, Symbol, Table};
+use crate::types::{Kind, TypeId, TypeTable, Variable};
+use crate::units::Hex;
+
+/// What variables are called that each processor has for itself (`DPCPU_NAME` of `sys/pcpu.h`), and each network stack
+/// (`VNET_NAME` of `net/vnet.h`).
+const PER_CPU: &str = "pcpu_entry_";
+const PER_VNET: &str = "vnet_entry_";
+/// What `net/` calls the variable of the current network stack.
+const CURRENT_VNET: &str = "V_";
+/// Symbols of one name that an error lists.
+const MAX_CHOICES: usize = 8;
+
+/// Where names are looked up.
+#[derive(Clone, Copy)]
+pub(super) struct Scope<'a> {
+    pub names: &'a KernelNames,
+    pub types: &'a TypeTable,
+}
+
+/// What a name stands for.
+pub(super) enum Meaning {
+    /// A variable or a function.
+    Symbol {
+        /// Where it is; of one that is there several times, where the file has it.
+        address: u64,
+        /// Bytes by the symbol table; 0 where that is not known.
+        size: u64,
+        /// Its type, if that is known.
+        type_id: Option<TypeId>,
+        /// Who has it.
+        owner: Owner,
+    },
+    /// An enumerator.
+    Constant(i64),
+}
+
+/// Who has a variable.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Owner {
+    /// The kernel.
+    Kernel,
+    /// Each processor.
+    Cpu,
+    /// Each network stack.
+    Vnet,
+}
+
+/// A symbol of a name.
+struct Candidate<'a> {
+    module: &'a str,
+    symbol: Symbol,
+    is_local: bool,
+}
+
+impl<'a> Scope<'a> {
+    /// What a name stands for, in a module or in all.
+    pub fn resolve(self, module: Option<&str>, name: &str) -> Result<Meaning, Problem> {
+        self.check_module(module)?;
+        let written = |prefix: &str| name.starts_with(prefix);
+        let owner = if written(PER_CPU) {
+            Owner::Cpu
+        } else if written(PER_VNET) {
+            Owner::Vnet
+        } else {
+            Owner::Kernel
+        };
+        if let Some(found) = self.symbol(module, name, name, owner)? {
+            return Ok(found);
+        }
+        let of_vnet = name.strip_prefix(CURRENT_VNET).unwrap_or(name);
+        let others = [(PER_VNET, of_vnet, Owner::Vnet), (PER_CPU, name, Owner::Cpu)];
+        for (prefix, short, owner) in others {
+            if let Some(found) = self.symbol(module, &format!("{prefix}{short}"), name, owner)? {
+                return Ok(found);
+            }
+        }
+        self.enumerator(name)?.map(Meaning::Constant).ok_or_else(|| self.unknown(name))
+    }
+
+    fn check_module(self, module: Option<&str>) -> Result<(), Problem> {
+        match module {
+            Some(module) if self.tables(Some(module)).next().is_none() => {
+                Err(Problem::UnknownModule(module.to_owned()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// The symbol tables of a module, or all: the kernel's first.
+    fn tables(self, module: Option<&str>) -> impl Iterator<Item = (&'a str, &'a Table)> {
+        let files = self.names.address_files().into_iter();
+        let tables = files.flat_map(|files| files.tables().enumerate());
+        let wanted = module.map(str::to_owned);
+        tables.filter_map(move |(index, (name, table))| {
+            let is_wanted = wanted.as_deref().is_none_or(|wanted| {
+                name == wanted || name.strip_suffix(".ko") == Some(wanted) || (index == 0 && wanted == "kernel")
+            });
+            is_wanted.then_some((name, table))
+        })
+    }
+
+    /// The symbol of a name; `written` is what the expression calls it.
+    fn symbol(
+        self,
+        module: Option<&str>,
+        name: &str,
+        written: &str,
+        owner: Owner,
+    ) -> Result<Option<Meaning>, Problem> {
+        let candidates = self.candidates(module, name);
+        let Some(first) = candidates.first() else { return Ok(None) };
+        // One that all files know is meant before those that one file has for itself, and the kernel's before a module's.
+        let in_kernel = candidates.iter().filter(|candidate| candidate.module == first.module);
+        let is_kernel = self.tables(None).next().is_some_and(|(kernel, _)| kernel == first.module);
+        let nearest: Vec<_> = if is_kernel { in_kernel.collect() } else { candidates.iter().collect() };
+        let global: Vec<_> = nearest.iter().copied().filter(|candidate| !candidate.is_local).collect();
+        let meant = if global.is_empty() { nearest } else { global };
+        match meant.as_slice() {
+            [only] => Ok(Some(self.meaning(name, only, owner))),
+            several => Err(self.ambiguous(name, written, several)),
+        }
+    }
+
+    /// Symbols of a name at different places.
+    fn candidates(self, module: Option<&str>, name: &str) -> Vec<Candidate<'a>> {
+        let mut found: Vec<Candidate<'a>> = Vec::new();
+        for (module, table) in self.tables(module) {
+            for entry in table.lookup_by_name(name) {
+                if !found.iter().any(|other| other.symbol.address == entry.symbol.address) {
+                    let is_local = entry.binding == Binding::Local;
+                    found.push(Candidate { module, symbol: entry.symbol, is_local });
+                }
+            }
+        }
+        found
+    }
+
+    fn meaning(self, name: &str, found: &Candidate<'_>, owner: Owner) -> Meaning {
+        let linked = found.symbol.address;
+        // Several copies are found by where the file has the variable.
+        let files = self.names.address_files().filter(|_| owner == Owner::Kernel);
+        let address = files.map_or(linked, |files| files.as_it_ran(linked));
+        let type_id = self.variable(name, linked).map(|variable| variable.type_id);
+        Meaning::Symbol { address, size: found.symbol.size, type_id, owner }
+    }
+
+    fn variable(self, name: &str, linked: u64) -> Option<&'a Variable> {
+        self.types.variables_at(linked).find(|variable| &*variable.name == name)
+    }
+
+    fn ambiguous(self, name: &str, written: &str, found: &[&Candidate<'_>]) -> Problem {
+        let one_each =
+            found.iter().all(|one| found.iter().filter(|other| other.module == one.module).count() == 1);
+        let choice = |candidate: &&Candidate<'_>| {
+            if one_each {
+                return format!("{}`{written}", candidate.module);
+            }
+            let address = candidate.symbol.address;
+            let type_id = self.variable(name, address).map(|variable| variable.type_id);
+            match type_id {
+                Some(type_id) => format!("*({}){}", self.types.declare(type_id, "*"), Hex(address)),
+                None => Hex(address).to_string(),
+            }
+        };
+        let mut choices: Vec<String> = found.iter().take(MAX_CHOICES).map(choice).collect();
+        if found.len() > MAX_CHOICES {
+            choices.push("others".to_owned());
+        }
+        Problem::AmbiguousName { name: written.to_owned(), choices }
+    }
+
+    /// The value of an enumerator.
+    fn enumerator(self, name: &str) -> Result<Option<i64>, Problem> {
+        let mut found: Vec<(TypeId, i64)> = Vec::new();
+        for (type_id, (enumerator, value)) in self.enumerators() {
+            if &**enumerator == name && !found.iter().any(|(_, other)| other == value) {
+                found.push((type_id, *value));
+            }
+        }
+        match found.as_slice() {
+            [] => Ok(None),
+            [(_, only)] => Ok(Some(*only)),
+            several => {
+                let choice = |(type_id, value): &(TypeId, i64)| format!("({}){value}", self.types.name_of(*type_id));
+                let choices = several.iter().take(MAX_CHOICES).map(choice).collect();
+                Err(Problem::AmbiguousName { name: name.to_owned(), choices })
+            }
+        }
+    }
+
+    fn enumerators(self) -> impl Iterator<Item = (TypeId, &'a (Box<str>, i64))> {
+        let enumerations = self.types.iter().filter_map(|(id, found)| match &found.kind {
+            Kind::Enumeration(enumeration) => Some((id, &enumeration.enumerators)),
+            _ => None,
+        });
+        enumerations.flat_map(|(id, enumerators)| enumerators.iter().map(move |one| (id, one)))
+    }
+
+    fn unknown(self, name: &str) -> Problem {
+        let symbols = self.tables(None).flat_map(|(_, table)| table.iter().map(|entry| entry.name));
+        let short = |name: &'a str| {
+            let prefix = [PER_CPU, PER_VNET].into_iter().find_map(|prefix| name.strip_prefix(prefix));
+            prefix.unwrap_or(name)
+        };
+        let enumerators = self.enumerators().map(|(_, (enumerator, _))| &**enumerator);
+        Problem::UnknownName { name: name.to_owned(), near: near(name, symbols.map(short).chain(enumerators)) }
+    }
+}
