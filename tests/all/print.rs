@@ -106,7 +106,8 @@ fn a_list_is_printed_with_what_is_asked_of_its_elements() {
             assert_eq!(printed, expected, "{arch:?} {expression}");
         }
         let printed = print(&dump, &["allproc", "--list", "p_list"]);
-        let first = format!("*(struct proc *){a:#x} = {{\n  p_list = {{...}},\n  p_pid = 0,\n  p_comm = \"kernel\"\n}}\n");
+        let first =
+            format!("*(struct proc *){a:#x} = {{\n  p_list = {{...}},\n  p_pid = 0,\n  p_comm = \"kernel\"\n}}\n");
         assert!(printed.starts_with(&first), "{printed}");
         assert_eq!(print(&dump, &["allproc", "--list", "p_list", "--each", "$.p_pid * 2 + 1 == 3"]).lines().count(), 3);
     }
@@ -119,7 +120,11 @@ fn a_list_that_leads_back_or_nowhere_ends_there() {
         change(&mut processes);
         let list = processes.list.clone();
         let run = run(&processes.kernel.write(), &["allproc", "--list", "p_list", "--each", ".p_pid"]).exits(1);
-        (run.stdout.lines().map(|line| line.split('\t').nth(1).unwrap().to_owned()).collect::<Vec<_>>(), run.stderr, list)
+        (
+            run.stdout.lines().map(|line| line.split('\t').nth(1).unwrap().to_owned()).collect::<Vec<_>>(),
+            run.stderr,
+            list,
+        )
     };
     let (pids, said, list) = damaged(&|processes| {
         let first = processes.list[1];
@@ -371,11 +376,19 @@ fn an_error_points_at_the_part_that_is_wrong() {
         ("1 >> -1", "a number of 32 bits cannot be shifted by -1", "     ^^"),
         ("0x1ffffffffffffffff", "the number does not fit in 64 bits", "^^^^^^^^^^^^^^^^^^^"),
         ("(struct pint *)0", "the kernel has no type 'struct pint' (did you mean 'struct point'?)", "        ^^^^"),
-        ("(struct point)0", "nothing can be cast to struct point; an object at an address is *(TYPE *)ADDRESS", " ^^^^^^^^^^^^"),
+        (
+            "(struct point)0",
+            "nothing can be cast to struct point; an object at an address is *(TYPE *)ADDRESS",
+            " ^^^^^^^^^^^^",
+        ),
         ("&1", "it is a value, which has no address", "^^"),
         ("*1", "it is not a pointer: its type is int; cast it, as in *(int *)ADDRESS", "^^"),
         ("blob", "its type is not known: cast its address, as in *(int *)&NAME", "^^^^"),
-        ("$curproc", "there is no $curproc: there are $pcpu(CPU), $proc(PID), $thread(TID), $counter(COUNTER), and $ in --each", "^^^^^^^^"),
+        (
+            "$curproc",
+            "there is no $curproc: there are $pcpu(CPU), $proc(PID), $thread(TID), $counter(COUNTER), and $ in --each",
+            "^^^^^^^^",
+        ),
         ("$", "there is no list, whose element it could be", "^"),
         ("a`b", "no symbols of a module 'a' are known", "^^^"),
         ("1.5", "not an integer", "^^"),
@@ -395,7 +408,10 @@ fn an_error_points_at_the_part_that_is_wrong() {
     let said = wrong(&dump, &["corner.x_first", "--list", "x"]);
     assert_eq!(said, "memtool: it is neither the head of a list nor an element: its type is int\n");
     let said = wrong(&dump, &["nearest", "--list", "x_frist"]);
-    assert_eq!(said, "memtool: struct point, of which the elements are, has no member 'x_frist' (did you mean 'x_first'?)\n");
+    assert_eq!(
+        said,
+        "memtool: struct point, of which the elements are, has no member 'x_frist' (did you mean 'x_first'?)\n"
+    );
     let said = run(&dump, &["corner", "--cpu", "0"]).exits(2).stderr;
     assert!(said.starts_with("memtool: the expression is the same for each CPU: none can be chosen; see"), "{said}");
     assert_eq!(&print(&dump, &["*(long *)&blob"]), "0\n");
@@ -406,9 +422,8 @@ fn an_error_points_at_the_part_that_is_wrong() {
 #[test]
 fn nothing_makes_an_expression_too_much() {
     let dump = Processes::with(Arch::Amd64, 1).kernel.write();
-    let deep = |open: &str, middle: &str, close: &str, count| {
-        format!("{}{middle}{}", open.repeat(count), close.repeat(count))
-    };
+    let deep =
+        |open: &str, middle: &str, close: &str, count| format!("{}{middle}{}", open.repeat(count), close.repeat(count));
     for expression in [
         deep("(", "1", ")", 3000),
         deep("-", "1", "", 3000),
@@ -470,8 +485,24 @@ fn values_in_json_have_their_types() {
     let members = all["value"]["members"].as_array().unwrap();
     let kinds: Vec<&str> = members.iter().map(|member| member["value"]["kind"].as_str().unwrap()).collect();
     let expected = [
-        "float", "pointer", "pointer", "pointer", "pointer", "integer", "enumeration", "enumeration", "union", "array",
-        "folded", "integer", "integer", "bytes", "text", "character", "boolean", "array",
+        "float",
+        "pointer",
+        "pointer",
+        "pointer",
+        "pointer",
+        "integer",
+        "enumeration",
+        "enumeration",
+        "union",
+        "array",
+        "folded",
+        "integer",
+        "integer",
+        "bytes",
+        "text",
+        "character",
+        "boolean",
+        "array",
     ];
     assert_eq!(kinds, expected);
     let field = members.iter().find(|member| member["name"] == "t_signed").unwrap();
@@ -505,15 +536,22 @@ fn lists_of_every_kind_are_walked() {
         let stailq = kernel.types.record("", &[("stqe_next", link)]);
         let tailq = kernel.types.record("", &[("tqe_next", link), ("tqe_prev", back)]);
         let tree = kernel.types.record("", &[("rbe_link", links)]);
-        let old_tree =
-            kernel.types.record("", &[("rbe_left", link), ("rbe_right", link), ("rbe_parent", link), ("rbe_color", int)]);
+        let old_tree = kernel
+            .types
+            .record("", &[("rbe_left", link), ("rbe_right", link), ("rbe_parent", link), ("rbe_color", int)]);
         let members =
             [("n", int), ("s", slist), ("st", stailq), ("t", tailq), ("rb", tree), ("old", old_tree), ("next", link)];
         kernel.types.at(item).record("item", &members);
-        let heads = [("slist", vec!["slh_first"]), ("stailq", vec!["stqh_first", "stqh_last"]),
-            ("tailq", vec!["tqh_first", "tqh_last"]), ("tree", vec!["rbh_root"]), ("old_tree", vec!["rbh_root"])];
+        let heads = [
+            ("slist", vec!["slh_first"]),
+            ("stailq", vec!["stqh_first", "stqh_last"]),
+            ("tailq", vec!["tqh_first", "tqh_last"]),
+            ("tree", vec!["rbh_root"]),
+            ("old_tree", vec!["rbh_root"]),
+        ];
         for (name, names) in &heads {
-            let members: Vec<_> = names.iter().map(|name| (*name, if name.ends_with("last") { back } else { link })).collect();
+            let members: Vec<_> =
+                names.iter().map(|name| (*name, if name.ends_with("last") { back } else { link })).collect();
             let head = kernel.types.record(&format!("{name}_head"), &members);
             kernel.variable(name, head);
         }
@@ -533,13 +571,24 @@ fn lists_of_every_kind_are_walked() {
             kernel.set(*at, item, "t.tqe_prev", previous);
         }
         // 3 is above 1 and 5, and those above the others; a parent's address has ranks in its lower bits.
-        for (at, parent, left, right) in [(3, None, Some(1), Some(5)), (1, Some(3), Some(0), Some(2)), (5, Some(3), Some(4), Some(6)),
-            (0, Some(1), None, None), (2, Some(1), None, None), (4, Some(5), None, None), (6, Some(5), None, None)]
-        {
+        for (at, parent, left, right) in [
+            (3, None, Some(1), Some(5)),
+            (1, Some(3), Some(0), Some(2)),
+            (5, Some(3), Some(4), Some(6)),
+            (0, Some(1), None, None),
+            (2, Some(1), None, None),
+            (4, Some(5), None, None),
+            (6, Some(5), None, None),
+        ] {
             let address = |index: Option<usize>| index.map_or(0, |index| items[index]);
-            for (path, value) in [("rb.rbe_link[0]", address(parent) | at as u64 % 4), ("rb.rbe_link[1]", address(left)), ("rb.rbe_link[2]", address(right)),
-                ("old.rbe_parent", address(parent)), ("old.rbe_left", address(left)), ("old.rbe_right", address(right))]
-            {
+            for (path, value) in [
+                ("rb.rbe_link[0]", address(parent) | (at as u64 % 4)),
+                ("rb.rbe_link[1]", address(left)),
+                ("rb.rbe_link[2]", address(right)),
+                ("old.rbe_parent", address(parent)),
+                ("old.rbe_left", address(left)),
+                ("old.rbe_right", address(right)),
+            ] {
                 kernel.set(items[at], item, path, value);
             }
         }
@@ -570,7 +619,10 @@ fn lists_of_every_kind_are_walked() {
         assert_eq!(all("--list", "ring", "next"), "2 3 4 5 6 0 1");
         assert_eq!(all("--list", "tailq.tqh_first->next", "s.sle_next"), "1 2 3 4 5 6");
         let said = wrong(&dump, &["slist", "--tailq", "s"]);
-        assert!(said.contains("the member 's' does not connect elements: it is of struct {...}, not TAILQ_ENTRY"), "{said}");
+        assert!(
+            said.contains("the member 's' does not connect elements: it is of struct {...}, not TAILQ_ENTRY"),
+            "{said}"
+        );
     }
 }
 
@@ -582,14 +634,24 @@ fn each_cpu_and_network_stack_has_its_own_variables() {
     let link = kernel.types.pointer(vnet);
     let back = kernel.types.pointer(link);
     let entry = kernel.types.record("", &[("le_next", link), ("le_prev", back)]);
-    kernel.types.at(vnet).record("vnet", &[("vnet_le", entry), ("vnet_magic_n", unsigned_int), ("vnet_data_base", unsigned_long)]);
+    kernel
+        .types
+        .at(vnet)
+        .record("vnet", &[("vnet_le", entry), ("vnet_magic_n", unsigned_int), ("vnet_data_base", unsigned_long)]);
     let head = kernel.types.record("vnet_list_head", &[("lh_first", link)]);
     let pcpu = kernel.types.record("pcpu", &[("pc_cpuid", unsigned_int)]);
     let pcpus = kernel.types.pointer(pcpu);
     let pcpus = kernel.types.array(pcpus, 4);
     let offsets = kernel.types.array(unsigned_long, 4);
     let set = kernel.types.array(unsigned_long, 1);
-    for (name, of) in [("mp_maxcpus", int), ("all_cpus", set), ("cpuid_to_pcpu", pcpus), ("dpcpu_off", offsets), ("vnet_head", head), ("vnet0", link)] {
+    for (name, of) in [
+        ("mp_maxcpus", int),
+        ("all_cpus", set),
+        ("cpuid_to_pcpu", pcpus),
+        ("dpcpu_off", offsets),
+        ("vnet_head", head),
+        ("vnet0", link),
+    ] {
         kernel.variable(name, of);
     }
     kernel.set_variable("mp_maxcpus", "", 4);
@@ -623,7 +685,10 @@ fn each_cpu_and_network_stack_has_its_own_variables() {
     assert_eq!(print(&dump, &["V_ipforwarding"]), "21\n");
     let both = format!("vnet {:#x}: 20\nvnet {:#x}: 21\n", stacks[0], stacks[1]);
     assert_eq!(print(&dump, &["ipforwarding", "--vnet", "all"]), both);
-    assert_eq!(print(&dump, &["ipforwarding", "--vnet", &format!("{:#x}", stacks[0])]), both.lines().next().unwrap().to_owned() + "\n");
+    assert_eq!(
+        print(&dump, &["ipforwarding", "--vnet", &format!("{:#x}", stacks[0])]),
+        both.lines().next().unwrap().to_owned() + "\n"
+    );
     let said = wrong(&dump, &["ticks"]);
     assert_eq!(said, "memtool: each CPU has its own 'ticks': give --cpu N or --cpu all\n  ticks\n  ^^^^^\n");
     let said = wrong(&dump, &["ticks", "--cpu", "2"]);
@@ -651,6 +716,9 @@ fn what_is_missing_is_said() {
     processes.kernel.has_types = true;
     let run = run(&processes.kernel.write(), &["*allproc.lh_first"]).exits(1);
     let mut expected = format!("*(struct proc *){first:#x} = {{\n  p_list = {{...}},\n");
-    let _ = write!(expected, "  p_pid = <unreadable: its page is missing>,\n  p_comm = <unreadable: its page is missing>\n}}\n");
+    let _ = write!(
+        expected,
+        "  p_pid = <unreadable: its page is missing>,\n  p_comm = <unreadable: its page is missing>\n}}\n"
+    );
     assert_eq!(run.stdout, expected);
 }

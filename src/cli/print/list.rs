@@ -43,12 +43,7 @@ fn shown(count: usize) -> String {
 }
 
 /// Prints the elements of a list, as they are.
-pub fn print_elements(
-    context: &mut Context,
-    printer: &Printer<'_>,
-    selection: Selection,
-    walk: &Walk,
-) -> Result<()> {
+pub fn print_elements(context: &mut Context, printer: &Printer<'_>, selection: Selection, walk: &Walk) -> Result<()> {
     for address in &walk.elements {
         for found in printer.query.element(printer.typed, selection, *address).into_iter().flatten() {
             printer.print(context, selection, &found)?;

@@ -176,12 +176,7 @@ impl Arguments {
         }
     }
 
-    fn printer<'a>(
-        &self,
-        context: &Context,
-        kernel: &'a Kernel,
-        query: &'a PreparedQuery,
-    ) -> Result<Printer<'a>> {
+    fn printer<'a>(&self, context: &Context, kernel: &'a Kernel, query: &'a PreparedQuery) -> Result<Printer<'a>> {
         let typed = kernel.typed()?;
         let bytes = usize::try_from(self.length).map_err(|_| Error::Usage("--length is too large".to_owned()))?;
         let limits = ValueLimits { depth: self.depth, elements: self.elements, bytes };

@@ -193,7 +193,9 @@ impl fmt::Display for Problem {
             Self::NotAStructure(name) => write!(f, "it has no members: its type is {name}"),
             Self::WriteArrow => f.write_str("it is a pointer: write -> before the member"),
             Self::WritePoint => f.write_str("it is not a pointer: write . before the member"),
-            Self::NotAPointer(name) => write!(f, "it is not a pointer: its type is {name}; cast it, as in *(int *)ADDRESS"),
+            Self::NotAPointer(name) => {
+                write!(f, "it is not a pointer: its type is {name}; cast it, as in *(int *)ADDRESS")
+            }
             Self::NotANumberType(name) => write!(f, "it is not a number: its type is {name}"),
             Self::NoAddress => f.write_str("it is a value, which has no address"),
             Self::BitField => f.write_str("it is a bit field, which has no address of its own"),

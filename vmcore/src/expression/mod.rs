@@ -65,11 +65,7 @@ impl Expression {
     /// # Errors
     ///
     /// It is no expression, or one that means nothing in this kernel. The kernel's types were not loaded.
-    pub fn compile(
-        kernel: &mut Kernel,
-        text: &str,
-        element: Option<TypeId>,
-    ) -> Result<Self, ExpressionError> {
+    pub fn compile(kernel: &mut Kernel, text: &str, element: Option<TypeId>) -> Result<Self, ExpressionError> {
         let whole = Span::new(0, text.len());
         let failed = |error: Error| ExpressionError::new(whole, error.into());
         let (names, types) = kernel.names_and_types().map_err(failed)?;

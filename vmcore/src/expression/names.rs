@@ -106,13 +106,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The symbol of a name; `written` is what the expression calls it.
-    fn symbol(
-        self,
-        module: Option<&str>,
-        name: &str,
-        written: &str,
-        owner: Owner,
-    ) -> Result<Option<Meaning>, Problem> {
+    fn symbol(self, module: Option<&str>, name: &str, written: &str, owner: Owner) -> Result<Option<Meaning>, Problem> {
         let candidates = self.candidates(module, name);
         let Some(first) = candidates.first() else { return Ok(None) };
         // One that all files know is meant before those that one file has for itself, and the kernel's before a module's.
@@ -155,8 +149,7 @@ impl<'a> Scope<'a> {
     }
 
     fn ambiguous(self, name: &str, written: &str, found: &[&Candidate<'_>]) -> Problem {
-        let one_each =
-            found.iter().all(|one| found.iter().filter(|other| other.module == one.module).count() == 1);
+        let one_each = found.iter().all(|one| found.iter().filter(|other| other.module == one.module).count() == 1);
         let choice = |candidate: &&Candidate<'_>| {
             if one_each {
                 return format!("{}`{written}", candidate.module);

@@ -252,16 +252,12 @@ mod tests {
         };
         assert_eq!(kinds("if_bridge.ko`x"), [name(Some("if_bridge.ko"), "x"), TokenKind::End]);
         assert_eq!(kinds("kernel`x"), [name(Some("kernel"), "x"), TokenKind::End]);
-        assert_eq!(
-            kinds("a.b"),
-            [name(None, "a"), TokenKind::Punctuation("."), name(None, "b"), TokenKind::End]
-        );
+        assert_eq!(kinds("a.b"), [name(None, "a"), TokenKind::Punctuation("."), name(None, "b"), TokenKind::End]);
         assert_eq!(tokens("a`").unwrap_err().problem, Problem::UnknownCharacter('`'));
-        assert_eq!(kinds("$pcpu $"), [
-            TokenKind::Dollar("pcpu".to_owned()),
-            TokenKind::Dollar(String::new()),
-            TokenKind::End
-        ]);
+        assert_eq!(
+            kinds("$pcpu $"),
+            [TokenKind::Dollar("pcpu".to_owned()), TokenKind::Dollar(String::new()), TokenKind::End]
+        );
     }
 
     #[test]

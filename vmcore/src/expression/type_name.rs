@@ -10,8 +10,7 @@ use crate::types::Tag;
 const MAX_DERIVATIONS: usize = 16;
 const QUALIFIERS: [&str; 4] = ["const", "volatile", "restrict", "_Atomic"];
 const BASIC: [&str; 9] = ["void", "_Bool", "bool", "char", "short", "int", "long", "signed", "unsigned"];
-const TAGS: [(&str, Tag); 3] =
-    [("struct", Tag::Structure), ("union", Tag::Union), ("enum", Tag::Enumeration)];
+const TAGS: [(&str, Tag); 3] = [("struct", Tag::Structure), ("union", Tag::Union), ("enum", Tag::Enumeration)];
 
 /// Whether a word can only be part of a type's name.
 pub(super) fn is_keyword(word: &str) -> bool {
@@ -137,8 +136,7 @@ impl Parser<'_> {
             derivations.push(Derivation::Pointer);
             self.skip_qualifiers();
         }
-        let is_grouped =
-            self.is_at("(") && matches!(self.peek_behind(1), TokenKind::Punctuation("*" | "(" | "["));
+        let is_grouped = self.is_at("(") && matches!(self.peek_behind(1), TokenKind::Punctuation("*" | "(" | "["));
         let inner = if is_grouped {
             self.next();
             let inner = self.nested(Self::declarator)?;

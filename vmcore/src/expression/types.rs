@@ -146,8 +146,7 @@ impl<'a> Types<'a> {
             return *found;
         }
         let known = self.table.iter().find(|(_, found)| found.kind == Kind::Void).map(|(id, _)| id);
-        let found =
-            known.unwrap_or_else(|| self.table.add(Type { name: "void".into(), kind: Kind::Void, source: 0 }));
+        let found = known.unwrap_or_else(|| self.table.add(Type { name: "void".into(), kind: Kind::Void, source: 0 }));
         self.basic.insert("void", found);
         found
     }
@@ -205,10 +204,12 @@ impl<'a> Types<'a> {
     }
 
     fn choice(&self, id: TypeId) -> String {
-        let file = self.table.source(self.table.get(id).source).map_or_else(String::new, |path| {
-            format!(" in {}", path.file_name().unwrap_or_default().to_string_lossy())
-        });
-        let size = self.table.size_of(id).map_or_else(|| "of unknown size".to_owned(), |size| format!("of {size} bytes"));
+        let file = self
+            .table
+            .source(self.table.get(id).source)
+            .map_or_else(String::new, |path| format!(" in {}", path.file_name().unwrap_or_default().to_string_lossy()));
+        let size =
+            self.table.size_of(id).map_or_else(|| "of unknown size".to_owned(), |size| format!("of {size} bytes"));
         format!("{size}{file}")
     }
 

@@ -182,7 +182,10 @@ impl ListPlan {
                     (at, link) = (next, Some(next_link));
                 }
                 Err(error) => {
-                    walk.end = ListEnd::Unreadable { element: walk.elements.last().copied().unwrap_or(at), fault: fault(error, at) };
+                    walk.end = ListEnd::Unreadable {
+                        element: walk.elements.last().copied().unwrap_or(at),
+                        fault: fault(error, at),
+                    };
                     return None;
                 }
             }

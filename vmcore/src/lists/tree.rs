@@ -31,10 +31,8 @@ impl TreeLinks {
     pub fn new(types: &TypeTable, link: TypeId, path: &str) -> Option<Self> {
         let path = path.to_owned();
         if let Some(found) = types.member(link, "rbe_link") {
-            let is_array = matches!(
-                types.get(types.strip(found.member.type_id)).kind,
-                Kind::Array { count: Some(3), .. }
-            );
+            let is_array =
+                matches!(types.get(types.strip(found.member.type_id)).kind, Kind::Array { count: Some(3), .. });
             return is_array.then_some(Self { path, is_array });
         }
         let has_all = ["rbe_left", "rbe_right", "rbe_parent"].iter().all(|name| types.member(link, name).is_some());

@@ -3,8 +3,8 @@
 use super::{MemberValue, Run, Text, Value, ValueKind, ValueLimits};
 use crate::bounds::{head, low_u32, low_u64};
 use crate::error::Error;
-use crate::fault::{Fault, Why};
 use crate::expression::Evaluated;
+use crate::fault::{Fault, Why};
 use crate::kernel::{KernelNames, Object, TypedMemory};
 use crate::text::until_nul;
 use crate::types::{Aggregate, Enumeration, Integer, Kind, Meaning, TypeId, TypeTable};
@@ -138,9 +138,7 @@ impl<'a> ValueReader<'a> {
         let order = object.typed().memory.order();
         match object.bytes() {
             Ok(bytes) if bytes.len() == 8 => ValueKind::Float(f64::from_bits(order.number(&bytes))),
-            Ok(bytes) if bytes.len() == 4 => {
-                ValueKind::Float(f32::from_bits(low_u32(order.number(&bytes))).into())
-            }
+            Ok(bytes) if bytes.len() == 4 => ValueKind::Float(f32::from_bits(low_u32(order.number(&bytes))).into()),
             _ => self.raw(object),
         }
     }
@@ -182,13 +180,7 @@ impl<'a> ValueReader<'a> {
         ValueKind::Aggregate { is_union: aggregate.is_union, members: shown.map(member).collect() }
     }
 
-    fn elements_of_array(
-        &self,
-        array: &Object<'_>,
-        element: TypeId,
-        count: Option<u64>,
-        depth: Depth,
-    ) -> ValueKind {
+    fn elements_of_array(&self, array: &Object<'_>, element: TypeId, count: Option<u64>, depth: Depth) -> ValueKind {
         let whole = array.fetched().unwrap_or_else(|_| array.clone());
         match whole.part(0, element, None) {
             Ok(first) => self.elements(&first, element, count, depth),
