@@ -52,6 +52,7 @@ mod packaging;
 mod paddr;
 mod page_table_root;
 mod print;
+mod print_arithmetic;
 mod ps;
 mod ps_details;
 mod ranges;

@@ -46,7 +46,8 @@ fn shown(count: usize) -> String {
 pub fn print_elements(context: &mut Context, printer: &Printer<'_>, selection: Selection, walk: &Walk) -> Result<()> {
     for address in &walk.elements {
         for found in printer.query.element(printer.typed, selection, *address).into_iter().flatten() {
-            printer.print(context, selection, &found)?;
+            let value = printer.read(&found);
+            printer.print(context, selection, &found, &value)?;
         }
     }
     Ok(())

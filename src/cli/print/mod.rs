@@ -11,13 +11,13 @@ use document::{ResultDocument, TypedValue};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::cell::Cell;
-use vmcore::expression::Evaluated;
+use vmcore::expression::{Evaluated, Problem, Span};
 use vmcore::kernel::{Access, Kernel, TypedMemory};
 use vmcore::lists::ListKind;
 use vmcore::query::{Answer, Choice, PreparedQuery, Query, QueryError, QueryPart, Selection};
 use vmcore::units::{Hex, parse_address};
 use vmcore::value::text::{NumberForm, TextForm, is_block, lines};
-use vmcore::value::{Value, ValueLimits, ValueReader};
+use vmcore::value::{Value, ValueKind, ValueLimits, ValueReader};
 
 /// Elements of a list that are shown unless more are asked for.
 const LIMIT: usize = 100_000;
@@ -146,9 +146,6 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let is_whole = list::warn(context, &answers);
     arguments.print(context, &opened, &printer, &answers)?;
     let failures = printer.failures.get();
-    if failures > 0 {
-        context.repeat_failure("some of what was to be printed cannot be read")?;
-    }
     Ok(if is_whole && failures == 0 { Verdict::Done } else { Verdict::Failed })
 }
 
@@ -204,6 +201,21 @@ impl Arguments {
         Ok(Verdict::Failed)
     }
 
+    /// Prints a value; one of which nothing can be read is an error of the expression.
+    fn print_value(
+        &self,
+        context: &mut Context,
+        printer: &Printer<'_>,
+        selection: Selection,
+        found: &Evaluated<'_>,
+    ) -> Result<()> {
+        let value = printer.read(found);
+        let ValueKind::Unreadable(fault) = value.kind else { return printer.print(context, selection, found, &value) };
+        context.print_failure(&format!("{}{}", label(selection), Problem::Unreadable(fault)))?;
+        excerpt::print(&self.expression, Span::new(0, self.expression.len()));
+        Ok(())
+    }
+
     fn print(
         &self,
         context: &mut Context,
@@ -221,7 +233,7 @@ impl Arguments {
         }
         for (selection, answer) in answers {
             match answer {
-                Answer::Value(found) => printer.print(context, *selection, found)?,
+                Answer::Value(found) => self.print_value(context, printer, *selection, found)?,
                 Answer::List(walk) => list::print_elements(context, printer, *selection, walk)?,
             }
         }
@@ -254,17 +266,16 @@ impl<'a> Printer<'a> {
         TypedValue::new(self.typed, found, &self.read(found))
     }
 
-    fn print(&self, context: &mut Context, selection: Selection, found: &Evaluated<'_>) -> Result<()> {
-        let value = self.read(found);
+    fn print(&self, context: &mut Context, selection: Selection, found: &Evaluated<'_>, value: &Value) -> Result<()> {
         let mut before = label(selection);
-        if is_block(&value)
+        if is_block(value)
             && let Evaluated::Object(object) = found
         {
             // What C would write for it, so that it can be asked for again.
             let pointer = self.typed.types.declare(object.type_id(), "*");
             before.push_str(&format!("*({pointer}){} = ", Hex(object.address())));
         }
-        for line in lines(&value, self.form, &before) {
+        for line in lines(value, self.form, &before) {
             context.out.line(&line)?;
         }
         Ok(())

@@ -24,6 +24,9 @@ pub(super) fn compile(
         NodeKind::Several(first, count) => compiler.several(first, count)?,
         _ => compiler.code(node)?,
     };
+    if let Code::Place(place) = &code {
+        compiler.check_contents(place)?;
+    }
     Ok((code, compiler.uses))
 }
 
@@ -147,12 +150,18 @@ impl Compiler<'_> {
         Ok(Value { span, type_id: place.type_id, number, kind: ValueKind::Load(Box::new(place)) })
     }
 
-    fn no_number<T>(&self, span: Span, place: &Place) -> Compiled<T> {
-        let is_unknown = matches!(self.kind(place.type_id), Kind::Unknown);
-        match &place.kind {
-            PlaceKind::Variable(_) if is_unknown => fail(span, Problem::Untyped),
-            _ => fail(span, Problem::NotANumberType(self.name_of(place.type_id))),
+    /// That something has contents that can be shown.
+    fn check_contents(&self, place: &Place) -> Compiled<()> {
+        match self.kind(place.type_id) {
+            Kind::Unknown => fail(place.span, Problem::Untyped),
+            Kind::Void | Kind::Incomplete(_) => fail(place.span, Problem::NoSize(self.name_of(place.type_id))),
+            _ => Ok(()),
         }
+    }
+
+    fn no_number<T>(&self, span: Span, place: &Place) -> Compiled<T> {
+        self.check_contents(place)?;
+        fail(span, Problem::NotANumberType(self.name_of(place.type_id)))
     }
 
     /// A value of a type that has numbers.

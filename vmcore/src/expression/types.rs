@@ -215,6 +215,10 @@ impl<'a> Types<'a> {
 
     fn near(&self, tag: Option<Tag>, name: &str) -> Vec<String> {
         let names = self.table.iter().filter(|(id, _)| self.table.tag(*id) == tag).map(|(_, found)| &*found.name);
-        near(name, names.filter(|name| !name.is_empty()))
+        let found = near(name, names.filter(|name| !name.is_empty()));
+        match tag {
+            Some(tag) => found.iter().map(|name| format!("{} {name}", tag.keyword())).collect(),
+            None => found,
+        }
     }
 }

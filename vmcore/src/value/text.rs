@@ -162,7 +162,7 @@ fn pieces(value: &Value, form: TextForm<'_>, room: usize) -> Vec<String> {
         ValueKind::Array { count, runs } => array(*count, runs, form, room),
         ValueKind::Aggregate { members, .. } if members.is_empty() => vec!["{}".to_owned()],
         ValueKind::Aggregate { .. } | ValueKind::Folded => vec!["{...}".to_owned()],
-        ValueKind::Opaque => vec![format!("<{}>", form.types.name_of(value.type_id))],
+        ValueKind::Opaque => vec![format!("<of unknown contents: {}>", form.types.name_of(value.type_id))],
         ValueKind::Unreadable(fault) => vec![unreadable(*fault)],
     }
 }
