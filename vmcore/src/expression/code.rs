@@ -1,6 +1,7 @@
 //! An expression whose names and types are known: what is left to do is to read memory and to compute.
 
-use super::syntax::{Binary, Span};
+use super::span::Span;
+use super::syntax::Binary;
 use crate::types::TypeId;
 
 /// An expression that can be evaluated.

@@ -1,6 +1,6 @@
 //! What is wrong with an expression, and where in it.
 
-use super::syntax::Span;
+use super::span::Span;
 use crate::error::Error;
 use crate::fault::Fault;
 use crate::units::Hex;

@@ -3,7 +3,8 @@
 use super::arithmetic::compute;
 use super::code::{Code, Place, PlaceKind, Value, ValueKind};
 use super::error::{ExpressionError, Problem};
-use super::syntax::{Binary, Span};
+use super::span::Span;
+use super::syntax::Binary;
 use crate::bounds::low_u64;
 use crate::kernel::{Object, Processes, TypedMemory};
 use crate::types::TypeId;

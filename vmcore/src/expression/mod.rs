@@ -37,14 +37,14 @@ mod error;
 mod evaluate;
 mod names;
 mod parser;
+mod span;
 mod syntax;
 mod token;
-mod type_name;
 mod types;
 
 pub use error::{ExpressionError, Problem};
 pub use evaluate::{Environment, Evaluated};
-pub use syntax::Span;
+pub use span::Span;
 
 use crate::error::Error;
 use crate::kernel::Kernel;

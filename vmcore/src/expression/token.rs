@@ -2,7 +2,7 @@
 //! writes these.
 
 use super::error::{ExpressionError, Problem};
-use super::syntax::Span;
+use super::span::Span;
 use crate::bounds::{split_text, tail};
 
 /// Bytes of a longer expression than any person writes.

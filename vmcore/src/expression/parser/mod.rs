@@ -1,8 +1,11 @@
 //! Reads expressions as C writes them (ISO/IEC 9899, 6.5), without assignments, calls and the comma; names of types are in
-//! [`super::type_name`].
+//! [`type_name`].
+
+mod type_name;
 
 use super::error::{ExpressionError, Problem};
-use super::syntax::{Binary, Node, NodeKind, Span, Unary};
+use super::span::Span;
+use super::syntax::{Binary, Node, NodeKind, Unary};
 use super::token::{Token, TokenKind, tokens};
 
 /// Nodes within each other.
@@ -272,7 +275,7 @@ impl Parser<'_> {
                 self.offset_of()?
             }
             TokenKind::Name { module, name } => {
-                if self.begins_type(0) && super::type_name::is_keyword(&name) {
+                if self.begins_type(0) && type_name::is_keyword(&name) {
                     return Err(self.error(Problem::Expected("a value: a type stands in parentheses, before one")));
                 }
                 self.next();

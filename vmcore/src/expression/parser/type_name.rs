@@ -1,9 +1,9 @@
 //! Reads names of types as C writes them (ISO/IEC 9899, 6.7.7): `struct proc *`, `unsigned long`, `int (*)[4]`.
 
-use super::error::{ExpressionError, Problem};
-use super::parser::Parser;
-use super::syntax::{BaseType, Basic, Derivation, Named, TypeName};
-use super::token::{Literal, TokenKind};
+use super::Parser;
+use crate::expression::error::{ExpressionError, Problem};
+use crate::expression::syntax::{BaseType, Basic, Derivation, Named, TypeName};
+use crate::expression::token::{Literal, TokenKind};
 use crate::types::Tag;
 
 /// Pointers, arrays and functions in one name.
