@@ -27,6 +27,8 @@ pub(super) struct Place {
 pub(super) enum PlaceKind {
     /// A variable or a function.
     Variable(u64),
+    /// A variable of which there are only so many bytes: see [`super::Problem::Shrunk`].
+    Shrunk(u64, u64),
     /// A variable that each processor has for itself, by its address in the kernel's file.
     PerCpu(u64, Box<str>),
     /// A variable that each network stack has for itself, by its address in the kernel's file.

@@ -207,15 +207,16 @@ impl Compiler<'_> {
             Meaning::Symbol { address, size, type_id, owner } => (address, size, type_id, owner),
             Meaning::Constant(value) => return Ok(Code::Value(self.enumerator(span, value))),
         };
+        let type_id = known.unwrap_or_else(|| self.types.unknown());
         let kind = match owner {
+            Owner::Kernel if self.types.is_shrunk(type_id, size) => PlaceKind::Shrunk(address, size),
             Owner::Kernel => PlaceKind::Variable(address),
             Owner::Cpu => PlaceKind::PerCpu(address, name.into()),
             Owner::Vnet => PlaceKind::PerVnet(address, name.into()),
         };
         self.uses.cpu |= owner == Owner::Cpu;
         self.uses.vnet |= owner == Owner::Vnet;
-        let type_id = known.unwrap_or_else(|| self.types.unknown());
-        Ok(Code::Place(Place { span, type_id: self.types.narrowed(type_id, size), kind }))
+        Ok(Code::Place(Place { span, type_id, kind }))
     }
 
     fn enumerator(&mut self, span: Span, value: i64) -> Value {
@@ -308,6 +309,10 @@ impl Compiler<'_> {
     }
 
     fn dereference(&mut self, span: Span, pointer: Value) -> Compiled<Place> {
+        // What is at the address of a place is that place, which may have less bytes than its type.
+        if let ValueKind::AddressOf(place) = pointer.kind {
+            return Ok(Place { span, ..*place });
+        }
         match *self.kind(pointer.type_id) {
             Kind::Pointer(target) => Ok(Place { span, type_id: target, kind: PlaceKind::At(Box::new(pointer)) }),
             _ => fail(span, Problem::NotAPointer(self.name_of(pointer.type_id))),

@@ -3,7 +3,7 @@
 use super::span::Span;
 use crate::error::Error;
 use crate::fault::Fault;
-use crate::units::Hex;
+use crate::units::{Hex, counted};
 use std::fmt;
 
 /// What is wrong with an expression, and where in it.
@@ -100,6 +100,14 @@ pub enum Problem {
     NoAddress,
     /// It is a bit field, which has no address of its own.
     BitField,
+    /// A variable of which the compiler has kept one byte, as the symbol table tells: it takes two values only, and the byte
+    /// tells which of them it is, not what they are.
+    Shrunk {
+        /// Bytes that there are.
+        kept: u64,
+        /// Bytes of its type.
+        size: u64,
+    },
     /// Its type has no size.
     NoSize(String),
     /// These two types do not go together.
@@ -199,6 +207,13 @@ impl fmt::Display for Problem {
             Self::NotANumberType(name) => write!(f, "it is not a number: its type is {name}"),
             Self::NoAddress => f.write_str("it is a value, which has no address"),
             Self::BitField => f.write_str("it is a bit field, which has no address of its own"),
+            Self::Shrunk { kept, size } => {
+                let bytes = counted(*size, "byte");
+                write!(
+                    f,
+                    "the compiler has kept {kept} of its {bytes}, for which of two values it has: what they are is not told"
+                )
+            }
             Self::NoSize(name) => write!(f, "the size of {name} is not known"),
             Self::Mismatched(left, right) => write!(f, "{left} and {right} cannot be combined by this operator"),
             Self::DivisionByZero => f.write_str("division by zero"),

@@ -70,6 +70,10 @@ impl<'a> Environment<'a> {
         let failed = |problem| ExpressionError::new(place.span, problem);
         let address = match &place.kind {
             PlaceKind::Variable(address) => *address,
+            PlaceKind::Shrunk(_, kept) => {
+                let size = self.typed.types.size_of(place.type_id).unwrap_or(0);
+                return Err(failed(Problem::Shrunk { kept: *kept, size }));
+            }
             PlaceKind::PerCpu(address, name) => self.per_cpu(*address, name).map_err(failed)?,
             PlaceKind::PerVnet(address, name) => self.per_vnet(*address, name).map_err(failed)?,
             PlaceKind::Element => return self.element.clone().ok_or_else(|| failed(Problem::NoElement)),
@@ -82,6 +86,13 @@ impl<'a> Environment<'a> {
         Ok(self.typed.object(address, place.type_id))
     }
 
+    fn address_of(&self, place: &Place) -> Result<u64, ExpressionError> {
+        match place.kind {
+            PlaceKind::Shrunk(address, _) => Ok(address),
+            _ => Ok(self.object(place)?.address()),
+        }
+    }
+
     fn address(&self, pointer: &Value) -> Result<u64, ExpressionError> {
         Ok(low_u64(self.value(pointer)?.cast_unsigned()))
     }
@@ -91,7 +102,7 @@ impl<'a> Environment<'a> {
         let found = match &value.kind {
             ValueKind::Constant(constant) => *constant,
             ValueKind::Load(place) => self.load(value.span, place)?,
-            ValueKind::AddressOf(place) => self.object(place)?.address().into(),
+            ValueKind::AddressOf(place) => self.address_of(place)?.into(),
             ValueKind::Convert(operand) => self.value(operand)?,
             ValueKind::Truth(operand) => (self.value(operand)? != 0).into(),
             ValueKind::Negate(operand) => self.value(operand)?.wrapping_neg(),
@@ -136,7 +147,10 @@ impl<'a> Environment<'a> {
     }
 
     fn processes(&self) -> Result<&Processes, Problem> {
-        let read = || Processes::read(self.typed.memory, self.typed.symbols).map_err(Problem::from);
+        let read = || {
+            let TypedMemory { memory, symbols, types } = self.typed;
+            Processes::read_with(memory, symbols, Some(types)).map_err(Problem::from)
+        };
         self.processes.get_or_init(read).as_ref().map_err(Clone::clone)
     }
 

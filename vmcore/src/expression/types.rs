@@ -93,16 +93,10 @@ impl<'a> Types<'a> {
         self.basic(Basic::Long { is_signed: false })
     }
 
-    /// An integer of so many bytes, of which the symbol table says that a variable has no more.
-    pub fn narrowed(&mut self, type_id: TypeId, size: u64) -> TypeId {
-        let found = self.table.get(self.table.strip(type_id));
-        match found.kind {
-            Kind::Integer(integer) if (1..integer.size).contains(&size) => {
-                let (name, source) = (found.name.clone(), found.source);
-                self.table.add(Type { name, kind: Kind::Integer(Integer { size, ..integer }), source })
-            }
-            _ => type_id,
-        }
+    /// Whether a variable of this type has fewer bytes by the symbol table: see [`super::Problem::Shrunk`].
+    pub fn is_shrunk(&self, type_id: TypeId, size: u64) -> bool {
+        let kind = &self.table.get(self.table.strip(type_id)).kind;
+        matches!(kind, Kind::Integer(integer) if (1..integer.size).contains(&size))
     }
 
     /// A basic type: the kernel's, or one that is made.
