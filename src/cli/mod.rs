@@ -203,6 +203,7 @@ impl Command {
             Self::Ranges(arguments) => arguments.text_only(),
             Self::Maps(arguments) => arguments.text_only(),
             Self::Report(arguments) => arguments.html.then_some(("--html", "each is another form of the report")),
+            Self::Symbols(arguments) => arguments.isf.then_some(("--isf", "it is another form of JSON")),
             _ => None,
         }
     }
@@ -575,7 +576,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
 
 /// Prints the error of a command as one line, and with `-v` what caused it.
 fn report(error: &Error, command: &str, verbose: bool) {
-    let takes_force = ["dump", "livedump", "convert", "decrypt", "report"].contains(&command);
+    let takes_force = ["dump", "livedump", "convert", "decrypt", "report", "symbols"].contains(&command);
     let remedy = match error {
         Error::Exists(_) if takes_force => "; --force replaces it".to_owned(),
         Error::NotFreeBsd => format!(

@@ -309,6 +309,11 @@ impl Output {
         Ok(())
     }
 
+    /// Where bytes are printed as they are.
+    pub fn writer(&mut self) -> &mut impl Write {
+        &mut self.out
+    }
+
     /// Prints bytes as they are.
     pub fn bytes(&mut self, bytes: &[u8]) -> Result<()> {
         self.out.write_all(bytes).map_err(failed)

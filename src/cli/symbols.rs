@@ -1,22 +1,31 @@
 //! `memtool symbols`: where a kernel's symbols lie, and what lies at an address.
 
-use super::kernel::{KernelArguments, running_files};
+use super::kernel::{KernelArguments, RootArguments, running_files};
+use super::kernel_types::KernelTypes;
+use super::output::failed;
 use super::{Context, Verdict, address};
 use clap::{ArgGroup, Args};
 use memtool::files;
 use memtool::host::Host;
+use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use vmcore::kernel::Access;
 use vmcore::symbols::{Binding, Found, KernelFile, KernelSymbols, Pattern, Symbol, SymbolEntry, SymbolKind, Symbols};
+use vmcore::types::isf::Isf;
 use vmcore::units::{Hex, counted};
 
 #[derive(Args)]
 #[command(
     after_help = "Without --core and --kernel, symbols of the running kernel are found. Patterns have the shell's syntax: quote them. Exit codes: 0 all were found, 1 some were not."
 )]
-#[command(group = ArgGroup::new("what").required(true).args(["names", "addresses"]))]
+#[command(
+    override_usage = "memtool symbols [OPTIONS] NAME... | PATTERN...\n       memtool symbols [OPTIONS] --addr ADDRESS...\n       memtool symbols [OPTIONS] --isf [--output FILE]"
+)]
+#[command(group = ArgGroup::new("what").required(true).args(["names", "addresses", "isf"]))]
 pub struct Arguments {
     /// Symbol names, or patterns with *, ? and [...]
     #[arg(value_name = "NAME|PATTERN")]
@@ -24,13 +33,28 @@ pub struct Arguments {
     /// Find the symbols that contain these addresses
     #[arg(long = "addr", value_name = "ADDRESS", value_parser = address, num_args = 1..)]
     addresses: Vec<u64>,
+    /// Write all symbols and types in the Intermediate Symbol Format of volatility3
+    #[arg(long)]
+    pub isf: bool,
+    /// Write them to this file instead of standard output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// Replace the file of --output if it exists
+    #[arg(short, long, requires = "output")]
+    force: bool,
     #[command(flatten)]
     pub of: KernelArguments,
+    #[command(flatten)]
+    root: RootArguments,
 }
 
 impl Arguments {
     /// See [`super::Command::check`].
     pub fn check(&self) -> Result<(), String> {
+        // clap does not say so beside names, which --isf cannot be used with.
+        if self.output.is_some() && !self.isf {
+            return Err("--output requires --isf".to_owned());
+        }
         if self.names.iter().any(String::is_empty) {
             return Err("'' is not a symbol's name".to_owned());
         }
@@ -100,11 +124,14 @@ enum Asked {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    if arguments.isf {
+        return write_isf(context, arguments);
+    }
     let patterns: Vec<Option<Pattern>> =
         arguments.names.iter().map(|name| pattern(name)).collect::<Result<_, _>>().map_err(Error::Usage)?;
     let is_known = arguments.addresses.is_empty() && patterns.iter().all(Option::is_none);
     let (asked, kind) = match (&arguments.of.kernel, &arguments.of.core) {
-        (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, &arguments.of)?)), "image"),
+        (Some(_), Some(_)) => (Asked::Symbols(Box::new(dump_symbols(context, arguments)?)), "image"),
         (Some(kernel), None) => (Asked::Symbols(Box::new(KernelSymbols::new(files::open_kernel(kernel)?))), "image"),
         (None, Some(_)) => return Err(vmcore::Error::NoSymbols.into()),
         (None, None) => {
@@ -211,12 +238,40 @@ fn told(name: &str, symbol: Symbol, files: &[KernelFile]) -> Line {
 }
 
 /// The symbols of a dump's kernel and its modules.
-fn dump_symbols(context: &mut Context, of: &KernelArguments) -> Result<KernelSymbols> {
-    let mut opened = of.open(context, Access::Read)?;
+fn dump_symbols(context: &mut Context, arguments: &Arguments) -> Result<KernelSymbols> {
+    let mut opened = arguments.of.open(context, Access::Read)?;
+    arguments.root.apply(&mut opened.kernel);
     // Another kernel's modules are not looked for.
     opened.kernel.symbols()?;
     if let Err(error) = opened.load_modules(context) {
         context.warn(&format!("the symbols of modules are missing: {error}"));
     }
     Ok(opened.kernel.into_files()?)
+}
+
+/// Writes all symbols and types for volatility3.
+fn write_isf(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let output = arguments.output.as_deref().filter(|output| *output != Path::new("-"));
+    if let Some(output) = output {
+        output_file::check(output, arguments.force)?;
+    }
+    let opened = KernelTypes::open(context, &arguments.of, &arguments.root)?;
+    let isf = Isf::new(opened.types()?, opened.files()?, ("memtool", env!("MEMTOOL_VERSION")));
+    let Some(path) = output else {
+        write_json(context.out.writer(), &isf).map_err(failed)?;
+        return Ok(Verdict::Done);
+    };
+    let output = OutputFile::create(path, arguments.force)?;
+    let mut file = BufWriter::new(output.file());
+    let written = write_json(&mut file, &isf).and_then(|()| file.flush());
+    written.map_err(|source| Error::io("write", path, source))?;
+    drop(file);
+    output.commit()?;
+    Ok(Verdict::Done)
+}
+
+/// Writes numbers as they are, which other objects of the program do not.
+fn write_json(out: &mut impl Write, isf: &Isf) -> io::Result<()> {
+    serde_json::to_writer(&mut *out, isf)?;
+    out.write_all(b"\n")
 }

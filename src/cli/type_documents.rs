@@ -67,7 +67,7 @@ struct GapDocument {
 #[derive(Serialize)]
 struct EnumeratorDocument<'a> {
     name: &'a str,
-    value: i64,
+    number: i64,
 }
 
 /// A variable or function by its name.
@@ -156,8 +156,8 @@ impl<'a> TypeDocument<'a> {
             Kind::Enumeration(enumeration) => Some(&enumeration.enumerators),
             _ => None,
         };
-        let enumerators =
-            enumerators.map(|all| all.iter().map(|(name, value)| EnumeratorDocument { name, value: *value }).collect());
+        let enumerators = enumerators
+            .map(|all| all.iter().map(|(name, value)| EnumeratorDocument { name, number: *value }).collect());
         Self {
             name: types.name_of(id),
             kind: kind_of(types, id),

@@ -31,6 +31,7 @@ mod examples;
 mod files_in_use;
 mod help;
 mod inspect;
+mod isf;
 mod json;
 mod kernel_cpus;
 mod kernel_fixture;

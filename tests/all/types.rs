@@ -209,7 +209,7 @@ fn json_has_what_text_has() {
     // On this machine the most significant bit comes first.
     let expected = json!({"name": "p_flag", "type": "unsigned int", "depth": 0, "byte_offset": 48, "bit_offset": 0, "size": null, "bit_count": 3});
     assert_eq!(flag[0], expected);
-    assert_eq!(document["types"][1]["enumerators"][1], json!({"name": "PRS_ZOMBIE", "value": 16}));
+    assert_eq!(document["types"][1]["enumerators"][1], json!({"name": "PRS_ZOMBIE", "number": 16}));
     assert_eq!(document["types"][2]["target"], "unsigned long");
     assert_eq!(document["symbols"][0]["type"], "int (struct proc *, long)");
     let found = fixture.ask(&["--json", "--using", "proc"]).ok().json();

@@ -7,6 +7,7 @@
 mod budget;
 pub mod ctf;
 mod declaration;
+pub mod isf;
 pub mod layout;
 pub mod search;
 mod source;
