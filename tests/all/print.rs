@@ -555,15 +555,25 @@ fn lists_of_every_kind_are_walked() {
         let stailq = kernel.types.record("", &[("stqe_next", link)]);
         let tailq = kernel.types.record("", &[("tqe_next", link), ("tqe_prev", back)]);
         let tree = kernel.types.record("", &[("rbe_link", links)]);
+        let ck = kernel.types.record("", &[("cstqe_next", link)]);
         let old_tree = kernel
             .types
             .record("", &[("rbe_left", link), ("rbe_right", link), ("rbe_parent", link), ("rbe_color", int)]);
-        let members =
-            [("n", int), ("s", slist), ("st", stailq), ("t", tailq), ("rb", tree), ("old", old_tree), ("next", link)];
+        let members = [
+            ("n", int),
+            ("s", slist),
+            ("st", stailq),
+            ("t", tailq),
+            ("rb", tree),
+            ("old", old_tree),
+            ("ck", ck),
+            ("next", link),
+        ];
         kernel.types.at(item).record("item", &members);
         let heads = [
             ("slist", vec!["slh_first"]),
             ("stailq", vec!["stqh_first", "stqh_last"]),
+            ("ck", vec!["cstqh_first"]),
             ("tailq", vec!["tqh_first", "tqh_last"]),
             ("tree", vec!["rbh_root"]),
             ("old_tree", vec!["rbh_root"]),
@@ -579,7 +589,7 @@ fn lists_of_every_kind_are_walked() {
         for (index, at) in items.iter().enumerate() {
             kernel.set(*at, item, "n", index as i32);
             let next = items.get(index + 1).copied().unwrap_or(0);
-            for path in ["s.sle_next", "st.stqe_next", "t.tqe_next"] {
+            for path in ["s.sle_next", "st.stqe_next", "t.tqe_next", "ck.cstqe_next"] {
                 kernel.set(*at, item, path, next);
             }
             kernel.set(*at, item, "next", items[(index + 1) % 7]);
@@ -611,7 +621,7 @@ fn lists_of_every_kind_are_walked() {
                 kernel.set(items[at], item, path, value);
             }
         }
-        for name in ["slh_first slist", "stqh_first stailq", "tqh_first tailq"] {
+        for name in ["slh_first slist", "cstqh_first ck", "stqh_first stailq", "tqh_first tailq"] {
             let (member, variable) = name.split_once(' ').unwrap();
             kernel.set_variable(variable, member, items[0]);
         }
@@ -631,6 +641,7 @@ fn lists_of_every_kind_are_walked() {
         assert_eq!(all("--slist", "slist", "s"), in_order);
         assert_eq!(all("--stailq", "stailq", "st"), in_order);
         assert_eq!(all("--tailq", "tailq", "t"), in_order);
+        assert_eq!(all("--stailq", "ck", "ck"), in_order);
         assert_eq!(all("--list", "tailq", "t"), in_order);
         assert_eq!(all("--rb", "tree", "rb"), in_order);
         assert_eq!(all("--rb", "old_tree", "old"), in_order);

@@ -2,7 +2,8 @@
 //! structures that point to the next; and the trees of tree(3), `RB`, in order. A list that leads back to itself, or to
 //! where nothing can be read, ends there; pointers that lead back are compared with where they should.
 //!
-//! Sources: `sys/sys/queue.h`; `sys/sys/tree.h`, whose trees have three links, of which the first, to the parent, has the
+//! Sources: `sys/sys/queue.h`, and `sys/contrib/ck/include/ck_queue.h` with the same lists as `CK_LIST` and so on;
+//! `sys/sys/tree.h`, whose trees have three links, of which the first, to the parent, has the
 //! ranks of children in its lower bits (since FreeBSD 13), or members `rbe_left`, `rbe_right` and `rbe_parent`.
 
 mod plan;

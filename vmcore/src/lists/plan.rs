@@ -80,8 +80,17 @@ struct Members {
     previous: Option<&'static str>,
 }
 
-/// `sys/sys/queue.h`.
-const QUEUES: [Members; 4] = [
+/// `sys/sys/queue.h`, and the same lists for readers without locks (`sys/contrib/ck/include/ck_queue.h`).
+const QUEUES: [Members; 7] = [
+    Members { kind: ListKind::Any, first: "clh_first", last: None, next: "cle_next", previous: Some("cle_prev") },
+    Members { kind: ListKind::Slist, first: "cslh_first", last: None, next: "csle_next", previous: None },
+    Members {
+        kind: ListKind::Stailq,
+        first: "cstqh_first",
+        last: Some("cstqh_last"),
+        next: "cstqe_next",
+        previous: None,
+    },
     Members { kind: ListKind::Any, first: "lh_first", last: None, next: "le_next", previous: Some("le_prev") },
     Members { kind: ListKind::Slist, first: "slh_first", last: None, next: "sle_next", previous: None },
     Members { kind: ListKind::Stailq, first: "stqh_first", last: Some("stqh_last"), next: "stqe_next", previous: None },

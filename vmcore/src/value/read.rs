@@ -148,7 +148,9 @@ impl<'a> ValueReader<'a> {
     }
 
     fn pointer(&self, typed: TypedMemory<'_>, target: TypeId, address: u64) -> ValueKind {
-        let is_text = address != 0 && is_character(typed.types, target);
+        // `caddr_t`, which is a pointer to `char`, leads anywhere: code is no text.
+        let is_code = || self.names.lookup_by_addr(address).is_some_and(|found| found.entry.is_code);
+        let is_text = address != 0 && is_character(typed.types, target) && !is_code();
         let text = is_text.then(|| self.string(typed, address));
         let symbol = if address == 0 { None } else { self.names.name_of(address) };
         ValueKind::Pointer { address, symbol, text }
