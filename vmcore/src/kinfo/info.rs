@@ -136,7 +136,7 @@ pub struct ProcessInfo {
     pub thread_count: Option<i32>,
     /// Where its `struct vmspace` is; 0 where it has none.
     pub vmspace: Option<u64>,
-    /// Its threads, in the order of [`Process::threads`], without those that cannot be read.
+    /// Its threads, in the order of [`crate::kernel::Process::threads`], without those that cannot be read.
     pub threads: Vec<ThreadInfo>,
 }
 
