@@ -491,7 +491,7 @@ fn values_in_json_have_their_types() {
             "value": { "kind": "enumeration", "value": 7, "names": ["ZOMBIE"], "rest": 0 },
         })
     );
-    assert_eq!(value("~0ul")["value"], json!({ "kind": "integer", "value": "18446744073709551615" }));
+    assert_eq!(value("~0ul")["value"], json!({ "kind": "integer", "number": "18446744073709551615" }));
     assert_eq!(value("~0ul")["address"], Value::Null);
     let handler = json!({
         "kind": "pointer", "value": format!("{function:#x}"), "symbol": "handle", "text": null, "is_cut": false, "why": null,
@@ -525,7 +525,7 @@ fn values_in_json_have_their_types() {
     ];
     assert_eq!(kinds, expected);
     let field = members.iter().find(|member| member["name"] == "t_signed").unwrap();
-    assert_eq!((&field["bit_count"], &field["value"]["value"]), (&json!(4), &json!(-3)));
+    assert_eq!((&field["bit_count"], &field["value"]["number"]), (&json!(4), &json!(-3)));
     let runs = json!([
         { "index": 0, "repeat_count": 1, "value": { "kind": "integer", "value": -1 } },
         { "index": 1, "repeat_count": 1, "value": { "kind": "integer", "value": 5 } },
@@ -538,7 +538,7 @@ fn values_in_json_have_their_types() {
     let listed = run(&processes.kernel.write(), &arguments).exits(1).json();
     let list = &listed["results"][0]["list"];
     assert_eq!((&list["element_count"], &list["end"]), (&json!(3), &json!("complete")));
-    assert_eq!(list["elements"][2]["values"][0]["value"], json!({ "kind": "integer", "value": 2 }));
+    assert_eq!(list["elements"][2]["values"][0]["value"], json!({ "kind": "integer", "number": 2 }));
     assert_eq!(list["elements"][0]["values"][1]["value"], json!({ "kind": "error", "why": "division by zero" }));
 }
 

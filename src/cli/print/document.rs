@@ -147,12 +147,12 @@ impl Serialize for Elements<'_> {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "lowercase")]
 enum ValueDocument {
-    Integer { value: i128 },
-    Character { value: i128 },
-    Boolean { value: bool },
-    Enumeration { value: i128, names: Vec<String>, rest: i128 },
-    Float { value: f64 },
-    Pointer { value: Hex, symbol: Option<String>, text: Option<Name>, is_cut: bool, why: Option<String> },
+    Integer { number: i128 },
+    Character { number: i128 },
+    Boolean { truth: bool },
+    Enumeration { number: i128, names: Vec<String>, rest: i128 },
+    Float { float: f64 },
+    Pointer { address: Hex, symbol: Option<String>, text: Option<Name>, is_cut: bool, why: Option<String> },
     Text { text: Name, is_cut: bool },
     Bytes { bytes: String, is_cut: bool },
     Array { element_count: Option<u64>, elements: Vec<RunDocument> },
@@ -183,13 +183,15 @@ struct MemberDocument {
 impl ValueDocument {
     fn new(types: &TypeTable, value: &Value) -> Self {
         match &value.kind {
-            ValueKind::Integer(value) => Self::Integer { value: *value },
-            ValueKind::Character(value) => Self::Character { value: *value },
-            ValueKind::Boolean(value) => Self::Boolean { value: *value != 0 },
-            ValueKind::Enumeration { value, names, rest } => {
-                Self::Enumeration { value: *value, names: names.iter().map(ToString::to_string).collect(), rest: *rest }
-            }
-            ValueKind::Float(value) => Self::Float { value: *value },
+            ValueKind::Integer(value) => Self::Integer { number: *value },
+            ValueKind::Character(value) => Self::Character { number: *value },
+            ValueKind::Boolean(value) => Self::Boolean { truth: *value != 0 },
+            ValueKind::Enumeration { value, names, rest } => Self::Enumeration {
+                number: *value,
+                names: names.iter().map(ToString::to_string).collect(),
+                rest: *rest,
+            },
+            ValueKind::Float(value) => Self::Float { float: *value },
             ValueKind::Pointer { address, symbol, text } => Self::pointer(*address, symbol.clone(), text.as_ref()),
             ValueKind::Text(text) => Self::Text { text: text.bytes.clone().into(), is_cut: text.is_cut },
             ValueKind::Bytes(bytes) => Self::Bytes { bytes: hex_digits(&bytes.bytes), is_cut: bytes.is_cut },
@@ -212,7 +214,7 @@ impl ValueDocument {
             Some(Err(fault)) => (None, false, Some(fault.to_string())),
             None => (None, false, None),
         };
-        Self::Pointer { value: Hex(address), symbol, text, is_cut, why }
+        Self::Pointer { address: Hex(address), symbol, text, is_cut, why }
     }
 
     fn unreadable(fault: Fault) -> Self {

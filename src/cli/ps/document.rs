@@ -19,18 +19,7 @@ use vmcore::units::{Hex, utc_of_seconds};
 struct Document {
     kernel: KernelDocument,
     dumping_thread: Option<i32>,
-    processes: Vec<ListedProcess>,
-}
-
-/// A process in the list.
-#[derive(Serialize)]
-struct ListedProcess {
-    #[serde(flatten)]
-    process: ProcessDocument,
-    /// What the kernel's types tell of it; `None` without types.
-    details: Option<ProcessDetails>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    threads: Option<Vec<ThreadEntry>>,
+    processes: Vec<ProcessDocument>,
 }
 
 /// What a kernel says of itself in JSON.
@@ -57,6 +46,10 @@ pub struct ProcessDocument {
     zombie: bool,
     thread_count: usize,
     address: Hex,
+    /// What the kernel's types tell of it; `None` without types.
+    details: Option<ProcessDetails>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    threads: Option<Vec<ThreadEntry>>,
 }
 
 /// A thread in JSON.
@@ -178,7 +171,7 @@ impl KernelDocument {
 }
 
 impl ProcessDocument {
-    /// A process, without its threads.
+    /// A process, without its threads and without what types tell of it.
     pub fn new(process: &Process) -> Self {
         Self {
             pid: process.pid,
@@ -186,6 +179,8 @@ impl ProcessDocument {
             zombie: process.zombie,
             thread_count: process.threads.len(),
             address: Hex(process.address),
+            details: None,
+            threads: None,
         }
     }
 }
@@ -210,10 +205,10 @@ pub fn print(
             };
             process.threads.iter().map(|thread| thread_entry(opened, processes, thread, info(thread))).collect()
         };
-        ListedProcess {
-            process: ProcessDocument::new(process),
+        ProcessDocument {
             details: info.map(|(table, info)| ProcessDetails::new(info, table.page_size)),
             threads: threads_wanted.then(threads),
+            ..ProcessDocument::new(process)
         }
     };
     let document = Document {
