@@ -488,13 +488,13 @@ fn values_in_json_have_their_types() {
         json!({
             "type": "enum state",
             "address": value("things.t_state")["address"],
-            "value": { "kind": "enumeration", "value": 7, "names": ["ZOMBIE"], "rest": 0 },
+            "value": { "kind": "enumeration", "number": 7, "names": ["ZOMBIE"], "rest": 0 },
         })
     );
     assert_eq!(value("~0ul")["value"], json!({ "kind": "integer", "number": "18446744073709551615" }));
     assert_eq!(value("~0ul")["address"], Value::Null);
     let handler = json!({
-        "kind": "pointer", "value": format!("{function:#x}"), "symbol": "handle", "text": null, "is_cut": false, "why": null,
+        "kind": "pointer", "address": format!("{function:#x}"), "symbol": "handle", "text": null, "is_cut": false, "why": null,
     });
     assert_eq!(value("things.t_handler")["value"], handler);
     let nowhere = value("things.t_nowhere");
@@ -527,9 +527,9 @@ fn values_in_json_have_their_types() {
     let field = members.iter().find(|member| member["name"] == "t_signed").unwrap();
     assert_eq!((&field["bit_count"], &field["value"]["number"]), (&json!(4), &json!(-3)));
     let runs = json!([
-        { "index": 0, "repeat_count": 1, "value": { "kind": "integer", "value": -1 } },
-        { "index": 1, "repeat_count": 1, "value": { "kind": "integer", "value": 5 } },
-        { "index": 2, "repeat_count": 4, "value": { "kind": "integer", "value": 0 } },
+        { "index": 0, "repeat_count": 1, "value": { "kind": "integer", "number": -1 } },
+        { "index": 1, "repeat_count": 1, "value": { "kind": "integer", "number": 5 } },
+        { "index": 2, "repeat_count": 4, "value": { "kind": "integer", "number": 0 } },
     ]);
     assert_eq!(value("things.t_numbers")["value"], json!({ "kind": "array", "element_count": 6, "elements": runs }));
 
@@ -537,7 +537,7 @@ fn values_in_json_have_their_types() {
     let arguments = ["--json", "allproc", "--list", "p_list", "--each", ".p_pid", "--each", ".p_pid / .p_pid"];
     let listed = run(&processes.kernel.write(), &arguments).exits(1).json();
     let list = &listed["results"][0]["list"];
-    assert_eq!((&list["element_count"], &list["end"]), (&json!(3), &json!("complete")));
+    assert_eq!((&list["element_count"], &list["end_reason"]), (&json!(3), &json!("complete")));
     assert_eq!(list["elements"][2]["values"][0]["value"], json!({ "kind": "integer", "number": 2 }));
     assert_eq!(list["elements"][0]["values"][1]["value"], json!({ "kind": "error", "why": "division by zero" }));
 }

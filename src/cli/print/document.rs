@@ -32,7 +32,7 @@ pub struct TypedValue {
 #[derive(Serialize)]
 struct ListDocument<'a> {
     element_count: usize,
-    end: &'static str,
+    end_reason: &'static str,
     why: Option<String>,
     stray_pointers: Vec<StrayDocument>,
     stray_pointer_count: usize,
@@ -95,7 +95,7 @@ impl TypedValue {
 
 impl<'a> ListDocument<'a> {
     fn new(printer: &'a Printer<'a>, selection: Selection, walk: &'a Walk) -> Self {
-        let (end, why) = match walk.end {
+        let (end_reason, why) = match walk.end {
             ListEnd::Complete => ("complete", None),
             ListEnd::Limit => ("limit", Some(walk.end.to_string())),
             ListEnd::Loop(_) => ("loop", Some(walk.end.to_string())),
@@ -104,7 +104,7 @@ impl<'a> ListDocument<'a> {
         };
         Self {
             element_count: walk.elements.len(),
-            end,
+            end_reason,
             why,
             stray_pointers: walk.stray.iter().map(StrayDocument::new).collect(),
             stray_pointer_count: walk.stray_count,
