@@ -309,13 +309,14 @@ impl Compiler<'_> {
     }
 
     fn dereference(&mut self, span: Span, pointer: Value) -> Compiled<Place> {
-        // What is at the address of a place is that place, which may have less bytes than its type.
-        if let ValueKind::AddressOf(place) = pointer.kind {
-            return Ok(Place { span, ..*place });
-        }
-        match *self.kind(pointer.type_id) {
-            Kind::Pointer(target) => Ok(Place { span, type_id: target, kind: PlaceKind::At(Box::new(pointer)) }),
-            _ => fail(span, Problem::NotAPointer(self.name_of(pointer.type_id))),
+        let Kind::Pointer(target) = *self.kind(pointer.type_id) else {
+            return fail(span, Problem::NotAPointer(self.name_of(pointer.type_id)));
+        };
+        match pointer.kind {
+            // What is at the address of a place is that place, which may have less bytes than its type; what is at that of an
+            // array, its first element.
+            ValueKind::AddressOf(place) if place.type_id == target => Ok(Place { span, ..*place }),
+            _ => Ok(Place { span, type_id: target, kind: PlaceKind::At(Box::new(pointer)) }),
         }
     }
 
