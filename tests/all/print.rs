@@ -484,28 +484,28 @@ fn values_in_json_have_their_types() {
     let Kinds { dump, things, function, .. } = kinds(Arch::Amd64);
     let value = |expression: &str| {
         let document = run(&dump, &["--json", expression]).ok().json();
-        document["results"][0]["value"].clone()
+        document["results"][0]["contents"].clone()
     };
     assert_eq!(
         value("things.t_state"),
         json!({
             "type": "enum state",
             "address": value("things.t_state")["address"],
-            "value": { "kind": "enumeration", "number": 7, "names": ["ZOMBIE"], "rest": 0 },
+            "contents": { "kind": "enumeration", "number": 7, "names": ["ZOMBIE"], "rest": 0 },
         })
     );
-    assert_eq!(value("~0ul")["value"], json!({ "kind": "integer", "number": "18446744073709551615" }));
+    assert_eq!(value("~0ul")["contents"], json!({ "kind": "integer", "number": "18446744073709551615" }));
     assert_eq!(value("~0ul")["address"], Value::Null);
     let handler = json!({
         "kind": "pointer", "address": format!("{function:#x}"), "symbol": "handle", "text": null, "is_cut": false, "why": null,
     });
-    assert_eq!(value("things.t_handler")["value"], handler);
+    assert_eq!(value("things.t_handler")["contents"], handler);
     let nowhere = value("things.t_nowhere");
-    assert!(nowhere["value"]["why"].as_str().unwrap().contains("not mapped"), "{nowhere}");
+    assert!(nowhere["contents"]["why"].as_str().unwrap().contains("not mapped"), "{nowhere}");
     let all = value("things");
     assert_eq!(all["address"], format!("{things:#x}"));
-    let members = all["value"]["members"].as_array().unwrap();
-    let kinds: Vec<&str> = members.iter().map(|member| member["value"]["kind"].as_str().unwrap()).collect();
+    let members = all["contents"]["members"].as_array().unwrap();
+    let kinds: Vec<&str> = members.iter().map(|member| member["contents"]["kind"].as_str().unwrap()).collect();
     let expected = [
         "float",
         "pointer",
@@ -528,21 +528,21 @@ fn values_in_json_have_their_types() {
     ];
     assert_eq!(kinds, expected);
     let field = members.iter().find(|member| member["name"] == "t_signed").unwrap();
-    assert_eq!((&field["bit_count"], &field["value"]["number"]), (&json!(4), &json!(-3)));
+    assert_eq!((&field["bit_count"], &field["contents"]["number"]), (&json!(4), &json!(-3)));
     let runs = json!([
-        { "index": 0, "repeat_count": 1, "value": { "kind": "integer", "number": -1 } },
-        { "index": 1, "repeat_count": 1, "value": { "kind": "integer", "number": 5 } },
-        { "index": 2, "repeat_count": 4, "value": { "kind": "integer", "number": 0 } },
+        { "index": 0, "repeat_count": 1, "contents": { "kind": "integer", "number": -1 } },
+        { "index": 1, "repeat_count": 1, "contents": { "kind": "integer", "number": 5 } },
+        { "index": 2, "repeat_count": 4, "contents": { "kind": "integer", "number": 0 } },
     ]);
-    assert_eq!(value("things.t_numbers")["value"], json!({ "kind": "array", "element_count": 6, "elements": runs }));
+    assert_eq!(value("things.t_numbers")["contents"], json!({ "kind": "array", "element_count": 6, "elements": runs }));
 
     let processes = Processes::with(Arch::Amd64, 3);
     let arguments = ["--json", "allproc", "--list", "p_list", "--each", ".p_pid", "--each", ".p_pid / .p_pid"];
     let listed = run(&processes.kernel.write(), &arguments).exits(1).json();
     let list = &listed["results"][0]["list"];
     assert_eq!((&list["element_count"], &list["end_reason"]), (&json!(3), &json!("complete")));
-    assert_eq!(list["elements"][2]["values"][0]["value"], json!({ "kind": "integer", "number": 2 }));
-    assert_eq!(list["elements"][0]["values"][1]["value"], json!({ "kind": "error", "why": "division by zero" }));
+    assert_eq!(list["elements"][2]["values"][0]["contents"], json!({ "kind": "integer", "number": 2 }));
+    assert_eq!(list["elements"][0]["values"][1]["contents"], json!({ "kind": "error", "why": "division by zero" }));
 }
 
 #[test]

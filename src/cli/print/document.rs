@@ -17,7 +17,7 @@ use vmcore::value::{MemberValue, Run, Text, Value, ValueKind};
 pub struct ResultDocument<'a> {
     cpu: Option<u32>,
     vnet: Option<Hex>,
-    value: Option<TypedValue>,
+    contents: Option<TypedValue>,
     list: Option<ListDocument<'a>>,
 }
 
@@ -26,7 +26,7 @@ pub struct ResultDocument<'a> {
 pub struct TypedValue {
     r#type: Option<String>,
     address: Option<Hex>,
-    value: ValueDocument,
+    contents: ValueDocument,
 }
 
 #[derive(Serialize)]
@@ -66,7 +66,7 @@ impl<'a> ResultDocument<'a> {
             Answer::Value(found) => (Some(printer.typed_value(found)), None),
             Answer::List(walk) => (None, Some(ListDocument::new(printer, *selection, walk))),
         };
-        Self { cpu: selection.cpu, vnet: selection.vnet.map(Hex), value, list }
+        Self { cpu: selection.cpu, vnet: selection.vnet.map(Hex), contents: value, list }
     }
 }
 
@@ -79,7 +79,7 @@ impl TypedValue {
         Self {
             r#type: Some(typed.types.name_of(type_id)),
             address: address.map(Hex),
-            value: ValueDocument::new(typed.types, value),
+            contents: ValueDocument::new(typed.types, value),
         }
     }
 
@@ -89,7 +89,7 @@ impl TypedValue {
             Problem::Unreadable(fault) => ValueDocument::unreadable(fault),
             _ => ValueDocument::Error { why: error.to_string() },
         };
-        Self { r#type: None, address: None, value }
+        Self { r#type: None, address: None, contents: value }
     }
 }
 
@@ -168,7 +168,7 @@ enum ValueDocument {
 struct RunDocument {
     index: u64,
     repeat_count: u64,
-    value: ValueDocument,
+    contents: ValueDocument,
 }
 
 #[derive(Serialize)]
@@ -177,7 +177,7 @@ struct MemberDocument {
     r#type: String,
     bit_offset: u64,
     bit_count: Option<u32>,
-    value: ValueDocument,
+    contents: ValueDocument,
 }
 
 impl ValueDocument {
@@ -223,7 +223,7 @@ impl ValueDocument {
 }
 
 fn element(types: &TypeTable, run: &Run) -> RunDocument {
-    RunDocument { index: run.first, repeat_count: run.count, value: ValueDocument::new(types, &run.value) }
+    RunDocument { index: run.first, repeat_count: run.count, contents: ValueDocument::new(types, &run.value) }
 }
 
 fn member(types: &TypeTable, found: &MemberValue) -> MemberDocument {
@@ -232,6 +232,6 @@ fn member(types: &TypeTable, found: &MemberValue) -> MemberDocument {
         r#type: types.name_of(found.value.type_id),
         bit_offset: found.bit_offset,
         bit_count: found.bits,
-        value: ValueDocument::new(types, &found.value),
+        contents: ValueDocument::new(types, &found.value),
     }
 }
