@@ -43,7 +43,7 @@ struct ListDocument<'a> {
 struct StrayDocument {
     member: &'static str,
     address: Hex,
-    found: Hex,
+    actual: Hex,
     expected: Hex,
 }
 
@@ -116,7 +116,7 @@ impl<'a> ListDocument<'a> {
 impl StrayDocument {
     fn new(stray: &StrayPointer) -> Self {
         let StrayPointer { member, element, found, expected } = *stray;
-        Self { member, address: Hex(element), found: Hex(found), expected: Hex(expected) }
+        Self { member, address: Hex(element), actual: Hex(found), expected: Hex(expected) }
     }
 }
 
