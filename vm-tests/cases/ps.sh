@@ -31,13 +31,23 @@ $listed
 END
 }
 
+# Without types, the list of a running kernel has few columns; with types it can have those of ps.
+try ps --quiet --columns pid
+has_types=$status
+
 before=$(by_ps -o pid= -o nlwp= -o ucomm=)
-must ps --quiet
-after=$(by_ps -o pid= -o nlwp= -o ucomm=)
+if [ "$has_types" -eq 0 ]; then
+    must ps --quiet --columns pid,nlwp,ucomm
+    after=$(by_ps -o pid= -o nlwp= -o ucomm=)
+    listed=$out
+else
+    must ps --quiet
+    after=$(by_ps -o pid= -o nlwp= -o ucomm=)
+    listed=$(echo "$out" | while IFS=$tab read -r pid name threads address; do
+        printf '%s\t%s\t%s\n' "$pid" "$threads" "$name"
+    done)
+fi
 own='' there=''
-listed=$(echo "$out" | while IFS=$tab read -r pid name threads address; do
-    printf '%s\t%s\t%s\n' "$pid" "$threads" "$name"
-done)
 while IFS=$tab read -r pid threads name; do
     [ "$name" != memtool ] || own=$pid
 done << END
@@ -59,3 +69,18 @@ done << END
 $out
 END
 compare 'memtool ps --threads'
+
+# What a kernel with types tells of each process, value by value; what changes from one moment to the next is left out.
+[ "$has_types" -eq 0 ] || exit 0
+for column in ppid uid ruid svuid rgid pgid sid nice tty tpgid jid emul lstart flags2 user login args; do
+    before=$(by_ps -ww -o pid= -o ucomm= -o "$column=")
+    must ps --quiet --columns "pid,ucomm,$column"
+    after=$(by_ps -ww -o pid= -o ucomm= -o "$column=")
+    listed=$out own='' there=''
+    while IFS=$tab read -r pid name rest; do
+        [ "$name" != memtool ] || own=$pid
+    done << END
+$listed
+END
+    compare "memtool ps -o $column"
+done

@@ -88,9 +88,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 
 /// Loads the kernel's types, if it has any; where columns are chosen that takes them, it has to.
 fn load_types(context: &mut Context, opened: &mut Opened, chosen: &Chosen<'_>) -> Result<bool> {
-    if chosen.is_any() {
-        opened.load_types(context)?;
-    } else if opened.kernel.names().lacks_files()
+    if opened.kernel.names().lacks_files()
         && let Ok(files) = RunningFiles::open(&*context.host()?)
         && !files.is_of_unknown_version
     {
@@ -98,6 +96,8 @@ fn load_types(context: &mut Context, opened: &mut Opened, chosen: &Chosen<'_>) -
     }
     match opened.kernel.load_own_types(&mut CtfTypes::default()) {
         Ok(_) => Ok(true),
+        // Debug information has them, too, and takes longer.
+        Err(_) if chosen.is_any() => opened.load_types(context).map(|()| true),
         Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(false),
         Err(error) => {
             context.warn(&format!("the kernel's types are not used: {error}"));

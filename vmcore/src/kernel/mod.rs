@@ -34,6 +34,7 @@ mod names;
 mod object;
 mod open;
 mod physical;
+mod pid_table;
 mod process;
 mod registers;
 mod root;

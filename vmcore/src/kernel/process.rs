@@ -8,6 +8,7 @@
 //! architecture's `mp_machdep.c`.
 
 use super::dumper::Dumper;
+use super::pid_table::PidTable;
 use super::registers::{PcbLayout, Registers};
 use super::{Fault, KernelMemory, Why};
 use crate::architecture::Architecture;
@@ -202,36 +203,6 @@ struct Offsets {
     next_thread: u64,
 }
 
-/// The table of process IDs, `pidhashtbl`: lists of the processes whose IDs have the same last bits.
-struct PidTable {
-    /// Where it is, and how many lists there are.
-    address: u64,
-    lists: u64,
-    /// Where in a process the next one of its list is, and its state.
-    next: u64,
-    state: u64,
-}
-
-impl PidTable {
-    /// `None` where the kernel or its types do not tell.
-    fn new(kernel: &KernelMemory, symbols: &dyn Symbols, types: &TypeTable) -> Result<Option<Self>> {
-        let pointer =
-            |name| Ok::<_, Error>(symbols.find(name)?.map(|found| kernel.pointer(found.address)).transpose()?);
-        let (address, mask) = (pointer("pidhashtbl")?, pointer("pidhash")?);
-        let process = types.structure("proc");
-        let offset = |id, name| types.member(id, name).map(|found| found.bit_offset / 8);
-        let link = process.and_then(|id| types.member(id, "p_hash"));
-        let next = link.and_then(|link| (link.bit_offset / 8).checked_add(offset(link.member.type_id, "le_next")?));
-        let state = process.and_then(|id| offset(id, "p_state"));
-        let (Some(address), Some(mask), Some(next), Some(state)) = (address, mask, next, state) else {
-            return Ok(None);
-        };
-        let lists = mask.checked_add(1).filter(|lists| *lists <= MAX_PROCESSES as u64);
-        let lists = lists.ok_or_else(|| Error::Format(format!("pidhash is {}, not a valid mask", Hex(mask))))?;
-        Ok(Some(Self { address, lists, next, state }))
-    }
-}
-
 /// What leads to the registers of threads that are on a CPU.
 struct Stops {
     dumper: Option<Dumper>,
@@ -383,6 +354,9 @@ impl<'a> ProcessReader<'a> {
                 if !hashed.insert(at) {
                     self.warn(format!("pidhashtbl leads back to {}; the list ends there", Hex(at)));
                     break;
+                }
+                if hashed.len() > MAX_PROCESSES {
+                    return self.warn(format!("pidhashtbl has more than {MAX_PROCESSES} processes; it ends there"));
                 }
                 match self.zombie(table, at, list) {
                     Ok(next) => at = next,

@@ -13,7 +13,7 @@ const MAX_DEVICES: usize = 1 << 12;
 pub struct SwapDevice {
     /// The device's name in devfs(4), without the directory; `None` of a file, as on NFS, and where it cannot be read.
     pub name: Option<Vec<u8>>,
-    /// Pages that can be swapped to it.
+    /// Pages that can be swapped to it: fewer by `vm.dmmax` than swapinfo(8) shows.
     pub total: u64,
     /// Pages that are swapped to it.
     pub used: u64,
@@ -33,7 +33,7 @@ impl TypedMemory<'_> {
         first.chain("sw_list.tqe_next", MAX_DEVICES)?.iter().map(|device| swap_device(device, reserved)).collect()
     }
 
-    /// Pages of each device that vm.swap_info does not count. The variable has another name since FreeBSD 10.
+    /// Pages of each device that `kvm_getswapinfo` does not count. The variable has another name in newer kernels.
     fn reserved_swap(self) -> Result<u64> {
         let variable = if self.symbols.find("dmmax")?.is_some() { "dmmax" } else { "nsw_cluster_max" };
         self.variable(variable)?.unsigned()

@@ -61,6 +61,11 @@ impl<'a> Row<'a> {
         self.info.job.as_ref()?.terminal.as_ref().map_or_else(nothing, member)
     }
 
+    /// An ID that its controlling terminal has; 0 where it has none.
+    pub(super) fn id_of_terminal(&self, id: impl Fn(&Terminal) -> Option<i32>) -> Option<String> {
+        text(self.info.job.as_ref()?.terminal.as_ref().map_or(Some(0), id))
+    }
+
     pub(super) fn usage(&self) -> Option<Usage> {
         if self.is_of_thread { self.thread?.usage } else { self.info.usage }
     }
