@@ -63,7 +63,8 @@ fn check(entries: Vec<MapEntry>) -> Corpus {
     let totals = Totals::from_entries(&entries);
     assert_eq!(totals.entries, entries.len() as u64);
     assert!(totals.accessible <= totals.size);
-    let map = ProcessMap { pid: 1, command: String::new().into(), layout: None, entries, domains: None };
+    let map =
+        ProcessMap { pid: 1, command: String::new().into(), layout: None, entries, domains: None, structures: None };
     let text = serde_json::to_string(&map).expect("it can be written");
     let again: ProcessMap = serde_json::from_str(&text).expect("and read");
     assert_eq!(again.entries.len(), map.entries.len());
