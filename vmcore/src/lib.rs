@@ -67,6 +67,7 @@ pub mod types;
 pub mod units;
 pub mod value;
 pub mod vm;
+mod warnings;
 
 pub use error::{Error, Result};
 pub use kernel::Kernel;

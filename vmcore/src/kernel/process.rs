@@ -12,11 +12,12 @@ use super::pid_table::PidTable;
 use super::registers::{PcbLayout, Registers};
 use super::{Fault, KernelMemory, Why};
 use crate::architecture::Architecture;
-use crate::bounds::at_most;
+use crate::bounds::saturating_usize;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::types::TypeTable;
 use crate::units::Hex;
+use crate::warnings::Warnings;
 use std::collections::HashSet;
 
 /// `MAXCOMLEN` and a NUL: bytes of `p_comm` and `td_name`.
@@ -31,8 +32,6 @@ const MAX_CPUS: u32 = 1 << 16;
 const MAX_OFFSET: u32 = 1 << 16;
 /// The value of `p_state` of a zombie (`sys/proc.h`).
 const PRS_ZOMBIE: u32 = 2;
-/// After so many warnings the others are counted.
-const MAX_WARNINGS: usize = 20;
 /// The first `__FREEBSD_version` in which `stoppcbs` is a pointer to the array.
 const STOPPCBS_POINTER: u32 = 1_400_089;
 
@@ -223,8 +222,7 @@ struct ProcessReader<'a> {
     /// Structures that were in a list.
     seen: HashSet<u64>,
     threads: usize,
-    warnings: Vec<String>,
-    more_warnings: usize,
+    warnings: Warnings,
 }
 
 /// The address of a member.
@@ -278,17 +276,12 @@ impl<'a> ProcessReader<'a> {
             layout: PcbLayout::new(kernel.architecture(), release, pcb_size),
             seen: HashSet::new(),
             threads: 0,
-            warnings: Vec::new(),
-            more_warnings: 0,
+            warnings: Warnings::default(),
         })
     }
 
     fn warn(&mut self, text: String) {
-        if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(text);
-        } else {
-            self.more_warnings += 1;
-        }
+        self.warnings.add(|| text);
     }
 
     fn read(mut self, table: Option<PidTable>) -> Result<Processes> {
@@ -307,14 +300,11 @@ impl<'a> ProcessReader<'a> {
         if self.layout.is_none() {
             self.warn("registers cannot be located without the symbol osreldate".to_owned());
         }
-        if self.more_warnings > 0 {
-            self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
-        }
         Ok(Processes {
             list,
             dumping: self.stops.dumper.map(|dumper| dumper.tid),
             layout: self.layout,
-            warnings: self.warnings,
+            warnings: self.warnings.into_list("warnings"),
         })
     }
 
@@ -343,7 +333,7 @@ impl<'a> ProcessReader<'a> {
     /// Adds the processes that only the table of process IDs has: zombies, which `exit1()` takes out of `allproc`.
     fn zombies(&mut self, table: &PidTable, list: &mut Vec<Process>) {
         let word = self.kernel.word_size();
-        let mut heads = vec![0; at_most(table.lists.saturating_mul(word as u64), MAX_PROCESSES * word)];
+        let mut heads = vec![0; saturating_usize(table.lists).saturating_mul(word)];
         if let Err(fault) = self.kernel.read(table.address, &mut heads) {
             return self.warn(format!("pidhashtbl cannot be read: {fault}; zombies may be missing"));
         }

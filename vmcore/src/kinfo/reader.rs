@@ -5,11 +5,10 @@ use super::times::Clock;
 use crate::error::{Error, Result};
 use crate::kernel::{Object, Processes, TypedMemory};
 use crate::units::Hex;
+use crate::warnings::Warnings;
 use std::collections::HashMap;
 use std::rc::Rc;
 
-/// After so many warnings the others are counted.
-const MAX_WARNINGS: usize = 20;
 /// More bytes than a name in the kernel has.
 const MAX_NAME: usize = 64;
 
@@ -24,8 +23,7 @@ pub(super) struct Reader<'a> {
     pub credentials: HashMap<u64, Option<Rc<Credentials>>>,
     pub groups: HashMap<u64, Option<Rc<Group>>>,
     names: HashMap<u64, Option<Rc<[u8]>>>,
-    warnings: Vec<String>,
-    more_warnings: usize,
+    warnings: Warnings,
     /// How many processes have no arguments that can be read, and why the first has none.
     pub missing_arguments: Option<(usize, String)>,
 }
@@ -44,8 +42,7 @@ impl<'a> Reader<'a> {
             credentials: HashMap::new(),
             groups: HashMap::new(),
             names: HashMap::new(),
-            warnings: Vec::new(),
-            more_warnings: 0,
+            warnings: Warnings::default(),
             missing_arguments: None,
         }
     }
@@ -56,17 +53,9 @@ impl<'a> Reader<'a> {
             Ok(value) => Some(value),
             Err(Error::Unsupported(_)) => None,
             Err(error) => {
-                self.warn(|| format!("{} cannot be read: {error}", what()));
+                self.warnings.add(|| format!("{} cannot be read: {error}", what()));
                 None
             }
-        }
-    }
-
-    fn warn(&mut self, text: impl FnOnce() -> String) {
-        if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(text());
-        } else {
-            self.more_warnings = self.more_warnings.saturating_add(1);
         }
     }
 
@@ -77,10 +66,7 @@ impl<'a> Reader<'a> {
     }
 
     pub fn take_warnings(&mut self) -> Vec<String> {
-        if self.more_warnings > 0 {
-            self.warnings.push(format!("there were {} more warnings like these", self.more_warnings));
-        }
-        std::mem::take(&mut self.warnings)
+        std::mem::take(&mut self.warnings).into_list("warnings")
     }
 
     /// The text that a pointer leads to, which many structures point to; `None` of a null pointer, and where it cannot be

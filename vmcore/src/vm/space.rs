@@ -8,10 +8,9 @@ use super::superpages::UserTables;
 use crate::error::{Error, Result};
 use crate::kernel::{Object, Process, TypedMemory};
 use crate::units::{AddressRange, Hex};
+use crate::warnings::Warnings;
 use std::rc::Rc;
 
-/// After so many problems the others are counted.
-const MAX_PROBLEMS: usize = 20;
 /// Parts of the kernel's map, by their variables and their names.
 const SUB_MAPS: [(&str, &str); 2] = [("exec_map_store", "exec_map"), ("pipe_map_store", "pipe_map")];
 
@@ -152,8 +151,7 @@ struct Reader<'a> {
     page_size: u64,
     objects: ObjectReader<'a>,
     names: Option<NameCache<'a>>,
-    problems: Vec<String>,
-    more_problems: usize,
+    problems: Warnings,
 }
 
 /// What counts an entry's pages.
@@ -165,15 +163,11 @@ struct Counters<'a> {
 impl<'a> Reader<'a> {
     fn new(typed: TypedMemory<'a>) -> Self {
         let (objects, page_size) = (ObjectReader::new(typed), typed.memory.page_size());
-        Self { typed, page_size, objects, names: None, problems: Vec::new(), more_problems: 0 }
+        Self { typed, page_size, objects, names: None, problems: Warnings::default() }
     }
 
     fn problem(&mut self, problem: String) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push(problem);
-        } else {
-            self.more_problems += 1;
-        }
+        self.problems.add(|| problem);
     }
 
     fn read(mut self, map: u64, with_pages: bool) -> Result<AddressSpace> {
@@ -189,13 +183,9 @@ impl<'a> Reader<'a> {
         }
         // It is why the list ends, so it comes last.
         if let Some(problem) = entries.problem {
-            self.problems.truncate(MAX_PROBLEMS - 1);
-            self.problems.push(problem);
+            self.problems.add_last(problem);
         }
-        if self.more_problems > 0 {
-            self.problems.push(format!("there were {} more problems like these", self.more_problems));
-        }
-        let (page_size, problems) = (self.page_size, self.problems);
+        let (page_size, problems) = (self.page_size, self.problems.into_list("problems"));
         Ok(AddressSpace { vmspace: None, references: None, layout: None, map, mappings, page_size, problems })
     }
 
