@@ -1,7 +1,5 @@
 //! Names that are like one which does not exist.
 
-use crate::bounds::item;
-
 /// Names that are suggested, at most.
 const MAX_SUGGESTIONS: usize = 3;
 /// Longer names are not compared.
@@ -14,7 +12,7 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<S
     let limit = (wanted.len() / 3).clamp(1, 2);
     let mut found: Vec<(usize, &str)> = Vec::new();
     for name in names {
-        if let Some(distance) = distance(wanted.as_bytes(), name.as_bytes(), limit)
+        if let Some(distance) = distance(wanted, name, limit)
             && !found.iter().any(|(_, other)| *other == name)
         {
             found.push((distance, name));
@@ -26,31 +24,12 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<S
     found.into_iter().filter(|(distance, _)| Some(*distance) == nearest).map(|(_, name)| name.to_owned()).collect()
 }
 
-/// How many changes make one name of another, if that is at most `limit` (optimal string alignment).
-fn distance(one: &[u8], other: &[u8], limit: usize) -> Option<usize> {
+/// How many changes make one name of another, if that is at most `limit`.
+fn distance(one: &str, other: &str, limit: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > limit || one.len().max(other.len()) > MAX_NAME {
         return None;
     }
-    let (mut before, mut above) = (Vec::new(), (0..=other.len()).collect::<Vec<usize>>());
-    for (row, letter) in one.iter().enumerate() {
-        let mut here = vec![row + 1];
-        for (column, against) in other.iter().enumerate() {
-            let replaced = item(&above, column) + usize::from(letter != against);
-            let mut least = replaced.min(item(&above, column + 1) + 1).min(item(&here, column) + 1);
-            if let (Some(row_before), Some(column_before)) = (row.checked_sub(1), column.checked_sub(1))
-                && one.get(row_before) == Some(against)
-                && other.get(column_before) == Some(letter)
-            {
-                least = least.min(item(&before, column_before) + 1);
-            }
-            here.push(least);
-        }
-        if here.iter().min() > Some(&limit) {
-            return None;
-        }
-        before = std::mem::replace(&mut above, here);
-    }
-    above.last().copied().filter(|changes| *changes <= limit)
+    Some(strsim::osa_distance(one, other)).filter(|changes| *changes <= limit)
 }
 
 #[cfg(test)]
@@ -82,7 +61,7 @@ mod tests {
             ("abc", "xyz", None),
             ("", "ab", Some(2)),
         ] {
-            assert_eq!(distance(one.as_bytes(), other.as_bytes(), 2), expected, "{one} {other}");
+            assert_eq!(distance(one, other, 2), expected, "{one} {other}");
         }
     }
 }
