@@ -10,6 +10,7 @@ mod processor;
 
 use clap::Parser;
 use memtool::output_file::scratch;
+use pairs::Pairs;
 use processor::time;
 use std::fs::{self, File};
 use std::io;
@@ -38,12 +39,8 @@ const TARGET: f64 = 0.5;
 #[derive(Parser)]
 #[command(bin_name = "tools/bench", max_term_width = 80)]
 struct Arguments {
-    /// Pairs of runs in a row
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// cargo bench says so; cargo test does not
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    pairs: Pairs,
 }
 
 /// The physical page that a virtual one leads to.
@@ -91,7 +88,7 @@ fn places() -> impl Iterator<Item = u64> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if !arguments.bench {
+    if !arguments.pairs.bench {
         println!("nothing is measured: tools/bench does that, or cargo bench --bench kvm");
         return ExitCode::SUCCESS;
     }
@@ -132,7 +129,7 @@ fn main() -> ExitCode {
     // Has all of it in the page cache; and the two are of one mind.
     assert_eq!(by_address(), by_offset());
     let pair = |_| (time(by_address), time(by_offset));
-    let (ours, theirs) = pairs::median(arguments.rounds, pair);
+    let (ours, theirs) = pairs::median(arguments.pairs.rounds, pair);
     let ratio = theirs / ours;
     println!(
         "8 bytes by address: {:.2} million a second; pread(2): {:.2} million; ratio {ratio:.2}, shall be {TARGET:.1}",

@@ -8,6 +8,7 @@ mod pairs;
 
 use clap::Parser;
 use nix::sys::mman::{MapFlags, ProtFlags, mmap};
+use pairs::Pairs;
 use std::fs::{self, File};
 use std::io::{BufRead, BufReader};
 use std::num::NonZeroUsize;
@@ -28,15 +29,11 @@ const TARGET: f64 = 1.0;
 #[derive(Parser)]
 #[command(bin_name = "tools/bench", max_term_width = 80)]
 struct Arguments {
-    /// Pairs of runs in a row
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
+    #[command(flatten)]
+    pairs: Pairs,
     /// Make so many mappings, and wait for the end of standard input
     #[arg(long, hide = true)]
     mappings: Option<usize>,
-    /// cargo bench says so; cargo test does not
-    #[arg(long, hide = true)]
-    bench: bool,
 }
 
 /// Makes mappings whose neighbours differ.
@@ -77,7 +74,7 @@ fn main() -> ExitCode {
         make(count);
         return ExitCode::SUCCESS;
     }
-    if !arguments.bench {
+    if !arguments.pairs.bench {
         println!("nothing is measured: tools/bench does that, or cargo bench --bench maps");
         return ExitCode::SUCCESS;
     }
@@ -87,7 +84,7 @@ fn main() -> ExitCode {
     let pid = child.id().to_string();
     let ours = || time(env!("CARGO_BIN_EXE_memtool"), &["maps", "-x", &pid]);
     let theirs = || time("pmap", &["-x", &pid]);
-    let (ours, theirs) = pairs::median(arguments.rounds, |_| (ours(), theirs()));
+    let (ours, theirs) = pairs::median(arguments.pairs.rounds, |_| (ours(), theirs()));
     let ratio = theirs / ours;
     println!("{count} mappings: {ours:.2} s; pmap -x: {theirs:.2} s; ratio {ratio:.2}, shall be {TARGET:.1}");
     drop(child.stdin.take());

@@ -18,6 +18,7 @@ mod processor;
 
 use clap::Parser;
 use kernel_image::{AMD64, ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol};
+use pairs::Pairs;
 use processor::time;
 use std::fs;
 use std::path::Path;
@@ -44,12 +45,8 @@ const TARGET: f64 = 0.1;
 #[derive(Parser)]
 #[command(bin_name = "tools/bench", max_term_width = 80)]
 struct Arguments {
-    /// Pairs of runs in a row
-    #[arg(long, default_value_t = 7, value_parser = clap::value_parser!(u32).range(1..))]
-    rounds: u32,
-    /// cargo bench says so; cargo test does not
-    #[arg(long, hide = true)]
-    bench: bool,
+    #[command(flatten)]
+    pairs: Pairs,
 }
 
 fn builder() -> Builder {
@@ -89,7 +86,7 @@ fn image() -> Vec<u8> {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    if !arguments.bench {
+    if !arguments.pairs.bench {
         println!("nothing is measured: tools/bench does that, or cargo bench --bench types");
         return ExitCode::SUCCESS;
     }
@@ -105,7 +102,7 @@ fn main() -> ExitCode {
         assert!(types.len() > STRUCTURES + POINTERS + OTHERS && types.variables().len() as u64 == OBJECTS + FUNCTIONS);
     };
     read();
-    let (types, symbols) = pairs::median(arguments.rounds, |_| (time(read), time(open)));
+    let (types, symbols) = pairs::median(arguments.pairs.rounds, |_| (time(read), time(open)));
     println!(
         "types: {:.1} ms of a processor, shall be {:.0}; symbols: {:.1} ms",
         types * 1e3,
