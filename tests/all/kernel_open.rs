@@ -9,7 +9,8 @@ use vmcore::kernel::{Access, KernelMemory, KernelOptions, KernelWarning};
 use vmcore::kerneldump::Compression;
 use vmcore::mismatch::Mismatch;
 use vmcore::opened::Scratch;
-use vmcore::symbols::KernelSymbols;
+use vmcore::symbols::{KernelSymbols, Table};
+use vmcore::types::{TypeSource, TypeTable};
 use vmcore::{Error, Kernel};
 use vmcore_synth::Arch;
 
@@ -46,6 +47,32 @@ fn memory_symbols_and_processes_are_there_at_once() {
     };
     assert!(zfs.contains("zfs.ko") && wg.contains("if_wg.ko"), "{warnings:?}");
     assert_eq!(kernel.into_files().unwrap().kernel().path(), built.image.path());
+}
+
+/// Files whose types were asked.
+#[derive(Default)]
+struct Asked(Vec<String>);
+
+impl TypeSource for Asked {
+    fn load(&mut self, file: &Table, _: &mut TypeTable) -> vmcore::Result<bool> {
+        self.0.push(file.file_name().into_owned());
+        Ok(true)
+    }
+}
+
+#[test]
+fn types_of_modules_are_looked_for_once_whether_the_kernels_own_are_loaded_or_not() {
+    let directory = directory();
+    let Some((built, core)) = built(Arch::Amd64, directory.path()) else { return };
+    let mut kernel = Kernel::open(&core, Some(&built.image.path())).unwrap();
+    let mut asked = Asked::default();
+    kernel.load_own_types(&mut asked).unwrap();
+    assert_eq!(kernel.take_warnings(), [], "modules are not needed for that");
+    kernel.load_types(&mut asked).unwrap();
+    let warnings = kernel.take_warnings();
+    assert!(matches!(warnings.as_slice(), [KernelWarning::NoModule(_), KernelWarning::NoModule(_)]), "{warnings:?}");
+    kernel.load_types(&mut asked).unwrap();
+    assert_eq!((kernel.take_warnings(), asked.0), (vec![], vec!["kernel".to_owned()]));
 }
 
 #[test]

@@ -52,6 +52,7 @@ pub struct Kernel {
     warnings: Vec<KernelWarning>,
     modules: ModuleFiles,
     types: Option<TypeTable>,
+    has_module_types: bool,
 }
 
 /// How a dump's kernel is opened. Most dumps need none of it: [`Kernel::open`].
@@ -183,7 +184,16 @@ impl Kernel {
 
     fn new(memory: KernelMemory, names: KernelNames) -> Self {
         let modules = ModuleFiles { open: open_plainly, system: None, root: None, are_loaded: false };
-        Self { memory, names, mismatch: None, is_verified: false, warnings: Vec::new(), modules, types: None }
+        Self {
+            memory,
+            names,
+            mismatch: None,
+            is_verified: false,
+            warnings: Vec::new(),
+            modules,
+            types: None,
+            has_module_types: false,
+        }
     }
 
     /// Says how the files of modules are opened, and of which system they may be where the kernel had them from: the one
@@ -339,14 +349,14 @@ impl Kernel {
     /// [`Error::NoSymbols`]: no file of the kernel is known. [`Error::OtherKernel`]: it is another kernel's. The file has no
     /// types, or they cannot be read.
     pub fn load_types(&mut self, source: &mut dyn TypeSource) -> Result<&TypeTable> {
-        if self.types.is_none() {
-            let mut types = self.own_types(source)?;
+        self.load_own_types(source)?;
+        if !std::mem::replace(&mut self.has_module_types, true) {
             // A kernel whose list of modules cannot be read still has types of its own.
             let _ = self.load_modules();
-            let files = self.names.address_files().ok_or(Error::NoSymbols)?;
+            let (files, types) = (self.names.address_files(), self.types.as_mut());
+            let (files, types) = files.zip(types).ok_or(Error::NoSymbols)?;
             let failed = types.add_modules(files.tables().skip(1).map(|(_, module)| module), source);
             self.warnings.extend(failed.iter().map(|error| KernelWarning::NoModuleTypes(error.to_string())));
-            self.types = Some(types);
         }
         self.types.as_ref().ok_or(Error::NoSymbols)
     }
