@@ -21,6 +21,8 @@ use vmcore::units::counted;
 const MAX_CACHE_LINE: u32 = 65536;
 /// More levels than structures have within each other.
 const MAX_DEPTH: u32 = 32;
+/// Options whose answers have no layout.
+const SEARCHES: [&str; 3] = ["find", "member", "using"];
 
 #[derive(Args)]
 #[command(
@@ -48,11 +50,11 @@ pub struct Arguments {
     #[command(flatten)]
     root: RootArguments,
     /// Unfold structures in structures, to this depth
-    #[arg(long, value_name = "LEVELS", default_value = "0", hide_default_value = true,
+    #[arg(long, value_name = "LEVELS", default_value = "0", hide_default_value = true, conflicts_with_all = SEARCHES,
         value_parser = |text: &str| whole_number(text, 0, MAX_DEPTH))]
     depth: u32,
     /// Mark cache lines of this size; 0 for none [default: 64]
-    #[arg(long, value_name = "BYTES", default_value = "64", hide_default_value = true,
+    #[arg(long, value_name = "BYTES", default_value = "64", hide_default_value = true, conflicts_with_all = SEARCHES,
         value_parser = |text: &str| whole_number(text, 0, MAX_CACHE_LINE))]
     cache_line: u32,
     /// Print offsets and sizes in hexadecimal

@@ -234,6 +234,11 @@ fn what_is_not_there_is_said_with_names_that_are_like_it() {
     fixture.ask(&["proc", "--find", "x"]).usage_error(&["--find"]);
     fixture.ask(&["--find", "[a"]).usage_error(&["not a pattern"]);
     fixture.ask(&["proc", "--depth", "33"]).usage_error(&["33"]);
+    // What is found by a search has no layout that these could change.
+    for search in ["--find", "--member", "--using"] {
+        fixture.ask(&[search, "proc", "--depth", "1"]).usage_error(&["--depth", search]);
+        fixture.ask(&[search, "proc", "--cache-line", "0"]).usage_error(&["--cache-line", search]);
+    }
 }
 
 #[test]
