@@ -11,7 +11,7 @@ use nix::unistd::Pid;
 use std::thread;
 use std::time::Duration;
 use vmcore::Kernel;
-use vmcore::kernel::Process;
+use vmcore::kernel::{Process, Processes};
 use vmcore::kinfo;
 use vmcore::pmap::Protection;
 use vmcore::units::{AddressRange, Hex};
@@ -36,23 +36,29 @@ pub struct StructureMap {
 
 /// Reads the map of a process, or, for 0, of the kernel; how much of it is in memory only if that is asked.
 ///
-/// The running kernel changes its structures meanwhile: a map is read again until it is of one moment.
+/// `processes` are the kernel's, where they do not change: those of a dump. The running kernel changes its structures meanwhile:
+/// a map is read again until it is of one moment.
 ///
 /// # Errors
 ///
 /// The kernel's types were not loaded, or are not those of a kernel with such structures; there is no such process, or it has
 /// no memory of its own; its map cannot be read at all. What is missing in a map is no error: see
 /// [`AddressSpace::problems`].
-pub fn read_structures(kernel: &Kernel, pid: Pid, with_pages: bool) -> Result<StructureMap> {
+pub fn read_structures(
+    kernel: &Kernel,
+    processes: Option<&Processes>,
+    pid: Pid,
+    with_pages: bool,
+) -> Result<StructureMap> {
     let is_running = kernel.memory().dump().is_none();
     let mut attempt = 1;
     loop {
-        let read = read_once(kernel, pid, with_pages);
-        let is_of_one_moment = match &read {
+        let read = read_once(kernel, processes, pid, with_pages);
+        let is_of_one_moment = || match &read {
             Ok(read) => read.space.problems.is_empty() && !has_changed(kernel, &read.space.map),
             Err(error) => matches!(error, Error::Unsupported(_) | Error::Refused(_)),
         };
-        if is_of_one_moment || !is_running || attempt == ATTEMPTS {
+        if !is_running || attempt == ATTEMPTS || is_of_one_moment() {
             return read;
         }
         attempt += 1;
@@ -66,12 +72,15 @@ fn has_changed(kernel: &Kernel, map: &VmMap) -> bool {
     !kernel.typed().is_ok_and(is_same)
 }
 
-fn read_once(kernel: &Kernel, pid: Pid, with_pages: bool) -> Result<StructureMap> {
+fn read_once(kernel: &Kernel, processes: Option<&Processes>, pid: Pid, with_pages: bool) -> Result<StructureMap> {
     if pid == KERNEL {
         let space = AddressSpace::read_kernel(kernel.typed()?, with_pages)?;
         return Ok(convert(space, 0, b"kernel"));
     }
-    let process = find(kernel, pid)?;
+    let process = match processes {
+        Some(processes) => find(processes, pid)?,
+        None => find(&kernel.processes()?, pid)?,
+    };
     let space = AddressSpace::read_process(kernel.typed()?, &process, with_pages)?;
     if space.mappings.is_empty() && space.problems.is_empty() {
         return Err(Error::Unsupported(format!(
@@ -81,10 +90,9 @@ fn read_once(kernel: &Kernel, pid: Pid, with_pages: bool) -> Result<StructureMap
     Ok(convert(space, process.pid, &command(kernel, &process)))
 }
 
-fn find(kernel: &Kernel, pid: Pid) -> Result<Process> {
-    let processes = kernel.processes()?;
-    let found = processes.list.into_iter().find(|process| process.pid == pid.as_raw());
-    found.ok_or_else(|| match processes.warnings.first() {
+fn find(processes: &Processes, pid: Pid) -> Result<Process> {
+    let found = processes.list.iter().find(|process| process.pid == pid.as_raw());
+    found.cloned().ok_or_else(|| match processes.warnings.first() {
         Some(warning) => Error::Refused(format!("process {pid} was not found, and the list is damaged: {warning}")),
         None => Error::Refused(format!("the kernel has no process {pid}")),
     })

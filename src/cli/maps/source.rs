@@ -9,7 +9,7 @@ use memtool::host::{self, Pid, ProcessHost};
 use memtool::process_map::structures::{StructureMap, read_structures};
 use memtool::process_map::{Detail, ProcessMap};
 use std::rc::Rc;
-use vmcore::kernel::Access;
+use vmcore::kernel::{Access, Processes};
 use vmcore::units::{Hex, counted};
 use vmcore::vm::{AddressSpace, ShownStructure, StructureMask};
 
@@ -17,8 +17,8 @@ use vmcore::vm::{AddressSpace, ShownStructure, StructureMask};
 pub enum Source {
     /// The system tells.
     Host(Rc<dyn ProcessHost>),
-    /// The kernel's structures.
-    Structures(Box<Opened>),
+    /// The kernel's structures, and its processes, if these do not change.
+    Structures(Box<Opened>, Option<Processes>),
 }
 
 /// A map that was read.
@@ -38,14 +38,17 @@ impl Source {
         let mut opened = arguments.kernel.open(context, Access::Read)?;
         arguments.root.apply(&mut opened.kernel);
         opened.load_types_with(context, arguments.root.search()?)?;
-        Ok(Self::Structures(Box::new(opened)))
+        let is_dump = opened.kernel.memory().dump().is_some();
+        // Where they cannot be read, each of them that is asked says so.
+        let processes = if is_dump { opened.kernel.processes().ok() } else { None };
+        Ok(Self::Structures(Box::new(opened), processes))
     }
 
     /// What JSON says of it.
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Host(host) => host.kind(),
-            Self::Structures(opened) => opened.kind,
+            Self::Structures(opened, _) => opened.kind,
         }
     }
 
@@ -55,8 +58,8 @@ impl Source {
                 let map = host::read_process_map(&**host, pid, detail)?;
                 Ok(Read { map, page_size: host.page_size()?, space: None, unknown_files: 0 })
             }
-            Self::Structures(opened) => {
-                let read = read_structures(&opened.kernel, pid, detail != Detail::Mappings)?;
+            Self::Structures(opened, processes) => {
+                let read = read_structures(&opened.kernel, processes.as_ref(), pid, detail != Detail::Mappings)?;
                 let StructureMap { map, space, unknown_files } = read;
                 Ok(Read { map, page_size: space.page_size, space: Some(space), unknown_files })
             }
@@ -65,7 +68,7 @@ impl Source {
 
     /// Prints the structures that a map was read from.
     pub fn print_structures(&self, out: &mut Output, read: &Read, mask: StructureMask) -> Result<()> {
-        let (Self::Structures(opened), Some(space)) = (self, &read.space) else { return Ok(()) };
+        let (Self::Structures(opened, _), Some(space)) = (self, &read.space) else { return Ok(()) };
         space.each_structure(opened.kernel.typed()?, mask, |shown| print_structure(out, &shown))
     }
 }
