@@ -21,7 +21,7 @@
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
-//! kernel.load_types(&mut CtfTypes)?;
+//! kernel.load_types(&mut CtfTypes::default())?;
 //! let expression = Expression::compile(&mut kernel, "$proc(1)->p_vmspace->vm_map.size / 1024", None)?;
 //! if let Evaluated::Number { value, .. } = expression.evaluate(&Environment::new(kernel.typed()?))? {
 //!     println!("{value}");

@@ -13,7 +13,7 @@
 //!
 //! # fn main() -> vmcore::Result<()> {
 //! let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
-//! kernel.load_types(&mut CtfTypes)?;
+//! kernel.load_types(&mut CtfTypes::default())?;
 //! let processes = kernel.processes()?;
 //! let table = ProcessTable::read(kernel.typed()?, &processes);
 //! for (process, info) in processes.list.iter().zip(&table.processes) {

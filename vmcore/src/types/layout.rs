@@ -127,7 +127,7 @@ impl TypeTable {
     /// let mut types = TypeTable::new(8);
     /// let integer = Integer { size: 4, is_signed: true, meaning: Meaning::Number };
     /// let int = types.add(Type { name: "int".into(), kind: Kind::Integer(integer), source: 0 });
-    /// let at = |name: &str, byte| Member { name: name.into(), type_id: int, bit_offset: 8 * byte, bits: None };
+    /// let at = |name: &str, byte: u64| Member { name: name.into(), type_id: int, bit_offset: 8 * byte, bits: None };
     /// let aggregate = Aggregate { is_union: false, size: 16, members: vec![at("a", 0), at("b", 8)] };
     /// let id = types.add(Type { name: "pair".into(), kind: Kind::Aggregate(aggregate), source: 0 });
     /// let layout = types.layout(id, LayoutOptions::default()).unwrap();
