@@ -17,6 +17,7 @@ use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
+use vmcore::types::ctf::CtfTypes;
 use vmcore::units::{NumberError, counted, parse_address, parse_size};
 
 /// Reasons why modules have no symbols that are told one by one.
@@ -381,6 +382,30 @@ impl Opened {
         {
             self.kernel.add_files(files);
         }
+    }
+
+    /// Reads the types from the CTF of the kernel, without those of its modules, for what tells more by them. Returns whether
+    /// there are any.
+    pub fn load_own_types(&mut self, context: &mut Context) -> Result<bool> {
+        if self.kernel.names().lacks_files()
+            && let Ok(files) = RunningFiles::open(&*context.host()?)
+            && !files.is_of_unknown_version
+        {
+            self.kernel.add_files(files.symbols);
+        }
+        match self.kernel.load_own_types(&mut CtfTypes::default()) {
+            Ok(_) => Ok(true),
+            Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(false),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// As [`Self::load_own_types`]; warns of what keeps it from that.
+    pub fn load_own_types_if_any(&mut self, context: &mut Context) -> bool {
+        self.load_own_types(context).unwrap_or_else(|error| {
+            context.warn(&format!("the kernel's types are not used: {error}"));
+            false
+        })
     }
 
     /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;

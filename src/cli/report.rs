@@ -134,6 +134,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let files = arguments.crash.find(context)?;
     let saved = if arguments.batch { Some(Saved::new(&files)?) } else { None };
     let Crash { files, dump, kernel: mut opened } = arguments.crash.open(context, files)?;
+    if let Ok(opened) = &mut opened {
+        opened.load_own_types_if_any(context);
+    }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
     let report = Report::collect(dump, kernel, &mut information);
     if let Ok(opened) = &mut opened {

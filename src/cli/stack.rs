@@ -1,6 +1,7 @@
 //! `memtool stack`: which functions the threads of a kernel were in.
 
 use super::kernel::{KernelArguments, RootArguments};
+use super::ps::WaitDocument;
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::{Error, Result};
@@ -101,6 +102,8 @@ struct ThreadDocument {
     name: Name,
     cpu: Option<u32>,
     state: &'static str,
+    wait_message: Option<Name>,
+    waits_for: Option<WaitDocument>,
 }
 
 #[derive(Serialize)]
@@ -136,6 +139,8 @@ type Owned<'a> = (&'a Process, &'a Thread);
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
+    // They tell what threads wait for.
+    opened.load_own_types_if_any(context);
     let mut processes = opened.kernel.processes()?;
     processes.list.sort_by_key(|process| process.pid);
     for warning in &processes.warnings {
@@ -215,6 +220,8 @@ fn thread_document(thread: &StackThread) -> ThreadDocument {
         name: thread.name.as_slice().into(),
         cpu: thread.cpu,
         state: thread.state.name(),
+        wait_message: thread.wait.as_ref().and_then(|wait| wait.message.clone()),
+        waits_for: thread.wait.as_ref().and_then(|wait| wait.lock.as_ref()).map(WaitDocument::new),
     }
 }
 

@@ -298,6 +298,23 @@ fn locks_have_owners_and_those_who_hold_them() {
             with(lock(exclusive, "proctree", "sx"), json!({"is_contested": true})),
         ])
     );
+    // Stacks say it of their threads.
+    let stacks = dump.run(&["stack", "--all"]);
+    let headings: Vec<&str> = stacks.stdout.lines().filter(|line| line.starts_with("PID 9, ")).collect();
+    assert_eq!(
+        headings,
+        [
+            "PID 9, TID 100001, many/thread 1",
+            "PID 9, TID 100002, many/thread 2, waits for process lock (sleep mutex) of TID 100001",
+            "PID 9, TID 100003, many/thread 3, waits for proctree (sx) of TID 100001",
+            "PID 9, TID 100004, many/thread 4, waits for allproc (sx)",
+            &format!("PID 9, TID 100005, many/thread 5, waits for {channel:#x}"),
+        ]
+    );
+    let stacks = dump.run(&["stack", "--all", "--json"]).json();
+    let waits = |index: usize| stacks["stacks"][index]["threads"][0]["waits_for"].clone();
+    assert_eq!(waits(2)["owner_tid"], 100_001);
+    assert_eq!(waits(0), Value::Null);
 }
 
 #[test]

@@ -131,8 +131,9 @@ struct LockDocument {
     class: Option<Name>,
 }
 
+/// The lock that a thread waits for, in JSON.
 #[derive(Serialize)]
-struct WaitDocument {
+pub struct WaitDocument {
     #[serde(flatten)]
     lock: LockDocument,
     owner_tid: Option<i32>,
@@ -311,7 +312,7 @@ impl LockDocument {
 }
 
 impl WaitDocument {
-    fn new(wait: &LockWait) -> Self {
+    pub fn new(wait: &LockWait) -> Self {
         let (owner_tid, owner_pid) = (wait.owner.map(|owner| owner.tid), wait.owner.map(|owner| owner.pid));
         Self { lock: LockDocument::new(&wait.lock), owner_tid, owner_pid }
     }

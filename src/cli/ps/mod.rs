@@ -4,7 +4,7 @@ mod columns;
 mod document;
 mod threads;
 
-pub use document::{KernelDocument, ProcessDocument};
+pub use document::{KernelDocument, ProcessDocument, WaitDocument};
 
 use super::kernel::{KernelArguments, Opened};
 use super::output::RECORDED;
@@ -12,13 +12,11 @@ use super::{Context, Verdict};
 use clap::Args;
 use columns::{Chosen, Columns, Listing};
 use memtool::Result;
-use memtool::live_kernel::RunningFiles;
 use std::time::{Duration, SystemTime};
 use vmcore::kernel::{Access, KernelFacts, Process, Processes};
 use vmcore::kinfo::ProcessTable;
 use vmcore::report::{PROCESS_COLUMNS, process_row};
 use vmcore::text::{column, first_line};
-use vmcore::types::ctf::CtfTypes;
 use vmcore::units::{counted, days_and_time, utc};
 
 #[derive(Args)]
@@ -88,21 +86,13 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 
 /// Loads the kernel's types, if it has any; where columns are chosen that takes them, it has to.
 fn load_types(context: &mut Context, opened: &mut Opened, chosen: &Chosen<'_>) -> Result<bool> {
-    if opened.kernel.names().lacks_files()
-        && let Ok(files) = RunningFiles::open(&*context.host()?)
-        && !files.is_of_unknown_version
-    {
-        opened.kernel.add_files(files.symbols);
+    if !chosen.is_any() {
+        return Ok(opened.load_own_types_if_any(context));
     }
-    match opened.kernel.load_own_types(&mut CtfTypes::default()) {
-        Ok(_) => Ok(true),
+    match opened.load_own_types(context) {
+        Ok(true) => Ok(true),
         // Debug information has them, too, and takes longer.
-        Err(_) if chosen.is_any() => opened.load_types(context).map(|()| true),
-        Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(false),
-        Err(error) => {
-            context.warn(&format!("the kernel's types are not used: {error}"));
-            Ok(false)
-        }
+        Ok(false) | Err(_) => opened.load_types(context).map(|()| true),
     }
 }
 

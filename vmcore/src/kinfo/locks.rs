@@ -30,17 +30,10 @@ const SHARED: u64 = 1;
 impl<'a> Reader<'a> {
     /// A thread with the locks that it waits for and holds.
     pub fn with_locks(&mut self, thread: ThreadInfo, structure: &Object<'a>) -> ThreadInfo {
-        let waits_for = if thread.is_on_lock {
-            self.turnstile_wait(structure)
-        } else {
-            thread.wait_channel.map_or(Ok(None), |channel| self.sleep_wait(structure, channel))
-        };
-        let what = |which: &str, tid: i32| format!("the lock that thread {tid} {which}");
-        let waits_for = self.keep(|| what("waits for", thread.tid), waits_for).flatten();
-        let contested = contested(structure);
-        let contested = self.keep(|| what("holds", thread.tid), contested).unwrap_or_default();
-        let witnessed = witnessed(structure);
-        let witnessed = self.keep(|| what("holds", thread.tid), witnessed).unwrap_or_default();
+        let waits_for = self.lock_wait(&thread, structure);
+        let what = || format!("the lock that thread {} holds", thread.tid);
+        let contested = self.keep(what, contested(structure)).unwrap_or_default();
+        let witnessed = self.keep(what, witnessed(structure)).unwrap_or_default();
         let mut held: Vec<HeldLock> = contested.into_iter().map(|lock| HeldLock { lock, is_contested: true }).collect();
         for lock in witnessed {
             if !held.iter().any(|held| held.lock.address == lock.address) {
@@ -48,6 +41,16 @@ impl<'a> Reader<'a> {
             }
         }
         ThreadInfo { waits_for, held, ..thread }
+    }
+
+    /// The lock that a thread waits for.
+    pub fn lock_wait(&mut self, thread: &ThreadInfo, structure: &Object<'a>) -> Option<LockWait> {
+        let found = if thread.is_on_lock {
+            self.turnstile_wait(structure)
+        } else {
+            thread.wait_channel.map_or(Ok(None), |channel| self.sleep_wait(structure, channel))
+        };
+        self.keep(|| format!("the lock that thread {} waits for", thread.tid), found).flatten()
     }
 
     fn owner(&self, thread: u64) -> Option<LockOwner> {

@@ -38,6 +38,7 @@ mod state;
 mod thread;
 mod times;
 mod usage;
+mod wait;
 
 pub use arguments::{arguments, environment};
 pub use info::{
@@ -48,6 +49,7 @@ pub use keyword::{ALIASES, KEYWORDS, Keyword, find_keyword};
 pub use row::{OwnerNames, Row, UNKNOWN};
 pub use state::RunState;
 pub use times::{Clock, CpuTime, Timestamp};
+pub use wait::{Wait, WaitReader};
 
 use crate::kernel::{Processes, TypedMemory};
 use reader::Reader;

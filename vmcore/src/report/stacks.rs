@@ -19,6 +19,9 @@ pub fn heading(thread: &StackThread) -> String {
     if thread.state != State::Off {
         text.push_str(&format!(", {}", thread.state.name()));
     }
+    if let Some(wait) = &thread.wait {
+        text.push_str(&format!(", {wait}"));
+    }
     text
 }
 

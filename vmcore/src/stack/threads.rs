@@ -2,6 +2,7 @@
 
 use super::{CallFrames, End, Frame, Stack, Unwinder};
 use crate::kernel::{Kernel, Process, Processes, State, Thread};
+use crate::kinfo::{Wait, WaitReader};
 use crate::symbols::{KernelSymbols, SourceFrame, SourceLookup};
 use std::collections::BTreeMap;
 
@@ -20,6 +21,8 @@ pub struct StackThread {
     pub cpu: Option<u32>,
     /// What it was doing.
     pub state: State,
+    /// What it waits for, if the kernel's types are loaded.
+    pub wait: Option<Wait>,
 }
 
 /// A stack, and the threads that have it.
@@ -60,6 +63,7 @@ impl StackThread {
             name: thread.name.clone(),
             cpu: thread.cpu,
             state: thread.state,
+            wait: None,
         }
     }
 }
@@ -82,6 +86,12 @@ impl ThreadStack {
             let again = follow(kernel, call_frames, processes, lacking);
             let places = stacks.iter_mut().zip(&lack).filter(|(_, lack)| **lack).map(|(stack, _)| stack);
             places.zip(again).for_each(|(place, stack)| *place = stack);
+        }
+        if let Ok(typed) = kernel.typed() {
+            let mut waits = WaitReader::new(typed, processes);
+            for (found, (_, thread)) in stacks.iter_mut().zip(threads) {
+                found.threads.iter_mut().for_each(|found| found.wait = waits.read(thread));
+            }
         }
         stacks
     }
