@@ -33,15 +33,15 @@ const SEARCHES: [&str; 3] = ["find", "member", "using"];
 )]
 #[command(group = ArgGroup::new("what").required(true).args(["names", "find", "member", "using"]))]
 pub struct Arguments {
-    /// Types ('proc', 'struct proc', 'vm_offset_t', 'enum vtype'), functions or variables
+    /// Types ('proc', 'struct proc', 'vm_offset_t', 'enum uio_rw'), functions or variables
     #[arg(value_name = "NAME")]
     names: Vec<String>,
     /// List the types whose names match a pattern with *, ? and [...]
     #[arg(long, value_name = "PATTERN", value_parser = type_pattern)]
-    find: Option<TypePattern>,
+    find: Option<Wanted>,
     /// List the members whose names match a pattern, with what they are members of
     #[arg(long, value_name = "PATTERN", value_parser = pattern)]
-    member: Option<Pattern>,
+    member: Option<Wanted>,
     /// List the members, variables, functions and typedefs that have this type or point to it
     #[arg(long, value_name = "TYPE")]
     using: Option<String>,
@@ -73,20 +73,26 @@ impl Arguments {
     }
 }
 
-/// A pattern for names of types, with the tag that they have.
+/// A pattern for names, as it is written; and of types the tag that they have.
 #[derive(Clone)]
-struct TypePattern {
+struct Wanted {
+    text: String,
     tag: Option<Tag>,
     pattern: Pattern,
 }
 
-fn pattern(text: &str) -> Result<Pattern, String> {
-    text.parse().map_err(|why| format!("not a pattern: {why}"))
+fn wanted(text: &str, tag: Option<Tag>, name: &str) -> Result<Wanted, String> {
+    let pattern = name.parse().map_err(|why| format!("not a pattern: {why}"))?;
+    Ok(Wanted { text: text.to_owned(), tag, pattern })
 }
 
-fn type_pattern(text: &str) -> Result<TypePattern, String> {
+fn pattern(text: &str) -> Result<Wanted, String> {
+    wanted(text, None, text)
+}
+
+fn type_pattern(text: &str) -> Result<Wanted, String> {
     let TypeName { tag, name } = TypeName::from(text);
-    Ok(TypePattern { tag, pattern: pattern(&name)? })
+    wanted(text, tag, &name)
 }
 
 /// The types that are asked.
@@ -125,8 +131,7 @@ fn describe(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> R
         let has_tag = name.tag.is_some();
         let named: Vec<&Variable> = types.variables_named(&name.name).filter(|_| !has_tag).collect();
         if of_name.is_empty() && named.is_empty() {
-            let what = if has_tag { "type" } else { "type, function or variable" };
-            missing.push(no_such_type(types, text, what));
+            missing.push(no_such_type(types, text, !has_tag));
         }
         found.extend(of_name);
         variables.extend(named);
@@ -155,35 +160,56 @@ fn describe(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> R
 }
 
 /// That there is no type of a name, and which ones are like it.
-fn no_such_type(types: &TypeTable, text: &str, what: &str) -> String {
+fn no_such_type(types: &TypeTable, text: &str, has_symbols: bool) -> String {
     let name = TypeName::from(text).name;
-    let of_types = types.iter().map(|(_, found)| &*found.name).filter(|name| !name.is_empty());
-    let of_variables = types.variables().iter().map(|variable| &*variable.name);
-    let suggested = near(&name, of_types.chain(of_variables));
-    let suggested = suggested.iter().map(|name| format!("'{name}'")).collect::<Vec<_>>().join(" or ");
-    let hint = if suggested.is_empty() { String::new() } else { format!(" (did you mean {suggested}?)") };
+    let what = if has_symbols { "type, function or variable" } else { "type" };
+    let hint = match hint(types, &name, has_symbols) {
+        Some(hint) => format!(" ({hint})"),
+        None => String::new(),
+    };
     format!("no {what} is named '{text}'{hint}")
+}
+
+/// What may have been meant by a name that there is not.
+fn hint(types: &TypeTable, name: &str, has_symbols: bool) -> Option<String> {
+    let target = name.trim_end_matches(['*', ' ']);
+    if target != name && !types.named(&TypeName::from(target)).is_empty() {
+        return Some(format!("'{target}' is one; --find takes patterns"));
+    }
+    if Pattern::is_one(name) {
+        return Some("--find takes patterns".to_owned());
+    }
+    let of_types = types.iter().map(|(_, found)| &*found.name).filter(|name| !name.is_empty());
+    let of_variables = types.variables().iter().filter(|_| has_symbols).map(|variable| &*variable.name);
+    let suggested = near(name, of_types.chain(of_variables));
+    if !suggested.is_empty() {
+        let suggested: Vec<_> = suggested.iter().map(|name| format!("'{name}'")).collect();
+        return Some(format!("did you mean {}?", suggested.join(" or ")));
+    }
+    let pattern: Pattern = name.parse().ok()?;
+    let is_member = !types.members_matching(&pattern).is_empty();
+    is_member.then(|| format!("it is a member: --member {name}"))
 }
 
 /// Prints what a search finds; that it has found nothing.
 fn list(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> Result<Vec<String>> {
     let Asked { types, source, kind } = asked;
     let (found, headings, noun, nothing): (Vec<Found>, &[&str], _, _) = match arguments {
-        Arguments { find: Some(TypePattern { tag, pattern }), .. } => {
+        Arguments { find: Some(Wanted { text, tag, pattern }), .. } => {
             let found = types.matching(*tag, pattern);
             let found = found.into_iter().map(|id| Found::of_type(types, id)).collect();
-            (found, &["SIZE", "FILE", "NAME"], "type", "no type matches".to_owned())
+            (found, &["SIZE", "FILE", "NAME"], "type", format!("no type matches '{text}'"))
         }
-        Arguments { member: Some(pattern), .. } => {
+        Arguments { member: Some(Wanted { text, pattern, .. }), .. } => {
             let found = types.members_matching(pattern);
             let found = found.iter().map(|member| Found::of_member(types, member)).collect();
-            (found, &["OFFSET", "OF", "MEMBER", "TYPE"], "member", "no member matches".to_owned())
+            (found, &["OFFSET", "OF", "MEMBER", "TYPE"], "member", format!("no member matches '{text}'"))
         }
         Arguments { using, .. } => {
             let text = using.as_deref().unwrap_or_default();
             let name = TypeName::from(text);
             let is_known = !types.named(&name).is_empty();
-            let nothing = if is_known { format!("nothing uses '{text}'") } else { no_such_type(types, text, "type") };
+            let nothing = if is_known { format!("nothing uses '{text}'") } else { no_such_type(types, text, false) };
             let found = types.users(&name);
             let found = found.iter().map(|(used, user)| Found::of_user(types, *used, user)).collect();
             (found, &["USE", "OFFSET", "OF", "NAME"], "use", nothing)

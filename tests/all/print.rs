@@ -144,7 +144,10 @@ fn a_list_that_leads_back_or_nowhere_ends_there() {
     let (pids, said, list) = damaged(&|processes| processes.set(2, "p_list.le_prev", 0x10));
     assert_eq!(pids, ["0", "1", "2", "3"]);
     let why = format!("le_prev of {:#x} is 0x10, not {:#x}", list[2], list[1]);
-    assert_eq!(said, format!("memtool: warning: the list is damaged, or was being changed: {why}\n"));
+    assert_eq!(
+        said,
+        format!("memtool: warning: the list is damaged, was being changed, or is another than that of p_list: {why}\n")
+    );
 }
 
 #[test]
@@ -428,7 +431,7 @@ fn an_error_points_at_the_part_that_is_wrong() {
     let said = wrong(&dump, &["nearest", "--list", "x_frist"]);
     assert_eq!(
         said,
-        "memtool: struct point, of which the elements are, has no member 'x_frist' (did you mean 'x_first'?)\n"
+        "memtool: the elements are of struct point, which has no member 'x_frist' (did you mean 'x_first'?)\n"
     );
     let said = run(&dump, &["corner", "--cpu", "0"]).exits(2).stderr;
     assert!(said.starts_with("memtool: the expression is the same for each CPU: none can be chosen; see"), "{said}");
@@ -651,6 +654,14 @@ fn lists_of_every_kind_are_walked() {
         assert_eq!(all("--rb", "tree.rbh_root->rb.rbe_link[2]", "rb"), "4 5 6");
         assert_eq!(all("--list", "ring", "next"), "2 3 4 5 6 0 1");
         assert_eq!(all("--list", "tailq.tqh_first->next", "s.sle_next"), "1 2 3 4 5 6");
+        let said = wrong(&dump, &["tree", "--list", "rb"]);
+        assert_eq!(said, "memtool: struct tree_head is a red-black tree, not a list\n");
+        let said = wrong(&dump, &["tailq", "--rb", "t"]);
+        assert_eq!(said, "memtool: struct tailq_head is a list, not a red-black tree\n");
+        // A member by way of a null pointer.
+        let run = run(&dump, &["slist", "--slist", "s", "--each", ".s.sle_next->n"]);
+        assert!(run.stdout.ends_with("\t<null pointer>\n"), "{run:?}");
+        assert_eq!((run.code, &*run.stderr), (1, "memtool: warning: 1 value could not be evaluated\n"));
         let said = wrong(&dump, &["slist", "--tailq", "s"]);
         assert!(
             said.contains("the member 's' does not connect elements: it is of struct {...}, not TAILQ_ENTRY"),

@@ -228,7 +228,11 @@ fn what_is_not_there_is_said_with_names_that_are_like_it() {
     fixture.ask(&["union proc"]).fails_saying(&["no type is named 'union proc'"]);
     fixture.ask(&["--using", "allprocs"]).fails_saying(&["no type is named 'allprocs'"]);
     fixture.ask(&["--using", "alone_t"]).fails_saying(&["nothing uses 'alone_t'"]);
-    fixture.ask(&["--member", "q_*"]).fails_saying(&["no member matches"]);
+    fixture.ask(&["--member", "q_*"]).fails_saying(&["no member matches 'q_*'"]);
+    fixture.ask(&["--find", "union q*"]).fails_saying(&["no type matches 'union q*'"]);
+    fixture.ask(&["pro*"]).fails_saying(&["is named 'pro*' (--find takes patterns)"]);
+    fixture.ask(&["struct proc *"]).fails_saying(&["named 'struct proc *' ('proc' is one; --find takes patterns)"]);
+    fixture.ask(&["p_heads"]).fails_saying(&["is named 'p_heads' (it is a member: --member p_heads)"]);
     fixture.ask(&["struct"]).usage_error(&["'struct'"]);
     fixture.ask(&[]).usage_error(&["missing"]);
     fixture.ask(&["proc", "--find", "x"]).usage_error(&["--find"]);

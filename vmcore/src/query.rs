@@ -126,6 +126,11 @@ impl Query<'_> {
 }
 
 impl PreparedQuery {
+    /// Whether it is about the elements of a list.
+    pub fn is_list(&self) -> bool {
+        self.plan.is_some()
+    }
+
     fn all(&self) -> impl Iterator<Item = &Expression> {
         std::iter::once(&self.expression).chain(&self.each)
     }

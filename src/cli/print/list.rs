@@ -1,6 +1,6 @@
 //! The elements of a list: one after another, or a table of what was asked of each.
 
-use super::{Printer, label};
+use super::{Arguments, Printer, label};
 use crate::cli::Context;
 use memtool::Result;
 use vmcore::expression::{Evaluated, ExpressionError, Problem};
@@ -10,8 +10,9 @@ use vmcore::units::{Hex, counted};
 use vmcore::value::text::{cell, unreadable};
 
 /// Says what is wrong with lists: whether nothing is.
-pub fn warn(context: &mut Context, answers: &[(Selection, Answer<'_>)]) -> bool {
+pub fn warn(context: &mut Context, arguments: &Arguments, answers: &[(Selection, Answer<'_>)]) -> bool {
     let mut is_whole = true;
+    let member = arguments.walk().map_or("", |(_, member)| member);
     for (selection, answer) in answers {
         let Answer::List(walk) = answer else { continue };
         let label = label(*selection);
@@ -27,7 +28,8 @@ pub fn warn(context: &mut Context, answers: &[(Selection, Answer<'_>)]) -> bool 
         }
         is_whole &= walk.stray_count == 0;
         for stray in &walk.stray {
-            context.warn_always(&format!("{label}the list is damaged, or was being changed: {stray}"));
+            let why = format!("the list is damaged, was being changed, or is another than that of {member}");
+            context.warn_always(&format!("{label}{why}: {stray}"));
         }
         let more = walk.stray_count.saturating_sub(walk.stray.len());
         if more > 0 {

@@ -15,7 +15,7 @@ use vmcore::expression::{Evaluated, Problem, Span};
 use vmcore::kernel::{Access, Kernel, TypedMemory};
 use vmcore::lists::ListKind;
 use vmcore::query::{Answer, Choice, PreparedQuery, Query, QueryError, QueryPart, Selection};
-use vmcore::units::{Hex, parse_address};
+use vmcore::units::{Hex, counted, parse_address};
 use vmcore::value::text::{NumberForm, TextForm, is_block, lines};
 use vmcore::value::{Value, ValueKind, ValueLimits, ValueReader};
 
@@ -143,9 +143,12 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
             Err(error) => return arguments.fail(context, error),
         }
     }
-    let is_whole = list::warn(context, &answers);
+    let is_whole = list::warn(context, arguments, &answers);
     arguments.print(context, &opened, &printer, &answers)?;
     let failures = printer.failures.get();
+    if failures > 0 && prepared.is_list() && !context.out.is_json() {
+        context.warn_always(&format!("{} could not be evaluated", counted(failures, "value")));
+    }
     Ok(if is_whole && failures == 0 { Verdict::Done } else { Verdict::Failed })
 }
 

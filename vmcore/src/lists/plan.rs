@@ -31,6 +31,13 @@ pub struct ListPlan {
 pub enum ListError {
     /// What was given is neither the head of a list nor an element: it is of this type.
     NoList(String),
+    /// It is the head of a tree, or that of a list where a tree was expected: it is of this type.
+    OtherWalk {
+        /// Its type.
+        type_name: String,
+        /// Whether it is a tree.
+        is_tree: bool,
+    },
     /// The type of the elements is not known: it is this one, which is incomplete.
     Incomplete(String),
     /// The elements, which are of the first type, have no such member.
@@ -57,9 +64,11 @@ impl fmt::Display for ListError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::NoList(name) => write!(f, "it is neither the head of a list nor an element: its type is {name}"),
+            Self::OtherWalk { type_name, is_tree: true } => write!(f, "{type_name} is a red-black tree, not a list"),
+            Self::OtherWalk { type_name, is_tree: false } => write!(f, "{type_name} is a list, not a red-black tree"),
             Self::Incomplete(name) => write!(f, "the elements are of {name}, whose members are not known"),
             Self::NoMember { of, path, near } => {
-                write!(f, "{of}, of which the elements are, has no member '{path}'")?;
+                write!(f, "the elements are of {of}, which has no member '{path}'")?;
                 if near.is_empty() { Ok(()) } else { write!(f, " (did you mean '{}'?)", near.join("' or '")) }
             }
             Self::NoLink { path, type_name, expected } => {
@@ -131,6 +140,11 @@ impl ListPlan {
             });
         }
         let head = head(types, begin, kind);
+        let is_tree = kind != ListKind::Tree && has(types, begin, TREE_ROOT);
+        let is_list = kind == ListKind::Tree && QUEUES.iter().any(|queue| has(types, begin, queue.first));
+        if head.is_none() && (is_tree || is_list) {
+            return Err(ListError::OtherWalk { type_name: types.name_of(begin), is_tree });
+        }
         let element = match &head {
             Some(head) => types.member(begin, head.first).and_then(|found| types.target(found.member.type_id)),
             None => Some(begin),

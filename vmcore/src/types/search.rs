@@ -92,7 +92,8 @@ impl TypeTable {
         names.retain(|name| !name.is_empty() && pattern.matches(name));
         names.sort_unstable();
         names.dedup();
-        names.into_iter().flat_map(|name| self.named(&TypeName { tag, name: name.to_owned() })).collect()
+        let found = names.into_iter().flat_map(|name| self.named(&TypeName { tag, name: name.to_owned() }));
+        found.filter(|id| tag.is_none_or(|tag| self.tag(*id) == Some(tag))).collect()
     }
 
     /// The members whose names match, by the name of what has them. Members of structures without a name count as those of

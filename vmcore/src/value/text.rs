@@ -211,8 +211,14 @@ fn pointer(address: u64, symbol: Option<&str>, text: Option<&Result<Text, Fault>
     all
 }
 
+/// No kernel has anything in the first page: what is read there is a member by way of a null pointer.
+const NULL_PAGE: u64 = 4096;
+
 /// Why memory cannot be read, in few words: messages have more.
 pub fn unreadable(fault: Fault) -> String {
+    if fault.address < NULL_PAGE {
+        return "<null pointer>".to_owned();
+    }
     let why = match fault.why {
         Why::NotMapped(_) | Why::NotCovered => "not mapped".to_owned(),
         Why::NoTable(_) => "its page table is missing".to_owned(),

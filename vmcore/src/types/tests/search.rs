@@ -49,6 +49,8 @@ fn a_name_without_a_tag_means_every_type_that_has_it() {
     assert_eq!(named("absent"), []);
     assert_eq!(fixture.types.matching(None, &pattern("*at*")), [declared, one, other, alias]);
     assert_eq!(fixture.types.matching(Some(Tag::Structure), &pattern("st*")), [one, other]);
+    assert_eq!(fixture.types.matching(Some(Tag::Structure), &pattern("l*")), [declared]);
+    assert_eq!(fixture.types.matching(Some(Tag::Enumeration), &pattern("l*")), []);
 }
 
 #[test]
