@@ -66,7 +66,13 @@ impl Processes {
 }
 
 fn run(dump: &TypedDump, arguments: &[&str]) -> Run {
-    dump.run(&[&["print"], arguments].concat())
+    match arguments.split_first() {
+        // It is no option.
+        Some((expression, options)) if expression.starts_with('-') && *expression != "--json" => {
+            dump.run(&[&["print"], options, &["--", expression]].concat())
+        }
+        _ => dump.run(&[&["print"], arguments].concat()),
+    }
 }
 
 #[track_caller]
@@ -436,6 +442,11 @@ fn an_error_points_at_the_part_that_is_wrong() {
     let said = run(&dump, &["corner", "--cpu", "0"]).exits(2).stderr;
     assert!(said.starts_with("memtool: the expression is the same for each CPU: none can be chosen; see"), "{said}");
     assert_eq!(&print(&dump, &["*(long *)&blob"]), "0\n");
+    // What looks like an option is none that is evaluated.
+    dump.run(&["print", "--nearest"]).usage_error(&["unknown option '--nearest'"]);
+    dump.run(&["print", "--jsonn", "nearest"]).usage_error(&["unknown option '--jsonn' (did you mean '--json'?)"]);
+    assert_eq!(dump.run(&["print", "-12"]).ok().stdout, "-12\n");
+    assert_eq!(print(&dump, &["-1 - 2"]), "-3\n");
     let escaped = wrong(&dump, &["1 \u{1b}[31m"]);
     assert!(!escaped.contains('\u{1b}'), "{escaped:?}");
 }

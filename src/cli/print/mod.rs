@@ -29,7 +29,7 @@ const LIMIT: usize = 100_000;
 #[command(group = ArgGroup::new("walk").args(["list", "slist", "stailq", "tailq", "rb"]))]
 pub struct Arguments {
     /// The expression, such as 'allproc.lh_first->p_pid' or '*(struct proc *)0xfffff80003a4c000'
-    #[arg(value_name = "EXPR", allow_hyphen_values = true)]
+    #[arg(value_name = "EXPR", allow_negative_numbers = true)]
     expression: String,
     #[command(flatten)]
     pub kernel: KernelArguments,
