@@ -9,6 +9,7 @@ use std::path::PathBuf;
 use vmcore::Kernel;
 use vmcore::lists::ListKind;
 use vmcore::query::{Answer, Choice, PreparedQuery, Query, Selection};
+use vmcore::types::NoStorage;
 use vmcore::types::ctf::CtfTypes;
 use vmcore::value::text::{NumberForm, TextForm, cell, lines};
 use vmcore::value::{ValueLimits, ValueReader};
@@ -52,7 +53,7 @@ fuzz_target!(|bytes: &[u8]| {
         }
         *runs += 1;
         let kernel = kernel.as_mut().expect("it was opened");
-        match query.prepare(kernel) {
+        match query.prepare(kernel, &mut NoStorage) {
             Ok(prepared) => answer(kernel, &prepared),
             Err(error) => assert!(!error.to_string().is_empty()),
         }

@@ -411,11 +411,12 @@ impl Opened {
     /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;
     /// where that has no CTF, from its debug information.
     pub fn load_types(&mut self, context: &mut Context) -> Result<()> {
-        self.load_types_with(context, Search { open: files::open_nonblocking, ..Search::default() })
+        self.load_types_with(context, Search { open: files::open_nonblocking, ..Search::default() }).map(|_| ())
     }
 
-    /// As [`Self::load_types`]; debug information is looked for there: see [`RootArguments::search`].
-    pub fn load_types_with(&mut self, context: &mut Context, search: Search) -> Result<()> {
+    /// As [`Self::load_types`]; debug information is looked for there: see [`RootArguments::search`]. What told them can be
+    /// asked for more of it.
+    pub fn load_types_with(&mut self, context: &mut Context, search: Search) -> Result<DebugTypes> {
         if self.kernel.names().lacks_files() {
             let files = running_files(context)?;
             self.kernel.add_files(files);
@@ -424,7 +425,7 @@ impl Opened {
         let loaded = self.kernel.load_types(&mut source).map(|_| ());
         source.take_warnings().iter().for_each(|warning| context.warn(warning));
         self.warn(context);
-        Ok(loaded?)
+        Ok(loaded.map(|()| source)?)
     }
 
     /// A place in the kernel: its address, and bytes of the symbol from there on, where they are known.

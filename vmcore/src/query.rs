@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::expression::{Environment, Evaluated, Expression, ExpressionError};
 use crate::kernel::{Kernel, TypedMemory};
 use crate::lists::{ListError, ListKind, ListPlan, Walk};
+use crate::types::StorageSource;
 use std::fmt;
 
 /// A question to a kernel's memory.
@@ -103,21 +104,27 @@ pub enum Answer<'a> {
 }
 
 impl Query<'_> {
-    /// Finds what the names of a question stand for in a kernel whose types are loaded.
+    /// Finds what the names of a question stand for in a kernel whose types are loaded; see [`Expression::compile_with`].
     ///
     /// # Errors
     ///
     /// It means nothing in this kernel.
-    pub fn prepare(&self, kernel: &mut Kernel) -> Result<PreparedQuery, QueryError> {
+    pub fn prepare(
+        &self,
+        kernel: &mut Kernel,
+        storage: &mut dyn StorageSource,
+    ) -> Result<PreparedQuery, QueryError> {
         let wrong = |part| move |error| QueryError::Expression(part, error);
-        let expression = Expression::compile(kernel, self.expression, None).map_err(wrong(QueryPart::Expression))?;
+        let expression = Expression::compile_with(kernel, self.expression, None, storage);
+        let expression = expression.map_err(wrong(QueryPart::Expression))?;
         let types = kernel.typed()?.types;
         let plan = self.list.map(|(kind, path)| ListPlan::new(types, expression.type_id(), kind, path));
         let plan = plan.transpose().map_err(QueryError::List)?;
         let element = plan.as_ref().map(|plan| plan.element);
         let mut each = Vec::new();
         for (index, text) in self.each.iter().enumerate() {
-            each.push(Expression::compile(kernel, text, element).map_err(wrong(QueryPart::Each(index)))?);
+            let expression = Expression::compile_with(kernel, text, element, storage);
+            each.push(expression.map_err(wrong(QueryPart::Each(index)))?);
         }
         let prepared = PreparedQuery { expression, plan, each, limit: self.limit, cpu: self.cpu, vnet: self.vnet };
         prepared.check()?;

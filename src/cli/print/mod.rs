@@ -129,9 +129,11 @@ struct Printer<'a> {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
     arguments.root.apply(&mut opened.kernel);
-    opened.load_types_with(context, arguments.root.search()?)?;
+    let mut source = opened.load_types_with(context, arguments.root.search()?)?;
     let query = arguments.query();
-    let prepared = match query.prepare(&mut opened.kernel) {
+    let prepared = query.prepare(&mut opened.kernel, &mut source);
+    source.take_warnings().iter().for_each(|warning| context.warn(warning));
+    let prepared = match prepared {
         Ok(prepared) => prepared,
         Err(error) => return arguments.fail(context, error),
     };

@@ -1,8 +1,9 @@
 //! An expression whose names and types are known: what is left to do is to read memory and to compute.
 
+use super::error::Problem;
 use super::span::Span;
 use super::syntax::Binary;
-use crate::types::TypeId;
+use crate::types::{TwoValues, TypeId};
 
 /// An expression that can be evaluated.
 #[derive(Debug, Clone)]
@@ -27,8 +28,9 @@ pub(super) struct Place {
 pub(super) enum PlaceKind {
     /// A variable or a function.
     Variable(u64),
-    /// A variable of which there are only so many bytes: see [`super::Problem::Shrunk`].
-    Shrunk(u64, u64),
+    /// A variable of which there is a byte that tells which of two values it has; `None` where nobody told them, or
+    /// whether that is so.
+    Choice(u64, Result<TwoValues, Box<Problem>>),
     /// A variable that each processor has for itself, by its address in the kernel's file.
     PerCpu(u64, Box<str>),
     /// A variable that each network stack has for itself, by its address in the kernel's file.

@@ -6,21 +6,23 @@ use super::code::{Code, Number, Place, PlaceKind, Value, ValueKind};
 use super::error::{ExpressionError, Problem};
 use super::names::{Meaning, Owner, Scope};
 use super::span::Span;
+use super::storage;
 use super::syntax::{Binary, Node, NodeKind, TypeName, Unary};
 use super::token::Literal;
 use super::types::Types;
 use crate::kernel::KernelNames;
 use crate::near::near;
-use crate::types::{Aggregate, Kind, TypeId, TypeTable};
+use crate::types::{Aggregate, Kind, StorageSource, TypeId, TypeTable};
 
 /// Compiles an expression; if it is of the elements of a list, with their type.
 pub(super) fn compile(
     node: &Node,
     table: &mut TypeTable,
     names: &KernelNames,
+    storage: &mut dyn StorageSource,
     element: Option<TypeId>,
 ) -> Result<(Code, Uses), ExpressionError> {
-    let mut compiler = Compiler { types: Types::new(table), names, element, uses: Uses::default() };
+    let mut compiler = Compiler { types: Types::new(table), names, storage, element, uses: Uses::default() };
     let code = match &node.kind {
         NodeKind::Several(first, count) => compiler.several(first, count)?,
         _ => compiler.code(node)?,
@@ -28,6 +30,11 @@ pub(super) fn compile(
     if let Code::Place(place) = &code {
         compiler.check_contents(place)?;
     }
+    let code = match code {
+        // There is no object of its type.
+        Code::Place(place @ Place { kind: PlaceKind::Choice(..), .. }) => Code::Value(compiler.load(place)?),
+        _ => code,
+    };
     Ok((code, compiler.uses))
 }
 
@@ -43,6 +50,7 @@ pub(super) struct Uses {
 struct Compiler<'a> {
     types: Types<'a>,
     names: &'a KernelNames,
+    storage: &'a mut dyn StorageSource,
     element: Option<TypeId>,
     uses: Uses,
 }
@@ -203,14 +211,19 @@ impl Compiler<'_> {
     fn name(&mut self, span: Span, module: Option<&str>, name: &str) -> Compiled<Code> {
         let scope = Scope { names: self.names, types: self.types.table };
         let meaning = scope.resolve(module, name).map_err(|problem| ExpressionError::new(span, problem))?;
-        let (address, size, known, owner) = match meaning {
-            Meaning::Symbol { address, size, type_id, owner } => (address, size, type_id, owner),
+        let found = match meaning {
+            Meaning::Symbol(found) => found,
             Meaning::Constant(value) => return Ok(Code::Value(self.enumerator(span, value))),
         };
-        let type_id = known.unwrap_or_else(|| self.types.unknown());
+        let type_id = found.variable(self.types.table).map(|variable| variable.type_id);
+        let type_id = type_id.unwrap_or_else(|| self.types.unknown());
+        let (address, owner) = (found.address, found.owner);
         let kind = match owner {
-            Owner::Kernel if self.types.is_shrunk(type_id, size) => PlaceKind::Shrunk(address, size),
-            Owner::Kernel => PlaceKind::Variable(address),
+            Owner::Kernel => {
+                let written = module.map_or_else(|| name.to_owned(), |module| format!("{module}`{name}"));
+                let place = storage::place_of(&found, &written, self.types.table, self.storage);
+                place.map_err(|problem| ExpressionError::new(span, problem))?
+            }
             Owner::Cpu => PlaceKind::PerCpu(address, name.into()),
             Owner::Vnet => PlaceKind::PerVnet(address, name.into()),
         };
@@ -316,6 +329,7 @@ impl Compiler<'_> {
             // What is at the address of a place is that place, which may have less bytes than its type; what is at that of an
             // array, its first element.
             ValueKind::AddressOf(place) if place.type_id == target => Ok(Place { span, ..*place }),
+            ValueKind::Offset(start, ..) if storage::is_choice(&start) => fail(start.span, Problem::OneByte),
             _ => Ok(Place { span, type_id: target, kind: PlaceKind::At(Box::new(pointer)) }),
         }
     }
@@ -478,6 +492,9 @@ impl Compiler<'_> {
         };
         if matches!(place.kind, PlaceKind::Member(_, _, Some(_))) {
             return fail(first.span, Problem::BitField);
+        }
+        if matches!(place.kind, PlaceKind::Choice(..)) {
+            return fail(first.span, Problem::OneByte);
         }
         if self.types.table.size_of(place.type_id).is_none() {
             return fail(first.span, Problem::NoSize(self.name_of(place.type_id)));

@@ -6,6 +6,9 @@ use crate::fault::Fault;
 use crate::units::{Hex, counted};
 use std::fmt;
 
+/// How to learn the value of a variable of which there is a byte that stands for it.
+const ONLY_DEBUG_INFORMATION: &str = "only the file with the debug information (kernel.debug) tells, and none was found";
+
 /// What is wrong with an expression, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionError {
@@ -103,11 +106,19 @@ pub enum Problem {
     /// A variable of which the compiler has kept one byte, as the symbol table tells: it takes two values only, and the byte
     /// tells which of them it is, not what they are.
     Shrunk {
+        /// The variable.
+        name: String,
         /// Bytes that there are.
         kept: u64,
         /// Bytes of its type.
         size: u64,
     },
+    /// A variable of which the compiler may have kept such a byte: its type has no more bytes than that.
+    MayBeShrunk(String),
+    /// The byte that tells which of two values a variable has is this one, which is neither 0 nor 1.
+    NeitherValue(u8),
+    /// There is a byte of it that tells which of two values it has, and no object of its type.
+    OneByte,
     /// Its type has no size.
     NoSize(String),
     /// These two types do not go together.
@@ -207,13 +218,19 @@ impl fmt::Display for Problem {
             Self::NotANumberType(name) => write!(f, "it is not a number: its type is {name}"),
             Self::NoAddress => f.write_str("it is a value, which has no address"),
             Self::BitField => f.write_str("it is a bit field, which has no address of its own"),
-            Self::Shrunk { kept, size } => {
+            Self::Shrunk { name, kept, size } => {
                 let bytes = counted(*size, "byte");
-                write!(
-                    f,
-                    "the compiler has kept {kept} of its {bytes}, for which of two values it has: what they are is not told"
-                )
+                write!(f, "the compiler has kept {kept} of the {bytes} of {name}, which tells which of two values it has")?;
+                write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
             }
+            Self::MayBeShrunk(name) => {
+                write!(f, "the compiler may have kept the opposite of {name}, or another byte that stands for its value")?;
+                write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
+            }
+            Self::NeitherValue(byte) => {
+                write!(f, "its byte is {byte}, where the compiler keeps 0 or 1: it was overwritten")
+            }
+            Self::OneByte => f.write_str("the compiler has kept one byte of it, behind which there are no others"),
             Self::NoSize(name) => write!(f, "the size of {name} is not known"),
             Self::Mismatched(left, right) => write!(f, "{left} and {right} cannot be combined by this operator"),
             Self::DivisionByZero => f.write_str("division by zero"),

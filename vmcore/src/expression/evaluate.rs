@@ -6,8 +6,9 @@ use super::error::{ExpressionError, Problem};
 use super::span::Span;
 use super::syntax::Binary;
 use crate::bounds::low_u64;
+use crate::error::Error;
 use crate::kernel::{Object, Processes, TypedMemory};
-use crate::types::TypeId;
+use crate::types::{TwoValues, TypeId};
 use std::cell::OnceCell;
 
 /// Elements that are asked for with `@`, at most.
@@ -70,9 +71,9 @@ impl<'a> Environment<'a> {
         let failed = |problem| ExpressionError::new(place.span, problem);
         let address = match &place.kind {
             PlaceKind::Variable(address) => *address,
-            PlaceKind::Shrunk(_, kept) => {
-                let size = self.typed.types.size_of(place.type_id).unwrap_or(0);
-                return Err(failed(Problem::Shrunk { kept: *kept, size }));
+            PlaceKind::Choice(_, values) => {
+                let problem = values.as_ref().map_or_else(|problem| (**problem).clone(), |_| Problem::OneByte);
+                return Err(failed(problem));
             }
             PlaceKind::PerCpu(address, name) => self.per_cpu(*address, name).map_err(failed)?,
             PlaceKind::PerVnet(address, name) => self.per_vnet(*address, name).map_err(failed)?,
@@ -88,7 +89,7 @@ impl<'a> Environment<'a> {
 
     fn address_of(&self, place: &Place) -> Result<u64, ExpressionError> {
         match place.kind {
-            PlaceKind::Shrunk(address, _) => Ok(address),
+            PlaceKind::Choice(address, _) => Ok(address),
             _ => Ok(self.object(place)?.address()),
         }
     }
@@ -127,8 +128,19 @@ impl<'a> Environment<'a> {
     }
 
     fn load(&self, span: Span, place: &Place) -> Result<i128, ExpressionError> {
-        let found = self.object(place)?.integer();
-        found.map_err(|error| ExpressionError::new(span, error.into()))
+        let error = |problem| ExpressionError::new(span, problem);
+        if let PlaceKind::Choice(address, Ok(values)) = place.kind {
+            return self.choice(address, values).map_err(error);
+        }
+        self.object(place)?.integer().map_err(|why| error(why.into()))
+    }
+
+    /// The value that the byte at an address stands for.
+    fn choice(&self, address: u64, values: TwoValues) -> Result<i128, Problem> {
+        let mut byte = [0];
+        self.typed.memory.read(address, &mut byte).map_err(|why| Problem::from(Error::from(why)))?;
+        let [byte] = byte;
+        values.chosen(byte).map(i128::from).ok_or(Problem::NeitherValue(byte))
     }
 
     fn binary(&self, span: Span, operator: Binary, left: &Value, right: &Value) -> Result<i128, ExpressionError> {

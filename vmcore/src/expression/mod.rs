@@ -38,6 +38,7 @@ mod evaluate;
 mod names;
 mod parser;
 mod span;
+mod storage;
 mod syntax;
 mod token;
 mod types;
@@ -48,7 +49,7 @@ pub use span::Span;
 
 use crate::error::Error;
 use crate::kernel::Kernel;
-use crate::types::TypeId;
+use crate::types::{NoStorage, StorageSource, TypeId};
 use code::Code;
 use compile::Uses;
 
@@ -66,11 +67,26 @@ impl Expression {
     ///
     /// It is no expression, or one that means nothing in this kernel. The kernel's types were not loaded.
     pub fn compile(kernel: &mut Kernel, text: &str, element: Option<TypeId>) -> Result<Self, ExpressionError> {
+        Self::compile_with(kernel, text, element, &mut NoStorage)
+    }
+
+    /// As [`Self::compile`]; who may tell the values of variables of which there is a byte that stands for them, is asked if
+    /// such a variable is in the expression.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::compile`].
+    pub fn compile_with(
+        kernel: &mut Kernel,
+        text: &str,
+        element: Option<TypeId>,
+        storage: &mut dyn StorageSource,
+    ) -> Result<Self, ExpressionError> {
         let whole = Span::new(0, text.len());
         let failed = |error: Error| ExpressionError::new(whole, error.into());
         let (names, types) = kernel.names_and_types().map_err(failed)?;
         let node = parser::parse(text, &|name| !types.lookup(None, name).is_empty())?;
-        let (code, uses) = compile::compile(&node, types, names, element)?;
+        let (code, uses) = compile::compile(&node, types, names, storage, element)?;
         Ok(Self { code, uses })
     }
 

@@ -3,7 +3,7 @@
 use super::error::Problem;
 use crate::kernel::KernelNames;
 use crate::near::near;
-use crate::symbols::{Binding, Symbol, Table};
+use crate::symbols::{Binding, SymbolEntry, Table};
 use crate::types::{Kind, TypeId, TypeTable, Variable};
 use crate::units::Hex;
 
@@ -18,26 +18,41 @@ const MAX_CHOICES: usize = 8;
 
 /// Where names are looked up.
 #[derive(Clone, Copy)]
-pub(super) struct Scope<'a> {
-    pub names: &'a KernelNames,
-    pub types: &'a TypeTable,
+pub(super) struct Scope<'n, 't> {
+    pub names: &'n KernelNames,
+    pub types: &'t TypeTable,
 }
 
 /// What a name stands for.
-pub(super) enum Meaning {
+pub(super) enum Meaning<'a> {
     /// A variable or a function.
-    Symbol {
-        /// Where it is; of one that is there several times, where the file has it.
-        address: u64,
-        /// Bytes by the symbol table; 0 where that is not known.
-        size: u64,
-        /// Its type, if that is known.
-        type_id: Option<TypeId>,
-        /// Who has it.
-        owner: Owner,
-    },
+    Symbol(FoundSymbol<'a>),
     /// An enumerator.
     Constant(i64),
+}
+
+/// A variable or a function of a file.
+pub(super) struct FoundSymbol<'a> {
+    /// Where it is; of one that is there several times, where the file has it.
+    pub address: u64,
+    /// Its symbol, as the file has it.
+    pub symbol: SymbolEntry<'a>,
+    /// The file.
+    pub file: &'a Table,
+    /// Who has it.
+    pub owner: Owner,
+}
+
+impl FoundSymbol<'_> {
+    /// The variable or function, if its type is known.
+    pub fn variable<'t>(&self, types: &'t TypeTable) -> Option<&'t Variable> {
+        variable(types, &self.symbol)
+    }
+}
+
+/// What a symbol is of.
+fn variable<'t>(types: &'t TypeTable, symbol: &SymbolEntry<'_>) -> Option<&'t Variable> {
+    types.variables_at(symbol.symbol.address).find(|variable| &*variable.name == symbol.name)
 }
 
 /// Who has a variable.
@@ -54,13 +69,19 @@ pub(super) enum Owner {
 /// A symbol of a name.
 struct Candidate<'a> {
     module: &'a str,
-    symbol: Symbol,
-    is_local: bool,
+    file: &'a Table,
+    entry: SymbolEntry<'a>,
 }
 
-impl<'a> Scope<'a> {
+impl Candidate<'_> {
+    fn address(&self) -> u64 {
+        self.entry.symbol.address
+    }
+}
+
+impl<'n, 't> Scope<'n, 't> {
     /// What a name stands for, in a module or in all.
-    pub fn resolve(self, module: Option<&str>, name: &str) -> Result<Meaning, Problem> {
+    pub fn resolve(self, module: Option<&str>, name: &str) -> Result<Meaning<'n>, Problem> {
         self.check_module(module)?;
         let written = |prefix: &str| name.starts_with(prefix);
         let owner = if written(PER_CPU) {
@@ -93,7 +114,7 @@ impl<'a> Scope<'a> {
     }
 
     /// The symbol tables of a module, or all: the kernel's first.
-    fn tables(self, module: Option<&str>) -> impl Iterator<Item = (&'a str, &'a Table)> {
+    fn tables(self, module: Option<&str>) -> impl Iterator<Item = (&'n str, &'n Table)> {
         let files = self.names.address_files().into_iter();
         let tables = files.flat_map(|files| files.tables().enumerate());
         let wanted = module.map(str::to_owned);
@@ -106,59 +127,59 @@ impl<'a> Scope<'a> {
     }
 
     /// The symbol of a name; `written` is what the expression calls it.
-    fn symbol(self, module: Option<&str>, name: &str, written: &str, owner: Owner) -> Result<Option<Meaning>, Problem> {
+    fn symbol(
+        self,
+        module: Option<&str>,
+        name: &str,
+        written: &str,
+        owner: Owner,
+    ) -> Result<Option<Meaning<'n>>, Problem> {
         let candidates = self.candidates(module, name);
         let Some(first) = candidates.first() else { return Ok(None) };
         // One that all files know is meant before those that one file has for itself, and the kernel's before a module's.
         let in_kernel = candidates.iter().filter(|candidate| candidate.module == first.module);
         let is_kernel = self.tables(None).next().is_some_and(|(kernel, _)| kernel == first.module);
         let nearest: Vec<_> = if is_kernel { in_kernel.collect() } else { candidates.iter().collect() };
-        let global: Vec<_> = nearest.iter().copied().filter(|candidate| !candidate.is_local).collect();
+        let global: Vec<_> = nearest.iter().copied().filter(|candidate| candidate.entry.binding != Binding::Local).collect();
         let meant = if global.is_empty() { nearest } else { global };
         match meant.as_slice() {
-            [only] => Ok(Some(self.meaning(name, only, owner))),
-            several => Err(self.ambiguous(name, written, several)),
+            [only] => Ok(Some(self.meaning(only, owner))),
+            several => Err(self.ambiguous(written, several)),
         }
     }
 
     /// Symbols of a name at different places.
-    fn candidates(self, module: Option<&str>, name: &str) -> Vec<Candidate<'a>> {
-        let mut found: Vec<Candidate<'a>> = Vec::new();
-        for (module, table) in self.tables(module) {
-            for entry in table.lookup_by_name(name) {
-                if !found.iter().any(|other| other.symbol.address == entry.symbol.address) {
-                    let is_local = entry.binding == Binding::Local;
-                    found.push(Candidate { module, symbol: entry.symbol, is_local });
+    fn candidates(self, module: Option<&str>, name: &str) -> Vec<Candidate<'n>> {
+        let mut found: Vec<Candidate<'n>> = Vec::new();
+        for (module, file) in self.tables(module) {
+            for entry in file.lookup_by_name(name) {
+                if !found.iter().any(|other| other.address() == entry.symbol.address) {
+                    found.push(Candidate { module, file, entry });
                 }
             }
         }
         found
     }
 
-    fn meaning(self, name: &str, found: &Candidate<'_>, owner: Owner) -> Meaning {
-        let linked = found.symbol.address;
+    fn meaning(self, found: &Candidate<'n>, owner: Owner) -> Meaning<'n> {
+        let Candidate { file, entry: symbol, .. } = *found;
         // Several copies are found by where the file has the variable.
         let files = self.names.address_files().filter(|_| owner == Owner::Kernel);
-        let address = files.map_or(linked, |files| files.as_it_ran(linked));
-        let type_id = self.variable(name, linked).map(|variable| variable.type_id);
-        Meaning::Symbol { address, size: found.symbol.size, type_id, owner }
+        let address = symbol.symbol.address;
+        let address = files.map_or(address, |files| files.as_it_ran(address));
+        Meaning::Symbol(FoundSymbol { address, symbol, file, owner })
     }
 
-    fn variable(self, name: &str, linked: u64) -> Option<&'a Variable> {
-        self.types.variables_at(linked).find(|variable| &*variable.name == name)
-    }
-
-    fn ambiguous(self, name: &str, written: &str, found: &[&Candidate<'_>]) -> Problem {
+    fn ambiguous(self, written: &str, found: &[&Candidate<'_>]) -> Problem {
         let one_each = found.iter().all(|one| found.iter().filter(|other| other.module == one.module).count() == 1);
         let choice = |candidate: &&Candidate<'_>| {
             if one_each {
                 return format!("{}`{written}", candidate.module);
             }
-            let address = candidate.symbol.address;
-            let type_id = self.variable(name, address).map(|variable| variable.type_id);
-            match type_id {
-                Some(type_id) => format!("*({}){}", self.types.declare(type_id, "*"), Hex(address)),
-                None => Hex(address).to_string(),
+            let address = Hex(candidate.address());
+            match variable(self.types, &candidate.entry) {
+                Some(found) => format!("*({}){address}", self.types.declare(found.type_id, "*")),
+                None => address.to_string(),
             }
         };
         let mut choices: Vec<String> = found.iter().take(MAX_CHOICES).map(choice).collect();
@@ -187,7 +208,7 @@ impl<'a> Scope<'a> {
         }
     }
 
-    fn enumerators(self) -> impl Iterator<Item = (TypeId, &'a (Box<str>, i64))> {
+    fn enumerators(self) -> impl Iterator<Item = (TypeId, &'t (Box<str>, i64))> {
         let enumerations = self.types.iter().filter_map(|(id, found)| match &found.kind {
             Kind::Enumeration(enumeration) => Some((id, &enumeration.enumerators)),
             _ => None,
@@ -197,7 +218,7 @@ impl<'a> Scope<'a> {
 
     fn unknown(self, name: &str) -> Problem {
         let symbols = self.tables(None).flat_map(|(_, table)| table.iter().map(|entry| entry.name));
-        let short = |name: &'a str| {
+        let short = |name: &'n str| {
             let prefix = [PER_CPU, PER_VNET].into_iter().find_map(|prefix| name.strip_prefix(prefix));
             prefix.unwrap_or(name)
         };

@@ -93,12 +93,6 @@ impl<'a> Types<'a> {
         self.basic(Basic::Long { is_signed: false })
     }
 
-    /// Whether a variable of this type has fewer bytes by the symbol table: see [`super::Problem::Shrunk`].
-    pub fn is_shrunk(&self, type_id: TypeId, size: u64) -> bool {
-        let kind = &self.table.get(self.table.strip(type_id)).kind;
-        matches!(kind, Kind::Integer(integer) if (1..integer.size).contains(&size))
-    }
-
     /// A basic type: the kernel's, or one that is made.
     pub fn basic(&mut self, basic: Basic) -> TypeId {
         let word = self.table.pointer_size();

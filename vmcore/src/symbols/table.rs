@@ -158,6 +158,8 @@ pub struct Table {
     spans: Vec<Span>,
     /// Sections whose contents are in the file, and which a kernel does not write to.
     read_only: Vec<Stored>,
+    /// Sections that a kernel writes to.
+    writable: Vec<WritableSection>,
     /// Of a relocatable file: its code.
     code: Vec<RelocatedCode>,
     /// What each section's addresses count from, by its number.
@@ -182,6 +184,15 @@ struct Stored {
     first: u64,
     last: u64,
     offset: u64,
+}
+
+/// A section that a kernel writes to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct WritableSection {
+    first: u64,
+    last: u64,
+    /// Where it is in the file; `None` where it is not: it begins as zeros, or another file has it.
+    offset: Option<u64>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -241,7 +252,7 @@ impl Table {
         let mut contents = elf.contents(address).map_err(|problem| problem.error(path))?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, places, read_only, code, loaded } = contents;
+        let Contents { facts, names, symbols, places, read_only, writable, code, loaded } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
         let bases = places.into_iter().map(|place| place.base).collect();
         Ok(Self {
@@ -252,6 +263,7 @@ impl Table {
             records,
             spans,
             read_only,
+            writable,
             code,
             bases,
             loaded,
@@ -297,6 +309,21 @@ impl Table {
         let at = section.offset.saturating_add(address - section.first);
         read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
         Ok(Some(bytes))
+    }
+
+    /// Whether a byte that a kernel writes to may be 0 when it starts: the file has a 0 there, or no contents.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read any more.
+    pub fn begins_as_zero(&self, address: u64) -> Result<bool> {
+        let covers = |section: &&WritableSection| (section.first..=section.last).contains(&address);
+        let Some(section) = self.writable.iter().find(covers) else { return Ok(false) };
+        let Some(offset) = section.offset else { return Ok(true) };
+        let mut byte = [0];
+        let at = offset.saturating_add(address - section.first);
+        read_exact_at(&self.file, &mut byte, at).map_err(|source| Error::io("read", &self.path, source))?;
+        Ok(byte == [0])
     }
 
     /// Whether a kernel's memory has this file where it was loaded: by its build ID or, in a relocatable file, by its code.
@@ -514,6 +541,7 @@ struct Contents {
     symbols: Vec<(Record, Option<usize>)>,
     places: Vec<SectionRange>,
     read_only: Vec<Stored>,
+    writable: Vec<WritableSection>,
     code: Vec<RelocatedCode>,
     loaded: Option<Vec<PlacedSection>>,
 }
@@ -670,9 +698,10 @@ impl Elf<'_> {
             displacement: if header.e_type(endian) == ET_REL { 0 } else { file.base(address) },
         };
         let read_only = file.read_only(&places);
+        let writable = file.writable(&places);
         let code = file.relocated_code(&places);
         let loaded = file.loaded(&places)?;
-        Ok(Contents { facts, names, symbols, places, read_only, code, loaded })
+        Ok(Contents { facts, names, symbols, places, read_only, writable, code, loaded })
     }
 }
 
@@ -914,6 +943,19 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             ET_REL => Vec::new(),
             _ => self.sections.iter().zip(places).filter_map(stored).collect(),
         }
+    }
+
+    /// The sections that hold what the kernel writes to.
+    fn writable(&self, places: &[SectionRange]) -> Vec<WritableSection> {
+        let endian = self.endian;
+        let written = |(section, place): (&E::SectionHeader, &SectionRange)| {
+            let flags = section.sh_flags(endian);
+            let last = place.last.filter(|_| flags.contains(SHF_ALLOC) && flags.contains(SHF_WRITE))?;
+            let is_stored = section.sh_type(endian) != SHT_NOBITS;
+            let offset = is_stored.then(|| section.sh_offset(endian).into());
+            Some(WritableSection { first: place.first, last, offset })
+        };
+        self.sections.iter().zip(places).filter_map(written).collect()
     }
 
     /// The build ID. A section of notes that is damaged has none.

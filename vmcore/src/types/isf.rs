@@ -5,7 +5,7 @@
 //! types with one name that are laid out differently all but the first get a number, `td_sched__2`. A name of a symbol
 //! is there once: the kernel's before its modules', and in each file a global one before local ones.
 
-use super::{Aggregate, Enumeration, Integer, Kind, Meaning, Member, Tag, TypeId, TypeTable};
+use super::{Aggregate, Enumeration, Integer, Kind, KnownStorage, Meaning, Member, Tag, TypeId, TypeTable};
 use crate::architecture::Endianness;
 use crate::symbols::{KernelSymbols, SymbolEntry, Table};
 use base64ct::{Base64, Encoding};
@@ -338,7 +338,7 @@ impl<'a> Builder<'a> {
     fn add_symbols(&mut self, files: &KernelSymbols, table: &Table) {
         let version = table.version().map(|version| Base64::encode_string(format!("{version}\0").as_bytes()));
         for entry in table.iter() {
-            let descriptor = self.symbol_type(&entry);
+            let descriptor = self.symbol_type(&entry, table);
             if let Entry::Vacant(free) = self.symbols.entry(entry.name.to_owned()) {
                 let constant_data = version.clone().filter(|_| entry.name == "version");
                 let address = files.as_it_ran(entry.symbol.address);
@@ -347,11 +347,14 @@ impl<'a> Builder<'a> {
         }
     }
 
-    fn symbol_type(&self, entry: &SymbolEntry<'_>) -> Descriptor {
-        let mut at = self.types.variables_at(entry.symbol.address);
-        match at.find(|variable| &*variable.name == entry.name) {
-            Some(variable) => self.describe(variable.type_id),
-            None => Descriptor::Base { name: VOID.to_owned() },
+    /// The type of a symbol; none of one whose memory need not have a value of its type.
+    fn symbol_type(&self, entry: &SymbolEntry<'_>, table: &Table) -> Descriptor {
+        let mut at = self.types.variables_at(entry.symbol.address).filter(|variable| &*variable.name == entry.name);
+        match at.next() {
+            Some(variable) if matches!(self.types.storage_of(variable, entry, table), Ok(KnownStorage::Plain)) => {
+                self.describe(variable.type_id)
+            }
+            _ => Descriptor::Base { name: VOID.to_owned() },
         }
     }
 }

@@ -11,12 +11,14 @@ pub mod isf;
 pub mod layout;
 pub mod search;
 mod source;
+mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
 
 pub(crate) use budget::Budget;
 pub use source::TypeSource;
+pub use storage::{KnownStorage, NoStorage, Storage, StorageSource, TwoValues};
 pub use table::{FoundMember, TypeTable, Variable};
 
 /// A type of a [`TypeTable`].

@@ -1,6 +1,6 @@
 //! All types of a kernel and its modules, found by name, and by the variables that have them.
 
-use super::{Aggregate, Kind, Member, Tag, Type, TypeId};
+use super::{Aggregate, Kind, Member, Storage, Tag, Type, TypeId};
 use crate::bounds::{saturating_u16, saturating_u32, saturating_usize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -28,6 +28,8 @@ pub struct Variable {
     /// Bytes, by its symbol; 0 where that is not known. Fewer than its type's where a compiler has found that it takes two
     /// values alone: then its byte says which, and need not be that value.
     pub size: u64,
+    /// How its memory has its value; `None` where nobody told, and of functions.
+    pub storage: Option<Storage>,
     /// Its type.
     pub type_id: TypeId,
     /// Whether it is a function.
@@ -309,6 +311,16 @@ impl TypeTable {
         }
         let mut unnamed = members.iter().filter(|member| member.name.is_empty());
         unnamed.find_map(|member| self.member_within(member.type_id, name, at(member)?, depth, steps))
+    }
+
+    /// Notes how the memory of a variable has its value, where that was not told.
+    pub fn set_storage(&mut self, name: &str, address: u64, storage: Storage) {
+        let all = self.variables_by_address.get(&address).into_iter().flatten();
+        for index in all {
+            if let Some(variable) = self.variables.get_mut(*index).filter(|variable| &*variable.name == name) {
+                variable.storage.get_or_insert(storage);
+            }
+        }
     }
 
     /// All variables and functions, in the order of the symbol tables.

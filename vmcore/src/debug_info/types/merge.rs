@@ -1,6 +1,7 @@
 //! The types, variables and functions of all units together, each once.
 
 use super::identity::{Identities, Identity, Names, Refusal};
+use super::location::Location;
 use super::unit::{Entry, Target, Unit};
 use crate::bounds::{saturating_u32, saturating_usize};
 use crate::symbols::{SymbolEntry, Table};
@@ -148,8 +149,8 @@ impl<'t> Merged<'t> {
     }
 
     /// Adds what a symbol of the file is at.
-    fn place(&mut self, name: &str, address: u64, type_id: TypeId, is_function: bool) -> Result<(), Refusal> {
-        let address = address.wrapping_add(self.table.displacement());
+    fn place(&mut self, name: &str, place: Location, type_id: TypeId, is_function: bool) -> Result<(), Refusal> {
+        let address = place.address.wrapping_add(self.table.displacement());
         // What the linker has left out has an address, too, and so has what a kernel keeps elsewhere.
         let is_it = |entry: &SymbolEntry<'_>| entry.symbol.address == address && entry.is_code == is_function;
         // A static variable of a function has a symbol of another name.
@@ -157,8 +158,9 @@ impl<'t> Merged<'t> {
         let Some(symbol) = named.or_else(|| self.table.lookup_by_addr(address).filter(is_it)) else { return Ok(()) };
         if self.placed.insert((address, name.into())) {
             self.budget.take(size_of::<Variable>(), name).ok_or(Refusal::TooMany)?;
-            let size = symbol.symbol.size;
-            self.variables.push(Variable { name: name.into(), address, size, type_id, is_function, source: 0 });
+            let (name, size) = (name.into(), symbol.symbol.size);
+            let storage = (!is_function).then_some(place.storage);
+            self.variables.push(Variable { name, address, size, storage, type_id, is_function, source: 0 });
         }
         Ok(())
     }
@@ -345,19 +347,19 @@ impl<'a> Adding<'_, '_, '_, 'a> {
     }
 
     fn variable(&mut self, entry: &Entry<'a>) -> Result<(), Refusal> {
-        let Some(address) = entry.address else { return Ok(()) };
-        let told = self.origin(entry).map_or(*entry, |(_, origin)| origin);
+        let Some(location) = entry.place else { return Ok(()) };
+        let told = self.unit.told(entry);
         if told.name.is_empty() {
             return Ok(());
         }
         // The definition of an array can tell its length, which the declaration does not.
         let of = if entry.of == super::unit::Link::Nothing { &told } else { entry };
         let type_id = self.target(of)?;
-        self.merged.place(told.name, address, type_id, false)
+        self.merged.place(told.name, location, type_id, false)
     }
 
     fn function(&mut self, place: usize, entry: &Entry<'a>) -> Result<(), Refusal> {
-        let Some(address) = entry.address.filter(|_| !entry.is_declaration) else { return Ok(()) };
+        let Some(location) = entry.place.filter(|_| !entry.is_declaration) else { return Ok(()) };
         let (place, told) = self.origin(entry).unwrap_or((place, *entry));
         if told.name.is_empty() {
             return Ok(());
@@ -366,7 +368,7 @@ impl<'a> Adding<'_, '_, '_, 'a> {
         let is_variadic = self.unit.parts(entry).any(|part| part.tag == dw::DW_TAG_unspecified_parameters);
         let identity = self.identities.of_function(&told, is_variadic)?;
         let type_id = self.id_of(identity, Described::Function { place, is_variadic })?;
-        self.merged.place(told.name, address, type_id, true)
+        self.merged.place(told.name, location, type_id, true)
     }
 }
 

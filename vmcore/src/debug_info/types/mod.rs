@@ -5,6 +5,7 @@
 //! one that refers to them (those that a linker has optimised, or that `dwz` has moved) are not followed: they are unknown.
 
 mod identity;
+mod location;
 mod merge;
 mod unit;
 
@@ -14,13 +15,16 @@ use crate::architecture::Endianness;
 use crate::error::{Error, Result};
 use crate::symbols::Table;
 use crate::types::ctf::CtfTypes;
-use crate::types::{Type, TypeId, TypeSource, TypeTable, Variable};
-use gimli::{Dwarf, DwarfSections, EndianSlice, RunTimeEndian};
+use crate::types::{Budget, StorageSource, Type, TypeId, TypeSource, TypeTable, Variable};
+use gimli::{DwarfSections, EndianSlice, RunTimeEndian};
 use identity::{Names, Refusal};
+use location::Location;
 use merge::Merged;
+use std::borrow::Cow;
+use std::collections::HashSet;
 use std::hash::RandomState;
-use std::path::Path;
-use unit::{Slice, Unit};
+use std::path::{Path, PathBuf};
+use unit::{Unit, Wanted};
 
 /// Takes types from CTF, and of files without that from their debug information.
 ///
@@ -41,6 +45,8 @@ pub struct DebugTypes {
     ctf: CtfTypes,
     search: Search,
     warnings: Vec<String>,
+    /// Files that were asked how the memory of their variables has their values.
+    asked: HashSet<PathBuf>,
 }
 
 /// What a file has.
@@ -52,7 +58,7 @@ struct Contents {
 impl DebugTypes {
     /// Types whose debug information is looked for there.
     pub fn new(search: Search) -> Self {
-        Self { ctf: CtfTypes::default(), search, warnings: Vec::new() }
+        Self { ctf: CtfTypes::default(), search, warnings: Vec::new(), asked: HashSet::new() }
     }
 
     /// Why CTF or debug information is not used, as far as it was not taken before.
@@ -86,48 +92,95 @@ impl TypeSource for DebugTypes {
     }
 }
 
+impl StorageSource for DebugTypes {
+    fn load_storage(&mut self, file: &Table, types: &mut TypeTable) {
+        if !self.asked.insert(file.path().to_owned()) {
+            return;
+        }
+        let (found, refused) = self.search.find_with(file, &read_locations);
+        self.warnings.extend(refused);
+        for (name, Location { address, storage }) in found.into_iter().flatten() {
+            types.set_storage(&name, address, storage);
+        }
+    }
+}
+
+/// Reads where the variables of a file are, whose sections lie as in this table, and how their memory has their values.
+fn read_locations(path: &Path, file: &ElfFile<'_>, table: &Table) -> Result<Vec<(Box<str>, Location)>> {
+    let (mut found, mut budget) = (Vec::new(), Budget::default());
+    Units::read(path, file, table)?.for_each(Wanted::Variables, &mut |unit| {
+        let located = unit.iter().filter_map(|(_, entry)| Some((unit.told(entry).name, entry.place?)));
+        for (name, Location { address, storage }) in located {
+            budget.take(size_of::<(Box<str>, Location)>(), name).ok_or(Refusal::TooMany)?;
+            let address = address.wrapping_add(table.displacement());
+            found.push((name.into(), Location { address, storage }));
+        }
+        Ok(())
+    })?;
+    Ok(found)
+}
+
 /// Reads the types of a file whose sections lie as in this table; they get numbers from one on.
 fn read(path: &Path, file: &ElfFile<'_>, table: &Table, first: TypeId) -> Result<Contents> {
-    let order = match table.order() {
-        Endianness::Little => RunTimeEndian::Little,
-        Endianness::Big => RunTimeEndian::Big,
-    };
-    let mut sections = SectionReader::new(path, file, table);
-    let sections =
-        DwarfSections::load(|id| if is_used(id) { sections.read(id.name()) } else { Ok(Default::default()) })?;
-    let dwarf = sections.borrow(|bytes| EndianSlice::new(bytes, order));
-    let damaged = |error: gimli::Error| failed(path, &format!("damaged debug information: {error}"));
-    let refused = |refusal| match refusal {
-        Refusal::TooDeep => failed(path, "damaged debug information: a type within more others than in any code"),
-        Refusal::TooMany => Error::TooManyTypes(path.to_owned()),
-    };
+    let units = Units::read(path, file, table)?;
     let hasher = RandomState::new();
     let mut names = Names::default();
-    for_each_unit(&dwarf, &mut |unit| names.learn(unit, &hasher)).map_err(damaged)?.map_err(refused)?;
+    units.for_each(Wanted::All, &mut |unit| names.learn(unit, &hasher))?;
     let mut merged = Merged::new(table, first);
-    for_each_unit(&dwarf, &mut |unit| merged.add(unit, &names, &hasher)).map_err(damaged)?.map_err(refused)?;
+    units.for_each(Wanted::All, &mut |unit| merged.add(unit, &names, &hasher))?;
     merged.complete();
     let Merged { types, variables, .. } = merged;
     Ok(Contents { types, variables })
 }
 
+/// The units of a file.
+struct Units<'a, 'data> {
+    path: &'a Path,
+    sections: DwarfSections<Cow<'data, [u8]>>,
+    order: RunTimeEndian,
+}
+
+impl<'a, 'data> Units<'a, 'data> {
+    /// Reads the sections of a file, which lie as in this table.
+    fn read(path: &'a Path, file: &ElfFile<'data>, table: &Table) -> Result<Self> {
+        let order = match table.order() {
+            Endianness::Little => RunTimeEndian::Little,
+            Endianness::Big => RunTimeEndian::Big,
+        };
+        let mut reader = SectionReader::new(path, file, table);
+        let read = |id| if is_used(id) { reader.read(id.name()) } else { Ok(Cow::default()) };
+        Ok(Self { path, sections: DwarfSections::load(read)?, order })
+    }
+
+    /// Has something done with one unit after another, as long as all is well.
+    fn for_each(&self, wanted: Wanted, visit: Visit<'_>) -> Result<()> {
+        let damaged = |error| failed(self.path, &format!("damaged debug information: {error}"));
+        self.visit(wanted, visit).map_err(damaged)?.map_err(|refusal| match refusal {
+            Refusal::TooDeep => {
+                failed(self.path, "damaged debug information: a type within more others than in any code")
+            }
+            Refusal::TooMany => Error::TooManyTypes(self.path.to_owned()),
+        })
+    }
+
+    fn visit(&self, wanted: Wanted, visit: Visit<'_>) -> gimli::Result<Result<(), Refusal>> {
+        let dwarf = self.sections.borrow(|bytes| EndianSlice::new(bytes, self.order));
+        let mut units = dwarf.units();
+        while let Some(header) = units.next()? {
+            let unit = Unit::read(&dwarf, header, wanted)?;
+            if let Err(refusal) = unit.as_ref().ok_or(Refusal::TooMany).and_then(&mut *visit) {
+                return Ok(Err(refusal));
+            }
+        }
+        Ok(Ok(()))
+    }
+}
+
+/// What is done with a unit.
+type Visit<'a> = &'a mut dyn FnMut(&Unit<'_>) -> Result<(), Refusal>;
+
 /// Whether a section is read: those that tell of types, and the one that every unit begins with.
 fn is_used(section: gimli::SectionId) -> bool {
     use gimli::SectionId::{DebugAbbrev, DebugAddr, DebugInfo, DebugLine, DebugLineStr, DebugStr, DebugStrOffsets};
     matches!(section, DebugAbbrev | DebugAddr | DebugInfo | DebugLine | DebugLineStr | DebugStr | DebugStrOffsets)
-}
-
-/// Reads the units one after another, as long as all is well.
-fn for_each_unit<'a>(
-    dwarf: &Dwarf<Slice<'a>>,
-    visit: &mut dyn FnMut(&Unit<'a>) -> Result<(), Refusal>,
-) -> gimli::Result<Result<(), Refusal>> {
-    let mut units = dwarf.units();
-    while let Some(header) = units.next()? {
-        let unit = Unit::read(dwarf, header)?;
-        if let Err(refusal) = unit.as_ref().ok_or(Refusal::TooMany).and_then(&mut *visit) {
-            return Ok(Err(refusal));
-        }
-    }
-    Ok(Ok(()))
 }

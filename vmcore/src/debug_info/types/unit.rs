@@ -1,5 +1,6 @@
 //! What a unit of DWARF tells of types, variables and functions: its entries, with those attributes of them.
 
+use super::location::Location;
 use crate::bounds::saturating_u32;
 use gimli::{
     Attribute, AttributeValue, DwAt, DwTag, Dwarf, EndianSlice, Operation, RunTimeEndian, UnitHeader, constants as dw,
@@ -38,7 +39,7 @@ pub(super) struct Entry<'a> {
     /// How many elements a dimension has.
     pub(super) count: Option<u64>,
     /// Where a variable is, or a function begins.
-    pub(super) address: Option<u64>,
+    pub(super) place: Option<Location>,
     first_part: Option<u32>,
     next_part: Option<u32>,
 }
@@ -68,6 +69,15 @@ pub(super) enum Target {
 /// The entries of a unit that tell of types, in their order.
 pub(super) struct Unit<'a> {
     entries: Vec<Entry<'a>>,
+}
+
+/// Which entries are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Wanted {
+    /// Types, variables and functions.
+    All,
+    /// Variables alone, which is sooner done.
+    Variables,
 }
 
 /// Whether it is a type, a variable or a function.
@@ -108,8 +118,12 @@ fn is_part(tag: DwTag) -> bool {
 }
 
 impl<'a> Unit<'a> {
-    /// Reads a unit; `None` of one with more than any.
-    pub(super) fn read(dwarf: &Dwarf<Slice<'a>>, header: UnitHeader<Slice<'a>>) -> gimli::Result<Option<Self>> {
+    /// Reads the entries of a unit that are wanted, of those that tell of types; `None` of a unit with more than any.
+    pub(super) fn read(
+        dwarf: &Dwarf<Slice<'a>>,
+        header: UnitHeader<Slice<'a>>,
+        wanted: Wanted,
+    ) -> gimli::Result<Option<Self>> {
         let unit = dwarf.unit(header)?;
         let mut raw = unit.entries_raw(None)?;
         let mut entries: Vec<Entry<'a>> = Vec::new();
@@ -122,7 +136,8 @@ impl<'a> Unit<'a> {
             let tag = abbreviation.tag();
             let inside = around.last_mut().filter(|(outer, ..)| outer.checked_add(1) == Some(depth));
             let is_part_of_one = is_part(tag) && inside.is_some();
-            if !is_kept(tag) && !is_part_of_one {
+            let is_wanted = wanted == Wanted::All || tag == dw::DW_TAG_variable;
+            if !is_wanted || (!is_kept(tag) && !is_part_of_one) {
                 raw.skip_attributes(abbreviation.attributes())?;
                 continue;
             }
@@ -179,6 +194,12 @@ impl<'a> Unit<'a> {
         place.map_or(Target::Unknown, Target::At)
     }
 
+    /// The entry that tells what a variable is: another one, if that has what this one does not.
+    pub(super) fn told(&self, entry: &Entry<'a>) -> Entry<'a> {
+        let origin = self.follow(entry.origin).and_then(|place| self.get(place));
+        *origin.unwrap_or(entry)
+    }
+
     /// What an entry consists of.
     pub(super) fn parts<'b>(&'b self, entry: &Entry<'a>) -> impl Iterator<Item = &'b Entry<'a>> + use<'a, 'b> {
         let mut next = entry.first_part;
@@ -212,7 +233,7 @@ impl<'a> Entry<'a> {
             bit_offset: None,
             value: (None, None),
             count: None,
-            address: None,
+            place: None,
             first_part: None,
             next_part: None,
         }
@@ -229,8 +250,8 @@ impl<'a> Entry<'a> {
             dw::DW_AT_type => self.of = link(attribute),
             dw::DW_AT_abstract_origin | dw::DW_AT_specification => self.origin = link(attribute),
             dw::DW_AT_declaration => self.is_declaration = attribute.value() == AttributeValue::Flag(true),
-            dw::DW_AT_low_pc => self.address = dwarf.attr_address(unit, attribute.value())?,
-            dw::DW_AT_location => self.address = fixed_address(dwarf, unit, attribute)?,
+            dw::DW_AT_low_pc => self.place = dwarf.attr_address(unit, attribute.value())?.map(Location::plain),
+            dw::DW_AT_location => self.place = Location::read(dwarf, unit, attribute)?,
             dw::DW_AT_const_value => self.value = value(attribute),
             dw::DW_AT_bit_offset => self.bit_offset = attribute.sdata_value(),
             name => self.take_number(name, unit, attribute)?,
@@ -297,46 +318,6 @@ fn value(attribute: &Attribute<Slice<'_>>) -> (Option<u64>, Option<i64>) {
         AttributeValue::Sdata(value) => (u64::try_from(value).ok(), Some(value)),
         _ => (attribute.udata_value(), attribute.sdata_value()),
     }
-}
-
-/// The address of a variable that is at one place alone, as it is or, where a compiler has found that it is 0 or 1, in one
-/// byte. A byte that stands for other values is none that can be read by the variable's type.
-fn fixed_address<'a>(
-    dwarf: &Dwarf<Slice<'a>>,
-    unit: &gimli::Unit<Slice<'a>>,
-    attribute: &Attribute<Slice<'a>>,
-) -> gimli::Result<Option<u64>> {
-    let Some(expression) = attribute.exprloc_value() else { return Ok(None) };
-    let mut operations = expression.operations(unit.encoding());
-    let mut address = match operations.next()? {
-        Some(Operation::Address { address }) => address,
-        Some(Operation::AddressIndex { index }) => dwarf.address(unit, index)?,
-        _ => return Ok(None),
-    };
-    let mut rest = Vec::new();
-    while let Some(operation) = operations.next()? {
-        match operation {
-            // Static variables that a compiler has put together are told by the first of them.
-            Operation::PlusConstant { value } if rest.is_empty() => address = address.wrapping_add(value),
-            operation => rest.push(operation),
-        }
-    }
-    Ok((rest.is_empty() || is_truth(&rest)).then_some(address))
-}
-
-/// Whether a byte is taken as it is: times 1, plus 0.
-fn is_truth(operations: &[Operation<Slice<'_>>]) -> bool {
-    matches!(
-        operations,
-        [
-            Operation::Deref { size: 1, .. },
-            Operation::UnsignedConstant { value: 1 },
-            Operation::Mul,
-            Operation::UnsignedConstant { value: 0 },
-            Operation::Plus,
-            Operation::StackValue,
-        ]
-    )
 }
 
 /// The offset that is added to where a structure begins.

@@ -122,7 +122,8 @@ fn variables(
             }
         };
         let is_function = symbol.kind == RawKind::Function;
-        found.push(Variable { name: name.into(), address, size: symbol.size, type_id, is_function, source: 0 });
+        let (name, size) = (name.into(), symbol.size);
+        found.push(Variable { name, address, size, storage: None, type_id, is_function, source: 0 });
     }
     match entries.finish() {
         Ok(()) => Ok(found),
