@@ -54,6 +54,7 @@ mod paddr;
 mod page_table_root;
 mod print;
 mod print_arithmetic;
+mod print_modules;
 mod ps;
 mod ps_details;
 mod ranges;

@@ -138,7 +138,7 @@ impl TypedDump {
 }
 
 /// What an image of an architecture is for.
-fn target(arch: Arch) -> Target {
+pub fn target(arch: Arch) -> Target {
     let machine = u16::try_from(vmcore_synth::elf::machine(arch)).unwrap();
     *TARGETS.iter().find(|target| target.machine == machine).unwrap()
 }

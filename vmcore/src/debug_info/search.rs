@@ -124,7 +124,7 @@ impl Search {
         if is_identified && file.kind() != ObjectKind::Relocatable {
             return read(path, &file, image.table);
         }
-        let table = Table::from_opened(path, opened, image.table.load_address())?;
+        let table = Table::from_opened_as(path, opened, image.table)?;
         if !is_identified && !has_symbols_of(&table, image.table) {
             return Err(image.is_another(path, "its symbols are not those"));
         }

@@ -144,6 +144,15 @@ pub enum Problem {
     NoCpu(i128),
     /// Where the copies of a variable are that each processor or network stack has is not known.
     NoCopies(String),
+    /// Where the copies of a variable of a module are is not known.
+    NotPlaced {
+        /// The variable.
+        name: String,
+        /// The module.
+        module: String,
+        /// Why.
+        why: String,
+    },
     /// There is no process of this number.
     NoProcess(i128),
     /// There is no thread of this number.
@@ -244,6 +253,9 @@ impl fmt::Display for Problem {
             Self::WhichCpu(name) => write!(f, "each CPU has its own '{name}': give --cpu N or --cpu all"),
             Self::NoCpu(cpu) => write!(f, "the kernel has no CPU {cpu}"),
             Self::NoCopies(name) => write!(f, "where the kernel has its copies of '{name}' is not known"),
+            Self::NotPlaced { name, module, why } => {
+                write!(f, "where the kernel has its copies of '{name}' of {module} is not known: {why}")
+            }
             Self::NoProcess(pid) => write!(f, "there is no process {pid}"),
             Self::NoThread(tid) => write!(f, "there is no thread {tid}"),
             Self::ElementCount(count) => write!(f, "{count} is not a number of elements from 0 to 16777216"),

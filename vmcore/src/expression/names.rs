@@ -3,14 +3,13 @@
 use super::error::Problem;
 use crate::kernel::KernelNames;
 use crate::near::near;
-use crate::symbols::{Binding, SymbolEntry, Table};
+use crate::symbols::{Binding, CopiedSet, SymbolEntry, Table};
 use crate::types::{Kind, TypeId, TypeTable, Variable};
 use crate::units::Hex;
 
-/// What variables are called that each processor has for itself (`DPCPU_NAME` of `sys/pcpu.h`), and each network stack
-/// (`VNET_NAME` of `net/vnet.h`).
-const PER_CPU: &str = "pcpu_entry_";
-const PER_VNET: &str = "vnet_entry_";
+/// What variables are called that each processor has for itself, and each network stack.
+const PER_CPU: &str = CopiedSet::PerCpu.prefix();
+const PER_VNET: &str = CopiedSet::PerVnet.prefix();
 /// What `net/` calls the variable of the current network stack.
 const CURRENT_VNET: &str = "V_";
 /// Symbols of one name that an error lists.
@@ -64,6 +63,17 @@ pub(super) enum Owner {
     Cpu,
     /// Each network stack.
     Vnet,
+}
+
+impl Owner {
+    /// What has copies of the variable, if it has some.
+    fn set(self) -> Option<CopiedSet> {
+        match self {
+            Self::Kernel => None,
+            Self::Cpu => Some(CopiedSet::PerCpu),
+            Self::Vnet => Some(CopiedSet::PerVnet),
+        }
+    }
 }
 
 /// A symbol of a name.
@@ -135,17 +145,40 @@ impl<'n, 't> Scope<'n, 't> {
         owner: Owner,
     ) -> Result<Option<Meaning<'n>>, Problem> {
         let candidates = self.candidates(module, name);
+        let is_kernels = candidates.first().is_some_and(|first| self.is_kernel(first.module));
+        if let Some(set) = owner.set().filter(|_| !is_kernels) {
+            self.check_placed(module, name, written, set)?;
+        }
         let Some(first) = candidates.first() else { return Ok(None) };
         // One that all files know is meant before those that one file has for itself, and the kernel's before a module's.
         let in_kernel = candidates.iter().filter(|candidate| candidate.module == first.module);
-        let is_kernel = self.tables(None).next().is_some_and(|(kernel, _)| kernel == first.module);
-        let nearest: Vec<_> = if is_kernel { in_kernel.collect() } else { candidates.iter().collect() };
-        let global: Vec<_> = nearest.iter().copied().filter(|candidate| candidate.entry.binding != Binding::Local).collect();
+        let nearest: Vec<_> = if is_kernels { in_kernel.collect() } else { candidates.iter().collect() };
+        let global: Vec<_> =
+            nearest.iter().copied().filter(|candidate| candidate.entry.binding != Binding::Local).collect();
         let meant = if global.is_empty() { nearest } else { global };
         match meant.as_slice() {
             [only] => Ok(Some(self.meaning(only, owner))),
             several => Err(self.ambiguous(written, several)),
         }
+    }
+
+    fn is_kernel(self, module: &str) -> bool {
+        self.tables(None).next().is_some_and(|(kernel, _)| kernel == module)
+    }
+
+    /// That no module has a variable of this name whose copies are somewhere unknown: its symbol leads to none of them, if it
+    /// leads anywhere.
+    fn check_placed(self, module: Option<&str>, name: &str, written: &str, set: CopiedSet) -> Result<(), Problem> {
+        let Some(files) = self.names.address_files() else { return Ok(()) };
+        for (module, table) in self.tables(module) {
+            if let Some(why) = files.why_unplaced(set, table)
+                && table.defines(name)?
+            {
+                let (name, module, why) = (written.to_owned(), module.to_owned(), why.to_owned());
+                return Err(Problem::NotPlaced { name, module, why });
+            }
+        }
+        Ok(())
     }
 
     /// Symbols of a name at different places.

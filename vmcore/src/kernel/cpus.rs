@@ -6,12 +6,10 @@
 use super::{Object, TypedMemory};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
-use crate::symbols::Symbols;
+use crate::symbols::{CopiedSet, Symbols};
 
 /// More CPUs than a kernel can be built for.
 const MAX_CPUS: u32 = 1 << 16;
-/// The section of the kernel's image with the variables that each CPU has for itself (`DPCPU_SETNAME`).
-const PER_CPU_SECTION: &str = "set_pcpu";
 
 /// Ticks of the statistics clock that CPUs spent since they started (`CP_USER` to `CP_IDLE`, `sys/sys/resource.h`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -42,8 +40,8 @@ impl CpuTimes {
 
 /// The addresses of a section of the kernel's image, whose variables stand for copies elsewhere: the linker's symbols at its
 /// beginning and end. `None` where the kernel has no such section.
-pub(super) fn section_borders(symbols: &dyn Symbols, section: &str) -> Result<Option<(u64, u64)>> {
-    let border = |edge: &str| symbols.find(&format!("__{edge}_{section}"));
+pub(super) fn section_borders(symbols: &dyn Symbols, set: CopiedSet) -> Result<Option<(u64, u64)>> {
+    let border = |edge: &str| symbols.find(&format!("__{edge}_{}", set.section()));
     Ok(border("start")?.zip(border("stop")?).map(|(start, stop)| (start.address, stop.address)))
 }
 
@@ -101,7 +99,7 @@ impl<'a> TypedMemory<'a> {
     ///
     /// The symbols cannot be had.
     pub fn is_per_cpu(self, address: u64) -> Result<bool> {
-        let borders = section_borders(self.symbols, PER_CPU_SECTION)?;
+        let borders = section_borders(self.symbols, CopiedSet::PerCpu)?;
         Ok(borders.is_some_and(|(start, stop)| (start..stop).contains(&address)))
     }
 

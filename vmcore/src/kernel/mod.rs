@@ -30,6 +30,7 @@ mod facts;
 mod hashed;
 mod identity;
 mod messages;
+mod module_sets;
 mod names;
 mod object;
 mod open;

@@ -54,6 +54,15 @@ impl KernelNames {
         }
     }
 
+    /// The same, to be added to.
+    pub(super) fn address_files_mut(&mut self) -> Option<&mut KernelSymbols> {
+        match self {
+            Self::Files(files) => Some(files),
+            Self::Own { files, .. } => files.as_mut(),
+            Self::Unknown => None,
+        }
+    }
+
     /// The kernel's image, if it is by that that symbols are found.
     pub fn image(&self) -> Option<&Table> {
         self.files().map(KernelSymbols::kernel)

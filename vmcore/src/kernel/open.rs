@@ -353,12 +353,23 @@ impl Kernel {
         if !std::mem::replace(&mut self.has_module_types, true) {
             // A kernel whose list of modules cannot be read still has types of its own.
             let _ = self.load_modules();
+            self.place_sets();
             let (files, types) = (self.names.address_files(), self.types.as_mut());
             let (files, types) = files.zip(types).ok_or(Error::NoSymbols)?;
             let failed = types.add_modules(files.tables().skip(1).map(|(_, module)| module), source);
             self.warnings.extend(failed.iter().map(|error| KernelWarning::NoModuleTypes(error.to_string())));
         }
         self.types.as_ref().ok_or(Error::NoSymbols)
+    }
+
+    /// Finds where the kernel has variables of modules that each CPU or network stack has a copy of. Where that is not known,
+    /// who asks for one is told why.
+    fn place_sets(&mut self) {
+        let files = self.names.address_files();
+        let places = self.typed().ok().zip(files).map(|(typed, files)| typed.set_places(files));
+        if let Some((places, files)) = places.zip(self.names.address_files_mut()) {
+            files.place_sets(places);
+        }
     }
 
     /// As [`Self::load_types`], without those of its modules: what is not looked for there is found sooner.

@@ -6,12 +6,11 @@
 use super::TypedMemory;
 use super::cpus::section_borders;
 use crate::error::{Error, Result};
+use crate::symbols::CopiedSet;
 use crate::units::Hex;
 
 /// `VNET_MAGIC_N`: what a `struct vnet` begins with.
 const MAGIC: u64 = 0x5e4a_6f28;
-/// The section of the kernel's image with the variables that each network stack has for itself (`VNET_SETNAME`).
-const SECTION: &str = "set_vnet";
 /// More network stacks than are plausible.
 const MAX_VNETS: usize = 1 << 16;
 
@@ -55,7 +54,7 @@ impl TypedMemory<'_> {
     ///
     /// The symbols cannot be had.
     pub fn is_per_vnet(self, address: u64) -> Result<bool> {
-        let borders = section_borders(self.symbols, SECTION)?;
+        let borders = section_borders(self.symbols, CopiedSet::PerVnet)?;
         Ok(borders.is_some_and(|(start, stop)| (start..stop).contains(&address)))
     }
 

@@ -4,13 +4,16 @@
 //! [`Table`] is the symbol table of one file, [`KernelSymbols`] those of a kernel with its modules, and
 //! [`linker_files`] lists the modules that a dump's kernel had. [`SourceLookup`] is asked for the source of their code.
 
+mod copied_sets;
 pub mod linker_files;
 mod modules;
 mod pattern;
 mod raw;
+mod set_places;
 mod source;
 mod table;
 
+pub use copied_sets::{CopiedSection, CopiedSet, SetPlace};
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;

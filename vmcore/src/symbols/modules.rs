@@ -1,6 +1,6 @@
 //! The symbols of a kernel and its modules together.
 
-use super::{KernelFile, Symbol, SymbolEntry, Symbols, Table};
+use super::{KernelFile, SetPlace, Symbol, SymbolEntry, Symbols, Table};
 use crate::dump::header::Relocation;
 use crate::error::{Error, Result};
 use crate::memory::Memory;
@@ -37,6 +37,8 @@ pub struct KernelSymbols {
     missing: Vec<String>,
     /// Where parts of the kernel were when it ran, other than where its symbols are.
     relocations: Vec<Relocation>,
+    /// Where variables of modules are that have copies.
+    set_places: Vec<SetPlace>,
 }
 
 /// A symbol, and where it was found.
@@ -55,7 +57,7 @@ impl KernelSymbols {
     pub fn new(kernel: Table) -> Self {
         let name = kernel.file_name();
         let name = name.strip_suffix(".debug").unwrap_or(&name).to_owned();
-        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocations: Vec::new() }
+        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocations: Vec::new(), set_places: Vec::new() }
     }
 
     /// Says where parts of the kernel were when it ran: addresses there have the names of those that they are linked
@@ -91,6 +93,20 @@ impl KernelSymbols {
                 Err(why) => self.missing.push(why),
             }
         }
+    }
+
+    /// The table of a module, by its number among [`Self::tables`].
+    pub(super) fn module_mut(&mut self, number: usize) -> Option<&mut Table> {
+        let index = number.checked_sub(1)?;
+        self.modules.get_mut(index).map(|(_, table)| table)
+    }
+
+    pub(super) fn add_set_place(&mut self, place: SetPlace) {
+        self.set_places.push(place);
+    }
+
+    pub(super) fn set_places(&self) -> &[SetPlace] {
+        &self.set_places
     }
 
     /// The kernel's own table.

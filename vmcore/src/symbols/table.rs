@@ -5,6 +5,7 @@
 //! have descriptors (ELF ABI version 1, until `FreeBSD` 12), a function's symbol is its descriptor, and its code is
 //! called the same with a dot before it, as debuggers call it.
 
+use super::copied_sets::{CopiedSection, CopiedSet};
 use super::{Pattern, Symbol, Symbols};
 use crate::architecture::{Architecture, Endianness};
 use crate::bounds::{at_most, head_mut, part, saturating_u64};
@@ -57,8 +58,6 @@ const MAX_NAME: usize = 1024;
 const MAX_VERSION: u64 = 1024;
 /// Bytes of a function descriptor.
 const DESCRIPTOR: u64 = 24;
-/// Sections whose variables the kernel keeps elsewhere (`sys/pcpu.h`, `net/vnet.h`), wherever there was room.
-const KEPT_ELSEWHERE: [&[u8]; 2] = [b"set_pcpu", b"set_vnet"];
 
 /// What a symbol stands for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize)]
@@ -127,7 +126,7 @@ pub enum Placement {
 pub struct PlacedSection {
     /// Its name, which need not be text.
     pub name: Vec<u8>,
-    /// Its address in memory; `None` where the kernel keeps the contents elsewhere, or nowhere.
+    /// Its address in memory; `None` where the kernel keeps the contents elsewhere and that is not known, or nowhere.
     pub address: Option<u64>,
 }
 
@@ -168,6 +167,10 @@ pub struct Table {
     loaded: Option<Vec<PlacedSection>>,
     /// Where it was loaded.
     address: u64,
+    /// The sections of variables that have copies.
+    copied: Vec<CopiedSection>,
+    /// Where the kernel has those of which that is known.
+    set_places: Vec<(CopiedSet, u64)>,
 }
 
 /// A section of code, into which the kernel's linker writes addresses when it loads it.
@@ -228,7 +231,7 @@ impl Table {
 
     /// Reads the symbols of a module that was loaded at an address, or of a kernel that was moved by as much.
     /// Variables that each processor or network stack has for itself are left out of a relocatable file's symbols: the
-    /// file does not tell where they came to lie. A file that is linked for its address (`ET_EXEC`) lies there.
+    /// file does not tell where they came to lie; see [`Self::with_set_at`]. A file that is linked for its address (`ET_EXEC`) lies there.
     ///
     /// # Errors
     ///
@@ -243,21 +246,26 @@ impl Table {
     ///
     /// Those of [`Self::open`].
     pub fn from_opened(path: &Path, file: File, address: u64) -> Result<Self> {
+        Self::read(path, Arc::new(file), address, &[])
+    }
+
+    /// As [`Self::from_opened`], with sections of variables that have copies where the kernel has them.
+    pub(super) fn read(path: &Path, file: Arc<File>, address: u64, set_places: &[(CopiedSet, u64)]) -> Result<Self> {
         let failed = |source| Error::io("read", path, source);
         let metadata = file.metadata().map_err(failed)?;
         if !metadata.is_file() {
             return Err(unusable(path, "it is not a regular file"));
         }
         let elf = Elf { file: &file, length: metadata.len() };
-        let mut contents = elf.contents(address).map_err(|problem| problem.error(path))?;
+        let mut contents = elf.contents(address, set_places).map_err(|problem| problem.error(path))?;
         contents.sort();
         let spans = contents.spans();
-        let Contents { facts, names, symbols, places, read_only, writable, code, loaded } = contents;
+        let Contents { facts, names, symbols, places, read_only, writable, code, loaded, copied } = contents;
         let records = symbols.into_iter().map(|(record, _)| record).collect();
         let bases = places.into_iter().map(|place| place.base).collect();
         Ok(Self {
             path: path.to_owned(),
-            file: Arc::new(file),
+            file,
             facts,
             names,
             records,
@@ -268,6 +276,8 @@ impl Table {
             bases,
             loaded,
             address,
+            copied,
+            set_places: set_places.to_vec(),
         })
     }
 
@@ -365,6 +375,25 @@ impl Table {
     /// The file, as it was opened.
     pub fn file(&self) -> &File {
         &self.file
+    }
+
+    pub(super) fn shared_file(&self) -> &Arc<File> {
+        &self.file
+    }
+
+    /// The sections of variables that each processor or network stack has a copy of.
+    pub fn copied_sections(&self) -> &[CopiedSection] {
+        &self.copied
+    }
+
+    /// Where the kernel has those of which that is known.
+    pub(super) fn set_places(&self) -> &[(CopiedSet, u64)] {
+        &self.set_places
+    }
+
+    /// Whether it is a relocatable file (`ET_REL`), as modules of amd64 are.
+    pub fn is_relocatable(&self) -> bool {
+        self.loaded.is_some()
     }
 
     /// Where the file was loaded, as [`Self::open_at`] was told.
@@ -544,6 +573,7 @@ struct Contents {
     writable: Vec<WritableSection>,
     code: Vec<RelocatedCode>,
     loaded: Option<Vec<PlacedSection>>,
+    copied: Vec<CopiedSection>,
 }
 
 /// Where a section lies in memory.
@@ -643,7 +673,7 @@ impl Elf<'_> {
         })
     }
 
-    fn contents(&self, address: u64) -> Result<Contents, Problem> {
+    fn contents(&self, address: u64, set_places: &[(CopiedSet, u64)]) -> Result<Contents, Problem> {
         let ident: [u8; 6] = self.read(0)?;
         let [magic @ .., class, data] = ident;
         if magic != ELFMAG
@@ -655,8 +685,8 @@ impl Elf<'_> {
             return Err(Problem::Format("it is not an ELF file"));
         }
         match FileClass(class) {
-            ELFCLASS32 => self.contents_of::<FileHeader32<ObjectEndianness>>(address),
-            ELFCLASS64 => self.contents_of::<FileHeader64<ObjectEndianness>>(address),
+            ELFCLASS32 => self.contents_of::<FileHeader32<ObjectEndianness>>(address, set_places),
+            ELFCLASS64 => self.contents_of::<FileHeader64<ObjectEndianness>>(address, set_places),
             _ => Err(Problem::Format("it is not an ELF file")),
         }
     }
@@ -678,14 +708,20 @@ impl Elf<'_> {
         Ok((header, endian, bytes))
     }
 
-    fn contents_of<E: FileHeader<Endian = ObjectEndianness>>(&self, address: u64) -> Result<Contents, Problem> {
+    fn contents_of<E: FileHeader<Endian = ObjectEndianness>>(
+        &self,
+        address: u64,
+        set_places: &[(CopiedSet, u64)],
+    ) -> Result<Contents, Problem> {
         let (header, endian, bytes) = self.headers::<E>()?;
         let sections: &[E::SectionHeader] = slice_from_all_bytes(&bytes).map_err(|()| CUT_OFF)?;
         let is_64_bit = E::is_type_64_sized();
         let file = Sections { elf: self, header, endian, sections };
         let (symbols, mut names) = file.tables()?;
         let symbols: &[E::Sym] = slice_from_all_bytes(&symbols).map_err(|()| CUT_OFF)?;
-        let places = file.places(address)?;
+        let mut places = file.places(address)?;
+        let copied = file.copied_sections(&places)?;
+        file.move_sets(&mut places, &copied, set_places);
         let symbols = file.symbols(symbols, &mut names, &places, address)?;
         let facts = ImageFacts {
             architecture: Architecture::from_elf(header.e_machine(endian)),
@@ -701,7 +737,7 @@ impl Elf<'_> {
         let writable = file.writable(&places);
         let code = file.relocated_code(&places);
         let loaded = file.loaded(&places)?;
-        Ok(Contents { facts, names, symbols, places, read_only, writable, code, loaded })
+        Ok(Contents { facts, names, symbols, places, read_only, writable, code, loaded, copied })
     }
 }
 
@@ -761,11 +797,10 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
         offset.and_then(|offset| string_at(names, offset)) == Some(name)
     }
 
-    /// Where the sections lie in memory.
+    /// Where the sections lie in memory, as a module's file tells.
     fn places(&self, address: u64) -> Result<Vec<SectionRange>, Problem> {
         let endian = self.endian;
         let is_relocatable = self.header.e_type(endian) == ET_REL;
-        let names = if is_relocatable { self.section_names()? } else { Vec::new() };
         let mut end = address;
         let mut place = |section: &E::SectionHeader| {
             let size: u64 = section.sh_size(endian).into();
@@ -785,12 +820,39 @@ impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
             let alignment: u64 = section.sh_addralign(endian).into();
             let first = end.checked_next_multiple_of(alignment.max(1)).unwrap_or(end);
             end = first.saturating_add(size);
-            if KEPT_ELSEWHERE.iter().any(|name| self.is_named(section, &names, name)) {
-                return SectionRange::default();
-            }
             SectionRange { first, last: Some(end.saturating_sub(1)), base: Some(first) }
         };
         Ok(self.sections.iter().map(&mut place).collect())
+    }
+
+    /// The sections of variables that have copies, with their places in the module.
+    fn copied_sections(&self, places: &[SectionRange]) -> Result<Vec<CopiedSection>, Problem> {
+        let names = self.section_names()?;
+        let copied = |(number, (section, place)): (usize, (&E::SectionHeader, &SectionRange))| {
+            let is_it = |set: &CopiedSet| self.is_named(section, &names, set.section().as_bytes());
+            let (set, last) = (CopiedSet::ALL.into_iter().find(is_it)?, place.last?);
+            let size = last.checked_sub(place.first)?.checked_add(1)?;
+            Some(CopiedSection { set, number, address: place.first, size })
+        };
+        Ok(self.sections.iter().zip(places).enumerate().filter_map(copied).collect())
+    }
+
+    /// Has sections of variables that have copies lie where the kernel has them. What is not known of a relocatable file's is
+    /// nowhere: the kernel does not use the place beside the other sections.
+    fn move_sets(&self, places: &mut [SectionRange], copied: &[CopiedSection], set_places: &[(CopiedSet, u64)]) {
+        for CopiedSection { set, number, size, .. } in copied {
+            let Some((place, section)) = places.get_mut(*number).zip(self.sections.get(*number)) else { continue };
+            let known = set_places.iter().find(|(other, _)| other == set);
+            *place = match known {
+                Some((_, first)) => SectionRange {
+                    first: *first,
+                    last: size.checked_sub(1).and_then(|behind| first.checked_add(behind)),
+                    base: Some(first.wrapping_sub(section.sh_addr(self.endian).into())),
+                },
+                None if self.header.e_type(self.endian) == ET_REL => SectionRange::default(),
+                None => continue,
+            };
+        }
     }
 
     /// The sections of a relocatable file that are in memory.

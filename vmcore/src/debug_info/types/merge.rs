@@ -150,7 +150,7 @@ impl<'t> Merged<'t> {
 
     /// Adds what a symbol of the file is at.
     fn place(&mut self, name: &str, place: Location, type_id: TypeId, is_function: bool) -> Result<(), Refusal> {
-        let address = place.address.wrapping_add(self.table.displacement());
+        let address = self.table.as_placed(place.address.wrapping_add(self.table.displacement()));
         // What the linker has left out has an address, too, and so has what a kernel keeps elsewhere.
         let is_it = |entry: &SymbolEntry<'_>| entry.symbol.address == address && entry.is_code == is_function;
         // A static variable of a function has a symbol of another name.
