@@ -713,6 +713,9 @@ fn each_cpu_and_network_stack_has_its_own_variables() {
     kernel.set_variable("all_cpus", "[0]", 0b1001);
     let of_cpu = kernel.per_cpu_variable("ticks", int);
     let of_vnet = kernel.per_vnet_variable("ipforwarding", int);
+    // Both have one of this name.
+    kernel.per_cpu_variable("modspace", int);
+    kernel.per_vnet_variable("modspace", int);
     for (cpu, value) in [(0_u64, 10), (3, 13)] {
         let copy = kernel.allocate(int);
         kernel.set(copy, int, "", value);
@@ -750,6 +753,24 @@ fn each_cpu_and_network_stack_has_its_own_variables() {
     assert_eq!(said, "memtool: the kernel has no CPU 2\n  ticks\n  ^^^^^\n");
     let said = wrong(&dump, &["ipforwarding", "--vnet", "0xffffffff80600000"]);
     assert!(said.ends_with("\n  ipforwarding\n  ^^^^^^^^^^^^\n"), "{said}");
+    let said = wrong(&dump, &["modspace"]);
+    let choices = "write V_modspace or pcpu_entry_modspace";
+    assert_eq!(said, format!("memtool: there are several symbols 'modspace': {choices}\n  modspace\n  ^^^^^^^^\n"));
+    for (name, meant) in [
+        ("V_ipforwardin", "V_ipforwarding"),
+        ("pc_cpuid", "$pcpu->pc_cpuid"),
+        ("vnet", "struct vnet"),
+        ("tcks", "ticks"),
+    ] {
+        let said = wrong(&dump, &[name]);
+        assert!(said.contains(&format!("no symbol '{name}' (did you mean '{meant}'?)\n")), "{said}");
+    }
+    let said = wrong(&dump, &["vnet_head", "--list", "vnet_le", "--each", "vnet_magic_n"]);
+    assert!(said.contains("--each: the kernel has no symbol 'vnet_magic_n' (did you mean '.vnet_magic_n'?)"), "{said}");
+    for (counter, shown) in [("0", "0x0"), ("12", "0xc")] {
+        let said = wrong(&dump, &[&format!("$counter({counter})")]);
+        assert!(said.starts_with(&format!("memtool: {shown} is not a counter\n")), "{said}");
+    }
     let document = run(&dump, &["--json", "ticks", "--cpu", "all"]).ok().json();
     assert_eq!((&document["results"][1]["cpu"], &document["results"][1]["vnet"]), (&json!(3), &Value::Null));
 }

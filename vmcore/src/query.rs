@@ -109,11 +109,7 @@ impl Query<'_> {
     /// # Errors
     ///
     /// It means nothing in this kernel.
-    pub fn prepare(
-        &self,
-        kernel: &mut Kernel,
-        storage: &mut dyn StorageSource,
-    ) -> Result<PreparedQuery, QueryError> {
+    pub fn prepare(&self, kernel: &mut Kernel, storage: &mut dyn StorageSource) -> Result<PreparedQuery, QueryError> {
         let wrong = |part| move |error| QueryError::Expression(part, error);
         let expression = Expression::compile_with(kernel, self.expression, None, storage);
         let expression = expression.map_err(wrong(QueryPart::Expression))?;

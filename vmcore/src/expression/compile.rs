@@ -100,7 +100,7 @@ impl Compiler<'_> {
     fn computed(&mut self, node: &Node) -> Compiled<Value> {
         let span = node.span;
         match &node.kind {
-            NodeKind::Integer(literal) => Ok(self.literal(span, *literal)),
+            NodeKind::Integer(literal) => self.literal(span, *literal),
             NodeKind::Special { name, argument } => self.special(span, name, argument.as_deref()),
             NodeKind::AddressOf(of) => self.address_of(span, of),
             NodeKind::Unary(operator, operand) => self.unary(span, *operator, operand),
@@ -193,23 +193,23 @@ impl Compiler<'_> {
         Value { span, type_id: self.types.arithmetic(number), number, kind }
     }
 
-    fn literal(&mut self, span: Span, literal: Literal) -> Value {
+    fn literal(&mut self, span: Span, literal: Literal) -> Compiled<Value> {
         let Literal { value, is_decimal, is_unsigned, longs } = literal;
         let word = if self.types.table.pointer_size() == 8 || longs == 2 { 64 } else { 32 };
         let least = if longs == 0 { 32 } else { word };
         let fits = |number: &Number| number.wrap(value.into()) == i128::from(value);
         let signs = if is_unsigned { &[false][..] } else { &[true, false][..] };
         let widths = [least, 64].into_iter().flat_map(|bits| signs.iter().map(move |signed| (bits, *signed)));
-        let candidates = widths.map(|(bits, is_signed)| Number { bits, is_signed });
-        // A decimal one is unsigned only if that is written, or if nothing else holds it.
+        let mut candidates = widths.map(|(bits, is_signed)| Number { bits, is_signed });
+        // A decimal one is unsigned only if that is written.
         let allowed = |number: &Number| !is_decimal || is_unsigned || number.is_signed;
-        let largest = Number { bits: 64, is_signed: false };
-        let number = candidates.filter(allowed).find(fits).unwrap_or(largest);
-        self.arithmetic(span, number, ValueKind::Constant(value.into()))
+        let number = candidates.find(|number| allowed(number) && fits(number));
+        let number = number.ok_or_else(|| ExpressionError::new(span, Problem::NotSigned))?;
+        Ok(self.arithmetic(span, number, ValueKind::Constant(value.into())))
     }
 
     fn name(&mut self, span: Span, module: Option<&str>, name: &str) -> Compiled<Code> {
-        let scope = Scope { names: self.names, types: self.types.table };
+        let scope = Scope { names: self.names, types: self.types.table, element: self.element };
         let meaning = scope.resolve(module, name).map_err(|problem| ExpressionError::new(span, problem))?;
         let found = match meaning {
             Meaning::Symbol(found) => found,

@@ -7,7 +7,8 @@ use crate::units::{Hex, counted};
 use std::fmt;
 
 /// How to learn the value of a variable of which there is a byte that stands for it.
-const ONLY_DEBUG_INFORMATION: &str = "only the file with the debug information (kernel.debug) tells, and none was found";
+const ONLY_DEBUG_INFORMATION: &str =
+    "only the file with the debug information (kernel.debug) tells, and none was found";
 
 /// What is wrong with an expression, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +39,8 @@ pub enum Problem {
     NotANumber,
     /// It is not less than 2^64.
     NumberTooLarge,
+    /// It is decimal, not marked as unsigned, and not less than 2^63.
+    NotSigned,
     /// It begins like a character in quotes and is none.
     NotACharacter,
     /// Something else has to be here.
@@ -200,6 +203,7 @@ impl fmt::Display for Problem {
             Self::UnknownCharacter(character) => write!(f, "unexpected character '{character}'"),
             Self::NotANumber => f.write_str("not an integer"),
             Self::NumberTooLarge => f.write_str("the number does not fit in 64 bits"),
+            Self::NotSigned => f.write_str("the number does not fit in 63 bits and a sign: write u behind it"),
             Self::NotACharacter => f.write_str("not a character in single quotes"),
             Self::Expected(what) => write!(f, "expected {what}"),
             Self::Assignment => f.write_str("nothing can be assigned; == compares"),
@@ -229,11 +233,17 @@ impl fmt::Display for Problem {
             Self::BitField => f.write_str("it is a bit field, which has no address of its own"),
             Self::Shrunk { name, kept, size } => {
                 let bytes = counted(*size, "byte");
-                write!(f, "the compiler has kept {kept} of the {bytes} of {name}, which tells which of two values it has")?;
+                write!(
+                    f,
+                    "the compiler has kept {kept} of the {bytes} of {name}, which tells which of two values it has"
+                )?;
                 write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
             }
             Self::MayBeShrunk(name) => {
-                write!(f, "the compiler may have kept the opposite of {name}, or another byte that stands for its value")?;
+                write!(
+                    f,
+                    "the compiler may have kept the opposite of {name}, or another byte that stands for its value"
+                )?;
                 write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
             }
             Self::NeitherValue(byte) => {

@@ -4,7 +4,7 @@ use super::error::Problem;
 use crate::kernel::KernelNames;
 use crate::near::near;
 use crate::symbols::{Binding, CopiedSet, SymbolEntry, Table};
-use crate::types::{Kind, TypeId, TypeTable, Variable};
+use crate::types::{Kind, Tag, TypeId, TypeTable, Variable};
 use crate::units::Hex;
 
 /// What variables are called that each processor has for itself, and each network stack.
@@ -20,6 +20,8 @@ const MAX_CHOICES: usize = 8;
 pub(super) struct Scope<'n, 't> {
     pub names: &'n KernelNames,
     pub types: &'t TypeTable,
+    /// The type of the elements, where the expression is of those of a list.
+    pub element: Option<TypeId>,
 }
 
 /// What a name stands for.
@@ -105,11 +107,14 @@ impl<'n, 't> Scope<'n, 't> {
             return Ok(found);
         }
         let of_vnet = name.strip_prefix(CURRENT_VNET).unwrap_or(name);
-        let others = [(PER_VNET, of_vnet, Owner::Vnet), (PER_CPU, name, Owner::Cpu)];
-        for (prefix, short, owner) in others {
-            if let Some(found) = self.symbol(module, &format!("{prefix}{short}"), name, owner)? {
-                return Ok(found);
-            }
+        let vnet = self.symbol(module, &format!("{PER_VNET}{of_vnet}"), name, Owner::Vnet)?;
+        let cpu = self.symbol(module, &format!("{PER_CPU}{name}"), name, Owner::Cpu)?;
+        if vnet.is_some() && cpu.is_some() {
+            let choices = vec![format!("{CURRENT_VNET}{name}"), format!("{PER_CPU}{name}")];
+            return Err(Problem::AmbiguousName { name: name.to_owned(), choices });
+        }
+        if let Some(found) = vnet.or(cpu) {
+            return Ok(found);
         }
         self.enumerator(name)?.map(Meaning::Constant).ok_or_else(|| self.unknown(name))
     }
@@ -250,12 +255,32 @@ impl<'n, 't> Scope<'n, 't> {
     }
 
     fn unknown(self, name: &str) -> Problem {
-        let symbols = self.tables(None).flat_map(|(_, table)| table.iter().map(|entry| entry.name));
+        let symbols = || self.tables(None).flat_map(|(_, table)| table.iter().map(|entry| entry.name));
+        let enumerators = self.enumerators().map(|(_, (enumerator, _))| &**enumerator);
+        let of_vnet = name.strip_prefix(CURRENT_VNET).map(|of_vnet| {
+            let names = symbols().filter_map(|symbol| symbol.strip_prefix(PER_VNET));
+            near(of_vnet, names).into_iter().map(|near| format!("{CURRENT_VNET}{near}"))
+        });
         let short = |name: &'n str| {
             let prefix = [PER_CPU, PER_VNET].into_iter().find_map(|prefix| name.strip_prefix(prefix));
             prefix.unwrap_or(name)
         };
-        let enumerators = self.enumerators().map(|(_, (enumerator, _))| &**enumerator);
-        Problem::UnknownName { name: name.to_owned(), near: near(name, symbols.map(short).chain(enumerators)) }
+        let mut found: Vec<String> = self.elsewhere(name).chain(of_vnet.into_iter().flatten()).collect();
+        if found.is_empty() {
+            found = near(name, symbols().map(short).chain(enumerators));
+        }
+        Problem::UnknownName { name: name.to_owned(), near: found }
+    }
+
+    /// What else has this very name.
+    fn elsewhere(self, name: &str) -> impl Iterator<Item = String> {
+        let types = self.types;
+        let has_member = move |of: TypeId| types.member(of, name).is_some();
+        let of_element = self.element.is_some_and(has_member).then(|| format!(".{name}"));
+        let of_cpu = types.structure("pcpu").is_some_and(has_member).then(|| format!("$pcpu->{name}"));
+        let tags = [(Tag::Structure, "struct"), (Tag::Union, "union"), (Tag::Enumeration, "enum")];
+        let tagged = tags.into_iter().filter(move |(tag, _)| !types.lookup(Some(*tag), name).is_empty());
+        let of_type = tagged.map(|(_, keyword)| format!("{keyword} {name}")).collect::<Vec<_>>();
+        of_element.into_iter().chain(of_cpu).chain(of_type)
     }
 }

@@ -171,7 +171,6 @@ fn character(rest: &str, at: usize) -> Result<(TokenKind, usize), ExpressionErro
             b'n' => b'\n',
             b't' => b'\t',
             b'r' => b'\r',
-            b'0' => 0,
             b'a' => 7,
             b'b' => 8,
             b'f' => 12,
@@ -180,10 +179,15 @@ fn character(rest: &str, at: usize) -> Result<(TokenKind, usize), ExpressionErro
             _ => return None,
         })
     };
-    let hexadecimal = |digits: &[u8]| u8::from_str_radix(str::from_utf8(digits).ok()?, 16).ok();
+    let of_radix = |digits: &[u8], radix| u8::from_str_radix(str::from_utf8(digits).ok()?, radix).ok();
+    let hexadecimal = |digits: &[u8]| of_radix(digits, 16);
+    let octal = |digits: &[u8]| of_radix(digits, 8);
     let (value, length) = match tail(bytes, 1) {
         [b'\\', b'x', a, b'\'', ..] => (hexadecimal(&[*a]), 5),
         [b'\\', b'x', a, b, b'\'', ..] => (hexadecimal(&[*a, *b]), 6),
+        [b'\\', a @ b'0'..=b'7', b'\'', ..] => (octal(&[*a]), 4),
+        [b'\\', a @ b'0'..=b'7', b, b'\'', ..] => (octal(&[*a, *b]), 5),
+        [b'\\', a @ b'0'..=b'7', b, c, b'\'', ..] => (octal(&[*a, *b, *c]), 6),
         [b'\\', letter, b'\'', ..] => (escaped(*letter), 4),
         [plain @ (b' '..=b'&' | b'('..=b'[' | b']'..=b'~'), b'\'', ..] => (Some(*plain), 3),
         _ => (None, 0),
@@ -227,6 +231,8 @@ mod tests {
             ("'a'", 97),
             ("'\\n'", 10),
             ("'\\0'", 0),
+            ("'\\012'", 10),
+            ("'\\12'", 10),
             ("'\\x41'", 65),
             ("'\\''", 39),
             ("' '", 32),

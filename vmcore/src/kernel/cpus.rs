@@ -7,9 +7,12 @@ use super::{Object, TypedMemory};
 use crate::error::{Error, Result};
 use crate::fault::{Fault, Why};
 use crate::symbols::{CopiedSet, Symbols};
+use crate::units::Hex;
 
 /// More CPUs than a kernel can be built for.
 const MAX_CPUS: u32 = 1 << 16;
+/// Bytes of a part of a counter, which are its alignment, too.
+const COUNTER_SIZE: u64 = 8;
 
 /// Ticks of the statistics clock that CPUs spent since they started (`CP_USER` to `CP_IDLE`, `sys/sys/resource.h`).
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -146,8 +149,12 @@ impl<'a> TypedMemory<'a> {
     ///
     /// # Errors
     ///
-    /// A part cannot be read, or it is the one that all counters have while the kernel boots (`EARLY_COUNTER`).
+    /// It is no counter: null or not aligned; a part cannot be read, or it is the one that all counters have while the kernel
+    /// boots (`EARLY_COUNTER`).
     pub fn counter(self, base: u64) -> Result<u64> {
+        if base == 0 || !base.is_multiple_of(COUNTER_SIZE) {
+            return Err(Error::Unsupported(format!("{} is not a counter", Hex(base))));
+        }
         let mut sum = 0_u64;
         for cpu in self.cpus()? {
             let at = self.zone_per_cpu_address(base, cpu)?;

@@ -205,7 +205,8 @@ fn variables_are_found_by_name_and_by_address() {
     let mut fixture = Fixture::new();
     let Fixture { int, character, .. } = fixture;
     for (address, type_id) in [(0x1000, int), (0x2000, character)] {
-        let variable = Variable { name: "debug".into(), address, size: 4, storage: None, type_id, is_function: false, source: 0 };
+        let variable =
+            Variable { name: "debug".into(), address, size: 4, storage: None, type_id, is_function: false, source: 0 };
         fixture.types.add_variable(variable);
     }
     let named: Vec<u64> = fixture.types.variables_named("debug").map(|found| found.address).collect();

@@ -305,7 +305,8 @@ fn named(enumeration: &Enumeration, value: i128) -> ValueKind {
     }
     let (mut names, mut rest) = (Vec::new(), value);
     let is_flag = |(_, named): &(Box<str>, i64)| *named == 0 || named.cast_unsigned().is_power_of_two();
-    if value > 0 && all.iter().all(is_flag) {
+    // What counts 0, 1, 2 has no bits.
+    if value > 0 && all.iter().all(is_flag) && all.iter().any(|(_, flag)| *flag > 2) {
         for (name, flag) in all.iter().filter(|(_, flag)| *flag != 0) {
             if rest & i128::from(*flag) != 0 {
                 names.push(name.clone());

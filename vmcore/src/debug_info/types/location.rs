@@ -100,10 +100,9 @@ impl Computed {
     fn storage(&self) -> Option<Storage> {
         match (self.stack.as_slice(), self.is_value) {
             ([], false) => Some(Storage::Plain),
-            ([value], true) => Some(Storage::Choice(TwoValues {
-                initial: value.base,
-                other: value.base.wrapping_add(value.factor),
-            })),
+            ([value], true) => {
+                Some(Storage::Choice(TwoValues { initial: value.base, other: value.base.wrapping_add(value.factor) }))
+            }
             _ => None,
         }
     }
@@ -132,8 +131,7 @@ mod tests {
 
     type Operations<'a> = &'a [Operation<Slice<'static>>];
 
-    const BYTE: Operation<Slice<'static>> =
-        Operation::Deref { base_type: gimli::UnitOffset(0), size: 1, space: false };
+    const BYTE: Operation<Slice<'static>> = Operation::Deref { base_type: gimli::UnitOffset(0), size: 1, space: false };
     const END: Operation<Slice<'static>> = Operation::StackValue;
 
     fn number(value: u64) -> Operation<Slice<'static>> {

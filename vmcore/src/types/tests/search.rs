@@ -89,7 +89,8 @@ fn users_of_a_type_have_it_or_point_to_it() {
     let table = fixture.types.structure("table").unwrap();
     fixture.structure("outer", 40, &[("table", table, 0)]);
     for (name, type_id, is_function) in [("proc0", alias, false), ("psignal", function, true), ("hz", int, false)] {
-        let variable = Variable { name: name.into(), address: 0x1000, size: 4, storage: None, type_id, is_function, source: 0 };
+        let variable =
+            Variable { name: name.into(), address: 0x1000, size: 4, storage: None, type_id, is_function, source: 0 };
         fixture.types.add_variable(variable);
     }
     let users = |name: &str| {
