@@ -387,8 +387,10 @@ impl ProcessKernel {
         self.kernel.set(started, statistics, "p_start.tv_sec", 10);
         self.kernel.set(started, statistics, "p_start.tv_usec", 600_000);
         self.kernel.write_pointer(self.link, address);
+        self.kernel.set(address, process, "p_list.le_prev", self.link);
         self.link = self.kernel.address_of(address, process, "p_list.le_next");
         self.thread_link = self.kernel.address_of(address, process, "p_threads.tqh_first");
+        self.kernel.set(address, process, "p_threads.tqh_last", self.thread_link);
         let values = [("p_pid", pid), ("p_flag", flags), ("p_state", 1)];
         let pointers = [("p_ucred", self.credentials), ("p_stats", started), ("p_sysent", self.vector)];
         for (member, value) in values.into_iter().chain(pointers.map(|(member, at)| (member, at.into()))) {
@@ -403,11 +405,13 @@ impl ProcessKernel {
         let Structures { process: process_type, thread, .. } = self.types;
         let address = self.kernel.allocate(thread);
         self.kernel.write_pointer(self.thread_link, address);
+        self.kernel.set(address, thread, "td_plist.tqe_prev", self.thread_link);
         self.thread_link = self.kernel.address_of(address, thread, "td_plist.tqe_next");
         let values = [("td_tid", tid), ("td_state", 2), ("td_oncpu", -1), ("td_lastcpu", 1), ("td_pri_class", 3)];
         for (member, value) in values {
             self.kernel.set(address, thread, member, value);
         }
+        self.kernel.set(process, process_type, "p_threads.tqh_last", self.thread_link);
         self.kernel.set(address, thread, "td_proc", process);
         self.kernel.set_text(address, thread, "td_name", name);
         let count = self.threads(process);

@@ -258,6 +258,14 @@ impl MapKernel {
         self.set(process, "proc", "p_pid", pid);
         self.kernel.set_text(process, self.types["proc"], "p_comm", command);
         self.set(process, "proc", "p_list.le_next", self.processes);
+        if self.processes != 0 {
+            let link = self.at(process, "proc", "p_list.le_next");
+            self.set(self.processes, "proc", "p_list.le_prev", link);
+        }
+        let allproc = self.kernel.variable_of("allproc").0;
+        self.set(process, "proc", "p_list.le_prev", allproc);
+        let threads = self.at(process, "proc", "p_threads.tqh_first");
+        self.set(process, "proc", "p_threads.tqh_last", threads);
         self.set(process, "proc", "p_vmspace", vmspace);
         self.set(process, "proc", "p_sysent", system);
         self.processes = process;

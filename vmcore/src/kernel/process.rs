@@ -287,10 +287,10 @@ impl<'a> ProcessReader<'a> {
     fn read(mut self, table: Option<PidTable>) -> Result<Processes> {
         let mut list = Vec::new();
         let first = self.kernel.pointer(self.allproc)?;
-        self.list("allproc", first, false, &mut list);
+        self.list("allproc", self.allproc, first, &mut list);
         if let Some(zombproc) = self.zombproc {
             match self.kernel.pointer(zombproc) {
-                Ok(first) => self.list("zombproc", first, true, &mut list),
+                Ok(first) => self.list("zombproc", zombproc, first, &mut list),
                 Err(fault) => self.warn(format!("zombproc cannot be read: {fault}")),
             }
         }
@@ -308,9 +308,10 @@ impl<'a> ProcessReader<'a> {
         })
     }
 
-    /// Follows a list of processes.
-    fn list(&mut self, name: &str, first: u64, zombie: bool, list: &mut Vec<Process>) {
-        let mut at = first;
+    /// Follows a list of processes from its head.
+    fn list(&mut self, name: &str, head: u64, first: u64, list: &mut Vec<Process>) {
+        let (mut at, mut link) = (first, head);
+        let zombie = self.zombproc == Some(head);
         while at != 0 {
             let wrong = if list.len() >= MAX_PROCESSES {
                 format!("{name} has more than {MAX_PROCESSES} processes, the next at {}", Hex(at))
@@ -320,13 +321,27 @@ impl<'a> ProcessReader<'a> {
                 match self.process(at, zombie) {
                     Ok((process, next)) => {
                         list.push(process);
-                        at = next;
+                        let what = || format!("the process at {} in {name}", Hex(at));
+                        self.expect_link(what, at.saturating_add(self.offsets.next_process), link);
+                        (at, link) = (next, at.saturating_add(self.offsets.next_process));
                         continue;
                     }
                     Err(fault) => format!("the process at {} in {name} cannot be read: {fault}", Hex(at)),
                 }
             };
             return self.warn(format!("{wrong}; the list ends there"));
+        }
+    }
+
+    /// Compares the pointer of an entry of a list that leads back, which is behind the one to the next, with the address of the
+    /// pointer that led there. In a running kernel the two change one after the other.
+    fn expect_link(&mut self, what: impl FnOnce() -> String, entry: u64, link: u64) {
+        let found = member(entry, self.kernel.word_size() as u64).and_then(|at| self.kernel.pointer(at));
+        let Ok(found) = found else { return };
+        if self.kernel.dump().is_some() && found != link {
+            let (found, link, what) = (Hex(found), Hex(link), what());
+            let why = format!("the list of {what} is damaged, or was being changed: it leads back to {found}, not {link}");
+            self.warn(format!("{why}; others may be missing"));
         }
     }
 
@@ -378,15 +393,16 @@ impl<'a> ProcessReader<'a> {
         let pid = kernel.u32(member(address, offsets.pid)?)?.cast_signed();
         let command = kernel.string(member(address, offsets.command)?, NAME_SIZE)?;
         let next = kernel.pointer(member(address, offsets.next_process)?)?;
-        let first = kernel.pointer(member(address, offsets.threads)?)?;
-        let threads = self.threads_of(pid, first);
+        let head = member(address, offsets.threads)?;
+        let first = kernel.pointer(head)?;
+        let threads = self.threads_of(pid, head, first);
         Ok((Process { address, pid, command, zombie, threads }, next))
     }
 
-    /// Follows a process's list of threads.
-    fn threads_of(&mut self, pid: i32, first: u64) -> Vec<Thread> {
+    /// Follows a process's list of threads from its head.
+    fn threads_of(&mut self, pid: i32, head: u64, first: u64) -> Vec<Thread> {
         let mut threads = Vec::new();
-        let mut at = first;
+        let (mut at, mut link) = (first, head);
         while at != 0 {
             let wrong = if self.threads >= MAX_THREADS {
                 format!("there are more than {MAX_THREADS} threads: the list of process {pid} goes on at {}", Hex(at))
@@ -397,15 +413,19 @@ impl<'a> ProcessReader<'a> {
                     Ok((thread, next)) => {
                         threads.push(thread);
                         self.threads += 1;
-                        at = next;
+                        let entry = at.saturating_add(self.offsets.next_thread);
+                        self.expect_link(|| format!("process {pid}'s threads at {}", Hex(at)), entry, link);
+                        (at, link) = (next, entry);
                         continue;
                     }
                     Err(fault) => format!("the thread at {} of process {pid} cannot be read: {fault}", Hex(at)),
                 }
             };
             self.warn(format!("{wrong}; the list ends there"));
-            break;
+            return threads;
         }
+        // The head's last pointer.
+        self.expect_link(|| format!("process {pid}'s threads"), head, link);
         threads
     }
 

@@ -60,25 +60,24 @@ fn thread_suffix(row: &Row<'_>) -> String {
     thread.map_or_else(String::new, |thread| format!("/{}", name(&thread.name)))
 }
 
-/// What marks a process that has exited.
-fn defunct(row: &Row<'_>) -> &'static str {
-    let is_zombie = row.process.zombie || row.info.run_state(row.thread) == Some(RunState::Zombie);
-    if is_zombie { " <defunct>" } else { "" }
+/// Whether it has exited.
+fn is_zombie(row: &Row<'_>) -> bool {
+    row.process.zombie || row.info.run_state(row.thread) == Some(RunState::Zombie)
 }
 
 /// The name of its program.
 #[expect(clippy::unnecessary_wraps, reason = "a cell that is known")]
 pub fn command(row: &Row<'_>) -> Option<String> {
-    Some(column(&row.process.command) + &thread_suffix(row) + defunct(row))
+    Some(column(&row.process.command) + &thread_suffix(row))
 }
 
 /// Its arguments; the name of its program in brackets where there are none, and behind them where they do not begin with
-/// it.
+/// it; of a process that has exited that name, with a mark.
 pub fn command_line(row: &Row<'_>) -> Option<String> {
     let program = column(&row.process.command);
     let arguments = match &row.info.arguments {
         CommandLine::Known(arguments) => arguments,
-        _ if !defunct(row).is_empty() => return command(row),
+        _ if is_zombie(row) => return Some(format!("{program} <defunct>")),
         CommandLine::None | CommandLine::Unknown => return Some(format!("[{program}{}]", thread_suffix(row))),
     };
     let shown = arguments.iter().filter(|argument| !argument.is_empty()).map(|argument| column(argument));
