@@ -41,7 +41,7 @@ mod types;
 pub use bytes::Endianness;
 pub use container::{Container, Label, MAX_UNPACKED};
 pub use error::{Error, Result};
-pub use symbols::{SymbolFacts, SymbolKind, SymbolTypes, Typed};
+pub use symbols::{EntryCount, SymbolFacts, SymbolKind, SymbolTypes, Typed};
 pub use types::{
     Aggregate, Enumeration, Enumerator, Enumerators, Float, Function, Integer, Kind, Member, Members, Parameters,
     Reference, Type, Types,

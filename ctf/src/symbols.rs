@@ -64,21 +64,42 @@ pub struct SymbolTypes<'a> {
     objects: Cursor<'a>,
     functions: Cursor<'a>,
     counted: Counts,
+    function_entries: usize,
 }
 
-/// How many symbols should have an entry, and how many entries of functions were read.
+/// How many symbols should have an entry.
 #[derive(Debug, Clone, Copy, Default)]
 struct Counts {
     objects: usize,
     functions: usize,
-    function_entries: usize,
+}
+
+/// How many entries a container has, and for how many symbols. If these differ, what was said of the symbols is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EntryCount {
+    /// Entries.
+    pub entries: usize,
+    /// Symbols that should have one.
+    pub symbols: usize,
+}
+
+impl EntryCount {
+    /// Whether there is an entry for each symbol. A container without any is one that was told to leave them out.
+    pub const fn is_whole(self) -> bool {
+        self.entries == self.symbols || self.entries == 0
+    }
+
+    fn check(self, what: &'static str) -> Result<()> {
+        let Self { entries: expected, symbols: found } = self;
+        if self.is_whole() { Ok(()) } else { Err(Error::Symbols { what, expected, found }) }
+    }
 }
 
 impl Container {
     /// Finds the types of symbols, which are asked for in the order of the symbol table.
     pub fn symbols(&self) -> SymbolTypes<'_> {
         let (objects, functions) = (self.cursor(self.object_section()), self.cursor(self.function_section()));
-        SymbolTypes { container: self, objects, functions, counted: Counts::default() }
+        SymbolTypes { container: self, objects, functions, counted: Counts::default(), function_entries: 0 }
     }
 }
 
@@ -109,7 +130,7 @@ impl<'a> SymbolTypes<'a> {
         if self.functions.is_at_end() {
             return Ok(None);
         }
-        self.counted.function_entries = self.counted.function_entries.saturating_add(1);
+        self.function_entries = self.function_entries.saturating_add(1);
         let info = Info::new(self.functions.word().ok_or_else(cut)?, self.functions.is_old());
         if info.kind == 0 && info.count == 0 {
             return Ok(None);
@@ -126,19 +147,25 @@ impl<'a> SymbolTypes<'a> {
     /// # Errors
     ///
     /// [`Error::Symbols`], [`Error::Function`].
-    pub fn finish(mut self) -> Result<()> {
+    pub fn finish(self) -> Result<()> {
+        let (objects, functions) = self.counts()?;
+        objects.check("variables")?;
+        functions.check("functions")
+    }
+
+    /// After the last symbol: how many variables and how many functions there were, and how many entries there are for them.
+    ///
+    /// # Errors
+    ///
+    /// [`Error::Function`].
+    pub fn counts(mut self) -> Result<(EntryCount, EntryCount)> {
         let size = if self.objects.is_old() { 2 } else { 4 };
-        let objects = self.container.object_section().len() / size;
-        check("variables", objects, self.counted.objects)?;
+        let entries = self.container.object_section().len() / size;
+        let objects = EntryCount { entries, symbols: self.counted.objects };
         // Types begin at a multiple of four bytes.
         while self.container.function_section().end.saturating_sub(self.functions.offset()) >= 4 {
             self.function()?;
         }
-        check("functions", self.counted.function_entries, self.counted.functions)
+        Ok((objects, EntryCount { entries: self.function_entries, symbols: self.counted.functions }))
     }
-}
-
-/// A container without any entries is one that was told to leave them out.
-fn check(what: &'static str, expected: usize, found: usize) -> Result<()> {
-    if expected == found || expected == 0 { Ok(()) } else { Err(Error::Symbols { what, expected, found }) }
 }

@@ -7,7 +7,7 @@ use memtool::files;
 use vmcore::debug_info::DebugTypes;
 use vmcore::kernel::{Access, KernelWarning};
 use vmcore::symbols::KernelSymbols;
-use vmcore::types::TypeTable;
+use vmcore::types::{TypeTable, UntypedSymbols};
 
 /// Files with symbols, and their types.
 pub struct KernelTypes {
@@ -29,6 +29,7 @@ impl KernelTypes {
             let mut opened = of.open(context, Access::Read)?;
             root.apply(&mut opened.kernel);
             opened.load_types_with(context, search)?;
+            warn_of_untyped(context, opened.kernel.typed()?.types);
             return Ok(Self { kind: opened.kind, of: Origin::Kernel(Box::new(opened)) });
         }
         let (files, kind) = match &of.kernel {
@@ -44,6 +45,7 @@ impl KernelTypes {
         for error in failed {
             context.warn(&KernelWarning::NoModuleTypes(error.to_string()).to_string());
         }
+        warn_of_untyped(context, &types);
         Ok(Self { of: Origin::Files(Box::new((files, types))), kind })
     }
 
@@ -61,5 +63,13 @@ impl KernelTypes {
             Origin::Kernel(opened) => Ok(opened.kernel.names().address_files().ok_or(vmcore::Error::NoSymbols)?),
             Origin::Files(both) => Ok(&both.0),
         }
+    }
+}
+
+/// Says what of the file that is asked for, a kernel's or a module's alone, has no types, and why.
+fn warn_of_untyped(context: &mut Context, types: &TypeTable) {
+    let Some(path) = types.source(0) else { return };
+    for UntypedSymbols { what, reason, .. } in types.untyped().iter().filter(|untyped| untyped.source == 0) {
+        context.warn(&format!("{}: the types of {what} are not known: {reason}", path.display()));
     }
 }

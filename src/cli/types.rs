@@ -159,9 +159,12 @@ fn describe(context: &mut Context, arguments: &Arguments, asked: Asked<'_>) -> R
     Ok(missing)
 }
 
-/// That there is no type of a name, and which ones are like it.
+/// That there is no type of a name, or none that is known, and which ones are like it.
 fn no_such_type(types: &TypeTable, text: &str, has_symbols: bool) -> String {
     let name = TypeName::from(text).name;
+    if let Some(untyped) = types.untyped_named(&name, None).filter(|_| has_symbols) {
+        return format!("the type of '{text}' is not known: {}", untyped.reason);
+    }
     let what = if has_symbols { "type, function or variable" } else { "type" };
     let hint = match hint(types, &name, has_symbols) {
         Some(hint) => format!(" ({hint})"),

@@ -12,7 +12,7 @@ use super::token::Literal;
 use super::types::Types;
 use crate::kernel::KernelNames;
 use crate::near::near;
-use crate::types::{Aggregate, Kind, StorageSource, TypeId, TypeTable};
+use crate::types::{Aggregate, Kind, StorageSource, TypeId, TypeTable, UntypedReason};
 
 /// Compiles an expression; if it is of the elements of a list, with their type.
 pub(super) fn compile(
@@ -22,7 +22,8 @@ pub(super) fn compile(
     storage: &mut dyn StorageSource,
     element: Option<TypeId>,
 ) -> Result<(Code, Uses), ExpressionError> {
-    let mut compiler = Compiler { types: Types::new(table), names, storage, element, uses: Uses::default() };
+    let (types, uses, untyped) = (Types::new(table), Uses::default(), Vec::new());
+    let mut compiler = Compiler { types, names, storage, element, uses, untyped };
     let code = match &node.kind {
         NodeKind::Several(first, count) => compiler.several(first, count)?,
         _ => compiler.code(node)?,
@@ -53,6 +54,8 @@ struct Compiler<'a> {
     storage: &'a mut dyn StorageSource,
     element: Option<TypeId>,
     uses: Uses,
+    /// Which names have no type, and why.
+    untyped: Vec<(Span, UntypedReason)>,
 }
 
 type Compiled<T> = Result<T, ExpressionError>;
@@ -162,10 +165,15 @@ impl Compiler<'_> {
     /// That something has contents that can be shown.
     fn check_contents(&self, place: &Place) -> Compiled<()> {
         match self.kind(place.type_id) {
-            Kind::Unknown => fail(place.span, Problem::Untyped),
+            Kind::Unknown => fail(place.span, self.untyped(place.span)),
             Kind::Void | Kind::Incomplete(_) => fail(place.span, Problem::NoSize(self.name_of(place.type_id))),
             _ => Ok(()),
         }
+    }
+
+    fn untyped(&self, span: Span) -> Problem {
+        let reason = self.untyped.iter().find(|(of, _)| *of == span).map(|(_, reason)| *reason);
+        Problem::Untyped { reason }
     }
 
     fn no_number<T>(&self, span: Span, place: &Place) -> Compiled<T> {
@@ -216,6 +224,11 @@ impl Compiler<'_> {
             Meaning::Constant(value) => return Ok(Code::Value(self.enumerator(span, value))),
         };
         let type_id = found.variable(self.types.table).map(|variable| variable.type_id);
+        if type_id.is_none()
+            && let Some(reason) = found.why_untyped(self.types.table)
+        {
+            self.untyped.push((span, reason));
+        }
         let type_id = type_id.unwrap_or_else(|| self.types.unknown());
         let (address, owner) = (found.address, found.owner);
         let kind = match owner {
@@ -289,6 +302,7 @@ impl Compiler<'_> {
             Kind::Pointer(target) if self.types.table.aggregate(*target).is_some() => {
                 fail(name_span, Problem::WriteArrow)
             }
+            Kind::Unknown => fail(span, self.untyped(span)),
             _ => fail(span, Problem::NotAStructure(self.name_of(type_id))),
         }
     }

@@ -3,6 +3,7 @@
 use super::span::Span;
 use crate::error::Error;
 use crate::fault::Fault;
+use crate::types::UntypedReason;
 use crate::units::{Hex, counted};
 use std::fmt;
 
@@ -80,7 +81,10 @@ pub enum Problem {
         choices: Vec<String>,
     },
     /// The type of a symbol is not known.
-    Untyped,
+    Untyped {
+        /// Why, if that is known.
+        reason: Option<UntypedReason>,
+    },
     /// Nothing can be cast to this type.
     CastTarget(String),
     /// A structure has no such member.
@@ -217,7 +221,12 @@ impl fmt::Display for Problem {
             Self::AmbiguousType { name, choices } => {
                 write!(f, "there are several types '{name}': {}", choices.join(", "))
             }
-            Self::Untyped => f.write_str("its type is not known: cast its address, as in *(int *)&NAME"),
+            Self::Untyped { reason: None } => {
+                f.write_str("its type is not known: cast its address, as in *(int *)&NAME")
+            }
+            Self::Untyped { reason: Some(reason) } => {
+                write!(f, "its type is not known: {reason}; cast its address, as in *(int *)&NAME")
+            }
             Self::CastTarget(name) => {
                 write!(f, "nothing can be cast to {name}; an object at an address is *(TYPE *)ADDRESS")
             }

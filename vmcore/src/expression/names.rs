@@ -4,7 +4,7 @@ use super::error::Problem;
 use crate::kernel::KernelNames;
 use crate::near::near;
 use crate::symbols::{Binding, CopiedSet, SymbolEntry, Table};
-use crate::types::{Kind, Tag, TypeId, TypeTable, Variable};
+use crate::types::{Kind, Tag, TypeId, TypeTable, UntypedReason, Variable};
 use crate::units::Hex;
 
 /// What variables are called that each processor has for itself, and each network stack.
@@ -48,6 +48,11 @@ impl FoundSymbol<'_> {
     /// The variable or function, if its type is known.
     pub fn variable<'t>(&self, types: &'t TypeTable) -> Option<&'t Variable> {
         variable(types, &self.symbol)
+    }
+
+    /// Why its type is not known, if that is known.
+    pub fn why_untyped(&self, types: &TypeTable) -> Option<UntypedReason> {
+        types.untyped_named(self.symbol.name, Some(self.symbol.symbol.address)).map(|untyped| untyped.reason)
     }
 }
 

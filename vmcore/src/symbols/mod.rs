@@ -17,7 +17,7 @@ pub use copied_sets::{CopiedSection, CopiedSet, SetPlace};
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
-pub use raw::{RawKind, RawSymbol, RawSymbols};
+pub use raw::{Linked, RawKind, RawSymbol, RawSymbols};
 pub use source::{NoSource, SourceFrame, SourceLookup};
 pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
 

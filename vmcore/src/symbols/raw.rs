@@ -6,7 +6,10 @@ use super::table::{CUT_OFF, Elf, Problem, Sections, string_at};
 use crate::bounds::{saturating_usize, tail};
 use crate::error::{Error, Result};
 use object::Endianness as ObjectEndianness;
-use object::elf::{FileHeader32, FileHeader64, SHN_ABS, SHN_UNDEF, SHT_NOBITS, SHT_SYMTAB, STT_FUNC, STT_OBJECT};
+use object::elf::{
+    ET_EXEC, ET_REL, FileHeader32, FileHeader64, SHN_ABS, SHN_UNDEF, SHT_NOBITS, SHT_SYMTAB, STB_LOCAL, STT_FUNC,
+    STT_OBJECT,
+};
 use object::pod::slice_from_all_bytes;
 use object::read::elf::{FileHeader, SectionHeader, Sym};
 
@@ -21,6 +24,17 @@ pub enum RawKind {
     Other,
 }
 
+/// What a linker has made of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Linked {
+    /// A program, as kernels are: `ET_EXEC`, or a shared object with an interpreter (`.interp`).
+    Program,
+    /// A shared object: a module on all architectures but amd64.
+    SharedObject,
+    /// A relocatable file: a module on amd64.
+    Relocatable,
+}
+
 /// A symbol of a file's `.symtab`.
 #[derive(Debug, Clone, Copy)]
 pub struct RawSymbol<'a> {
@@ -30,6 +44,8 @@ pub struct RawSymbol<'a> {
     pub kind: RawKind,
     /// Whether another file defines it.
     pub is_undefined: bool,
+    /// Whether its name is known in one source file alone, `STB_LOCAL`.
+    pub is_local: bool,
     /// Whether it is a number, and not a place.
     pub is_absolute: bool,
     /// As the file has it.
@@ -52,6 +68,7 @@ struct Record {
 pub struct RawSymbols {
     records: Vec<Record>,
     strings: Vec<u8>,
+    linked: Linked,
 }
 
 impl RawSymbols {
@@ -61,6 +78,11 @@ impl RawSymbols {
             name: string_at(&self.strings, record.name).unwrap_or_default(),
             ..record.symbol
         })
+    }
+
+    /// What the file is.
+    pub fn linked(&self) -> Linked {
+        self.linked
     }
 
     /// The string table that their names are from.
@@ -100,6 +122,18 @@ impl Table {
         let metadata = self.file().metadata().map_err(|source| Error::io("read", self.path(), source))?;
         let elf = Elf { file: self.file(), length: metadata.len() };
         read(&elf).map_err(|problem| problem.error(self.path()))
+    }
+}
+
+impl<E: FileHeader<Endian = ObjectEndianness>> Sections<'_, E> {
+    fn linked(&self) -> Result<Linked, Problem> {
+        let kind = self.header.e_type(self.endian);
+        if kind == ET_REL {
+            return Ok(Linked::Relocatable);
+        }
+        let names = self.section_names()?;
+        let is_program = kind == ET_EXEC || self.sections.iter().any(|of| self.is_named(of, &names, b".interp"));
+        Ok(if is_program { Linked::Program } else { Linked::SharedObject })
     }
 }
 
@@ -148,6 +182,7 @@ fn raw_symbols_of<E: FileHeader<Endian = ObjectEndianness>>(
             name: &[],
             kind,
             is_undefined: index == SHN_UNDEF,
+            is_local: symbol.st_bind() == STB_LOCAL,
             is_absolute: index == SHN_ABS,
             value,
             size: symbol.st_size(endian).into(),
@@ -156,5 +191,5 @@ fn raw_symbols_of<E: FileHeader<Endian = ObjectEndianness>>(
         Record { name: saturating_usize(symbol.st_name(endian)), symbol: found }
     };
     let records = tail(symbols, 1).iter().map(record).collect();
-    Ok(Some(RawSymbols { records, strings }))
+    Ok(Some(RawSymbols { records, strings, linked: file.linked()? }))
 }

@@ -15,11 +15,13 @@ mod storage;
 mod table;
 #[cfg(test)]
 mod tests;
+mod untyped;
 
 pub(crate) use budget::Budget;
 pub use source::TypeSource;
 pub use storage::{KnownStorage, NoStorage, Storage, StorageSource, TwoValues};
 pub use table::{FoundMember, TypeTable, Variable};
+pub use untyped::{SymbolClass, UntypedReason, UntypedSymbols};
 
 /// A type of a [`TypeTable`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

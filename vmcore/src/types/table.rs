@@ -1,6 +1,6 @@
 //! All types of a kernel and its modules, found by name, and by the variables that have them.
 
-use super::{Aggregate, Kind, Member, Storage, Tag, Type, TypeId};
+use super::{Aggregate, Kind, Member, Storage, Tag, Type, TypeId, UntypedSymbols};
 use crate::bounds::{saturating_u16, saturating_u32, saturating_usize};
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -57,6 +57,7 @@ pub struct TypeTable {
     variables: Vec<Variable>,
     variables_by_name: HashMap<Box<str>, Vec<usize>>,
     variables_by_address: HashMap<u64, Vec<usize>>,
+    pub(super) untyped: Vec<UntypedSymbols>,
     sources: Vec<PathBuf>,
     pointer_size: u64,
 }
@@ -110,13 +111,14 @@ impl TypeTable {
     }
 
     /// Adds all types of a file, which refer to each other by the numbers from [`Self::next_id`] on, and its variables and
-    /// functions.
-    pub(crate) fn add_file(&mut self, path: &Path, types: Vec<Type>, variables: Vec<Variable>) {
+    /// functions: the number of the file.
+    pub(crate) fn add_file(&mut self, path: &Path, types: Vec<Type>, variables: Vec<Variable>) -> u16 {
         let source = self.add_source(path);
         for added in types {
             self.add(Type { source, ..added });
         }
         variables.into_iter().for_each(|added| self.add_variable(Variable { source, ..added }));
+        source
     }
 
     /// Adds a variable or a function.

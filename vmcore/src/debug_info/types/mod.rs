@@ -1,4 +1,5 @@
-//! The types of a kernel's C from its debug information (DWARF), where its file has no CTF.
+//! The types of a kernel's C from its debug information (DWARF), where its file has no CTF, or where that does not tell for
+//! certain which symbols have which types.
 //!
 //! A kernel's thousand units each have most of its types again. They are read one after another, and what an earlier one
 //! had is not kept a second time: memory is taken for what is different, and for one unit. Types in other units than the
@@ -26,7 +27,8 @@ use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use unit::{Unit, Wanted};
 
-/// Takes types from CTF, and of files without that from their debug information.
+/// Takes types from CTF, and from the debug information of files that have none, or whose CTF does not tell the types of
+/// their symbols for certain.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -79,9 +81,14 @@ impl DebugTypes {
 
 impl TypeSource for DebugTypes {
     fn load(&mut self, file: &Table, types: &mut TypeTable) -> Result<bool> {
-        let error = match self.ctf.load(file, types) {
-            Ok(true) => return Ok(true),
-            Ok(false) => return Ok(self.load_debug_info(file, types)),
+        let error = match self.ctf.contents(file, types.next_id()) {
+            Ok(Some(found)) => {
+                if found.is_whole() || !self.load_debug_info(file, types) {
+                    self.ctf.add(file, found, types);
+                }
+                return Ok(true);
+            }
+            Ok(None) => return Ok(self.load_debug_info(file, types)),
             Err(error) => error,
         };
         if !self.load_debug_info(file, types) {

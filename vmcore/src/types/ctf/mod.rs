@@ -1,13 +1,16 @@
 //! Types from the CTF in a file's section `.SUNW_ctf` (ctf(5)), which kernels and modules have that were built with
 //! `makeoptions WITH_CTF=1`, and keep when they are stripped.
 //!
-//! What CTF does not tell, is not here either: `_Atomic`, whether a plain `char` has a sign (it says so of every one), the
-//! types of variables that are static in a function, enumerators of more than 32 bits, which bits of an enumeration's bit
-//! field are padding, and, of a variable that takes two values alone, which ones its only byte stands for.
+//! What CTF does not tell, is not here either: `_Atomic`; whether a plain `char` has a sign (it says so of every one, also
+//! of machines where it has none); that a function takes more arguments than it names (`...`; ctfconvert(1) leaves that
+//! out, and only pointers to such functions have it); the types of variables that are static in a function; enumerators of
+//! more than 32 bits; which bits of an enumeration's bit field are padding; of a variable that takes two values alone,
+//! which ones its only byte stands for; and the names of the symbols that it has types of: see `order`.
 
 mod convert;
+mod order;
 
-use super::{Function, Kind, Type, TypeId, TypeSource, TypeTable, Variable};
+use super::{Function, Kind, Type, TypeId, TypeSource, TypeTable, UntypedSymbols, Variable};
 use crate::error::{Error, Result};
 use crate::symbols::{RawKind, RawSymbol, RawSymbols, Table};
 use convert::{Numbering, convert};
@@ -36,26 +39,45 @@ struct Parent {
 
 impl TypeSource for CtfTypes {
     fn load(&mut self, file: &Table, types: &mut TypeTable) -> Result<bool> {
-        let Some(section) = file.section(SECTION, MAX_SECTION)? else { return Ok(false) };
-        let symbols = file.raw_symbols()?;
-        let failed = |source| Error::Ctf { path: file.path().to_owned(), source };
-        let read = self.read(&section, symbols.as_ref(), types.next_id()).map_err(failed)?;
-        let Contents { types: found, variables, parent } =
-            read.ok_or_else(|| Error::TooManyTypes(file.path().to_owned()))?;
-        types.add_file(file.path(), found, variables);
-        self.parents.push(Parent { name: file.file_name().into_owned(), ..parent });
+        let Some(found) = self.contents(file, types.next_id())? else { return Ok(false) };
+        self.add(file, found, types);
         Ok(true)
     }
 }
 
 /// What a file has.
-struct Contents {
+pub(crate) struct Contents {
     types: Vec<Type>,
     variables: Vec<Variable>,
+    untyped: Vec<UntypedSymbols>,
     parent: Parent,
 }
 
+impl Contents {
+    /// Whether the types of all variables and functions are told, as far as CTF tells any.
+    pub(crate) fn is_whole(&self) -> bool {
+        self.untyped.is_empty()
+    }
+}
+
 impl CtfTypes {
+    /// What a file has, with types whose numbers count from one on; `None` where it has no CTF.
+    pub(crate) fn contents(&self, file: &Table, first: TypeId) -> Result<Option<Contents>> {
+        let Some(section) = file.section(SECTION, MAX_SECTION)? else { return Ok(None) };
+        let symbols = file.raw_symbols()?;
+        let failed = |source| Error::Ctf { path: file.path().to_owned(), source };
+        let read = self.read(&section, symbols.as_ref(), first).map_err(failed)?;
+        read.ok_or_else(|| Error::TooManyTypes(file.path().to_owned())).map(Some)
+    }
+
+    /// Adds what a file has, right after it was read.
+    pub(crate) fn add(&mut self, file: &Table, found: Contents, types: &mut TypeTable) {
+        let Contents { types: found, variables, untyped, parent } = found;
+        let source = types.add_file(file.path(), found, variables);
+        untyped.into_iter().for_each(|added| types.add_untyped(UntypedSymbols { source, ..added }));
+        self.parents.push(Parent { name: file.file_name().into_owned(), ..parent });
+    }
+
     /// Reads a container whose types get numbers from one on; `None` where there are more than in any kernel.
     fn read(&self, section: &[u8], symbols: Option<&RawSymbols>, first: TypeId) -> ctf::Result<Option<Contents>> {
         let strings = symbols.map_or_else(Vec::new, |symbols| symbols.strings().to_vec());
@@ -65,11 +87,12 @@ impl CtfTypes {
         let count = container.types().try_fold(0_u32, |count, found| found.map(|_| count.saturating_add(1)))?;
         let numbering = Numbering { first, count, parent: self.parent(&container)? };
         let Some(mut types) = convert(&container, numbering)? else { return Ok(None) };
-        let variables = match symbols {
+        let (variables, untyped) = match symbols {
             Some(symbols) => variables(&container, symbols, numbering, &mut types)?,
-            None => Vec::new(),
+            None => Default::default(),
         };
-        Ok(Some(Contents { types, variables, parent: Parent { name: String::new(), labels, types: numbering } }))
+        let parent = Parent { name: String::new(), labels, types: numbering };
+        Ok(Some(Contents { types, variables, untyped, parent }))
     }
 
     /// First number and how many, of the types that a child builds on: those of a file that is called as it says, with the
@@ -97,14 +120,14 @@ fn facts<'a>(symbol: &RawSymbol<'a>) -> SymbolFacts<'a> {
     SymbolFacts { name, kind, is_undefined, is_absolute, value }
 }
 
-/// Variables and functions with their types; types of functions are added to the others. None where the symbol table is
-/// not the one that the container was made for.
+/// Variables and functions with their types, and those whose types are not certain; types of functions are added to the
+/// others.
 fn variables(
     container: &Container,
     symbols: &RawSymbols,
     numbering: Numbering,
     types: &mut Vec<Type>,
-) -> ctf::Result<Vec<Variable>> {
+) -> ctf::Result<(Vec<Variable>, Vec<UntypedSymbols>)> {
     let mut found = Vec::new();
     let mut functions: HashMap<Function, TypeId> = HashMap::new();
     let mut entries = container.symbols();
@@ -125,10 +148,8 @@ fn variables(
         let (name, size) = (name.into(), symbol.size);
         found.push(Variable { name, address, size, storage: None, type_id, is_function, source: 0 });
     }
-    match entries.finish() {
-        Ok(()) => Ok(found),
-        // What is not known is better than what is wrong.
-        Err(ctf::Error::Symbols { .. }) => Ok(Vec::new()),
-        Err(error) => Err(error),
-    }
+    // What is not known is better than what is wrong.
+    let untyped = order::untyped(symbols, entries.counts()?);
+    found.retain(|variable| !untyped.iter().any(|untyped| untyped.what.includes(variable.is_function)));
+    Ok((found, untyped))
 }
