@@ -1,20 +1,22 @@
 //! Which symbols of a file are in the order in which they were when its CTF was made: CTF has no names of symbols.
 //!
 //! ctfmerge(1) makes the CTF of a kernel from what was linked. That of a module (`sys/conf/kmod.mk`) it makes from what
-//! `ld -r` has linked, where local symbols come before all others. Then objcopy(1) makes those local that are not listed in
-//! `EXPORT_SYMS`; and, on all architectures but amd64, `ld -Bshareable` links the module again. Neither changes the
-//! order of symbols among those that were local, nor among those that become it; but these move before all that are still
-//! global, and nothing in the file tells which they are. So the order is certain where all are local. In a relocatable file
-//! it is where none is, too.
+//! `ld -r` has linked, where local symbols come before all others. If the module has a list of `EXPORT_SYMS`, objcopy(1)
+//! then makes those local that are not in it. They move behind those that were local before, and their order is kept, as is
+//! that of the ones that are still global. On all architectures but amd64, `ld -Bshareable` links the module again, which
+//! keeps the order. So it is certain where all symbols of a kind are local; and where none can have become it, because the
+//! last of them comes before one that the compiler can only have made local.
 //!
 //! Linking again can leave out variables (`.L.str`, of strings that are merged), which their number tells.
 
-use crate::symbols::{Linked, RawKind, RawSymbols};
+use crate::bounds::tail;
+use crate::symbols::{Linked, RawKind, RawSymbol, RawSymbols};
 use crate::types::{SymbolClass, UntypedReason, UntypedSymbols};
 use ctf::EntryCount;
 
-/// Variables that GNU's linker adds to a shared object: as many as these can have been left out.
-const OF_LINKER: [&[u8]; 2] = [b"_DYNAMIC", b"_GLOBAL_OFFSET_TABLE_"];
+/// Variables that GNU's linker adds to a shared object: instead of as many that are left out. It keeps no order of others
+/// than local ones.
+const OF_GNU: [&[u8]; 2] = [b"_DYNAMIC", b"_GLOBAL_OFFSET_TABLE_"];
 
 /// The variables and functions whose types are not certain, by how many of them there are and how many entries for them: of
 /// no file in particular.
@@ -61,13 +63,35 @@ fn reason(symbols: &RawSymbols, what: SymbolClass, count: EntryCount) -> Option<
 
 /// Whether symbols of a kind can have another order than when the CTF was made.
 fn is_uncertain(symbols: &RawSymbols, kind: RawKind) -> bool {
-    let mut of_kind = symbols.iter().filter(|symbol| symbol.kind == kind && !symbol.is_undefined);
     match symbols.linked() {
         Linked::Program => false,
-        Linked::Relocatable => {
-            let first = of_kind.next().is_some_and(|symbol| symbol.is_local);
-            of_kind.any(|symbol| symbol.is_local != first)
-        }
-        Linked::SharedObject => of_kind.any(|symbol| !symbol.is_local || OF_LINKER.contains(&symbol.name)),
+        Linked::SharedObject if symbols.iter().any(|symbol| is_of_gnu(&symbol)) => true,
+        Linked::SharedObject | Linked::Relocatable => can_have_become_local(symbols, kind),
     }
+}
+
+fn is_of_gnu(symbol: &RawSymbol<'_>) -> bool {
+    symbol.kind == RawKind::Object && OF_GNU.contains(&symbol.name)
+}
+
+/// Whether some symbols of a kind can have become local, while others have not.
+fn can_have_become_local(symbols: &RawSymbols, kind: RawKind) -> bool {
+    let (mut is_doubtful, mut has_global) = (false, false);
+    for symbol in symbols.iter().filter(|symbol| !symbol.is_undefined) {
+        if symbol.is_local && was_always_local(symbol.name) {
+            is_doubtful = false;
+        } else if symbol.kind == kind {
+            is_doubtful |= symbol.is_local;
+            has_global |= !symbol.is_local;
+        }
+    }
+    is_doubtful && has_global
+}
+
+/// Whether the compiler can only have made a symbol of this name local: that of a variable that is static in a function, of
+/// a part of a function (`function.variable`; C has no points in names), or of an entry of a linker set (`__MAKE_SET` of
+/// `sys/linker_set.h`).
+fn was_always_local(name: &[u8]) -> bool {
+    let is_entry = name.strip_prefix(b"__set_").is_some_and(|rest| rest.windows(5).any(|part| part == b"_sym_"));
+    is_entry || tail(name, 1).contains(&b'.')
 }
