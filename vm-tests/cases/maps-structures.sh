@@ -43,7 +43,7 @@ done
 [ $count -gt 1 ] || fail "only $count processes have not changed"
 figure "$count processes have the maps that procstat shows"
 
-must livedump --quiet live.dump
+must livedump --quiet --zstd live.dump
 must maps --quiet -x --core live.dump --kernel "$kernel" $pid
 equal 'memtool maps -x --core' "$(memtool_map)" "$wanted"
 # The folder can be memory.
