@@ -18,11 +18,7 @@ if [ -e vmcore.savecore ]; then
 fi
 
 check_panicked
-tab=$(printf '\t')
-must ps --quiet --core vmcore --kernel kernel
-holds 'the list of processes' "
-$out" "
-$(show pid)${tab}sleep$tab"
+holds_process vmcore sleep
 must ps --quiet --threads --core vmcore --kernel kernel
 holds 'the thread that dumped' "$out" 'dumping'
 must dmesg --quiet --core vmcore --panic

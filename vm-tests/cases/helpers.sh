@@ -274,6 +274,17 @@ check_version() {
     equal "the version in $version_dump" "$out" "$(show "$RESULTS/version")"
 }
 
+# On the host: the dump has the process whose ID the case kept as `pid`: holds_process DUMP NAME
+holds_process() {
+    must ps --quiet --core "$1" --kernel "$RESULTS/kernel"
+    process_id=$(show "$RESULTS/pid")
+    # Behind the ID are other columns if the kernel's types are known, and then its command in place of its name.
+    process_line=$(echo "$out" | while read -r process_pid process_rest; do
+        [ "$process_pid" != "$process_id" ] || echo "$process_rest"
+    done)
+    holds "process $process_id in $1" "$process_line" "$2"
+}
+
 # Runs a program as a user who is not root and whom nothing belongs to, but for the folder `nobody`.
 as_nobody() {
     "$CARRIED" as 65534 "$@"

@@ -14,8 +14,4 @@ equal 'the number of values' $count 4
 must inspect --msgbuf live.dump
 holds 'the message buffer' "$out" "$(show dmesg)"
 
-must ps --quiet --core live.dump --kernel kernel
-tab=$(printf '\t')
-holds 'the list of processes' "
-$out" "
-$(show pid)${tab}sleep$tab"
+holds_process live.dump sleep
