@@ -147,17 +147,16 @@ impl Fixture {
         kernel.per_vnet_variable("behind", room);
         self.stacks = (0..2).map(|_| self.kernel.allocate(vnet)).collect();
         let Self { kernel, stacks, .. } = self;
-        for index in 0..2 {
+        for (index, stack) in (0..).zip(stacks.iter().copied()) {
             let copies = kernel.allocate(room);
             kernel.set(copies + PLACE + HITS, int, "", 10 + i128::from(index));
             kernel.set_variable("dpcpu_off", &format!("[{index}]"), i128::from(copies.wrapping_sub(of_cpus)));
             let copies = kernel.allocate(room);
             let copy = copies + PLACE + CLONER;
-            let [low, high] = [20 + index as i32, 30 + index as i32];
+            let [low, high] = [20 + index, 30 + index];
             for (offset, value) in [(0, low), (4, high)] {
                 kernel.set(copy + offset, int, "", value);
             }
-            let stack = stacks[index as usize];
             kernel.set(stack, vnet, "vnet_magic_n", 0x5e4a_6f28);
             kernel.set(stack, vnet, "vnet_data_base", i128::from(copies.wrapping_sub(of_vnets)));
             if index == 0 {

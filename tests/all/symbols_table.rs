@@ -13,7 +13,7 @@ use std::path::Path;
 use vmcore::memory::{Memory, ReadError};
 use vmcore::opened::open_plainly;
 use vmcore::symbols::linker_files::{Listing, list};
-use vmcore::symbols::{Binding, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
+use vmcore::symbols::{Binding, CopiedSet, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
 
 /// A kernel, with its text from this address on, its data 4 KiB and its bss 8 KiB behind.
 fn kernel(target: Target, base: u64) -> Image {
@@ -247,6 +247,47 @@ fn sections_of_a_relocatable_file_lie_one_behind_the_other() {
     assert_eq!(covering(&table, base + 0x37), Some(("text", 3)));
     assert_eq!(covering(&table, base + 0x38), None);
     assert_eq!(covering(&table, base + 0x6b), Some(("state", 3)));
+}
+
+#[test]
+fn sections_with_copies_lie_where_the_kernel_placed_them() {
+    let directory = directory();
+    let base = 0xffff_ffff_8300_0000;
+    let (cpus, stacks) = (0xffff_ffff_8100_0010, 0xffff_ffff_8120_0040);
+    for kind in [ET_REL, ET_DYN] {
+        let at = |address: u64| if kind == ET_REL { 0 } else { address };
+        let sections = vec![
+            section(".data", SHF_WRITE, at(0), vec![0; 0x20]),
+            section("set_pcpu", SHF_WRITE, at(0x20), vec![0; 0x10]),
+            section("set_vnet", SHF_WRITE, at(0x30), vec![0; 0x18]),
+            section(".bss", SHF_WRITE, at(0x50), vec![0; 8]),
+        ];
+        let symbols = vec![
+            symbol("pcpu_entry_hits", (LOCAL, OBJECT), 2, at(0x20) + 4, 4),
+            symbol("state", (LOCAL, OBJECT), 4, at(0x50), 8),
+            symbol("vnet_entry_list", (LOCAL, OBJECT), 3, at(0x30) + 8, 8),
+        ];
+        let path = write(directory.path(), "a.ko", &Image::new(AMD64, kind, sections, symbols));
+        let table = Table::open_at(&path, base).unwrap();
+        assert!(table.defines("vnet_entry_list").unwrap() && !table.defines("vnet_entry_other").unwrap());
+        let found: Vec<_> =
+            table.copied_sections().iter().map(|found| (found.set, found.address, found.size)).collect();
+        let expected = [(CopiedSet::PerCpu, base + 0x20, 0x10), (CopiedSet::PerVnet, base + 0x30, 0x18)];
+        assert_eq!(found, expected, "{kind}");
+        let placed = table.with_set_at(CopiedSet::PerVnet, stacks).unwrap();
+        let placed = placed.with_set_at(CopiedSet::PerCpu, cpus).unwrap();
+        assert_eq!(placed.copied_sections(), table.copied_sections());
+        let found: Vec<_> = placed.iter().map(|entry| (entry.name, entry.symbol.address)).collect();
+        let expected = [("pcpu_entry_hits", cpus + 4), ("state", base + 0x50), ("vnet_entry_list", stacks + 8)];
+        assert_eq!(found, expected, "{kind}");
+        assert_eq!(covering(&placed, stacks + 9), Some(("vnet_entry_list", 1)));
+        for (beside, there) in [(base + 0x2f, cpus + 0xf), (base + 0x30, stacks), (base + 0x48, base + 0x48)] {
+            assert_eq!((table.as_placed(beside), placed.as_placed(beside)), (beside, there), "{kind}");
+        }
+        // A file with debug information has the same sections.
+        let file = std::fs::File::open(&path).unwrap();
+        assert!(Table::from_opened_as(&path, file, &placed).unwrap().iter().eq(placed.iter()));
+    }
 }
 
 #[test]
