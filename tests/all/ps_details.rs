@@ -341,6 +341,33 @@ fn json_has_details_where_there_are_types_and_null_elsewhere() {
     assert!(run.stderr.contains("has no types"), "{}", run.stderr);
 }
 
+/// Processes or threads that a damaged pointer leaves out are missing without an end that looks wrong.
+#[test]
+fn lists_that_do_not_lead_back_are_said_to_lack_something() {
+    let lists = |damage: &dyn Fn(&mut ProcessKernel, [u64; 3])| {
+        let mut all = ProcessKernel::new(Arch::Amd64);
+        let processes = [5, 6, 7].map(|pid| {
+            let process = all.add_process(pid, "some", 0);
+            all.add_thread(process, 100_000 + pid, "some");
+            process
+        });
+        damage(&mut all, processes);
+        let run = all.kernel.write().run(&["ps", "-o", "pid"]);
+        (run.code, run.stdout, run.stderr)
+    };
+    assert_eq!(lists(&|_, _| {}), (0, "5\n6\n7\n".to_owned(), String::new()));
+    let (code, shown, said) = lists(&|all, [first, _, last]| {
+        all.kernel.set(first, all.types.process, "p_list.le_next", last);
+    });
+    assert_eq!((code, &*shown), (1, "5\n7\n"));
+    assert!(said.contains("in allproc is damaged, or was being changed: it leads back to "), "{said}");
+    let (code, _, said) = lists(&|all, [_, second, _]| {
+        all.kernel.set(second, all.types.process, "p_threads.tqh_first", 0);
+    });
+    assert_eq!(code, 1);
+    assert!(said.contains("the list of process 6's threads is damaged, or was being changed"), "{said}");
+}
+
 #[test]
 fn what_damage_hides_is_a_question_mark_and_a_warning() {
     let mut all = ProcessKernel::new(Arch::Amd64);

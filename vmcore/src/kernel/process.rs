@@ -340,7 +340,8 @@ impl<'a> ProcessReader<'a> {
         let Ok(found) = found else { return };
         if self.kernel.dump().is_some() && found != link {
             let (found, link, what) = (Hex(found), Hex(link), what());
-            let why = format!("the list of {what} is damaged, or was being changed: it leads back to {found}, not {link}");
+            let why =
+                format!("the list of {what} is damaged, or was being changed: it leads back to {found}, not {link}");
             self.warn(format!("{why}; others may be missing"));
         }
     }

@@ -121,6 +121,22 @@ impl TypeTable {
         source
     }
 
+    /// Adds variables or functions of which it is known why their types are not.
+    pub fn add_untyped(&mut self, added: UntypedSymbols) {
+        self.untyped.push(added);
+    }
+
+    /// The variables and functions of which it is known why their types are not.
+    pub fn untyped(&self) -> &[UntypedSymbols] {
+        &self.untyped
+    }
+
+    /// Those that one of this name belongs to, at an address if one is given.
+    pub fn untyped_named(&self, name: &str, address: Option<u64>) -> Option<&UntypedSymbols> {
+        let is_it = |(named, at): &(Box<str>, u64)| **named == *name && address.is_none_or(|address| address == *at);
+        self.untyped.iter().find(|untyped| untyped.symbols.iter().any(is_it))
+    }
+
     /// Adds a variable or a function.
     pub fn add_variable(&mut self, added: Variable) {
         let index = self.variables.len();

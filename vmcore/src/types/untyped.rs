@@ -1,6 +1,5 @@
 //! Variables and functions whose types are not known, although those of their file are told.
 
-use super::TypeTable;
 use std::fmt;
 
 /// The variables or functions of a file, or both, of none of which the type is known.
@@ -10,7 +9,7 @@ pub struct UntypedSymbols {
     pub what: SymbolClass,
     /// Why.
     pub reason: UntypedReason,
-    /// The number of the file: see [`TypeTable::source`].
+    /// The number of the file: see [`TypeTable::source`](super::TypeTable::source).
     pub source: u16,
     /// Names, and addresses as those of [`Variable`](super::Variable).
     pub symbols: Vec<(Box<str>, u64)>,
@@ -75,23 +74,5 @@ impl fmt::Display for UntypedReason {
                 write!(f, "the CTF was made for {expected} {what}, and the file has {found}")
             }
         }
-    }
-}
-
-impl TypeTable {
-    /// Adds variables or functions of which it is known why their types are not.
-    pub fn add_untyped(&mut self, added: UntypedSymbols) {
-        self.untyped.push(added);
-    }
-
-    /// The variables and functions of which it is known why their types are not.
-    pub fn untyped(&self) -> &[UntypedSymbols] {
-        &self.untyped
-    }
-
-    /// Those that one of this name belongs to, at an address if one is given.
-    pub fn untyped_named(&self, name: &str, address: Option<u64>) -> Option<&UntypedSymbols> {
-        let is_it = |(named, at): &(Box<str>, u64)| **named == *name && address.is_none_or(|address| address == *at);
-        self.untyped.iter().find(|untyped| untyped.symbols.iter().any(is_it))
     }
 }

@@ -4,7 +4,7 @@
 //! computes the value from that byte: `DW_OP_addr A, DW_OP_deref_size 1, DW_OP_lit9, DW_OP_mul, DW_OP_lit0, DW_OP_plus,
 //! DW_OP_stack_value` (DWARF 5, 2.5 and 2.6.1.1.4).
 
-use super::unit::Slice;
+use super::Slice;
 use crate::types::{Storage, TwoValues};
 use gimli::{Attribute, Dwarf, Operation};
 

@@ -27,6 +27,9 @@ use std::hash::RandomState;
 use std::path::{Path, PathBuf};
 use unit::{Unit, Wanted};
 
+/// What is read of a section.
+type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
+
 /// Takes types from CTF, and from the debug information of files that have none, or whose CTF does not tell the types of
 /// their symbols for certain.
 ///

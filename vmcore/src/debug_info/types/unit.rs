@@ -1,13 +1,10 @@
 //! What a unit of DWARF tells of types, variables and functions: its entries, with those attributes of them.
 
+use super::Slice;
 use super::location::Location;
 use crate::bounds::saturating_u32;
-use gimli::{
-    Attribute, AttributeValue, DwAt, DwTag, Dwarf, EndianSlice, Operation, RunTimeEndian, UnitHeader, constants as dw,
-};
+use gimli::{Attribute, AttributeValue, DwAt, DwTag, Dwarf, Operation, UnitHeader, constants as dw};
 use std::str;
-
-pub(super) type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 
 /// More types, members and so on than any unit has: a kernel's largest has a fiftieth of that.
 const MAX_ENTRIES: usize = 1 << 20;

@@ -53,6 +53,7 @@ pub(crate) struct Contents {
     parent: Parent,
 }
 
+#[cfg(feature = "debug-info")]
 impl Contents {
     /// Whether the types of all variables and functions are told, as far as CTF tells any.
     pub(crate) fn is_whole(&self) -> bool {
