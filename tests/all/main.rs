@@ -55,6 +55,7 @@ mod page_table_root;
 mod print;
 mod print_arithmetic;
 mod print_modules;
+mod print_storage;
 mod ps;
 mod ps_details;
 mod ranges;

@@ -475,24 +475,6 @@ fn nothing_makes_an_expression_too_much() {
     assert_eq!(print(&dump, &[&deep("(", "1", ")", 40)]), "1\n");
 }
 
-/// A byte of a variable that the compiler knows to have one of two values tells which, and not what they are.
-#[test]
-fn a_variable_that_the_compiler_has_shrunk_has_an_address_and_no_value() {
-    for arch in ARCHITECTURES {
-        let mut kernel = TypedKernel::new(arch);
-        let narrow = kernel.narrowed_variable("narrow", kernel.basic.int, 1);
-        kernel.write_bytes(narrow, &[1, 0xff, 0xff, 0xff]);
-        let dump = kernel.write();
-        for expression in ["narrow", "narrow + 1", "*&narrow"] {
-            let run = run(&dump, &[expression]);
-            assert_eq!((run.code, run.stdout.as_str()), (1, ""), "{arch:?}: {run:?}");
-            assert!(run.stderr.contains("has kept 1 of its 4 bytes"), "{run:?}");
-        }
-        assert_eq!(print(&dump, &["sizeof(narrow)"]), "4\n", "{arch:?}");
-        assert_eq!(print(&dump, &["*(unsigned char *)&narrow"]), "1\n", "{arch:?}");
-    }
-}
-
 #[test]
 fn values_in_json_have_their_types() {
     let Kinds { dump, things, function, .. } = kinds(Arch::Amd64);

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use tempfile::TempDir;
 use vmcore::debug_info::{DebugTypes, Search};
 use vmcore::symbols::Table;
-use vmcore::types::{Kind, Tag, TypeId, TypeSource, TypeTable};
+use vmcore::types::{Kind, Storage, Tag, TypeId, TypeSource, TypeTable};
 use vmcore_synth::{Arch, Endianness};
 
 /// Members, and how C declares them.
@@ -106,7 +106,17 @@ int work(struct sample *sample, long count, ...)
 \t\tcounter += sample->c;
 \treturn hidden;
 }
-void _start(void) { work(samples, 1); }
+static _Bool full = 1;
+static unsigned long long mask;
+static int state = -3;
+static enum level level;
+int choose(int what)
+{
+\tif (what == 1) { full = 0; mask = 0x100000000ull; }
+\tif (what == 2) { state = 40; level = HIGH; }
+\treturn (full ? what : 3) + (int)(mask >> 32) + state + level;
+}
+void _start(void) { work(samples, choose(1)); }
 ",
     );
     text
@@ -287,6 +297,32 @@ fn types_of_all_files_are_there_once_and_those_of_the_same_name_are_told_apart()
         assert_eq!(variables("hidden")[0].1, "volatile long hidden");
         assert_eq!(variables("work"), [(symbols("work")[0], "int work(struct sample *, long, ...)".to_owned())]);
         assert!(types.variables_named("work").all(|variable| variable.is_function && variable.size > 0));
+    }
+}
+
+/// The compiler itself says what its byte stands for.
+#[test]
+#[cfg_attr(not(target_os = "freebsd"), ignore = "needs the FreeBSD toolchain: run tools/test")]
+fn a_byte_that_stands_for_one_of_two_values_is_told_with_these() {
+    let minus_3 = u64::from(u32::MAX - 2);
+    let expected = [("full", 1, 0), ("mask", 0, 1 << 32), ("state", minus_3, 40), ("level", 0, 7)];
+    for Compiled { path, arch, dwarf, types, .. } in Compiled::all() {
+        let table = Table::open(&path).unwrap();
+        for (name, initial, other) in expected {
+            let symbol = table.lookup_by_name(name).next().unwrap().symbol;
+            assert_eq!(symbol.size, 1, "{arch:?}: {name}");
+            let found: Vec<_> = types.variables_named(name).collect();
+            // Before version 4 a location is always a place.
+            if dwarf < 4 {
+                assert!(found.is_empty(), "{arch:?}: {name}");
+                continue;
+            }
+            let Some(Storage::Choice(values)) = found[0].storage else { panic!("{arch:?}: {:?}", found[0]) };
+            let low = |value: u64| if name == "mask" { value } else { value & u64::from(u32::MAX) };
+            let told = (found[0].address, low(values.initial), low(values.other));
+            assert_eq!(told, (symbol.address, initial, other), "{arch:?}: {name}");
+        }
+        assert_eq!(types.variables_named("counter").next().unwrap().storage, Some(Storage::Plain));
     }
 }
 

@@ -12,6 +12,7 @@
 pub mod arm64;
 pub mod browser;
 pub mod compiler;
+pub mod dwarf;
 pub mod encryption;
 pub mod entries_dump;
 pub mod formats;

@@ -27,7 +27,7 @@
 
 use super::kernel_image::{
     ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, Symbol,
-    TARGETS, Target, section, symbol,
+    TARGETS, Target, bss, section, symbol,
 };
 use super::{Run, directory, memtool, text};
 use std::collections::{BTreeMap, BTreeSet};
@@ -51,12 +51,18 @@ enum Region {
     Data,
     PerCpu,
     PerVnet,
+    Bss,
     Heap,
 }
 
 /// Names of the sections of all regions but the heap, whose numbers count from 1.
-const SECTIONS: [(&str, u64); 4] =
-    [(".text", SHF_EXECINSTR), (".data", SHF_WRITE), ("set_pcpu", SHF_WRITE), ("set_vnet", SHF_WRITE)];
+const SECTIONS: [(&str, u64); 5] = [
+    (".text", SHF_EXECINSTR),
+    (".data", SHF_WRITE),
+    ("set_pcpu", SHF_WRITE),
+    ("set_vnet", SHF_WRITE),
+    (".bss", SHF_WRITE),
+];
 
 /// Types that most tests need.
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +117,7 @@ pub struct TypedKernel {
     /// The address of the first region.
     base: u64,
     /// The contents of each region.
-    regions: [Vec<u8>; 5],
+    regions: [Vec<u8>; 6],
     symbols: Vec<Symbol>,
     variables: BTreeMap<String, (u64, Type)>,
     /// Pages that are mapped, but not in the dump.
@@ -226,10 +232,15 @@ impl TypedKernel {
         address
     }
 
-    /// A variable of which the compiler has kept only so many bytes, as its symbol tells.
+    /// A static variable that the image has no contents of, and of which the compiler has kept only so many bytes, as its
+    /// symbol tells: what is behind them is set.
     pub fn narrowed_variable(&mut self, name: &str, of: Type, size: u64) -> u64 {
-        let address = self.variable(name, of);
-        self.symbols.last_mut().unwrap().size = size;
+        let address = self.place(Region::Bss, name, of);
+        let whole = self.types.size_of(of) as usize;
+        self.write_bytes(address, &vec![0xff; whole]);
+        self.write_bytes(address, &vec![0; size as usize]);
+        let symbol = self.symbols.last_mut().unwrap();
+        (symbol.size, symbol.binding) = (size, LOCAL);
         address
     }
 
@@ -375,14 +386,23 @@ impl TypedKernel {
 
     /// The image's file.
     pub fn image(&self) -> Vec<u8> {
+        let types = self.has_types.then(|| (".SUNW_ctf", self.types.build()));
+        self.image_with(types.into_iter().collect())
+    }
+
+    /// The image's file with these sections, which are not in memory, and without types.
+    pub fn image_with(&self, others: Vec<(&'static str, Vec<u8>)>) -> Vec<u8> {
         let of_region = |(index, (name, flags)): (usize, (&'static str, u64))| {
-            section(name, flags, self.base + index as u64 * REGION, self.regions[index].clone())
+            let (address, contents) = (self.base + index as u64 * REGION, &self.regions[index]);
+            if index == Region::Bss as usize {
+                return bss(name, address, contents.len() as u64);
+            }
+            section(name, flags, address, contents.clone())
         };
         let mut sections: Vec<Section> = SECTIONS.into_iter().enumerate().map(of_region).collect();
-        if self.has_types {
-            let (kind, bytes) = (SHT_PROGBITS, self.types.build());
-            sections.push(Section { name: ".SUNW_ctf", kind, flags: 0, address: 0, align: 4, bytes, size: 0 });
-        }
+        let kind = SHT_PROGBITS;
+        let added = |(name, bytes)| Section { name, kind, flags: 0, address: 0, align: 4, bytes, size: 0 };
+        sections.extend(others.into_iter().map(added));
         let mut symbols = self.symbols.clone();
         for region in [Region::PerCpu, Region::PerVnet] {
             let (name, start) = (SECTIONS[region as usize].0, self.start(region));

@@ -7,10 +7,6 @@ use crate::types::UntypedReason;
 use crate::units::{Hex, counted};
 use std::fmt;
 
-/// How to learn the value of a variable of which there is a byte that stands for it.
-const ONLY_DEBUG_INFORMATION: &str =
-    "only the file with the debug information (kernel.debug) tells, and none was found";
-
 /// What is wrong with an expression, and where in it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ExpressionError {
@@ -242,18 +238,12 @@ impl fmt::Display for Problem {
             Self::BitField => f.write_str("it is a bit field, which has no address of its own"),
             Self::Shrunk { name, kept, size } => {
                 let bytes = counted(*size, "byte");
-                write!(
-                    f,
-                    "the compiler has kept {kept} of the {bytes} of {name}, which tells which of two values it has"
-                )?;
-                write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
+                write!(f, "the compiler has kept {kept} of its {bytes}, which tells which of two values it has; ")?;
+                write!(f, "only a debug file tells what they are: the byte is *(unsigned char *)&{name}")
             }
             Self::MayBeShrunk(name) => {
-                write!(
-                    f,
-                    "the compiler may have kept the opposite of {name}, or another byte that stands for its value"
-                )?;
-                write!(f, "; {ONLY_DEBUG_INFORMATION}: the byte itself is *(unsigned char *)&{name}")
+                f.write_str("the compiler may have kept the opposite of its value, or a byte that stands for it; ")?;
+                write!(f, "only a debug file tells: the byte is *(unsigned char *)&{name}")
             }
             Self::NeitherValue(byte) => {
                 write!(f, "its byte is {byte}, where the compiler keeps 0 or 1: it was overwritten")
