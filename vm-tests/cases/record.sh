@@ -30,4 +30,9 @@ keep_answer() {
 keep_answer ranges $ask ranges list --all --no-join
 keep_answer memcontrol $ask ranges list --memcontrol
 keep_answer segments must dump --list-segments
-keep_answer explain $ask ranges explain 0x100000
+$ask ranges explain 0x100000
+case $out in
+# A recording without the processor's registers does not have the reason, either.
+*'/dev/cpuctl'*) ;;
+*) keep_answer explain : ;;
+esac
