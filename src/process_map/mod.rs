@@ -400,7 +400,7 @@ pub struct Totals {
     /// Addresses that something may be done with.
     #[serde(rename = "bytes_accessible")]
     pub accessible: u64,
-    /// In memory; `None` if that was not counted.
+    /// In memory; this and the following are `None` if it was not counted for each entry.
     #[serde(rename = "bytes_resident")]
     pub resident: Option<u64>,
     /// What of that nobody else uses, of the entries for which it is told.
@@ -425,14 +425,17 @@ impl Totals {
         let mut totals = Self::default();
         let add = |sum: &mut u64, value: u64| *sum = sum.saturating_add(value);
         let add_some = |sum: &mut Option<u64>, value: u64| *sum = Some(sum.unwrap_or(0).saturating_add(value));
-        let mut are_unknown = false;
+        let (mut are_unknown, mut is_complete) = (false, true);
         for entry in entries {
             totals.entries += 1;
             add(&mut totals.size, entry.size());
             if !entry.is_reserved() {
                 add(&mut totals.accessible, entry.size());
             }
-            let Some(usage) = entry.usage else { continue };
+            let Some(usage) = entry.usage else {
+                is_complete = false;
+                continue;
+            };
             add_some(&mut totals.resident, usage.resident);
             match (usage.private, usage.shared) {
                 (Some(private), Some(shared)) => {
@@ -453,6 +456,12 @@ impl Totals {
         if are_unknown {
             totals.superpages = None;
         }
-        totals
+        if is_complete { totals } else { totals.without_usage() }
+    }
+
+    /// The sums of addresses alone.
+    const fn without_usage(self) -> Self {
+        let (resident, private, shared, undivided, superpages, dirty) = (None, None, None, None, None, None);
+        Self { resident, private, shared, undivided, superpages, dirty, ..self }
     }
 }

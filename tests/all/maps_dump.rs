@@ -1,9 +1,11 @@
 //! `memtool maps` of a process in a dump, read from the kernel's structures by its types.
 
 use crate::common::process_maps::{
-    ANON, COW, Entry, GROWS_DOWN, GUARD, MapKernel, NEEDS_COPY, Object, PAGE, PROGRAM, SWAP, Space, TMPFS, VNODE,
+    ANON, COW, Entry, GROWS_DOWN, GUARD, MapKernel, NEEDS_COPY, NO_FAULT, Object, PAGE, PROGRAM, SWAP, Space, TMPFS,
+    VNODE,
 };
 use crate::common::{Run, memtool, noise, text};
+use serde_json::Value;
 use vmcore_synth::Arch;
 
 /// Where things of the shell are in a kernel.
@@ -405,16 +407,22 @@ fn pid_0_is_the_kernels_map_with_the_maps_in_it() {
     let (pipes, _) = built.kernel.variable_of("pipe_map_store");
     let object = built.object(&Object { of: 4, references: 9, pages: vec![0, 1], ..Object::default() });
     let pipes = Entry { flags: 0x2, object: pipes, ..entry(0x60_0000, 4, 0) };
-    built.fill(map, &[entry(0x20_0000, 2, object), pipes]);
+    // Memory that the kernel maps itself, without an object: what of it is in memory is not known.
+    let own = Entry { flags: NO_FAULT, ..entry(0x40_0000, 8, 0) };
+    built.fill(map, &[entry(0x20_0000, 2, object), own, pipes]);
     built.process(70, "sh", &[]);
     let dump = built.kernel.write();
     let shown = dump.run(&["maps", "0", "-x"]).ok().stdout;
     let expected = "\
 200000\t8\t8\t0\t8\t-\trw-s\t[ kernel ]
+400000\t32\t-\t-\t-\t-\trw-s\t[ kernel ]
 600000\t16\t-\t-\t-\t-\trw-s\t[ pipe_map ]
-total\t24\t8\t0\t8\t-\t\t
+total\t56\t-\t-\t-\t-\t\t
 ";
     assert_eq!(shown, expected);
+    let told = dump.run(&["maps", "0", "--json"]).ok().json();
+    let told = &told["processes"][0];
+    assert_eq!((&told["entries"][1]["usage"], &told["totals"]["bytes_resident"]), (&Value::Null, &Value::Null));
     let shown = dump.run(&["maps", "0", "-d"]).ok().stdout;
     assert!(shown.contains("\tsubmap=T, "), "{shown}");
     // A process without memory of its own shares the kernel's.

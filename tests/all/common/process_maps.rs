@@ -21,6 +21,7 @@ pub const ANON: u32 = 0x10;
 /// `MAP_ENTRY_…`.
 pub const COW: u32 = 0x4;
 pub const NEEDS_COPY: u32 = 0x8;
+pub const NO_FAULT: u32 = 0x10;
 pub const GROWS_DOWN: u32 = 0x1000;
 pub const GUARD: u32 = 0x1_0000;
 

@@ -22,6 +22,8 @@ impl EntryFlags {
     pub const COW: u32 = 0x4;
     /// Nothing of it has been copied yet.
     pub const NEEDS_COPY: u32 = 0x8;
+    /// It has no object, and no page fault brings pages into it: the kernel maps and unmaps its own memory there.
+    pub const NO_FAULT: u32 = 0x10;
     /// The process has locked it into memory.
     pub const USER_WIRED: u32 = 0x20;
     /// madvise(2) said that it is read in sequence.

@@ -64,7 +64,7 @@ pub struct Mapping {
 /// What an entry leads to.
 #[derive(Debug, Clone)]
 pub enum Target {
-    /// Nothing yet.
+    /// Nothing yet, or memory that the kernel manages without an object.
     Nothing,
     /// Nothing may be mapped there.
     Guard,
@@ -193,6 +193,10 @@ impl<'a> Reader<'a> {
         let nothing = Mapping { entry: entry.clone(), target: Target::Nothing, residency: None, superpages: None };
         if entry.has(EntryFlags::IS_SUB_MAP) {
             return Mapping { target: Target::SubMap(self.sub_map(entry.object)), ..nothing };
+        }
+        if entry.has(EntryFlags::NO_FAULT) && entry.object == 0 {
+            // What is in memory, the page tables alone tell.
+            return nothing;
         }
         if entry.object == 0 {
             let target = if entry.has(EntryFlags::GUARD) { Target::Guard } else { Target::Nothing };
