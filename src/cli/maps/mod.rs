@@ -23,7 +23,7 @@ use vmcore::vm::StructureMask;
 
 #[derive(Args)]
 #[command(
-    after_help = "Without a PID, the parent process is listed, such as the shell. PID 0 is the kernel. With --core, --kernel or -D, maps are read from the kernel's structures by its types. With -v, -l and -m name mappings without a path, and -m adds device and inode; with -v -v, a '*' separates entries that are not adjacent. Exit codes: 0 all processes were listed, 1 some were not or not whole, 2 usage error."
+    after_help = "Without a PID, the parent process is listed, such as the shell. PID 0 is the kernel. With --core, --kernel or -D, maps are read from the kernel's structures by its types. With -v, -l names anonymous memory, too, and -m and -d add device, inode and name; with -v -v, a '*' separates entries that are not adjacent. Exit codes: 0 all processes were listed, 1 some were not or not whole, 2 usage error."
 )]
 #[command(group = ArgGroup::new("style").args(["solaris", "linux", "map", "all", "ddb", "extended", "reserved"]))]
 pub struct Arguments {
@@ -61,7 +61,7 @@ pub struct Arguments {
     /// With -x, also show the memory in each NUMA domain
     #[arg(long, requires = "extended", conflicts_with_all = ["solaris", "linux", "map", "all", "ddb", "reserved"])]
     numa: bool,
-    /// Also list reserved addresses: gaps, and entries without access
+    /// List reserved addresses only: gaps, and entries without access (in JSON: add the gaps)
     #[arg(short)]
     reserved: bool,
     /// Dump structures, by the sum of: 1 vmspace, 2 vm_map, 4 its header, 8 each entry, 16 name cache
