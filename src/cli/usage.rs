@@ -101,7 +101,8 @@ pub fn level_of(word: &str) -> Option<String> {
     word.parse::<Level>().ok().map(|_| format!("; a level is given as --zstd={word}"))
 }
 
-fn did_you_mean(nearest: Option<String>) -> String {
+/// What is added to an error about a name that is like another.
+pub fn did_you_mean(nearest: Option<String>) -> String {
     nearest.map_or_else(String::new, |nearest| format!(" (did you mean '{nearest}'?)"))
 }
 

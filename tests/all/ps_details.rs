@@ -145,9 +145,38 @@ fn the_list_without_options_and_the_long_one_fit_a_terminal() {
     );
     // Without columns it is the list that takes no types.
     assert_eq!(rows(&dump, &["-H"])[0][..3], ["0", "100000", "swapper"]);
-    for wrong in ["pid,nothing", "", "=PID"] {
-        dump.run(&["ps", "-o", wrong]).exits(2);
+    // A column is shown once, where it is asked for.
+    assert_eq!(rows(&dump, &["-O", "ppid,tt"])[2][..4], fields("800|0|-|RJ")[..]);
+    assert_eq!(rows(&dump, &["-l", "-o", "uid,pid"])[2][11..], fields("1001|800")[..]);
+    for (wrong, why) in [
+        ("pid,nothing", "; the keywords are %mem, acflag, "),
+        ("", "it has no keyword"),
+        ("=PID", "it has no keyword"),
+        ("pidd", "unknown keyword 'pidd' (did you mean 'pid'?)"),
+        ("PID", "unknown keyword 'PID' (did you mean 'pid'?)"),
+        ("C", "unknown keyword 'C' (did you mean 'cpu'?)"),
+        ("%cpu", "the keyword '%cpu' of ps(1) is not available"),
+    ] {
+        dump.run(&["ps", "-o", wrong]).usage_error(&[why]);
     }
+}
+
+#[test]
+fn processes_are_selected_by_their_ids_and_options_of_habit_have_no_effect() {
+    let (all, _) = three_processes(Arch::Amd64);
+    let dump = all.kernel.write();
+    let ids = |arguments: &[&str]| {
+        rows(&dump, &[&["-o", "pid"], arguments].concat()).into_iter().flatten().collect::<Vec<_>>()
+    };
+    assert_eq!(ids(&["-axww"]), ["0", "700", "800"]);
+    assert_eq!(ids(&["-p", "800,0", "-p", "800"]), ["0", "800"]);
+    assert_eq!(dump.run(&["ps", "-H", "-p", "700"]).ok().stdout.lines().count(), 1);
+    let absent = dump.run(&["ps", "-p", "9,700", "--json"]).exits(1);
+    assert_eq!(absent.stderr, "memtool: warning: the kernel has no process 9\n");
+    let told = absent.json();
+    assert_eq!(told["processes"][0]["pid"], 700);
+    assert_eq!(told["processes"].as_array().unwrap().len(), 1);
+    dump.run(&["ps", "-p", "init"]).usage_error(&["-p", "'init' is not a number"]);
 }
 
 #[test]
@@ -224,9 +253,12 @@ fn arguments_that_are_not_in_the_dump_are_counted_and_no_failure() {
     let run = dump.run(&["ps", "-o", "pid,command"]).ok();
     assert_eq!(run.stdout, "5\t[far]\n6\t[far]\n");
     let reason =
-        format!("memtool: warning: the arguments of 2 processes cannot be read; the first: {:#x}: ", STACK_TOP - 32);
+        format!("memtool: warning: the arguments of 2 processes cannot be read; of process 5: {:#x}: ", STACK_TOP - 32);
     assert!(run.stderr.contains(&reason), "{}", run.stderr);
     assert_eq!(dump.run(&["ps", "-o", "pid,comm"]).ok().stderr, "");
+    // Those that are not listed do not count.
+    let one = dump.run(&["ps", "-p", "6"]).ok();
+    assert!(one.stderr.contains("the arguments of process 6 cannot be read: "), "{}", one.stderr);
 }
 
 #[test]

@@ -2,10 +2,14 @@
 
 use super::super::Context;
 use super::super::output::NarrowHeading;
+use super::super::usage::did_you_mean;
 use memtool::Result;
 use memtool::owner_names::SystemNames;
 use vmcore::kernel::{Process, Processes};
-use vmcore::kinfo::{Keyword, OwnerNames, ProcessInfo, ProcessTable, Row, find_keyword};
+use vmcore::kinfo::{
+    KEYWORDS, Keyword, MissingArguments, OwnerNames, ProcessInfo, ProcessTable, Row, UNAVAILABLE, find_keyword,
+    suggest_keyword,
+};
 
 /// Columns where none are chosen.
 const DEFAULT: [&str; 7] = ["pid", "ppid", "state", "mwchan", "time", "paddr", "command"];
@@ -20,26 +24,42 @@ pub struct Column {
     heading: String,
 }
 
+impl Column {
+    /// That of a keyword.
+    fn of(name: &str) -> Result<Self, String> {
+        let keyword = find_keyword(name).ok_or_else(|| unknown_keyword(name))?;
+        Ok(Self { keyword, heading: keyword.heading.to_owned() })
+    }
+}
+
+/// Why a keyword has no column.
+fn unknown_keyword(name: &str) -> String {
+    if UNAVAILABLE.iter().any(|unavailable| unavailable.eq_ignore_ascii_case(name)) {
+        return format!("the keyword '{name}' of ps(1) is not available");
+    }
+    match suggest_keyword(name) {
+        Some(meant) => format!("unknown keyword '{name}'{}", did_you_mean(Some(meant.to_owned()))),
+        None => {
+            let all: Vec<&str> = KEYWORDS.iter().map(|keyword| keyword.name).collect();
+            format!("unknown keyword '{name}'; the keywords are {}", all.join(", "))
+        }
+    }
+}
+
 /// The columns of one option.
 #[derive(Clone)]
 pub struct Columns(Vec<Column>);
 
 impl Columns {
     fn of(names: &[&str]) -> Self {
-        let keywords = names.iter().filter_map(|name| find_keyword(name));
-        Self(keywords.map(|keyword| Column { keyword, heading: keyword.heading.to_owned() }).collect())
+        Self(names.iter().filter_map(|name| Column::of(name).ok()).collect())
     }
 
     /// Parses keywords with commas or blanks between them; behind an equals sign the rest is the heading of the one before.
     pub fn parse(text: &str) -> Result<Self, String> {
         let (list, heading) = text.split_once('=').map_or((text, None), |(list, heading)| (list, Some(heading)));
         let names = list.split([',', ' ', '\t', '\n']).filter(|name| !name.is_empty());
-        let find = |name: &str| {
-            let keyword = find_keyword(name)
-                .ok_or_else(|| format!("unknown keyword '{name}': memtool-ps(8) lists the keywords"))?;
-            Ok::<_, String>(Column { keyword, heading: keyword.heading.to_owned() })
-        };
-        let mut columns = names.map(find).collect::<Result<Vec<_>, _>>()?;
+        let mut columns = names.map(Column::of).collect::<Result<Vec<_>, _>>()?;
         let last = columns.last_mut().ok_or_else(|| "it has no keyword".to_owned())?;
         if let Some(heading) = heading {
             heading.clone_into(&mut last.heading);
@@ -64,13 +84,18 @@ impl Chosen<'_> {
     }
 
     fn columns(&self) -> Vec<Column> {
-        let base = match (self.long, self.only) {
+        let mut columns = match (self.long, self.only) {
             (true, _) => Columns::of(&LONG).0,
             (false, []) => Columns::of(&DEFAULT).0,
             (false, _) => Vec::new(),
         };
-        let mut columns: Vec<Column> =
-            base.into_iter().chain(self.only.iter().flat_map(|only| only.0.clone())).collect();
+        // A column that is asked for by its keyword is shown there alone.
+        let is_named = |column: &Column| {
+            let mut named = self.only.iter().chain(self.more).flat_map(|columns| &columns.0);
+            named.any(|named| named.keyword.name == column.keyword.name)
+        };
+        columns.retain(|column| !is_named(column));
+        columns.extend(self.only.iter().flat_map(|only| only.0.clone()));
         let behind = columns.iter().position(|column| column.keyword.name == "pid").map_or(0, |index| index + 1);
         columns.splice(behind..behind, self.more.iter().flat_map(|more| more.0.clone()));
         columns
@@ -129,11 +154,12 @@ impl Listing<'_> {
 
 /// Says why the arguments of processes are missing.
 pub fn warn_of_arguments(context: &mut Context, table: &ProcessTable) {
-    if let Some((count, why)) = &table.missing_arguments {
-        let of = match count {
-            1 => format!("a process cannot be read: {why}"),
-            count => format!("{count} processes cannot be read; the first: {why}"),
-        };
-        context.warn(&format!("the arguments of {of}"));
-    }
+    let of = match table.missing_arguments.as_slice() {
+        [] => return,
+        [MissingArguments { pid, why }] => format!("process {pid} cannot be read: {why}"),
+        [MissingArguments { pid, why }, ..] => {
+            format!("{} processes cannot be read; of process {pid}: {why}", table.missing_arguments.len())
+        }
+    };
+    context.warn(&format!("the arguments of {of}"));
 }

@@ -8,10 +8,11 @@ pub use document::{KernelDocument, ProcessDocument, WaitDocument};
 
 use super::kernel::{KernelArguments, Opened};
 use super::output::RECORDED;
-use super::{Context, Verdict};
-use clap::Args;
+use super::{Context, Verdict, pid_or_kernel};
+use clap::{ArgAction, Args};
 use columns::{Chosen, Columns, Listing};
 use memtool::Result;
+use std::collections::BTreeSet;
 use std::time::{Duration, SystemTime};
 use vmcore::kernel::{Access, KernelFacts, Process, Processes};
 use vmcore::kinfo::ProcessTable;
@@ -21,7 +22,7 @@ use vmcore::units::{counted, days_and_time, utc};
 
 #[derive(Args)]
 #[command(
-    after_help = "Debug information is not required. Exit codes: 0 all processes were listed, 1 a list is damaged, or the kernel cannot be read."
+    after_help = "Debug information is not required. Exit codes: 0 all processes were listed, 1 a list is damaged, one of -p does not exist, or the kernel cannot be read."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -38,9 +39,18 @@ pub struct Arguments {
     /// Show these columns, too, behind the process ID
     #[arg(short = 'O', long, value_name = "KEYWORDS", value_parser = Columns::parse)]
     more_columns: Vec<Columns>,
+    /// Show these processes only; commas separate process IDs
+    #[arg(short, value_name = "PID", value_delimiter = ',', value_parser = pid_or_kernel)]
+    pids: Vec<i32>,
     /// Do not cut lines off at the width of the terminal (--wide)
-    #[arg(short)]
-    w: bool,
+    #[arg(short, action = ArgAction::Count)]
+    w: u8,
+    /// No effect, as in 'ps -ax': all processes are listed
+    #[arg(short = 'a', action = ArgAction::Count)]
+    _others: u8,
+    /// No effect, as -a
+    #[arg(short = 'x', action = ArgAction::Count)]
+    _without_terminal: u8,
 }
 
 impl Arguments {
@@ -56,7 +66,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let has_types = load_types(context, &mut opened, &arguments.chosen())?;
     let mut processes = opened.kernel.processes()?;
     processes.list.sort_by_key(|process| process.pid);
-    let table = if has_types { Some(ProcessTable::read(opened.kernel.typed()?, &processes)) } else { None };
+    let mut table = if has_types { Some(ProcessTable::read(opened.kernel.typed()?, &processes)) } else { None };
+    // Who holds a lock is known only when all were read.
+    let absent = select(&mut processes, table.as_mut(), &arguments.pids);
     if arguments.threads {
         opened.load_names(context);
         if opened.kernel.image().is_some() && has_unnamed(&opened, &processes) {
@@ -65,12 +77,12 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         }
     }
     let table_warnings = table.as_ref().map(|table| table.warnings.as_slice()).unwrap_or_default();
-    let warnings = [processes.warnings.as_slice(), table_warnings].concat();
+    let warnings = [processes.warnings.as_slice(), table_warnings, &absent].concat();
     // They are why the command fails.
     for warning in &warnings {
         context.warn_always(warning);
     }
-    if arguments.w {
+    if arguments.w > 0 {
         context.out.widen();
     }
     if context.out.is_json() {
@@ -82,6 +94,22 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         print_list(context, &opened, &processes, table.as_ref(), arguments)?;
     }
     Ok(if warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Keeps the processes that are asked for, if any are; returns a warning for each that does not exist.
+fn select(processes: &mut Processes, table: Option<&mut ProcessTable>, pids: &[i32]) -> Vec<String> {
+    if pids.is_empty() {
+        return Vec::new();
+    }
+    let wanted: BTreeSet<i32> = pids.iter().copied().collect();
+    if let Some(table) = table {
+        let mut list = processes.list.iter();
+        table.processes.retain(|_| list.next().is_some_and(|process| wanted.contains(&process.pid)));
+        table.missing_arguments.retain(|missing| wanted.contains(&missing.pid));
+    }
+    processes.list.retain(|process| wanted.contains(&process.pid));
+    let found: BTreeSet<i32> = processes.list.iter().map(|process| process.pid).collect();
+    wanted.difference(&found).map(|pid| format!("the kernel has no process {pid}")).collect()
 }
 
 /// Loads the kernel's types, if it has any; where columns are chosen that takes them, it has to.

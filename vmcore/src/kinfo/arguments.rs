@@ -4,6 +4,7 @@
 //! Sources: `sysctl_kern_proc_args()`, `get_proc_vector()` and `get_ps_strings()` in `sys/kern/kern_proc.c`, `struct pargs` in
 //! `sys/sys/proc.h`, `sys/sys/exec.h`, `fmt_argv()` in `bin/ps/fmt.c`.
 
+use super::MissingArguments;
 use super::info::{CommandLine, P_SYSTEM, P_WEXIT, ProcessInfo, ProcessState};
 use super::members::{number, number32};
 use super::reader::Reader;
@@ -53,8 +54,8 @@ pub fn environment(process: &Object<'_>) -> Result<Option<Vec<Vec<u8>>>> {
 }
 
 impl<'a> Reader<'a> {
-    /// The arguments of a process. Where they are not in memory, that is counted.
-    pub fn command_line(&mut self, process: &Object<'a>, info: &ProcessInfo) -> CommandLine {
+    /// The arguments of a process. Where they are not in memory, that is noted.
+    pub fn command_line(&mut self, process: &Object<'a>, info: &ProcessInfo, pid: i32) -> CommandLine {
         if info.state == Some(ProcessState::Zombie) {
             return CommandLine::None;
         }
@@ -62,7 +63,7 @@ impl<'a> Reader<'a> {
             Ok(Some(arguments)) if !arguments.is_empty() => CommandLine::Known(arguments),
             Ok(_) => CommandLine::None,
             Err(error) => {
-                self.without_arguments(&error);
+                self.missing_arguments.push(MissingArguments { pid, why: error.to_string() });
                 CommandLine::Unknown
             }
         }

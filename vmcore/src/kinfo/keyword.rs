@@ -4,6 +4,7 @@
 
 use super::cell;
 use super::row::{Row, UNKNOWN, nothing, text};
+use crate::near::near;
 use crate::units::Hex;
 
 /// A column.
@@ -29,6 +30,18 @@ impl Keyword {
 pub fn find_keyword(name: &str) -> Option<&'static Keyword> {
     let name = ALIASES.iter().find(|(alias, _)| *alias == name).map_or(name, |(_, name)| name);
     KEYWORDS.iter().find(|keyword| keyword.name == name)
+}
+
+/// The keyword that one which does not exist may be meant as: the heading of its column, or a name like its own.
+pub fn suggest_keyword(unknown: &str) -> Option<&'static str> {
+    let name = unknown.to_ascii_lowercase();
+    let of_heading = || KEYWORDS.iter().find(|keyword| keyword.heading.eq_ignore_ascii_case(unknown));
+    if let Some(keyword) = find_keyword(&name).or_else(of_heading) {
+        return Some(keyword.name);
+    }
+    let names = KEYWORDS.iter().map(|keyword| keyword.name).chain(ALIASES.map(|(alias, _)| alias));
+    let nearest = near(&name, names).into_iter().next()?;
+    find_keyword(&nearest).map(|keyword| keyword.name)
 }
 
 /// Other names of keywords.
@@ -63,6 +76,9 @@ pub const ALIASES: [(&str, &str); 28] = [
     ("thcount", "nlwp"),
     ("tname", "tty"),
 ];
+
+/// Keywords of ps(1) that have no column.
+pub const UNAVAILABLE: [&str; 4] = ["%cpu", "jobc", "label", "pcpu"];
 
 type Cell = fn(&Row<'_>) -> Option<String>;
 

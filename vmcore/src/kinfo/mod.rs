@@ -45,7 +45,7 @@ pub use info::{
     CommandLine, Credentials, HeldLock, Job, Lock, LockOwner, LockWait, Priority, ProcessInfo, ProcessState, Signals,
     Sizes, Terminal, ThreadInfo, Usage,
 };
-pub use keyword::{ALIASES, KEYWORDS, Keyword, find_keyword};
+pub use keyword::{ALIASES, KEYWORDS, Keyword, UNAVAILABLE, find_keyword, suggest_keyword};
 pub use row::{OwnerNames, Row, UNKNOWN};
 pub use state::RunState;
 pub use times::{Clock, CpuTime, Timestamp};
@@ -67,9 +67,18 @@ pub struct ProcessTable {
     pub physical_pages: Option<u64>,
     /// What could not be read, with the address.
     pub warnings: Vec<String>,
-    /// How many processes have arguments that cannot be read, and why those of the first cannot: most dumps do not have the
-    /// memory of processes, where the kernel leaves long ones.
-    pub missing_arguments: Option<(usize, String)>,
+    /// Processes whose arguments cannot be read: most dumps do not have the memory of processes, where the kernel leaves long
+    /// ones.
+    pub missing_arguments: Vec<MissingArguments>,
+}
+
+/// A process whose arguments cannot be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct MissingArguments {
+    /// Its process ID.
+    pub pid: i32,
+    /// Why they cannot.
+    pub why: String,
 }
 
 impl ProcessTable {
@@ -82,7 +91,7 @@ impl ProcessTable {
             page_size: typed.memory.page_size(),
             physical_pages: typed.symbol("physmem").and_then(|at| Ok(typed.memory.pointer(at)?)).ok(),
             warnings: reader.take_warnings(),
-            missing_arguments: reader.missing_arguments.take(),
+            missing_arguments: reader.missing_arguments,
         };
         locks::add_waited_for(&mut table.processes);
         table

@@ -28,7 +28,7 @@ impl<'a> Reader<'a> {
         info.usage = own_usage.map(|own| threads.iter().filter_map(|(thread, _)| thread.usage).fold(own, sum));
         let faults = threads.iter().map(|(thread, _)| thread.copy_faults);
         info.copy_faults = faults.sum();
-        info.arguments = self.command_line(&object, &info);
+        info.arguments = self.command_line(&object, &info, process.pid);
         info.threads = threads.into_iter().map(|(thread, structure)| self.with_locks(thread, &structure)).collect();
         info
     }

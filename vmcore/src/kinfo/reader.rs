@@ -1,5 +1,6 @@
 //! The state of reading: what was read once, and what could not be.
 
+use super::MissingArguments;
 use super::info::{Credentials, Group};
 use super::times::Clock;
 use crate::error::{Error, Result};
@@ -24,8 +25,8 @@ pub(super) struct Reader<'a> {
     pub groups: HashMap<u64, Option<Rc<Group>>>,
     names: HashMap<u64, Option<Rc<[u8]>>>,
     warnings: Warnings,
-    /// How many processes have no arguments that can be read, and why the first has none.
-    pub missing_arguments: Option<(usize, String)>,
+    /// Processes that have no arguments that can be read.
+    pub missing_arguments: Vec<MissingArguments>,
 }
 
 impl<'a> Reader<'a> {
@@ -43,7 +44,7 @@ impl<'a> Reader<'a> {
             groups: HashMap::new(),
             names: HashMap::new(),
             warnings: Warnings::default(),
-            missing_arguments: None,
+            missing_arguments: Vec::new(),
         }
     }
 
@@ -57,12 +58,6 @@ impl<'a> Reader<'a> {
                 None
             }
         }
-    }
-
-    /// Counts a process whose arguments cannot be read.
-    pub fn without_arguments(&mut self, why: &Error) {
-        let (count, _) = self.missing_arguments.get_or_insert_with(|| (0, why.to_string()));
-        *count = count.saturating_add(1);
     }
 
     pub fn take_warnings(&mut self) -> Vec<String> {
