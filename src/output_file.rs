@@ -158,8 +158,8 @@ impl OutputFile {
     fn begin(target: &Path, existing: Existing) -> Result<Self> {
         check_name(target, existing)?;
         let directory = directory_of(target).to_owned();
-        let temporary = Temporary::create(&directory)
-            .map_err(|source| Error::io("create a temporary file beside", target, source))?;
+        let temporary =
+            Temporary::create(&directory).map_err(|source| Error::io("create a file in", &directory, source))?;
         Ok(Self { temporary, target: target.to_owned(), directory, existing })
     }
 
@@ -290,7 +290,7 @@ fn check_name(target: &Path, existing: Existing) -> Result<()> {
 fn check_target(target: &Path, existing: Existing) -> Result<()> {
     match target.symlink_metadata() {
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(source) => Err(Error::io("look at", target, source)),
+        Err(source) => Err(Error::io("create", target, source)),
         Ok(metadata) if metadata.is_symlink() => Err(Error::Refused(format!(
             "{} is a symbolic link, and memtool does not write through links",
             target.display()

@@ -11,6 +11,7 @@ use memtool::output_file::{self, OutputFile};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::io::{self, BufWriter, Write};
+use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 use vmcore::kernel::Access;
@@ -55,11 +56,22 @@ impl Arguments {
         if self.output.is_some() && !self.isf {
             return Err("--output requires --isf".to_owned());
         }
+        if let Some(suffix) = self.output.as_deref().and_then(compressed_suffix) {
+            return Err(format!(
+                "--output: the table is not compressed, but volatility3 decompresses a file with the suffix {suffix}; write it without and compress it then"
+            ));
+        }
         if self.names.iter().any(String::is_empty) {
             return Err("'' is not a symbol's name".to_owned());
         }
         self.names.iter().try_for_each(|name| pattern(name).map(drop))
     }
+}
+
+/// The suffix of a file that volatility3 decompresses, if a name has one.
+fn compressed_suffix(path: &Path) -> Option<&'static str> {
+    let name = path.file_name()?.as_bytes();
+    [".xz", ".gz", ".bz2"].into_iter().find(|suffix| name.ends_with(suffix.as_bytes()))
 }
 
 /// A symbol, as it is printed.
@@ -252,8 +264,15 @@ fn dump_symbols(context: &mut Context, arguments: &Arguments) -> Result<KernelSy
 /// Writes all symbols and types for volatility3.
 fn write_isf(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let output = arguments.output.as_deref().filter(|output| *output != Path::new("-"));
-    if let Some(output) = output {
-        output_file::check(output, arguments.force)?;
+    match output {
+        Some(output) => output_file::check(output, arguments.force)?,
+        None if context.out.is_terminal() => {
+            return Err(Error::Refused(
+                "a table of all symbols and types is not written to a terminal; use a pipe, or give a file with --output"
+                    .to_owned(),
+            ));
+        }
+        None => {}
     }
     let opened = KernelTypes::open(context, &arguments.of, &arguments.root)?;
     let isf = Isf::new(opened.types()?, opened.files()?, ("memtool", env!("MEMTOOL_VERSION")));
@@ -267,6 +286,10 @@ fn write_isf(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     written.map_err(|source| Error::io("write", path, source))?;
     drop(file);
     output.commit()?;
+    if !context.global.quiet {
+        let (symbols, types) = (counted(isf.symbol_count(), "symbol"), counted(isf.type_count(), "type"));
+        context.out.line(&format!("{}: {symbols}, {types}", path.display()))?;
+    }
     Ok(Verdict::Done)
 }
 

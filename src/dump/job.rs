@@ -153,9 +153,10 @@ impl<'a> Job<'a> {
 
 /// Refuses a file in a directory that is not there, before the work rather than after it.
 fn check_directory(path: &Path) -> Result<()> {
-    let looked_at = directory_of(path).metadata();
+    let directory = directory_of(path);
+    let looked_at = directory.metadata();
     let is_directory = looked_at.and_then(|found| found.is_dir().then_some(()).ok_or(Errno::ENOTDIR.into()));
-    is_directory.map_err(|source| Error::io("create a temporary file beside", path, source))
+    is_directory.map_err(|source| Error::io("create a file in", directory, source))
 }
 
 /// Refuses what certainly will not fit. How far memory can be compressed is not known.

@@ -551,7 +551,7 @@ fn a_file_that_cannot_be_begun_is_refused_before_the_work() {
         let [format, option] = arguments;
         let run = files.convert(&["--format", format, option, text(&nowhere)]);
         // What is wrong with the dump would be said if it had been opened.
-        run.fails_saying(&["cannot create a temporary file beside", "missing/file", "No such file"]);
+        run.fails_saying(&["cannot create a file in ", "/missing: No such file"]);
     }
     let inside = files.dump.join("script");
     files.convert(&["--format", "elf", "--script", text(&inside)]).fails_saying(&["dump/script", "Not a directory"]);

@@ -1,7 +1,7 @@
 //! `memtool symbols --isf`: the table of symbols and types that volatility3 reads.
 
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel, VERSION};
-use crate::common::{Run, directory, memtool, names, text};
+use crate::common::{Run, command, directory, memtool, names, terminal, text};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
@@ -199,9 +199,13 @@ fn a_file_gets_the_table_and_is_not_replaced_unless_that_is_asked_for() {
         let all = ["symbols", "--isf", "--kernel", text(&fixture.dump.kernel), "--output", text(&output)];
         memtool(&[&all, arguments].concat())
     };
-    assert_eq!(write(&[]).ok().stdout, "");
+    let said = write(&[]).ok().stdout;
     let written: Value = serde_json::from_slice(&std::fs::read(&output).unwrap()).unwrap();
     assert_eq!(written, fixture.isf());
+    let count = |names: &[&str]| names.iter().map(|name| written[name].as_object().unwrap().len()).sum::<usize>();
+    let counts = format!("{} symbols, {} types", count(&["symbols"]), count(&["user_types", "enums"]));
+    assert_eq!(said, format!("{}: {counts}\n", text(&output)));
+    assert_eq!(write(&["--force", "-q"]).ok().stdout, "");
     write(&[]).fails_saying(&["exists", "--force"]);
     write(&["--force"]).ok();
     assert_eq!(names(directory.path()), ["isf.json"]);
@@ -211,6 +215,21 @@ fn a_file_gets_the_table_and_is_not_replaced_unless_that_is_asked_for() {
     write(&["allproc"]).usage_error(&["--isf"]);
     write(&["--json"]).usage_error(&["--json"]);
     memtool(&["symbols", "-o", "x", "allproc"]).usage_error(&["--isf"]);
+    let pty = terminal(None);
+    let mut to_terminal = command();
+    to_terminal.args(["symbols", "--isf", "-N", text(&fixture.dump.kernel)]).stdout(pty.slave);
+    let refused = to_terminal.output().unwrap();
+    assert!(String::from_utf8_lossy(&refused.stderr).contains("not written to a terminal"), "{refused:?}");
+    let nowhere = directory.path().join("missing/isf.json");
+    memtool(&["symbols", "--isf", "-N", text(&fixture.dump.kernel), "-o", text(&nowhere)])
+        .fails_saying(&["cannot create a file in ", "/missing: No such file"]);
+    let inside = output.join("isf.json");
+    memtool(&["symbols", "--isf", "-N", text(&fixture.dump.kernel), "-o", text(&inside)])
+        .fails_saying(&["cannot create ", "Not a directory"]);
+    // volatility3 would decompress it.
+    for suffix in [".xz", ".gz", ".bz2"] {
+        memtool(&["symbols", "--isf", "-o", &format!("isf.json{suffix}")]).usage_error(&[suffix, "not compressed"]);
+    }
     let mut bare = TypedKernel::new(Arch::Amd64);
     bare.has_types = false;
     memtool(&["symbols", "--isf", "--kernel", text(&bare.write().kernel)]).fails_saying(&["has no types"]);

@@ -134,6 +134,16 @@ impl Isf {
         let Builder { base_types, user_types, enums, symbols, .. } = builder;
         Self { metadata: Metadata { format: FORMAT, producer }, base_types, user_types, enums, symbols }
     }
+
+    /// How many symbols it has.
+    pub fn symbol_count(&self) -> usize {
+        self.symbols.len()
+    }
+
+    /// How many structures, unions and enumerations it has.
+    pub fn type_count(&self) -> usize {
+        self.user_types.len().saturating_add(self.enums.len())
+    }
 }
 
 /// What names are given to: they are told apart within each.
