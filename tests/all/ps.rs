@@ -634,7 +634,7 @@ fn a_kernel_without_the_symbols_is_refused_by_name() {
         );
         let mut memory = Memory::new(Arch::Amd64);
         memory.symbols.insert(name, Symbol { address: 0x10, size: 4 });
-        assert!(error(&memory).starts_with("0x10: "), "{}", error(&memory));
+        assert!(error(&memory).starts_with(&format!("cannot read {name}: 0x10: ")), "{}", error(&memory));
     }
     let mut memory = Memory::new(Arch::Amd64);
     memory.symbols.remove("allproc");
@@ -823,7 +823,7 @@ fn another_kernels_processes_are_not_made_up() {
     for options in [&[][..], &["--json"], &["--threads"]] {
         let run = Files::new(&memory).run(options).exits(1);
         assert_eq!(run.stdout, "");
-        assert!(run.stderr.lines().last().unwrap().contains("is not the kernel of this dump"), "{run:?}");
+        assert!(run.stderr.contains("is not the kernel of this dump"), "{run:?}");
     }
     let mut memory = panicked();
     for list in ["allproc", "zombproc"] {

@@ -112,6 +112,15 @@ pub enum Error {
     #[error(transparent)]
     Fault(#[from] crate::fault::Fault),
 
+    /// A variable of the kernel cannot be read.
+    #[error("cannot read {name}: {fault}")]
+    Variable {
+        /// Its name.
+        name: String,
+        /// Why.
+        fault: crate::fault::Fault,
+    },
+
     /// Reading or writing failed.
     #[error("cannot {what}: {}", errno::reason(source))]
     Io {
@@ -130,6 +139,11 @@ impl Error {
     /// An I/O failure, with the attempt and the path it was about.
     pub fn io(attempt: &str, path: &Path, source: io::Error) -> Self {
         Self::Io { what: format!("{attempt} {}", path.display()), source }
+    }
+
+    /// A variable of this name that cannot be read.
+    pub(crate) fn variable(name: &str) -> impl FnOnce(crate::fault::Fault) -> Self {
+        move |fault| Self::Variable { name: name.to_owned(), fault }
     }
 }
 

@@ -24,8 +24,8 @@ pub(super) struct PidTable {
 impl PidTable {
     /// `None` where the kernel or its types do not tell.
     pub fn new(kernel: &KernelMemory, symbols: &dyn Symbols, types: &TypeTable) -> Result<Option<Self>> {
-        let pointer =
-            |name| Ok::<_, Error>(symbols.find(name)?.map(|found| kernel.pointer(found.address)).transpose()?);
+        let read = |name, at| kernel.pointer(at).map_err(Error::variable(name));
+        let pointer = |name| symbols.find(name)?.map(|found| read(name, found.address)).transpose();
         let (address, mask) = (pointer("pidhashtbl")?, pointer("pidhash")?);
         let process = types.structure("proc");
         let offset = |id, name| types.member(id, name).map(|found| found.bit_offset / 8);

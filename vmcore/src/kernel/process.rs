@@ -232,7 +232,7 @@ fn member(structure: u64, offset: u64) -> Result<u64, Fault> {
 
 /// The value of a variable of type `int`, if there is one.
 fn int(kernel: &KernelMemory, symbols: &dyn Symbols, name: &str) -> Result<Option<u32>> {
-    Ok(symbols.find(name)?.map(|symbol| kernel.u32(symbol.address)).transpose()?)
+    symbols.find(name)?.map(|symbol| kernel.u32(symbol.address).map_err(Error::variable(name))).transpose()
 }
 
 impl<'a> ProcessReader<'a> {
@@ -286,7 +286,7 @@ impl<'a> ProcessReader<'a> {
 
     fn read(mut self, table: Option<PidTable>) -> Result<Processes> {
         let mut list = Vec::new();
-        let first = self.kernel.pointer(self.allproc)?;
+        let first = self.kernel.pointer(self.allproc).map_err(Error::variable("allproc"))?;
         self.list("allproc", self.allproc, first, &mut list);
         if let Some(zombproc) = self.zombproc {
             match self.kernel.pointer(zombproc) {
