@@ -370,7 +370,10 @@ impl Opened {
     pub fn warn(&mut self, context: &mut Context) {
         let (missing, others): (Vec<_>, Vec<_>) =
             self.kernel.take_warnings().into_iter().partition(|warning| matches!(warning, KernelWarning::NoModule(_)));
-        others.iter().for_each(|warning| context.warn(&warning.to_string()));
+        for warning in &others {
+            context.warn(&warning.to_string());
+            context.has_told_of_other_kernel |= matches!(warning, KernelWarning::OtherKernel(_));
+        }
         warn_of_missing(context, &missing.iter().map(ToString::to_string).collect::<Vec<_>>());
     }
 

@@ -331,6 +331,8 @@ struct Context {
     display: Option<Display>,
     /// What is logged of it.
     log: SystemLog,
+    /// Whether a warning has said that an image is another kernel's.
+    has_told_of_other_kernel: bool,
 }
 
 impl Context {
@@ -394,6 +396,16 @@ impl Context {
     /// The same where a warning has said so before: a line only if `-q` took that away.
     fn repeat_failure(&mut self, why: &str) -> Result<()> {
         if self.global.quiet { self.print_failure(why) } else { Ok(()) }
+    }
+
+    /// An error without what a warning has said before.
+    fn without_repetition(&self, error: Error) -> Error {
+        match error {
+            Error::Vmcore(vmcore::Error::OtherKernel(_)) if self.has_told_of_other_kernel && !self.global.quiet => {
+                Error::Refused("give the kernel that was running with --kernel".to_owned())
+            }
+            other => other,
+        }
     }
 
     /// A remark on standard error.
@@ -526,7 +538,14 @@ fn check_standard_input(cli: &Cli) -> Result<(), String> {
 fn run(cli: Cli) -> Result<Verdict> {
     files_in_use::track();
     let out = Output::new(cli.global.json, cli.global.wide)?;
-    let mut context = Context { global: cli.global, out, recorded: None, display: None, log: SystemLog::default() };
+    let mut context = Context {
+        global: cli.global,
+        out,
+        recorded: None,
+        display: None,
+        log: SystemLog::default(),
+        has_told_of_other_kernel: false,
+    };
     let command = cli.command;
     let signal_message = command.signal_message();
     let announce = move |signal: &str| {
@@ -535,7 +554,7 @@ fn run(cli: Cli) -> Result<Verdict> {
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-    let verdict = dispatch(&mut context, command)?;
+    let verdict = dispatch(&mut context, command).map_err(|error| context.without_repetition(error))?;
     context.out.flush()?;
     if context.global.machine.is_some() && !context.out.has_told_of_recording() {
         context.remark("the machine is recorded");

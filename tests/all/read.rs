@@ -340,7 +340,12 @@ fn another_kernels_symbols_are_not_used() {
     for command in [&["read", "numbers"][..], &["translate", "numbers"], &["write", "numbers", "00", "--force"]] {
         let run = files.run(command[0], &command[1..]).exits(1);
         assert_eq!(run.stdout, "");
-        assert!(run.stderr.lines().last().unwrap().contains(why), "{run:?}");
+        // It is said once.
+        let said = &run.stderr;
+        assert_eq!((said.matches(why).count(), said.lines().count()), (1, 2), "{run:?}");
+        assert!(said.ends_with("memtool: give the kernel that was running with --kernel\n"), "{run:?}");
+        let quiet = files.run(command[0], &[&command[1..], &["-q"]].concat());
+        quiet.fails_saying(&[why, "give the kernel that was running"]);
     }
     files.run("symbols", &["numbers"]).exits(1);
     // Addresses are the dump's own.

@@ -223,7 +223,9 @@ fn contents_of_another_kernels_file_are_not_taken() {
         } else {
             let said = run.exits(1).stderr;
             assert!(
-                said.contains(&format!("is not the kernel of this dump, which was {messages}").trim_end().to_owned()),
+                said.contains(
+                    format!(", {first_line}, is not the kernel of this dump, which was {messages}").trim_end()
+                ),
                 "{said}"
             );
         }

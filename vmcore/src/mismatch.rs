@@ -31,10 +31,12 @@ pub enum Mismatch {
         image: String,
     },
     /// The dump's header, or the messages of the kernel in it, have another version.
-    #[error("{image} is not the kernel of this dump, which was {was}")]
+    #[error("{image}, {is}, is not the kernel of this dump, which was {was}")]
     Named {
         /// The image's path.
         image: String,
+        /// The version of the image.
+        is: String,
         /// The version of the dump's kernel.
         was: String,
     },

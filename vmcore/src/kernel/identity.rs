@@ -60,22 +60,26 @@ fn compare_versions(memory: &KernelMemory, files: &KernelSymbols) -> Identity {
     // Where nothing tells which one it is, it has to be one.
     let expected = expected.unwrap_or("FreeBSD ");
     let address = symbol.address;
-    match memory.string(address, expected.len()) {
-        Ok(found) if found == expected.as_bytes() => Identity::Same,
+    let found = memory.string(address, expected.len());
+    if matches!(&found, Ok(found) if found == expected.as_bytes()) {
+        return Identity::Same;
+    }
+    if let Some((is, was)) = other_version(memory, files.kernel()) {
+        return Identity::Other(Mismatch::Named { image, is, was });
+    }
+    match found {
         Ok(_) => Identity::Other(Mismatch::OtherVersion { image, address }),
         // Every kernel has its own image mapped, but a damaged dump may lack the page tables that say so.
         Err(Fault { why: Why::NotMapped(_) | Why::NotCovered, .. }) if !is_damaged(memory) => {
             Identity::Other(Mismatch::NotMapped { image, address })
         }
-        Err(fault) => match other_version(memory, files.kernel()) {
-            Some(was) => Identity::Other(Mismatch::Named { image, was }),
-            None => Identity::Unknown(KernelWarning::UnreadVersion { image, fault }),
-        },
+        Err(fault) => Identity::Unknown(KernelWarning::UnreadVersion { image, fault }),
     }
 }
 
-/// The version that the dump's header, or the kernel's messages from when it booted, have in place of a file's.
-fn other_version(memory: &KernelMemory, file: &Table) -> Option<String> {
+/// The version of a file, and the one that the dump's header, or the kernel's messages from when it booted, have in place of
+/// it.
+fn other_version(memory: &KernelMemory, file: &Table) -> Option<(String, String)> {
     let version = file.version()?;
     let dump = memory.dump()?;
     let header = dump.inspection().location.header.as_ref().map(|header| header.version_string.to_string());
@@ -88,5 +92,5 @@ fn other_version(memory: &KernelMemory, file: &Table) -> Option<String> {
     let told: Vec<&str> = lines.filter(is_version).collect();
     // The buffer keeps messages of kernels that ran before.
     let other = told.last().filter(|_| !told.iter().any(|line| is_of_version(line, version)));
-    other.map(|line| (*line).to_owned())
+    other.map(|line| (first_line(version).to_owned(), (*line).to_owned()))
 }

@@ -11,7 +11,7 @@ pub enum KernelWarning {
     #[error("{0}; its symbols are not used")]
     OtherKernel(Mismatch),
     /// The image does not tell its version, by which it could be compared with the kernel of the dump.
-    #[error("{image} has no version: it may not be the dump's kernel")]
+    #[error("{image} has no version, which every kernel has: is it a module or a program, and not the dump's kernel?")]
     NoVersion {
         /// The image's path.
         image: String,
