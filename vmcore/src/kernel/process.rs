@@ -16,7 +16,7 @@ use crate::bounds::saturating_usize;
 use crate::error::{Error, Result};
 use crate::symbols::{Symbol, Symbols};
 use crate::types::TypeTable;
-use crate::units::Hex;
+use crate::units::{Hex, counted};
 use crate::warnings::Warnings;
 use std::collections::HashSet;
 
@@ -30,6 +30,8 @@ const MAX_THREADS: usize = 1 << 18;
 const MAX_CPUS: u32 = 1 << 16;
 /// No member of a structure is farther from its beginning.
 const MAX_OFFSET: u32 = 1 << 16;
+/// Pointers that do not lead back which are told one by one.
+const TOLD: usize = 3;
 /// The value of `p_state` of a zombie (`sys/proc.h`).
 const PRS_ZOMBIE: u32 = 2;
 /// The first `__FREEBSD_version` in which `stoppcbs` is a pointer to the array.
@@ -222,6 +224,8 @@ struct ProcessReader<'a> {
     /// Structures that were in a list.
     seen: HashSet<u64>,
     threads: usize,
+    /// Pointers that do not lead back to where they should.
+    strays: usize,
     warnings: Warnings,
 }
 
@@ -276,6 +280,7 @@ impl<'a> ProcessReader<'a> {
             layout: PcbLayout::new(kernel.architecture(), release, pcb_size),
             seen: HashSet::new(),
             threads: 0,
+            strays: 0,
             warnings: Warnings::default(),
         })
     }
@@ -296,6 +301,10 @@ impl<'a> ProcessReader<'a> {
         }
         if let Some(table) = table {
             self.zombies(&table, &mut list);
+        }
+        let more = self.strays.saturating_sub(TOLD);
+        if more > 0 {
+            self.warn(format!("{} lead elsewhere in these lists", counted(more, "more pointer")));
         }
         if self.layout.is_none() {
             self.warn("registers cannot be located without the symbol osreldate".to_owned());
@@ -339,6 +348,10 @@ impl<'a> ProcessReader<'a> {
         let found = member(entry, self.kernel.word_size() as u64).and_then(|at| self.kernel.pointer(at));
         let Ok(found) = found else { return };
         if self.kernel.dump().is_some() && found != link {
+            self.strays = self.strays.saturating_add(1);
+            if self.strays > TOLD {
+                return;
+            }
             let (found, link, what) = (Hex(found), Hex(link), what());
             let why =
                 format!("the list of {what} is damaged, or was being changed: it leads back to {found}, not {link}");
