@@ -80,6 +80,7 @@ mod type_table;
 mod typed_kernel;
 mod types;
 mod types_debug_info;
+mod types_modules;
 mod usage;
 mod virtual_memory;
 mod vmcore_builder;

@@ -100,3 +100,12 @@ impl Number {
         if self.is_signed { high >> above } else { (high.cast_unsigned() >> above).cast_signed() }
     }
 }
+
+/// What an expression depends on.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Uses {
+    /// Which processor is meant.
+    pub cpu: bool,
+    /// Which network stack is meant.
+    pub vnet: bool,
+}

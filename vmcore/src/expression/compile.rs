@@ -2,7 +2,7 @@
 //! with it is found here, before any memory is read.
 
 use super::arithmetic::{INT, common, promote};
-use super::code::{Code, Number, Place, PlaceKind, Value, ValueKind};
+use super::code::{Code, Number, Place, PlaceKind, Uses, Value, ValueKind};
 use super::error::{ExpressionError, Problem};
 use super::names::{Meaning, Owner, Scope};
 use super::span::Span;
@@ -37,15 +37,6 @@ pub(super) fn compile(
         _ => code,
     };
     Ok((code, compiler.uses))
-}
-
-/// What an expression depends on.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(super) struct Uses {
-    /// Which processor is meant.
-    pub cpu: bool,
-    /// Which network stack is meant.
-    pub vnet: bool,
 }
 
 struct Compiler<'a> {
@@ -479,7 +470,9 @@ impl Compiler<'_> {
 
     fn size_value(&mut self, span: Span, of: Span, type_id: TypeId) -> Compiled<Value> {
         let Some(size) = self.types.table.size_of(type_id) else {
-            return fail(of, Problem::NoSize(self.name_of(type_id)));
+            let is_unknown = *self.kind(type_id) == Kind::Unknown;
+            let no_size = || Problem::NoSize(self.name_of(type_id));
+            return fail(of, if is_unknown { self.untyped(of) } else { no_size() });
         };
         let type_id = self.types.size_type();
         self.typed(span, type_id, ValueKind::Constant(size.into()))

@@ -50,8 +50,7 @@ pub use span::Span;
 use crate::error::Error;
 use crate::kernel::Kernel;
 use crate::types::{NoStorage, StorageSource, TypeId};
-use code::Code;
-use compile::Uses;
+use code::{Code, Uses};
 
 /// An expression whose names and types are known.
 #[derive(Debug, Clone)]

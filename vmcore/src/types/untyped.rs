@@ -68,7 +68,7 @@ impl fmt::Display for UntypedReason {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Reordered => {
-                f.write_str("CTF tells them by the order of symbols, which the build of modules can change afterwards")
+                f.write_str("CTF tells types by the order of symbols, which the build of modules can change afterwards")
             }
             Self::Counts { what, expected, found } => {
                 write!(f, "the CTF was made for {expected} {what}, and the file has {found}")

@@ -1,5 +1,5 @@
-//! The types of a kernel's C from its debug information (DWARF), where its file has no CTF, or where that does not tell for
-//! certain which symbols have which types.
+//! The types of a kernel's C from its debug information (DWARF), where its file has no CTF; and of a kernel or a module
+//! alone where its CTF does not tell for certain which symbols have which types.
 //!
 //! A kernel's thousand units each have most of its types again. They are read one after another, and what an earlier one
 //! had is not kept a second time: memory is taken for what is different, and for one unit. Types in other units than the
@@ -30,8 +30,8 @@ use unit::{Unit, Wanted};
 /// What is read of a section.
 type Slice<'a> = EndianSlice<'a, RunTimeEndian>;
 
-/// Takes types from CTF, and from the debug information of files that have none, or whose CTF does not tell the types of
-/// their symbols for certain.
+/// Takes types from CTF, and of files without that from their debug information; of the first file also where its CTF does
+/// not tell the types of its symbols for certain.
 ///
 /// ```no_run
 /// use std::path::Path;
@@ -86,7 +86,8 @@ impl TypeSource for DebugTypes {
     fn load(&mut self, file: &Table, types: &mut TypeTable) -> Result<bool> {
         let error = match self.ctf.contents(file, types.next_id()) {
             Ok(Some(found)) => {
-                if found.is_whole() || !self.load_debug_info(file, types) {
+                // Structures that both tell differ in what CTF leaves out: they are not mixed with those of other files.
+                if found.is_whole() || !types.is_empty() || !self.load_debug_info(file, types) {
                     self.ctf.add(file, found, types);
                 }
                 return Ok(true);

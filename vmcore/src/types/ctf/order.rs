@@ -95,3 +95,19 @@ fn was_always_local(name: &[u8]) -> bool {
     let is_entry = name.strip_prefix(b"__set_").is_some_and(|rest| rest.windows(5).any(|part| part == b"_sym_"));
     is_entry || tail(name, 1).contains(&b'.')
 }
+
+#[cfg(test)]
+mod tests {
+    use super::was_always_local;
+
+    #[test]
+    fn names_that_code_cannot_give_to_globals_were_always_local() {
+        for name in ["f.once", ".L.str", ".L.str.12", "f.cold", "__set_sysctl_set_sym_sysctl___kern"] {
+            assert!(was_always_local(name.as_bytes()), "{name}");
+        }
+        // The second is a function's code by the first ABI of powerpc64.
+        for name in ["", ".f", "f", "__set_f", "set_sym_f", "__start_set_sysctl_set"] {
+            assert!(!was_always_local(name.as_bytes()), "{name}");
+        }
+    }
+}
