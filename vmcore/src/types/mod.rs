@@ -8,6 +8,7 @@ mod budget;
 pub mod ctf;
 mod declaration;
 pub mod isf;
+mod known_storage;
 pub mod layout;
 pub mod search;
 mod source;
@@ -18,8 +19,9 @@ mod tests;
 mod untyped;
 
 pub(crate) use budget::Budget;
-pub use source::TypeSource;
-pub use storage::{KnownStorage, NoStorage, StorageSource};
+pub use known_storage::KnownStorage;
+pub use source::{NoStorage, StorageSource, TypeSource};
+pub use storage::{Storage, TwoValues};
 pub use table::{FoundMember, TypeTable, Variable};
 pub use untyped::{SymbolClass, UntypedReason, UntypedSymbols};
 
@@ -189,33 +191,4 @@ pub struct Function {
     pub parameters: Vec<TypeId>,
     /// Whether it takes more than that (`...`).
     pub is_variadic: bool,
-}
-
-/// How the memory of a variable has its value.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Storage {
-    /// As its type says.
-    Plain,
-    /// One byte tells which of two values it is.
-    Choice(TwoValues),
-}
-
-/// The values of a variable that takes two alone.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct TwoValues {
-    /// The one that it begins with, of which its byte is 0; modulo 2^64.
-    pub initial: u64,
-    /// The other one, of which its byte is 1.
-    pub other: u64,
-}
-
-impl TwoValues {
-    /// The value that a byte stands for; `None` of one that no compiler stores.
-    pub fn chosen(self, byte: u8) -> Option<u64> {
-        match byte {
-            0 => Some(self.initial),
-            1 => Some(self.other),
-            _ => None,
-        }
-    }
 }

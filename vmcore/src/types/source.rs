@@ -14,6 +14,20 @@ pub trait TypeSource {
     fn load(&mut self, file: &Table, types: &mut TypeTable) -> Result<bool>;
 }
 
+/// Tells how the memory of variables has their values.
+pub trait StorageSource {
+    /// Adds what it tells of the variables of a file to those of a table that came from there, if it was not asked before.
+    fn load_storage(&mut self, file: &Table, types: &mut TypeTable);
+}
+
+/// Tells nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoStorage;
+
+impl StorageSource for NoStorage {
+    fn load_storage(&mut self, _: &Table, _: &mut TypeTable) {}
+}
+
 impl TypeTable {
     /// The types of a kernel's file, or of a module's alone.
     ///
