@@ -32,7 +32,7 @@ const INTEGERS: [(&str, u64); 10] = [
     ("proc_off_p_pid", 0),
     ("proc_off_p_comm", 8),
     ("proc_off_p_list", 0x20),
-    ("proc_off_p_threads", 0x28),
+    ("proc_off_p_threads", 0x30),
     ("thread_off_td_tid", 0),
     ("thread_off_td_name", 8),
     ("thread_off_td_oncpu", 0x1c),
@@ -94,7 +94,11 @@ impl Files {
         put(0x2_6000, 0, &[0; 0x200]);
         for (address, value, size) in [
             (PROCESS, 7, 4),
-            (PROCESS + 0x28, THREAD, 8),
+            // Lists lead back to where they come from: the variable, where the kernel ran.
+            (PROCESS + 0x28, ran(ALLPROC), 8),
+            (PROCESS + 0x30, THREAD, 8),
+            (PROCESS + 0x38, THREAD + 0x28, 8),
+            (THREAD + 0x30, PROCESS + 0x30, 8),
             (THREAD, 100_001, 4),
             (THREAD + 0x1c, u64::from(u32::MAX), 4),
             (THREAD + 0x20, PCB, 8),

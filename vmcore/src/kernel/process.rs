@@ -319,7 +319,7 @@ impl<'a> ProcessReader<'a> {
 
     /// Follows a list of processes from its head.
     fn list(&mut self, name: &str, head: u64, first: u64, list: &mut Vec<Process>) {
-        let (mut at, mut link) = (first, head);
+        let (mut at, mut link) = (first, self.as_it_ran(head, first));
         let zombie = self.zombproc == Some(head);
         while at != 0 {
             let wrong = if list.len() >= MAX_PROCESSES {
@@ -340,6 +340,15 @@ impl<'a> ProcessReader<'a> {
             };
             return self.warn(format!("{wrong}; the list ends there"));
         }
+    }
+
+    /// The address of a list's head as the kernel knows it: symbols have another one where it ran elsewhere than where it was
+    /// linked, and the first element leads back to it.
+    fn as_it_ran(&self, head: u64, first: u64) -> u64 {
+        let entry = first.saturating_add(self.offsets.next_process);
+        let back = member(entry, self.kernel.word_size() as u64).and_then(|at| self.kernel.pointer(at));
+        let is_head = |back: &u64| self.kernel.pointer(*back).is_ok_and(|led| led == first);
+        back.ok().filter(is_head).unwrap_or(head)
     }
 
     /// Compares the pointer of an entry of a list that leads back, which is behind the one to the next, with the address of the
