@@ -5,6 +5,8 @@
 //! [`linker_files`] lists the modules that a dump's kernel had. [`SourceLookup`] is asked for the source of their code.
 
 mod copied_sets;
+mod elf;
+mod entry;
 pub mod linker_files;
 mod modules;
 mod pattern;
@@ -14,12 +16,14 @@ mod source;
 mod table;
 
 pub use copied_sets::{CopiedSection, CopiedSet, SetPlace};
+pub use elf::PlacedSection;
+pub use entry::{Binding, SymbolEntry, SymbolKind};
 pub use linker_files::KernelFile;
 pub use modules::{Found, KernelSymbols};
 pub use pattern::Pattern;
 pub use raw::{Linked, RawKind, RawSymbol, RawSymbols};
 pub use source::{NoSource, SourceFrame, SourceLookup};
-pub use table::{Binding, PlacedSection, Placement, SymbolEntry, SymbolKind, Table};
+pub use table::{Placement, Table};
 
 use crate::error::Result;
 use crate::units::hex;

@@ -2,7 +2,7 @@
 //! and sections by their names.
 
 use super::Table;
-use super::table::{CUT_OFF, Elf, Problem, Sections, string_at};
+use super::elf::{CUT_OFF, Elf, Problem, Sections, string_at};
 use crate::bounds::{saturating_usize, tail};
 use crate::error::{Error, Result};
 use object::Endianness as ObjectEndianness;
