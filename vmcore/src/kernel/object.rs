@@ -90,7 +90,11 @@ impl<'a> TypedMemory<'a> {
             symbol.ok_or_else(|| Error::Unsupported(format!("{} has no symbol {name}", self.symbols.source())))?;
         let mut named = self.types.variables_named(name).filter(|variable| !variable.is_function);
         let exact = self.types.variables_at(symbol.address).find(|variable| &*variable.name == name);
-        let found = exact.or_else(|| named.next());
+        // Others of the name may be other variables: they only tell the type if they agree.
+        let found = exact.or_else(|| {
+            let first = named.next()?;
+            named.all(|other| other.type_id == first.type_id).then_some(first)
+        });
         let found = found.ok_or_else(|| Error::Unsupported(format!("the type of {name} is not known")))?;
         Ok(self.object(symbol.address, found.type_id))
     }
