@@ -780,3 +780,19 @@ fn what_is_missing_is_said() {
     );
     assert_eq!(run.stdout, expected);
 }
+
+/// A core file that was made of a minidump tells where memory is mapped, and has no page tables.
+#[test]
+fn a_core_file_that_was_made_of_a_dump_answers_as_the_dump_does() {
+    for arch in ARCHITECTURES {
+        let dump = kinds(arch).dump;
+        let core = dump.core.with_extension("elf");
+        let kernel = ["--kernel", text(&dump.kernel)];
+        memtool(&[&["convert", text(&dump.core), text(&core), "--format", "elf"], &kernel[..]].concat()).ok();
+        for expression in ["things.t_text", "things.t_points"] {
+            let asked =
+                |core: &str| memtool(&[&["print", expression, "--core", core], &kernel[..]].concat()).ok().stdout;
+            assert_eq!(asked(text(&core)), asked(text(&dump.core)), "{arch:?}");
+        }
+    }
+}

@@ -34,13 +34,11 @@ impl ElfFacts {
     /// Whether its memory has virtual addresses only, as that of a process or of `/dev/kmem` has: all physical
     /// addresses are 0.
     pub fn has_virtual_addresses_only(&self) -> bool {
-        // What a full dump's header has in their place (`dumpsys_pa_init()`).
-        let is_none = |address: u64| [0, u64::from(u32::MAX), u64::MAX].contains(&address);
         let mut filled = self.segments.iter().filter(|segment| segment.size > 0).peekable();
         let is_some = filled.peek().is_some();
         let mut has_virtual = false;
         let all_at_0 = filled.all(|segment| {
-            has_virtual |= !is_none(segment.virtual_address.0);
+            has_virtual |= ElfSegment::is_address(segment.virtual_address.0);
             segment.physical.0 == 0
         });
         is_some && all_at_0 && has_virtual
@@ -66,6 +64,13 @@ pub struct ElfSegment {
     pub offset: u64,
     /// How many there are in the file.
     pub size: u64,
+}
+
+impl ElfSegment {
+    /// Whether a virtual address is one, and not what a full dump's header has in its place (`dumpsys_pa_init()`).
+    pub(super) fn is_address(virtual_address: u64) -> bool {
+        ![0, u64::from(u32::MAX), u64::MAX].contains(&virtual_address)
+    }
 }
 
 /// Whether an ELF file is of another kind than core files: a program or a kernel, say. Where its kind is missing it is

@@ -46,6 +46,8 @@ pub struct DumpedMemory {
     /// Bytes of the dump.
     length: u64,
     blocks: Mutex<Blocks>,
+    /// Memory by the virtual addresses that a core file has beside the physical ones: it is at these.
+    virtual_extents: Vec<VirtualExtent>,
 }
 
 /// Memory that lies in one piece in the dump.
@@ -66,6 +68,31 @@ impl Extent {
         let (physical, size) = (self.physical.saturating_add(before), self.size - before);
         Self { physical, size: size.min(end.saturating_sub(physical)), offset: self.offset.saturating_add(before) }
     }
+}
+
+/// Memory that a core file tells both addresses of.
+#[derive(Debug, Clone, Copy)]
+struct VirtualExtent {
+    first: u64,
+    size: u64,
+    physical: u64,
+}
+
+/// The memory of a core file by virtual addresses, in ascending order: of each address the first segment counts.
+fn virtual_extents(inspection: &Inspection) -> Vec<VirtualExtent> {
+    let Content::Elf(facts) = &inspection.content else { return Vec::new() };
+    if facts.has_virtual_addresses_only() {
+        return Vec::new();
+    }
+    let extent = |segment: &ElfSegment| {
+        let (first, physical) = (segment.virtual_address.0, segment.physical.0);
+        VirtualExtent { first, size: segment.size.min(u64::MAX - first).min(u64::MAX - physical), physical }
+    };
+    let is_told = |segment: &&ElfSegment| ElfSegment::is_address(segment.virtual_address.0);
+    let mut extents: Vec<VirtualExtent> = facts.segments.iter().filter(is_told).map(extent).collect();
+    extents.sort_by_key(|extent| extent.first);
+    extents.dedup_by_key(|extent| extent.first);
+    extents
 }
 
 /// Ranges of memory that lie one after another in the dump, each behind a header of so many bytes.
@@ -165,7 +192,8 @@ impl DumpedMemory {
             end = end.max(extent.physical + extent.size);
             extent.size > 0
         });
-        Ok(Self { volume, inspection, extents, length, blocks: Mutex::default() })
+        let virtual_extents = virtual_extents(&inspection);
+        Ok(Self { volume, inspection, extents, length, blocks: Mutex::default(), virtual_extents })
     }
 
     /// What was found out about the dump.
@@ -199,6 +227,20 @@ impl DumpedMemory {
             ));
         }
         Ok(())
+    }
+
+    /// Whether it is a core file that tells the virtual addresses of memory beside the physical ones.
+    pub fn has_virtual_addresses(&self) -> bool {
+        !self.virtual_extents.is_empty()
+    }
+
+    /// The physical address of a virtual one that a core file tells itself, and bytes from there on.
+    pub fn physical_of(&self, address: u64) -> Option<(u64, u64)> {
+        let next = self.virtual_extents.partition_point(|extent| extent.first <= address);
+        let extent = self.virtual_extents.get(next.checked_sub(1)?)?;
+        let within = address - extent.first;
+        let remaining = extent.size.checked_sub(within).filter(|remaining| *remaining > 0)?;
+        Some((extent.physical.checked_add(within)?, remaining))
     }
 
     /// Where the byte of a physical address is in the dump, and how many bytes from there on belong together, up to

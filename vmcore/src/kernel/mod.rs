@@ -149,6 +149,10 @@ impl KernelMemory {
                 let unknown = || Error::Unsupported(format!("it is a core file of machine {}", facts.machine));
                 (architecture.ok_or_else(unknown)?, AddressSpace::listed(facts.byte_order))
             }
+            Content::Elf(facts) if memory.has_virtual_addresses() => {
+                let told = |architecture| (architecture, AddressSpace::told(facts.byte_order));
+                root::find(memory, kernel).or_else(|error| facts.architecture().map(told).ok_or(error))?
+            }
             _ => root::find(memory, kernel)?,
         })
     }

@@ -84,6 +84,9 @@ fn section(header: &Header, format: Format, level: Level) -> Tables {
 /// Why an address of such a dump leads nowhere.
 const LISTED: &str = "the dump has only its own virtual addresses";
 
+/// Why an address of a core file that tells itself where memory is leads nowhere.
+const TOLD: &str = "the core file does not have it, and has no page tables";
+
 /// What may be done with memory in a direct map; each page of it may have less.
 pub(super) const DATA: Protection = Protection { read: true, write: true, execute: false };
 /// The same on powerpc64, whose kernel runs in its direct map (`moea64_kenter_large()` in `sys/powerpc/aim/mmu_oea64.c`,
@@ -123,6 +126,11 @@ impl AddressSpace {
         Self { order, tables: Tables::Listed, direct_map: None, direct_protection: DATA, relocation: None }
     }
 
+    /// That of a core file which tells itself where virtual memory is, and in which no page tables are found.
+    pub fn told(order: Endianness) -> Self {
+        Self { tables: Tables::Unknown(TOLD), ..Self::listed(order) }
+    }
+
     /// Follows an address to memory, and shows each entry on the way.
     pub fn follow(
         &self,
@@ -150,10 +158,17 @@ impl AddressSpace {
             return Ok(Translation { physical, remaining: map.end - address, protection, page_size: None });
         }
         match self.tables {
-            Tables::Tree(tree) => self.walk_to(memory, &tree, address, seen),
+            Tables::Tree(tree) => {
+                let found = self.walk_to(memory, &tree, address, seen);
+                // Core files that were made of minidumps tell where memory is, and lack page tables.
+                found.or_else(|fault| match fault.why {
+                    Why::NoTable(_) => listed(memory, address).ok_or(fault),
+                    _ => Err(fault),
+                })
+            }
             Tables::Hashed(table) => table.follow(memory, address, &mut seen),
             Tables::Listed => Err(Fault::new(address, Why::Untranslated(LISTED))),
-            Tables::Unknown(reason) => Err(Fault::new(address, Why::Untranslated(reason))),
+            Tables::Unknown(reason) => listed(memory, address).ok_or(Fault::new(address, Why::Untranslated(reason))),
         }
     }
 
@@ -319,6 +334,13 @@ impl AddressSpace {
             _ => Ok((0, ControlFlow::Continue(()))),
         }
     }
+}
+
+/// Where a core file says that a virtual address is.
+fn listed(memory: &Physical<'_>, address: u64) -> Option<Translation> {
+    let Physical::Dump(dump) = memory else { return None };
+    let (physical, remaining) = dump.physical_of(address)?;
+    Some(Translation { physical, remaining, protection: DATA, page_size: None })
 }
 
 /// Joins mappings that continue one another.
