@@ -396,8 +396,10 @@ impl Opened {
         {
             self.kernel.add_files(files.symbols);
         }
-        match self.kernel.load_own_types(&mut CtfTypes::default()) {
-            Ok(_) => Ok(true),
+        let loaded = self.kernel.load_own_types(&mut CtfTypes::default()).map(|_| ());
+        self.warn(context);
+        match loaded {
+            Ok(()) => Ok(true),
             Err(vmcore::Error::NoTypes(_) | vmcore::Error::NoSymbols | vmcore::Error::OtherKernel(_)) => Ok(false),
             Err(error) => Err(error.into()),
         }

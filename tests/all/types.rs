@@ -256,6 +256,17 @@ fn the_types_of_a_dumps_kernel_are_its_own() {
     let arguments = ["types", "--core", text(&fixture.dump.core), "--kernel", text(&other.kernel), "int"];
     let run = memtool(&arguments).exits(1);
     assert!(run.stdout.is_empty() && run.stderr.contains("not the kernel of this dump"), "{run:?}");
+    // The same version, built once more; and one of which that cannot be told.
+    let mut again = TypedKernel::new(Arch::Amd64);
+    again.build_id = Some(1);
+    let again = again.write();
+    let arguments = ["types", "--core", text(&fixture.dump.core), "--kernel", text(&again.kernel), "int"];
+    let run = memtool(&arguments).exits(1);
+    assert!(run.stdout.is_empty() && run.stderr.contains("the same version, and another build ID"), "{run:?}");
+    let mut unmarked = TypedKernel::new(Arch::Amd64);
+    unmarked.build_id = None;
+    let run = unmarked.write().run(&["print", "version"]).ok();
+    assert!(run.stderr.contains("has no build ID: only by its version it is the kernel of this dump"), "{run:?}");
     let mut bare = TypedKernel::new(Arch::Amd64);
     bare.has_types = false;
     let bare = bare.write();

@@ -124,6 +124,8 @@ pub struct TypedKernel {
     omitted: BTreeSet<u64>,
     /// Whether the image has its types.
     pub has_types: bool,
+    /// The byte that its build ID consists of; without one it has none.
+    pub build_id: Option<u8>,
 }
 
 /// A kernel's files.
@@ -142,6 +144,9 @@ impl TypedDump {
         memtool(&[&[*command], &files[..], rest].concat())
     }
 }
+
+/// `SHT_NOTE`.
+const SHT_NOTE: u32 = 7;
 
 /// What an image of an architecture is for.
 pub fn target(arch: Arch) -> Target {
@@ -174,6 +179,7 @@ impl TypedKernel {
             variables: BTreeMap::new(),
             omitted: BTreeSet::new(),
             has_types: true,
+            build_id: Some(0x5a),
         };
         let version = kernel.types.array(basic.character, VERSION.len() as u32 + 1);
         let address = kernel.variable("version", version);
@@ -400,6 +406,10 @@ impl TypedKernel {
             section(name, flags, address, contents.clone())
         };
         let mut sections: Vec<Section> = SECTIONS.into_iter().enumerate().map(of_region).collect();
+        if let Some(bytes) = self.build_id_note() {
+            let address = self.base + self.regions.len() as u64 * REGION;
+            sections.push(Section { kind: SHT_NOTE, align: 4, ..section(".note.gnu.build-id", 0, address, bytes) });
+        }
         let kind = SHT_PROGBITS;
         let added = |(name, bytes)| Section { name, kind, flags: 0, address: 0, align: 4, bytes, size: 0 };
         sections.extend(others.into_iter().map(added));
@@ -416,11 +426,18 @@ impl TypedKernel {
         Image { flags, ..Image::new(target(self.arch), ET_EXEC, sections, symbols) }.build()
     }
 
+    /// The note with its build ID, behind all regions.
+    fn build_id_note(&self) -> Option<Vec<u8>> {
+        let words = [4, 20, 3].map(|word| self.order().bytes(word, 4)).concat();
+        self.build_id.map(|byte| [&words, &b"GNU\0"[..], &[byte; 20]].concat())
+    }
+
     /// The dump's file.
     pub fn dump(&self) -> Vec<u8> {
         let mut dump = self.dump.clone();
         let ram = dump.dump_avail[0].0;
-        for (index, contents) in self.regions.iter().enumerate() {
+        let note = self.build_id_note();
+        for (index, contents) in self.regions.iter().chain(&note).enumerate() {
             let start = self.base + index as u64 * REGION;
             for (address, page) in (start..).step_by(PAGE as usize).zip(contents.chunks(PAGE as usize)) {
                 let mut bytes = page.to_vec();

@@ -392,8 +392,13 @@ impl Kernel {
         if let Some(mismatch) = &self.mismatch {
             return Err(Error::OtherKernel(mismatch.clone()));
         }
-        let kernel = self.names.address_files().ok_or(Error::NoSymbols)?.kernel();
-        TypeTable::from_file(kernel, source)
+        let files = self.names.address_files().ok_or(Error::NoSymbols)?;
+        let types = TypeTable::from_file(files.kernel(), source)?;
+        // Types of another build of the same version would tell wrong values.
+        if self.memory.dump().is_some() && files.kernel().build_id().is_none() {
+            self.warnings.push(KernelWarning::NoBuildId { image: files.source() });
+        }
+        Ok(types)
     }
 
     /// Its memory with its types, once these are loaded.

@@ -16,6 +16,12 @@ pub enum KernelWarning {
         /// The image's path.
         image: String,
     },
+    /// The image has no build ID: only its version was compared with the kernel of the dump.
+    #[error("{image} has no build ID: only by its version it is the kernel of this dump")]
+    NoBuildId {
+        /// The image's path.
+        image: String,
+    },
     /// The dump does not have the memory where its kernel has its version.
     #[error("{image} cannot be compared with the kernel of this dump: {fault}")]
     UnreadVersion {
