@@ -88,7 +88,10 @@ fn virtual_extents(inspection: &Inspection) -> Vec<VirtualExtent> {
         let (first, physical) = (segment.virtual_address.0, segment.physical.0);
         VirtualExtent { first, size: segment.size.min(u64::MAX - first).min(u64::MAX - physical), physical }
     };
-    let is_told = |segment: &&ElfSegment| ElfSegment::is_address(segment.virtual_address.0);
+    // A full dump has the physical address in both places (`sys/kern/kern_dump.c`).
+    let is_told = |segment: &&ElfSegment| {
+        ElfSegment::is_address(segment.virtual_address.0) && segment.virtual_address != segment.physical
+    };
     let mut extents: Vec<VirtualExtent> = facts.segments.iter().filter(is_told).map(extent).collect();
     extents.sort_by_key(|extent| extent.first);
     extents.dedup_by_key(|extent| extent.first);
