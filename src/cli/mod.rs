@@ -25,6 +25,7 @@ mod read;
 mod record;
 mod report;
 mod save;
+mod show;
 mod spelling;
 mod stack;
 mod symbols;
@@ -141,6 +142,8 @@ enum Command {
     Ps(ps::Arguments),
     /// Show which functions the threads of a kernel were in
     Stack(stack::Arguments),
+    /// Show what a kernel counts and holds, as vmstat and swapinfo do
+    Show(show::Arguments),
     /// Print the messages of a kernel
     Dmesg(dmesg::Arguments),
     /// Report on a crash from its dump
@@ -243,6 +246,7 @@ impl Command {
             Self::Ps(arguments) => arguments.kernel.inputs(),
             Self::Maps(arguments) => arguments.kernel.inputs(),
             Self::Stack(arguments) => arguments.kernel.inputs(),
+            Self::Show(arguments) => arguments.kernel.inputs(),
             Self::Dmesg(arguments) => arguments.kernel.inputs(),
             _ => Vec::new(),
         }
@@ -274,6 +278,7 @@ impl Command {
             Self::Write(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Ps(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Stack(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Show(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dmesg(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
             Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
@@ -583,6 +588,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Symbols(arguments) => symbols::run(context, &arguments),
         Command::Types(arguments) => types::run(context, &arguments),
         Command::Stack(arguments) => stack::run(context, &arguments),
+        Command::Show(arguments) => show::run(context, &arguments),
         Command::Dmesg(arguments) => dmesg::run(context, &arguments),
         Command::Ps(arguments) => ps::run(context, &arguments),
         Command::Report(arguments) => report::run(context, &arguments),
@@ -626,7 +632,7 @@ fn report(error: &Error, command: &str, verbose: bool) {
 /// What a command works on in place of a system with mem(4), other than a recorded machine.
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
-        "read" | "print" | "translate" | "write" | "ps" | "stack" | "dmesg" => "a dump with --core FILE, or ",
+        "read" | "print" | "translate" | "write" | "ps" | "stack" | "show" | "dmesg" => "a dump with --core FILE, or ",
         "symbols" | "types" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",

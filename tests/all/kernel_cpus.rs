@@ -19,7 +19,7 @@ fn open(dump: &TypedDump) -> Kernel {
 }
 
 /// A kernel with two CPUs: their structures.
-fn with_cpus(arch: Arch) -> (TypedKernel, Type, [u64; 2]) {
+pub fn with_cpus(arch: Arch) -> (TypedKernel, Type, [u64; 2]) {
     let mut kernel = TypedKernel::new(arch);
     let Basic { int, unsigned_int, long, unsigned_long, unsigned_long_long, .. } = kernel.basic;
     let times = kernel.types.array(long, 5);
@@ -177,51 +177,57 @@ fn variables_that_each_network_stack_has_are_where_its_copy_is() {
     }
 }
 
+/// A kernel that swaps to a disk and to a file: their type and addresses.
+pub fn with_swap_devices(arch: Arch) -> (TypedKernel, Type, [u64; 2]) {
+    let mut kernel = TypedKernel::new(arch);
+    let Basic { int, pointer, character, unsigned_long_long, .. } = kernel.basic;
+    let name = kernel.types.array(character, 64);
+    let cdev = kernel.types.record("cdev", &[("si_name", name)]);
+    let to_cdev = kernel.types.pointer(cdev);
+    let kinds = kernel.types.union_of("", &[("v_mountedhere", pointer), ("v_rdev", to_cdev)]);
+    let vnode = kernel.types.record("vnode", &[("", kinds)]);
+    let to_vnode = kernel.types.pointer(vnode);
+    let swap = kernel.types.reserve();
+    let to_swap = kernel.types.pointer(swap);
+    let link = kernel.types.record("", &[("tqe_next", to_swap), ("tqe_prev", pointer)]);
+    let members = [
+        ("sw_flags", int),
+        ("sw_nblks", int),
+        ("sw_used", int),
+        ("sw_dev", unsigned_long_long),
+        ("sw_vp", to_vnode),
+        ("sw_list", link),
+    ];
+    kernel.types.at(swap).record("swdevt", &members);
+    let head = kernel.types.record("", &[("tqh_first", to_swap), ("tqh_last", pointer)]);
+    kernel.static_variable("swtailq", head);
+    kernel.variable("nsw_cluster_max", int);
+    kernel.set_variable("nsw_cluster_max", "", 32);
+    let [disk, file] = [0, 1].map(|_| kernel.allocate(swap));
+    let (node, device) = (kernel.allocate(vnode), kernel.allocate(cdev));
+    kernel.set(node, vnode, "v_rdev", device);
+    kernel.set_text(device, cdev, "si_name", "ada0p3");
+    kernel.set(disk, swap, "sw_vp", node);
+    for (member, value) in [("sw_nblks", 1000), ("sw_used", 7), ("sw_flags", 1), ("sw_dev", 0x70)] {
+        kernel.set(disk, swap, member, value);
+    }
+    kernel.set(disk, swap, "sw_list.tqe_next", file);
+    kernel.set(file, swap, "sw_dev", u64::MAX);
+    kernel.set(file, swap, "sw_nblks", 532);
+    kernel.set_variable("swtailq", "tqh_first", disk);
+    (kernel, swap, [disk, file])
+}
+
 #[test]
 fn swap_devices_have_names_and_less_than_their_size() {
     for arch in Arch::ALL {
-        let mut kernel = TypedKernel::new(arch);
-        let Basic { int, pointer, character, unsigned_long_long, .. } = kernel.basic;
-        let name = kernel.types.array(character, 64);
-        let cdev = kernel.types.record("cdev", &[("si_name", name)]);
-        let to_cdev = kernel.types.pointer(cdev);
-        let kinds = kernel.types.union_of("", &[("v_mountedhere", pointer), ("v_rdev", to_cdev)]);
-        let vnode = kernel.types.record("vnode", &[("", kinds)]);
-        let to_vnode = kernel.types.pointer(vnode);
-        let swap = kernel.types.reserve();
-        let to_swap = kernel.types.pointer(swap);
-        let link = kernel.types.record("", &[("tqe_next", to_swap), ("tqe_prev", pointer)]);
-        let members = [
-            ("sw_flags", int),
-            ("sw_nblks", int),
-            ("sw_used", int),
-            ("sw_dev", unsigned_long_long),
-            ("sw_vp", to_vnode),
-            ("sw_list", link),
-        ];
-        kernel.types.at(swap).record("swdevt", &members);
-        let head = kernel.types.record("", &[("tqh_first", to_swap), ("tqh_last", pointer)]);
-        kernel.static_variable("swtailq", head);
-        kernel.variable("nsw_cluster_max", int);
-        kernel.set_variable("nsw_cluster_max", "", 32);
-        let [disk, file] = [0, 1].map(|_| kernel.allocate(swap));
-        let (node, device) = (kernel.allocate(vnode), kernel.allocate(cdev));
-        kernel.set(node, vnode, "v_rdev", device);
-        kernel.set_text(device, cdev, "si_name", "ada0p3");
-        kernel.set(disk, swap, "sw_vp", node);
-        for (member, value) in [("sw_nblks", 1000), ("sw_used", 7), ("sw_flags", 1), ("sw_dev", 0x70)] {
-            kernel.set(disk, swap, member, value);
-        }
-        kernel.set(disk, swap, "sw_list.tqe_next", file);
-        kernel.set(file, swap, "sw_dev", u64::MAX);
-        kernel.set(file, swap, "sw_nblks", 532);
-        kernel.set_variable("swtailq", "tqh_first", disk);
+        let (kernel, ..) = with_swap_devices(arch);
         let opened = open(&kernel.write());
         assert_eq!(
             opened.typed().unwrap().swap_devices().unwrap(),
             [
-                SwapDevice { name: Some(b"ada0p3".to_vec()), total: 968, used: 7, flags: 1 },
-                SwapDevice { name: None, total: 500, used: 0, flags: 0 },
+                SwapDevice { name: Some(b"ada0p3".to_vec()), size: 1000, total: 968, used: 7, flags: 1 },
+                SwapDevice { name: None, size: 532, total: 500, used: 0, flags: 0 },
             ],
             "{arch:?}"
         );

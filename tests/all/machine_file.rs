@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 21] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 22] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -808,6 +808,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 21] = [
     ("types", &["types", "--kernel", "file", "x"], &[]),
     ("ps", &["ps", "--core", "file"], &[]),
     ("stack", &["stack", "--core", "file"], &[]),
+    ("show", &["show", "vmstat-s", "--core", "file"], &[]),
     ("dmesg", &["dmesg", "--core", "file"], &["dmesg"]),
     ("report", &["report", "file"], &[]),
     ("maps", &[], &["maps", "812"]),

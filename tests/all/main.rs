@@ -70,6 +70,7 @@ mod rules_model;
 mod save;
 mod save_log;
 mod schemas;
+mod show;
 mod snapshots;
 mod stack;
 mod standard_input;

@@ -213,7 +213,7 @@ fn written() -> BTreeMap<String, Value> {
 }
 
 /// Members that depend on an option, or on what `method` names: all others are always there.
-const OPTIONAL: [(&str, &[&str]); 9] = [
+const OPTIONAL: [(&str, &[&str]); 10] = [
     (
         "convert",
         &["segment_count", "bytes_mapped", "bytes_missing", "missing_table_count", "unknown_tables", "thread_count"],
@@ -236,6 +236,7 @@ const OPTIONAL: [(&str, &[&str]); 9] = [
     ("paddr", &["pid", "page_count"]),
     ("ps", &["threads"]),
     ("read", &["size", "pieces", "values", "symbols", "string", "kernel_file"]),
+    ("show", &["vm_counters", "malloc_types", "zones", "swap_devices"]),
     ("symbols", &["query", "offset"]),
 ];
 

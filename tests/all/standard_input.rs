@@ -265,6 +265,7 @@ fn what_is_read_at_any_place_cannot_be_standard_input() {
         &["write", "-M", "-", "0x1000", "00"],
         &["ps", "-M", "-", "-N", "kernel"],
         &["ps", "-N", "-"],
+        &["show", "swapinfo", "-M", "-"],
         &["symbols", "--kernel", "-", "version"],
         &["convert", "in", "--format", "elf", "-N", "-"],
         &["livedump", "-N", "-", "out"],

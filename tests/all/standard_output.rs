@@ -68,6 +68,8 @@ completions fish
 --machine demo ranges --save-machine -
 ps --core PANIC --kernel KERNEL
 ps --core PANIC --kernel KERNEL --json
+show vmstat-m --core TYPED --kernel TYPEDKERNEL
+show vmstat-m --core TYPED --kernel TYPEDKERNEL --json
 dmesg --core PANIC
 dmesg --core PANIC --panic --json
 report PANIC
@@ -97,6 +99,9 @@ fn prepare(directory: &Path) {
     write("DEVICE", &DumpDevice::example(header, 512, &dump).build());
     write("PANIC", &panicked().dump());
     write("KERNEL", &panicked().image());
+    let typed = crate::show::with_malloc_types();
+    fs::copy(&typed.core, directory.join("TYPED")).unwrap();
+    fs::copy(&typed.kernel, directory.join("TYPEDKERNEL")).unwrap();
     write("ENCRYPTED", &encrypted(Encryption::ChaCha20, &dump));
     write("KEY", &block_for("mine.pem", Encryption::ChaCha20, "oaep"));
     fs::copy(KEYS.path("mine.pem"), directory.join("PRIVATE")).unwrap();

@@ -196,6 +196,7 @@ fn a_system_without_mem_is_told_what_the_command_works_on_instead() {
         (&["livedump", "x"], ""),
         (&["read", "version"], "a dump with --core FILE, or "),
         (&["ps"], "a dump with --core FILE, or "),
+        (&["show", "swapinfo"], "a dump with --core FILE, or "),
         (&["stack"], "a dump with --core FILE, or "),
         (&["symbols", "hz"], "a dump with --core FILE, a kernel with --kernel FILE, or "),
         (&["dump"], "an image of memory with --device FILE, or "),

@@ -5,6 +5,7 @@
 //! - [`dump`]: kernel dumps of every architecture, in files, live dumps and dump devices, read and checked;
 //! - [`kernel`]: a kernel's memory by virtual address, in a dump or an image, its processes and threads;
 //! - [`kinfo`]: what ps(1) shows of them, by the kernel's types;
+//! - [`statistics`]: what it counts and holds, as vmstat(8) shows it;
 //! - [`stack`]: which functions its threads were in;
 //! - [`messages`]: what it said;
 //! - [`report`]: all of that of a crash;
@@ -60,6 +61,7 @@ pub mod report;
 pub mod segment;
 mod sparse_bits;
 pub mod stack;
+pub mod statistics;
 pub mod symbols;
 pub mod system;
 pub mod text;

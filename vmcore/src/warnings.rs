@@ -1,5 +1,7 @@
 //! What is wrong with damaged memory, of which there can be very much: the first of it, and how much more there was.
 
+use crate::error::{Error, Result};
+
 /// After so many warnings the others are counted.
 const MAX_WARNINGS: usize = 20;
 
@@ -17,6 +19,18 @@ impl Warnings {
             self.list.push(text());
         } else {
             self.more = self.more.saturating_add(1);
+        }
+    }
+
+    /// The value, if it could be read; else adds a warning, unless this kernel has no such thing at all.
+    pub(crate) fn keep<T>(&mut self, what: impl FnOnce() -> String, read: Result<T>) -> Option<T> {
+        match read {
+            Ok(value) => Some(value),
+            Err(Error::Unsupported(_)) => None,
+            Err(error) => {
+                self.add(|| format!("{} cannot be read: {error}", what()));
+                None
+            }
         }
     }
 

@@ -48,6 +48,48 @@ pub(super) fn section_borders(symbols: &dyn Symbols, set: CopiedSet) -> Result<O
     Ok(border("start")?.zip(border("stop")?).map(|(start, stop)| (start.address, stop.address)))
 }
 
+/// Where each CPU has its part of what the zone allocator gave to all of them at once (`UMA_ZONE_PCPU`).
+pub struct ZonePerCpu<'a> {
+    typed: TypedMemory<'a>,
+    parts: Vec<CpuPart>,
+}
+
+struct CpuPart {
+    cpu: u32,
+    /// From the address of such a thing to the CPU's part of it.
+    offset: u64,
+    /// The counter that all counters are while the kernel boots, if it has that.
+    early: Option<u64>,
+}
+
+impl ZonePerCpu<'_> {
+    /// The numbers of the CPUs and the addresses of their parts, of what is at an address.
+    pub fn addresses(&self, base: u64) -> impl Iterator<Item = (u32, u64)> {
+        self.parts.iter().map(move |part| (part.cpu, self.typed.wrap(base.wrapping_add(part.offset))))
+    }
+
+    /// The value of a counter(9), of which each CPU has a part: their sum, which wraps around (`kvm_counter_u64_fetch`). `base`
+    /// is the value of a `counter_u64_t`.
+    ///
+    /// # Errors
+    ///
+    /// It is no counter: null or not aligned; a part cannot be read, or it is the one that all counters have while the kernel
+    /// boots (`EARLY_COUNTER`).
+    pub fn counter(&self, base: u64) -> Result<u64> {
+        if base == 0 || !base.is_multiple_of(COUNTER_SIZE) {
+            return Err(Error::Unsupported(format!("{} is not a counter", Hex(base))));
+        }
+        let mut sum = 0_u64;
+        for (part, (_, at)) in self.parts.iter().zip(self.addresses(base)) {
+            if part.early == Some(at) {
+                return Err(Error::Unsupported("the counter was not allocated yet".to_owned()));
+            }
+            sum = sum.wrapping_add(self.typed.memory.u64(at)?);
+        }
+        Ok(sum)
+    }
+}
+
 impl<'a> TypedMemory<'a> {
     /// How many CPUs the kernel was built for: numbers of CPUs are smaller (`kvm_getmaxcpu`, `MAXCPU`).
     ///
@@ -144,27 +186,27 @@ impl<'a> TypedMemory<'a> {
         Ok(self.wrap(base.wrapping_add(offset)))
     }
 
-    /// The value of a counter(9), of which each CPU has a part: their sum, which wraps around (`kvm_counter_u64_fetch`). `base`
-    /// is the value of a `counter_u64_t`.
+    /// The parts that each CPU has of what the zone allocator gave to all of them at once: read once, for many such things.
     ///
     /// # Errors
     ///
-    /// It is no counter: null or not aligned; a part cannot be read, or it is the one that all counters have while the kernel
-    /// boots (`EARLY_COUNTER`).
-    pub fn counter(self, base: u64) -> Result<u64> {
-        if base == 0 || !base.is_multiple_of(COUNTER_SIZE) {
-            return Err(Error::Unsupported(format!("{} is not a counter", Hex(base))));
-        }
-        let mut sum = 0_u64;
-        for cpu in self.cpus()? {
-            let at = self.zone_per_cpu_address(base, cpu)?;
+    /// The CPUs, or the `struct pcpu` of one, cannot be read.
+    pub fn zone_per_cpu(self) -> Result<ZonePerCpu<'a>> {
+        let part = |cpu| {
             let early = self.existing_pcpu(cpu)?.member("pc_early_dummy_counter");
-            if early.is_ok_and(|early| early.address() == at) {
-                return Err(Error::Unsupported("the counter was not allocated yet".to_owned()));
-            }
-            sum = sum.wrapping_add(self.memory.u64(at)?);
-        }
-        Ok(sum)
+            let early = early.ok().map(|early| early.address());
+            Ok(CpuPart { cpu, offset: self.zone_per_cpu_address(0, cpu)?, early })
+        };
+        Ok(ZonePerCpu { typed: self, parts: self.cpus()?.into_iter().map(part).collect::<Result<_>>()? })
+    }
+
+    /// The value of a counter(9): see [`ZonePerCpu::counter`].
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::zone_per_cpu`] and [`ZonePerCpu::counter`].
+    pub fn counter(self, base: u64) -> Result<u64> {
+        self.zone_per_cpu()?.counter(base)
     }
 
     /// What a CPU spent its time with (`pc_cp_time`, `kern.cp_times`).

@@ -15,7 +15,7 @@
 //! | `kvm_getargv`, `kvm_getenvv` | [`crate::kinfo::arguments`], [`crate::kinfo::environment`] |
 //! | `kvm_getpcpu`, `kvm_getmaxcpu`, `kvm_getncpus` | [`TypedMemory::pcpu`], [`TypedMemory::max_cpus`], [`TypedMemory::cpus`] |
 //! | `kvm_dpcpu_setcpu` | [`TypedMemory::per_cpu_address`] |
-//! | `kvm_read_zpcpu`, `kvm_counter_u64_fetch` | [`TypedMemory::zone_per_cpu_address`], [`TypedMemory::counter`] |
+//! | `kvm_read_zpcpu`, `kvm_counter_u64_fetch` | [`TypedMemory::zone_per_cpu_address`], [`ZonePerCpu`], [`TypedMemory::counter`] |
 //! | `kvm_getcptime` | [`TypedMemory::cpu_times`] |
 //! | `kvm_getswapinfo` | [`TypedMemory::swap_devices`] |
 //! | reading a variable of the process's network stack | [`TypedMemory::per_vnet_address`] |
@@ -52,7 +52,7 @@ mod vnet;
 mod warning;
 
 pub use capture::DebuggerOutput;
-pub use cpus::CpuTimes;
+pub use cpus::{CpuTimes, ZonePerCpu};
 pub use facts::KernelFacts;
 pub(crate) use hashed::RunningTable;
 pub use names::KernelNames;
@@ -65,6 +65,7 @@ pub(crate) use root::{KernelImage, NoRoot, RootCandidate, running_candidates};
 pub use running::RunningMemory;
 pub use search::{FoundKernel, KernelSearch, RejectedImage};
 pub(crate) use space::PageTables;
+pub(crate) use swap::MAX_SWAP_DEVICES;
 pub use swap::SwapDevice;
 pub use translation::{Mapping, Translation, WalkStep};
 pub use user::UserMemory;

@@ -50,14 +50,7 @@ impl<'a> Reader<'a> {
 
     /// The value, if it could be read; else there is a warning, unless this kernel has no such thing at all.
     pub fn keep<T>(&mut self, what: impl FnOnce() -> String, read: Result<T>) -> Option<T> {
-        match read {
-            Ok(value) => Some(value),
-            Err(Error::Unsupported(_)) => None,
-            Err(error) => {
-                self.warnings.add(|| format!("{} cannot be read: {error}", what()));
-                None
-            }
-        }
+        self.warnings.keep(what, read)
     }
 
     pub fn take_warnings(&mut self) -> Vec<String> {

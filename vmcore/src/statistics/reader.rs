@@ -1,0 +1,126 @@
+//! The state of reading: what could not be read.
+
+use crate::error::{Error, Result};
+use crate::kernel::{Object, TypedMemory, ZonePerCpu};
+use crate::lists::{ListEnd, ListKind, ListPlan};
+use crate::units::Hex;
+use crate::warnings::Warnings;
+use std::fmt::Display;
+
+/// More bytes than a name in the kernel has.
+pub(crate) const MAX_NAME: usize = 64;
+/// More of what CPUs have for themselves than is read in reasonable time.
+const MAX_PARTS: usize = 1 << 22;
+
+/// Reads what a kernel counts.
+pub(crate) struct Reader<'a> {
+    pub typed: TypedMemory<'a>,
+    /// Where each CPU has its part of counters; `None` where that is not known.
+    per_cpu: Option<ZonePerCpu<'a>>,
+    /// How many parts of CPUs are read at most from now on.
+    parts_left: usize,
+    warnings: Warnings,
+}
+
+impl<'a> Reader<'a> {
+    pub fn new(typed: TypedMemory<'a>) -> Self {
+        let mut warnings = Warnings::default();
+        let per_cpu = warnings.keep(|| "where each CPU has its counters".to_owned(), typed.zone_per_cpu());
+        Self { typed, per_cpu, parts_left: MAX_PARTS, warnings }
+    }
+
+    /// The value, if it could be read; else there is a warning, unless this kernel has no such thing at all.
+    pub fn keep<T>(&mut self, what: impl FnOnce() -> String, read: Result<T>) -> Option<T> {
+        self.warnings.keep(what, read)
+    }
+
+    /// The number in a member of an object that is called so.
+    pub fn number(&mut self, what: &dyn Display, object: &Object<'_>, member: &str) -> Option<u64> {
+        let read = object.member(member).and_then(|member| member.unsigned());
+        self.keep(|| format!("{member} of {what}"), read)
+    }
+
+    /// The number in a variable.
+    pub fn variable(&mut self, name: &str) -> Option<u64> {
+        let read = self.typed.variable(name).and_then(|variable| variable.unsigned());
+        self.keep(|| name.to_owned(), read)
+    }
+
+    /// The value of the counter(9) that a member of an object is, or a variable.
+    pub fn counter(&mut self, what: &dyn Display, counter: Result<Object<'_>>) -> Option<u64> {
+        let base = counter.and_then(|counter| Ok(counter.dereference()?.address()));
+        let base = self.keep(|| what.to_string(), base)?;
+        if !base.is_multiple_of(8) {
+            self.warn(|| format!("{what} is damaged: {} is no counter", Hex(base)));
+            return None;
+        }
+        self.spend_parts()?;
+        let value = self.per_cpu.as_ref()?.counter(base);
+        self.keep(|| what.to_string(), value)
+    }
+
+    /// The CPUs, and where each has its part of what is at an address.
+    pub fn parts(&mut self, base: u64) -> Option<Vec<(u32, u64)>> {
+        self.spend_parts()?;
+        Some(self.per_cpu.as_ref()?.addresses(base).collect())
+    }
+
+    /// The CPUs, each of which something is read of.
+    pub fn cpus(&mut self) -> Option<Vec<u32>> {
+        Some(self.parts(0)?.into_iter().map(|(cpu, _)| cpu).collect())
+    }
+
+    /// Counts the parts that are about to be read; `None` if they are too many.
+    fn spend_parts(&mut self) -> Option<()> {
+        let count = self.per_cpu.as_ref()?.addresses(0).count();
+        match self.parts_left.checked_sub(count) {
+            Some(left) => self.parts_left = left,
+            None => {
+                self.warnings.add(|| "there is more that CPUs have for themselves than is read".to_owned());
+                return None;
+            }
+        }
+        Some(())
+    }
+
+    /// The elements of a list, from its head or its first element on, which is called so; as many as can be read.
+    ///
+    /// # Errors
+    ///
+    /// Its types are not those of such a list, or its head cannot be read.
+    pub fn list(&mut self, what: &dyn Display, head: &Object<'a>, link: &str, limit: usize) -> Result<Vec<Object<'a>>> {
+        let (elements, end) = self.elements(head, link, limit)?;
+        self.tell_end(what, end);
+        Ok(elements)
+    }
+
+    fn elements(&self, head: &Object<'a>, link: &str, limit: usize) -> Result<(Vec<Object<'a>>, ListEnd)> {
+        let plan = ListPlan::new(self.typed.types, head.type_id(), ListKind::Any, link);
+        let plan = plan.map_err(|error| Error::Unsupported(error.to_string()))?;
+        let start = if plan.is_pointer { head.unsigned()? } else { head.address() };
+        let walk = plan.walk(self.typed, start, limit)?;
+        let elements: Vec<_> = walk.elements.iter().map(|at| self.typed.object(*at, plan.element)).collect();
+        // What a walk takes for a ring is none here: the last pointer of a list is null.
+        let last = elements.last().and_then(|last| last.member(link).and_then(|next| next.unsigned()).ok());
+        let end = match (walk.end, last) {
+            (ListEnd::Complete, Some(next)) if next != 0 => ListEnd::Loop(next),
+            (end, _) => end,
+        };
+        Ok((elements, end))
+    }
+
+    fn tell_end(&mut self, what: &dyn Display, end: ListEnd) {
+        if end != ListEnd::Complete {
+            self.warn(|| format!("{what} is damaged: {end}"));
+        }
+    }
+
+    /// Adds a warning, whose text is made only if it is kept.
+    pub fn warn(&mut self, text: impl FnOnce() -> String) {
+        self.warnings.add(text);
+    }
+
+    pub fn into_warnings(self) -> Vec<String> {
+        self.warnings.into_list("warnings")
+    }
+}

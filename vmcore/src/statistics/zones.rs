@@ -1,0 +1,215 @@
+//! The zones of the kernel's allocator of equal items, UMA, as `vmstat -z` shows them: how many items of each are in use, and
+//! how many are free in its slabs and in the caches of CPUs and of domains of memory.
+//!
+//! Sources: `struct uma_keg`, `struct uma_zone` and `ZDOM_GET` in `sys/vm/uma_int.h`, `sysctl_vm_zone_stats()` in
+//! `sys/vm/uma_core.c`, `memstat_sysctl_uma()` in `lib/libmemstat/memstat_uma.c`.
+
+use super::reader::{MAX_NAME, Reader};
+use crate::error::{Error, Result};
+use crate::kernel::{Object, TypedMemory};
+use crate::text::Name;
+use crate::units::Hex;
+
+/// More zones than any kernel has.
+const MAX_ZONES: usize = 1 << 14;
+/// More domains of memory than a kernel can be built for.
+const MAX_DOMAINS: u64 = 256;
+
+/// A zone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zone {
+    /// Its name, which others can have, too.
+    pub name: Option<Name>,
+    /// Bytes of an item.
+    pub size: Option<u64>,
+    /// How many items there may be; 0 without a limit.
+    pub limit: Option<u64>,
+    /// Items that are in use.
+    pub used: Option<u64>,
+    /// Items that are free, in slabs and in caches.
+    pub free: Option<u64>,
+    /// Allocations since the kernel started.
+    pub requests: Option<u64>,
+    /// Allocations that failed.
+    pub failures: Option<u64>,
+    /// Allocations that had to wait.
+    pub sleeps: Option<u64>,
+    /// Items that were freed in another domain of memory than theirs.
+    pub cross_domain_frees: Option<u64>,
+    /// Items that are free in the slabs of its keg. Zones that share a keg share them: they are counted as free of the first.
+    pub keg_free: Option<u64>,
+    /// Items in the cache of each domain of memory.
+    pub domain_free: Option<Vec<u64>>,
+    /// CPUs, and how many items are in the cache of each.
+    pub cpu_free: Option<Vec<(u32, u64)>>,
+    /// Whether it shares the keg of a zone before it.
+    pub is_secondary: bool,
+    /// Whether it has no keg: it caches what something else allocates.
+    pub is_cache: bool,
+}
+
+/// All zones.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Zones {
+    /// The zones, in the order of vmstat(8): the oldest ones first, and before them those without a keg.
+    pub zones: Vec<Zone>,
+    /// What could not be read.
+    pub warnings: Vec<String>,
+}
+
+/// What all zones of a keg have.
+struct Keg {
+    size: Option<u64>,
+    free: Option<u64>,
+}
+
+/// What a CPU counted of a zone.
+struct Cache {
+    free: u64,
+    allocations: u64,
+    frees: u64,
+}
+
+impl Zones {
+    /// Reads them.
+    ///
+    /// # Errors
+    ///
+    /// The kernel's types lack the list of kegs, or its head cannot be read.
+    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+        let head = typed.variable("uma_kegs")?;
+        let mut all = All { reader: Reader::new(typed), domains: None, last_cpu: None, zones: Vec::new() };
+        all.domains = all.reader.variable("vm_ndomains").filter(|count| *count <= MAX_DOMAINS);
+        all.last_cpu = all.reader.variable("mp_maxid");
+        for keg in all.reader.list(&"the list of kegs", &head, "uk_link", MAX_ZONES)? {
+            all.add_keg(&keg);
+        }
+        if let Ok(head) = typed.variable("uma_cachezones") {
+            all.add_list(&"the list of zones without kegs", Ok(head), None);
+        }
+        // libmemstat has the last one first.
+        all.zones.reverse();
+        Ok(Self { zones: all.zones, warnings: all.reader.into_warnings() })
+    }
+}
+
+/// All zones as they are being read.
+struct All<'a> {
+    reader: Reader<'a>,
+    /// How many domains of memory there are (`vm_ndomains`).
+    domains: Option<u64>,
+    /// The last number of a CPU (`mp_maxid`): caches of domains follow those of CPUs.
+    last_cpu: Option<u64>,
+    zones: Vec<Zone>,
+}
+
+impl<'a> All<'a> {
+    fn add_keg(&mut self, keg: &Object<'a>) {
+        let what = format!("the keg at {}", Hex(keg.address()));
+        let size = self.reader.number(&what, keg, "uk_size");
+        let free = self.domains.map(|domains| free_in_slabs(keg, domains));
+        let free = free.and_then(|free| self.reader.keep(|| format!("the free items of {what}"), free));
+        self.add_list(&format_args!("the list of zones of {what}"), keg.member("uk_zones"), Some(&Keg { size, free }));
+    }
+
+    fn add_list(&mut self, what: &dyn std::fmt::Display, head: Result<Object<'a>>, keg: Option<&Keg>) {
+        let room = MAX_ZONES.saturating_sub(self.zones.len());
+        let zones = head.and_then(|head| self.reader.list(what, &head, "uz_link", room));
+        let zones = self.reader.keep(|| what.to_string(), zones);
+        for (index, zone) in zones.iter().flatten().enumerate() {
+            let zone = self.read_zone(zone, keg, index > 0);
+            self.zones.push(zone);
+        }
+    }
+
+    fn read_zone(&mut self, zone: &Object<'a>, keg: Option<&Keg>, is_secondary: bool) -> Zone {
+        let what = format!("the zone at {}", Hex(zone.address()));
+        let reader = &mut self.reader;
+        let name = zone.member("uz_name").and_then(|name| name.string(MAX_NAME));
+        let name = reader.keep(|| format!("the name of {what}"), name).flatten();
+        let mut counter = |member: &str| reader.counter(&format_args!("{member} of {what}"), zone.member(member));
+        let [allocations, frees] = ["uz_allocs", "uz_frees"].map(&mut counter);
+        let [failures, cross_domain_frees] = ["uz_fails", "uz_xdomain"].map(&mut counter);
+        let caches = self.read_caches(&what, zone);
+        let sum = |counted: Option<u64>, of: fn(&Cache) -> u64| {
+            let caches = caches.as_ref()?.iter().map(|(_, cache)| of(cache));
+            Some(caches.fold(counted?, u64::wrapping_add))
+        };
+        let frees = sum(frees, |cache| cache.frees);
+        // They are not counted at the same instant.
+        let requests = sum(allocations, |cache| cache.allocations).zip(frees).map(|(all, frees)| all.max(frees));
+        let domain_free = self.read_domain_caches(&what, zone);
+        let in_keg = match keg {
+            Some(keg) if !is_secondary => keg.free,
+            _ => Some(0),
+        };
+        let in_domains = domain_free.as_ref().map(|free| free.iter().copied().fold(0, u64::wrapping_add));
+        let cached = in_keg.zip(in_domains).map(|(keg, domains)| keg.wrapping_add(domains));
+        Zone {
+            name: name.map(Name::from),
+            size: keg.map_or_else(|| self.reader.number(&what, zone, "uz_size"), |keg| keg.size),
+            limit: self.reader.number(&what, zone, "uz_max_items"),
+            used: requests.zip(frees).map(|(requests, frees)| requests.wrapping_sub(frees)),
+            free: sum(cached, |cache| cache.free),
+            requests,
+            failures,
+            sleeps: self.reader.number(&what, zone, "uz_sleeps"),
+            cross_domain_frees,
+            keg_free: keg.and_then(|keg| keg.free),
+            domain_free,
+            cpu_free: caches.map(|caches| caches.iter().map(|(cpu, cache)| (*cpu, cache.free)).collect()),
+            is_secondary,
+            is_cache: keg.is_none(),
+        }
+    }
+
+    /// What each CPU has of a zone.
+    fn read_caches(&mut self, what: &str, zone: &Object<'a>) -> Option<Vec<(u32, Cache)>> {
+        let all = zone.member("uz_cpu").ok()?;
+        let cache = |cpu: u32| Ok((cpu, read_cache(&all.index(cpu.into())?)?));
+        let caches = self.reader.cpus()?.into_iter().map(cache).collect();
+        self.reader.keep(|| format!("the caches of {what}"), caches)
+    }
+
+    /// Items in the caches of domains, which are behind those of CPUs.
+    fn read_domain_caches(&mut self, what: &str, zone: &Object<'a>) -> Option<Vec<u64>> {
+        let (domains, last_cpu) = (self.domains?, self.last_cpu?);
+        let read = domain_caches(zone, last_cpu, domains);
+        self.reader.keep(|| format!("the caches of domains of {what}"), read)
+    }
+}
+
+fn domain_caches(zone: &Object<'_>, last_cpu: u64, domains: u64) -> Result<Vec<u64>> {
+    let cpus = zone.member("uz_cpu")?;
+    if cpus.count().is_some_and(|count| count > 0) {
+        return Err(Error::Unsupported("the caches of domains are elsewhere before FreeBSD 13".to_owned()));
+    }
+    let behind = cpus.index(last_cpu.saturating_add(1))?;
+    let typed = zone.typed();
+    let of = typed.structure("uma_zone_domain")?;
+    let size = typed.types.size_of(of);
+    let size = size.ok_or_else(|| Error::Unsupported("uma_zone_domain has no size".to_owned()))?;
+    let items = |domain: u64| {
+        let address = behind.address().wrapping_add(size.wrapping_mul(domain));
+        typed.object(address, of).member("uzd_nitems")?.unsigned()
+    };
+    (0..domains).map(items).collect()
+}
+
+/// Items that are free in the slabs of a keg, in all domains.
+fn free_in_slabs(keg: &Object<'_>, domains: u64) -> Result<u64> {
+    let all = keg.member("uk_domain")?;
+    let free = |domain: u64| all.index(domain)?.member("ud_free_items")?.unsigned();
+    (0..domains).try_fold(0_u64, |sum, domain| Ok(sum.wrapping_add(free(domain)?)))
+}
+
+fn read_cache(cache: &Object<'_>) -> Result<Cache> {
+    let cache = cache.fetched()?;
+    let items = |bucket: &str| cache.member(bucket)?.member("ucb_cnt")?.signed();
+    let buckets = ["uc_allocbucket", "uc_freebucket", "uc_crossbucket"];
+    Ok(Cache {
+        free: buckets.iter().try_fold(0_u64, |sum, bucket| Ok::<_, Error>(sum.wrapping_add_signed(items(bucket)?)))?,
+        allocations: cache.member("uc_allocs")?.unsigned()?,
+        frees: cache.member("uc_frees")?.unsigned()?,
+    })
+}
