@@ -71,6 +71,7 @@ mod save;
 mod save_log;
 mod schemas;
 mod show;
+mod show_pages;
 mod snapshots;
 mod stack;
 mod standard_input;

@@ -236,7 +236,7 @@ const OPTIONAL: [(&str, &[&str]); 10] = [
     ("paddr", &["pid", "page_count"]),
     ("ps", &["threads"]),
     ("read", &["size", "pieces", "values", "symbols", "string", "kernel_file"]),
-    ("show", &["vm_counters", "malloc_types", "zones", "swap_devices"]),
+    ("show", &["vm_counters", "malloc_types", "zones", "swap_devices", "free_memory", "page_queues", "page_use"]),
     ("symbols", &["query", "offset"]),
 ];
 

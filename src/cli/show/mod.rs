@@ -1,6 +1,9 @@
 //! `memtool show`: what a kernel counts and holds, a section at a time, as the command of FreeBSD's shows it. One file for each
 //! section.
 
+mod free_pages;
+mod page_queues;
+mod page_use;
 mod swapinfo;
 mod vmstat_m;
 mod vmstat_s;
@@ -40,6 +43,12 @@ enum Section {
     VmstatZ,
     /// Devices that the kernel swaps to
     Swapinfo,
+    /// Free blocks of pages by memory domain, free list, order and pool
+    FreePages,
+    /// Page queues and free pages of each memory domain, with the thresholds of the page daemon
+    PageQueues,
+    /// All pages of memory by what they are used for
+    PageUse,
 }
 
 /// A section as it is shown: as a table, as a member of the JSON object, and what of it cannot be read.
@@ -61,6 +70,12 @@ struct Document {
     zones: Option<Vec<vmstat_z::ZoneDocument>>,
     #[serde(skip_serializing_if = "Option::is_none")]
     swap_devices: Option<Vec<swapinfo::DeviceDocument>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    free_memory: Option<free_pages::FreePagesDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_queues: Option<page_queues::PageQueuesDocument>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    page_use: Option<page_use::PageUseDocument>,
 }
 
 impl Section {
@@ -70,6 +85,9 @@ impl Section {
             Self::VmstatM => vmstat_m::read(typed)?,
             Self::VmstatZ => vmstat_z::read(typed)?,
             Self::Swapinfo => swapinfo::read(typed)?,
+            Self::FreePages => free_pages::read(typed)?,
+            Self::PageQueues => page_queues::read(typed)?,
+            Self::PageUse => page_use::read(typed)?,
         })
     }
 }

@@ -19,6 +19,7 @@ pub mod formats;
 pub mod kernel;
 pub mod kernel_image;
 pub mod minidump;
+pub mod page_kernel;
 pub mod process_kernel;
 pub mod process_maps;
 pub mod riscv;

@@ -5,7 +5,11 @@
 //! What cannot be read is not known, and a warning says so; what this kernel's structures do not have is not known
 //! either, without one. Nothing is taken to be 0.
 
+pub mod free_pages;
 pub mod malloc_types;
+pub mod page_queues;
+pub mod page_use;
+mod physical;
 mod reader;
 pub mod swap_devices;
 pub mod vm_counters;

@@ -39,6 +39,7 @@ mod trie;
 
 pub use map::{EntryFlags, MapFlags, VmMap, VmMapEntry};
 pub use name_cache::{CachedPath, FileId};
+pub(crate) use object::ObjectReader;
 pub use object::{ObjectFlags, VmObject};
 pub use resident::Residency;
 pub use space::{AddressSpace, MappedObject, Mapping, SpaceLayout, Target};

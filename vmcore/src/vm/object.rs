@@ -78,7 +78,7 @@ impl VmObject {
 }
 
 /// Reads objects, each once.
-pub(super) struct ObjectReader<'a> {
+pub(crate) struct ObjectReader<'a> {
     typed: TypedMemory<'a>,
     objects: HashMap<u64, Rc<VmObject>>,
     /// What each type stands for, as far as that was asked.
@@ -116,14 +116,22 @@ impl<'a> ObjectReader<'a> {
         (chain, None)
     }
 
+    /// An object; each is read once.
     fn object(&mut self, address: u64) -> Result<Rc<VmObject>> {
         if let Some(known) = self.objects.get(&address) {
             return Ok(Rc::clone(known));
         }
+        let read = Rc::new(self.read(address)?);
+        self.objects.insert(address, Rc::clone(&read));
+        Ok(read)
+    }
+
+    /// Reads an object.
+    pub fn read(&mut self, address: u64) -> Result<VmObject> {
         let object = self.structure(address)?.fetched()?;
         let long = |name| object.member(name)?.unsigned();
         let object_type = number(&object, "type")?;
-        let read = Rc::new(VmObject {
+        Ok(VmObject {
             address,
             object_type,
             kvme_type: self.kvme_type(object_type)?,
@@ -134,9 +142,7 @@ impl<'a> ObjectReader<'a> {
             pages: long("size")?,
             backing: long("backing_object")?,
             backing_offset: long("backing_object_offset")?,
-        });
-        self.objects.insert(address, Rc::clone(&read));
-        Ok(read)
+        })
     }
 
     /// The structure of an object.

@@ -1,0 +1,125 @@
+//! Free pages by memory domain, free list, pool and order: what `sysctl vm.phys_free` and `vm.phys_segs` print.
+//!
+//! Free memory is in blocks of 2^order pages. A free list has the blocks of a range of physical addresses, a pool those
+//! that pages of one purpose are taken from, first.
+//!
+//! Source: `sysctl_vm_phys_free()` and `sysctl_vm_phys_segs()` in `sys/vm/vm_phys.c`.
+
+pub use super::physical::PhysicalSegment;
+use super::physical::{domains, segments, used};
+use super::reader::Reader;
+use crate::bounds::saturating_u32;
+use crate::error::{Error, Result};
+use crate::kernel::{Object, TypedMemory};
+
+/// More orders than there can be: a block would be larger than the address space.
+const MAX_ORDERS: u64 = 52;
+
+/// The free memory of a kernel.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreePages {
+    /// Bytes of a page.
+    pub page_size: u64,
+    /// Of each memory domain.
+    pub domains: Vec<FreeDomain>,
+    /// The segments of physical memory, in ascending order.
+    pub segments: Vec<PhysicalSegment>,
+    /// What cannot be so.
+    pub warnings: Vec<String>,
+}
+
+/// The free memory of a domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeDomain {
+    /// The domain's number.
+    pub domain: u32,
+    /// Its free lists, by their number.
+    pub lists: Vec<FreeList>,
+}
+
+/// A free list.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FreeList {
+    /// For each order, for each pool: how many blocks are free; `None` where the kernel's count makes no sense.
+    pub orders: Vec<Vec<Option<u64>>>,
+}
+
+impl FreeList {
+    /// Pages of the blocks; `None` if one of the counts is not known.
+    pub fn pages(&self) -> Option<u64> {
+        let blocks = (0..).zip(&self.orders).flat_map(|(order, pools)| pools.iter().map(move |count| (order, *count)));
+        blocks.into_iter().try_fold(0_u64, |sum, (order, count)| sum.checked_add(count?.checked_mul(1 << order)?))
+    }
+}
+
+impl FreeDomain {
+    /// Free pages; `None` if one of the counts is not known.
+    pub fn pages(&self) -> Option<u64> {
+        self.lists.iter().try_fold(0_u64, |sum, list| sum.checked_add(list.pages()?))
+    }
+}
+
+impl FreePages {
+    /// How many pools each free list has.
+    pub fn pools(&self) -> usize {
+        let lists = self.domains.iter().flat_map(|domain| &domain.lists);
+        lists.flat_map(|list| &list.orders).map(Vec::len).max().unwrap_or(0)
+    }
+
+    /// Reads the kernel's counts of free blocks, and its segments.
+    ///
+    /// # Errors
+    ///
+    /// The kernel has no such variables, they cannot be read, or there are more of one than its types have room for.
+    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+        let queues = typed.variable("vm_phys_free_queues")?;
+        let domains = domains(typed, &queues)?;
+        let lists = used(&typed.variable("vm_nfreelists")?, "vm_nfreelists", &queues.index(0)?)?;
+        let orders = orders(typed, &queues)?;
+        let mut reader = Reader::new(typed);
+        let queues = queues.fetched()?;
+        let domains = (0..domains).map(|domain| {
+            let lists = (0..lists)
+                .map(|list| free_list(&mut reader, &queues.index(domain)?.index(list)?, orders, (domain, list)));
+            Ok(FreeDomain { domain: saturating_u32(domain), lists: lists.collect::<Result<_>>()? })
+        });
+        Ok(Self {
+            page_size: typed.memory.page_size(),
+            domains: domains.collect::<Result<_>>()?,
+            segments: segments(typed)?,
+            warnings: reader.into_warnings(),
+        })
+    }
+}
+
+/// How many orders of blocks there are: i386 has fewer than its arrays have room for, with one of its two page tables.
+///
+/// # Errors
+///
+/// The type of the free lists is not known, or the number of orders makes no sense.
+pub(super) fn orders(typed: TypedMemory<'_>, queues: &Object<'_>) -> Result<u64> {
+    let pool = queues.index(0)?.index(0)?.index(0)?;
+    let orders = match typed.variable("i386_pmap_VM_NFREEORDER") {
+        Ok(orders) => used(&orders, "i386_pmap_VM_NFREEORDER", &pool)?,
+        Err(_) => pool.count().unwrap_or(0),
+    };
+    if orders == 0 || orders > MAX_ORDERS {
+        return Err(Error::Unsupported(format!("the kernel's free lists have {orders} orders of blocks")));
+    }
+    Ok(orders)
+}
+
+fn free_list(reader: &mut Reader<'_>, list: &Object<'_>, orders: u64, (domain, index): (u64, u64)) -> Result<FreeList> {
+    let pools = list.count().unwrap_or(0);
+    let mut blocks = |order: u64, pool: u64| {
+        let count = list.index(pool)?.index(order)?.member("lcnt")?.signed()?;
+        if count < 0 {
+            reader.warn(|| {
+                format!("pool {pool} of free list {index} of domain {domain} has {count} blocks of order {order}")
+            });
+        }
+        Ok(u64::try_from(count).ok())
+    };
+    let orders = (0..orders).map(|order| (0..pools).map(|pool| blocks(order, pool)).collect());
+    Ok(FreeList { orders: orders.collect::<Result<_>>()? })
+}

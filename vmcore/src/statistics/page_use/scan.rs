@@ -1,0 +1,256 @@
+//! Looks at the `struct vm_page` of each page, in blocks: free blocks need only their first one.
+
+use super::super::free_pages::orders;
+use super::super::physical::{PhysicalSegment, available, domains, segments};
+use super::buffers::buffer_pages;
+use super::held::{HeldPages, PageHolder};
+use super::holders::Holders;
+use super::page::{Page, PageLayout};
+use super::reservations::{ReservationLayout, UnusedPages};
+use crate::bounds::saturating_usize;
+use crate::error::{Error, Result};
+use crate::kernel::TypedMemory;
+use crate::units::Hex;
+use crate::warnings::Warnings;
+use std::collections::HashSet;
+
+/// Structures that are read at once.
+const BLOCK: u64 = 1 << 13;
+/// More blocks of pages than are set aside.
+const MAX_SET_ASIDE: usize = 1 << 16;
+/// Pages that are counted: 8 TiB in pages of 4 KiB.
+const MAX_PAGES: u64 = 1 << 31;
+/// Pages of memory with structures that cannot be read, after which those of a segment are given up.
+const MAX_UNREADABLE: u32 = 1 << 14;
+
+/// Counts pages.
+pub(super) struct Scanner<'a> {
+    typed: TypedMemory<'a>,
+    layout: PageLayout,
+    segments: Vec<PhysicalSegment>,
+    page_size: u64,
+    orders: u64,
+    holders: Holders<'a>,
+    buffers: HashSet<u64>,
+    reservations: Option<ReservationLayout>,
+    /// Addresses of structures of pages that are set aside: from one to another.
+    set_aside: Vec<(u64, u64)>,
+    /// Physical addresses that were available.
+    available: Option<Vec<(u64, u64)>>,
+    pub uses: Vec<HeldPages>,
+    pub warnings: Warnings,
+}
+
+/// The pages of a segment, as they are looked at.
+struct Progress<'s> {
+    segment: &'s PhysicalSegment,
+    count: u64,
+    /// Reserved pages that are not in use, of which the first ones are the last not behind the page.
+    reserved: &'s [UnusedPages],
+}
+
+impl<'a> Scanner<'a> {
+    pub fn new(typed: TypedMemory<'a>, queues: usize) -> Result<Self> {
+        let layout = PageLayout::new(typed)?;
+        let page_size = typed.memory.page_size();
+        let segments = segments(typed)?;
+        let total = segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.pages(page_size)));
+        if total > MAX_PAGES {
+            return Err(Error::Format(format!("vm_phys_segs has {total} pages, more than are counted")));
+        }
+        let mut warnings = Warnings::default();
+        let is_known = layout.is_counted();
+        let unused = HeldPages { holder: PageHolder::Free, pages: 0, wired: Some(0), queued: vec![0; queues] };
+        Ok(Self {
+            orders: orders(typed, &typed.variable("vm_phys_free_queues")?)?,
+            buffers: warnings
+                .keep(|| "the buffers of file systems".to_owned(), buffer_pages(typed))
+                .unwrap_or_default(),
+            set_aside: warnings
+                .keep(|| "the pages set aside".to_owned(), set_aside(typed, &layout))
+                .unwrap_or_default(),
+            available: warnings.keep(|| "phys_avail".to_owned(), available(typed)),
+            reservations: ReservationLayout::new(typed).ok(),
+            holders: Holders::new(typed, is_known),
+            uses: PageHolder::ALL.iter().map(|holder| HeldPages { holder: *holder, ..unused.clone() }).collect(),
+            typed,
+            layout,
+            segments,
+            page_size,
+            warnings,
+        })
+    }
+
+    /// Pages that were counted.
+    pub fn total(&self) -> u64 {
+        self.uses.iter().fold(0, |sum, held| sum.saturating_add(held.pages))
+    }
+
+    /// Pages of the segments that were not available.
+    pub fn unavailable(&self) -> Option<u64> {
+        let available = self.available.as_ref()?;
+        let overlap = |segment: &PhysicalSegment, (start, end): &(u64, u64)| {
+            segment.end.min(*end).saturating_sub(segment.start.max(*start)) / self.page_size
+        };
+        let both = self.segments.iter().flat_map(|segment| available.iter().map(move |range| overlap(segment, range)));
+        Some(self.total().saturating_sub(both.fold(0, u64::saturating_add)))
+    }
+
+    /// Looks at all pages.
+    pub fn scan(&mut self) {
+        for segment in std::mem::take(&mut self.segments) {
+            self.scan_segment(&segment);
+            self.segments.push(segment);
+        }
+    }
+
+    fn scan_segment(&mut self, segment: &PhysicalSegment) {
+        let reserved = self.reservations.as_ref().map(|layout| layout.unused(self.typed, segment, self.page_size));
+        let reserved =
+            reserved.and_then(|read| self.warnings.keep(|| "reservations".to_owned(), read)).unwrap_or_default();
+        let mut progress = Progress { segment, count: segment.pages(self.page_size), reserved: &reserved };
+        let (mut index, mut block, mut unreadable) = (0, BLOCK, 0_u32);
+        while index < progress.count {
+            let at = segment.first_page.saturating_add(index.saturating_mul(self.layout.size));
+            let count = block.min(progress.count - index);
+            let mut bytes = vec![0; saturating_usize(count.saturating_mul(self.layout.size))];
+            match self.typed.memory.read(at, &mut bytes) {
+                Ok(()) => {
+                    index = self.block(&mut progress, index, &bytes);
+                    block = BLOCK.min(block.saturating_mul(2));
+                }
+                Err(_) if count > 1 => block = count / 2,
+                Err(error) => {
+                    unreadable = unreadable.saturating_add(1);
+                    // What is in the same page of memory is not there either.
+                    let rest = (self.page_size - at % self.page_size).div_ceil(self.layout.size);
+                    let rest = if unreadable < MAX_UNREADABLE { rest } else { u64::MAX };
+                    let rest = rest.min(progress.count - index);
+                    self.warnings.add(|| format!("the structures of {rest} pages cannot be read: {error}"));
+                    self.add(PageHolder::Unreadable, rest);
+                    index = index.saturating_add(rest);
+                }
+            }
+        }
+    }
+
+    /// Counts the pages of a block from one on, whose structures these are: the page behind them, which can be beyond the
+    /// block, or in it no more.
+    fn block(&mut self, progress: &mut Progress<'_>, first: u64, bytes: &[u8]) -> u64 {
+        let size = saturating_usize(self.layout.size);
+        let mut next = first;
+        for (index, bytes) in (first..).zip(bytes.chunks_exact(size)) {
+            if index == next {
+                let page = self.layout.page(bytes);
+                next = next.saturating_add(self.page(progress, index, &page));
+            }
+        }
+        next
+    }
+
+    /// Counts a page, and those that are free with it: how many these are.
+    fn page(&mut self, progress: &mut Progress<'_>, index: u64, page: &Page) -> u64 {
+        if page.order < self.orders && page.object == 0 {
+            let wanted = 1_u64 << page.order;
+            let pages = wanted.min(progress.count - index);
+            if pages < wanted {
+                let at = Hex(progress.segment.start.saturating_add(index.saturating_mul(self.page_size)));
+                self.warnings.add(|| format!("the free block of {wanted} pages at {at} ends behind its segment"));
+            }
+            self.add(PageHolder::Free, pages);
+            return pages;
+        }
+        let holder = self.holder(progress, index, page);
+        self.add(holder, 1);
+        self.add_state(holder, page);
+        1
+    }
+
+    fn holder(&mut self, progress: &mut Progress<'_>, index: u64, page: &Page) -> PageHolder {
+        let address = progress.segment.first_page.saturating_add(index.saturating_mul(self.layout.size));
+        if page.is_fictitious {
+            return PageHolder::Fictitious;
+        }
+        if page.object != 0 {
+            return match self.holders.of_object(page.object) {
+                Ok(PageHolder::File) if self.buffers.contains(&address) => PageHolder::Buffer,
+                Ok(holder) => holder,
+                Err(error) => {
+                    self.warnings.add(|| format!("the object at {} cannot be read: {error}", Hex(page.object)));
+                    PageHolder::Other
+                }
+            };
+        }
+        if is_within(&self.set_aside, address) {
+            return PageHolder::SetAside;
+        }
+        if page.references != 0 {
+            return PageHolder::Wired;
+        }
+        if progress.is_reserved(index) {
+            return PageHolder::Reserved;
+        }
+        let physical = progress.segment.start.saturating_add(index.saturating_mul(self.page_size));
+        match &self.available {
+            Some(available) if is_within(available, physical) => PageHolder::Unreferenced,
+            Some(_) => PageHolder::Startup,
+            None => PageHolder::Other,
+        }
+    }
+
+    fn held(&mut self, holder: PageHolder) -> Option<&mut HeldPages> {
+        self.uses.get_mut(holder as usize).filter(|held| held.holder == holder)
+    }
+
+    fn add(&mut self, holder: PageHolder, pages: u64) {
+        if let Some(held) = self.held(holder) {
+            held.pages = held.pages.saturating_add(pages);
+        }
+    }
+
+    /// Counts whether a page is wired, and its queue. One that is set aside has the number of those behind it there.
+    fn add_state(&mut self, holder: PageHolder, page: &Page) {
+        let Some(held) = self.held(holder) else { return };
+        let is_wired = if holder == PageHolder::SetAside { Some(false) } else { page.is_wired };
+        held.wired = held.wired.zip(is_wired).map(|(count, is_wired)| count.saturating_add(is_wired.into()));
+        let queue = page.queue.and_then(|queue| held.queued.get_mut(saturating_usize(queue)));
+        if let Some(count) = queue {
+            *count = count.saturating_add(1);
+        }
+    }
+}
+
+impl Progress<'_> {
+    /// Whether a page is in a reservation and not in use; asked of pages in ascending order.
+    fn is_reserved(&mut self, index: u64) -> bool {
+        while let Some((_, rest)) = self.reserved.split_first()
+            && rest.first().is_some_and(|next| next.first <= index)
+        {
+            self.reserved = rest;
+        }
+        let bit = self.reserved.first().and_then(|pages| Some((pages.bits, index.checked_sub(pages.first)?)));
+        bit.is_some_and(|(bits, place)| place < 64 && bits >> place & 1 == 1)
+    }
+}
+
+/// Whether one of ranges, which do not overlap and are in ascending order, has an address.
+fn is_within(ranges: &[(u64, u64)], address: u64) -> bool {
+    let behind = ranges.partition_point(|(start, _)| *start <= address);
+    behind.checked_sub(1).and_then(|last| ranges.get(last)).is_some_and(|(_, end)| address < *end)
+}
+
+/// The structures of pages that are set aside for what is never freed: each in the queue stands for itself and for as many
+/// behind it as its references are.
+fn set_aside(typed: TypedMemory<'_>, layout: &PageLayout) -> Result<Vec<(u64, u64)>> {
+    let array = typed.variable("vm_dom")?;
+    let mut found = Vec::new();
+    for domain in 0..domains(typed, &array)? {
+        let first = array.index(domain)?.member("vmd_nofreeq.tqh_first")?;
+        for page in first.chain("plinks.q.tqe_next", MAX_SET_ASIDE)? {
+            let pages = page.member("ref_count")?.unsigned()?.saturating_add(1);
+            found.push((page.address(), page.address().saturating_add(pages.saturating_mul(layout.size))));
+        }
+    }
+    found.sort_unstable();
+    Ok(found)
+}
