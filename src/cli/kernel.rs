@@ -47,6 +47,11 @@ pub struct RootArguments {
     pub sysroot: Option<PathBuf>,
 }
 
+/// The search for debug information in the system that the program runs on.
+pub fn this_system() -> Search {
+    Search { open: files::open_nonblocking, ..Search::default() }
+}
+
 impl RootArguments {
     /// Where debug information is looked for.
     pub fn search(&self) -> Result<Search> {
@@ -54,7 +59,7 @@ impl RootArguments {
         if !root.is_dir() {
             return Err(Error::Refused(format!("--sysroot: {} is not a directory", root.display())));
         }
-        Ok(Search { root, open: files::open_nonblocking })
+        Ok(Search { root, ..this_system() })
     }
 
     /// Has a kernel's modules looked for there.
@@ -413,14 +418,17 @@ impl Opened {
         })
     }
 
-    /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;
-    /// where that has no CTF, from its debug information.
-    pub fn load_types(&mut self, context: &mut Context) -> Result<()> {
-        self.load_types_with(context, Search { open: files::open_nonblocking, ..Search::default() }).map(|_| ())
+    /// As [`Self::load_own_types`]; where there are none, all types as [`Self::load_types_with`] does, which takes longer.
+    pub fn load_own_or_all_types(&mut self, context: &mut Context, search: Search) -> Result<()> {
+        match self.load_own_types(context) {
+            Ok(true) => Ok(()),
+            Ok(false) | Err(_) => self.load_types_with(context, search).map(|_| ()),
+        }
     }
 
-    /// As [`Self::load_types`]; debug information is looked for there: see [`RootArguments::search`]. What told them can be
-    /// asked for more of it.
+    /// Reads the types of the kernel's C: from its file, or, of the running kernel, from the one that it says it came from;
+    /// where that has no CTF, from its debug information, which is looked for there: see [`RootArguments::search`]. What told
+    /// them can be asked for more of it.
     pub fn load_types_with(&mut self, context: &mut Context, search: Search) -> Result<DebugTypes> {
         if self.kernel.names().lacks_files() {
             let files = running_files(context)?;

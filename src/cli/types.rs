@@ -10,7 +10,7 @@ use clap::{ArgGroup, Args};
 use memtool::Result;
 use unicode_width::UnicodeWidthStr;
 use vmcore::bounds::saturating_usize;
-use vmcore::near::near;
+use vmcore::near::{did_you_mean, near};
 use vmcore::symbols::Pattern;
 use vmcore::types::layout::LayoutOptions;
 use vmcore::types::search::TypeName;
@@ -166,32 +166,25 @@ fn no_such_type(types: &TypeTable, text: &str, has_symbols: bool) -> String {
         return format!("the type of '{text}' is not known: {}", untyped.reason);
     }
     let what = if has_symbols { "type, function or variable" } else { "type" };
-    let hint = match hint(types, &name, has_symbols) {
-        Some(hint) => format!(" ({hint})"),
-        None => String::new(),
-    };
-    format!("no {what} is named '{text}'{hint}")
+    format!("no {what} is named '{text}'{}", hint(types, &name, has_symbols))
 }
 
-/// What may have been meant by a name that there is not.
-fn hint(types: &TypeTable, name: &str, has_symbols: bool) -> Option<String> {
+/// What may have been meant by a name that there is not; nothing, if that cannot be told.
+fn hint(types: &TypeTable, name: &str, has_symbols: bool) -> String {
     let target = name.trim_end_matches(['*', ' ']);
     if target != name && !types.named(&TypeName::from(target)).is_empty() {
-        return Some(format!("'{target}' is one; --find takes patterns"));
+        return format!(" ('{target}' is one; --find takes patterns)");
     }
     if Pattern::is_one(name) {
-        return Some("--find takes patterns".to_owned());
+        return " (--find takes patterns)".to_owned();
     }
     let of_types = types.iter().map(|(_, found)| &*found.name).filter(|name| !name.is_empty());
     let of_variables = types.variables().iter().filter(|_| has_symbols).map(|variable| &*variable.name);
     let suggested = near(name, of_types.chain(of_variables));
-    if !suggested.is_empty() {
-        let suggested: Vec<_> = suggested.iter().map(|name| format!("'{name}'")).collect();
-        return Some(format!("did you mean {}?", suggested.join(" or ")));
+    if suggested.is_empty() && name.parse().is_ok_and(|pattern| !types.members_matching(&pattern).is_empty()) {
+        return format!(" (it is a member: --member {name})");
     }
-    let pattern: Pattern = name.parse().ok()?;
-    let is_member = !types.members_matching(&pattern).is_empty();
-    is_member.then(|| format!("it is a member: --member {name}"))
+    did_you_mean(&suggested)
 }
 
 /// Prints what a search finds; that it has found nothing.

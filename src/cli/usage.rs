@@ -10,6 +10,7 @@ use std::error::Error as _;
 use std::ffi::OsString;
 use std::io::{self, Write};
 use std::process::ExitCode;
+use vmcore::near::did_you_mean;
 
 /// The exit code of a usage error, as sysexits(3) does not have it and everything else does.
 const USAGE: u8 = 2;
@@ -60,16 +61,16 @@ fn message(error: &clap::Error) -> String {
         ErrorKind::UnknownArgument => {
             let what = if argument.starts_with('-') { "unknown option" } else { "unexpected argument" };
             let nearest = nearest(ContextKind::SuggestedArg).or_else(|| nearest(ContextKind::SuggestedSubcommand));
-            format!("{what} '{argument}'{}", did_you_mean(nearest))
+            format!("{what} '{argument}'{}", did_you_mean(nearest.as_slice()))
         }
         ErrorKind::InvalidSubcommand => {
             let Some(command) = text(ContextKind::InvalidSubcommand) else { return first_line(error) };
-            format!("unknown command '{command}'{}", did_you_mean(nearest(ContextKind::SuggestedSubcommand)))
+            format!("unknown command '{command}'{}", did_you_mean(nearest(ContextKind::SuggestedSubcommand).as_slice()))
         }
         ErrorKind::InvalidValue => match text(ContextKind::InvalidValue).filter(|value| !value.is_empty()) {
             None => format!("{argument} requires a value{}", possible(text(ContextKind::ValidValue))),
             Some(value) => {
-                let nearest = did_you_mean(nearest(ContextKind::SuggestedValue));
+                let nearest = did_you_mean(nearest(ContextKind::SuggestedValue).as_slice());
                 format!("{argument}: unknown value '{value}'{nearest}{}", possible(text(ContextKind::ValidValue)))
             }
         },
@@ -99,11 +100,6 @@ fn level_apart(arguments: &[OsString]) -> Option<String> {
 /// How the level of zstd is given that a word may be meant as.
 pub fn level_of(word: &str) -> Option<String> {
     word.parse::<Level>().ok().map(|_| format!("; a level is given as --zstd={word}"))
-}
-
-/// What is added to an error about a name that is like another.
-pub fn did_you_mean(nearest: Option<String>) -> String {
-    nearest.map_or_else(String::new, |nearest| format!(" (did you mean '{nearest}'?)"))
 }
 
 fn possible(values: Option<String>) -> String {

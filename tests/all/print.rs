@@ -65,7 +65,8 @@ impl Processes {
     }
 }
 
-fn run(dump: &TypedDump, arguments: &[&str]) -> Run {
+/// Prints an expression of a dump; options follow it.
+pub fn run(dump: &TypedDump, arguments: &[&str]) -> Run {
     match arguments.split_first() {
         // It is no option.
         Some((expression, options)) if expression.starts_with('-') && *expression != "--json" => {
@@ -76,7 +77,7 @@ fn run(dump: &TypedDump, arguments: &[&str]) -> Run {
 }
 
 #[track_caller]
-fn print(dump: &TypedDump, arguments: &[&str]) -> String {
+pub fn print(dump: &TypedDump, arguments: &[&str]) -> String {
     let run = run(dump, arguments).ok();
     assert_eq!(run.stderr, "", "{arguments:?}");
     run.stdout

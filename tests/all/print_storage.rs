@@ -3,7 +3,8 @@
 
 use crate::common::dwarf::{self, CONSTS, CONSTU, DebugVariable, LIT0, MUL, NOT, PLUS, PLUS_UCONST};
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
-use crate::common::{Run, memtool, text};
+use crate::common::{memtool, text};
+use crate::print::{print, run};
 use serde_json::{Value, json};
 use std::fs;
 use vmcore_synth::Arch;
@@ -54,17 +55,6 @@ fn with_debug_file(arch: Arch) -> TypedDump {
     let debug = kernel.image_with(dwarf::sections(arch, &told));
     fs::write(dump.directory.path().join("kernel.debug"), debug).unwrap();
     dump
-}
-
-fn run(dump: &TypedDump, arguments: &[&str]) -> Run {
-    dump.run(&[&["print"], arguments].concat())
-}
-
-#[track_caller]
-fn print(dump: &TypedDump, arguments: &[&str]) -> String {
-    let run = run(dump, arguments).ok();
-    assert_eq!(run.stderr, "", "{arguments:?}");
-    run.stdout
 }
 
 #[track_caller]

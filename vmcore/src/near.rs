@@ -24,6 +24,16 @@ pub fn near<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Vec<S
     found.into_iter().filter(|(distance, _)| Some(*distance) == nearest).map(|(_, name)| name.to_owned()).collect()
 }
 
+/// What is added to a message about a name that there is not: names that are like it; nothing, if none are.
+pub fn did_you_mean(near: &[String]) -> String {
+    let quoted: Vec<String> = near.iter().map(|name| format!("'{name}'")).collect();
+    match quoted.split_last() {
+        None => String::new(),
+        Some((only, [])) => format!(" (did you mean {only}?)"),
+        Some((last, others)) => format!(" (did you mean {} or {last}?)", others.join(", ")),
+    }
+}
+
 /// How many changes make one name of another, if that is at most `limit`.
 fn distance(one: &str, other: &str, limit: usize) -> Option<usize> {
     if one.len().abs_diff(other.len()) > limit || one.len().max(other.len()) > MAX_NAME {

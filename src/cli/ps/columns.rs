@@ -2,7 +2,6 @@
 
 use super::super::Context;
 use super::super::output::NarrowHeading;
-use super::super::usage::did_you_mean;
 use memtool::Result;
 use memtool::owner_names::SystemNames;
 use vmcore::kernel::{Process, Processes};
@@ -10,6 +9,7 @@ use vmcore::kinfo::{
     KEYWORDS, Keyword, MissingArguments, OwnerNames, ProcessInfo, ProcessTable, Row, UNAVAILABLE, find_keyword,
     suggest_keyword,
 };
+use vmcore::near::did_you_mean;
 
 /// Columns where none are chosen.
 const DEFAULT: [&str; 7] = ["pid", "ppid", "state", "mwchan", "time", "paddr", "command"];
@@ -38,7 +38,7 @@ fn unknown_keyword(name: &str) -> String {
         return format!("the keyword '{name}' of ps(1) is not available");
     }
     match suggest_keyword(name) {
-        Some(meant) => format!("unknown keyword '{name}'{}", did_you_mean(Some(meant.to_owned()))),
+        Some(meant) => format!("unknown keyword '{name}'{}", did_you_mean(&[meant.to_owned()])),
         None => {
             let all: Vec<&str> = KEYWORDS.iter().map(|keyword| keyword.name).collect();
             format!("unknown keyword '{name}'; the keywords are {}", all.join(", "))

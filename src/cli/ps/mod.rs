@@ -6,7 +6,7 @@ mod threads;
 
 pub use document::{KernelDocument, ProcessDocument, WaitDocument};
 
-use super::kernel::{KernelArguments, Opened};
+use super::kernel::{KernelArguments, Opened, this_system};
 use super::output::RECORDED;
 use super::{Context, Verdict, pid_or_kernel};
 use clap::{ArgAction, Args};
@@ -117,11 +117,7 @@ fn load_types(context: &mut Context, opened: &mut Opened, chosen: &Chosen<'_>) -
     if !chosen.is_any() {
         return Ok(opened.load_own_types_if_any(context));
     }
-    match opened.load_own_types(context) {
-        Ok(true) => Ok(true),
-        // Debug information has them, too, and takes longer.
-        Ok(false) | Err(_) => opened.load_types(context).map(|()| true),
-    }
+    opened.load_own_or_all_types(context, this_system()).map(|()| true)
 }
 
 /// Prints the columns that are chosen, or the list that is most useful by what is known.

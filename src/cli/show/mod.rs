@@ -9,7 +9,7 @@ mod vmstat_m;
 mod vmstat_s;
 mod vmstat_z;
 
-use super::kernel::{KernelArguments, Opened, RootArguments};
+use super::kernel::{KernelArguments, RootArguments};
 use super::output::NarrowHeading;
 use super::{Context, Verdict};
 use clap::{Args, ValueEnum};
@@ -94,7 +94,7 @@ impl Section {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
-    load_types(context, &mut opened, &arguments.root)?;
+    opened.load_own_or_all_types(context, arguments.root.search()?)?;
     let shown = arguments.section.read(opened.kernel.typed()?)?;
     // They are why the command fails.
     for warning in &shown.warnings {
@@ -106,15 +106,6 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.out.narrow_rows(&shown.headings, &shown.rows)?;
     }
     Ok(if shown.warnings.is_empty() { Verdict::Done } else { Verdict::Failed })
-}
-
-/// Loads the kernel's types: its own, or those of its debug information, which takes longer.
-fn load_types(context: &mut Context, opened: &mut Opened, root: &RootArguments) -> Result<()> {
-    let search = root.search()?;
-    match opened.load_own_types(context) {
-        Ok(true) => Ok(()),
-        Ok(false) | Err(_) => opened.load_types_with(context, search).map(|_| ()),
-    }
 }
 
 /// A heading over numbers.

@@ -78,7 +78,7 @@ struct VirtualExtent {
     physical: u64,
 }
 
-/// The memory of a core file by virtual addresses, in ascending order: of each address the first segment counts.
+/// The memory of a core file by virtual addresses, in ascending order: of segments that begin at the same one, the first counts.
 fn virtual_extents(inspection: &Inspection) -> Vec<VirtualExtent> {
     let Content::Elf(facts) = &inspection.content else { return Vec::new() };
     if facts.has_virtual_addresses_only() {

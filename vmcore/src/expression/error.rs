@@ -3,6 +3,7 @@
 use super::span::Span;
 use crate::error::Error;
 use crate::fault::Fault;
+use crate::near::did_you_mean;
 use crate::types::UntypedReason;
 use crate::units::{Hex, counted};
 use std::fmt;
@@ -179,16 +180,6 @@ impl From<Error> for Problem {
     }
 }
 
-/// Names in a hint: `; did you mean 'a' or 'b'?`.
-fn hint(near: &[String]) -> String {
-    let quoted: Vec<String> = near.iter().map(|name| format!("'{name}'")).collect();
-    match quoted.split_last() {
-        None => String::new(),
-        Some((only, [])) => format!(" (did you mean {only}?)"),
-        Some((last, others)) => format!(" (did you mean {} or {last}?)", others.join(", ")),
-    }
-}
-
 impl fmt::Display for ExpressionError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.problem.fmt(f)
@@ -208,12 +199,12 @@ impl fmt::Display for Problem {
             Self::Expected(what) => write!(f, "expected {what}"),
             Self::Assignment => f.write_str("nothing can be assigned; == compares"),
             Self::Call => f.write_str("functions cannot be called"),
-            Self::UnknownName { name, near } => write!(f, "the kernel has no symbol '{name}'{}", hint(near)),
+            Self::UnknownName { name, near } => write!(f, "the kernel has no symbol '{name}'{}", did_you_mean(near)),
             Self::UnknownModule(name) => write!(f, "no symbols of a module '{name}' are known"),
             Self::AmbiguousName { name, choices } => {
                 write!(f, "there are several symbols '{name}': write {}", choices.join(" or "))
             }
-            Self::UnknownType { name, near } => write!(f, "the kernel has no type '{name}'{}", hint(near)),
+            Self::UnknownType { name, near } => write!(f, "the kernel has no type '{name}'{}", did_you_mean(near)),
             Self::AmbiguousType { name, choices } => {
                 write!(f, "there are several types '{name}': {}", choices.join(", "))
             }
@@ -226,7 +217,7 @@ impl fmt::Display for Problem {
             Self::CastTarget(name) => {
                 write!(f, "nothing can be cast to {name}; an object at an address is *(TYPE *)ADDRESS")
             }
-            Self::NoMember { of, name, near } => write!(f, "{of} has no member '{name}'{}", hint(near)),
+            Self::NoMember { of, name, near } => write!(f, "{of} has no member '{name}'{}", did_you_mean(near)),
             Self::NotAStructure(name) => write!(f, "it has no members: its type is {name}"),
             Self::WriteArrow => f.write_str("it is a pointer: write -> before the member"),
             Self::WritePoint => f.write_str("it is not a pointer: write . before the member"),

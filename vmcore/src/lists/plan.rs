@@ -3,7 +3,7 @@
 
 use super::tree::TreeLinks;
 use super::{Head, ListKind};
-use crate::near::near;
+use crate::near::{did_you_mean, near};
 use crate::types::{Kind, TypeId, TypeTable};
 use std::fmt;
 
@@ -68,8 +68,7 @@ impl fmt::Display for ListError {
             Self::OtherWalk { type_name, is_tree: false } => write!(f, "{type_name} is a list, not a red-black tree"),
             Self::Incomplete(name) => write!(f, "the elements are of {name}, whose members are not known"),
             Self::NoMember { of, path, near } => {
-                write!(f, "the elements are of {of}, which has no member '{path}'")?;
-                if near.is_empty() { Ok(()) } else { write!(f, " (did you mean '{}'?)", near.join("' or '")) }
+                write!(f, "the elements are of {of}, which has no member '{path}'{}", did_you_mean(near))
             }
             Self::NoLink { path, type_name, expected } => {
                 write!(f, "the member '{path}' does not connect elements: it is of {type_name}, not {expected}")

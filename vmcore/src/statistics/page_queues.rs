@@ -195,12 +195,8 @@ impl<'a> QueueReader<'a> {
     }
 
     fn daemon(&mut self) -> PageDaemon {
-        let typed = self.0.typed;
-        let mut counter = |name: &str| {
-            let value =
-                typed.variable("vm_cnt").and_then(|all| typed.counter(all.member(name)?.dereference()?.address()));
-            self.keep(name, value)
-        };
+        let all = self.0.typed.variable("vm_cnt").ok();
+        let mut counter = |name: &str| self.0.counter(&name, all.as_ref()?.member(name));
         PageDaemon {
             wakeups: counter("v_pdwakeups"),
             shortfalls: counter("v_pdshortfalls"),

@@ -6,6 +6,9 @@
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
 
+/// More memory domains than a kernel can be built for.
+pub(super) const MAX_DOMAINS: u64 = 256;
+
 /// A segment of physical memory, as `sysctl vm.phys_segs` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct PhysicalSegment {

@@ -3,12 +3,11 @@
 //! Sources: `struct vmmeter` in `sys/sys/vmmeter.h`, `sys/vm/vm_meter.c`, `struct vm_domain` in `sys/vm/vm_pagequeue.h`,
 //! `sysctl_nchstats()` in `sys/kern/vfs_cache.c`, `dosum()` in `usr.bin/vmstat/vmstat.c`.
 
+use super::physical::MAX_DOMAINS;
 use super::reader::Reader;
 use crate::error::Result;
 use crate::kernel::{Object, TypedMemory};
 
-/// More domains of memory than a kernel can be built for.
-const MAX_DOMAINS: u64 = 256;
 /// Queues of pages (`sys/vm/vm_page.h`).
 const PQ_INACTIVE: u64 = 0;
 const PQ_ACTIVE: u64 = 1;

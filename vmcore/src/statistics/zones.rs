@@ -4,6 +4,7 @@
 //! Sources: `struct uma_keg`, `struct uma_zone` and `ZDOM_GET` in `sys/vm/uma_int.h`, `sysctl_vm_zone_stats()` in
 //! `sys/vm/uma_core.c`, `memstat_sysctl_uma()` in `lib/libmemstat/memstat_uma.c`.
 
+use super::physical::MAX_DOMAINS;
 use super::reader::{MAX_NAME, Reader};
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
@@ -12,8 +13,6 @@ use crate::units::Hex;
 
 /// More zones than any kernel has.
 const MAX_ZONES: usize = 1 << 14;
-/// More domains of memory than a kernel can be built for.
-const MAX_DOMAINS: u64 = 256;
 
 /// A zone.
 #[derive(Debug, Clone, PartialEq, Eq)]
