@@ -94,6 +94,7 @@ impl Section {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
+    arguments.root.apply(&mut opened.kernel);
     opened.load_own_or_all_types(context, arguments.root.search()?)?;
     let shown = arguments.section.read(opened.kernel.typed()?)?;
     // They are why the command fails.
