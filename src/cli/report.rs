@@ -8,6 +8,7 @@ use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
 use super::{Context, Verdict};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use memtool::crash_dump::CrashDump;
 use memtool::output_file::{self, OutputFile};
 use memtool::save::directory::{SaveDirectory, report_name};
@@ -18,10 +19,11 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use vmcore::debug_info::DebugInfo;
 use vmcore::dump::{Container, Damage, TextFile};
+use vmcore::inventory::{Inventory, NoSection, SectionData, SectionName};
 use vmcore::kernel::DebuggerOutput;
 use vmcore::kerneldump;
 use vmcore::messages::Message;
-use vmcore::report::{Basis, DumpSummary, Report, html, text};
+use vmcore::report::{Basis, DumpSummary, INVENTORY, REPORT_SECTIONS, Report, html, text};
 use vmcore::symbols::KernelFile;
 use vmcore::text::Name;
 use vmcore::units::Hex;
@@ -42,6 +44,9 @@ pub struct Arguments {
     /// Replace the file of --output if it exists
     #[arg(short, long, requires = "output")]
     force: bool,
+    /// Report these sections only, such as 'panic,stack,vmstat-m'; 'all' adds those that are otherwise left out
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = section_names(), hide_possible_values = true)]
+    sections: Vec<String>,
     /// Write one HTML file, for a browser, that needs no other file
     #[arg(long)]
     pub html: bool,
@@ -71,6 +76,7 @@ struct Document<'a> {
     configuration: Option<Name>,
     modules: Option<Vec<ModuleDocument<'a>>>,
     debugger_output: Option<DebuggerDocument>,
+    inventory: Option<&'a Inventory>,
     text_files: Vec<TextFileDocument<'a>>,
     missing: Vec<Missing>,
 }
@@ -126,6 +132,15 @@ struct Missing {
     why: String,
 }
 
+/// The name of all sections.
+const ALL: &str = "all";
+
+/// Parses the name of a section of a report.
+fn section_names() -> PossibleValuesParser {
+    let of_kernel = SectionName::ALL.iter().map(|name| name.name());
+    PossibleValuesParser::new([ALL].into_iter().chain(REPORT_SECTIONS).chain(of_kernel))
+}
+
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let Some(output) = &arguments.output {
         output_file::check(output, arguments.force)?;
@@ -138,7 +153,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         opened.load_own_types_if_any(context);
     }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
-    let report = Report::collect(dump, kernel, &mut information);
+    let report = Report::collect(dump, kernel, &mut information, &arguments.inventory());
     if let Ok(opened) = &mut opened {
         opened.warn(context);
     }
@@ -197,6 +212,20 @@ impl Arguments {
         Ok(())
     }
 
+    /// What is reported of all that the kernel counts and holds.
+    fn inventory(&self) -> Vec<SectionName> {
+        let is_chosen = |name: &SectionName| match self.sections.as_slice() {
+            [] => !name.is_on_request(),
+            _ => self.is_shown(name.name()),
+        };
+        SectionName::ALL.iter().copied().filter(is_chosen).collect()
+    }
+
+    /// Whether a section is wanted, by its name.
+    fn is_shown(&self, id: &str) -> bool {
+        self.sections.is_empty() || self.sections.iter().any(|wanted| wanted == id || wanted == ALL)
+    }
+
     /// Writes the report to where it is wanted.
     fn write(&self, context: &mut Context, core: &Path, report: &Report, opened: Option<&Opened>) -> Result<()> {
         let Some(path) = &self.output else {
@@ -227,10 +256,12 @@ impl Arguments {
 
     /// Writes the report for people.
     fn write_sections(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+        let mut sections = report.sections();
+        sections.retain(|section| self.is_shown(section.id));
         if self.html {
-            html::write(&report.head(), &report.sections(), out)
+            html::write(&report.head(), &sections, out)
         } else {
-            text::write(&report.title(), &report.sections(), out)
+            text::write(&report.title(), &sections, out)
         }
     }
 
@@ -263,6 +294,7 @@ impl Arguments {
             modules: report.modules.as_ref().ok().map(|listing| listing.files.iter().map(module_document).collect()),
             configuration: report.configuration.as_ref().ok().and_then(|text| Some(text.as_deref()?.into())),
             debugger_output: report.debugger.as_ref().ok().and_then(|output| output.as_ref().map(debugger_document)),
+            inventory: report.inventory.as_ref().ok(),
             text_files: report.dump.files.iter().map(text_file_document).collect(),
             missing: missing(report),
         }
@@ -319,5 +351,23 @@ fn missing(report: &Report) -> Vec<Missing> {
         ("modules", report.modules.as_ref().err().map(why)),
         ("debugger-output", report.debugger.as_ref().err().map(why)),
     ];
-    parts.into_iter().filter_map(|(part, why)| Some(Missing { part, why: why? })).collect()
+    let parts = parts.into_iter().filter_map(|(part, why)| Some(Missing { part, why: why? }));
+    parts.chain(missing_inventory(report)).collect()
+}
+
+/// What is missing of what the kernel counts and holds.
+fn missing_inventory(report: &Report) -> Vec<Missing> {
+    let Inventory(sections) = match &report.inventory {
+        Ok(inventory) => inventory,
+        Err(missing) => return vec![Missing { part: INVENTORY, why: missing.why.clone() }],
+    };
+    let of_section = |(name, read): &(SectionName, Result<SectionData, NoSection>)| {
+        let why = match read {
+            Ok(data) => data.warnings().to_vec(),
+            Err(missing) => vec![missing.why.clone()],
+        };
+        let part = name.name();
+        why.into_iter().map(move |why| Missing { part, why })
+    };
+    sections.iter().flat_map(of_section).collect()
 }

@@ -20,6 +20,7 @@ pub const TITLES: [&str; 12] = [
     "Processes",
     "Messages before the panic",
     "Load and memory",
+    "What the kernel counts and holds",
     "Configuration of the kernel",
     "Modules",
     "Output of the kernel's debugger",

@@ -9,7 +9,8 @@ use std::io::{BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use vmcore::report::html::{self, Head};
-use vmcore::report::section::{Block, Column, Section, StackLine, StackText, Table};
+use vmcore::report::section::{Block, Section, StackLine, StackText};
+use vmcore::table::{Column, Table};
 
 /// What a kernel may have been made to say.
 const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\0\u{1b}[2J \u{202e}gnp.exe & 'all' \"this\"";
@@ -78,7 +79,7 @@ fn sections(stacks: usize, messages: usize) -> Vec<Section> {
         section("panic", "Panic", vec![Block::Facts(facts), Block::Stacks(vec![panicked()])]),
         section("cpus", "CPUs", vec![Block::Stacks((1..4).map(sleeping).collect())]),
         section("threads", "All other threads", vec![Block::Stacks((0..stacks).map(sleeping).collect())]),
-        section("processes", "Processes", vec![Block::Table(Table { columns, rows })]),
+        section("processes", "Processes", vec![Block::Table(Table::new(columns, rows))]),
         section("messages", "Messages", vec![Block::Lines(lines)]),
         section("ddb", "Capture buffer of ddb", vec![Block::Note("ddb has captured nothing.".to_owned())]),
         section("modules", "Modules", vec![Block::Lines(vec!["kernel".to_owned(), HOSTILE.to_owned()])]),

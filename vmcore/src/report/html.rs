@@ -4,8 +4,9 @@
 //! It can be read without the script, which searches, folds, sorts and switches the theme.
 
 use super::Report;
-use super::section::{Block, Column, Section, StackLine, StackText, Table};
+use super::section::{Block, Section, StackLine, StackText};
 use crate::bounds::split_text;
+use crate::table::{Column, Table};
 use crate::text::first_line;
 use crate::units::{counted, noun};
 use std::fmt::{self, Display, Formatter, Write};
@@ -144,7 +145,12 @@ fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool) -
                 write_facts(f, facts)?;
                 f.write_str("</dl>\n")
             }
-            Block::Table(table) => write_table(f, table, section.title),
+            Block::Table(table) => {
+                if let Some(caption) = &table.caption {
+                    writeln!(f, "<h3>{}</h3>", Text(caption))?;
+                }
+                write_table(f, table, table.caption.as_deref().unwrap_or(section.title))
+            }
             Block::Lines(lines) => write_lines(f, lines),
             Block::Stacks(stacks) => write_stacks(f, stacks),
             Block::Note(note) => writeln!(f, "<p class=\"note\">{}</p>", Text(note)),
@@ -479,7 +485,7 @@ mod tests {
         let columns = vec![Column { title: "NAME", is_number: false }];
         let sections = [section(vec![
             Block::Facts(vec![("Name", HOSTILE.to_owned())]),
-            Block::Table(Table { columns, rows: vec![texts()] }),
+            Block::Table(Table::new(columns, vec![texts()])),
             Block::Lines(texts()),
             Block::Note(HOSTILE.to_owned()),
             Block::Stacks(vec![StackText {

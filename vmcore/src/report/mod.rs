@@ -17,8 +17,10 @@ pub use dump::{DumpSummary, header_facts};
 pub use fingerprint::{Basis, Fingerprint, NoFingerprint};
 pub use numbers::{Number, Unit};
 pub use processes::{PROCESS_COLUMNS, process_row};
+pub use sections::{INVENTORY, REPORT_SECTIONS};
 
 use crate::architecture::Architecture;
+use crate::inventory::{Inventory, NoSection, SectionName};
 use crate::kernel::{DebuggerOutput, Kernel, KernelFacts, Process, Processes, State, Thread};
 use crate::messages::{self, Message, MessageBuffer};
 use crate::stack::{Call, CodeInformation, ThreadStack};
@@ -34,6 +36,7 @@ pub type Part<T> = Result<T, String>;
 /// ```no_run
 /// use std::path::Path;
 /// use vmcore::Kernel;
+/// use vmcore::inventory::SectionName;
 /// use vmcore::report::{DumpSummary, Report, text};
 /// use vmcore::symbols::NoSource;
 ///
@@ -41,7 +44,7 @@ pub type Part<T> = Result<T, String>;
 /// let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
 /// if let Some(dump) = kernel.memory().dump() {
 ///     let summary = DumpSummary::new("vmcore.0", dump.inspection());
-///     let report = Report::collect(summary, Ok(&mut kernel), &mut NoSource);
+///     let report = Report::collect(summary, Ok(&mut kernel), &mut NoSource, SectionName::ALL);
 ///     let _ = text::write(&report.title(), &report.sections(), &mut std::io::stdout());
 /// }
 /// # Ok(())
@@ -71,6 +74,8 @@ pub struct Report {
     pub messages: Part<MessageBuffer>,
     /// What the kernel counts.
     pub numbers: Part<Vec<Number>>,
+    /// What it counts and holds, by its types.
+    pub inventory: Result<Inventory, NoSection>,
     /// The configuration that the kernel was built with; none if it does not have it.
     pub configuration: Part<Option<Vec<u8>>>,
     /// The files that the kernel was linked from, itself first.
@@ -100,11 +105,16 @@ pub struct Stacks {
 }
 
 impl Report {
-    /// Finds out what there is to know. `kernel` is that of the dump, or why there is none. Whatever cannot be known is missing
-    /// with a reason.
-    pub fn collect(dump: DumpSummary, kernel: Part<&mut Kernel>, sources: &mut dyn CodeInformation) -> Self {
+    /// Finds out what there is to know. `kernel` is that of the dump, or why there is none; of what it counts and holds, these
+    /// sections are read. Whatever cannot be known is missing with a reason.
+    pub fn collect(
+        dump: DumpSummary,
+        kernel: Part<&mut Kernel>,
+        sources: &mut dyn CodeInformation,
+        sections: &[SectionName],
+    ) -> Self {
         let mut report = match kernel {
-            Ok(kernel) => Self::of_kernel(dump, kernel, sources),
+            Ok(kernel) => Self::of_kernel(dump, kernel, sources, sections),
             Err(why) => Self::without_kernel(dump, why),
         };
         report.panic = report.find_panic();
@@ -126,13 +136,19 @@ impl Report {
             stacks: Stacks::default(),
             messages,
             numbers: Err(why.clone()),
+            inventory: Err(NoSection { why: why.clone(), is_unsupported: true }),
             configuration: Err(why.clone()),
             modules: Err(why.clone()),
             debugger: Err(why),
         }
     }
 
-    fn of_kernel(dump: DumpSummary, kernel: &mut Kernel, sources: &mut dyn CodeInformation) -> Self {
+    fn of_kernel(
+        dump: DumpSummary,
+        kernel: &mut Kernel,
+        sources: &mut dyn CodeInformation,
+        sections: &[SectionName],
+    ) -> Self {
         let mut processes = kernel.processes().map_err(reason);
         if let Ok(processes) = &mut processes {
             processes.list.sort_by_key(|process| process.pid);
@@ -154,6 +170,7 @@ impl Report {
             stacks,
             messages: kernel.messages().map_err(reason),
             numbers: kernel.symbols().map(|symbols| numbers::read(kernel.memory(), symbols)).map_err(reason),
+            inventory: Inventory::read(kernel, sections),
             configuration: kernel.configuration().map_err(reason),
             modules: kernel.linked_files().map_err(reason),
             debugger: kernel.debugger_output().map_err(reason),
@@ -209,6 +226,7 @@ impl Report {
             && self.processes.as_ref().is_ok_and(is_read)
             && self.stacks.dumping.as_ref().is_none_or(is_fine)
             && self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0)
+            && self.inventory.as_ref().map_or_else(|missing| missing.is_unsupported, Inventory::is_whole)
             && self.configuration.is_ok()
             && self.modules.as_ref().is_ok_and(|listing| listing.broken.is_none())
             && self.debugger.as_ref().is_ok_and(|output| output.as_ref().is_none_or(|output| output.missing == 0))

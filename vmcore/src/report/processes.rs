@@ -1,7 +1,8 @@
 //! The list of processes, as people read it.
 
-use super::section::{Block, Column, Table};
+use super::section::Block;
 use crate::kernel::{Process, Processes};
+use crate::table::{Column, Table};
 use crate::units::Hex;
 
 /// The columns of a list of processes.
@@ -22,7 +23,7 @@ pub fn process_row(process: &Process) -> Vec<String> {
 pub fn processes_section(processes: &Processes) -> Vec<Block> {
     let column = |title| Column { title, is_number: title != "COMMAND" };
     let rows = processes.list.iter().map(process_row).collect();
-    let mut blocks = vec![Block::Table(Table { columns: PROCESS_COLUMNS.map(column).into(), rows })];
+    let mut blocks = vec![Block::Table(Table::new(PROCESS_COLUMNS.map(column), rows))];
     blocks.extend(processes.warnings.iter().map(|warning| Block::Note(format!("{warning}."))));
     blocks
 }

@@ -2,6 +2,8 @@
 //!
 //! Texts in it are plain: whoever writes them escapes what their format requires.
 
+use crate::table::Table;
+
 /// A part of a report.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Section {
@@ -26,24 +28,6 @@ pub enum Block {
     Stacks(Vec<StackText>),
     /// What the report does not have, and why; or what limits its use.
     Note(String),
-}
-
-/// A table.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Table {
-    /// The heads of its columns.
-    pub columns: Vec<Column>,
-    /// As many cells in each as there are columns.
-    pub rows: Vec<Vec<String>>,
-}
-
-/// The head of a table's column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Column {
-    /// Its heading.
-    pub title: &'static str,
-    /// Whether it is of numbers, which are aligned on the right.
-    pub is_number: bool,
 }
 
 /// A stack, and the threads that have it.

@@ -2,12 +2,14 @@
 
 use super::fingerprint::{UNKNOWN, panics};
 use super::processes::processes_section;
-use super::section::{Block, Column, Section, StackText, Table};
+use super::section::{Block, Section, StackText};
 use super::stacks::{describe, heading, trap_title};
 use super::{Basis, DumpSummary, Fingerprint, Part, Report, ReportStack};
+use crate::inventory::{Inventory, NoSection, SectionData, SectionName};
 use crate::kernel::KernelFacts;
 use crate::messages::Message;
 use crate::stack::{Frame, Trap, TrapKind};
+use crate::table::{Column, Table};
 use crate::text::{decode, first_line};
 use crate::units::{Hex, counted, days_and_time, utc_of_unix};
 
@@ -18,6 +20,26 @@ const MORE_THREADS: &str =
 /// What limits the use of a fingerprint.
 const LOCAL_SYMBOLS: &str = "The image of the kernel has no local symbols: static functions have the names of others, and the fingerprint may not be that of the same crash with the image as it was installed.";
 const UNNAMED: &str = "A function has no name. If it is in a module whose file was not found, the fingerprint is not that of the same crash with that file.";
+
+/// The section in place of those that the kernel's types tell.
+pub const INVENTORY: &str = "inventory";
+/// The sections of any report, in its order; the last ones are of text dumps, which lack most of the others.
+pub const REPORT_SECTIONS: [&str; 14] = [
+    "dump",
+    "panic",
+    "fingerprint",
+    "stack",
+    "cpus",
+    "threads",
+    "processes",
+    "messages",
+    "load",
+    "configuration",
+    "modules",
+    "ddb",
+    "panic-file",
+    "version",
+];
 
 /// Names with values.
 type Facts = Vec<(&'static str, String)>;
@@ -54,7 +76,7 @@ impl Report {
         if !self.dump.files.is_empty() {
             return beginning.into_iter().chain(self.file_sections()).collect();
         }
-        let rest = [
+        let first = [
             section("stack", stack_title, self.stack_section()),
             section(
                 "cpus",
@@ -69,11 +91,13 @@ impl Report {
             section("processes", "Processes", self.part(&self.processes, processes_section)),
             section("messages", self.messages_title(), self.part(&self.messages, |_| self.messages_section())),
             section("load", "Load and memory", self.load_section()),
+        ];
+        let last = [
             section("configuration", "Configuration of the kernel", self.configuration_section()),
             section("modules", "Modules", self.part(&self.modules, |_| self.modules_section())),
             section("ddb", "Output of the kernel's debugger", self.debugger_section()),
         ];
-        beginning.into_iter().chain(rest).collect()
+        beginning.into_iter().chain(first).chain(self.inventory_sections()).chain(last).collect()
     }
 
     fn dump_section(&self) -> Vec<Block> {
@@ -219,8 +243,32 @@ impl Report {
         shown.extend(facts.hz.map(|hz| ("hz", hz.to_string())));
         let numbers = self.numbers.as_deref().unwrap_or_default();
         shown.extend(numbers.iter().map(|number| (number.title, number.text(self.dump.page_size))));
-        let note = "How much memory is free, or used for what, is in structures of the kernel and not shown.";
-        vec![Block::Facts(shown), Block::Note(note.to_owned())]
+        vec![Block::Facts(shown)]
+    }
+
+    /// What the kernel counts and holds.
+    fn inventory_sections(&self) -> Vec<Section> {
+        match &self.inventory {
+            Ok(Inventory(sections)) => {
+                sections.iter().map(|(name, read)| self.inventory_section(*name, read)).collect()
+            }
+            Err(NoSection { why, .. }) => {
+                let blocks = vec![self.missing(why)];
+                vec![Section { id: INVENTORY, title: "What the kernel counts and holds", blocks }]
+            }
+        }
+    }
+
+    fn inventory_section(&self, name: SectionName, read: &Result<SectionData, NoSection>) -> Section {
+        let blocks = match read {
+            Ok(data) => {
+                let mut blocks: Vec<_> = data.tables().into_iter().map(Block::Table).collect();
+                blocks.extend(data.warnings().iter().map(|warning| Block::Note(format!("{warning}."))));
+                blocks
+            }
+            Err(NoSection { why, .. }) => vec![self.missing(why)],
+        };
+        Section { id: name.name(), title: name.title(), blocks }
     }
 
     fn modules_section(&self) -> Vec<Block> {
@@ -230,7 +278,7 @@ impl Report {
             vec![(id + 1).to_string(), Hex(file.address).to_string(), file.name.clone(), file.path.clone()]
         };
         let rows = listing.files.iter().enumerate().map(row).collect();
-        let mut blocks = vec![Block::Table(Table { columns: columns.map(column).into(), rows })];
+        let mut blocks = vec![Block::Table(Table::new(columns.map(column), rows))];
         blocks.extend(listing.broken.as_ref().map(|why| Block::Note(format!("There may be more: {why}."))));
         blocks
     }

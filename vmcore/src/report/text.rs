@@ -1,7 +1,8 @@
 //! Reports as text, of lines of at most 80 columns.
 
-use super::section::{Block, Column, Section, StackLine, StackText, Table};
+use super::section::{Block, Section, StackLine, StackText};
 use crate::bounds::split_text;
+use crate::table::{Column, Table};
 use crate::text::escape_control;
 use crate::units::{Hex, counted};
 use std::borrow::Cow;
@@ -49,7 +50,12 @@ fn write_block(out: &mut dyn Write, block: &Block) -> io::Result<()> {
                 words(out, &" ".repeat(width + GAP), &format!("{name:width$}{:GAP$}{value}", ""))
             })
         }
-        Block::Table(table) => write_table(out, table),
+        Block::Table(table) => {
+            if let Some(caption) = &table.caption {
+                words(out, "", caption)?;
+            }
+            write_table(out, table)
+        }
         Block::Lines(lines) => lines.iter().try_for_each(|line| whole(out, line)),
         Block::Stacks(stacks) => write_stacks(out, stacks),
         Block::Note(text) => words(out, "", text),
@@ -274,7 +280,7 @@ mod tests {
         let column = |title, is_number| Column { title, is_number };
         let columns = vec![column("ID", true), column("NAME", false), column("TEXT", false)];
         let rows = vec![vec!["7".to_owned(), "\u{4e16}".repeat(60), "end".to_owned()], vec![String::new(); 3]];
-        let found = lines(vec![Block::Table(Table { columns, rows })]);
+        let found = lines(vec![Block::Table(Table::new(columns, rows))]);
         assert!(found[1].starts_with(" 7  \u{4e16}") && found[1].ends_with("end"), "{found:?}");
         assert!(found[2].starts_with("    \u{4e16}"), "{found:?}");
         let wide: usize = found[1..=2].iter().map(|line| line.matches('\u{4e16}').count()).sum();

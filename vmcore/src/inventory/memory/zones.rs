@@ -5,54 +5,87 @@
 //! `sys/vm/uma_core.c`, `memstat_sysctl_uma()` in `lib/libmemstat/memstat_uma.c`.
 
 use super::physical::MAX_DOMAINS;
-use super::reader::{MAX_NAME, Reader};
 use crate::error::{Error, Result};
-use crate::kernel::{Object, TypedMemory};
+use crate::inventory::reader::{MAX_NAME, Reader};
+use crate::inventory::source::{Source, Topic};
+use crate::kernel::Object;
+use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
 use crate::units::Hex;
+use serde::Serialize;
 
 /// More zones than any kernel has.
 const MAX_ZONES: usize = 1 << 14;
 
 /// A zone.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Zone {
     /// Its name, which others can have, too.
     pub name: Option<Name>,
     /// Bytes of an item.
     pub size: Option<u64>,
     /// How many items there may be; 0 without a limit.
+    #[serde(rename = "item_limit")]
     pub limit: Option<u64>,
     /// Items that are in use.
+    #[serde(rename = "used_count")]
     pub used: Option<u64>,
     /// Items that are free, in slabs and in caches.
+    #[serde(rename = "free_count")]
     pub free: Option<u64>,
     /// Allocations since the kernel started.
+    #[serde(rename = "request_count")]
     pub requests: Option<u64>,
     /// Allocations that failed.
+    #[serde(rename = "failure_count")]
     pub failures: Option<u64>,
     /// Allocations that had to wait.
+    #[serde(rename = "sleep_count")]
     pub sleeps: Option<u64>,
     /// Items that were freed in another domain of memory than theirs.
+    #[serde(rename = "cross_domain_free_count")]
     pub cross_domain_frees: Option<u64>,
     /// Items that are free in the slabs of its keg. Zones that share a keg share them: they are counted as free of the first.
+    #[serde(rename = "keg_free_count")]
     pub keg_free: Option<u64>,
     /// Items in the cache of each domain of memory.
-    pub domain_free: Option<Vec<u64>>,
-    /// CPUs, and how many items are in the cache of each.
-    pub cpu_free: Option<Vec<(u32, u64)>>,
+    pub domain_caches: Option<Vec<DomainCache>>,
+    /// Items in the cache of each CPU.
+    pub cpu_caches: Option<Vec<CpuCache>>,
     /// Whether it shares the keg of a zone before it.
     pub is_secondary: bool,
     /// Whether it has no keg: it caches what something else allocates.
     pub is_cache: bool,
 }
 
+/// The cache of a domain of memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct DomainCache {
+    /// The domain.
+    pub domain: usize,
+    /// Items in it.
+    #[serde(rename = "free_count")]
+    pub free: u64,
+}
+
+/// The cache of a CPU.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+pub struct CpuCache {
+    /// The CPU.
+    pub cpu: u32,
+    /// Items in it.
+    #[serde(rename = "free_count")]
+    pub free: u64,
+}
+
 /// All zones.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct Zones {
     /// The zones, in the order of vmstat(8): the oldest ones first, and before them those without a keg.
     pub zones: Vec<Zone>,
     /// What could not be read.
+    #[serde(skip)]
     pub warnings: Vec<String>,
 }
 
@@ -75,7 +108,8 @@ impl Zones {
     /// # Errors
     ///
     /// The kernel's types lack the list of kegs, or its head cannot be read.
-    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+    pub fn read(source: &Source<'_>) -> Result<Self> {
+        let typed = source.typed;
         let head = typed.variable("uma_kegs")?;
         let mut all = All { reader: Reader::new(typed), domains: None, last_cpu: None, zones: Vec::new() };
         all.domains = all.reader.variable("vm_ndomains").filter(|count| *count <= MAX_DOMAINS);
@@ -90,6 +124,32 @@ impl Zones {
         all.zones.reverse();
         Ok(Self { zones: all.zones, warnings: all.reader.into_warnings() })
     }
+}
+
+impl Topic for Zones {
+    fn tables(&self) -> Vec<Table> {
+        let numbers = ["SIZE", "LIMIT", "USED", "FREE", "REQ", "FAIL", "SLEEP", "XDOM"];
+        let columns: Vec<_> = [left("ITEM")].into_iter().chain(numbers.map(right)).collect();
+        vec![Table::new(columns, self.zones.iter().map(row).collect())]
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn row(zone: &Zone) -> Vec<String> {
+    let numbers = [
+        zone.size,
+        zone.limit,
+        zone.used,
+        zone.free,
+        zone.requests,
+        zone.failures,
+        zone.sleeps,
+        zone.cross_domain_frees,
+    ];
+    [name_cell(zone.name.as_ref())].into_iter().chain(numbers.map(cell)).collect()
 }
 
 /// All zones as they are being read.
@@ -143,6 +203,8 @@ impl<'a> All<'a> {
             _ => Some(0),
         };
         let in_domains = domain_free.as_ref().map(|free| free.iter().copied().fold(0, u64::wrapping_add));
+        let of_domain = |(domain, free)| DomainCache { domain, free };
+        let of_cpu = |(cpu, cache): &(u32, Cache)| CpuCache { cpu: *cpu, free: cache.free };
         let cached = in_keg.zip(in_domains).map(|(keg, domains)| keg.wrapping_add(domains));
         Zone {
             name: name.map(Name::from),
@@ -155,8 +217,8 @@ impl<'a> All<'a> {
             sleeps: self.reader.number(&what, zone, "uz_sleeps"),
             cross_domain_frees,
             keg_free: keg.and_then(|keg| keg.free),
-            domain_free,
-            cpu_free: caches.map(|caches| caches.iter().map(|(cpu, cache)| (*cpu, cache.free)).collect()),
+            domain_caches: domain_free.map(|all| all.into_iter().enumerate().map(of_domain).collect()),
+            cpu_caches: caches.map(|caches| caches.iter().map(of_cpu).collect()),
             is_secondary,
             is_cache: keg.is_none(),
         }

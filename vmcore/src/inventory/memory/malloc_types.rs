@@ -3,12 +3,15 @@
 //! Sources: `struct malloc_type` in `sys/sys/malloc.h`, `sysctl_kern_malloc_stats()` and `kmemzones` in
 //! `sys/kern/kern_malloc.c`, `lib/libmemstat/memstat_malloc.c`.
 
-use super::reader::{MAX_NAME, Reader};
 use crate::error::Result;
-use crate::kernel::{Object, TypedMemory};
+use crate::inventory::reader::{MAX_NAME, Reader};
+use crate::inventory::source::{Source, Topic};
+use crate::kernel::Object;
+use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
 use crate::types::TypeId;
 use crate::units::Hex;
+use serde::Serialize;
 
 /// More types than any kernel has.
 const MAX_TYPES: usize = 1 << 14;
@@ -16,26 +19,32 @@ const MAX_TYPES: usize = 1 << 14;
 const MAX_SIZES: u64 = 64;
 
 /// A type of memory (`MALLOC_DEFINE`).
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct MallocType {
     /// Its short description.
     pub name: Option<Name>,
     /// Allocations that were not freed.
+    #[serde(rename = "in_use_count")]
     pub in_use: Option<u64>,
     /// Bytes that were not freed.
+    #[serde(rename = "bytes_used")]
     pub bytes: Option<u64>,
     /// Allocations since the kernel started.
+    #[serde(rename = "request_count")]
     pub requests: Option<u64>,
     /// Sizes of the zones that it was given memory of, in bytes; larger allocations are not among them.
+    #[serde(rename = "zone_sizes")]
     pub sizes: Option<Vec<u64>>,
 }
 
-/// All types of memory.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// All types of memory that were ever used.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(transparent)]
 pub struct MallocTypes {
     /// The types, in the order of vmstat(8): the latest one is the last of the kernel's list.
     pub types: Vec<MallocType>,
     /// What could not be read.
+    #[serde(skip)]
     pub warnings: Vec<String>,
 }
 
@@ -55,14 +64,39 @@ impl MallocTypes {
     /// # Errors
     ///
     /// The kernel's types lack the list, or its head cannot be read.
-    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+    pub fn read(source: &Source<'_>) -> Result<Self> {
+        let typed = source.typed;
         let (head, counted) = (typed.variable("kmemstatistics")?, typed.structure("malloc_type_stats")?);
         let mut reader = Reader::new(typed);
         let found = reader.list(&"the list of types of memory", &head, "ks_next", MAX_TYPES)?;
         let zones = zone_sizes(&mut reader);
-        let types = found.iter().rev().map(|at| read_type(&mut reader, at, counted, zones.as_deref())).collect();
+        let types = found.iter().rev().map(|at| read_type(&mut reader, at, counted, zones.as_deref()));
+        let was_used = |found: &MallocType| (found.requests, found.in_use) != (Some(0), Some(0));
+        let types = types.filter(was_used).collect();
         Ok(Self { types, warnings: reader.into_warnings() })
     }
+}
+
+impl Topic for MallocTypes {
+    fn tables(&self) -> Vec<Table> {
+        let columns = [right("Type"), right("Use"), right("Memory"), right("Req"), left("Size(s)")];
+        vec![Table::new(columns, self.types.iter().map(row).collect())]
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+fn row(found: &MallocType) -> Vec<String> {
+    let text = |sizes: &Vec<u64>| sizes.iter().map(u64::to_string).collect::<Vec<_>>().join(",");
+    vec![
+        name_cell(found.name.as_ref()),
+        cell(found.in_use),
+        cell(found.bytes),
+        cell(found.requests),
+        cell(found.sizes.as_ref().map(text)),
+    ]
 }
 
 /// The sizes of the zones that malloc(9) takes memory of.

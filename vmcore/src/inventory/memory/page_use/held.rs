@@ -93,4 +93,29 @@ impl PageHolder {
         Self::Other,
         Self::Unreadable,
     ];
+
+    /// What it is called: lower case, with hyphens.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Free => "free",
+            Self::Reserved => "reserved",
+            Self::SetAside => "set-aside",
+            Self::Unreferenced => "unreferenced",
+            Self::Startup => "startup",
+            Self::Kernel => "kernel",
+            Self::KernelStack => "kernel-stack",
+            Self::Wired => "wired",
+            Self::Anonymous => "anonymous",
+            Self::Shared => "shared",
+            Self::Swappable => "swappable",
+            Self::Buffer => "buffer",
+            Self::File => "file",
+            Self::Device => "device",
+            Self::Physical => "physical",
+            Self::ScatterGather => "scatter-gather",
+            Self::Fictitious => "fictitious",
+            Self::Other => "other",
+            Self::Unreadable => "unreadable",
+        }
+    }
 }

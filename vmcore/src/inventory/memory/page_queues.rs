@@ -4,57 +4,69 @@
 //! Sources: `struct vm_domain` and `struct vm_pagequeue` in `sys/vm/vm_pagequeue.h`, `sys/vm/vm_meter.c`.
 
 use super::physical::domains;
-use super::reader::Reader;
 use crate::bounds::saturating_u32;
 use crate::error::{Error, Result};
+use crate::inventory::reader::Reader;
+use crate::inventory::source::{Source, Topic};
 use crate::kernel::{Object, TypedMemory};
+use crate::table::{Table, cell, left, right};
 use crate::text::escape_control;
 use crate::types::Kind;
+use serde::Serialize;
 
 /// More bytes than the name of a queue has.
 const MAX_NAME: usize = 64;
 
 /// The page queues of a kernel. What is `None`, the kernel does not have, or it cannot be read, and there is a warning.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PageQueues {
     /// Of each memory domain.
+    #[serde(rename = "memory_domains")]
     pub domains: Vec<DomainQueues>,
     /// What the page daemon has done since the kernel started.
+    #[serde(rename = "page_daemon")]
     pub daemon: PageDaemon,
     /// What could not be read.
+    #[serde(skip)]
     pub warnings: Vec<String>,
 }
 
 /// The page queues of a domain. Counts are of pages.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct DomainQueues {
     /// The domain's number.
     pub domain: u32,
     /// Pages that it has (`vmd_page_count`).
+    #[serde(rename = "page_count")]
     pub pages: Option<u64>,
     /// Free pages (`vmd_free_count`): those in the free lists, and those of reservations that are not in use.
+    #[serde(rename = "free_count")]
     pub free: Option<u64>,
     /// Its queues, in the kernel's order.
     pub queues: Vec<PageQueue>,
     /// What the page daemon starts and stops by.
     pub thresholds: Thresholds,
     /// What it is doing.
+    #[serde(flatten)]
     pub paging: Paging,
 }
 
 /// A page queue.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PageQueue {
     /// What the kernel calls it: `inactive`, `active`, `laundry`, `unswappable`. `None` where that cannot be read.
+    #[serde(rename = "queue")]
     pub name: Option<String>,
     /// Pages in it.
+    #[serde(rename = "page_count")]
     pub pages: Option<u64>,
     /// Pages of it that the page daemon has looked at.
+    #[serde(rename = "scanned_count")]
     pub scanned: Option<u64>,
 }
 
 /// Numbers of pages at which the page daemon does something.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct Thresholds {
     /// `vmd_interrupt_free_min`: below it only what cannot fail gets pages.
     pub interrupt_free_min: Option<u64>,
@@ -67,6 +79,7 @@ pub struct Thresholds {
     /// `vmd_free_min`: below it threads wait for pages.
     pub free_min: Option<u64>,
     /// `vmd_pageout_wakeup_thresh`: below it the page daemon wakes up.
+    #[serde(rename = "pageout_wakeup_thresh")]
     pub pageout_wakeup: Option<u64>,
     /// `vmd_free_target`: it reclaims pages until so many are free.
     pub free_target: Option<u64>,
@@ -77,30 +90,36 @@ pub struct Thresholds {
 }
 
 /// What the page daemon of a domain is doing.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Paging {
     /// Whether it was asked to reclaim pages (`vmd_pageout_wanted`).
     pub is_wanted: Option<bool>,
     /// Whether threads wait for pages (`vmd_pageout_pages_needed`).
     pub is_waited_for: Option<bool>,
     /// Pages that were to be allocated and were not there (`vmd_pageout_deficit`).
+    #[serde(rename = "deficit_count")]
     pub deficit: Option<u64>,
     /// Inactive pages that it frees in a second, a decaying average (`vmd_inactive_pps`).
+    #[serde(rename = "inactive_pps")]
     pub freed_per_second: Option<u64>,
     /// What was asked of the laundry thread, by the kernel's name: `VM_LAUNDRY_IDLE` and so on.
     pub laundry_request: Option<String>,
 }
 
 /// What the page daemon has done since the kernel started (`struct vmmeter`).
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 pub struct PageDaemon {
     /// How often it woke up.
+    #[serde(rename = "wakeup_count")]
     pub wakeups: Option<u64>,
     /// How often it did not free as many pages as it was to.
+    #[serde(rename = "shortfall_count")]
     pub shortfalls: Option<u64>,
     /// Pages that it made active again.
+    #[serde(rename = "reactivated_count")]
     pub reactivated: Option<u64>,
     /// Pages that it freed.
+    #[serde(rename = "freed_count")]
     pub freed: Option<u64>,
 }
 
@@ -110,7 +129,8 @@ impl PageQueues {
     /// # Errors
     ///
     /// The kernel has no variable `vm_dom` (before FreeBSD 10), or how many domains there are cannot be read.
-    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+    pub fn read(source: &Source<'_>) -> Result<Self> {
+        let typed = source.typed;
         let array = typed.variable("vm_dom")?;
         let mut reader = QueueReader(Reader::new(typed));
         let domains = (0..domains(typed, &array)?).map(|index| reader.domain(&array.index(index)?, index));
@@ -118,6 +138,64 @@ impl PageQueues {
         let daemon = reader.daemon();
         Ok(Self { domains, daemon, warnings: reader.0.into_warnings() })
     }
+}
+
+impl Topic for PageQueues {
+    fn tables(&self) -> Vec<Table> {
+        let mut rows: Vec<_> = self.domains.iter().flat_map(domain_rows).collect();
+        rows.extend(daemon_rows(&self.daemon));
+        vec![Table::new([right("Domain"), left("Counter"), right("Value")], rows)]
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// The thresholds by their names, in ascending order as they are meant to be.
+fn thresholds(domain: &DomainQueues) -> [(&'static str, Option<u64>); 9] {
+    let of = &domain.thresholds;
+    [
+        ("interrupt_free_min", of.interrupt_free_min),
+        ("pageout_free_min", of.pageout_free_min),
+        ("free_reserved", of.free_reserved),
+        ("free_severe", of.free_severe),
+        ("free_min", of.free_min),
+        ("pageout_wakeup_thresh", of.pageout_wakeup),
+        ("free_target", of.free_target),
+        ("inactive_target", of.inactive_target),
+        ("background_launder_target", of.background_launder_target),
+    ]
+}
+
+fn domain_rows(domain: &DomainQueues) -> Vec<Vec<String>> {
+    let row = |name: String, value: String| vec![domain.domain.to_string(), name, value];
+    let number = |name: &str, value| row(name.to_owned(), cell(value));
+    let mut rows = vec![number("page_count", domain.pages), number("free_count", domain.free)];
+    for queue in &domain.queues {
+        let name = queue.name.as_deref().unwrap_or("-");
+        rows.push(number(name, queue.pages));
+        rows.push(number(&format!("{name} scanned"), queue.scanned));
+    }
+    rows.extend(thresholds(domain).iter().map(|(name, value)| number(name, *value)));
+    let paging = &domain.paging;
+    rows.push(number("pageout_wanted", paging.is_wanted.map(u64::from)));
+    rows.push(number("pageout_pages_needed", paging.is_waited_for.map(u64::from)));
+    rows.push(number("pageout_deficit", paging.deficit));
+    rows.push(number("inactive_pps", paging.freed_per_second));
+    rows.push(row("laundry_request".to_owned(), paging.laundry_request.as_deref().unwrap_or("-").to_owned()));
+    rows
+}
+
+/// Rows of all domains.
+fn daemon_rows(daemon: &PageDaemon) -> [Vec<String>; 4] {
+    [
+        ("page daemon wakeups", daemon.wakeups),
+        ("page daemon shortfalls", daemon.shortfalls),
+        ("pages reactivated", daemon.reactivated),
+        ("pages freed by daemon", daemon.freed),
+    ]
+    .map(|(name, value)| vec!["-".to_owned(), name.to_owned(), cell(value)])
 }
 
 /// What the kernel calls its page queues, in its order.

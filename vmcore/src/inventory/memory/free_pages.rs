@@ -7,13 +7,19 @@
 
 pub use super::physical::PhysicalSegment;
 use super::physical::{domains, segments, used};
-use super::reader::Reader;
 use crate::bounds::saturating_u32;
 use crate::error::{Error, Result};
+use crate::inventory::reader::Reader;
+use crate::inventory::source::{Source, Topic};
 use crate::kernel::{Object, TypedMemory};
+use crate::table::{Column, Table, cell, right};
+use crate::units::Hex;
+use serde::{Serialize, Serializer};
 
 /// More orders than there can be: a block would be larger than the address space.
 const MAX_ORDERS: u64 = 52;
+/// Headings of pools; kernels have at most three.
+const POOLS: [&str; 4] = ["Pool 0", "Pool 1", "Pool 2", "Pool 3"];
 
 /// The free memory of a kernel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -71,7 +77,8 @@ impl FreePages {
     /// # Errors
     ///
     /// The kernel has no such variables, they cannot be read, or there are more of one than its types have room for.
-    pub fn read(typed: TypedMemory<'_>) -> Result<Self> {
+    pub fn read(source: &Source<'_>) -> Result<Self> {
+        let typed = source.typed;
         let queues = typed.variable("vm_phys_free_queues")?;
         let domains = domains(typed, &queues)?;
         let lists = used(&typed.variable("vm_nfreelists")?, "vm_nfreelists", &queues.index(0)?)?;
@@ -89,6 +96,113 @@ impl FreePages {
             segments: segments(typed)?,
             warnings: reader.into_warnings(),
         })
+    }
+}
+
+impl Topic for FreePages {
+    fn tables(&self) -> Vec<Table> {
+        let pools = self.pools().min(POOLS.len());
+        let mut columns: Vec<Column> = ["Domain", "List", "Order", "Size"].map(right).into();
+        columns.extend(POOLS.iter().take(pools).map(|name| right(name)));
+        let lists =
+            self.domains.iter().flat_map(|domain| (0..).zip(&domain.lists).map(move |list| (domain.domain, list)));
+        let rows = lists.flat_map(|(domain, (index, list))| rows(self.page_size, (domain, index), list));
+        vec![Table::new(columns, rows.collect())]
+    }
+
+    fn warnings(&self) -> &[String] {
+        &self.warnings
+    }
+}
+
+/// A row for each order, the largest first.
+fn rows(page_size: u64, (domain, index): (u32, usize), list: &FreeList) -> Vec<Vec<String>> {
+    let orders = (0..).zip(&list.orders).map(|(order, pools)| {
+        let size = block_size(page_size, order) / 1024;
+        let mut row = vec![domain.to_string(), index.to_string(), order.to_string(), format!("{size}K")];
+        row.extend(pools.iter().take(POOLS.len()).map(|count| cell(*count)));
+        row
+    });
+    let mut rows: Vec<_> = orders.collect();
+    rows.reverse();
+    rows
+}
+
+fn block_size(page_size: u64, order: u32) -> u64 {
+    1_u64.checked_shl(order).unwrap_or(0).saturating_mul(page_size)
+}
+
+/// Free memory in JSON.
+#[derive(Serialize)]
+struct FreePagesDocument<'a> {
+    page_size: u64,
+    memory_domains: Vec<DomainDocument<'a>>,
+    segments: Vec<SegmentDocument>,
+}
+
+#[derive(Serialize)]
+struct DomainDocument<'a> {
+    domain: u32,
+    page_count: Option<u64>,
+    lists: Vec<ListDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct ListDocument<'a> {
+    page_count: Option<u64>,
+    orders: Vec<OrderDocument<'a>>,
+}
+
+/// The blocks of an order: of each pool, how many are free.
+#[derive(Serialize)]
+struct OrderDocument<'a> {
+    block_size: u64,
+    pools: &'a [Option<u64>],
+}
+
+#[derive(Serialize)]
+struct SegmentDocument {
+    start: Hex,
+    end: Hex,
+    size: u64,
+    domain: Option<u32>,
+    free_list: Option<Hex>,
+    first_page: Hex,
+}
+
+impl Serialize for FreePages {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let document = FreePagesDocument {
+            page_size: self.page_size,
+            memory_domains: self.domains.iter().map(|domain| DomainDocument::new(domain, self.page_size)).collect(),
+            segments: self.segments.iter().map(SegmentDocument::new).collect(),
+        };
+        document.serialize(serializer)
+    }
+}
+
+impl<'a> DomainDocument<'a> {
+    fn new(domain: &'a FreeDomain, page_size: u64) -> Self {
+        let order =
+            |(order, pools): (u32, &'a Vec<_>)| OrderDocument { block_size: block_size(page_size, order), pools };
+        let list = |list: &'a FreeList| ListDocument {
+            page_count: list.pages(),
+            orders: (0..).zip(&list.orders).map(order).collect(),
+        };
+        Self { domain: domain.domain, page_count: domain.pages(), lists: domain.lists.iter().map(list).collect() }
+    }
+}
+
+impl SegmentDocument {
+    fn new(segment: &PhysicalSegment) -> Self {
+        Self {
+            start: Hex(segment.start),
+            end: Hex(segment.end),
+            size: segment.end.saturating_sub(segment.start),
+            domain: segment.domain,
+            free_list: segment.free_lists.map(Hex),
+            first_page: Hex(segment.first_page),
+        }
     }
 }
 
