@@ -66,6 +66,7 @@ mod relocated_kernel;
 mod report;
 mod report_files;
 mod report_html;
+mod report_sections;
 mod rules_model;
 mod save;
 mod save_log;

@@ -409,7 +409,8 @@ impl Kernel {
     pub fn typed(&self) -> Result<TypedMemory<'_>> {
         let symbols = self.symbols()?;
         let types = self.types.as_ref();
-        let types = types.ok_or_else(|| Error::Unsupported("the kernel's types were not loaded".to_owned()))?;
+        let types = types
+            .ok_or_else(|| Error::Unsupported("the kernel's image has no types, or they were not loaded".to_owned()))?;
         Ok(TypedMemory { memory: &self.memory, types, symbols })
     }
 
