@@ -215,6 +215,8 @@ impl WithZones {
         self.all.kernel.set(kegs[0], self.keg, "uk_size", 256);
         self.all.kernel.set(kegs[0], self.keg, "uk_domain[0].ud_free_items", 30);
         self.all.kernel.set(kegs[0], self.keg, "uk_domain[1].ud_free_items", 5);
+        self.all.kernel.set(kegs[0], self.keg, "uk_domain[0].ud_pages", 6);
+        self.all.kernel.set(kegs[0], self.keg, "uk_domain[1].ud_pages", 1);
         self.all.kernel.set(zones[0], self.zone, "uz_link.le_next", zones[1]);
         self.all.kernel.set_variable("uma_cachezones", "lh_first", zones[2]);
         for (at, name) in zones.into_iter().zip(["mbuf", "mbuf_packet", "vm pgcache"]) {
@@ -377,6 +379,7 @@ fn zones_have_what_cpus_and_domains_have_cached_and_share_what_is_free_in_their_
         let json = dump.run(&["show", "vmstat-z", "--json"]).ok().json();
         let zone = &json["zones"][1];
         assert_eq!([&zone["is_secondary"], &zone["keg_free_count"]], [&json!(true), &json!(35)]);
+        assert_eq!(zone["keg_page_count"], 7);
         assert_eq!(zone["cpu_caches"], json!([{"cpu": 0, "free_count": 13}, {"cpu": 2, "free_count": 13}]));
         assert_eq!(zone["domain_caches"], json!([{"domain": 0, "free_count": 100}, {"domain": 1, "free_count": 101}]));
         assert_eq!([&json["zones"][0]["is_cache"], &json["zones"][0]["keg_free_count"]], [&json!(true), &Value::Null]);

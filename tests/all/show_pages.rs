@@ -198,6 +198,13 @@ fn each_page_is_counted_once_by_who_holds_it() {
         let anonymous = document["page_use"]["uses"].as_array().unwrap().iter().find(|of| of["use"] == "anonymous");
         assert_eq!(anonymous.unwrap()["queues"][1], json!({"queue": "active", "page_count": 3}));
         assert_eq!(document["page_use"]["unavailable_count"], 1);
+        assert_eq!(document["page_use"]["zone_page_count"], Value::Null, "this kernel has no zones");
+        let domains = document["page_use"]["memory_domains"].as_array().unwrap();
+        let pages = |domain: usize| -> u64 {
+            let uses = domains[domain]["uses"].as_array().unwrap();
+            uses.iter().map(|of| of["page_count"].as_u64().unwrap()).sum()
+        };
+        assert_eq!((pages(0), pages(1), domains.len()), (PAGES, PAGES, 2));
         assert_eq!(document["page_use"]["v_page_count"], 2 * PAGES);
     }
 }

@@ -48,6 +48,9 @@ pub struct Zone {
     /// Items that are free in the slabs of its keg. Zones that share a keg share them: they are counted as free of the first.
     #[serde(rename = "keg_free_count")]
     pub keg_free: Option<u64>,
+    /// Pages of the slabs of its keg.
+    #[serde(rename = "keg_page_count")]
+    pub keg_pages: Option<u64>,
     /// Items in the cache of each domain of memory.
     pub domain_caches: Option<Vec<DomainCache>>,
     /// Items in the cache of each CPU.
@@ -93,6 +96,7 @@ pub struct Zones {
 struct Keg {
     size: Option<u64>,
     free: Option<u64>,
+    pages: Option<u64>,
 }
 
 /// What a CPU counted of a zone.
@@ -123,6 +127,16 @@ impl Zones {
         // libmemstat has the last one first.
         all.zones.reverse();
         Ok(Self { zones: all.zones, warnings: all.reader.into_warnings() })
+    }
+}
+
+impl Zones {
+    /// Pages of the slabs of all zones whose names are as asked for; `None` if those of one of them are not known.
+    pub fn pages(&self, is_asked_for: impl Fn(&Name) -> bool) -> Option<u64> {
+        let with_keg = self.zones.iter().filter(|zone| !zone.is_secondary && !zone.is_cache);
+        with_keg
+            .filter(|zone| zone.name.as_ref().is_some_and(&is_asked_for))
+            .try_fold(0_u64, |sum, zone| sum.checked_add(zone.keg_pages?))
     }
 }
 
@@ -166,9 +180,16 @@ impl<'a> All<'a> {
     fn add_keg(&mut self, keg: &Object<'a>) {
         let what = format!("the keg at {}", Hex(keg.address()));
         let size = self.reader.number(&what, keg, "uk_size");
-        let free = self.domains.map(|domains| free_in_slabs(keg, domains));
-        let free = free.and_then(|free| self.reader.keep(|| format!("the free items of {what}"), free));
-        self.add_list(&format_args!("the list of zones of {what}"), keg.member("uk_zones"), Some(&Keg { size, free }));
+        let mut of_domains = |noun: &str, member: &str| {
+            let sum = self.domains.map(|domains| sum_of_domains(keg, domains, member));
+            sum.and_then(|sum| self.reader.keep(|| format!("the {noun} of {what}"), sum))
+        };
+        let (free, pages) = (of_domains("free items", "ud_free_items"), of_domains("pages", "ud_pages"));
+        self.add_list(
+            &format_args!("the list of zones of {what}"),
+            keg.member("uk_zones"),
+            Some(&Keg { size, free, pages }),
+        );
     }
 
     fn add_list(&mut self, what: &dyn std::fmt::Display, head: Result<Object<'a>>, keg: Option<&Keg>) {
@@ -217,6 +238,7 @@ impl<'a> All<'a> {
             sleeps: self.reader.number(&what, zone, "uz_sleeps"),
             cross_domain_frees,
             keg_free: keg.and_then(|keg| keg.free),
+            keg_pages: keg.and_then(|keg| keg.pages),
             domain_caches: domain_free.map(|all| all.into_iter().enumerate().map(of_domain).collect()),
             cpu_caches: caches.map(|caches| caches.iter().map(of_cpu).collect()),
             is_secondary,
@@ -257,11 +279,11 @@ fn domain_caches(zone: &Object<'_>, last_cpu: u64, domains: u64) -> Result<Vec<u
     (0..domains).map(items).collect()
 }
 
-/// Items that are free in the slabs of a keg, in all domains.
-fn free_in_slabs(keg: &Object<'_>, domains: u64) -> Result<u64> {
+/// The sum of a number that a keg has of each domain.
+fn sum_of_domains(keg: &Object<'_>, domains: u64, member: &str) -> Result<u64> {
     let all = keg.member("uk_domain")?;
-    let free = |domain: u64| all.index(domain)?.member("ud_free_items")?.unsigned();
-    (0..domains).try_fold(0_u64, |sum, domain| Ok(sum.wrapping_add(free(domain)?)))
+    let number = |domain: u64| all.index(domain)?.member(member)?.unsigned();
+    (0..domains).try_fold(0_u64, |sum, domain| Ok(sum.wrapping_add(number(domain)?)))
 }
 
 fn read_cache(cache: &Object<'_>) -> Result<Cache> {

@@ -13,6 +13,15 @@ pub struct HeldPages {
     pub queued: Vec<u64>,
 }
 
+/// The use of the pages of a memory domain.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DomainUse {
+    /// The domain; `None` where this kernel's segments have none.
+    pub domain: Option<u32>,
+    /// Pages by who holds them, in the order of [`PageHolder::ALL`].
+    pub uses: Vec<HeldPages>,
+}
+
 impl HeldPages {
     /// These and those of another holder.
     pub(super) fn with(self, other: &Self) -> Self {

@@ -2,7 +2,7 @@
 //! `struct vm_page` and the object that it belongs to tell.
 //!
 //! What they do not tell is not guessed: memory of the zone allocator and page tables are either of the kernel's object or
-//! have none, and ZFS has its cache in the former; [`PageHolder::Wired`] is not divided further.
+//! have none. How much of both is in zones, and in those that ZFS has its cache in, the zones tell.
 //!
 //! Sources: `sys/vm/vm_page.h`, `vm_page.c`, `vm_phys.c`, `vm_object.h`, `vm_reserv.c`, `sys/kern/vfs_bio.c`.
 
@@ -13,12 +13,14 @@ mod page;
 mod reservations;
 mod scan;
 
-pub use held::{HeldPages, PageHolder};
+pub use held::{DomainUse, HeldPages, PageHolder};
 
 use super::page_queues::queue_names;
+use super::zones::Zones;
 use crate::error::Result;
 use crate::inventory::source::{Source, Topic};
 use crate::table::{Table, cell, left, right};
+use crate::text::Name;
 use scan::Scanner;
 use serde::{Serialize, Serializer};
 
@@ -33,6 +35,8 @@ pub struct PageUse {
     pub page_size: u64,
     /// Pages by who holds them, in the order of [`PageHolder::ALL`]. Each page is in one of them.
     pub uses: Vec<HeldPages>,
+    /// The same of each memory domain, in ascending order.
+    pub domains: Vec<DomainUse>,
     /// What the kernel calls the queues of [`HeldPages::queued`].
     pub queues: Vec<Option<String>>,
     /// Pages of all segments: the sum of all uses.
@@ -42,16 +46,30 @@ pub struct PageUse {
     pub unavailable: Option<u64>,
     /// Pages that the kernel says it has to allocate (`v_page_count`).
     pub page_count: Option<u64>,
+    /// Pages of [`PageHolder::Kernel`] and [`PageHolder::Wired`] in slabs of zones; `None` where zones do not say.
+    pub zone_pages: Option<u64>,
+    /// Pages of those in zones of ZFS for the contents of files: of its cache, the ARC, and of what is read and written.
+    pub zfs_pages: Option<u64>,
     /// What cannot be read, or cannot be so.
     pub warnings: Vec<String>,
 }
 
 impl PageUse {
-    /// The pages of all holders together, of which the holder does not matter.
-    pub fn sum(&self) -> HeldPages {
+    /// The pages of some holders together, of which the holder does not matter.
+    fn sum(&self, uses: &[HeldPages]) -> HeldPages {
         let none =
             HeldPages { holder: PageHolder::Other, pages: 0, wired: Some(0), queued: vec![0; self.queues.len()] };
-        self.uses.iter().fold(none, |sum, held| sum.with(held))
+        uses.iter().fold(none, |sum, held| sum.with(held))
+    }
+
+    /// A row for each use that there is, and their sum.
+    fn table(&self, uses: &[HeldPages]) -> Table {
+        let mut columns = vec![left("Use"), right("Pages"), right("1K-blocks"), right("Wired")];
+        columns.extend(QUEUES.iter().map(|(_, heading)| right(heading)));
+        let used = uses.iter().filter(|held| held.pages > 0);
+        let mut rows: Vec<_> = used.map(|held| self.row(held.holder.name(), held)).collect();
+        rows.push(self.row("total", &self.sum(uses)));
+        Table::new(columns, rows)
     }
 
     /// Looks at each page.
@@ -64,14 +82,23 @@ impl PageUse {
         let queues = queue_names(typed).unwrap_or_default();
         let mut scanner = Scanner::new(typed, queues.len())?;
         scanner.scan();
+        let (uses, total, unavailable) = (scanner.uses(), scanner.total(), scanner.unavailable());
         let page_count = typed.variable("vm_cnt").and_then(|all| all.member("v_page_count")?.unsigned());
+        let zones = scanner.warnings.keep(|| "the zones".to_owned(), Zones::read(source));
+        // A sum without some of them would be too small.
+        let zones = zones.filter(|zones| zones.warnings.is_empty());
+        let mut domains = std::mem::take(&mut scanner.domains);
+        domains.sort_by_key(|domain| domain.domain);
         Ok(Self {
             page_size: typed.memory.page_size(),
-            total: scanner.total(),
-            unavailable: scanner.unavailable(),
             page_count: page_count.ok(),
+            zone_pages: zones.as_ref().and_then(|zones| zones.pages(|_| true)),
+            zfs_pages: zones.as_ref().and_then(|zones| zones.pages(has_zfs_contents)),
             queues,
-            uses: scanner.uses,
+            uses,
+            total,
+            unavailable,
+            domains,
             warnings: scanner.warnings.into_list("warnings"),
         })
     }
@@ -88,15 +115,25 @@ impl PageUse {
     }
 }
 
+/// Whether a zone is one of those that the contents of files are in (`abd_os.c` and `zio.c` of OpenZFS).
+fn has_zfs_contents(zone: &Name) -> bool {
+    let name = zone.as_bytes();
+    name == b"abd_chunk" || [&b"zio_buf_"[..], b"zio_data_buf_"].iter().any(|prefix| name.starts_with(prefix))
+}
+
 impl Topic for PageUse {
-    /// A row for each use that there is, and their sum.
+    /// All pages; how many of them are in zones; then those of each domain, if there are several.
     fn tables(&self) -> Vec<Table> {
-        let mut columns = vec![left("Use"), right("Pages"), right("1K-blocks"), right("Wired")];
-        columns.extend(QUEUES.iter().map(|(_, heading)| right(heading)));
-        let used = self.uses.iter().filter(|held| held.pages > 0);
-        let mut rows: Vec<_> = used.map(|held| self.row(held.holder.name(), held)).collect();
-        rows.push(self.row("total", &self.sum()));
-        vec![Table::new(columns, rows)]
+        let domains = if self.domains.len() > 1 { self.domains.as_slice() } else { &[] };
+        let of_domain = |of: &DomainUse| self.table(&of.uses).captioned(format!("Domain {}", cell(of.domain)));
+        let of_zones = |(name, pages): (&str, Option<u64>)| {
+            let blocks = pages.map(|pages| pages.saturating_mul(self.page_size) / 1024);
+            vec![name.to_owned(), cell(pages), cell(blocks)]
+        };
+        let zones = [("zones", self.zone_pages), ("zfs", self.zfs_pages)].map(of_zones);
+        let zones = Table::new([left("Use"), right("Pages"), right("1K-blocks")], zones.into());
+        let zones = zones.captioned("Of the kernel's and wired pages:");
+        [self.table(&self.uses), zones].into_iter().chain(domains.iter().map(of_domain)).collect()
     }
 
     fn warnings(&self) -> &[String] {
@@ -111,6 +148,15 @@ struct PageUseDocument<'a> {
     page_count: u64,
     unavailable_count: Option<u64>,
     v_page_count: Option<u64>,
+    zone_page_count: Option<u64>,
+    zfs_page_count: Option<u64>,
+    uses: Vec<UseDocument<'a>>,
+    memory_domains: Vec<DomainDocument<'a>>,
+}
+
+#[derive(Serialize)]
+struct DomainDocument<'a> {
+    domain: Option<u32>,
     uses: Vec<UseDocument<'a>>,
 }
 
@@ -131,12 +177,18 @@ struct QueueDocument<'a> {
 
 impl Serialize for PageUse {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let uses =
+            |uses: &[HeldPages]| uses.iter().map(|held| UseDocument::new(held, &self.queues)).collect::<Vec<_>>();
+        let domain = |of: &DomainUse| DomainDocument { domain: of.domain, uses: uses(&of.uses) };
         let document = PageUseDocument {
             page_size: self.page_size,
             page_count: self.total,
             unavailable_count: self.unavailable,
             v_page_count: self.page_count,
-            uses: self.uses.iter().map(|held| UseDocument::new(held, &self.queues)).collect(),
+            zone_page_count: self.zone_pages,
+            zfs_page_count: self.zfs_pages,
+            uses: uses(&self.uses),
+            memory_domains: self.domains.iter().map(domain).collect(),
         };
         document.serialize(serializer)
     }
@@ -152,5 +204,17 @@ impl<'a> UseDocument<'a> {
             wired_count: held.wired,
             queues: queues.iter().zip(&held.queued).map(queue).collect(),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn zones_of_zfs_are_known_by_their_names() {
+        let has_contents = |name: &str| has_zfs_contents(&Name::from(name));
+        assert!(["abd_chunk", "zio_buf_comb_131072", "zio_buf_512", "zio_data_buf_4096"].into_iter().all(has_contents));
+        assert!(!["zio_cache", "zio_link_cache", "arc_buf_t", "buf"].into_iter().any(has_contents));
     }
 }

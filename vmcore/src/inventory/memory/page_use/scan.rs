@@ -3,7 +3,7 @@
 use super::super::free_pages::orders;
 use super::super::physical::{PhysicalSegment, available, domains, segments};
 use super::buffers::buffer_pages;
-use super::held::{HeldPages, PageHolder};
+use super::held::{DomainUse, HeldPages, PageHolder};
 use super::holders::Holders;
 use super::page::{Page, PageLayout};
 use super::reservations::{ReservationLayout, UnusedPages};
@@ -37,7 +37,10 @@ pub(super) struct Scanner<'a> {
     set_aside: Vec<(u64, u64)>,
     /// Physical addresses that were available.
     available: Option<Vec<(u64, u64)>>,
-    pub uses: Vec<HeldPages>,
+    /// What nothing was counted of yet.
+    unused: Vec<HeldPages>,
+    /// What was counted; the last one is that of the segment that is looked at.
+    pub domains: Vec<DomainUse>,
     pub warnings: Warnings,
 }
 
@@ -72,7 +75,8 @@ impl<'a> Scanner<'a> {
             available: warnings.keep(|| "phys_avail".to_owned(), available(typed)),
             reservations: ReservationLayout::new(typed).ok(),
             holders: Holders::new(typed, is_known),
-            uses: PageHolder::ALL.iter().map(|holder| HeldPages { holder: *holder, ..unused.clone() }).collect(),
+            unused: PageHolder::ALL.iter().map(|holder| HeldPages { holder: *holder, ..unused.clone() }).collect(),
+            domains: Vec::new(),
             typed,
             layout,
             segments,
@@ -83,7 +87,15 @@ impl<'a> Scanner<'a> {
 
     /// Pages that were counted.
     pub fn total(&self) -> u64 {
-        self.uses.iter().fold(0, |sum, held| sum.saturating_add(held.pages))
+        self.uses().iter().fold(0, |sum, held| sum.saturating_add(held.pages))
+    }
+
+    /// What was counted in all domains.
+    pub fn uses(&self) -> Vec<HeldPages> {
+        let add = |uses: Vec<HeldPages>, domain: &DomainUse| {
+            uses.into_iter().zip(&domain.uses).map(|(sum, held)| sum.with(held)).collect()
+        };
+        self.domains.iter().fold(self.unused.clone(), add)
     }
 
     /// Pages of the segments that were not available.
@@ -99,9 +111,17 @@ impl<'a> Scanner<'a> {
     /// Looks at all pages.
     pub fn scan(&mut self) {
         for segment in std::mem::take(&mut self.segments) {
+            self.begin_domain(segment.domain);
             self.scan_segment(&segment);
             self.segments.push(segment);
         }
+    }
+
+    /// Counts for a domain from now on.
+    fn begin_domain(&mut self, domain: Option<u32>) {
+        let known = self.domains.iter().position(|known| known.domain == domain);
+        let counted = known.map(|index| self.domains.remove(index));
+        self.domains.push(counted.unwrap_or_else(|| DomainUse { domain, uses: self.unused.clone() }));
     }
 
     fn scan_segment(&mut self, segment: &PhysicalSegment) {
@@ -199,7 +219,7 @@ impl<'a> Scanner<'a> {
     }
 
     fn held(&mut self, holder: PageHolder) -> Option<&mut HeldPages> {
-        self.uses.get_mut(holder as usize).filter(|held| held.holder == holder)
+        self.domains.last_mut()?.uses.get_mut(holder as usize).filter(|held| held.holder == holder)
     }
 
     fn add(&mut self, holder: PageHolder, pages: u64) {
