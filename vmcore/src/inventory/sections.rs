@@ -89,13 +89,13 @@ impl When {
 }
 
 sections! {
-    "vmstat-s" VmCounters "vm_counters" Always "Counters of virtual memory, interrupts and system calls";
-    "vmstat-m" MallocTypes "malloc_types" Always "Memory that the kernel allocated with malloc(9), by type";
-    "vmstat-z" Zones "zones" Always "Zones of the kernel's allocator, with what is cached in them";
-    "swapinfo" SwapDevices "swap_devices" Always "Devices that the kernel swaps to";
-    "free-pages" FreePages "free_memory" Always "Free blocks of pages by memory domain, free list, order and pool";
-    "page-queues" PageQueues "page_queues" Always "Page queues and free pages of each memory domain, with the thresholds of the page daemon";
-    "page-use" PageUse "page_use" OnRequest "All pages of memory by what they are used for";
+    "vmstat-s" VmCounters "vm_counters" Always "Counters of virtual memory";
+    "vmstat-m" MallocTypes "malloc_types" Always "Kernel memory by type";
+    "vmstat-z" Zones "zones" Always "Zones of kernel memory";
+    "swapinfo" SwapDevices "swap_devices" Always "Swap devices";
+    "free-pages" FreePages "free_memory" Always "Free blocks of pages";
+    "page-queues" PageQueues "page_queues" Always "Page queues and the page daemon";
+    "page-use" PageUse "page_use" OnRequest "Pages by what they are used for";
 }
 
 impl SectionData {
