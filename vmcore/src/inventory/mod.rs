@@ -26,6 +26,7 @@ pub mod memory;
 mod reader;
 mod sections;
 mod source;
+pub mod waiting;
 
 pub use sections::{Inventory, NoSection, SectionData, SectionName};
 pub use source::{Source, Topic};

@@ -8,6 +8,7 @@ use super::memory::swap_devices::SwapDevices;
 use super::memory::vm_counters::VmCounters;
 use super::memory::zones::Zones;
 use super::source::{Source, Topic};
+use super::waiting::interrupts::Interrupts;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::table::Table;
@@ -96,6 +97,7 @@ sections! {
     "free-pages" FreePages "free_memory" Always "Free blocks of pages";
     "page-queues" PageQueues "page_queues" Always "Page queues and the page daemon";
     "page-use" PageUse "page_use" OnRequest "Pages by what they are used for";
+    "vmstat-i" Interrupts "interrupts" Always "Interrupts";
 }
 
 impl SectionData {
