@@ -145,7 +145,16 @@ fn define(kernel: &mut TypedKernel) -> Structures {
     let turnstile = types.reserve();
     let to_turnstile = types.pointer(turnstile);
     let contested = list_of(types, to_turnstile);
-    let members = [("ts_link", contested), ("ts_lockobj", to_lock), ("ts_owner", to_thread)];
+    let waiters = types.record("threadqueue", &[("tqh_first", to_thread), ("tqh_last", pointer)]);
+    let queues = types.array(waiters, 2);
+    let members = [
+        ("ts_blocked", queues),
+        ("ts_pending", waiters),
+        ("ts_hash", contested),
+        ("ts_link", contested),
+        ("ts_lockobj", to_lock),
+        ("ts_owner", to_thread),
+    ];
     types.at(turnstile).record("turnstile", &members);
     let contested = types.record("", &[("lh_first", to_turnstile)]);
     let instance = [("li_lock", to_lock), ("li_file", string), ("li_line", int), ("li_flags", unsigned_int)];
@@ -176,6 +185,9 @@ fn define(kernel: &mut TypedKernel) -> Structures {
         &[
             ("td_proc", to_process),
             ("td_plist", next),
+            ("td_slpq", next),
+            ("td_lockq", next),
+            ("td_runq", next),
             ("td_tid", int),
             ("td_sigqueue", queue),
             ("td_flags", int),
@@ -187,6 +199,7 @@ fn define(kernel: &mut TypedKernel) -> Structures {
             ("td_contested", contested),
             ("td_sleeplocks", to_held_list),
             ("td_slptick", int),
+            ("td_blktick", int),
             ("td_cow", unsigned_int),
             ("td_ru", usage),
             ("td_rux", counts),

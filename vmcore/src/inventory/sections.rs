@@ -8,7 +8,9 @@ use super::memory::swap_devices::SwapDevices;
 use super::memory::vm_counters::VmCounters;
 use super::memory::zones::Zones;
 use super::source::{Source, Topic};
+use super::waiting::deadlocks::Deadlocks;
 use super::waiting::interrupts::Interrupts;
+use super::waiting::waits::Waits;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
 use crate::table::Table;
@@ -98,6 +100,8 @@ sections! {
     "page-queues" PageQueues "page_queues" Always "Page queues and the page daemon";
     "page-use" PageUse "page_use" OnRequest "Pages by what they are used for";
     "vmstat-i" Interrupts "interrupts" Always "Interrupts";
+    "waits" Waits "waits" Always "Threads that wait";
+    "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
 }
 
 impl SectionData {

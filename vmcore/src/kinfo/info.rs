@@ -308,6 +308,10 @@ pub struct LockWait {
     pub lock: Lock,
     /// Who owns it; `None` where nobody does alone, or that is not known.
     pub owner: Option<LockOwner>,
+    /// Where its word or its turnstile says that the owner's `struct thread` is, whether there is a thread or not.
+    pub owner_address: Option<u64>,
+    /// How many threads share it; `None` where it is not shared, or that is not known.
+    pub sharers: Option<u64>,
 }
 
 /// A lock that a thread holds.

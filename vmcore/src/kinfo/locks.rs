@@ -11,7 +11,7 @@ use super::info::{HeldLock, Lock, LockOwner, LockWait, ProcessInfo, ThreadInfo};
 use super::members::{number, number32, target};
 use super::reader::Reader;
 use crate::error::{Error, Result};
-use crate::kernel::Object;
+use crate::kernel::{Object, TypedMemory};
 use crate::text::Name;
 use std::collections::HashMap;
 
@@ -26,6 +26,10 @@ const CLASS_SHIFT: u32 = 24;
 /// Bits of an sx or lockmgr lock's word that are no part of its owner's address; the lowest says that it is shared.
 const FLAGS: u64 = 0x1f;
 const SHARED: u64 = 1;
+/// Where the number of threads that share a lock begins in its word.
+const SHARERS_SHIFT: u32 = 5;
+/// The type of the sleep queue of a lockmgr lock (`SLEEPQ_LK`, `sys/sys/sleepqueue.h`).
+const SLEEPQ_LK: u32 = 4;
 
 impl<'a> Reader<'a> {
     /// A thread with the locks that it waits for and holds.
@@ -61,8 +65,11 @@ impl<'a> Reader<'a> {
     fn turnstile_wait(&self, thread: &Object<'a>) -> Result<Option<LockWait>> {
         let Some(turnstile) = target(thread, "td_blocked")? else { return Ok(None) };
         let Some(lock) = target(&turnstile, "ts_lockobj")? else { return Ok(None) };
-        let owner = number(&turnstile, "ts_owner").and_then(|owner| self.owner(owner));
-        Ok(Some(LockWait { lock: lock_of(&lock), owner }))
+        let lock = lock_of(&lock);
+        let owner = number(&turnstile, "ts_owner").filter(|owner| *owner != 0);
+        let is_rw = lock.class.as_ref().is_some_and(|class| class.as_bytes() == b"rw");
+        let word = is_rw.then(|| word_of(thread.typed(), &lock, "rwlock", "rw_lock").ok()).flatten();
+        Ok(Some(self.wait(lock, owner, word)))
     }
 
     /// The lock that a thread sleeps on, if it does: the reason for its sleep is that lock's own name then.
@@ -72,18 +79,26 @@ impl<'a> Reader<'a> {
         // Threads sleep on anything, also on what is no memory.
         let Ok(object) = object.fetched() else { return Ok(None) };
         let flags = number32(&object, "lo_flags").unwrap_or(0);
-        if number(&object, "lo_name") != number(thread, "td_wmesg") || flags & INITIALIZED == 0 {
+        if flags & INITIALIZED == 0 {
             return Ok(None);
         }
+        let is_reason = number(&object, "lo_name") == number(thread, "td_wmesg");
         let lock = lock_of(&object);
         let (structure, word) = match lock.class.as_ref().map(Name::as_bytes) {
-            Some(b"sx") => ("sx", "sx_lock"),
-            Some(b"lockmgr") => ("lock", "lk_lock"),
+            Some(b"sx") if is_reason => ("sx", "sx_lock"),
+            // Whoever waits for it can give another reason, as for buffers.
+            Some(b"lockmgr") if is_reason || self.queue_types.get(&channel) == Some(&SLEEPQ_LK) => ("lock", "lk_lock"),
             _ => return Ok(None),
         };
-        let value = typed.structure_at(structure, channel)?.member(word)?.unsigned()?;
-        let owner = (value & SHARED == 0).then(|| self.owner(value & !FLAGS)).flatten();
-        Ok(Some(LockWait { lock, owner }))
+        let word = word_of(typed, &lock, structure, word)?;
+        let owner = (word & SHARED == 0).then_some(word & !FLAGS).filter(|owner| *owner != 0);
+        Ok(Some(self.wait(lock, owner, Some(word))))
+    }
+
+    /// The wait for a lock, whose word also says how many threads share it.
+    fn wait(&self, lock: Lock, owner_address: Option<u64>, word: Option<u64>) -> LockWait {
+        let sharers = word.filter(|word| word & SHARED != 0).map(|word| word >> SHARERS_SHIFT);
+        LockWait { lock, owner: owner_address.and_then(|owner| self.owner(owner)), owner_address, sharers }
     }
 }
 
@@ -104,6 +119,10 @@ pub(super) fn add_waited_for(processes: &mut [ProcessInfo]) {
             }
         }
     }
+}
+
+fn word_of(typed: TypedMemory<'_>, lock: &Lock, structure: &str, member: &str) -> Result<u64> {
+    typed.structure_at(structure, lock.address)?.member(member)?.unsigned()
 }
 
 fn lock_of(object: &Object<'_>) -> Lock {

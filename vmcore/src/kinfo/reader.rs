@@ -19,6 +19,8 @@ pub(super) struct Reader<'a> {
     pub clock: Clock,
     /// The thread ID and process ID of each `struct thread`, by its address.
     pub threads: HashMap<u64, (i32, i32)>,
+    /// The types of sleep queues by their channels, where they were read.
+    pub queue_types: HashMap<u64, u32>,
     /// Where `prison0` is: whoever is in another one is in a jail.
     pub host_prison: Option<u64>,
     pub credentials: HashMap<u64, Option<Rc<Credentials>>>,
@@ -39,6 +41,7 @@ impl<'a> Reader<'a> {
             typed,
             clock: Clock::read(typed),
             threads: ids.collect(),
+            queue_types: HashMap::new(),
             host_prison: typed.symbol("prison0").ok(),
             credentials: HashMap::new(),
             groups: HashMap::new(),

@@ -5,9 +5,11 @@
 use super::info::{LockWait, ThreadInfo};
 use super::reader::Reader;
 use super::row::UNKNOWN;
+use super::times::seconds_since;
 use crate::kernel::{Processes, Thread, TypedMemory};
 use crate::text::Name;
 use crate::units::Hex;
+use std::collections::HashMap;
 use std::fmt;
 
 /// What a thread waits for.
@@ -17,6 +19,10 @@ pub struct Wait {
     pub message: Option<Name>,
     /// The address that it sleeps on.
     pub channel: Option<u64>,
+    /// Whether it is on a turnstile, and not on a sleep queue.
+    pub is_on_turnstile: bool,
+    /// For how many seconds it waits.
+    pub seconds: Option<u32>,
     /// The lock, if the types tell which that is.
     pub lock: Option<LockWait>,
 }
@@ -30,11 +36,31 @@ impl<'a> WaitReader<'a> {
         Self(Reader::new(typed, processes))
     }
 
+    /// The same, with the types of sleep queues (`sq_type` in `sys/kern/subr_sleepqueue.c`) by their channels: they tell apart
+    /// locks from what looks like them.
+    #[must_use]
+    pub fn with_queue_types(mut self, types: HashMap<u64, u32>) -> Self {
+        self.0.queue_types = types;
+        self
+    }
+
+    /// What could not be read.
+    pub fn take_warnings(&mut self) -> Vec<String> {
+        self.0.take_warnings()
+    }
+
     /// What a thread waits for; `None` where it does not, and where that cannot be read.
     pub fn read(&mut self, thread: &Thread) -> Option<Wait> {
         let (info, structure) = self.0.thread(thread)?;
         let message = wait_message(&info)?;
-        Some(Wait { message, channel: info.wait_channel, lock: self.0.lock_wait(&info, &structure) })
+        let is_on_turnstile = info.is_on_lock;
+        let seconds = match is_on_turnstile {
+            true => seconds_since(&self.0.clock, &structure, "td_blktick"),
+            false => info.slept.filter(|_| info.is_sleeping),
+        };
+        let lock = self.0.lock_wait(&info, &structure);
+        let seconds = seconds.and_then(|seconds| u32::try_from(seconds).ok());
+        Some(Wait { message, channel: info.wait_channel, is_on_turnstile, seconds, lock })
     }
 }
 
@@ -50,7 +76,7 @@ fn wait_message(thread: &ThreadInfo) -> Option<Option<Name>> {
 
 impl fmt::Display for Wait {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Some(LockWait { lock, owner }) = &self.lock else {
+        let Some(LockWait { lock, owner, .. }) = &self.lock else {
             return match (&self.message, self.channel) {
                 (Some(message), _) => write!(f, "waits for {message}"),
                 (None, Some(channel)) => write!(f, "waits for {}", Hex(channel)),
