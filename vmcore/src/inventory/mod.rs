@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+pub mod devices;
 pub mod memory;
 mod reader;
 mod sections;

@@ -3,6 +3,7 @@
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory, ZonePerCpu};
 use crate::lists::{ListEnd, ListKind, ListPlan};
+use crate::types::Kind;
 use crate::units::Hex;
 use crate::warnings::Warnings;
 use std::fmt::Display;
@@ -123,4 +124,19 @@ impl<'a> Reader<'a> {
     pub fn into_warnings(self) -> Vec<String> {
         self.warnings.into_list("warnings")
     }
+}
+
+/// The name of an enumeration's value.
+///
+/// # Errors
+///
+/// It has no name, or cannot be read.
+pub(crate) fn enumerator(object: &Object<'_>) -> Result<String> {
+    let types = object.typed().types;
+    let value = object.signed()?;
+    let Kind::Enumeration(names) = &types.get(types.strip(object.type_id())).kind else {
+        return Err(Error::Unsupported("it is no enumeration".to_owned()));
+    };
+    let name = names.enumerators.iter().find(|(_, number)| *number == value);
+    name.map(|(name, _)| name.to_string()).ok_or_else(|| Error::Format(format!("it is {value}")))
 }

@@ -1,5 +1,6 @@
 //! All sections: their names, and what reads each.
 
+use super::devices::device_tree::DeviceTree;
 use super::memory::free_pages::FreePages;
 use super::memory::malloc_types::MallocTypes;
 use super::memory::page_queues::PageQueues;
@@ -102,6 +103,7 @@ sections! {
     "vmstat-i" Interrupts "interrupts" Always "Interrupts";
     "waits" Waits "waits" Always "Threads that wait";
     "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
+    "devinfo" DeviceTree "devices" Always "Devices and their resources";
 }
 
 impl SectionData {

@@ -6,12 +6,11 @@
 use super::physical::domains;
 use crate::bounds::saturating_u32;
 use crate::error::{Error, Result};
-use crate::inventory::reader::Reader;
+use crate::inventory::reader::{Reader, enumerator};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::{Object, TypedMemory};
 use crate::table::{Table, cell, left, right};
 use crate::text::escape_control;
-use crate::types::Kind;
 use serde::Serialize;
 
 /// More bytes than the name of a queue has.
@@ -295,15 +294,4 @@ impl<'a> QueueReader<'a> {
     fn keep<T>(&mut self, what: &str, read: Result<T>) -> Option<T> {
         self.0.keep(|| what.to_owned(), read)
     }
-}
-
-/// The name of an enumeration's value.
-fn enumerator(object: &Object<'_>) -> Result<String> {
-    let types = object.typed().types;
-    let value = object.signed()?;
-    let Kind::Enumeration(names) = &types.get(types.strip(object.type_id())).kind else {
-        return Err(Error::Unsupported("it is no enumeration".to_owned()));
-    };
-    let name = names.enumerators.iter().find(|(_, number)| *number == value);
-    name.map(|(name, _)| name.to_string()).ok_or_else(|| Error::Format(format!("it is {value}")))
 }

@@ -1,0 +1,95 @@
+//! The members of a structure, as sections of devices have them: what cannot be read is not known, and a warning says so.
+
+use crate::error::Result;
+use crate::inventory::reader::{Reader, enumerator};
+use crate::kernel::Object;
+use crate::text::Name;
+use crate::units::Hex;
+use std::fmt;
+
+/// More bytes than a text of the kernel has here: the descriptions of devices are the longest.
+const MAX_TEXT: usize = 256;
+
+/// The members of a structure.
+pub(super) struct Fields<'r, 'a> {
+    reader: &'r mut Reader<'a>,
+    object: Object<'a>,
+    what: Described,
+}
+
+/// What a structure is, and where.
+#[derive(Clone, Copy)]
+pub(super) struct Described {
+    noun: &'static str,
+    address: u64,
+}
+
+impl Described {
+    pub fn new(noun: &'static str, object: &Object<'_>) -> Self {
+        Self { noun, address: object.address() }
+    }
+}
+
+impl fmt::Display for Described {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "the {} at {}", self.noun, Hex(self.address))
+    }
+}
+
+impl<'r, 'a> Fields<'r, 'a> {
+    /// Of a structure that is called so. It is read at once; if that fails, each member says what cannot be read.
+    pub fn new(reader: &'r mut Reader<'a>, noun: &'static str, object: &Object<'a>) -> Self {
+        let what = Described::new(noun, object);
+        Self { reader, object: object.fetched().unwrap_or_else(|_| object.clone()), what }
+    }
+
+    pub fn object(&self) -> &Object<'a> {
+        &self.object
+    }
+
+    pub fn keep<T>(&mut self, member: &str, read: Result<T>) -> Option<T> {
+        self.reader.keep(|| format!("{member} of {}", self.what), read)
+    }
+
+    /// A number without a sign.
+    pub fn number(&mut self, member: &str) -> Option<u64> {
+        self.reader.number(&self.what, &self.object, member)
+    }
+
+    /// A number with the sign that its type has.
+    pub fn signed(&mut self, member: &str) -> Option<i64> {
+        let read = self.object.member(member).and_then(|member| member.signed());
+        self.keep(member, read)
+    }
+
+    /// A pointer; `None` also where it is null.
+    pub fn pointer(&mut self, member: &str) -> Option<Hex> {
+        self.number(member).filter(|address| *address != 0).map(Hex)
+    }
+
+    /// What a pointer points to; `None` also where it is null.
+    pub fn target(&mut self, member: &str) -> Option<Object<'a>> {
+        let read = self.object.member(member).and_then(|pointer| pointer.follow());
+        self.keep(member, read).flatten()
+    }
+
+    /// The text that a pointer leads to; `None` also where it is null.
+    pub fn name(&mut self, member: &str) -> Option<Name> {
+        let read = self.object.member(member).and_then(|pointer| pointer.string(MAX_TEXT));
+        self.keep(member, read).flatten().map(Name::from)
+    }
+
+    /// The name of an enumeration's value.
+    pub fn enumerator(&mut self, member: &str) -> Option<String> {
+        let read = self.object.member(member).and_then(|member| enumerator(&member));
+        self.keep(member, read)
+    }
+
+    /// The elements of a list whose head is a member; of what can be read, at most so many.
+    pub fn list(&mut self, member: &str, link: &str, limit: usize) -> Vec<Object<'a>> {
+        let what = format!("{member} of {}", self.what);
+        let head = self.object.member(member);
+        let read = head.and_then(|head| self.reader.list(&what, &head, link, limit));
+        self.keep(member, read).into_iter().flatten().collect()
+    }
+}
