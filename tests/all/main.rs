@@ -73,6 +73,7 @@ mod save_log;
 mod schemas;
 mod show;
 mod show_devices;
+mod show_geom;
 mod show_pages;
 mod show_waiting;
 mod snapshots;

@@ -1,4 +1,4 @@
-//! `memtool show` of devices and disks: the tree of devices.
+//! `memtool show` of devices: their tree, and what was read from and written to them.
 
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use serde_json::{Value, json};
@@ -6,10 +6,10 @@ use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
 
 /// Both orders of bytes, and both sizes of words.
-const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
+pub const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 
 /// The head and the link of a `TAILQ`.
-fn tail_queue(kernel: &mut TypedKernel, element: Type) -> (Type, Type) {
+pub fn tail_queue(kernel: &mut TypedKernel, element: Type) -> (Type, Type) {
     let pointer = kernel.basic.pointer;
     let to_element = kernel.types.pointer(element);
     let head = kernel.types.record("", &[("tqh_first", to_element), ("tqh_last", pointer)]);
@@ -18,7 +18,7 @@ fn tail_queue(kernel: &mut TypedKernel, element: Type) -> (Type, Type) {
 }
 
 /// The head and the link of a `LIST`.
-fn list(kernel: &mut TypedKernel, element: Type) -> (Type, Type) {
+pub fn list(kernel: &mut TypedKernel, element: Type) -> (Type, Type) {
     let pointer = kernel.basic.pointer;
     let to_element = kernel.types.pointer(element);
     let head = kernel.types.record("", &[("lh_first", to_element)]);
@@ -294,7 +294,7 @@ fn devices_are_shown_below_their_parents_with_what_they_have_allocated() {
 }
 
 /// What a damaged kernel's section is: its warnings, and the rest.
-fn damaged(kernel: &TypedKernel, section: &str) -> (String, Value) {
+pub fn damaged(kernel: &TypedKernel, section: &str) -> (String, Value) {
     let run = kernel.write().run(&["show", section, "--json"]).exits(1);
     let document = run.json();
     (run.stderr, document)
@@ -349,4 +349,90 @@ fn variables_of_a_bus_that_are_those_of_another_device_tell_nothing() {
 fn a_kernel_without_a_tree_of_devices_is_said_to_have_none() {
     let run = TypedKernel::new(Arch::Amd64).write().run(&["show", "devinfo"]).exits(1);
     assert!(run.stderr.contains("has no symbol root_bus"), "{run:?}");
+}
+
+/// A kernel with statistics of a disk.
+fn with_statistics(arch: Arch) -> (TypedKernel, u64, Type) {
+    let mut kernel = TypedKernel::new(arch);
+    let Basic { int, unsigned_int, unsigned_long_long, long_long, character, pointer, .. } = kernel.basic;
+    let statistics = kernel.types.reserve();
+    let to_statistics = kernel.types.pointer(statistics);
+    let head = kernel.types.record("devstatlist", &[("stqh_first", to_statistics), ("stqh_last", pointer)]);
+    let link = kernel.types.record("", &[("stqe_next", to_statistics)]);
+    let time = kernel.types.record("bintime", &[("sec", long_long), ("frac", unsigned_long_long)]);
+    let (numbers, times) = (kernel.types.array(unsigned_long_long, 4), kernel.types.array(time, 4));
+    let name = kernel.types.array(character, 16);
+    let members = [
+        ("start_count", unsigned_int),
+        ("end_count", unsigned_int),
+        ("busy_from", time),
+        ("dev_links", link),
+        ("device_name", name),
+        ("unit_number", int),
+        ("bytes", numbers),
+        ("operations", numbers),
+        ("duration", times),
+        ("busy_time", time),
+        ("creation_time", time),
+        ("block_size", unsigned_int),
+    ];
+    kernel.types.at(statistics).record("devstat", &members);
+    kernel.static_variable("device_statq", head);
+    let at = kernel.allocate(statistics);
+    kernel.set_variable("device_statq", "stqh_first", at);
+    kernel.set_text(at, statistics, "device_name", "da");
+    for (member, value) in [
+        ("start_count", 7_u64),
+        ("end_count", 5),
+        ("unit_number", 3),
+        ("busy_from.sec", 90),
+        ("bytes[1]", 1024 * 1024 + 52),
+        ("bytes[2]", 512),
+        ("bytes[3]", 4096),
+        ("operations[0]", 2),
+        ("operations[1]", 10),
+        ("operations[2]", 1),
+        ("duration[1].sec", 1),
+        ("duration[2].frac", 1 << 63),
+        ("busy_time.sec", 1),
+        ("busy_time.frac", 0xf000_0000_0000_0000),
+        ("creation_time.sec", 4),
+        ("block_size", 512),
+    ] {
+        kernel.set(at, statistics, member, value);
+    }
+    (kernel, at, statistics)
+}
+
+#[test]
+fn statistics_of_devices_are_those_of_iostat() {
+    for arch in ARCHITECTURES {
+        let (kernel, ..) = with_statistics(arch);
+        let dump = kernel.write();
+        let run = dump.run(&["show", "iostat"]).ok();
+        assert_eq!((&*run.stdout, &*run.stderr), ("da3\t10\t1\t1024.1\t0.5\t2\t1.5\t1.9\n", ""), "{arch:?}");
+        let document = dump.run(&["show", "iostat", "--json"]).ok().json();
+        let disk = &document["device_statistics"][0];
+        assert_eq!(disk["busy_from_since_boot_seconds"], 90.0, "{arch:?}");
+        assert_eq!(disk["busy_seconds"], 1.9375);
+        assert_eq!(disk["free"], json!({ "request_count": 0, "bytes": 4096, "duration_seconds": 0.0 }));
+        assert_eq!(disk["no_data"]["request_count"], 2);
+    }
+}
+
+#[test]
+fn statistics_that_cannot_be_read_are_unknown() {
+    let (mut kernel, at, statistics) = with_statistics(Arch::Amd64);
+    // An idle device.
+    kernel.set(at, statistics, "end_count", 7);
+    kernel.set(at, statistics, "duration[1].sec", -1);
+    let second = kernel.allocate_pages(4096);
+    kernel.set(at, statistics, "dev_links.stqe_next", second);
+    kernel.omit(second);
+    let (stderr, document) = damaged(&kernel, "iostat");
+    let disks = document["device_statistics"].as_array().unwrap();
+    assert_eq!(disks[0]["read"]["duration_seconds"], Value::Null);
+    assert_eq!(disks[0]["busy_from_since_boot_seconds"], Value::Null);
+    assert!(stderr.contains(&format!("duration of the devstat at {at:#x} cannot be read: ")), "{stderr}");
+    assert!(stderr.contains("the list of statistics of devices is damaged"), "{stderr}");
 }

@@ -1,6 +1,8 @@
 //! All sections: their names, and what reads each.
 
+use super::devices::device_statistics::DeviceStatistics;
 use super::devices::device_tree::DeviceTree;
+use super::devices::geom::Geom;
 use super::memory::free_pages::FreePages;
 use super::memory::malloc_types::MallocTypes;
 use super::memory::page_queues::PageQueues;
@@ -104,6 +106,8 @@ sections! {
     "waits" Waits "waits" Always "Threads that wait";
     "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
     "devinfo" DeviceTree "devices" Always "Devices and their resources";
+    "geom" Geom "geom" Always "Disks and partitions";
+    "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
 }
 
 impl SectionData {

@@ -1,11 +1,14 @@
 //! The members of a structure, as sections of devices have them: what cannot be read is not known, and a warning says so.
 
-use crate::error::Result;
+use crate::bounds::{low_u32, low_u64};
+use crate::error::{Error, Result};
 use crate::inventory::reader::{Reader, enumerator};
 use crate::kernel::Object;
 use crate::text::Name;
 use crate::units::Hex;
+use serde::{Serialize, Serializer};
 use std::fmt;
+use std::time::Duration;
 
 /// More bytes than a text of the kernel has here: the descriptions of devices are the longest.
 const MAX_TEXT: usize = 256;
@@ -47,6 +50,15 @@ impl<'r, 'a> Fields<'r, 'a> {
         &self.object
     }
 
+    /// An element of an array.
+    ///
+    /// # Errors
+    ///
+    /// There is no such array.
+    pub fn element(&self, member: &str, index: u64) -> Result<Object<'a>> {
+        self.object.member(member)?.index(index)
+    }
+
     pub fn keep<T>(&mut self, member: &str, read: Result<T>) -> Option<T> {
         self.reader.keep(|| format!("{member} of {}", self.what), read)
     }
@@ -79,9 +91,21 @@ impl<'r, 'a> Fields<'r, 'a> {
         self.keep(member, read).flatten().map(Name::from)
     }
 
+    /// The text in an array of characters.
+    pub fn text(&mut self, member: &str) -> Option<Name> {
+        let read = self.object.member(member).and_then(|text| text.text());
+        self.keep(member, read).map(Name::from)
+    }
+
     /// The name of an enumeration's value.
     pub fn enumerator(&mut self, member: &str) -> Option<String> {
         let read = self.object.member(member).and_then(|member| enumerator(&member));
+        self.keep(member, read)
+    }
+
+    /// The time that a `struct bintime` tells, as long as it is not negative.
+    pub fn duration(&mut self, member: &str) -> Option<Duration> {
+        let read = self.object.member(member).and_then(|time| read_bintime(&time));
         self.keep(member, read)
     }
 
@@ -92,4 +116,27 @@ impl<'r, 'a> Fields<'r, 'a> {
         let read = head.and_then(|head| self.reader.list(&what, &head, link, limit));
         self.keep(member, read).into_iter().flatten().collect()
     }
+}
+/// Seconds, and parts of a second in 64 bits (`struct bintime`).
+pub(super) fn read_bintime(time: &Object<'_>) -> Result<Duration> {
+    let seconds = time.member("sec")?.signed()?;
+    let seconds = u64::try_from(seconds).map_err(|_| Error::Format(format!("it is {seconds} seconds")))?;
+    let part = u128::from(time.member("frac")?.unsigned()?);
+    Ok(Duration::new(seconds, low_u32(low_u64((part * 1_000_000_000) >> 64))))
+}
+
+/// A duration in JSON.
+pub(super) fn seconds<S: Serializer>(
+    duration: &Option<Duration>,
+    serializer: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    duration.map(|duration| duration.as_secs_f64()).serialize(serializer)
+}
+
+/// The names of the bits that are set, in the order of the names; bits without a name are a number.
+pub(super) fn flag_names(flags: u64, names: &[(u64, &'static str)]) -> Vec<String> {
+    let set = names.iter().filter(|(bit, _)| flags & bit != 0);
+    let rest = names.iter().fold(flags, |rest, (bit, _)| rest & !bit);
+    let rest = Some(rest).filter(|rest| *rest != 0).map(|rest| Hex(rest).to_string());
+    set.map(|(_, name)| (*name).to_owned()).chain(rest).collect()
 }
