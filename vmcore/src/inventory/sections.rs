@@ -1,5 +1,6 @@
 //! All sections: their names, and what reads each.
 
+use super::devices::cam::Cam;
 use super::devices::device_statistics::DeviceStatistics;
 use super::devices::device_tree::DeviceTree;
 use super::devices::geom::Geom;
@@ -108,6 +109,7 @@ sections! {
     "devinfo" DeviceTree "devices" Always "Devices and their resources";
     "geom" Geom "geom" Always "Disks and partitions";
     "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
+    "cam" Cam "cam" Always "Devices of CAM";
 }
 
 impl SectionData {
