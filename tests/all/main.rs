@@ -72,6 +72,7 @@ mod save;
 mod save_log;
 mod schemas;
 mod show;
+mod show_buffers;
 mod show_cam;
 mod show_devices;
 mod show_geom;

@@ -354,6 +354,12 @@ fn a_kernel_without_a_tree_of_devices_is_said_to_have_none() {
 /// A kernel with statistics of a disk.
 fn with_statistics(arch: Arch) -> (TypedKernel, u64, Type) {
     let mut kernel = TypedKernel::new(arch);
+    let (at, statistics) = add_statistics(&mut kernel, "devstat");
+    (kernel, at, statistics)
+}
+
+/// Adds statistics of a disk, whose structure is called so: their address and their type.
+pub fn add_statistics(kernel: &mut TypedKernel, structure: &str) -> (u64, Type) {
     let Basic { int, unsigned_int, unsigned_long_long, long_long, character, pointer, .. } = kernel.basic;
     let statistics = kernel.types.reserve();
     let to_statistics = kernel.types.pointer(statistics);
@@ -375,8 +381,9 @@ fn with_statistics(arch: Arch) -> (TypedKernel, u64, Type) {
         ("busy_time", time),
         ("creation_time", time),
         ("block_size", unsigned_int),
+        ("id", pointer),
     ];
-    kernel.types.at(statistics).record("devstat", &members);
+    kernel.types.at(statistics).record(structure, &members);
     kernel.static_variable("device_statq", head);
     let at = kernel.allocate(statistics);
     kernel.set_variable("device_statq", "stqh_first", at);
@@ -401,7 +408,7 @@ fn with_statistics(arch: Arch) -> (TypedKernel, u64, Type) {
     ] {
         kernel.set(at, statistics, member, value);
     }
-    (kernel, at, statistics)
+    (at, statistics)
 }
 
 #[test]

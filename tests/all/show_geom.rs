@@ -1,7 +1,7 @@
 //! `memtool show` of disks: GEOM, and what is not done.
 
 use crate::common::typed_kernel::{Basic, TypedKernel};
-use crate::show_devices::{ARCHITECTURES, damaged, list, tail_queue};
+use crate::show_devices::{ARCHITECTURES, add_statistics, damaged, list, tail_queue};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
@@ -221,4 +221,15 @@ fn a_damaged_graph_of_disks_is_shown_up_to_where_it_can_be_followed() {
     assert_eq!(geoms[0]["providers"][0]["outstanding_count"], Value::Null);
     assert_eq!(geoms[1]["providers"][0]["outstanding_count"], 3);
     assert_eq!(document["geom"]["queues"][0]["requests"][0]["sent_since_boot_seconds"], Value::Null);
+}
+
+#[test]
+fn what_is_not_done_of_a_disk_is_what_its_statistics_as_a_device_say() {
+    let mut built = GeomKernel::new(Arch::Amd64);
+    let (whole, provider) = (built.parts[3], built.types[2]);
+    built.kernel.set(whole, provider, "stat", 0);
+    let (at, statistics) = add_statistics(&mut built.kernel, "vtbd_devstat");
+    built.kernel.set(at, statistics, "id", whole);
+    let run = built.kernel.write().run(&["show", "geom"]).ok();
+    assert!(run.stdout.starts_with("DISK\tvtbd0\t1099511627776\t512\tr0w0e0\t2\t6\t"), "{run:?}");
 }

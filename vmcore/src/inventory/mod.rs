@@ -22,6 +22,7 @@
 //! # }
 //! ```
 
+mod buffer_headers;
 pub mod devices;
 pub mod memory;
 mod reader;

@@ -1,5 +1,6 @@
 //! All sections: their names, and what reads each.
 
+use super::devices::buffers::Buffers;
 use super::devices::cam::Cam;
 use super::devices::device_statistics::DeviceStatistics;
 use super::devices::device_tree::DeviceTree;
@@ -108,8 +109,9 @@ sections! {
     "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
     "devinfo" DeviceTree "devices" Always "Devices and their resources";
     "geom" Geom "geom" Always "Disks and partitions";
-    "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
     "cam" Cam "cam" Always "Devices of CAM";
+    "buffers" Buffers "buffers" Always "Buffers of file systems";
+    "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
 }
 
 impl SectionData {

@@ -38,6 +38,7 @@ mod superpages;
 mod trie;
 
 pub use map::{EntryFlags, MapFlags, VmMap, VmMapEntry};
+pub(crate) use name_cache::NameCache;
 pub use name_cache::{CachedPath, FileId};
 pub(crate) use object::ObjectReader;
 pub use object::{ObjectFlags, VmObject};

@@ -50,7 +50,7 @@ pub struct FileId {
 }
 
 /// Finds paths; each file's once.
-pub(super) struct NameCache<'a> {
+pub(crate) struct NameCache<'a> {
     typed: TypedMemory<'a>,
     root: u64,
     known: HashMap<u64, Rc<CachedPath>>,

@@ -13,6 +13,7 @@ use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
 use crate::units::Hex;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::time::Duration;
 
 /// More devices than any kernel has statistics of.
@@ -82,13 +83,29 @@ impl DeviceStatistics {
     ///
     /// The kernel's types lack the list, or its head cannot be read.
     pub fn read(source: &Source<'_>) -> Result<Self> {
-        let typed = source.typed;
-        let head = typed.variable("device_statq")?;
-        let mut reader = Reader::new(typed);
-        let found = reader.list(&"the list of statistics of devices", &head, "dev_links", MAX_DEVICES)?;
+        let mut reader = Reader::new(source.typed);
+        let found = list(&mut reader)?;
         let devices = found.iter().map(|device| read_device(&mut reader, device)).collect();
         Ok(Self { devices, warnings: reader.into_warnings() })
     }
+}
+
+impl DeviceStatistics {
+    /// Requests that are not done of each provider of GEOM's that has statistics as a device, by its address.
+    pub(super) fn outstanding<'a>(reader: &mut Reader<'a>) -> HashMap<u64, u32> {
+        let found = list(reader);
+        let found = reader.keep(|| "the statistics of devices".to_owned(), found).unwrap_or_default();
+        let outstanding = |device: &Object<'a>| {
+            let mut fields = Fields::new(reader, "devstat", device);
+            Some((fields.pointer("id")?.0, not_done(&mut fields)?))
+        };
+        found.iter().filter_map(outstanding).collect()
+    }
+}
+
+fn list<'a>(reader: &mut Reader<'a>) -> Result<Vec<Object<'a>>> {
+    let head = reader.typed.variable("device_statq")?;
+    reader.list(&"the list of statistics of devices", &head, "dev_links", MAX_DEVICES)
 }
 
 impl Topic for DeviceStatistics {

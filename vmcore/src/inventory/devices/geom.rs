@@ -4,7 +4,7 @@
 //! Sources: `struct g_class`, `g_geom`, `g_consumer` and `g_provider` with their flags in `sys/geom/geom.h`, `struct g_bioq`
 //! and `g_io_request()` in `sys/geom/geom_io.c`, `struct bio` in `sys/sys/bio.h`, `sys/geom/geom_dump.c`.
 
-use super::device_statistics::not_done;
+use super::device_statistics::{DeviceStatistics, not_done};
 use super::fields::{Fields, flag_names, seconds};
 use crate::bounds::low_u32;
 use crate::error::Result;
@@ -191,6 +191,7 @@ impl Geom {
         classes.iter().for_each(|class| graph.read_class(class));
         name_providers(&mut graph.geoms);
         graph.count_sent();
+        graph.count_of_disks();
         let queues = QUEUES.iter().filter_map(|(name, variable)| graph.read_queue(name, variable)).collect();
         Ok(Self { geoms: graph.geoms, queues, warnings: graph.reader.into_warnings() })
     }
@@ -384,6 +385,14 @@ impl<'a> GraphReader<'a> {
         for consumer in self.geoms.iter_mut().flat_map(|geom| &mut geom.consumers) {
             let sent = self.sent.get(&consumer.address.0);
             consumer.outstanding = sent.map(|(started, ended)| low_u32(started.wrapping_sub(*ended)));
+        }
+    }
+
+    /// What is not done of disks, which have statistics as devices in place of those as providers.
+    fn count_of_disks(&mut self) {
+        let statistics = DeviceStatistics::outstanding(&mut self.reader);
+        for provider in self.geoms.iter_mut().flat_map(|geom| &mut geom.providers) {
+            provider.outstanding = provider.outstanding.or_else(|| statistics.get(&provider.address.0).copied());
         }
     }
 
