@@ -25,6 +25,7 @@
 mod buffer_headers;
 pub mod devices;
 pub mod memory;
+pub mod network;
 mod reader;
 mod sections;
 mod source;

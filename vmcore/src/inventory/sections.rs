@@ -12,6 +12,8 @@ use super::memory::page_use::PageUse;
 use super::memory::swap_devices::SwapDevices;
 use super::memory::vm_counters::VmCounters;
 use super::memory::zones::Zones;
+use super::network::connections::Connections;
+use super::network::listen_queues::ListenQueues;
 use super::source::{Source, Topic};
 use super::waiting::deadlocks::Deadlocks;
 use super::waiting::interrupts::Interrupts;
@@ -112,6 +114,8 @@ sections! {
     "cam" Cam "cam" Always "Devices of CAM";
     "buffers" Buffers "buffers" Always "Buffers of file systems";
     "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
+    "netstat-an" Connections "connections" Always "Connections and other sockets";
+    "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
 }
 
 impl SectionData {

@@ -1,0 +1,14 @@
+//! The network, as netstat(1) shows it: connections, of each network stack.
+
+mod address;
+pub mod connections;
+mod interface_list;
+pub mod listen_queues;
+mod owners;
+mod socket_reader;
+mod sockets;
+mod stacks;
+
+pub use address::HostAddress;
+pub use sockets::{InternetSocket, ListenQueue, SocketState, TcpState, UnixSocket};
+pub use stacks::NetworkStack;
