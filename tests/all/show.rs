@@ -387,6 +387,36 @@ fn zones_have_what_cpus_and_domains_have_cached_and_share_what_is_free_in_their_
 }
 
 #[test]
+fn mbufs_are_those_of_their_zones_and_sendfile_has_its_counters() {
+    for arch in ARCHITECTURES {
+        let mut built = WithZones::new(arch);
+        let Basic { unsigned_long_long, unsigned_int, .. } = built.all.kernel.basic;
+        let types = &mut built.all.kernel.types;
+        // Two members of 32 bits are one counter, whose parts are not known.
+        let halves = [("sf_busy", unsigned_int), ("sf_allocfail", unsigned_int)];
+        let members = [("sf_syscalls", unsigned_long_long), ("sf_iocnt", unsigned_long_long)];
+        types.record("sfstat", &[members, halves].concat());
+        let array = types.array(built.all.counter, 3);
+        built.all.kernel.variable("sfstat", array);
+        for (index, parts) in [[40, 2], [u64::MAX, 6], [1, 1]].into_iter().enumerate() {
+            let counter = built.all.counter(parts);
+            built.all.kernel.set_variable("sfstat", &format!("[{index}]"), counter);
+        }
+        let dump = built.all.kernel.write();
+        let run = dump.run(&["show", "netstat-m"]).ok();
+        let rows = rows(&run);
+        assert_eq!(rows[0], "238/489/727\tmbufs in use (current/cache/total)", "{arch:?}");
+        assert_eq!(rows[6], "-K/-K/-K\tbytes allocated to network (current/cache/total)");
+        assert_eq!(rows[7], "3/-/3\trequests for mbufs denied (mbufs/clusters/mbuf+clusters)");
+        assert_eq!(rows[11], "42\tsendfile syscalls", "{arch:?}");
+        let json = &dump.run(&["show", "netstat-m", "--json"]).ok().json()["mbufs"];
+        let sendfile = &json["sendfile"];
+        assert_eq!([&sendfile["sf_iocnt"], &sendfile["sf_busy"]], [&json!(5), &Value::Null]);
+        assert_eq!([&json["zones"][1]["name"], &json["bytes_tags"]], [&json!("mbuf_packet"), &Value::Null]);
+    }
+}
+
+#[test]
 fn more_frees_than_allocations_are_no_items_in_use() {
     let mut built = WithZones::new(Arch::Amd64);
     let counter = built.all.counter([2000, 0]);

@@ -14,6 +14,7 @@ use super::memory::vm_counters::VmCounters;
 use super::memory::zones::Zones;
 use super::network::connections::Connections;
 use super::network::listen_queues::ListenQueues;
+use super::network::mbufs::Mbufs;
 use super::source::{Source, Topic};
 use super::waiting::deadlocks::Deadlocks;
 use super::waiting::interrupts::Interrupts;
@@ -116,6 +117,7 @@ sections! {
     "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
     "netstat-an" Connections "connections" Always "Connections and other sockets";
     "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
+    "netstat-m" Mbufs "mbufs" Always "Memory of the network";
 }
 
 impl SectionData {

@@ -2,13 +2,16 @@
 
 mod address;
 pub mod connections;
+mod counter_array;
 mod interface_list;
 pub mod listen_queues;
+pub mod mbufs;
 mod owners;
 mod socket_reader;
 mod sockets;
 mod stacks;
 
 pub use address::HostAddress;
+pub use counter_array::{CounterValue, NamedCounter};
 pub use sockets::{InternetSocket, ListenQueue, SocketState, TcpState, UnixSocket};
 pub use stacks::NetworkStack;
