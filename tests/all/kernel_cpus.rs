@@ -21,9 +21,17 @@ fn open(dump: &TypedDump) -> Kernel {
 /// A kernel with two CPUs: their structures.
 pub fn with_cpus(arch: Arch) -> (TypedKernel, Type, [u64; 2]) {
     let mut kernel = TypedKernel::new(arch);
-    let Basic { int, unsigned_int, long, unsigned_long, unsigned_long_long, .. } = kernel.basic;
+    let (pcpu, structures) = add_cpus(&mut kernel);
+    (kernel, pcpu, structures)
+}
+
+/// Gives a kernel two CPUs: their structures.
+pub fn add_cpus(kernel: &mut TypedKernel) -> (Type, [u64; 2]) {
+    let Basic { int, unsigned_int, long, unsigned_long, unsigned_long_long, pointer, .. } = kernel.basic;
     let times = kernel.types.array(long, 5);
     let members = [
+        ("pc_curthread", pointer),
+        ("pc_idlethread", pointer),
         ("pc_cpuid", unsigned_int),
         ("pc_cp_time", times),
         ("pc_early_dummy_counter", unsigned_long_long),
@@ -50,7 +58,7 @@ pub fn with_cpus(arch: Arch) -> (TypedKernel, Type, [u64; 2]) {
         kernel.set(address, pcpu, "pc_zpcpu_offset", 4096 * cpu);
         address
     });
-    (kernel, pcpu, structures)
+    (pcpu, structures)
 }
 
 #[test]

@@ -16,8 +16,10 @@ use super::network::connections::Connections;
 use super::network::listen_queues::ListenQueues;
 use super::network::mbufs::Mbufs;
 use super::source::{Source, Topic};
+use super::waiting::callouts::Callouts;
 use super::waiting::deadlocks::Deadlocks;
 use super::waiting::interrupts::Interrupts;
+use super::waiting::run_queues::RunQueues;
 use super::waiting::waits::Waits;
 use crate::error::{Error, Result};
 use crate::kernel::Kernel;
@@ -118,6 +120,8 @@ sections! {
     "netstat-an" Connections "connections" Always "Connections and other sockets";
     "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
     "netstat-m" Mbufs "mbufs" Always "Memory of the network";
+    "run-queues" RunQueues "run_queues" Always "CPUs and their run queues";
+    "callouts" Callouts "callouts" Always "Callouts";
 }
 
 impl SectionData {

@@ -125,6 +125,13 @@ fn word_of(typed: TypedMemory<'_>, lock: &Lock, structure: &str, member: &str) -
     typed.structure_at(structure, lock.address)?.member(member)?.unsigned()
 }
 
+impl Lock {
+    /// The lock whose `struct lock_object` this is; what cannot be read of it is not known.
+    pub(crate) fn read(object: &Object<'_>) -> Self {
+        lock_of(object)
+    }
+}
+
 fn lock_of(object: &Object<'_>) -> Lock {
     let text = |pointer: Result<Object<'_>>| pointer.and_then(|pointer| pointer.string(MAX_NAME)).ok().flatten();
     let class = number32(object, "lo_flags").map(|flags| flags >> CLASS_SHIFT & CLASS_MASK);
