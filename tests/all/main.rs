@@ -78,6 +78,7 @@ mod show_cam;
 mod show_devices;
 mod show_geom;
 mod show_network;
+mod show_objects;
 mod show_pages;
 mod show_waiting;
 mod snapshots;

@@ -77,7 +77,7 @@ fn root_member(kernel: &TypedKernel) -> (&'static str, Type) {
     }
 }
 
-fn define(kernel: &mut TypedKernel) -> Structures {
+fn define(kernel: &mut TypedKernel, more: &[(&str, Type)]) -> Structures {
     let root = root_member(kernel);
     let Basic { character, unsigned_char, unsigned_short, int, unsigned_int, long, .. } = kernel.basic;
     let Basic { unsigned_long, unsigned_long_long, pointer, string, .. } = kernel.basic;
@@ -222,40 +222,38 @@ fn define(kernel: &mut TypedKernel) -> Structures {
     let next = list_of(types, to_process);
     let [to_vmspace, to_vector, to_arguments, to_statistics, to_actions] =
         [vmspace, vector, arguments, statistics, actions].map(|of| types.pointer(of));
-    types.at(process).record(
-        "proc",
-        &[
-            ("p_list", next),
-            ("p_threads", threads),
-            ("p_ucred", to_credentials),
-            ("p_stats", to_statistics),
-            ("p_sigacts", to_actions),
-            ("p_flag", int),
-            ("p_flag2", int),
-            ("p_state", process_state),
-            ("p_pid", int),
-            ("p_hash", next),
-            ("p_pptr", to_process),
-            ("p_sigqueue", queue),
-            ("p_oppid", int),
-            ("p_vmspace", to_vmspace),
-            ("p_swtick", unsigned_int),
-            ("p_ru", usage),
-            ("p_rux", counts),
-            ("p_traceflag", int),
-            ("p_lock", unsigned_int),
-            ("p_comm", name),
-            ("p_sysent", to_vector),
-            ("p_args", to_arguments),
-            ("p_nice", signed_char),
-            ("p_fibnum", int),
-            ("p_xexit", unsigned_int),
-            ("p_xsig", unsigned_int),
-            ("p_pgrp", to_group),
-            ("p_numthreads", int),
-            ("p_acflag", unsigned_short),
-        ],
-    );
+    let own = [
+        ("p_list", next),
+        ("p_threads", threads),
+        ("p_ucred", to_credentials),
+        ("p_stats", to_statistics),
+        ("p_sigacts", to_actions),
+        ("p_flag", int),
+        ("p_flag2", int),
+        ("p_state", process_state),
+        ("p_pid", int),
+        ("p_hash", next),
+        ("p_pptr", to_process),
+        ("p_sigqueue", queue),
+        ("p_oppid", int),
+        ("p_vmspace", to_vmspace),
+        ("p_swtick", unsigned_int),
+        ("p_ru", usage),
+        ("p_rux", counts),
+        ("p_traceflag", int),
+        ("p_lock", unsigned_int),
+        ("p_comm", name),
+        ("p_sysent", to_vector),
+        ("p_args", to_arguments),
+        ("p_nice", signed_char),
+        ("p_fibnum", int),
+        ("p_xexit", unsigned_int),
+        ("p_xsig", unsigned_int),
+        ("p_pgrp", to_group),
+        ("p_numthreads", int),
+        ("p_acflag", unsigned_short),
+    ];
+    types.at(process).record("proc", &[&own[..], more].concat());
     let head = types.record("proclist", &[("lh_first", to_process)]);
     let function = types.function((unsigned_long_long, &[], false));
     let to_function = types.pointer(function);
@@ -298,8 +296,14 @@ fn define(kernel: &mut TypedKernel) -> Structures {
 impl ProcessKernel {
     /// A kernel without processes.
     pub fn new(arch: Arch) -> Self {
+        Self::with_members(arch, |_| Vec::new())
+    }
+
+    /// The same with more members at the end of `struct proc`.
+    pub fn with_members(arch: Arch, define_more: impl FnOnce(&mut TypedKernel) -> Vec<(&'static str, Type)>) -> Self {
         let mut kernel = TypedKernel::new(arch);
-        let types = define(&mut kernel);
+        let members = define_more(&mut kernel);
+        let types = define(&mut kernel, &members);
         let int = kernel.basic.int;
         let offsets = [
             ("proc_off_p_pid", types.process, "p_pid"),

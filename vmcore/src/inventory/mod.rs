@@ -26,6 +26,7 @@ mod buffer_headers;
 pub mod devices;
 pub mod memory;
 pub mod network;
+pub mod objects;
 mod reader;
 mod sections;
 mod source;

@@ -15,6 +15,12 @@ use super::memory::zones::Zones;
 use super::network::connections::Connections;
 use super::network::listen_queues::ListenQueues;
 use super::network::mbufs::Mbufs;
+use super::objects::ipc::Ipc;
+use super::objects::jails::Jails;
+use super::objects::kernel_environment::KernelEnvironment;
+use super::objects::kernel_files::KernelFiles;
+use super::objects::mounts::Mounts;
+use super::objects::open_files::OpenFiles;
 use super::source::{Source, Topic};
 use super::waiting::callouts::Callouts;
 use super::waiting::deadlocks::Deadlocks;
@@ -122,6 +128,12 @@ sections! {
     "netstat-m" Mbufs "mbufs" Always "Memory of the network";
     "run-queues" RunQueues "run_queues" Always "CPUs and their run queues";
     "callouts" Callouts "callouts" Always "Callouts";
+    "fstat" OpenFiles "open_files" Always "Open files";
+    "mount" Mounts "mounts" Always "Mounted file systems";
+    "jls" Jails "jails" Always "Jails";
+    "ipcs" Ipc "system_v_ipc" Always "System V IPC";
+    "kldstat" KernelFiles "kernel_files" Always "Files loaded into the kernel";
+    "kenv" KernelEnvironment "kernel_environment" Always "The kernel's environment";
 }
 
 impl SectionData {

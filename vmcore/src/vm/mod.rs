@@ -27,6 +27,7 @@
 //! Sources: `sys/vm/vm_map.h`, `vm_map.c`, `vm_object.h`, `vm_page.h`, `swap_pager.c`, `sys/kern/subr_pctrie.c`,
 //! `vfs_cache.c`, and `kern_proc_vmmap_out()` in `sys/kern/kern_proc.c`.
 
+mod file_status;
 mod map;
 mod name_cache;
 mod object;
@@ -37,9 +38,10 @@ mod structure;
 mod superpages;
 mod trie;
 
+pub use file_status::{FileId, FileStatus};
 pub use map::{EntryFlags, MapFlags, VmMap, VmMapEntry};
+pub use name_cache::CachedPath;
 pub(crate) use name_cache::NameCache;
-pub use name_cache::{CachedPath, FileId};
 pub(crate) use object::ObjectReader;
 pub use object::{ObjectFlags, VmObject};
 pub use resident::Residency;

@@ -1,14 +1,14 @@
 //! The path of a file by the name cache (`vn_fullpath_global()`, `sys/kern/vfs_cache.c`): from the file's vnode through its
-//! directories and across mount points to the root directory. And its number and its file system's.
+//! directories and across mount points to the root directory.
 //!
 //! The kernel forgets names, and asks the file system then, which takes a disk. Here a path ends there: its names up to
 //! that directory are known, and those above it are not.
 
-use super::map::{number, number_if_any};
+use super::file_status::{file_system, lower};
+use super::map::number;
 use super::object::MAX_PATH;
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
-use crate::types::{Tag, TypeId};
 use std::cell::Cell;
 use std::collections::HashMap;
 use std::rc::Rc;
@@ -25,8 +25,6 @@ const MAX_STEPS: usize = 2 * MAX_PATH;
 const MAX_FOLLOWED: usize = 1 << 22;
 /// Entries of one file that are looked through for one that is not `..`.
 const MAX_NAMES: usize = 1 << 10;
-/// A file system's name has not more bytes.
-const MAX_TYPE: usize = 16;
 
 /// A path as far as the name cache has it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -40,13 +38,14 @@ pub struct CachedPath {
     pub entries: Vec<u64>,
 }
 
-/// Which file it is, as stat(2) says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct FileId {
-    /// The number of its file system's device, `st_dev`.
-    pub device: u64,
-    /// Its number in the file system, `st_ino`.
-    pub inode: u64,
+impl CachedPath {
+    /// The path of a file in this directory; nothing if it is too long.
+    fn join(&self, name: &[u8], entry: u64) -> Option<Self> {
+        let separator: &[u8] = if self.path.is_empty() || self.path == b"/" { b"" } else { b"/" };
+        let path = [&self.path, separator, name].concat();
+        let entries = [&[entry], &self.entries[..]].concat();
+        (path.len() < MAX_PATH).then_some(Self { path, is_whole: self.is_whole, entries })
+    }
 }
 
 /// Finds paths; each file's once.
@@ -82,6 +81,51 @@ impl<'a> NameCache<'a> {
         if let Some(known) = self.known.get(&vnode) {
             return (Rc::clone(known), Ok(()));
         }
+        let (found, followed) = self.find(vnode);
+        let found = Rc::new(found);
+        self.known.insert(vnode, Rc::clone(&found));
+        (found, followed)
+    }
+
+    /// Many files are in one directory, which is followed once.
+    fn find(&mut self, vnode: u64) -> (CachedPath, Result<()>) {
+        match self.directory(vnode) {
+            Ok(Some((directory, entry, name))) => {
+                let (above, followed) = match self.known.get(&directory) {
+                    Some(known) => (Rc::clone(known), Ok(())),
+                    None => {
+                        let (above, followed) = self.walk(directory);
+                        let above = Rc::new(above);
+                        self.known.insert(directory, Rc::clone(&above));
+                        (above, followed)
+                    }
+                };
+                match above.join(&name, entry) {
+                    Some(found) => (found, followed),
+                    None => self.walk(vnode),
+                }
+            }
+            Ok(None) => self.walk(vnode),
+            Err(error) => (CachedPath::default(), Err(error)),
+        }
+    }
+
+    /// The directory that a file is in, the address of its entry and its name; nothing where there is more to it.
+    fn directory(&self, vnode: u64) -> Result<Option<(u64, u64, Vec<u8>)>> {
+        if vnode == self.root {
+            return Ok(None);
+        }
+        self.spend()?;
+        let file = self.typed.structure_at("vnode", vnode)?.fetched()?;
+        let mount = file.member("v_mount")?.dereference()?;
+        if number(&file, "v_vflag")? & VV_ROOT != 0 || file_system(&mount)? == b"nullfs" {
+            return Ok(None);
+        }
+        let Some((entry, name)) = self.name(&file)? else { return Ok(None) };
+        Ok(Some((entry.member("nc_dvp")?.unsigned()?, entry.address(), name)))
+    }
+
+    fn walk(&self, vnode: u64) -> (CachedPath, Result<()>) {
         let mut found = CachedPath::default();
         let mut names: Vec<Vec<u8>> = Vec::new();
         let followed = self.follow(vnode, &mut names, &mut found.entries);
@@ -91,8 +135,6 @@ impl<'a> NameCache<'a> {
             found.path.push(b'/');
         }
         found.path.extend(names.join(&b'/'));
-        let found = Rc::new(found);
-        self.known.insert(vnode, Rc::clone(&found));
         (found, followed.map(|_| ()))
     }
 
@@ -138,15 +180,9 @@ impl<'a> NameCache<'a> {
         }
         if file_system(&mount)? == b"nullfs" {
             place.uppers.push(mount.address());
-            return self.lower(file).map(Some);
+            return lower(file).map(Some);
         }
         Ok(None)
-    }
-
-    /// The vnode that one of nullfs(5) stands for.
-    fn lower(&self, file: &Object<'_>) -> Result<u64> {
-        let node = self.typed.structure_at("null_node", file.member("v_data")?.unsigned()?)?;
-        node.member("null_lowervp")?.unsigned()
     }
 
     /// The name of a file, with its entry (`vn_vptocnp()`); nothing where the cache has none.
@@ -180,56 +216,6 @@ impl<'a> NameCache<'a> {
     fn entry(&self, address: u64) -> Result<Object<'a>> {
         self.typed.structure_at("namecache", address)
     }
-
-    /// Which file it is (`VOP_GETATTR()` of each file system); nothing where that is not known of its file system.
-    ///
-    /// # Errors
-    ///
-    /// The file, or its file system, cannot be read.
-    pub fn file_id(&self, vnode: u64) -> Result<Option<FileId>> {
-        let file = self.typed.structure_at("vnode", vnode)?.fetched()?;
-        let Some(mount) = file.member("v_mount")?.follow()? else { return Ok(None) };
-        let node = file.member("v_data")?.unsigned()?;
-        let of_mount = |inode| Ok::<_, Error>(FileId { device: file_system_id(&mount)?, inode });
-        match &*file_system(&mount)? {
-            b"ufs" => self.ufs(node),
-            b"tmpfs" => self.inode(node, "tmpfs_node", "tn_id")?.map(of_mount).transpose(),
-            b"zfs" => self.inode(node, "znode", "z_id")?.map(of_mount).transpose(),
-            b"nullfs" => {
-                let lower = self.typed.structure_at("vnode", self.lower(&file)?)?;
-                let node = lower.member("v_data")?.unsigned()?;
-                let below = match &*file_system(&lower.member("v_mount")?.dereference()?)? {
-                    b"ufs" => self.ufs(node)?.map(|id| id.inode),
-                    b"tmpfs" => self.inode(node, "tmpfs_node", "tn_id")?,
-                    b"zfs" => self.inode(node, "znode", "z_id")?,
-                    _ => None,
-                };
-                below.map(of_mount).transpose()
-            }
-            _ => Ok(None),
-        }
-    }
-
-    fn inode(&self, node: u64, structure: &str, member: &str) -> Result<Option<u64>> {
-        let Some(structure) = self.typed.types.structure(structure) else { return Ok(None) };
-        number_if_any(&self.typed.object(node, structure), member)
-    }
-
-    /// Other file systems have a `struct inode` too.
-    fn ufs(&self, node: u64) -> Result<Option<FileId>> {
-        let types = self.typed.types;
-        let is_ufs = |id: &TypeId| {
-            let mount = types.member(*id, "i_ump").and_then(|found| types.target(found.member.type_id));
-            mount.is_some_and(|mount| types.member(mount, "um_dev").is_some())
-        };
-        let Some(structure) = types.lookup(Some(Tag::Structure), "inode").into_iter().find(is_ufs) else {
-            return Ok(None);
-        };
-        let inode = self.typed.object(node, structure);
-        let device = inode.member("i_ump")?.dereference()?.member("um_dev")?.unsigned()?;
-        let device = self.typed.structure_at("cdev_priv", device)?.member("cdp_inode")?.unsigned()?;
-        Ok(Some(FileId { device, inode: inode.member("i_number")?.unsigned()? }))
-    }
 }
 
 /// The name in an entry.
@@ -239,17 +225,4 @@ fn name_of(entry: Object<'_>) -> Result<(Object<'_>, Vec<u8>)> {
     let mut name = vec![0; crate::bounds::at_most(length, MAX_PATH)];
     entry.typed().memory.read(at, &mut name)?;
     Ok((entry, name))
-}
-
-/// The name of a mount's file system, `ufs`.
-fn file_system(mount: &Object<'_>) -> Result<Vec<u8>> {
-    let name = mount.member("mnt_vfc")?.dereference()?.member("vfc_name")?;
-    let at = name.address();
-    Ok(mount.typed().memory.string(at, MAX_TYPE)?)
-}
-
-/// The number by which a mount's file system calls itself where it has no device.
-fn file_system_id(mount: &Object<'_>) -> Result<u64> {
-    // Such numbers have a sign, and those of devices have none.
-    Ok(mount.member("mnt_stat.f_fsid.val")?.index(0)?.signed()?.cast_unsigned())
 }

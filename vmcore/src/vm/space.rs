@@ -1,7 +1,8 @@
 //! The address space of a process, `struct vmspace`, or the kernel's: its map, and what each entry of it leads to.
 
+use super::file_status::{FileId, FileStatus};
 use super::map::{EntryFlags, VmMap, VmMapEntry, number, number_if_any};
-use super::name_cache::{CachedPath, FileId, NameCache};
+use super::name_cache::{CachedPath, NameCache};
 use super::object::{ObjectReader, VmObject};
 use super::resident::{PageCounter, Residency};
 use super::superpages::UserTables;
@@ -269,7 +270,8 @@ impl<'a> Reader<'a> {
         if let Some(names) = &mut self.names {
             let (path, followed) = names.path(vnode);
             mapped.path = path;
-            mapped.file = names.file_id(vnode)?;
+            let file = self.typed.structure_at("vnode", vnode)?.fetched()?;
+            mapped.file = FileStatus::read(&file)?.and_then(|status| status.id);
             followed?;
         }
         Ok(())

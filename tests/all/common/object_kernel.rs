@@ -1,0 +1,274 @@
+//! A kernel with types that has jails, objects of System V IPC, files that are loaded into it, and an environment.
+//!
+//! Sources: `sys/sys/jail.h`, `cpuset.h`, `ipc.h`, `msg.h`, `shm.h`, `sem.h`, `linker.h`, `sys/kern/kern_jail.c`,
+//! `kern_module.c`, `kern_linker.c`, `kern_environment.c`.
+
+use super::typed_kernel::{Basic, TypedKernel};
+use std::collections::BTreeMap;
+use vmcore_synth::Arch;
+use vmcore_synth::ctf::{Builder, Type};
+
+pub struct ObjectKernel {
+    pub kernel: TypedKernel,
+    pub types: BTreeMap<&'static str, Type>,
+}
+
+impl ObjectKernel {
+    pub fn new(arch: Arch) -> Self {
+        Self { kernel: TypedKernel::new(arch), types: BTreeMap::new() }
+    }
+
+    /// Defines a structure.
+    pub fn define(&mut self, name: &'static str, members: &[(&str, Type)]) -> Type {
+        let of = self.kernel.types.record(name, members);
+        self.types.insert(name, of);
+        of
+    }
+
+    /// Defines a structure that points to others of its kind, which `members` is told.
+    pub fn define_linked(
+        &mut self,
+        name: &'static str,
+        members: impl FnOnce(&mut Builder, Type) -> Vec<(&'static str, Type)>,
+    ) -> Type {
+        let types = &mut self.kernel.types;
+        let of = types.reserve();
+        let pointer = types.pointer(of);
+        let members = members(types, pointer);
+        types.at(of).record(name, &members);
+        self.types.insert(name, of);
+        pointer
+    }
+
+    /// The links of a queue of what a pointer leads to.
+    pub fn link(&mut self, pointer: Type) -> Type {
+        let basic = self.kernel.basic.pointer;
+        self.kernel.types.record("", &[("tqe_next", pointer), ("tqe_prev", basic)])
+    }
+
+    pub fn set(&mut self, address: u64, of: &str, path: &str, value: impl Into<i128>) {
+        self.kernel.set(address, self.types[of], path, value);
+    }
+
+    pub fn set_text(&mut self, address: u64, of: &str, path: &str, text: &str) {
+        self.kernel.set_text(address, self.types[of], path, text);
+    }
+
+    /// A structure with these numbers.
+    pub fn add(&mut self, of: &str, members: &[(&str, i128)]) -> u64 {
+        let address = self.kernel.allocate(self.types[of]);
+        members.iter().for_each(|(member, value)| self.set(address, of, member, *value));
+        address
+    }
+
+    pub fn string(&mut self, text: &str) -> i128 {
+        self.kernel.string(text).into()
+    }
+
+    /// A variable that is the head of a queue.
+    pub fn queue(&mut self, name: &'static str, pointer: Type, first: u64) {
+        let head = self.queue_type(pointer);
+        self.kernel.variable(name, head);
+        self.kernel.set_variable(name, "tqh_first", first);
+    }
+
+    pub fn queue_type(&mut self, pointer: Type) -> Type {
+        let basic = self.kernel.basic.pointer;
+        self.kernel.types.record("", &[("tqh_first", pointer), ("tqh_last", basic)])
+    }
+
+    /// Two jails, the second in the first.
+    pub fn with_jails(mut self) -> (Self, [u64; 2]) {
+        let Basic { character, unsigned_char, int, unsigned_int, unsigned_long, pointer, string, .. } =
+            self.kernel.basic;
+        let bytes = self.kernel.types.array(unsigned_char, 64);
+        self.define("prison_ip", &[("ips", unsigned_int), ("pr_ip", bytes)]);
+        let addresses = self.kernel.types.pointer(self.types["prison_ip"]);
+        let addresses = self.kernel.types.array(addresses, 2);
+        self.define("cpuset", &[("cs_id", int)]);
+        let cpus = self.kernel.types.pointer(self.types["cpuset"]);
+        let texts = [32, 64, 256, 1024].map(|size| self.kernel.types.array(character, size));
+        let prison = self.define_linked("prison", |types, of| {
+            let link = types.record("", &[("tqe_next", of), ("tqe_prev", pointer)]);
+            vec![
+                ("pr_list", link),
+                ("pr_id", int),
+                ("pr_ref", unsigned_int),
+                ("pr_uref", unsigned_int),
+                ("pr_flags", unsigned_int),
+                ("pr_parent", of),
+                ("pr_cpuset", cpus),
+                ("pr_vnet", pointer),
+                ("pr_addrs", addresses),
+                ("pr_childcount", int),
+                ("pr_childmax", int),
+                ("pr_allow", unsigned_int),
+                ("pr_securelevel", int),
+                ("pr_state", int),
+                ("pr_hostid", unsigned_long),
+                ("pr_name", texts[2]),
+                ("pr_path", texts[3]),
+                ("pr_hostname", texts[2]),
+                ("pr_hostuuid", texts[1]),
+                ("pr_osrelease", texts[0]),
+            ]
+        });
+        let flag = self.define("bool_flags", &[("name", string), ("noname", string), ("flag", unsigned_int)]);
+        let flags = self.kernel.types.array(flag, 4);
+        for (variable, names) in [("pr_flag_bool", ["persist", ""]), ("pr_flag_allow", ["allow.mount", "allow.mlock"])]
+        {
+            self.kernel.variable(variable, flags);
+            for (index, name) in names.into_iter().enumerate().filter(|(_, name)| !name.is_empty()) {
+                let name = self.string(name);
+                self.kernel.set_variable(variable, &format!("[{index}].name"), name);
+                self.kernel.set_variable(variable, &format!("[{index}].flag"), 1 << index);
+            }
+        }
+        let cpus = self.add("cpuset", &[("cs_id", 3)]);
+        let ipv4 = self.add("prison_ip", &[("ips", 2)]);
+        let at = self.kernel.address_of(ipv4, self.types["prison_ip"], "pr_ip");
+        self.kernel.write_bytes(at, &[10, 0, 0, 1, 10, 0, 0, 2]);
+        let host = self.add("prison", &[]);
+        let members = [("pr_id", 1), ("pr_uref", 2), ("pr_flags", 0x11), ("pr_allow", 1), ("pr_securelevel", -1)];
+        let outer = self.add("prison", &members);
+        let members = [("pr_id", 7), ("pr_ref", 1), ("pr_state", 2), ("pr_allow", 2)];
+        let inner = self.add("prison", &members);
+        for (jail, parent, name) in [(outer, host, "outer"), (inner, outer, "outer.inner")] {
+            let values = [("pr_cpuset", cpus), ("pr_parent", parent)];
+            values.into_iter().for_each(|(member, at)| self.set(jail, "prison", member, at));
+            self.set_text(jail, "prison", "pr_name", name);
+            self.set_text(jail, "prison", "pr_path", &format!("/jails/{name}"));
+            self.set_text(jail, "prison", "pr_hostname", &format!("{name}.example"));
+        }
+        self.set(outer, "prison", "pr_state", 1);
+        self.set(outer, "prison", "pr_addrs[0]", ipv4);
+        self.set(outer, "prison", "pr_list.tqe_next", inner);
+        self.queue("allprison", prison, outer);
+        (self, [outer, inner])
+    }
+
+    /// A message queue, shared memory that was removed, and a set of two semaphores, each the second of its table.
+    pub fn with_ipc(mut self) -> Self {
+        let Basic { unsigned_short, int, unsigned_int, long, unsigned_long, long_long: time, .. } = self.kernel.basic;
+        let ids = ["cuid", "cgid", "uid", "gid"].map(|name| (name, unsigned_int));
+        let rest = [("mode", unsigned_short), ("seq", unsigned_short), ("key", long)];
+        let permissions = self.define("ipc_perm", &[&ids[..], &rest].concat());
+        let counts = ["msg_cbytes", "msg_qnum", "msg_qbytes"].map(|name| (name, unsigned_long));
+        let processes = [("msg_lspid", int), ("msg_lrpid", int)];
+        let times = ["msg_stime", "msg_rtime", "msg_ctime"].map(|name| (name, time));
+        let queue = [&[("msg_perm", permissions)], &counts[..], &processes, &times].concat();
+        let queue = self.define("msqid_ds", &queue);
+        let numbers = [("shm_segsz", unsigned_long), ("shm_lpid", int), ("shm_cpid", int), ("shm_nattch", int)];
+        let times = ["shm_atime", "shm_dtime", "shm_ctime"].map(|name| (name, time));
+        let segment = self.define("shmid_ds", &[&[("shm_perm", permissions)], &numbers[..], &times].concat());
+        let of_set =
+            [("semval", unsigned_short), ("sempid", int), ("semncnt", unsigned_short), ("semzcnt", unsigned_short)];
+        let semaphore = self.define("sem", &of_set);
+        let base = self.kernel.types.pointer(semaphore);
+        let set = [("sem_perm", permissions), ("__sem_base", base), ("sem_nsems", unsigned_short)];
+        let set = self.define("semid_ds", &[&set[..], &[("sem_otime", time), ("sem_ctime", time)]].concat());
+        let kinds =
+            [("msqid_kernel", queue, "msqids"), ("shmid_kernel", segment, "shmsegs"), ("semid_kernel", set, "sema")];
+        let semaphores = self.kernel.allocate_pages(4096);
+        for (at, value) in (0..).zip([4, 0]) {
+            let address = semaphores + at * self.kernel.types.size_of(semaphore);
+            self.set(address, "sem", "semval", value);
+            self.set(address, "sem", "semncnt", at);
+        }
+        for (name, of, variable) in kinds {
+            let of = self.define(name, &[("u", of)]);
+            let pointer = self.kernel.types.pointer(of);
+            self.kernel.variable(variable, pointer);
+            let table = self.kernel.allocate_pages(4096);
+            self.kernel.set_variable(variable, "", table);
+            let entry = table + self.kernel.types.size_of(of);
+            let prefix = &variable[..3];
+            let permissions = format!("u.{}_perm", if prefix == "msq" { "msg" } else { prefix });
+            for (member, value) in [("seq", 2), ("key", -5), ("mode", 0o7640), ("uid", 1001), ("cgid", 5)] {
+                self.set(entry, name, &format!("{permissions}.{member}"), value);
+            }
+            let own: &[(&str, u64)] = match variable {
+                "msqids" => &[("msg_qbytes", 2048), ("msg_cbytes", 15), ("msg_qnum", 1), ("msg_stime", 1_795_255_200)],
+                "shmsegs" => &[("shm_segsz", 8192), ("shm_nattch", 2), ("shm_cpid", 70)],
+                _ => &[("__sem_base", semaphores), ("sem_nsems", 2)],
+            };
+            own.iter().for_each(|(member, value)| self.set(entry, name, &format!("u.{member}"), *value));
+        }
+        for (variable, member) in [("msginfo", "msgmni"), ("shminfo", "shmmax"), ("seminfo", "semmni")] {
+            let of = self.kernel.types.record(variable, &[(member, int)]);
+            self.kernel.variable(variable, of);
+            self.kernel.set_variable(variable, member, 2);
+        }
+        self.kernel.variable("shmalloced", int);
+        self.kernel.set_variable("shmalloced", "", 2);
+        self
+    }
+
+    /// The kernel's file and a module's, which depends on it: the addresses of both.
+    pub fn with_files(mut self) -> (Self, [u64; 2]) {
+        let Basic { int, unsigned_long, string, pointer, .. } = self.kernel.basic;
+        let module = self.define_linked("module", |types, of| {
+            let link = types.record("", &[("tqe_next", of), ("tqe_prev", pointer)]);
+            vec![("flink", link), ("refs", int), ("id", int), ("name", string)]
+        });
+        let modules = self.queue_type(module);
+        let file = self.define_linked("linker_file", |types, of| {
+            let link = types.record("", &[("tqe_next", of), ("tqe_prev", pointer)]);
+            let dependencies = types.pointer(of);
+            vec![
+                ("refs", int),
+                ("userrefs", int),
+                ("link", link),
+                ("filename", string),
+                ("pathname", string),
+                ("id", int),
+                ("address", string),
+                ("size", unsigned_long),
+                ("ndeps", int),
+                ("deps", dependencies),
+                ("modules", modules),
+            ]
+        });
+        let version = self.define_linked("modlist", |types, of| {
+            let link = types.record("", &[("tqe_next", of), ("tqe_prev", pointer)]);
+            vec![("link", link), ("container", file), ("name", string), ("version", int)]
+        });
+        let files = ["kernel", "nullfs.ko"].map(|name| {
+            let (name, path) = (self.string(name), self.string(&format!("/boot/kernel/{name}")));
+            self.add("linker_file", &[("filename", name), ("pathname", path), ("refs", 2), ("size", 0x4b40)])
+        });
+        let name = self.string("nullfs");
+        let module_at = self.add("module", &[("id", 301), ("refs", 1), ("name", name)]);
+        let versions = self.add("modlist", &[("container", files[1].into()), ("name", name), ("version", 3)]);
+        let list = self.kernel.allocate_pages(4096);
+        self.kernel.write_pointer(list, files[0]);
+        for (index, file) in (1..).zip(files) {
+            self.set(file, "linker_file", "id", index);
+        }
+        let values = [("ndeps", 1), ("deps", list), ("modules.tqh_first", module_at), ("address", 0x1234_5000)];
+        values.into_iter().for_each(|(member, value)| self.set(files[1], "linker_file", member, value));
+        self.set(files[0], "linker_file", "link.tqe_next", files[1]);
+        self.queue("linker_files", file, files[0]);
+        self.queue("found_modules", version, versions);
+        (self, files)
+    }
+
+    /// An environment of texts: where the pointers to them are.
+    pub fn with_environment(mut self, texts: &[&str]) -> (Self, u64) {
+        let Basic { boolean, string, .. } = self.kernel.basic;
+        let list = self.kernel.types.pointer(string);
+        self.kernel.variable("kenvp", list);
+        self.kernel.variable("dynamic_kenv", boolean);
+        for variable in ["md_envp", "kern_envp"] {
+            self.kernel.variable(variable, string);
+        }
+        let (pointers, word) = (self.kernel.allocate_pages(4096), self.kernel.arch.word() as u64);
+        for (index, text) in (0..).zip(texts) {
+            let text = self.kernel.string(text);
+            self.kernel.write_pointer(pointers + index * word, text);
+        }
+        self.kernel.set_variable("kenvp", "", pointers);
+        self.kernel.set_variable("dynamic_kenv", "", 1);
+        (self, pointers)
+    }
+}

@@ -1,0 +1,180 @@
+//! Sockets that are open: what fstat(1) shows of them.
+//!
+//! Sources: `struct socket` in `sys/sys/socketvar.h`, `sys/sys/protosw.h`, `sys/sys/unpcb.h`, `sys/netinet/in_pcb.h`.
+
+use crate::error::{Error, Result};
+use crate::inventory::reader::{MAX_NAME, Reader};
+use crate::kernel::Object;
+use crate::text::{Name, until_nul};
+use crate::units::Hex;
+use serde::Serialize;
+use std::fmt;
+use std::net::{Ipv4Addr, Ipv6Addr};
+
+/// Address families.
+const AF_UNIX: u64 = 1;
+const AF_INET: u64 = 2;
+const AF_INET6: u64 = 28;
+/// `INP_IPV4` in `inp_vflag`.
+const INP_IPV4: u64 = 1;
+/// `SBS_CANTSENDMORE` and `SBS_CANTRCVMORE` in `sb_state`.
+const CANNOT_SEND: u64 = 0x10;
+const CANNOT_RECEIVE: u64 = 0x20;
+/// What sockets are by `so_type`.
+const KINDS: [&str; 6] = ["unused", "stream", "dgram", "raw", "rdm", "seqpak"];
+/// Protocols of IP by number, as protocols(5) calls them.
+const PROTOCOLS: [(u64, &str); 9] = [
+    (0, "ip"),
+    (1, "icmp"),
+    (2, "igmp"),
+    (6, "tcp"),
+    (17, "udp"),
+    (58, "ipv6-icmp"),
+    (103, "pim"),
+    (132, "sctp"),
+    (136, "udplite"),
+];
+
+/// A socket.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Socket {
+    /// The name of its protocols, `internet`.
+    #[serde(rename = "domain_name")]
+    pub domain: Option<Name>,
+    /// Their number, `AF_…`.
+    #[serde(rename = "address_family")]
+    pub family: Option<u64>,
+    /// What it is, `stream`.
+    #[serde(rename = "type")]
+    pub kind: Option<&'static str>,
+    /// The number of its protocol.
+    pub protocol_number: Option<u64>,
+    /// Its name, of those of the internet.
+    pub protocol: Option<&'static str>,
+    /// Where its protocol control block is.
+    pub pcb: Option<Hex>,
+    /// Of a local one that is connected, where that of the other is.
+    pub peer_pcb: Option<Hex>,
+    /// Whether it can receive more.
+    pub can_receive: Option<bool>,
+    /// Whether it can send more.
+    pub can_send: Option<bool>,
+    /// Of a local one, its path, or if it has none that of the one it is connected with.
+    pub path: Option<Name>,
+    /// Its address in the internet.
+    pub local: Option<Endpoint>,
+    /// That of the other end; unspecified if it is not connected.
+    pub foreign: Option<Endpoint>,
+}
+
+/// An address with a port.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Endpoint {
+    /// The address: of IPv4 or IPv6.
+    #[serde(rename = "ip_address")]
+    pub address: String,
+    /// The port, 0 if it has none.
+    pub port: u16,
+    #[serde(skip)]
+    is_v6: bool,
+}
+
+impl fmt::Display for Endpoint {
+    /// As fstat(1) shows it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let separator = if self.is_v6 { '.' } else { ':' };
+        let address = if matches!(&*self.address, "::" | "0.0.0.0") { "*" } else { &self.address };
+        write!(f, "{address}{separator}{}", self.port)
+    }
+}
+
+impl Socket {
+    /// Reads that at an address.
+    pub(super) fn read(reader: &mut Reader<'_>, socket: &Object<'_>) -> Self {
+        let what = format!("the socket at {}", Hex(socket.address()));
+        let read = socket.fetched().and_then(|socket| Self::read_own(&socket).map(|read| (socket, read)));
+        let Some((socket, mut read)) = reader.keep(|| what.clone(), read) else { return Self::default() };
+        let rest = read.read_pcb(&socket);
+        reader.keep(|| format!("the control block of {what}"), rest);
+        read
+    }
+
+    fn read_own(socket: &Object<'_>) -> Result<Self> {
+        let kind = socket.member("so_type")?.unsigned()?;
+        let state = |member: &str| socket.member(member).and_then(|state| state.unsigned()).ok();
+        let lacks = |member: &str, bit: u64| state(member).map(|state| state & bit == 0);
+        let mut read = Self {
+            kind: usize::try_from(kind).ok().and_then(|kind| KINDS.get(kind).copied()),
+            pcb: Some(Hex(socket.member("so_pcb")?.unsigned()?)),
+            can_receive: lacks("so_rcv.sb_state", CANNOT_RECEIVE),
+            can_send: lacks("so_snd.sb_state", CANNOT_SEND),
+            ..Self::default()
+        };
+        let Some(protocol) = socket.member("so_proto")?.follow()? else { return Ok(read) };
+        let number = protocol.member("pr_protocol")?.unsigned()?;
+        read.protocol_number = Some(number);
+        let Some(domain) = protocol.member("pr_domain")?.follow()? else { return Ok(read) };
+        read.family = Some(domain.member("dom_family")?.unsigned()?);
+        read.domain = domain.member("dom_name")?.string(MAX_NAME)?.map(Name::from);
+        if matches!(read.family, Some(AF_INET | AF_INET6)) {
+            read.protocol = PROTOCOLS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
+        }
+        Ok(read)
+    }
+
+    fn read_pcb(&mut self, socket: &Object<'_>) -> Result<()> {
+        let Some(pcb) = self.pcb.filter(|pcb| pcb.0 != 0) else { return Ok(()) };
+        let structure = match self.family {
+            Some(AF_UNIX) => "unpcb",
+            Some(AF_INET | AF_INET6) => "inpcb",
+            _ => return Ok(()),
+        };
+        let pcb = socket.typed().structure_at(structure, pcb.0)?.fetched()?;
+        if structure == "unpcb" {
+            let peer = pcb.member("unp_conn")?.follow()?;
+            self.peer_pcb = peer.as_ref().map(|peer| Hex(peer.address()));
+            self.path = unix_path(&pcb)?;
+            if let (None, Some(peer)) = (&self.path, peer) {
+                self.path = unix_path(&peer)?;
+            }
+            return Ok(());
+        }
+        let is_v6 = pcb.member("inp_vflag")?.unsigned()? & INP_IPV4 == 0;
+        let ends = pcb.member("inp_inc.inc_ie")?;
+        self.local = Some(endpoint(&ends, ["ie_dependladdr", "ie_lport"], is_v6)?);
+        self.foreign = Some(endpoint(&ends, ["ie_dependfaddr", "ie_fport"], is_v6)?);
+        Ok(())
+    }
+}
+
+fn endpoint(ends: &Object<'_>, [address, port]: [&str; 2], is_v6: bool) -> Result<Endpoint> {
+    let other_size = || Error::Unsupported("an address or a port has another size".to_owned());
+    let bytes = ends.member(address)?.bytes()?;
+    let bytes: [u8; 16] = bytes.try_into().map_err(|_| other_size())?;
+    let port = ends.member(port)?.bytes()?.try_into().map_err(|_| other_size())?;
+    let address = if is_v6 { v6_text(bytes) } else { v4_text(bytes) };
+    Ok(Endpoint { address, port: u16::from_be_bytes(port), is_v6 })
+}
+
+/// An address of IPv4 is the last part of the room for one of IPv6.
+fn v4_text([.., a, b, c, d]: [u8; 16]) -> String {
+    Ipv4Addr::new(a, b, c, d).to_string()
+}
+
+/// The kernel keeps the number of a link's interface within its addresses.
+fn v6_text(bytes: [u8; 16]) -> String {
+    let address = Ipv6Addr::from(bytes);
+    let [first, interface, rest @ ..] = address.segments();
+    if !address.is_unicast_link_local() || interface == 0 {
+        return address.to_string();
+    }
+    let [c, d, e, f, g, h] = rest;
+    format!("{}%{interface}", Ipv6Addr::new(first, 0, c, d, e, f, g, h))
+}
+
+/// The path that a local socket is bound to.
+fn unix_path(pcb: &Object<'_>) -> Result<Option<Name>> {
+    let Some(address) = pcb.member("unp_addr")?.follow()? else { return Ok(None) };
+    let path = until_nul(&address.member("sun_path")?.bytes()?).to_vec();
+    Ok(Some(Name::from(path)).filter(|path| !path.is_empty()))
+}
