@@ -81,6 +81,7 @@ mod show_network;
 mod show_objects;
 mod show_pages;
 mod show_waiting;
+mod show_routes;
 mod snapshots;
 mod stack;
 mod standard_input;

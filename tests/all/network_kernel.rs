@@ -25,6 +25,10 @@ pub struct NetworkKernel {
     credentials: u64,
     /// Where the next element of each list is linked.
     links: BTreeMap<String, u64>,
+    /// The interface of the host's stack.
+    pub interface: u64,
+    /// Where the next counter is.
+    next_counter: u64,
     /// Where the copies of variables begin, of the host and of the jail.
     copies: [u64; 2],
 }
@@ -68,7 +72,7 @@ fn define(kernel: &mut TypedKernel) -> BTreeMap<&'static str, Type> {
     let Basic { character, unsigned_char, short, unsigned_short, int, unsigned_int, pointer, .. } = kernel.basic;
     let unsigned_long = kernel.basic.unsigned_long;
     let types = &mut kernel.types;
-    let [vnet, prison, inpcb, unpcb, process, thread, ifnet, entry] = [0; 8].map(|_| types.reserve());
+    let [vnet, prison, inpcb, unpcb, process, thread, entry] = [0; 7].map(|_| types.reserve());
     let to_vnet = types.pointer(vnet);
     let (vnets, link) = list(types, LIST, vnet, pointer);
     let members = [("vnet_le", link), ("vnet_magic_n", unsigned_int), ("vnet_data_base", unsigned_long)];
@@ -129,9 +133,7 @@ fn define(kernel: &mut TypedKernel) -> BTreeMap<&'static str, Type> {
     types.at(process).record("proc", &members);
     let members = [("td_plist", thread_link), ("td_tid", int), ("td_name", name), ("td_oncpu", int)];
     types.at(thread).record("thread", &[&members[..], &[("td_pcb", pointer)]].concat());
-    let name = types.array(character, 16);
-    let (interfaces, link) = list(types, CK_STAILQ, ifnet, pointer);
-    types.at(ifnet).record("ifnet", &[("if_link", link), ("if_index", unsigned_short), ("if_xname", name)]);
+    let (ifnet, ifaddr, interfaces) = define_interfaces(kernel);
 
     for (name, of) in [("tcbinfo", inpcbinfo), ("udbinfo", inpcbinfo), ("ripcbinfo", inpcbinfo)] {
         kernel.per_vnet_variable(name, of);
@@ -186,8 +188,44 @@ fn define(kernel: &mut TypedKernel) -> BTreeMap<&'static str, Type> {
         ("filedesc", files),
         ("proc", process),
         ("ifnet", ifnet),
+        ("ifaddr", ifaddr),
     ]
     .into()
+}
+
+/// `struct ifnet`, `struct ifaddr`, and the head of a list of the former.
+fn define_interfaces(kernel: &mut TypedKernel) -> (Type, Type, Type) {
+    let Basic { character, unsigned_char, unsigned_short, int, unsigned_int, pointer, .. } = kernel.basic;
+    let counter = kernel.types.pointer(kernel.basic.unsigned_long_long);
+    let types = &mut kernel.types;
+    let [ifnet, ifaddr] = [types.reserve(), types.reserve()];
+    let data = types.array(character, 14);
+    let sockaddr =
+        types.record("sockaddr", &[("sa_len", unsigned_char), ("sa_family", unsigned_char), ("sa_data", data)]);
+    let to_sockaddr = types.pointer(sockaddr);
+    let to_ifaddr = types.pointer(ifaddr);
+    let (addresses, link) = list(types, CK_STAILQ, ifaddr, pointer);
+    let members = [("ifa_addr", to_sockaddr), ("ifa_netmask", to_sockaddr), ("ifa_link", link)];
+    let counters = ["ifa_ipackets", "ifa_opackets", "ifa_ibytes", "ifa_obytes"].map(|name| (name, counter));
+    types.at(ifaddr).record("ifaddr", &[&members[..], &counters].concat());
+    let (name, counters, families) = (types.array(character, 16), types.array(counter, 12), types.array(pointer, 46));
+    let (interfaces, link) = list(types, CK_STAILQ, ifnet, pointer);
+    let members = [
+        ("if_link", link),
+        ("if_index", unsigned_short),
+        ("if_xname", name),
+        ("if_flags", int),
+        ("if_drv_flags", int),
+        ("if_link_state", unsigned_char),
+        ("if_mtu", unsigned_int),
+        ("if_addrhead", addresses),
+        ("if_addr", to_ifaddr),
+        ("if_afdata", families),
+        ("if_get_counter", pointer),
+        ("if_counters", counters),
+    ];
+    types.at(ifnet).record("ifnet", &members);
+    (ifnet, ifaddr, interfaces)
 }
 
 impl NetworkKernel {
@@ -201,6 +239,8 @@ impl NetworkKernel {
             stacks: [0; 2].map(|_| kernel.allocate(types["vnet"])),
             copies: [0; 2].map(|_| kernel.allocate_pages(STACK)),
             credentials: kernel.allocate(types["ucred"]),
+            interface: kernel.allocate(types["ifnet"]),
+            next_counter: kernel.allocate_pages(3 * 4096),
             kernel,
             types,
             links: BTreeMap::new(),
@@ -225,7 +265,7 @@ impl NetworkKernel {
         all.kernel.set_variable("allprison", "tqh_first", plain);
         all.set(plain, "prison", "pr_list.tqe_next", own);
         all.set(all.credentials, "ucred", "cr_uid", 1001);
-        let interface = all.allocate("ifnet");
+        let interface = all.interface;
         all.set(interface, "ifnet", "if_index", 3);
         all.kernel.set_text(interface, all.types["ifnet"], "if_xname", "em0");
         let head = all.copy_of(0, "ifnet");
@@ -247,6 +287,24 @@ impl NetworkKernel {
     pub fn copy_of(&self, stack: usize, name: &str) -> u64 {
         let first = self.kernel.variable_of("vnet_entry_tcbinfo").0;
         self.copies[stack] + (self.kernel.variable_of(&format!("vnet_entry_{name}")).0 - first)
+    }
+
+    /// A counter, of which CPUs 0 and 2 have these parts.
+    pub fn counter(&mut self, parts: [u64; 2]) -> u64 {
+        let at = self.next_counter;
+        self.next_counter += 8;
+        let number = self.kernel.basic.unsigned_long_long;
+        for (cpu, part) in [0, 2].into_iter().zip(parts) {
+            self.kernel.set(at + 4096 * cpu, number, "", part);
+        }
+        at
+    }
+
+    /// Bytes in memory, behind which are others than 0.
+    pub fn bytes(&mut self, bytes: &[u8]) -> u64 {
+        let at = self.kernel.string("........................................................................");
+        self.kernel.write_bytes(at, bytes);
+        at
     }
 
     /// Links an element behind the last one of a list whose head is at an address.

@@ -218,3 +218,117 @@ fn a_kernel_without_network_stacks_of_jails_has_one() {
     let run = kernel.write().run(&["show", "netstat-an"]);
     assert!(!run.stderr.contains("tcbinfo"), "{run:?}");
 }
+
+/// An address of an interface with its mask, and counters of 10 packets received.
+fn add_address(all: &mut NetworkKernel, address: &[u8], mask: Option<&[u8]>) -> u64 {
+    let at = all.allocate("ifaddr");
+    let bytes = all.bytes(address);
+    all.set(at, "ifaddr", "ifa_addr", bytes);
+    if let Some(mask) = mask {
+        let mask = all.bytes(mask);
+        all.set(at, "ifaddr", "ifa_netmask", mask);
+    }
+    for (index, member) in (1..).zip(["ifa_ipackets", "ifa_opackets", "ifa_ibytes", "ifa_obytes"]) {
+        let counter = all.counter([9 * index, index]);
+        all.set(at, "ifaddr", member, counter);
+    }
+    at
+}
+
+/// A kernel whose interface has an address of the link, and some of IPv4 and IPv6.
+fn with_interface(arch: Arch) -> (NetworkKernel, Vec<u64>) {
+    let mut all = NetworkKernel::new(arch);
+    let interface = all.interface;
+    // sdl_index is in the kernel's order of bytes, all else as it is in packets.
+    let index = arch.order().bytes(3, 2);
+    let link = [&[22, 18][..], &index, &[6, 3, 6, 0], b"em0", &[0x58, 0x9c, 0xfc, 0, 0x12, 0xab]].concat();
+    let v6 = [&[28, 28, 0, 0, 0, 0, 0, 0][..], &on_link(3), &[0; 4]].concat();
+    let v6_mask = [&[28, 28, 0, 0, 0, 0, 0, 0][..], &[0xff; 8], &[0; 8], &[0; 4]].concat();
+    let addresses = vec![
+        add_address(&mut all, &link, None),
+        add_address(
+            &mut all,
+            &[16, 2, 0, 0, 10, 1, 2, 3, 0, 0, 0, 0, 0, 0, 0, 0],
+            Some(&[7, 2, 0, 0, 0xff, 0xff, 0x80]),
+        ),
+        add_address(&mut all, &v6, Some(&v6_mask)),
+        add_address(&mut all, &[16, 2, 0, 0, 10, 9, 9, 9], Some(&[8, 2, 0, 0, 0xff, 0, 0xff, 0])),
+        add_address(&mut all, &[4, 1, 0, 0], None),
+    ];
+    let head = all.kernel.address_of(interface, all.types["ifnet"], "if_addrhead");
+    all.kernel.write_pointer(head, addresses[0]);
+    for pair in addresses.windows(2) {
+        all.set(pair[0], "ifaddr", "ifa_link.cstqe_next", pair[1]);
+    }
+    let own = all.kernel.function("if_get_counter_default", None);
+    let values = [("if_flags", 0x8802), ("if_drv_flags", 0x40), ("if_mtu", 1500), ("if_link_state", 2)];
+    values.into_iter().for_each(|(member, value)| all.set(interface, "ifnet", member, value));
+    all.set(interface, "ifnet", "if_addr", addresses[0]);
+    all.set(interface, "ifnet", "if_get_counter", own);
+    for index in 0..12 {
+        let counter = all.counter([100 * index, index]);
+        all.set(interface, "ifnet", &format!("if_counters[{index}]"), counter);
+    }
+    (all, addresses)
+}
+
+#[test]
+fn interfaces_are_shown_with_their_addresses_networks_and_counters() {
+    for arch in ARCHITECTURES {
+        let (all, _) = with_interface(arch);
+        let dump = all.kernel.write();
+        let run = dump.run(&["show", "netstat-i"]).ok();
+        // It is down.
+        let expected = [
+            "em0*\t1500\t<Link#3>\t58:9c:fc:00:12:ab\t0\t101\t909\t202\t303\t404\t0",
+            "em0*\t-\t10.1.0.0/17\t10.1.2.3\t10\t-\t-\t20\t-\t-\t0",
+            "em0*\t-\tfe80::%em0/64\tfe80::9%em0\t10\t-\t-\t20\t-\t-\t0",
+            "em0*\t-\t10.0.9.0&255.0.255.0\t10.9.9.9\t10\t-\t-\t20\t-\t-\t0",
+            "em0*\t-\t-\t-\t10\t-\t-\t20\t-\t-\t0",
+        ];
+        assert_eq!((rows(&run), &*run.stderr), (expected.to_vec(), ""), "{arch:?}");
+        let json = dump.run(&["show", "netstat-i", "--json"]).ok().json();
+        let found = &json["interfaces"][0];
+        assert_eq!([&found["interface_flags"], &found["link_state"]], [&json!("0x8842"), &json!(2)]);
+        let counters = &found["counters"];
+        assert_eq!([&counters["bytes_in"], &counters["drops_out_count"]], [&json!(505), &json!(1010)], "{arch:?}");
+        assert_eq!(found["addresses"][0]["bytes_out"], json!(40));
+    }
+}
+
+#[test]
+fn counters_of_a_driver_that_counts_by_itself_are_unknown() {
+    let (mut all, _) = with_interface(Arch::Amd64);
+    let driver = all.kernel.function("vtnet_get_counter", None);
+    all.set(all.interface, "ifnet", "if_get_counter", driver);
+    let dump = all.kernel.write();
+    let run = dump.run(&["show", "netstat-i"]).ok();
+    assert_eq!(rows(&run)[0], "em0*\t1500\t<Link#3>\t58:9c:fc:00:12:ab\t-\t-\t-\t-\t-\t-\t0");
+    let json = dump.run(&["show", "netstat-i", "--json"]).ok().json();
+    assert_eq!(json["interfaces"][0]["is_counted_by_driver"], true);
+}
+
+#[test]
+fn what_of_an_interface_is_not_there_is_unknown_and_the_rest_is_shown() {
+    let (mut all, addresses) = with_interface(Arch::Powerpc64);
+    let away = all.kernel.unmapped();
+    let interface = all.interface;
+    all.set(interface, "ifnet", "if_addr", away);
+    all.set(interface, "ifnet", "if_counters[1]", 0);
+    all.set(interface, "ifnet", "if_counters[2]", away);
+    all.set(addresses[1], "ifaddr", "ifa_netmask", away);
+    all.set(addresses[2], "ifaddr", "ifa_addr", away);
+    all.set(addresses[3], "ifaddr", "ifa_link.cstqe_next", addresses[1]);
+    all.set(interface, "ifnet", "if_link.cstqe_next", interface);
+    let (run, json) = damaged(&all.kernel.write(), "netstat-i");
+    let rows = rows(&run);
+    assert_eq!(rows[0], "em0*\t1500\t<Link#3>\t-\t0\t-\t909\t-\t303\t404\t0");
+    assert_eq!(rows[2], "em0*\t-\t-\t10.1.2.3\t10\t-\t-\t20\t-\t-\t0");
+    assert_eq!(rows[3], "em0*\t-\t-\t-\t10\t-\t-\t20\t-\t-\t0");
+    for text in
+        ["the list of interfaces is damaged", "the link address of the interface at", "if_counters[2] of the interface"]
+    {
+        assert!(run.stderr.contains(text), "{text}: {run:?}");
+    }
+    assert_eq!(json["interfaces"][0]["counters"]["errors_in_count"], Value::Null);
+}

@@ -13,6 +13,7 @@ use super::memory::swap_devices::SwapDevices;
 use super::memory::vm_counters::VmCounters;
 use super::memory::zones::Zones;
 use super::network::connections::Connections;
+use super::network::interfaces::Interfaces;
 use super::network::listen_queues::ListenQueues;
 use super::network::mbufs::Mbufs;
 use super::objects::ipc::Ipc;
@@ -21,6 +22,7 @@ use super::objects::kernel_environment::KernelEnvironment;
 use super::objects::kernel_files::KernelFiles;
 use super::objects::mounts::Mounts;
 use super::objects::open_files::OpenFiles;
+use super::network::routes::Routes;
 use super::source::{Source, Topic};
 use super::waiting::callouts::Callouts;
 use super::waiting::deadlocks::Deadlocks;
@@ -134,6 +136,8 @@ sections! {
     "ipcs" Ipc "system_v_ipc" Always "System V IPC";
     "kldstat" KernelFiles "kernel_files" Always "Files loaded into the kernel";
     "kenv" KernelEnvironment "kernel_environment" Always "The kernel's environment";
+    "netstat-i" Interfaces "interfaces" Always "Network interfaces";
+    "netstat-r" Routes "routes" Always "Routes";
 }
 
 impl SectionData {

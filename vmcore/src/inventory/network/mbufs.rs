@@ -10,6 +10,7 @@ use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::table::{Table, cell, left};
 use serde::{Serialize, Serializer};
+use std::iter;
 
 /// The zones, `MBUF_MEM_NAME` and so on.
 const ZONES: [&str; 6] = ["mbuf", "mbuf_packet", "mbuf_cluster", "mbuf_jumbo_page", "mbuf_jumbo_9k", "mbuf_jumbo_16k"];
@@ -36,7 +37,7 @@ const SENDFILE: [(&str, &str); 11] = [
 pub struct Mbufs {
     /// The zones, in the order `mbuf`, `mbuf_packet`, `mbuf_cluster`, `mbuf_jumbo_page`, `mbuf_jumbo_9k`, `mbuf_jumbo_16k`;
     /// `None` of one that the kernel does not have.
-    pub zones: [Option<Zone>; 6],
+    pub zones: Box<[Option<Zone>; 6]>,
     /// Bytes of tags of mbufs.
     pub tag_bytes: Option<u64>,
     /// What sendfile(2) counted.
@@ -62,12 +63,12 @@ impl Mbufs {
         let tag_bytes = tags.as_ref().and_then(bytes_of_tags);
         warnings.extend(tags.into_iter().flat_map(|tags| tags.warnings));
         warnings.extend(reader.into_warnings());
-        Ok(Self { zones: ZONES.map(|name| find(name).cloned()), tag_bytes, sendfile, warnings })
+        Ok(Self { zones: Box::new(ZONES.map(|name| find(name).cloned())), tag_bytes, sendfile, warnings })
     }
 
     /// Bytes that are in use: mbufs, clusters and tags.
     pub fn bytes_used(&self) -> Option<u64> {
-        let [mbuf, packet, cluster, jumbo @ ..] = &self.zones;
+        let [mbuf, packet, cluster, jumbo @ ..] = &*self.zones;
         let in_packets = free(packet)?.wrapping_mul(size(cluster)?);
         let parts = [bytes(mbuf, used)?, bytes(packet, used)?, bytes(cluster, used)?, self.tag_bytes?];
         let jumbo = jumbo.iter().try_fold(0_u64, |sum, zone| Some(sum.wrapping_add(bytes(zone, used)?)))?;
@@ -77,11 +78,11 @@ impl Mbufs {
 
     /// Bytes of mbufs and clusters that are cached.
     pub fn bytes_cached(&self) -> Option<u64> {
-        let cluster = size(&self.zones[2])?;
-        let packets = free(&self.zones[1])?.wrapping_mul(size(&self.zones[0])?.wrapping_add(cluster));
-        let [mbuf, _, others @ ..] = &self.zones;
+        let [mbuf, packet, others @ ..] = &*self.zones;
+        let of_packet = size(mbuf)?.wrapping_add(size(&others[0])?);
+        let packets = free(packet)?.wrapping_mul(of_packet);
         let add = |sum: u64, zone: &Option<Zone>| Some(sum.wrapping_add(bytes(zone, free)?));
-        [mbuf].into_iter().chain(others).try_fold(packets, add)
+        iter::once(mbuf).chain(others).try_fold(packets, add)
     }
 
     fn sendfile_count(&self, name: &str) -> Option<u64> {
@@ -93,7 +94,7 @@ impl Mbufs {
 
     /// Lines about what is in use.
     fn used_lines(&self) -> Vec<[String; 2]> {
-        let [mbuf, packet, cluster, page, nine, sixteen] = &self.zones;
+        let [mbuf, packet, cluster, page, nine, sixteen] = &*self.zones;
         let (mbufs, cached) = (sum(used(mbuf), used(packet)), sum(free(mbuf), free(packet)));
         let of_zone = |zone| [used(zone), free(zone), sum(used(zone), free(zone)), limit(zone)];
         let clusters = [
@@ -120,7 +121,7 @@ impl Mbufs {
 
     /// Lines about allocations that failed or waited.
     fn failure_lines(&self) -> Vec<[String; 2]> {
-        let [mbuf, packet, cluster, jumbo @ ..] = &self.zones;
+        let [mbuf, packet, cluster, jumbo @ ..] = &*self.zones;
         let page_size = cell(size(&jumbo[0]).map(|size| size / 1024));
         let of = |zones: [&Option<Zone>; 3], value: fn(&Zone) -> Option<u64>| {
             joined(&zones.map(|zone| zone.as_ref().and_then(value)))
@@ -234,6 +235,7 @@ mod tests {
             sleeps: Some(2),
             cross_domain_frees: Some(0),
             keg_free: Some(0),
+            keg_pages: Some(0),
             domain_caches: None,
             cpu_caches: None,
             is_secondary: false,
@@ -245,7 +247,7 @@ mod tests {
     fn mbufs() -> Mbufs {
         let numbers = [[256, 10, 4], [256, 3, 5], [2048, 9, 2], [4096, 1, 0], [9216, 0, 1], [16384, 0, 0]];
         let zones = [0, 1, 2, 3, 4, 5].map(|index: usize| zone(ZONES[index], numbers[index]));
-        Mbufs { zones, tag_bytes: Some(100), sendfile: Vec::new(), warnings: Vec::new() }
+        Mbufs { zones: Box::new(zones), tag_bytes: Some(100), sendfile: Vec::new(), warnings: Vec::new() }
     }
 
     #[test]
