@@ -129,13 +129,13 @@ sections! {
     "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
     "netstat-m" Mbufs "mbufs" Always "Memory of the network";
     "run-queues" RunQueues "run_queues" Always "CPUs and their run queues";
-    "callouts" Callouts "callouts" Always "Callouts";
+    "callouts" Callouts "callouts" OnRequest "Callouts";
     "fstat" OpenFiles "open_files" Always "Open files";
     "mount" Mounts "mounts" Always "Mounted file systems";
     "jls" Jails "jails" Always "Jails";
     "ipcs" Ipc "system_v_ipc" Always "System V IPC";
     "kldstat" KernelFiles "kernel_files" Always "Files loaded into the kernel";
-    "kenv" KernelEnvironment "kernel_environment" Always "The kernel's environment";
+    "kenv" KernelEnvironment "kernel_environment" OnRequest "The kernel's environment";
     "netstat-i" Interfaces "interfaces" Always "Network interfaces";
     "netstat-r" Routes "routes" Always "Routes";
 }
