@@ -81,6 +81,7 @@ mod show_network;
 mod show_objects;
 mod show_pages;
 mod show_routes;
+mod show_scheduling;
 mod show_waiting;
 mod snapshots;
 mod stack;

@@ -117,7 +117,7 @@ sections! {
     "free-pages" FreePages "free_memory" Always "Free blocks of pages";
     "page-queues" PageQueues "page_queues" Always "Page queues and the page daemon";
     "page-use" PageUse "page_use" OnRequest "Pages by what they are used for";
-    "vmstat-i" Interrupts "interrupts" Always "Interrupts";
+    "vmstat-i" Interrupts "interrupt_counters" Always "Interrupts";
     "waits" Waits "waits" Always "Threads that wait";
     "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
     "devinfo" DeviceTree "devices" Always "Devices and their resources";

@@ -26,18 +26,18 @@ pub struct CalloutCounts {
 }
 
 /// Times of callouts.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Times {
     count: u64,
     sum: u128,
     longest: i64,
     /// By the power of two that a time is nearest to.
-    ranges: [u64; RANGES],
+    ranges: Box<[u64; RANGES]>,
 }
 
 impl Default for Times {
     fn default() -> Self {
-        Self { count: 0, sum: 0, longest: 0, ranges: [0; RANGES] }
+        Self { count: 0, sum: 0, longest: 0, ranges: Box::new([0; RANGES]) }
     }
 }
 
@@ -100,12 +100,12 @@ impl CalloutCounts {
     }
 
     fn ranges(&self) -> Vec<Range> {
-        let counts = self.times.ranges.iter().zip(self.precisions.ranges);
-        let some = counts.enumerate().filter(|(_, (due, precision))| **due > 0 || *precision > 0);
-        let range = |(number, (due, precision)): (usize, (&u64, u64))| Range {
+        let counts = self.times.ranges.iter().zip(self.precisions.ranges.iter());
+        let some = counts.enumerate().filter(|(_, (due, precision))| **due > 0 || **precision > 0);
+        let range = |(number, (due, precision)): (usize, (&u64, &u64))| Range {
             range_seconds: range_start(number),
             due_count: *due,
-            precision_count: precision,
+            precision_count: *precision,
         };
         some.map(range).collect()
     }

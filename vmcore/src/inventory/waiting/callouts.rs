@@ -66,11 +66,11 @@ pub struct Callout {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Callouts {
     /// How long the kernel runs, which due times are relative to.
-    pub uptime_seconds: Option<f64>,
+    pub since_boot_seconds: Option<f64>,
     /// What `kern.callout_stat` tells of those in wheels.
     pub counts: CalloutCounts,
     /// The callouts.
-    pub callouts: Vec<Callout>,
+    pub scheduled: Vec<Callout>,
     /// What could not be read.
     #[serde(skip)]
     pub warnings: Vec<String>,
@@ -105,7 +105,7 @@ impl Callouts {
             all.reader.keep(|| format!("the callouts of CPU {cpu}"), read);
         }
         let All { reader, callouts, counts, .. } = all;
-        Ok(Self { uptime_seconds: now.map(seconds), counts, callouts, warnings: reader.into_warnings() })
+        Ok(Self { since_boot_seconds: now.map(seconds), counts, scheduled: callouts, warnings: reader.into_warnings() })
     }
 }
 
@@ -145,7 +145,7 @@ impl<'a> All<'a> {
     fn list(&mut self, what: &str, head: &Object<'a>, link: &str) -> Vec<Object<'a>> {
         let left = MAX_CALLOUTS.saturating_sub(self.callouts.len());
         let callouts = self.reader.list(&what, head, link, left);
-        self.reader.keep(|| what.to_owned(), callouts).unwrap_or_else(Vec::new)
+        self.reader.keep(|| what.to_owned(), callouts).unwrap_or_default()
     }
 
     fn add(&mut self, cpu: u32, callout: &Object<'a>, is_expired: bool) {
@@ -227,7 +227,7 @@ impl Topic for Callouts {
             left("LOCK"),
             left("FLAGS"),
         ];
-        let callouts = Table::new(columns, self.callouts.iter().map(row).collect()).captioned("Callouts");
+        let callouts = Table::new(columns, self.scheduled.iter().map(row).collect()).captioned("Callouts");
         vec![callouts, self.counts.table()]
     }
 

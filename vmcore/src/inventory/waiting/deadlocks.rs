@@ -46,6 +46,7 @@ pub struct LockChain {
     /// Its threads: each waits for a lock of the next one.
     pub links: Vec<ChainLink>,
     /// What the last one waits for.
+    #[serde(rename = "chain_end")]
     pub end: ChainEnd,
 }
 
@@ -53,7 +54,7 @@ pub struct LockChain {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Deadlocks {
     /// The circles.
-    pub deadlocks: Vec<Deadlock>,
+    pub circles: Vec<Deadlock>,
     /// The other chains, from each thread on that waits for a lock and has none that others wait for.
     pub chains: Vec<LockChain>,
     /// What could not be read.
@@ -182,7 +183,7 @@ impl Deadlocks {
         let map = WaitMap::read(source, &mut reader)?;
         let graph = Graph::new(&map);
         let chains = graph.chains(&mut reader, source.typed);
-        Ok(Self { deadlocks: graph.deadlocks(), chains, warnings: reader.into_warnings() })
+        Ok(Self { circles: graph.deadlocks(), chains, warnings: reader.into_warnings() })
     }
 }
 
@@ -190,7 +191,7 @@ impl Topic for Deadlocks {
     /// The circles, even if there is none; what waits behind them; and the chains.
     fn tables(&self) -> Vec<Table> {
         let of_all = |links: fn(&Deadlock) -> &Vec<ChainLink>| {
-            let all = self.deadlocks.iter().enumerate();
+            let all = self.circles.iter().enumerate();
             all.flat_map(move |(index, deadlock)| links(deadlock).iter().map(move |link| row(index, link, None)))
         };
         let circles: Vec<_> = of_all(|deadlock| &deadlock.circle).collect();

@@ -32,7 +32,7 @@ pub struct Interrupt {
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Interrupts {
     /// How long the kernel runs.
-    pub uptime_seconds: Option<f64>,
+    pub since_boot_seconds: Option<f64>,
     /// How often all of them came.
     #[serde(rename = "interrupt_count")]
     pub total: u64,
@@ -69,8 +69,8 @@ impl Interrupts {
             }
         }
         let total = counts.iter().copied().fold(0, u64::wrapping_add);
-        let uptime_seconds = now.and_then(|now| i64::try_from(now).ok()).map(seconds);
-        Ok(Self { uptime_seconds, total, rate: rate(total), sources, warnings: reader.into_warnings() })
+        let since_boot_seconds = now.and_then(|now| i64::try_from(now).ok()).map(seconds);
+        Ok(Self { since_boot_seconds, total, rate: rate(total), sources, warnings: reader.into_warnings() })
     }
 }
 

@@ -96,6 +96,7 @@ pub struct RunQueues {
     /// The scheduler that runs; `None` if that is not known.
     pub scheduler: Option<Scheduler>,
     /// The CPUs.
+    #[serde(rename = "cpu_queues")]
     pub cpus: Vec<CpuQueues>,
     /// The threads in the run queue of all CPUs, which 4BSD has.
     pub shared: Vec<QueuedThread>,
@@ -127,7 +128,7 @@ impl RunQueues {
         let mut all = All { reader, scheduler, threads: Threads::new(processes), left: MAX_THREADS };
         let cpus = typed.cpus()?.into_iter().map(|cpu| all.cpu(cpu)).collect();
         let shared = match scheduler {
-            Some(Scheduler::FourBsd) => all.shared().unwrap_or_else(Vec::new),
+            Some(Scheduler::FourBsd) => all.shared().unwrap_or_default(),
             _ => Vec::new(),
         };
         Ok(Self { scheduler, cpus, shared, warnings: all.reader.into_warnings() })

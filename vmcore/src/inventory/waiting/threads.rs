@@ -33,6 +33,7 @@ pub struct WaitedLock {
     /// Its class, as the kernel calls it.
     pub class: Option<Name>,
     /// The thread that owns it; `None` if none does alone, or it is not known.
+    #[serde(rename = "owner_thread")]
     pub owner: Option<ThreadName>,
     /// Where it says that its owner's `struct thread` is, whether there is one or not.
     pub owner_address: Option<Hex>,

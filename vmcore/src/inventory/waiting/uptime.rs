@@ -2,7 +2,7 @@
 //!
 //! Sources: `struct timehands` in `sys/kern/kern_tc.c`, `sys/sys/time.h`.
 
-use crate::bounds::low_u64;
+use crate::bounds::{low_u64, saturating_u32};
 use crate::error::Result;
 use crate::kernel::TypedMemory;
 
@@ -16,16 +16,15 @@ pub(super) fn uptime(typed: TypedMemory<'_>) -> Result<u64> {
 
 /// A time in milliseconds.
 pub(super) fn milliseconds(time: u64) -> u64 {
-    low_u64(u128::from(time) * 1000 >> 32)
+    low_u64((u128::from(time) * 1000) >> 32)
 }
 
 /// A time in seconds, with a fraction of microseconds.
 pub(super) fn seconds(time: i64) -> f64 {
-    let microseconds = low_u64(u128::from(time.unsigned_abs()) * 1_000_000 >> 32);
+    let microseconds = low_u64((u128::from(time.unsigned_abs()) * 1_000_000) >> 32);
     // Less than 2^51 microseconds: a double has them all.
     let (whole, part) = (microseconds / 1_000_000, microseconds % 1_000_000);
-    let whole = f64::from(u32::try_from(whole).unwrap_or(u32::MAX));
-    let seconds = whole + f64::from(u32::try_from(part).unwrap_or(0)) / 1_000_000.0;
+    let seconds = f64::from(saturating_u32(whole)) + f64::from(saturating_u32(part)) / 1_000_000.0;
     if time < 0 { -seconds } else { seconds }
 }
 
