@@ -2,8 +2,9 @@
 
 use crate::common::Run;
 use crate::common::file_kernel::{DEVICE, DIRECTORY, FileKernel};
-use crate::common::object_kernel::ObjectKernel;
-use crate::common::typed_kernel::TypedKernel;
+use crate::common::object_kernel::{INT, NODE, OPAQUE, ObjectKernel, READ, STRING, TUNABLE, U8, U64, ULONG, VNET};
+use crate::common::typed_kernel::{Basic, TypedKernel};
+use crate::kernel_cpus::with_cpus;
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 
@@ -398,4 +399,143 @@ fn an_environment_that_is_damaged_ends_with_a_warning() {
     kernel.kernel.write_pointer(pointers + 8, lost);
     let document = damaged(&kernel.kernel, "kenv", "variable 1 of the environment cannot be read");
     assert_eq!(document["kernel_environment"], json!([{"name": "a", "value": "1"}]));
+}
+
+/// A kernel whose variables have values of every source.
+fn with_variables(arch: Arch, is_tree: bool) -> ObjectKernel {
+    let (kernel, ..) = with_cpus(arch);
+    let mut kernel = ObjectKernel::from_kernel(kernel).with_sysctl(is_tree);
+    let (basic, word) = (kernel.kernel.basic, arch.word() as u64);
+    let number = kernel.kernel.variable("number", basic.int);
+    kernel.kernel.set_variable("number", "", -7);
+    let text = kernel.string("FreeBSD");
+    let structure = kernel.kernel.allocate_pages(4096);
+    kernel.kernel.write_bytes(structure, &[1, 2, 3, 0xff]);
+    let kern = kernel.oid(None, "kern", (NODE | READ, ""), [0, 0]);
+    kernel.oid(Some(kern), "number", (INT | READ | TUNABLE, "sysctl_handle_int"), [number.into(), 0]);
+    kernel.oid(Some(kern), "constant", (ULONG | READ, "sysctl_handle_long"), [0, -1]);
+    kernel.oid(Some(kern), "text", (STRING | READ, "sysctl_handle_string"), [text, 0]);
+    kernel.oid(Some(kern), "cut", (STRING | READ, "sysctl_handle_string"), [text, 5]);
+    kernel.oid(Some(kern), "structure", (OPAQUE | READ, "sysctl_handle_opaque"), [structure.into(), 4]);
+    kernel.oid(Some(kern), "numbers", (U8 | READ, "sysctl_handle_opaque"), [structure.into(), 4]);
+    kernel.oid(Some(kern), "flag", (U8 | READ, "sysctl_handle_bool"), [(structure + 1).into(), 0]);
+    kernel.oid(Some(kern), "computed", (INT | READ, "sysctl_other"), [number.into(), 0]);
+    let net = kernel.oid(None, "net", (NODE | READ, ""), [0, 0]);
+    let deeper = kernel.oid(Some(net), "inet", (NODE | READ, ""), [0, 0]);
+    let ticks = kernel.kernel.allocate(basic.int);
+    kernel.kernel.set(ticks, basic.int, "", 25);
+    kernel.oid(Some(deeper), "delay", (INT | READ, "sysctl_msec_to_ticks"), [ticks.into(), 0]);
+    kernel.oid(Some(deeper), "empty", (INT | READ, ""), [0, 0]);
+    // CPUs 0 and 2 have parts of a counter, and of a variable.
+    let counter = kernel.kernel.types.pointer(basic.unsigned_long_long);
+    let counter = kernel.kernel.types.typedef("counter_u64_t", counter);
+    let pointer = kernel.kernel.variable("packets", counter);
+    let parts = kernel.kernel.allocate_pages(4 * 4096);
+    kernel.kernel.set_variable("packets", "", parts);
+    let each = kernel.kernel.per_cpu_variable("each", basic.int);
+    let copies = kernel.kernel.allocate_pages(4096);
+    let bits = if word == 4 { u64::from(u32::MAX) } else { u64::MAX };
+    for (cpu, part) in [(0, 40), (2, 2)] {
+        kernel.kernel.set(parts + 4096 * cpu, basic.unsigned_long_long, "", part);
+        let copy = copies + 64 * cpu;
+        kernel.kernel.set(copy, basic.int, "", part);
+        kernel.kernel.set_variable("dpcpu_off", &format!("[{cpu}]"), copy.wrapping_sub(each) & bits);
+    }
+    kernel.oid(Some(net), "packets", (U64 | READ, "sysctl_handle_counter_u64"), [pointer.into(), 0]);
+    kernel.oid(Some(net), "each", (INT | READ, "sysctl_dpcpu_int"), [each.into(), 0]);
+    kernel
+}
+
+#[test]
+fn variables_are_shown_with_their_values_by_what_gets_them() {
+    for arch in ARCHITECTURES {
+        for is_tree in [false, true] {
+            let (kernel, _) = with_variables(arch, is_tree).with_environment(&["kern.number=-7", "kern.text=other"]);
+            let run = show(&kernel.kernel, &["sysctl", "--json"]);
+            let document = run.json();
+            let variables = document["sysctl_variables"].as_array().unwrap();
+            let values: Vec<_> = variables
+                .iter()
+                .map(|of| ["name", "value", "value_source"].map(|name| of[name].as_str().unwrap_or("-")))
+                .collect();
+            let constant = if arch == Arch::I386 { "4294967295" } else { "18446744073709551615" };
+            let expected = [
+                ["kern.number", "-7", "variable"],
+                ["kern.constant", constant, "constant"],
+                ["kern.text", "FreeBSD", "variable"],
+                ["kern.cut", "Free", "variable"],
+                ["kern.structure", "0x010203ff", "variable"],
+                ["kern.numbers", "1 2 3 255", "variable"],
+                ["kern.flag", "1", "variable"],
+                ["kern.computed", "-", "handler"],
+                ["net.inet.delay", "250", "variable"],
+                ["net.inet.empty", "-", "nothing"],
+                ["net.packets", "42", "counter"],
+                ["net.each", "42", "per-cpu"],
+            ];
+            assert_eq!(values, expected, "{arch:?} {is_tree}");
+            let number = &variables[0];
+            assert_eq!((&number["oid"], &number["type"]), (&json!([1, 1]), &json!("int")));
+            assert_eq!((&number["flags"], &number["environment_value"]), (&json!(["rd", "tun"]), &json!("-7")));
+            // It is no tunable.
+            assert_eq!(variables[2]["environment_value"], Value::Null);
+            if arch != Arch::Powerpc64 {
+                assert_eq!(variables[7]["handler_name"], "sysctl_other", "{arch:?}");
+            }
+        }
+    }
+    let (kernel, _) = with_variables(Arch::Amd64, true).with_environment(&[]);
+    let rows = show(&kernel.kernel, &["sysctl"]).stdout;
+    assert!(rows.starts_with("kern.number\t-7\tint\tvariable\trd,tun\n"), "{rows}");
+}
+
+#[test]
+fn a_variable_of_each_network_stack_is_that_of_the_host() {
+    let mut kernel = ObjectKernel::new(Arch::Amd64).with_sysctl(true);
+    let Basic { int, unsigned_int, unsigned_long, pointer, .. } = kernel.kernel.basic;
+    let stack = [("vnet_magic_n", unsigned_int), ("vnet_data_base", unsigned_long)];
+    let stack = kernel.kernel.types.record("vnet", &stack);
+    let forwarding = kernel.kernel.per_vnet_variable("forwarding", int);
+    kernel.kernel.set(forwarding, int, "", 1);
+    let (host, copy) = (kernel.kernel.allocate(stack), kernel.kernel.allocate(int));
+    kernel.kernel.set(host, stack, "vnet_magic_n", 0x5e4a_6f28);
+    kernel.kernel.set(host, stack, "vnet_data_base", copy.wrapping_sub(forwarding));
+    kernel.kernel.set(copy, int, "", 5);
+    kernel.kernel.variable("vnet0", pointer);
+    kernel.kernel.set_variable("vnet0", "", host);
+    let kind = INT | READ | VNET;
+    kernel.oid(None, "forwarding", (kind, "sysctl_handle_int"), [forwarding.into(), 0]);
+    let (mut kernel, _) = kernel.with_environment(&[]);
+    let run = show(&kernel.kernel, &["sysctl", "--json"]);
+    let of = &run.json()["sysctl_variables"][0];
+    assert_eq!((&of["value"], &of["value_address"]), (&json!("5"), &json!(format!("{copy:#x}"))));
+    kernel.oid(None, "elsewhere", (kind, "sysctl_handle_int"), [copy.into(), 0]);
+    let document = damaged(&kernel.kernel, "sysctl", "no network stack has a variable at 0x");
+    assert_eq!(document["sysctl_variables"][1]["value"], Value::Null);
+}
+
+#[test]
+fn trees_of_variables_that_are_damaged_end_with_a_warning() {
+    // A node below itself.
+    let (mut kernel, _) = ObjectKernel::new(Arch::Amd64).with_sysctl(true).with_environment(&[]);
+    let node = kernel.oid(None, "kern", (NODE | READ, ""), [0, 0]);
+    kernel.set(node, "sysctl_oid", "oid_children.rbh_root", node);
+    let document = damaged(&kernel.kernel, "sysctl", "the list of kern leads back to 0x");
+    assert_eq!(document["sysctl_variables"], json!([]));
+    // More levels than there can be.
+    let (mut kernel, _) = ObjectKernel::new(Arch::Amd64).with_sysctl(false).with_environment(&[]);
+    let mut above = None;
+    for _ in 0..30 {
+        above = Some(kernel.oid(above, "a", (NODE | READ, ""), [0, 0]));
+    }
+    damaged(&kernel.kernel, "sysctl", "it is below too many others");
+    // Values that cannot be read, or are implausibly long.
+    let (mut kernel, _) = ObjectKernel::new(Arch::Amd64).with_sysctl(true).with_environment(&[]);
+    let lost = kernel.kernel.unmapped();
+    kernel.oid(None, "lost", (INT | READ, "sysctl_handle_int"), [lost.into(), 0]);
+    let page = kernel.kernel.allocate_pages(4096);
+    kernel.oid(None, "long", (OPAQUE | READ, "sysctl_handle_opaque"), [page.into(), i128::from(i64::MAX)]);
+    let document = damaged(&kernel.kernel, "sysctl", "the value of lost cannot be read");
+    let variables = document["sysctl_variables"].as_array().unwrap();
+    assert_eq!((variables.len(), &variables[1]["value"]), (2, &Value::Null));
 }

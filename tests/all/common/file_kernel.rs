@@ -15,7 +15,7 @@ pub const REGULAR: i128 = 1;
 pub const DIRECTORY: i128 = 2;
 pub const DEVICE: i128 = 4;
 /// Room for a table of descriptors.
-pub const DESCRIPTORS: u64 = 16;
+pub const DESCRIPTORS: u32 = 16;
 
 pub struct FileKernel {
     pub processes: ProcessKernel,
@@ -119,7 +119,7 @@ fn define(kernel: &mut TypedKernel, all: &mut BTreeMap<&'static str, Type>) -> V
         ],
     );
     let entry = types.record("filedescent", &[("fde_file", file), ("fde_flags", unsigned_char)]);
-    let table = types.array(entry, DESCRIPTORS as u32);
+    let table = types.array(entry, DESCRIPTORS);
     let table = structure(types, "fdescenttbl", &[("fdt_nfiles", int), ("fdt_ofiles", table)]);
     let descriptors = structure(types, "filedesc", &[("fd_files", table)]);
     let directories = ["pwd_cdir", "pwd_rdir", "pwd_jdir"].map(|member| (member, to_vnode));

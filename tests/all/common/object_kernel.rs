@@ -11,11 +11,19 @@ use vmcore_synth::ctf::{Builder, Type};
 pub struct ObjectKernel {
     pub kernel: TypedKernel,
     pub types: BTreeMap<&'static str, Type>,
+    /// Functions that get values of variables.
+    pub functions: BTreeMap<&'static str, u64>,
+    /// Whether variables are in trees.
+    is_tree: bool,
 }
 
 impl ObjectKernel {
     pub fn new(arch: Arch) -> Self {
-        Self { kernel: TypedKernel::new(arch), types: BTreeMap::new() }
+        Self::from_kernel(TypedKernel::new(arch))
+    }
+
+    pub fn from_kernel(kernel: TypedKernel) -> Self {
+        Self { kernel, types: BTreeMap::new(), functions: BTreeMap::new(), is_tree: false }
     }
 
     /// Defines a structure.
@@ -270,5 +278,103 @@ impl ObjectKernel {
         self.kernel.set_variable("kenvp", "", pointers);
         self.kernel.set_variable("dynamic_kenv", "", 1);
         (self, pointers)
+    }
+}
+
+/// Values of `oid_kind`.
+pub const NODE: i128 = 1;
+pub const INT: i128 = 2;
+pub const STRING: i128 = 3;
+pub const OPAQUE: i128 = 5;
+pub const ULONG: i128 = 8;
+pub const U64: i128 = 9;
+pub const U8: i128 = 10;
+pub const TUNABLE: i128 = 0x8_0000;
+pub const VNET: i128 = 0x2_0000;
+pub const READ: i128 = 0x8000_0000;
+
+impl ObjectKernel {
+    /// A tree of variables that is empty, and the functions that get values: a kernel has a list or a tree of them.
+    pub fn with_sysctl(mut self, is_tree: bool) -> Self {
+        let Basic { int, unsigned_int, pointer, string, long_long: wide, .. } = self.kernel.basic;
+        let oid = self.kernel.types.reserve();
+        let types = &mut self.kernel.types;
+        let to_oid = types.pointer(oid);
+        let first = if is_tree { "rbh_root" } else { "slh_first" };
+        let list = types.record("sysctl_oid_list", &[(first, to_oid)]);
+        let links = types.array(to_oid, 3);
+        let link = types.record("", &[if is_tree { ("rbe_link", links) } else { ("sle_next", to_oid) }]);
+        types.at(oid).record(
+            "sysctl_oid",
+            &[
+                ("oid_children", list),
+                ("oid_parent", pointer),
+                ("oid_link", link),
+                ("oid_number", int),
+                ("oid_kind", unsigned_int),
+                ("oid_arg1", pointer),
+                ("oid_arg2", wide),
+                ("oid_name", string),
+                ("oid_handler", pointer),
+                ("oid_fmt", string),
+                ("oid_descr", string),
+            ],
+        );
+        self.types.insert("sysctl_oid", oid);
+        self.kernel.variable("sysctl__children", list);
+        self.kernel.variable("hz", int);
+        self.kernel.set_variable("hz", "", 100);
+        self.is_tree = is_tree;
+        for name in [
+            "sysctl_handle_int",
+            "sysctl_handle_long",
+            "sysctl_handle_string",
+            "sysctl_handle_opaque",
+            "sysctl_handle_bool",
+            "sysctl_handle_64",
+            "sysctl_handle_counter_u64",
+            "sysctl_msec_to_ticks",
+            "sysctl_dpcpu_int",
+            "sysctl_other",
+        ] {
+            let address = self.kernel.function(name, None);
+            self.functions.insert(name, address);
+        }
+        self
+    }
+
+    /// A variable behind the others of a node, or of all: its kind, what gets it, and with what.
+    pub fn oid(&mut self, parent: Option<u64>, name: &str, (kind, handler): (i128, &str), arguments: [i128; 2]) -> u64 {
+        let handler = self.functions.get(handler).copied().unwrap_or_default();
+        let name = self.string(name);
+        let oid = self.types["sysctl_oid"];
+        let [first, second] = arguments;
+        let members = [("oid_name", name), ("oid_kind", kind), ("oid_handler", handler.into()), ("oid_arg1", first)];
+        let address = self.add("sysctl_oid", &members);
+        self.set(address, "sysctl_oid", "oid_arg2", second);
+        let head = match parent {
+            Some(parent) => self.kernel.address_of(parent, oid, "oid_children"),
+            None => self.kernel.variable_of("sysctl__children").0,
+        };
+        let word = self.kernel.arch.word();
+        let (mut link, mut above) = (head, 0);
+        // A tree in which each is on the right of the one before.
+        while let next @ 1.. = self.kernel.number(link, word) {
+            above = next;
+            let path = if self.is_tree { "oid_link.rbe_link[2]" } else { "oid_link.sle_next" };
+            link = self.kernel.address_of(next, oid, path);
+        }
+        self.kernel.write_pointer(link, address);
+        let number = if above == 0 { 1 } else { self.number_of(above) + 1 };
+        self.set(address, "sysctl_oid", "oid_number", number);
+        if self.is_tree {
+            self.set(address, "sysctl_oid", "oid_link.rbe_link[0]", above);
+        }
+        address
+    }
+
+    fn number_of(&mut self, oid: u64) -> i128 {
+        let at = self.kernel.address_of(oid, self.types["sysctl_oid"], "oid_number");
+        self.kernel.number(at, 4).into()
     }
 }

@@ -90,18 +90,34 @@ impl<'a> Reader<'a> {
     ///
     /// Its types are not those of such a list, or its head cannot be read.
     pub fn list(&mut self, what: &dyn Display, head: &Object<'a>, link: &str, limit: usize) -> Result<Vec<Object<'a>>> {
-        let (elements, end) = self.elements(head, link, limit)?;
+        let (elements, end) = self.elements(head, (ListKind::Any, link), limit)?;
         self.tell_end(what, end);
         Ok(elements)
     }
 
-    fn elements(&self, head: &Object<'a>, link: &str, limit: usize) -> Result<(Vec<Object<'a>>, ListEnd)> {
-        let plan = ListPlan::new(self.typed.types, head.type_id(), ListKind::Any, link);
+    /// The same of a tree, in its order.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::list`].
+    pub fn tree(&mut self, what: &dyn Display, head: &Object<'a>, link: &str, limit: usize) -> Result<Vec<Object<'a>>> {
+        let (elements, end) = self.elements(head, (ListKind::Tree, link), limit)?;
+        self.tell_end(what, end);
+        Ok(elements)
+    }
+
+    fn elements(
+        &self,
+        head: &Object<'a>,
+        (kind, link): (ListKind, &str),
+        limit: usize,
+    ) -> Result<(Vec<Object<'a>>, ListEnd)> {
+        let plan = ListPlan::new(self.typed.types, head.type_id(), kind, link);
         let plan = plan.map_err(|error| Error::Unsupported(error.to_string()))?;
         let start = if plan.is_pointer { head.unsigned()? } else { head.address() };
         let walk = plan.walk(self.typed, start, limit)?;
         let elements: Vec<_> = walk.elements.iter().map(|at| self.typed.object(*at, plan.element)).collect();
-        // What a walk takes for a ring is none here: the last pointer of a list is null.
+        // What a walk takes for a ring is none here: the last pointer of a list is null. The links of a tree are several.
         let last = elements.last().and_then(|last| last.member(link).and_then(|next| next.unsigned()).ok());
         let end = match (walk.end, last) {
             (ListEnd::Complete, Some(next)) if next != 0 => ListEnd::Loop(next),

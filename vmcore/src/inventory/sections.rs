@@ -23,6 +23,7 @@ use super::objects::kernel_environment::KernelEnvironment;
 use super::objects::kernel_files::KernelFiles;
 use super::objects::mounts::Mounts;
 use super::objects::open_files::OpenFiles;
+use super::objects::sysctl::SysctlVariables;
 use super::source::{Source, Topic};
 use super::waiting::callouts::Callouts;
 use super::waiting::deadlocks::Deadlocks;
@@ -98,6 +99,7 @@ macro_rules! sections {
 }
 
 /// When a report has a section.
+#[derive(Clone, Copy)]
 enum When {
     Always,
     OnRequest,
@@ -136,6 +138,8 @@ sections! {
     "ipcs" Ipc "system_v_ipc" Always "System V IPC";
     "kldstat" KernelFiles "kernel_files" Always "Files loaded into the kernel";
     "kenv" KernelEnvironment "kernel_environment" OnRequest "The kernel's environment";
+    "kenv" KernelEnvironment "kernel_environment" Always "The kernel's environment";
+    "sysctl" SysctlVariables "sysctl_variables" OnRequest "The kernel's variables";
     "netstat-i" Interfaces "interfaces" Always "Network interfaces";
     "netstat-r" Routes "routes" Always "Routes";
 }

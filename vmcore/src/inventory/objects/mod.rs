@@ -7,3 +7,4 @@ pub mod kernel_environment;
 pub mod kernel_files;
 pub mod mounts;
 pub mod open_files;
+pub mod sysctl;

@@ -194,20 +194,20 @@ impl VnodeFile {
     }
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde gives it so")]
+#[expect(clippy::ref_option, reason = "serde gives it so")]
 fn vnode_kind<S: Serializer>(kind: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     let kind = VnodeFile { kind: *kind, ..VnodeFile::default() };
     kind.kind_name().map(|(name, _)| name).serialize(serializer)
 }
 
 /// A number that a double may not hold.
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde gives it so")]
+#[expect(clippy::ref_option, reason = "serde gives it so")]
 fn decimal_if_known<S: Serializer>(number: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     number.map(|number| number.to_string()).serialize(serializer)
 }
 
 /// Permissions as chmod(1) takes them.
-#[expect(clippy::trivially_copy_pass_by_ref, clippy::ref_option, reason = "serde gives it so")]
+#[expect(clippy::ref_option, reason = "serde gives it so")]
 pub(crate) fn octal<S: Serializer>(permissions: &Option<u64>, serializer: S) -> Result<S::Ok, S::Error> {
     permissions.map(|permissions| format!("{permissions:03o}")).serialize(serializer)
 }
