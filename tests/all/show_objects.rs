@@ -95,12 +95,12 @@ fn files_of_every_kind_are_shown_with_what_is_known_of_each() {
             (&json!("71"), &json!(100), &json!("0x5a"))
         );
         assert_eq!((&files[3]["flags"], &files[3]["position"]), (&json!(["read", "write"]), &json!(40)));
-        let socket = &files[4]["socket"];
+        let socket = &files[4]["socket_details"];
         assert_eq!((&socket["protocol"], &socket["type"]), (&json!("tcp"), &json!("stream")));
         assert_eq!(socket["local"], json!({"ip_address": "10.0.0.1", "port": 22}), "{arch:?}");
         assert_eq!(socket["foreign"], json!({"ip_address": "0.0.0.0", "port": 12345}));
         assert_eq!(
-            (&files[5]["socket"]["path"], &files[5]["socket"]["can_send"]),
+            (&files[5]["socket_details"]["path"], &files[5]["socket_details"]["can_send"]),
             (&json!("/var/run/log"), &json!(false))
         );
         assert_eq!(files[6]["pipe"], json!({"peer": null, "bytes_buffered": 5}));

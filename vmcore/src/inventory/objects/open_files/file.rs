@@ -225,7 +225,7 @@ struct FileDocument<'a> {
     reference_count: Option<u64>,
     position: Option<i64>,
     vnode_details: Option<&'a VnodeFile>,
-    socket: Option<&'a Socket>,
+    socket_details: Option<&'a Socket>,
     pipe: Option<&'a PipeEnd>,
     shared_memory: Option<SharedMemoryDocument<'a>>,
     semaphore: Option<SemaphoreDocument<'a>>,
@@ -263,7 +263,7 @@ impl Serialize for OpenFile {
             reference_count: file.references,
             position: file.offset,
             vnode_details: None,
-            socket: None,
+            socket_details: None,
             pipe: None,
             shared_memory: None,
             semaphore: None,
@@ -271,7 +271,7 @@ impl Serialize for OpenFile {
         };
         match &file.details {
             Details::Vnode(vnode) => document.vnode_details = Some(vnode),
-            Details::Socket(socket) => document.socket = Some(socket),
+            Details::Socket(socket) => document.socket_details = Some(socket),
             Details::Pipe(pipe) => document.pipe = Some(pipe),
             Details::SharedMemory(SharedObject { path, permissions, number }) => {
                 let path = path.as_ref();
