@@ -159,14 +159,14 @@ fn buffers_are_counted_and_those_in_io_or_dirty_are_shown() {
         let expected = [format!("/var\t{file:#x}\t2\t65536"), "-\tada0p2\t1\t32768".to_owned()];
         assert_eq!(rows[rows.len() - 2..], expected, "{arch:?}");
         let document = dump.run(&["show", "buffers", "--json"]).ok().json();
-        let buffers = document["buffers"]["buffers"].as_array().unwrap();
+        let buffers = document["buffers"]["listed_buffers"].as_array().unwrap();
         assert_eq!(buffers.len(), 5, "{arch:?}");
         assert_eq!(buffers[0]["flags"], json!(["cache", "delwri", "0x100000"]));
         assert_eq!((&buffers[3]["logical_block"], &buffers[3]["is_in_io"]), (&json!(-12), &json!(true)));
         assert_eq!(buffers[3]["vnode"], format!("{file:#x}"));
         let of_disk = document["buffers"]["files"].as_array().unwrap();
         let of_disk = of_disk.iter().find(|file| file["address"] == format!("{disk:#x}")).unwrap();
-        assert_eq!((&of_disk["vnode_type"], &of_disk["device"]), (&json!("VCHR"), &json!("ada0p2")));
+        assert_eq!((&of_disk["vnode_type"], &of_disk["device_name"]), (&json!("VCHR"), &json!("ada0p2")));
     }
 }
 
@@ -185,10 +185,10 @@ fn headers_that_cannot_be_read_make_what_was_found_unknown() {
     ] {
         assert!(stderr.contains(text), "{text}: {stderr}");
     }
-    let found = &document["buffers"]["found"];
-    assert_eq!((&found["dirty_count"], &found["bytes"]), (&Value::Null, &Value::Null));
+    let found = &document["buffers"]["found_buffers"];
+    assert_eq!((&found["dirty_count"], &found["bytes_allocated"]), (&Value::Null, &Value::Null));
     assert_eq!(document["buffers"]["counters"]["dirty_count"], Value::Null);
-    assert_eq!(document["buffers"]["buffers"].as_array().unwrap().len(), 3, "those of the second block");
+    assert_eq!(document["buffers"]["listed_buffers"].as_array().unwrap().len(), 3, "those of the second block");
 }
 
 #[test]

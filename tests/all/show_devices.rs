@@ -284,7 +284,7 @@ fn devices_are_shown_below_their_parents_with_what_they_have_allocated() {
             ("softc", json!("0x1000")),
             ("pnpinfo", json!(pnpinfo)),
             ("location", json!(location)),
-            ("resources", json!([{ "resource": "I/O ports", "start": "0x3f8", "end": "0x3ff" }])),
+            ("resources", json!([{ "resource": "I/O ports", "first": "0x3f8", "last": "0x3ff" }])),
         ] {
             assert_eq!(ethernet[member], value, "{arch:?} {member}");
         }
@@ -422,7 +422,7 @@ fn statistics_of_devices_are_those_of_iostat() {
         let disk = &document["device_statistics"][0];
         assert_eq!(disk["busy_from_since_boot_seconds"], 90.0, "{arch:?}");
         assert_eq!(disk["busy_seconds"], 1.9375);
-        assert_eq!(disk["free"], json!({ "request_count": 0, "bytes": 4096, "duration_seconds": 0.0 }));
+        assert_eq!(disk["free"], json!({ "request_count": 0, "bytes_transferred": 4096, "duration_seconds": 0.0 }));
         assert_eq!(disk["no_data"]["request_count"], 2);
     }
 }

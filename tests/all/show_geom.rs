@@ -164,7 +164,7 @@ fn disks_and_what_is_made_of_them_are_shown_with_what_is_not_done() {
         let document = dump.run(&["show", "geom", "--json"]).ok().json();
         let request = &document["geom"]["queues"][0]["requests"][0];
         assert_eq!(request["sent_since_boot_seconds"], 7.5, "{arch:?}");
-        assert_eq!((&request["error"], &request["parent"]), (&json!(5), &Value::Null));
+        assert_eq!((&request["error_number"], &request["parent"]), (&json!(5), &Value::Null));
         let consumer = &document["geom"]["geoms"][1]["consumers"][0];
         assert_eq!(consumer["provider"], format!("{:#x}", built.parts[3]));
         assert_eq!(document["geom"]["geoms"][0]["providers"][0]["flags"], json!(["orphan", "accept-unmapped", "0x80"]));

@@ -63,7 +63,8 @@ impl<'a> BufferHeaders<'a> {
     pub fn member(&self, path: &str) -> Result<Range<usize>> {
         let member = self.typed.structure_at("buf", 0)?.member(path)?;
         let start = member.address();
-        let end = member.size().and_then(|size| start.checked_add(size)).filter(|end| *end <= self.size);
+        // An array without a number of elements has no size.
+        let end = start.checked_add(member.size().unwrap_or(0)).filter(|end| *end <= self.size);
         let end = end.ok_or_else(|| Error::Unsupported(format!("{path} of struct buf is outside of it")))?;
         Ok(saturating_usize(start)..saturating_usize(end))
     }

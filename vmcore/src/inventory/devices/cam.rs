@@ -7,7 +7,7 @@
 //! `sbin/camcontrol/camcontrol.c`.
 
 use super::fields::{Fields, flag_names};
-use crate::bounds::part;
+use crate::bounds::{at_most, part};
 use crate::error::{Error, Result};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
@@ -94,6 +94,7 @@ pub struct Bus {
     /// The number of it among the buses of its controller.
     pub bus_id: Option<u64>,
     /// Devices that have something to send, and requests that the controller works on; buses can share it.
+    #[serde(rename = "queue_state")]
     pub queue: Option<QueueState>,
     /// Its devices.
     pub devices: Vec<Lun>,
@@ -105,6 +106,7 @@ pub struct Lun {
     /// Where its `struct cam_ed` is.
     pub address: Hex,
     /// The number of its target.
+    #[serde(rename = "target_id")]
     pub target: Option<u64>,
     /// Its own number.
     pub lun: Option<u64>,
@@ -125,6 +127,7 @@ pub struct Lun {
     /// Whether something was found there.
     pub is_configured: Option<bool>,
     /// Its requests.
+    #[serde(rename = "queue_state")]
     pub queue: QueueState,
     /// Drivers that use it.
     pub peripherals: Vec<Peripheral>,
@@ -164,7 +167,8 @@ pub struct Ccb {
     pub priority: Option<u64>,
     /// What has become of it (`cam_status`).
     pub status: Option<Hex>,
-    /// `ccb_flags`.
+    /// What else was asked for (`ccb_flags`).
+    #[serde(rename = "ccb_flags")]
     pub flags: Option<Hex>,
     /// How often it is tried again.
     pub retry_count: Option<u64>,
@@ -340,7 +344,7 @@ fn queued<'a>(device: &Object<'a>, limit: usize) -> Result<Vec<Object<'a>>> {
         return Err(Error::Format(format!("{entries} requests are in a queue of {size}")));
     }
     let (array, of) = (queue.member("queue_array")?, device.typed().structure("ccb_hdr")?);
-    let numbers = (1..).take(limit.min(usize::try_from(entries).unwrap_or(limit)));
+    let numbers = (1..).take(at_most(entries, limit));
     let request = |index| Ok(device.typed().object(array.index(index)?.unsigned()?, of));
     numbers.map(request).collect()
 }
@@ -394,8 +398,7 @@ fn trimmed(text: &[u8]) -> Name {
     let is_padding = |byte: &u8| matches!(byte, b' ' | 0);
     let start = text.iter().position(|byte| !is_padding(byte));
     let end = text.iter().rposition(|byte| !is_padding(byte));
-    let kept = start.zip(end).map(|(start, end)| part(text, start..=end));
-    Name::from(kept.unwrap_or(&[]))
+    start.zip(end).map(|(start, end)| Name::from(part(text, start..=end))).unwrap_or_default()
 }
 
 fn read_serial(fields: &mut Fields<'_, '_>) -> Option<Name> {

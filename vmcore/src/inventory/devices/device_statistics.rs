@@ -70,6 +70,7 @@ pub struct Transfers {
     #[serde(rename = "request_count")]
     pub requests: Option<u64>,
     /// Bytes.
+    #[serde(rename = "bytes_transferred")]
     pub bytes: Option<u64>,
     /// How long they took, added.
     #[serde(rename = "duration_seconds", serialize_with = "seconds")]

@@ -83,9 +83,9 @@ pub struct Resource {
     #[serde(rename = "resource")]
     pub kind: Option<Name>,
     /// The first address, port or number.
-    pub start: Hex,
+    pub first: Hex,
     /// The last one.
-    pub end: Hex,
+    pub last: Hex,
     /// Whether devinfo(8) shows them in hexadecimal: there are many of them.
     #[serde(skip)]
     pub is_hexadecimal: bool,
@@ -163,7 +163,7 @@ fn resource_rows(device: &Device) -> impl Iterator<Item = Vec<String>> {
 }
 
 fn range(resource: &Resource) -> String {
-    let (start, end) = (resource.start.0, resource.end.0);
+    let (start, end) = (resource.first.0, resource.last.0);
     let number = |number: u64| if resource.is_hexadecimal { format!("0x{number:x}") } else { number.to_string() };
     if start == end { number(start) } else { format!("{}-{}", number(start), number(end)) }
 }
@@ -278,7 +278,7 @@ impl<'a> TreeReader<'a> {
         let Some(device) = fields.pointer("r_dev") else { return };
         let Some((start, end)) = fields.number("r_start").zip(fields.number("r_end")) else { return };
         let is_hexadecimal = size > 1000 || size == 0;
-        let resource = Resource { kind: kind.clone(), start: Hex(start), end: Hex(end), is_hexadecimal };
+        let resource = Resource { kind: kind.clone(), first: Hex(start), last: Hex(end), is_hexadecimal };
         self.resources.entry(device.0).or_default().push(resource);
     }
 }

@@ -32,7 +32,7 @@ const PROVIDER_FLAGS: [(u64, &str); 5] =
 /// Flags that tell how something works, not that something is wrong with it.
 const USUAL_FLAGS: [&str; 4] = ["accept-unmapped", "direct-send", "direct-receive", "volatile-bio"];
 /// Names of requests (`BIO_READ` and so on).
-const COMMANDS: [(u64, &str); 7] =
+const OPERATIONS: [(u64, &str); 7] =
     [(1, "read"), (2, "write"), (3, "delete"), (4, "getattr"), (5, "flush"), (9, "zone"), (10, "speedup")];
 /// What `g_collectstats` has a bit for: statistics of providers (`G_STATS_PROVIDERS`).
 const OF_PROVIDERS: u64 = 1;
@@ -127,6 +127,7 @@ pub struct Provider {
     /// How often it is open.
     pub access: Access,
     /// The errno that requests to it fail with; 0 for none.
+    #[serde(rename = "error_number")]
     pub error: Option<i64>,
     /// Its flags; `orphan` if it is gone, `wither` if it goes when it is no longer used.
     pub flags: Option<Vec<String>>,
@@ -154,19 +155,21 @@ pub struct Request {
     /// Where its `struct bio` is.
     pub address: Hex,
     /// What is to be done: `read`, `write`; another number as such.
-    pub command: Option<String>,
+    pub operation: Option<String>,
     /// Who sent it: the name of a geom.
     pub from: Option<Name>,
     /// Where it is sent to: the name of a provider.
     pub to: Option<Name>,
     /// Where it begins, in bytes.
+    #[serde(rename = "media_offset")]
     pub offset: Option<i64>,
     /// Bytes.
-    pub length: Option<i64>,
+    pub size: Option<i64>,
     /// Bytes that are done.
     #[serde(rename = "bytes_done")]
     pub done: Option<i64>,
     /// The errno that it failed with; 0 for none.
+    #[serde(rename = "error_number")]
     pub error: Option<i64>,
     /// When it was sent, since the kernel started.
     #[serde(rename = "sent_since_boot_seconds", serialize_with = "seconds")]
@@ -228,7 +231,7 @@ impl Topic for Geom {
             [left("Class"), left("Geom"), left("Provider"), left("Mode"), right("Active"), left("State")];
         let of_requests = [
             left("Queue"),
-            left("Command"),
+            left("Operation"),
             left("From"),
             left("To"),
             right("Offset"),
@@ -287,11 +290,11 @@ fn consumer_row(geom: &Part, consumer: &Consumer) -> Vec<String> {
 fn request_row(queue: &Queue, request: &Request) -> Vec<String> {
     vec![
         queue.name.to_owned(),
-        cell(request.command.as_ref()),
+        cell(request.operation.as_ref()),
         name_cell(request.from.as_ref()),
         name_cell(request.to.as_ref()),
         cell(request.offset),
-        cell(request.length),
+        cell(request.size),
         cell(request.sent.map(|sent| sent.as_secs())),
     ]
 }
@@ -420,11 +423,11 @@ fn read_request<'a>(reader: &mut Reader<'a>, request: &Object<'a>) -> Request {
     let error = if fields.object().has_member("bio_exterr") { "bio_exterr.error" } else { "bio_error" };
     let mut request = Request {
         address: Hex(request.address()),
-        command: fields.number("bio_cmd").map(command),
+        operation: fields.number("bio_cmd").map(operation),
         from: None,
         to: None,
         offset: fields.signed("bio_offset"),
-        length: fields.signed("bio_length"),
+        size: fields.signed("bio_length"),
         done: fields.signed("bio_completed"),
         error: fields.signed(error),
         sent: fields.duration("bio_t0"),
@@ -436,7 +439,7 @@ fn read_request<'a>(reader: &mut Reader<'a>, request: &Object<'a>) -> Request {
     request
 }
 
-fn command(number: u64) -> String {
-    let known = COMMANDS.iter().find(|(known, _)| *known == number);
+fn operation(number: u64) -> String {
+    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

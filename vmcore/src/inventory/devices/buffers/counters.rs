@@ -31,6 +31,7 @@ pub struct BufferCounters {
     /// How many may be so before threads have to wait (`vfs.hirunningspace`).
     pub high_running_bytes: Option<i64>,
     /// Bytes of all buffers, but not those of malloc(9) (`vfs.bufspace`).
+    #[serde(rename = "bytes_allocated")]
     pub bytes: Option<i64>,
     /// How many may be so before buffers are reused (`vfs.hibufspace`).
     pub high_bytes: Option<i64>,

@@ -26,6 +26,7 @@ pub struct BufferFile {
     /// Where its file system is mounted.
     pub mounted_on: Option<Name>,
     /// Of a device, its name.
+    #[serde(rename = "device_name")]
     pub device: Option<Name>,
     /// Its path, or the end of it, as far as the name cache has it.
     pub path: Option<Name>,

@@ -26,7 +26,7 @@ use std::collections::BTreeMap;
 /// Buffers that are listed; those beyond are counted.
 const MAX_LISTED: usize = 1 << 17;
 /// What is done with a buffer (`BIO_READ` and so on).
-const COMMANDS: [(u64, &str); 4] = [(1, "read"), (2, "write"), (3, "delete"), (5, "flush")];
+const OPERATIONS: [(u64, &str); 4] = [(1, "read"), (2, "write"), (3, "delete"), (5, "flush")];
 /// The kernel's names of the flags of a buffer, without the `B_`.
 const FLAGS: [(u64, &str); 29] = [
     (0x0000_0001, "age"),
@@ -66,8 +66,10 @@ pub struct Buffers {
     /// What the kernel counts.
     pub counters: BufferCounters,
     /// What was counted here, of all buffers.
+    #[serde(rename = "found_buffers")]
     pub found: FoundBuffers,
     /// Those that are in I/O or are to be written.
+    #[serde(rename = "listed_buffers")]
     pub buffers: Vec<Buffer>,
     /// The files that these are of.
     pub files: Vec<BufferFile>,
@@ -90,6 +92,7 @@ pub struct FoundBuffers {
     /// Bytes that are written at the moment (`b_runningbufspace`).
     pub running_bytes: Option<u64>,
     /// Bytes of all buffers (`b_bufsize`), but not those of malloc(9).
+    #[serde(rename = "bytes_allocated")]
     pub bytes: Option<u64>,
     /// Bytes of buffers of malloc(9) (`B_MALLOC`).
     pub malloc_bytes: Option<u64>,
@@ -105,7 +108,7 @@ pub struct Buffer {
     /// Whether it is to be written.
     pub is_dirty: bool,
     /// What is done with it, or was done last: `read`, `write`; another number as such.
-    pub command: Option<String>,
+    pub operation: Option<String>,
     /// Its flags.
     pub flags: Vec<String>,
     /// The file that it is of, by the address of its vnode; `None` where it is of none.
@@ -160,7 +163,7 @@ fn read_buffer(fields: &mut Fields<'_, '_>, listed: &scan::Listed) -> Buffer {
         address: Hex(listed.address),
         is_in_io: listed.is_in_io,
         is_dirty: listed.is_dirty,
-        command: fields.number("b_iocmd").map(command),
+        operation: fields.number("b_iocmd").map(operation),
         flags: flag_names(listed.flags, &FLAGS),
         vnode: fields.pointer("b_vp"),
         logical_block: fields.signed("b_lblkno"),
@@ -172,8 +175,8 @@ fn read_buffer(fields: &mut Fields<'_, '_>, listed: &scan::Listed) -> Buffer {
     }
 }
 
-fn command(number: u64) -> String {
-    let known = COMMANDS.iter().find(|(known, _)| *known == number);
+fn operation(number: u64) -> String {
+    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
     known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
@@ -181,8 +184,15 @@ impl Topic for Buffers {
     fn tables(&self) -> Vec<Table> {
         let counters = self.counters.rows(&self.found);
         let in_io = self.buffers.iter().filter(|buffer| buffer.is_in_io).map(|buffer| self.row(buffer)).collect();
-        let columns =
-            [left("Buffer"), left("Command"), right("Block"), right("Bytes"), right("Left"), left("On"), left("File")];
+        let columns = [
+            left("Buffer"),
+            left("Operation"),
+            right("Block"),
+            right("Bytes"),
+            right("Left"),
+            left("On"),
+            left("File"),
+        ];
         let of_files = [left("On"), left("File"), right("Buffers"), right("Bytes")];
         vec![
             Table::new([left("Counter"), right("Kernel"), right("Found")], counters).captioned("Counters"),
@@ -208,7 +218,7 @@ impl Buffers {
         let [mounted_on, file] = self.file_cells(buffer.vnode);
         vec![
             buffer.address.to_string(),
-            cell(buffer.command.as_ref()),
+            cell(buffer.operation.as_ref()),
             cell(buffer.block),
             cell(buffer.bytes_used),
             cell(buffer.bytes_remaining),
