@@ -56,7 +56,7 @@ fn sections_that_are_asked_for_are_there_in_the_order_of_a_report_and_no_others(
     let of = |run: &str| titles(run).into_iter().map(str::to_owned).collect::<BTreeSet<_>>();
     let on_request = SectionName::ALL.iter().filter(|name| name.is_on_request()).map(|name| name.title().to_owned());
     assert_eq!(
-        of(&all.stdout).difference(&of(&without.stdout)).cloned().collect::<Vec<_>>(),
+        of(&all.stdout).difference(&of(&without.stdout)).cloned().collect::<BTreeSet<_>>(),
         on_request.collect::<BTreeSet<_>>()
     );
     assert_eq!(titles(&all.stdout).len(), 12 + SectionName::ALL.len());

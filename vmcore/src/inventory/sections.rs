@@ -115,21 +115,13 @@ sections! {
     "vmstat-s" VmCounters "vm_counters" Always "Counters of virtual memory";
     "vmstat-m" MallocTypes "malloc_types" Always "Kernel memory by type";
     "vmstat-z" Zones "zones" Always "Zones of kernel memory";
+    "vmstat-i" Interrupts "interrupt_counters" Always "Interrupts";
     "swapinfo" SwapDevices "swap_devices" Always "Swap devices";
     "free-pages" FreePages "free_memory" Always "Free blocks of pages";
     "page-queues" PageQueues "page_queues" Always "Page queues and the page daemon";
     "page-use" PageUse "page_use" OnRequest "Pages by what they are used for";
-    "vmstat-i" Interrupts "interrupt_counters" Always "Interrupts";
-    "waits" Waits "waits" Always "Threads that wait";
     "deadlocks" Deadlocks "deadlocks" Always "Deadlocks and chains of locks";
-    "devinfo" DeviceTree "devices" Always "Devices and their resources";
-    "geom" Geom "geom" Always "Disks and partitions";
-    "cam" Cam "cam" Always "Devices of CAM";
-    "buffers" Buffers "buffers" Always "Buffers of file systems";
-    "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
-    "netstat-an" Connections "connections" Always "Connections and other sockets";
-    "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
-    "netstat-m" Mbufs "mbufs" Always "Memory of the network";
+    "waits" Waits "waits" Always "Threads that wait";
     "run-queues" RunQueues "run_queues" Always "CPUs and their run queues";
     "callouts" Callouts "callouts" OnRequest "Callouts";
     "fstat" OpenFiles "open_files" Always "Open files";
@@ -138,10 +130,17 @@ sections! {
     "ipcs" Ipc "system_v_ipc" Always "System V IPC";
     "kldstat" KernelFiles "kernel_files" Always "Files loaded into the kernel";
     "kenv" KernelEnvironment "kernel_environment" OnRequest "The kernel's environment";
-    "kenv" KernelEnvironment "kernel_environment" Always "The kernel's environment";
     "sysctl" SysctlVariables "sysctl_variables" OnRequest "The kernel's variables";
+    "netstat-an" Connections "connections" Always "Connections and other sockets";
+    "netstat-aL" ListenQueues "listen_queues" Always "Queues of sockets that listen";
+    "netstat-m" Mbufs "mbufs" Always "Memory of the network";
     "netstat-i" Interfaces "interfaces" Always "Network interfaces";
     "netstat-r" Routes "routes" Always "Routes";
+    "devinfo" DeviceTree "devices" Always "Devices and their resources";
+    "geom" Geom "geom" Always "Disks and partitions";
+    "cam" Cam "cam" Always "Devices of CAM";
+    "buffers" Buffers "buffers" Always "Buffers of file systems";
+    "iostat" DeviceStatistics "device_statistics" Always "Transfers of devices";
 }
 
 impl SectionData {
