@@ -21,7 +21,7 @@ use std::collections::HashMap;
 /// More callouts than are read in reasonable time and memory.
 const MAX_CALLOUTS: usize = 1_000_000;
 /// More lists than a callout wheel has.
-const MAX_BUCKETS: u64 = 1 << 20;
+const MAX_BUCKETS: u64 = 1 << 18;
 /// The bits of `c_flags` and `c_iflags`, which share their numbers.
 const FLAGS: [&str; 9] =
     ["trylock", "active", "pending", "mpsafe", "returnunlocked", "sharedlock", "dfrmigration", "processed", "direct"];
@@ -98,6 +98,7 @@ impl Callouts {
             functions: HashMap::new(),
             locks: HashMap::new(),
             callouts: Vec::new(),
+            left: MAX_CALLOUTS,
             counts: CalloutCounts::default(),
         };
         for cpu in typed.cpus()? {
@@ -119,6 +120,8 @@ struct All<'a> {
     functions: HashMap<u64, Option<Name>>,
     locks: HashMap<u64, CalloutLock>,
     callouts: Vec<Callout>,
+    /// How many are read at most from now on.
+    left: usize,
     counts: CalloutCounts,
 }
 
@@ -131,7 +134,13 @@ impl<'a> All<'a> {
             self.add(cpu, &callout, true);
         }
         self.counts.add_wheel(buckets);
-        for (bucket, head) in nonempty_buckets(&wheel.member("cc_callwheel")?.index(0)?, buckets)? {
+        let first = wheel.member("cc_callwheel")?.index(0)?;
+        for (bucket, bit_offset) in nonempty_buckets(&first, buckets)? {
+            if self.left == 0 {
+                self.reader.warn(|| format!("there are more than {MAX_CALLOUTS} callouts"));
+                break;
+            }
+            let head = first.part(bit_offset, first.type_id(), None)?;
             let what = format!("list {bucket} of the callout wheel of CPU {cpu}");
             let callouts = self.list(&what, &head, "c_links.le");
             self.counts.add_bucket(callouts.len());
@@ -143,9 +152,10 @@ impl<'a> All<'a> {
     }
 
     fn list(&mut self, what: &str, head: &Object<'a>, link: &str) -> Vec<Object<'a>> {
-        let left = MAX_CALLOUTS.saturating_sub(self.callouts.len());
-        let callouts = self.reader.list(&what, head, link, left);
-        self.reader.keep(|| what.to_owned(), callouts).unwrap_or_default()
+        let callouts = self.reader.list(&what, head, link, self.left);
+        let callouts = self.reader.keep(|| what.to_owned(), callouts).unwrap_or_default();
+        self.left = self.left.saturating_sub(callouts.len());
+        callouts
     }
 
     fn add(&mut self, cpu: u32, callout: &Object<'a>, is_expired: bool) {
@@ -198,16 +208,15 @@ impl<'a> All<'a> {
     }
 }
 
-/// The lists of a callout wheel that have something, by their numbers; the wheel's first list tells where it is.
-fn nonempty_buckets<'a>(first: &Object<'a>, count: u64) -> Result<Vec<(u64, Object<'a>)>> {
+/// The numbers of the lists of a callout wheel that have something, and where they are: in bits from the first one.
+fn nonempty_buckets(first: &Object<'_>, count: u64) -> Result<Vec<(u64, u64)>> {
     let typed = first.typed();
     let size = first.size().filter(|size| *size == typed.memory.word_size() as u64);
     let size = size.ok_or_else(|| Error::Unsupported("lists of a callout wheel are no pointers".to_owned()))?;
     let heads = first.leading_bytes(size.saturating_mul(count))?;
     let heads = (0_u64..).zip(heads.chunks_exact(saturating_usize(size)));
     let nonempty = heads.filter(|(_, head)| head.iter().any(|byte| *byte != 0));
-    let at = |number: u64| first.part(number.saturating_mul(size).saturating_mul(8), first.type_id(), None);
-    nonempty.map(|(number, _)| Ok((number, at(number)?))).collect()
+    Ok(nonempty.map(|(number, _)| (number, number.saturating_mul(size).saturating_mul(8))).collect())
 }
 
 /// The names of flags that are set.

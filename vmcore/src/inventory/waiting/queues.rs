@@ -15,7 +15,6 @@ const MAX_THREADS: usize = 1 << 18;
 const MAX_CHAINS: u64 = 1 << 16;
 
 /// The threads in queues, by their addresses.
-#[derive(Default)]
 pub(super) struct Queues {
     /// Of each thread in a sleep queue, the address that it sleeps on; `None` if the kernel's types do not tell of them.
     pub sleeping: Option<HashMap<u64, u64>>,
@@ -23,6 +22,8 @@ pub(super) struct Queues {
     pub blocked: Option<HashMap<u64, u64>>,
     /// The types of sleep queues, by the addresses that threads sleep on.
     pub types: HashMap<u64, u32>,
+    /// How many threads are read at most from now on: damaged queues can all lead to the same ones.
+    threads_left: usize,
 }
 
 /// A table of queues: its variable, the head of each of its lists, what connects queues, and what threads in them.
@@ -56,7 +57,7 @@ const TURNSTILES: Table = Table {
 impl Queues {
     /// Reads both tables.
     pub fn read(reader: &mut Reader<'_>) -> Self {
-        let mut all = Self::default();
+        let mut all = Self { sleeping: None, blocked: None, types: HashMap::new(), threads_left: MAX_THREADS };
         let sleeping = all.read_table(reader, &SLEEP_QUEUES);
         all.sleeping = reader.keep(|| "the table of sleep queues".to_owned(), sleeping);
         let blocked = all.read_table(reader, &TURNSTILES);
@@ -96,9 +97,10 @@ impl Queues {
             self.types.insert(key, low_u32(kind));
         }
         for head in heads(&queue) {
-            let left = MAX_THREADS.saturating_sub(found.len());
             let what = format!("{} {}", table.noun, Hex(key));
-            for thread in list(reader, &what, &head, (table.thread_link, "tqh_first"), left).into_iter().flatten() {
+            let threads = list(reader, &what, &head, (table.thread_link, "tqh_first"), self.threads_left);
+            for thread in threads.into_iter().flatten() {
+                self.threads_left = self.threads_left.saturating_sub(1);
                 if found.insert(thread.address(), key).is_some() {
                     reader.warn(|| format!("the thread at {} is in several queues", Hex(thread.address())));
                 }

@@ -189,15 +189,6 @@ impl Waits {
     }
 }
 
-impl WaitKind {
-    const fn name(self) -> &'static str {
-        match self {
-            Self::SleepQueue => "sleep",
-            Self::Turnstile => "turnstile",
-        }
-    }
-}
-
 impl Topic for Waits {
     fn tables(&self) -> Vec<Table> {
         let columns = [
@@ -205,8 +196,7 @@ impl Topic for Waits {
             right("TID"),
             left("COMMAND"),
             left("WMESG"),
-            right("SECONDS"),
-            left("KIND"),
+            right("SECS"),
             left("CLASS"),
             right("OWNER"),
             left("WCHAN"),
@@ -227,7 +217,6 @@ fn row(one: &WaitingThread) -> Vec<String> {
         one.thread.names(),
         name_cell(one.message.as_ref()),
         cell(one.waiting_seconds),
-        one.kind.name().to_owned(),
         name_cell(lock.and_then(|lock| lock.class.as_ref())),
         cell(lock.and_then(|lock| lock.owner.as_ref()?.tid)),
         cell(one.channel.or_else(|| lock.map(|lock| lock.address))),
