@@ -11,9 +11,12 @@ use crate::kernel::Object;
 use crate::table::{Column, Table, cell, left, right};
 use crate::units::{Hex, utc_of_seconds};
 use serde::{Serialize, Serializer};
+use std::cell::Cell;
 
 /// More objects of a kind than there can be: the part of an identifier that counts them has 16 bits.
 const MAX_OBJECTS: u64 = 1 << 16;
+/// Semaphores of all sets that are read.
+const MAX_SEMAPHORES: u64 = 1 << 20;
 /// Bits of a mode (`SHMSEG_REMOVED`, `SHMSEG_ALLOCATED`, `SEM_ALLOC`).
 const SHM_REMOVED: u64 = 0x400;
 const SHM_ALLOCATED: u64 = 0x800;
@@ -196,7 +199,10 @@ impl Ipc {
         let queues = table(&mut reader, "message queues", (queues, limit("msginfo", "msgmni")), message_queue);
         let allocated = typed.variable("shmalloced").and_then(|count| count.unsigned());
         let segments = table(&mut reader, "shared memory", (segments, allocated), shared_memory);
-        let sets = table(&mut reader, "semaphores", (sets, limit("seminfo", "semmni")), semaphore_set);
+        let left = Cell::new(MAX_SEMAPHORES);
+        let sets = table(&mut reader, "semaphores", (sets, limit("seminfo", "semmni")), |reader, index, set| {
+            semaphore_set(reader, index, set, &left)
+        });
         let limits = LIMITS.iter().flat_map(|(variable, names)| names.iter().map(move |name| (*variable, *name)));
         let limits = limits.filter_map(|(variable, name)| {
             let value = typed.variable(variable).ok()?.member(name).and_then(|limit| limit.unsigned());
@@ -300,7 +306,12 @@ fn shared_memory(_: &mut Reader<'_>, index: u64, segment: &Object<'_>) -> Result
     }))
 }
 
-fn semaphore_set(reader: &mut Reader<'_>, index: u64, set: &Object<'_>) -> Result<Option<SemaphoreSet>> {
+fn semaphore_set(
+    reader: &mut Reader<'_>,
+    index: u64,
+    set: &Object<'_>,
+    left: &Cell<u64>,
+) -> Result<Option<SemaphoreSet>> {
     let (object, mode) = ipc_object(index, set, "sem_perm")?;
     if mode & SEM_ALLOCATED == 0 {
         return Ok(None);
@@ -309,7 +320,11 @@ fn semaphore_set(reader: &mut Reader<'_>, index: u64, set: &Object<'_>) -> Resul
     let count = of.member("sem_nsems")?.unsigned()?;
     // Before FreeBSD 13 it had another name.
     let base = of.member("__sem_base").or_else(|_| of.member("sem_base"));
-    let semaphores = base.and_then(|base| (0..count.min(MAX_OBJECTS)).map(|at| semaphore(&base.index(at)?)).collect());
+    let semaphores = base.and_then(|base| {
+        let spent = || Error::Format("there are more semaphores than are read".to_owned());
+        left.set(left.get().checked_sub(count).ok_or_else(spent)?);
+        (0..count).map(|at| semaphore(&base.index(at)?.fetched()?)).collect()
+    });
     Ok(Some(SemaphoreSet {
         used_at: IpcTime(of.member("sem_otime")?.signed()?),
         changed_at: IpcTime(of.member("sem_ctime")?.signed()?),

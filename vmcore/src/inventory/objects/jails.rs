@@ -14,9 +14,11 @@ use serde::Serialize;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// More jails than are plausible.
-const MAX_JAILS: usize = 1 << 18;
+const MAX_JAILS: usize = 1 << 16;
 /// More addresses than a jail may have (`security.jail.jail_max_af_ips` is 255 unless it is changed).
 const MAX_ADDRESSES: u64 = 1 << 16;
+/// Addresses of all jails that are read.
+const MAX_ALL_ADDRESSES: u64 = 1 << 20;
 /// More parameters of a kind than a kernel knows.
 const MAX_PARAMETERS: u64 = 128;
 /// What a jail shares or has for itself, with the bits of `pr_flags` that say so (`PR_HOST`, …).
@@ -126,7 +128,8 @@ impl Jails {
             reader.keep(|| variable.to_owned(), read).into_iter().flatten().collect()
         });
         let flags = Flags { own, allow };
-        let jails = list.iter().map(|jail| read_jail(&mut reader, jail, &flags)).collect();
+        let mut left = MAX_ALL_ADDRESSES;
+        let jails = list.iter().map(|jail| read_jail(&mut reader, jail, &flags, &mut left)).collect();
         Ok(Self { jails, warnings: reader.into_warnings() })
     }
 }
@@ -146,7 +149,7 @@ fn read_flags(flags: &Object<'_>) -> Result<Vec<(Name, u64)>> {
     Ok(found)
 }
 
-fn read_jail(reader: &mut Reader<'_>, jail: &Object<'_>, flags: &Flags) -> Jail {
+fn read_jail(reader: &mut Reader<'_>, jail: &Object<'_>, flags: &Flags, left: &mut u64) -> Jail {
     let what = format!("the jail at {}", Hex(jail.address()));
     let fetched = jail.fetched();
     let jail = reader.keep(|| what.clone(), fetched).unwrap_or_else(|| jail.clone());
@@ -173,7 +176,7 @@ fn read_jail(reader: &mut Reader<'_>, jail: &Object<'_>, flags: &Flags) -> Jail 
         ["pr_ref", "pr_uref", "pr_flags", "pr_allow"].map(&mut number);
     let state = state(&jail);
     let mut addresses = |family: &str, index: u64| {
-        let read = addresses(&jail, index);
+        let read = addresses(&jail, index, left);
         reader.keep(|| format!("the addresses of {family} of {what}"), read)
     };
     Jail {
@@ -216,12 +219,11 @@ fn state(jail: &Object<'_>) -> Result<&'static str> {
 }
 
 /// The addresses of a family; none if there is no list of them.
-fn addresses(jail: &Object<'_>, family: u64) -> Result<Vec<String>> {
+fn addresses(jail: &Object<'_>, family: u64, left: &mut u64) -> Result<Vec<String>> {
     let Some(list) = jail.member("pr_addrs")?.index(family)?.follow()? else { return Ok(Vec::new()) };
     let count = list.member("ips")?.unsigned()?;
-    if count > MAX_ADDRESSES {
-        return Err(Error::Format(format!("there are {count}")));
-    }
+    let remaining = left.checked_sub(count).filter(|_| count <= MAX_ADDRESSES);
+    *left = remaining.ok_or_else(|| Error::Format(format!("there are {count}")))?;
     let size = if family == 0 { 4 } else { 16 };
     let bytes = list.member("pr_ip")?.leading_bytes(count.saturating_mul(size))?;
     let v4 = bytes.as_chunks().0.iter().map(|bytes: &[u8; 4]| Ipv4Addr::from(*bytes).to_string());

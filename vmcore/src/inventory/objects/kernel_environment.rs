@@ -14,6 +14,8 @@ use serde::Serialize;
 const MAX_VARIABLES: u64 = 1 << 14;
 /// More bytes than a variable has: values of kenv(1) have 128, those of the loader up to a page.
 const MAX_TEXT: usize = 1 << 16;
+/// Bytes of all variables that are read.
+const MAX_BYTES: usize = 1 << 24;
 
 /// A variable.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -33,6 +35,9 @@ pub struct KernelEnvironment {
     /// What could not be read.
     #[serde(skip)]
     pub warnings: Vec<String>,
+    /// Bytes that were read.
+    #[serde(skip)]
+    size: usize,
 }
 
 impl KernelEnvironment {
@@ -43,7 +48,7 @@ impl KernelEnvironment {
     /// The kernel's types lack them, or the first one cannot be read.
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let typed = source.typed;
-        let mut found = Self { variables: Vec::new(), warnings: Vec::new() };
+        let mut found = Self { variables: Vec::new(), warnings: Vec::new(), size: 0 };
         if typed.variable("dynamic_kenv")?.unsigned()? != 0 {
             found.read_list(typed)?;
         } else {
@@ -61,7 +66,8 @@ impl KernelEnvironment {
         for index in 0..MAX_VARIABLES {
             let text = list.index(index).and_then(|text| text.string(MAX_TEXT));
             match text {
-                Ok(Some(text)) => self.add(&text),
+                Ok(Some(text)) if self.add(&text) => {}
+                Ok(Some(_)) => break,
                 Ok(None) => return Ok(()),
                 Err(error) if index == 0 => return Err(error),
                 // Of the others there is no knowing where they end.
@@ -72,7 +78,7 @@ impl KernelEnvironment {
                 }
             }
         }
-        self.warnings.push(format!("the environment goes on after {MAX_VARIABLES} variables"));
+        self.warnings.push(format!("the environment goes on after {} variables", self.variables.len()));
         Ok(())
     }
 
@@ -93,17 +99,25 @@ impl KernelEnvironment {
             if text.is_empty() {
                 return Ok(());
             }
-            self.add(&text);
+            if !self.add(&text) {
+                break;
+            }
             at = at.wrapping_add(text.len() as u64).wrapping_add(1);
         }
-        self.warnings.push(format!("{variable} goes on after {MAX_VARIABLES} variables"));
+        self.warnings.push(format!("{variable} goes on after {} variables", self.variables.len()));
         Ok(())
     }
 
-    fn add(&mut self, text: &[u8]) {
+    /// Adds a variable, if there is room for more.
+    fn add(&mut self, text: &[u8]) -> bool {
+        self.size = self.size.saturating_add(text.len());
+        if self.size > MAX_BYTES {
+            return false;
+        }
         let mut parts = text.splitn(2, |byte| *byte == b'=');
         let name = parts.next().map_or_else(Name::default, Name::from);
         self.variables.push(EnvironmentVariable { name, value: parts.next().map(Name::from) });
+        true
     }
 }
 

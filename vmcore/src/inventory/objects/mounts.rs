@@ -14,7 +14,7 @@ use serde::Serialize;
 use std::fmt::Write;
 
 /// More mounts than are plausible.
-const MAX_MOUNTS: usize = 1 << 18;
+const MAX_MOUNTS: usize = 1 << 16;
 /// Options by their bit of `mnt_flag`, in the order of mount(8).
 const OPTIONS: [(u64, &str); 31] = [
     (0x40, "asynchronous"),

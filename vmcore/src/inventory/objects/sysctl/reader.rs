@@ -13,7 +13,7 @@ use crate::units::Hex;
 use std::collections::{HashMap, HashSet};
 
 /// More variables than are plausible.
-const MAX_VARIABLES: usize = 1 << 18;
+const MAX_VARIABLES: usize = 1 << 17;
 /// Parts of a name: `CTL_MAXNAME`.
 const MAX_DEPTH: usize = 24;
 /// More bytes than are read of one value.
