@@ -399,6 +399,13 @@ fn an_environment_that_is_damaged_ends_with_a_warning() {
     kernel.kernel.write_pointer(pointers + 8, lost);
     let document = damaged(&kernel.kernel, "kenv", "variable 1 of the environment cannot be read");
     assert_eq!(document["kernel_environment"], json!([{"name": "a", "value": "1"}]));
+    // The same text again and again: more bytes than any environment has.
+    let long = "x".repeat(60_000);
+    let (mut kernel, pointers) = ObjectKernel::new(Arch::Amd64).with_environment(&[&long]);
+    let text = kernel.kernel.number(pointers, 8);
+    (0..400).for_each(|index| kernel.kernel.write_pointer(pointers + 8 * index, text));
+    let document = damaged(&kernel.kernel, "kenv", "the environment goes on after 279 variables");
+    assert_eq!(document["kernel_environment"].as_array().unwrap().len(), 279);
 }
 
 /// A kernel whose variables have values of every source.
