@@ -13,6 +13,10 @@ use std::time::Duration;
 /// More bytes than a text of the kernel has here: the descriptions of devices are the longest.
 const MAX_TEXT: usize = 256;
 
+/// Names of requests (`BIO_READ` and so on).
+const OPERATIONS: [(u64, &str); 7] =
+    [(1, "read"), (2, "write"), (3, "delete"), (4, "getattr"), (5, "flush"), (9, "zone"), (10, "speedup")];
+
 /// The members of a structure.
 pub(super) struct Fields<'r, 'a> {
     reader: &'r mut Reader<'a>,
@@ -139,4 +143,10 @@ pub(super) fn flag_names(flags: u64, names: &[(u64, &'static str)]) -> Vec<Strin
     let rest = names.iter().fold(flags, |rest, (bit, _)| rest & !bit);
     let rest = Some(rest).filter(|rest| *rest != 0).map(|rest| Hex(rest).to_string());
     set.map(|(_, name)| (*name).to_owned()).chain(rest).collect()
+}
+
+/// What a request of GEOM's or a buffer's is to do, in the words of `BIO_READ` and so on; another number as such.
+pub(super) fn operation(number: u64) -> String {
+    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
+    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

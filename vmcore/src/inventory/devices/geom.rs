@@ -5,7 +5,7 @@
 //! and `g_io_request()` in `sys/geom/geom_io.c`, `struct bio` in `sys/sys/bio.h`, `sys/geom/geom_dump.c`.
 
 use super::device_statistics::{DeviceStatistics, not_done};
-use super::fields::{Fields, flag_names, seconds};
+use super::fields::{Fields, flag_names, operation, seconds};
 use crate::bounds::low_u32;
 use crate::error::Result;
 use crate::inventory::reader::Reader;
@@ -31,9 +31,6 @@ const PROVIDER_FLAGS: [(u64, &str); 5] =
     [(0x02, "wither"), (0x04, "orphan"), (0x08, "accept-unmapped"), (0x10, "direct-send"), (0x20, "direct-receive")];
 /// Flags that tell how something works, not that something is wrong with it.
 const USUAL_FLAGS: [&str; 4] = ["accept-unmapped", "direct-send", "direct-receive", "volatile-bio"];
-/// Names of requests (`BIO_READ` and so on).
-const OPERATIONS: [(u64, &str); 7] =
-    [(1, "read"), (2, "write"), (3, "delete"), (4, "getattr"), (5, "flush"), (9, "zone"), (10, "speedup")];
 /// What `g_collectstats` has a bit for: statistics of providers (`G_STATS_PROVIDERS`).
 const OF_PROVIDERS: u64 = 1;
 /// Statistics of consumers (`G_STATS_CONSUMERS`).
@@ -437,9 +434,4 @@ fn read_request<'a>(reader: &mut Reader<'a>, request: &Object<'a>) -> Request {
     request.from = geom.and_then(|geom| Fields::new(reader, "geom", &geom).name("name"));
     request.to = to.and_then(|to| Fields::new(reader, "provider", &to).name("name"));
     request
-}
-
-fn operation(number: u64) -> String {
-    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }

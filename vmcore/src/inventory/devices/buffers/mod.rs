@@ -11,7 +11,7 @@ mod scan;
 pub use counters::BufferCounters;
 pub use files::BufferFile;
 
-use super::fields::{Fields, flag_names};
+use super::fields::{Fields, flag_names, operation};
 use crate::error::Result;
 use crate::inventory::buffer_headers::BufferHeaders;
 use crate::inventory::reader::Reader;
@@ -25,10 +25,8 @@ use std::collections::BTreeMap;
 
 /// Buffers that are listed; those beyond are counted.
 const MAX_LISTED: usize = 1 << 17;
-/// What is done with a buffer (`BIO_READ` and so on).
-const OPERATIONS: [(u64, &str); 4] = [(1, "read"), (2, "write"), (3, "delete"), (5, "flush")];
 /// The kernel's names of the flags of a buffer, without the `B_`.
-const FLAGS: [(u64, &str); 29] = [
+const FLAGS: [(u64, &str); 30] = [
     (0x0000_0001, "age"),
     (0x0000_0002, "needcommit"),
     (0x0000_0004, "async"),
@@ -58,6 +56,7 @@ const FLAGS: [(u64, &str); 29] = [
     (0x1000_0000, "ram"),
     (0x2000_0000, "vmio"),
     (0x4000_0000, "cluster"),
+    (0x8000_0000, "remfree"),
 ];
 
 /// The buffers of file systems.
@@ -173,11 +172,6 @@ fn read_buffer(fields: &mut Fields<'_, '_>, listed: &scan::Listed) -> Buffer {
         bytes_remaining: fields.signed("b_resid"),
         running_bytes: fields.signed("b_runningbufspace"),
     }
-}
-
-fn operation(number: u64) -> String {
-    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
 
 impl Topic for Buffers {
