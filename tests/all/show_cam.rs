@@ -250,6 +250,18 @@ fn damaged_queues_of_cam_are_shown_up_to_where_they_can_be_followed() {
 }
 
 #[test]
+fn a_queue_of_more_requests_than_are_read_is_not_read() {
+    let mut built = CamKernel::new(Arch::Amd64);
+    for member in ["entries", "array_size"] {
+        built.set(0, &format!("ccbq.queue.{member}"), 0x7fff_ffff);
+    }
+    let (stderr, document) = damaged(&built.kernel, "cam");
+    assert!(stderr.contains("2147483647 requests are more than are read"), "{stderr}");
+    let device = &document["cam"]["buses"][0]["devices"][0];
+    assert_eq!(device["requests"].as_array().unwrap().len(), 1, "those in the list");
+}
+
+#[test]
 fn a_kernel_without_cam_is_said_to_have_none() {
     let run = TypedKernel::new(Arch::Amd64).write().run(&["show", "cam"]).exits(1);
     assert!(run.stderr.contains("has no symbol xsoftc"), "{run:?}");

@@ -7,7 +7,7 @@
 //! `sbin/camcontrol/camcontrol.c`.
 
 use super::fields::{Fields, flag_names};
-use crate::bounds::{at_most, part};
+use crate::bounds::{part, saturating_usize};
 use crate::error::{Error, Result};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
@@ -343,8 +343,11 @@ fn queued<'a>(device: &Object<'a>, limit: usize) -> Result<Vec<Object<'a>>> {
     if !(0..=size).contains(&entries) {
         return Err(Error::Format(format!("{entries} requests are in a queue of {size}")));
     }
+    if saturating_usize(entries) > limit {
+        return Err(Error::Format(format!("{entries} requests are more than are read")));
+    }
     let (array, of) = (queue.member("queue_array")?, device.typed().structure("ccb_hdr")?);
-    let numbers = (1..).take(at_most(entries, limit));
+    let numbers = (1..).take(saturating_usize(entries));
     let request = |index| Ok(device.typed().object(array.index(index)?.unsigned()?, of));
     numbers.map(request).collect()
 }
