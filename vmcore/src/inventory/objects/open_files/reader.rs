@@ -1,7 +1,7 @@
 //! Reads the files of processes: each `struct file`, vnode and mount once.
 
 use super::file::{Details, FREAD, FWRITE, File, FileUse, OpenFile, PipeEnd, SharedObject, VnodeFile};
-use super::socket::Socket;
+use super::socket::{Protocols, Socket};
 use super::{OpenFiles, ProcessFiles};
 use crate::error::Result;
 use crate::inventory::reader::Reader;
@@ -45,7 +45,15 @@ impl OpenFiles {
         let processes = source.processes()?;
         let mut reader = Reader::new(typed);
         let names = reader.keep(|| "the name cache".to_owned(), NameCache::new(typed));
-        let mut all = All { reader, names, files: HashMap::new(), vnodes: HashMap::new(), left: MAX_DESCRIPTORS };
+        let mut all = All {
+            reader,
+            names,
+            files: HashMap::new(),
+            vnodes: HashMap::new(),
+            mount_points: HashMap::new(),
+            protocols: HashMap::new(),
+            left: MAX_DESCRIPTORS,
+        };
         let alive = processes.list.iter().filter(|process| !process.zombie);
         let read = alive.map(|process| all.process(process)).collect();
         Ok(Self { processes: read, warnings: all.reader.into_warnings() })
@@ -58,6 +66,9 @@ struct All<'a> {
     names: Option<NameCache<'a>>,
     files: HashMap<u64, Option<Rc<File>>>,
     vnodes: HashMap<u64, Rc<VnodeFile>>,
+    /// Where each file system is mounted, by its `struct mount`.
+    mount_points: HashMap<u64, Option<Name>>,
+    protocols: Protocols,
     /// How many descriptors are read at most from now on.
     left: u64,
 }
@@ -177,7 +188,7 @@ impl<'a> All<'a> {
         match kind {
             VNODE | FIFO => Details::Vnode(self.vnode(object)),
             SOCKET => match at("socket") {
-                Ok(socket) => Details::Socket(Box::new(Socket::read(&mut self.reader, &socket))),
+                Ok(socket) => Details::Socket(Box::new(Socket::read(&mut self.reader, &socket, &mut self.protocols))),
                 Err(_) => Details::Nothing,
             },
             PIPE => self.keep("pipe", object, at("pipe").and_then(|pipe| read_pipe(&pipe))),
@@ -209,6 +220,17 @@ impl<'a> All<'a> {
         vnode
     }
 
+    fn mount_point(&mut self, mount: &Object<'a>) -> Option<Name> {
+        if let Some(known) = self.mount_points.get(&mount.address()) {
+            return known.clone();
+        }
+        let point = mount.member("mnt_stat.f_mntonname").and_then(|point| point.text());
+        let what = || format!("the mount point of the mount at {}", Hex(mount.address()));
+        let point = self.reader.keep(what, point).map(Name::from);
+        self.mount_points.insert(mount.address(), point.clone());
+        point
+    }
+
     fn read_vnode(&mut self, address: u64) -> Result<VnodeFile> {
         let vnode = self.reader.typed.structure_at("vnode", address)?.fetched()?;
         let what = || format!("the vnode at {}", Hex(address));
@@ -216,8 +238,7 @@ impl<'a> All<'a> {
         let mut read = VnodeFile { kind: Some(kind), ..VnodeFile::default() };
         let Some(mount) = vnode.member("v_mount")?.follow()? else { return Ok(read) };
         read.mount = Some(Hex(mount.address()));
-        let point = mount.member("mnt_stat.f_mntonname").and_then(|point| point.text());
-        read.mount_point = self.reader.keep(|| format!("the mount point of {}", what()), point).map(Name::from);
+        read.mount_point = self.mount_point(&mount);
         let status = FileStatus::read(&vnode);
         let status = self.reader.keep(|| format!("the node of {}", what()), status).flatten();
         if let Some(FileStatus { id, permissions, size }) = status {

@@ -8,6 +8,7 @@ use crate::kernel::Object;
 use crate::text::{Name, until_nul};
 use crate::units::Hex;
 use serde::Serialize;
+use std::collections::HashMap;
 use std::fmt;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
@@ -67,6 +68,25 @@ pub struct Socket {
     pub foreign: Option<Endpoint>,
 }
 
+/// What sockets have in common that are of the same protocol, by where its structure is.
+pub(super) type Protocols = HashMap<u64, Protocol>;
+
+/// A protocol.
+#[derive(Clone)]
+pub(super) struct Protocol {
+    number: u64,
+    domain: Option<(u64, Option<Name>)>,
+}
+
+impl Protocol {
+    fn read(protocol: &Object<'_>) -> Result<Self> {
+        let number = protocol.member("pr_protocol")?.unsigned()?;
+        let Some(domain) = protocol.member("pr_domain")?.follow()? else { return Ok(Self { number, domain: None }) };
+        let name = domain.member("dom_name")?.string(MAX_NAME)?.map(Name::from);
+        Ok(Self { number, domain: Some((domain.member("dom_family")?.unsigned()?, name)) })
+    }
+}
+
 /// An address with a port.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Endpoint {
@@ -90,16 +110,16 @@ impl fmt::Display for Endpoint {
 
 impl Socket {
     /// Reads that at an address.
-    pub(super) fn read(reader: &mut Reader<'_>, socket: &Object<'_>) -> Self {
+    pub(super) fn read(reader: &mut Reader<'_>, socket: &Object<'_>, known: &mut Protocols) -> Self {
         let what = format!("the socket at {}", Hex(socket.address()));
-        let read = socket.fetched().and_then(|socket| Self::read_own(&socket).map(|read| (socket, read)));
+        let read = socket.fetched().and_then(|socket| Self::read_own(&socket, known).map(|read| (socket, read)));
         let Some((socket, mut read)) = reader.keep(|| what.clone(), read) else { return Self::default() };
         let rest = read.read_pcb(&socket);
         reader.keep(|| format!("the control block of {what}"), rest);
         read
     }
 
-    fn read_own(socket: &Object<'_>) -> Result<Self> {
+    fn read_own(socket: &Object<'_>, known: &mut Protocols) -> Result<Self> {
         let kind = socket.member("so_type")?.unsigned()?;
         let state = |member: &str| socket.member(member).and_then(|state| state.unsigned()).ok();
         let lacks = |member: &str, bit: u64| state(member).map(|state| state & bit == 0);
@@ -111,11 +131,16 @@ impl Socket {
             ..Self::default()
         };
         let Some(protocol) = socket.member("so_proto")?.follow()? else { return Ok(read) };
-        let number = protocol.member("pr_protocol")?.unsigned()?;
+        let at = protocol.address();
+        let protocol = match known.get(&at) {
+            Some(protocol) => protocol.clone(),
+            None => Protocol::read(&protocol)?,
+        };
+        known.insert(at, protocol.clone());
+        let number = protocol.number;
         read.protocol_number = Some(number);
-        let Some(domain) = protocol.member("pr_domain")?.follow()? else { return Ok(read) };
-        read.family = Some(domain.member("dom_family")?.unsigned()?);
-        read.domain = domain.member("dom_name")?.string(MAX_NAME)?.map(Name::from);
+        let Some((family, domain)) = protocol.domain else { return Ok(read) };
+        (read.family, read.domain) = (Some(family), domain);
         if matches!(read.family, Some(AF_INET | AF_INET6)) {
             read.protocol = PROTOCOLS.iter().find(|(known, _)| *known == number).map(|(_, name)| *name);
         }
