@@ -16,6 +16,7 @@ use super::network::connections::Connections;
 use super::network::interfaces::Interfaces;
 use super::network::listen_queues::ListenQueues;
 use super::network::mbufs::Mbufs;
+use super::network::protocols::Protocols;
 use super::network::routes::Routes;
 use super::objects::ipc::Ipc;
 use super::objects::jails::Jails;
@@ -136,6 +137,7 @@ sections! {
     "netstat-m" Mbufs "mbufs" Always "Memory of the network";
     "netstat-i" Interfaces "interfaces" Always "Network interfaces";
     "netstat-r" Routes "routes" Always "Routes";
+    "netstat-s" Protocols "protocol_counters" Always "Counters of protocols";
     "devinfo" DeviceTree "devices" Always "Devices and their resources";
     "geom" Geom "geom" Always "Disks and partitions";
     "cam" Cam "cam" Always "Devices of CAM";

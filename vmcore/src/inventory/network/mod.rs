@@ -8,6 +8,8 @@ pub mod interfaces;
 pub mod listen_queues;
 pub mod mbufs;
 mod owners;
+mod protocol_sentences;
+pub mod protocols;
 mod radix_tree;
 pub mod routes;
 mod sockaddr;

@@ -51,9 +51,14 @@ impl NetworkStack {
     ///
     /// The kernel has no such variable, or the stack cannot be read.
     pub(super) fn variable<'a>(&self, typed: TypedMemory<'a>, name: &str) -> Result<Object<'a>> {
-        let Some(Hex(vnet)) = self.address else { return typed.variable(name) };
-        let initial = typed.variable(&format!("vnet_entry_{name}"))?;
+        let initial = typed.variable(&self.symbol(name))?;
+        let Some(Hex(vnet)) = self.address else { return Ok(initial) };
         Ok(typed.object(typed.per_vnet_address(initial.address(), vnet)?, initial.type_id()))
+    }
+
+    /// The symbol of such a variable.
+    pub(super) fn symbol(&self, name: &str) -> String {
+        self.address.map_or_else(|| name.to_owned(), |_| format!("vnet_entry_{name}"))
     }
 }
 
