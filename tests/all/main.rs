@@ -80,6 +80,7 @@ mod show_geom;
 mod show_network;
 mod show_objects;
 mod show_pages;
+mod show_protocols;
 mod show_routes;
 mod show_scheduling;
 mod show_waiting;
