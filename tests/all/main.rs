@@ -77,6 +77,7 @@ mod show_buffers;
 mod show_cam;
 mod show_devices;
 mod show_geom;
+mod show_implausible_objects;
 mod show_network;
 mod show_objects;
 mod show_pages;

@@ -19,7 +19,7 @@ fn show(kernel: &TypedKernel, arguments: &[&str]) -> Run {
 
 /// What is shown of a kernel that is damaged: one warning says so.
 #[track_caller]
-fn damaged(kernel: &TypedKernel, section: &str, why: &str) -> Value {
+pub fn damaged(kernel: &TypedKernel, section: &str, why: &str) -> Value {
     let run = kernel.write().run(&["show", section, "--json"]).exits(1);
     assert_eq!(run.stderr.lines().count(), 1, "{}", run.stderr);
     assert!(run.stderr.contains(why), "{}", run.stderr);
@@ -326,6 +326,7 @@ fn objects_of_system_v_ipc_are_shown_with_their_limits() {
 fn tables_of_ipc_that_are_damaged_have_warnings() {
     let mut kernel = ObjectKernel::new(Arch::Amd64).with_ipc();
     kernel.kernel.set_variable("shmalloced", "", -1);
+    kernel.kernel.set_variable("shminfo", "shmmni", -1);
     let document = damaged(&kernel.kernel, "ipcs", "the number of shared memory is damaged");
     assert_eq!(document["system_v_ipc"]["shared_memory_segments"], Value::Null);
     let mut kernel = ObjectKernel::new(Arch::Amd64).with_ipc();

@@ -192,7 +192,15 @@ impl ObjectKernel {
             let entry = table + self.kernel.types.size_of(of);
             let prefix = &variable[..3];
             let permissions = format!("u.{}_perm", if prefix == "msq" { "msg" } else { prefix });
-            for (member, value) in [("seq", 2), ("key", -5), ("mode", 0o7640), ("uid", 1001), ("cgid", 5)] {
+            let mode = match variable {
+                "msqids" => 0o640,
+                "shmsegs" => 0o6640,
+                _ => 0o1640,
+            };
+            if variable == "shmsegs" {
+                self.set(table, name, "u.shm_perm.mode", 0o1000);
+            }
+            for (member, value) in [("seq", 2), ("key", -5), ("mode", mode), ("uid", 1001), ("cgid", 5)] {
                 self.set(entry, name, &format!("{permissions}.{member}"), value);
             }
             let own: &[(&str, u64)] = match variable {
@@ -202,10 +210,16 @@ impl ObjectKernel {
             };
             own.iter().for_each(|(member, value)| self.set(entry, name, &format!("u.{member}"), *value));
         }
-        for (variable, member) in [("msginfo", "msgmni"), ("shminfo", "shmmax"), ("seminfo", "semmni")] {
-            let of = self.kernel.types.record(variable, &[(member, int)]);
+        let limits: [(&'static str, &[(&str, i32)]); 3] = [
+            ("msginfo", &[("msgmni", 2), ("msgmnb", 2048), ("msgtql", 40)]),
+            ("shminfo", &[("shmmni", 2)]),
+            ("seminfo", &[("semmni", 2), ("semmns", 340)]),
+        ];
+        for (variable, members) in limits {
+            let of: Vec<_> = members.iter().map(|(member, _)| (*member, int)).collect();
+            let of = self.kernel.types.record(variable, &of);
             self.kernel.variable(variable, of);
-            self.kernel.set_variable(variable, member, 2);
+            members.iter().for_each(|(member, value)| self.kernel.set_variable(variable, member, *value));
         }
         self.kernel.variable("shmalloced", int);
         self.kernel.set_variable("shmalloced", "", 2);

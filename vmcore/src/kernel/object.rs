@@ -144,6 +144,19 @@ impl<'a> Object<'a> {
         Ok(Self { contents: Some((self.address, contents.into())), ..self.clone() })
     }
 
+    /// So many elements of an array, or from where a pointer points to on, all of whose bytes are read at once.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::index`] and [`Self::leading_bytes`].
+    pub fn elements(&self, count: u64) -> Result<Vec<Self>> {
+        let first = self.index(0)?;
+        let size = first.size().unwrap_or(u64::MAX);
+        let contents: Rc<[u8]> = first.leading_bytes(size.saturating_mul(count))?.into();
+        let contents = Some((first.address, contents));
+        (0..count).map(|index| Ok(Self { contents: contents.clone(), ..self.index(index)? })).collect()
+    }
+
     /// The member at the end of a path such as `p_vmspace` or `vm_map.header`: of structures within each other; pointers
     /// are not followed.
     ///

@@ -17,10 +17,15 @@ use std::cell::Cell;
 const MAX_OBJECTS: u64 = 1 << 16;
 /// Semaphores of all sets that are read.
 const MAX_SEMAPHORES: u64 = 1 << 20;
-/// Bits of a mode (`SHMSEG_REMOVED`, `SHMSEG_ALLOCATED`, `SEM_ALLOC`).
+/// Bits of a mode (`ACCESSPERMS`, `SHMSEG_FREE`, `SHMSEG_REMOVED`, `SHMSEG_ALLOCATED`, `SEM_ALLOC`, `MSG_LOCKED`).
+const PERMISSIONS: u64 = 0o777;
+const SHM_FREE: u64 = 0x200;
 const SHM_REMOVED: u64 = 0x400;
 const SHM_ALLOCATED: u64 = 0x800;
 const SEM_ALLOCATED: u64 = 0x200;
+const MSG_LOCKED: u64 = 0x200;
+/// The kernel counts up to this with the members `seq`.
+const MAX_SEQUENCE: u64 = 0x7fff;
 /// The structures with limits, which are variables of the same name, and their members.
 const LIMITS: [(&str, &[&str]); 3] = [
     ("msginfo", &["msgmax", "msgmni", "msgmnb", "msgtql", "msgssz", "msgseg"]),
@@ -195,20 +200,23 @@ impl Ipc {
             return Err(Error::Unsupported("the kernel has no System V IPC".to_owned()));
         }
         let [queues, segments, sets] = kinds;
-        let limit = |variable: &str, member: &str| typed.variable(variable)?.member(member)?.unsigned();
-        let queues = table(&mut reader, "message queues", (queues, limit("msginfo", "msgmni")), message_queue);
+        let limits = read_limits(&mut reader);
+        let limit = |name: &str| limits.iter().find(|limit| limit.name == name)?.value;
+        let (bytes, messages) = (limit("msgmnb"), limit("msgtql"));
+        let counted = |variable: &str, member: &str| typed.variable(variable)?.member(member)?.unsigned();
+        let queues = (queues, counted("msginfo", "msgmni"));
+        let queues = table(&mut reader, "message queues", queues, |_, index, queue| {
+            message_queue(index, queue, [bytes, messages])
+        });
         let allocated = typed.variable("shmalloced").and_then(|count| count.unsigned());
-        let segments = table(&mut reader, "shared memory", (segments, allocated), shared_memory);
-        let left = Cell::new(MAX_SEMAPHORES);
-        let sets = table(&mut reader, "semaphores", (sets, limit("seminfo", "semmni")), |reader, index, set| {
+        let allocated = allocated.and_then(|count| as_limited(count, limit("shmmni")));
+        let segments = table(&mut reader, "shared memory", (segments, allocated), |_, index, segment| {
+            shared_memory(index, segment)
+        });
+        let left = Cell::new(limit("semmns").map_or(MAX_SEMAPHORES, |limit| limit.min(MAX_SEMAPHORES)));
+        let sets = table(&mut reader, "semaphores", (sets, counted("seminfo", "semmni")), |reader, index, set| {
             semaphore_set(reader, index, set, &left)
         });
-        let limits = LIMITS.iter().flat_map(|(variable, names)| names.iter().map(move |name| (*variable, *name)));
-        let limits = limits.filter_map(|(variable, name)| {
-            let value = typed.variable(variable).ok()?.member(name).and_then(|limit| limit.unsigned());
-            Some(Limit { name, value: reader.keep(|| format!("the limit {name}"), value) })
-        });
-        let limits = limits.collect();
         Ok(Self {
             message_queues: queues,
             shared_memory_segments: segments,
@@ -216,6 +224,32 @@ impl Ipc {
             limits,
             warnings: reader.into_warnings(),
         })
+    }
+}
+
+fn read_limits(reader: &mut Reader<'_>) -> Vec<Limit> {
+    let typed = reader.typed;
+    let names = LIMITS.iter().flat_map(|(variable, names)| names.iter().map(move |name| (*variable, *name)));
+    let limits = names.filter_map(|(variable, name)| {
+        let value = typed.variable(variable).ok()?.member(name).and_then(|limit| limit.unsigned());
+        Some(Limit { name, value: reader.keep(|| format!("the limit {name}"), value) })
+    });
+    limits.collect()
+}
+
+/// How many entries the table of shared memory has: as many as there may be, from when it is allocated on.
+fn as_limited(count: u64, limit: Option<u64>) -> Result<u64> {
+    match limit.filter(|limit| *limit != count) {
+        Some(limit) => Err(Error::Format(format!("shmalloced is {count}, but the limit shmmni {limit}"))),
+        None => Ok(count),
+    }
+}
+
+/// A number that is at most a limit, if that is known.
+fn limited(what: &str, number: u64, limit: Option<u64>) -> Result<u64> {
+    match limit.filter(|limit| number > *limit) {
+        Some(limit) => Err(Error::Format(format!("{what} is {number}, more than {limit}"))),
+        None => Ok(number),
     }
 }
 
@@ -230,6 +264,11 @@ fn table<'a, T>(
     let count = reader.keep(|| format!("the number of {noun}"), count)?;
     if count > MAX_OBJECTS {
         reader.warn(|| format!("the number of {noun} is damaged: it is {count}"));
+        return None;
+    }
+    let at = table.unsigned().unwrap_or_default();
+    if count == 0 && at != 0 {
+        reader.warn(|| format!("the number of {noun} is damaged: it is 0, but their table is at {}", Hex(at)));
         return None;
     }
     let mut found = Vec::new();
@@ -248,16 +287,20 @@ fn table<'a, T>(
     Some(found)
 }
 
-/// What each object has, with its mode.
-fn ipc_object(index: u64, object: &Object<'_>, permissions: &str) -> Result<(IpcObject, u64)> {
+/// What each object has, with its mode, which has no other bits than these.
+fn ipc_object(index: u64, object: &Object<'_>, (permissions, bits): (&str, u64)) -> Result<(IpcObject, u64)> {
     let permissions = object.member("u")?.member(permissions)?;
     let number = |member: &str| permissions.member(member)?.unsigned();
     let mode = number("mode")?;
+    if mode & !(PERMISSIONS | bits) != 0 {
+        return Err(Error::Format(format!("its mode is {}", Hex(mode))));
+    }
+    let sequence = limited("its sequence number", number("seq")?, Some(MAX_SEQUENCE))?;
     let read = IpcObject {
         address: Hex(object.address()),
-        ipc_id: number("seq")? << 16 | index & 0xffff,
+        ipc_id: sequence << 16 | index & 0xffff,
         key: permissions.member("key")?.signed()?,
-        permissions: Some(mode & 0o777),
+        permissions: Some(mode & PERMISSIONS),
         user_id: number("uid")?,
         group_id: number("gid")?,
         creator_user_id: number("cuid")?,
@@ -266,17 +309,19 @@ fn ipc_object(index: u64, object: &Object<'_>, permissions: &str) -> Result<(Ipc
     Ok((read, mode))
 }
 
-fn message_queue(_: &mut Reader<'_>, index: u64, queue: &Object<'_>) -> Result<Option<MessageQueue>> {
+/// A queue has so many bytes and messages at most.
+fn message_queue(index: u64, queue: &Object<'_>, [bytes, messages]: [Option<u64>; 2]) -> Result<Option<MessageQueue>> {
+    let (object, _) = ipc_object(index, queue, ("msg_perm", MSG_LOCKED))?;
     let of = queue.member("u")?;
     let (number, signed) = (|member: &str| of.member(member)?.unsigned(), |member: &str| of.member(member)?.signed());
-    let bytes_allowed = number("msg_qbytes")?;
+    let bytes_allowed = limited("msg_qbytes", number("msg_qbytes")?, bytes)?;
     if bytes_allowed == 0 {
         return Ok(None);
     }
     Ok(Some(MessageQueue {
-        object: ipc_object(index, queue, "msg_perm")?.0,
-        bytes_queued: number("msg_cbytes")?,
-        messages: number("msg_qnum")?,
+        object,
+        bytes_queued: limited("msg_cbytes", number("msg_cbytes")?, bytes)?,
+        messages: limited("msg_qnum", number("msg_qnum")?, messages)?,
         bytes_allowed,
         sender_pid: signed("msg_lspid")?,
         receiver_pid: signed("msg_lrpid")?,
@@ -286,10 +331,13 @@ fn message_queue(_: &mut Reader<'_>, index: u64, queue: &Object<'_>) -> Result<O
     }))
 }
 
-fn shared_memory(_: &mut Reader<'_>, index: u64, segment: &Object<'_>) -> Result<Option<SharedMemory>> {
-    let (object, mode) = ipc_object(index, segment, "shm_perm")?;
-    if mode & SHM_ALLOCATED == 0 {
-        return Ok(None);
+fn shared_memory(index: u64, segment: &Object<'_>) -> Result<Option<SharedMemory>> {
+    let bits = SHM_FREE | SHM_REMOVED | SHM_ALLOCATED;
+    let (object, mode) = ipc_object(index, segment, ("shm_perm", bits))?;
+    match mode & (SHM_FREE | SHM_ALLOCATED) {
+        SHM_FREE => return Ok(None),
+        SHM_ALLOCATED => {}
+        _ => return Err(Error::Format(format!("its mode is {}", Hex(mode)))),
     }
     let of = segment.member("u")?;
     let signed = |member: &str| of.member(member)?.signed();
@@ -312,19 +360,17 @@ fn semaphore_set(
     set: &Object<'_>,
     left: &Cell<u64>,
 ) -> Result<Option<SemaphoreSet>> {
-    let (object, mode) = ipc_object(index, set, "sem_perm")?;
+    let (object, mode) = ipc_object(index, set, ("sem_perm", SEM_ALLOCATED))?;
     if mode & SEM_ALLOCATED == 0 {
         return Ok(None);
     }
     let of = set.member("u")?;
-    let count = of.member("sem_nsems")?.unsigned()?;
+    // All sets have their semaphores in one array, as many as the limit semmns at most.
+    let count = limited("sem_nsems", of.member("sem_nsems")?.unsigned()?, Some(left.get()))?;
+    left.set(left.get().saturating_sub(count));
     // Before FreeBSD 13 it had another name.
     let base = of.member("__sem_base").or_else(|_| of.member("sem_base"));
-    let semaphores = base.and_then(|base| {
-        let spent = || Error::Format("there are more semaphores than are read".to_owned());
-        left.set(left.get().checked_sub(count).ok_or_else(spent)?);
-        (0..count).map(|at| semaphore(&base.index(at)?.fetched()?)).collect()
-    });
+    let semaphores = base.and_then(|base| base.elements(count)?.iter().map(semaphore).collect());
     Ok(Some(SemaphoreSet {
         used_at: IpcTime(of.member("sem_otime")?.signed()?),
         changed_at: IpcTime(of.member("sem_ctime")?.signed()?),

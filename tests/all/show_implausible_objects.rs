@@ -1,0 +1,51 @@
+//! `memtool show` of objects that a kernel cannot have: warnings, and no rows that are made up.
+
+use crate::common::object_kernel::ObjectKernel;
+use crate::show_objects::damaged;
+use vmcore_synth::Arch;
+
+#[test]
+fn tables_of_ipc_end_where_entries_cannot_be_such() {
+    // The table's address, the structure, the member, its value and what is said.
+    for (table, of, member, value, why) in [
+        ("msqids", "msqid_kernel", "msg_perm.mode", 0o7640, "its mode is 0xfa0"),
+        ("msqids", "msqid_kernel", "msg_perm.seq", 0x8000, "its sequence number is 32768"),
+        ("msqids", "msqid_kernel", "msg_qbytes", 2049, "msg_qbytes is 2049, more than 2048"),
+        ("msqids", "msqid_kernel", "msg_cbytes", 1 << 30, "msg_cbytes is 1073741824"),
+        ("msqids", "msqid_kernel", "msg_qnum", 41, "msg_qnum is 41"),
+        ("shmsegs", "shmid_kernel", "shm_perm.mode", 0o7640, "its mode is 0xfa0"),
+        ("shmsegs", "shmid_kernel", "shm_perm.mode", 0, "its mode is 0x0"),
+        ("sema", "semid_kernel", "sem_perm.mode", 0o7640, "its mode is 0xfa0"),
+        ("sema", "semid_kernel", "sem_nsems", 341, "sem_nsems is 341, more than 340"),
+    ] {
+        let mut kernel = ObjectKernel::new(Arch::Amd64).with_ipc();
+        let at = kernel.kernel.variable_of(table).0;
+        let second = kernel.kernel.number(at, 8) + kernel.kernel.types.size_of(kernel.types[of]);
+        kernel.set(second, of, &format!("u.{member}"), value);
+        let document = damaged(&kernel.kernel, "ipcs", &format!("cannot be read: {why}"));
+        let kinds = ["message_queues", "shared_memory_segments", "semaphore_sets"];
+        let found: Vec<_> = kinds.iter().map(|kind| document["system_v_ipc"][kind].as_array().unwrap().len()).collect();
+        assert_eq!(found.iter().sum::<usize>(), 2, "{table} {member}");
+    }
+}
+
+#[test]
+fn tables_of_ipc_have_the_size_that_they_can_have() {
+    for (variable, member) in [("msginfo", "msgmni"), ("seminfo", "semmni"), ("shmalloced", "")] {
+        let mut kernel = ObjectKernel::new(Arch::Amd64).with_ipc();
+        kernel.kernel.set_variable(variable, member, 0);
+        if variable == "shmalloced" {
+            damaged(&kernel.kernel, "ipcs", "shmalloced is 0, but the limit shmmni 2");
+            kernel.kernel.set_variable("shminfo", "shmmni", 0);
+        }
+        damaged(&kernel.kernel, "ipcs", "is damaged: it is 0, but their table is at 0x");
+    }
+    // Behind a table there is what is no entry.
+    let mut kernel = ObjectKernel::new(Arch::Amd64).with_ipc();
+    let at = kernel.kernel.variable_of("sema").0;
+    let end = kernel.kernel.number(at, 8) + 2 * kernel.kernel.types.size_of(kernel.types["semid_kernel"]);
+    kernel.kernel.write_bytes(end, &[0xff; 2048]);
+    kernel.kernel.set_variable("seminfo", "semmni", 0xffff);
+    let document = damaged(&kernel.kernel, "ipcs", "entry 2 of the table of semaphores cannot be read");
+    assert_eq!(document["system_v_ipc"]["semaphore_sets"].as_array().unwrap().len(), 1);
+}
