@@ -1,7 +1,8 @@
 //! `memtool show` of objects that a kernel cannot have: warnings, and no rows that are made up.
 
+use crate::common::file_kernel::FileKernel;
 use crate::common::object_kernel::ObjectKernel;
-use crate::show_objects::damaged;
+use crate::show_objects::{damaged, with_files};
 use vmcore_synth::Arch;
 
 #[test]
@@ -48,4 +49,47 @@ fn tables_of_ipc_have_the_size_that_they_can_have() {
     kernel.kernel.set_variable("seminfo", "semmni", 0xffff);
     let document = damaged(&kernel.kernel, "ipcs", "entry 2 of the table of semaphores cannot be read");
     assert_eq!(document["system_v_ipc"]["semaphore_sets"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn a_process_that_has_a_table_of_descriptors_has_room_in_it() {
+    for (structure, member, value, why) in [
+        ("fdescenttbl", "fdt_nfiles", 0, "the descriptors of process 70 cannot be read: fdt_nfiles is 0"),
+        ("fdescenttbl", "fdt_nfiles", -7, "the descriptors of process 70 cannot be read: fdt_nfiles is -7"),
+        ("filedesc", "fd_files", 0, "the descriptors of process 70 cannot be read: fd_files is null"),
+    ] {
+        let (mut kernel, table) = with_files(Arch::Amd64);
+        let at = if structure == "filedesc" { descriptors(&mut kernel) } else { table };
+        kernel.set(at, structure, member, value);
+        let document = damaged(&kernel.processes.kernel, "fstat", why);
+        assert_eq!(document["open_files"][0]["files"].as_array().unwrap().len(), 3, "{why}");
+    }
+    // A process that ends has no table any more.
+    let (mut kernel, _) = with_files(Arch::Amd64);
+    let process = first_process(&mut kernel);
+    let of = kernel.processes.types.process;
+    kernel.kernel().set(process, of, "p_fd", 0);
+    assert_eq!(kernel.processes.kernel.write().run(&["show", "fstat"]).ok().stderr, "");
+}
+
+fn first_process(kernel: &mut FileKernel) -> u64 {
+    let list = kernel.kernel().variable_of("allproc").0;
+    kernel.kernel().number(list, 8)
+}
+
+/// The `struct filedesc` of the first process.
+fn descriptors(kernel: &mut FileKernel) -> u64 {
+    let (process, of) = (first_process(kernel), kernel.processes.types.process);
+    let at = kernel.kernel().address_of(process, of, "p_fd");
+    kernel.kernel().number(at, 8)
+}
+
+#[test]
+fn files_have_the_warnings_of_the_list_of_processes() {
+    let (mut kernel, _) = with_files(Arch::Amd64);
+    let (process, lost) = (first_process(&mut kernel), kernel.kernel().unmapped());
+    let of = kernel.processes.types.process;
+    kernel.kernel().set(process, of, "p_list.le_next", lost);
+    let document = damaged(&kernel.processes.kernel, "fstat", "process");
+    assert_eq!(document["open_files"].as_array().unwrap().len(), 1);
 }

@@ -27,7 +27,7 @@ pub fn damaged(kernel: &TypedKernel, section: &str, why: &str) -> Value {
 }
 
 /// A process with a file of each kind: the table of its descriptors.
-fn with_files(arch: Arch) -> (FileKernel, u64) {
+pub fn with_files(arch: Arch) -> (FileKernel, u64) {
     let mut kernel = FileKernel::new(arch);
     let directory = kernel.add_vnode(kernel.mount, DIRECTORY, 5);
     kernel.name(directory, kernel.root, "bin");

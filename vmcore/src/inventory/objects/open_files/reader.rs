@@ -3,7 +3,7 @@
 use super::file::{Details, FREAD, FWRITE, File, FileUse, OpenFile, PipeEnd, SharedObject, VnodeFile};
 use super::socket::{Protocols, Socket};
 use super::{OpenFiles, ProcessFiles};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::Source;
 use crate::kernel::{Object, Process};
@@ -44,6 +44,7 @@ impl OpenFiles {
         typed.structure("file")?;
         let processes = source.processes()?;
         let mut reader = Reader::new(typed);
+        processes.warnings.iter().for_each(|warning| reader.warn(|| warning.clone()));
         let names = reader.keep(|| "the name cache".to_owned(), NameCache::new(typed));
         let mut all = All {
             reader,
@@ -134,8 +135,13 @@ impl<'a> All<'a> {
     }
 
     fn add_descriptors(&mut self, found: &mut Vec<OpenFile>, table: &Object<'a>) -> Result<()> {
-        let Some(files) = table.member("fd_files")?.follow()? else { return Ok(()) };
+        // As long as a process has a table, it has room for some.
+        let files = table.member("fd_files")?.follow()?;
+        let files = files.ok_or_else(|| Error::Format("fd_files is null".to_owned()))?;
         let count = files.member("fdt_nfiles")?.signed()?;
+        if count <= 0 {
+            return Err(Error::Format(format!("fdt_nfiles is {count}")));
+        }
         let entries = files.member("fdt_ofiles")?;
         for number in (0..count).map(i64::cast_unsigned) {
             let Some(left) = self.left.checked_sub(1) else {
