@@ -3,6 +3,7 @@
 use crate::common::file_kernel::FileKernel;
 use crate::common::object_kernel::ObjectKernel;
 use crate::show_objects::{damaged, with_files};
+use serde_json::json;
 use vmcore_synth::Arch;
 
 #[test]
@@ -92,4 +93,33 @@ fn files_have_the_warnings_of_the_list_of_processes() {
     kernel.kernel().set(process, of, "p_list.le_next", lost);
     let document = damaged(&kernel.processes.kernel, "fstat", "process");
     assert_eq!(document["open_files"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn lists_that_are_never_empty_are_damaged_where_they_are() {
+    let (mut kernel, pointers) = ObjectKernel::new(Arch::Amd64).with_environment(&["a=1"]);
+    kernel.kernel.write_pointer(pointers, 0);
+    let document = damaged(&kernel.kernel, "kenv", "the environment is damaged: it has no variable");
+    assert_eq!(document["kernel_environment"], json!([]));
+    let (mut kernel, _) = ObjectKernel::new(Arch::Amd64).with_files();
+    kernel.kernel.set_variable("linker_files", "tqh_first", 0);
+    damaged(&kernel.kernel, "kldstat", "the list of files is damaged: it lacks the kernel");
+    let mut kernel = FileKernel::new(Arch::Amd64);
+    kernel.kernel().set_variable("mountlist", "tqh_first", 0);
+    damaged(&kernel.processes.kernel, "mount", "the list of mounts is damaged: it lacks the root file system");
+    // Before the root file system is mounted there is none.
+    kernel.kernel().set_variable("rootvnode", "", 0);
+    assert_eq!(kernel.processes.kernel.write().run(&["show", "mount"]).ok().stderr, "");
+}
+
+#[test]
+fn the_host_counts_all_jails_in_the_list() {
+    let (mut kernel, [outer, _]) = ObjectKernel::new(Arch::Amd64).with_jails();
+    let prison = kernel.types["prison"];
+    kernel.kernel.variable("prison0", prison);
+    kernel.kernel.set_variable("prison0", "pr_childcount", 2);
+    assert_eq!(kernel.kernel.write().run(&["show", "jls"]).ok().stderr, "");
+    kernel.set(outer, "prison", "pr_list.tqe_next", 0);
+    let document = damaged(&kernel.kernel, "jls", "the list of jails is damaged: it has 1 of 2");
+    assert_eq!(document["jails"].as_array().unwrap().len(), 1);
 }

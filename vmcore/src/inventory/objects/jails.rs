@@ -123,6 +123,12 @@ impl Jails {
         let head = typed.variable("allprison")?;
         let mut reader = Reader::new(typed);
         let list = reader.list(&"the list of jails", &head, "pr_list", MAX_JAILS)?;
+        // The host counts those that are in the list, at every level.
+        let count = typed.variable("prison0").and_then(|host| host.member("pr_childcount")?.unsigned());
+        let count = reader.keep(|| "the number of jails".to_owned(), count);
+        if let Some(count) = count.filter(|count| *count > list.len() as u64) {
+            reader.warn(|| format!("the list of jails is damaged: it has {} of {count}", list.len()));
+        }
         let [own, allow] = ["pr_flag_bool", "pr_flag_allow"].map(|variable| {
             let read = typed.variable(variable).and_then(|flags| read_flags(&flags));
             reader.keep(|| variable.to_owned(), read).into_iter().flatten().collect()

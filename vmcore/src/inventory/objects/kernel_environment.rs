@@ -68,7 +68,12 @@ impl KernelEnvironment {
             match text {
                 Ok(Some(text)) if self.add(&text) => {}
                 Ok(Some(_)) => break,
-                Ok(None) => return Ok(()),
+                Ok(None) => {
+                    if index == 0 {
+                        self.warnings.push("the environment is damaged: it has no variable".to_owned());
+                    }
+                    return Ok(());
+                }
                 Err(error) if index == 0 => return Err(error),
                 // Of the others there is no knowing where they end.
                 Err(error @ Error::Unsupported(_)) => return Err(error),

@@ -105,6 +105,9 @@ impl KernelFiles {
             modules_left: MAX_MODULES,
         };
         let list = all.reader.list(&"the list of files", &head, "link", MAX_FILES)?;
+        if list.is_empty() {
+            all.reader.warn(|| "the list of files is damaged: it lacks the kernel".to_owned());
+        }
         let id = |file: &Object<'_>| Some((file.address(), file.member("id").and_then(|id| id.signed()).ok()?));
         all.ids = list.iter().filter_map(id).collect();
         let versions = typed.variable("found_modules").and_then(|head| all.read_versions(&head));

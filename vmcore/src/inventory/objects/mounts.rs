@@ -109,6 +109,9 @@ impl Mounts {
         let head = source.typed.variable("mountlist")?;
         let mut reader = Reader::new(source.typed);
         let list = reader.list(&"the list of mounts", &head, "mnt_list", MAX_MOUNTS)?;
+        if list.is_empty() && reader.variable("rootvnode").is_some_and(|root| root != 0) {
+            reader.warn(|| "the list of mounts is damaged: it lacks the root file system".to_owned());
+        }
         let mounts = list.iter().map(|mount| read_mount(&mut reader, mount)).collect();
         Ok(Self { mounts, warnings: reader.into_warnings() })
     }
