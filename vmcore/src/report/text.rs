@@ -6,6 +6,7 @@ use crate::table::{Column, Table};
 use crate::text::escape_control;
 use crate::units::{Hex, counted};
 use std::borrow::Cow;
+use std::collections::HashSet;
 use std::io::{self, Write};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 
@@ -19,6 +20,8 @@ pub const INDENT: &str = "     ";
 const GAP: usize = 2;
 /// No column of a table is made narrower.
 const LEAST: usize = 8;
+/// Nor than this, where a table does not fit even so and is written in parts.
+const LEAST_IN_PARTS: usize = 24;
 /// Blanks in which a line begins where it goes on in the next one.
 const MAX_INDENT: usize = 20;
 /// At the end of a line that is one with the next.
@@ -200,18 +203,59 @@ fn write_table(out: &mut dyn Write, table: &Table) -> io::Result<()> {
     let titles: Vec<String> = table.columns.iter().map(|column| column.title.to_owned()).collect();
     let escape = |row: &Vec<String>| row.iter().map(|cell| one_line(&escape_control(cell))).collect();
     let rows: Vec<Vec<String>> = std::iter::once(titles).chain(table.rows.iter().map(escape)).collect();
-    let widths = widths(&rows, table.columns.len());
-    rows.iter().try_for_each(|row| write_row(out, &table.columns, &widths, row))
+    for (index, part) in parts(&rows, table.columns.len()).iter().enumerate() {
+        if index > 0 {
+            writeln!(out)?;
+        }
+        let columns: Vec<Column> = part.iter().filter_map(|column| table.columns.get(*column)).copied().collect();
+        let widths = narrowed(part.iter().map(|column| width(&rows, *column)).collect());
+        let cells = |row: &Vec<String>| part.iter().filter_map(|at| row.get(*at)).cloned().collect::<Vec<_>>();
+        rows.iter().try_for_each(|row| write_row(out, &columns, &widths, &cells(row)))?;
+    }
+    Ok(())
 }
 
-/// The widths of columns that fit into a line, the widest of which are made narrower.
-fn widths(rows: &[Vec<String>], columns: usize) -> Vec<usize> {
-    let width = |column: usize| rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max();
-    let mut widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
-    let gaps = GAP * columns.saturating_sub(1);
+/// Columns of a line that the widest cell of a column needs.
+fn width(rows: &[Vec<String>], column: usize) -> usize {
+    rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).max().unwrap_or_default()
+}
+
+fn line_width(widths: &[usize]) -> usize {
+    widths.iter().sum::<usize>() + GAP * widths.len().saturating_sub(1)
+}
+
+/// The columns of each part of a table: all in one, or as many as fit, and the others behind those that tell rows apart.
+fn parts(rows: &[Vec<String>], columns: usize) -> Vec<Vec<usize>> {
+    let widths: Vec<usize> = (0..columns).map(|column| width(rows, column)).collect();
+    if line_width(&widths.iter().map(|width| *width.min(&LEAST)).collect::<Vec<_>>()) <= COLUMNS {
+        return vec![(0..columns).collect()];
+    }
+    let (mut parts, mut part, mut used) = (Vec::new(), Vec::new(), Vec::new());
+    let repeated = repeated_columns(rows);
+    for (column, width) in widths.iter().map(|width| *width.min(&LEAST_IN_PARTS)).enumerate() {
+        used.push(width);
+        if line_width(&used) > COLUMNS {
+            parts.push(std::mem::replace(&mut part, (0..repeated).collect()));
+            used = widths.iter().take(repeated).map(|width| *width.min(&LEAST_IN_PARTS)).collect();
+            used.push(width);
+        }
+        part.push(column);
+    }
+    parts.push(part);
+    parts
+}
+
+/// How many of the first columns each part of a table has: one, or two if several rows have the same in the first.
+fn repeated_columns(rows: &[Vec<String>]) -> usize {
+    let mut seen = HashSet::new();
+    if rows.iter().all(|row| seen.insert(row.first())) { 1 } else { 2 }
+}
+
+/// Widths of columns that fit into a line, the widest of which are made narrower.
+fn narrowed(mut widths: Vec<usize>) -> Vec<usize> {
     loop {
-        let excess = (widths.iter().sum::<usize>() + gaps).saturating_sub(COLUMNS);
-        let Some(widest) = widths.iter_mut().max().filter(|widest| excess > 0 && **widest > LEAST) else {
+        let is_too_wide = line_width(&widths) > COLUMNS;
+        let Some(widest) = widths.iter_mut().max().filter(|widest| is_too_wide && **widest > LEAST) else {
             return widths;
         };
         *widest -= 1;
@@ -273,6 +317,39 @@ mod tests {
         assert_eq!(found[3], format!("other name  {}", "1".repeat(68)));
         assert_eq!(found[4], format!("            {}", "1".repeat(32)));
         assert_eq!(lines(vec![Block::Note("n ".repeat(60))]).len(), 2);
+    }
+
+    /// Tables whose columns are called A, B and so on, of cells so wide that name their column and row.
+    fn table(widths: &[usize], rows: usize) -> Table {
+        const TITLES: [&str; 16] = ["A", "B", "C", "D", "E", "F", "G", "H", "I", "J", "K", "L", "M", "N", "O", "P"];
+        let columns: Vec<_> = TITLES.iter().take(widths.len()).map(|title| crate::table::left(title)).collect();
+        let cell = |row: usize, (title, width): (&&str, &usize)| format!("{:x<width$}", format!("{title}{row}"));
+        let rows = (0..rows).map(|row| TITLES.iter().zip(widths).map(|each| cell(row, each)).collect());
+        Table::new(columns, rows.collect())
+    }
+
+    #[test]
+    fn tables_of_too_many_columns_are_written_in_parts() {
+        let found = lines(vec![Block::Table(table(&[10; 11], 2))]);
+        let titles = |line: &str| line.split_whitespace().collect::<String>();
+        assert_eq!(found.len(), 7, "{found:?}");
+        assert_eq!((titles(&found[0]), titles(&found[4])), ("ABCDEF".to_owned(), "AGHIJK".to_owned()));
+        assert!(found[6].starts_with("A1xxxxxxxx  G1xxxxxxxx  H1"), "{found:?}");
+        assert_eq!(found[3], "");
+        // Rows that have the same in the first column have two in each part.
+        let mut same = table(&[10; 11], 2);
+        same.rows.iter_mut().for_each(|row| row[0] = "q".to_owned());
+        let found = lines(vec![Block::Table(same)]);
+        assert_eq!((titles(&found[0]), titles(&found[4])), ("ABCDEFG".to_owned(), "ABHIJK".to_owned()));
+        // Lines fit whatever the columns are, and each column is in some part.
+        for columns in 1..=16 {
+            for width in [1, 4, 8, 9, 24, 25, 90, 300] {
+                let found = lines(vec![Block::Table(table(&vec![width; columns], 3))]);
+                let text = found.concat();
+                let cells = (b'A'..).take(columns).filter(|title| text.contains(char::from(*title)));
+                assert_eq!(cells.count(), columns, "{columns} columns of {width}");
+            }
+        }
     }
 
     #[test]
