@@ -127,7 +127,9 @@ fn define(kernel: &mut TypedKernel) -> BTreeMap<&'static str, Type> {
     let files = types.record("filedesc", &[("fd_files", to_table)]);
     let to_files = types.pointer(files);
     let (processes, link) = list(types, LIST, process, pointer);
-    let (threads, thread_link) = list(types, TAILQ, thread, pointer);
+    let (_, thread_link) = list(types, TAILQ, thread, pointer);
+    let to_thread = types.pointer(thread);
+    let threads = types.record("", &[("tqh_first", to_thread), ("tqh_last", pointer)]);
     let name = types.array(character, 20);
     let members = [("p_list", link), ("p_threads", threads), ("p_pid", int), ("p_comm", name), ("p_fd", to_files)];
     types.at(process).record("proc", &members);
@@ -390,6 +392,8 @@ impl NetworkKernel {
     pub fn add_process(&mut self, pid: i128, sockets: &[u64]) -> u64 {
         let [process, files] = ["proc", "filedesc"].map(|of| self.allocate(of));
         let table = self.kernel.allocate_pages(4096);
+        let threads = self.kernel.address_of(process, self.types["proc"], "p_threads");
+        self.set(process, "proc", "p_threads.tqh_last", threads);
         self.set(process, "proc", "p_pid", pid);
         self.set(process, "proc", "p_fd", files);
         self.set(files, "filedesc", "fd_files", table);

@@ -215,6 +215,25 @@ fn zombies_that_only_the_table_of_process_ids_has_are_listed() {
 }
 
 #[test]
+fn processes_that_a_cut_list_has_lost_are_listed_and_a_warning_names_them() {
+    for (flags, is_lost) in [(0, true), (WEXIT, false)] {
+        let mut all = ProcessKernel::new(Arch::Amd64);
+        let parent = all.add_process(5, "parent", 0);
+        all.add_thread(parent, 100_001, "parent");
+        let lost = all.add_process(6, "lost", flags);
+        all.add_thread(lost, 100_002, "lost");
+        all.remove_process(lost, parent);
+        let process = all.types.process;
+        all.kernel.set(lost, process, "p_state", 1);
+        all.add_pid_table(&[&[lost], &[parent]]);
+        // One that exits is in no list for a moment.
+        let run = all.kernel.write().run(&["ps", "-o", "pid"]).exits(i32::from(is_lost));
+        assert_eq!(run.stdout, "5\n6\n", "{run:?}");
+        assert_eq!(run.stderr.contains("process 6 is in pidhashtbl and not in allproc"), is_lost, "{run:?}");
+    }
+}
+
+#[test]
 fn a_table_of_process_ids_that_leads_back_to_itself_ends_with_a_warning() {
     let mut all = ProcessKernel::new(Arch::Amd64);
     let parent = all.add_process(5, "parent", 0);

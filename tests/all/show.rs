@@ -500,6 +500,39 @@ fn a_list_of_swap_devices_that_leads_back_is_shown_up_to_there() {
 }
 
 #[test]
+fn a_list_that_skips_elements_or_is_cut_off_is_damaged() {
+    let (mut kernel, swap, [disk, file]) = with_swap_devices(Arch::Amd64);
+    kernel.set(file, swap, "sw_list.tqe_prev", disk);
+    let (run, json) = damaged(&kernel.write(), "swapinfo");
+    assert!(run.stderr.contains("the list of swap devices is damaged: tqe_prev of"), "{run:?}");
+    assert_eq!(json["swap_devices"].as_array().unwrap().len(), 2);
+    let (mut kernel, swap, [disk, file]) = with_swap_devices(Arch::Amd64);
+    let last = kernel.address_of(file, swap, "sw_list.tqe_next");
+    kernel.set_variable("swtailq", "tqh_last", last);
+    kernel.write().run(&["show", "swapinfo"]).ok();
+    kernel.set(disk, swap, "sw_list.tqe_next", 0);
+    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    assert!(run.stderr.contains("the list of swap devices is damaged: tqh_last of"), "{run:?}");
+}
+
+#[test]
+fn more_swap_in_use_than_there_is_and_no_memory_domains_are_damage() {
+    let (mut kernel, swap, [disk, _]) = with_swap_devices(Arch::Amd64);
+    kernel.set(disk, swap, "sw_used", 1001);
+    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    assert!(run.stderr.contains("has 1001 pages in use, more than the 1000 that it has"), "{run:?}");
+    let mut all = WithZones::new(Arch::Amd64).all;
+    all.kernel.set_variable("vm_ndomains", "", 0);
+    let (run, json) = damaged(&all.kernel.write(), "vmstat-z");
+    assert!(run.stderr.contains("vm_ndomains is 0, which is no number of domains"), "{run:?}");
+    assert_eq!(json["zones"][0]["free_count"], Value::Null);
+    all.kernel.set_variable("vm_ndomains", "", 2);
+    all.kernel.set_variable("mp_maxid", "", 1);
+    let (run, _) = damaged(&all.kernel.write(), "vmstat-z");
+    assert!(run.stderr.contains("mp_maxid is 1, less than 2, which is the number of a CPU"), "{run:?}");
+}
+
+#[test]
 fn a_swap_device_that_cannot_be_read_is_left_out_and_a_warning_says_so() {
     let (mut kernel, swap, [disk, _]) = with_swap_devices(Arch::Amd64);
     let away = kernel.unmapped();

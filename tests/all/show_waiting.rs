@@ -400,9 +400,9 @@ fn circles_of_locks_of_each_class_are_deadlocks() {
         assert_eq!(links(&found["circles"][1]["behind"]), [(100_006, "mutex")]);
         assert_eq!(found["chains"], json!([]));
         let run = dump.run(&["show", "deadlocks"]).ok();
-        let expected = format!("1\t9\t100001\tmany/thread 1\tsx\tsecond\t{second:#x}\t100002\twaits");
+        let expected = format!("1\t9\t100001\tmany/thread 1\tsx\tsecond\t100002\twaits\t{second:#x}");
         assert_eq!(rows(&run)[0], expected);
-        let expected = format!("2\t9\t100006\tmany/thread 6\tsleep mutex\tmutex\t{mutex:#x}\t100004\twaits");
+        let expected = format!("2\t9\t100006\tmany/thread 6\tsleep mutex\tmutex\t100004\twaits\t{mutex:#x}");
         assert_eq!(rows(&run)[8..], ["", &*expected]);
     }
 }
@@ -446,9 +446,9 @@ fn chains_of_locks_that_are_no_circles_have_their_ends() {
     assert_eq!(chains[1]["chain_end"]["message"], "biord");
     assert_eq!(chains[5]["links"][0]["lock"]["sharer_count"], 3);
     let run = dump.run(&["show", "deadlocks"]).ok();
-    assert_eq!(rows(&run)[..2], ["", &*format!("1\t9\t100001\tmany/thread 1\tsx\tsx\t{sx:#x}\t100002\twaits")]);
-    assert!(rows(&run)[2].ends_with("\t100003\towner runs on CPU 1"), "{run:?}");
-    assert!(rows(&run)[3].ends_with("\towner sleeps on biord"), "{run:?}");
+    assert_eq!(rows(&run)[..2], ["", &*format!("1\t9\t100001\tmany/thread 1\tsx\tsx\t100002\twaits\t{sx:#x}")]);
+    assert!(rows(&run)[2].contains("\t100003\towner runs on CPU 1\t"), "{run:?}");
+    assert!(rows(&run)[3].contains("\towner sleeps on biord\t"), "{run:?}");
 }
 
 #[test]

@@ -39,8 +39,8 @@ impl<'a> BufferHeaders<'a> {
     /// Its variables or types do not tell of buffers, or they cannot be read.
     pub fn new(typed: TypedMemory<'a>) -> Result<Self> {
         let (count, start) = (typed.variable("nbuf")?.unsigned()?, typed.variable("buf")?.unsigned()?);
-        if count > MAX_BUFFERS {
-            return Err(Error::Format(format!("nbuf is {count}, more than a kernel has")));
+        if count == 0 || count > MAX_BUFFERS {
+            return Err(Error::Format(format!("nbuf is {count}, which is no number of buffers")));
         }
         let header = typed.structure_at("buf", 0)?;
         let mut size = header.size().unwrap_or(0);

@@ -6,6 +6,7 @@ use crate::lists::{ListEnd, ListKind, ListPlan};
 use crate::types::Kind;
 use crate::units::Hex;
 use crate::warnings::Warnings;
+use std::cell::OnceCell;
 use std::fmt::Display;
 
 /// More bytes than a name in the kernel has.
@@ -16,8 +17,8 @@ const MAX_PARTS: usize = 1 << 22;
 /// Reads what a kernel counts.
 pub(crate) struct Reader<'a> {
     pub typed: TypedMemory<'a>,
-    /// Where each CPU has its part of counters; `None` where that is not known.
-    per_cpu: Option<ZonePerCpu<'a>>,
+    /// Where each CPU has its part of counters, once that is asked for; `None` where it is not known.
+    per_cpu: OnceCell<Option<ZonePerCpu<'a>>>,
     /// How many parts of CPUs are read at most from now on.
     parts_left: usize,
     warnings: Warnings,
@@ -25,9 +26,13 @@ pub(crate) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub fn new(typed: TypedMemory<'a>) -> Self {
-        let mut warnings = Warnings::default();
-        let per_cpu = warnings.keep(|| "where each CPU has its counters".to_owned(), typed.zone_per_cpu());
-        Self { typed, per_cpu, parts_left: MAX_PARTS, warnings }
+        Self { typed, per_cpu: OnceCell::new(), parts_left: MAX_PARTS, warnings: Warnings::default() }
+    }
+
+    fn per_cpu(&mut self) -> Option<&ZonePerCpu<'a>> {
+        let Self { typed, per_cpu, warnings, .. } = self;
+        let read = || warnings.keep(|| "where each CPU has its counters".to_owned(), typed.zone_per_cpu());
+        per_cpu.get_or_init(read).as_ref()
     }
 
     /// The value, if it could be read; else there is a warning, unless this kernel has no such thing at all.
@@ -56,14 +61,14 @@ impl<'a> Reader<'a> {
             return None;
         }
         self.spend_parts()?;
-        let value = self.per_cpu.as_ref()?.counter(base);
+        let value = self.per_cpu()?.counter(base);
         self.keep(|| what.to_string(), value)
     }
 
     /// The CPUs, and where each has its part of what is at an address.
     pub fn parts(&mut self, base: u64) -> Option<Vec<(u32, u64)>> {
         self.spend_parts()?;
-        Some(self.per_cpu.as_ref()?.addresses(base).collect())
+        Some(self.per_cpu()?.addresses(base).collect())
     }
 
     /// The CPUs, each of which something is read of.
@@ -73,7 +78,7 @@ impl<'a> Reader<'a> {
 
     /// Counts the parts that are about to be read; `None` if they are too many.
     fn spend_parts(&mut self) -> Option<()> {
-        let count = self.per_cpu.as_ref()?.addresses(0).count();
+        let count = self.per_cpu()?.addresses(0).count();
         match self.parts_left.checked_sub(count) {
             Some(left) => self.parts_left = left,
             None => {
@@ -90,9 +95,7 @@ impl<'a> Reader<'a> {
     ///
     /// Its types are not those of such a list, or its head cannot be read.
     pub fn list(&mut self, what: &dyn Display, head: &Object<'a>, link: &str, limit: usize) -> Result<Vec<Object<'a>>> {
-        let (elements, end) = self.elements(head, (ListKind::Any, link), limit)?;
-        self.tell_end(what, end);
-        Ok(elements)
+        self.elements(what, head, (ListKind::Any, link), limit)
     }
 
     /// The same of a tree, in its order.
@@ -101,17 +104,16 @@ impl<'a> Reader<'a> {
     ///
     /// Those of [`Self::list`].
     pub fn tree(&mut self, what: &dyn Display, head: &Object<'a>, link: &str, limit: usize) -> Result<Vec<Object<'a>>> {
-        let (elements, end) = self.elements(head, (ListKind::Tree, link), limit)?;
-        self.tell_end(what, end);
-        Ok(elements)
+        self.elements(what, head, (ListKind::Tree, link), limit)
     }
 
     fn elements(
-        &self,
+        &mut self,
+        what: &dyn Display,
         head: &Object<'a>,
         (kind, link): (ListKind, &str),
         limit: usize,
-    ) -> Result<(Vec<Object<'a>>, ListEnd)> {
+    ) -> Result<Vec<Object<'a>>> {
         let plan = ListPlan::new(self.typed.types, head.type_id(), kind, link);
         let plan = plan.map_err(|error| Error::Unsupported(error.to_string()))?;
         let start = if plan.is_pointer { head.unsigned()? } else { head.address() };
@@ -123,13 +125,14 @@ impl<'a> Reader<'a> {
             (ListEnd::Complete, Some(next)) if next != 0 => ListEnd::Loop(next),
             (end, _) => end,
         };
-        Ok((elements, end))
-    }
-
-    fn tell_end(&mut self, what: &dyn Display, end: ListEnd) {
         if end != ListEnd::Complete {
             self.warn(|| format!("{what} is damaged: {end}"));
         }
+        // Elements were skipped, or the list was cut off. A null pointer leads nowhere: it is not known what was before it.
+        for stray in walk.stray.iter().filter(|stray| stray.found != 0) {
+            self.warn(|| format!("{what} is damaged: {stray}; others may be missing"));
+        }
+        Ok(elements)
     }
 
     /// Adds a warning, whose text is made only if it is kept.

@@ -19,6 +19,8 @@ pub(super) struct PidTable {
     /// Where in a process the next one of its list is, and its state.
     pub next: u64,
     pub state: u64,
+    /// Where its flags are, if that is known.
+    pub flags: Option<u64>,
 }
 
 impl PidTable {
@@ -37,6 +39,6 @@ impl PidTable {
         };
         let lists = mask.checked_add(1).filter(|lists| *lists <= MAX_LISTS);
         let lists = lists.ok_or_else(|| Error::Format(format!("pidhash is {}, not a valid mask", Hex(mask))))?;
-        Ok(Some(Self { address, lists, next, state }))
+        Ok(Some(Self { address, lists, next, state, flags: process.and_then(|id| offset(id, "p_flag")) }))
     }
 }

@@ -32,6 +32,10 @@ const MAX_CPUS: u32 = 1 << 16;
 const MAX_OFFSET: u32 = 1 << 16;
 /// Pointers that do not lead back which are told one by one.
 const TOLD: usize = 3;
+/// The value of `p_state` of a process that is neither being made nor a zombie.
+const PRS_NORMAL: u32 = 1;
+/// `P_WEXIT`: the process is exiting, and may be in no list any more.
+const P_WEXIT: u32 = 0x2000;
 /// The value of `p_state` of a zombie (`sys/proc.h`).
 const PRS_ZOMBIE: u32 = 2;
 /// The first `__FREEBSD_version` in which `stoppcbs` is a pointer to the array.
@@ -368,7 +372,8 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Adds the processes that only the table of process IDs has: zombies, which `exit1()` takes out of `allproc`.
+    /// Adds the processes that only the table of process IDs has: zombies, which `exit1()` takes out of `allproc`, and those that
+    /// a damaged list has lost.
     fn zombies(&mut self, table: &PidTable, list: &mut Vec<Process>) {
         let word = self.kernel.word_size();
         let mut heads = vec![0; saturating_usize(table.lists).saturating_mul(word)];
@@ -400,12 +405,25 @@ impl<'a> ProcessReader<'a> {
         }
     }
 
-    /// Adds a process of the table if it is a zombie that no list has: the next one of its list.
+    /// Adds a process of the table if it is a zombie that no list has, or, in a dump, another one: the next one of its list.
     fn zombie(&mut self, table: &PidTable, at: u64, list: &mut Vec<Process>) -> Result<u64, Fault> {
         let next = self.kernel.pointer(member(at, table.next)?)?;
         let state = self.kernel.u32(member(at, table.state)?)?;
         if state == PRS_ZOMBIE && list.len() < MAX_PROCESSES && self.seen.insert(at) {
             list.push(self.process(at, true)?.0);
+        }
+        // In a running kernel it may have been made since the list was read.
+        let is_lost = state == PRS_NORMAL && self.kernel.dump().is_some() && !self.seen.contains(&at);
+        if is_lost && list.len() < MAX_PROCESSES && self.seen.insert(at) {
+            let process = self.process(at, false)?.0;
+            let flags = table.flags.map(|flags| self.kernel.u32(member(at, flags)?)).transpose()?;
+            if flags.is_none_or(|flags| flags & P_WEXIT == 0) {
+                let pid = process.pid;
+                self.warn(format!(
+                    "process {pid} is in pidhashtbl and not in allproc, which is damaged, or was being changed"
+                ));
+            }
+            list.push(process);
         }
         Ok(next)
     }

@@ -5,7 +5,7 @@
 
 use super::fields::Fields;
 use super::firmware::{BusInfo, Buses, Driver};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
@@ -100,6 +100,7 @@ impl DeviceTree {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let typed = source.typed;
         let root = typed.variable("root_bus")?.follow()?;
+        let root = root.ok_or_else(|| Error::Format("root_bus is null: the kernel has no devices".to_owned()))?;
         let mut tree = TreeReader {
             reader: Reader::new(typed),
             buses: Buses::new(typed),
@@ -108,9 +109,7 @@ impl DeviceTree {
             devices: Vec::new(),
         };
         tree.read_resources();
-        if let Some(root) = root {
-            tree.read_below(&root)?;
-        }
+        tree.read_below(&root)?;
         Ok(Self { devices: tree.devices, warnings: tree.reader.into_warnings() })
     }
 }

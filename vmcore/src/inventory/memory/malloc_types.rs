@@ -69,6 +69,9 @@ impl MallocTypes {
         let (head, counted) = (typed.variable("kmemstatistics")?, typed.structure("malloc_type_stats")?);
         let mut reader = Reader::new(typed);
         let found = reader.list(&"the list of types of memory", &head, "ks_next", MAX_TYPES)?;
+        if found.is_empty() {
+            reader.warn(|| "the list of types of memory is empty: every kernel has some".to_owned());
+        }
         let zones = zone_sizes(&mut reader);
         let types = found.iter().rev().map(|at| read_type(&mut reader, at, counted, zones.as_deref()));
         let was_used = |found: &MallocType| (found.requests, found.in_use) != (Some(0), Some(0));

@@ -10,7 +10,7 @@ use crate::inventory::reader::{Reader, enumerator};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::{Object, TypedMemory};
 use crate::table::{Table, cell, left, right};
-use crate::text::escape_control;
+use crate::text::column;
 use serde::Serialize;
 
 /// More bytes than the name of a queue has.
@@ -211,7 +211,7 @@ pub(super) fn queue_names(typed: TypedMemory<'_>) -> Result<Vec<Option<String>>>
 fn name(queue: &Object<'_>) -> Result<String> {
     let name = queue.member("pq_name")?.string(MAX_NAME)?;
     let name = name.ok_or_else(|| Error::Format("a page queue has no name".to_owned()))?;
-    let name = escape_control(&String::from_utf8_lossy(&name)).to_string();
+    let name = column(&name);
     let short = name.strip_prefix("vm ").and_then(|name| name.strip_suffix(" pagequeue"));
     Ok(short.unwrap_or(&name).to_owned())
 }
@@ -223,10 +223,16 @@ impl<'a> QueueReader<'a> {
         let queues = domain.member("vmd_pagequeues")?;
         // Read at once; if that fails, each member says what cannot be read.
         let domain = domain.fetched().unwrap_or_else(|_| domain.clone());
+        let (pages, free) = (self.count(&domain, "vmd_page_count"), self.count(&domain, "vmd_free_count"));
+        if let (Some(pages), Some(free)) = (pages, free)
+            && free > pages
+        {
+            self.0.warn(|| format!("domain {index} has {free} free pages, more than the {pages} that it has"));
+        }
         Ok(DomainQueues {
             domain: saturating_u32(index),
-            pages: self.count(&domain, "vmd_page_count"),
-            free: self.count(&domain, "vmd_free_count"),
+            pages,
+            free,
             queues: self.queues(&queues)?,
             thresholds: self.thresholds(&domain),
             paging: self.paging(&domain),

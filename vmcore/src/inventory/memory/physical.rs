@@ -46,6 +46,9 @@ pub(super) fn used(counter: &Object<'_>, name: &str, array: &Object<'_>) -> Resu
     if array.count().is_none_or(|elements| count > elements) {
         return Err(Error::Format(format!("{name} is {count}, more than there is room for")));
     }
+    if count == 0 {
+        return Err(Error::Format(format!("{name} is 0: every kernel has one at least")));
+    }
     Ok(count)
 }
 

@@ -33,7 +33,11 @@ impl SwapDevices {
         let (head, reserved) = (typed.variable("swtailq")?, typed.reserved_swap()?);
         let mut reader = Reader::new(typed);
         let found = reader.list(&"the list of swap devices", &head, "sw_list", MAX_SWAP_DEVICES)?;
-        let devices = found.iter().filter_map(|device| read_device(&mut reader, device, reserved)).collect();
+        let devices: Vec<_> = found.iter().filter_map(|device| read_device(&mut reader, device, reserved)).collect();
+        for device in devices.iter().filter(|device| device.used > device.size) {
+            let SwapDevice { used, size, .. } = device;
+            reader.warn(|| format!("a swap device has {used} pages in use, more than the {size} that it has"));
+        }
         Ok(Self { devices, page_size: typed.memory.page_size(), warnings: reader.into_warnings() })
     }
 

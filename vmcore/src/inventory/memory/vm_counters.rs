@@ -271,7 +271,7 @@ fn read_domains<'a>(reader: &mut Reader<'a>) -> Option<Vec<Object<'a>>> {
     let count = reader.variable("vm_ndomains")?;
     let array = reader.typed.variable("vm_dom").ok()?;
     let room = array.count().unwrap_or(MAX_DOMAINS).min(MAX_DOMAINS);
-    if count > room {
+    if count == 0 || count > room {
         reader.warn(|| format!("vm_ndomains is {count}: vm_dom has {room} domains"));
         return None;
     }

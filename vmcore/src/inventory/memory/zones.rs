@@ -8,7 +8,7 @@ use super::physical::MAX_DOMAINS;
 use crate::error::{Error, Result};
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
-use crate::kernel::Object;
+use crate::kernel::{Object, TypedMemory};
 use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
 use crate::units::Hex;
@@ -115,14 +115,17 @@ impl Zones {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let typed = source.typed;
         let head = typed.variable("uma_kegs")?;
-        let mut all = All { reader: Reader::new(typed), domains: None, last_cpu: None, zones: Vec::new() };
-        all.domains = all.reader.variable("vm_ndomains").filter(|count| *count <= MAX_DOMAINS);
-        all.last_cpu = all.reader.variable("mp_maxid");
+        let mut reader = Reader::new(typed);
+        let (domains, last_cpu) = (domains(&mut reader), last_cpu(&mut reader));
+        let mut all = All { memory: memory(typed), domains, last_cpu, reader, zones: Vec::new() };
         for keg in all.reader.list(&"the list of kegs", &head, "uk_link", MAX_ZONES)? {
             all.add_keg(&keg);
         }
         if let Ok(head) = typed.variable("uma_cachezones") {
             all.add_list(&"the list of zones without kegs", Ok(head), None);
+        }
+        if all.zones.is_empty() {
+            all.reader.warn(|| "the list of kegs is empty: every kernel has zones".to_owned());
         }
         // libmemstat has the last one first.
         all.zones.reverse();
@@ -173,18 +176,59 @@ struct All<'a> {
     domains: Option<u64>,
     /// The last number of a CPU (`mp_maxid`): caches of domains follow those of CPUs.
     last_cpu: Option<u64>,
+    /// Bytes of memory, of which zones cannot have more; `None` where that is not known.
+    memory: Option<u64>,
     zones: Vec<Zone>,
 }
 
+/// How many domains of memory there are (`vm_ndomains`).
+fn domains(reader: &mut Reader<'_>) -> Option<u64> {
+    let count = reader.variable("vm_ndomains")?;
+    if count == 0 || count > MAX_DOMAINS {
+        reader.warn(|| format!("vm_ndomains is {count}, which is no number of domains"));
+        return None;
+    }
+    Some(count)
+}
+
+/// The last number of a CPU (`mp_maxid`), which none of the CPUs that there are may exceed.
+fn last_cpu(reader: &mut Reader<'_>) -> Option<u64> {
+    let last = reader.variable("mp_maxid")?;
+    let most = reader.cpus()?.into_iter().max().map(u64::from)?;
+    if last < most {
+        reader.warn(|| format!("mp_maxid is {last}, less than {most}, which is the number of a CPU"));
+        return None;
+    }
+    Some(last)
+}
+
+/// Bytes of the pages that the kernel says it has.
+fn memory(typed: TypedMemory<'_>) -> Option<u64> {
+    let pages = typed.variable("vm_cnt").and_then(|all| all.member("v_page_count")?.unsigned()).ok()?;
+    pages.checked_mul(typed.memory.page_size()).filter(|memory| *memory > 0)
+}
+
 impl<'a> All<'a> {
+    /// A number of things of a size; an error if they have more bytes than memory has.
+    fn check(&self, count: u64, size: u64) -> Result<u64> {
+        match self.memory {
+            Some(memory) if count.saturating_mul(size.max(1)) > memory => {
+                Err(Error::Format(format!("{count} of them are more than memory has room for")))
+            }
+            _ => Ok(count),
+        }
+    }
+
     fn add_keg(&mut self, keg: &Object<'a>) {
         let what = format!("the keg at {}", Hex(keg.address()));
         let size = self.reader.number(&what, keg, "uk_size");
-        let mut of_domains = |noun: &str, member: &str| {
-            let sum = self.domains.map(|domains| sum_of_domains(keg, domains, member));
-            sum.and_then(|sum| self.reader.keep(|| format!("the {noun} of {what}"), sum))
+        let page_size = self.reader.typed.memory.page_size();
+        let mut of_domains = |noun: &str, member: &str, size: u64| {
+            let sum = sum_of_domains(keg, self.domains?, member).and_then(|sum| self.check(sum, size));
+            self.reader.keep(|| format!("the {noun} of {what}"), sum)
         };
-        let (free, pages) = (of_domains("free items", "ud_free_items"), of_domains("pages", "ud_pages"));
+        let free = of_domains("free items", "ud_free_items", size.unwrap_or(0));
+        let pages = of_domains("pages", "ud_pages", page_size);
         self.add_list(
             &format_args!("the list of zones of {what}"),
             keg.member("uk_zones"),
@@ -257,7 +301,12 @@ impl<'a> All<'a> {
     /// Items in the caches of domains, which are behind those of CPUs.
     fn read_domain_caches(&mut self, what: &str, zone: &Object<'a>) -> Option<Vec<u64>> {
         let (domains, last_cpu) = (self.domains?, self.last_cpu?);
-        let read = domain_caches(zone, last_cpu, domains);
+        let size = zone.member("uz_size").and_then(|size| size.unsigned()).unwrap_or(0);
+        let items = domain_caches(zone, last_cpu, domains);
+        let read = items.and_then(|items| {
+            self.check(items.iter().copied().fold(0, u64::saturating_add), size)?;
+            Ok(items)
+        });
         self.reader.keep(|| format!("the caches of domains of {what}"), read)
     }
 }

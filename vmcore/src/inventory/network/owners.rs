@@ -25,6 +25,12 @@ impl SocketOwners {
     pub fn read(source: &Source<'_>, reader: &mut Reader<'_>) -> Option<Self> {
         let processes = source.processes();
         let processes = reader.keep(|| "the processes".to_owned(), processes)?;
+        for warning in &processes.warnings {
+            reader.warn(|| warning.clone());
+        }
+        if !processes.warnings.is_empty() {
+            return None;
+        }
         let mut tables = FileTables { typed: source.typed, left: MAX_DESCRIPTORS, files: HashMap::new() };
         for process in processes.list.iter().filter(|process| !process.zombie) {
             let read = tables.add(process.address, process.pid);

@@ -41,6 +41,13 @@ impl NetworkStack {
         let owners = jails(reader);
         let stack = |address: u64| Self { address: Some(Hex(address)), jail_id: owners.get(&address).copied() };
         let mut stacks: Vec<_> = list.iter().rev().map(|vnet| stack(vnet.address())).collect();
+        // There is none without that of the host.
+        if let Ok(host) = typed.host_vnet()
+            && list.iter().all(|vnet| vnet.address() != host)
+        {
+            reader.warn(|| format!("the list of network stacks lacks that of the host, {}", Hex(host)));
+            stacks.push(stack(host));
+        }
         stacks.sort_by_key(|stack| stack.jail_id != Some(0));
         Ok(stacks)
     }

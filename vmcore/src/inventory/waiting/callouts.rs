@@ -86,7 +86,7 @@ impl Callouts {
         let typed = source.typed;
         let mut reader = Reader::new(typed);
         let buckets = typed.variable("callwheelsize")?.unsigned()?;
-        if buckets > MAX_BUCKETS {
+        if !buckets.is_power_of_two() || buckets > MAX_BUCKETS {
             return Err(Error::Format(format!("callwheelsize is {buckets}, which is no size of a callout wheel")));
         }
         let now = reader.keep(|| "the time since boot".to_owned(), uptime(typed));

@@ -181,6 +181,8 @@ impl Deadlocks {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let mut reader = Reader::new(source.typed);
         let map = WaitMap::read(source, &mut reader)?;
+        // A thread that the processes do not tell of could be part of a circle.
+        map.compare_queues(&mut reader);
         let graph = Graph::new(&map);
         let chains = graph.chains(&mut reader, source.typed);
         Ok(Self { circles: graph.deadlocks(), chains, warnings: reader.into_warnings() })
@@ -225,9 +227,9 @@ fn table(caption: &str, rows: Vec<Vec<String>>) -> Table {
         left("COMMAND"),
         left("CLASS"),
         left("LOCK"),
-        left("ADDRESS"),
         right("OWNER"),
         left("STATE"),
+        left("ADDRESS"),
     ];
     Table::new(columns, rows).captioned(caption)
 }
@@ -242,8 +244,8 @@ fn row(index: usize, link: &ChainLink, end: Option<&ChainEnd>) -> Vec<String> {
         thread.names(),
         name_cell(lock.class.as_ref()),
         name_cell(lock.name.as_ref()),
-        lock.address.to_string(),
         cell(lock.owner.as_ref().and_then(|owner| owner.tid)),
         end.map_or_else(|| "waits".to_owned(), ToString::to_string),
+        lock.address.to_string(),
     ]
 }

@@ -83,7 +83,7 @@ fn rate(count: u64, milliseconds: u64) -> Option<u64> {
 /// The bytes of an array, or of what a pointer leads to, whose size is in a variable.
 fn array(typed: TypedMemory<'_>, name: &str, size: &str) -> Result<Vec<u8>> {
     let bytes = typed.variable(size)?.unsigned()?;
-    if bytes > MAX_BYTES {
+    if bytes == 0 || bytes > MAX_BYTES {
         return Err(Error::Format(format!("{size} is {bytes}, which is no size of such a table")));
     }
     typed.variable(name)?.index(0)?.leading_bytes(bytes)

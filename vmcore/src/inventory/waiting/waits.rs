@@ -103,7 +103,7 @@ impl<'a> WaitMap<'a> {
     }
 
     /// Warns of threads that say that they wait and are in no queue, and of others that are in one.
-    fn compare_queues(&self, reader: &mut Reader<'_>) {
+    pub(super) fn compare_queues(&self, reader: &mut Reader<'_>) {
         let Queues { sleeping, blocked, .. } = &self.queues;
         let of = |on_turnstile: bool| self.waits.iter().filter(move |(_, wait)| wait.is_on_turnstile == on_turnstile);
         let asleep = of(false).map(|(thread, wait)| (*thread, wait.channel));
