@@ -311,6 +311,8 @@ impl NetworkKernel {
 
     /// Links an element behind the last one of a list whose head is at an address.
     fn link(&mut self, list: &str, head: u64, element: u64, of: &str, next: &str) {
+        let (member, _) = next.split_once('.').expect("the member and what it has");
+        self.kernel.connect(head, self.types[of], member, false);
         let link = *self.links.get(list).unwrap_or(&head);
         self.kernel.write_pointer(link, element);
         self.links.insert(list.to_owned(), self.kernel.address_of(element, self.types[of], next));
@@ -364,6 +366,7 @@ impl NetworkKernel {
     pub fn add_half_open(&mut self, ends: Ends) {
         let (base, entry) = (self.kernel.allocate_pages(4096), self.allocate("syncache"));
         let size = self.kernel.types.size_of(self.types["syncache_head"]);
+        self.kernel.connect(base + size, self.types["syncache"], "sc_hash", false);
         self.kernel.write_pointer(base + size, entry);
         let info = self.kernel.address_of(entry, self.types["syncache"], "sc_inc");
         self.set(info, "in_conninfo", "inc_flags", u8::from(ends.is_v6));

@@ -513,6 +513,11 @@ fn a_list_that_skips_elements_or_is_cut_off_is_damaged() {
     kernel.set(disk, swap, "sw_list.tqe_next", 0);
     let (run, _) = damaged(&kernel.write(), "swapinfo");
     assert!(run.stderr.contains("the list of swap devices is damaged: tqh_last of"), "{run:?}");
+    // What was zeroed leads nowhere.
+    let (mut kernel, ..) = with_swap_devices(Arch::Amd64);
+    kernel.disconnect();
+    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    assert!(run.stderr.contains("tqe_prev of") && run.stderr.contains(" is 0x0, not "), "{run:?}");
 }
 
 #[test]

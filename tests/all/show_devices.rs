@@ -173,6 +173,7 @@ impl DeviceKernel {
     fn fill_resources(&mut self) {
         let [first, second, sharing, shared] = self.resources;
         let head = self.kernel.allocate(self.kernel.basic.pointer);
+        self.kernel.connect(head, self.resource, "r_sharelink", false);
         self.kernel.write_pointer(head, shared);
         for (at, member, to) in [
             (first, "r_link.tqe_next", second),

@@ -63,6 +63,7 @@ impl WithCpus {
 
     /// Puts threads into a list of a run queue.
     fn enqueue(&mut self, list: u64, threads: &[u64]) {
+        self.all.kernel.connect(list, self.all.types.thread, "td_runq", true);
         let mut link = list;
         for thread in threads {
             self.all.kernel.write_pointer(link, *thread);

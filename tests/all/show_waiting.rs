@@ -147,6 +147,8 @@ impl Waiting {
         let sleeping = all.kernel.static_variable("sleepq_chains", chains);
         let blocked = all.kernel.static_variable("turnstile_chains", turnstile_chains);
         let process = all.add_process(9, "many", 0);
+        all.kernel.connect(sleeping, queue, "sq_hash", false);
+        all.kernel.connect(blocked, turnstile, "ts_hash", false);
         Self { all, turnstile, queue, lockmgr, rw, next_tid: 100_001, process, links: [sleeping, blocked] }
     }
 
@@ -188,6 +190,8 @@ impl Waiting {
         for (member, value) in values {
             self.all.kernel.set(at, self.queue, member, value);
         }
+        let threads = self.all.kernel.address_of(at, self.queue, "sq_blocked[1]");
+        self.all.kernel.connect(threads, self.all.types.thread, "td_slpq", true);
         self.all.kernel.write_pointer(self.links[0], at);
         self.links[0] = self.all.kernel.address_of(at, self.queue, "sq_hash.le_next");
     }
@@ -200,6 +204,8 @@ impl Waiting {
         for (member, value) in values {
             self.all.kernel.set(at, self.turnstile, member, value);
         }
+        let threads = self.all.kernel.address_of(at, self.turnstile, "ts_blocked[0]");
+        self.all.kernel.connect(threads, self.all.types.thread, "td_lockq", true);
         self.all.kernel.write_pointer(self.links[1], at);
         self.links[1] = self.all.kernel.address_of(at, self.turnstile, "ts_hash.le_next");
         let values = [("td_state", 1), ("td_inhibitors", ON_LOCK), ("td_blktick", 93_000)];

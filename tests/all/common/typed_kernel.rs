@@ -108,6 +108,36 @@ impl Basic {
     }
 }
 
+/// The head of a list: where elements have the pointers of it, and where the head has the one to the last of these.
+#[derive(Clone, Copy)]
+struct ListHead {
+    next: u64,
+    previous: Option<u64>,
+    last: Option<u64>,
+}
+
+/// The members of lists of queue(3): the first of a head, its last, and those of elements.
+const LISTS: [[&str; 4]; 5] = [
+    ["lh_first", "", "le_next", "le_prev"],
+    ["clh_first", "", "cle_next", "cle_prev"],
+    ["tqh_first", "tqh_last", "tqe_next", "tqe_prev"],
+    ["stqh_first", "stqh_last", "stqe_next", ""],
+    ["cstqh_first", "cstqh_last", "cstqe_next", ""],
+];
+
+impl ListHead {
+    /// That of the member at a path, if it is one and elements are in one such list only.
+    fn new(types: &Builder, of: Type, path: &str) -> Option<Self> {
+        let (before, name) = path.rsplit_once('.').unwrap_or(("", path));
+        let [first, last, next, previous] = LISTS.into_iter().find(|[first, ..]| *first == name)?;
+        let element = types.target(types.type_of(of, path))?;
+        let [next] = types.offsets_of(element, next)[..] else { return None };
+        let head = types.type_of(of, before);
+        let last = types.offsets_of(head, last).first().map(|last| last - types.offset_of(head, first));
+        Some(Self { next, previous: types.offsets_of(element, previous).first().copied(), last })
+    }
+}
+
 /// A kernel as it is being built. The order of variables and functions is that of the symbol table.
 pub struct TypedKernel {
     pub arch: Arch,
@@ -120,6 +150,8 @@ pub struct TypedKernel {
     regions: [Vec<u8>; 6],
     symbols: Vec<Symbol>,
     variables: BTreeMap<String, (u64, Type)>,
+    /// The heads of lists that have elements.
+    lists: BTreeMap<u64, ListHead>,
     /// Pages that are mapped, but not in the dump.
     omitted: BTreeSet<u64>,
     /// Whether the image has its types.
@@ -177,6 +209,7 @@ impl TypedKernel {
             regions: Default::default(),
             symbols: Vec::new(),
             variables: BTreeMap::new(),
+            lists: BTreeMap::new(),
             omitted: BTreeSet::new(),
             has_types: true,
             build_id: Some(0x5a),
@@ -338,7 +371,28 @@ impl TypedKernel {
     #[track_caller]
     pub fn set(&mut self, address: u64, of: Type, path: &str, value: impl Into<i128>) {
         let value = value.into();
+        if let Some(head) = ListHead::new(&self.types, of, path) {
+            self.lists.insert(self.address_of(address, of, path), head);
+        }
         self.change(address, |types, bytes| types.set(bytes, of, path, value));
+    }
+
+    /// Tells which list begins with the pointer at an address, where elements can be in several: its member in them. `has_last`:
+    /// whether the pointer to the last pointer of it follows the first.
+    #[track_caller]
+    pub fn connect(&mut self, first: u64, element: Type, link: &str, has_last: bool) {
+        let (begin, of) = (self.types.offset_of(element, link), self.types.type_of(element, link));
+        let head = LISTS.into_iter().find_map(|[.., next, previous]| {
+            let place = |name: &str| self.types.offsets_of(of, name).first().map(|inner| begin + inner);
+            let last = has_last.then(|| self.arch.word() as u64);
+            Some(ListHead { next: place(next)?, previous: place(previous), last })
+        });
+        self.lists.insert(first, head.expect("a link of queue(3)"));
+    }
+
+    /// Leaves what leads back in lists as it is from now on: null where it was not set.
+    pub fn disconnect(&mut self) {
+        self.lists.clear();
     }
 
     /// Writes text into a member of an object.
@@ -390,6 +444,44 @@ impl TypedKernel {
         }
     }
 
+    /// The contents of all regions, with the pointers of lists that lead back, where these are null.
+    fn connected(&self) -> [Vec<u8>; 6] {
+        let mut regions = self.regions.clone();
+        let (base, order, word) = (self.base, self.order(), self.arch.word());
+        let place = |address: u64, regions: &[Vec<u8>; 6]| {
+            let offset = address.checked_sub(base)?;
+            let region = (offset / REGION).min(Region::Heap as u64);
+            let at = (offset - region * REGION) as usize;
+            (at + word <= regions[region as usize].len()).then_some((region as usize, at))
+        };
+        for (slot, head) in &self.lists {
+            let mut seen = BTreeSet::new();
+            let read = |address: u64, regions: &[Vec<u8>; 6]| {
+                let (region, at) = place(address, regions)?;
+                Some(order.value(&regions[region][at..at + word]))
+            };
+            let complete = |address: u64, value: u64, regions: &mut [Vec<u8>; 6]| {
+                if let Some((region, at)) = place(address, regions)
+                    && read(address, regions) == Some(0)
+                {
+                    regions[region][at..at + word].copy_from_slice(&order.bytes(value, word));
+                }
+            };
+            let (mut link, mut at) = (*slot, read(*slot, &regions));
+            while let Some(element) = at.filter(|at| *at != 0 && seen.insert(*at)) {
+                if let Some(previous) = head.previous {
+                    complete(element + previous, link, &mut regions);
+                }
+                link = element + head.next;
+                at = read(link, &regions);
+            }
+            if let (Some(0), Some(last)) = (at, head.last) {
+                complete(slot + last, link, &mut regions);
+            }
+        }
+        regions
+    }
+
     /// The image's file.
     pub fn image(&self) -> Vec<u8> {
         let types = self.has_types.then(|| (".SUNW_ctf", self.types.build()));
@@ -398,8 +490,9 @@ impl TypedKernel {
 
     /// The image's file with these sections, which are not in memory, and without types.
     pub fn image_with(&self, others: Vec<(&'static str, Vec<u8>)>) -> Vec<u8> {
+        let regions = self.connected();
         let of_region = |(index, (name, flags)): (usize, (&'static str, u64))| {
-            let (address, contents) = (self.base + index as u64 * REGION, &self.regions[index]);
+            let (address, contents) = (self.base + index as u64 * REGION, &regions[index]);
             if index == Region::Bss as usize {
                 return bss(name, address, contents.len() as u64);
             }
@@ -437,7 +530,7 @@ impl TypedKernel {
         let mut dump = self.dump.clone();
         let ram = dump.dump_avail[0].0;
         let note = self.build_id_note();
-        for (index, contents) in self.regions.iter().chain(&note).enumerate() {
+        for (index, contents) in self.connected().iter().chain(&note).enumerate() {
             let start = self.base + index as u64 * REGION;
             for (address, page) in (start..).step_by(PAGE as usize).zip(contents.chunks(PAGE as usize)) {
                 let mut bytes = page.to_vec();

@@ -111,6 +111,27 @@ impl Builder {
         self.place(of, path).of
     }
 
+    /// What a pointer points to.
+    pub fn target(&self, of: Type) -> Option<Type> {
+        match self.described(self.plain(of)).definition {
+            Definition::Reference(kind, target) if kind == kinds::POINTER => Some(target),
+            _ => None,
+        }
+    }
+
+    /// Where the members of a name are, in bytes from the beginning of the object: its own, and those of structures and unions
+    /// in it.
+    pub fn offsets_of(&self, of: Type, name: &str) -> Vec<u64> {
+        let Definition::Aggregate { members, .. } = &self.described(self.plain(of)).definition else {
+            return Vec::new();
+        };
+        let offsets = members.iter().flat_map(|(found, of, offset)| {
+            let own = (found == name).then_some(offset / 8);
+            own.into_iter().chain(self.offsets_of(*of, name).into_iter().map(move |inner| offset / 8 + inner))
+        });
+        offsets.collect()
+    }
+
     /// Writes a number, or an address, into a member of an object; without a path, into all of it.
     #[track_caller]
     pub fn set(&self, bytes: &mut [u8], of: Type, path: &str, value: impl Into<i128>) {

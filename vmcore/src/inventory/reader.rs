@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory, ZonePerCpu};
-use crate::lists::{ListEnd, ListKind, ListPlan};
+use crate::lists::{ListEnd, ListKind, ListPlan, StrayPointer};
 use crate::types::Kind;
 use crate::units::Hex;
 use crate::warnings::Warnings;
@@ -128,8 +128,10 @@ impl<'a> Reader<'a> {
         if end != ListEnd::Complete {
             self.warn(|| format!("{what} is damaged: {end}"));
         }
-        // Elements were skipped, or the list was cut off. A null pointer leads nowhere: it is not known what was before it.
-        for stray in walk.stray.iter().filter(|stray| stray.found != 0) {
+        // A head that is all zero was never initialized: it has no last pointer.
+        let is_fresh = |stray: &&StrayPointer| stray.found == 0 && elements.is_empty();
+        // Elements were skipped, or the list was cut off.
+        for stray in walk.stray.iter().filter(|stray| !is_fresh(stray)) {
             self.warn(|| format!("{what} is damaged: {stray}; others may be missing"));
         }
         Ok(elements)
