@@ -1,7 +1,8 @@
 //! The state of reading: what could not be read.
 
+use super::source::Source;
 use crate::error::{Error, Result};
-use crate::kernel::{Object, TypedMemory, ZonePerCpu};
+use crate::kernel::{Object, Processes, TypedMemory, ZonePerCpu};
 use crate::lists::{ListEnd, ListKind, ListPlan, StrayPointer};
 use crate::types::Kind;
 use crate::units::Hex;
@@ -135,6 +136,17 @@ impl<'a> Reader<'a> {
             self.warn(|| format!("{what} is damaged: {stray}; others may be missing"));
         }
         Ok(elements)
+    }
+
+    /// The processes of a kernel, with what could not be read of them.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Source::processes`].
+    pub fn processes<'s>(&mut self, source: &'s Source<'_>) -> Result<&'s Processes> {
+        let processes = source.processes()?;
+        processes.warnings.iter().for_each(|warning| self.warn(|| warning.clone()));
+        Ok(processes)
     }
 
     /// Adds a warning, whose text is made only if it is kept.

@@ -32,7 +32,6 @@ use super::waiting::interrupts::Interrupts;
 use super::waiting::run_queues::RunQueues;
 use super::waiting::waits::Waits;
 use crate::error::{Error, Result};
-use crate::kernel::Kernel;
 use crate::table::Table;
 use serde::{Serialize, Serializer};
 
@@ -179,14 +178,9 @@ pub struct Inventory(pub Vec<(SectionName, Result<SectionData, NoSection>)>);
 
 impl Inventory {
     /// Reads them.
-    ///
-    /// # Errors
-    ///
-    /// The kernel's types are not known.
-    pub fn read(kernel: &Kernel, names: &[SectionName]) -> Result<Self, NoSection> {
-        let source = Source::new(kernel)?;
-        let section = |name: &SectionName| (*name, name.read(&source).map_err(NoSection::from));
-        Ok(Self(names.iter().map(section).collect()))
+    pub fn read(source: &Source<'_>, names: &[SectionName]) -> Self {
+        let section = |name: &SectionName| (*name, name.read(source).map_err(NoSection::from));
+        Self(names.iter().map(section).collect())
     }
 
     /// What was read.

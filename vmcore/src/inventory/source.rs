@@ -3,6 +3,7 @@
 use crate::error::Result;
 use crate::kernel::{Kernel, Processes, TypedMemory};
 use crate::table::Table;
+use std::borrow::Cow;
 use std::cell::OnceCell;
 
 /// A kernel that is read.
@@ -12,7 +13,7 @@ pub struct Source<'a> {
     /// Its memory with its types.
     pub typed: TypedMemory<'a>,
     /// Its processes, once they are asked for.
-    processes: OnceCell<Processes>,
+    processes: OnceCell<Cow<'a, Processes>>,
 }
 
 impl<'a> Source<'a> {
@@ -25,6 +26,12 @@ impl<'a> Source<'a> {
         Ok(Self { kernel, typed: kernel.typed()?, processes: OnceCell::new() })
     }
 
+    /// The same with its processes, which were read already.
+    #[must_use]
+    pub fn with_processes(self, processes: &'a Processes) -> Self {
+        Self { processes: Cow::Borrowed(processes).into(), ..self }
+    }
+
     /// Its processes and threads, which are read once.
     ///
     /// # Errors
@@ -35,7 +42,7 @@ impl<'a> Source<'a> {
             return Ok(processes);
         }
         let processes = self.kernel.processes()?;
-        Ok(self.processes.get_or_init(|| processes))
+        Ok(self.processes.get_or_init(|| Cow::Owned(processes)))
     }
 }
 

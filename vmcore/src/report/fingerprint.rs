@@ -20,10 +20,11 @@
 //! Where the function in which it went wrong is not known, it is made of the panic's message without numbers.
 
 use crate::architecture::Architecture;
-use crate::bounds::split_text;
+use crate::bounds::{head, split_text};
 use crate::stack::{Call, Stack, Trap, TrapKind, is_entry};
+use crate::units::hex_digits;
 use sha2::{Digest, Sha256};
-use std::fmt::{self, Write};
+use std::fmt;
 
 /// The version of the rules, which a fingerprint begins with: those of different versions are not comparable.
 const VERSION: u32 = 1;
@@ -197,10 +198,7 @@ impl Fingerprint {
             hasher.update(b"\n");
             hasher.update(part);
         }
-        let mut value = format!("{VERSION}:");
-        for byte in hasher.finalize().iter().take(LENGTH) {
-            let _ = write!(value, "{byte:02x}");
-        }
+        let value = format!("{VERSION}:{}", hex_digits(head(&hasher.finalize(), LENGTH)));
         Self { value, basis, parts }
     }
 }

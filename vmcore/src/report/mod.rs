@@ -20,7 +20,7 @@ pub use processes::{PROCESS_COLUMNS, process_row};
 pub use sections::{INVENTORY, REPORT_SECTIONS};
 
 use crate::architecture::Architecture;
-use crate::inventory::{Inventory, NoSection, SectionName};
+use crate::inventory::{Inventory, NoSection, SectionName, Source};
 use crate::kernel::{DebuggerOutput, Kernel, KernelFacts, Process, Processes, State, Thread};
 use crate::messages::{self, Message, MessageBuffer};
 use crate::stack::{Call, CodeInformation, ThreadStack};
@@ -150,6 +150,7 @@ impl Report {
         sections: &[SectionName],
     ) -> Self {
         let mut processes = kernel.processes().map_err(reason);
+        let inventory = read_inventory(kernel, processes.as_ref().ok(), sections).map_err(NoSection::from);
         if let Ok(processes) = &mut processes {
             processes.list.sort_by_key(|process| process.pid);
         }
@@ -170,7 +171,7 @@ impl Report {
             stacks,
             messages: kernel.messages().map_err(reason),
             numbers: kernel.symbols().map(|symbols| numbers::read(kernel.memory(), symbols)).map_err(reason),
-            inventory: Inventory::read(kernel, sections),
+            inventory,
             configuration: kernel.configuration().map_err(reason),
             modules: kernel.linked_files().map_err(reason),
             debugger: kernel.debugger_output().map_err(reason),
@@ -236,6 +237,20 @@ impl Report {
     pub fn panic_message(&self, all: &[Message<'_>]) -> Option<usize> {
         self.panic.as_ref().and_then(|_| messages::panic_since_boot(all))
     }
+}
+
+/// The sections, of the processes in the order of the kernel.
+fn read_inventory(
+    kernel: &Kernel,
+    processes: Option<&Processes>,
+    sections: &[SectionName],
+) -> crate::Result<Inventory> {
+    let source = Source::new(kernel)?;
+    let source = match processes {
+        Some(processes) => source.with_processes(processes),
+        None => source,
+    };
+    Ok(Inventory::read(&source, sections))
 }
 
 fn reason(error: crate::Error) -> String {

@@ -23,11 +23,8 @@ pub(super) struct SocketOwners(HashMap<u64, Vec<i32>>);
 impl SocketOwners {
     /// Reads the file tables of all processes; `None` if they cannot be read.
     pub fn read(source: &Source<'_>, reader: &mut Reader<'_>) -> Option<Self> {
-        let processes = source.processes();
+        let processes = reader.processes(source);
         let processes = reader.keep(|| "the processes".to_owned(), processes)?;
-        for warning in &processes.warnings {
-            reader.warn(|| warning.clone());
-        }
         if !processes.warnings.is_empty() {
             return None;
         }

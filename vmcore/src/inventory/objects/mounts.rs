@@ -9,9 +9,8 @@ use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
 use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
-use crate::units::Hex;
+use crate::units::{Hex, hex_digits};
 use serde::Serialize;
-use std::fmt::Write;
 
 /// More mounts than are plausible.
 const MAX_MOUNTS: usize = 1 << 16;
@@ -142,20 +141,13 @@ fn read_mount(reader: &mut Reader<'_>, mount: &Object<'_>) -> Mount {
         flags: flags.map(Hex),
         options: flags.map(named),
         user_id: number("mnt_stat.f_owner"),
-        file_system_id: id.map(|bytes| hexadecimal(&bytes)),
+        file_system_id: id.map(|bytes| hex_digits(&bytes)),
         sync_writes: number("mnt_stat.f_syncwrites"),
         async_writes: number("mnt_stat.f_asyncwrites"),
         sync_reads: number("mnt_stat.f_syncreads"),
         async_reads: number("mnt_stat.f_asyncreads"),
         vnodes: number("mnt_nvnodelistsize"),
     }
-}
-
-fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().fold(String::new(), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 impl Topic for Mounts {

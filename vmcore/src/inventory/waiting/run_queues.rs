@@ -122,8 +122,7 @@ impl RunQueues {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let typed = source.typed;
         let mut reader = Reader::new(typed);
-        let processes = source.processes()?;
-        processes.warnings.iter().for_each(|warning| reader.warn(|| warning.clone()));
+        let processes = reader.processes(source)?;
         let scheduler = reader.keep(|| "active_sched".to_owned(), scheduler(source.kernel, typed)).flatten();
         let mut all = All { reader, scheduler, threads: Threads::new(processes), left: MAX_THREADS };
         let cpus = typed.cpus()?.into_iter().map(|cpu| all.cpu(cpu)).collect();

@@ -86,8 +86,7 @@ pub(super) struct WaitMap<'a> {
 impl<'a> WaitMap<'a> {
     /// Reads what threads wait for, with the queues that they are in.
     pub fn read(source: &'a Source<'_>, reader: &mut Reader<'_>) -> Result<Self> {
-        let processes = source.processes()?;
-        processes.warnings.iter().for_each(|warning| reader.warn(|| warning.clone()));
+        let processes = reader.processes(source)?;
         let queues = Queues::read(reader);
         let mut wait = WaitReader::new(source.typed, processes).with_queue_types(queues.types.clone());
         let all = processes.list.iter().flat_map(|process| &process.threads);

@@ -42,9 +42,8 @@ impl OpenFiles {
     pub fn read(source: &Source<'_>) -> Result<Self> {
         let typed = source.typed;
         typed.structure("file")?;
-        let processes = source.processes()?;
         let mut reader = Reader::new(typed);
-        processes.warnings.iter().for_each(|warning| reader.warn(|| warning.clone()));
+        let processes = reader.processes(source)?;
         let names = reader.keep(|| "the name cache".to_owned(), NameCache::new(typed));
         let mut all = All {
             reader,

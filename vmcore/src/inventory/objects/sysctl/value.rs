@@ -1,7 +1,7 @@
 //! Values of the kernel's variables.
 
 use crate::text::decode;
-use std::fmt::Write;
+use crate::units::hex_digits;
 
 /// A value.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,10 +20,7 @@ impl SysctlValue {
         match self {
             Self::Numbers(numbers) => numbers.iter().map(i128::to_string).collect::<Vec<_>>().join(" "),
             Self::Text(text) => decode(text),
-            Self::Bytes(bytes) => bytes.iter().fold("0x".to_owned(), |mut text, byte| {
-                let _ = write!(text, "{byte:02x}");
-                text
-            }),
+            Self::Bytes(bytes) => format!("0x{}", hex_digits(bytes)),
         }
     }
 }
