@@ -24,6 +24,7 @@
 
 mod buffer_headers;
 pub mod devices;
+mod fields;
 pub mod memory;
 pub mod network;
 pub mod objects;

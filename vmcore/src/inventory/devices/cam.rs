@@ -6,9 +6,9 @@
 //! `sys/cam/cam_sim.h`, `struct cam_periph` in `sys/cam/cam_periph.h`, `struct ccb_hdr` in `sys/cam/cam_ccb.h`,
 //! `sbin/camcontrol/camcontrol.c`.
 
-use super::fields::{Fields, flag_names};
 use crate::bounds::{part, saturating_usize};
 use crate::error::{Error, Result};
+use crate::inventory::fields::{Fields, flag_names};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;

@@ -3,9 +3,9 @@
 //! Sources: `struct devstat` and its flags in `sys/sys/devicestat.h`, `device_statq` in `sys/kern/subr_devstat.c`,
 //! `devstat_compute_statistics()` in `lib/libdevstat/devstat.c`, `usr.sbin/iostat/iostat.c`.
 
-use super::fields::{Fields, read_bintime, seconds};
 use crate::bounds::low_u32;
 use crate::error::Result;
+use crate::inventory::fields::{Fields, read_bintime, seconds};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;

@@ -3,9 +3,9 @@
 //! Sources: `struct _device` in `sys/kern/subr_bus.c`, `device_state_t` and `DF_ENABLED` in `sys/sys/bus.h`, `struct rman` in
 //! `sys/sys/rman.h`, `sysctl_rman()` in `sys/kern/subr_rman.c`, `usr.sbin/devinfo/devinfo.c`.
 
-use super::fields::Fields;
 use super::firmware::{BusInfo, Buses, Driver};
 use crate::error::{Error, Result};
+use crate::inventory::fields::Fields;
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;

@@ -5,9 +5,10 @@
 //! and `g_io_request()` in `sys/geom/geom_io.c`, `struct bio` in `sys/sys/bio.h`, `sys/geom/geom_dump.c`.
 
 use super::device_statistics::{DeviceStatistics, not_done};
-use super::fields::{Fields, flag_names, operation, seconds};
+use super::operation::operation;
 use crate::bounds::low_u32;
 use crate::error::Result;
+use crate::inventory::fields::{Fields, flag_names, seconds};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;

@@ -4,6 +4,6 @@ pub mod buffers;
 pub mod cam;
 pub mod device_statistics;
 pub mod device_tree;
-mod fields;
 mod firmware;
 pub mod geom;
+mod operation;

@@ -4,6 +4,7 @@
 //! `sys/kern/kern_jail.c`, `usr.sbin/jls/jls.c`.
 
 use crate::error::{Error, Result};
+use crate::inventory::fields::Fields;
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
@@ -155,61 +156,45 @@ fn read_flags(flags: &Object<'_>) -> Result<Vec<(Name, u64)>> {
     Ok(found)
 }
 
-fn read_jail(reader: &mut Reader<'_>, jail: &Object<'_>, flags: &Flags, left: &mut u64) -> Jail {
-    let what = format!("the jail at {}", Hex(jail.address()));
-    let fetched = jail.fetched();
-    let jail = reader.keep(|| what.clone(), fetched).unwrap_or_else(|| jail.clone());
-    let mut text = |member: &str| {
-        let text = jail.member(member).and_then(|member| member.text());
-        reader.keep(|| format!("{member} of {what}"), text).map(Name::from)
+fn read_jail<'a>(reader: &mut Reader<'a>, jail: &Object<'a>, flags: &Flags, left: &mut u64) -> Jail {
+    let mut fields = Fields::new(reader, "jail", jail);
+    let jail = fields.object().clone();
+    let mut of = |pointer: &str, member: &str| {
+        let number = jail.member(pointer).and_then(|of| of.dereference()?.member(member)?.signed());
+        fields.keep(pointer, number)
     };
-    let [name, path, hostname] = ["pr_name", "pr_path", "pr_hostname"].map(&mut text);
-    let [domainname, host_uuid, os_release] = ["pr_domainname", "pr_hostuuid", "pr_osrelease"].map(&mut text);
-    let mut signed = |member: &str, read: Result<Object<'_>>| {
-        let number = read.and_then(|member| member.signed());
-        reader.keep(|| format!("{member} of {what}"), number)
-    };
-    let own = ["pr_id", "pr_securelevel", "pr_enforce_statfs", "pr_devfs_rsnum", "pr_osreldate"];
-    let [jail_id, securelevel, enforce_statfs, devfs_ruleset, os_version] =
-        own.map(|member| signed(member, jail.member(member)));
-    let of = |pointer: &str, member: &str| jail.member(pointer)?.dereference()?.member(member);
-    let parent_id = signed("pr_parent", of("pr_parent", "pr_id"));
-    let cpuset_id = signed("pr_cpuset", of("pr_cpuset", "cs_id"));
-    let mut number = |member: &str| reader.number(&what, &jail, member);
-    let [host_id, vnet, children, child_limit] =
-        ["pr_hostid", "pr_vnet", "pr_childcount", "pr_childmax"].map(&mut number);
-    let [references, user_references, own_flags, allow] =
-        ["pr_ref", "pr_uref", "pr_flags", "pr_allow"].map(&mut number);
-    let state = state(&jail);
+    let (parent_id, cpuset_id) = (of("pr_parent", "pr_id"), of("pr_cpuset", "cs_id"));
     let mut addresses = |family: &str, index: u64| {
         let read = addresses(&jail, index, left);
-        reader.keep(|| format!("the addresses of {family} of {what}"), read)
+        fields.keep(&format!("the addresses of {family}"), read)
     };
+    let (ipv4_addresses, ipv6_addresses) = (addresses("IPv4", 0), addresses("IPv6", 1));
+    let (own, allow) = (fields.number("pr_flags"), fields.number("pr_allow"));
     Jail {
         address: Hex(jail.address()),
-        jail_id,
+        jail_id: fields.signed("pr_id"),
         parent_id,
-        name,
-        path,
-        ipv4_addresses: addresses("IPv4", 0),
-        ipv6_addresses: addresses("IPv6", 1),
-        state: reader.keep(|| format!("the state of {what}"), state),
-        hostname,
-        domainname,
-        host_uuid,
-        host_id,
+        name: fields.text("pr_name"),
+        path: fields.text("pr_path"),
+        ipv4_addresses,
+        ipv6_addresses,
+        state: fields.keep("the state", state(&jail)),
+        hostname: fields.text("pr_hostname"),
+        domainname: fields.text("pr_domainname"),
+        host_uuid: fields.text("pr_hostuuid"),
+        host_id: fields.number("pr_hostid"),
         cpuset_id,
-        vnet: vnet.map(Hex),
-        securelevel,
-        enforce_statfs,
-        devfs_ruleset,
-        children,
-        child_limit,
-        os_release,
-        os_version,
-        references,
-        user_references,
-        parameters: parameters(flags, own_flags, allow),
+        vnet: fields.number("pr_vnet").map(Hex),
+        securelevel: fields.signed("pr_securelevel"),
+        enforce_statfs: fields.signed("pr_enforce_statfs"),
+        devfs_ruleset: fields.signed("pr_devfs_rsnum"),
+        children: fields.number("pr_childcount"),
+        child_limit: fields.number("pr_childmax"),
+        os_release: fields.text("pr_osrelease"),
+        os_version: fields.signed("pr_osreldate"),
+        references: fields.number("pr_ref"),
+        user_references: fields.number("pr_uref"),
+        parameters: parameters(flags, own, allow),
     }
 }
 

@@ -4,6 +4,7 @@
 //! `kern_linker.c`.
 
 use crate::error::{Error, Result};
+use crate::inventory::fields::Fields;
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
@@ -121,45 +122,29 @@ impl<'a> All<'a> {
     fn read_versions(&mut self, head: &Object<'a>) -> Result<()> {
         for found in self.reader.list(&"the list of versions of modules", head, "link", MAX_MODULES)? {
             let container = found.member("container")?.unsigned()?;
-            let what = format!("the version of a module at {}", Hex(found.address()));
-            let version = ModuleVersion {
-                name: self.text(&what, &found, ("name", MAX_NAME)),
-                module_version: self.signed(&what, &found, "version"),
-            };
+            let mut fields = Fields::new(&mut self.reader, "version of a module", &found);
+            let version =
+                ModuleVersion { name: fields.name_up_to("name", MAX_NAME), module_version: fields.signed("version") };
             self.versions.entry(container).or_default().push(version);
         }
         Ok(())
     }
 
-    fn text(&mut self, what: &str, object: &Object<'_>, (member, limit): (&str, usize)) -> Option<Name> {
-        let text = object.member(member).and_then(|text| text.string(limit));
-        self.reader.keep(|| format!("{member} of {what}"), text).flatten().map(Name::from)
-    }
-
-    fn signed(&mut self, what: &str, object: &Object<'_>, member: &str) -> Option<i64> {
-        let number = object.member(member).and_then(|number| number.signed());
-        self.reader.keep(|| format!("{member} of {what}"), number)
-    }
-
     fn read_file(&mut self, file: &Object<'a>) -> KernelFile {
-        let what = format!("the file at {}", Hex(file.address()));
-        let fetched = file.fetched();
-        let file = self.reader.keep(|| what.clone(), fetched).unwrap_or_else(|| file.clone());
-        let dependencies = self.dependencies(&file);
-        let modules = self.modules(&what, &file);
-        let mut number = |member: &str| self.reader.number(&what, &file, member);
-        let [references, user_references, address, size] = ["refs", "userrefs", "address", "size"].map(&mut number);
+        let (dependencies, modules) = (self.dependencies(file), self.modules(file));
+        let module_versions = self.versions.remove(&file.address()).into_iter().flatten().collect();
+        let mut fields = Fields::new(&mut self.reader, "file", file);
         KernelFile {
-            file_id: self.signed(&what, &file, "id"),
-            references,
-            user_references,
-            load_address: address.map(Hex),
-            size,
-            name: self.text(&what, &file, ("filename", MAX_NAME)),
-            path: self.text(&what, &file, ("pathname", MAX_PATH)),
-            dependency_ids: self.reader.keep(|| format!("the dependencies of {what}"), dependencies),
-            modules: self.reader.keep(|| format!("the modules of {what}"), modules),
-            module_versions: self.versions.remove(&file.address()).into_iter().flatten().collect(),
+            file_id: fields.signed("id"),
+            references: fields.number("refs"),
+            user_references: fields.number("userrefs"),
+            load_address: fields.number("address").map(Hex),
+            size: fields.number("size"),
+            name: fields.name_up_to("filename", MAX_NAME),
+            path: fields.name_up_to("pathname", MAX_PATH),
+            dependency_ids: fields.keep("the dependencies", dependencies),
+            modules: fields.keep("the modules", modules),
+            module_versions,
         }
     }
 
@@ -177,20 +162,20 @@ impl<'a> All<'a> {
         (0..count).map(id).collect()
     }
 
-    fn modules(&mut self, what: &str, file: &Object<'a>) -> Result<Vec<Module>> {
+    fn modules(&mut self, file: &Object<'a>) -> Result<Vec<Module>> {
         let head = file.member("modules")?;
-        let list =
-            self.reader.list(&format_args!("the list of modules of {what}"), &head, "flink", self.modules_left)?;
+        let what = format!("the list of modules of the file at {}", Hex(file.address()));
+        let list = self.reader.list(&what, &head, "flink", self.modules_left)?;
         self.modules_left = self.modules_left.saturating_sub(list.len());
         Ok(list.iter().map(|module| self.module(module)).collect())
     }
 
     fn module(&mut self, module: &Object<'a>) -> Module {
-        let what = format!("the module at {}", Hex(module.address()));
+        let mut fields = Fields::new(&mut self.reader, "module", module);
         Module {
-            module_id: self.signed(&what, module, "id"),
-            name: self.text(&what, module, ("name", MAX_NAME)),
-            references: self.reader.number(&what, module, "refs"),
+            module_id: fields.signed("id"),
+            name: fields.name_up_to("name", MAX_NAME),
+            references: fields.number("refs"),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! `prmount()` in `sbin/mount/mount.c`.
 
 use crate::error::Result;
+use crate::inventory::fields::Fields;
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
@@ -116,37 +117,26 @@ impl Mounts {
     }
 }
 
-fn read_mount(reader: &mut Reader<'_>, mount: &Object<'_>) -> Mount {
-    let what = format!("the mount at {}", Hex(mount.address()));
-    let fetched = mount.fetched();
-    let mount = reader.keep(|| what.clone(), fetched).unwrap_or_else(|| mount.clone());
-    let mut text = |noun: &str, member: Result<Object<'_>>| {
-        let text = member.and_then(|member| member.text());
-        reader.keep(|| format!("{noun} of {what}"), text).map(Name::from)
-    };
-    let mounted_from = text("the device", mount.member("mnt_stat.f_mntfromname"));
-    let mount_point = text("the mount point", mount.member("mnt_stat.f_mntonname"));
-    let kind = mount.member("mnt_vfc").and_then(|kind| kind.dereference()?.member("vfc_name"));
-    let file_system = text("the file system", kind);
-    let id = mount.member("mnt_stat.f_fsid").and_then(|id| id.bytes());
-    let id = reader.keep(|| format!("the number of {what}"), id);
-    let mut number = |member: &str| reader.number(&what, &mount, member);
-    let flags = number("mnt_flag");
+fn read_mount<'a>(reader: &mut Reader<'a>, mount: &Object<'a>) -> Mount {
+    let mut fields = Fields::new(reader, "mount", mount);
+    let kind = fields.object().member("mnt_vfc").and_then(|kind| kind.dereference()?.member("vfc_name")?.text());
+    let id = fields.object().member("mnt_stat.f_fsid").and_then(|id| id.bytes());
+    let flags = fields.number("mnt_flag");
     let named = |flags: u64| OPTIONS.iter().filter(|(bit, _)| flags & bit != 0).map(|(_, name)| *name).collect();
     Mount {
         address: Hex(mount.address()),
-        mounted_from,
-        mount_point,
-        file_system,
+        mounted_from: fields.text("mnt_stat.f_mntfromname"),
+        mount_point: fields.text("mnt_stat.f_mntonname"),
+        file_system: fields.keep("vfc_name", kind).map(Name::from),
         flags: flags.map(Hex),
         options: flags.map(named),
-        user_id: number("mnt_stat.f_owner"),
-        file_system_id: id.map(|bytes| hex_digits(&bytes)),
-        sync_writes: number("mnt_stat.f_syncwrites"),
-        async_writes: number("mnt_stat.f_asyncwrites"),
-        sync_reads: number("mnt_stat.f_syncreads"),
-        async_reads: number("mnt_stat.f_asyncreads"),
-        vnodes: number("mnt_nvnodelistsize"),
+        user_id: fields.number("mnt_stat.f_owner"),
+        file_system_id: fields.keep("mnt_stat.f_fsid", id).map(|bytes| hex_digits(&bytes)),
+        sync_writes: fields.number("mnt_stat.f_syncwrites"),
+        async_writes: fields.number("mnt_stat.f_asyncwrites"),
+        sync_reads: fields.number("mnt_stat.f_syncreads"),
+        async_reads: fields.number("mnt_stat.f_asyncreads"),
+        vnodes: fields.number("mnt_nvnodelistsize"),
     }
 }
 

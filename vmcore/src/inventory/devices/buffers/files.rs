@@ -3,7 +3,7 @@
 //! Sources: `struct vnode` in `sys/sys/vnode.h`, `struct mount` in `sys/sys/mount.h`, `struct cdev` in `sys/sys/conf.h`.
 
 use crate::error::Result;
-use crate::inventory::devices::fields::Fields;
+use crate::inventory::fields::Fields;
 use crate::inventory::reader::Reader;
 use crate::kernel::Object;
 use crate::text::Name;

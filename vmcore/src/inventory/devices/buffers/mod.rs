@@ -11,9 +11,10 @@ mod scan;
 pub use counters::BufferCounters;
 pub use files::BufferFile;
 
-use super::fields::{Fields, flag_names, operation};
 use crate::error::Result;
 use crate::inventory::buffer_headers::BufferHeaders;
+use crate::inventory::devices::operation::operation;
+use crate::inventory::fields::{Fields, flag_names};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::table::{Table, cell, left, name_cell, right};

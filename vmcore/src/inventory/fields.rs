@@ -1,4 +1,4 @@
-//! The members of a structure, as sections of devices have them: what cannot be read is not known, and a warning says so.
+//! The members of a structure: what cannot be read is not known, and a warning says so.
 
 use crate::bounds::{low_u32, low_u64};
 use crate::error::{Error, Result};
@@ -13,12 +13,8 @@ use std::time::Duration;
 /// More bytes than a text of the kernel has here: the descriptions of devices are the longest.
 const MAX_TEXT: usize = 256;
 
-/// Names of requests (`BIO_READ` and so on).
-const OPERATIONS: [(u64, &str); 7] =
-    [(1, "read"), (2, "write"), (3, "delete"), (4, "getattr"), (5, "flush"), (9, "zone"), (10, "speedup")];
-
 /// The members of a structure.
-pub(super) struct Fields<'r, 'a> {
+pub(crate) struct Fields<'r, 'a> {
     reader: &'r mut Reader<'a>,
     object: Object<'a>,
     what: Described,
@@ -26,7 +22,7 @@ pub(super) struct Fields<'r, 'a> {
 
 /// What a structure is, and where.
 #[derive(Clone, Copy)]
-pub(super) struct Described {
+pub(crate) struct Described {
     noun: &'static str,
     address: u64,
 }
@@ -89,9 +85,14 @@ impl<'r, 'a> Fields<'r, 'a> {
         self.keep(member, read).flatten()
     }
 
-    /// The text that a pointer leads to; `None` also where it is null.
+    /// The text that a pointer leads to, of at most 256 bytes; `None` also where it is null.
     pub fn name(&mut self, member: &str) -> Option<Name> {
-        let read = self.object.member(member).and_then(|pointer| pointer.string(MAX_TEXT));
+        self.name_up_to(member, MAX_TEXT)
+    }
+
+    /// The same of at most so many bytes.
+    pub fn name_up_to(&mut self, member: &str, limit: usize) -> Option<Name> {
+        let read = self.object.member(member).and_then(|pointer| pointer.string(limit));
         self.keep(member, read).flatten().map(Name::from)
     }
 
@@ -121,8 +122,9 @@ impl<'r, 'a> Fields<'r, 'a> {
         self.keep(member, read).into_iter().flatten().collect()
     }
 }
+
 /// Seconds, and parts of a second in 64 bits (`struct bintime`).
-pub(super) fn read_bintime(time: &Object<'_>) -> Result<Duration> {
+pub(crate) fn read_bintime(time: &Object<'_>) -> Result<Duration> {
     let seconds = time.member("sec")?.signed()?;
     let seconds = u64::try_from(seconds).map_err(|_| Error::Format(format!("it is {seconds} seconds")))?;
     let part = u128::from(time.member("frac")?.unsigned()?);
@@ -130,7 +132,7 @@ pub(super) fn read_bintime(time: &Object<'_>) -> Result<Duration> {
 }
 
 /// A duration in JSON.
-pub(super) fn seconds<S: Serializer>(
+pub(crate) fn seconds<S: Serializer>(
     duration: &Option<Duration>,
     serializer: S,
 ) -> std::result::Result<S::Ok, S::Error> {
@@ -138,15 +140,9 @@ pub(super) fn seconds<S: Serializer>(
 }
 
 /// The names of the bits that are set, in the order of the names; bits without a name are a number.
-pub(super) fn flag_names(flags: u64, names: &[(u64, &'static str)]) -> Vec<String> {
+pub(crate) fn flag_names(flags: u64, names: &[(u64, &'static str)]) -> Vec<String> {
     let set = names.iter().filter(|(bit, _)| flags & bit != 0);
     let rest = names.iter().fold(flags, |rest, (bit, _)| rest & !bit);
     let rest = Some(rest).filter(|rest| *rest != 0).map(|rest| Hex(rest).to_string());
     set.map(|(_, name)| (*name).to_owned()).chain(rest).collect()
-}
-
-/// What a request of GEOM's or a buffer's is to do, in the words of `BIO_READ` and so on; another number as such.
-pub(super) fn operation(number: u64) -> String {
-    let known = OPERATIONS.iter().find(|(known, _)| *known == number);
-    known.map_or_else(|| number.to_string(), |(_, name)| (*name).to_owned())
 }
