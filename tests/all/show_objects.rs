@@ -51,6 +51,7 @@ pub fn with_files(arch: Arch) -> (FileKernel, u64) {
     let other = kernel.allocate("unpcb");
     let bound = kernel.allocate("sockaddr_un");
     kernel.set_text(bound, "sockaddr_un", "sun_path", "/var/run/log");
+    kernel.set(bound, "sockaddr_un", "sun_len", 2 + 12 + 1);
     let local = kernel.add("unpcb", &[("unp_conn", other.into())]);
     kernel.set(other, "unpcb", "unp_addr", bound);
     let local = kernel.add_socket((1, "local"), [2, 0], local);

@@ -23,15 +23,19 @@
 //! ```
 
 mod buffer_headers;
+mod descriptors;
 pub mod devices;
 mod fields;
+mod host_address;
 pub mod memory;
 pub mod network;
 pub mod objects;
+mod pcb;
 mod reader;
 mod sections;
 mod source;
 pub mod waiting;
 
+pub use host_address::HostAddress;
 pub use sections::{Inventory, NoSection, SectionData, SectionName};
 pub use source::{Source, Topic};

@@ -4,6 +4,7 @@
 
 use super::sockets::{InternetSocket, SocketState, Sockets, UnixSocket};
 use crate::error::Result;
+use crate::inventory::host_address::HostAddress;
 use crate::inventory::source::{Source, Topic};
 use crate::table::{Table, cell, left, name_cell, right};
 use crate::units::Hex;
@@ -61,8 +62,7 @@ fn queues(socket: &SocketState) -> [String; 2] {
 }
 
 fn internet_row(socket: &InternetSocket) -> Vec<String> {
-    let end =
-        |address: &Option<_>, port| cell(address.as_ref().map(|address: &super::HostAddress| address.with_port(port)));
+    let end = |address: &Option<_>, port| cell(address.as_ref().map(|address: &HostAddress| address.with_port(port)));
     let [receive, send] = queues(&socket.socket);
     vec![
         pointer(socket.pcb),

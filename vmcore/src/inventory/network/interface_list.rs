@@ -28,9 +28,9 @@ impl InterfaceNames {
         Self(names)
     }
 
-    /// The name of the interface of a number.
-    pub fn get(&self, index: u64) -> Option<&Name> {
-        self.0.get(&index)
+    /// The name of the interface of a number, as text.
+    pub fn text(&self, index: u16) -> Option<String> {
+        self.0.get(&index.into()).map(|name| name.text().into_owned())
     }
 }
 

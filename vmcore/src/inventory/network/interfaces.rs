@@ -7,6 +7,7 @@ use super::interface_list::{InterfaceNames, interface_name, interfaces};
 use super::sockaddr::{Network, SocketAddress};
 use super::stacks::NetworkStack;
 use crate::error::Result;
+use crate::inventory::host_address::HostAddress;
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::Object;
@@ -94,7 +95,7 @@ pub struct InterfaceCounters {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct InterfaceAddress {
     /// The address; `None` if it is of another family than IPv4 and IPv6.
-    pub host_address: Option<super::HostAddress>,
+    pub host_address: Option<HostAddress>,
     /// Its network.
     pub network: Option<Network>,
     /// Packets that were received.

@@ -1,6 +1,5 @@
 //! The network, as netstat(1) shows it: connections, of each network stack.
 
-mod address;
 pub mod connections;
 mod counter_array;
 mod interface_list;
@@ -17,7 +16,6 @@ mod socket_reader;
 mod sockets;
 mod stacks;
 
-pub use address::HostAddress;
 pub use counter_array::{CounterValue, NamedCounter};
 pub use sockaddr::Network;
 pub use sockets::{InternetSocket, ListenQueue, SocketState, TcpState, UnixSocket};

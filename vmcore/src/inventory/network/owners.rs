@@ -1,19 +1,17 @@
 //! The processes that have a socket open.
 //!
-//! Sources: `sys/sys/filedesc.h`, `sys/sys/file.h`.
+//! Source: `sys/sys/file.h`.
 
-use crate::bounds::{part, saturating_usize};
 use crate::error::{Error, Result};
+use crate::inventory::descriptors::DescriptorTable;
 use crate::inventory::reader::Reader;
 use crate::inventory::source::Source;
-use crate::kernel::{Object, TypedMemory};
+use crate::kernel::TypedMemory;
 use crate::units::Hex;
 use std::collections::HashMap;
 
 /// `DTYPE_SOCKET`: the file is a socket.
 const DTYPE_SOCKET: u64 = 2;
-/// Descriptors that are read at once.
-const AT_ONCE: u64 = 1 << 12;
 /// More descriptors, of all processes, than are read in reasonable time.
 const MAX_DESCRIPTORS: u64 = 1 << 23;
 
@@ -68,30 +66,10 @@ struct FileTables<'a> {
 impl FileTables<'_> {
     fn add(&mut self, process: u64, pid: i32) -> Result<()> {
         let Some(table) = self.typed.structure_at("proc", process)?.member("p_fd")?.follow()? else { return Ok(()) };
-        let table = table.member("fd_files")?.dereference()?;
-        let count = table.member("fdt_nfiles")?.unsigned()?;
-        self.left = self.left.checked_sub(count).ok_or_else(|| Error::Format(format!("it has {count} descriptors")))?;
-        let all = table.member("fdt_ofiles")?;
-        for first in (0..count).step_by(saturating_usize(AT_ONCE)) {
-            self.add_descriptors(&all.index(first)?, (count - first).min(AT_ONCE), pid)?;
-        }
-        Ok(())
-    }
-
-    /// So many descriptors from one on.
-    fn add_descriptors(&mut self, first: &Object<'_>, count: u64, pid: i32) -> Result<()> {
-        let size = first.size().filter(|size| *size > 0);
-        let size = size.ok_or_else(|| Error::Unsupported("descriptors have no size".to_owned()))?;
-        let file = first.member("fde_file")?;
-        let offset = saturating_usize(file.address().wrapping_sub(first.address()));
-        let (word, order) = (self.typed.memory.word_size(), self.typed.memory.order());
-        let bytes = first.leading_bytes(size.saturating_mul(count))?;
-        for descriptor in bytes.chunks(saturating_usize(size)) {
-            let file = order.number(part(descriptor, offset..offset.saturating_add(word)));
-            let owners = (file != 0).then(|| self.files.entry(file).or_default());
-            owners.into_iter().for_each(|owners| owners.push(pid));
-        }
-        Ok(())
+        let table = DescriptorTable::new(&table)?;
+        let left = self.left.checked_sub(table.count);
+        self.left = left.ok_or_else(|| Error::Format(format!("it has {} descriptors", table.count)))?;
+        table.each_used(table.count, |descriptor| self.files.entry(descriptor.file).or_default().push(pid))
     }
 }
 

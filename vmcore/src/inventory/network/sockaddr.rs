@@ -3,10 +3,10 @@
 //! Sources: `sys/sys/socket.h`, `sys/netinet/in.h`, `sys/net/if_dl.h`, `getnameinfo_link()` in `lib/libc/net/getnameinfo.c`,
 //! `netname()` in `usr.bin/netstat/route.c`.
 
-use super::address::HostAddress;
 use super::interface_list::InterfaceNames;
 use crate::bounds::{item, part};
 use crate::error::{Error, Result};
+use crate::inventory::host_address::HostAddress;
 use crate::kernel::Object;
 use serde::{Serialize, Serializer};
 use std::fmt;
@@ -47,7 +47,9 @@ impl SocketAddress {
         let start = object.leading_bytes(2)?;
         match u64::from(item(&start, 1_usize)) {
             AF_INET => Ok(Self::Internet(HostAddress::from_v4(bytes_at(object, INET_ADDRESS)?))),
-            AF_INET6 => Ok(Self::Internet(HostAddress::from_v6(bytes_at(object, INET6_ADDRESS)?, names))),
+            AF_INET6 => {
+                Ok(Self::Internet(HostAddress::from_v6(bytes_at(object, INET6_ADDRESS)?, |index| names.text(index))))
+            }
             AF_LINK => link_address(object),
             family => Ok(Self::Other(family)),
         }

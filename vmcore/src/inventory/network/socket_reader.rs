@@ -3,17 +3,15 @@
 //! Sources: `struct inpcb` and `struct inpcbinfo` in `sys/netinet/in_pcb.h`, `sys/netinet/tcp_var.h`, `tcp_syncache.h`,
 //! `sys/sys/unpcb.h`, `sotoxsocket()` in `sys/kern/uipc_socket.c`.
 
-use super::address::HostAddress;
 use super::interface_list::InterfaceNames;
 use super::owners::SocketOwners;
 use super::sockets::{InternetSocket, ListenQueue, SocketState, Sockets, TcpState, UnixSocket};
 use super::stacks::NetworkStack;
-use crate::bounds::{head, tail};
 use crate::error::{Error, Result};
+use crate::inventory::pcb::{host_address, port, unix_path};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::Source;
 use crate::kernel::Object;
-use crate::text::{Name, until_nul};
 use crate::units::Hex;
 use std::collections::HashMap;
 
@@ -189,7 +187,7 @@ impl<'a> All<'a> {
         let pcb = pcb.fetched()?;
         let what = format!("the Unix domain socket at {}", Hex(pcb.address()));
         let pointer = |path: &str| Some(Hex(pcb.member(path).ok()?.unsigned().ok()?));
-        let path = pcb.member("unp_addr").and_then(|address| unix_path(&address));
+        let path = unix_path(&pcb);
         let socket = pcb.member("unp_socket")?.dereference()?;
         let stack = socket.member("so_vnet").and_then(|stack| stack.unsigned()).ok();
         let stack = stack.filter(|_| socket.address() != 0).map(Hex);
@@ -275,13 +273,8 @@ fn internet_socket(list: &ListOf<'_>, (name, versions): (&str, u64), ends: &Obje
         (false, true) => "6",
         (false, false) => "",
     };
-    let address = |member: &str| {
-        let bytes = bytes_of::<16>(&ends.member(member)?)?;
-        let [.., a, b, c, d] = bytes;
-        let is_v4 = versions & INP_IPV4 != 0;
-        Ok::<_, Error>(if is_v4 { HostAddress::from_v4([a, b, c, d]) } else { HostAddress::from_v6(bytes, list.names) })
-    };
-    let port = |member: &str| Ok::<_, Error>(u16::from_be_bytes(bytes_of::<2>(&ends.member(member)?)?));
+    let is_v4 = versions & INP_IPV4 != 0;
+    let address = |member: &str| host_address(ends, (member, is_v4), |index| list.names.text(index));
     let is_known = !suffix.is_empty();
     Ok(InternetSocket {
         stack: list.stack,
@@ -289,9 +282,9 @@ fn internet_socket(list: &ListOf<'_>, (name, versions): (&str, u64), ends: &Obje
         protocol: format!("{name}{suffix}"),
         ip_protocol: None,
         local_address: is_known.then(|| address("ie_dependladdr")).transpose()?,
-        local_port: Some(port("ie_lport")?),
+        local_port: Some(port(ends, "ie_lport")?),
         foreign_address: is_known.then(|| address("ie_dependfaddr")).transpose()?,
-        foreign_port: Some(port("ie_fport")?),
+        foreign_port: Some(port(ends, "ie_fport")?),
         state: None,
         socket: SocketState::default(),
     })
@@ -308,13 +301,6 @@ fn syn_cache_entry(list: &ListOf<'_>, entry: &Object<'_>) -> Result<InternetSock
     Ok(read)
 }
 
-/// The bytes of an object of a known size.
-fn bytes_of<const N: usize>(object: &Object<'_>) -> Result<[u8; N]> {
-    let bytes = object.bytes()?;
-    let size = bytes.len();
-    bytes.try_into().map_err(|_| Error::Unsupported(format!("there are {size} bytes where {N} belong")))
-}
-
 /// What netstat(1) calls raw sockets of a protocol; others it does not show.
 const fn raw_name(ip_protocol: u64) -> &'static str {
     match ip_protocol {
@@ -324,15 +310,4 @@ const fn raw_name(ip_protocol: u64) -> &'static str {
         103 => "pim",
         _ => "ip",
     }
-}
-
-/// The path in what `unp_addr` leads to.
-fn unix_path(address: &Object<'_>) -> Result<Option<Name>> {
-    let Some(address) = address.follow()? else { return Ok(None) };
-    let address = address.fetched()?;
-    let length = address.member("sun_len")?.unsigned()?;
-    let path = address.member("sun_path")?;
-    let before = path.address().wrapping_sub(address.address());
-    let bytes = address.bytes()?;
-    Ok(Some(Name::from(until_nul(tail(head(&bytes, length), before)))))
 }

@@ -2,8 +2,8 @@
 //!
 //! Sources: `struct socket` in `sys/sys/socketvar.h`, `sys/netinet/tcp_fsm.h`, `usr.bin/netstat/inet.c` and `unix.c`.
 
-use super::address::HostAddress;
 use super::stacks::NetworkStack;
+use crate::inventory::host_address::HostAddress;
 use crate::text::Name;
 use crate::units::Hex;
 use serde::{Serialize, Serializer};

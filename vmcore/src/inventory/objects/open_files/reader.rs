@@ -3,7 +3,8 @@
 use super::file::{Details, FREAD, FWRITE, File, FileUse, OpenFile, PipeEnd, SharedObject, VnodeFile};
 use super::socket::{Protocols, Socket};
 use super::{OpenFiles, ProcessFiles};
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::inventory::descriptors::{Descriptor, DescriptorTable};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::Source;
 use crate::kernel::{Object, Process};
@@ -134,30 +135,17 @@ impl<'a> All<'a> {
     }
 
     fn add_descriptors(&mut self, found: &mut Vec<OpenFile>, table: &Object<'a>) -> Result<()> {
-        // As long as a process has a table, it has room for some.
-        let files = table.member("fd_files")?.follow()?;
-        let files = files.ok_or_else(|| Error::Format("fd_files is null".to_owned()))?;
-        let count = files.member("fdt_nfiles")?.signed()?;
-        if count <= 0 {
-            return Err(Error::Format(format!("fdt_nfiles is {count}")));
-        }
-        let entries = files.member("fdt_ofiles")?;
-        for number in (0..count).map(i64::cast_unsigned) {
-            let Some(left) = self.left.checked_sub(1) else {
-                self.reader.warn(|| "there are more descriptors than are read".to_owned());
-                break;
-            };
-            self.left = left;
-            let entry = entries.index(number)?.fetched()?;
-            let address = entry.member("fde_file")?.unsigned()?;
-            if address == 0 {
-                continue;
-            }
-            let flags = entry.member("fde_flags")?.unsigned()?;
-            if let Some(file) = self.file(address) {
+        let table = DescriptorTable::new(table)?;
+        let count = table.count.min(self.left);
+        self.left = self.left.saturating_sub(count);
+        table.each_used(count, |Descriptor { number, file, flags }| {
+            if let Some(file) = self.file(file) {
                 let is_closed_on_exec = Some(flags & CLOSED_ON_EXEC != 0);
                 found.push(OpenFile { used_as: FileUse::Descriptor(number), is_closed_on_exec, file });
             }
+        })?;
+        if count < table.count {
+            self.reader.warn(|| "there are more descriptors than are read".to_owned());
         }
         Ok(())
     }

@@ -2,15 +2,16 @@
 //!
 //! Sources: `struct socket` in `sys/sys/socketvar.h`, `sys/sys/protosw.h`, `sys/sys/unpcb.h`, `sys/netinet/in_pcb.h`.
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::inventory::host_address::HostAddress;
+use crate::inventory::pcb::{host_address, port, unix_path};
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::kernel::Object;
-use crate::text::{Name, until_nul};
+use crate::text::Name;
 use crate::units::Hex;
 use serde::Serialize;
 use std::collections::HashMap;
 use std::fmt;
-use std::net::{Ipv4Addr, Ipv6Addr};
 
 /// Address families.
 const AF_UNIX: u64 = 1;
@@ -92,7 +93,7 @@ impl Protocol {
 pub struct Endpoint {
     /// The address: of IPv4 or IPv6.
     #[serde(rename = "ip_address")]
-    pub address: String,
+    pub address: HostAddress,
     /// The port, 0 if it has none.
     pub port: u16,
     #[serde(skip)]
@@ -103,8 +104,10 @@ impl fmt::Display for Endpoint {
     /// As fstat(1) shows it.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let separator = if self.is_v6 { '.' } else { ':' };
-        let address = if matches!(&*self.address, "::" | "0.0.0.0") { "*" } else { &self.address };
-        write!(f, "{address}{separator}{}", self.port)
+        if self.address.address.is_unspecified() {
+            return write!(f, "*{separator}{}", self.port);
+        }
+        write!(f, "{}{separator}{}", self.address, self.port)
     }
 }
 
@@ -158,9 +161,9 @@ impl Socket {
         if structure == "unpcb" {
             let peer = pcb.member("unp_conn")?.follow()?;
             self.peer_pcb = peer.as_ref().map(|peer| Hex(peer.address()));
-            self.path = unix_path(&pcb)?;
+            self.path = bound_path(&pcb)?;
             if let (None, Some(peer)) = (&self.path, peer) {
-                self.path = unix_path(&peer)?;
+                self.path = bound_path(&peer)?;
             }
             return Ok(());
         }
@@ -172,34 +175,13 @@ impl Socket {
     }
 }
 
-fn endpoint(ends: &Object<'_>, [address, port]: [&str; 2], is_v6: bool) -> Result<Endpoint> {
-    let other_size = || Error::Unsupported("an address or a port has another size".to_owned());
-    let bytes = ends.member(address)?.bytes()?;
-    let bytes: [u8; 16] = bytes.try_into().map_err(|_| other_size())?;
-    let port = ends.member(port)?.bytes()?.try_into().map_err(|_| other_size())?;
-    let address = if is_v6 { v6_text(bytes) } else { v4_text(bytes) };
-    Ok(Endpoint { address, port: u16::from_be_bytes(port), is_v6 })
+fn endpoint(ends: &Object<'_>, [address, member]: [&str; 2], is_v6: bool) -> Result<Endpoint> {
+    // The number of a link's interface is within its addresses.
+    let address = host_address(ends, (address, !is_v6), |_| None)?;
+    Ok(Endpoint { address, port: port(ends, member)?, is_v6 })
 }
 
-/// An address of IPv4 is the last part of the room for one of IPv6.
-fn v4_text([.., a, b, c, d]: [u8; 16]) -> String {
-    Ipv4Addr::new(a, b, c, d).to_string()
-}
-
-/// The kernel keeps the number of a link's interface within its addresses.
-fn v6_text(bytes: [u8; 16]) -> String {
-    let address = Ipv6Addr::from(bytes);
-    let [first, interface, rest @ ..] = address.segments();
-    if !address.is_unicast_link_local() || interface == 0 {
-        return address.to_string();
-    }
-    let [c, d, e, f, g, h] = rest;
-    format!("{}%{interface}", Ipv6Addr::new(first, 0, c, d, e, f, g, h))
-}
-
-/// The path that a local socket is bound to.
-fn unix_path(pcb: &Object<'_>) -> Result<Option<Name>> {
-    let Some(address) = pcb.member("unp_addr")?.follow()? else { return Ok(None) };
-    let path = until_nul(&address.member("sun_path")?.bytes()?).to_vec();
-    Ok(Some(Name::from(path)).filter(|path| !path.is_empty()))
+/// The path that a local socket is bound to, if it has one.
+fn bound_path(pcb: &Object<'_>) -> Result<Option<Name>> {
+    Ok(unix_path(pcb)?.filter(|path| !path.is_empty()))
 }

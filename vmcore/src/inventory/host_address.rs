@@ -3,7 +3,6 @@
 //! Sources: `struct in_endpoints` in `sys/netinet/in_pcb.h`, `in6_fillscopeid()` and `inet6name()` in `usr.bin/netstat/inet6.c`,
 //! `sys/netinet6/scope6.c`.
 
-use super::interface_list::InterfaceNames;
 use serde::{Serialize, Serializer};
 use std::fmt;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
@@ -23,8 +22,9 @@ impl HostAddress {
         Self { address: Ipv4Addr::from(bytes).into(), zone: None }
     }
 
-    /// An IPv6 address, as the kernel keeps it: those of a link have the number of the interface in their second word.
-    pub(super) fn from_v6(bytes: [u8; 16], names: &InterfaceNames) -> Self {
+    /// An IPv6 address, as the kernel keeps it: those of a link have the number of the interface in their second word, whose name
+    /// `zone` tells.
+    pub(super) fn from_v6(bytes: [u8; 16], zone: impl FnOnce(u16) -> Option<String>) -> Self {
         let [a, b, high, low, rest @ ..] = bytes;
         let index = u16::from_be_bytes([high, low]);
         if !is_of_link(a, b) || index == 0 {
@@ -34,7 +34,7 @@ impl HostAddress {
         for (to, from) in without.iter_mut().zip([a, b, 0, 0].into_iter().chain(rest)) {
             *to = from;
         }
-        let zone = names.get(index.into()).map_or_else(|| index.to_string(), |name| name.text().into_owned());
+        let zone = zone(index).unwrap_or_else(|| index.to_string());
         Self { address: Ipv6Addr::from(without).into(), zone: Some(zone) }
     }
 
@@ -75,7 +75,7 @@ mod tests {
 
     fn v6(text: &str) -> HostAddress {
         let address: Ipv6Addr = text.parse().unwrap();
-        HostAddress::from_v6(address.octets(), &InterfaceNames::default())
+        HostAddress::from_v6(address.octets(), |_| None)
     }
 
     #[test]
