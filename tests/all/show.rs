@@ -1,7 +1,7 @@
 //! `memtool show`: what a kernel counts and holds, by its types.
 
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
-use crate::common::{Run, command, on_terminal_of, text};
+use crate::common::{command, on_terminal_of, text};
 use crate::kernel_cpus::{with_cpus, with_swap_devices};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
@@ -257,27 +257,13 @@ impl WithZones {
     }
 }
 
-/// The rows of a section.
-#[track_caller]
-fn rows(run: &Run) -> Vec<&str> {
-    run.stdout.lines().collect()
-}
-
-/// A section that is damaged: what it says of that.
-#[track_caller]
-fn damaged(dump: &TypedDump, section: &str) -> (Run, Value) {
-    let run = dump.run(&["show", section]).exits(1);
-    let json = dump.run(&["show", section, "--json"]).exits(1).json();
-    (run, json)
-}
-
 #[test]
 fn counters_are_added_and_what_a_kernel_lacks_is_unknown() {
     for arch in ARCHITECTURES {
         let dump = Counting::new(arch).with_vm_counters().kernel.write();
         let run = dump.run(&["show", "vmstat-s"]).ok();
         assert_eq!(run.stderr, "", "{arch:?}");
-        let rows = rows(&run);
+        let rows = run.lines();
         for (row, text) in [
             (0, "42\tcpu context switches"),
             // A sum wraps around.
@@ -310,9 +296,9 @@ fn a_counter_that_cannot_be_read_is_unknown_and_a_warning_says_so() {
     all.kernel.set_variable("vm_cnt", "v_swtch", away);
     all.kernel.set_variable("vm_cnt", "v_intr", away + 1);
     all.kernel.set_variable("vm_ndomains", "", 9);
-    let (run, json) = damaged(&all.kernel.write(), "vmstat-s");
-    assert_eq!(rows(&run)[0..2], ["-\tcpu context switches", "-\tdevice interrupts"]);
-    assert_eq!(rows(&run)[41], "-\tpages free");
+    let (run, json) = all.kernel.write().damaged("vmstat-s");
+    assert_eq!(run.lines()[0..2], ["-\tcpu context switches", "-\tdevice interrupts"]);
+    assert_eq!(run.lines()[41], "-\tpages free");
     assert!(run.stderr.contains("warning: vm_cnt.v_swtch cannot be read"), "{run:?}");
     assert!(run.stderr.contains("vm_cnt.v_intr is damaged"), "{run:?}");
     assert!(run.stderr.contains("vm_ndomains is 9: vm_dom has 8 domains"), "{run:?}");
@@ -327,7 +313,7 @@ fn types_of_memory_are_added_over_cpus() {
         let run = dump.run(&["show", "vmstat-m"]).ok();
         let expected =
             ["a type of memory whose name is longer than 32\t12\t300\t20\t16,384", "devbuf\t12\t300\t20\t16,384"];
-        assert_eq!(rows(&run), expected, "{arch:?}");
+        assert_eq!(run.lines(), expected, "{arch:?}");
         let json = dump.run(&["show", "vmstat-m", "--json"]).ok().json();
         let devbuf = json!({
             "name": "devbuf", "in_use_count": 12, "bytes_used": 300, "request_count": 20, "zone_sizes": [16, 384],
@@ -343,8 +329,8 @@ fn a_list_of_types_that_leads_back_or_away_is_shown_up_to_there() {
         let (mut all, of, types) = Counting::new(arch).with_malloc_types();
         let next = if is_loop { types[0] } else { all.kernel.unmapped() };
         all.kernel.set(types[1], of, "ks_next", next);
-        let (run, json) = damaged(&all.kernel.write(), "vmstat-m");
-        assert_eq!(rows(&run).len(), 2, "{run:?}");
+        let (run, json) = all.kernel.write().damaged("vmstat-m");
+        assert_eq!(run.lines().len(), 2, "{run:?}");
         let says = if is_loop { "the list leads back to" } else { "the list cannot be followed beyond" };
         assert!(run.stderr.contains("the list of types of memory is damaged") && run.stderr.contains(says), "{run:?}");
         assert_eq!(json["malloc_types"].as_array().unwrap().len(), 2);
@@ -357,9 +343,9 @@ fn a_type_whose_numbers_are_not_there_is_unknown_and_the_others_are_shown() {
     let away = all.kernel.unmapped();
     all.kernel.set(types[1], of, "ks_mti.mti_stats", away);
     all.kernel.set(types[0], of, "ks_shortdesc", away);
-    let (run, json) = damaged(&all.kernel.write(), "vmstat-m");
-    assert_eq!(rows(&run)[0], "a type of memory whose name is longer than 32\t-\t-\t-\t-");
-    assert_eq!(rows(&run)[1], "-\t12\t300\t20\t16,384");
+    let (run, json) = all.kernel.write().damaged("vmstat-m");
+    assert_eq!(run.lines()[0], "a type of memory whose name is longer than 32\t-\t-\t-\t-");
+    assert_eq!(run.lines()[1], "-\t12\t300\t20\t16,384");
     assert_eq!(json["malloc_types"][0]["bytes_used"], Value::Null);
     assert!(run.stderr.contains("what CPU 0 counted of the type of memory at"), "{run:?}");
 }
@@ -375,7 +361,7 @@ fn zones_have_what_cpus_and_domains_have_cached_and_share_what_is_free_in_their_
             "mbuf_packet\t256\t5000\t119\t227\t1145\t3\t9\t7",
             "mbuf\t256\t5000\t119\t262\t1145\t3\t9\t7",
         ];
-        assert_eq!(rows(&run), expected, "{arch:?}");
+        assert_eq!(run.lines(), expected, "{arch:?}");
         let json = dump.run(&["show", "vmstat-z", "--json"]).ok().json();
         let zone = &json["zones"][1];
         assert_eq!([&zone["is_secondary"], &zone["keg_free_count"]], [&json!(true), &json!(35)]);
@@ -404,7 +390,7 @@ fn mbufs_are_those_of_their_zones_and_sendfile_has_its_counters() {
         }
         let dump = built.all.kernel.write();
         let run = dump.run(&["show", "netstat-m"]).ok();
-        let rows = rows(&run);
+        let rows = run.lines();
         assert_eq!(rows[0], "238/489/727\tmbufs in use (current/cache/total)", "{arch:?}");
         assert_eq!(rows[6], "-K/-K/-K\tbytes allocated to network (current/cache/total)");
         assert_eq!(rows[7], "3/-/3\trequests for mbufs denied (mbufs/clusters/mbuf+clusters)");
@@ -422,7 +408,7 @@ fn more_frees_than_allocations_are_no_items_in_use() {
     let counter = built.all.counter([2000, 0]);
     built.all.kernel.set(built.zones[0], built.zone, "uz_frees", counter);
     let run = built.all.kernel.write().run(&["show", "vmstat-z"]).ok();
-    assert_eq!(rows(&run)[2], "mbuf\t256\t5000\t0\t262\t2120\t3\t9\t7");
+    assert_eq!(run.lines()[2], "mbuf\t256\t5000\t0\t262\t2120\t3\t9\t7");
 }
 
 #[test]
@@ -432,8 +418,8 @@ fn lists_of_zones_and_kegs_that_lead_back_end_there() {
         let (kegs, zones) = (built.kegs, built.zones);
         built.all.kernel.set(kegs[1], built.keg, "uk_link.le_next", kegs[0]);
         built.all.kernel.set(zones[1], built.zone, "uz_link.le_next", zones[0]);
-        let (run, _) = damaged(&built.all.kernel.write(), "vmstat-z");
-        assert_eq!(rows(&run).len(), 3, "{run:?}");
+        let (run, _) = built.all.kernel.write().damaged("vmstat-z");
+        assert_eq!(run.lines().len(), 3, "{run:?}");
         assert!(run.stderr.contains("the list of kegs is damaged: the list leads back to"), "{run:?}");
         assert!(run.stderr.contains("the list of zones of the keg at"), "{run:?}");
     }
@@ -445,9 +431,9 @@ fn caches_that_are_not_in_the_dump_make_what_depends_on_them_unknown() {
     let away = built.all.kernel.allocate_pages(4096);
     built.all.kernel.set(built.zones[0], built.zone, "uz_link.le_next", away - 32);
     built.all.kernel.omit(away);
-    let (run, _) = damaged(&built.all.kernel.write(), "vmstat-z");
+    let (run, _) = built.all.kernel.write().damaged("vmstat-z");
     assert!(run.stderr.contains("the list cannot be followed beyond"), "{run:?}");
-    assert_eq!(rows(&run).len(), 2, "{run:?}");
+    assert_eq!(run.lines().len(), 2, "{run:?}");
 }
 
 #[test]
@@ -471,7 +457,7 @@ fn a_kernel_without_caches_of_cpus_has_zones_whose_items_are_unknown() {
     let name = all.kernel.string("old");
     all.kernel.set(of_zone, zone, "uz_name", name);
     let run = all.kernel.write().run(&["show", "vmstat-z"]).ok();
-    assert_eq!((rows(&run), &*run.stderr), (vec!["old\t64\t-\t-\t-\t-\t-\t-\t-"], ""));
+    assert_eq!((run.lines(), &*run.stderr), (vec!["old\t64\t-\t-\t-\t-\t-\t-\t-"], ""));
 }
 
 #[test]
@@ -480,7 +466,7 @@ fn swap_devices_have_their_whole_size_and_a_sum() {
         let dump = with_swap_devices(arch).0.write();
         let run = dump.run(&["show", "swapinfo"]).ok();
         let expected = ["/dev/ada0p3\t4000\t28\t3972\t0%", "-\t2128\t0\t2128\t0%", "Total\t6128\t28\t6100\t0%"];
-        assert_eq!(rows(&run), expected, "{arch:?}");
+        assert_eq!(run.lines(), expected, "{arch:?}");
         let json = dump.run(&["show", "swapinfo", "--json"]).ok().json();
         let devices = json!([
             {"path": "/dev/ada0p3", "size": 4_096_000, "bytes_used": 28_672},
@@ -494,8 +480,8 @@ fn swap_devices_have_their_whole_size_and_a_sum() {
 fn a_list_of_swap_devices_that_leads_back_is_shown_up_to_there() {
     let (mut kernel, swap, [disk, file]) = with_swap_devices(Arch::Amd64);
     kernel.set(file, swap, "sw_list.tqe_next", disk);
-    let (run, _) = damaged(&kernel.write(), "swapinfo");
-    assert_eq!(rows(&run).len(), 3, "{run:?}");
+    let (run, _) = kernel.write().damaged("swapinfo");
+    assert_eq!(run.lines().len(), 3, "{run:?}");
     assert!(run.stderr.contains("the list of swap devices is damaged: the list leads back to"), "{run:?}");
 }
 
@@ -503,7 +489,7 @@ fn a_list_of_swap_devices_that_leads_back_is_shown_up_to_there() {
 fn a_list_that_skips_elements_or_is_cut_off_is_damaged() {
     let (mut kernel, swap, [disk, file]) = with_swap_devices(Arch::Amd64);
     kernel.set(file, swap, "sw_list.tqe_prev", disk);
-    let (run, json) = damaged(&kernel.write(), "swapinfo");
+    let (run, json) = kernel.write().damaged("swapinfo");
     assert!(run.stderr.contains("the list of swap devices is damaged: tqe_prev of"), "{run:?}");
     assert_eq!(json["swap_devices"].as_array().unwrap().len(), 2);
     let (mut kernel, swap, [disk, file]) = with_swap_devices(Arch::Amd64);
@@ -511,12 +497,12 @@ fn a_list_that_skips_elements_or_is_cut_off_is_damaged() {
     kernel.set_variable("swtailq", "tqh_last", last);
     kernel.write().run(&["show", "swapinfo"]).ok();
     kernel.set(disk, swap, "sw_list.tqe_next", 0);
-    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    let (run, _) = kernel.write().damaged("swapinfo");
     assert!(run.stderr.contains("the list of swap devices is damaged: tqh_last of"), "{run:?}");
     // What was zeroed leads nowhere.
     let (mut kernel, ..) = with_swap_devices(Arch::Amd64);
     kernel.disconnect();
-    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    let (run, _) = kernel.write().damaged("swapinfo");
     assert!(run.stderr.contains("tqe_prev of") && run.stderr.contains(" is 0x0, not "), "{run:?}");
 }
 
@@ -524,16 +510,16 @@ fn a_list_that_skips_elements_or_is_cut_off_is_damaged() {
 fn more_swap_in_use_than_there_is_and_no_memory_domains_are_damage() {
     let (mut kernel, swap, [disk, _]) = with_swap_devices(Arch::Amd64);
     kernel.set(disk, swap, "sw_used", 1001);
-    let (run, _) = damaged(&kernel.write(), "swapinfo");
+    let (run, _) = kernel.write().damaged("swapinfo");
     assert!(run.stderr.contains("has 1001 pages in use, more than the 1000 that it has"), "{run:?}");
     let mut all = WithZones::new(Arch::Amd64).all;
     all.kernel.set_variable("vm_ndomains", "", 0);
-    let (run, json) = damaged(&all.kernel.write(), "vmstat-z");
+    let (run, json) = all.kernel.write().damaged("vmstat-z");
     assert!(run.stderr.contains("vm_ndomains is 0, which is no number of domains"), "{run:?}");
     assert_eq!(json["zones"][0]["free_count"], Value::Null);
     all.kernel.set_variable("vm_ndomains", "", 2);
     all.kernel.set_variable("mp_maxid", "", 1);
-    let (run, _) = damaged(&all.kernel.write(), "vmstat-z");
+    let (run, _) = all.kernel.write().damaged("vmstat-z");
     assert!(run.stderr.contains("mp_maxid is 1, less than 2, which is the number of a CPU"), "{run:?}");
 }
 
@@ -542,8 +528,8 @@ fn a_swap_device_that_cannot_be_read_is_left_out_and_a_warning_says_so() {
     let (mut kernel, swap, [disk, _]) = with_swap_devices(Arch::Amd64);
     let away = kernel.unmapped();
     kernel.set(disk, swap, "sw_list.tqe_next", away);
-    let (run, json) = damaged(&kernel.write(), "swapinfo");
-    assert_eq!(rows(&run).len(), 1, "{run:?}");
+    let (run, json) = kernel.write().damaged("swapinfo");
+    assert_eq!(run.lines().len(), 1, "{run:?}");
     assert_eq!(json["swap_devices"].as_array().unwrap().len(), 1);
 }
 

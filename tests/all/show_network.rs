@@ -1,7 +1,5 @@
 //! `memtool show` of what network stacks have.
 
-use crate::common::Run;
-use crate::common::typed_kernel::TypedDump;
 use crate::network_kernel::{Ends, NetworkKernel, Socket};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
@@ -9,19 +7,6 @@ use vmcore_synth::Arch;
 const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 const HOST: [u8; 4] = [127, 0, 0, 1];
 const ANY: ([u8; 4], u16) = ([0; 4], 0);
-
-#[track_caller]
-fn rows(run: &Run) -> Vec<&str> {
-    run.stdout.lines().collect()
-}
-
-/// A section that is damaged: what it says of that.
-#[track_caller]
-fn damaged(dump: &TypedDump, section: &str) -> (Run, Value) {
-    let run = dump.run(&["show", section]).exits(1);
-    let json = dump.run(&["show", section, "--json"]).exits(1).json();
-    (run, json)
-}
 
 /// A link-local address as the kernel has it: with the number of the interface.
 fn on_link(interface: u8) -> [u8; 16] {
@@ -68,7 +53,7 @@ fn connections_of_all_network_stacks_are_shown_with_their_states_and_queues() {
             row(4, "tcp4\t0\t0\t127.0.0.1.25\t*.*\tLISTEN\t7"),
             String::new(),
         ];
-        assert_eq!((rows(&run), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
     }
 }
 
@@ -125,7 +110,7 @@ fn sockets_of_the_unix_domain_are_shown_by_type_with_what_they_are_connected_to(
             format!("{bound:x}\tdgram\t5\t0\t0\t0\t{client:x}\t0\t0\t/var/run/log"),
             format!("{client:x}\tdgram\t0\t0\t0\t{bound:x}\t0\t0\t0\t"),
         ];
-        assert_eq!((rows(&run), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
         let json = dump.run(&["show", "netstat-an", "--json"]).ok().json();
         let found = &json["connections"]["unix"];
         assert_eq!([&found[1]["path"], &found[2]["path"]], [&json!("/var/run/log"), &Value::Null]);
@@ -141,7 +126,7 @@ fn queues_of_sockets_that_accept_connections_are_shown() {
         let dump = all.kernel.write();
         let run = dump.run(&["show", "netstat-aL"]).ok();
         // One that may have no connections is left out.
-        assert_eq!(rows(&run), ["tcp46\t1/2/128\t*.80\t0", "unix\t3/0/4\t/tmp/s\t0", "unix\t0/0/1\t\t0"], "{arch:?}");
+        assert_eq!(run.lines(), ["tcp46\t1/2/128\t*.80\t0", "unix\t3/0/4\t/tmp/s\t0", "unix\t0/0/1\t\t0"], "{arch:?}");
         let json = dump.run(&["show", "netstat-aL", "--json"]).ok().json();
         assert_eq!(json["listen_queues"]["internet"][0]["listen"]["queue_limit"], 128);
     }
@@ -152,8 +137,8 @@ fn a_list_of_connections_that_leads_back_is_shown_up_to_there() {
     for arch in ARCHITECTURES {
         let (mut all, added) = with_sockets(arch);
         all.set(added[1][0], "inpcb", "inp_list.cle_next", added[0][0]);
-        let (run, json) = damaged(&all.kernel.write(), "netstat-an");
-        assert_eq!(rows(&run).len(), 7, "{run:?}");
+        let (run, json) = all.kernel.write().damaged("netstat-an");
+        assert_eq!(run.lines().len(), 7, "{run:?}");
         assert!(run.stderr.contains("the list tcbinfo is damaged: the list leads back to"), "{run:?}");
         assert_eq!(json["connections"]["internet"].as_array().unwrap().len(), 6);
     }
@@ -170,8 +155,8 @@ fn what_of_a_connection_is_not_there_is_unknown_and_the_rest_is_shown() {
     all.set(added[3][0], "inpcb", "inp_list.cle_next", away);
     let [bound, _] = all.add_unix("unp_dhead", None, Socket::default());
     all.set(bound, "unpcb", "unp_addr", away);
-    let (run, json) = damaged(&all.kernel.write(), "netstat-an");
-    let fields: Vec<Vec<&str>> = rows(&run).iter().map(|row| row.split('\t').skip(1).collect()).collect();
+    let (run, json) = all.kernel.write().damaged("netstat-an");
+    let fields: Vec<Vec<&str>> = run.lines().iter().map(|row| row.split('\t').skip(1).collect()).collect();
     assert_eq!(fields[1], ["tcp4", "-", "-", "127.0.0.1.22", "10.0.0.2.50000", "ESTABLISHED*", "0"]);
     assert_eq!(fields[3], ["udp", "-", "-", "-", "-", "", "0"]);
     for text in
@@ -193,7 +178,7 @@ fn a_stack_that_is_none_and_tables_of_files_that_are_too_long_are_told() {
     all.set(all.stacks[1], "vnet", "vnet_magic_n", 5);
     let cache = all.copy_of(0, "tcp_syncache");
     all.set(cache, "tcp_syncache", "hashsize", u32::MAX);
-    let (run, json) = damaged(&all.kernel.write(), "netstat-an");
+    let (run, json) = all.kernel.write().damaged("netstat-an");
     assert_eq!(json["connections"]["internet"].as_array().unwrap().len(), 4);
     for text in ["there is no network stack at", "it has 2147483647 descriptors", "it has 4294967295 buckets"] {
         assert!(run.stderr.contains(text), "{text}: {run:?}");
@@ -286,7 +271,7 @@ fn interfaces_are_shown_with_their_addresses_networks_and_counters() {
             "em0*\t-\t10.0.9.0&255.0.255.0\t10.9.9.9\t10\t-\t-\t20\t-\t-\t0",
             "em0*\t-\t-\t-\t10\t-\t-\t20\t-\t-\t0",
         ];
-        assert_eq!((rows(&run), &*run.stderr), (expected.to_vec(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (expected.to_vec(), ""), "{arch:?}");
         let json = dump.run(&["show", "netstat-i", "--json"]).ok().json();
         let found = &json["interfaces"][0];
         assert_eq!([&found["interface_flags"], &found["link_state"]], [&json!("0x8842"), &json!(2)]);
@@ -303,7 +288,7 @@ fn counters_of_a_driver_that_counts_by_itself_are_unknown() {
     all.set(all.interface, "ifnet", "if_get_counter", driver);
     let dump = all.kernel.write();
     let run = dump.run(&["show", "netstat-i"]).ok();
-    assert_eq!(rows(&run)[0], "em0*\t1500\t<Link#3>\t58:9c:fc:00:12:ab\t-\t-\t-\t-\t-\t-\t0");
+    assert_eq!(run.lines()[0], "em0*\t1500\t<Link#3>\t58:9c:fc:00:12:ab\t-\t-\t-\t-\t-\t-\t0");
     let json = dump.run(&["show", "netstat-i", "--json"]).ok().json();
     assert_eq!(json["interfaces"][0]["is_counted_by_driver"], true);
 }
@@ -320,8 +305,8 @@ fn what_of_an_interface_is_not_there_is_unknown_and_the_rest_is_shown() {
     all.set(addresses[2], "ifaddr", "ifa_addr", away);
     all.set(addresses[3], "ifaddr", "ifa_link.cstqe_next", addresses[1]);
     all.set(interface, "ifnet", "if_link.cstqe_next", interface);
-    let (run, json) = damaged(&all.kernel.write(), "netstat-i");
-    let rows = rows(&run);
+    let (run, json) = all.kernel.write().damaged("netstat-i");
+    let rows = run.lines();
     assert_eq!(rows[0], "em0*\t1500\t<Link#3>\t-\t0\t-\t909\t-\t303\t404\t0");
     assert_eq!(rows[2], "em0*\t-\t-\t10.1.2.3\t10\t-\t-\t20\t-\t-\t0");
     assert_eq!(rows[3], "em0*\t-\t-\t-\t10\t-\t-\t20\t-\t-\t0");

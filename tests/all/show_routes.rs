@@ -1,6 +1,5 @@
 //! `memtool show netstat-r`: routes, by the trees and next hops that a kernel has.
 
-use crate::common::Run;
 use crate::common::typed_kernel::Basic;
 use crate::network_kernel::NetworkKernel;
 use serde_json::{Value, json};
@@ -179,16 +178,12 @@ const EXPECTED: [&str; 6] = [
     "2001:db8::/32\tfe80::1%em0\tUG\tem0\t\t1\t0",
 ];
 
-fn rows(run: &Run) -> Vec<&str> {
-    run.stdout.lines().collect()
-}
-
 #[test]
 fn routes_of_each_table_are_shown_with_their_gateways_flags_and_interfaces() {
     for arch in ARCHITECTURES {
         let dump = with_routes(arch).0.all.kernel.write();
         let run = dump.run(&["show", "netstat-r"]).ok();
-        assert_eq!((rows(&run), &*run.stderr), (EXPECTED.to_vec(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (EXPECTED.to_vec(), ""), "{arch:?}");
         let json = dump.run(&["show", "netstat-r", "--json"]).ok().json();
         let found = &json["routes"];
         let weights: Vec<&Value> = (1..4).map(|index| &found[index]["weight"]).collect();
@@ -210,7 +205,7 @@ fn a_tree_that_leads_back_or_away_is_shown_as_far_as_it_is_known() {
         let run = built.all.kernel.write().run(&["show", "netstat-r"]).exits(1);
         assert!(run.stderr.contains("the inet routes of table 0 cannot be read: the tree leads back to"), "{run:?}");
         assert!(run.stderr.contains("the inet routes of table 1 cannot be read"), "{run:?}");
-        assert_eq!(rows(&run)[..5], EXPECTED[..5], "{arch:?}");
+        assert_eq!(run.lines()[..5], EXPECTED[..5], "{arch:?}");
         // What is no table is not taken for one.
         let (mut other, _) = with_routes(arch);
         let head = other.add_tree(0, INET, &[]);
@@ -233,7 +228,7 @@ fn what_of_a_route_is_not_there_is_unknown_and_a_number_of_tables_is_bounded() {
     kernel.set(wide, built.entry, "rt_nodes[0].rn_u.rn_leaf.rn_Mask", away);
     kernel.set(one, built.entry, "rt_nodes[0].rn_u.rn_leaf.rn_Key", away);
     let run = built.all.kernel.write().run(&["show", "netstat-r"]).exits(1);
-    let rows = rows(&run);
+    let rows = run.lines();
     assert_eq!(rows[0], "default\t-\t-\t-\t\t0\t0");
     assert_eq!(rows[1], "-\t10.0.0.1\tUGS\tem0\t\t0\t0");
     assert_eq!((rows[3], rows.len()), ("-\tlink#3\tUH\tem0\t60\t0\t0", 5));

@@ -3,7 +3,7 @@
 use crate::common::process_kernel::ProcessKernel;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::kernel_cpus::add_cpus;
-use crate::show_waiting::{ARCHITECTURES, add_uptime, damaged, document, rows};
+use crate::show_waiting::{ARCHITECTURES, add_uptime, document};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
@@ -103,7 +103,7 @@ fn cpus_have_what_they_run_and_the_threads_in_their_run_queues() {
             "2\tall\t3\t43\ttimeshare\t9\t100004\tmany",
             "2\tall\t7\t44\ttimeshare\t9\t100005\tmany",
         ];
-        assert_eq!((rows(&run), &*run.stderr), (expected.to_vec(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (expected.to_vec(), ""), "{arch:?}");
         let queues = document(&dump, "run-queues", "run_queues");
         let thread = |tid: i32, at: u64| {
             let address = format!("{at:#x}");
@@ -166,7 +166,7 @@ fn of_two_schedulers_the_one_that_runs_is_shown() {
         "",
         "-\tall\t0\t0\ttimeshare\t10\t100010\tother",
     ];
-    assert_eq!(rows(&run), expected, "{run:?}");
+    assert_eq!(run.lines(), expected, "{run:?}");
     assert_eq!(document(&dump, "run-queues", "run_queues")["scheduler"], "4bsd");
 }
 
@@ -178,7 +178,7 @@ fn run_queues_that_lead_back_or_to_no_thread_or_cannot_be_read_are_told() {
     let stranger = built.all.kernel.allocate(thread);
     built.all.kernel.set(c, thread, "td_runq.tqe_next", stranger);
     built.all.kernel.set_variable("dpcpu_off", "[0]", built.all.kernel.unmapped());
-    let (run, json) = damaged(&built.all.kernel.write(), "run-queues");
+    let (run, json) = built.all.kernel.write().damaged("run-queues");
     for told in ["list 3 of the run queues of CPU 2 is damaged: the list leads back to", "no process has the thread at"]
     {
         assert!(run.stderr.contains(told), "{told}: {run:?}");
@@ -275,9 +275,9 @@ fn callouts_have_when_they_are_due_and_what_they_call() {
             format!("2\t2147483547.499999\t1.000000\t0x1234\t{:#x}\t-\tpending,processed,direct", third + 8),
         ];
         let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
-        assert_eq!((&rows(&run)[..3], &*run.stderr), (&*expected, ""), "{arch:?}");
+        assert_eq!((&run.lines()[..3], &*run.stderr), (&*expected, ""), "{arch:?}");
         assert_eq!(
-            rows(&run)[3..],
+            run.lines()[3..],
             ["", "0.500000\t0\t1", "1.000000\t0\t1", "2.000000\t1\t0", "2147483648.000000\t1\t0"]
         );
         let callouts = document(&dump, "callouts", "callouts");
@@ -297,7 +297,7 @@ fn callouts_that_lead_back_or_cannot_be_read_end_there() {
     kernel.set(third, callout, "c_links.le.le_next", first);
     let away = kernel.unmapped();
     kernel.set(second, callout, "c_links.tqe.tqe_next", away);
-    let (run, json) = damaged(&kernel.write(), "callouts");
+    let (run, json) = kernel.write().damaged("callouts");
     for told in [
         "list 5 of the callout wheel of CPU 2 is damaged: the list leads back to",
         "the list of expired callouts of CPU 0 is damaged: the list cannot be followed",
@@ -306,7 +306,7 @@ fn callouts_that_lead_back_or_cannot_be_read_end_there() {
     }
     assert_eq!(json["callouts"]["scheduled"].as_array().unwrap().len(), 3);
     kernel.set_variable("cc_cpu", "[2].cc_callwheel", away);
-    let (run, json) = damaged(&kernel.write(), "callouts");
+    let (run, json) = kernel.write().damaged("callouts");
     assert!(run.stderr.contains("the callouts of CPU 2 cannot be read"), "{run:?}");
     assert_eq!(json["callouts"]["scheduled"].as_array().unwrap().len(), 1);
     kernel.set_variable("callwheelsize", "", 1 << 30);

@@ -2,7 +2,7 @@
 
 use crate::common::process_kernel::{ON_LOCK, ProcessKernel};
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
-use crate::common::{Run, command, on_terminal_of, text};
+use crate::common::{command, on_terminal_of, text};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
@@ -10,21 +10,10 @@ use vmcore_synth::ctf::Type;
 /// Architectures of both orders of bytes, and one whose addresses have 32 bits.
 pub const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 
-pub fn rows(run: &Run) -> Vec<&str> {
-    run.stdout.lines().collect()
-}
-
 /// A section of a dump that is whole, in JSON.
 #[track_caller]
 pub fn document(dump: &TypedDump, section: &str, member: &str) -> Value {
     dump.run(&["show", section, "--json"]).ok().json()[member].clone()
-}
-
-/// What a section has of a damaged kernel.
-#[track_caller]
-pub fn damaged(dump: &TypedDump, section: &str) -> (Run, Value) {
-    let run = dump.run(&["show", section]).exits(1);
-    (run, dump.run(&["show", section, "--json"]).exits(1).json())
 }
 
 /// Has a kernel run for 100.5 seconds.
@@ -69,7 +58,7 @@ fn interrupts_have_their_counts_and_their_rates_since_the_kernel_booted() {
     for arch in ARCHITECTURES {
         let dump = with_interrupts(arch).write();
         let run = dump.run(&["show", "vmstat-i"]).ok();
-        assert_eq!(rows(&run), ["irq4: uart0\t1005\t10", "cpu0:timer\t150\t1", "Total\t1162\t12"], "{arch:?}");
+        assert_eq!(run.lines(), ["irq4: uart0\t1005\t10", "cpu0:timer\t150\t1", "Total\t1162\t12"], "{arch:?}");
         let expected = json!({
             "since_boot_seconds": 100.5,
             "interrupt_count": 1162,
@@ -90,8 +79,8 @@ fn interrupts_whose_names_cannot_be_read_are_shown_without_and_counters_of_no_si
     let mut kernel = with_interrupts(Arch::Amd64);
     let away = kernel.unmapped();
     kernel.set_variable("intrnames", "", away);
-    let (run, json) = damaged(&kernel.write(), "vmstat-i");
-    assert_eq!(rows(&run), ["-\t1005\t10", "-\t150\t1", "-\t7\t0", "Total\t1162\t12"]);
+    let (run, json) = kernel.write().damaged("vmstat-i");
+    assert_eq!(run.lines(), ["-\t1005\t10", "-\t150\t1", "-\t7\t0", "Total\t1162\t12"]);
     assert!(run.stderr.contains("the names of interrupts cannot be read"), "{run:?}");
     assert_eq!(json["interrupt_counters"]["sources"][0]["name"], Value::Null);
     kernel.set_variable("sintrcnt", "", 1_u64 << 40);
@@ -255,7 +244,7 @@ fn threads_that_wait_have_what_they_wait_for_and_who_owns_it() {
             format!("9\t100004\tmany/thread 4\tgetblk\t5\tlockmgr\t-\t{lockmgr:#x}"),
             format!("9\t100005\tmany/thread 5\tvm object\t7\trw\t-\t{rw:#x}"),
         ];
-        assert_eq!((rows(&run), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
+        assert_eq!((run.lines(), &*run.stderr), (expected.iter().map(String::as_str).collect(), ""), "{arch:?}");
         let waits = document(&dump, "waits", "waits");
         let owner = json!({
             "pid": 9,
@@ -317,7 +306,7 @@ fn queues_and_threads_that_do_not_match_are_told() {
     built.sleep(stranger, mutex + 64, reason, 0);
     let (channel, reason) = (built.all.kernel.allocate(built.queue), built.all.kernel.string("lost"));
     built.all.sleep(runs, channel, reason, 1);
-    let (run, _) = damaged(&built.write(), "waits");
+    let (run, _) = built.write().damaged("waits");
     for told in [
         "TID 100001 waits for",
         "but is in the sleep queue of",
@@ -342,7 +331,7 @@ fn queues_that_lead_back_or_cannot_be_read_end_there() {
     built.all.kernel.write_pointer(built.links[0], at);
     let away = built.all.kernel.unmapped();
     built.all.kernel.write_pointer(built.links[1], away);
-    let (run, json) = damaged(&built.write(), "waits");
+    let (run, json) = built.write().damaged("waits");
     assert_eq!(json["waits"].as_array().unwrap().len(), 5);
     for told in [
         "the list leads back to",
@@ -361,7 +350,7 @@ fn a_kernel_whose_types_do_not_have_the_queues_has_waits_all_the_same() {
     let reason = all.kernel.string("select");
     all.sleep(thread, reason, reason, 3);
     let run = all.kernel.write().run(&["show", "waits"]).ok();
-    assert_eq!((rows(&run), &*run.stderr), (vec![&*format!("9\t100001\tmany\tselect\t3\t-\t-\t{reason:#x}")], ""));
+    assert_eq!((run.lines(), &*run.stderr), (vec![&*format!("9\t100001\tmany\tselect\t3\t-\t-\t{reason:#x}")], ""));
 }
 
 /// What a chain consists of: the TID of each thread, and the name of the lock that it waits for.
@@ -407,9 +396,9 @@ fn circles_of_locks_of_each_class_are_deadlocks() {
         assert_eq!(found["chains"], json!([]));
         let run = dump.run(&["show", "deadlocks"]).ok();
         let expected = format!("1\t9\t100001\tmany/thread 1\tsx\tsecond\t100002\twaits\t{second:#x}");
-        assert_eq!(rows(&run)[0], expected);
+        assert_eq!(run.lines()[0], expected);
         let expected = format!("2\t9\t100006\tmany/thread 6\tsleep mutex\tmutex\t100004\twaits\t{mutex:#x}");
-        assert_eq!(rows(&run)[8..], ["", &*expected]);
+        assert_eq!(run.lines()[8..], ["", &*expected]);
     }
 }
 
@@ -452,9 +441,9 @@ fn chains_of_locks_that_are_no_circles_have_their_ends() {
     assert_eq!(chains[1]["chain_end"]["message"], "biord");
     assert_eq!(chains[5]["links"][0]["lock"]["sharer_count"], 3);
     let run = dump.run(&["show", "deadlocks"]).ok();
-    assert_eq!(rows(&run)[..2], ["", &*format!("1\t9\t100001\tmany/thread 1\tsx\tsx\t100002\twaits\t{sx:#x}")]);
-    assert!(rows(&run)[2].contains("\t100003\towner runs on CPU 1\t"), "{run:?}");
-    assert!(rows(&run)[3].contains("\towner sleeps on biord\t"), "{run:?}");
+    assert_eq!(run.lines()[..2], ["", &*format!("1\t9\t100001\tmany/thread 1\tsx\tsx\t100002\twaits\t{sx:#x}")]);
+    assert!(run.lines()[2].contains("\t100003\towner runs on CPU 1\t"), "{run:?}");
+    assert!(run.lines()[3].contains("\towner sleeps on biord\t"), "{run:?}");
 }
 
 #[test]

@@ -37,6 +37,16 @@ try_as_nobody() {
     last="memtool $* as nobody"
 }
 
+# Runs 'memtool show' with a section, which may warn of what changed while it was read; skips if the kernel's types cannot be
+# had.
+try_show() {
+    try show --quiet "$1"
+    case $err in
+    *'no types'* | *'no symbol'* | *CTF*) skip "the kernel's types cannot be had: $err" ;;
+    esac
+    [ -n "$out" ] || fail "$last shows nothing: $err"
+}
+
 # Starts a process that does nothing, which is left alone until it waits; leaves its ID in $pid, and its map by procstat(1)
 # in $wanted.
 start_sleep() {

@@ -3,15 +3,6 @@
 
 tab=$(printf '\t')
 
-# Runs memtool show, which may warn of what changed while it was read.
-try_show() {
-    try show --quiet "$1"
-    case $err in
-    *'no types'* | *'no symbol'* | *CTF*) skip "the kernel's types cannot be had: $err" ;;
-    esac
-    [ -n "$out" ] || fail "$last shows nothing: $err"
-}
-
 # Fails unless a line of what memtool shows begins so: shown LINE
 shown() {
     case $newline$out in

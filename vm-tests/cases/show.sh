@@ -5,15 +5,6 @@
 tab=$(printf '\t')
 need vmstat swapinfo
 
-# Runs memtool show, which may warn of what changed while it was read.
-try_show() {
-    try show --quiet "$1"
-    case $err in
-    *'no types'* | *'no symbol'* | *CTF*) skip "the kernel's types cannot be had: $err" ;;
-    esac
-    [ -n "$out" ] || fail "$last shows nothing: $err"
-}
-
 # Fails unless a number lies between two others: between WHAT NUMBER BEFORE AFTER
 between() {
     case $2 in

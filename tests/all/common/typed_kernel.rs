@@ -30,6 +30,7 @@ use super::kernel_image::{
     TARGETS, Target, bss, section, symbol,
 };
 use super::{Run, directory, memtool, text};
+use serde_json::Value;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use tempfile::TempDir;
@@ -174,6 +175,14 @@ impl TypedDump {
         let (command, rest) = arguments.split_first().expect("a command");
         let files = ["--core", text(&self.core), "--kernel", text(&self.kernel)];
         memtool(&[&[*command], &files[..], rest].concat())
+    }
+
+    /// A section of `memtool show` that is damaged: what it says of that.
+    #[track_caller]
+    pub fn damaged(&self, section: &str) -> (Run, Value) {
+        let run = self.run(&["show", section]).exits(1);
+        let json = self.run(&["show", section, "--json"]).exits(1).json();
+        (run, json)
     }
 }
 

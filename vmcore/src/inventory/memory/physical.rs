@@ -7,7 +7,7 @@ use crate::error::{Error, Result};
 use crate::kernel::{Object, TypedMemory};
 
 /// More memory domains than a kernel can be built for.
-pub(super) const MAX_DOMAINS: u64 = 256;
+const MAX_DOMAINS: u64 = 256;
 
 /// A segment of physical memory, as `sysctl vm.phys_segs` prints it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,11 +43,15 @@ impl PhysicalSegment {
 /// The kernel has no such variables, they cannot be read, or the array has fewer elements.
 pub(super) fn used(counter: &Object<'_>, name: &str, array: &Object<'_>) -> Result<u64> {
     let count = counter.unsigned()?;
-    if array.count().is_none_or(|elements| count > elements) {
-        return Err(Error::Format(format!("{name} is {count}, more than there is room for")));
-    }
     if count == 0 {
         return Err(Error::Format(format!("{name} is 0: every kernel has one at least")));
+    }
+    fitting(name, count, array)
+}
+
+fn fitting(name: &str, count: u64, array: &Object<'_>) -> Result<u64> {
+    if array.count().is_none_or(|elements| count > elements) {
+        return Err(Error::Format(format!("{name} is {count}, more than there is room for")));
     }
     Ok(count)
 }
@@ -61,10 +65,23 @@ pub(super) fn if_any(read: Result<u64>) -> Result<Option<u64>> {
     }
 }
 
-/// How many memory domains there are: of kernels without that variable, one.
+/// How many memory domains there are (`vm_ndomains`).
+///
+/// # Errors
+///
+/// The kernel has no such variable, it cannot be read, or is no number of domains.
+pub(super) fn domain_count(typed: TypedMemory<'_>) -> Result<u64> {
+    let count = typed.variable("vm_ndomains")?.unsigned()?;
+    if count == 0 || count > MAX_DOMAINS {
+        return Err(Error::Format(format!("vm_ndomains is {count}, which is no number of domains")));
+    }
+    Ok(count)
+}
+
+/// How many memory domains there are, each of which has an element of an array: of kernels without that variable, one.
 pub(super) fn domains(typed: TypedMemory<'_>, array: &Object<'_>) -> Result<u64> {
-    match typed.variable("vm_ndomains") {
-        Ok(count) => used(&count, "vm_ndomains", array),
+    match domain_count(typed) {
+        Ok(count) => fitting("vm_ndomains", count, array),
         Err(Error::Unsupported(_)) => Ok(1),
         Err(error) => Err(error),
     }

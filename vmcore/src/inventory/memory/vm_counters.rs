@@ -3,7 +3,7 @@
 //! Sources: `struct vmmeter` in `sys/sys/vmmeter.h`, `sys/vm/vm_meter.c`, `struct vm_domain` in `sys/vm/vm_pagequeue.h`,
 //! `sysctl_nchstats()` in `sys/kern/vfs_cache.c`, `dosum()` in `usr.bin/vmstat/vmstat.c`.
 
-use super::physical::MAX_DOMAINS;
+use super::physical::domain_count;
 use crate::error::Result;
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
@@ -268,10 +268,10 @@ impl Vm<'_> {
 
 /// The domains of memory (`vm_dom`), as many as there are (`vm_ndomains`).
 fn read_domains<'a>(reader: &mut Reader<'a>) -> Option<Vec<Object<'a>>> {
-    let count = reader.variable("vm_ndomains")?;
+    let count = reader.keep(|| "the number of domains".to_owned(), domain_count(reader.typed))?;
     let array = reader.typed.variable("vm_dom").ok()?;
-    let room = array.count().unwrap_or(MAX_DOMAINS).min(MAX_DOMAINS);
-    if count == 0 || count > room {
+    let room = array.count().unwrap_or(count);
+    if count > room {
         reader.warn(|| format!("vm_ndomains is {count}: vm_dom has {room} domains"));
         return None;
     }

@@ -4,7 +4,7 @@
 //! Sources: `struct uma_keg`, `struct uma_zone` and `ZDOM_GET` in `sys/vm/uma_int.h`, `sysctl_vm_zone_stats()` in
 //! `sys/vm/uma_core.c`, `memstat_sysctl_uma()` in `lib/libmemstat/memstat_uma.c`.
 
-use super::physical::MAX_DOMAINS;
+use super::physical::domain_count;
 use crate::error::{Error, Result};
 use crate::inventory::reader::{MAX_NAME, Reader};
 use crate::inventory::source::{Source, Topic};
@@ -116,7 +116,8 @@ impl Zones {
         let typed = source.typed;
         let head = typed.variable("uma_kegs")?;
         let mut reader = Reader::new(typed);
-        let (domains, last_cpu) = (domains(&mut reader), last_cpu(&mut reader));
+        let domains = reader.keep(|| "the number of domains".to_owned(), domain_count(typed));
+        let last_cpu = last_cpu(&mut reader);
         let mut all = All { memory: memory(typed), domains, last_cpu, reader, zones: Vec::new() };
         for keg in all.reader.list(&"the list of kegs", &head, "uk_link", MAX_ZONES)? {
             all.add_keg(&keg);
@@ -179,16 +180,6 @@ struct All<'a> {
     /// Bytes of memory, of which zones cannot have more; `None` where that is not known.
     memory: Option<u64>,
     zones: Vec<Zone>,
-}
-
-/// How many domains of memory there are (`vm_ndomains`).
-fn domains(reader: &mut Reader<'_>) -> Option<u64> {
-    let count = reader.variable("vm_ndomains")?;
-    if count == 0 || count > MAX_DOMAINS {
-        reader.warn(|| format!("vm_ndomains is {count}, which is no number of domains"));
-        return None;
-    }
-    Some(count)
 }
 
 /// The last number of a CPU (`mp_maxid`), which none of the CPUs that there are may exceed.
