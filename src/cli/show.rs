@@ -6,8 +6,7 @@ use super::{Context, Verdict};
 use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use memtool::Result;
-use serde::{Serialize, Serializer};
-use vmcore::inventory::{SectionData, SectionName, Source};
+use vmcore::inventory::{Inventory, SectionData, SectionName, Source};
 use vmcore::kernel::Access;
 use vmcore::table::Column;
 
@@ -34,30 +33,22 @@ fn section_names() -> impl TypedValueParser<Value = SectionName> {
     })
 }
 
-/// A section in JSON: a member of the object.
-struct SectionDocument<'a>(&'a SectionData);
-
-impl Serialize for SectionDocument<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_map([(self.0.name().member(), self.0)])
-    }
-}
-
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let mut opened = arguments.kernel.open(context, Access::Read)?;
     arguments.root.apply(&mut opened.kernel);
     opened.load_own_or_all_types(context, arguments.root.search()?)?;
-    let shown = arguments.section.read(&Source::new(&opened.kernel)?)?;
+    let section = arguments.section;
+    let inventory = Inventory(vec![(section, Ok(section.read(&Source::new(&opened.kernel)?)?))]);
     // They are why the command fails.
-    for warning in shown.warnings() {
+    for warning in inventory.data().flat_map(SectionData::warnings) {
         context.warn_always(warning);
     }
     if context.out.is_json() {
-        context.out.document_of("memtool.show", opened.kind, &SectionDocument(&shown))?;
+        context.out.document_of("memtool.show", opened.kind, &inventory)?;
     } else {
-        print(context, &shown)?;
+        inventory.data().try_for_each(|shown| print(context, shown))?;
     }
-    Ok(if shown.warnings().is_empty() { Verdict::Done } else { Verdict::Failed })
+    Ok(if inventory.is_whole() { Verdict::Done } else { Verdict::Failed })
 }
 
 /// Prints the tables, with an empty line between them; on a terminal each below its caption.
