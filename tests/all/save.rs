@@ -8,6 +8,8 @@ use memtool::observer::{Observer, Phase, Work};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
+use std::collections::BTreeMap;
+use std::fmt::Debug;
 use std::fs::{self, read, read_link, read_to_string, write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::os::unix::process::CommandExt;
@@ -923,20 +925,23 @@ fn nothing_is_lost(place: &Container, before: &[u8], dump: &[u8], old: &[&str]) 
     }
 }
 
-/// Kills a run at each of many moments, as `kill` chooses them, and has another one end its work.
-fn killed(options: &[&str], old: &[&str], moments: u32, kill: impl Fn(u32, &Container, &mut std::process::Child)) {
+/// Has runs killed, each at another moment, and another one end the work of each. `run_killed` runs and kills.
+#[track_caller]
+fn killed<M: Debug>(
+    options: &[&str],
+    old: &[&str],
+    moments: impl IntoIterator<Item = M>,
+    run_killed: impl Fn(&M, std::process::Command),
+) {
     let (before, dump) = large();
     let mut kept = 0;
-    for moment in 0..moments {
+    for moment in moments {
         let place = Container::new(&before);
         for name in old {
             write(place.crash.join(name), OLD).unwrap();
         }
         write(place.crash.join("bounds"), format!("{}\n", old.len())).unwrap();
-        let mut child = place.command(options).stdout(Stdio::null()).spawn().unwrap();
-        kill(moment, &place, &mut child);
-        child.kill().unwrap();
-        child.wait().unwrap();
+        run_killed(&moment, place.command(options));
         nothing_is_lost(&place, &before, &dump, old);
         kept += u32::from(place.device() == before);
         // What a run leaves that is killed again and again does not add up.
@@ -946,7 +951,7 @@ fn killed(options: &[&str], old: &[&str], moments: u32, kill: impl Fn(u32, &Cont
         assert!(place.names().contains(&"info.last".to_owned()), "{:?}", place.names());
         // The next one that begins a dump cleans up, even if this one had nothing to do.
         place.save(&[options, &["--force"]].concat()).ok();
-        assert_eq!(unfinished(&place), Vec::<String>::new(), "killed at moment {moment}");
+        assert_eq!(unfinished(&place), Vec::<String>::new(), "killed at {moment:?}");
     }
     assert!(kept > 0, "no run was killed before it had cleared the device");
 }
@@ -958,21 +963,70 @@ fn killed_after_any_time_nothing_is_lost() {
         let begun = std::time::Instant::now();
         place.save(options).ok();
         let whole = begun.elapsed();
-        killed(options, old, 30, |moment, _, _| std::thread::sleep(whole * moment / 25));
+        killed(options, old, 0..30, |moment, mut command| {
+            let mut child = command.stdout(Stdio::null()).spawn().unwrap();
+            std::thread::sleep(whole * *moment / 25);
+            child.kill().unwrap();
+            child.wait().unwrap();
+        });
     }
 }
 
+/// What a system's calls are named that change names, and that flush or change what is on a device.
+#[cfg(target_os = "linux")]
+const CHANGES: [&str; 14] = [
+    "fchmod",
+    "fdatasync",
+    "fsync",
+    "ftruncate",
+    "link",
+    "linkat",
+    "pwrite64",
+    "rename",
+    "renameat",
+    "renameat2",
+    "symlink",
+    "symlinkat",
+    "unlink",
+    "unlinkat",
+];
+
+/// A command as strace(1) runs it.
+#[cfg(target_os = "linux")]
+fn traced(options: &[&str], command: &std::process::Command) -> Run {
+    let mut strace = std::process::Command::new("strace");
+    strace.args(["-qq", "--signal=none"]).args(options);
+    run(strace.arg("--").arg(command.get_program()).args(command.get_args()))
+}
+
+/// What a run that a signal ended has for an exit code.
+#[cfg(target_os = "linux")]
+const KILLED: i32 = -1;
+
+/// Does not depend on how fast anything is: the kernel does not begin the call that the run is killed at.
+#[cfg(target_os = "linux")]
 #[test]
 fn killed_at_any_change_nothing_is_lost() {
+    let calls = CHANGES.map(|call| format!("?{call}")).join(",");
     for (options, old) in [(&[][..], &[][..]), (&["--max", "2"], &["vmcore.0", "vmcore.1"])] {
-        // A temporary file, the info file, bounds, and their names, the dump's name, two links.
-        killed(options, old, 14, |moment, place, child| {
-            let (mut listing, mut changes) = (place.names(), 0);
-            while changes <= moment && child.try_wait().unwrap().is_none() {
-                let now = place.names();
-                changes += u32::from(now != listing);
-                listing = now;
-            }
+        let place = Container::new(&large().0);
+        for name in old {
+            write(place.crash.join(name), OLD).unwrap();
+        }
+        let trace = place.folder.path().join("trace");
+        traced(&["--trace", &calls, "--output", text(&trace)], &place.command(options)).ok();
+        // strace(1) counts each system call by itself.
+        let (mut counts, mut moments) = (BTreeMap::new(), Vec::new());
+        for line in read_to_string(&trace).unwrap().lines() {
+            let call = line.split_once('(').unwrap().0.to_owned();
+            let count = counts.entry(call.clone()).or_insert(0);
+            *count += 1;
+            moments.push((call, *count));
+        }
+        assert!(counts["fsync"] > 2 && counts["renameat"] > 2 && counts["pwrite64"] > 2, "{counts:?}");
+        killed(options, old, moments, |(call, count), command| {
+            let kill = format!("inject={call}:signal=KILL:when={count}");
+            traced(&["--trace", call, "--output", "/dev/null", "-e", &kill], &command).exits(KILLED);
         });
     }
 }
