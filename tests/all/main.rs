@@ -75,6 +75,7 @@ mod schemas;
 mod show;
 mod show_buffers;
 mod show_cam;
+mod show_credentials;
 mod show_devices;
 mod show_geom;
 mod show_implausible_objects;

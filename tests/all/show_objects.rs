@@ -2,7 +2,9 @@
 
 use crate::common::Run;
 use crate::common::file_kernel::{DEVICE, DIRECTORY, FileKernel};
-use crate::common::object_kernel::{INT, NODE, OPAQUE, ObjectKernel, READ, STRING, TUNABLE, U8, U64, ULONG, VNET};
+use crate::common::object_kernel::{
+    INT, NODE, OPAQUE, ObjectKernel, READ, STRING, TUNABLE, U8, U64, ULONG, VNET, WRITE,
+};
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::kernel_cpus::with_cpus;
 use serde_json::{Value, json};
@@ -11,7 +13,7 @@ use vmcore_synth::Arch;
 const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 
 #[track_caller]
-fn show(kernel: &TypedKernel, arguments: &[&str]) -> Run {
+pub fn show(kernel: &TypedKernel, arguments: &[&str]) -> Run {
     let run = kernel.write().run(&[&["show"], arguments].concat()).ok();
     assert_eq!(run.stderr, "");
     run
@@ -521,6 +523,61 @@ fn a_variable_of_each_network_stack_is_that_of_the_host() {
     kernel.oid(None, "elsewhere", (kind, "sysctl_handle_int"), [copy.into(), 0]);
     let document = damaged(&kernel.kernel, "sysctl", "no network stack has a variable at 0x");
     assert_eq!(document["sysctl_variables"][1]["value"], Value::Null);
+}
+
+/// A kernel with variables that can be set: of those that begin as 0 one has another value, one is set in the environment.
+fn with_changed_variables(arch: Arch) -> ObjectKernel {
+    let mut kernel = ObjectKernel::new(arch).with_sysctl(true);
+    let Basic { int, character, .. } = kernel.kernel.basic;
+    let text = kernel.kernel.types.array(character, 16);
+    for (name, value, flags) in
+        [("same", 0, WRITE), ("changed", -5, WRITE), ("tuned", 0, TUNABLE), ("counted", 7, 0), ("built", 9, WRITE)]
+    {
+        // The image has the contents of that one.
+        let is_built = name == "built";
+        let at = if is_built { kernel.kernel.variable(name, int) } else { kernel.kernel.zeroed_variable(name, int) };
+        kernel.kernel.set(at, int, "", value);
+        kernel.oid(None, name, (INT | READ | flags, "sysctl_handle_int"), [at.into(), 0]);
+    }
+    let name = kernel.kernel.zeroed_variable("hostname", text);
+    kernel.kernel.write_bytes(name, b"crash.example");
+    kernel.oid(None, "hostname", (STRING | READ | WRITE, "sysctl_handle_string"), [name.into(), 16]);
+    let heap = kernel.kernel.allocate(int);
+    kernel.oid(None, "elsewhere", (INT | READ | WRITE, "sysctl_handle_int"), [heap.into(), 0]);
+    kernel.with_environment(&["tuned=0"]).0
+}
+
+#[test]
+fn variables_that_are_not_as_in_the_kernels_file_are_shown() {
+    // That of powerpc64 is not linked where such kernels are.
+    for arch in [Arch::Amd64, Arch::I386] {
+        let kernel = with_changed_variables(arch);
+        let rows = show(&kernel.kernel, &["sysctl-changed"]).stdout;
+        let expected = "changed\t-5\t0\t-\trd,wr\n\
+                        tuned\t0\t0\t0\trd,tun\n\
+                        hostname\tcrash.example\t\t-\trd,wr\n";
+        assert_eq!(rows, expected, "{arch:?}");
+        let document = show(&kernel.kernel, &["sysctl-changed", "--json"]).json();
+        let changed = document["changed_variables"].as_array().unwrap();
+        assert_eq!(changed.iter().map(|of| &of["initial_value"]).collect::<Vec<_>>(), ["0", "0", ""]);
+        // What is in the image, and what is not in any file.
+        let document = show(&kernel.kernel, &["sysctl", "--json"]).json();
+        let initial = |name: &str| {
+            let all = document["sysctl_variables"].as_array().unwrap();
+            all.iter().find(|of| of["name"] == name).unwrap()["initial_value"].clone()
+        };
+        assert_eq!((initial("built"), initial("elsewhere")), (json!("9"), Value::Null));
+    }
+}
+
+#[test]
+fn a_file_of_debug_information_does_not_tell_what_variables_were() {
+    let mut kernel = with_changed_variables(Arch::Amd64);
+    kernel.kernel.has_contents = false;
+    let run = kernel.kernel.write().run(&["show", "sysctl-changed"]);
+    run.fails_saying(&["is known only with its own file, not that of its debug information"]);
+    let document = show(&kernel.kernel, &["sysctl", "--json"]).json();
+    assert!(document["sysctl_variables"].as_array().unwrap().iter().all(|of| of["initial_value"].is_null()));
 }
 
 #[test]

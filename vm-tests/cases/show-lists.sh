@@ -32,7 +32,8 @@ if have kenv; then
     try_show kenv
     kenv > listed || fail 'kenv fails'
     while IFS== read -r name value; do
-        value=${value#\"} value=${value%\"}
+        value=${value#\"}
+        value=${value%\"}
         case $value in
         *[\\$tab]*) continue ;;
         esac
@@ -117,6 +118,40 @@ if have fstat; then
     done < listed
     [ $compared -gt 2 ] || fail "only $compared files could be compared: $(show listed)"
     figure "$compared files of a shell are those of fstat"
+fi
+
+if have procstat; then
+    compared=0
+    # Those are there before and after.
+    procstat -s $$ 1 > listed || fail 'procstat -s fails'
+    try_show procstat-s
+    while read -r pid command users; do
+        case $pid in
+        [0-9]*) shown "$pid$tab$command$tab$(echo "$users" | tr -s ' ' "$tab")" ;;
+        esac
+    done < listed
+    [ $compared -eq 2 ] || fail "procstat lists other processes: $(show listed)"
+    figure "$compared credentials are those of procstat -s"
+fi
+
+if have sysctl; then
+    compared=0
+    try show --quiet sysctl-changed
+    case $status,$err in
+    1,*'its own file'*) figure "sysctl-changed: $err" ;;
+    0,*)
+        while IFS=$tab read -r name value initial rest; do
+            # It changes by itself.
+            [ "$(sysctl -n "$name")" != "$value" ] || compared=$((compared + 1))
+            [ "$value" != "$initial" ] || [ "${rest%%"$tab"*}" != - ] || fail "$name is as it was: $value"
+        done << END
+$out
+END
+        [ $compared -gt 20 ] || fail "only $compared variables are those of sysctl: $out"
+        figure "$compared variables are those of sysctl"
+        ;;
+    *) fail "$last: exit status $status: $err" ;;
+    esac
 fi
 
 if have netstat; then

@@ -125,7 +125,7 @@ fn define(kernel: &mut TypedKernel, all: &mut BTreeMap<&'static str, Type>) -> V
     let directories = ["pwd_cdir", "pwd_rdir", "pwd_jdir"].map(|member| (member, to_vnode));
     let current = structure(types, "pwd", &directories);
     let current = types.record("", &[("__ptr", current)]);
-    let directories = structure(types, "pwddesc", &[("pd_pwd", current)]);
+    let directories = structure(types, "pwddesc", &[("pd_pwd", current), ("pd_cmask", unsigned_short)]);
     let trace = structure(types, "ktr_io_params", &[("vp", to_vnode)]);
     let buffer = types.record("sockbuf", &[("sb_state", short)]);
     let domain = structure(types, "domain", &[("dom_family", int), ("dom_name", string)]);

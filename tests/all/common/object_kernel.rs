@@ -306,6 +306,7 @@ pub const U8: i128 = 10;
 pub const TUNABLE: i128 = 0x8_0000;
 pub const VNET: i128 = 0x2_0000;
 pub const READ: i128 = 0x8000_0000;
+pub const WRITE: i128 = 0x4000_0000;
 
 impl ObjectKernel {
     /// A tree of variables that is empty, and the functions that get values: a kernel has a list or a tree of them.

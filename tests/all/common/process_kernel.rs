@@ -59,6 +59,8 @@ pub struct ProcessKernel {
     pub credentials: u64,
     pub host: u64,
     pub vector: u64,
+    /// Whether credentials have the effective group by itself, as since FreeBSD 15.
+    has_effective_group: bool,
     /// Where the next process is linked: `allproc`, then `p_list` of the last one.
     link: u64,
     /// The same of the last process's threads.
@@ -77,7 +79,7 @@ fn root_member(kernel: &TypedKernel) -> (&'static str, Type) {
     }
 }
 
-fn define(kernel: &mut TypedKernel, more: &[(&str, Type)]) -> Structures {
+fn define(kernel: &mut TypedKernel, has_effective_group: bool, more: &[(&str, Type)]) -> Structures {
     let root = root_member(kernel);
     let Basic { character, unsigned_char, unsigned_short, int, unsigned_int, long, .. } = kernel.basic;
     let Basic { unsigned_long, unsigned_long_long, pointer, string, .. } = kernel.basic;
@@ -108,10 +110,12 @@ fn define(kernel: &mut TypedKernel, more: &[(&str, Type)]) -> Structures {
     let name = text(types, 64);
     let prison = types.record("prison", &[("pr_id", int), ("pr_name", name), ("pr_vnet", pointer)]);
     let (to_prison, to_class) = (types.pointer(prison), types.pointer(login_class));
-    let ids = ["cr_flags", "cr_uid", "cr_ruid", "cr_svuid", "cr_gid", "cr_rgid", "cr_svgid"];
+    let effective_group = if has_effective_group { "cr_gid" } else { "" };
+    let ids = ["cr_flags", "cr_uid", "cr_ruid", "cr_svuid", effective_group, "cr_rgid", "cr_svgid"];
     let ids = ids.map(|name| (name, unsigned_int));
-    let credentials =
-        types.record("ucred", &[&ids[..], &[("cr_prison", to_prison), ("cr_loginclass", to_class)]].concat());
+    let others = [("cr_prison", to_prison), ("cr_loginclass", to_class), ("cr_ref", long), ("cr_ngroups", int)];
+    let groups = types.pointer(unsigned_int);
+    let credentials = types.record("ucred", &[&ids[..], &others, &[("cr_groups", groups)]].concat());
     let to_credentials = types.pointer(credentials);
     let [terminal, session, group] = [types.reserve(), types.reserve(), types.reserve()];
     let [to_terminal, to_session, to_group] = [terminal, session, group].map(|of| types.pointer(of));
@@ -303,7 +307,19 @@ impl ProcessKernel {
     pub fn with_members(arch: Arch, define_more: impl FnOnce(&mut TypedKernel) -> Vec<(&'static str, Type)>) -> Self {
         let mut kernel = TypedKernel::new(arch);
         let members = define_more(&mut kernel);
-        let types = define(&mut kernel, &members);
+        let types = define(&mut kernel, true, &members);
+        Self::from_types(kernel, types, true)
+    }
+
+    /// The same of FreeBSD 14, whose credentials have the effective group as the first one of their list.
+    pub fn of_14(arch: Arch) -> Self {
+        let mut kernel = TypedKernel::new(arch);
+        let types = define(&mut kernel, false, &[]);
+        Self::from_types(kernel, types, false)
+    }
+
+    fn from_types(mut kernel: TypedKernel, types: Structures, has_effective_group: bool) -> Self {
+        let arch = kernel.arch;
         let int = kernel.basic.int;
         let offsets = [
             ("proc_off_p_pid", types.process, "p_pid"),
@@ -339,7 +355,8 @@ impl ProcessKernel {
         let host = kernel.variable_of("prison0").0;
         kernel.set_text(host, types.prison, "pr_name", "0");
         let link = kernel.variable_of("allproc").0;
-        let mut all = Self { kernel, types, credentials: 0, host, vector: 0, link, thread_link: 0 };
+        let mut all =
+            Self { kernel, types, has_effective_group, credentials: 0, host, vector: 0, link, thread_link: 0 };
         all.credentials = all.add_credentials(0, host);
         all.vector = all.add_vector("FreeBSD ELF64", 4 * arch.word() as u64, 0);
         all
@@ -352,7 +369,8 @@ impl ProcessKernel {
         for (index, member) in ["cr_uid", "cr_ruid", "cr_svuid"].into_iter().enumerate() {
             self.kernel.set(address, credentials, member, uid + index as i128);
         }
-        for (index, member) in ["cr_gid", "cr_rgid", "cr_svgid"].into_iter().enumerate() {
+        let members = ["cr_gid", "cr_rgid", "cr_svgid"].into_iter().enumerate();
+        for (index, member) in members.filter(|(_, member)| self.has_effective_group || *member != "cr_gid") {
             self.kernel.set(address, credentials, member, uid + 100 + index as i128);
         }
         self.kernel.set_text(class, login_class, "lc_name", "daemon");

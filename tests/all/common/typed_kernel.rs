@@ -26,8 +26,8 @@
 #![allow(clippy::cast_possible_truncation, reason = "a test's helper; what it builds is small")]
 
 use super::kernel_image::{
-    ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, Symbol,
-    TARGETS, Target, bss, section, symbol,
+    ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section,
+    Symbol, TARGETS, Target, bss, section, symbol,
 };
 use super::{Run, directory, memtool, text};
 use serde_json::Value;
@@ -157,6 +157,8 @@ pub struct TypedKernel {
     omitted: BTreeSet<u64>,
     /// Whether the image has its types.
     pub has_types: bool,
+    /// Whether the image has the contents of memory, which that of debug information lacks.
+    pub has_contents: bool,
     /// The byte that its build ID consists of; without one it has none.
     pub build_id: Option<u8>,
 }
@@ -221,6 +223,7 @@ impl TypedKernel {
             lists: BTreeMap::new(),
             omitted: BTreeSet::new(),
             has_types: true,
+            has_contents: true,
             build_id: Some(0x5a),
         };
         let version = kernel.types.array(basic.character, VERSION.len() as u32 + 1);
@@ -290,6 +293,11 @@ impl TypedKernel {
         let symbol = self.symbols.last_mut().unwrap();
         (symbol.size, symbol.binding) = (size, LOCAL);
         address
+    }
+
+    /// A variable that the image has no contents of: it is 0 when the kernel starts.
+    pub fn zeroed_variable(&mut self, name: &str, of: Type) -> u64 {
+        self.place(Region::Bss, name, of)
     }
 
     /// A static variable of one of several source files, which another one may be called like.
@@ -502,8 +510,8 @@ impl TypedKernel {
         let regions = self.connected();
         let of_region = |(index, (name, flags)): (usize, (&'static str, u64))| {
             let (address, contents) = (self.base + index as u64 * REGION, &regions[index]);
-            if index == Region::Bss as usize {
-                return bss(name, address, contents.len() as u64);
+            if index == Region::Bss as usize || !self.has_contents {
+                return Section { flags: flags | SHF_ALLOC, ..bss(name, address, contents.len() as u64) };
             }
             section(name, flags, address, contents.clone())
         };

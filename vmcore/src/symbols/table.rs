@@ -182,19 +182,37 @@ impl Table {
         Ok(Some(bytes))
     }
 
+    /// What the file has from an address on in a section that a kernel writes to: what is there when the kernel starts. At
+    /// most so many bytes, and fewer at the section's end. `None` where that is not known: outside of these sections, and in a
+    /// file that has debug information only.
+    ///
+    /// # Errors
+    ///
+    /// The file cannot be read any more.
+    pub fn initial_contents(&self, address: u64, limit: usize) -> Result<Option<Vec<u8>>> {
+        let covers = |section: &&WritableSection| (section.first..=section.last).contains(&address);
+        let Some(section) = self.writable.iter().find(covers) else { return Ok(None) };
+        let mut bytes = vec![0; at_most((section.last - address).saturating_add(1), limit)];
+        match section.offset {
+            Some(offset) => {
+                let at = offset.saturating_add(address - section.first);
+                read_exact_at(&self.file, &mut bytes, at).map_err(|source| Error::io("read", &self.path, source))?;
+            }
+            // Where the sections are without contents that must have some, another file has them.
+            None if self.read_only.is_empty() && !self.is_relocatable() => return Ok(None),
+            None => {}
+        }
+        Ok(Some(bytes))
+    }
+
     /// Whether a byte that a kernel writes to may be 0 when it starts: the file has a 0 there, or no contents.
     ///
     /// # Errors
     ///
     /// The file cannot be read any more.
     pub fn begins_as_zero(&self, address: u64) -> Result<bool> {
-        let covers = |section: &&WritableSection| (section.first..=section.last).contains(&address);
-        let Some(section) = self.writable.iter().find(covers) else { return Ok(false) };
-        let Some(offset) = section.offset else { return Ok(true) };
-        let mut byte = [0];
-        let at = offset.saturating_add(address - section.first);
-        read_exact_at(&self.file, &mut byte, at).map_err(|source| Error::io("read", &self.path, source))?;
-        Ok(byte == [0])
+        let is_written = self.writable.iter().any(|section| (section.first..=section.last).contains(&address));
+        Ok(is_written && self.initial_contents(address, 1)?.is_none_or(|byte| byte == [0]))
     }
 
     /// Whether a kernel's memory has this file where it was loaded: by its build ID or, in a relocatable file, by its code.

@@ -6,10 +6,12 @@
 //! Sources: `struct sysctl_oid` in `sys/sys/sysctl.h`, `sys/kern/kern_sysctl.c`, `subr_counter.c`, `subr_pcpu.c`,
 //! `sbin/sysctl/sysctl.c`.
 
+mod changed;
 mod handler;
 mod reader;
 mod value;
 
+pub use changed::ChangedVariables;
 pub use value::SysctlValue;
 
 use crate::inventory::source::Topic;
@@ -23,6 +25,8 @@ const TYPES: [&str; 16] = [
     "none", "node", "int", "string", "s64", "opaque", "uint", "long", "ulong", "u64", "u8", "u16", "s8", "s16", "s32",
     "u32",
 ];
+/// It can be set while the kernel runs.
+const CTLFLAG_WR: u64 = 0x4000_0000;
 /// Its value when the kernel starts is that of the same name in the environment.
 const CTLFLAG_TUN: u64 = 0x8_0000;
 /// Each network stack has its own.
@@ -30,7 +34,7 @@ const CTLFLAG_VNET: u64 = 0x2_0000;
 /// Bits of the kind (`CTLFLAG_…`).
 const FLAGS: [(u64, &str); 17] = [
     (0x8000_0000, "rd"),
-    (0x4000_0000, "wr"),
+    (CTLFLAG_WR, "wr"),
     (0x2000_0000, "dormant"),
     (0x1000_0000, "anybody"),
     (0x0800_0000, "secure"),
@@ -73,6 +77,8 @@ pub struct SysctlVariable {
     pub value_address: Option<u64>,
     /// Its value.
     pub value: Option<SysctlValue>,
+    /// What its value is when the kernel starts, by the file that it is from; `None` where that does not tell.
+    pub initial_value: Option<SysctlValue>,
     /// What the kernel's environment has of this name, if the variable is a tunable.
     pub environment_value: Option<Name>,
 }
@@ -134,6 +140,7 @@ struct VariableDocument<'a> {
     value_source: ValueSource,
     value_address: Option<Hex>,
     value: Option<String>,
+    initial_value: Option<String>,
     environment_value: Option<&'a Name>,
 }
 
@@ -152,6 +159,7 @@ impl Serialize for SysctlVariable {
             value_source: self.source,
             value_address: self.value_address.map(Hex),
             value: self.value.as_ref().map(SysctlValue::text),
+            initial_value: self.initial_value.as_ref().map(SysctlValue::text),
             environment_value: self.environment_value.as_ref(),
         };
         document.serialize(serializer)

@@ -142,12 +142,16 @@ impl<'a> Tree<'a> {
             source: if handler == 0 { ValueSource::Nothing } else { ValueSource::Handler },
             value_address: None,
             value: None,
+            initial_value: None,
             environment_value: self.environment.get(&name).filter(|_| kind & CTLFLAG_TUN != 0).cloned(),
             name,
         };
         if let Some(known) = known {
             let read = self.read_value(oid, known, &mut variable);
             variable.value = self.reader.keep(|| format!("the value of {}", variable.name), read).flatten();
+            let read = self.read_initial_value(oid, known, kind);
+            let what = || format!("the initial value of {}", variable.name);
+            variable.initial_value = self.reader.keep(what, read).flatten();
         }
         variable
     }
@@ -175,22 +179,63 @@ impl<'a> Tree<'a> {
         let Some(at) = self.address(first, variable.kind)? else { return Ok(None) };
         variable.value_address = Some(at);
         match handler {
-            Handler::Number(size) => {
-                let size = self.size(size);
-                let bytes = self.bytes(at, size)?;
-                Ok(Some(SysctlValue::Numbers(self.numbers(&bytes, size, variable.kind))))
-            }
-            Handler::Boolean => {
-                let is_set = self.bytes(at, 1)? != [0];
-                Ok(Some(SysctlValue::Numbers(vec![is_set.into()])))
-            }
             Handler::Text => self.text(at, second).map(|text| Some(SysctlValue::Text(text))),
-            Handler::Opaque => self.opaque(at, second, variable.kind),
-            Handler::Milliseconds => Ok(self.milliseconds(at)?.map(|number| SysctlValue::Numbers(vec![number]))),
             Handler::Counter => self.counters(at, 1, variable),
             Handler::Counters => self.counters(at, second, variable),
-            Handler::PerCpu(_) => Ok(None),
+            _ => {
+                let Some(size) = self.size_of(handler, second) else { return Ok(None) };
+                let bytes = self.bytes(at, size)?;
+                Ok(self.decode(handler, &bytes, variable.kind))
+            }
         }
+    }
+
+    /// What a variable is when the kernel starts, by the file that it is from.
+    fn read_initial_value(&mut self, oid: &Object<'a>, handler: Handler, kind: u64) -> Result<Option<SysctlValue>> {
+        let (at, second) = (oid.member("oid_arg1")?.unsigned()?, oid.member("oid_arg2")?.integer()?);
+        // Of another kernel's file it would be that of another variable.
+        let files = self.kernel.names().address_files().filter(|_| self.kernel.mismatch().is_none());
+        let Some((table, at)) = files.and_then(|files| files.table_at(at)) else { return Ok(None) };
+        if handler == Handler::Text {
+            let text = table.initial_contents(at, text_limit(second).saturating_add(1))?;
+            self.spend(text.as_ref().map_or(0, Vec::len))?;
+            let text = text.and_then(|text| Some(head(&text, text.iter().position(|byte| *byte == 0)?).to_vec()));
+            return Ok(text.map(SysctlValue::Text));
+        }
+        let Some(size) = self.size_of(handler, second) else { return Ok(None) };
+        self.spend(at_most(size, MAX_VALUE))?;
+        let bytes = table.initial_contents(at, at_most(size, MAX_VALUE))?;
+        let bytes = bytes.filter(|bytes| bytes.len() as u64 == size);
+        Ok(bytes.and_then(|bytes| self.decode(handler, &bytes, kind)))
+    }
+
+    /// Of how many bytes in memory a function makes a value.
+    fn size_of(&self, handler: Handler, second: i128) -> Option<u64> {
+        match handler {
+            Handler::Number(size) => Some(self.size(size)),
+            Handler::Boolean => Some(1),
+            Handler::Milliseconds => Some(4),
+            Handler::Opaque => u64::try_from(second).ok().filter(|size| *size <= MAX_VALUE as u64),
+            Handler::Text | Handler::Counter | Handler::Counters | Handler::PerCpu(_) => None,
+        }
+    }
+
+    /// What a function makes of bytes.
+    fn decode(&self, handler: Handler, bytes: &[u8], kind: u64) -> Option<SysctlValue> {
+        let numbers = match handler {
+            Handler::Number(size) => self.numbers(bytes, self.size(size), kind),
+            Handler::Boolean => vec![i128::from(bytes != [0])],
+            Handler::Milliseconds => {
+                let hz = self.hz.filter(|hz| *hz > 0)?;
+                vec![self.numbers(bytes, 4, 2).first()? * 1000 / i128::from(hz)]
+            }
+            Handler::Opaque => match self.size_of_each(kind) {
+                Some(each) => self.numbers(bytes, each, kind),
+                None => return Some(SysctlValue::Bytes(bytes.to_vec())),
+            },
+            Handler::Text | Handler::Counter | Handler::Counters | Handler::PerCpu(_) => return None,
+        };
+        Some(SysctlValue::Numbers(numbers))
     }
 
     /// What a function has without a variable.
@@ -220,10 +265,16 @@ impl<'a> Tree<'a> {
         if size == 0 { self.reader.typed.memory.word_size() as u64 } else { size }
     }
 
-    fn bytes(&mut self, at: u64, size: u64) -> Result<Vec<u8>> {
-        let size = at_most(size, MAX_VALUE);
+    /// Counts bytes of values that are read.
+    fn spend(&mut self, size: usize) -> Result<()> {
         let spent = || Error::Format("there are more bytes of values than are read".to_owned());
         self.bytes_left = self.bytes_left.checked_sub(size).ok_or_else(spent)?;
+        Ok(())
+    }
+
+    fn bytes(&mut self, at: u64, size: u64) -> Result<Vec<u8>> {
+        let size = at_most(size, MAX_VALUE);
+        self.spend(size)?;
         let mut bytes = vec![0; size];
         self.reader.typed.memory.read(at, &mut bytes)?;
         Ok(bytes)
@@ -238,37 +289,23 @@ impl<'a> Tree<'a> {
 
     /// A text in room for so many bytes, the last of which is a NUL; 0 if it ends with a NUL only.
     fn text(&mut self, at: u64, room: i128) -> Result<Vec<u8>> {
-        let limit = match u64::try_from(room) {
-            Ok(0) | Err(_) => MAX_VALUE,
-            Ok(room) => at_most(room - 1, MAX_VALUE),
-        };
-        let spent = || Error::Format("there are more bytes of values than are read".to_owned());
+        let limit = text_limit(room);
         let text = self.reader.typed.memory.string(at, limit)?;
         let text = head(&text, limit).to_vec();
-        self.bytes_left = self.bytes_left.checked_sub(text.len()).ok_or_else(spent)?;
+        self.spend(text.len())?;
         Ok(text)
     }
 
-    /// A structure, or numbers whose type is known.
-    fn opaque(&mut self, at: u64, size: i128, kind: u64) -> Result<Option<SysctlValue>> {
-        let Some(size) = u64::try_from(size).ok().filter(|size| *size <= MAX_VALUE as u64) else { return Ok(None) };
-        let bytes = self.bytes(at, size)?;
-        let each = match kind & TYPE {
+    /// Of how many bytes each number is that several are; `None` of a structure.
+    fn size_of_each(&self, kind: u64) -> Option<u64> {
+        Some(match kind & TYPE {
             2 | 6 | 0xe | 0xf => 4,
             4 | 9 => 8,
             7 | 8 => self.size(0),
             0xa | 0xc => 1,
             0xb | 0xd => 2,
-            _ => return Ok(Some(SysctlValue::Bytes(bytes))),
-        };
-        Ok(Some(SysctlValue::Numbers(self.numbers(&bytes, each, kind))))
-    }
-
-    fn milliseconds(&mut self, at: u64) -> Result<Option<i128>> {
-        let bytes = self.bytes(at, 4)?;
-        let ticks = self.numbers(&bytes, 4, 2);
-        let hz = self.hz.filter(|hz| *hz > 0);
-        Ok(ticks.first().zip(hz).map(|(ticks, hz)| ticks * 1000 / i128::from(hz)))
+            _ => return None,
+        })
     }
 
     /// The values of counters, to which there are pointers from an address on.
@@ -300,6 +337,14 @@ impl<'a> Tree<'a> {
             sum = self.numbers(&bytes, size, 4).iter().fold(sum, |sum, number| sum.wrapping_add(*number));
         }
         Ok(SysctlValue::Numbers(vec![sum]))
+    }
+}
+
+/// Bytes of a text in room for so many, the last of which is a NUL; as many as are read if it ends with a NUL only.
+fn text_limit(room: i128) -> usize {
+    match u64::try_from(room) {
+        Ok(0) | Err(_) => MAX_VALUE,
+        Ok(room) => at_most(room - 1, MAX_VALUE),
     }
 }
 
