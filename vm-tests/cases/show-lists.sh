@@ -156,6 +156,12 @@ fi
 
 if have netstat; then
     compared=0
+    if have nc; then
+        nc -l 127.0.0.1 9000 > /dev/null &
+        listener=$!
+        trap 'kill $listener' EXIT
+        sleep 1
+    fi
     netstat -anA -p tcp > listed || fail 'netstat fails'
     try_show netstat-an
     while read -r at protocol received sent here there state; do
@@ -163,6 +169,7 @@ if have netstat; then
         LISTEN | ESTABLISHED) shown "$at$tab$protocol$tab$received$tab$sent$tab$here$tab$there$tab$state" ;;
         esac
     done < listed
+    ! have nc || [ $compared -gt 0 ] || fail "netstat does not list what listens: $(show listed)"
     figure "$compared connections are those of netstat -anA"
 fi
 
