@@ -8,7 +8,6 @@ use memtool::observer::{Observer, Phase, Work};
 use nix::fcntl::{Flock, FlockArg};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
-use std::collections::BTreeMap;
 use std::fmt::Debug;
 use std::fs::{self, read, read_link, read_to_string, write};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -1016,7 +1015,7 @@ fn killed_at_any_change_nothing_is_lost() {
         let trace = place.folder.path().join("trace");
         traced(&["--trace", &calls, "--output", text(&trace)], &place.command(options)).ok();
         // strace(1) counts each system call by itself.
-        let (mut counts, mut moments) = (BTreeMap::new(), Vec::new());
+        let (mut counts, mut moments) = (std::collections::BTreeMap::new(), Vec::new());
         for line in read_to_string(&trace).unwrap().lines() {
             let call = line.split_once('(').unwrap().0.to_owned();
             let count = counts.entry(call.clone()).or_insert(0);
