@@ -2,11 +2,9 @@
 
 use crate::common::file_kernel::FileKernel;
 use crate::common::process_kernel::ProcessKernel;
-use crate::show_objects::{damaged, show};
+use crate::show_objects::{ARCHITECTURES, damaged, show};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
-
-const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 
 /// Credentials of user 1001 with these groups in their list.
 fn add_credentials(kernel: &mut ProcessKernel, groups: &[u32]) -> u64 {

@@ -10,7 +10,7 @@ use crate::kernel_cpus::with_cpus;
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 
-const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
+pub const ARCHITECTURES: [Arch; 3] = [Arch::Amd64, Arch::Powerpc64, Arch::I386];
 
 #[track_caller]
 pub fn show(kernel: &TypedKernel, arguments: &[&str]) -> Run {
@@ -544,7 +544,11 @@ fn with_changed_variables(arch: Arch) -> ObjectKernel {
     kernel.oid(None, "hostname", (STRING | READ | WRITE, "sysctl_handle_string"), [name.into(), 16]);
     let heap = kernel.kernel.allocate(int);
     kernel.oid(None, "elsewhere", (INT | READ | WRITE, "sysctl_handle_int"), [heap.into(), 0]);
-    kernel.with_environment(&["tuned=0"]).0
+    // A function computes the values of these, one of which is set.
+    for name in ["computed", "unset"] {
+        kernel.oid(None, name, (INT | READ | TUNABLE, "sysctl_other"), [0, 0]);
+    }
+    kernel.with_environment(&["tuned=0", "computed=5"]).0
 }
 
 #[test]
@@ -555,11 +559,15 @@ fn variables_that_are_not_as_in_the_kernels_file_are_shown() {
         let rows = show(&kernel.kernel, &["sysctl-changed"]).stdout;
         let expected = "changed\t-5\t0\t-\trd,wr\n\
                         tuned\t0\t0\t0\trd,tun\n\
-                        hostname\tcrash.example\t\t-\trd,wr\n";
+                        hostname\tcrash.example\t\t-\trd,wr\n\
+                        computed\t-\t-\t5\trd,tun\n";
         assert_eq!(rows, expected, "{arch:?}");
         let document = show(&kernel.kernel, &["sysctl-changed", "--json"]).json();
         let changed = document["changed_variables"].as_array().unwrap();
-        assert_eq!(changed.iter().map(|of| &of["initial_value"]).collect::<Vec<_>>(), ["0", "0", ""]);
+        assert_eq!(
+            changed.iter().map(|of| &of["initial_value"]).collect::<Vec<_>>(),
+            [&json!("0"), &json!("0"), &json!(""), &Value::Null]
+        );
         // What is in the image, and what is not in any file.
         let document = show(&kernel.kernel, &["sysctl", "--json"]).json();
         let initial = |name: &str| {

@@ -43,8 +43,8 @@ impl<'a> DescriptorTable<'a> {
         let table = descriptors.member("fd_files")?.follow()?;
         let table = table.ok_or_else(|| Error::Format("fd_files is null".to_owned()))?;
         let count = table.member("fdt_nfiles")?.signed()?;
-        let count = u64::try_from(count).ok().filter(|count| *count > 0);
-        let count = count.ok_or_else(|| no_room(&table))?;
+        let room = u64::try_from(count).ok().filter(|room| *room > 0);
+        let count = room.ok_or_else(|| Error::Format(format!("fdt_nfiles is {count}")))?;
         let first = table.member("fdt_ofiles")?.index(0)?;
         let size = first.size().filter(|size| *size > 0);
         let size = size.ok_or_else(|| Error::Unsupported("descriptors have no size".to_owned()))?;
@@ -88,9 +88,4 @@ impl<'a> DescriptorTable<'a> {
         let first = self.first.typed().object(at, self.first.type_id());
         first.leading_bytes(self.size.saturating_mul(count))
     }
-}
-
-fn no_room(table: &Object<'_>) -> Error {
-    let count = table.member("fdt_nfiles").and_then(|count| count.signed());
-    count.map_or_else(|error| error, |count| Error::Format(format!("fdt_nfiles is {count}")))
 }

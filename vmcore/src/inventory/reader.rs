@@ -2,7 +2,7 @@
 
 use super::source::Source;
 use crate::error::{Error, Result};
-use crate::kernel::{Object, Processes, TypedMemory, ZonePerCpu};
+use crate::kernel::{Object, Process, Processes, TypedMemory, ZonePerCpu};
 use crate::lists::{ListEnd, ListKind, ListPlan, StrayPointer};
 use crate::types::Kind;
 use crate::units::Hex;
@@ -147,6 +147,12 @@ impl<'a> Reader<'a> {
         let processes = source.processes()?;
         processes.warnings.iter().for_each(|warning| self.warn(|| warning.clone()));
         Ok(processes)
+    }
+
+    /// The `struct proc` of a process, with all of its bytes.
+    pub fn process_structure(&mut self, process: &Process) -> Option<Object<'a>> {
+        let read = self.typed.structure_at("proc", process.address).and_then(|structure| structure.fetched());
+        self.keep(|| format!("process {}", process.pid), read)
     }
 
     /// Adds a warning, whose text is made only if it is kept.

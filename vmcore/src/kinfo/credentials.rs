@@ -5,14 +5,15 @@
 use super::info::Credentials;
 use super::members::{int, number, number32, target};
 use super::reader::Reader;
+use crate::bounds::low_u32;
 use crate::error::Result;
 use crate::kernel::Object;
 use crate::text::Name;
 use crate::units::Hex;
 use std::rc::Rc;
 
-/// `CRED_FLAG_CAPMODE`.
-const CAPABILITY_MODE: u32 = 1;
+/// `CRED_FLAG_CAPMODE` in `cr_flags`.
+pub(crate) const CAPABILITY_MODE: u32 = 1;
 
 impl<'a> Reader<'a> {
     /// Those of a process; many have the same.
@@ -40,7 +41,7 @@ impl<'a> Reader<'a> {
             uid: number32(&credentials, "cr_uid"),
             ruid: number32(&credentials, "cr_ruid"),
             svuid: number32(&credentials, "cr_svuid"),
-            gid: effective_group(&credentials),
+            gid: effective_group(&credentials).ok().map(low_u32),
             rgid: number32(&credentials, "cr_rgid"),
             svgid: number32(&credentials, "cr_svgid"),
             is_in_capability_mode: number32(&credentials, "cr_flags").is_some_and(|flags| flags & CAPABILITY_MODE != 0),
@@ -52,11 +53,15 @@ impl<'a> Reader<'a> {
     }
 }
 
-/// Until FreeBSD 14 the effective group is the first one of the list.
-fn effective_group(credentials: &Object<'_>) -> Option<u32> {
-    if credentials.has_member("cr_gid") {
-        return number32(credentials, "cr_gid");
+/// Whether credentials have the effective group apart from their list, as since FreeBSD 15.
+pub(crate) fn has_effective_group(credentials: &Object<'_>) -> bool {
+    credentials.has_member("cr_gid")
+}
+
+/// The effective group, which until FreeBSD 14 is the first one of the list.
+pub(crate) fn effective_group(credentials: &Object<'_>) -> Result<u64> {
+    if has_effective_group(credentials) {
+        return credentials.member("cr_gid")?.unsigned();
     }
-    let first = credentials.member("cr_groups").and_then(|groups| groups.index(0)?.unsigned());
-    first.ok().map(crate::bounds::low_u32)
+    credentials.member("cr_groups")?.index(0)?.unsigned()
 }

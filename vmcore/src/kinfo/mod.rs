@@ -25,7 +25,7 @@
 
 mod arguments;
 mod cell;
-mod credentials;
+pub(crate) mod credentials;
 mod info;
 mod keyword;
 mod locks;

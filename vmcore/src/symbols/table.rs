@@ -190,8 +190,7 @@ impl Table {
     ///
     /// The file cannot be read any more.
     pub fn initial_contents(&self, address: u64, limit: usize) -> Result<Option<Vec<u8>>> {
-        let covers = |section: &&WritableSection| (section.first..=section.last).contains(&address);
-        let Some(section) = self.writable.iter().find(covers) else { return Ok(None) };
+        let Some(section) = self.writable_section(address) else { return Ok(None) };
         let mut bytes = vec![0; at_most((section.last - address).saturating_add(1), limit)];
         match section.offset {
             Some(offset) => {
@@ -211,8 +210,12 @@ impl Table {
     ///
     /// The file cannot be read any more.
     pub fn begins_as_zero(&self, address: u64) -> Result<bool> {
-        let is_written = self.writable.iter().any(|section| (section.first..=section.last).contains(&address));
-        Ok(is_written && self.initial_contents(address, 1)?.is_none_or(|byte| byte == [0]))
+        let is_writable = self.writable_section(address).is_some();
+        Ok(is_writable && self.initial_contents(address, 1)?.is_none_or(|byte| byte == [0]))
+    }
+
+    fn writable_section(&self, address: u64) -> Option<&WritableSection> {
+        self.writable.iter().find(|section| (section.first..=section.last).contains(&address))
     }
 
     /// Whether a kernel's memory has this file where it was loaded: by its build ID or, in a relocatable file, by its code.

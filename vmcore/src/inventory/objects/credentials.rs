@@ -3,13 +3,13 @@
 //! Sources: `struct ucred` in `sys/sys/ucred.h`, `struct pwddesc` in `sys/sys/filedesc.h`, `fill_kinfo_proc_only()` in
 //! `sys/kern/kern_proc.c`, `usr.bin/procstat/procstat_cred.c`.
 
-use crate::bounds::at_most;
 use crate::error::{Error, Result};
 use crate::inventory::fields::{Fields, flag_names};
 use crate::inventory::objects::open_files::octal;
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
 use crate::kernel::{Object, Process};
+use crate::kinfo::credentials::{CAPABILITY_MODE, effective_group, has_effective_group};
 use crate::table::{Table, cell, left, name_cell, right};
 use crate::text::Name;
 use crate::units::Hex;
@@ -18,14 +18,13 @@ use std::collections::HashMap;
 use std::rc::Rc;
 
 /// More groups than credentials have: `kern.ngroups` is 1023 unless it is changed.
-const MAX_GROUPS: usize = 1 << 16;
+const MAX_GROUPS: u64 = 1 << 16;
 /// Groups of all credentials that are read.
 const MAX_ALL_GROUPS: u64 = 1 << 20;
-/// Bytes of a `gid_t`.
-const GROUP: usize = 4;
+/// What a process has that is in capability mode.
+const RESTRICTED: &str = "capability-mode";
 /// Bits of `cr_flags` (`CRED_FLAG_…`).
-const CAPABILITY_MODE: u64 = 0x1;
-const FLAGS: [(u64, &str); 2] = [(CAPABILITY_MODE, "capability-mode"), (0x2, "groups-set")];
+const FLAGS: [(u64, &str); 2] = [(CAPABILITY_MODE as u64, RESTRICTED), (0x2, "groups-set")];
 
 /// Credentials, which processes share.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -113,8 +112,7 @@ struct All<'a> {
 impl<'a> All<'a> {
     fn process(&mut self, process: &Process) -> ProcessCredentials {
         let what = || format!("process {}", process.pid);
-        let structure = self.reader.typed.structure_at("proc", process.address).and_then(|process| process.fetched());
-        let structure = self.reader.keep(what, structure);
+        let structure = self.reader.process_structure(process);
         let umask = structure.as_ref().map(umask);
         let umask = umask.and_then(|umask| self.reader.keep(|| format!("the umask of {}", what()), umask)).flatten();
         let credentials = structure.map(|structure| structure.member("p_ucred").and_then(|at| at.follow()));
@@ -150,7 +148,7 @@ impl<'a> All<'a> {
             user_id: fields.number("cr_uid"),
             real_user_id: fields.number("cr_ruid"),
             saved_user_id: fields.number("cr_svuid"),
-            group_id: group_id.flatten(),
+            group_id,
             real_group_id: fields.number("cr_rgid"),
             saved_group_id: fields.number("cr_svgid"),
             supplementary_group_ids,
@@ -162,25 +160,17 @@ impl<'a> All<'a> {
     }
 }
 
-/// The effective group, which before FreeBSD 15 is the first one of the list, and the others.
-fn read_groups(credentials: &Object<'_>, left: &mut u64) -> Result<(Option<u64>, Vec<u64>)> {
+/// The effective group, and the others.
+fn read_groups(credentials: &Object<'_>, left: &mut u64) -> Result<(u64, Vec<u64>)> {
     let count = credentials.member("cr_ngroups")?.signed()?;
-    let count = u64::try_from(count).ok().filter(|count| *count <= MAX_GROUPS as u64);
+    let count = u64::try_from(count).ok().filter(|count| *count <= MAX_GROUPS);
     let count = count.ok_or_else(|| Error::Format("it has an implausible number of groups".to_owned()))?;
     let none_left = || Error::Format("there are more groups than are read".to_owned());
     *left = left.checked_sub(count).ok_or_else(none_left)?;
-    let list = credentials.member("cr_groups")?.unsigned()?;
-    let memory = &credentials.typed().memory;
-    let mut bytes = vec![0; at_most(count, MAX_GROUPS) * GROUP];
-    if count > 0 {
-        memory.read(list, &mut bytes)?;
-    }
-    let mut groups: Vec<u64> = bytes.chunks_exact(GROUP).map(|group| memory.order().number(group)).collect();
-    if credentials.has_member("cr_gid") {
-        return Ok((Some(credentials.member("cr_gid")?.unsigned()?), groups));
-    }
-    let first = (!groups.is_empty()).then(|| groups.remove(0));
-    Ok((first, groups))
+    let list = if count > 0 { credentials.member("cr_groups")?.elements(count)? } else { Vec::new() };
+    let others = list.iter().skip(usize::from(!has_effective_group(credentials)));
+    let others = others.map(Object::unsigned).collect::<Result<_>>()?;
+    Ok((effective_group(credentials)?, others))
 }
 
 /// The mask of the permissions of new files: since FreeBSD 13 of a `struct pwddesc`, before that of a `struct filedesc`.
@@ -216,7 +206,7 @@ fn row(process: &ProcessCredentials) -> Vec<String> {
     let of = process.credentials.as_deref();
     let number = |member: fn(&Credentials) -> Option<u64>| cell(of.and_then(member));
     let is_restricted =
-        of.and_then(|of| of.flags.as_ref()).is_some_and(|flags| flags.iter().any(|flag| flag == FLAGS[0].1));
+        of.and_then(|of| of.flags.as_ref()).is_some_and(|flags| flags.iter().any(|flag| flag == RESTRICTED));
     let groups = of.and_then(|of| Some((of.group_id?, of.supplementary_group_ids.as_ref()?)));
     let groups = groups
         .map(|(first, others)| std::iter::once(&first).chain(others).map(u64::to_string).collect::<Vec<_>>().join(","));

@@ -77,8 +77,7 @@ struct All<'a> {
 impl<'a> All<'a> {
     fn process(&mut self, process: &Process) -> ProcessFiles {
         let what = || format!("process {}", process.pid);
-        let structure = self.reader.typed.structure_at("proc", process.address).and_then(|process| process.fetched());
-        let structure = self.reader.keep(what, structure);
+        let structure = self.reader.process_structure(process);
         let user = structure.as_ref().map(|process| process.member("p_ucred").and_then(|user| user.dereference()));
         let user = user.and_then(|user| self.reader.keep(|| format!("the credentials of {}", what()), user));
         let user_id =

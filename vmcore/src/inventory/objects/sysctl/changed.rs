@@ -1,10 +1,9 @@
 //! The variables that are not as in the kernel's file.
 
-use super::{CTLFLAG_TUN, CTLFLAG_WR, SysctlValue, SysctlVariable, SysctlVariables};
+use super::{CTLFLAG_TUN, CTLFLAG_WR, SysctlVariable, SysctlVariables, value_cell};
 use crate::error::{Error, Result};
 use crate::inventory::source::{Source, Topic};
 use crate::table::{Table, left, name_cell};
-use crate::text::Name;
 use serde::Serialize;
 
 /// Variables that somebody can set, and that are not what they were when the kernel started: the loader, sysctl(8) or the
@@ -55,11 +54,10 @@ impl Topic for ChangedVariables {
 }
 
 fn row(variable: &SysctlVariable) -> Vec<String> {
-    let text = |value: &Option<SysctlValue>| name_cell(value.as_ref().map(|value| Name::from(value.text())).as_ref());
     vec![
         name_cell(Some(&variable.name)),
-        text(&variable.value),
-        text(&variable.initial_value),
+        value_cell(variable.value.as_ref()),
+        value_cell(variable.initial_value.as_ref()),
         name_cell(variable.environment_value.as_ref()),
         variable.flag_names().join(","),
     ]

@@ -186,12 +186,15 @@ fn row(variable: &SysctlVariable) -> Vec<String> {
         ValueSource::Handler => "handler",
         ValueSource::Nothing => "nothing",
     };
-    let value = variable.value.as_ref().map(|value| Name::from(value.text()));
     vec![
         name_cell(Some(&variable.name)),
-        name_cell(value.as_ref()),
+        value_cell(variable.value.as_ref()),
         variable.type_name().to_owned(),
         cell(Some(source)),
         variable.flag_names().join(","),
     ]
+}
+
+fn value_cell(value: Option<&SysctlValue>) -> String {
+    name_cell(value.map(|value| Name::from(value.text())).as_ref())
 }

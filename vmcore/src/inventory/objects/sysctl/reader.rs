@@ -147,9 +147,13 @@ impl<'a> Tree<'a> {
             name,
         };
         if let Some(known) = known {
-            let read = self.read_value(oid, known, &mut variable);
+            let arguments =
+                oid.member("oid_arg1").and_then(|first| Ok((first.unsigned()?, oid.member("oid_arg2")?.integer()?)));
+            let arguments = self.reader.keep(|| format!("the value of {}", variable.name), arguments);
+            let Some(arguments) = arguments else { return variable };
+            let read = self.read_value(arguments, known, &mut variable);
             variable.value = self.reader.keep(|| format!("the value of {}", variable.name), read).flatten();
-            let read = self.read_initial_value(oid, known, kind);
+            let read = self.read_initial_value(arguments, known, kind);
             let what = || format!("the initial value of {}", variable.name);
             variable.initial_value = self.reader.keep(what, read).flatten();
         }
@@ -158,11 +162,10 @@ impl<'a> Tree<'a> {
 
     fn read_value(
         &mut self,
-        oid: &Object<'a>,
+        (first, second): (u64, i128),
         handler: Handler,
         variable: &mut SysctlVariable,
     ) -> Result<Option<SysctlValue>> {
-        let (first, second) = (oid.member("oid_arg1")?.unsigned()?, oid.member("oid_arg2")?.integer()?);
         variable.source = match handler {
             Handler::Counter | Handler::Counters => ValueSource::Counter,
             Handler::PerCpu(_) => ValueSource::PerCpu,
@@ -191,8 +194,12 @@ impl<'a> Tree<'a> {
     }
 
     /// What a variable is when the kernel starts, by the file that it is from.
-    fn read_initial_value(&mut self, oid: &Object<'a>, handler: Handler, kind: u64) -> Result<Option<SysctlValue>> {
-        let (at, second) = (oid.member("oid_arg1")?.unsigned()?, oid.member("oid_arg2")?.integer()?);
+    fn read_initial_value(
+        &mut self,
+        (at, second): (u64, i128),
+        handler: Handler,
+        kind: u64,
+    ) -> Result<Option<SysctlValue>> {
         // Of another kernel's file it would be that of another variable.
         let files = self.kernel.names().address_files().filter(|_| self.kernel.mismatch().is_none());
         let Some((table, at)) = files.and_then(|files| files.table_at(at)) else { return Ok(None) };
