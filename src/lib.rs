@@ -6,6 +6,7 @@
 //! - [`ranges`]: memory range attributes (MTRRs): list, check, explain; [`range_change`]: change;
 //! - [`paddr`]: where the pages of a process lie;
 //! - [`process_map`]: what a process has mapped, and how much of it is in memory;
+//! - [`physical_map`]: a picture of physical memory;
 //! - [`dump`]: physical memory, RAM only, or what is converted, written where it is to go;
 //! - [`livedump`]: a minidump of the running kernel, made by the kernel, or by memtool from user space;
 //! - [`live_kernel`]: the memory and the symbols of the running kernel;
@@ -42,6 +43,7 @@ pub mod observer;
 pub mod output_file;
 pub mod owner_names;
 pub mod paddr;
+pub mod physical_map;
 pub mod process_map;
 pub mod range_change;
 pub mod ranges;

@@ -14,6 +14,7 @@ mod json;
 mod kernel;
 mod kernel_types;
 mod livedump;
+mod map;
 mod maps;
 mod output;
 mod paddr;
@@ -148,8 +149,10 @@ enum Command {
     Dmesg(dmesg::Arguments),
     /// Report on a crash from its dump
     Report(report::Arguments),
-    /// List the memory map of a process and how much of it is resident
+    /// List the memory map of a process, by virtual addresses, and how much of it is resident
     Maps(maps::Arguments),
+    /// Draw physical memory: RAM, holes, cache types, what a dump holds, what is free
+    Map(map::Arguments),
     /// Record the description of this host for --machine
     Record(record::Arguments),
     /// Print a completion script for a shell
@@ -245,6 +248,7 @@ impl Command {
             Self::Types(arguments) => arguments.kernel.inputs(),
             Self::Ps(arguments) => arguments.kernel.inputs(),
             Self::Maps(arguments) => arguments.kernel.inputs(),
+            Self::Map(arguments) => arguments.kernel.inputs(),
             Self::Stack(arguments) => arguments.kernel.inputs(),
             Self::Show(arguments) => arguments.kernel.inputs(),
             Self::Dmesg(arguments) => arguments.kernel.inputs(),
@@ -280,6 +284,7 @@ impl Command {
             Self::Stack(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Show(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dmesg(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
+            Self::Map(arguments) => by_files(arguments.kernel.names_core(), Subject::Memory),
             Self::Dump(arguments) if arguments.verifies() => Subject::Files,
             Self::Dump(_) if device.is_some_and(|device| !files::is_mem_device(device)) => Subject::Image,
             Self::Maps(arguments) if !arguments.uses_structures() => Subject::System,
@@ -593,6 +598,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Ps(arguments) => ps::run(context, &arguments),
         Command::Report(arguments) => report::run(context, &arguments),
         Command::Maps(arguments) => maps::run(context, &arguments),
+        Command::Map(arguments) => map::run(context, &arguments),
         Command::Record(arguments) => record::run(context, &arguments),
         Command::Completions(arguments) => completions::run(context, &arguments),
         Command::Help(arguments) => help::run(context, &arguments),
@@ -632,7 +638,9 @@ fn report(error: &Error, command: &str, verbose: bool) {
 /// What a command works on in place of a system with mem(4), other than a recorded machine.
 fn in_place_of_a_system(command: &str) -> &'static str {
     match command {
-        "read" | "print" | "translate" | "write" | "ps" | "stack" | "show" | "dmesg" => "a dump with --core FILE, or ",
+        "read" | "print" | "translate" | "write" | "ps" | "stack" | "show" | "dmesg" | "map" => {
+            "a dump with --core FILE, or "
+        }
         "symbols" | "types" => "a dump with --core FILE, a kernel with --kernel FILE, or ",
         "dump" => "an image of memory with --device FILE, or ",
         "save" => "a dump device as an argument, or ",

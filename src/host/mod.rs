@@ -35,6 +35,7 @@ use std::path::{Path, PathBuf};
 use vmcore::bounds::saturating_usize;
 use vmcore::kerneldump::Compression;
 use vmcore::memory::{Memory, WritableMemory};
+use vmcore::physical_map::FreeArea;
 use vmcore::pmap::riscv;
 use vmcore::symbols::{KernelFile, Symbol};
 use vmcore::system::System;
@@ -154,6 +155,11 @@ pub trait Host: ProcessHost {
 
     /// Which physical addresses are RAM.
     fn memory_map(&self) -> Result<MemoryMap>;
+
+    /// Blocks of free memory by memory domain and order, as the kernel counts them; `None` where it does not tell.
+    fn free_areas(&self) -> Result<Option<Vec<FreeArea>>> {
+        Ok(None)
+    }
 
     /// `vm.pmap.mode` of riscv64: how many levels the page tables have; `None` where the kernel does not say.
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {

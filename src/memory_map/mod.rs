@@ -7,6 +7,7 @@
 
 pub mod efi;
 pub mod kernel_maps;
+pub mod phys_free;
 pub mod phys_segs;
 pub mod smap;
 

@@ -47,6 +47,7 @@ mod livedump_riscv;
 mod livedump_user;
 mod machine_file;
 mod manual;
+mod map;
 mod maps;
 mod maps_dump;
 mod network_kernel;

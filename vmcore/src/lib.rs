@@ -8,6 +8,7 @@
 //! - [`inventory`]: what it counts and holds, as vmstat(8) and the like show it;
 //! - [`stack`]: which functions its threads were in;
 //! - [`messages`]: what it said;
+//! - [`physical_map`]: a picture of physical memory;
 //! - [`report`]: all of that of a crash;
 //! - [`live`]: the kernel of a system that runs, and minidumps made of it from user space;
 //! - [`symbols`]: the symbols of a kernel and its modules;
@@ -54,6 +55,7 @@ pub mod minidump;
 pub mod mismatch;
 pub mod near;
 pub mod opened;
+pub mod physical_map;
 pub mod pmap;
 pub mod progress;
 pub mod query;

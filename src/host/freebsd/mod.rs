@@ -17,7 +17,7 @@ use crate::host::dump_devices;
 use crate::host::kernel_config;
 use crate::kernel_error::{KernelError, Operation};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
-use crate::memory_map::{MemoryMap, Tables};
+use crate::memory_map::{MemoryMap, Tables, phys_free};
 use crate::process_map::{self, Detail, ProcessMap, vmmap};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::Registers;
@@ -40,6 +40,7 @@ use vmcore::architecture::Endianness;
 use vmcore::kerneldump::Compression;
 use vmcore::live::dump_avail;
 use vmcore::memory::{Memory, ReadError, WritableMemory, WriteError};
+use vmcore::physical_map::FreeArea;
 use vmcore::pmap::riscv;
 use vmcore::ram::Ram;
 use vmcore::symbols::{KernelFile, Symbol};
@@ -191,6 +192,13 @@ impl Host for FreeBsd {
             domains,
         })
         .map_err(Error::from)
+    }
+
+    fn free_areas(&self) -> Result<Option<Vec<FreeArea>>> {
+        let name = "vm.phys_free";
+        let Some(text) = sysctl::text(name)? else { return Ok(None) };
+        let areas = phys_free::parse(&text, self.page_size()?);
+        areas.map(Some).map_err(|why| Error::Format(format!("sysctl {name}: {why}")))
     }
 
     fn pmap_mode(&self) -> Result<Option<riscv::Mode>> {

@@ -7,7 +7,7 @@
 
 pub use super::physical::PhysicalSegment;
 use super::physical::{domains, segments, used};
-use crate::bounds::saturating_u32;
+use crate::bounds::{saturating_u32, saturating_u64};
 use crate::error::{Error, Result};
 use crate::inventory::reader::Reader;
 use crate::inventory::source::{Source, Topic};
@@ -126,6 +126,17 @@ fn rows(page_size: u64, (domain, index): (u32, usize), list: &FreeList) -> Vec<V
     let mut rows: Vec<_> = orders.collect();
     rows.reverse();
     rows
+}
+
+/// How far the allocation of a block of an order would fail because memory is fragmented, in thousandths, not because there is
+/// too little: 1000 - 1000 * free pages / pages of the block / free blocks, of a domain whose blocks are these, by order and
+/// count; 0 without any (`vm_phys_fragmentation_index()`, as `sysctl vm.phys_frag_idx` prints it).
+pub fn fragmentation_index(order: u32, blocks: &[(u32, u64)]) -> i64 {
+    let pages = blocks.iter().map(|(order, count)| u128::from(*count) << (*order).min(63)).sum::<u128>();
+    let count = blocks.iter().map(|(_, count)| u128::from(*count)).sum::<u128>();
+    let wanted = 1_u128 << order.min(63);
+    let part = (pages.saturating_mul(1000) / wanted).checked_div(count);
+    part.map_or(0, |part| 1000 - saturating_u64(part).min(1 << 62).cast_signed())
 }
 
 fn block_size(page_size: u64, order: u32) -> u64 {

@@ -1,5 +1,6 @@
 //! Memory: what the kernel counts of it, which allocator has how much, free pages and queues of pages, and who holds each page.
 
+pub mod free_blocks;
 pub mod free_pages;
 pub mod malloc_types;
 pub mod page_queues;

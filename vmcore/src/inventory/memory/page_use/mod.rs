@@ -9,9 +9,10 @@
 mod buffers;
 mod held;
 mod holders;
-mod page;
+pub(super) mod page;
 mod reservations;
 mod scan;
+pub(super) mod structures;
 
 pub use held::{DomainUse, HeldPages, PageHolder};
 

@@ -18,7 +18,7 @@ const PG_FICTITIOUS: u64 = 2;
 const MAX_SIZE: u64 = 1 << 12;
 
 /// Where members are.
-pub(super) struct PageLayout {
+pub(in crate::inventory::memory) struct PageLayout {
     pub size: u64,
     object: Range<usize>,
     order: Range<usize>,
@@ -34,7 +34,7 @@ pub(super) struct PageLayout {
 
 /// What the structure says.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Page {
+pub(in crate::inventory::memory) struct Page {
     /// The object that it belongs to; 0 without one.
     pub object: u64,
     /// The order of the free block that it begins; no order, if it begins none.

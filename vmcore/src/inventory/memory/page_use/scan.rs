@@ -1,4 +1,4 @@
-//! Looks at the `struct vm_page` of each page, in blocks: free blocks need only their first one.
+//! Counts pages by who holds them; of a free block only the first one tells.
 
 use super::super::free_pages::orders;
 use super::super::physical::{PhysicalSegment, available, domains, segments};
@@ -7,26 +7,22 @@ use super::held::{DomainUse, HeldPages, PageHolder};
 use super::holders::Holders;
 use super::page::{Page, PageLayout};
 use super::reservations::{ReservationLayout, UnusedPages};
+use super::structures::{Unreadable, check_pages, each_page};
 use crate::bounds::saturating_usize;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::kernel::TypedMemory;
 use crate::units::Hex;
 use crate::warnings::Warnings;
 use std::collections::HashSet;
+use std::rc::Rc;
 
-/// Structures that are read at once.
-const BLOCK: u64 = 1 << 13;
 /// More blocks of pages than are set aside.
 const MAX_SET_ASIDE: usize = 1 << 16;
-/// Pages that are counted: 8 TiB in pages of 4 KiB.
-const MAX_PAGES: u64 = 1 << 31;
-/// Pages of memory with structures that cannot be read, after which those of a segment are given up.
-const MAX_UNREADABLE: u32 = 1 << 14;
 
 /// Counts pages.
 pub(super) struct Scanner<'a> {
     typed: TypedMemory<'a>,
-    layout: PageLayout,
+    layout: Rc<PageLayout>,
     segments: Vec<PhysicalSegment>,
     page_size: u64,
     orders: u64,
@@ -57,10 +53,7 @@ impl<'a> Scanner<'a> {
         let layout = PageLayout::new(typed)?;
         let page_size = typed.memory.page_size();
         let segments = segments(typed)?;
-        let total = segments.iter().fold(0_u64, |sum, segment| sum.saturating_add(segment.pages(page_size)));
-        if total > MAX_PAGES {
-            return Err(Error::Format(format!("vm_phys_segs has {total} pages, more than are counted")));
-        }
+        check_pages(&segments, page_size)?;
         let mut warnings = Warnings::default();
         let is_known = layout.is_counted();
         let unused = HeldPages { holder: PageHolder::Free, pages: 0, wired: Some(0), queued: vec![0; queues] };
@@ -78,7 +71,7 @@ impl<'a> Scanner<'a> {
             unused: PageHolder::ALL.iter().map(|holder| HeldPages { holder: *holder, ..unused.clone() }).collect(),
             domains: Vec::new(),
             typed,
-            layout,
+            layout: Rc::new(layout),
             segments,
             page_size,
             warnings,
@@ -129,43 +122,15 @@ impl<'a> Scanner<'a> {
         let reserved =
             reserved.and_then(|read| self.warnings.keep(|| "reservations".to_owned(), read)).unwrap_or_default();
         let mut progress = Progress { segment, count: segment.pages(self.page_size), reserved: &reserved };
-        let (mut index, mut block, mut unreadable) = (0, BLOCK, 0_u32);
-        while index < progress.count {
-            let at = segment.first_page.saturating_add(index.saturating_mul(self.layout.size));
-            let count = block.min(progress.count - index);
-            let mut bytes = vec![0; saturating_usize(count.saturating_mul(self.layout.size))];
-            match self.typed.memory.read(at, &mut bytes) {
-                Ok(()) => {
-                    index = self.block(&mut progress, index, &bytes);
-                    block = BLOCK.min(block.saturating_mul(2));
-                }
-                Err(_) if count > 1 => block = count / 2,
-                Err(error) => {
-                    unreadable = unreadable.saturating_add(1);
-                    // What is in the same page of memory is not there either.
-                    let rest = (self.page_size - at % self.page_size).div_ceil(self.layout.size);
-                    let rest = if unreadable < MAX_UNREADABLE { rest } else { u64::MAX };
-                    let rest = rest.min(progress.count - index);
-                    self.warnings.add(|| format!("the structures of {rest} pages cannot be read: {error}"));
-                    self.add(PageHolder::Unreadable, rest);
-                    index = index.saturating_add(rest);
-                }
+        let (typed, layout, page_size) = (self.typed, Rc::clone(&self.layout), self.page_size);
+        each_page(typed, &layout, segment, page_size, |index, read| match read {
+            Ok(page) => self.page(&mut progress, index, page),
+            Err(Unreadable { pages, error }) => {
+                self.warnings.add(|| format!("the structures of {pages} pages cannot be read: {error}"));
+                self.add(PageHolder::Unreadable, pages);
+                pages
             }
-        }
-    }
-
-    /// Counts the pages of a block from one on, whose structures these are: the page behind them, which can be beyond the
-    /// block, or in it no more.
-    fn block(&mut self, progress: &mut Progress<'_>, first: u64, bytes: &[u8]) -> u64 {
-        let size = saturating_usize(self.layout.size);
-        let mut next = first;
-        for (index, bytes) in (first..).zip(bytes.chunks_exact(size)) {
-            if index == next {
-                let page = self.layout.page(bytes);
-                next = next.saturating_add(self.page(progress, index, &page));
-            }
-        }
-        next
+        });
     }
 
     /// Counts a page, and those that are free with it: how many these are.

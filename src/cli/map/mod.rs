@@ -1,0 +1,91 @@
+//! `memtool map`: a picture of physical memory.
+
+mod collect;
+mod picture;
+mod ranges;
+
+use super::kernel::{KernelArguments, RootArguments};
+use super::{Context, Verdict, pid_or_kernel, seekable};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
+use memtool::Result;
+use std::path::PathBuf;
+use vmcore::physical_map::{LayerName, PhysicalMap};
+
+#[derive(Args)]
+#[command(
+    after_help = "In a pipe, each range of each layer is a line with its exact addresses. For the memory map of a process by virtual addresses, see 'maps'. Exit codes: 0 success, 1 failure, or a layer that was asked for is missing, 2 usage error."
+)]
+pub struct Arguments {
+    #[command(flatten)]
+    pub kernel: KernelArguments,
+    #[command(flatten)]
+    root: RootArguments,
+    /// Draw these layers only, such as 'memory,types'
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = layer_names(), hide_possible_values = true)]
+    layers: Vec<LayerName>,
+    /// Draw where the pages of a process lie; 0 is the kernel
+    #[arg(long, value_name = "PID", value_parser = pid_or_kernel, conflicts_with = "file")]
+    pid: Option<i32>,
+    /// Map a file and draw where its pages lie
+    #[arg(long, value_name = "PATH", value_parser = seekable(), conflicts_with = "core")]
+    file: Option<PathBuf>,
+    /// Fault in every page of the file first
+    #[arg(long, requires = "file")]
+    touch: bool,
+    /// Draw with ASCII characters, also where no terminal reads
+    #[arg(long)]
+    ascii: bool,
+}
+
+/// Parses the name of a layer.
+fn layer_names() -> impl TypedValueParser<Value = LayerName> {
+    let value = |name: &LayerName| PossibleValue::new(name.name()).help(name.title());
+    PossibleValuesParser::new(LayerName::ALL.iter().map(value)).try_map(|text| {
+        let found = LayerName::ALL.iter().find(|name| name.name() == text);
+        found.copied().ok_or("there is no such layer")
+    })
+}
+
+impl Arguments {
+    /// The layers to draw.
+    fn wanted(&self) -> Vec<LayerName> {
+        LayerName::ALL.into_iter().filter(|name| self.layers.is_empty() || self.layers.contains(name)).collect()
+    }
+
+    /// Layers without which the command fails, because an option asks for them.
+    fn required(&self) -> Vec<LayerName> {
+        let mut required = self.layers.clone();
+        if self.kernel.names_core() {
+            required.push(LayerName::Dump);
+        }
+        if self.pid.is_some() || self.file.is_some() {
+            required.push(LayerName::Process);
+        }
+        required
+    }
+}
+
+/// Prints the picture on a terminal, and elsewhere the ranges.
+fn draw(context: &mut Context, map: &PhysicalMap, kind: &str, is_ascii: bool) -> Result<()> {
+    if context.out.is_terminal() || is_ascii {
+        picture::print(context, map, kind, is_ascii)
+    } else {
+        ranges::print(context, map)
+    }
+}
+
+pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    let (map, kind) = collect::collect(context, arguments)?;
+    let required = arguments.required();
+    let missing: Vec<_> = map.absent.iter().filter(|absent| required.contains(&absent.name)).collect();
+    for absent in &missing {
+        context.warn_always(&format!("there is no layer '{}': {}", absent.name.name(), absent.why));
+    }
+    if context.out.is_json() {
+        context.out.document_of("memtool.map", kind, &map)?;
+    } else {
+        draw(context, &map, kind, arguments.ascii)?;
+    }
+    Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
+}
