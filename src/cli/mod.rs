@@ -227,6 +227,7 @@ impl Command {
             Self::Dump(arguments) => arguments.check(json),
             Self::Report(arguments) => arguments.check(json),
             Self::Maps(arguments) => arguments.check(),
+            Self::Map(arguments) => arguments.check(json),
             _ => Ok(()),
         }
     }

@@ -16,11 +16,11 @@
 //! ```
 
 mod kernel;
+mod pages;
 
 use crate::error::Result;
-use crate::host::{Host, PageState};
+use crate::host::Host;
 use crate::memory_map::{MemoryMap, Reserved, with_domains};
-use crate::paddr::Page;
 use crate::ranges::CacheType;
 use crate::ranges::default_type::Defaults;
 use crate::ranges::effective::{Effective, pieces_cut_at};
@@ -265,30 +265,4 @@ fn type_kind(effective: Effective, defaults: &Defaults, address: u64) -> Kind {
         other => other.name().to_owned(),
     };
     Kind::new(class, text)
-}
-
-/// A layer of the pages that are mapped among these; each is of a class.
-///
-/// # Errors
-///
-/// Those of the pages.
-pub fn page_layer(
-    source: impl Into<String>,
-    page_size: u64,
-    class: &Kind,
-    pages: impl Iterator<Item = Result<Page>>,
-) -> Result<LayerBuilder> {
-    let mut layer = LayerBuilder::new(LayerName::Process, source);
-    let mut mapped = Vec::new();
-    for page in pages {
-        if let PageState::Mapped { paddr, .. } = page?.state {
-            mapped.push(paddr - paddr % page_size.max(1));
-        }
-    }
-    mapped.sort_unstable();
-    mapped.dedup();
-    for start in mapped {
-        layer.add(start, start.saturating_add(page_size), class.clone());
-    }
-    Ok(layer)
 }

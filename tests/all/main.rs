@@ -48,6 +48,7 @@ mod livedump_user;
 mod machine_file;
 mod manual;
 mod map;
+mod map_html;
 mod maps;
 mod maps_dump;
 mod network_kernel;

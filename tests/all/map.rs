@@ -1,6 +1,7 @@
 //! `memtool map`: what a picture of physical memory says, as JSON, in a pipe and on a terminal.
 
 use crate::common::page_kernel::{ORDERS, PAGE, PAGES, PageKernel, Release, SEGMENTS};
+use crate::common::process_maps::{ANON, Entry, MapKernel, Object, PHYSICAL, SWAP, VNODE};
 use crate::common::{
     Run, address, command, demo, demo_machine, directory, memtool, on, on_terminal_of, run, text, write_machine,
 };
@@ -348,6 +349,61 @@ fn pages_whose_structures_cannot_be_read_are_told_of() {
 }
 
 #[test]
+fn pages_of_a_process_in_a_dump_are_where_its_kernel_has_them() {
+    for arch in [Arch::Amd64, Arch::Arm64, Arch::Powerpc64] {
+        let mut built = MapKernel::new(arch);
+        let vnode = built.file("/bin/sh", 7);
+        let file = Object { of: VNODE, references: 2, handle: vnode, pages: vec![0, 1, 5, 300], ..Object::default() };
+        let file = built.object(&file);
+        let copied =
+            Object { of: SWAP, flags: ANON, references: 1, backing: file, pages: vec![100, 101], ..Object::default() };
+        let copied = built.object(&Object { backing_offset: PAGE, ..copied });
+        let entry = |start, pages, object, offset| Entry {
+            start,
+            end: start + pages * PAGE,
+            object,
+            offset,
+            protection: 5,
+            ..Entry::default()
+        };
+        // Pages 1 and 5 of the file, and, through the object before it, 101 and 102 of which one is copied.
+        built.process(70, "sh", &[entry(0x20_0000, 5, file, PAGE), entry(0x40_0000, 64, copied, 101 * PAGE)]);
+        let dump = built.kernel.write();
+        let map = json(dump.run(&["map", "--json", "--layers", "process", "--pid", "70"]).ok());
+        let at = |number: u64| PHYSICAL + number * PAGE;
+        let expected = [(at(1), at(2), "file"), (at(5), at(6), "file"), (at(101), at(102), "anonymous")];
+        assert_eq!(ranges(&map, "process"), expected.map(|(from, to, kind)| (from, to, kind.to_owned())), "{arch:?}");
+        // The kernel does not have it.
+        let run = dump.run(&["map", "--json", "--pid", "71"]).exits(1);
+        assert!(
+            run.stderr.contains("there is no layer 'process'") && run.stderr.contains("process 71"),
+            "{}",
+            run.stderr
+        );
+        assert!(run.json()["absent"].as_array().unwrap().iter().any(|absent| absent["layer"] == "process"));
+    }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn on_linux_the_pages_of_a_process_are_drawn_where_paddr_finds_them() {
+    let pid = std::process::id().to_string();
+    let run = memtool(&["map", "--json", "--pid", &pid]);
+    if run.code != 0 {
+        eprintln!("SKIPPED: this user may not look up physical addresses: {}", run.stderr);
+        return;
+    }
+    let map = json(run);
+    assert_eq!(map["host"], "linux");
+    // Code that is never paged out: the test's own, which runs.
+    let address = on_linux_the_pages_of_a_process_are_drawn_where_paddr_finds_them as *const () as usize;
+    let found = memtool(&["paddr", "--json", "--pid", &pid, &address.to_string()]).ok().json();
+    let paddr = crate::common::address(&found["pages"][0]["paddr"]);
+    assert!(ranges(&map, "process").iter().any(|(start, end, _)| (*start..*end).contains(&paddr)), "{paddr:#x}");
+    memtool(&["map"]).fails_saying(&["not FreeBSD", "a dump with --core FILE"]);
+}
+
+#[test]
 fn arguments_that_contradict_each_other_are_refused() {
     for (arguments, texts) in [
         (&["map", "--layers", "heap"][..], &["'heap'"][..]),
@@ -358,6 +414,8 @@ fn arguments_that_contradict_each_other_are_refused() {
         (&["map", "--segments", "x"], &["--core"]),
         (&["--machine", "demo", "map", "--core", "x"], &["--machine does not apply"]),
         (&["--machine", "demo", "map", "--file", "-"], &["standard input"]),
+        (&["--machine", "demo", "map", "--html", "-", "--svg", "-"], &["cannot share standard output"]),
+        (&["--machine", "demo", "map", "--html", "-", "--json"], &["cannot share standard output"]),
     ] {
         memtool(arguments).usage_error(texts);
     }

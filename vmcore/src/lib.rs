@@ -49,6 +49,7 @@ pub mod kinfo;
 pub mod lime;
 pub mod lists;
 pub mod live;
+mod markup;
 pub mod memory;
 pub mod messages;
 pub mod minidump;

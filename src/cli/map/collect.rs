@@ -3,16 +3,13 @@
 use super::super::Context;
 use super::super::kernel::{IMAGE, Opened, open_memory};
 use super::Arguments;
-use memtool::host::{Backing, Pid, ProcessHost, read_process_map};
+use memtool::host::Pid;
 use memtool::output_file::temporary_directory;
-use memtool::paddr::{self, Preparation};
-use memtool::physical_map::{Collector, page_layer};
-use memtool::process_map::Detail;
+use memtool::physical_map::Collector;
 use memtool::{Error, Result};
 use std::path::Path;
-use vmcore::bounds::saturating_usize;
 use vmcore::kernel::Access;
-use vmcore::physical_map::{Class, Kind, LayerBuilder, LayerName, PhysicalMap};
+use vmcore::physical_map::{LayerName, PhysicalMap};
 
 /// The map, and what JSON says that it is of.
 pub fn collect(context: &mut Context, arguments: &Arguments) -> Result<(PhysicalMap, &'static str)> {
@@ -58,12 +55,14 @@ fn from_system(context: &mut Context, arguments: &Arguments, collector: &mut Col
     }
     let processes = context.process_host()?;
     if let Some(path) = &arguments.file {
-        let layer = file_pages(&*processes, path, arguments.touch)?;
-        collector.add_layer(layer);
+        collector.add_file(&*processes, path, arguments.touch)?;
     }
     let is_system_asked = host.is_none() && arguments.pid.is_some_and(|pid| pid != 0);
+    if host.is_none() && arguments.pid == Some(0) {
+        collector.set_absent(LayerName::Process, "Linux does not tell where its kernel's pages are");
+    }
     if let (Some(pid), true) = (arguments.pid, is_system_asked) {
-        collector.add_layer(process_pages(&*processes, Pid::from_raw(pid))?);
+        collector.add_process(&*processes, Pid::from_raw(pid))?;
     }
     let needs_kernel = collector.wants(LayerName::Free) || arguments.pid.is_some();
     if let Some(host) = host.filter(|_| needs_kernel) {
@@ -98,30 +97,10 @@ fn add_kernel(context: &mut Context, arguments: &Arguments, opened: Result<Opene
         Ok(warnings) => warnings.iter().for_each(|warning| context.warn(warning)),
         Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
     }
-    if arguments.pid.is_some() {
-        collector.set_absent(LayerName::Process, "pages of processes are not read from kernels yet");
+    if let Some(pid) = arguments.pid.map(Pid::from_raw) {
+        match collector.add_process_of(&opened.kernel, pid) {
+            Ok(problems) => problems.iter().for_each(|problem| context.warn(problem)),
+            Err(error) => collector.set_absent(LayerName::Process, error.to_string()),
+        }
     }
-}
-
-/// The pages of a file.
-fn file_pages(host: &dyn ProcessHost, path: &Path, touch: bool) -> Result<LayerBuilder> {
-    let metadata = path.metadata().map_err(|source| Error::io("look at", path, source))?;
-    if !metadata.is_file() || metadata.len() == 0 {
-        return Err(Error::Refused(format!("{} is not a regular file with contents", path.display())));
-    }
-    let page_size = host.page_size()?;
-    let backing = Backing::File { path: path.to_owned(), offset: 0, length: metadata.len() };
-    let mapping = paddr::prepare(host, &backing, Preparation { touch, lock: false })?;
-    let pages = paddr::look_up(host, None, paddr::pages(&*mapping, page_size));
-    page_layer(path.display().to_string(), page_size, &Kind::new(Class::File, "page of the file"), pages)
-}
-
-/// The pages of a process, as the system tells.
-fn process_pages(host: &dyn ProcessHost, pid: Pid) -> Result<LayerBuilder> {
-    let map = read_process_map(host, pid, Detail::Mappings)?;
-    let page_size = host.page_size()?;
-    let step = saturating_usize(page_size.max(1));
-    let addresses = map.entries.iter().flat_map(|entry| (entry.start..entry.end).step_by(step));
-    let pages = paddr::look_up(host, Some(pid), addresses);
-    page_layer(format!("process {pid}"), page_size, &Kind::new(Class::Anonymous, "page of the process"), pages)
 }

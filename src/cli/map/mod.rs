@@ -1,6 +1,7 @@
 //! `memtool map`: a picture of physical memory.
 
 mod collect;
+mod files;
 mod picture;
 mod ranges;
 
@@ -33,6 +34,12 @@ pub struct Arguments {
     /// Fault in every page of the file first
     #[arg(long, requires = "file")]
     touch: bool,
+    /// Write the picture as one HTML file that zooms; '-' is standard output
+    #[arg(long, value_name = "FILE")]
+    html: Option<PathBuf>,
+    /// Write the picture as an SVG file; '-' is standard output
+    #[arg(long, value_name = "FILE")]
+    svg: Option<PathBuf>,
     /// Draw with ASCII characters, also where no terminal reads
     #[arg(long)]
     ascii: bool,
@@ -48,6 +55,22 @@ fn layer_names() -> impl TypedValueParser<Value = LayerName> {
 }
 
 impl Arguments {
+    /// What clap cannot check.
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        let to_output = |file: &Option<PathBuf>| file.as_ref().is_some_and(|file| file.as_os_str() == "-");
+        match (to_output(&self.html), to_output(&self.svg)) {
+            (true, true) => Err("--html and --svg cannot share standard output; give a file".to_owned()),
+            (true, _) if json => Err("--json and --html - cannot share standard output; give a file".to_owned()),
+            (_, true) if json => Err("--json and --svg - cannot share standard output; give a file".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether the picture goes into files, and none is drawn.
+    fn writes_files(&self) -> bool {
+        self.html.is_some() || self.svg.is_some()
+    }
+
     /// The layers to draw.
     fn wanted(&self) -> Vec<LayerName> {
         LayerName::ALL.into_iter().filter(|name| self.layers.is_empty() || self.layers.contains(name)).collect()
@@ -76,6 +99,7 @@ fn draw(context: &mut Context, map: &PhysicalMap, kind: &str, is_ascii: bool) ->
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
+    files::check(arguments)?;
     let (map, kind) = collect::collect(context, arguments)?;
     let required = arguments.required();
     let missing: Vec<_> = map.absent.iter().filter(|absent| required.contains(&absent.name)).collect();
@@ -84,8 +108,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     if context.out.is_json() {
         context.out.document_of("memtool.map", kind, &map)?;
-    } else {
+    } else if !arguments.writes_files() {
         draw(context, &map, kind, arguments.ascii)?;
     }
+    files::write(context, arguments, &map, kind)?;
     Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }

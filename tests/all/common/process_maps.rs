@@ -10,6 +10,8 @@ use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
 
 pub const PAGE: u64 = 4096;
+/// Where page 0 of each object is.
+pub const PHYSICAL: u64 = 0x20_0000;
 /// Where a program is mapped.
 pub const PROGRAM: u64 = 0x20_0000;
 /// Values of `enum obj_type`, and of what the kernel says of them.
@@ -204,9 +206,10 @@ impl MapKernel {
         at
     }
 
-    /// A page: where its number is.
+    /// A page, at a physical address by its number: where its number is.
     fn page(&mut self, number: u64) -> u64 {
         let page = self.allocate("vm_page");
+        self.set(page, "vm_page", "phys_addr", PHYSICAL + number * PAGE);
         self.set(page, "vm_page", "pindex", number);
         self.at(page, "vm_page", "pindex")
     }

@@ -140,6 +140,7 @@ fn without_overlaps(ranges: &[MapRange]) -> Vec<MapRange> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::bounds::saturating_usize;
     use crate::physical_map::Class;
     use proptest::prelude::*;
 
@@ -153,19 +154,20 @@ mod tests {
             for &(start, length, class) in &ranges {
                 builder.add(start, start + length, Kind::new(CLASSES[class], "text"));
                 for at in start..start + length {
-                    plain[at as usize] = plain[at as usize].or(Some(CLASSES[class]));
+                    let of = &mut plain[saturating_usize(at)];
+                    *of = of.or(Some(CLASSES[class]));
                 }
             }
             let layer = builder.build(end).unwrap();
             for at in 0..64 {
-                let expected = plain[at as usize].filter(|_| at < end);
+                let expected = plain[saturating_usize(at)].filter(|_| at < end);
                 let found = layer.within(at, at + 1).next();
                 prop_assert_eq!(found.and_then(|range| layer.kind(range)).map(|kind| kind.class), expected);
             }
             for pair in layer.ranges.windows(2) {
                 prop_assert!(pair[0].end < pair[1].start || pair[0].end == pair[1].start && pair[0].kind != pair[1].kind);
             }
-            let bytes = plain.iter().take(end as usize).flatten().count() as u64;
+            let bytes = plain.iter().take(saturating_usize(end)).flatten().count() as u64;
             prop_assert_eq!(layer.totals().iter().map(|total| total.bytes).sum::<u64>(), bytes);
             prop_assert_eq!(layer.bytes(), bytes);
             prop_assert!(layer.totals().iter().all(|total| total.bytes > 0 && total.ranges > 0));

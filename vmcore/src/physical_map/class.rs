@@ -99,6 +99,11 @@ pub enum Class {
 }
 
 impl Class {
+    /// Whether a range of it has something of what its layer is about.
+    pub const fn is_there(self) -> bool {
+        !matches!(self, Self::Hole | Self::Missing | Self::Used)
+    }
+
     /// The word for it.
     pub const fn name(self) -> &'static str {
         match self {

@@ -2,7 +2,7 @@
 //! each a [`Layer`] over the same addresses.
 //!
 //! [`PhysicalMap`] is the value; it has exact numbers and serialises to JSON. [`rows`] lays it out in rows of cells for a
-//! terminal.
+//! terminal, [`mod@svg`] draws it, and [`html`] makes a page that zooms.
 //!
 //! ```
 //! use vmcore::physical_map::{Class, Kind, LayerBuilder, LayerName, PhysicalMap};
@@ -16,11 +16,16 @@
 //! # Ok::<(), vmcore::Error>(())
 //! ```
 
+mod axis;
 mod builder;
 mod class;
+mod data;
 mod document;
+pub mod html;
+mod palette;
 pub mod rows;
 mod share;
+pub mod svg;
 
 pub use builder::LayerBuilder;
 pub use class::{Class, Kind, LayerName};

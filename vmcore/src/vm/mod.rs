@@ -31,6 +31,7 @@ mod file_status;
 mod map;
 mod name_cache;
 mod object;
+mod physical;
 mod ranges;
 mod resident;
 mod space;

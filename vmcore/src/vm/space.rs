@@ -96,6 +96,13 @@ pub struct MappedObject {
     pub file: Option<FileId>,
 }
 
+impl Mapping {
+    /// Whether there is an object, whose pages can be in memory.
+    pub const fn has_object(&self) -> bool {
+        matches!(self.target, Target::Object(_))
+    }
+}
+
 impl AddressSpace {
     /// Reads that of a process; how much of it is in memory only if that is asked, as it takes longer.
     ///

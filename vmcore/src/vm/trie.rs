@@ -76,6 +76,11 @@ impl NodeLayout {
         })
     }
 
+    /// Whether leaves lead to the numbers that they are found by, and not to what has these.
+    pub const fn is_of_numbers(&self) -> bool {
+        self.key_offset == 0
+    }
+
     fn number(&self, node: &[u8], at: &Range<usize>) -> u64 {
         self.order.number(part(node, at.clone()))
     }
