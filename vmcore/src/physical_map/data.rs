@@ -5,6 +5,7 @@ use super::axis::Axis;
 use super::palette::class_of;
 use super::share::Share;
 use super::{Kind, Layer, PhysicalMap};
+use crate::markup::is_invisible;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
@@ -29,6 +30,15 @@ impl Serialize for Entry {
     }
 }
 
+/// A text whose invisible characters are written as in Rust: the script shows it as it is.
+fn visible(text: &str) -> String {
+    let mut shown = String::new();
+    for c in text.chars() {
+        if is_invisible(c) { shown.extend(c.escape_default()) } else { shown.push(c) }
+    }
+    shown
+}
+
 /// The data of a map as JSON, which can stand in a page: it has no `<`.
 pub(super) fn data(map: &PhysicalMap, page_size: u64) -> String {
     let axis: Vec<_> = Axis::new(map)
@@ -36,7 +46,8 @@ pub(super) fn data(map: &PhysicalMap, page_size: u64) -> String {
         .iter()
         .map(|stretch| (stretch.start, stretch.end, stretch.from, stretch.to, u8::from(stretch.is_folded)))
         .collect();
-    let kind = |kind: &Kind| json!({"class": class_of(kind), "text": kind.text, "there": kind.class.is_there()});
+    let kind =
+        |kind: &Kind| json!({"class": class_of(kind), "text": visible(&kind.text), "there": kind.class.is_there()});
     let layers = map.layers.iter().map(|layer| {
         json!({
             "name": layer.name.name(),
