@@ -9,15 +9,12 @@
     reason = "a benchmark that fails is seen to fail; it shares what tests build files with"
 )]
 
-#[path = "../tests/all/common/kernel_image.rs"]
-mod kernel_image;
 #[path = "measure/pairs.rs"]
 mod pairs;
 #[path = "measure/processor.rs"]
 mod processor;
 
 use clap::Parser;
-use kernel_image::{AMD64, ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol};
 use pairs::Pairs;
 use processor::time;
 use std::fs;
@@ -28,6 +25,9 @@ use vmcore::types::ctf::CtfTypes;
 use vmcore::types::{TypeSource, TypeTable};
 use vmcore_synth::Endianness;
 use vmcore_synth::ctf::{Builder, CtfSpec, SIGNED};
+use vmcore_synth::image::{
+    AMD64, ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol,
+};
 
 /// As many as a kernel has.
 const STRUCTURES: usize = 4400;

@@ -15,10 +15,9 @@ use vmcore::types::{TypeSource, TypeTable};
 use vmcore_synth::Endianness;
 use vmcore_synth::ctf::{BOOL, Builder, CHAR, CtfSpec, HEADER_SIZE, SIGNED};
 
-#[allow(dead_code, missing_docs, clippy::all, reason = "what the tests share")]
-#[path = "../../tests/all/common/kernel_image.rs"]
-mod kernel_image;
-use kernel_image::{AMD64, ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol};
+use vmcore_synth::image::{
+    AMD64, ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol,
+};
 
 /// Changes of a container that is right.
 const MAX_CHANGES: usize = 12;

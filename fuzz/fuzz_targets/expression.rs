@@ -16,10 +16,7 @@ use vmcore::value::{ValueLimits, ValueReader};
 use vmcore_synth::Endianness;
 use vmcore_synth::ctf::{BOOL, Builder, CHAR, CtfSpec, SIGNED};
 
-#[allow(dead_code, missing_docs, clippy::all, reason = "what the tests share")]
-#[path = "../../tests/all/common/kernel_image.rs"]
-mod kernel_image;
-use kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol};
+use vmcore_synth::image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, SHT_PROGBITS, Section, section, symbol};
 
 /// Where the kernel's variables are, and how many bytes there are of them.
 const BASE: u64 = 0xffff_ffff_8100_0000;

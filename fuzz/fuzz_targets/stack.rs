@@ -21,10 +21,9 @@ use vmcore::stack::{CallFrames, End, Unwinder};
 use vmcore::symbols::Table;
 use vmcore_synth::{Arch, Endianness, Mapping, MinidumpSpec, Stack, Trap};
 
-#[allow(dead_code, reason = "the tests' own")]
-#[path = "../../tests/all/common/kernel_image.rs"]
-mod kernel_image;
-use kernel_image::{FUNC, GLOBAL, Image, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS, section, symbol};
+use vmcore_synth::image::{
+    ET_EXEC, FUNC, GLOBAL, Image, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS, Target, section, symbol,
+};
 
 /// Entries of all architectures, and other functions.
 const FUNCTIONS: [&str; 20] = [
@@ -314,8 +313,7 @@ fn image(spec: &MinidumpSpec, base: u64) -> File {
 fn build_image(spec: &MinidumpSpec, base: u64) -> Image {
     let machine = vmcore_synth::elf::machine(spec.arch);
     let is_big = spec.order == Endianness::Big;
-    let is_target =
-        |target: &&kernel_image::Target| u64::from(target.machine) == machine && target.is_big_endian == is_big;
+    let is_target = |target: &&Target| u64::from(target.machine) == machine && target.is_big_endian == is_big;
     let target = *TARGETS.iter().find(is_target).expect("every architecture is there");
     let variable = |name, offset, size| symbol(name, (GLOBAL, OBJECT), 2, base + offset, size);
     let mut symbols = vec![variable("osreldate", OSRELDATE, 4), variable("allproc", ALLPROC, 8)];
@@ -328,5 +326,5 @@ fn build_image(spec: &MinidumpSpec, base: u64) -> Image {
         section(".text", SHF_EXECINSTR, base + TEXT, vec![0; (STACK - TEXT) as usize]),
         section(".data", SHF_WRITE, base, vec![0; TEXT as usize]),
     ];
-    Image::new(target, kernel_image::ET_EXEC, sections, symbols)
+    Image::new(target, ET_EXEC, sections, symbols)
 }

@@ -1,11 +1,11 @@
 //! The messages of a kernel: of minidumps, which have them beside their memory, of other dumps and of recorded machines.
 
-use crate::common::kernel_image::{self, AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use crate::common::{Run, command, demo, directory, memtool, on_terminal_of, text, write_file};
 use crate::ps::Memory;
 use serde_json::{Value, json};
 use std::path::PathBuf;
 use vmcore_synth::device::{text_archive, text_device};
+use vmcore_synth::image::{self, AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use vmcore_synth::kerneldump::Compression;
 use vmcore_synth::{Arch, ElfSpec, Endianness, KernelMemory, MinidumpSpec, Paging, every_variant};
 
@@ -224,7 +224,7 @@ impl Full {
             object("KPML4phys", ROOT, 8),
         ];
         let sections = vec![section(".data", SHF_WRITE, LINKED, data)];
-        kernel_image::write(self.directory.path(), "kernel", &Image::new(AMD64, ET_EXEC, sections, symbols))
+        image::write(self.directory.path(), "kernel", &Image::new(AMD64, ET_EXEC, sections, symbols))
     }
 
     #[track_caller]

@@ -2,7 +2,6 @@
 //! run has left goes, and what a living one works on stays.
 
 use crate::common::encryption::{KEYS, block_for, encrypted};
-use crate::common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use crate::common::{Run, command, demo, demo_machine, directory, names, run, start, text};
 use nix::sys::signal::Signal;
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use std::path::Path;
 use std::process::Stdio;
 use std::sync::LazyLock;
 use vmcore::decrypt::Encryption;
+use vmcore_synth::image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use vmcore_synth::{Arch, Compression, DumpDevice, KernelDumpHeader, MinidumpSpec};
 
 fn minidump() -> Vec<u8> {

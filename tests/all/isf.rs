@@ -1,12 +1,14 @@
 //! `memtool symbols --isf`: the table of symbols and types that volatility3 reads.
 
-use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel, VERSION};
+use crate::common::typed_kernel::WriteFiles as _;
+use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{Run, command, directory, memtool, names, terminal, text};
 use serde_json::{Value, json};
 use std::path::Path;
 use std::process::Command;
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
+use vmcore_synth::typed_kernel::VERSION;
 
 /// A kernel with what the format has, and a process in it.
 struct Fixture {

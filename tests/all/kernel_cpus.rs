@@ -1,6 +1,7 @@
 //! What a kernel has for each CPU and each network stack, and what it swaps to, as the library reads it from dumps of every
 //! architecture.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use vmcore::Kernel;
 use vmcore::kernel::{CpuTimes, SwapDevice};

@@ -1,6 +1,5 @@
 //! The image of a dump's kernel, found among those of a system as crashinfo(8) finds it.
 
-use crate::common::kernel_image::{self, AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_ALLOC, Section, section, symbol};
 use crate::common::{directory, text};
 use crate::ps::Memory;
 use nix::sys::stat::Mode;
@@ -15,6 +14,7 @@ use vmcore::kernel::{FoundKernel, KernelSearch};
 use vmcore::opened::open_plainly;
 use vmcore::progress::Progress;
 use vmcore_synth::Arch;
+use vmcore_synth::image::{self, AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_ALLOC, Section, section, symbol};
 
 /// `SHT_NOTE`.
 const NOTE: u32 = 7;
@@ -249,7 +249,7 @@ fn an_image_of_another_machine_is_none() {
     let kernel = Installed::new(VERSION, 1);
     let root = Sysroot::new();
     let mut arm64 = kernel.image();
-    arm64[18..20].copy_from_slice(&kernel_image::EM_AARCH64.to_le_bytes());
+    arm64[18..20].copy_from_slice(&image::EM_AARCH64.to_le_bytes());
     root.install("kernel", &arm64, 0);
     let found = root.find(kernel.memory.dump(), Some(VERSION.trim_end()));
     assert_eq!(image(&found), None);

@@ -4,6 +4,7 @@ use crate::common::process_maps::{
     ANON, COW, Entry, GROWS_DOWN, GUARD, MapKernel, NEEDS_COPY, NO_FAULT, Object, PAGE, PROGRAM, SWAP, Space, TMPFS,
     VNODE,
 };
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::{Run, memtool, noise, text};
 use serde_json::Value;
 use vmcore_synth::Arch;

@@ -1,5 +1,6 @@
 //! `memtool print`: expressions, values and lists of kernels whose types are in their images.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{Run, memtool, text};
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 #![allow(clippy::cast_sign_loss, reason = "the bits are what is wanted")]
 
 use crate::common::typed_kernel::TypedKernel;
+use crate::common::typed_kernel::WriteFiles as _;
 use proptest::prelude::*;
 use proptest::test_runner::{Config, TestRunner};
 use std::cell::RefCell;

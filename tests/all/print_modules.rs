@@ -2,12 +2,14 @@
 //!
 //! Sources: `sys/kern/link_elf.c`, `sys/kern/link_elf_obj.c` (`struct elf_file`), `sys/sys/linker.h`, `sys/net/vnet.h`.
 
-use crate::common::kernel_image::{
-    ET_DYN, ET_REL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, section, symbol,
-};
-use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel, target};
+use crate::common::typed_kernel::WriteFiles as _;
+use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::{Builder, CtfSpec, SIGNED, Type};
+use vmcore_synth::image::{
+    ET_DYN, ET_REL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, section, symbol,
+};
+use vmcore_synth::typed_kernel::target;
 
 const NAME: &str = "if_tube.ko";
 /// Where the sections of the module are in it, and their bytes.

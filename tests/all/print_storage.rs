@@ -2,6 +2,7 @@
 //! the debug information that tells what these are.
 
 use crate::common::dwarf::{self, CONSTS, CONSTU, DebugVariable, LIT0, MUL, NOT, PLUS, PLUS_UCONST};
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{memtool, text};
 use crate::print::{print, run};

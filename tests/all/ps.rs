@@ -1,7 +1,6 @@
 //! Processes, threads and registers in a kernel's memory, and what it says of itself.
 
 use crate::common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14};
-use crate::common::kernel_image::{self, Image, section, symbol};
 use crate::common::{Run, command, demo, directory, memtool, on_terminal_of, text};
 use memtool::output_file::scratch;
 use std::collections::BTreeMap;
@@ -10,6 +9,7 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::kernel::{KernelFacts, KernelMemory, Processes, State, Thread};
 use vmcore::progress::Progress;
 use vmcore::symbols::{Symbol, Symbols, Table};
+use vmcore_synth::image::{self, Image, section, symbol};
 use vmcore_synth::{Arch, Mapping, MinidumpSpec};
 
 /// A kernel's memory, all of it data, that a test lays out.
@@ -721,17 +721,16 @@ const LONG: &str = "a_function_whose_name_is_longer_than_any_column_of_a_termina
 impl Memory {
     /// The image of the kernel whose memory this is, with three functions.
     pub fn image(&self) -> Vec<u8> {
-        let global = (kernel_image::GLOBAL, kernel_image::OBJECT);
+        let global = (image::GLOBAL, image::OBJECT);
         let data = self.symbols.iter().map(|(name, place)| symbol(name, global, 2, place.address, place.size));
-        let function =
-            |name, offset| symbol(name, (kernel_image::GLOBAL, kernel_image::FUNC), 1, TEXT + offset, 0x1000);
+        let function = |name, offset| symbol(name, (image::GLOBAL, image::FUNC), 1, TEXT + offset, 0x1000);
         let functions = [("sched_switch", 0), ("doadump", 0x1000), (LONG, 0x2000)];
         let symbols = data.chain(functions.map(|(name, offset)| function(name, offset))).collect();
         let sections = vec![
-            section(".text", kernel_image::SHF_EXECINSTR, TEXT, vec![0x90; 0x3000]),
-            kernel_image::bss(".bss", self.base, self.bytes.len() as u64),
+            section(".text", image::SHF_EXECINSTR, TEXT, vec![0x90; 0x3000]),
+            image::bss(".bss", self.base, self.bytes.len() as u64),
         ];
-        Image::new(kernel_image::AMD64, kernel_image::ET_EXEC, sections, symbols).build()
+        Image::new(image::AMD64, image::ET_EXEC, sections, symbols).build()
     }
 }
 

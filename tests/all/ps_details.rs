@@ -2,6 +2,7 @@
 
 use crate::common::process_kernel::{CONTROLT, FREQUENCY, ON_LOCK, ProcessKernel, STACK_TOP, SYSTEM, WEXIT};
 use crate::common::typed_kernel::TypedDump;
+use crate::common::typed_kernel::WriteFiles as _;
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 

@@ -1,11 +1,11 @@
 //! `memtool read`, `memtool translate` and `memtool write`, on dumps whose contents are known and on a recorded
 //! machine.
 
-use crate::common::kernel_image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use crate::common::{Run, command, demo, demo_machine, directory, memtool, names, on, text, write_machine};
 use serde_json::json;
 use std::path::{Path, PathBuf};
 use tempfile::TempDir;
+use vmcore_synth::image::{AMD64, ET_EXEC, GLOBAL, Image, OBJECT, SHF_WRITE, section, symbol};
 use vmcore_synth::{Arch, Compression, ElfSpec, MinidumpSpec};
 
 /// Where the example's kernel map begins; the third to sixth page are mapped, and the ninth and tenth.

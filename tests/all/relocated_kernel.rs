@@ -6,13 +6,13 @@
 //! `lib/libkvm/kvm_powerpc64.c` (`kvm_kerndisp`), `sys/powerpc/include/pcb.h`,
 //! `sys/i386/i386/machdep.c` (`setidt_disp`), elf(5).
 
-use crate::common::kernel_image::{self, EM_PPC64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, Image, OBJECT, SHF_EXECINSTR};
-use crate::common::kernel_image::{SHF_WRITE, Target, section, symbol};
 use crate::common::{Run, command, directory, memtool, text};
 use std::path::PathBuf;
 use std::process::Command;
 use vmcore::dump::header::Relocation;
 use vmcore::symbols::{KernelSymbols, Table};
+use vmcore_synth::image::{self, EM_PPC64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, Image, OBJECT, SHF_EXECINSTR};
+use vmcore_synth::image::{SHF_WRITE, Target, section, symbol};
 use vmcore_synth::{Arch, Endianness, MinidumpSpec};
 
 /// `KERNBASE`.
@@ -118,7 +118,7 @@ impl Files {
         let dump = directory.path().join("vmcore.0");
         std::fs::write(&dump, spec.build()).unwrap();
         let image = Image::new(target, ET_DYN, sections, symbols);
-        let kernel = kernel_image::write(directory.path(), "kernel", &image);
+        let kernel = image::write(directory.path(), "kernel", &image);
         Self { directory, dump, kernel }
     }
 
@@ -341,7 +341,7 @@ fn the_code_that_i386_runs_a_copy_of_has_names_there() {
         let directory = directory();
         let dump = directory.path().join("vmcore.0");
         std::fs::write(&dump, spec.build()).unwrap();
-        let kernel = kernel_image::write(directory.path(), "kernel", &Image::new(I386, ET_EXEC, sections, symbols));
+        let kernel = image::write(directory.path(), "kernel", &Image::new(I386, ET_EXEC, sections, symbols));
         let files = Files { directory, dump, kernel };
         let at = |address: &str| files.run("symbols", &["--addr", address]).stdout;
         assert_eq!(at("0xffc03104").contains("fork_trampoline+0x4"), named);

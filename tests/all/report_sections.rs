@@ -2,6 +2,7 @@
 
 use crate::common::schema::all;
 use crate::common::typed_kernel::TypedDump;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::kernel_cpus::with_swap_devices;
 use crate::show::with_malloc_types;
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! `memtool show`: what a kernel counts and holds, by its types.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{command, on_terminal_of, text};
 use crate::kernel_cpus::{with_cpus, with_swap_devices};

@@ -1,6 +1,7 @@
 //! `memtool show` of the buffers of file systems.
 
 use crate::common::process_maps::MapKernel;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::show_devices::{ARCHITECTURES, damaged};
 use serde_json::{Value, json};

@@ -1,5 +1,6 @@
 //! `memtool show` of CAM: its buses and devices, and the requests that wait.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::show_devices::{ARCHITECTURES, damaged, tail_queue};
 use serde_json::{Value, json};

@@ -2,6 +2,7 @@
 
 use crate::common::file_kernel::FileKernel;
 use crate::common::process_kernel::ProcessKernel;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::show_objects::{ARCHITECTURES, damaged, show};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;

@@ -1,5 +1,6 @@
 //! `memtool show` of devices: their tree, and what was read from and written to them.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;

@@ -1,5 +1,6 @@
 //! `memtool show` of disks: GEOM, and what is not done.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::show_devices::{ARCHITECTURES, add_statistics, damaged, list, tail_queue};
 use serde_json::{Value, json};

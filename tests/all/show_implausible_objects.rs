@@ -2,6 +2,7 @@
 
 use crate::common::file_kernel::FileKernel;
 use crate::common::object_kernel::ObjectKernel;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::show_objects::{damaged, with_files};
 use serde_json::json;
 use vmcore_synth::Arch;

@@ -1,5 +1,6 @@
 //! `memtool show` of what network stacks have.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::network_kernel::{Ends, NetworkKernel, Socket};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;

@@ -5,6 +5,7 @@ use crate::common::file_kernel::{DEVICE, DIRECTORY, FileKernel};
 use crate::common::object_kernel::{
     INT, NODE, OPAQUE, ObjectKernel, READ, STRING, TUNABLE, U8, U64, ULONG, VNET, WRITE,
 };
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::kernel_cpus::with_cpus;
 use serde_json::{Value, json};

@@ -3,6 +3,7 @@
 use crate::common::page_kernel::{
     ANON, DEVICE, ORDERS, PAGE, PAGES, PHYS, POSIX_SHM, PageKernel, RESERVATION, Release, SEGMENTS, SG, SWAP, VNODE,
 };
+use crate::common::typed_kernel::WriteFiles as _;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use vmcore_synth::Arch;

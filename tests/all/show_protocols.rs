@@ -1,5 +1,6 @@
 //! `memtool show netstat-s`: what protocols of network stacks counted.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::network_kernel::NetworkKernel;
 use serde_json::{Value, json};
 use vmcore_synth::Arch;

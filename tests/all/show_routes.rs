@@ -1,6 +1,7 @@
 //! `memtool show netstat-r`: routes, by the trees and next hops that a kernel has.
 
 use crate::common::typed_kernel::Basic;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::network_kernel::NetworkKernel;
 use serde_json::{Value, json};
 use vmcore_synth::Arch;

@@ -1,6 +1,7 @@
 //! `memtool show`: run queues and callouts.
 
 use crate::common::process_kernel::ProcessKernel;
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::kernel_cpus::add_cpus;
 use crate::show_waiting::{ARCHITECTURES, add_uptime, document};

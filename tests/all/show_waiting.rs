@@ -1,6 +1,7 @@
 //! `memtool show`: threads that wait, run queues, callouts and interrupts.
 
 use crate::common::process_kernel::{ON_LOCK, ProcessKernel};
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{command, on_terminal_of, text};
 use serde_json::{Value, json};

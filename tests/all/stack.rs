@@ -5,13 +5,13 @@ mod call_frames;
 mod debuggers;
 mod lines;
 
-use crate::common::kernel_image::{self, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS};
-use crate::common::kernel_image::{Target, section, symbol};
 use crate::common::{Run, directory, memtool, text};
 use crate::ps::{Memory, layout};
 use serde_json::Value;
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use vmcore_synth::image::{self, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, TARGETS};
+use vmcore_synth::image::{Target, section, symbol};
 use vmcore_synth::{Arch, Endianness, MinidumpSpec, Stack, Trap};
 
 /// A kernel that a test is run with.
@@ -145,12 +145,12 @@ impl Cpu {
 
     fn target(self) -> Target {
         let machine = match self.arch {
-            Arch::Amd64 => kernel_image::EM_X86_64,
-            Arch::Arm64 => kernel_image::EM_AARCH64,
-            Arch::Riscv => kernel_image::EM_RISCV,
-            Arch::Arm => kernel_image::EM_ARM,
-            Arch::I386 => kernel_image::EM_386,
-            Arch::Powerpc64 => kernel_image::EM_PPC64,
+            Arch::Amd64 => image::EM_X86_64,
+            Arch::Arm64 => image::EM_AARCH64,
+            Arch::Riscv => image::EM_RISCV,
+            Arch::Arm => image::EM_ARM,
+            Arch::I386 => image::EM_386,
+            Arch::Powerpc64 => image::EM_PPC64,
         };
         let is_big = self.order == Endianness::Big;
         *TARGETS.iter().find(|target| target.machine == machine && target.is_big_endian == is_big).unwrap()
@@ -405,7 +405,7 @@ impl Kernel {
             section(".data", SHF_WRITE, self.memory.base, self.memory.bytes[..start].to_vec()),
         ];
         let symbols = data.chain(functions).collect();
-        Image::new(self.cpu.target(), kernel_image::ET_EXEC, sections, symbols)
+        Image::new(self.cpu.target(), image::ET_EXEC, sections, symbols)
     }
 
     pub fn files(&mut self) -> Files {
@@ -1154,7 +1154,7 @@ fn functions_of_modules_name_their_file() {
     let files = kernel.files();
     let code = section(".text", SHF_EXECINSTR, 0, vec![0x90; 0x200]);
     let read = symbol("zfs_read", (LOCAL, FUNC), 1, 0x100, 0x100);
-    let module = Image::new(AMD64.target(), kernel_image::ET_REL, vec![code], vec![read]);
+    let module = Image::new(AMD64.target(), image::ET_REL, vec![code], vec![read]);
     // Without the module's file the function has no name, and its callers are there.
     let unnamed = files.run(&["sh"]);
     assert!(unnamed.stderr.contains("zfs.ko"), "{unnamed:?}");
@@ -1183,7 +1183,7 @@ fn a_module_of_another_build_names_nothing() {
     let module = |code: Vec<u8>| {
         let read = symbol("zfs_read", (LOCAL, FUNC), 1, 0x100, 0x100);
         let code = section(".text", SHF_EXECINSTR, 0, code);
-        Image::new(AMD64.target(), kernel_image::ET_REL, vec![code], vec![read]).build()
+        Image::new(AMD64.target(), image::ET_REL, vec![code], vec![read]).build()
     };
     // A probe has changed an instruction.
     let mut probed = vec![0x90; 0x200];

@@ -1,12 +1,12 @@
 //! `memtool symbols`: of files, of dumps, and of recorded machines.
 
-use crate::common::kernel_image::{
-    AMD64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64, SHF_EXECINSTR,
-    SHF_WRITE, TARGETS, Target, bss, section, symbol, write,
-};
 use crate::common::{Run, demo, demo_machine, directory, memtool, on, on_terminal, text, write_machine};
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
+use vmcore_synth::image::{
+    AMD64, ET_DYN, ET_EXEC, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64, SHF_EXECINSTR,
+    SHF_WRITE, TARGETS, Target, bss, section, symbol, write,
+};
 use vmcore_synth::{Arch, Compression, Endianness, MinidumpSpec, every_variant, live_dump};
 
 const VERSION: &str = "FreeBSD 14.1-RELEASE releng/14.1 GENERIC";
@@ -94,10 +94,10 @@ fn a_signed_address_of_arm64_has_the_name_of_the_plain_one() {
         let image = kernel(Target { machine, ..AMD64 }, base, base + 0x1000, VERSION);
         of_kernel(&write(directory.path(), "kernel", &image), &["--addr", &signed])
     };
-    let arm64 = of(crate::common::kernel_image::EM_AARCH64, base).ok();
+    let arm64 = of(vmcore_synth::image::EM_AARCH64, base).ok();
     assert_eq!(arm64.stdout, format!("{signed}\t128\tfunction\tkern_sync+0x10\tkernel\n"));
     // Elsewhere there are no signatures.
-    of(crate::common::kernel_image::EM_RISCV, base).exits(1).says_in_one_line(&["no symbol contains", &signed]);
+    of(vmcore_synth::image::EM_RISCV, base).exits(1).says_in_one_line(&["no symbol contains", &signed]);
 }
 
 #[test]
@@ -278,9 +278,9 @@ fn dump_with_modules(mut spec: MinidumpSpec, modules: &[(&str, u64)]) -> (Minidu
 fn target(spec: &MinidumpSpec) -> Target {
     let machine = match spec.arch {
         Arch::Amd64 => AMD64.machine,
-        Arch::Arm64 => crate::common::kernel_image::EM_AARCH64,
-        Arch::Riscv => crate::common::kernel_image::EM_RISCV,
-        Arch::Arm => crate::common::kernel_image::EM_ARM,
+        Arch::Arm64 => vmcore_synth::image::EM_AARCH64,
+        Arch::Riscv => vmcore_synth::image::EM_RISCV,
+        Arch::Arm => vmcore_synth::image::EM_ARM,
         Arch::I386 => I386.machine,
         Arch::Powerpc64 => POWERPC64.machine,
     };

@@ -1,10 +1,5 @@
 //! Symbols of kernels and modules, read from files and out of a dump's memory.
 
-use crate::common::kernel_image::{
-    AMD64, ET_DYN, ET_EXEC, ET_REL, FILE, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64,
-    SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_NOBITS, Section, TARGETS, Target, WEAK, bss, section, symbol,
-    write,
-};
 use crate::common::{directory, text};
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -14,6 +9,11 @@ use vmcore::memory::{Memory, ReadError};
 use vmcore::opened::open_plainly;
 use vmcore::symbols::linker_files::{Listing, list};
 use vmcore::symbols::{Binding, CopiedSet, KernelFile, KernelSymbols, Symbol, SymbolKind, Symbols, Table};
+use vmcore_synth::image::{
+    AMD64, ET_DYN, ET_EXEC, ET_REL, FILE, FUNC, GLOBAL, I386, IFUNC, Image, LOCAL, NOTYPE, OBJECT, POWERPC64,
+    SHF_EXECINSTR, SHF_WRITE, SHN_ABS, SHT_DYNSYM, SHT_NOBITS, Section, TARGETS, Target, WEAK, bss, section, symbol,
+    write,
+};
 
 /// A kernel, with its text from this address on, its data 4 KiB and its bss 8 KiB behind.
 fn kernel(target: Target, base: u64) -> Image {

@@ -1,5 +1,6 @@
 //! The types of a kernel's file as a table has them, from CTF.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use vmcore::Error;
 use vmcore::symbols::Table;

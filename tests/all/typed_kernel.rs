@@ -1,5 +1,6 @@
 //! The kernels with types that other tests build.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use vmcore_synth::Arch;
 

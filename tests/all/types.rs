@@ -1,5 +1,6 @@
 //! `memtool types`: types of a kernel's file as C declares them, and searches among them.
 
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
 use crate::common::{Run, command, directory, memtool, on_terminal_of, run, text};
 use serde_json::{Value, json};

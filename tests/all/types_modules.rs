@@ -2,10 +2,7 @@
 //!
 //! Source of the orders: `sys/conf/kmod.mk`, elf(5), and the files of real modules.
 
-use crate::common::kernel_image::{
-    AMD64, ET_DYN, ET_EXEC, ET_REL, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS,
-    Section, Symbol, section, symbol, write,
-};
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedKernel};
 use crate::common::{Run, directory, memtool, text};
 use serde_json::json;
@@ -14,6 +11,10 @@ use vmcore::types::ctf::CtfTypes;
 use vmcore::types::{SymbolClass, TypeSource, TypeTable, UntypedReason, UntypedSymbols};
 use vmcore_synth::Endianness;
 use vmcore_synth::ctf::{Builder, CtfSpec, SIGNED};
+use vmcore_synth::image::{
+    AMD64, ET_DYN, ET_EXEC, ET_REL, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS,
+    Section, Symbol, section, symbol, write,
+};
 
 const ORDER: &str = "CTF tells types by the order of symbols, which the build of modules can change afterwards";
 /// An entry of a linker set, which is always local.

@@ -20,12 +20,14 @@ pub mod arch;
 pub mod ctf;
 pub mod device;
 pub mod elf;
+pub mod image;
 pub mod kernel_memory;
 pub mod kerneldump;
 pub mod minidump;
 pub mod page_tables;
 pub mod spec;
 pub mod stack;
+pub mod typed_kernel;
 
 pub use arch::{Arch, Endianness};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};

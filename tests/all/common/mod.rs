@@ -18,7 +18,6 @@ pub mod entries_dump;
 pub mod file_kernel;
 pub mod formats;
 pub mod kernel;
-pub mod kernel_image;
 pub mod minidump;
 pub mod object_kernel;
 pub mod page_kernel;

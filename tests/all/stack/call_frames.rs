@@ -3,7 +3,6 @@
 
 use super::lines::objcopy;
 use super::{AMD64, ARM64, Cpu, Files, Kernel, RISCV, course, cpu, interrupt, with_entries};
-use crate::common::kernel_image::{FUNC, GLOBAL, Image, SHF_EXECINSTR, Section, section, symbol};
 use crate::common::{compiler, directory, text};
 use object::{Object, ObjectSection, ObjectSymbol};
 use proptest::collection::vec;
@@ -14,6 +13,7 @@ use std::fs;
 use std::path::Path;
 use vmcore::debug_info::{DebugInfo, Search};
 use vmcore::stack::Unwinder;
+use vmcore_synth::image::{FUNC, GLOBAL, Image, SHF_EXECINSTR, Section, section, symbol};
 use vmcore_synth::{Arch, Endianness, Stack};
 
 /// An instruction, what the assembler says of the frame behind it, and what it does.

@@ -3,8 +3,6 @@
 
 use super::lines::{NAME, compile};
 use super::{AMD64, ARM64, Cpu, Files, Kernel};
-use crate::common::kernel_image::{self, ET_DYN, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHT_NOTE, Section};
-use crate::common::kernel_image::{section, symbol};
 use crate::common::{Run, compiler, memtool, text};
 use crate::debuggers::{debugger, lldb};
 use object::{Object, ObjectSymbol};
@@ -12,6 +10,8 @@ use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use vmcore_synth::image::{self, ET_DYN, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHT_NOTE, Section};
+use vmcore_synth::image::{section, symbol};
 
 const MODULE: &str = "lines.ko";
 
@@ -134,14 +134,14 @@ fn every_section_of_a_relocatable_module_has_an_address() {
     let files = kernel(AMD64, MODULE, MODULE, loaded(AMD64)).files();
     let sections = vec![
         section(".text", SHF_EXECINSTR, 0, vec![0x90; 0x123]),
-        section("set_vnet", kernel_image::SHF_WRITE, 0, vec![0; 0x10]),
-        section(".data", kernel_image::SHF_WRITE, 0, vec![0; 0x8]),
+        section("set_vnet", image::SHF_WRITE, 0, vec![0; 0x10]),
+        section(".data", image::SHF_WRITE, 0, vec![0; 0x8]),
         section("odd \"name\"", 0, 0, vec![0; 0x8]),
-        section(".data", kernel_image::SHF_WRITE, 0, vec![0; 0x8]),
+        section(".data", image::SHF_WRITE, 0, vec![0; 0x8]),
     ];
     let read = symbol("zfs_read", (LOCAL, FUNC), 1, 0x100, 0x23);
     let kept = symbol("kept_elsewhere", (GLOBAL, OBJECT), 2, 0, 8);
-    let module = Image::new(AMD64.target(), kernel_image::ET_REL, sections, vec![read, kept]);
+    let module = Image::new(AMD64.target(), image::ET_REL, sections, vec![read, kept]);
     fs::write(files.path(MODULE), module.build()).unwrap();
     let base = loaded(AMD64);
     let [data, odd, again] = [0x140, 0x150, 0x160].map(|offset| format!("{:#x}", base + offset));
@@ -228,7 +228,7 @@ fn nothing_that_a_dump_says_is_a_command() {
             if is_there {
                 let code = section(".text", SHF_EXECINSTR, 0, vec![0x90; 0x200]);
                 let read = symbol("zfs_read", (GLOBAL, FUNC), 1, 0x100, 0x23);
-                let module = Image::new(AMD64.target(), kernel_image::ET_REL, vec![code], vec![read]);
+                let module = Image::new(AMD64.target(), image::ET_REL, vec![code], vec![read]);
                 fs::write(directory.join(name), module.build()).unwrap();
             }
             for (notes, name) in [("freebsd", "script"), ("linux", "script.gdb")] {

@@ -2,7 +2,6 @@
 //! debug information that is elsewhere, another file's, or damaged.
 
 use super::{AMD64, Files, Kernel, Run, course};
-use crate::common::kernel_image::{ET_EXEC, FUNC, GLOBAL, Image, SHF_EXECINSTR, Section, section, symbol, write};
 use crate::common::{compiler, directory, text};
 use object::{Object, ObjectSection, ObjectSymbol};
 use proptest::collection::vec;
@@ -18,6 +17,7 @@ use std::process::Command;
 use vmcore::debug_info::{DebugInfo, Search};
 use vmcore::symbols::{KernelSymbols, SourceLookup, Table};
 use vmcore_synth::Arch;
+use vmcore_synth::image::{ET_EXEC, FUNC, GLOBAL, Image, SHF_EXECINSTR, Section, section, symbol, write};
 
 /// Functions that are inlined in each other, in two sections of code.
 const SOURCE: &str = "
