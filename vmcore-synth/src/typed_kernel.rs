@@ -33,6 +33,8 @@ use super::spec::{Mapping, MinidumpSpec};
 use std::collections::{BTreeMap, BTreeSet};
 
 const PAGE: u64 = 4096;
+/// Parts of memory with higher numbers are modules: behind the regions and the build ID.
+const MODULES: usize = 6;
 /// Where amd64's loader has physical address 0.
 const KERNBASE: u64 = 0xffff_ffff_8000_0000;
 /// Bytes of RAM.
@@ -168,6 +170,8 @@ pub struct TypedKernel {
     variables: BTreeMap<String, (u64, Type)>,
     /// The heads of lists that have elements.
     lists: BTreeMap<u64, ListHead>,
+    /// What is in memory besides the regions.
+    loaded: Vec<(u64, Vec<u8>)>,
     /// Pages that are mapped, but not in the dump.
     omitted: BTreeSet<u64>,
     /// Whether the image has its types.
@@ -222,6 +226,7 @@ impl TypedKernel {
             symbols: Vec::new(),
             variables: BTreeMap::new(),
             lists: BTreeMap::new(),
+            loaded: Vec::new(),
             omitted: BTreeSet::new(),
             has_types: true,
             has_contents: true,
@@ -330,10 +335,20 @@ impl TypedKernel {
 
     /// A function: where its code begins.
     pub fn function(&mut self, name: &str, signature: Option<Signature<'_>>) -> u64 {
-        let address = self.room(Region::Text, 32, 16);
-        self.add_symbol((GLOBAL, FUNC), Region::Text, name, address, 32);
+        self.function_of_size(name, signature, 32)
+    }
+
+    /// A function whose code has so many bytes: where it begins.
+    pub fn function_of_size(&mut self, name: &str, signature: Option<Signature<'_>>, size: u64) -> u64 {
+        let address = self.room(Region::Text, size, 16);
+        self.add_symbol((GLOBAL, FUNC), Region::Text, name, address, size);
         self.types.function_symbol(signature);
         address
+    }
+
+    /// Has the symbol that was added last be one of a source file alone.
+    pub fn make_local(&mut self) {
+        self.symbols.last_mut().unwrap().binding = LOCAL;
     }
 
     /// An object that no symbol names, at the beginning of a cache line, as the kernel places them: its address.
@@ -352,6 +367,11 @@ impl TypedKernel {
         let address = self.room(Region::Heap, text.len() as u64 + 1, 1);
         self.write_bytes(address, text.as_bytes());
         address
+    }
+
+    /// Has what no symbol of the image names at an address, such as a module; it stays as it is.
+    pub fn load(&mut self, address: u64, bytes: Vec<u8>) {
+        self.loaded.push((address, bytes));
     }
 
     /// An address that is not mapped.
@@ -560,7 +580,8 @@ impl TypedKernel {
     /// What is in memory: the address of each part, and its bytes; first all regions.
     pub fn memory(&self) -> Vec<(u64, Vec<u8>)> {
         let regions = self.placement.regions.into_iter().zip(self.connected());
-        regions.chain(self.build_id_note().map(|note| (self.placement.build_id, note))).collect()
+        let note = self.build_id_note().map(|note| (self.placement.build_id, note));
+        regions.chain(note).chain(self.loaded.iter().cloned()).collect()
     }
 
     /// The dump's file.
@@ -572,7 +593,7 @@ impl TypedKernel {
                 bytes.resize(PAGE as usize, 0);
                 let physical = self.physical(address);
                 if self.arch != Arch::Powerpc64 && !(self.placement.is_as_loaded && self.is_direct(address)) {
-                    let (writable, executable) = (index > 0, index == 0);
+                    let (writable, executable) = (index > 0, index == 0 || index > MODULES);
                     let superpage = false;
                     dump.mappings.push(Mapping { address, physical, length: PAGE, writable, executable, superpage });
                 }
