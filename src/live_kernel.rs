@@ -5,6 +5,7 @@ use crate::files;
 use crate::host::recorded::KIND as RECORDED;
 use crate::host::{Host, direct_map};
 use crate::memory_map::{MapError, MapSource};
+use std::fs::File;
 use std::ops::Deref;
 use std::path::Path;
 use std::rc::Rc;
@@ -15,7 +16,7 @@ use vmcore::live::{self, LiveKernel, LiveSource};
 use vmcore::memory::{Memory, WritableMemory};
 use vmcore::minidump::Machine;
 use vmcore::ram::Ram;
-use vmcore::symbols::{KernelSymbols, Symbol, Symbols, Table};
+use vmcore::symbols::{KernelFile, KernelSymbols, Symbol, Symbols, Table};
 use vmcore::system::System;
 use vmcore::text::first_line;
 
@@ -156,7 +157,7 @@ impl RunningFiles {
         let kernel = files.first().map(|kernel| Path::new(&kernel.path)).filter(|path| path.is_absolute());
         let unknown =
             || Error::Unsupported("the file of the running kernel is unknown: give it with --kernel".to_owned());
-        let table = files::open_kernel(kernel.ok_or_else(unknown)?)?;
+        let table = open_kernel_file(host, kernel.ok_or_else(unknown)?)?;
         let running = host.system()?.version;
         if let Some(version) = table.version()
             && first_line(version) != first_line(&running)
@@ -170,8 +171,50 @@ impl RunningFiles {
         }
         let is_of_unknown_version = table.version().is_none();
         let mut symbols = as_running(host, table);
+        symbols.give_module_files(own_module_files(host, &files)?);
         symbols.add_modules(&files, Some(Path::new("/")), files::open_nonblocking, None);
         Ok(Self { symbols, is_of_unknown_version })
+    }
+}
+
+/// The kernel's file at a path: the host's own, or one of the system that memtool runs on.
+fn open_kernel_file(host: &dyn Host, path: &Path) -> Result<Table> {
+    match host.own_kernel_file(path)? {
+        Some(file) => Ok(Table::from_opened(path, file, 0)?),
+        None => files::open_kernel(path),
+    }
+}
+
+/// The files of modules that the host has of its own.
+fn own_module_files(host: &dyn Host, files: &[KernelFile]) -> Result<Vec<(String, File)>> {
+    let modules = files.iter().skip(1);
+    let own = modules
+        .map(|module| Ok(host.own_kernel_file(Path::new(&module.path))?.map(|file| (module.name.clone(), file))));
+    own.filter_map(Result::transpose).collect()
+}
+
+/// The files of a kernel that a host has of its own.
+pub struct OwnFiles {
+    /// The kernel's symbols.
+    pub kernel: Table,
+    /// The files of its modules, by their names, open for reading.
+    pub modules: Vec<(String, File)>,
+}
+
+/// The file of the host's kernel and those of its modules, if it has them of its own, as a recorded machine can.
+///
+/// # Errors
+///
+/// The host does not list them, or they cannot be read.
+pub fn own_files(host: &dyn Host) -> Result<Option<OwnFiles>> {
+    let files = host.kernel_files()?;
+    let Some(path) = files.first().map(|kernel| Path::new(&kernel.path)) else { return Ok(None) };
+    match host.own_kernel_file(path)? {
+        Some(file) => {
+            let kernel = Table::from_opened(path, file, 0)?;
+            Ok(Some(OwnFiles { kernel, modules: own_module_files(host, &files)? }))
+        }
+        None => Ok(None),
     }
 }
 

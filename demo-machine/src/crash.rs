@@ -11,7 +11,7 @@ const PANIC: &str = "page fault";
 const MESSAGES: u64 = 98_232;
 const MAGIC: u64 = 0x06_3062;
 /// Bytes of the device, and of a sector.
-const DEVICE: u64 = 32 << 20;
+const DEVICE: u64 = 16 << 20;
 const SECTOR: u64 = 512;
 
 impl Demo {

@@ -48,8 +48,10 @@ impl Demo {
         self.mount("ufs", "/dev/ada0p4", "/var", var, MNT_LOCAL | MNT_SOFTDEP);
         let jail = self.file("/jails/www", DIRECTORY);
         self.mount("nullfs", "/usr/jails/www", "/jails/www", jail, MNT_LOCAL);
-        let swap =
-            self.add("swdevt", &[("sw_nblks", 0x2000), ("sw_used", 37), ("sw_vp", self.known["/dev/ada0p3"].into())]);
+        let swap = self.add(
+            "swdevt",
+            &[("sw_nblks", 0x2000), ("sw_used", 37), ("sw_dev", 0x5e), ("sw_vp", self.known["/dev/ada0p3"].into())],
+        );
         let list = self.variable("swtailq");
         self.push(list, true, ("swdevt", "sw_list"), swap);
         self.set_variable("nsw_cluster_max", "", 32);

@@ -967,6 +967,7 @@ struct swdevt {
 	int sw_flags;
 	int sw_nblks;
 	int sw_used;
+	uint64_t sw_dev;
 	struct vnode *sw_vp;
 	void *sw_id;
 	TAILQ_ENTRY(swdevt) sw_list;

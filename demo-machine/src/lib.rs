@@ -70,7 +70,7 @@ pub fn compress(bytes: &[u8]) -> Vec<u8> {
 /// What memory has, by physical address, in the format of LiME: a header with the first and the last address before each range.
 fn lime(demo: &Demo) -> Vec<u8> {
     let mut bytes = Vec::new();
-    for (address, contents) in demo.kernel.memory() {
+    for (address, contents) in demo.kernel.memory().into_iter().filter(|(_, contents)| !contents.is_empty()) {
         let start = demo.kernel.physical(address);
         let mut contents = contents;
         vmcore_synth::pad(&mut contents, kernel::PAGE);

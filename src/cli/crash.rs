@@ -6,11 +6,13 @@ use super::{Context, decrypt, seekable, whole_number};
 use clap::Args;
 use memtool::crash_dump::CrashDump;
 use memtool::files;
+use memtool::live_kernel::{OwnFiles, own_files};
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
 use std::path::{Path, PathBuf};
 use vmcore::architecture::Architecture;
+use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, Inspection, TextFile, inspect, inspect_packed};
 use vmcore::kernel::KernelSearch;
@@ -19,6 +21,9 @@ use vmcore::progress::Progress;
 use vmcore::report::DumpSummary;
 use vmcore::symbols::Table;
 use vmcore::text::first_line;
+
+/// Where dumps are that nobody has named a directory for.
+const DIRECTORY: &str = "/var/crash";
 
 /// Options that say which dump it is, and where its kernel is.
 #[derive(Args)]
@@ -32,9 +37,9 @@ pub struct CrashArguments {
     /// Report on the dump of this number
     #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 0, u32::MAX))]
     number: Option<u32>,
-    /// The directory of the dump
-    #[arg(short, long, value_name = "DIR", default_value = "/var/crash")]
-    dir: PathBuf,
+    /// The directory of the dump [default: /var/crash]
+    #[arg(short, long, value_name = "DIR")]
+    dir: Option<PathBuf>,
     /// Read symbols from this kernel image, such as /boot/kernel/kernel, instead of looking for it
     #[arg(short = 'N', short_alias = 'k', long, value_name = "FILE", value_parser = seekable())]
     kernel: Option<PathBuf>,
@@ -60,13 +65,27 @@ impl CrashArguments {
     pub fn find(&self, context: &mut Context) -> Result<CrashDump> {
         let found = match (self.vmcore.as_ref().or(self.core.as_ref()), self.number) {
             (Some(core), _) => return Ok(CrashDump::in_file(core)),
-            (None, Some(number)) => CrashDump::numbered(&self.dir, number)?,
-            (None, None) => CrashDump::newest(&self.dir)?,
+            (None, None) if self.dir.is_none() && context.global.machine.is_some() => {
+                return Ok(CrashDump::in_file(&machine_device(context)?));
+            }
+            (None, Some(number)) => CrashDump::numbered(self.directory(context)?, number)?,
+            (None, None) => CrashDump::newest(self.directory(context)?)?,
         };
         for other in found.others() {
             context.warn(&format!("{} is there, too; {} is used", other.display(), found.core.display()));
         }
         Ok(found)
+    }
+
+    /// The directory of the dump. The default is this system's, which a recorded machine is not.
+    fn directory(&self, context: &Context) -> Result<&Path> {
+        match &self.dir {
+            Some(directory) => Ok(directory),
+            None if context.global.machine.is_some() => Err(Error::Usage(
+                "with --machine, a directory must be given with --dir: the default is this system's".to_owned(),
+            )),
+            None => Ok(Path::new(DIRECTORY)),
+        }
     }
 
     /// Opens a dump and its kernel.
@@ -76,7 +95,7 @@ impl CrashArguments {
         let directory = temporary_directory();
         let info = info(context, &files);
         let name = files.core.display().to_string();
-        let volume = files.open(key.as_ref(), &directory, context)?;
+        let volume = open_volume(context, &files, key.as_ref(), &directory)?;
         let summary = text_dump(context, &files.core, &volume)?;
         if let Some(summary) = summary {
             let why = "a text dump has no memory of the kernel".to_owned();
@@ -90,7 +109,7 @@ impl CrashArguments {
             // It is this system that fails, for want of room say: there is nothing to report of the dump.
             Err(error @ Error::Vmcore(vmcore::Error::Io { .. })) => return Err(error),
             Err(error) => {
-                let volume = files.open(key.as_ref(), &directory, context)?;
+                let volume = open_volume(context, &files, key.as_ref(), &directory)?;
                 let inspection = inspect_packed(&volume, Depth::Quick, scratch(&directory), &Progress::default())?;
                 if inspection.content == Content::Unknown {
                     return Err(Error::Refused(format!("{name}: {error}")));
@@ -136,6 +155,11 @@ impl CrashArguments {
         memory: DumpedMemory,
         info: Option<&InfoFile>,
     ) -> Result<Opened> {
+        if let Some(own) = own_kernel(context, &memory, info)? {
+            let mut opened = open_memory(context, core, memory, Some(own.kernel))?;
+            opened.kernel.give_module_files(own.modules);
+            return Ok(opened);
+        }
         let root = self.root.sysroot.clone().unwrap_or_else(|| "/".into());
         let boot_file = if self.root.sysroot.is_none() { boot_file(context) } else { None };
         let search = KernelSearch { root, boot_file, open: files::open_nonblocking };
@@ -150,6 +174,42 @@ impl CrashArguments {
         }
         Ok(opened(context, found.kernel))
     }
+}
+
+/// The dump device of the recorded machine.
+fn machine_device(context: &mut Context) -> Result<PathBuf> {
+    let device = context.host()?.dump_devices()?.into_iter().next();
+    device.ok_or_else(|| Error::Refused("the recorded machine has no dump device: give a dump, or --dir".to_owned()))
+}
+
+/// Opens a dump, which can be on a device that a recorded machine has of its own.
+fn open_volume(
+    context: &mut Context,
+    files: &CrashDump,
+    key: Option<&PrivateKey>,
+    directory: &Path,
+) -> Result<ByteSource> {
+    let own = match context.global.machine {
+        Some(_) => context.host()?.own_dump_device(&files.core)?,
+        None => None,
+    };
+    own.map_or_else(|| files.open(key, directory, context), Ok)
+}
+
+/// The kernel of the recorded machine and its modules, if it has their files of its own, and the dump is of that kernel as far
+/// as is known.
+fn own_kernel(context: &mut Context, memory: &DumpedMemory, info: Option<&InfoFile>) -> Result<Option<OwnFiles>> {
+    if context.global.machine.is_none() {
+        return Ok(None);
+    }
+    let own = own_files(&*context.host()?)?;
+    let in_header = memory.inspection().location.header.as_ref().map(|header| header.version_string.to_string());
+    let version = in_header.or_else(|| info.and_then(InfoFile::version).map(|version| version.to_string()));
+    let is_same = |table: &Table| match (&version, table.version()) {
+        (Some(dumped), Some(own)) => first_line(dumped).trim_end() == first_line(own).trim_end(),
+        _ => true,
+    };
+    Ok(own.filter(|own| is_same(&own.kernel)))
 }
 
 /// The file of the kernel that runs, if this is FreeBSD.

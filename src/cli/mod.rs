@@ -168,6 +168,8 @@ enum Subject {
     Program,
     /// Files that it is given.
     Files,
+    /// A dump, in a file that it is given or on a dump device of a recorded machine.
+    Crash,
     /// An image of memory in place of a system, which `--device` names.
     Image,
     /// A system, by what its kernel tells without mem(4).
@@ -179,20 +181,20 @@ enum Subject {
 impl Subject {
     /// Whether there is a system to ask, which can be a recorded one.
     fn has_host(self) -> bool {
-        matches!(self, Self::System | Self::Memory)
+        matches!(self, Self::System | Self::Memory | Self::Crash)
     }
 
     /// An option that was given and has no meaning, and why.
     fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
         let reason = match self {
             Self::Program => "the command uses no machine",
-            Self::Files => "with these arguments the command works on files",
+            Self::Files | Self::Crash => "with these arguments the command works on files",
             Self::Image | Self::System | Self::Memory => "the command works on an image of memory",
         };
         [
             (global.machine.is_some() && !self.has_host(), "--machine", reason),
             (global.save_machine.is_some() && !self.has_host(), "--save-machine", reason),
-            (global.device.is_some() && matches!(self, Self::Program | Self::Files), "--device", reason),
+            (global.device.is_some() && matches!(self, Self::Program | Self::Files | Self::Crash), "--device", reason),
             (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
             (global.json && self == Self::Program, "--json", reason),
         ]
@@ -272,7 +274,8 @@ impl Command {
         match self {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
-            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) | Self::Report(_) => Subject::Files,
+            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Report(_) => Subject::Crash,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),
             Self::Symbols(arguments) => by_files(arguments.of.names_files(), Subject::System),

@@ -4,6 +4,7 @@ use super::crash::{Crash, CrashArguments};
 use super::dmesg::MessagesDocument;
 use super::inspect::KernelHeader;
 use super::kernel::Opened;
+use super::output::RECORDED;
 use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
 use super::{Context, Verdict};
@@ -52,7 +53,7 @@ pub struct Arguments {
     pub html: bool,
 }
 
-/// What JSON says that it is about.
+/// What JSON says of a dump in a file.
 const IMAGE: &str = "image";
 /// The schema of a report.
 const SCHEMA: &str = "memtool.report";
@@ -130,6 +131,11 @@ struct TextFileDocument<'a> {
 struct Missing {
     part: &'static str,
     why: String,
+}
+
+/// What JSON says that the report is about.
+fn kind(context: &Context) -> &'static str {
+    if context.global.machine.is_some() { RECORDED } else { IMAGE }
 }
 
 /// The name of all sections.
@@ -230,14 +236,15 @@ impl Arguments {
     fn write(&self, context: &mut Context, core: &Path, report: &Report, opened: Option<&Opened>) -> Result<()> {
         let Some(path) = &self.output else {
             if context.out.is_json() {
-                return context.out.document_of(SCHEMA, IMAGE, &self.document(core, report, opened));
+                let kind = kind(context);
+                return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
             }
             return context.out.bytes(&self.written(report)?);
         };
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
         let written = if context.out.is_json() {
-            context.out.write_document(&mut file, SCHEMA, IMAGE, &self.document(core, report, opened))
+            context.out.write_document(&mut file, SCHEMA, kind(context), &self.document(core, report, opened))
         } else {
             self.write_sections(report, &mut file)
         };

@@ -212,7 +212,10 @@ fn warn(context: &mut Context, view: &View, address: u64) {
         "image" => {
             context.warn("a changed dump is no longer what the kernel dumped: keep a copy of it");
         }
-        RECORDED => context.remark("the memory of a recorded machine cannot be written"),
+        RECORDED if context.global.save_machine.is_none() => {
+            context.remark("a write to a recorded machine is lost when memtool exits; --save-machine keeps it");
+        }
+        RECORDED => context.remark("the write is to the recording, which --save-machine keeps"),
         _ => context.warn(
             "this is the memory of the running kernel: a write takes effect immediately, and a wrong byte can panic the machine or destroy data",
         ),

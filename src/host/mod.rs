@@ -33,6 +33,7 @@ use crate::ranges::rules::{Rules, Table};
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use vmcore::bounds::saturating_usize;
+use vmcore::dump::byte_source::ByteSource;
 use vmcore::kerneldump::Compression;
 use vmcore::memory::{Memory, WritableMemory};
 use vmcore::physical_map::FreeArea;
@@ -200,9 +201,10 @@ pub trait Host: ProcessHost {
     /// Physical memory, by physical address. Only RAM may be read; see [`Self::memory_map`].
     fn physical_memory(&self) -> Result<Box<dyn Memory>>;
 
-    /// Physical memory, to be written. The kernel forbids it from securelevel 1 on (security(7)).
+    /// Physical memory, to be written. The kernel forbids it from securelevel 1 on (security(7)). What is written to a
+    /// recorded machine is in the value alone.
     fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {
-        Err(crate::Error::Unsupported("the memory of a recorded machine cannot be written".to_owned()))
+        Err(crate::Error::Unsupported("the memory of this machine cannot be written".to_owned()))
     }
 
     /// Kernel virtual memory, by virtual address, as /dev/kmem reads it. Only what
@@ -220,6 +222,15 @@ pub trait Host: ProcessHost {
         Ok(Vec::new())
     }
 
+    /// A file that [`Self::kernel_files`] lists, if it is not one of the system that memtool runs on.
+    ///
+    /// # Errors
+    ///
+    /// The temporary directory does not take a copy.
+    fn own_kernel_file(&self, _path: &Path) -> Result<Option<File>> {
+        Ok(None)
+    }
+
     /// Writes a minidump of the running kernel into a file, and the header behind it: `MEM_KERNELDUMP`.
     fn kernel_dump(&self, file: &File, compression: Compression) -> Result<()>;
 
@@ -227,6 +238,15 @@ pub trait Host: ProcessHost {
     /// partitions of fstab(5).
     fn dump_devices(&self) -> Result<Vec<PathBuf>> {
         Ok(Vec::new())
+    }
+
+    /// One of [`Self::dump_devices`], to be read and written, if it is not one of the system that memtool runs on.
+    ///
+    /// # Errors
+    ///
+    /// The temporary directory does not take a copy.
+    fn own_dump_device(&self, _path: &Path) -> Result<Option<ByteSource>> {
+        Ok(None)
     }
 
     /// What the kernel tells beforehand of what bears on a live dump.

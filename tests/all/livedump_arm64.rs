@@ -43,7 +43,7 @@ fn every_page_is_the_one_that_the_kernel_maps() {
         assert_eq!((dump.direct_map.0, dump.direct_map.2), (direct_map, if page == 4096 { 0x4000_0000 } else { 0 }));
         assert!(version == 1 || dump.dump_avail == RAM);
         let said = String::from_utf8_lossy(&dump.message_buffer).into_owned();
-        assert!(said.contains("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{said}");
+        assert!(said.contains("FreeBSD 15.1-RELEASE MEMTOOL-DEMO"), "{said}");
         assert_eq!(dump.message_buffer.len(), 98_232);
 
         let mapped = dump.check_pages(&*opened(&path), &maps(page), &RAM);
@@ -250,7 +250,7 @@ fn the_running_kernel_can_be_read_by_symbol_too() {
         let directory = directory();
         let path = write_machine(directory.path(), &arm64_machine(page));
         let read = on(&path, &["read", "--as", "str", "version"]).ok();
-        assert!(read.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{read:?}");
+        assert!(read.stdout.starts_with("FreeBSD 15.1-RELEASE MEMTOOL-DEMO"), "{read:?}");
         let dump = dump_by(&path, "user", directory.path());
         let (at, _) = dump.translate(KERNBASE + 0x4000).unwrap();
         let translated = on(&path, &["translate", "0xffff000000004000"]).ok();

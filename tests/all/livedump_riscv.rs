@@ -42,7 +42,7 @@ fn every_page_is_the_one_that_the_kernel_maps() {
         assert_eq!(dump.direct_map, (DIRECT_MAP.0, DIRECT_MAP.1, 0x8000_0000));
         assert!(version == 1 || dump.dump_avail == RAM);
         let said = String::from_utf8_lossy(&dump.message_buffer).into_owned();
-        assert!(said.contains("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{said}");
+        assert!(said.contains("FreeBSD 15.1-RELEASE MEMTOOL-DEMO"), "{said}");
         assert_eq!(dump.message_buffer.len(), 98_232);
 
         let mapped = dump.check_pages(&*opened(&path), &MAPS, &RAM);
@@ -164,7 +164,7 @@ fn the_running_kernel_can_be_read_by_symbol_too() {
         let directory = directory();
         let path = write_machine(directory.path(), &riscv_machine(mode));
         let read = on(&path, &["read", "--as", "str", "version"]).ok();
-        assert!(read.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{read:?}");
+        assert!(read.stdout.starts_with("FreeBSD 15.1-RELEASE MEMTOOL-DEMO"), "{read:?}");
         let dump = dump(&path, directory.path());
         let address = MAPS[2].0 + (2 << 20);
         let (at, _) = dump.translate(address).unwrap();

@@ -21,6 +21,7 @@ mod convert;
 mod crash_dump;
 mod debuggers;
 mod decrypt;
+mod demo_machine;
 mod direct_map;
 mod dmesg;
 mod dump;

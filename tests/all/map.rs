@@ -2,6 +2,7 @@
 
 use crate::common::page_kernel::{ORDERS, PAGE, PAGES, PageKernel, Release, SEGMENTS};
 use crate::common::process_maps::{ANON, Entry, MapKernel, Object, PHYSICAL, SWAP, VNODE};
+use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::{
     Run, address, command, demo, demo_machine, directory, memtool, on, on_terminal_of, run, text, write_machine,
 };

@@ -1,7 +1,7 @@
 //! Processes, threads and registers in a kernel's memory, and what it says of itself.
 
 use crate::common::kernel::{BuiltKernel, Damage, FREEBSD_12, FREEBSD_14};
-use crate::common::{Run, command, demo, directory, memtool, on_terminal_of, text};
+use crate::common::{Run, command, directory, memtool, on_terminal_of, text};
 use memtool::output_file::scratch;
 use std::collections::BTreeMap;
 use vmcore::dump::DumpedMemory;
@@ -953,8 +953,6 @@ fn the_command_fails_where_it_cannot_list_all() {
     files.run(&[]).fails_saying(&["has no symbol thread_off_td_plist, which a kernel since FreeBSD 10.3 has"]);
     memtool(&["ps", "--core", &files.path("core")]).fails_saying(&["--kernel"]);
     memtool(&["ps", "--core", &files.path("nothing")]).fails_saying(&["nothing"]);
-    // The demo machine has no processes.
-    demo(&["ps"]).fails_saying(&["has no symbol allproc"]);
     memtool(&["ps", "more"]).usage_error(&["more"]);
 }
 

@@ -578,7 +578,6 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
     for options in [&["numbers", "00", "--force"][..], &["numbers", "00"], &["--phys", "0x24000", "00"]] {
         files.run("write", options).fails_saying(&["compressed with zstd", "cannot be written"]);
     }
-    demo(&["write", "version", "00", "--force"]).fails_saying(&["recorded machine cannot be written"]);
     // What cannot be written to the running kernel is said beforehand.
     for arguments in [&["write", "0xffffffff80300ffe", "00000000"][..], &["write", "--phys", "0x300000", "00"]] {
         let run = demo(arguments).exits(1);
@@ -593,10 +592,10 @@ fn what_cannot_be_written_is_refused_and_left_alone() {
 #[test]
 fn a_recorded_machines_kernel_is_read() {
     let run = demo(&["read", "version", "--as", "str"]).ok();
-    assert!(run.stdout.starts_with("FreeBSD 14.2-RELEASE MEMTOOL-DEMO"), "{run:?}");
+    assert!(run.stdout.starts_with("FreeBSD 15.1-RELEASE MEMTOOL-DEMO"), "{run:?}");
     let run = demo(&["translate", "version"]).ok();
-    let levels: Vec<&str> = run.lines()[2..6].iter().map(|line| line.split('[').next().unwrap()).collect();
-    assert_eq!(levels, ["PML4", "PDP", "PD", "PT"]);
+    let levels: Vec<&str> = run.lines()[2..5].iter().map(|line| line.split('[').next().unwrap()).collect();
+    assert_eq!(levels, ["PML4", "PDP", "PD"]);
     assert_eq!(demo(&["--json", "translate", "version"]).ok().json()["host"], "recorded");
     // What is no RAM is not read.
     let run = demo(&["read", "--phys", "0xfee00000", "-l", "16"]).exits(1);

@@ -167,9 +167,11 @@ fn the_command_line_says_what_is_asked_and_of_what() {
 fn a_recorded_machine_knows_names() {
     let run = demo(&["symbols", "dump_avail", "nothing"]).exits(1);
     assert_eq!(run.lines().len(), 1);
-    assert!(run.lines()[0].ends_with("\t48\t-\tdump_avail\t-"), "{run:?}");
+    assert!(run.lines()[0].ends_with("\t1040\t-\tdump_avail\tkernel"), "{run:?}");
     run.says_in_one_line(&["recorded machine", "'nothing'"]);
-    demo(&["symbols", "dump*"]).fails_saying(&["the file of the running kernel is unknown", "--kernel"]);
+    let directory = directory();
+    let unknown = machine(directory.path(), "FreeBSD 14.2-RELEASE MEMTOOL", &[]);
+    on(&unknown, &["symbols", "dump*"]).fails_saying(&["the file of the running kernel is unknown", "--kernel"]);
     let shown = on_terminal(&["symbols", "dump_avail"]);
     assert!(shown.starts_with("ADDRESS") && shown.contains("(recorded machine)"), "{shown}");
     assert_eq!(demo(&["symbols", "--json", "dump_avail"]).ok().json()["host"], "recorded");

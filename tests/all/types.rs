@@ -2,7 +2,7 @@
 
 use crate::common::typed_kernel::WriteFiles as _;
 use crate::common::typed_kernel::{Basic, TypedDump, TypedKernel};
-use crate::common::{Run, command, directory, memtool, on_terminal_of, run, text};
+use crate::common::{Run, command, demo_machine, directory, memtool, on, on_terminal_of, text, write_machine};
 use serde_json::{Value, json};
 use vmcore_synth::Arch;
 use vmcore_synth::ctf::Type;
@@ -311,6 +311,9 @@ fn on_a_terminal_lists_have_headings_and_lines_fit() {
 #[test]
 fn the_file_of_the_running_kernel_is_asked_without_a_name() {
     let directory = directory();
-    let run = run(command().current_dir(directory.path()).args(["--machine", "demo", "types", "proc"]));
-    run.exits(1).says_in_one_line(&["the file of the running kernel is unknown", "--kernel"]);
+    let mut machine = demo_machine();
+    machine["kernel_files"] = json!([]);
+    on(&write_machine(directory.path(), &machine), &["types", "proc"])
+        .exits(1)
+        .says_in_one_line(&["the file of the running kernel is unknown", "--kernel"]);
 }

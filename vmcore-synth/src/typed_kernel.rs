@@ -26,8 +26,8 @@
 use super::arch::{Arch, Endianness};
 use super::ctf::{BOOL, Builder, CHAR, CtfSpec, SIGNED, Signature, Type};
 use super::image::{
-    ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section, Symbol,
-    TARGETS, Target, bss, section, symbol,
+    ET_EXEC, FUNC, GLOBAL, Image, LOCAL, NOTYPE, OBJECT, SHF_ALLOC, SHF_EXECINSTR, SHF_WRITE, SHT_PROGBITS, Section,
+    Symbol, TARGETS, Target, bss, section, symbol,
 };
 use super::spec::{Mapping, MinidumpSpec};
 use std::collections::{BTreeMap, BTreeSet};

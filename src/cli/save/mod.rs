@@ -144,9 +144,12 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         context.log.turn(is_logged(arguments, found.as_deref().unwrap_or(device), is_recorded));
-        let checked =
-            found.and_then(|device| if is_recorded { check_recorded(&device) } else { Ok(()) }.map(|()| device));
-        let outcome = checked.and_then(|device| on_device(context, arguments, &device, &mut earlier));
+        let checked = found
+            .and_then(|device| if is_recorded { check_recorded(context, &device) } else { Ok(()) }.map(|()| device));
+        let outcome = checked.and_then(|device| {
+            let volume = volume(context, arguments, &device, named)?;
+            on_device(context, arguments, &device, volume, &mut earlier)
+        });
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
         outcomes.push(match outcome {
@@ -177,7 +180,10 @@ fn is_logged(arguments: &Arguments, device: &Path, is_recorded: bool) -> bool {
 }
 
 /// Refuses what a recording calls a dump device and is one of the system that memtool runs on.
-fn check_recorded(device: &Path) -> Result<()> {
+fn check_recorded(context: &mut Context, device: &Path) -> Result<()> {
+    if context.host()?.own_dump_device(device)?.is_some() {
+        return Ok(());
+    }
     match device.metadata() {
         Ok(metadata) if !metadata.is_file() => Err(Error::Refused(format!(
             "{} is a device of this system; those of a recorded machine are files",
@@ -186,6 +192,17 @@ fn check_recorded(device: &Path) -> Result<()> {
         // What is not there is said later.
         _ => Ok(()),
     }
+}
+
+/// Opens a device, which can be a recorded machine's own.
+fn volume(
+    context: &mut Context,
+    arguments: &Arguments,
+    device: &Path,
+    named: bool,
+) -> Result<(ByteSource, Option<Error>)> {
+    let own = if named { None } else { context.host()?.own_dump_device(device)? };
+    own.map_or_else(|| open(device, arguments), |volume| Ok((volume, None)))
 }
 
 /// Opens a device to find its dump, and to clear it unless it is only read, or nothing is changed in this run. With why
@@ -209,8 +226,13 @@ fn open(device: &Path, arguments: &Arguments) -> Result<(ByteSource, Option<Erro
 }
 
 /// Does with the dump on a device what is wanted, and says so.
-fn on_device(context: &mut Context, arguments: &Arguments, device: &Path, earlier: &mut Earlier) -> Result<Outcome> {
-    let (volume, not_to_write) = open(device, arguments)?;
+fn on_device(
+    context: &mut Context,
+    arguments: &Arguments,
+    device: &Path,
+    (volume, not_to_write): (ByteSource, Option<Error>),
+    earlier: &mut Earlier,
+) -> Result<Outcome> {
     let name = device.display();
     let found = find(&volume, arguments.sector_size).map_err(|source| Error::io("read", device, source))?;
     let dump = match found {

@@ -1,8 +1,11 @@
 //! The machine that is built in: 256 MiB in two NUMA domains, as a small virtual machine reports itself.
 
-use super::file::{Contents, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION};
+use super::built_in;
+use super::file::{
+    Contents, CrashDumpState, KernelSource, Machine, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
+};
+use super::maps;
 use crate::host::LiveDumpFacts;
-use crate::memory_map::kernel_maps::KernelMapping;
 use crate::memory_map::{MapSource, MemoryMap, Reserved};
 use crate::process_map::{Layout, MapEntry, Object, ProcessMap, Superpages, Usage};
 use crate::ranges::default_type::Registers;
@@ -10,7 +13,6 @@ use crate::ranges::{Descriptor, Owner};
 use ioctl_defs::memrange::Mdf;
 use std::collections::BTreeMap;
 use vmcore::kerneldump::Compression;
-use vmcore::minidump::Architecture;
 use vmcore::pmap::Protection;
 use vmcore::segment::Segment;
 use vmcore::system::System;
@@ -26,8 +28,8 @@ pub fn machine() -> Machine {
         schema: SCHEMA.to_owned(),
         version: VERSION,
         system: System {
-            osreldate: 1_402_000,
-            version: "FreeBSD 14.2-RELEASE MEMTOOL-DEMO (recorded machine, not a real one)".to_owned(),
+            osreldate: built_in::OSRELDATE,
+            version: built_in::VERSION.to_owned(),
             machine_arch: "amd64".to_owned(),
             page_size: 4096,
             domains: 2,
@@ -39,13 +41,16 @@ pub fn machine() -> Machine {
         contents: Contents::default(),
         unreadable: Vec::new(),
         ranges: Ranges { physical_bits: Some(PHYSICAL_BITS), registers: Some(registers()), descriptors: descriptors() },
-        kernel_maps: Some(kernel_maps(Architecture::Amd64)),
+        kernel_maps: Some(maps::built_in()),
         pmap_mode: None,
+        kernel: Some(KernelSource::Demo),
         symbols: BTreeMap::new(),
-        kernel_files: Vec::new(),
+        kernel_files: built_in::files(),
         process: process(),
         processes: vec![shell()],
         dump_devices: Vec::new(),
+        crash_dump: Some(CrashDumpState::Present),
+        written: Vec::new(),
         live_dump: LiveDumpFacts {
             wired: Some(0x1c0_0000),
             managed: Some(0xf5a_0000),
@@ -113,43 +118,6 @@ fn descriptors() -> Vec<Descriptor> {
     let slot = Descriptor { base: 0, length: 1 << PHYSICAL_BITS, flags: Mdf::UNCACHEABLE, owner: Owner::default() };
     table.extend(std::iter::repeat_n(slot, free));
     table
-}
-
-/// The kernel's map: on amd64 the direct map, a bit of kernel virtual memory in small pages, and the kernel itself in
-/// superpages; on arm64 and riscv the latter two.
-pub fn kernel_maps(architecture: Architecture) -> Vec<KernelMapping> {
-    let mapping = |region: &str, start, end, permissions: &str, pages: [u64; 3]| KernelMapping {
-        start,
-        end,
-        permissions: permissions.to_owned(),
-        cache: Some("WB".to_owned()),
-        pages: pages.to_vec(),
-        region: region.to_owned(),
-    };
-    if architecture != Architecture::Amd64 {
-        let [_, level, last] = architecture.levels();
-        let (page, superpage) = (last.span(), level.span());
-        let base = architecture.kernel_base();
-        let (data, map) = (base + superpage, base + (1 << 30));
-        // The third size, of contiguous pages, makes no difference to page tables.
-        let mapping = |start, length, permissions, [superpages, pages]: [u64; 2]| KernelMapping {
-            pages: vec![0, superpages, 0, pages],
-            ..mapping("Kernel map", start, start + length, permissions, [0; 3])
-        };
-        return vec![
-            mapping(base, superpage, "r-xsg", [1, 0]),
-            mapping(data, 308 * page, "rw-sg", [0, 308]),
-            mapping(map, superpage + 100 * page, "rw-sg", [1, 100]),
-        ];
-    }
-    vec![
-        mapping("Direct map", 0xffff_f800_0000_0000, 0xffff_f800_1000_0000, "rw-sg", [0, 128, 0]),
-        mapping("Kernel map", 0xffff_fe00_0000_0000, 0xffff_fe00_0030_0000, "rw-sg", [0, 1, 256]),
-        mapping("Kernel map", 0xffff_fe00_4000_0000, 0xffff_fe00_4006_4000, "rw-sg", [0, 0, 100]),
-        mapping("Kernel map", 0xffff_ffff_8020_0000, 0xffff_ffff_8100_0000, "r-xsg", [0, 7, 0]),
-        mapping("Kernel map", 0xffff_ffff_8100_0000, 0xffff_ffff_8120_0000, "r--sg", [0, 1, 0]),
-        mapping("Kernel map", 0xffff_ffff_8120_0000, 0xffff_ffff_8153_4000, "rw-sg", [0, 1, 308]),
-    ]
 }
 
 /// A shell's address space, pages in both domains.

@@ -3,6 +3,7 @@
 //! Addresses are strings, `0x` or decimal. Unknown fields are refused, so that a misspelt one is not
 //! silently without effect.
 
+use super::written::{Written, WrittenBytes};
 use crate::error::{Error, Result};
 use crate::files;
 use crate::host::LiveDumpFacts;
@@ -61,6 +62,9 @@ pub struct Machine {
     /// `vm.pmap.mode` of riscv64: the levels of its page tables; where this is absent three, the kernel's default.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pmap_mode: Option<riscv::Mode>,
+    /// The kernel; absent: one that memtool lays out, without anything but what every kernel has.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kernel: Option<KernelSource>,
     /// Kernel symbols that lie elsewhere than in the kernel that memtool lays out, or, with `null`, nowhere.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub symbols: BTreeMap<String, Option<Symbol>>,
@@ -76,6 +80,12 @@ pub struct Machine {
     /// Files in place of its dump devices; a relative path starts at the machine's file.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub dump_devices: Vec<PathBuf>,
+    /// Whether its dump device has the dump of a crash of the kernel that is built in; absent: it has no such device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub crash_dump: Option<CrashDumpState>,
+    /// What was written to its memory, ascending.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub written: Vec<WrittenBytes>,
     /// What the kernel tells beforehand of what bears on a live dump.
     #[serde(default, skip_serializing_if = "LiveDumpFacts::is_unknown")]
     pub live_dump: LiveDumpFacts,
@@ -129,6 +139,24 @@ impl Default for Contents {
 pub enum Pattern {
     /// Each 8-byte word holds its own physical address, little-endian.
     Address,
+}
+
+/// A kernel of which more is known than its maps.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KernelSource {
+    /// The one that is built in.
+    Demo,
+}
+
+/// What became of the dump on a dump device.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum CrashDumpState {
+    /// It was not saved yet.
+    Present,
+    /// It was saved, and cleared.
+    Cleared,
 }
 
 /// How an image holds memory.
@@ -279,6 +307,7 @@ impl Machine {
             ("kernel_files", self.kernel_files.len()),
             ("processes", self.processes.len()),
             ("dump_devices", self.dump_devices.len()),
+            ("written", self.written.len()),
         ] {
             if length > MAX_ENTRIES {
                 return Some(format!("{list}: {length} entries are more than {MAX_ENTRIES}"));
@@ -290,6 +319,9 @@ impl Machine {
         }
         if let Some(index) = self.unreadable.iter().position(|range| range.start >= range.end) {
             return Some(format!("unreadable: range {index} is empty"));
+        }
+        if let Err(why) = Written::new(&self.written) {
+            return Some(format!("written: {why}"));
         }
         let backward = |map: &KernelMapping| map.end != 0 && map.end <= map.start;
         if let Some(index) = self.kernel_maps.iter().flatten().position(backward) {

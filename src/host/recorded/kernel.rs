@@ -5,8 +5,9 @@
 //! buffer that says so, and some pages that only the direct map reaches. amd64, arm64 and riscv64 only, as
 //! `minidump_machdep.c` of each dumps it.
 
-use super::demo;
+use super::built_in::BuiltIn;
 use super::file::Machine;
+use super::maps as known_maps;
 use crate::error::{Error, Result};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use std::collections::BTreeMap;
@@ -124,7 +125,7 @@ impl LaidOutKernel {
             .collect();
         let maps = match &machine.kernel_maps {
             Some(maps) => maps.clone(),
-            None => demo::kernel_maps(architecture),
+            None => known_maps::of_architecture(architecture),
         };
         let format = format(machine, architecture, &maps);
         let base = architecture.kernel_base();
@@ -137,11 +138,12 @@ impl LaidOutKernel {
         let is_kernels = |map: &KernelMapping| map.start >= base && u128::from(map.start) < limit;
         let maps: Vec<KernelMapping> = maps.into_iter().filter(is_kernels).collect();
         let image = Image::new(architecture, &maps, &dump_avail)?;
+        let built_in = BuiltIn::of(machine);
         let mut layout = Layout {
             architecture,
             limit,
             image,
-            pages: Pages::new(&dump_avail, image.end),
+            pages: Pages::new(&free_pages(&dump_avail, built_in), image.end),
             ram: &dump_avail,
             tables: BTreeMap::new(),
             directories: BTreeMap::new(),
@@ -194,6 +196,9 @@ impl LaidOutKernel {
             message_buffer,
             symbols: BTreeMap::new(),
         };
+        if let Some(built_in) = built_in {
+            kernel.load(built_in);
+        }
         // A machine can be too small, or its maps too strange, for what only a dump from user space needs.
         let _ = kernel.lay_out_variables(machine, &maps, &mut layout.pages, buffer_at);
         kernel.marked = coalesce(kernel.marked);
@@ -306,6 +311,15 @@ impl LaidOutKernel {
         });
         let pairs = self.dump_avail.iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);
         variables.push(("dump_avail", pairs.flat_map(u64::to_le_bytes).collect()));
+        if let Some(built_in) = BuiltIn::of(machine) {
+            for (name, bytes) in variables {
+                if let Some(symbol) = built_in.symbol(name) {
+                    self.symbols.insert(name, symbol);
+                    self.write(symbol.address, &bytes);
+                }
+            }
+            return Some(());
+        }
         let mut contents = Vec::new();
         for (name, bytes) in variables {
             let symbol = Symbol { address: variables_at + contents.len() as u64, size: bytes.len() as u64 };
@@ -319,6 +333,36 @@ impl LaidOutKernel {
         }
         self.pages.insert(variables_physical, contents);
         Some(())
+    }
+
+    /// Puts what the kernel that is built in has in memory into the pages of RAM.
+    fn load(&mut self, built_in: &BuiltIn) {
+        let page = self.architecture.page_size();
+        for (start, bytes) in built_in.memory() {
+            for (address, bytes) in (start..).step_by(saturating_usize(page)).zip(bytes.chunks(saturating_usize(page)))
+            {
+                if self.dump_avail.iter().any(|(start, end)| (*start..*end).contains(&address)) {
+                    self.pages.insert(address, bytes.to_vec());
+                    self.marked.push((address, address + page));
+                }
+            }
+        }
+    }
+
+    /// Writes to the kernel's memory, where it is laid out.
+    fn write(&mut self, address: u64, bytes: &[u8]) {
+        for (address, byte) in (address..).zip(bytes) {
+            let Some((physical, _)) = self.translate(address) else { return };
+            let page = self.architecture.page_size();
+            let contents = self.pages.entry(physical - physical % page).or_default();
+            let at = saturating_usize(physical % page);
+            if contents.len() <= at {
+                contents.resize(at + 1, 0);
+            }
+            if let Ok(to) = item_mut(contents, at as u64) {
+                *to = *byte;
+            }
+        }
     }
 
     /// riscv's `struct pmap` of the kernel: behind the lock and the statistics the address of the top-level page table
@@ -437,6 +481,17 @@ impl LaidOutKernel {
             }
         }
     }
+}
+
+/// RAM without what the kernel that is built in has in it.
+fn free_pages(ram: &[(u64, u64)], built_in: Option<&BuiltIn>) -> Vec<(u64, u64)> {
+    let mut free = ram.to_vec();
+    for (start, bytes) in built_in.iter().flat_map(|kernel| kernel.memory()) {
+        let end = start + bytes.len() as u64;
+        let without = |range: (u64, u64)| [(range.0, range.1.min(start)), (range.0.max(end), range.1)];
+        free = free.into_iter().flat_map(without).filter(|(start, end)| start < end).collect();
+    }
+    free
 }
 
 /// Where each GiB begins that has RAM.
@@ -717,6 +772,14 @@ fn bytes_of(words: &[u64]) -> Vec<u8> {
 }
 
 fn message_buffer(machine: &Machine) -> Vec<u8> {
+    if let Some(kernel) = BuiltIn::of(machine) {
+        let mut buffer = kernel.messages.clone();
+        let name = &machine.system.hostname;
+        let told = format!("memtool: this is the recorded machine '{name}', not of a real one\n");
+        buffer.extend(told.into_bytes());
+        buffer.resize(MESSAGE_BUFFER, 0);
+        return buffer;
+    }
     let text = format!(
         "---<<BOOT>>---\n{}\nmemtool: live dump of the recorded machine '{}', not of a real one\nreal memory  = {} ({} MB)\n",
         machine.system.version,

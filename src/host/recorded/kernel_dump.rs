@@ -3,6 +3,7 @@
 use super::file::{LiveDumpFault, Machine};
 use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
+use super::written::Written;
 use crate::compress::Encoder;
 use crate::error::{Error, Result};
 use crate::kernel_error::errno_of;
@@ -125,7 +126,13 @@ impl Write for FromStart<'_> {
 
 /// Does what `MEM_KERNELDUMP` does: the dump from offset 0 on, the header at the next page border, and no
 /// truncation.
-pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compression: Compression) -> Result<()> {
+pub fn dump(
+    machine: &Machine,
+    machine_path: Option<&Path>,
+    written: &Written,
+    file: &File,
+    compression: Compression,
+) -> Result<()> {
     let refuse = |errno| Error::from(KernelError::new(Operation::KernelDump, "the file", errno));
     let kind = file.metadata().map_err(|error| refuse(errno_of(&error)))?.file_type();
     if kind.is_char_device() || kind.is_block_device() {
@@ -135,7 +142,7 @@ pub fn dump(machine: &Machine, machine_path: Option<&Path>, file: &File, compres
         return Err(refuse(Errno::EINVAL));
     }
     let kernel = LaidOutKernel::lay_out(machine)?;
-    let memory = RecordedMemory::open(machine, machine_path, View::Kernel)?;
+    let memory = RecordedMemory::open(machine, machine_path, View::Kernel, written)?;
     let fault = machine.live_dump_fault;
     let pages = kernel.dumped(fault == Some(LiveDumpFault::LostPages));
     let architecture = kernel.architecture;

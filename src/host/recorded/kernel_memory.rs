@@ -4,6 +4,7 @@
 use super::file::Machine;
 use super::kernel::LaidOutKernel;
 use super::memory::{RecordedMemory, View};
+use super::written::Written;
 use crate::error::Result;
 use std::path::Path;
 use vmcore::bounds::head_mut;
@@ -21,10 +22,10 @@ impl KernelMemory {
     /// # Errors
     ///
     /// Those of [`LaidOutKernel::lay_out`] and [`RecordedMemory::open`].
-    pub fn open(machine: &Machine, machine_path: Option<&Path>) -> Result<Self> {
+    pub fn open(machine: &Machine, machine_path: Option<&Path>, written: &Written) -> Result<Self> {
         Ok(Self {
             kernel: LaidOutKernel::lay_out(machine)?,
-            memory: RecordedMemory::open(machine, machine_path, View::Kernel)?,
+            memory: RecordedMemory::open(machine, machine_path, View::Kernel, written)?,
         })
     }
 

@@ -3,14 +3,15 @@
 
 use super::file::{Contents, ImageLayout, Machine, Pattern};
 use super::kernel::LaidOutKernel;
+use super::written::Written;
 use crate::error::{Error, Result};
 use crate::files::open_nonblocking;
 use nix::errno::Errno;
 use std::fs::File;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
-use vmcore::bounds::{head_mut, part_mut, saturating_usize};
-use vmcore::memory::{Memory, ReadError};
+use vmcore::bounds::{head, head_mut, part_mut, saturating_usize};
+use vmcore::memory::{Memory, ReadError, WritableMemory, WriteError};
 use vmcore::segment::Segment;
 use vmcore::units::counted;
 
@@ -34,11 +35,12 @@ pub struct RecordedMemory {
     unreadable: Vec<(u64, u64)>,
     source: ContentsSource,
     kernel: Option<LaidOutKernel>,
+    written: Written,
 }
 
 impl RecordedMemory {
     /// Opens the image, if there is one, and checks that it is large enough.
-    pub fn open(machine: &Machine, machine_path: Option<&Path>, view: View) -> Result<Self> {
+    pub fn open(machine: &Machine, machine_path: Option<&Path>, view: View, written: &Written) -> Result<Self> {
         let segments = machine.memory.segments.clone();
         let source = match &machine.contents {
             Contents::Pattern(pattern) => ContentsSource::Pattern(*pattern),
@@ -56,7 +58,7 @@ impl RecordedMemory {
         let with_kernel = view == View::Kernel || matches!(source, ContentsSource::Pattern(_));
         let kernel = if with_kernel { LaidOutKernel::lay_out(machine).ok() } else { None };
         let unreadable = machine.unreadable.iter().map(|range| (range.start, range.end)).collect();
-        Ok(Self { segments, unreadable, source, kernel })
+        Ok(Self { segments, unreadable, source, kernel, written: written.clone() })
     }
 
     /// How many of `length` bytes from `address` on can be read in one go, and how far into the packed image
@@ -100,7 +102,23 @@ impl Memory for RecordedMemory {
         if let Some(kernel) = &self.kernel {
             kernel.overlay(address, part_mut(buffer, ..length));
         }
+        self.written.overlay(address, part_mut(buffer, ..length));
         Ok(length)
+    }
+}
+
+/// Only RAM can be written.
+impl WritableMemory for RecordedMemory {
+    fn write_at(&self, address: u64, bytes: &[u8]) -> Result<usize, WriteError> {
+        match self.readable(address, bytes.len() as u64) {
+            Ok((length, _)) => {
+                let bytes = head(bytes, length);
+                self.written.store(address, bytes)?;
+                Ok(bytes.len())
+            }
+            Err(ReadError::Absent) => Err(WriteError::Absent),
+            Err(ReadError::Io(error)) => Err(error.into()),
+        }
     }
 }
 

@@ -6,17 +6,26 @@
 //! (`kernel_memory`), and a process has pages in the recorded memory (`process`). Reads and changes touch
 //! nothing but the value in memory.
 
+mod built_in;
 mod demo;
 mod file;
 mod kernel;
 mod kernel_dump;
 mod kernel_memory;
+mod maps;
 mod memory;
 mod process;
+mod written;
 
 pub use file::{
-    Contents, ImageLayout, LiveDumpFault, Machine, Pattern, Policy, Process, ProcessRange, Ranges, SCHEMA, VERSION,
+    Contents, CrashDumpState, ImageLayout, KernelSource, LiveDumpFault, Machine, Pattern, Policy, Process,
+    ProcessRange, Ranges, SCHEMA, VERSION,
 };
+
+use built_in::BuiltIn;
+use written::Written;
+
+pub use written::WrittenBytes;
 
 use super::{
     Backing, Host, Mapping, Memory, PageState, Pid, ProcessHost, System, look_up_domains, only_this_process,
@@ -35,13 +44,16 @@ use crate::ranges::default_type::Registers;
 use crate::ranges::request::Request;
 use crate::ranges::rules::{Rules, Table};
 use nix::errno::Errno;
-use std::cell::RefCell;
+use std::cell::{OnceCell, RefCell};
 use std::fs::File;
 use std::io::{self, Write};
 use std::os::fd::AsFd;
+use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
-use vmcore::kerneldump::Compression;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::kerneldump::{self, Compression, HEADER_LENGTH};
+use vmcore::memory::WritableMemory;
 use vmcore::pmap::riscv;
 use vmcore::symbols::{KernelFile, Symbol};
 use vmcore::units::Hex;
@@ -70,6 +82,10 @@ pub struct Recorded {
     /// Where the file is; `None` for the demo machine.
     path: Option<PathBuf>,
     process: Rc<RefCell<process::SimulatedProcess>>,
+    /// What was written to its memory.
+    written: Written,
+    /// A copy of the dump device that is built in, once that was asked for.
+    device: OnceCell<File>,
 }
 
 impl Recorded {
@@ -85,13 +101,41 @@ impl Recorded {
     fn new(machine: Machine, path: Option<PathBuf>) -> Self {
         let process = Rc::new(RefCell::new(process::SimulatedProcess::new(&machine)));
         let descriptors = RefCell::new(machine.ranges.descriptors.clone());
-        Self { machine, descriptors, path, process }
+        // A machine that was read has nothing wrong there.
+        let written = Written::new(&machine.written).unwrap_or_default();
+        Self { machine, descriptors, path, process, written, device: OnceCell::new() }
+    }
+
+    /// The copy of the dump device that is built in, as the machine has it.
+    fn device(&self) -> Result<&File> {
+        if let Some(device) = self.device.get() {
+            return Ok(device);
+        }
+        let device = built_in::dump_device()?;
+        if self.machine.crash_dump == Some(CrashDumpState::Cleared) {
+            let failed = |source| Error::io("write", Path::new(built_in::DUMP_DEVICE), source);
+            let (at, header) = last_header(&device).map_err(failed)?;
+            device.write_all_at(&kerneldump::cleared(&header), at).map_err(failed)?;
+        }
+        Ok(self.device.get_or_init(|| device))
+    }
+
+    /// What became of the dump on the device that is built in.
+    fn crash_dump(&self) -> Option<CrashDumpState> {
+        let was = self.machine.crash_dump?;
+        let header = self.device.get().and_then(|device| last_header(device).ok());
+        Some(match header {
+            Some((_, header)) if kerneldump::cleared(&header) == header => CrashDumpState::Cleared,
+            _ => was,
+        })
     }
 
     /// The machine as it is now, changes included.
     pub fn machine(&self) -> Machine {
         let mut machine = self.machine.clone();
         machine.ranges.descriptors.clone_from(&self.descriptors.borrow());
+        machine.crash_dump = self.crash_dump();
+        machine.written = self.written.parts();
         machine
     }
 
@@ -268,19 +312,27 @@ impl Host for Recorded {
 
     fn physical_memory(&self) -> Result<Box<dyn Memory>> {
         self.stated_error(Operation::ReadMemory, DEVICE)?;
-        Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), memory::View::Device)?))
+        let view = memory::View::Device;
+        Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), view, &self.written)?))
+    }
+
+    fn writable_memory(&self) -> Result<Box<dyn WritableMemory>> {
+        self.stated_error(Operation::ReadMemory, DEVICE)?;
+        let view = memory::View::Device;
+        Ok(Box::new(memory::RecordedMemory::open(&self.machine, self.path.as_deref(), view, &self.written)?))
     }
 
     fn kernel_memory(&self) -> Result<Box<dyn Memory>> {
         self.stated_error_of(KERNEL_DEVICE, Operation::ReadMemory, KERNEL_DEVICE)?;
-        Ok(Box::new(kernel_memory::KernelMemory::open(&self.machine, self.path.as_deref())?))
+        Ok(Box::new(kernel_memory::KernelMemory::open(&self.machine, self.path.as_deref(), &self.written)?))
     }
 
     fn kernel_symbol(&self, name: &str) -> Result<Option<Symbol>> {
         self.stated_error(Operation::FindSymbol, name)?;
-        match self.machine.symbols.get(name) {
-            Some(symbol) => Ok(*symbol),
-            None => Ok(kernel::LaidOutKernel::lay_out(&self.machine)?.symbol(name)),
+        match (self.machine.symbols.get(name), BuiltIn::of(&self.machine)) {
+            (Some(symbol), _) => Ok(*symbol),
+            (None, Some(kernel)) => Ok(kernel.symbol(name)),
+            (None, None) => Ok(kernel::LaidOutKernel::lay_out(&self.machine)?.symbol(name)),
         }
     }
 
@@ -300,19 +352,46 @@ impl Host for Recorded {
         if !compression.suits_live_dumps(self.machine.system.page_size) {
             return Err(KernelError::new(Operation::KernelDump, "the file", Errno::EAGAIN).into());
         }
-        kernel_dump::dump(&self.machine, self.path.as_deref(), file, compression)
+        kernel_dump::dump(&self.machine, self.path.as_deref(), &self.written, file, compression)
     }
 
     fn dump_devices(&self) -> Result<Vec<PathBuf>> {
         self.stated_error(Operation::Sysctl, "kern.shutdown.dumpdevname")?;
         let folder = self.path.as_deref().and_then(Path::parent).unwrap_or(Path::new(""));
-        Ok(self.machine.dump_devices.iter().map(|device| folder.join(device)).collect())
+        let built_in = self.machine.crash_dump.map(|_| PathBuf::from(built_in::DUMP_DEVICE));
+        let files = self.machine.dump_devices.iter().map(|device| folder.join(device));
+        Ok(built_in.into_iter().chain(files).collect())
+    }
+
+    fn own_dump_device(&self, path: &Path) -> Result<Option<ByteSource>> {
+        if self.machine.crash_dump.is_none() || path != Path::new(built_in::DUMP_DEVICE) {
+            return Ok(None);
+        }
+        let failed = |source| Error::io("open", path, source);
+        let device = self.device()?;
+        let volume = ByteSource::from_file(device).map_err(failed)?;
+        Ok(Some(volume.with_writer(device.try_clone().map_err(failed)?)))
+    }
+
+    fn own_kernel_file(&self, path: &Path) -> Result<Option<File>> {
+        match BuiltIn::of(&self.machine) {
+            Some(_) => built_in::kernel_file(path),
+            None => Ok(None),
+        }
     }
 
     fn live_dump_facts(&self) -> Result<LiveDumpFacts> {
         self.stated_error(Operation::Sysctl, "vm.stats.vm.v_wire_count")?;
         Ok(self.machine.live_dump.clone())
     }
+}
+
+/// The last header on a dump device in a file, and where it is.
+fn last_header(device: &File) -> io::Result<(u64, [u8; HEADER_LENGTH])> {
+    let at = device.metadata()?.len().saturating_sub(HEADER_LENGTH as u64);
+    let mut header = [0; HEADER_LENGTH];
+    device.read_exact_at(&mut header, at)?;
+    Ok((at, header))
 }
 
 /// Begins a machine's file; with `update` in place of the one that the machine was read from.

@@ -20,6 +20,7 @@ use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table};
 use crate::system::System;
 use crate::text::first_line;
 use crate::types::{TypeSource, TypeTable};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 /// A kernel, that of a dump or the running one: its memory by virtual address, its symbols, its processes. It stays in
@@ -306,6 +307,14 @@ impl Kernel {
         match self.names.lookup_by_addr(address).filter(|_| self.mismatch.is_none()) {
             Some(found) => found.entry.is_code,
             None => self.memory.translate(address).is_ok_and(|found| found.protection.execute),
+        }
+    }
+
+    /// Gives the files of modules, by their names, open for reading: see [`KernelSymbols::give_module_files`]. Only a kernel
+    /// whose symbols are from its image takes them.
+    pub fn give_module_files(&mut self, given: Vec<(String, File)>) {
+        if let KernelNames::Files(files) = &mut self.names {
+            files.give_module_files(given);
         }
     }
 

@@ -6,8 +6,10 @@ use crate::error::{Error, Result};
 use crate::memory::Memory;
 use crate::opened::{Open, directory_of};
 use std::ffi::OsString;
+use std::fs::File;
 use std::iter;
 use std::path::{Component, Path, PathBuf};
+use std::sync::Arc;
 
 /// The symbols of a kernel and of modules that it loaded.
 ///
@@ -35,6 +37,8 @@ pub struct KernelSymbols {
     /// With the names of their files.
     modules: Vec<(String, Table)>,
     missing: Vec<String>,
+    /// Files of modules that are open, by their names.
+    given: Vec<(String, Arc<File>)>,
     /// Where parts of the kernel were when it ran, other than where its symbols are.
     relocations: Vec<Relocation>,
     /// Where variables of modules are that have copies.
@@ -57,7 +61,20 @@ impl KernelSymbols {
     pub fn new(kernel: Table) -> Self {
         let name = kernel.file_name();
         let name = name.strip_suffix(".debug").unwrap_or(&name).to_owned();
-        Self { kernel, name, modules: Vec::new(), missing: Vec::new(), relocations: Vec::new(), set_places: Vec::new() }
+        Self {
+            kernel,
+            name,
+            modules: Vec::new(),
+            missing: Vec::new(),
+            given: Vec::new(),
+            relocations: Vec::new(),
+            set_places: Vec::new(),
+        }
+    }
+
+    /// Gives the files of modules, by their names, open for reading: they are not looked for by [`Self::add_modules`].
+    pub fn give_module_files(&mut self, files: Vec<(String, File)>) {
+        self.given.extend(files.into_iter().map(|(name, file)| (name, Arc::new(file))));
     }
 
     /// Says where parts of the kernel were when it ran: addresses there have the names of those that they are linked
@@ -88,7 +105,12 @@ impl KernelSymbols {
     pub fn add_modules(&mut self, files: &[KernelFile], root: Option<&Path>, open: Open, memory: Option<&dyn Memory>) {
         let directory = directory_of(self.kernel.path());
         for file in files.iter().skip(1) {
-            match module(file, directory, root, open, memory) {
+            let given = self.given.iter().find(|(name, _)| *name == file.name);
+            let found = match given {
+                Some((_, opened)) => given_module(file, Arc::clone(opened), memory),
+                None => module(file, directory, root, open, memory),
+            };
+            match found {
                 Ok(table) => self.modules.push((file.name.clone(), table)),
                 Err(why) => self.missing.push(why),
             }
@@ -168,6 +190,16 @@ fn below(root: &Path, path: &Path) -> Option<PathBuf> {
 fn is_loaded(table: &Table, memory: Option<&dyn Memory>) -> Result<bool> {
     let found = memory.map(|memory| table.is_in(memory)).transpose()?;
     Ok(found.flatten().unwrap_or(true))
+}
+
+/// The table of a module whose file is open.
+fn given_module(file: &KernelFile, opened: Arc<File>, memory: Option<&dyn Memory>) -> Result<Table, String> {
+    let why = |error: Error| format!("the symbols of {} are missing: {error}", file.name);
+    let table = Table::read(Path::new(&file.path), opened, file.address, &[]).map_err(why)?;
+    match is_loaded(&table, memory).map_err(why)? {
+        true => Ok(table),
+        false => Err(format!("{} is not the module that the kernel had loaded", file.path)),
+    }
 }
 
 /// The table of a module, or why there is none.
