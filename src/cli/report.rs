@@ -12,6 +12,7 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use memtool::crash_dump::CrashDump;
 use memtool::output_file::{self, OutputFile};
+use memtool::physical_map::Collector;
 use memtool::save::directory::{SaveDirectory, report_name};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -24,6 +25,8 @@ use vmcore::inventory::{Inventory, NoSection, SectionData, SectionName};
 use vmcore::kernel::DebuggerOutput;
 use vmcore::kerneldump;
 use vmcore::messages::Message;
+use vmcore::physical_map::LayerName;
+use vmcore::report::section::{Block, Section};
 use vmcore::report::{Basis, DumpSummary, INVENTORY, REPORT_SECTIONS, Report, html, text};
 use vmcore::symbols::KernelFile;
 use vmcore::text::Name;
@@ -140,6 +143,11 @@ fn kind(context: &Context) -> &'static str {
 
 /// The name of all sections.
 const ALL: &str = "all";
+/// The section with the picture of memory, which is in front of another one.
+const MAP: &str = "map";
+const BEHIND_MAP: &str = "configuration";
+/// More memory than each page is looked at of in a report: that takes seconds.
+const MAX_SCANNED: u64 = 64 << 30;
 
 /// Parses the name of a section of a report.
 fn section_names() -> PossibleValuesParser {
@@ -164,11 +172,42 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         opened.warn(context);
     }
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
+    let is_for_people = saved.is_some() || !context.out.is_json();
+    let map = (is_for_people && arguments.has_map()).then(|| map_section(opened.as_ref()));
     match saved {
-        Some(saved) => saved.write(context, &arguments.written(&report)?)?,
-        None => arguments.write(context, &files.core, &report, opened.as_ref().ok())?,
+        Some(saved) => saved.write(context, &arguments.written(&report, map)?)?,
+        None => arguments.write(context, &files.core, (&report, map), opened.as_ref().ok())?,
     }
     Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
+}
+
+/// The picture of memory, or why there is none.
+fn map_section(opened: Result<&Opened, &String>) -> Section {
+    let collect = |opened: &Opened| {
+        let kernel = &opened.kernel;
+        let dump = kernel.memory().dump().ok_or_else(|| "it is no dump".to_owned())?;
+        let mut collector = Collector::new(&LayerName::ALL);
+        collector.add_dump(dump).map_err(|error| error.to_string())?;
+        if collector.ram_size() > MAX_SCANNED {
+            collector.set_absent(LayerName::Free, "of so much memory, 'memtool map' looks at each page");
+        } else {
+            match collector.add_kernel(kernel) {
+                Ok(warnings) => warnings.iter().for_each(|why| collector.set_absent(LayerName::Free, why)),
+                Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
+            }
+        }
+        Ok((collector.finish(), kernel.memory().page_size()))
+    };
+    let blocks = match opened.map_err(String::clone).and_then(collect) {
+        Ok((map, page_size)) => {
+            let absent = map.absent.iter().filter(|absent| absent.name == LayerName::Free);
+            let notes: Vec<Block> =
+                absent.map(|absent| Block::Note(format!("no free memory: {}", absent.why))).collect();
+            [Block::Map(Box::new(map), Some(page_size))].into_iter().chain(notes).collect()
+        }
+        Err(why) => vec![Block::Note(why)],
+    };
+    Section { id: MAP, title: "Physical memory", blocks }
 }
 
 /// A report that is saved beside its dump.
@@ -232,21 +271,32 @@ impl Arguments {
         self.sections.is_empty() || self.sections.iter().any(|wanted| wanted == id || wanted == ALL)
     }
 
+    /// Whether there is a picture of memory: pages have one, text only if it is asked for.
+    fn has_map(&self) -> bool {
+        if self.sections.is_empty() { self.html } else { self.is_shown(MAP) }
+    }
+
     /// Writes the report to where it is wanted.
-    fn write(&self, context: &mut Context, core: &Path, report: &Report, opened: Option<&Opened>) -> Result<()> {
+    fn write(
+        &self,
+        context: &mut Context,
+        core: &Path,
+        (report, map): (&Report, Option<Section>),
+        opened: Option<&Opened>,
+    ) -> Result<()> {
         let Some(path) = &self.output else {
             if context.out.is_json() {
                 let kind = kind(context);
                 return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
             }
-            return context.out.bytes(&self.written(report)?);
+            return context.out.bytes(&self.written(report, map)?);
         };
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
         let written = if context.out.is_json() {
             context.out.write_document(&mut file, SCHEMA, kind(context), &self.document(core, report, opened))
         } else {
-            self.write_sections(report, &mut file)
+            self.write_sections(report, map, &mut file)
         };
         written.and_then(|()| file.flush()).map_err(|source| Error::io("write", path, source))?;
         drop(file);
@@ -254,16 +304,18 @@ impl Arguments {
     }
 
     /// The report for people.
-    fn written(&self, report: &Report) -> Result<Vec<u8>> {
+    fn written(&self, report: &Report, map: Option<Section>) -> Result<Vec<u8>> {
         let mut written = Vec::new();
-        self.write_sections(report, &mut written)
+        self.write_sections(report, map, &mut written)
             .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
         Ok(written)
     }
 
     /// Writes the report for people.
-    fn write_sections(&self, report: &Report, out: &mut dyn Write) -> io::Result<()> {
+    fn write_sections(&self, report: &Report, map: Option<Section>, out: &mut dyn Write) -> io::Result<()> {
         let mut sections = report.sections();
+        let place = sections.iter().position(|section| section.id == BEHIND_MAP).unwrap_or(sections.len());
+        sections.splice(place..place, map);
         sections.retain(|section| self.is_shown(section.id));
         if self.html {
             html::write(&report.head(), &sections, out)

@@ -68,6 +68,12 @@ impl Collector {
         self.wanted.contains(&name)
     }
 
+    /// Bytes of RAM, as far as that is known by now.
+    pub fn ram_size(&self) -> u64 {
+        let segments = self.ram.iter().flat_map(|(segments, _)| segments);
+        segments.fold(0, |sum, segment| sum.saturating_add(segment.end.saturating_sub(segment.start)))
+    }
+
     /// Says why a layer is not there; the first reason counts.
     pub fn set_absent(&mut self, name: LayerName, why: impl Into<String>) {
         if !self.absent.iter().any(|absent| absent.name == name) {

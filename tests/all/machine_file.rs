@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 22] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 23] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -809,6 +809,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 22] = [
     ("show", &["show", "vmstat-s", "--core", "file"], &["show", "vmstat-s"]),
     ("dmesg", &["dmesg", "--core", "file"], &["dmesg"]),
     ("report", &[], &["report"]),
+    ("map", &["map", "--core", "file"], &["map"]),
     ("maps", &[], &["maps", "812"]),
     ("record", &[], &["record", "out"]),
     ("completions", &["completions", "bash"], &[]),

@@ -320,3 +320,26 @@ fn machines_without_memory_have_a_page() {
     assert_eq!(browser.complaints(), [""; 0]);
     memtool(&["map", "--html", text(&file), "-M", text(&machine)]).exits(1);
 }
+
+#[test]
+fn a_report_has_the_picture_of_its_dump() {
+    let directory = directory();
+    let file = directory.path().join("report.html");
+    let report = ["--machine", "demo", "report", "--html", "--output", text(&file)];
+    memtool(&report).ok();
+    let Some(mut browser) = Browser::open(&file, 1280, "light") else { return };
+    assert_eq!(browser.evaluate("document.querySelectorAll('#map .pm-figure').length"), 1);
+    // The policy lets its script run, and its style sheet count.
+    assert_eq!(view(&mut browser), "0x0 to 0xffda000, 255.9 MiB");
+    browser.evaluate("document.querySelector('.pm-picture').focus()");
+    browser.press("+", false);
+    assert!(!view(&mut browser).ends_with("255.9 MiB"));
+    assert!(readout(&mut browser).contains("dump: "), "{}", readout(&mut browser));
+    let display = browser.evaluate("getComputedStyle(document.querySelector('.pm-legend')).display");
+    assert_eq!(display, "grid");
+    assert_eq!(browser.complaints(), [""; 0]);
+    // As text, it is what the picture adds up to, if it is asked for.
+    let table = memtool(&["--machine", "demo", "report", "--sections", "map"]).ok().stdout;
+    assert!(table.contains("Physical memory\n") && table.contains("not in the dump"), "{table}");
+    assert!(!memtool(&["--machine", "demo", "report"]).ok().stdout.contains("Physical memory\n"));
+}

@@ -434,7 +434,10 @@ fn is_valid(file: &Path) {
         eprintln!("SKIPPED: there is no tidy here");
         return;
     };
-    assert_eq!(String::from_utf8_lossy(&output.stderr), "");
+    // It knows HTML, and of SVG no more than that it is there.
+    let is_of_svg = |line: &&str| ["<svg> proprietary", "<title> proprietary"].iter().any(|text| line.contains(text));
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(said.lines().filter(|line| !is_of_svg(line)).collect::<Vec<_>>(), [""; 0]);
 }
 
 #[test]
@@ -457,7 +460,12 @@ fn the_command_writes_the_page() {
     let document = report::report(directory.path(), &["--json"]).ok().json();
     let Some(mut browser) = Browser::open(&file, 1280, "light") else { return };
     let titles = "[...document.querySelectorAll('h2')].map((title) => title.textContent)";
-    assert_eq!(browser.evaluate(titles), json!(TITLES));
+    let has_picture = |title: &&str| *title == "Configuration of the kernel";
+    let expected = TITLES.iter().flat_map(|title| {
+        let picture = has_picture(title).then_some("Physical memory");
+        picture.into_iter().chain([*title])
+    });
+    assert_eq!(browser.evaluate(titles), json!(expected.collect::<Vec<_>>()));
     let fingerprint = "document.querySelector('header .fingerprint').textContent";
     assert_eq!(browser.evaluate(fingerprint), document["fingerprint"]["value"]);
     let prominent = "[...document.querySelectorAll('.prominent')].map((section) => section.id)";

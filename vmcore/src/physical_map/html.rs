@@ -13,7 +13,8 @@ use base64ct::{Base64, Encoding};
 use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
-const STYLE: &str = include_str!("map.css");
+const PAGE_STYLE: &str = include_str!("page.css");
+const FIGURE_STYLE: &str = include_str!("figure.css");
 /// The script of a page with maps.
 pub const SCRIPT: &str = include_str!("map.js");
 
@@ -28,19 +29,20 @@ pub struct Page {
     pub page_size: Option<u64>,
 }
 
-/// The style sheet of a page with maps.
+/// The style sheet of maps; their page defines the custom properties `--page`, `--panel`, `--line`, `--text`, `--dim` and
+/// `--mono`.
 pub fn style() -> String {
-    format!("{STYLE}{}", rules_of_page())
+    format!("{FIGURE_STYLE}{}", rules_of_page())
 }
 
 /// What a policy allows a style sheet or a script by.
-fn hash(text: &str) -> String {
+pub fn hash(text: &str) -> String {
     format!("'sha256-{}'", Base64::encode_string(&Sha256::digest(text)))
 }
 
 /// A page with a map.
 pub fn page(map: &PhysicalMap, page: &Page) -> String {
-    let style = style();
+    let style = format!("{PAGE_STYLE}{}", style());
     let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
     let _ = writeln!(
         out,
@@ -179,8 +181,8 @@ mod tests {
 
     #[test]
     fn style_sheet_and_script_stay_small_and_end_where_they_should() {
-        assert!(style().len() + SCRIPT.len() < 20_000);
-        for text in [&style(), SCRIPT] {
+        assert!(PAGE_STYLE.len() + style().len() + SCRIPT.len() < 20_000);
+        for text in [PAGE_STYLE, &style(), SCRIPT] {
             assert!(!text.contains("</") && !text.contains("<!--") && !text.contains("http"), "{text}");
         }
     }

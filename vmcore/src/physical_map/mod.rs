@@ -31,6 +31,7 @@ pub use builder::LayerBuilder;
 pub use class::{Class, Kind, LayerName};
 
 use crate::bounds::saturating_u64;
+use crate::table::{Table, left, right};
 
 /// Ranges that a layer has at most: those of a fragmented machine of 64 GiB and more. Each takes 24 bytes.
 pub const MAX_RANGES: usize = 1 << 22;
@@ -120,6 +121,18 @@ impl PhysicalMap {
     /// A map of these layers, up to an address.
     pub fn new(end: u64, layers: Vec<Layer>) -> Self {
         Self { end, layers, ..Self::default() }
+    }
+
+    /// What the kinds of each layer add up to, as people read it.
+    pub fn tables(&self) -> Vec<Table> {
+        let table = |layer: &Layer| {
+            let columns = [left("KIND"), right("BYTES"), right("RANGES")];
+            let row =
+                |total: &Total<'_>| vec![total.kind.text.clone(), total.bytes.to_string(), total.ranges.to_string()];
+            let table = Table::new(columns, layer.totals().iter().map(row).collect());
+            Table { caption: Some(layer.name.title().to_owned()), ..table }
+        };
+        self.layers.iter().map(table).collect()
     }
 
     /// A layer, if it is known.

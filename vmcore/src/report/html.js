@@ -231,7 +231,7 @@
     text = null;
     if (length) find();
   };
-  for (const table of all('table:has(tbody)', main)) {
+  for (const table of all('.scroll > table:has(tbody)', main)) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
       const button = document.createElement('button');
       button.type = 'button';

@@ -6,6 +6,7 @@
 use super::Report;
 use super::section::{Block, Section, StackLine, StackText};
 use crate::markup::{Plain, Text};
+use crate::physical_map::html as map_html;
 use crate::table::{Column, Table};
 use crate::text::first_line;
 use crate::units::{counted, noun};
@@ -16,7 +17,7 @@ const STYLE: &str = include_str!("html.css");
 const SCRIPT: &str = include_str!("html.js");
 /// The Base64 of their SHA-256, by which the policy allows them and nothing that a dump smuggles in. A test compares.
 const STYLE_HASH: &str = "PoJBPpp0rD+hWxLWh6y6FtFqpB3zw8XvWIGjnDwJBpA=";
-const SCRIPT_HASH: &str = "BSmv5jfpQPupBrf9mF40+Djqe2+8nKxcsF9qy9rvaMQ=";
+const SCRIPT_HASH: &str = "kDxBvxqH20mRKUkJeGLmWhyutEyIredSpT+zWxDg25c=";
 
 /// Blocks with more lines, rows or stacks are folded.
 const LONG: usize = 60;
@@ -66,7 +67,9 @@ impl Report {
 
 impl Display for Page<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        write_start(f, &self.head.title)?;
+        let has_map =
+            self.sections.iter().flat_map(|section| &section.blocks).any(|block| matches!(block, Block::Map(..)));
+        write_start(f, &self.head.title, has_map)?;
         write_head(f, self.head)?;
         write_navigation(f, self.sections)?;
         f.write_str("<div class=\"body\">\n")?;
@@ -79,7 +82,11 @@ impl Display for Page<'_> {
         writeln!(f, "</main>\n<footer>Written by memtool {version}.</footer>\n</div>")?;
         f.write_str("<script>")?;
         f.write_str(SCRIPT)?;
-        f.write_str("</script>\n</body>\n</html>\n")
+        f.write_str("</script>\n")?;
+        if has_map {
+            writeln!(f, "<script>{}</script>", map_html::SCRIPT)?;
+        }
+        f.write_str("</body>\n</html>\n")
     }
 }
 
@@ -96,9 +103,12 @@ const TOOLS: &str = r#"<form class="tools" id="tools" role="search" hidden>
 "#;
 
 /// Everything up to the body.
-fn write_start(f: &mut Formatter<'_>, title: &str) -> fmt::Result {
+fn write_start(f: &mut Formatter<'_>, title: &str, has_map: bool) -> fmt::Result {
+    let map_style = has_map.then(map_html::style);
+    let also = |text: Option<&str>| text.map(|text| format!(" {}", map_html::hash(text))).unwrap_or_default();
+    let (styles, scripts) = (also(map_style.as_deref()), also(has_map.then_some(map_html::SCRIPT)));
     let policy = format!(
-        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'; script-src 'sha256-{SCRIPT_HASH}'; base-uri 'none'; form-action 'none'"
+        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'{styles}; script-src 'sha256-{SCRIPT_HASH}'{scripts}; base-uri 'none'; form-action 'none'"
     );
     f.write_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
     writeln!(f, "<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">")?;
@@ -107,7 +117,11 @@ fn write_start(f: &mut Formatter<'_>, title: &str) -> fmt::Result {
     writeln!(f, "<title>{}</title>", Plain(title))?;
     f.write_str("<style>")?;
     f.write_str(STYLE)?;
-    f.write_str("</style>\n</head>\n<body>\n<a class=\"skip\" href=\"#report\">Skip to the report</a>\n")
+    f.write_str("</style>\n")?;
+    if let Some(style) = map_style {
+        writeln!(f, "<style>{style}</style>")?;
+    }
+    f.write_str("</head>\n<body>\n<a class=\"skip\" href=\"#report\">Skip to the report</a>\n")
 }
 
 fn write_head(f: &mut Formatter<'_>, head: &Head) -> fmt::Result {
@@ -153,6 +167,9 @@ fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool) -
             }
             Block::Lines(lines) => write_lines(f, lines),
             Block::Stacks(stacks) => write_stacks(f, stacks),
+            Block::Map(map, page_size) => {
+                f.write_str(&map_html::figure(map, &format!("{}-picture", section.id), section.title, *page_size))
+            }
             Block::Note(note) => writeln!(f, "<p class=\"note\">{}</p>", Text(note)),
         }?;
     }

@@ -2,6 +2,7 @@
 //!
 //! Texts in it are plain: whoever writes them escapes what their format requires.
 
+use crate::physical_map::PhysicalMap;
 use crate::table::Table;
 
 /// A part of a report.
@@ -26,6 +27,8 @@ pub enum Block {
     Lines(Vec<String>),
     /// Stacks of threads.
     Stacks(Vec<StackText>),
+    /// A picture of physical memory, with the bytes of a page where that is known.
+    Map(Box<PhysicalMap>, Option<u64>),
     /// What the report does not have, and why; or what limits its use.
     Note(String),
 }

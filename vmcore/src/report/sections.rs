@@ -24,7 +24,7 @@ const UNNAMED: &str = "A function has no name. If it is in a module whose file w
 /// The section in place of those that the kernel's types tell.
 pub const INVENTORY: &str = "inventory";
 /// The sections of any report, in its order; the last ones are of text dumps, which lack most of the others.
-pub const REPORT_SECTIONS: [&str; 14] = [
+pub const REPORT_SECTIONS: [&str; 15] = [
     "dump",
     "panic",
     "fingerprint",
@@ -34,6 +34,7 @@ pub const REPORT_SECTIONS: [&str; 14] = [
     "processes",
     "messages",
     "load",
+    "map",
     "configuration",
     "modules",
     "ddb",

@@ -61,6 +61,16 @@ fn write_block(out: &mut dyn Write, block: &Block) -> io::Result<()> {
         }
         Block::Lines(lines) => lines.iter().try_for_each(|line| whole(out, line)),
         Block::Stacks(stacks) => write_stacks(out, stacks),
+        Block::Map(map, _) => {
+            for (index, table) in map.tables().iter().enumerate() {
+                if index > 0 {
+                    writeln!(out)?;
+                }
+                table.caption.iter().try_for_each(|caption| words(out, "", caption))?;
+                write_table(out, table)?;
+            }
+            Ok(())
+        }
         Block::Note(text) => words(out, "", text),
     }
 }
