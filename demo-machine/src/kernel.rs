@@ -2,6 +2,7 @@
 
 use crate::Moment;
 use crate::declarations::Types;
+use crate::function::Function;
 use std::collections::BTreeMap;
 use vmcore_synth::Arch;
 use vmcore_synth::typed_kernel::{Placement, TypedKernel};
@@ -22,8 +23,6 @@ pub const CPUS: u64 = 2;
 const IMAGE: [u64; 5] =
     [0xffff_ffff_8020_0000, 0xffff_ffff_8120_0000, 0xffff_ffff_8130_0000, 0xffff_ffff_8138_0000, 0xffff_ffff_8140_0000];
 const BUILD_ID: u64 = 0xffff_ffff_8150_0000;
-/// Where the module is.
-pub const MODULE: u64 = 0xffff_ffff_8200_0000;
 /// Where objects are, in the direct map: at 64 MiB of physical memory.
 const OBJECTS: u64 = 0xffff_f800_0400_0000;
 /// RAM in whole pages, as the demo machine has it.
@@ -35,7 +34,7 @@ pub struct Demo {
     pub types: Types,
     pub moment: Moment,
     /// Functions by name.
-    pub functions: BTreeMap<String, crate::code::Function>,
+    pub functions: BTreeMap<String, Function>,
     /// The last link of each list, by the address of its head.
     links: BTreeMap<u64, u64>,
     strings: BTreeMap<String, u64>,

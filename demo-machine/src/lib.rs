@@ -19,6 +19,7 @@ mod code;
 mod crash;
 mod declarations;
 mod files;
+mod function;
 mod kernel;
 mod memory;
 mod messages;

@@ -1,12 +1,13 @@
 //! The module `if_demo.ko`, whose driver has the bug that the machine crashed of.
 
-use crate::code::Function;
-use crate::kernel::MODULE;
+use crate::function::Function;
 use vmcore_synth::image::{
     AMD64, ET_REL, FUNC, GLOBAL, Image, LOCAL, OBJECT, SHF_EXECINSTR, SHF_WRITE, section, symbol,
 };
 
 pub const NAME: &str = "if_demo.ko";
+/// Where it is in memory.
+pub const ADDRESS: u64 = 0xffff_ffff_8200_0000;
 /// Where its data begins, behind its code.
 const DATA: u64 = 0x2000;
 /// Bytes of memory that it takes.
@@ -25,7 +26,7 @@ const FUNCTIONS: [&str; 8] = [
 
 /// Its functions, where they are in memory.
 pub fn functions() -> Vec<(String, Function)> {
-    let mut address = MODULE;
+    let mut address = ADDRESS;
     let function = |name: &str| {
         let function = Function::new(name, address);
         address += function.size;
@@ -48,7 +49,7 @@ fn data() -> Vec<u8> {
 
 /// What it has in memory.
 pub fn memory() -> Vec<(u64, Vec<u8>)> {
-    vec![(MODULE, code()), (MODULE + DATA, data())]
+    vec![(ADDRESS, code()), (ADDRESS + DATA, data())]
 }
 
 /// Its file.
@@ -58,7 +59,7 @@ pub fn file() -> Vec<u8> {
         .into_iter()
         .map(|(name, function)| {
             let binding = if name == "demo_modevent" { GLOBAL } else { LOCAL };
-            symbol(&name, (binding, FUNC), 1, function.address - MODULE, function.size)
+            symbol(&name, (binding, FUNC), 1, function.address - ADDRESS, function.size)
         })
         .collect();
     symbols.push(symbol("demo_units", (GLOBAL, OBJECT), 2, 0, 4));

@@ -1,6 +1,6 @@
 //! Jails, files that are loaded into the kernel, its environment, and its variables as sysctl(8) has them.
 
-use crate::kernel::{Demo, MODULE};
+use crate::kernel::Demo;
 use crate::module;
 
 /// Kinds of variables (`CTLTYPE_*`), and that they can be read.
@@ -89,7 +89,7 @@ impl Demo {
         let mut kernel = 0;
         for (id, name, address, size, modules) in [
             (1, "kernel", 0xffff_ffff_8020_0000, 0x140_0000, &["ufs", "tcp", "pci"][..]),
-            (2, module::NAME, MODULE, module::SIZE, &["if_demo"]),
+            (2, module::NAME, module::ADDRESS, module::SIZE, &["if_demo"]),
         ] {
             let (text, path) = (self.string(name), self.string(&format!("/boot/kernel/{name}")));
             let file = self.add(
