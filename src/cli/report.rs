@@ -188,21 +188,18 @@ fn map_section(opened: Result<&Opened, &String>) -> Section {
         let dump = kernel.memory().dump().ok_or_else(|| "it is no dump".to_owned())?;
         let mut collector = Collector::new(&LayerName::ALL);
         collector.add_dump(dump).map_err(|error| error.to_string())?;
-        if collector.ram_size() > MAX_SCANNED {
-            collector.set_absent(LayerName::Free, "of so much memory, 'memtool map' looks at each page");
-        } else {
-            match collector.add_kernel(kernel) {
-                Ok(warnings) => warnings.iter().for_each(|why| collector.set_absent(LayerName::Free, why)),
-                Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
-            }
+        let problems = collector.add_machine_of(kernel).unwrap_or_else(|error| vec![error.to_string()]);
+        match collector.add_kernel(kernel, MAX_SCANNED) {
+            Ok(warnings) => warnings.iter().for_each(|why| collector.set_absent(LayerName::Free, why)),
+            Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
         }
-        Ok((collector.finish(), kernel.memory().page_size()))
+        Ok((collector.finish(), kernel.memory().page_size(), problems))
     };
     let blocks = match opened.map_err(String::clone).and_then(collect) {
-        Ok((map, page_size)) => {
-            let absent = map.absent.iter().filter(|absent| absent.name == LayerName::Free);
-            let notes: Vec<Block> =
-                absent.map(|absent| Block::Note(format!("no free memory: {}", absent.why))).collect();
+        Ok((map, page_size, problems)) => {
+            let absent = map.absent.iter().find(|absent| absent.name == LayerName::Free);
+            let absent = absent.map(|absent| format!("no free memory: {}", absent.why));
+            let notes: Vec<Block> = absent.into_iter().chain(problems).map(Block::Note).collect();
             [Block::Map(Box::new(map), Some(page_size))].into_iter().chain(notes).collect()
         }
         Err(why) => vec![Block::Note(why)],

@@ -137,17 +137,17 @@ impl Collector {
         let ram = coalesce(ram).into_iter().map(|(start, end)| Segment { start, end, domain: None });
         self.ram = Some((ram.collect(), source.to_owned()));
         self.builders.push(held);
-        self.set_absent(LayerName::Types, "a dump does not hold the registers of memory ranges");
         Ok(())
     }
 
-    /// Takes the segments that a kernel allocates pages from: they tell the domains of RAM.
-    pub fn add_managed(&mut self, segments: &[Segment]) {
+    /// Takes the segments that a kernel allocates pages from: they tell the domains of RAM. What they leave out is in the only
+    /// domain, if there is one alone.
+    pub fn add_managed(&mut self, segments: &[Segment], only_domain: Option<u32>) {
         self.managed = segments.iter().map(|segment| (segment.start, segment.end)).collect();
         if let Some((ram, _)) = &mut self.ram {
             let ranges = coalesce(ram.iter().map(|segment| (segment.start, segment.end)).collect());
             if ram.iter().all(|segment| segment.domain.is_none()) {
-                *ram = with_domains(&ranges, segments, None);
+                *ram = with_domains(&ranges, segments, only_domain);
             }
         } else {
             self.ram = Some((segments.to_vec(), "vm_phys_segs".to_owned()));

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
 use vmcore::bounds::head;
+use vmcore::inventory::memory::memory_ranges::MemoryRange;
 use vmcore::text::until_nul;
 use vmcore::units::{Hex, hex};
 
@@ -258,6 +259,17 @@ impl From<mem_range_desc> for Descriptor {
             length: desc.mr_len,
             flags: Mdf::from_int(desc.mr_flags),
             owner: Owner::from_bytes(desc.mr_owner),
+        }
+    }
+}
+
+impl From<&MemoryRange> for Descriptor {
+    fn from(range: &MemoryRange) -> Self {
+        Self {
+            base: range.base,
+            length: range.length,
+            flags: Mdf::from_bits_retain(range.flags),
+            owner: Owner::from_bytes(range.owner),
         }
     }
 }

@@ -50,6 +50,7 @@ mod machine_file;
 mod manual;
 mod map;
 mod map_html;
+mod map_machine;
 mod maps;
 mod maps_dump;
 mod network_kernel;

@@ -23,6 +23,7 @@ pub mod elf;
 pub mod image;
 pub mod kernel_memory;
 pub mod kerneldump;
+pub mod machine_tables;
 pub mod minidump;
 pub mod page_tables;
 pub mod spec;

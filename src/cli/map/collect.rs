@@ -34,9 +34,8 @@ fn from_dump(
     let image = arguments.kernel.image()?;
     let memory = arguments.kernel.open_core(context, core, Access::Read, &temporary_directory())?;
     collector.add_dump(&memory)?;
-    let needs_kernel =
-        collector.wants(LayerName::Free) || collector.wants(LayerName::Memory) || arguments.pid.is_some();
-    if needs_kernel {
+    let layers = [LayerName::Free, LayerName::Memory, LayerName::Types];
+    if layers.into_iter().any(|name| collector.wants(name)) || arguments.pid.is_some() {
         let opened = open_memory(context, core, memory, image);
         add_kernel(context, arguments, opened, collector);
     }
@@ -86,6 +85,7 @@ fn add_kernel(context: &mut Context, arguments: &Arguments, opened: Result<Opene
     let opened = match load() {
         Ok(opened) => opened,
         Err(error) => {
+            collector.set_absent(LayerName::Types, error.to_string());
             collector.set_absent(LayerName::Free, error.to_string());
             if arguments.pid.is_some() {
                 collector.set_absent(LayerName::Process, error.to_string());
@@ -93,7 +93,13 @@ fn add_kernel(context: &mut Context, arguments: &Arguments, opened: Result<Opene
             return;
         }
     };
-    match collector.add_kernel(&opened.kernel) {
+    if arguments.kernel.core.is_some() {
+        match collector.add_machine_of(&opened.kernel) {
+            Ok(warnings) => warnings.iter().for_each(|warning| context.warn(warning)),
+            Err(error) => collector.set_absent(LayerName::Types, error.to_string()),
+        }
+    }
+    match collector.add_kernel(&opened.kernel, u64::MAX) {
         Ok(warnings) => warnings.iter().for_each(|warning| context.warn(warning)),
         Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
     }
