@@ -260,7 +260,9 @@ impl LaidOutKernel {
         }
         let mut address = bitmap_at;
         for first in (0..words).step_by(entries) {
-            let words: Vec<u64> = (first..words.min(first + page / 8)).map(|number| bitmap.word(number)).collect();
+            let numbers = first..words.min(first + page / 8);
+            let has_pages = bitmap.has_pages_within(numbers.clone());
+            let words: Vec<u64> = numbers.filter(|_| has_pages).map(|number| bitmap.word(number)).collect();
             // What a page's bytes lack is zeros.
             let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
             self.pages.insert(address, bytes_of(words.get(..used)?));

@@ -2,6 +2,7 @@
 
 use super::dump_avail::DumpAvail;
 use crate::sparse_bits::SparseBits;
+use std::ops::Range;
 
 /// A set of physical pages.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,6 +26,11 @@ impl PageSet {
     /// 64 bits, the lowest page lowest.
     pub fn word(&self, number: u64) -> u64 {
         self.bits.word(number)
+    }
+
+    /// Whether there are pages in any of these words. Of wide gaps this takes no time.
+    pub fn has_pages_within(&self, words: Range<u64>) -> bool {
+        self.bits.next_run(words.start.saturating_mul(64)..words.end.saturating_mul(64)).is_some()
     }
 
     /// Adds the pages of a word; bits beyond [`Self::capacity`] stand for none.
