@@ -10,6 +10,8 @@ const PANIC: &str = "page fault";
 /// Bytes of the message buffer, and `MSG_MAGIC`.
 const MESSAGES: u64 = 98_232;
 const MAGIC: u64 = 0x06_3062;
+/// MiB of the dump, which the messages in it tell.
+const DUMPED: u64 = 9;
 /// Bytes of the device, and of a sector.
 const DEVICE: u64 = 16 << 20;
 const SECTOR: u64 = 512;
@@ -24,7 +26,8 @@ impl Demo {
         // All CPUs but the one that dumps.
         self.set_variable("stopped_cpus", "__bits[0]", (1_u64 << (CPUS - 1)) - 1);
         let fault = self.function("demo_ring_reset").after_call;
-        let said = messages::of_boot() + &messages::of_crash(fault, self.known["fault sp"], self.known["fault fp"]);
+        let said =
+            messages::of_boot() + &messages::of_crash(fault, self.known["fault sp"], self.known["fault fp"], DUMPED);
         let mut buffer = said.into_bytes();
         let written = buffer.len() as u64;
         buffer.resize(MESSAGES as usize, 0);
@@ -44,6 +47,7 @@ impl Demo {
 /// The swap device, with the dump at its end.
 pub fn device(demo: &Demo) -> Vec<u8> {
     let dump = demo.kernel.dump();
+    assert_eq!(dump.len() as u64 >> 20, DUMPED, "MiB of the dump");
     let header = KernelDumpHeader {
         dump_time: demo.now() as u64,
         hostname: "demo".to_owned(),

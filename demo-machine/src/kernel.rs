@@ -26,7 +26,7 @@ const BUILD_ID: u64 = 0xffff_ffff_8150_0000;
 /// Where objects are, in the direct map: at 64 MiB of physical memory.
 const OBJECTS: u64 = 0xffff_f800_0400_0000;
 /// RAM in whole pages, as the demo machine has it.
-pub const RAM: [(u64, u64); 2] = [(0, 0x9_f000), (0x10_0000, 0xffd_a000)];
+pub const RAM: [(u64, u64); 3] = [(0, 0x9_f000), (0x10_0000, 0xffd_a000), (0x1_0000_0000, 0x1_0800_0000)];
 
 /// The kernel.
 pub struct Demo {
@@ -192,9 +192,9 @@ impl Demo {
             ("cpu_ticks", ticks.into()),
             ("cpu_tick_frequency", FREQUENCY.into()),
             ("osreldate", OSRELDATE),
-            ("physmem", 0xf6c5),
-            ("realmem", 0x1_0000),
-            ("Maxmem", 0xffda),
+            ("physmem", 0x1_76c5),
+            ("realmem", 0x1_8000),
+            ("Maxmem", 0x10_8000),
             ("maxusers", 48),
             ("maxproc", 3828),
             ("maxfiles", 7808),

@@ -101,7 +101,7 @@ impl Demo {
         self.count_zones();
         self.count_pages();
         self.count_interrupts();
-        self.set_variable("vm_kmem_size", "", 0xf5a_0000);
+        self.set_variable("vm_kmem_size", "", 0x175a_0000);
         self.set_variable("uma_kmem_total", "", 0x1a4_1000);
     }
 
@@ -203,7 +203,7 @@ impl Demo {
         }
         for (member, value) in [
             ("v_page_size", PAGE),
-            ("v_page_count", 0xf5a0),
+            ("v_page_count", 0x1_75a0),
             ("v_free_reserved", 363),
             ("v_free_target", 1376),
             ("v_free_min", 446),
@@ -221,13 +221,13 @@ impl Demo {
                 let path = format!("[{domain}].vmd_pagequeues[{queue}]");
                 let name = self.string(&format!("vm {name} pagequeue"));
                 self.set_variable("vm_dom", &format!("{path}.pq_name"), name);
-                self.set_variable("vm_dom", &format!("{path}.pq_cnt"), count - (400 * domain).min(count));
+                self.set_variable("vm_dom", &format!("{path}.pq_cnt"), count + 140 * domain * count.min(10));
                 self.set_variable("vm_dom", &format!("{path}.pq_pdpages"), 1204 * count);
             }
             for (member, value) in [
                 ("vmd_domain", domain),
-                ("vmd_page_count", 0x7ad0),
-                ("vmd_free_count", 14_220 + 900 * domain),
+                ("vmd_page_count", 0x7ad0 + 0x8000 * domain),
+                ("vmd_free_count", 14_220 + 28_900 * domain),
                 ("vmd_free_target", 688),
                 ("vmd_free_min", 223),
             ] {

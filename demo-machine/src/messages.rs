@@ -14,8 +14,8 @@ FreeBSD is a registered trademark of The FreeBSD Foundation.
 {version}
     built by memtool
 CPU: Made-up Processor (2400.00-MHz K8-class CPU)
-real memory  = 268435456 (256 MB)
-avail memory = 230686720 (220 MB)
+real memory  = 402653184 (384 MB)
+avail memory = 364904448 (348 MB)
 FreeBSD/SMP: Multiprocessor System Detected: 2 CPUs
 FreeBSD/SMP: 1 package(s) x 2 core(s)
 random: unblocking device.
@@ -37,8 +37,8 @@ em0: link state changed to UP
     )
 }
 
-/// What it said when it crashed.
-pub fn of_crash(address: u64, stack: u64, frame: u64) -> String {
+/// What it said when it crashed, and dumped so many MiB.
+pub fn of_crash(address: u64, stack: u64, frame: u64, dumped: u64) -> String {
     format!(
         "demo0: ring reset requested by democtl
 
@@ -59,7 +59,7 @@ cpuid = 1
 time = 1795603112
 KDB: stack backtrace:
 Uptime: 4d0h38m32s
-Dumping 22 out of 220 MB:..73%..100%
+Dumping {dumped} out of 374 MB:..17%..34%..51%..67%..84%
 "
     )
 }

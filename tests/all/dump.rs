@@ -15,7 +15,7 @@ use std::rc::Rc;
 use vmcore::format::{Format, Space};
 
 /// What memdump(1)'s map says of the demo machine: its RAM.
-const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n";
+const DEMO_MAP: &str = "0x0 0x9fc00\n0x100000 0xffda000\n0x100000000 0x108000000\n";
 
 #[test]
 fn the_segments_follow_each_other_and_the_map_says_so() {
@@ -123,7 +123,7 @@ fn a_file_appears_whole_for_its_owner_only_with_its_map() {
     assert!(run.stdout.contains("machdep.smap"), "{}", run.stdout);
     assert_eq!(std::fs::read_to_string(&map).unwrap(), DEMO_MAP);
     let metadata = file.metadata().unwrap();
-    assert_eq!((metadata.len(), metadata.mode() & 0o7777), (0x9_fc00 + 0xfed_a000, 0o600));
+    assert_eq!((metadata.len(), metadata.mode() & 0o7777), (0x9_fc00 + 0xfed_a000 + 0x800_0000, 0o600));
     assert_eq!(directory.path().read_dir().unwrap().count(), 2);
     demo(&["dump", "-o", text(&file)]).fails_saying(&["already exists"]);
     demo(&["dump", "-o", text(&directory.path().join("new")), "-m", text(&map)]).fails_saying(&["already exists"]);

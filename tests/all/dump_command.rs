@@ -148,7 +148,7 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
     }
     let shown = on_terminal(&["dump", "--list-segments"]);
     assert!(
-        shown.starts_with("START ") && shown.ends_with("9 segments, 255.5 MiB, by machdep.smap (recorded machine)\n"),
+        shown.starts_with("START ") && shown.ends_with("10 segments, 383.5 MiB, by machdep.smap (recorded machine)\n"),
         "{shown}"
     );
     let one = on_terminal(&["dump", "--list-segments", "--range", "0x1000000+4k"]);
@@ -157,7 +157,7 @@ fn listing_segments_reads_nothing_and_says_where_they_come_from() {
     assert_eq!(keys(&list), set("schema version host warnings space segments_from size segments left_out"));
     assert_eq!(list["schema"], "memtool.dump.segments");
     assert_eq!((&list["host"], &list["segments_from"]), (&json!("recorded"), &json!("machdep.smap")));
-    assert_eq!(list["size"], 0x9_fc00 + 0xfed_a000);
+    assert_eq!(list["size"], 0x9_fc00 + 0xfed_a000 + 0x800_0000);
     assert_eq!(list["segments"][1], json!({"start": "0x1000", "end": "0x9f000", "size": 0x9_e000, "domain": 0}));
     let given = demo(&["--json", "dump", "--list-segments", "--range", "0x100000+1m"]).ok().json();
     assert_eq!((&given["segments_from"], &given["size"]), (&json!("the ranges given"), &json!(1 << 20)));

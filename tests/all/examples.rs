@@ -114,7 +114,8 @@ fn the_ranges_of_a_recorded_machine_are_listed() {
     let host = open(&demo).unwrap();
     let at = |address| output(|out| list_ranges::run(&*host, address, out));
     let ranges = "0x0/0x10000000 BIOS write-back set-by-firmware active\n\
-                  0x80000000/0x80000000 BIOS uncacheable set-by-firmware active\n";
+                  0x80000000/0x80000000 BIOS uncacheable set-by-firmware active\n\
+                  0x100000000/0x8000000 BIOS write-back set-by-firmware active\n";
     assert_eq!(at(0xfee0_0000), format!("{ranges}0xfee00000: uncacheable: one range covers it\n"));
     assert_eq!(at(0x100_0000), format!("{ranges}0x1000000: write-back: one range covers it\n"));
     let default = format!("{ranges}0x40000000: default: no range covers it, so the default type applies\n");

@@ -87,7 +87,7 @@ fn record_prints_an_object_about_its_file_and_the_machine_itself_is_one() {
     assert_eq!(document["output"], text(&file));
     assert_eq!(
         (&document["segment_count"], &document["range_count"], &document["process_count"]),
-        (&json!(9), &json!(96), &json!(1))
+        (&json!(10), &json!(96), &json!(1))
     );
     assert_eq!(names(directory.path()), ["recorded"]);
     for arguments in [&["record", "-", "--json"][..], &["--json", "record", "-"], &["record", "-"]] {

@@ -207,7 +207,7 @@ fn a_pipe_has_a_line_for_each_range() {
         }
     }
     assert_eq!(run.lines(), expected);
-    assert_eq!(demo(&["map", "--layers", "types"]).ok().lines(), expected[15..]);
+    assert_eq!(demo(&["map", "--layers", "types"]).ok().lines(), expected[16..]);
 }
 
 /// What is shown on a terminal of so many columns.
@@ -243,7 +243,7 @@ fn colours_and_block_characters_are_for_those_who_have_them() {
     let coloured = shown(&|_| ());
     assert!(coloured.contains("\x1b[32m0") && coloured.contains("\x1b[0m"), "{coloured}");
     let blocks = shown(&|command| _ = command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8"));
-    assert!(blocks.contains("·r0"), "{blocks}");
+    assert!(blocks.contains("···r"), "{blocks}");
     assert_eq!(shown(&|command| _ = command.env("NO_COLOR", "1").env("LC_ALL", "C.UTF-8").arg("--ascii")), plain);
     // The picture without a terminal.
     let piped = demo(&["map", "--layers", "memory", "--ascii"]).ok().stdout;

@@ -540,12 +540,12 @@ fn errors_of_the_kernel_are_told_by_name_with_advice() {
 
 #[test]
 fn more_memory_than_there_is_cannot_be_had() {
-    for size in ["257m", "1t", "16777215t", "18446744073709551615", "0xfffffffffffff001"] {
+    for size in ["385m", "1t", "16777215t", "18446744073709551615", "0xfffffffffffff001"] {
         paddr(&machine(), &["--alloc", size]).exits(1).says_in_one_line(&["ENOMEM", "less"]);
     }
     paddr(&machine(), &["--alloc", "0"]).usage_error(&["--alloc 0"]);
     // Not even by touching: a part of the RAM is the kernel's.
-    paddr(&machine(), &["--alloc", "255m", "--touch"]).exits(1).says_in_one_line(&["ENOMEM"]);
+    paddr(&machine(), &["--alloc", "383m", "--touch"]).exits(1).says_in_one_line(&["ENOMEM"]);
 }
 
 #[test]

@@ -360,8 +360,8 @@ fn a_terminal_gets_headings_aligned_columns_and_the_number_of_free_slots() {
         }
     }
     assert!(lines[1].contains("640.0 KiB") && lines[1].contains("fixed firmware"), "{shown}");
-    // Of the 8 variable ranges of the demo machine 2 are in use, and it must not pass for a real machine.
-    assert_eq!(lines.last().unwrap(), &"6 of 8 variable ranges are free (recorded machine)");
+    // Of the 8 variable ranges of the demo machine 3 are in use, and it must not pass for a real machine.
+    assert_eq!(lines.last().unwrap(), &"5 of 8 variable ranges are free (recorded machine)");
     assert!(!shown.contains('\u{1b}') && lines.iter().all(|line| line.trim_end() == *line), "{shown:?}");
     assert!(!on_terminal(&["ranges", "--quiet"]).contains("free"));
     // memcontrol's lines and JSON are the same everywhere.
@@ -860,11 +860,11 @@ fn save_machine_may_name_the_machine_itself_under_any_of_its_names() {
     let directory = directory();
     let file = write_machine(directory.path(), &demo_machine());
     on(&file, &[&["--save-machine", text(&file)], &UPDATE[..]].concat()).ok();
-    assert_eq!(descriptors(&read(&file))[90]["base"], "0x50000000");
+    assert_eq!(descriptors(&read(&file))[91]["base"], "0x50000000");
     let detour = directory.path().join(".").join(file.file_name().unwrap());
     let remove = ["--save-machine", text(&detour), "ranges", "remove", "-o", "user"];
     on(&file, &remove).ok();
-    assert_eq!(descriptors(&read(&file))[90]["base"], "0x0");
+    assert_eq!(descriptors(&read(&file))[91]["base"], "0x0");
     assert_eq!(directory.path().read_dir().unwrap().count(), 1, "no temporary file stays");
 }
 

@@ -219,7 +219,7 @@ fn on_a_terminal_sizes_are_rounded_and_numbers_are_to_the_right() {
     let shown = on_terminal(&["dump", "--list-segments"]);
     let end = |line: &str| line.trim_end().len();
     let lines: Vec<&str> = shown.lines().take_while(|line| !line.trim().is_empty()).collect();
-    assert_eq!(lines.len(), 10, "{shown}");
+    assert_eq!(lines.len(), 11, "{shown}");
     for line in &lines[1..] {
         let size = line.trim_end().rsplit("  ").next().unwrap();
         assert!(size.contains('.') && size.ends_with("iB"), "{line}");

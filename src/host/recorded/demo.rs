@@ -34,7 +34,7 @@ pub fn machine() -> Machine {
             page_size: 4096,
             domains: 2,
             processors: 2,
-            physical_memory: 0xf6c_5000,
+            physical_memory: 0x176c_5000,
             hostname: "demo".to_owned(),
         },
         memory: memory(),
@@ -53,7 +53,7 @@ pub fn machine() -> Machine {
         written: Vec::new(),
         live_dump: LiveDumpFacts {
             wired: Some(0x1c0_0000),
-            managed: Some(0xf5a_0000),
+            managed: Some(0x175a_0000),
             pipes: Some(0x40_0000),
             compressions: Some(vec![Compression::None, Compression::Gzip, Compression::Zstd]),
         },
@@ -62,8 +62,8 @@ pub fn machine() -> Machine {
     }
 }
 
-/// RAM below and above the hole under 1 MiB, the border between the domains at 128 MiB, and what boot took
-/// for itself without a domain.
+/// RAM below and above the hole under 1 MiB and above 4 GiB, the border between the domains at 128 MiB, and what
+/// boot took for itself without a domain.
 fn memory() -> MemoryMap {
     let segment = |start, end, domain| Segment { start, end, domain };
     let reserved = |start, end| Reserved { start, end, kind: "reserved".to_owned() };
@@ -79,6 +79,7 @@ fn memory() -> MemoryMap {
             segment(0x3e0_0000, 0x800_0000, Some(0)),
             segment(0x800_0000, 0xfee_0000, Some(1)),
             segment(0xfee_0000, 0xffd_a000, None),
+            segment(0x1_0000_0000, 0x1_0800_0000, Some(1)),
         ],
         reserved: vec![
             reserved(0x9_fc00, 0xa_0000),
@@ -112,7 +113,12 @@ fn descriptors() -> Vec<Descriptor> {
         flags: Mdf::FIRMWARE | Mdf::ACTIVE | cache,
         owner: Owner::firmware(),
     };
-    let active = [variable(0, 0x1000_0000, Mdf::WRITEBACK), variable(0x8000_0000, 0x8000_0000, Mdf::UNCACHEABLE)];
+    let active = [
+        variable(0, 0x1000_0000, Mdf::WRITEBACK),
+        variable(0x8000_0000, 0x8000_0000, Mdf::UNCACHEABLE),
+        // What no range covers is uncacheable, RAM as well.
+        variable(0x1_0000_0000, 0x800_0000, Mdf::WRITEBACK),
+    ];
     let free = VARIABLE_SLOTS - active.len();
     table.extend(active);
     let slot = Descriptor { base: 0, length: 1 << PHYSICAL_BITS, flags: Mdf::UNCACHEABLE, owner: Owner::default() };
@@ -120,7 +126,7 @@ fn descriptors() -> Vec<Descriptor> {
     table
 }
 
-/// A shell's address space, pages in both domains.
+/// A shell's address space: pages in both domains, the last ones above 4 GiB.
 fn process() -> Process {
     let range = |start, end, paddr: Option<u64>| ProcessRange { start, end, paddr: paddr.map(Hex) };
     Process {
@@ -129,8 +135,8 @@ fn process() -> Process {
             range(0x20_0000, 0x21_6000, Some(0x512_3000)),
             range(0x21_6000, 0x22_c000, None),
             range(0x22_c000, 0x28_6000, Some(0x51a_0000)),
-            range(0x2c_c000, 0x2d_2000, Some(0x91c_4000)),
-            range(0x7fff_ffff_e000, 0x7fff_ffff_f000, Some(0x93f_f000)),
+            range(0x2c_c000, 0x2d_2000, Some(0x1_0291_c000)),
+            range(0x7fff_ffff_e000, 0x7fff_ffff_f000, Some(0x1_03ff_f000)),
         ],
     }
 }

@@ -187,8 +187,15 @@ pub fn dump(
     let mut offset = length.next_multiple_of(architecture.page_size());
     match fault {
         Some(LiveDumpFault::NoHeader) => bytes.fill(0),
-        // Where the size of the page bitmap is, or the compressed stream has begun.
-        Some(LiveDumpFault::Damaged) => file.write_all_at(&[0; 4], 32).map_err(|error| refuse(errno_of(&error)))?,
+        Some(LiveDumpFault::Damaged) => {
+            // Where the size of the page bitmap is, or behind the magic of the compressed stream.
+            let (damage, at) = match compression {
+                Compression::None => ([0; 4], 32),
+                Compression::Gzip => ([0xff; 4], 10),
+                Compression::Zstd => ([0xff; 4], 4),
+            };
+            file.write_all_at(&damage, at).map_err(|error| refuse(errno_of(&error)))?;
+        }
         // In the name of the host.
         Some(LiveDumpFault::Parity) => bytes.iter_mut().skip(64).take(1).for_each(|byte| *byte ^= 1),
         Some(LiveDumpFault::Short) => {

@@ -43,6 +43,17 @@ pub fn of_architecture(architecture: Architecture) -> Vec<KernelMapping> {
 /// The map of the kernel that is built in, with its module.
 pub fn built_in() -> Vec<KernelMapping> {
     let mut maps = of_architecture(Architecture::Amd64);
+    maps.insert(
+        1,
+        KernelMapping {
+            start: 0xffff_f801_0000_0000,
+            end: 0xffff_f801_0800_0000,
+            permissions: "rw-sg".to_owned(),
+            cache: Some("WB".to_owned()),
+            pages: vec![0, 64, 0],
+            region: "Direct map".to_owned(),
+        },
+    );
     maps.push(KernelMapping {
         start: 0xffff_ffff_8200_0000,
         end: 0xffff_ffff_8200_3000,
