@@ -21,7 +21,8 @@ const FUNCTIONS: &str = "btext fork_trampoline Xfast_syscall fast_syscall_common
     malloc free uma_zalloc_arg uma_zfree_arg sysctl_handle_int sysctl_handle_long sysctl_handle_string \
     sysctl_handle_opaque sysctl_handle_bool sysctl_handle_64 sysctl_handle_counter_u64 sysctl_kern_proc mi_startup \
     vfs_mountroot namei lookup vn_open tcp_input tcp_output udp_input ip_input ip_output ether_input ether_output \
-    sosend_generic soreceive_generic sbwait soo_poll linker_load_module etext";
+    sosend_generic soreceive_generic sbwait soo_poll linker_load_module loadav \
+    iflib_timer sleepq_timeout tcp_timer_enter lim_cb etext";
 
 /// Those of a source file alone.
 const STATIC: [&str; 14] = [

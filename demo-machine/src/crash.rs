@@ -13,7 +13,7 @@ const MAGIC: u64 = 0x06_3062;
 /// MiB of the dump, which the messages in it tell.
 const DUMPED: u64 = 9;
 /// Bytes of the device, and of a sector.
-const DEVICE: u64 = 16 << 20;
+pub const DEVICE: u64 = 16 << 20;
 const SECTOR: u64 = 512;
 
 impl Demo {

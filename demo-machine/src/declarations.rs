@@ -213,6 +213,13 @@ impl Parser<'_> {
 
     fn enumeration(&mut self) -> Type {
         let tag = if self.tokens.front().is_some_and(|next| next == "{") { String::new() } else { self.next() };
+        // As in C23: its type.
+        let size = if self.is(":") {
+            let of = self.base();
+            self.kernel.types.size_of(of)
+        } else {
+            4
+        };
         if !self.is("{") {
             return *self.types.tags.get(&tag).expect("an enumeration is defined before it is used");
         }
@@ -228,7 +235,7 @@ impl Parser<'_> {
             self.is(",");
         }
         let values: Vec<(&str, i32)> = values.iter().map(|(name, value)| (name.as_str(), *value)).collect();
-        let of = self.kernel.types.enumeration(&tag, 4, &values);
+        let of = self.kernel.types.enumeration(&tag, size, &values);
         self.types.tags.insert(tag.clone(), of);
         self.types.defined.insert(tag, true);
         of

@@ -28,7 +28,9 @@ impl Demo {
         self.set(prison, "prison", "pr_root", top);
         let directory = self.file("/dev", DIRECTORY);
         let devices = self.mount("devfs", "devfs", "/dev", directory, MNT_LOCAL);
-        for (number, name) in [(0x16, "null"), (0x30, "pts/0"), (0x31, "ttyv0"), (0x5e, "ada0p3")] {
+        for (number, name) in
+            [(0x16, "null"), (0x30, "pts/0"), (0x31, "ttyv0"), (0x5d, "ada0p2"), (0x5e, "ada0p3"), (0x5f, "ada0p4")]
+        {
             let device = self.add("cdev_priv", &[("cdp_inode", number)]);
             self.set_text(device, "cdev_priv", "cdp_c.si_name", name);
             let entry =
@@ -45,12 +47,21 @@ impl Demo {
             self.known.insert(format!("/dev/{name}"), vnode);
         }
         let var = self.file("/var", DIRECTORY);
-        self.mount("ufs", "/dev/ada0p4", "/var", var, MNT_LOCAL | MNT_SOFTDEP);
+        let mount = self.mount("ufs", "/dev/ada0p4", "/var", var, MNT_LOCAL | MNT_SOFTDEP);
+        let top = self.vnode(mount, DIRECTORY, 2);
+        self.set(top, "vnode", "v_vflag", VV_ROOT);
+        // What is below it is in it.
+        self.known.insert("/var".to_owned(), top);
         let jail = self.file("/jails/www", DIRECTORY);
         self.mount("nullfs", "/usr/jails/www", "/jails/www", jail, MNT_LOCAL);
         let swap = self.add(
             "swdevt",
-            &[("sw_nblks", 0x2000), ("sw_used", 37), ("sw_dev", 0x5e), ("sw_vp", self.known["/dev/ada0p3"].into())],
+            &[
+                ("sw_nblks", (crate::crash::DEVICE / 4096).into()),
+                ("sw_used", 37),
+                ("sw_dev", 0x5e),
+                ("sw_vp", self.known["/dev/ada0p3"].into()),
+            ],
         );
         let list = self.variable("swtailq");
         self.push(list, true, ("swdevt", "sw_list"), swap);
@@ -103,14 +114,15 @@ impl Demo {
         vnode
     }
 
-    /// The vnode of a path of the root file system: all of it is in the name cache.
+    /// The vnode of a path of the file systems of disks: all of it is in the name cache.
     fn file(&mut self, path: &str, kind: i128) -> u64 {
         if let Some(known) = self.known.get(path) {
             return *known;
         }
         let (directory, name) = path.rsplit_once('/').expect("a path");
         let directory = self.file(if directory.is_empty() { "/" } else { directory }, DIRECTORY);
-        let (mount, number) = (self.known["mount /"], 0x100 + self.known.len() as i128);
+        let mount = if path.starts_with("/var/") { "mount /var" } else { "mount /" };
+        let (mount, number) = (self.known[mount], 0x100 + self.known.len() as i128);
         let vnode = self.vnode(mount, kind, number);
         let members = [("nc_dvp", directory.into()), ("n_un.nu_vp", vnode.into()), ("nc_nlen", name.len() as i128)];
         let entry = self.add("namecache", &members);

@@ -561,8 +561,20 @@ struct mount {
 	void *mnt_data;
 };
 extern TAILQ_HEAD(mntlist, mount) mountlist;
+enum enum_vtype_uint8 : uint8_t {
+	VNON,
+	VREG,
+	VDIR,
+	VBLK,
+	VCHR,
+	VLNK,
+	VSOCK,
+	VFIFO,
+	VBAD,
+	VMARKER
+};
 struct vnode {
-	uint8_t v_type;
+	enum enum_vtype_uint8 v_type;
 	short v_irflag;
 	void *v_data;
 	struct mount *v_mount;

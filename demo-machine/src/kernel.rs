@@ -45,13 +45,17 @@ pub struct Demo {
 }
 
 impl Demo {
-    pub fn new(moment: Moment) -> Self {
+    /// As it is in its file: nothing has run.
+    pub fn unbooted(moment: Moment) -> Self {
         let [text, data, per_cpu, per_vnet, bss] = IMAGE;
         let regions = [text, data, per_cpu, per_vnet, bss, OBJECTS];
         let placement = Placement { regions, build_id: BUILD_ID, is_as_loaded: true, version: VERSION };
         let mut kernel = TypedKernel::placed(Arch::Amd64, crate::empty_dump(), placement);
         kernel.build_id = Some(0xde);
-        let types = Types::read(&mut kernel, include_str!("kernel.h"));
+        let types = Types::read(
+            &mut kernel,
+            concat!(include_str!("kernel.h"), include_str!("objects.h"), include_str!("devices.h")),
+        );
         let next_counter = kernel.allocate_pages(CPUS * PAGE);
         let mut demo = Self {
             kernel,
@@ -64,6 +68,12 @@ impl Demo {
             known: BTreeMap::new(),
         };
         demo.define_code();
+        demo.initialise();
+        demo
+    }
+
+    pub fn new(moment: Moment) -> Self {
+        let mut demo = Self::unbooted(moment);
         demo.start_clocks();
         demo.start_cpus();
         demo.load_files();
@@ -72,6 +82,11 @@ impl Demo {
         demo.start_network();
         demo.start_processes();
         demo.count_memory();
+        demo.attach_devices();
+        demo.find_disks();
+        demo.create_ipc();
+        demo.count_packets();
+        demo.schedule_callouts();
         demo.set_environment();
         demo.define_sysctl();
         if moment == Moment::Crashed {
@@ -158,11 +173,18 @@ impl Demo {
     pub fn counter(&mut self, value: u64) -> i128 {
         let at = self.next_counter;
         self.next_counter += 8;
+        assert!(!self.next_counter.is_multiple_of(PAGE), "too many counters");
         let of = self.kernel.basic.unsigned_long;
         for (cpu, part) in [value - value / 3, value / 3].into_iter().enumerate() {
             self.kernel.set(at + PAGE * cpu as u64, of, "", part);
         }
         at.into()
+    }
+
+    /// Where a CPU has its copy of a variable.
+    pub fn copy_of_cpu(&self, cpu: u64, name: &str) -> u64 {
+        let first = self.variable("pcpu_entry_tdq");
+        self.known[&format!("copies {cpu}")] + (self.variable(&format!("pcpu_entry_{name}")) - first)
     }
 
     /// Seconds since the kernel booted.
@@ -173,7 +195,30 @@ impl Demo {
         }
     }
 
+    /// What the compiler has put into variables.
+    fn initialise(&mut self) {
+        self.set_variable("osreldate", "", OSRELDATE);
+        for (name, text) in [
+            ("ostype", "FreeBSD"),
+            ("osrelease", "15.1-RELEASE"),
+            ("kern_ident", "MEMTOOL-DEMO"),
+            ("kernelname", "/kernel"),
+            ("machine", "amd64"),
+        ] {
+            self.set_text_variable(name, text);
+        }
+        for (name, value) in [("somaxconn", 128), ("tcp_sendspace", 32_768), ("do_coredump", 1), ("see_other_uids", 1)]
+        {
+            self.set_variable(name, "", value);
+        }
+    }
+
     fn start_clocks(&mut self) {
+        // By the loader, and by sysctl.conf.
+        self.set_text_variable("kernelname", "/boot/kernel/kernel");
+        for (name, value) in [("somaxconn", 1024), ("tcp_sendspace", 65_536), ("see_other_uids", 0)] {
+            self.set_variable(name, "", value);
+        }
         let uptime = self.uptime();
         let name = self.string("TSC-low").into();
         let counter = self.add("timecounter", &[("tc_frequency", FREQUENCY.into()), ("tc_name", name)]);
@@ -191,7 +236,6 @@ impl Demo {
             ("ticks", i128::from(uptime) * HZ),
             ("cpu_ticks", ticks.into()),
             ("cpu_tick_frequency", FREQUENCY.into()),
-            ("osreldate", OSRELDATE),
             ("physmem", 0x1_76c5),
             ("realmem", 0x1_8000),
             ("Maxmem", 0x10_8000),
@@ -205,15 +249,6 @@ impl Demo {
             ("vm_ndomains", 2),
         ] {
             self.set_variable(name, "", value);
-        }
-        for (name, text) in [
-            ("ostype", "FreeBSD"),
-            ("osrelease", "15.1-RELEASE"),
-            ("kern_ident", "MEMTOOL-DEMO"),
-            ("kernelname", "/boot/kernel/kernel"),
-            ("machine", "amd64"),
-        ] {
-            self.set_text_variable(name, text);
         }
         // Of a fifth, a quarter and three tenths.
         for (index, load) in [410, 512, 614].into_iter().enumerate() {
@@ -242,7 +277,11 @@ impl Demo {
                 self.set(pcpu, "pcpu", &format!("pc_cp_time[{state}]"), uptime * part / 100);
             }
             self.set_variable("cpuid_to_pcpu", &format!("[{cpu}]"), pcpu);
-            let queues = self.add("tdq", &[("tdq_load", 1)]);
+            let copies = self.kernel.allocate_pages(PAGE);
+            self.known.insert(format!("copies {cpu}"), copies);
+            // It is the first of these variables.
+            let queues = copies;
+            self.set(queues, "tdq", "tdq_load", 1);
             self.set_variable("dpcpu_off", &format!("[{cpu}]"), queues.wrapping_sub(first));
             self.known.insert(format!("cpu {cpu}"), pcpu);
             self.known.insert(format!("queues {cpu}"), queues);

@@ -16,8 +16,11 @@
 )]
 
 mod code;
+mod counters;
 mod crash;
 mod declarations;
+mod devices;
+mod disks;
 mod files;
 mod function;
 mod kernel;
@@ -55,7 +58,7 @@ pub fn files() -> Vec<File> {
     let running = Demo::new(Moment::Running);
     let crashed = Demo::new(Moment::Crashed);
     vec![
-        File { name: "kernel", bytes: running.kernel.image() },
+        File { name: "kernel", bytes: Demo::unbooted(Moment::Running).kernel.image() },
         File { name: module::NAME, bytes: module::file() },
         File { name: "memory.lime", bytes: lime(&running) },
         File { name: "messages", bytes: messages::of_boot().into_bytes() },

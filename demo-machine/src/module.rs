@@ -13,7 +13,7 @@ const DATA: u64 = 0x2000;
 /// Bytes of memory that it takes.
 pub const SIZE: u64 = 0x3000;
 
-const FUNCTIONS: [&str; 8] = [
+const FUNCTIONS: [&str; 9] = [
     "demo_modevent",
     "demo_attach",
     "demo_init",
@@ -22,6 +22,7 @@ const FUNCTIONS: [&str; 8] = [
     "demo_ioctl",
     "demo_ring_reset",
     "demo_stop",
+    "demo_tick",
 ];
 
 /// Its functions, where they are in memory.

@@ -96,7 +96,7 @@ impl Demo {
     }
 
     /// Where the network stack has its copy of a variable.
-    fn copy_of(&self, name: &str) -> u64 {
+    pub fn copy_of(&self, name: &str) -> u64 {
         let first = self.variable("vnet_entry_tcbinfo");
         self.known["copies"] + (self.variable(&format!("vnet_entry_{name}")) - first)
     }

@@ -7,9 +7,12 @@ use crate::module;
 const NODE: i128 = 1;
 const INT: i128 = 2;
 const STRING: i128 = 3;
-const LONG: i128 = 6;
+const LONG: i128 = 7;
 const ULONG: i128 = 8;
 const READ: i128 = 0x8000_0000;
+/// They can be set, by sysctl(8) and by the loader.
+const WRITE: i128 = 0x4000_0000;
+const TUNE: i128 = 0x8_0000;
 
 /// The kernel's environment.
 const ENVIRONMENT: &[&str] = &[
@@ -22,6 +25,7 @@ const ENVIRONMENT: &[&str] = &[
     "hint.atkbd.0.irq=1",
     "if_demo_load=YES",
     "autoboot_delay=3",
+    "kern.maxproc=3828",
     "console=vidconsole",
 ];
 
@@ -143,21 +147,43 @@ impl Demo {
             ("osrelease", STRING, "osrelease", "Operating system release"),
             ("ident", STRING, "kern_ident", "Kernel identifier"),
             ("version", STRING, "version", "Kernel version"),
-            ("bootfile", STRING, "kernelname", "Name of kernel file booted"),
+            ("bootfile", STRING | WRITE, "kernelname", "Name of kernel file booted"),
             ("osreldate", INT, "osreldate", "Kernel release date"),
-            ("maxproc", INT, "maxproc", "Maximum number of processes"),
-            ("maxfiles", INT, "maxfiles", "Maximum number of files"),
+            ("maxproc", INT | TUNE, "maxproc", "Maximum number of processes"),
+            ("maxfiles", INT | WRITE | TUNE, "maxfiles", "Maximum number of files"),
             ("openfiles", INT, "openfiles", "System-wide number of open files"),
-            ("maxvnodes", INT, "desiredvnodes", "Target for maximum number of vnodes"),
-            ("hz", INT, "hz", "Number of clock ticks per second"),
+            ("maxvnodes", INT | WRITE, "desiredvnodes", "Target for maximum number of vnodes"),
+            ("coredump", INT | WRITE, "do_coredump", "Enable/Disable coredumps"),
+            ("hz", INT | TUNE, "hz", "Number of clock ticks per second"),
         ] {
             let address = self.variable(variable);
             self.oid(Some(kern), name, kind, handler(kind), address, description);
         }
+        let ipc = self.oid(Some(kern), "ipc", NODE, "", 0, "IPC");
         let vm = self.oid(None, "vm", NODE, "", 0, "Virtual memory");
         let vfs = self.oid(None, "vfs", NODE, "", 0, "File system");
         let hw = self.oid(None, "hw", NODE, "", 0, "hardware");
+        let net = self.oid(None, "net", NODE, "", 0, "Network, (see socket.h)");
+        let inet = self.oid(Some(net), "inet", NODE, "", 0, "Internet Family");
+        let tcp = self.oid(Some(inet), "tcp", NODE, "", 0, "TCP");
+        let security = self.oid(None, "security", NODE, "", 0, "Security");
+        let bsd = self.oid(Some(security), "bsd", NODE, "", 0, "BSD security policy");
         for (parent, name, kind, variable, description) in [
+            (
+                ipc,
+                "soacceptqueue",
+                INT | WRITE,
+                "somaxconn",
+                "Maximum listen socket pending connection accept queue size",
+            ),
+            (tcp, "sendspace", INT | WRITE, "tcp_sendspace", "Initial send socket buffer size"),
+            (
+                bsd,
+                "see_other_uids",
+                INT | WRITE,
+                "see_other_uids",
+                "Unprivileged processes may see subjects/objects with different real uid",
+            ),
             (vm, "kmem_size", ULONG, "vm_kmem_size", "Size of kernel memory"),
             (vm, "ndomains", INT, "vm_ndomains", "Number of physical memory domains available"),
             (vfs, "numvnodes", LONG, "numvnodes", "Number of vnodes in existence"),
@@ -182,7 +208,7 @@ impl Demo {
     ) -> u64 {
         let handler = if handler.is_empty() { 0 } else { self.function(handler).address };
         let (name, description) = (self.string(name), self.string(description));
-        let format = self.string(match kind {
+        let format = self.string(match kind & 0xf {
             INT => "I",
             STRING => "A",
             LONG => "L",
@@ -196,7 +222,7 @@ impl Demo {
                 ("oid_kind", kind | READ),
                 ("oid_handler", handler.into()),
                 ("oid_arg1", variable.into()),
-                ("oid_arg2", if kind == STRING { 64 } else { 0 }),
+                ("oid_arg2", if kind & 0xf == STRING { 64 } else { 0 }),
                 ("oid_fmt", format.into()),
                 ("oid_descr", description.into()),
             ],
@@ -219,7 +245,7 @@ impl Demo {
 
 /// What gets the value of a variable of a kind.
 fn handler(kind: i128) -> &'static str {
-    match kind {
+    match kind & 0xf {
         INT => "sysctl_handle_int",
         STRING => "sysctl_handle_string",
         _ => "sysctl_handle_long",

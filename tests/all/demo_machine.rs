@@ -88,6 +88,17 @@ fn what_the_kernel_counts_and_holds_is_shown() {
         ("netstat-m", "mbufs in use"),
         ("netstat-i", "demo0"),
         ("netstat-r", "192.0.2.1"),
+        ("netstat-s", "tcp\t4907\tconnection accepts"),
+        ("sysctl-changed", "kern.ipc.soacceptqueue\t1024\t128"),
+        ("callouts", "demo_tick\t0x"),
+        ("ipcs", "8388608\t760\t762"),
+        ("devinfo", "em0\tpci0:0:3:0\tIntel(R) PRO/1000"),
+        ("geom", "PART\tada0p3\t16777216\t512\tr1w1e0"),
+        ("cam", "<MEMTOOL DEMO CD 1.0>\tscbus1 target 0 lun 0\tcd0,pass1"),
+        ("buffers", "/var\t/var/log/messages\t1\t32768"),
+        ("iostat", "ada0\t61402\t310204"),
+        ("procstat-s", "nginx\t80"),
+        ("swapinfo", "/dev/ada0p3\t16384"),
     ] {
         let run = demo(&["show", section]).ok();
         assert!(run.stdout.contains(text), "{section}: {run:?}");
