@@ -192,3 +192,32 @@ fn bytes_that_are_none_and_too_many_of_them_are_refused() {
     std::fs::write(&path, serde_json::to_vec(&machine).unwrap()).unwrap();
     on(&path, &["ranges"]).fails_saying(&["written", "more than 1048576 bytes"]);
 }
+
+#[test]
+fn a_dump_of_another_kernel_is_not_read_with_the_one_of_the_machine() {
+    let directory = directory();
+    let core = directory.path().join("core");
+    demo(&["livedump", text(&core)]).ok();
+    let commands = "ps|stack --all|print hz|show mount|read version|write version 00 --force|translate version|\
+        symbols version|types proc|map|maps 812|dmesg";
+    for line in commands.split('|') {
+        let arguments: Vec<&str> = line.split(' ').chain(["--core", text(&core)]).collect();
+        demo(&arguments).usage_error(&["--machine does not apply"]);
+    }
+    // A report takes the files of the machine for what is a dump of it, and for nothing else.
+    let own = demo(&["report", text(&core)]).ok().stdout;
+    assert!(own.contains("The kernel did not panic") && own.contains("democtl"), "{own}");
+    let elsewhere = vmcore_synth::typed_kernel::TypedKernel::new(vmcore_synth::Arch::Amd64).dump();
+    let mut newer = std::fs::read(&core).unwrap();
+    let name = b"MEMTOOL-DEMO";
+    let places: Vec<usize> =
+        newer.windows(name.len()).enumerate().filter(|(_, at)| at == name).map(|(at, _)| at).collect();
+    places.iter().for_each(|at| newer[*at..at + name.len()].copy_from_slice(b"MEMTOOL-NEXT"));
+    for (name, bytes) in [("elsewhere", elsewhere), ("newer", newer)] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, bytes).unwrap();
+        let run = demo(&["report", text(&path)]).exits(1);
+        assert!(run.stderr.contains("is not the kernel of this dump"), "{name}: {run:?}");
+        assert!(!run.stdout.contains("democtl demo0 ring reset"), "{name}: {run:?}");
+    }
+}
