@@ -2,7 +2,7 @@
 
 use crate::Moment;
 use crate::kernel::{BOOT, CPUS, Demo, FREQUENCY, HZ};
-use crate::story::{CRASH, Does, PROCESSES, Process, STOPPED, TOOL, TOOL_THREAD, Thread};
+use crate::story::{CRASH, Does, Process, STOPPED, TOOL, TOOL_THREAD, Thread, processes};
 
 /// Values of flags (`P_*`, `TDF_*`, `TDI_*`).
 const P_CONTROLT: i128 = 0x2;
@@ -40,7 +40,8 @@ impl Demo {
         self.set_variable("pidhashtbl", "", table);
         self.set_variable("pidhash", "", PID_LISTS - 1);
         let moment = self.moment;
-        let started: Vec<&Process> = PROCESSES.iter().filter(|process| process.started < self.uptime()).collect();
+        let all = processes();
+        let started: Vec<&Process> = all.iter().filter(|process| process.started < self.uptime()).collect();
         let addresses: Vec<u64> = started.iter().map(|process| self.start(process)).collect();
         // The newest is the first.
         let all = self.variable("allproc");

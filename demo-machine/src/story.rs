@@ -3,6 +3,7 @@
 use crate::code::From;
 
 /// A process.
+#[derive(Clone, Copy)]
 pub struct Process {
     pub pid: i32,
     pub parent: i32,
@@ -22,6 +23,7 @@ pub struct Process {
 }
 
 /// A thread.
+#[derive(Clone, Copy)]
 pub struct Thread {
     pub id: i32,
     pub name: &'static str,
@@ -170,20 +172,19 @@ const fn thread(
     Thread { id, name, does, from, calls, time }
 }
 
-const fn own(pid: i32, command: &'static str, threads: &'static [Thread]) -> Process {
-    Process {
-        pid,
-        parent: 0,
-        command,
-        arguments: &[],
-        user: 0,
-        terminal: None,
-        is_jailed: false,
-        started: 0,
-        size: [0, 16],
-        threads,
-    }
-}
+/// One that is nothing in particular.
+const PROCESS: Process = Process {
+    pid: 0,
+    parent: 0,
+    command: "",
+    arguments: &[],
+    user: 0,
+    terminal: None,
+    is_jailed: false,
+    started: 0,
+    size: [0, 16],
+    threads: &[],
+};
 
 const fn daemon(
     pid: i32,
@@ -193,24 +194,62 @@ const fn daemon(
     size: [u64; 2],
     threads: &'static [Thread],
 ) -> Process {
-    Process { arguments, started, size, parent: 1, ..own(pid, command, threads) }
+    Process { pid, command, arguments, started, size, parent: 1, threads, ..PROCESS }
 }
 
-/// The processes, the oldest one first.
-pub const PROCESSES: &[Process] = &[
-    own(
-        0,
-        "kernel",
-        &[
-            thread(100_000, "swapper", Sleep("swapin", 693_660), Kernel, SWAPPER, 40),
-            thread(100_007, "softirq_0", Sleep("-", 4), Kernel, GROUP_TASKQUEUE, 1200),
-            thread(100_008, "softirq_1", Sleep("-", 9), Kernel, GROUP_TASKQUEUE, 980),
-            thread(100_009, "if_io_tqg_0", Sleep("-", 0), Kernel, GROUP_TASKQUEUE, 3100),
-            thread(100_010, "if_io_tqg_1", Sleep("-", 0), Kernel, GROUP_TASKQUEUE, 2900),
-            thread(100_014, "thread taskq", Sleep("-", 300), Kernel, TASKQUEUE, 20),
-            thread(100_015, "acpi_task_0", Sleep("-", 693_000), Kernel, TASKQUEUE, 0),
-        ],
-    ),
+/// A thread of one of the kernel's own processes: the process, the thread, what it does and is in, and milliseconds of CPU
+/// time.
+type OwnThread = (i32, &'static str, i32, &'static str, Does, &'static [&'static str], u64);
+
+const OWN: &[OwnThread] = &[
+    (0, "kernel", 100_000, "swapper", Sleep("swapin", 693_660), SWAPPER, 40),
+    (0, "kernel", 100_007, "softirq_0", Sleep("-", 4), GROUP_TASKQUEUE, 1200),
+    (0, "kernel", 100_008, "softirq_1", Sleep("-", 9), GROUP_TASKQUEUE, 980),
+    (0, "kernel", 100_009, "if_io_tqg_0", Sleep("-", 0), GROUP_TASKQUEUE, 3100),
+    (0, "kernel", 100_010, "if_io_tqg_1", Sleep("-", 0), GROUP_TASKQUEUE, 2900),
+    (0, "kernel", 100_014, "thread taskq", Sleep("-", 300), TASKQUEUE, 20),
+    (0, "kernel", 100_015, "acpi_task_0", Sleep("-", 693_000), TASKQUEUE, 0),
+    (2, "clock", 100_020, "clock (0)", Sleep("-", 0), SOFTCLOCK, 31_000),
+    (2, "clock", 100_021, "clock (1)", Sleep("-", 0), SOFTCLOCK, 29_000),
+    (4, "cam", 100_044, "doneq0", Sleep("-", 2), DONEQ, 900),
+    (4, "cam", 100_058, "scanner", Sleep("-", 693_600), SCANNER, 0),
+    (6, "pagedaemon", 100_060, "dom0", Sleep("psleep", 1), PAGEOUT, 4200),
+    (6, "pagedaemon", 100_064, "dom1", Sleep("psleep", 1), PAGEOUT, 3900),
+    (6, "pagedaemon", 100_065, "laundry: dom0", Sleep("launds", 0), LAUNDRY, 700),
+    (6, "pagedaemon", 100_066, "laundry: dom1", Sleep("launds", 0), LAUNDRY, 690),
+    (6, "pagedaemon", 100_067, "uma", Sleep("umarcl", 30), UMA, 10),
+    (8, "bufdaemon", 100_069, "", Sleep("psleep", 0), BUFDAEMON, 1700),
+    (9, "vnlru", 100_073, "", Sleep("vlruwt", 0), VNLRU, 800),
+    (10, "syncer", 100_074, "", Sleep("syncer", 0), SYNCER, 5200),
+    (11, "idle", 100_003, "idle: cpu0", Run(0), IDLE, 660_000_000),
+    (11, "idle", 100_004, "idle: cpu1", Run(1), IDLE, 661_000_000),
+    (12, "intr", 100_012, "swi6: task queue", Interrupt, ITHREAD, 3),
+    (12, "intr", 100_022, "swi1: netisr 0", Interrupt, ITHREAD, 2100),
+    (12, "intr", 100_040, "irq16: ahci0", Interrupt, ITHREAD, 2500),
+    (12, "intr", 100_041, "irq24: demo0", Interrupt, ITHREAD, 4400),
+    (12, "intr", 100_042, "irq1: atkbd0", Interrupt, ITHREAD, 1),
+    (13, "geom", 100_025, "g_event", Sleep("-", 600), EVENTS, 12),
+    (13, "geom", 100_026, "g_up", Sleep("-", 2), UP, 2300),
+    (13, "geom", 100_027, "g_down", Sleep("-", 2), DOWN, 2200),
+];
+
+/// All processes, the oldest one first.
+pub fn processes() -> Vec<Process> {
+    let of_thread = |&(_, _, id, name, does, calls, time): &OwnThread| thread(id, name, does, Kernel, calls, time);
+    let of_rows = |rows: &[OwnThread]| {
+        let (pid, command, ..) = rows[0];
+        let threads: Vec<Thread> = rows.iter().map(of_thread).collect();
+        // They are as much part of the program as those of the others.
+        Process { pid, command, threads: Vec::leak(threads), ..PROCESS }
+    };
+    let own = OWN.chunk_by(|one, other| one.0 == other.0).map(of_rows);
+    let mut processes: Vec<Process> = own.chain(PROGRAMS.iter().copied()).collect();
+    processes.sort_by_key(|process| process.pid);
+    processes
+}
+
+/// Processes that run programs.
+const PROGRAMS: &[Process] = &[
     daemon(
         1,
         "init",
@@ -218,64 +257,6 @@ pub const PROCESSES: &[Process] = &[
         3,
         [11_508, 1164],
         &[thread(100_002, "", Sleep("wait", 340_000), Call(WAIT4), INIT, 310)],
-    ),
-    own(
-        2,
-        "clock",
-        &[
-            thread(100_020, "clock (0)", Sleep("-", 0), Kernel, SOFTCLOCK, 31_000),
-            thread(100_021, "clock (1)", Sleep("-", 0), Kernel, SOFTCLOCK, 29_000),
-        ],
-    ),
-    own(
-        4,
-        "cam",
-        &[
-            thread(100_044, "doneq0", Sleep("-", 2), Kernel, DONEQ, 900),
-            thread(100_058, "scanner", Sleep("-", 693_600), Kernel, SCANNER, 0),
-        ],
-    ),
-    own(
-        6,
-        "pagedaemon",
-        &[
-            thread(100_060, "dom0", Sleep("psleep", 1), Kernel, PAGEOUT, 4200),
-            thread(100_064, "dom1", Sleep("psleep", 1), Kernel, PAGEOUT, 3900),
-            thread(100_065, "laundry: dom0", Sleep("launds", 0), Kernel, LAUNDRY, 700),
-            thread(100_066, "laundry: dom1", Sleep("launds", 0), Kernel, LAUNDRY, 690),
-            thread(100_067, "uma", Sleep("umarcl", 30), Kernel, UMA, 10),
-        ],
-    ),
-    own(8, "bufdaemon", &[thread(100_069, "", Sleep("psleep", 0), Kernel, BUFDAEMON, 1700)]),
-    own(9, "vnlru", &[thread(100_073, "", Sleep("vlruwt", 0), Kernel, VNLRU, 800)]),
-    own(10, "syncer", &[thread(100_074, "", Sleep("syncer", 0), Kernel, SYNCER, 5200)]),
-    own(
-        11,
-        "idle",
-        &[
-            thread(100_003, "idle: cpu0", Run(0), Kernel, IDLE, 660_000_000),
-            thread(100_004, "idle: cpu1", Run(1), Kernel, IDLE, 661_000_000),
-        ],
-    ),
-    own(
-        12,
-        "intr",
-        &[
-            thread(100_012, "swi6: task queue", Interrupt, Kernel, ITHREAD, 3),
-            thread(100_022, "swi1: netisr 0", Interrupt, Kernel, ITHREAD, 2100),
-            thread(100_040, "irq16: ahci0", Interrupt, Kernel, ITHREAD, 2500),
-            thread(100_041, "irq24: demo0", Interrupt, Kernel, ITHREAD, 4400),
-            thread(100_042, "irq1: atkbd0", Interrupt, Kernel, ITHREAD, 1),
-        ],
-    ),
-    own(
-        13,
-        "geom",
-        &[
-            thread(100_025, "g_event", Sleep("-", 600), Kernel, EVENTS, 12),
-            thread(100_026, "g_up", Sleep("-", 2), Kernel, UP, 2300),
-            thread(100_027, "g_down", Sleep("-", 2), Kernel, DOWN, 2200),
-        ],
     ),
     daemon(
         412,
