@@ -69,6 +69,7 @@ impl Demo {
         };
         demo.define_code();
         demo.initialise();
+        demo.describe_machine();
         demo
     }
 

@@ -22,6 +22,7 @@ mod declarations;
 mod devices;
 mod disks;
 mod files;
+mod firmware;
 mod function;
 mod kernel;
 mod memory;

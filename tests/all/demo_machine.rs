@@ -1,6 +1,7 @@
 //! The machine that is built in: each command has something to say of its kernel and of its crash.
 
 use crate::common::{demo, demo_machine, directory, memtool, names, on, text, write_machine};
+use crate::map::layer;
 use serde_json::{Value, json};
 use std::path::Path;
 
@@ -164,6 +165,12 @@ fn a_live_dump_has_the_kernel() {
     std::fs::write(&kernel, zstd::decode_all(shipped("kernel").as_slice()).unwrap()).unwrap();
     let shown = memtool(&["ps", "--core", text(&core), "--kernel", text(&kernel)]).ok().stdout;
     assert!(shown.contains("democtl demo0 ring reset"), "{shown}");
+    // Of what the machine is, the kernel knows what the machine tells of itself.
+    let map = memtool(&["map", "--json", "--core", text(&core), "--kernel", text(&kernel)]).ok().json();
+    let machine = demo(&["map", "--json"]).ok().json();
+    for name in ["types"] {
+        assert_eq!(layer(&map, name)["ranges"], layer(&machine, name)["ranges"], "{name}");
+    }
 }
 
 #[test]

@@ -63,7 +63,7 @@ impl TypedKernel {
         let at = self.allocate_pages(bytes.len() as u64);
         self.write_bytes(at, &bytes);
         let text = self.basic.string;
-        self.variable("preload_metadata", text);
+        self.zeroed_variable("preload_metadata", text);
         self.set_variable("preload_metadata", "", at);
         at
     }
@@ -78,7 +78,7 @@ impl TypedKernel {
         let pointer = self.types.pointer(range);
         let members = [("mr_op", basic.pointer), ("mr_cap", int), ("mr_ndesc", int), ("mr_desc", pointer)];
         let table = self.types.record("mem_range_softc", &members);
-        self.variable("mem_range_softc", table);
+        self.zeroed_variable("mem_range_softc", table);
         let each = self.types.size_of(range);
         let first = self.allocate_pages(each * ranges.len().max(1) as u64);
         for (index, &(base, length, flags, owner)) in (0..).zip(ranges) {
@@ -101,10 +101,10 @@ impl TypedKernel {
             ("cpu_maxphyaddr", basic.unsigned_int, physical_bits.into()),
         ];
         for (name, of, value) in numbers {
-            self.variable(name, of);
+            self.zeroed_variable(name, of);
             self.set_variable(name, "", value);
         }
-        let at = self.variable("cpu_vendor", vendor_type);
+        let at = self.zeroed_variable("cpu_vendor", vendor_type);
         self.write_bytes(at, vendor.as_bytes());
     }
 }
