@@ -71,6 +71,7 @@ mod relocated_kernel;
 mod report;
 mod report_files;
 mod report_html;
+mod report_large;
 mod report_sections;
 mod rules_model;
 mod save;

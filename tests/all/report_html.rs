@@ -13,7 +13,7 @@ use vmcore::report::section::{Block, Section, StackLine, StackText};
 use vmcore::table::{Column, Table};
 
 /// What a kernel may have been made to say.
-const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\0\u{1b}[2J \u{202e}gnp.exe & 'all' \"this\"";
+pub const HOSTILE: &str = "</script><img src=x onerror=alert(1)>\0\u{1b}[2J \u{202e}gnp.exe & 'all' \"this\"";
 
 fn call(frame: usize, function: &str, source: Option<&str>, is_inlined: bool) -> StackLine {
     StackLine::Call {
@@ -27,7 +27,7 @@ fn call(frame: usize, function: &str, source: Option<&str>, is_inlined: bool) ->
     }
 }
 
-fn panicked() -> StackText {
+pub fn panicked() -> StackText {
     let trap = ["exception 0xc: page fault at address 0x10", "rip 0xffffffff80b2c1d4  rsp 0xfffffe0012345670"];
     StackText {
         threads: vec!["PID 812, TID 100092, sysctl, CPU 1, dumping".to_owned()],
@@ -49,7 +49,7 @@ fn panicked() -> StackText {
     }
 }
 
-fn sleeping(number: usize) -> StackText {
+pub fn sleeping(number: usize) -> StackText {
     let threads =
         (0..=number % 3).map(|thread| format!("PID {number}, TID {}, worker", 200_000 + number * 10 + thread));
     let frames =
@@ -61,7 +61,7 @@ fn sleeping(number: usize) -> StackText {
 }
 
 /// A report of a machine with so many stacks and lines of messages.
-fn sections(stacks: usize, messages: usize) -> Vec<Section> {
+pub fn sections(stacks: usize, messages: usize) -> Vec<Section> {
     let number = |title| Column { title, is_number: true };
     let columns = vec![number("PID"), number("SIZE"), Column { title: "COMMAND", is_number: false }];
     let row = |cells: [&str; 3]| cells.map(str::to_owned).to_vec();
@@ -86,7 +86,7 @@ fn sections(stacks: usize, messages: usize) -> Vec<Section> {
     ]
 }
 
-fn head() -> Head {
+pub fn head() -> Head {
     Head {
         title: "panic: page fault".to_owned(),
         fingerprint: Some("4f1c29ab77d0e3b1".to_owned()),
@@ -96,33 +96,37 @@ fn head() -> Head {
 }
 
 /// A file with a report.
-struct Report {
-    file: PathBuf,
+pub struct Report {
+    pub file: PathBuf,
     _directory: tempfile::TempDir,
 }
 
 impl Report {
     fn new(stacks: usize, messages: usize) -> Self {
+        Self::write(&sections(stacks, messages))
+    }
+
+    pub fn write(sections: &[Section]) -> Self {
         let directory = directory();
         let file = directory.path().join("report.html");
         let mut out = BufWriter::new(File::create(&file).unwrap());
-        html::write(&head(), &sections(stacks, messages), &mut out).unwrap();
+        html::write(&head(), sections, &mut out).unwrap();
         out.flush().unwrap();
         Self { file, _directory: directory }
     }
 
-    fn open(&self, width: u32, theme: &str) -> Option<Browser> {
+    pub fn open(&self, width: u32, theme: &str) -> Option<Browser> {
         Browser::open(&self.file, width, theme)
     }
 }
 
 /// What the search says of its hits.
-fn count(browser: &mut Browser) -> String {
+pub fn count(browser: &mut Browser) -> String {
     browser.evaluate("document.getElementById('count').value").as_str().unwrap().to_owned()
 }
 
 #[track_caller]
-fn search(browser: &mut Browser, text: &str) -> String {
+pub fn search(browser: &mut Browser, text: &str) -> String {
     browser.evaluate("document.activeElement.blur(); document.getElementById('count').value = ''");
     browser.press("/", false);
     browser.write(text);
@@ -131,13 +135,13 @@ fn search(browser: &mut Browser, text: &str) -> String {
 }
 
 /// Comes when the page has been drawn some times, and what it does while it is drawn is done.
-const IDLE: &str = "new Promise((done) => {
+pub const IDLE: &str = "new Promise((done) => {
     const draw = (frames) => requestAnimationFrame(() => (frames ? draw(frames - 1) : done()));
     draw(20);
 })";
 
 /// Whether the hit that the search went to can be seen.
-const SEES_HIT: &str = "(() => {
+pub const SEES_HIT: &str = "(() => {
     const [range] = CSS.highlights.get('now');
     const box = range.getBoundingClientRect();
     return box.width > 0 && box.top > 0 && box.bottom < innerHeight && box.left >= 0 && box.right <= innerWidth;
@@ -272,7 +276,7 @@ fn tables_sort_by_value() {
 }
 
 /// The texts with too little contrast to what is behind them, by WCAG's formula.
-const FAINT: &str = "(() => {
+pub const FAINT: &str = "(() => {
     const canvas = document.createElement('canvas').getContext('2d', { willReadFrequently: true });
     const channels = (color) => {
         canvas.clearRect(0, 0, 1, 1);

@@ -1,7 +1,37 @@
-//! Texts in HTML and SVG.
+//! Texts in HTML and SVG, and what all pages begin with.
 
 use crate::bounds::split_text;
+use base64ct::{Base64, Encoding};
+use sha2::{Digest, Sha256};
 use std::fmt::{self, Display, Formatter};
+
+/// The part of a page's style sheet that all pages have: colours, type, facts, controls.
+const BASE_STYLE: &str = include_str!("markup.css");
+
+/// A page up to the beginning of its body, with the rest of its style sheet. The policy allows that and these scripts by their
+/// hashes, and forbids the browser to load, send or run anything else.
+pub(crate) fn page_start(title: &str, style: &str, scripts: &[&str]) -> String {
+    let style = format!("{BASE_STYLE}{style}");
+    let hash = |text: &str| format!("'sha256-{}'", Base64::encode_string(&Sha256::digest(text)));
+    let scripts: Vec<_> = scripts.iter().map(|script| hash(script)).collect();
+    format!(
+        "<!DOCTYPE html>
+<html lang=\"en\">
+<head>
+<meta charset=\"utf-8\">
+<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'\">
+<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">
+<meta name=\"color-scheme\" content=\"light dark\">
+<title>{}</title>
+<style>{style}</style>
+</head>
+<body>
+",
+        hash(&style),
+        scripts.join(" "),
+        Plain(title)
+    )
+}
 
 /// A text as the content of an element. What cannot be seen, or turns the direction of reading, is written as in Rust, and
 /// marked: a text that has `\u{202e}` itself looks different.

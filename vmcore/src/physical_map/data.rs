@@ -1,5 +1,5 @@
 //! What the script of a page needs to draw any part of a map: the axis, and the ranges of each layer, or, of layers with more
-//! than are kept, cells.
+//! than are kept, cells. So the data is bounded, whatever the map: by about 20 bytes for each of these.
 
 use super::axis::Axis;
 use super::palette::class_of;
@@ -9,8 +9,10 @@ use crate::markup::is_invisible;
 use serde::{Serialize, Serializer};
 use serde_json::json;
 
-/// Ranges, or cells, of a layer at most: each takes about 16 bytes.
+/// Ranges, or cells, of a layer at most.
 const MAX_RANGES: usize = 20_000;
+/// Kinds in all cells of a layer at most.
+const MAX_SHARES: usize = 50_000;
 
 /// A range: the bytes between it and the one before, its bytes, and its kind; or, of a cell, kinds and bytes of each in turn.
 enum Entry {
@@ -84,9 +86,9 @@ fn entries(layer: &Layer, end: u64) -> Vec<Entry> {
 /// Cells of so many bytes where ranges are smaller, if they are not too many.
 fn cells(layer: &Layer, size: u64) -> Option<Vec<Entry>> {
     let mut found = Vec::new();
-    let (mut at, mut index) = (0, 0);
+    let (mut at, mut index, mut shares) = (0, 0, 0);
     while let Some(range) = layer.ranges.get(index) {
-        if found.len() >= MAX_RANGES {
+        if found.len() >= MAX_RANGES || shares > MAX_SHARES {
             return None;
         }
         let start = range.start.max(at);
@@ -97,6 +99,7 @@ fn cells(layer: &Layer, size: u64) -> Option<Vec<Entry>> {
         }
         let end = (start - start % size).saturating_add(size).max(range.end.min(start.saturating_add(1)));
         let share = Share::between(layer, start, end);
+        shares += share.kinds.len();
         found.push(Entry::Cell(start - at, end - start, share.kinds));
         at = end;
         while layer.ranges.get(index).is_some_and(|range| range.end <= at) {

@@ -7,10 +7,8 @@ use super::data::data;
 use super::palette::{class_of, rules_of_page};
 use super::svg::{Drawing, svg};
 use super::{FreeArea, Layer, PhysicalMap};
-use crate::markup::{Plain, Text};
+use crate::markup::{Plain, Text, page_start};
 use crate::units::{Hex, exact_size, rough_size};
-use base64ct::{Base64, Encoding};
-use sha2::{Digest, Sha256};
 use std::fmt::Write;
 
 const PAGE_STYLE: &str = include_str!("page.css");
@@ -35,24 +33,9 @@ pub fn style() -> String {
     format!("{FIGURE_STYLE}{}", rules_of_page())
 }
 
-/// What a policy allows a style sheet or a script by.
-pub fn hash(text: &str) -> String {
-    format!("'sha256-{}'", Base64::encode_string(&Sha256::digest(text)))
-}
-
 /// A page with a map.
 pub fn page(map: &PhysicalMap, page: &Page) -> String {
-    let style = format!("{PAGE_STYLE}{}", style());
-    let mut out = String::from("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n");
-    let _ = writeln!(
-        out,
-        "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src {}; script-src {}; base-uri 'none'; form-action 'none'\">",
-        hash(&style),
-        hash(SCRIPT)
-    );
-    out += "<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n";
-    out += "<meta name=\"color-scheme\" content=\"light dark\">\n";
-    let _ = writeln!(out, "<title>{}</title>\n<style>{style}</style>\n</head>\n<body>", Plain(&page.title));
+    let mut out = page_start(&page.title, &format!("{PAGE_STYLE}{}", style()), &[SCRIPT]);
     let _ = writeln!(out, "<header>\n<h1>{}</h1>", Text(&page.title));
     if !page.facts.is_empty() {
         out += "<dl>\n";

@@ -1,4 +1,3 @@
-'use strict';
 (() => {
   const all = (selector, from = document) => [...from.querySelectorAll(selector)];
   const get = (id) => document.getElementById(id);
@@ -26,16 +25,28 @@
   showTheme();
 
   // Folding.
-  const folds = all('details', main);
-  const fold = (open) => folds.forEach((details) => { details.open = open; });
+  const fold = (isOpen) => {
+    parts.all.forEach((part) => part.fold(isOpen));
+    for (const details of all('details', main)) {
+      if (isOpen) parts.open(details);
+      details.open = isOpen;
+    }
+    parts.all.filter((part) => part.groups.length && part.details.open).forEach((part) => part.measure());
+  };
   get('open').onclick = () => fold(true);
   get('close').onclick = () => fold(false);
-  let unfolded = [];
+  let opened = null, unfolded = [];
   addEventListener('beforeprint', () => {
-    unfolded = folds.filter((details) => !details.open);
+    opened = new Set(all('details[open]', main));
+    unfolded = parts.all.filter((part) => part.isUnfolded);
+    parts.all.forEach((part) => { part.details.open = true; part.print(); });
     fold(true);
   });
-  addEventListener('afterprint', () => unfolded.forEach((details) => { details.open = false; }));
+  addEventListener('afterprint', () => {
+    all('.unprinted', main).forEach((note) => note.remove());
+    parts.all.forEach((part) => part.fold(unfolded.includes(part)));
+    all('details[open]', main).filter((details) => !opened.has(details)).forEach((details) => { details.open = false; });
+  });
 
   // The section that is read.
   const top = () => get('tools').getBoundingClientRect().height + 24;
@@ -69,7 +80,10 @@
   const unfold = () => {
     const section = sections.find((section) => '#' + section.id === location.hash);
     if (!section) return;
-    all('.long', section).forEach((details) => { details.open = true; });
+    all('.long', section).filter((details) => !details.closest('.stack')).forEach((details) => {
+      details.open = true;
+      parts.open(details);
+    });
     settle(() => section.scrollIntoView());
   };
   addEventListener('hashchange', unfold);
@@ -77,58 +91,84 @@
   unfold();
   mark();
 
-  // Search: the text of the report in one string, and where in it each of its nodes begins.
+  // Search: the text of the report in one string, and where in it each text node, or part that is data, begins.
   const MOST = 100000, MARKED = 5000;
   const field = get('search'), count = get('count');
   const hasMarks = 'highlights' in CSS;
-  let text = null, nodes = [], starts = [], hits = [], at = -1, length = 0;
+  const own = parts.ENDING.split(',').map((name) => name + ':not(.group *, pre.data)').join(',');
+  const partOf = new Map(parts.all.map((part) => [part.script, part]));
+  let text = null, index = null, hits = [], at = -1, length = 0, marks = null;
   const lower = (data) => {
     const changed = data.toLowerCase();
     return changed.length === data.length ? changed : data;
   };
   const read = () => {
-    const parts = [];
-    let size = 0;
-    nodes = [];
-    starts = [];
-    for (const part of main.querySelectorAll('h2,dt,dd,th,td,p,pre,li,summary')) {
-      const walker = document.createTreeWalker(part, NodeFilter.SHOW_TEXT);
-      while (walker.nextNode()) {
-        const node = walker.currentNode;
-        if (node.parentNode.className === 'gist') continue;
-        nodes.push(node);
-        starts.push(size);
-        parts.push(lower(node.data));
-        size += node.length;
+    const found = [];
+    index = { nodes: [], starts: [], size: 0 };
+    for (const place of main.querySelectorAll(own + ',script')) {
+      const part = partOf.get(place);
+      if (part) {
+        index.nodes.push(part);
+        index.starts.push(index.size);
+        part.starts = [];
+        for (const item of part.texts(lower)) {
+          part.starts.push(index.size);
+          found.push(item);
+          index.size += item.length;
+        }
+        part.starts.push(index.size);
+      } else if (place.localName !== 'script') {
+        const first = index.nodes.length;
+        parts.collect(place, index);
+        for (let node = first; node < index.nodes.length; node += 1) found.push(lower(index.nodes[node].data));
+        found.push('\n');
+        index.size += 1;
       }
-      parts.push('\n');
-      size += 1;
     }
-    text = parts.join('');
+    text = found.join('');
   };
-  const nodeAt = (position) => {
-    let low = 0, high = starts.length;
-    while (high - low > 1) {
-      const middle = (low + high) >> 1;
-      if (starts[middle] <= position) low = middle; else high = middle;
-    }
-    return low;
-  };
+  const pieceAt = (hit) => index.nodes[parts.lastUpTo(index.starts, hit)];
   const range = (hit) => {
-    const first = nodeAt(hit), last = nodeAt(hit + length - 1), range = new Range();
-    range.setStart(nodes[first], hit - starts[first]);
-    range.setEnd(nodes[last], hit + length - starts[last]);
-    return range;
+    const piece = pieceAt(hit);
+    return piece.details ? piece.range(hit, length) : parts.rangeIn(index, hit, hit + length);
   };
+  // Which hit is the first that is not before this place.
+  const hitFrom = (place) => {
+    const before = parts.lastUpTo(hits, place);
+    return before < hits.length && hits[before] < place ? before + 1 : before;
+  };
+  const highlight = (first, last) => {
+    for (let hit = first; hit < last && marks && marks.size < MARKED; hit += 1) {
+      const found = range(hits[hit]);
+      if (found) marks.add(found);
+    }
+  };
+  const show = (element, found) => {
+    if (found) element.dataset.hits = found; else delete element.dataset.hits;
+  };
+  // Items of a part that have been made.
+  const badgeMade = (part, item, items) => {
+    if (part.kind !== 'stacks') return;
+    for (let number = item; number < item + items; number += 1) {
+      show(part.madeOf(number).querySelector('.what'), hitFrom(part.starts[number + 1]) - hitFrom(part.starts[number]));
+    }
+  };
+  parts.all.forEach((part) => {
+    part.onBuilt = (item, items) => {
+      if (text === null) return;
+      badgeMade(part, item, items);
+      highlight(hitFrom(part.starts[item]), hitFrom(part.starts[item + items]));
+    };
+  });
   const badges = () => {
     const counts = new Map();
-    let known = -1, places = [];
+    let known = null, places = [];
     for (const hit of hits) {
-      const index = nodeAt(hit);
-      if (index !== known) {
-        known = index;
+      const piece = pieceAt(hit);
+      if (piece !== known) {
+        known = piece;
         places = [];
-        let element = nodes[index].parentElement;
+        let element = piece.details || piece.parentElement;
         while ((element = element.closest('details,section'))) {
           places.push(element);
           element = element.parentElement;
@@ -136,11 +176,9 @@
       }
       for (const place of places) counts.set(place, (counts.get(place) || 0) + 1);
     }
-    const show = (element, found) => {
-      if (found) element.dataset.hits = found; else delete element.dataset.hits;
-    };
     sections.forEach((section, index) => show(links[index], counts.get(section)));
-    folds.forEach((details) => show(details.querySelector('.what'), counts.get(details)));
+    all('details:not(.group *)', main).forEach((details) => show(details.querySelector('.what'), counts.get(details)));
+    for (const part of parts.all) for (const { first, items, isBuilt } of part.groups) if (isBuilt) badgeMade(part, first, items);
   };
   const tell = () => {
     const found = hits.length.toLocaleString('en') + (hits.length === MOST ? '+' : '');
@@ -157,8 +195,10 @@
     length = wanted.length;
     for (let hit = length ? text.indexOf(wanted) : -1; hit >= 0 && hits.length < MOST; hit = text.indexOf(wanted, hit + length)) hits.push(hit);
     if (hasMarks) {
+      marks = new Highlight();
       CSS.highlights.delete('now');
-      CSS.highlights.set('hit', new Highlight(...hits.slice(0, MARKED).map(range)));
+      CSS.highlights.set('hit', marks);
+      highlight(0, hits.length);
     }
     badges();
     tell();
@@ -167,7 +207,8 @@
     if (timer) { clearTimeout(timer); timer = 0; find(); }
     if (!hits.length) return;
     at = at < 0 ? (step > 0 ? 0 : hits.length - 1) : (at + step + hits.length) % hits.length;
-    const found = range(hits[at]), parent = found.startContainer.parentElement;
+    const piece = pieceAt(hits[at]);
+    const found = piece.details ? piece.show(hits[at], length) : range(hits[at]), parent = found.startContainer.parentElement;
     for (let details = parent.closest('details'); details; details = details.parentElement.closest('details')) {
       if (parent.closest('summary')?.parentElement !== details) details.open = true;
     }
@@ -218,20 +259,24 @@
     return (found[1] === '-' ? -number : number) * 1024 ** ' kmgt'.indexOf((found[3] || ' ').toLowerCase());
   };
   const sort = (head, column) => {
+    const part = parts.all.find(({ place }) => place === head.closest('table'));
     const direction = head.getAttribute('aria-sort') === 'ascending' ? -1 : 1;
     const table = head.closest('table'), isNumber = head.classList.contains('number');
     all('th', table).forEach((other) => other.removeAttribute('aria-sort'));
     head.setAttribute('aria-sort', direction > 0 ? 'ascending' : 'descending');
-    const rows = [...table.tBodies[0].rows].map((row) => {
-      const text = row.cells[column].textContent;
-      return { row, text, value: isNumber ? value(text) : 0 };
-    });
-    rows.sort((a, b) => direction * ((a.value > b.value) - (a.value < b.value) || collator.compare(a.text, b.text)));
-    table.tBodies[0].append(...rows.map(({ row }) => row));
+    const ordered = (rows) => {
+      const keyed = rows.map((row) => ({ ...row, value: isNumber ? value(row.text) : 0 }));
+      return keyed.sort((a, b) => direction * ((a.value > b.value) - (a.value < b.value) || collator.compare(a.text, b.text)));
+    };
     text = null;
+    if (part) part.sort(column, ordered);
+    else {
+      const rows = [...table.tBodies[0].rows].map((row) => ({ row, text: row.cells[column].textContent }));
+      table.tBodies[0].append(...ordered(rows).map(({ row }) => row));
+    }
     if (length) find();
   };
-  for (const table of all('.scroll > table:has(tbody)', main)) {
+  for (const table of all('.scroll > table:is(.data, :has(tbody))', main)) {
     [...table.tHead.rows[0].cells].forEach((head, column) => {
       const button = document.createElement('button');
       button.type = 'button';

@@ -1,28 +1,33 @@
 //! A report as one HTML file that needs no other: its style sheet and script are in it, and a policy in its head forbids the
 //! browser to load, send or run anything else.
 //!
-//! It can be read without the script, which searches, folds, sorts and switches the theme.
+//! The script searches, folds, sorts and switches the theme. What is folded is text that can be read without it, up to
+//! [`MAX_ELEMENTS`] of the page: what has more elements is data, of which the script makes elements when it is opened, and of
+//! those only the ones near the window. So a page opens as soon with 100,000 threads as with 1,000.
+
+mod data;
+mod lines;
+mod stacks;
 
 use super::Report;
-use super::section::{Block, Section, StackLine, StackText};
-use crate::markup::{Plain, Text};
+use super::section::{Block, Section};
+use crate::markup::{Plain, Text, page_start};
 use crate::physical_map::html as map_html;
 use crate::table::{Column, Table};
 use crate::text::first_line;
-use crate::units::{counted, noun};
+use crate::units::noun;
+use data::{Rows, Strings};
+use stacks::write_stacks;
 use std::fmt::{self, Display, Formatter, Write};
 use std::io;
 
-const STYLE: &str = include_str!("html.css");
-const SCRIPT: &str = include_str!("html.js");
-/// The Base64 of their SHA-256, by which the policy allows them and nothing that a dump smuggles in. A test compares.
-const STYLE_HASH: &str = "PoJBPpp0rD+hWxLWh6y6FtFqpB3zw8XvWIGjnDwJBpA=";
-const SCRIPT_HASH: &str = "kDxBvxqH20mRKUkJeGLmWhyutEyIredSpT+zWxDg25c=";
+const STYLE: &str = include_str!("page.css");
+const SCRIPT: &str = concat!(include_str!("parts.js"), include_str!("page.js"));
 
 /// Blocks with more lines, rows or stacks are folded.
 const LONG: usize = 60;
-/// A section's stacks are shown at once if there are no more, otherwise folded.
-const FEW_STACKS: usize = 8;
+/// About how many elements a page has before anything is opened: folded blocks beyond are data.
+const MAX_ELEMENTS: usize = 12_000;
 
 /// What precedes the sections.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -69,23 +74,23 @@ impl Display for Page<'_> {
     fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
         let has_map =
             self.sections.iter().flat_map(|section| &section.blocks).any(|block| matches!(block, Block::Map(..)));
-        write_start(f, &self.head.title, has_map)?;
+        let style = format!("{STYLE}{}", has_map.then(map_html::style).unwrap_or_default());
+        let scripts = [SCRIPT, map_html::SCRIPT];
+        let scripts = scripts.split_at(if has_map { 2 } else { 1 }).0;
+        f.write_str(&page_start(&self.head.title, &style, scripts))?;
+        f.write_str("<a class=\"skip\" href=\"#report\">Skip to the report</a>\n")?;
         write_head(f, self.head)?;
         write_navigation(f, self.sections)?;
+        let mut room = Room(MAX_ELEMENTS);
         f.write_str("<div class=\"body\">\n")?;
         f.write_str(TOOLS)?;
         f.write_str("<main id=\"report\">\n")?;
         for section in self.sections {
-            write_section(f, section, self.head.prominent.contains(&section.id))?;
+            write_section(f, section, self.head.prominent.contains(&section.id), &mut room)?;
         }
         let version = env!("CARGO_PKG_VERSION");
         writeln!(f, "</main>\n<footer>Written by memtool {version}.</footer>\n</div>")?;
-        f.write_str("<script>")?;
-        f.write_str(SCRIPT)?;
-        f.write_str("</script>\n")?;
-        if has_map {
-            writeln!(f, "<script>{}</script>", map_html::SCRIPT)?;
-        }
+        scripts.iter().try_for_each(|script| writeln!(f, "<script>{script}</script>"))?;
         f.write_str("</body>\n</html>\n")
     }
 }
@@ -101,28 +106,6 @@ const TOOLS: &str = r#"<form class="tools" id="tools" role="search" hidden>
 <button type="button" id="theme" aria-pressed="false">Dark</button>
 </form>
 "#;
-
-/// Everything up to the body.
-fn write_start(f: &mut Formatter<'_>, title: &str, has_map: bool) -> fmt::Result {
-    let map_style = has_map.then(map_html::style);
-    let also = |text: Option<&str>| text.map(|text| format!(" {}", map_html::hash(text))).unwrap_or_default();
-    let (styles, scripts) = (also(map_style.as_deref()), also(has_map.then_some(map_html::SCRIPT)));
-    let policy = format!(
-        "default-src 'none'; style-src 'sha256-{STYLE_HASH}'{styles}; script-src 'sha256-{SCRIPT_HASH}'{scripts}; base-uri 'none'; form-action 'none'"
-    );
-    f.write_str("<!DOCTYPE html>\n<html lang=\"en\">\n<head>\n<meta charset=\"utf-8\">\n")?;
-    writeln!(f, "<meta http-equiv=\"Content-Security-Policy\" content=\"{policy}\">")?;
-    f.write_str("<meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">\n")?;
-    f.write_str("<meta name=\"color-scheme\" content=\"light dark\">\n")?;
-    writeln!(f, "<title>{}</title>", Plain(title))?;
-    f.write_str("<style>")?;
-    f.write_str(STYLE)?;
-    f.write_str("</style>\n")?;
-    if let Some(style) = map_style {
-        writeln!(f, "<style>{style}</style>")?;
-    }
-    f.write_str("</head>\n<body>\n<a class=\"skip\" href=\"#report\">Skip to the report</a>\n")
-}
 
 fn write_head(f: &mut Formatter<'_>, head: &Head) -> fmt::Result {
     writeln!(f, "<header>\n<h1>{}</h1>", Text(&head.title))?;
@@ -146,7 +129,7 @@ fn write_navigation(f: &mut Formatter<'_>, sections: &[Section]) -> fmt::Result 
     f.write_str("</ul>\n</nav>\n")
 }
 
-fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool) -> fmt::Result {
+fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool, room: &mut Room) -> fmt::Result {
     let id = Plain(section.id);
     let class = if is_prominent { " class=\"prominent\"" } else { "" };
     writeln!(f, "<section id=\"{id}\"{class} aria-labelledby=\"{id}-title\">")?;
@@ -163,10 +146,10 @@ fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool) -
                 if let Some(caption) = &table.caption {
                     writeln!(f, "<h3>{}</h3>", Text(caption))?;
                 }
-                write_table(f, table, table.caption.as_deref().unwrap_or(section.title))
+                write_table(f, table, table.caption.as_deref().unwrap_or(section.title), room)
             }
-            Block::Lines(lines) => write_lines(f, lines),
-            Block::Stacks(stacks) => write_stacks(f, stacks),
+            Block::Lines(lines) => write_lines(f, lines, room),
+            Block::Stacks(stacks) => write_stacks(f, stacks, room),
             Block::Map(map, page_size) => {
                 f.write_str(&map_html::figure(map, &format!("{}-picture", section.id), section.title, *page_size))
             }
@@ -178,6 +161,20 @@ fn write_section(f: &mut Formatter<'_>, section: &Section, is_prominent: bool) -
 
 fn write_facts(f: &mut Formatter<'_>, facts: &[(&'static str, String)]) -> fmt::Result {
     facts.iter().try_for_each(|(name, value)| writeln!(f, "<dt>{}</dt><dd>{}</dd>", Text(name), Text(value)))
+}
+
+/// How many elements may still be written.
+struct Room(usize);
+
+impl Room {
+    /// Whether a block with so many items, of so many elements in all, is written as elements; few items always are.
+    fn has(&mut self, items: usize, elements: usize) -> bool {
+        let fits = items <= LONG || elements <= self.0;
+        if fits {
+            self.0 = self.0.saturating_sub(elements);
+        }
+        fits
+    }
 }
 
 /// What is long is folded, under the number of things that it has.
@@ -196,8 +193,21 @@ fn write_folded(
     f.write_str("</details>\n")
 }
 
-fn write_lines(f: &mut Formatter<'_>, lines: &[String]) -> fmt::Result {
-    write_folded(f, lines.len(), "line", |f| {
+/// The data of a folded block, and a word for those who see it without the script.
+fn write_data(f: &mut Formatter<'_>, kind: &str, count: usize, data: impl Display) -> fmt::Result {
+    f.write_str("<p class=\"note unbuilt\">There are too many to show them without this page's script. A report as text has all.</p>\n")?;
+    writeln!(f, "<script type=\"application/json\" data-kind=\"{kind}\" data-count=\"{count}\">{data}</script>")
+}
+
+fn write_lines(f: &mut Formatter<'_>, lines: &[String], room: &mut Room) -> fmt::Result {
+    let count = lines.len();
+    // They are one text, but each takes time to lay out.
+    let is_written = room.has(count, count / 8);
+    write_folded(f, count, "line", |f| {
+        if !is_written {
+            f.write_str("<pre class=\"data\"></pre>\n")?;
+            return write_data(f, "lines", count, Strings(lines));
+        }
         // A parser drops a line's end that follows the tag.
         f.write_str("<pre>\n")?;
         lines.iter().try_for_each(|line| writeln!(f, "{}", Text(line)))?;
@@ -205,15 +215,25 @@ fn write_lines(f: &mut Formatter<'_>, lines: &[String]) -> fmt::Result {
     })
 }
 
-fn write_table(f: &mut Formatter<'_>, table: &Table, title: &str) -> fmt::Result {
-    write_folded(f, table.rows.len(), "row", |f| {
+fn write_table(f: &mut Formatter<'_>, table: &Table, title: &str, room: &mut Room) -> fmt::Result {
+    let count = table.rows.len();
+    let is_written = room.has(count, count.saturating_mul(table.columns.len() + 1));
+    write_folded(f, count, "row", |f| {
         let title = Plain(title);
-        write!(f, "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Table: {title}\">\n<table>\n")?;
+        write!(
+            f,
+            "<div class=\"scroll\" role=\"region\" tabindex=\"0\" aria-label=\"Table: {title}\">\n<table{}>\n",
+            if is_written { "" } else { " class=\"data\"" }
+        )?;
         f.write_str("<thead>\n<tr>")?;
         for column in &table.columns {
             write!(f, "<th scope=\"col\"{}>{}</th>", class_of(Some(column)), Text(column.title))?;
         }
         f.write_str("</tr>\n</thead>\n")?;
+        if !is_written {
+            f.write_str("</table>\n</div>\n")?;
+            return write_data(f, "rows", count, Rows(table));
+        }
         if table.rows.is_empty() {
             return f.write_str("</table>\n</div>\n");
         }
@@ -231,129 +251,6 @@ fn write_table(f: &mut Formatter<'_>, table: &Table, title: &str) -> fmt::Result
 
 fn class_of(column: Option<&Column>) -> &'static str {
     if column.is_some_and(|column| column.is_number) { " class=\"number\"" } else { "" }
-}
-
-fn write_stacks(f: &mut Formatter<'_>, stacks: &[StackText]) -> fmt::Result {
-    let is_open = stacks.len() <= FEW_STACKS;
-    write_folded(f, stacks.len(), "stack", |f| stacks.iter().try_for_each(|stack| write_stack(f, stack, is_open)))
-}
-
-fn write_stack(f: &mut Formatter<'_>, stack: &StackText, is_open: bool) -> fmt::Result {
-    let open = if is_open { " open" } else { "" };
-    write!(f, "<details class=\"stack\"{open}>\n<summary>")?;
-    f.write_str("<span class=\"what\">")?;
-    match stack.threads.split_first() {
-        None => f.write_str("Stack")?,
-        Some((thread, more)) => {
-            write!(f, "{}", Text(thread))?;
-            if !more.is_empty() {
-                write!(f, " <small>and {}</small>", counted(more.len() as u64, "more thread"))?;
-            }
-        }
-    }
-    f.write_str("</span>")?;
-    let gist = Gist(&stack.lines).to_string();
-    if !gist.is_empty() {
-        write!(f, "<span class=\"gist\" aria-hidden=\"true\">{gist}</span>")?;
-    }
-    f.write_str("</summary>\n")?;
-    if let [_, more @ ..] = stack.threads.as_slice()
-        && !more.is_empty()
-    {
-        f.write_str("<ul class=\"threads\" tabindex=\"0\" aria-label=\"More threads with this stack\">\n")?;
-        more.iter().try_for_each(|thread| writeln!(f, "<li>{}</li>", Text(thread)))?;
-        f.write_str("</ul>\n")?;
-    }
-    write_frames(f, stack)?;
-    f.write_str("</details>\n")
-}
-
-fn write_frames(f: &mut Formatter<'_>, stack: &StackText) -> fmt::Result {
-    if stack.lines.is_empty() && stack.end.is_none() {
-        return Ok(());
-    }
-    let width_of = |line: &StackLine| match line {
-        StackLine::Call { pc, .. } => format!("{pc:#x}").len(),
-        StackLine::Trap(_) => 0,
-    };
-    let width = stack.lines.iter().map(width_of).max().unwrap_or(0);
-    f.write_str("<pre>\n")?;
-    stack.lines.iter().try_for_each(|line| write_stack_line(f, line, width))?;
-    if let Some(end) = &stack.end {
-        writeln!(f, "{:5}<span class=\"end\">{}</span>", "", Text(end))?;
-    }
-    f.write_str("</pre>\n")
-}
-
-/// A line of a stack, whose addresses have so many characters.
-fn write_stack_line(f: &mut Formatter<'_>, line: &StackLine, width: usize) -> fmt::Result {
-    let (frame, pc, function, module, source, is_inlined, repeats) = match line {
-        StackLine::Trap(lines) => return write_trap(f, lines),
-        StackLine::Call { frame, pc, function, module, source, is_inlined, repeats } => {
-            (frame, pc, function, module, source, *is_inlined, *repeats)
-        }
-    };
-    let (name, offset) = function.rsplit_once('+').unwrap_or((function, ""));
-    let name = Text(name);
-    if is_inlined {
-        let pc = " ".repeat(width);
-        write!(f, "<span class=\"inlined\">#{frame:<3} <span class=\"pc\">{pc} </span><b>{name}</b></span>")?;
-    } else {
-        write!(f, "#{frame:<3} <span class=\"pc\">{pc:#width$x} </span><b>{name}</b>")?;
-    }
-    if !offset.is_empty() {
-        write!(f, "+{}", Text(offset))?;
-    }
-    if is_inlined {
-        f.write_str(" <i>inlined</i>")?;
-    }
-    if let Some(module) = module {
-        write!(f, " <span class=\"module\">{}</span>", Text(module))?;
-    }
-    if let Some(source) = source {
-        write!(f, "  {}", Text(source))?;
-    }
-    f.write_char('\n')?;
-    if repeats > 0 {
-        writeln!(f, "{:5}<span class=\"end\">repeated {}</span>", "", counted(repeats, "more time"))?;
-    }
-    Ok(())
-}
-
-fn write_trap(f: &mut Formatter<'_>, lines: &[String]) -> fmt::Result {
-    let Some((what, registers)) = lines.split_first() else {
-        return Ok(());
-    };
-    writeln!(f, "<span class=\"trap\"><b>{}</b>", Text(what))?;
-    registers.iter().try_for_each(|line| writeln!(f, "{}", Text(line)))?;
-    f.write_str("</span>")
-}
-
-/// Where a thread is, in one line: its functions without those that say only that it sleeps, or how it began.
-struct Gist<'a>(&'a [StackLine]);
-
-/// How the names of functions begin that switch to another thread, and wait for it to switch back.
-const SWITCHING: [&str; 8] =
-    ["cpu_switch", "sched_", "mi_switch", "sleepq_", "_sleep", "msleep_", "_cv_", "turnstile_wait"];
-/// Where threads begin.
-const BEGINNING: [&str; 2] = ["fork_exit", "fork_trampoline"];
-
-impl Display for Gist<'_> {
-    fn fmt(&self, f: &mut Formatter<'_>) -> fmt::Result {
-        let names = self.0.iter().filter_map(|line| match line {
-            StackLine::Call { function, is_inlined: false, .. } => {
-                Some(function.split_once('+').map_or(function.as_str(), |(name, _)| name))
-            }
-            _ => None,
-        });
-        let is_switching = |name: &&str| SWITCHING.iter().any(|start| name.starts_with(start));
-        let telling = names.skip_while(is_switching).take_while(|name| !BEGINNING.contains(name));
-        for (index, name) in telling.take(6).enumerate() {
-            let before = if index > 0 { " \u{2190} " } else { "" };
-            write!(f, "{before}{}", Plain(name))?;
-        }
-        Ok(())
-    }
 }
 
 /// A number with its digits in groups of three: `10,000`.
@@ -374,6 +271,7 @@ impl Display for Grouped {
 
 #[cfg(test)]
 mod tests {
+    use super::super::section::{StackLine, StackText};
     use super::*;
     use crate::markup::is_invisible;
 
@@ -394,30 +292,9 @@ mod tests {
         StackLine::Call { frame: 2, pc: 0x8000_0010, function, module: None, source, is_inlined, repeats: 0 }
     }
 
-    fn base64(bytes: &[u8]) -> String {
-        const DIGITS: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut text = String::new();
-        for group in bytes.chunks(3) {
-            let bits = group.iter().fold(0, |bits, byte| bits << 8 | usize::from(*byte)) << (8 * (3 - group.len()));
-            for digit in 0..4 {
-                let digit = if digit > group.len() { '=' } else { char::from(DIGITS[bits >> (18 - 6 * digit) & 63]) };
-                text.push(digit);
-            }
-        }
-        text
-    }
-
-    #[test]
-    fn policy_allows_the_style_sheet_and_the_script() {
-        use sha2::{Digest, Sha256};
-        for (text, hash) in [(STYLE, STYLE_HASH), (SCRIPT, SCRIPT_HASH)] {
-            assert_eq!(hash, base64(&Sha256::digest(text)));
-        }
-    }
-
     #[test]
     fn style_sheet_and_script_stay_small_and_end_where_they_should() {
-        assert!(STYLE.len() + SCRIPT.len() < 20_000);
+        assert!(STYLE.len() + SCRIPT.len() < 40_000);
         for text in [STYLE, SCRIPT] {
             assert!(!text.contains("</") && !text.contains("<!--") && !text.contains("http"), "{text}");
         }
