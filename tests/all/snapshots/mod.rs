@@ -91,6 +91,19 @@ fn the_readme_shows_what_is_printed() {
     assert!(unused.is_empty(), "README.md does not have these any more: {unused:?}");
 }
 
+#[test]
+fn the_readme_refers_to_files_that_there_are() {
+    let directory = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let readme = std::fs::read_to_string(directory.join("README.md")).unwrap();
+    let targets = [("](", ')'), ("src=\"", '"'), ("srcset=\"", '"')]
+        .map(|(start, end)| readme.split(start).skip(1).filter_map(|rest| rest.split(end).next()).collect::<Vec<_>>());
+    let files: Vec<&str> = targets.concat().into_iter().filter(|target| !target.starts_with("https://")).collect();
+    assert!(files.iter().filter(|file| file.starts_with("doc/")).count() >= 2, "it has no pictures");
+    for file in files {
+        assert!(directory.join(file).is_file(), "{file}");
+    }
+}
+
 /// The image of a swap partition with a dump of the demo machine, compressed by the kernel.
 fn swap_with_a_dump(shell: &Shell) -> Vec<u8> {
     assert_eq!(shell.run("memtool --machine demo livedump dump").code, 0);
