@@ -11,9 +11,9 @@ const PANIC: &str = "page fault";
 const MESSAGES: u64 = 98_232;
 const MAGIC: u64 = 0x06_3062;
 /// MiB of the dump, which the messages in it tell.
-const DUMPED: u64 = 9;
+const DUMPED: u64 = 16;
 /// Bytes of the device, and of a sector.
-pub const DEVICE: u64 = 16 << 20;
+pub const DEVICE: u64 = 32 << 20;
 const SECTOR: u64 = 512;
 
 impl Demo {

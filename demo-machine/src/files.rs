@@ -115,7 +115,7 @@ impl Demo {
     }
 
     /// The vnode of a path of the file systems of disks: all of it is in the name cache.
-    fn file(&mut self, path: &str, kind: i128) -> u64 {
+    pub fn file(&mut self, path: &str, kind: i128) -> u64 {
         if let Some(known) = self.known.get(path) {
             return *known;
         }
@@ -188,7 +188,7 @@ impl Demo {
 }
 
 /// The file of a process's program.
-fn program(process: &Process) -> &'static str {
+pub fn program(process: &Process) -> &'static str {
     match process.command {
         "init" => "/sbin/init",
         "devd" => "/sbin/devd",

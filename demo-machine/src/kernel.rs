@@ -40,6 +40,11 @@ pub struct Demo {
     strings: BTreeMap<String, u64>,
     /// Where the next counter is, of which each CPU has a part.
     next_counter: u64,
+    pub pages: crate::pages::Pages,
+    /// Of each file that is mapped, how often it is, and where its pages are, by their numbers.
+    pub file_pages: BTreeMap<&'static str, (i128, BTreeMap<u64, u64>)>,
+    /// Pages that are wired.
+    pub wired: u64,
     /// What several parts lead to: mounts, directories, credentials and so on, by a name of its own.
     pub known: BTreeMap<String, u64>,
 }
@@ -54,7 +59,12 @@ impl Demo {
         kernel.build_id = Some(0xde);
         let types = Types::read(
             &mut kernel,
-            concat!(include_str!("kernel.h"), include_str!("objects.h"), include_str!("devices.h")),
+            concat!(
+                include_str!("kernel.h"),
+                include_str!("objects.h"),
+                include_str!("devices.h"),
+                include_str!("pages.h")
+            ),
         );
         let next_counter = kernel.allocate_pages(CPUS * PAGE);
         let mut demo = Self {
@@ -65,6 +75,9 @@ impl Demo {
             links: BTreeMap::new(),
             strings: BTreeMap::new(),
             next_counter,
+            pages: crate::pages::Pages::default(),
+            file_pages: BTreeMap::new(),
+            wired: 0,
             known: BTreeMap::new(),
         };
         demo.define_code();
@@ -75,6 +88,7 @@ impl Demo {
 
     pub fn new(moment: Moment) -> Self {
         let mut demo = Self::unbooted(moment);
+        demo.start_pages();
         demo.start_clocks();
         demo.start_cpus();
         demo.load_files();
@@ -93,6 +107,9 @@ impl Demo {
         if moment == Moment::Crashed {
             demo.panic();
         }
+        demo.find_file_pages();
+        demo.finish_pages();
+        demo.count_wired();
         demo
     }
 

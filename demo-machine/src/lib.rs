@@ -30,7 +30,9 @@ mod messages;
 mod module;
 mod network;
 mod objects;
+mod pages;
 mod processes;
+mod spaces;
 mod story;
 
 pub use kernel::{BOOT, VERSION};

@@ -92,7 +92,6 @@ const COUNTERS: &[(&str, u64)] = &[
     ("v_vforkpages", 20_117),
     ("v_rforkpages", 0),
     ("v_kthreadpages", 0),
-    ("v_wire_count", 7168),
 ];
 
 impl Demo {
@@ -203,7 +202,6 @@ impl Demo {
         }
         for (member, value) in [
             ("v_page_size", PAGE),
-            ("v_page_count", 0x1_75a0),
             ("v_free_reserved", 363),
             ("v_free_target", 1376),
             ("v_free_min", 446),
@@ -215,22 +213,17 @@ impl Demo {
             self.set_variable("vm_cnt", member, value);
         }
         for domain in 0..2_u64 {
-            for (queue, (name, count)) in
-                [("inactive", 9120), ("active", 3810), ("laundry", 220), ("unswappable", 0)].into_iter().enumerate()
+            for (queue, (name, scanned)) in
+                [("inactive", 10_980_480), ("active", 4_587_240), ("laundry", 264_880), ("unswappable", 0)]
+                    .into_iter()
+                    .enumerate()
             {
                 let path = format!("[{domain}].vmd_pagequeues[{queue}]");
                 let name = self.string(&format!("vm {name} pagequeue"));
                 self.set_variable("vm_dom", &format!("{path}.pq_name"), name);
-                self.set_variable("vm_dom", &format!("{path}.pq_cnt"), count + 140 * domain * count.min(10));
-                self.set_variable("vm_dom", &format!("{path}.pq_pdpages"), 1204 * count);
+                self.set_variable("vm_dom", &format!("{path}.pq_pdpages"), scanned / (domain + 1));
             }
-            for (member, value) in [
-                ("vmd_domain", domain),
-                ("vmd_page_count", 0x7ad0 + 0x8000 * domain),
-                ("vmd_free_count", 14_220 + 28_900 * domain),
-                ("vmd_free_target", 688),
-                ("vmd_free_min", 223),
-            ] {
+            for (member, value) in [("vmd_domain", domain), ("vmd_free_target", 688), ("vmd_free_min", 223)] {
                 self.set_variable("vm_dom", &format!("[{domain}].{member}"), value);
             }
         }
@@ -246,6 +239,12 @@ impl Demo {
             let counter = self.counter(value);
             self.set_variable(name, "", counter);
         }
+    }
+
+    /// What is known when all pages are given away.
+    pub fn count_wired(&mut self) {
+        let counter = self.counter(self.wired);
+        self.set_variable("vm_cnt", "v_wire_count", counter);
     }
 
     fn count_interrupts(&mut self) {

@@ -163,24 +163,16 @@ impl Demo {
     }
 
     fn set_memory(&mut self, address: u64, process: &Process) {
-        let [size, resident] = process.size;
-        let space = self.add(
-            "vmspace",
-            &[
-                ("vm_map.size", (size * 1024).into()),
-                ("vm_pmap.pm_stats.resident_count", (resident / 4).into()),
-                ("vm_tsize", 28),
-                ("vm_dsize", 12),
-                ("vm_ssize", 32),
-                ("vm_refcnt", 1),
-            ],
-        );
+        let space = self.add("vmspace", &[("vm_refcnt", 1)]);
         let header = self.at(space, "vmspace", "vm_map.header");
         for (member, value) in [("left", header), ("right", header), ("end", 0x1000), ("start", 0x8000_0000_0000)] {
             self.set(header, "vm_map_entry", member, value);
         }
         let pmap = self.at(space, "vmspace", "vm_pmap");
         self.set(space, "vmspace", "vm_map.pmap", pmap);
+        let is_own = process.arguments.is_empty();
+        let resident = if is_own { process.resident / 4 } else { self.map_program(space, process) };
+        self.set(space, "vmspace", "vm_pmap.pm_stats.resident_count", resident);
         self.set(address, "proc", "p_vmspace", space);
     }
 

@@ -17,8 +17,8 @@ pub struct Process {
     pub is_jailed: bool,
     /// Seconds after the kernel booted.
     pub started: i64,
-    /// KiB of address space and in memory.
-    pub size: [u64; 2],
+    /// KiB in memory; a program has some at least.
+    pub resident: u64,
     pub threads: &'static [Thread],
 }
 
@@ -182,7 +182,7 @@ const PROCESS: Process = Process {
     terminal: None,
     is_jailed: false,
     started: 0,
-    size: [0, 16],
+    resident: 16,
     threads: &[],
 };
 
@@ -191,10 +191,10 @@ const fn daemon(
     command: &'static str,
     arguments: &'static [&'static str],
     started: i64,
-    size: [u64; 2],
+    resident: u64,
     threads: &'static [Thread],
 ) -> Process {
-    Process { pid, command, arguments, started, size, parent: 1, threads, ..PROCESS }
+    Process { pid, command, arguments, started, resident, parent: 1, threads, ..PROCESS }
 }
 
 /// A thread of one of the kernel's own processes: the process, the thread, what it does and is in, and milliseconds of CPU
@@ -250,20 +250,13 @@ pub fn processes() -> Vec<Process> {
 
 /// Processes that run programs.
 const PROGRAMS: &[Process] = &[
-    daemon(
-        1,
-        "init",
-        &["/sbin/init"],
-        3,
-        [11_508, 1164],
-        &[thread(100_002, "", Sleep("wait", 340_000), Call(WAIT4), INIT, 310)],
-    ),
+    daemon(1, "init", &["/sbin/init"], 3, 1164, &[thread(100_002, "", Sleep("wait", 340_000), Call(WAIT4), INIT, 310)]),
     daemon(
         412,
         "devd",
         &["/sbin/devd"],
         11,
-        [14_140, 2532],
+        2532,
         &[thread(100_088, "", Sleep("select", 9000), Call(SELECT_CALL), SELECT, 90)],
     ),
     daemon(
@@ -271,7 +264,7 @@ const PROGRAMS: &[Process] = &[
         "syslogd",
         &["/usr/sbin/syslogd", "-s"],
         12,
-        [13_964, 3072],
+        3072,
         &[thread(100_091, "", Sleep("kqread", 61), Call(KEVENT_CALL), KEVENT, 2600)],
     ),
     Process {
@@ -281,7 +274,7 @@ const PROGRAMS: &[Process] = &[
             "ntpd",
             &["/usr/sbin/ntpd", "-c", "/etc/ntp.conf", "-f", "/var/db/ntp/ntpd.drift"],
             13,
-            [24_064, 5188],
+            3084,
             &[
                 thread(100_094, "", Sleep("select", 0), Call(SELECT_CALL), SELECT_FOR, 18_000),
                 thread(100_095, "blocker", Sleep("sigsusp", 693_000), Call(SIGSUSPEND), SUSPEND, 1),
@@ -293,7 +286,7 @@ const PROGRAMS: &[Process] = &[
         "sshd",
         &["sshd: /usr/sbin/sshd [listener] 0 of 10-100 startups"],
         13,
-        [23_704, 8852],
+        4308,
         &[thread(100_097, "", Sleep("select", 5100), Call(POLL_CALL), POLL, 130)],
     ),
     daemon(
@@ -301,7 +294,7 @@ const PROGRAMS: &[Process] = &[
         "cron",
         &["/usr/sbin/cron", "-s"],
         14,
-        [14_012, 2728],
+        2728,
         &[thread(100_099, "", Sleep("nanslp", 7), Call(NANOSLEEP), SLEEP, 1400)],
     ),
     Process {
@@ -311,7 +304,7 @@ const PROGRAMS: &[Process] = &[
             "nginx",
             &["nginx: master process /usr/local/sbin/nginx"],
             20,
-            [24_896, 8344],
+            4136,
             &[thread(100_104, "", Sleep("sigsusp", 340_000), Call(SIGSUSPEND), SUSPEND, 25)],
         )
     },
@@ -324,7 +317,7 @@ const PROGRAMS: &[Process] = &[
             "nginx",
             &["nginx: worker process"],
             20,
-            [24_896, 9120],
+            4396,
             &[thread(100_105, "", Sleep("kqread", 0), Call(KEVENT_CALL), KEVENT, 41_000)],
         )
     },
@@ -337,7 +330,7 @@ const PROGRAMS: &[Process] = &[
             "nginx",
             &["nginx: worker process"],
             20,
-            [24_896, 9088],
+            4384,
             &[thread(100_106, "", Queue(1), Call(KEVENT_CALL), KEVENT, 39_500)],
         )
     },
@@ -348,7 +341,7 @@ const PROGRAMS: &[Process] = &[
             "getty",
             &["/usr/libexec/getty", "Pc", "ttyv0"],
             22,
-            [13_932, 2316],
+            2316,
             &[thread(100_110, "", Sleep("ttyin", 693_600), Call(READ), TTY, 2)],
         )
     },
@@ -359,7 +352,7 @@ const PROGRAMS: &[Process] = &[
             "sshd-session",
             &["sshd-session: alice [priv]"],
             340_000,
-            [24_040, 9560],
+            4544,
             &[thread(100_119, "", Sleep("select", 7800), Call(POLL_CALL), POLL, 60)],
         )
     },
@@ -371,7 +364,7 @@ const PROGRAMS: &[Process] = &[
             "sshd-session",
             &["sshd-session: alice@pts/0"],
             340_001,
-            [24_040, 9728],
+            4600,
             &[thread(100_121, "", Sleep("select", 3), Call(POLL_CALL), POLL, 700)],
         )
     },
@@ -379,14 +372,7 @@ const PROGRAMS: &[Process] = &[
         parent: 805,
         user: 1001,
         terminal: Some(("pts/0", 812)),
-        ..daemon(
-            SHELL,
-            "sh",
-            &["-sh"],
-            340_001,
-            [14_436, 3420],
-            &[thread(100_124, "", Sleep("wait", 12), Call(WAIT4), WAIT, 80)],
-        )
+        ..daemon(SHELL, "sh", &["-sh"], 340_001, 3420, &[thread(100_124, "", Sleep("wait", 12), Call(WAIT4), WAIT, 80)])
     },
     Process {
         parent: 812,
@@ -396,7 +382,7 @@ const PROGRAMS: &[Process] = &[
             "democtl",
             &["democtl", "demo0", "ring", "reset"],
             347_890,
-            [13_104, 2208],
+            2208,
             &[
                 thread(TOOL_THREAD, "", Sleep("demodr", 2), Call(IOCTL), DRAIN, 15),
                 thread(100_190, "watcher", Lock("demo configuration"), Call(IOCTL), SX, 5),

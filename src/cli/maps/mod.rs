@@ -75,10 +75,15 @@ fn mask(text: &str) -> Result<u32, String> {
 }
 
 impl Arguments {
-    /// Which processes, in the order in which they are listed.
-    fn processes(&self) -> Result<Vec<Pid>> {
+    /// Which processes are named, in the order in which they are listed.
+    fn named(&self) -> Vec<Pid> {
         let first = if self.own { Some(Pid::this()) } else { self.pid.map(Pid::from_raw) };
-        let asked: Vec<Pid> = first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect();
+        first.into_iter().chain(self.pids.iter().copied().map(Pid::from_raw)).collect()
+    }
+
+    /// Which processes are listed.
+    fn processes(&self) -> Result<Vec<Pid>> {
+        let asked = self.named();
         match (asked.as_slice(), Pid::parent()) {
             ([], _) if self.kernel.names_core() => {
                 Err(Error::Usage("give the PID of a process in the dump".to_owned()))

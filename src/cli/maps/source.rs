@@ -6,8 +6,9 @@ use super::super::output::Output;
 use super::Arguments;
 use memtool::Result;
 use memtool::host::{self, Pid, ProcessHost};
+use memtool::live_kernel::own_files;
 use memtool::process_map::structures::{StructureMap, read_structures};
-use memtool::process_map::{Detail, ProcessMap};
+use memtool::process_map::{Detail, KERNEL, ProcessMap};
 use std::rc::Rc;
 use vmcore::kernel::{Access, Processes};
 use vmcore::units::{Hex, counted};
@@ -17,6 +18,8 @@ use vmcore::vm::{AddressSpace, ShownStructure, StructureMask};
 pub enum Source {
     /// The system tells.
     Host(Rc<dyn ProcessHost>),
+    /// A recorded machine tells, but of these processes its kernel.
+    Recorded { host: Rc<dyn ProcessHost>, opened: Box<Opened>, more: Vec<Pid> },
     /// The kernel's structures, and its processes, if these do not change.
     Structures(Box<Opened>, Option<Processes>),
 }
@@ -33,8 +36,29 @@ pub struct Read {
 impl Source {
     pub fn open(context: &mut Context, arguments: &Arguments) -> Result<Self> {
         if !arguments.uses_structures() {
-            return Ok(Self::Host(context.process_host()?));
+            return Self::of_host(context, arguments);
         }
+        Self::of_kernel(context, arguments)
+    }
+
+    /// What the system tells; of a recorded machine whose kernel is there, too, what that has more.
+    fn of_host(context: &mut Context, arguments: &Arguments) -> Result<Self> {
+        let host = context.process_host()?;
+        let Some(recorded) = context.recorded()?.filter(|_| !arguments.numa) else { return Ok(Self::Host(host)) };
+        let is_unknown = |pid: &Pid| *pid != KERNEL && !recorded.records_process(*pid);
+        let unknown: Vec<Pid> = arguments.named().into_iter().filter(is_unknown).collect();
+        if unknown.is_empty() || own_files(&*recorded)?.is_none() {
+            return Ok(Self::Host(host));
+        }
+        // Without it, the machine says what it has.
+        let Ok(Self::Structures(opened, _)) = Self::of_kernel(context, arguments) else { return Ok(Self::Host(host)) };
+        let known = opened.kernel.processes().map(|all| all.list).unwrap_or_default();
+        let more = unknown.into_iter().filter(|pid| known.iter().any(|process| process.pid == pid.as_raw()));
+        let more = more.collect();
+        Ok(Self::Recorded { host, opened, more })
+    }
+
+    fn of_kernel(context: &mut Context, arguments: &Arguments) -> Result<Self> {
         let mut opened = arguments.kernel.open(context, Access::Read)?;
         arguments.root.apply(&mut opened.kernel);
         opened.load_types_with(context, arguments.root.search()?)?;
@@ -47,23 +71,23 @@ impl Source {
     /// What JSON says of it.
     pub fn kind(&self) -> &'static str {
         match self {
-            Self::Host(host) => host.kind(),
+            Self::Host(host) | Self::Recorded { host, .. } => host.kind(),
             Self::Structures(opened, _) => opened.kind,
         }
     }
 
     pub fn read(&self, pid: Pid, detail: Detail) -> Result<Read> {
-        match self {
-            Self::Host(host) => {
+        let (opened, processes) = match self {
+            Self::Structures(opened, processes) => (opened, processes.as_ref()),
+            Self::Recorded { opened, more, .. } if more.contains(&pid) => (opened, None),
+            Self::Host(host) | Self::Recorded { host, .. } => {
                 let map = host::read_process_map(&**host, pid, detail)?;
-                Ok(Read { map, page_size: host.page_size()?, space: None, unknown_files: 0 })
+                return Ok(Read { map, page_size: host.page_size()?, space: None, unknown_files: 0 });
             }
-            Self::Structures(opened, processes) => {
-                let read = read_structures(&opened.kernel, processes.as_ref(), pid, detail != Detail::Mappings)?;
-                let StructureMap { map, space, unknown_files } = read;
-                Ok(Read { map, page_size: space.page_size, space: Some(space), unknown_files })
-            }
-        }
+        };
+        let read = read_structures(&opened.kernel, processes, pid, detail != Detail::Mappings)?;
+        let StructureMap { map, space, unknown_files } = read;
+        Ok(Read { map, page_size: space.page_size, space: Some(space), unknown_files })
     }
 
     /// Prints the structures that a map was read from.

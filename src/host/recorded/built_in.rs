@@ -152,6 +152,6 @@ mod tests {
         for file in files() {
             assert!(kernel_file(Path::new(&file.path)).unwrap().is_some(), "{}", file.path);
         }
-        assert_eq!(dump_device().unwrap().metadata().unwrap().len(), 16 << 20);
+        assert_eq!(dump_device().unwrap().metadata().unwrap().len(), 32 << 20);
     }
 }

@@ -52,8 +52,8 @@ pub fn machine() -> Machine {
         crash_dump: Some(CrashDumpState::Present),
         written: Vec::new(),
         live_dump: LiveDumpFacts {
-            wired: Some(0x1c0_0000),
-            managed: Some(0x175a_0000),
+            wired: Some(0x109_7000),
+            managed: Some(0x1683_e000),
             pipes: Some(0x40_0000),
             compressions: Some(vec![Compression::None, Compression::Gzip, Compression::Zstd]),
         },
@@ -126,17 +126,30 @@ fn descriptors() -> Vec<Descriptor> {
     table
 }
 
-/// A shell's address space: pages in both domains, the last ones above 4 GiB.
+/// Where the pages of the shell are, of which the own ones are above 4 GiB: as its map and the kernel have them.
 fn process() -> Process {
-    let range = |start, end, paddr: Option<u64>| ProcessRange { start, end, paddr: paddr.map(Hex) };
+    const PAGE: u64 = 4096;
+    let pages = |start, count, paddr: u64| ProcessRange { start, end: start + count * PAGE, paddr: Some(Hex(paddr)) };
+    let absent = |start, end| ProcessRange { start, end, paddr: None };
     Process {
         policy: Policy::FirstTouch,
         mappings: vec![
-            range(0x20_0000, 0x21_6000, Some(0x512_3000)),
-            range(0x21_6000, 0x22_c000, None),
-            range(0x22_c000, 0x28_6000, Some(0x51a_0000)),
-            range(0x2c_c000, 0x2d_2000, Some(0x1_0291_c000)),
-            range(0x7fff_ffff_e000, 0x7fff_ffff_f000, Some(0x1_03ff_f000)),
+            pages(0x20_0000, 7, 0x52e_2000),
+            pages(0x20_7000, 28, 0x52e_8000),
+            pages(0x22_3000, 2, 0x1_02a7_a000),
+            pages(0x22_5000, 3, 0x1_02a7_c000),
+            pages(0x8_2100_0000, 132, 0x502_2000),
+            pages(0x8_2108_4000, 300, 0x50a_5000),
+            absent(0x8_211b_0000, 0x8_211c_f000),
+            pages(0x8_211c_f000, 9, 0x1_02a7_f000),
+            pages(0x8_211d_8000, 7, 0x1_02a8_8000),
+            pages(0x8_211d_f000, 15, 0x1_02a8_f000),
+            absent(0x8_211e_e000, 0x8_213f_c000),
+            pages(0x8_2140_0000, 600, 0x1_02c0_0000),
+            absent(0x8_2165_8000, 0x8_2180_0000),
+            absent(0x7fff_fffd_f000, 0x7fff_ffff_a000),
+            pages(0x7fff_ffff_a000, 5, 0x1_02e5_8000),
+            pages(0x7fff_ffff_f000, 1, 0x51d_1000),
         ],
     }
 }

@@ -139,6 +139,11 @@ impl Recorded {
         machine
     }
 
+    /// Whether the map of a process is recorded.
+    pub fn records_process(&self, pid: Pid) -> bool {
+        self.machine.processes.iter().any(|process| process.pid == pid.as_raw())
+    }
+
     /// Checks that [`Self::save`] could write this file now: an existing one is replaced only if the machine
     /// was read from it.
     pub fn check_save(&self, path: &Path) -> Result<()> {

@@ -59,6 +59,8 @@ impl Browser {
             "--disable-gpu",
             "--disable-dev-shm-usage",
             "--no-first-run",
+            // A page is as wide as the window, however long it is.
+            "--hide-scrollbars",
         ]);
         command.args(["--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"]);
         command.arg(profile).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
