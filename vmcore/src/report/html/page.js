@@ -75,6 +75,7 @@
   const settle = (scroll, frames = 3) => {
     goal = scroll;
     scroll();
+    if (parts.all.map((part) => part.makeNear()).includes(true)) scroll();
     if (frames) requestAnimationFrame(() => { if (goal === scroll) settle(scroll, frames - 1); });
   };
   const unfold = () => {

@@ -3,6 +3,7 @@
 // the others have the height that theirs will have. The search reads the data.
 const parts = (() => {
   const SIZES = { rows: 200, lines: 400, stacks: 50 }, PRINTED = { rows: 5000, lines: 10000, stacks: 1000 };
+  const NEAR = 1200;
   const ENDING = 'h2,dt,dd,th,td,p,pre,li,summary';
   const ends = new Set(ENDING.split(','));
 
@@ -80,7 +81,7 @@ const parts = (() => {
   };
   const near = new IntersectionObserver((entries) => {
     for (const { isIntersecting, target } of entries) if (isIntersecting) open(target);
-  }, { rootMargin: '1200px 0px' });
+  }, { rootMargin: `${NEAR}px 0px` });
 
   class Part {
     constructor(details) {
@@ -203,6 +204,14 @@ const parts = (() => {
     madeOf(item) {
       const group = this.groupOf(item);
       return group.element.children[item - group.first];
+    }
+
+    // Makes at once what is near the window, and says whether there was any.
+    makeNear() {
+      const isNear = ({ top, bottom }) => bottom > -NEAR && top < innerHeight + NEAR;
+      const found = this.details.open ? this.groups.filter((group) => !group.isBuilt && isNear(group.element.getBoundingClientRect())) : [];
+      found.forEach((group) => this.build(group));
+      return found.length > 0;
     }
 
     groupOf(item) { return this.groups[Math.floor(item / this.size)]; }
