@@ -1,5 +1,6 @@
 //! Address spaces of programs: maps with entries, the objects behind these, and pages of them.
 
+use crate::Moment;
 use crate::kernel::{Demo, PAGE};
 use crate::pages::Zone;
 use crate::story::{Process, SHELL};
@@ -113,7 +114,7 @@ impl Demo {
             Maps::File(path, first, pages) => (self.file_object(path, first, pages), first, COW | NEEDS_COPY, pages),
             Maps::Private(path, first, pages) => {
                 let behind = self.file_object(path, first, 0);
-                let object = self.anonymous(zone, count, 0, pages);
+                let (object, _) = self.anonymous(zone, count, 0, pages);
                 self.set_all(
                     object,
                     "vm_object",
@@ -128,7 +129,11 @@ impl Demo {
                 // Stacks grow downwards.
                 let first = if start == STACK { count - pages } else { 0 };
                 let flags = if start == STACK { GROWS_DOWN } else { 0 };
-                (self.anonymous(zone, count, first, pages), 0, flags, pages)
+                let (object, last) = self.anonymous(zone, count, first, pages);
+                if start == STACK {
+                    self.pass_arguments(last, process.arguments);
+                }
+                (object, 0, flags, pages)
             }
             Maps::Nothing => (0, 0, GUARD, 0),
             Maps::Shared => (self.shared_page(), 0, 0, 1),
@@ -149,14 +154,38 @@ impl Demo {
         (entry, pages)
     }
 
-    /// Memory of a process alone, of which so many pages from one on are in memory.
-    fn anonymous(&mut self, zone: Zone, size: u64, first: u64, pages: u64) -> u64 {
+    /// Has the last page of a stack the arguments, and behind them `struct ps_strings`.
+    fn pass_arguments(&mut self, physical: u64, arguments: &[&str]) {
+        // Dumps of a crash do not have the memory of processes.
+        if self.moment == Moment::Crashed {
+            return;
+        }
+        let text: Vec<u8> = arguments.iter().flat_map(|argument| argument.bytes().chain([0])).collect();
+        let vector = (PAGE - 32 - text.len() as u64) & !15;
+        let pointers = (vector - 8 * (arguments.len() as u64 + 1)) & !15;
+        let mut page = vec![0; PAGE as usize];
+        let mut write = |at: u64, bytes: &[u8]| page[at as usize..at as usize + bytes.len()].copy_from_slice(bytes);
+        let end = SHARED - PAGE;
+        let mut next = vector;
+        for (index, argument) in (0..).zip(arguments) {
+            write(pointers + 8 * index, &(end + next).to_le_bytes());
+            next += argument.len() as u64 + 1;
+        }
+        write(vector, &text);
+        write(PAGE - 32, &(end + pointers).to_le_bytes());
+        write(PAGE - 24, &(arguments.len() as u32).to_le_bytes());
+        let at = self.kernel.mapped_at(physical);
+        self.kernel.load(at, page);
+    }
+
+    /// Memory of a process alone, of which so many pages from one on are in memory: the object, and where the last one is.
+    fn anonymous(&mut self, zone: Zone, size: u64, first: u64, pages: u64) -> (u64, u64) {
         let members = [("type", SWAP), ("flags", ANON), ("ref_count", 1), ("size", size.into())];
         let object = self.add("vm_object", &members);
         let pages: Vec<(u64, u64)> =
             (first..first + pages).map(|number| (number, self.take_page(zone, object, number))).collect();
         self.find_pages(object, &pages);
-        object
+        (object, pages.last().map_or(0, |(_, physical)| *physical))
     }
 
     /// The object of a file, with these pages in memory, too.

@@ -154,6 +154,10 @@ fn maps_ps_paddr_and_the_pages_of_the_kernel_agree_about_the_shell() {
         assert_eq!((&range.unwrap()["kind"], &page["domain"]), (&json!(kind), &json!(domain)), "{at}");
         assert_eq!(physical >= 1 << 32, kind == "anonymous", "{at}: {physical:#x}");
     }
+    // Behind its stack are its arguments.
+    let top = demo(&["paddr", "--json", "0x7fffffffefd0"]).ok().json()["pages"][0]["paddr"].clone();
+    let text = format!("{:#x}", address(&top));
+    assert_eq!(demo(&["read", "--phys", "--as", "str", &text]).ok().stdout, "-sh\n");
     for absent in ["0x8211b0000", "0x821658000", "0x7fffffff9000"] {
         assert_eq!(demo(&["paddr", "--json", absent]).exits(0).json()["pages"][0]["paddr"], Value::Null, "{absent}");
     }
@@ -182,6 +186,27 @@ fn all_pages_have_a_use_and_what_is_counted_of_them_is_what_they_say() {
         (count("free", "page_count"), count("free", "page_count"))
     );
     assert!(count("anonymous", "page_count") > 1000 && count("file", "page_count") > 1000, "{uses}");
+}
+
+#[test]
+fn every_section_of_show_answers_of_the_machine_and_most_of_its_crash() {
+    let directory = directory();
+    let (crash, kernel) = (directory.path().join("crash"), directory.path().join("kernel"));
+    std::fs::create_dir(&crash).unwrap();
+    demo(&["save", "--dir", text(&crash)]).ok();
+    std::fs::write(&kernel, zstd::decode_all(shipped("kernel").as_slice()).unwrap()).unwrap();
+    let core = crash.join("vmcore.0");
+    let help = memtool(&["show", "--help"]).ok().stdout;
+    let sections = help.lines().filter_map(|line| line.trim().strip_prefix("- ")?.split_once(':'));
+    let sections: Vec<&str> = sections.map(|(name, _)| name).collect();
+    assert!(sections.len() > 30, "{sections:?}");
+    for section in sections {
+        let run = demo(&["show", section]).ok().of_recording();
+        assert!(!run.stdout.trim().is_empty() && run.stderr.is_empty(), "{section}: {run:?}");
+        // Nothing waits in a circle there.
+        let of_crash = memtool(&["show", section, "--core", text(&core), "--kernel", text(&kernel)]).ok();
+        assert!(!of_crash.stdout.trim().is_empty() || section == "deadlocks", "{section}: {of_crash:?}");
+    }
 }
 
 #[test]
