@@ -26,7 +26,7 @@ const SHARED: u64 = 0x7fff_ffff_f000;
 const STACK: u64 = 0x7fff_fffd_f000;
 /// The largest stack, of which the rest is a guard.
 const STACK_LIMIT: u64 = 0x7fff_dfff_f000;
-/// Pages of the C library and of the stack that each program has in memory; those of the library that it has changed.
+/// Pages of a stack that are in memory.
 const STACK_PAGES: u64 = 5;
 
 /// What an entry maps.
