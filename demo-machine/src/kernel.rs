@@ -3,6 +3,7 @@
 use crate::Moment;
 use crate::declarations::Types;
 use crate::function::Function;
+use crate::page_owners::Pages;
 use std::collections::BTreeMap;
 use vmcore_synth::Arch;
 use vmcore_synth::typed_kernel::{Placement, TypedKernel};
@@ -40,7 +41,7 @@ pub struct Demo {
     strings: BTreeMap<String, u64>,
     /// Where the next counter is, of which each CPU has a part.
     next_counter: u64,
-    pub pages: crate::pages::Pages,
+    pub pages: Pages,
     /// Of each file that is mapped, how often it is, and where its pages are, by their numbers.
     pub file_pages: BTreeMap<&'static str, (i128, BTreeMap<u64, u64>)>,
     /// Pages that are wired.
@@ -75,7 +76,7 @@ impl Demo {
             links: BTreeMap::new(),
             strings: BTreeMap::new(),
             next_counter,
-            pages: crate::pages::Pages::default(),
+            pages: Pages::default(),
             file_pages: BTreeMap::new(),
             wired: 0,
             known: BTreeMap::new(),

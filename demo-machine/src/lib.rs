@@ -30,6 +30,7 @@ mod messages;
 mod module;
 mod network;
 mod objects;
+mod page_owners;
 mod pages;
 mod processes;
 mod spaces;

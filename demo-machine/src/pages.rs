@@ -1,6 +1,7 @@
 //! Physical memory: segments with a `struct vm_page` of each page, who has it, and the free lists.
 
 use crate::kernel::{Demo, PAGE};
+use crate::page_owners::{Page, Zone};
 use std::collections::BTreeMap;
 
 /// Segments, each in a memory domain.
@@ -29,17 +30,6 @@ const ENQUEUED: u16 = 8;
 /// `OBJT_VNODE`.
 const VNODE: i128 = 2;
 
-/// Where the pages of a process come from.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Zone {
-    /// Domain 0.
-    Low,
-    /// Domain 1, below 4 GiB.
-    High,
-    /// Above that.
-    Above,
-}
-
 /// The physical addresses that pages of a zone are taken from.
 const ZONES: [(Zone, u64, u64); 3] = [
     (Zone::Low, 0x500_0000, 0x5c0_0000),
@@ -54,25 +44,6 @@ const CACHED: [(&str, u64, u64, u8); 4] = [
     ("/var/log/httpd-access.log", 0x860_0000, 0x880_0000, LAUNDRY),
     ("/usr/local/www/index.db", 0x1_0000_0000, 0x1_0100_0000, ACTIVE),
 ];
-
-/// A page that is not free.
-#[derive(Clone, Copy)]
-struct Page {
-    object: u64,
-    number: u64,
-    references: u32,
-    queue: u8,
-}
-
-/// The pages, as they are being given away.
-#[derive(Default)]
-pub struct Pages {
-    /// Where the array of each segment is.
-    arrays: Vec<u64>,
-    used: BTreeMap<u64, Page>,
-    /// Where the next page of each zone is.
-    next: BTreeMap<Zone, u64>,
-}
 
 impl Demo {
     /// Makes room for the structures.

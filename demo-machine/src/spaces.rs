@@ -2,7 +2,7 @@
 
 use crate::Moment;
 use crate::kernel::{Demo, PAGE};
-use crate::pages::Zone;
+use crate::page_owners::Zone;
 use crate::story::{Process, SHELL};
 
 /// Flags of entries: `MAP_ENTRY_COW`, `MAP_ENTRY_NEEDS_COPY`, `MAP_ENTRY_GROWS_DOWN` and `MAP_ENTRY_GUARD`.

@@ -4,6 +4,7 @@ use super::super::section::{StackLine, StackText};
 use super::data::Stacks;
 use super::lines::{gist, split_offset, width_of_pcs};
 use super::{LONG, Room, write_data, write_folded};
+use crate::bounds::tail;
 use crate::markup::{Plain, Text};
 use crate::units::counted;
 use std::fmt::{self, Formatter, Write};
@@ -45,7 +46,7 @@ fn write_stack(f: &mut Formatter<'_>, stack: &StackText, is_open: bool) -> fmt::
         write!(f, "<span class=\"gist\" aria-hidden=\"true\">{gist}</span>")?;
     }
     f.write_str("</summary>\n")?;
-    let more = stack.threads.get(1..).unwrap_or_default();
+    let more = tail(&stack.threads, 1);
     if more.len() > LONG {
         write_folded(f, more.len(), "more thread", |f| {
             f.write_str("<pre>\n")?;
