@@ -1,7 +1,7 @@
 //! A map as a drawing, SVG: a bar for each layer, all over the same axis of addresses.
 //!
 //! A drawing has no script and asks for nothing. Its width is that of where it is; text keeps its size. However many ranges
-//! there are, a bar has at most [`COLUMNS`] columns: where several kinds share one, each has its part of the height.
+//! there are, a bar has at most `COLUMNS` columns: where several kinds share one, each has its part of the height.
 
 use super::axis::{Axis, bytes};
 use super::palette::{class_of, rules_of_drawing};

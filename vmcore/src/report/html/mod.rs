@@ -2,7 +2,7 @@
 //! browser to load, send or run anything else.
 //!
 //! The script searches, folds, sorts and switches the theme. What is folded is text that can be read without it, up to
-//! [`MAX_ELEMENTS`] of the page: what has more elements is data, of which the script makes elements when it is opened, and of
+//! `MAX_ELEMENTS` of the page: what has more elements is data, of which the script makes elements when it is opened, and of
 //! those only the ones near the window. So a page opens as soon with 100,000 threads as with 1,000.
 
 mod data;
