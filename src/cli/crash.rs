@@ -1,12 +1,12 @@
-//! The dump that a report is on: named by a file or by a number, or the newest one; opened, with its kernel, which is found if
-//! it is not named. The options are those of crashinfo(8).
+//! What a report is on: the running kernel, or a dump, named by a file or by a number, or the newest one; opened, with its
+//! kernel, which is found if it is not named. The options are those of crashinfo(8).
 
 use super::kernel::{Opened, RootArguments, open_memory, opened, remark_on_dump};
 use super::{Context, decrypt, seekable, whole_number};
 use clap::Args;
 use memtool::crash_dump::CrashDump;
 use memtool::files;
-use memtool::live_kernel::{OwnFiles, own_files};
+use memtool::live_kernel::{OwnFiles, open_kernel, own_files};
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
@@ -15,7 +15,7 @@ use vmcore::architecture::Architecture;
 use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, Inspection, TextFile, inspect, inspect_packed};
-use vmcore::kernel::KernelSearch;
+use vmcore::kernel::{Access, KernelSearch};
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
 use vmcore::report::DumpSummary;
@@ -86,6 +86,15 @@ impl CrashArguments {
             )),
             None => Ok(Path::new(DIRECTORY)),
         }
+    }
+
+    /// Opens the running kernel.
+    pub fn open_running(&self, context: &mut Context) -> Result<Opened> {
+        let image = self.kernel.as_deref().map(files::open_kernel).transpose()?;
+        let host = context.host()?;
+        let mut opened = Opened { kernel: open_kernel(&host, image, Access::Read)?, kind: host.kind() };
+        self.root.apply(&mut opened.kernel);
+        Ok(opened)
     }
 
     /// Opens a dump and its kernel.

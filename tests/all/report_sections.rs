@@ -3,6 +3,7 @@
 use crate::common::schema::all;
 use crate::common::typed_kernel::TypedDump;
 use crate::common::typed_kernel::WriteFiles as _;
+use crate::common::{demo, demo_machine, directory, memtool, on, write_machine};
 use crate::kernel_cpus::with_swap_devices;
 use crate::show::with_malloc_types;
 use serde_json::{Value, json};
@@ -110,4 +111,58 @@ fn every_section_has_its_member_in_the_schemas_of_show_and_of_reports() {
     let reported = &schemas["memtool.report"]["properties"]["inventory"]["anyOf"][0]["properties"];
     let reported: BTreeSet<&str> = reported.as_object().unwrap().keys().map(String::as_str).collect();
     assert_eq!(reported, members);
+}
+
+#[test]
+fn the_running_kernel_has_a_report_with_all_that_is_no_crash() {
+    let shown = demo(&["report", "--running"]).ok();
+    let titles = self::titles(&shown.stdout);
+    assert_eq!(titles[..4], ["System", "Threads on CPUs", "Stacks of the other threads", "Processes"]);
+    let of_crash = ["Dump", "Panic", "Fingerprint", "Stack of the thread that panicked"];
+    assert!(titles.iter().all(|title| !of_crash.contains(title)), "{titles:?}");
+    for text in [
+        "Report of demo, ",
+        "host          demo\n",
+        "demo_stop+0x69 (if_demo.ko)",
+        "PID 930, TID 100186, democtl, waits for demodr",
+        "/boot/kernel/if_demo.ko",
+    ] {
+        assert!(shown.stdout.contains(text), "{text}: {}", shown.stdout);
+    }
+    let report = demo(&["report", "--running", "--json"]).ok().json();
+    assert_eq!(
+        (&report["hostname"], &report["dump"], &report["host"]),
+        (&json!("demo"), &Value::Null, &json!("recorded"))
+    );
+    assert_eq!((&report["fingerprint"], &report["missing"]), (&Value::Null, &json!([])));
+    let listed = demo(&["ps", "--json"]).ok().json();
+    let pids = |list: &Value| list.as_array().unwrap().iter().map(|process| process["pid"].clone()).collect::<Vec<_>>();
+    assert_eq!(pids(&report["processes"]), pids(&listed["processes"]));
+    // The picture is that of the machine.
+    let page = demo(&["report", "--running", "--html"]).ok().stdout;
+    let sections = page.matches("<section id=").count();
+    assert_eq!(sections, titles.len() + 1, "the picture is in the page alone");
+    assert!(page.contains("<section id=\"map\"") && page.contains("machdep.smap"));
+    let only = demo(&["report", "--running", "--sections", "map,system"]).ok().stdout;
+    assert_eq!(self::titles(&only), ["System", "Physical memory"]);
+    for option in
+        [&["vmcore.0"][..], &["--core", "vmcore.0"], &["-n", "1"], &["-d", "."], &["--private-key", "k"], &["-b"]]
+    {
+        demo(&[&["report", "--running"], option].concat()).usage_error(&["--running"]);
+    }
+    // Where nothing runs that could be asked.
+    if cfg!(target_os = "linux") {
+        memtool(&["report", "--running"]).fails_saying(&["not FreeBSD"]);
+    }
+}
+
+#[test]
+fn a_running_machine_without_a_kernels_file_has_what_it_tells() {
+    let directory = directory();
+    let mut machine = demo_machine();
+    machine["kernel_files"] = json!([]);
+    let machine = write_machine(directory.path(), &machine);
+    let run = on(&machine, &["report", "--running", "--html"]);
+    assert!(matches!(run.code, 0 | 1), "{run:?}");
+    assert!(run.stdout.contains("<section id=\"map\"") && run.stdout.contains("democtl"), "{run:?}");
 }

@@ -339,14 +339,14 @@ impl Kernel {
         Ok(())
     }
 
-    /// The files that it was linked from as it ran, where its symbols are from its image: itself and its modules.
+    /// The files that it was linked from as it ran, where its image is known: itself and its modules.
     ///
     /// # Errors
     ///
     /// Those of [`Self::symbols`] and [`Self::load_modules`].
     pub fn linked_files(&self) -> Result<Listing> {
         self.symbols()?;
-        let files = self.names.files().ok_or(Error::NoSymbols)?;
+        let files = self.names.address_files().ok_or(Error::NoSymbols)?;
         linker_files::list(files.kernel(), &self.memory)
     }
 

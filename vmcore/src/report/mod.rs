@@ -1,4 +1,5 @@
-//! A report of a crash: what crashinfo(8) tells of a kernel's dump, from the dump and the kernel's image alone.
+//! A report of a crash: what crashinfo(8) tells of a kernel's dump, from the dump and the kernel's image alone. And the same of
+//! a kernel that runs.
 //!
 //! [`Report`] is what there is to know, [`Report::sections`] the same for people, [`mod@text`] writes it as text, [`html`] as a page.
 
@@ -20,6 +21,7 @@ pub use processes::{PROCESS_COLUMNS, process_row};
 pub use sections::{INVENTORY, REPORT_SECTIONS};
 
 use crate::architecture::Architecture;
+use crate::dump::TextFile;
 use crate::inventory::{Inventory, NoSection, SectionName, Source};
 use crate::kernel::{DebuggerOutput, Kernel, KernelFacts, Process, Processes, State, Thread};
 use crate::messages::{self, Message, MessageBuffer};
@@ -31,20 +33,75 @@ use std::path::PathBuf;
 /// A part of a report, or why it is missing.
 pub type Part<T> = Result<T, String>;
 
-/// What there is to know of a crash.
+/// What a report is on.
+#[derive(Debug, Clone)]
+pub enum Subject {
+    /// A dump.
+    Dump(Box<DumpSummary>),
+    /// A kernel that runs.
+    Running {
+        /// The name of its host.
+        hostname: String,
+        /// Bytes of a page.
+        page_size: u64,
+    },
+}
+
+impl Subject {
+    /// The dump, if it is one.
+    pub fn dump(&self) -> Option<&DumpSummary> {
+        match self {
+            Self::Dump(dump) => Some(dump),
+            Self::Running { .. } => None,
+        }
+    }
+
+    /// The name of the host.
+    pub fn host(&self) -> Option<String> {
+        match self {
+            Self::Dump(dump) => dump.host(),
+            Self::Running { hostname, .. } => Some(hostname.clone()).filter(|name| !name.is_empty()),
+        }
+    }
+
+    /// What the kernel panicked with, by the dump; empty if it is known that it did not.
+    fn panic(&self) -> Option<String> {
+        self.dump().and_then(DumpSummary::panic)
+    }
+
+    /// Whether it was read without fault.
+    fn is_whole(&self) -> bool {
+        self.dump().is_none_or(DumpSummary::is_whole)
+    }
+
+    /// The files of a text dump.
+    fn files(&self) -> &[TextFile] {
+        self.dump().map_or(&[], |dump| &dump.files)
+    }
+
+    /// Bytes of a page.
+    fn page_size(&self) -> Option<u64> {
+        match self {
+            Self::Dump(dump) => dump.page_size,
+            Self::Running { page_size, .. } => Some(*page_size),
+        }
+    }
+}
+
+/// What there is to know of a crash, or of a kernel that runs.
 ///
 /// ```no_run
 /// use std::path::Path;
 /// use vmcore::Kernel;
 /// use vmcore::inventory::SectionName;
-/// use vmcore::report::{DumpSummary, Report, text};
+/// use vmcore::report::{DumpSummary, Report, Subject, text};
 /// use vmcore::symbols::NoSource;
 ///
 /// # fn main() -> vmcore::Result<()> {
 /// let mut kernel = Kernel::open(Path::new("vmcore.0"), Some(Path::new("/boot/kernel/kernel")))?;
 /// if let Some(dump) = kernel.memory().dump() {
-///     let summary = DumpSummary::new("vmcore.0", dump.inspection());
-///     let report = Report::collect(summary, Ok(&mut kernel), &mut NoSource, SectionName::ALL);
+///     let subject = Subject::Dump(Box::new(DumpSummary::new("vmcore.0", dump.inspection())));
+///     let report = Report::collect(subject, Ok(&mut kernel), &mut NoSource, SectionName::ALL);
 ///     let _ = text::write(&report.title(), &report.sections(), &mut std::io::stdout());
 /// }
 /// # Ok(())
@@ -52,8 +109,8 @@ pub type Part<T> = Result<T, String>;
 /// ```
 #[derive(Debug)]
 pub struct Report {
-    /// The dump.
-    pub dump: DumpSummary,
+    /// What it is on.
+    pub subject: Subject,
     /// Whose kernel it is.
     pub architecture: Option<Architecture>,
     /// The kernel's image; none where its symbols are from elsewhere.
@@ -105,27 +162,27 @@ pub struct Stacks {
 }
 
 impl Report {
-    /// Finds out what there is to know. `kernel` is that of the dump, or why there is none; of what it counts and holds, these
+    /// Finds out what there is to know. `kernel` is that of the subject, or why there is none; of what it counts and holds, these
     /// sections are read. Whatever cannot be known is missing with a reason.
     pub fn collect(
-        dump: DumpSummary,
+        subject: Subject,
         kernel: Part<&mut Kernel>,
         sources: &mut dyn CodeInformation,
         sections: &[SectionName],
     ) -> Self {
         let mut report = match kernel {
-            Ok(kernel) => Self::of_kernel(dump, kernel, sources, sections),
-            Err(why) => Self::without_kernel(dump, why),
+            Ok(kernel) => Self::of_kernel(subject, kernel, sources, sections),
+            Err(why) => Self::without_kernel(subject, why),
         };
         report.panic = report.find_panic();
         report.fingerprint = report.find_fingerprint();
         report
     }
 
-    fn without_kernel(dump: DumpSummary, why: String) -> Self {
-        let messages = dump.messages.clone().ok_or_else(|| why.clone());
+    fn without_kernel(subject: Subject, why: String) -> Self {
+        let messages = subject.dump().and_then(|dump| dump.messages.clone()).ok_or_else(|| why.clone());
         Self {
-            dump,
+            subject,
             architecture: None,
             image: Err(why.clone()),
             lacks_local_symbols: false,
@@ -144,7 +201,7 @@ impl Report {
     }
 
     fn of_kernel(
-        dump: DumpSummary,
+        subject: Subject,
         kernel: &mut Kernel,
         sources: &mut dyn CodeInformation,
         sections: &[SectionName],
@@ -160,7 +217,7 @@ impl Report {
         let lacks_local_symbols = kernel.image().is_some_and(|image| !has_local(image));
         let image = kernel.symbols().map_err(reason).map(|_| kernel.image().map(|image| image.path().to_owned()));
         Self {
-            dump,
+            subject,
             architecture: Some(kernel.memory().architecture()),
             image,
             lacks_local_symbols,
@@ -182,11 +239,11 @@ impl Report {
     fn find_panic(&self) -> Option<String> {
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
         if let Ok(facts) = &self.facts
-            && (facts.panic.is_some() || self.dump.is_whole())
+            && (facts.panic.is_some() || self.subject.is_whole())
         {
             return facts.panic.as_deref().map(text);
         }
-        if let Some(panic) = self.dump.panic() {
+        if let Some(panic) = self.subject.panic() {
             return Some(panic).filter(|panic| !panic.is_empty());
         }
         let all: Vec<Message<'_>> = self.messages.as_ref().ok()?.lines().collect();
@@ -197,7 +254,7 @@ impl Report {
     /// Whether the kernel is known to have panicked, or not to have.
     pub(crate) fn is_panic_known(&self) -> bool {
         let is_read = self.facts.is_ok() || self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0);
-        self.panic.is_some() || self.dump.panic().is_some() || is_read && self.dump.is_whole()
+        self.panic.is_some() || self.subject.panic().is_some() || is_read && self.subject.is_whole()
     }
 
     fn find_fingerprint(&self) -> Result<Fingerprint, NoFingerprint> {
@@ -218,12 +275,12 @@ impl Report {
 
     /// Whether nothing that a report has is missing because it could not be read.
     pub fn is_complete(&self) -> bool {
-        if !self.dump.files.is_empty() {
-            return self.dump.is_whole() && self.dump.files.iter().all(|file| file.missing == 0);
+        if !self.subject.files().is_empty() {
+            return self.subject.is_whole() && self.subject.files().iter().all(|file| file.missing == 0);
         }
         let is_read = |processes: &Processes| processes.warnings.is_empty();
         let is_fine = |found: &ReportStack| found.stack.is_fine();
-        self.dump.is_whole()
+        self.subject.is_whole()
             && self.processes.as_ref().is_ok_and(is_read)
             && self.stacks.dumping.as_ref().is_none_or(is_fine)
             && self.messages.as_ref().is_ok_and(|buffer| buffer.missing == 0)

@@ -4,7 +4,7 @@ use super::fingerprint::{UNKNOWN, panics};
 use super::processes::processes_section;
 use super::section::{Block, Section, StackText};
 use super::stacks::{describe, heading, trap_title};
-use super::{Basis, DumpSummary, Fingerprint, Part, Report, ReportStack};
+use super::{Basis, DumpSummary, Fingerprint, Part, Report, ReportStack, Subject};
 use crate::inventory::{Inventory, NoSection, SectionData, SectionName};
 use crate::kernel::KernelFacts;
 use crate::messages::Message;
@@ -23,8 +23,10 @@ const UNNAMED: &str = "A function has no name. If it is in a module whose file w
 
 /// The section in place of those that the kernel's types tell.
 pub const INVENTORY: &str = "inventory";
-/// The sections of any report, in its order; the last ones are of text dumps, which lack most of the others.
-pub const REPORT_SECTIONS: [&str; 15] = [
+/// The sections of any report, in its order. The first one is of a kernel that runs, in place of the four that follow; the last
+/// ones are of text dumps, which lack most of the others.
+pub const REPORT_SECTIONS: [&str; 16] = [
+    "system",
     "dump",
     "panic",
     "fingerprint",
@@ -48,18 +50,21 @@ type Facts = Vec<(&'static str, String)>;
 impl Report {
     /// Its title: whose crash it is, and when.
     pub fn title(&self) -> String {
-        let host = self.dump.host();
-        let what = if self.panic.is_some() { "Crash" } else { "Dump" };
-        let of = host.unwrap_or_else(|| self.dump.name.clone());
-        let time = self.dumped().map(|time| format!(", {time}")).unwrap_or_default();
+        let (what, name) = match &self.subject {
+            Subject::Dump(dump) => (if self.panic.is_some() { "Crash" } else { "Dump" }, dump.name.as_str()),
+            Subject::Running { .. } => ("Report", "the running kernel"),
+        };
+        let of = self.subject.host().unwrap_or_else(|| name.to_owned());
+        let time = self.time().map(|time| format!(", {time}")).unwrap_or_default();
         format!("{what} of {of}{time}")
     }
 
-    /// When it was dumped: by the dump's header, else by the kernel's clock or by what was saved of the header.
-    fn dumped(&self) -> Option<String> {
+    /// When it was dumped, or read: by the dump's header, else by the kernel's clock or by what was saved of the header.
+    fn time(&self) -> Option<String> {
         let clock = || self.facts.as_ref().ok()?.time.and_then(|time| u64::try_from(time).ok());
-        let time = self.dump.header.as_ref().map(|header| header.dump_time).or_else(clock);
-        time.map(utc_of_unix).or_else(|| self.dump.saved_time())
+        let dump = self.subject.dump();
+        let time = dump.and_then(|dump| dump.header.as_ref()).map(|header| header.dump_time).or_else(clock);
+        time.map(utc_of_unix).or_else(|| dump.and_then(DumpSummary::saved_time))
     }
 
     /// Its parts, in crashinfo(8)'s order.
@@ -69,21 +74,31 @@ impl Report {
             Some(_) => "Stack of the thread that panicked",
             None => "Stack of the thread that wrote the dump",
         };
-        let beginning = vec![
-            section("dump", "Dump", self.dump_section()),
+        let Some(dump) = self.subject.dump() else {
+            let system = section("system", "System", self.system_section());
+            return std::iter::once(system).chain(self.kernel_sections()).collect();
+        };
+        let beginning = [
+            section("dump", "Dump", self.dump_section(dump)),
             section("panic", "Panic", self.panic_section()),
             section("fingerprint", "Fingerprint", self.fingerprint_section()),
         ];
-        if !self.dump.files.is_empty() {
+        if !dump.files.is_empty() {
             return beginning.into_iter().chain(self.file_sections()).collect();
         }
+        let stack = section("stack", stack_title, self.stack_section());
+        beginning.into_iter().chain([stack]).chain(self.kernel_sections()).collect()
+    }
+
+    /// What a kernel tells that is no crash.
+    fn kernel_sections(&self) -> Vec<Section> {
+        let section = |id, title, blocks| Section { id, title, blocks };
+        let (cpus, no_cpus) = match self.subject {
+            Subject::Dump(_) => ("Stacks of the other CPUs", "There is no thread on another CPU."),
+            Subject::Running { .. } => ("Threads on CPUs", "There is no thread on a CPU."),
+        };
         let first = [
-            section("stack", stack_title, self.stack_section()),
-            section(
-                "cpus",
-                "Stacks of the other CPUs",
-                self.stacks_section(&self.stacks.on_cpu, "There is no thread on another CPU."),
-            ),
+            section("cpus", cpus, self.stacks_section(&self.stacks.on_cpu, no_cpus)),
             section(
                 "threads",
                 "Stacks of the other threads",
@@ -98,32 +113,46 @@ impl Report {
             section("modules", "Modules", self.part(&self.modules, |_| self.modules_section())),
             section("ddb", "Output of the kernel's debugger", self.debugger_section()),
         ];
-        beginning.into_iter().chain(first).chain(self.inventory_sections()).chain(last).collect()
+        first.into_iter().chain(self.inventory_sections()).chain(last).collect()
     }
 
-    fn dump_section(&self) -> Vec<Block> {
-        let dump = &self.dump;
+    fn dump_section(&self, dump: &DumpSummary) -> Vec<Block> {
         let mut facts =
             vec![("file", dump.name.clone()), ("dump", dump.description.clone()), ("length", dump.length())];
-        facts.extend(dump.host().map(|host| ("host", host)));
+        facts.extend(self.system_facts());
+        let mut blocks = vec![Block::Facts(facts)];
+        blocks.extend(dump_notes(dump).into_iter().map(Block::Note));
+        blocks.extend(self.no_symbols().filter(|_| dump.files.is_empty()));
+        blocks
+    }
+
+    fn system_section(&self) -> Vec<Block> {
+        [Block::Facts(self.system_facts())].into_iter().chain(self.no_symbols()).collect()
+    }
+
+    /// What is known of the system: its host, its kernel, and when.
+    fn system_facts(&self) -> Facts {
+        let dump = self.subject.dump();
+        let mut facts: Facts = self.subject.host().into_iter().map(|host| ("host", host)).collect();
         let known = self.facts.as_ref().ok();
         let version = known.and_then(|facts| facts.version.as_deref()).map(decode);
-        let version = version.or_else(|| dump.version());
+        let version = version.or_else(|| dump.and_then(DumpSummary::version));
         facts.extend(version.map(|version| ("kernel", version.split_whitespace().collect::<Vec<_>>().join(" "))));
         let architecture = self.architecture.map(|architecture| architecture.name().to_owned());
-        let architecture = architecture.or_else(|| dump.architecture());
+        let architecture = architecture.or_else(|| dump.and_then(DumpSummary::architecture));
         facts.extend(architecture.map(|architecture| ("architecture", architecture)));
-        facts.extend(self.dumped().map(|time| ("dumped", time)));
+        facts.extend(self.time().map(|time| (if dump.is_some() { "dumped" } else { "time" }, time)));
         facts.extend(known.map(uptime).unwrap_or_default());
         facts.extend(self.panic.iter().map(|panic| ("panic", first_line(panic).to_owned())));
         let image = self.image.as_ref().ok().and_then(Option::as_ref);
         facts.extend(image.map(|image| ("symbols", image.display().to_string())));
-        let mut blocks = vec![Block::Facts(facts)];
-        blocks.extend(dump_notes(dump).into_iter().map(Block::Note));
+        facts
+    }
+
+    /// That there are no symbols.
+    fn no_symbols(&self) -> Option<Block> {
         let without = "There are no symbols of the kernel, which most of a report requires";
-        let no_symbols = self.image.as_ref().err().filter(|_| dump.files.is_empty());
-        blocks.extend(no_symbols.map(|why| Block::Note(format!("{without}: {why}."))));
-        blocks
+        self.image.as_ref().err().map(|why| Block::Note(format!("{without}: {why}.")))
     }
 
     /// That a part is missing. Why there are no symbols is said once.
@@ -243,7 +272,7 @@ impl Report {
         }));
         shown.extend(facts.hz.map(|hz| ("hz", hz.to_string())));
         let numbers = self.numbers.as_deref().unwrap_or_default();
-        shown.extend(numbers.iter().map(|number| (number.title, number.text(self.dump.page_size))));
+        shown.extend(numbers.iter().map(|number| (number.title, number.text(self.subject.page_size()))));
         vec![Block::Facts(shown)]
     }
 

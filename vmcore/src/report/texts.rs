@@ -65,7 +65,7 @@ impl Report {
     pub(super) fn file_sections(&self) -> Vec<Section> {
         let mut sections: Vec<Section> = Vec::new();
         let mut others = Vec::new();
-        for TextFile { name, bytes, missing } in &self.dump.files {
+        for TextFile { name, bytes, missing } in self.subject.files() {
             let blocks = blocks(bytes, *missing, "It is empty.");
             let known = FILES.iter().find(|(known, ..)| name == *known);
             match known.filter(|(_, id, _)| !sections.iter().any(|section| section.id == *id)) {

@@ -1,4 +1,6 @@
-//! `memtool report`: all that a dump tells of a crash.
+//! `memtool report`: all that a dump tells of a crash, or a kernel that runs of itself.
+
+mod map;
 
 use super::crash::{Crash, CrashArguments};
 use super::dmesg::MessagesDocument;
@@ -12,7 +14,6 @@ use clap::Args;
 use clap::builder::PossibleValuesParser;
 use memtool::crash_dump::CrashDump;
 use memtool::output_file::{self, OutputFile};
-use memtool::physical_map::Collector;
 use memtool::save::directory::{SaveDirectory, report_name};
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -25,9 +26,8 @@ use vmcore::inventory::{Inventory, NoSection, SectionData, SectionName};
 use vmcore::kernel::DebuggerOutput;
 use vmcore::kerneldump;
 use vmcore::messages::Message;
-use vmcore::physical_map::LayerName;
-use vmcore::report::section::{Block, Section};
-use vmcore::report::{Basis, DumpSummary, INVENTORY, REPORT_SECTIONS, Report, html, text};
+use vmcore::report::section::Section;
+use vmcore::report::{Basis, DumpSummary, INVENTORY, REPORT_SECTIONS, Report, Subject, html, text};
 use vmcore::symbols::KernelFile;
 use vmcore::text::Name;
 use vmcore::units::Hex;
@@ -39,6 +39,9 @@ use vmcore::units::Hex;
 pub struct Arguments {
     #[command(flatten)]
     pub crash: CrashArguments,
+    /// Report on the running kernel instead of a dump
+    #[arg(long, conflicts_with_all = ["vmcore", "core", "number", "dir", "private_key", "batch"])]
+    running: bool,
     /// Write the report to core.txt.N beside the dump, as crashinfo(8) does
     #[arg(short, long, conflicts_with_all = ["output", "html"])]
     batch: bool,
@@ -63,7 +66,8 @@ const SCHEMA: &str = "memtool.report";
 
 #[derive(Serialize)]
 struct Document<'a> {
-    dump: DumpDocument<'a>,
+    hostname: Option<Name>,
+    dump: Option<DumpDocument<'a>>,
     symbol_file: Option<Name>,
     kernel: Option<KernelDocument>,
     panic: Option<Name>,
@@ -136,18 +140,11 @@ struct Missing {
     why: String,
 }
 
-/// What JSON says that the report is about.
-fn kind(context: &Context) -> &'static str {
-    if context.global.machine.is_some() { RECORDED } else { IMAGE }
-}
-
 /// The name of all sections.
 const ALL: &str = "all";
 /// The section with the picture of memory, which is in front of another one.
 const MAP: &str = "map";
 const BEHIND_MAP: &str = "configuration";
-/// More memory than each page is looked at of in a report: that takes seconds.
-const MAX_SCANNED: u64 = 64 << 30;
 
 /// Parses the name of a section of a report.
 fn section_names() -> PossibleValuesParser {
@@ -160,6 +157,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         output_file::check(output, arguments.force)?;
     }
     let mut information = DebugInfo::new(arguments.crash.root.search()?);
+    if arguments.running {
+        return run_on_running(context, arguments, &mut information);
+    }
     let files = arguments.crash.find(context)?;
     let saved = if arguments.batch { Some(Saved::new(&files)?) } else { None };
     let Crash { files, dump, kernel: mut opened } = arguments.crash.open(context, files)?;
@@ -167,44 +167,39 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         opened.load_own_types_if_any(context);
     }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
-    let report = Report::collect(dump, kernel, &mut information, &arguments.inventory());
+    let subject = Subject::Dump(Box::new(dump));
+    let report = Report::collect(subject, kernel, &mut information, &arguments.inventory());
     if let Ok(opened) = &mut opened {
         opened.warn(context);
     }
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
     let is_for_people = saved.is_some() || !context.out.is_json();
-    let map = (is_for_people && arguments.has_map()).then(|| map_section(opened.as_ref()));
+    let map = (is_for_people && arguments.has_map()).then(|| map::of_dump(opened.as_ref()));
     match saved {
         Some(saved) => saved.write(context, &arguments.written(&report, map)?)?,
-        None => arguments.write(context, &files.core, (&report, map), opened.as_ref().ok())?,
+        None => arguments.write(context, Some(&files.core), (&report, map), opened.as_ref().ok())?,
     }
-    Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
+    Ok(verdict(&report))
 }
 
-/// The picture of memory, or why there is none.
-fn map_section(opened: Result<&Opened, &String>) -> Section {
-    let collect = |opened: &Opened| {
-        let kernel = &opened.kernel;
-        let dump = kernel.memory().dump().ok_or_else(|| "it is no dump".to_owned())?;
-        let mut collector = Collector::new(&LayerName::ALL);
-        collector.add_dump(dump).map_err(|error| error.to_string())?;
-        let problems = collector.add_machine_of(kernel).unwrap_or_else(|error| vec![error.to_string()]);
-        match collector.add_kernel(kernel, MAX_SCANNED) {
-            Ok(warnings) => warnings.iter().for_each(|why| collector.set_absent(LayerName::Free, why)),
-            Err(error) => collector.set_absent(LayerName::Free, error.to_string()),
-        }
-        Ok((collector.finish(), kernel.memory().page_size(), problems))
-    };
-    let blocks = match opened.map_err(String::clone).and_then(collect) {
-        Ok((map, page_size, problems)) => {
-            let absent = map.absent.iter().find(|absent| absent.name == LayerName::Free);
-            let absent = absent.map(|absent| format!("no free memory: {}", absent.why));
-            let notes: Vec<Block> = absent.into_iter().chain(problems).map(Block::Note).collect();
-            [Block::Map(Box::new(map), Some(page_size))].into_iter().chain(notes).collect()
-        }
-        Err(why) => vec![Block::Note(why)],
-    };
-    Section { id: MAP, title: "Physical memory", blocks }
+fn verdict(report: &Report) -> Verdict {
+    if report.is_complete() { Verdict::Done } else { Verdict::Failed }
+}
+
+/// Reports on the running kernel, or on that of a recorded machine.
+fn run_on_running(context: &mut Context, arguments: &Arguments, information: &mut DebugInfo) -> Result<Verdict> {
+    let mut opened = arguments.crash.open_running(context)?;
+    opened.load_names(context);
+    opened.load_own_types_if_any(context);
+    let system = context.host()?.system()?;
+    let subject = Subject::Running { hostname: system.hostname, page_size: opened.kernel.memory().page_size() };
+    let report = Report::collect(subject, Ok(&mut opened.kernel), information, &arguments.inventory());
+    opened.warn(context);
+    information.take_warnings().iter().for_each(|warning| context.warn(warning));
+    let has_map = !context.out.is_json() && arguments.has_map();
+    let map = has_map.then(|| map::of_running(context, &opened));
+    arguments.write(context, None, (&report, map), Some(&opened))?;
+    Ok(verdict(&report))
 }
 
 /// A report that is saved beside its dump.
@@ -268,6 +263,15 @@ impl Arguments {
         self.sections.is_empty() || self.sections.iter().any(|wanted| wanted == id || wanted == ALL)
     }
 
+    /// What JSON says that the report is about.
+    fn kind(&self, context: &Context, opened: Option<&Opened>) -> &'static str {
+        match opened.filter(|_| self.running) {
+            Some(opened) => opened.kind,
+            None if context.global.machine.is_some() => RECORDED,
+            None => IMAGE,
+        }
+    }
+
     /// Whether there is a picture of memory: pages have one, text only if it is asked for.
     fn has_map(&self) -> bool {
         if self.sections.is_empty() { self.html } else { self.is_shown(MAP) }
@@ -277,13 +281,13 @@ impl Arguments {
     fn write(
         &self,
         context: &mut Context,
-        core: &Path,
+        core: Option<&Path>,
         (report, map): (&Report, Option<Section>),
         opened: Option<&Opened>,
     ) -> Result<()> {
         let Some(path) = &self.output else {
             if context.out.is_json() {
-                let kind = kind(context);
+                let kind = self.kind(context, opened);
                 return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
             }
             return context.out.bytes(&self.written(report, map)?);
@@ -291,7 +295,8 @@ impl Arguments {
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
         let written = if context.out.is_json() {
-            context.out.write_document(&mut file, SCHEMA, kind(context), &self.document(core, report, opened))
+            let kind = self.kind(context, opened);
+            context.out.write_document(&mut file, SCHEMA, kind, &self.document(core, report, opened))
         } else {
             self.write_sections(report, map, &mut file)
         };
@@ -321,7 +326,7 @@ impl Arguments {
         }
     }
 
-    fn document<'a>(&self, core: &Path, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
+    fn document<'a>(&self, core: Option<&Path>, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
         let stack = |found: &vmcore::report::ReportStack| StackDocument::new(&found.stack, &found.calls);
         let all = |stacks: &[vmcore::report::ReportStack]| stacks.iter().map(stack).collect();
         let facts = report.facts.as_ref().ok();
@@ -330,7 +335,8 @@ impl Arguments {
         let image = report.image.as_ref().ok().and_then(Option::as_deref);
         let processes = report.processes.as_ref().ok();
         Document {
-            dump: dump_document(core, &report.dump),
+            hostname: report.subject.host().map(Name::from),
+            dump: core.zip(report.subject.dump()).map(|(core, dump)| dump_document(core, dump)),
             symbol_file: image.map(Name::from),
             kernel: opened.zip(facts).map(|(opened, facts)| KernelDocument::new(opened.kernel.memory(), facts)),
             panic: report.panic.as_deref().map(Name::from),
@@ -351,7 +357,13 @@ impl Arguments {
             configuration: report.configuration.as_ref().ok().and_then(|text| Some(text.as_deref()?.into())),
             debugger_output: report.debugger.as_ref().ok().and_then(|output| output.as_ref().map(debugger_document)),
             inventory: report.inventory.as_ref().ok(),
-            text_files: report.dump.files.iter().map(text_file_document).collect(),
+            text_files: report
+                .subject
+                .dump()
+                .into_iter()
+                .flat_map(|dump| &dump.files)
+                .map(text_file_document)
+                .collect(),
             missing: missing(report),
         }
     }
@@ -396,10 +408,11 @@ fn text_file_document(file: &TextFile) -> TextFileDocument<'_> {
 /// The parts that are missing.
 fn missing(report: &Report) -> Vec<Missing> {
     let why = |why: &String| why.clone();
+    let is_of_dump = report.subject.dump().is_some();
     let parts = [
         ("symbol-file", report.image.as_ref().err().map(why)),
         ("kernel", report.facts.as_ref().err().map(why)),
-        ("fingerprint", report.fingerprint.as_ref().err().map(ToString::to_string)),
+        ("fingerprint", report.fingerprint.as_ref().err().filter(|_| is_of_dump).map(ToString::to_string)),
         ("processes", report.processes.as_ref().err().map(why)),
         ("messages", report.messages.as_ref().err().map(why)),
         ("variables", report.numbers.as_ref().err().map(why)),
