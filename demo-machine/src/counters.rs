@@ -1,6 +1,6 @@
 //! Callouts, System V IPC, and what protocols of the network counted.
 
-use crate::kernel::{BOOT, CPUS, Demo, PAGE};
+use crate::kernel::{CPUS, Demo, PAGE};
 
 /// Lists of each CPU's wheel of callouts.
 const BUCKETS: u64 = 256;
@@ -133,7 +133,8 @@ impl Demo {
                     self.set(table + free * self.size_of(of), of, "u.shm_perm.mode", 0o1000);
                 }
             }
-            let since = |seconds: i64| i128::from(BOOT + seconds);
+            let boot = self.boot();
+            let since = |seconds: i64| i128::from(boot + seconds);
             let members: &[(&str, i128)] = match prefix {
                 "msg" => &[
                     ("u.msg_qbytes", 2048),

@@ -209,8 +209,16 @@ impl Demo {
     /// Seconds since the kernel booted.
     pub fn uptime(&self) -> i64 {
         match self.moment {
-            Moment::Running => 693_667,
+            Moment::Running => 348_067,
             Moment::Crashed => 347_912,
+        }
+    }
+
+    /// When it has started: the one that runs, after the crash.
+    pub fn boot(&self) -> i64 {
+        match self.moment {
+            Moment::Running => BOOT + 347_912 + 88,
+            Moment::Crashed => BOOT,
         }
     }
 
@@ -242,14 +250,14 @@ impl Demo {
         let name = self.string("TSC-low").into();
         let counter = self.add("timecounter", &[("tc_frequency", FREQUENCY.into()), ("tc_name", name)]);
         let hands = self.add("timehands", &[("th_counter", counter.into())]);
-        for (path, seconds) in [("th_offset", uptime), ("th_boottime", BOOT)] {
+        for (path, seconds) in [("th_offset", uptime), ("th_boottime", self.boot())] {
             self.set(hands, "timehands", &format!("{path}.sec"), seconds);
             self.set(hands, "timehands", &format!("{path}.frac"), 1_u64 << 62);
         }
         let ticks = self.functions["tsc_read"].address;
         for (name, value) in [
             ("timehands", i128::from(hands)),
-            ("time_second", (BOOT + uptime).into()),
+            ("time_second", (self.boot() + uptime).into()),
             ("time_uptime", uptime.into()),
             ("hz", HZ),
             ("ticks", i128::from(uptime) * HZ),

@@ -200,8 +200,11 @@ impl Demo {
                 ],
             );
             self.set_text(interface, "ifnet", "if_xname", name);
-            for counter in 0..12 {
-                let value = if counter % 4 == 1 { 0 } else { packets * [1, 0, 4, 812][counter as usize % 4] / 3 };
+            // Packets and errors in and out, collisions, bytes in and out, multicasts in and out, and what was dropped.
+            let out = packets * 3 / 4;
+            let values =
+                [packets, 0, out, 0, 0, packets * 812, out * 344, packets / 900, out / 700, 0, 0, packets / 5000];
+            for (counter, value) in values.into_iter().enumerate() {
                 let value = self.counter(value);
                 self.set(interface, "ifnet", &format!("if_counters[{counter}]"), value);
             }

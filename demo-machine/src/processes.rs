@@ -1,7 +1,7 @@
 //! Processes and threads with what they lead to: credentials, sessions, terminals, stacks, sleep queues and run queues.
 
 use crate::Moment;
-use crate::kernel::{BOOT, CPUS, Demo, FREQUENCY, HZ};
+use crate::kernel::{CPUS, Demo, FREQUENCY, HZ};
 use crate::story::{CRASH, Does, Process, STOPPED, TOOL, TOOL_THREAD, Thread, processes};
 
 /// Values of flags (`P_*`, `TDF_*`, `TDI_*`).
@@ -353,6 +353,6 @@ impl Demo {
 
     /// Mount times are not kept; the time of day is.
     pub fn now(&self) -> i64 {
-        BOOT + self.uptime()
+        self.boot() + self.uptime()
     }
 }

@@ -202,17 +202,17 @@ const fn daemon(
 type OwnThread = (i32, &'static str, i32, &'static str, Does, &'static [&'static str], u64);
 
 const OWN: &[OwnThread] = &[
-    (0, "kernel", 100_000, "swapper", Sleep("swapin", 693_660), SWAPPER, 40),
+    (0, "kernel", 100_000, "swapper", Sleep("swapin", 348_060), SWAPPER, 40),
     (0, "kernel", 100_007, "softirq_0", Sleep("-", 4), GROUP_TASKQUEUE, 1200),
     (0, "kernel", 100_008, "softirq_1", Sleep("-", 9), GROUP_TASKQUEUE, 980),
     (0, "kernel", 100_009, "if_io_tqg_0", Sleep("-", 0), GROUP_TASKQUEUE, 3100),
     (0, "kernel", 100_010, "if_io_tqg_1", Sleep("-", 0), GROUP_TASKQUEUE, 2900),
     (0, "kernel", 100_014, "thread taskq", Sleep("-", 300), TASKQUEUE, 20),
-    (0, "kernel", 100_015, "acpi_task_0", Sleep("-", 693_000), TASKQUEUE, 0),
+    (0, "kernel", 100_015, "acpi_task_0", Sleep("-", 348_000), TASKQUEUE, 0),
     (2, "clock", 100_020, "clock (0)", Sleep("-", 0), SOFTCLOCK, 31_000),
     (2, "clock", 100_021, "clock (1)", Sleep("-", 0), SOFTCLOCK, 29_000),
     (4, "cam", 100_044, "doneq0", Sleep("-", 2), DONEQ, 900),
-    (4, "cam", 100_058, "scanner", Sleep("-", 693_600), SCANNER, 0),
+    (4, "cam", 100_058, "scanner", Sleep("-", 348_000), SCANNER, 0),
     (6, "pagedaemon", 100_060, "dom0", Sleep("psleep", 1), PAGEOUT, 4200),
     (6, "pagedaemon", 100_064, "dom1", Sleep("psleep", 1), PAGEOUT, 3900),
     (6, "pagedaemon", 100_065, "laundry: dom0", Sleep("launds", 0), LAUNDRY, 700),
@@ -221,8 +221,8 @@ const OWN: &[OwnThread] = &[
     (8, "bufdaemon", 100_069, "", Sleep("psleep", 0), BUFDAEMON, 1700),
     (9, "vnlru", 100_073, "", Sleep("vlruwt", 0), VNLRU, 800),
     (10, "syncer", 100_074, "", Sleep("syncer", 0), SYNCER, 5200),
-    (11, "idle", 100_003, "idle: cpu0", Run(0), IDLE, 660_000_000),
-    (11, "idle", 100_004, "idle: cpu1", Run(1), IDLE, 661_000_000),
+    (11, "idle", 100_003, "idle: cpu0", Run(0), IDLE, 330_000_000),
+    (11, "idle", 100_004, "idle: cpu1", Run(1), IDLE, 331_000_000),
     (12, "intr", 100_012, "swi6: task queue", Interrupt, ITHREAD, 3),
     (12, "intr", 100_022, "swi1: netisr 0", Interrupt, ITHREAD, 2100),
     (12, "intr", 100_040, "irq16: ahci0", Interrupt, ITHREAD, 2500),
@@ -250,7 +250,17 @@ pub fn processes() -> Vec<Process> {
 
 /// Processes that run programs.
 const PROGRAMS: &[Process] = &[
-    daemon(1, "init", &["/sbin/init"], 3, 1164, &[thread(100_002, "", Sleep("wait", 340_000), Call(WAIT4), INIT, 310)]),
+    Process {
+        parent: 0,
+        ..daemon(
+            1,
+            "init",
+            &["/sbin/init"],
+            3,
+            1164,
+            &[thread(100_002, "", Sleep("wait", 340_000), Call(WAIT4), INIT, 310)],
+        )
+    },
     daemon(
         412,
         "devd",
@@ -277,7 +287,7 @@ const PROGRAMS: &[Process] = &[
             3084,
             &[
                 thread(100_094, "", Sleep("select", 0), Call(SELECT_CALL), SELECT_FOR, 18_000),
-                thread(100_095, "blocker", Sleep("sigsusp", 693_000), Call(SIGSUSPEND), SUSPEND, 1),
+                thread(100_095, "blocker", Sleep("sigsusp", 348_000), Call(SIGSUSPEND), SUSPEND, 1),
             ],
         )
     },
@@ -342,7 +352,7 @@ const PROGRAMS: &[Process] = &[
             &["/usr/libexec/getty", "Pc", "ttyv0"],
             22,
             2316,
-            &[thread(100_110, "", Sleep("ttyin", 693_600), Call(READ), TTY, 2)],
+            &[thread(100_110, "", Sleep("ttyin", 348_000), Call(READ), TTY, 2)],
         )
     },
     Process {

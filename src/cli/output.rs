@@ -247,9 +247,9 @@ impl Output {
 
     /// Prints rows as ps(1) does, with one column between fields: aligned under their headings on a terminal, each line cut off
     /// at its width; else as [`Self::rows`].
-    pub fn narrow_rows(&mut self, headings: &[NarrowHeading<'_>], rows: &[Vec<String>]) -> Result<()> {
+    pub fn narrow_rows(&mut self, headings: &[NarrowHeading<'_>], rows: &[Vec<String>]) -> Result<bool> {
         if !self.is_terminal() {
-            return self.rows(&[], rows);
+            return self.rows(&[], rows).map(|()| false);
         }
         let width = |index: usize, heading: &str| {
             let cells = rows.iter().filter_map(|row| row.get(index)).map(|cell| cell.width());
@@ -261,22 +261,31 @@ impl Output {
         if titles.iter().any(|title| !title.is_empty()) {
             self.narrow_row(headings, &widths, &titles)?;
         }
-        rows.iter()
-            .try_for_each(|row| self.narrow_row(headings, &widths, &row.iter().map(String::as_str).collect::<Vec<_>>()))
+        let mut is_cut = false;
+        for row in rows {
+            let cells: Vec<_> = row.iter().map(String::as_str).collect();
+            is_cut |= self.narrow_row(headings, &widths, &cells)?;
+        }
+        Ok(is_cut)
     }
 
-    fn narrow_row(&mut self, headings: &[NarrowHeading<'_>], widths: &[usize], cells: &[&str]) -> Result<()> {
-        let mut line = String::new();
+    /// Prints a row, and tells whether it had to be cut: within a text, but never within a number, which would be another one.
+    fn narrow_row(&mut self, headings: &[NarrowHeading<'_>], widths: &[usize], cells: &[&str]) -> Result<bool> {
+        let room = self.columns().unwrap_or(usize::MAX);
+        let (mut line, mut is_cut) = (String::new(), false);
         for ((heading, width), cell) in headings.iter().zip(widths).zip(cells) {
             let pad = " ".repeat(width.saturating_sub(cell.width()));
             let (before, behind) = if heading.is_left { ("", &*pad) } else { (&*pad, "") };
+            if !heading.is_left && line.width() + before.width() + cell.width() > room {
+                is_cut = true;
+                break;
+            }
             line.extend([before, cell, behind, " "]);
         }
         let line = line.trim_end();
-        match self.columns() {
-            Some(room) => self.line(&fitting(line.chars(), room).collect::<String>()),
-            None => self.line(line),
-        }
+        is_cut |= line.width() > room;
+        self.line(&fitting(line.chars(), room).collect::<String>())?;
+        Ok(is_cut)
     }
 
     /// A size in a table: to the nearest tenth of a unit for a person, in bytes for a program.

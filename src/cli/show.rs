@@ -53,6 +53,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 
 /// Prints the tables, with an empty line between them; on a terminal each below its caption.
 fn print(context: &mut Context, shown: &SectionData) -> Result<()> {
+    let mut is_cut = false;
     for (index, table) in shown.tables().iter().enumerate() {
         if index > 0 {
             context.out.line("")?;
@@ -62,7 +63,10 @@ fn print(context: &mut Context, shown: &SectionData) -> Result<()> {
         }
         let heading = |column: &Column| NarrowHeading { text: column.title, is_left: !column.is_number };
         let headings: Vec<_> = table.columns.iter().map(heading).collect();
-        context.out.narrow_rows(&headings, &table.rows)?;
+        is_cut |= context.out.narrow_rows(&headings, &table.rows)?;
+    }
+    if is_cut {
+        context.remark("lines are cut where the terminal ends; --wide shows all of them");
     }
     Ok(())
 }

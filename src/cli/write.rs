@@ -173,7 +173,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         }
         return Err(Error::Refused("nothing was written: use --force to write".to_owned()));
     }
-    if !context.out.is_json() {
+    // A recording that was read still has them.
+    if !context.out.is_json() && view.kind() != RECORDED {
         context.out.line(&format!("to restore the old bytes: {}", undo(arguments, &document)))?;
         // They must be known before they are gone.
         context.out.flush()?;

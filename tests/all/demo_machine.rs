@@ -61,7 +61,7 @@ fn variables_have_types_and_symbols_are_those_of_the_kernel_and_its_module() {
     assert!(demo(&["translate", "allproc"]).ok().stdout.contains("2 MiB page"));
     let said = demo(&["dmesg"]).ok().stdout;
     assert!(
-        said.contains("demo0: <Demo network>") && said.contains("recorded machine 'demo', not of a real one"),
+        said.contains("demo0: <Demo network>") && said.contains("recorded machine 'demo', not a real one"),
         "{said}"
     );
 }
@@ -241,6 +241,28 @@ fn the_crash_is_saved_once_and_a_saved_machine_knows_that() {
 }
 
 #[test]
+fn a_crash_that_cannot_be_saved_is_there_all_the_same() {
+    let directory = directory();
+    let missing = directory.path().join("none");
+    for options in [&[][..], &["-n"]] {
+        let run = demo(&[&["save", "--dir", text(&missing)], options].concat()).exits(1);
+        assert!(run.stderr.contains("No such file") && !run.stderr.contains("ada0p3 does not exist"), "{run:?}");
+    }
+}
+
+#[test]
+fn the_machine_that_runs_was_started_after_its_crash() {
+    let running = demo(&["ps", "--json"]).ok().json();
+    let crashed = demo(&["report", "--json"]).ok().json();
+    let time = |of: &Value| of["kernel"]["time"].as_str().unwrap().to_owned();
+    let uptime = |of: &Value| of["kernel"]["uptime_seconds"].as_i64().unwrap();
+    assert_eq!((time(&running), uptime(&running)), ("2026-11-29T11:21:07Z".to_owned(), 4 * 86_400 + 2467));
+    assert_eq!((time(&crashed), uptime(&crashed)), ("2026-11-25T10:38:32Z".to_owned(), 4 * 86_400 + 2312));
+    // init's parent is the kernel.
+    assert_eq!(demo(&["ps", "-o", "ppid", "-p", "1"]).ok().lines(), ["0"]);
+}
+
+#[test]
 fn a_write_is_kept_with_the_recording_alone() {
     let directory = directory();
     let saved = directory.path().join("saved");
@@ -283,7 +305,7 @@ fn another_kernel_than_the_one_that_is_built_in_has_nothing_of_it() {
     machine["system"]["osreldate"] = json!(1_402_000);
     let machine = write_machine(directory.path(), &machine);
     on(&machine, &["ps"]).fails_saying(&["has no symbol allproc"]);
-    assert!(on(&machine, &["dmesg"]).ok().stdout.contains("recorded machine 'demo', not of a real one"));
+    assert!(on(&machine, &["dmesg"]).ok().stdout.contains("recorded machine 'demo', not a real one"));
 }
 
 #[test]

@@ -31,7 +31,7 @@ fn the_dump_is_a_version_3_minidump_that_says_where_it_comes_from() {
     assert_eq!(dump.kernel_base, 0xffff_fe00_0000_0000);
     assert_eq!(dump.direct_map, (0xffff_f800_0000_0000, 0xffff_fc00_0000_0000));
     let messages = String::from_utf8(dump.message_buffer.clone()).unwrap();
-    assert!(messages.contains("recorded machine 'demo', not of a real one"), "{}", messages.trim_end_matches('\0'));
+    assert!(messages.contains("recorded machine 'demo', not a real one"), "{}", messages.trim_end_matches('\0'));
 }
 
 #[test]

@@ -295,13 +295,15 @@ fn a_damaged_dump_is_drawn_as_far_as_it_goes() {
     let directory = directory();
     let core = directory.path().join("vmcore");
     std::fs::write(&core, &whole[..parts.pages.start + 2 * spec.page_size as usize]).unwrap();
-    let run = memtool(&["map", "--json", "-M", text(&core)]).exits(0);
+    let run = memtool(&["map", "--json", "-M", text(&core)]).exits(1);
     assert!(run.stderr.contains("is damaged"), "{}", run.stderr);
     assert_eq!(totals(&json(run), "dump")["held"], 2 * spec.page_size);
     for length in [0, 100, parts.bitmap.start + 8, parts.bitmap.end] {
         std::fs::write(&core, &whole[..length]).unwrap();
-        let run = memtool(&["map", "-M", text(&core)]);
-        assert!(matches!(run.code, 0 | 1) && !run.stderr.contains("panicked"), "{run:?}");
+        let page = directory.path().join(format!("{length}.html"));
+        let run = memtool(&["map", "-M", text(&core), "--html", text(&page)]).exits(1);
+        assert!(!run.stderr.contains("panicked"), "{run:?}");
+        assert!(!page.exists(), "{length}: {run:?}");
     }
     memtool(&["map", "-M", text(&directory.path().join("none"))]).fails_saying(&["No such file"]);
 }

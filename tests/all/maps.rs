@@ -131,7 +131,7 @@ MAP <unknown>: [0x0->0xbfbfe000]
 
 #[test]
 fn what_freebsd_does_not_tell_is_unknown() {
-    let unknown = "r--p+ (rwx) <unknown> 00:94     468 - /bin/sh";
+    let unknown = "r--p+ (rwx) <unknown> 00:94     398 - /bin/sh";
     let all = demo(&["maps", "812", "-a"]).ok().stdout;
     assert!(all.lines().nth(1).unwrap().ends_with(unknown), "{all}");
     let map = demo(&["maps", "812", "-m"]).ok().stdout;

@@ -11,35 +11,52 @@ use std::path::Path;
 use vmcore::kernel::Access;
 use vmcore::physical_map::{LayerName, PhysicalMap};
 
-/// The map, and what JSON says that it is of.
-pub fn collect(context: &mut Context, arguments: &Arguments) -> Result<(PhysicalMap, &'static str)> {
+/// A map.
+pub struct Collected {
+    /// The map.
+    pub map: PhysicalMap,
+    /// What JSON says that it is of.
+    pub kind: &'static str,
+    /// Whether the dump that it is of is not damaged.
+    pub is_whole: bool,
+}
+
+pub fn collect(context: &mut Context, arguments: &Arguments) -> Result<Collected> {
     let mut collector = Collector::new(&arguments.wanted());
+    let mut is_whole = true;
     let kind = match &arguments.kernel.core {
-        Some(core) => from_dump(context, arguments, core, &mut collector)?,
+        Some(core) => {
+            is_whole = from_dump(context, arguments, core, &mut collector)?;
+            IMAGE
+        }
         None => from_system(context, arguments, &mut collector)?,
     };
     collector.set_absent(LayerName::Memory, "the system does not tell which addresses are RAM");
     collector.set_absent(LayerName::Types, "the system has no memory ranges");
     collector.set_absent(LayerName::Dump, "no dump is named with --core");
     collector.set_absent(LayerName::Process, "neither --pid nor --file is given");
-    Ok((collector.finish(), kind))
+    let map = collector.finish();
+    if let Some(core) = arguments.kernel.core.as_ref().filter(|_| !is_whole && map.end == 0) {
+        return Err(Error::Refused(format!(
+            "{}: so little of the dump is there that nothing can be drawn",
+            core.display()
+        )));
+    }
+    Ok(Collected { map, kind, is_whole })
 }
 
-fn from_dump(
-    context: &mut Context,
-    arguments: &Arguments,
-    core: &Path,
-    collector: &mut Collector,
-) -> Result<&'static str> {
+/// Returns whether the dump is not damaged.
+fn from_dump(context: &mut Context, arguments: &Arguments, core: &Path, collector: &mut Collector) -> Result<bool> {
     let image = arguments.kernel.image()?;
     let memory = arguments.kernel.open_core(context, core, Access::Read, &temporary_directory())?;
+    let is_whole = memory.inspection().damage.is_empty();
     collector.add_dump(&memory)?;
     let layers = [LayerName::Free, LayerName::Memory, LayerName::Types];
     if layers.into_iter().any(|name| collector.wants(name)) || arguments.pid.is_some() {
         let opened = open_memory(context, core, memory, image);
         add_kernel(context, arguments, opened, collector);
     }
-    Ok(IMAGE)
+    Ok(is_whole)
 }
 
 fn from_system(context: &mut Context, arguments: &Arguments, collector: &mut Collector) -> Result<&'static str> {

@@ -15,7 +15,7 @@ use vmcore::physical_map::{LayerName, PhysicalMap};
 
 #[derive(Args)]
 #[command(
-    after_help = "In a pipe, each range of each layer is a line with its exact addresses. For the memory map of a process by virtual addresses, see 'maps'. Exit codes: 0 success, 1 failure, or a layer that was asked for is missing, 2 usage error."
+    after_help = "In a pipe, each range of each layer is a line with its exact addresses. For the memory map of a process by virtual addresses, see 'maps'. Exit codes: 0 success, 1 failure, a damaged dump, or a layer that was asked for is missing, 2 usage error."
 )]
 pub struct Arguments {
     #[command(flatten)]
@@ -100,7 +100,7 @@ fn draw(context: &mut Context, map: &PhysicalMap, kind: &str, is_ascii: bool) ->
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     files::check(arguments)?;
-    let (map, kind) = collect::collect(context, arguments)?;
+    let collect::Collected { map, kind, is_whole } = collect::collect(context, arguments)?;
     let required = arguments.required();
     let missing: Vec<_> = map.absent.iter().filter(|absent| required.contains(&absent.name)).collect();
     for absent in &missing {
@@ -112,5 +112,5 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         draw(context, &map, kind, arguments.ascii)?;
     }
     files::write(context, arguments, &map, kind)?;
-    Ok(if missing.is_empty() { Verdict::Done } else { Verdict::Failed })
+    Ok(if missing.is_empty() && is_whole { Verdict::Done } else { Verdict::Failed })
 }

@@ -2,10 +2,11 @@
 
 use super::super::Context;
 use memtool::Result;
+use std::collections::BTreeMap;
 use std::ffi::OsStr;
 use unicode_width::UnicodeWidthStr;
 use vmcore::physical_map::rows::{Cell, Options, Picture, Row, mark, shades};
-use vmcore::physical_map::{Class, Kind, Layer, LayerName, PhysicalMap};
+use vmcore::physical_map::{Class, Kind, Layer, LayerName, PhysicalMap, percent};
 use vmcore::table::cell;
 use vmcore::text::escape_control;
 use vmcore::units::{Hex, exact_size, rough_size};
@@ -74,7 +75,8 @@ pub fn print(context: &mut Context, map: &PhysicalMap, kind: &str, is_ascii: boo
             }
         }
     }
-    map.layers.iter().try_for_each(|layer| print_legend(context, layer, style, width))?;
+    let has_areas = map.free_areas.as_ref().is_some_and(|areas| !areas.is_empty());
+    map.layers.iter().try_for_each(|layer| print_legend(context, layer, style, width, has_areas))?;
     print_areas(context, map)?;
     for absent in &map.absent {
         context.remark(&format!("no layer '{}': {}", absent.name.name(), absent.why));
@@ -101,28 +103,27 @@ fn print_cells(context: &mut Context, head: &str, layer: &Layer, cells: &[Cell],
 }
 
 /// Prints the kinds of a layer with what they add up to.
-fn print_legend(context: &mut Context, layer: &Layer, style: Style, width: usize) -> Result<()> {
+///
+/// Where a table has the blocks of each order, those of a memory domain are one kind.
+fn print_legend(context: &mut Context, layer: &Layer, style: Style, width: usize, has_areas: bool) -> Result<()> {
     context.out.line("")?;
     let title = format!("{}, from {}", layer.name.title(), layer.source);
     context.out.line(&super::super::output::fit(title, width))?;
     let whole = layer.bytes();
-    let totals = layer.totals();
-    let sizes: Vec<String> = totals.iter().map(|total| rough_size(total.bytes)).collect();
+    let lines = legend(layer, style, has_areas);
+    let sizes: Vec<String> = lines.iter().map(|line| rough_size(line.bytes)).collect();
     let size_width = sizes.iter().map(|size| size.width()).max().unwrap_or(0);
-    for ((number, total), size) in (0_u16..).zip(&totals).zip(&sizes) {
-        let mark = match total.kind.class {
-            class if layer.name.is_sparse() && class != Class::Missing => shades(style.is_ascii)[3].0,
-            _ => mark(layer, number, style.is_ascii),
-        };
-        let colour = if style.is_coloured { colour_of(total.kind) } else { "" };
+    let mark_width = lines.iter().map(|line| line.mark.width()).max().unwrap_or(0);
+    for (line, size) in lines.iter().zip(&sizes) {
+        let LegendLine { mark, colour, text, .. } = line;
         let reset = if colour.is_empty() { "" } else { RESET };
-        let share = percent(total.bytes, whole);
-        let ranges = if width < NARROW { String::new() } else { format!("  {:>9}", ranges(total.ranges)) };
-        let text = escape_control(&total.kind.text);
-        let line = format!("  {colour}{mark}{reset}  {size:>size_width$}  {share:>7}{ranges}  {text}\n");
+        let pad = " ".repeat(mark_width.saturating_sub(mark.width()));
+        let share = percent(line.bytes, whole);
+        let ranges = if width < NARROW { String::new() } else { format!("  {:>9}", ranges(line.ranges)) };
+        let line = format!("  {colour}{mark}{reset}{pad}  {size:>size_width$}  {share:>8}{ranges}  {text}\n");
         context.out.bytes(line.as_bytes())?;
     }
-    if layer.name.is_sparse() && !totals.is_empty() {
+    if layer.name.is_sparse() && !lines.is_empty() {
         let least = |(mark, percent): (char, u32)| format!("{mark} {percent} %");
         let shades = shades(style.is_ascii).map(least).join(", ");
         context.out.line(&format!("  of a cell at least: {}", shades.replacen("0 %", "any", 1)))?;
@@ -130,17 +131,46 @@ fn print_legend(context: &mut Context, layer: &Layer, style: Style, width: usize
     Ok(())
 }
 
-fn ranges(count: u64) -> String {
-    if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") }
+/// A line of a legend.
+struct LegendLine {
+    mark: String,
+    colour: &'static str,
+    bytes: u64,
+    ranges: u64,
+    text: String,
 }
 
-/// A share in percent, to a tenth; what is something is not nothing.
-fn percent(part: u64, whole: u64) -> String {
-    match (u128::from(part) * 1000).checked_div(whole.into()) {
-        None => "-".to_owned(),
-        Some(0) if part > 0 => "< 0.1 %".to_owned(),
-        Some(tenths) => format!("{}.{} %", tenths / 10, tenths % 10),
+/// The lines of a layer's legend.
+fn legend(layer: &Layer, style: Style, has_areas: bool) -> Vec<LegendLine> {
+    let mut lines: Vec<LegendLine> = Vec::new();
+    let mut of_domain: BTreeMap<Option<u32>, usize> = BTreeMap::new();
+    for (number, total) in (0_u16..).zip(&layer.totals()) {
+        let Kind { class, domain, text } = total.kind;
+        let mark = match class {
+            class if layer.name.is_sparse() && *class != Class::Missing => shades(style.is_ascii)[3].0,
+            _ => mark(layer, number, style.is_ascii),
+        };
+        let is_free = has_areas && matches!(class, Class::Free(_));
+        let first = of_domain.get(domain).filter(|_| is_free).and_then(|index| lines.get_mut(*index));
+        if let Some(line) = first {
+            line.bytes = line.bytes.saturating_add(total.bytes);
+            line.ranges = line.ranges.saturating_add(total.ranges);
+            line.mark = format!("{}-{mark}", line.mark.chars().next().unwrap_or(mark));
+            continue;
+        }
+        let (colour, text) = if is_free {
+            of_domain.insert(*domain, lines.len());
+            ("", domain.map_or_else(|| "free".to_owned(), |domain| format!("free, domain {domain}")))
+        } else {
+            (if style.is_coloured { colour_of(total.kind) } else { "" }, escape_control(text).to_string())
+        };
+        lines.push(LegendLine { mark: mark.to_string(), colour, bytes: total.bytes, ranges: total.ranges, text });
     }
+    lines
+}
+
+fn ranges(count: u64) -> String {
+    if count == 1 { "1 range".to_owned() } else { format!("{count} ranges") }
 }
 
 /// Prints how many blocks of each size are free.

@@ -155,7 +155,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         outcomes.push(match outcome {
             Ok(outcome) => outcome,
             // Such as an encrypted swap partition before swap is used.
-            Err(error) if !named && is_missing(&error) && !device.exists() => {
+            Err(error) if !named && is_missing(&error) && !is_there(context, device, is_recorded) => {
                 context.remark(&format!("{} does not exist", device.display()));
                 Outcome::new(device, Ending::NoDump)
             }
@@ -172,6 +172,12 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         context.out.document_of("memtool.save", kind, &Document { dry_run: arguments.dry_run, devices: outcomes })?;
     }
     Ok(if done { Verdict::Done } else { Verdict::Failed })
+}
+
+/// Whether there is a device; a recorded machine can have it to itself.
+fn is_there(context: &mut Context, device: &Path, is_recorded: bool) -> bool {
+    let mut is_own = || context.host().and_then(|host| host.own_dump_device(device)).is_ok_and(|own| own.is_some());
+    device.exists() || is_recorded && is_own()
 }
 
 /// Whether syslogd(8) is told what becomes of the dump on a device: of one of this system, unless it is only checked.

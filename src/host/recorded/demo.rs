@@ -192,9 +192,9 @@ fn shell() -> ProcessMap {
     };
     let (sh, libc) = ("/bin/sh", "/lib/libc.so.7");
     let entries = vec![
-        file(entry(0x20_0000, 0x20_7000, Object::Vnode, "r--", 7, Some(0)), sh, 0x1d4, 0, true),
-        file(entry(0x20_7000, 0x22_3000, Object::Vnode, "r-x", 28, Some(0)), sh, 0x1d4, 0x6000, true),
-        file(entry(0x22_3000, 0x22_5000, Object::Vnode, "rw-", 2, None), sh, 0x1d4, 0x2_1000, false),
+        file(entry(0x20_0000, 0x20_7000, Object::Vnode, "r--", 7, Some(0)), sh, 0x18e, 0, true),
+        file(entry(0x20_7000, 0x22_3000, Object::Vnode, "r-x", 28, Some(0)), sh, 0x18e, 0x6000, true),
+        file(entry(0x22_3000, 0x22_5000, Object::Vnode, "rw-", 2, None), sh, 0x18e, 0x2_1000, false),
         named(entry(0x22_5000, 0x22_8000, Object::Anonymous, "rw-", 3, Some(3)), "heap"),
         file(entry(0x8_2100_0000, 0x8_2108_4000, Object::Vnode, "r--", 132, Some(0)), libc, 0x3f1, 0, true),
         file(entry(0x8_2108_4000, 0x8_211c_f000, Object::Vnode, "r-x", 300, Some(0)), libc, 0x3f1, 0x8_3000, true),

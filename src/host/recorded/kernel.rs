@@ -777,13 +777,13 @@ fn message_buffer(machine: &Machine) -> Vec<u8> {
     if let Some(kernel) = BuiltIn::of(machine) {
         let mut buffer = kernel.messages.clone();
         let name = &machine.system.hostname;
-        let told = format!("memtool: this is the recorded machine '{name}', not of a real one\n");
+        let told = format!("memtool: this is the recorded machine '{name}', not a real one\n");
         buffer.extend(told.into_bytes());
         buffer.resize(MESSAGE_BUFFER, 0);
         return buffer;
     }
     let text = format!(
-        "---<<BOOT>>---\n{}\nmemtool: live dump of the recorded machine '{}', not of a real one\nreal memory  = {} ({} MB)\n",
+        "---<<BOOT>>---\n{}\nmemtool: live dump of the recorded machine '{}', not a real one\nreal memory  = {} ({} MB)\n",
         machine.system.version,
         machine.system.hostname,
         machine.memory.total(),

@@ -6,7 +6,7 @@
 use super::data::data;
 use super::palette::{class_of, rules_of_page};
 use super::svg::{Drawing, svg};
-use super::{FreeArea, Layer, PhysicalMap};
+use super::{FreeArea, Layer, PhysicalMap, percent};
 use crate::markup::{Plain, Text, page_start};
 use crate::units::{Hex, exact_size, rough_size};
 use std::fmt::Write;
@@ -77,7 +77,7 @@ pub fn figure(map: &PhysicalMap, prefix: &str, title: &str, page_size: Option<u6
     out += &svg(map, Drawing { prefix, title, is_alone: false });
     let _ = writeln!(
         out,
-        "</div>\n<output class=\"pm-readout\" hidden>Point at the picture to see what is there.</output>\n<p class=\"pm-keys\" id=\"{id}-keys\" hidden>Wheel, pinch or + and &#8722; zoom; dragging or the arrow keys move; 0 shows all.</p>"
+        "</div>\n<output class=\"pm-readout\" hidden>Point at the picture to see what is there.</output>\n<p class=\"pm-keys\" id=\"{id}-keys\" hidden>Wheel, pinch or + and &#8722; zoom; dragging or the arrow keys move; 0 shows all. Dashed lines are in long stretches without a change, which are drawn shorter.</p>"
     );
     out += "<figcaption>\n<div class=\"pm-legend\">\n";
     map.layers.iter().for_each(|layer| write_legend(&mut out, layer, prefix));
@@ -105,8 +105,8 @@ fn write_legend(out: &mut String, layer: &Layer, prefix: &str) {
     }
     out.push_str("<tbody>\n");
     for total in totals {
-        let tenths = (u128::from(total.bytes) * 1000).checked_div(whole.into()).unwrap_or(0);
-        let part = if tenths == 0 { "&lt; 0.1 %".to_owned() } else { format!("{}.{} %", tenths / 10, tenths % 10) };
+        let part = percent(total.bytes, whole);
+        let part = Text(&part);
         let _ = writeln!(
             out,
             "<tr><td><svg class=\"pm-swatch\" width=\"14\" height=\"14\" aria-hidden=\"true\"><rect class=\"{}\" width=\"14\" height=\"14\"/></svg> {}</td><td class=\"number\" title=\"{} bytes\">{}</td><td class=\"number\">{part}</td><td class=\"number\">{}</td></tr>",

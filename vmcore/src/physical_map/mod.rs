@@ -29,6 +29,7 @@ pub mod svg;
 
 pub use builder::LayerBuilder;
 pub use class::{Class, Kind, LayerName};
+pub use share::percent;
 
 use crate::bounds::saturating_u64;
 use crate::table::{Table, left, right};
@@ -101,8 +102,8 @@ pub struct FreeArea {
     pub block_size: u64,
     /// Blocks in all lists and pools; `None` where the kernel's count makes no sense.
     pub blocks: Option<u64>,
-    /// `vm.phys_frag_idx`: how far an allocation of this order would fail because memory is fragmented, in thousandths; negative
-    /// where it would not fail. `None` if the kernel does not tell.
+    /// `vm.phys_frag_idx`: how much smaller the domain's free blocks are on average than one of this order, in thousandths of it;
+    /// negative if they are larger. `None` if the kernel does not tell.
     pub fragmentation: Option<i64>,
 }
 

@@ -2,6 +2,17 @@
 
 use super::{Kind, Layer};
 
+/// A share in percent, to the nearest tenth; what is something is not nothing, and what lacks something is not all.
+pub fn percent(part: u64, whole: u64) -> String {
+    let (part, whole) = (u128::from(part), u128::from(whole));
+    match (part * 1000 + whole / 2).checked_div(whole) {
+        None => "-".to_owned(),
+        Some(0) if part > 0 => "< 0.1 %".to_owned(),
+        Some(1000..) if part < whole => "> 99.9 %".to_owned(),
+        Some(tenths) => format!("{}.{} %", tenths / 10, tenths % 10),
+    }
+}
+
 /// What lies between two addresses: of each kind that has a part in it, how many bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Share {
