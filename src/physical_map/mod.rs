@@ -10,7 +10,7 @@
 //! let mut collector = Collector::new(&LayerName::ALL);
 //! collector.add_host(&*host)?;
 //! let map = collector.finish();
-//! assert_eq!(map.end, 1 << 32);
+//! assert!(map.end > 1 << 32);
 //! assert!(map.layer(LayerName::Types).is_some() && map.layer(LayerName::Dump).is_none());
 //! # Ok::<(), memtool::Error>(())
 //! ```

@@ -3,9 +3,12 @@
 //!
 //! Sources: ctf(5), `sys/pcpu.h` and `net/vnet.h` (sections of variables), and those of the other modules here.
 //!
-//! A test defines types, places objects, and asks the program:
+//! A test defines types, places objects, and has the program read the dump:
 //!
-//! ```no_run
+//! ```
+//! use vmcore_synth::Arch;
+//! use vmcore_synth::typed_kernel::{Basic, TypedKernel};
+//!
 //! let mut kernel = TypedKernel::new(Arch::Powerpc64);
 //! let Basic { int, character, .. } = kernel.basic;
 //! let comm = kernel.types.array(character, 20);
@@ -19,8 +22,8 @@
 //! kernel.set_text(init, process, "p_comm", "init");
 //! kernel.set_variable("allproc", "", init);
 //!
-//! let dump = kernel.write();
-//! let run = dump.run(&["read", "--as", "ptr", "allproc"]).ok();
+//! let (dump, image) = (kernel.dump(), kernel.image());
+//! assert!(dump.starts_with(b"minidump FreeBSD/powerpc64") && image.starts_with(b"\x7fELF"));
 //! ```
 
 use super::arch::{Arch, Endianness};
