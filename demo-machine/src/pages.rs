@@ -101,35 +101,10 @@ impl Demo {
     pub fn find_pages(&mut self, object: u64, pages: &[(u64, u64)]) {
         let number = self.at(0, "vm_page", "pindex");
         let leaves: Vec<(u64, u64)> = pages.iter().map(|(index, at)| (*index, self.page_at(*at) + number)).collect();
-        let root = self.trie(&leaves, 60);
+        let node = self.types.of("pctrie_node");
+        let root = self.kernel.trie(node, &leaves);
         self.set(object, "vm_object", "rtree.rt_trie.pt_root", root);
         self.set(object, "vm_object", "resident_page_count", pages.len() as i128);
-    }
-
-    /// A trie of these leaves: a pointer to its first node. Levels at which there is one way only are left out.
-    fn trie(&mut self, leaves: &[(u64, u64)], level: u32) -> u64 {
-        let digit = |number: u64| number >> level & 15;
-        match leaves {
-            [] => 1,
-            [(_, leaf)] => leaf | 1,
-            [(first, _), ..] if leaves.iter().all(|(number, _)| digit(*number) == digit(*first)) => {
-                self.trie(leaves, level - 4)
-            }
-            [(first, _), ..] => {
-                let owner = if level == 60 { 0 } else { first >> (level + 4) << (level + 4) };
-                let node = self.add("pctrie_node", &[("pn_owner", owner.into()), ("pn_clev", level.into())]);
-                let mut present = 0;
-                for slot in 0..16 {
-                    let below: Vec<(u64, u64)> =
-                        leaves.iter().copied().filter(|(number, _)| digit(*number) == slot).collect();
-                    present |= u64::from(!below.is_empty()) << slot;
-                    let child = self.trie(&below, level.saturating_sub(4));
-                    self.set(node, "pctrie_node", &format!("pn_child[{slot}].__ptr"), child);
-                }
-                self.set(node, "pctrie_node", "pn_popmap", present);
-                node
-            }
-        }
     }
 
     /// Has the kernel's own pages, and those of files that are only cached.

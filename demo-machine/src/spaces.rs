@@ -78,7 +78,8 @@ impl Demo {
         let (first, last) = (all[0], all[all.len() - 1]);
         self.set(header, "vm_map_entry", "left", last);
         self.set(header, "vm_map_entry", "right", first);
-        let root = self.tree(&all, header, header);
+        let entry = self.types.of("vm_map_entry");
+        let root = self.kernel.entry_tree(entry, &all, header);
         let members = [
             ("vm_map.nentries", all.len() as u64),
             ("vm_map.size", size),
@@ -232,16 +233,5 @@ impl Demo {
         members.into_iter().for_each(|(member, value)| self.set(vector, "sysentvec", member, value));
         self.known.insert("shared page".to_owned(), object);
         object
-    }
-
-    /// Makes entries a tree with threads: the pointer to the first one.
-    fn tree(&mut self, entries: &[u64], before: u64, after: u64) -> u64 {
-        let middle = entries.len() / 2;
-        let Some(root) = entries.get(middle).copied() else { return 0 };
-        let (left, right) =
-            (self.tree(&entries[..middle], before, root), self.tree(&entries[middle + 1..], root, after));
-        self.set(root, "vm_map_entry", "left", if left == 0 { before } else { left });
-        self.set(root, "vm_map_entry", "right", if right == 0 { after } else { right });
-        root
     }
 }

@@ -53,11 +53,16 @@ pub enum Does {
 use Does::{Interrupt, Lock, Queue, Run, Sleep};
 use From::{Call, Kernel};
 
-const OFF: [&str; 2] = ["mi_switch", "sched_switch"];
-
 /// The functions of a thread, and those in which it gives up its CPU.
 macro_rules! asleep {
-    ($($name:literal),*) => { &[$($name,)* OFF[0], OFF[1]] };
+    ($($name:literal),*) => { &[$($name,)* "mi_switch", "sched_switch"] };
+}
+
+/// The functions of a thread in the ioctl of the module's interface, and those that follow.
+macro_rules! in_demo_ioctl {
+    ($($name:literal),*) => {
+        &["amd64_syscall", "sys_ioctl", "kern_ioctl", "soo_ioctl", "ifioctl", "ifhwioctl", "demo_ioctl", $($name,)*]
+    };
 }
 
 const SELECT: &[&str] =
@@ -83,29 +88,8 @@ const TTY: &[&str] = asleep![
     "_cv_wait_sig",
     "sleepq_wait_sig"
 ];
-const SX: &[&str] = asleep![
-    "amd64_syscall",
-    "sys_ioctl",
-    "kern_ioctl",
-    "soo_ioctl",
-    "ifioctl",
-    "ifhwioctl",
-    "demo_ioctl",
-    "_sx_xlock_hard",
-    "sleepq_wait"
-];
-const DRAIN: &[&str] = asleep![
-    "amd64_syscall",
-    "sys_ioctl",
-    "kern_ioctl",
-    "soo_ioctl",
-    "ifioctl",
-    "ifhwioctl",
-    "demo_ioctl",
-    "demo_stop",
-    "_sleep",
-    "sleepq_timedwait"
-];
+const SX: &[&str] = in_demo_ioctl!["_sx_xlock_hard", "sleepq_wait", "mi_switch", "sched_switch"];
+const DRAIN: &[&str] = in_demo_ioctl!["demo_stop", "_sleep", "sleepq_timedwait", "mi_switch", "sched_switch"];
 const IDLE: &[&str] = &["fork_exit", "sched_idletd", "cpu_idle", "cpu_idle_acpi"];
 const ITHREAD: &[&str] = &["fork_exit", "ithread_loop", "mi_switch", "sched_switch"];
 const SOFTCLOCK: &[&str] = &["fork_exit", "softclock_thread", "mi_switch", "sched_switch"];
@@ -125,14 +109,7 @@ const UP: &[&str] = asleep!["fork_exit", "g_io_schedule_up", "_sleep", "sleepq_w
 const DOWN: &[&str] = asleep!["fork_exit", "g_io_schedule_down", "_sleep", "sleepq_wait"];
 const INIT: &[&str] = WAIT;
 /// Before the tool stops the interface, in the crash: what it was in.
-pub const CRASH: &[&str] = &[
-    "amd64_syscall",
-    "sys_ioctl",
-    "kern_ioctl",
-    "soo_ioctl",
-    "ifioctl",
-    "ifhwioctl",
-    "demo_ioctl",
+pub const CRASH: &[&str] = in_demo_ioctl![
     "demo_ring_reset!",
     "trap",
     "trap_pfault",
@@ -140,7 +117,7 @@ pub const CRASH: &[&str] = &[
     "panic",
     "vpanic",
     "kern_reboot",
-    "doadump",
+    "doadump"
 ];
 /// What a CPU is in that another one stops.
 pub const STOPPED: &[&str] =

@@ -1,12 +1,12 @@
 //! What a report is on: the running kernel, or a dump, named by a file or by a number, or the newest one; opened, with its
 //! kernel, which is found if it is not named. The options are those of crashinfo(8).
 
-use super::kernel::{Opened, RootArguments, open_memory, opened, remark_on_dump};
+use super::kernel::{Opened, RootArguments, open_memory, open_running, opened, remark_on_dump};
 use super::{Context, decrypt, seekable, whole_number};
 use clap::Args;
 use memtool::crash_dump::CrashDump;
 use memtool::files;
-use memtool::live_kernel::{OwnFiles, open_kernel, own_files};
+use memtool::live_kernel::{OwnFiles, own_files};
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
 use memtool::{Error, Result};
@@ -18,7 +18,7 @@ use vmcore::dump::{Content, Depth, DumpedMemory, InfoFile, Inspection, TextFile,
 use vmcore::kernel::{Access, KernelSearch};
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
-use vmcore::report::DumpSummary;
+use vmcore::report::{DumpSummary, Subject};
 use vmcore::symbols::Table;
 use vmcore::text::first_line;
 
@@ -89,12 +89,13 @@ impl CrashArguments {
     }
 
     /// Opens the running kernel.
-    pub fn open_running(&self, context: &mut Context) -> Result<Opened> {
+    pub fn open_running(&self, context: &mut Context) -> Result<(Subject, Opened)> {
         let image = self.kernel.as_deref().map(files::open_kernel).transpose()?;
-        let host = context.host()?;
-        let mut opened = Opened { kernel: open_kernel(&host, image, Access::Read)?, kind: host.kind() };
+        let mut opened = open_running(context, image, Access::Read)?;
         self.root.apply(&mut opened.kernel);
-        Ok(opened)
+        opened.load_names(context);
+        let hostname = context.host()?.system()?.hostname;
+        Ok((Subject::Running { hostname, page_size: opened.kernel.memory().page_size() }, opened))
     }
 
     /// Opens a dump and its kernel.
@@ -215,7 +216,7 @@ fn own_kernel(context: &mut Context, memory: &DumpedMemory, info: Option<&InfoFi
     let in_header = memory.inspection().location.header.as_ref().map(|header| header.version_string.to_string());
     let version = in_header.or_else(|| info.and_then(InfoFile::version).map(|version| version.to_string()));
     let is_same = |table: &Table| match (&version, table.version()) {
-        (Some(dumped), Some(own)) => first_line(dumped).trim_end() == first_line(own).trim_end(),
+        (Some(dumped), Some(own)) => is_same_version(dumped, own),
         _ => true,
     };
     Ok(own.filter(|own| is_same(&own.kernel)))
@@ -268,9 +269,13 @@ fn contradiction(info: &InfoFile, inspection: &Inspection) -> Option<String> {
 fn other_version(info: &InfoFile, image: &Table) -> Option<String> {
     let (said, version) = (info.version()?, image.version()?);
     let (said, version) = (first_line(&said).trim_end(), first_line(version).trim_end());
-    // The dump's header has no room for a long one.
-    let is_same = version.starts_with(said) || said.starts_with(version);
-    (!is_same).then(|| format!("it says '{}', and the kernel is {version}", said.escape_debug()))
+    (!is_same_version(said, version)).then(|| format!("it says '{}', and the kernel is {version}", said.escape_debug()))
+}
+
+/// Whether two versions are of one kernel, of which a dump's header has no room for a long one.
+fn is_same_version(one: &str, other: &str) -> bool {
+    let (one, other) = (first_line(one).trim_end(), first_line(other).trim_end());
+    one.starts_with(other) || other.starts_with(one)
 }
 
 /// What a text dump is, with its files; `None` of another dump.

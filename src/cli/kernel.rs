@@ -266,10 +266,7 @@ impl KernelArguments {
     /// As [`Self::open`]; what is compressed is decompressed into a directory.
     pub fn open_with(&self, context: &mut Context, access: Access, scratch: &Path) -> Result<Opened> {
         let image = self.image()?;
-        let Some(core) = &self.core else {
-            let host = context.host()?;
-            return Ok(Opened { kernel: open_kernel(&host, image, access)?, kind: host.kind() });
-        };
+        let Some(core) = &self.core else { return open_running(context, image, access) };
         let memory = self.open_core(context, core, access, scratch)?;
         open_memory(context, core, memory, image)
     }
@@ -323,6 +320,12 @@ impl KernelArguments {
         remark_on_dump(context, files::in_order(core).0, memory.inspection(), self.segments.is_some());
         Ok(memory)
     }
+}
+
+/// The running kernel, or that of a recorded machine.
+pub fn open_running(context: &mut Context, image: Option<Table>, access: Access) -> Result<Opened> {
+    let host = context.host()?;
+    Ok(Opened { kernel: open_kernel(&host, image, access)?, kind: host.kind() })
 }
 
 /// The kernel in a dump that is open.

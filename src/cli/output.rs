@@ -246,7 +246,7 @@ impl Output {
     }
 
     /// Prints rows as ps(1) does, with one column between fields: aligned under their headings on a terminal, each line cut off
-    /// at its width; else as [`Self::rows`].
+    /// at its width; else as [`Self::rows`]. Tells whether a row had to be cut.
     pub fn narrow_rows(&mut self, headings: &[NarrowHeading<'_>], rows: &[Vec<String>]) -> Result<bool> {
         if !self.is_terminal() {
             return self.rows(&[], rows).map(|()| false);

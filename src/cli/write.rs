@@ -14,7 +14,7 @@ use vmcore::dump::{self, Depth};
 use vmcore::kernel::Access;
 use vmcore::kerneldump::Compression;
 use vmcore::progress::Progress;
-use vmcore::units::{Hex, counted, hex_digits, parse_address};
+use vmcore::units::{Hex, bytes_of_hex_digits, counted, hex_digits, parse_address};
 
 #[derive(Args)]
 #[command(
@@ -119,14 +119,7 @@ fn low_bytes(text: &str, width: usize) -> Result<Vec<u8>, String> {
 }
 
 fn from_digits(text: &str) -> Result<Vec<u8>, String> {
-    let nibbles: Option<Vec<u8>> =
-        text.chars().map(|c| c.to_digit(16).and_then(|digit| u8::try_from(digit).ok())).collect();
-    match nibbles {
-        Some(nibbles) if !nibbles.is_empty() && nibbles.len().is_multiple_of(2) => {
-            Ok(nibbles.chunks_exact(2).map(|pair| pair.iter().fold(0, |byte, nibble| byte << 4 | nibble)).collect())
-        }
-        _ => Err(format!("'{text}' is not pairs of hexadecimal digits")),
-    }
+    bytes_of_hex_digits(text).ok_or_else(|| format!("'{text}' is not pairs of hexadecimal digits"))
 }
 
 #[derive(Serialize)]

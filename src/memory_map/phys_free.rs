@@ -1,4 +1,4 @@
-//! `vm.phys_free`: how many blocks of free memory there are, by memory domain, free list, order and pool, as text
+//! Blocks of free memory by memory domain and order, of all free lists and pools; and `vm.phys_free`, which tells them as text
 //! (`sysctl_vm_phys_free()`, `sys/vm/vm_phys.c`).
 
 use std::collections::BTreeMap;
@@ -8,6 +8,35 @@ use vmcore::physical_map::FreeArea;
 /// More orders than there can be.
 const MAX_ORDER: u32 = 52;
 
+/// How many blocks there are by domain and order; `None` where a count makes no sense.
+#[derive(Debug, Default)]
+pub struct BlockCounts(BTreeMap<(u32, u32), Option<u64>>);
+
+impl BlockCounts {
+    /// Adds the counts of the pools of a free list.
+    pub fn add(&mut self, domain: u32, order: u32, pools: impl IntoIterator<Item = Option<u64>>) {
+        let sum = pools.into_iter().try_fold(0_u64, |sum, pool| Some(sum.saturating_add(pool?)));
+        let count = self.0.entry((domain, order)).or_insert(Some(0));
+        *count = count.zip(sum).map(|(count, sum)| count.saturating_add(sum));
+    }
+
+    /// The blocks, of a kernel with pages of this size.
+    pub fn areas(&self, page_size: u64) -> Vec<FreeArea> {
+        let blocks = |domain: u32| {
+            let of = self.0.range((domain, 0)..=(domain, u32::MAX));
+            of.map(|((_, order), count)| Some((*order, (*count)?))).collect::<Option<Vec<_>>>()
+        };
+        let area = |(&(domain, order), &count): (&(u32, u32), &Option<u64>)| FreeArea {
+            domain,
+            order,
+            block_size: page_size.saturating_mul(1_u64.checked_shl(order).unwrap_or(0)),
+            blocks: count,
+            fragmentation: blocks(domain).map(|blocks| fragmentation_index(order, &blocks)),
+        };
+        self.0.iter().map(area).collect()
+    }
+}
+
 /// Reads the text, of a kernel with pages of this size: a line `DOMAIN n:` for each domain, and for each of its lists rows of
 /// the order, the size of a block in KiB and the count of each pool.
 ///
@@ -15,7 +44,7 @@ const MAX_ORDER: u32 = 52;
 ///
 /// The line that is not understood.
 pub fn parse(text: &str, page_size: u64) -> Result<Vec<FreeArea>, String> {
-    let mut counts: BTreeMap<(u32, u32), Option<u64>> = BTreeMap::new();
+    let mut counts = BlockCounts::default();
     let mut domain = None;
     for line in text.lines().map(str::trim) {
         let unexpected = || format!("unexpected line '{}'", line.escape_debug());
@@ -34,23 +63,9 @@ pub fn parse(text: &str, page_size: u64) -> Result<Vec<FreeArea>, String> {
         }
         let pools: Vec<i64> =
             pools.split('|').map(|count| count.trim().parse()).collect::<Result<_, _>>().map_err(|_| unexpected())?;
-        let known: Option<Vec<u64>> = pools.into_iter().map(|count| u64::try_from(count).ok()).collect();
-        let sum = known.map(|known| known.into_iter().fold(0, u64::saturating_add));
-        let count = counts.entry((domain, order)).or_insert(Some(0));
-        *count = count.zip(sum).map(|(count, sum)| count.saturating_add(sum));
+        counts.add(domain, order, pools.into_iter().map(|count| u64::try_from(count).ok()));
     }
-    let blocks = |domain: u32| {
-        let of = counts.iter().filter(|((other, _), _)| *other == domain);
-        of.map(|((_, order), count)| Some((*order, (*count)?))).collect::<Option<Vec<_>>>()
-    };
-    let area = |(&(domain, order), &count): (&(u32, u32), &Option<u64>)| FreeArea {
-        domain,
-        order,
-        block_size: page_size.saturating_mul(1 << order),
-        blocks: count,
-        fragmentation: blocks(domain).map(|blocks| fragmentation_index(order, &blocks)),
-    };
-    Ok(counts.iter().map(area).collect())
+    Ok(counts.areas(page_size))
 }
 
 #[cfg(test)]

@@ -2,16 +2,16 @@
 
 use super::Collector;
 use crate::error::Result;
+use crate::memory_map::phys_free::BlockCounts;
 use crate::memory_map::{MapError, MapSource, MemoryMap, Tables};
 use crate::ranges::Descriptor;
 use crate::ranges::default_type::{Defaults, Registers};
 use crate::ranges::rules::{Rules, Table};
-use std::collections::BTreeMap;
 use vmcore::Kernel;
 use vmcore::inventory::Source;
 use vmcore::inventory::memory::firmware_maps::FirmwareMaps;
 use vmcore::inventory::memory::free_blocks::FreeBlocks;
-use vmcore::inventory::memory::free_pages::{FreePages, PhysicalSegment, fragmentation_index};
+use vmcore::inventory::memory::free_pages::{FreePages, PhysicalSegment};
 use vmcore::inventory::memory::memory_ranges::MemoryRanges;
 use vmcore::physical_map::{FreeArea, Kind, LayerBuilder, LayerName};
 use vmcore::segment::Segment;
@@ -108,24 +108,11 @@ fn firmware_map(source: &Source<'_>) -> Result<Option<MemoryMap>> {
 
 /// The blocks of each domain and order, of all lists and pools.
 fn areas(pages: &FreePages) -> Vec<FreeArea> {
-    let mut areas = Vec::new();
+    let mut counts = BlockCounts::default();
     for domain in &pages.domains {
-        let mut counts: BTreeMap<u32, Option<u64>> = BTreeMap::new();
-        for list in &domain.lists {
-            for (order, pools) in (0..).zip(&list.orders) {
-                let count = counts.entry(order).or_insert(Some(0));
-                let sum = pools.iter().copied().try_fold(0_u64, |sum, pool| Some(sum.saturating_add(pool?)));
-                *count = count.zip(sum).map(|(count, sum)| count.saturating_add(sum));
-            }
+        for (order, pools) in domain.lists.iter().flat_map(|list| (0..).zip(&list.orders)) {
+            counts.add(domain.domain, order, pools.iter().copied());
         }
-        let known: Option<Vec<(u32, u64)>> = counts.iter().map(|(order, count)| Some((*order, (*count)?))).collect();
-        areas.extend(counts.iter().map(|(&order, &blocks)| FreeArea {
-            domain: domain.domain,
-            order,
-            block_size: pages.page_size.saturating_mul(1_u64.checked_shl(order).unwrap_or(0)),
-            blocks,
-            fragmentation: known.as_ref().map(|known| fragmentation_index(order, known)),
-        }));
     }
-    areas
+    counts.areas(pages.page_size)
 }

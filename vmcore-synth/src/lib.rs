@@ -28,6 +28,7 @@ pub mod minidump;
 pub mod page_tables;
 pub mod spec;
 pub mod stack;
+mod trees;
 pub mod typed_kernel;
 
 pub use arch::{Arch, Endianness};

@@ -184,6 +184,14 @@ pub fn hex_digits(bytes: &[u8]) -> String {
     })
 }
 
+/// The bytes of pairs of hexadecimal digits, as [`hex_digits`] writes them; `None` if there are none, or anything else.
+pub fn bytes_of_hex_digits(text: &str) -> Option<Vec<u8>> {
+    let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
+    let (pairs, rest) = text.as_bytes().as_chunks::<2>();
+    let bytes: Option<Vec<u8>> = pairs.iter().map(|[high, low]| Some(digit(*high)? << 4 | digit(*low)?)).collect();
+    bytes.filter(|bytes| !bytes.is_empty() && rest.is_empty())
+}
+
 /// A time as UTC in RFC 3339, to the second: `2026-11-21T04:05:06Z`; `None` before 1970 and after 9999, which a clock may
 /// be set to.
 pub fn utc_if_known(time: SystemTime) -> Option<String> {
@@ -281,6 +289,16 @@ pub mod hex {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn hexadecimal_digits_are_bytes_in_pairs_alone() {
+        let bytes = [0, 0x0f, 0xa5, 0xff];
+        assert_eq!(bytes_of_hex_digits(&hex_digits(&bytes)), Some(bytes.to_vec()));
+        assert_eq!(bytes_of_hex_digits("A5"), Some(vec![0xa5]));
+        for text in ["", "a", "abc", "0x", "+1", "zz", "a\u{e9}", " a"] {
+            assert_eq!(bytes_of_hex_digits(text), None, "{text}");
+        }
+    }
 
     #[test]
     fn sizes_take_suffixes_in_either_case_and_hexadecimal() {

@@ -73,12 +73,10 @@ fn from_system(context: &mut Context, arguments: &Arguments, collector: &mut Col
     if let Some(path) = &arguments.file {
         collector.add_file(&*processes, path, arguments.touch)?;
     }
-    let is_system_asked = host.is_none() && arguments.pid.is_some_and(|pid| pid != 0);
-    if host.is_none() && arguments.pid == Some(0) {
-        collector.set_absent(LayerName::Process, "Linux does not tell where its kernel's pages are");
-    }
-    if let (Some(pid), true) = (arguments.pid, is_system_asked) {
-        collector.add_process(&*processes, Pid::from_raw(pid))?;
+    match arguments.pid.filter(|_| host.is_none()) {
+        Some(0) => collector.set_absent(LayerName::Process, "Linux does not tell where its kernel's pages are"),
+        Some(pid) => collector.add_process(&*processes, Pid::from_raw(pid))?,
+        None => {}
     }
     let needs_kernel = collector.wants(LayerName::Free) || arguments.pid.is_some();
     if let Some(host) = host.filter(|_| needs_kernel) {

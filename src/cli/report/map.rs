@@ -3,7 +3,6 @@
 use super::super::Context;
 use super::super::kernel::Opened;
 use super::MAP;
-use memtool::Error;
 use memtool::physical_map::Collector;
 use vmcore::Kernel;
 use vmcore::physical_map::LayerName;
@@ -12,27 +11,26 @@ use vmcore::report::section::{Block, Section};
 /// More memory than each page is looked at of in a report: that takes seconds.
 const MAX_SCANNED: u64 = 64 << 30;
 
-/// That of a dump, or why there is none.
-pub fn of_dump(opened: Result<&Opened, &String>) -> Section {
+/// That of a dump or of the running system, or why there is none.
+pub fn section(context: &mut Context, opened: Result<&Opened, &String>) -> Section {
     let collect = |opened: &Opened| {
         let kernel = &opened.kernel;
-        let dump = kernel.memory().dump().ok_or_else(|| "it is no dump".to_owned())?;
         let mut collector = Collector::new(&LayerName::ALL);
-        collector.add_dump(dump).map_err(|error| error.to_string())?;
-        let problems = collector.add_machine_of(kernel).unwrap_or_else(|error| vec![error.to_string()]);
+        let problems = match kernel.memory().dump() {
+            Some(dump) => {
+                collector.add_dump(dump).map_err(|error| error.to_string())?;
+                collector.add_machine_of(kernel).unwrap_or_else(|error| vec![error.to_string()])
+            }
+            None => {
+                let host = context.host();
+                host.and_then(|host| collector.add_host(&*host)).map_err(|error| error.to_string())?;
+                Vec::new()
+            }
+        };
         Ok(blocks(collector, kernel, problems))
     };
-    section(opened.map_err(String::clone).and_then(collect).unwrap_or_else(|why| vec![Block::Note(why)]))
-}
-
-/// That of the running system, or why there is none.
-pub fn of_running(context: &mut Context, opened: &Opened) -> Section {
-    let mut collect = || {
-        let mut collector = Collector::new(&LayerName::ALL);
-        collector.add_host(&*context.host()?)?;
-        Ok::<_, Error>(blocks(collector, &opened.kernel, Vec::new()))
-    };
-    section(collect().unwrap_or_else(|error| vec![Block::Note(error.to_string())]))
+    let blocks = opened.map_err(String::clone).and_then(collect).unwrap_or_else(|why| vec![Block::Note(why)]);
+    Section { id: MAP, title: "Physical memory", blocks }
 }
 
 /// The picture with what the kernel knows of free memory, and what is missing.
@@ -47,8 +45,4 @@ fn blocks(mut collector: Collector, kernel: &Kernel, problems: Vec<String>) -> V
     let notes: Vec<Block> = absent.into_iter().chain(problems).map(Block::Note).collect();
     let page_size = kernel.memory().page_size();
     [Block::Map(Box::new(map), Some(page_size))].into_iter().chain(notes).collect()
-}
-
-fn section(blocks: Vec<Block>) -> Section {
-    Section { id: MAP, title: "Physical memory", blocks }
 }

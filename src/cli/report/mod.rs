@@ -5,7 +5,7 @@ mod map;
 use super::crash::{Crash, CrashArguments};
 use super::dmesg::MessagesDocument;
 use super::inspect::KernelHeader;
-use super::kernel::Opened;
+use super::kernel::{IMAGE, Opened};
 use super::output::RECORDED;
 use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
@@ -41,7 +41,7 @@ pub struct Arguments {
     pub crash: CrashArguments,
     /// Report on the running kernel instead of a dump
     #[arg(long, conflicts_with_all = ["vmcore", "core", "number", "dir", "private_key", "batch"])]
-    running: bool,
+    pub running: bool,
     /// Write the report to core.txt.N beside the dump, as crashinfo(8) does
     #[arg(short, long, conflicts_with_all = ["output", "html"])]
     batch: bool,
@@ -59,8 +59,6 @@ pub struct Arguments {
     pub html: bool,
 }
 
-/// What JSON says of a dump in a file.
-const IMAGE: &str = "image";
 /// The schema of a report.
 const SCHEMA: &str = "memtool.report";
 
@@ -157,49 +155,34 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         output_file::check(output, arguments.force)?;
     }
     let mut information = DebugInfo::new(arguments.crash.root.search()?);
-    if arguments.running {
-        return run_on_running(context, arguments, &mut information);
-    }
-    let files = arguments.crash.find(context)?;
-    let saved = if arguments.batch { Some(Saved::new(&files)?) } else { None };
-    let Crash { files, dump, kernel: mut opened } = arguments.crash.open(context, files)?;
+    let files = if arguments.running { None } else { Some(arguments.crash.find(context)?) };
+    let saved = files.as_ref().filter(|_| arguments.batch).map(Saved::new).transpose()?;
+    let (subject, core, mut opened) = match files {
+        Some(files) => {
+            let Crash { files, dump, kernel } = arguments.crash.open(context, files)?;
+            (Subject::Dump(Box::new(dump)), Some(files.core), kernel)
+        }
+        None => {
+            let (subject, kernel) = arguments.crash.open_running(context)?;
+            (subject, None, Ok(kernel))
+        }
+    };
     if let Ok(opened) = &mut opened {
         opened.load_own_types_if_any(context);
     }
     let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
-    let subject = Subject::Dump(Box::new(dump));
     let report = Report::collect(subject, kernel, &mut information, &arguments.inventory());
     if let Ok(opened) = &mut opened {
         opened.warn(context);
     }
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
     let is_for_people = saved.is_some() || !context.out.is_json();
-    let map = (is_for_people && arguments.has_map()).then(|| map::of_dump(opened.as_ref()));
+    let map = (is_for_people && arguments.has_map()).then(|| map::section(context, opened.as_ref()));
     match saved {
         Some(saved) => saved.write(context, &arguments.written(&report, map)?)?,
-        None => arguments.write(context, Some(&files.core), (&report, map), opened.as_ref().ok())?,
+        None => arguments.write(context, core.as_deref(), (&report, map), opened.as_ref().ok())?,
     }
-    Ok(verdict(&report))
-}
-
-fn verdict(report: &Report) -> Verdict {
-    if report.is_complete() { Verdict::Done } else { Verdict::Failed }
-}
-
-/// Reports on the running kernel, or on that of a recorded machine.
-fn run_on_running(context: &mut Context, arguments: &Arguments, information: &mut DebugInfo) -> Result<Verdict> {
-    let mut opened = arguments.crash.open_running(context)?;
-    opened.load_names(context);
-    opened.load_own_types_if_any(context);
-    let system = context.host()?.system()?;
-    let subject = Subject::Running { hostname: system.hostname, page_size: opened.kernel.memory().page_size() };
-    let report = Report::collect(subject, Ok(&mut opened.kernel), information, &arguments.inventory());
-    opened.warn(context);
-    information.take_warnings().iter().for_each(|warning| context.warn(warning));
-    let has_map = !context.out.is_json() && arguments.has_map();
-    let map = has_map.then(|| map::of_running(context, &opened));
-    arguments.write(context, None, (&report, map), Some(&opened))?;
-    Ok(verdict(&report))
+    Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
 }
 
 /// A report that is saved beside its dump.

@@ -144,11 +144,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         context.log.turn(is_logged(arguments, found.as_deref().unwrap_or(device), is_recorded));
-        let checked = found
-            .and_then(|device| if is_recorded { check_recorded(context, &device) } else { Ok(()) }.map(|()| device));
-        let outcome = checked.and_then(|device| {
-            let volume = volume(context, arguments, &device, named)?;
-            on_device(context, arguments, &device, volume, &mut earlier)
+        let outcome = found.and_then(|device| {
+            let volume = if is_recorded { recorded(context, arguments, &device) } else { open(&device, arguments) };
+            on_device(context, arguments, &device, volume?, &mut earlier)
         });
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
@@ -185,30 +183,19 @@ fn is_logged(arguments: &Arguments, device: &Path, is_recorded: bool) -> bool {
     !arguments.check && !arguments.dry_run && !is_recorded && device.starts_with(DEV)
 }
 
-/// Refuses what a recording calls a dump device and is one of the system that memtool runs on.
-fn check_recorded(context: &mut Context, device: &Path) -> Result<()> {
-    if context.host()?.own_dump_device(device)?.is_some() {
-        return Ok(());
+/// Opens what a recording calls a dump device: the machine's own, or a file; no device of the system that memtool runs on.
+fn recorded(context: &mut Context, arguments: &Arguments, device: &Path) -> Result<(ByteSource, Option<Error>)> {
+    if let Some(own) = context.host()?.own_dump_device(device)? {
+        return Ok((own, None));
     }
-    match device.metadata() {
-        Ok(metadata) if !metadata.is_file() => Err(Error::Refused(format!(
+    // What is not there is said when it is opened.
+    if device.metadata().is_ok_and(|metadata| !metadata.is_file()) {
+        return Err(Error::Refused(format!(
             "{} is a device of this system; those of a recorded machine are files",
             device.display()
-        ))),
-        // What is not there is said later.
-        _ => Ok(()),
+        )));
     }
-}
-
-/// Opens a device, which can be a recorded machine's own.
-fn volume(
-    context: &mut Context,
-    arguments: &Arguments,
-    device: &Path,
-    named: bool,
-) -> Result<(ByteSource, Option<Error>)> {
-    let own = if named { None } else { context.host()?.own_dump_device(device)? };
-    own.map_or_else(|| open(device, arguments), |volume| Ok((volume, None)))
+    open(device, arguments)
 }
 
 /// Opens a device to find its dump, and to clear it unless it is only read, or nothing is changed in this run. With why

@@ -1,4 +1,4 @@
-//! The machine that is built in: 256 MiB in two NUMA domains, as a small virtual machine reports itself.
+//! The machine that is built in: 384 MiB in two NUMA domains, as a small virtual machine reports itself.
 
 use super::built_in;
 use super::file::{

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Arc, Mutex, PoisonError};
 use vmcore::bounds::item_mut;
-use vmcore::units::{hex, hex_digits};
+use vmcore::units::{bytes_of_hex_digits, hex, hex_digits};
 
 /// No more bytes can be written.
 const MAX_BYTES: usize = 1 << 20;
@@ -34,16 +34,10 @@ impl Written {
     pub fn new(written: &[WrittenBytes]) -> Result<Self, String> {
         let mut bytes = BTreeMap::new();
         for (index, part) in written.iter().enumerate() {
-            let wrong = || format!("the bytes of entry {index} are not pairs of hexadecimal digits");
-            let digits = part.bytes.as_bytes();
-            let (pairs, rest) = digits.as_chunks::<2>();
-            if pairs.is_empty() || !rest.is_empty() {
-                return Err(wrong());
-            }
+            let found = bytes_of_hex_digits(&part.bytes)
+                .ok_or_else(|| format!("the bytes of entry {index} are not pairs of hexadecimal digits"))?;
             let mut address = part.address;
-            for [high, low] in pairs {
-                let digit = |digit: u8| char::from(digit).to_digit(16).and_then(|digit| u8::try_from(digit).ok());
-                let byte = digit(*high).zip(digit(*low)).map(|(high, low)| high << 4 | low).ok_or_else(wrong)?;
+            for byte in found {
                 bytes.insert(address, byte);
                 address = address.checked_add(1).ok_or_else(|| format!("entry {index} ends beyond all addresses"))?;
             }

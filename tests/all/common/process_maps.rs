@@ -198,10 +198,10 @@ impl MapKernel {
             self.set(at, "vm_object", member, value);
         }
         let leaves: Vec<(u64, u64)> = object.pages.iter().map(|page| (*page, self.page(*page))).collect();
-        let root = self.trie(&leaves, 60);
+        let root = self.kernel.trie(self.types["pctrie_node"], &leaves);
         self.set(at, "vm_object", "rtree.rt_trie.pt_root", root);
         let blocks: Vec<(u64, u64)> = self.swap_blocks(&object.swapped);
-        let root = self.trie(&blocks, 60);
+        let root = self.kernel.trie(self.types["pctrie_node"], &blocks);
         self.set(at, "vm_object", "un_pager.swp.swp_blks.pt_root", root);
         at
     }
@@ -229,31 +229,6 @@ impl MapKernel {
             self.set(block, "swblk", &format!("d[{}]", page % 16), 77);
         }
         blocks.into_iter().collect()
-    }
-
-    /// A trie of these leaves, ascending: a pointer to its first node. Levels at which there is one way only are left out.
-    fn trie(&mut self, leaves: &[(u64, u64)], level: u32) -> u64 {
-        match leaves {
-            [] => 1,
-            [(_, leaf)] => leaf | 1,
-            [(first, _), ..] => {
-                let digit = |number: u64| number >> level & 15;
-                if leaves.iter().all(|(number, _)| digit(*number) == digit(*first)) {
-                    return self.trie(leaves, level - 4);
-                }
-                let node = self.allocate("pctrie_node");
-                let owner = if level == 60 { 0 } else { first >> (level + 4) << (level + 4) };
-                self.set(node, "pctrie_node", "pn_owner", owner);
-                self.set(node, "pctrie_node", "pn_clev", level);
-                for slot in 0..16 {
-                    let below: Vec<(u64, u64)> =
-                        leaves.iter().copied().filter(|(number, _)| digit(*number) == slot).collect();
-                    let child = self.trie(&below, level.saturating_sub(4));
-                    self.set(node, "pctrie_node", &format!("pn_child[{slot}].__ptr"), child);
-                }
-                node
-            }
-        }
     }
 
     /// A process with a map.
@@ -307,23 +282,13 @@ impl MapKernel {
         self.set(header, "vm_map_entry", "start", 0x8000_0000_0000_u64);
         self.set(header, "vm_map_entry", "left", *at.last().unwrap_or(&header));
         self.set(header, "vm_map_entry", "right", *at.first().unwrap_or(&header));
-        let root = self.tree(&at, header, header);
+        let root = self.kernel.entry_tree(self.types["vm_map_entry"], &at, header);
         for (member, value) in
             [("nentries", at.len() as u64), ("size", 0x8000), ("timestamp", 20), ("flags", 0x8), ("root", root)]
         {
             self.set(map, "vm_map", member, value);
         }
         at
-    }
-
-    fn tree(&mut self, entries: &[u64], before: u64, after: u64) -> u64 {
-        let middle = entries.len() / 2;
-        let Some(root) = entries.get(middle).copied() else { return 0 };
-        let (left, right) =
-            (self.tree(&entries[..middle], before, root), self.tree(&entries[middle + 1..], root, after));
-        self.set(root, "vm_map_entry", "left", if left == 0 { before } else { left });
-        self.set(root, "vm_map_entry", "right", if right == 0 { after } else { right });
-        root
     }
 
     fn entry(&mut self, entry: &Entry) -> u64 {
