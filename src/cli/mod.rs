@@ -275,6 +275,7 @@ impl Command {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
             Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Report(arguments) if arguments.running => Subject::Memory,
             Self::Report(_) => Subject::Crash,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
             Self::Save(arguments) => by_files(arguments.names_devices(), Subject::System),

@@ -130,7 +130,9 @@ fn pages_of_a_file_are_where_paddr_finds_them() {
     assert_eq!(drawn.collect::<Vec<_>>(), found);
     assert_eq!(totals(&map, "process"), BTreeMap::from([("file".to_owned(), 4 * PAGE)]));
     // Without it nothing is mapped.
-    let map = json(demo(&["map", "--json", "--layers", "process", "--file", text(&file)]).ok());
+    let run = demo(&["map", "--json", "--layers", "process", "--file", text(&file)]).ok();
+    assert!(run.stderr.contains("is mapped: --touch faults them in"), "{}", run.stderr);
+    let map = json(run);
     assert_eq!(ranges(&map, "process"), []);
     for (name, why) in [("none", "No such file"), ("", "not a regular file")] {
         let run = demo(&["map", "--file", text(&directory.path().join(name))]).exits(1);

@@ -150,6 +150,9 @@ fn the_running_kernel_has_a_report_with_all_that_is_no_crash() {
     {
         demo(&[&["report", "--running"], option].concat()).usage_error(&["--running"]);
     }
+    // A device is that of a system.
+    assert!(memtool(&["--device", "/dev/none", "report", "vmcore.0"]).exits(2).stderr.contains("--device"));
+    assert_ne!(memtool(&["--device", "/dev/none", "report", "--running"]).code, 2);
     // Where nothing runs that could be asked.
     if cfg!(target_os = "linux") {
         memtool(&["report", "--running"]).fails_saying(&["not FreeBSD"]);

@@ -11,7 +11,7 @@ use clap::Args;
 use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use memtool::Result;
 use std::path::PathBuf;
-use vmcore::physical_map::{LayerName, PhysicalMap};
+use vmcore::physical_map::{Layer, LayerName, PhysicalMap};
 
 #[derive(Args)]
 #[command(
@@ -105,6 +105,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let missing: Vec<_> = map.absent.iter().filter(|absent| required.contains(&absent.name)).collect();
     for absent in &missing {
         context.warn_always(&format!("there is no layer '{}': {}", absent.name.name(), absent.why));
+    }
+    let pages = map.layer(LayerName::Process).map_or(0, Layer::bytes);
+    if let Some(path) = arguments.file.as_ref().filter(|_| pages == 0 && !arguments.touch) {
+        context.remark(&format!("no page of {} is mapped: --touch faults them in", path.display()));
     }
     if context.out.is_json() {
         context.out.document_of("memtool.map", kind, &map)?;
