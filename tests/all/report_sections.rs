@@ -145,6 +145,8 @@ fn the_running_kernel_has_a_report_with_all_that_is_no_crash() {
     assert!(page.contains("<section id=\"map\"") && page.contains("machdep.smap"));
     let only = demo(&["report", "--running", "--sections", "map,system"]).ok().stdout;
     assert_eq!(self::titles(&only), ["System", "Physical memory"]);
+    let run = demo(&["report", "--running", "--sections", "system,panic"]).exits(1);
+    assert!(run.stderr.contains("this report has no section 'panic'"), "{}", run.stderr);
     for option in
         [&["vmcore.0"][..], &["--core", "vmcore.0"], &["-n", "1"], &["-d", "."], &["--private-key", "k"], &["-b"]]
     {

@@ -178,11 +178,15 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     information.take_warnings().iter().for_each(|warning| context.warn(warning));
     let is_for_people = saved.is_some() || !context.out.is_json();
     let map = (is_for_people && arguments.has_map()).then(|| map::section(context, opened.as_ref()));
+    let sections = if is_for_people { arguments.shown(&report, map) } else { Vec::new() };
+    let is_there = |name: &String| name == ALL || sections.iter().any(|section| section.id == name);
+    let missing: Vec<&String> = arguments.sections.iter().filter(|name| is_for_people && !is_there(name)).collect();
+    missing.iter().for_each(|name| context.warn_always(&format!("this report has no section '{name}'")));
     match saved {
-        Some(saved) => saved.write(context, &arguments.written(&report, map)?)?,
-        None => arguments.write(context, core.as_deref(), (&report, map), opened.as_ref().ok())?,
+        Some(saved) => saved.write(context, &arguments.written(&report, &sections)?)?,
+        None => arguments.write(context, core.as_deref(), (&report, &sections), opened.as_ref().ok())?,
     }
-    Ok(if report.is_complete() { Verdict::Done } else { Verdict::Failed })
+    Ok(if report.is_complete() && missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
 
 /// A report that is saved beside its dump.
@@ -265,7 +269,7 @@ impl Arguments {
         &self,
         context: &mut Context,
         core: Option<&Path>,
-        (report, map): (&Report, Option<Section>),
+        (report, sections): (&Report, &[Section]),
         opened: Option<&Opened>,
     ) -> Result<()> {
         let Some(path) = &self.output else {
@@ -273,7 +277,7 @@ impl Arguments {
                 let kind = self.kind(context, opened);
                 return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
             }
-            return context.out.bytes(&self.written(report, map)?);
+            return context.out.bytes(&self.written(report, sections)?);
         };
         let output = OutputFile::create(path, self.force)?;
         let mut file = BufWriter::new(output.file());
@@ -281,7 +285,7 @@ impl Arguments {
             let kind = self.kind(context, opened);
             context.out.write_document(&mut file, SCHEMA, kind, &self.document(core, report, opened))
         } else {
-            self.write_sections(report, map, &mut file)
+            self.write_sections(report, sections, &mut file)
         };
         written.and_then(|()| file.flush()).map_err(|source| Error::io("write", path, source))?;
         drop(file);
@@ -289,24 +293,25 @@ impl Arguments {
     }
 
     /// The report for people.
-    fn written(&self, report: &Report, map: Option<Section>) -> Result<Vec<u8>> {
+    fn written(&self, report: &Report, sections: &[Section]) -> Result<Vec<u8>> {
         let mut written = Vec::new();
-        self.write_sections(report, map, &mut written)
+        self.write_sections(report, sections, &mut written)
             .map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
         Ok(written)
     }
 
-    /// Writes the report for people.
-    fn write_sections(&self, report: &Report, map: Option<Section>, out: &mut dyn Write) -> io::Result<()> {
+    /// The sections that are shown, with the picture of memory among them.
+    fn shown(&self, report: &Report, map: Option<Section>) -> Vec<Section> {
         let mut sections = report.sections();
         let place = sections.iter().position(|section| section.id == BEHIND_MAP).unwrap_or(sections.len());
         sections.splice(place..place, map);
         sections.retain(|section| self.is_shown(section.id));
-        if self.html {
-            html::write(&report.head(), &sections, out)
-        } else {
-            text::write(&report.title(), &sections, out)
-        }
+        sections
+    }
+
+    /// Writes the report for people.
+    fn write_sections(&self, report: &Report, sections: &[Section], out: &mut dyn Write) -> io::Result<()> {
+        if self.html { html::write(&report.head(), sections, out) } else { text::write(&report.title(), sections, out) }
     }
 
     fn document<'a>(&self, core: Option<&Path>, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
