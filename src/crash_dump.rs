@@ -3,7 +3,10 @@
 //! Unlike crashinfo(8), this also finds dumps that are encrypted, text dumps and live dumps, and what the links of savecore(8)
 //! lead to, such as `vmcore.last`.
 
+use crate::compress::Compression;
 use crate::decrypt::write_decrypted;
+use crate::dump::sink::Packing;
+use crate::encryption::input::{Unlock, decrypted};
 use crate::error::{Error, Result};
 use crate::files::{open_dump, open_nonblocking};
 use crate::free_space::FreeSpace;
@@ -130,8 +133,8 @@ impl CrashDump {
         }
     }
 
-    /// Opens the dump. One that is encrypted is decrypted first, into a file without a name in `scratch`, which is gone when
-    /// it is closed, whatever happens.
+    /// Opens the dump. One that is encrypted, to recipients or by the kernel, is decrypted first, into files without a name in
+    /// the directory of `unlock`, which are gone when they are closed, whatever happens.
     ///
     /// # Errors
     ///
@@ -140,11 +143,12 @@ impl CrashDump {
     pub fn open(
         &self,
         private_key: Option<&PrivateKey>,
-        scratch: &Path,
+        unlock: Unlock<'_>,
         observer: &mut dyn Observer,
     ) -> Result<ByteSource> {
+        let volume = decrypted(open_dump(&self.core)?, &self.core.display().to_string(), unlock, observer)?;
         if !self.is_encrypted {
-            return open_dump(&self.core);
+            return Ok(volume);
         }
         let Some(private_key) = private_key else {
             let core = self.core.display();
@@ -154,19 +158,18 @@ impl CrashDump {
         };
         let number = self.number.map(|number| number.to_string()).unwrap_or_default();
         let block = KeyBlock::read(&self.directory.join(format!("key.{number}")), open_nonblocking)?;
-        let decrypted = self.decrypt(private_key, &block, scratch, observer)?;
+        let decrypted = self.decrypt(volume, (private_key, &block), unlock.scratch, observer)?;
         ByteSource::from_file(&decrypted).map_err(|source| Error::io("read", &self.core, source))
     }
 
     fn decrypt(
         &self,
-        private_key: &PrivateKey,
-        block: &KeyBlock,
+        encrypted: ByteSource,
+        (private_key, block): (&PrivateKey, &KeyBlock),
         scratch: &Path,
         observer: &mut dyn Observer,
     ) -> Result<File> {
         let key = private_key.unlock(block)?;
-        let encrypted = open_dump(&self.core)?;
         let length = encrypted.length();
         if let Some(why) = FreeSpace::within(scratch)?.shortage(length, length) {
             return Err(Error::Refused(format!("the decrypted dump does not fit into {}: {why}", scratch.display())));
@@ -174,7 +177,12 @@ impl CrashDump {
         let file = unnamed_temp_file(scratch)?;
         let copy = file.try_clone().map_err(|source| Error::io("decrypt", &self.core, source))?;
         observe_bytes(observer, Phase::Decrypting, Some(length), |progress| {
-            write_decrypted(Decrypter::new(key, encrypted.part(0, length, progress)), &self.core, copy)
+            write_decrypted(
+                Decrypter::new(key, encrypted.part(0, length, progress)),
+                &self.core,
+                copy,
+                Packing::compressed(Compression::None),
+            )
         })?;
         Ok(file)
     }

@@ -1,7 +1,6 @@
 //! Encrypted dumps, decrypted into files.
 
-use crate::compress::Compression;
-use crate::dump::sink::{Target, with_sink};
+use crate::dump::sink::{Packing, Target, with_sink};
 use crate::error::{Error, Result};
 use std::fs::File;
 use std::io::Read;
@@ -17,9 +16,9 @@ const BUFFER: usize = 1 << 16;
 /// # Errors
 ///
 /// The dump cannot be read, or the file not be written.
-pub fn write_decrypted(mut from: impl Read, name: &Path, to: File) -> Result<u64> {
+pub fn write_decrypted(mut from: impl Read, name: &Path, to: File, packing: Packing<'_>) -> Result<u64> {
     let failed = |source| Error::io("decrypt", name, source);
-    with_sink(Target::File(to), Compression::None, false, |sink| {
+    with_sink(Target::File(to), packing, false, |sink| {
         let mut buffer = vec![0; BUFFER];
         loop {
             let read = from.read(&mut buffer).map_err(failed)?;

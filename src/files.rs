@@ -2,6 +2,7 @@
 
 #[cfg(target_os = "freebsd")]
 use crate::disk;
+use crate::encryption::input::{Unlock, decrypted};
 use crate::error::{Error, Result};
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
@@ -102,12 +103,18 @@ impl Read for Counted<'_> {
 }
 
 /// Opens a dump, which may be standard input. What says where a dump lies is at its end, so what comes through a pipe is
-/// copied first, into a file without a name in `directory`; what standard input was redirected from is read where it is.
+/// copied first, into a file without a name in the directory of `unlock`; what standard input was redirected from is read
+/// where it is. What is encrypted to a private key of `unlock` is decrypted.
 ///
 /// # Errors
 ///
-/// Those of [`open_dump`]; the directory does not take the copy.
-pub fn open_dump_or_input(path: &Path, directory: &Path, observer: &mut dyn Observer) -> Result<ByteSource> {
+/// Those of [`open_dump`] and [`decrypted`]; the directory does not take the copy.
+pub fn open_dump_or_input(path: &Path, unlock: Unlock<'_>, observer: &mut dyn Observer) -> Result<ByteSource> {
+    let volume = open_as_it_is(path, unlock.scratch, observer)?;
+    decrypted(volume, &in_order(path).0.display().to_string(), unlock, observer)
+}
+
+fn open_as_it_is(path: &Path, directory: &Path, observer: &mut dyn Observer) -> Result<ByteSource> {
     if !is_standard_input(path) {
         return open_dump(path);
     }

@@ -14,6 +14,7 @@
 //! - [`crash_dump`]: the dumps that were saved, found by number;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
+//! - [`encryption`]: outputs encrypted to recipients, and inputs that were;
 //! - [`network`]: a dump that is sent to another host;
 //! - [`owner_names`]: the names of this system's users and groups;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
@@ -28,6 +29,7 @@ pub mod decrypt;
 #[cfg(target_os = "freebsd")]
 mod disk;
 pub mod dump;
+pub mod encryption;
 mod error;
 pub mod files;
 pub mod files_in_use;

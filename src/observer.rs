@@ -14,6 +14,8 @@ pub enum Phase {
     Compressing,
     /// The same, and it goes to another host.
     Sending,
+    /// The same, and it is encrypted on the way.
+    Encrypting,
     /// What is compressed is decompressed.
     Decompressing,
     /// What is encrypted is decrypted.
@@ -35,6 +37,7 @@ impl Phase {
             Self::Copying => "copying",
             Self::Compressing => "compressing",
             Self::Sending => "sending",
+            Self::Encrypting => "encrypting",
             Self::Decompressing => "decompressing",
             Self::Decrypting => "decrypting",
             Self::Reading => "reading the dump",

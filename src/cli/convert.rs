@@ -2,6 +2,7 @@
 
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
 use super::dump::{before_compression, warn_of_unreadable};
+use super::encryption::{IdentityArguments, RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
 use super::kernel::{KernelArguments, Opened, RootArguments, remark_on_dump};
 use super::{Context, Inputs, Verdict, seekable};
@@ -11,6 +12,8 @@ use memtool::compress::Compression;
 use memtool::dump::converted;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
+use memtool::encryption::Recipients;
+use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::{scratch, temporary_directory};
@@ -69,6 +72,10 @@ pub struct Arguments {
     root: RootArguments,
     #[command(flatten)]
     compression: CompressionArguments,
+    #[command(flatten)]
+    recipients: RecipientArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Do not check in advance whether the output fits
     #[arg(long)]
     no_space_check: bool,
@@ -105,6 +112,7 @@ struct Document<'a> {
     output: Name,
     format: &'static str,
     compression: &'static str,
+    recipients: Option<Vec<String>>,
     bytes_read: u64,
     size: u64,
     #[serde(flatten)]
@@ -175,7 +183,9 @@ impl Arguments {
 
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
-        vec![("IN", self.input.as_ref()), ("--core", self.core.as_ref()), ("--segments", self.segments.as_ref())]
+        let files = [("IN", &self.input), ("--core", &self.core), ("--segments", &self.segments)];
+        let files = files.into_iter().map(|(name, file)| (name, file.as_ref()));
+        files.chain(self.identities.inputs()).chain(self.recipients.inputs()).collect()
     }
 
     /// See [`super::Command::check`].
@@ -195,30 +205,33 @@ impl Arguments {
         check_standard_output(json, Some(self.target()))
     }
 
-    fn options(&self) -> JobOptions {
-        JobOptions {
+    fn options(&self) -> Result<JobOptions> {
+        Ok(JobOptions {
             destination: self.target().clone(),
             compression: self.compression.compression(),
+            recipients: self.recipients.read()?,
             map: self.map.clone().map(MapDestination::from),
             companion: self.script.clone().map(Companion::Script),
             check_space: !self.no_space_check,
             replace: self.force,
-        }
+        })
     }
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let options = arguments.options();
+    let options = arguments.options()?;
     let job = Job::new(&options)?;
     let converted = match arguments.format {
         OutputKind::Elf => to_core(context, arguments, job)?,
         OutputKind::Lime | OutputKind::Raw | OutputKind::Padded => to_image(context, arguments, job)?,
     };
-    conclude(context, arguments, &converted)
+    conclude(context, arguments, &options.recipients, &converted)
 }
 
 fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
-    let volume = files::open_dump_or_input(arguments.input(), &arguments.scratch(), context)?;
+    let identities = arguments.identities.read(context)?;
+    let unlock = Unlock { identities: &identities, scratch: &arguments.scratch() };
+    let volume = files::open_dump_or_input(arguments.input(), unlock, context)?;
     let packed = arguments.segments.as_deref().map(files::read_segments).transpose()?;
     let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
@@ -253,6 +266,7 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
         core: Some(arguments.input().to_owned()),
         kernel: arguments.kernel.clone(),
         segments: arguments.segments.clone(),
+        identity: arguments.identities.files().to_vec(),
     };
     let mut opened = kernel.open_with(context, Access::Read, &arguments.scratch())?;
     let CoreThreads { notes, count: threads, .. } = threads(context, arguments, &opened)?;
@@ -290,8 +304,9 @@ fn script_for(context: &mut Context, arguments: &Arguments, path: &Path, opened:
         refused.iter().for_each(|why| context.warn(why));
         found
     });
-    // What is compressed, or elsewhere, is no core file here.
-    let core = arguments.target().file().filter(|_| arguments.compression.compression() == Compression::None);
+    // What is compressed or encrypted, or elsewhere, is no core file here.
+    let is_plain = arguments.compression.compression() == Compression::None && !arguments.recipients.is_given();
+    let core = arguments.target().file().filter(|_| is_plain);
     Ok(script::script(&ScriptOptions {
         debugger: arguments.debugger(path),
         style: arguments.style(),
@@ -372,7 +387,12 @@ fn remark_on_core(context: &mut Context, facts: &CoreFacts) {
     }
 }
 
-fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted) -> Result<Verdict> {
+fn conclude(
+    context: &mut Context,
+    arguments: &Arguments,
+    recipients: &Recipients,
+    converted: &Converted,
+) -> Result<Verdict> {
     let Converted { finished: Finished { report, delivered, .. }, core, damaged, limited } = converted;
     remark_on_delivery(context, *delivered);
     warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
@@ -384,6 +404,7 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
             output: arguments.target().into(),
             format: arguments.format().name(),
             compression: compression.name(),
+            recipients: recipients.public_keys(),
             bytes_read: report.read,
             size: report.written.bytes,
             core: *core,
@@ -394,7 +415,11 @@ fn conclude(context: &mut Context, arguments: &Arguments, converted: &Converted)
         context.out.document_of("memtool.convert", "image", &document)?;
     } else if !matches!(arguments.target(), Destination::StandardOutput) && !context.global.quiet {
         let before = before_compression(report, compression);
-        context.out.line(&format!("{name}: {}{before}", counted(report.written.bytes, "byte")))?;
+        context.out.line(&format!(
+            "{name}: {}{before}{}",
+            counted(report.written.bytes, "byte"),
+            encrypted_to(recipients)
+        ))?;
         if let Some(CoreDocument { segment_count, bytes_mapped, thread_count, .. }) = core {
             let (segments, threads) = (counted(*segment_count, "segment"), counted(*thread_count, "thread"));
             context.out.line(&format!("{} mapped in {segments}, {threads}", rough_size(*bytes_mapped)))?;

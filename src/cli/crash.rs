@@ -1,10 +1,12 @@
 //! What a report is on: the running kernel, or a dump, named by a file or by a number, or the newest one; opened, with its
 //! kernel, which is found if it is not named. The options are those of crashinfo(8).
 
+use super::encryption::IdentityArguments;
 use super::kernel::{Opened, RootArguments, open_memory, open_running, opened, remark_on_dump};
 use super::{Context, decrypt, seekable, whole_number};
 use clap::Args;
 use memtool::crash_dump::CrashDump;
+use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::live_kernel::{OwnFiles, own_files};
 use memtool::observer::{Phase, observe_bytes};
@@ -46,6 +48,8 @@ pub struct CrashArguments {
     /// Decrypt an encrypted dump with this private RSA key (PEM)
     #[arg(long, value_name = "FILE")]
     pub private_key: Option<PathBuf>,
+    #[command(flatten)]
+    pub identities: IdentityArguments,
     #[command(flatten)]
     pub root: RootArguments,
 }
@@ -102,10 +106,12 @@ impl CrashArguments {
     pub fn open(&self, context: &mut Context, files: CrashDump) -> Result<Crash> {
         let image = self.kernel.as_deref().map(files::open_kernel).transpose()?;
         let key = self.private_key.as_deref().map(|path| decrypt::private_key(context, path)).transpose()?;
+        let identities = self.identities.read(context)?;
         let directory = temporary_directory();
+        let unlock = Unlock { identities: &identities, scratch: &directory };
         let info = info(context, &files);
         let name = files.core.display().to_string();
-        let volume = open_volume(context, &files, key.as_ref(), &directory)?;
+        let volume = open_volume(context, &files, key.as_ref(), unlock)?;
         let summary = text_dump(context, &files.core, &volume)?;
         if let Some(summary) = summary {
             let why = "a text dump has no memory of the kernel".to_owned();
@@ -119,7 +125,7 @@ impl CrashArguments {
             // It is this system that fails, for want of room say: there is nothing to report of the dump.
             Err(error @ Error::Vmcore(vmcore::Error::Io { .. })) => return Err(error),
             Err(error) => {
-                let volume = open_volume(context, &files, key.as_ref(), &directory)?;
+                let volume = open_volume(context, &files, key.as_ref(), unlock)?;
                 let inspection = inspect_packed(&volume, Depth::Quick, scratch(&directory), &Progress::default())?;
                 if inspection.content == Content::Unknown {
                     return Err(Error::Refused(format!("{name}: {error}")));
@@ -197,13 +203,13 @@ fn open_volume(
     context: &mut Context,
     files: &CrashDump,
     key: Option<&PrivateKey>,
-    directory: &Path,
+    unlock: Unlock<'_>,
 ) -> Result<ByteSource> {
     let own = match context.global.machine {
         Some(_) => context.host()?.own_dump_device(&files.core)?,
         None => None,
     };
-    own.map_or_else(|| files.open(key, directory, context), Ok)
+    own.map_or_else(|| files.open(key, unlock, context), Ok)
 }
 
 /// The kernel of the recorded machine and its modules, if it has their files of its own, and the dump is of that kernel as far

@@ -1,19 +1,25 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
+use super::encryption::{IdentityArguments, RecipientArguments, encrypted_to};
 use super::{Context, Inputs, Verdict, whole_number};
 use clap::Args;
+use memtool::compress;
 use memtool::decrypt::write_decrypted;
+use memtool::dump::sink::Packing;
+use memtool::encryption::Recipients;
+use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::files::{Input, open_nonblocking};
 use memtool::free_space::FreeSpace;
 use memtool::observer::{Phase, observe_bytes};
-use memtool::output_file::{self, OutputFile};
+use memtool::output_file::{self, OutputFile, temporary_directory};
+use memtool::save::directory::suffix;
 use memtool::{Error, Result};
 use serde::Serialize;
-use std::fs::File;
 use std::io::{self, Read};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use vmcore::bounds::{filled, head};
 use vmcore::decrypt::{Decrypter, Encryption, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Content, Depth, Inspection, inspect};
@@ -48,6 +54,10 @@ pub struct Arguments {
     /// The directory of the dump
     #[arg(short, long, value_name = "DIR", requires = "number", default_value = "/var/crash")]
     dir: PathBuf,
+    #[command(flatten)]
+    recipients: RecipientArguments,
+    #[command(flatten)]
+    identities: IdentityArguments,
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
@@ -55,6 +65,9 @@ pub struct Arguments {
     #[arg(short, long)]
     force: bool,
 }
+
+/// By so many bytes at its beginning it is told what a dump is that cannot be read back.
+const BEGINNING: usize = 1 << 20;
 
 /// Where the parts are.
 struct Files {
@@ -67,8 +80,8 @@ struct Files {
 enum Destination {
     /// A file.
     File(PathBuf),
-    /// A directory of dumps, where its name tells how it is compressed.
-    Directory { path: PathBuf, number: u32 },
+    /// A directory of dumps, where its name tells how it is compressed, and whether it is encrypted to recipients.
+    Directory { path: PathBuf, number: u32, is_encrypted: bool },
 }
 
 impl Destination {
@@ -85,7 +98,9 @@ impl Destination {
     fn name(&self, compression: Compression) -> PathBuf {
         match self {
             Self::File(path) => path.clone(),
-            Self::Directory { path, number } => path.join(numbered("vmcore", *number, compression)),
+            Self::Directory { path, number, is_encrypted } => {
+                path.join(numbered("vmcore", *number, compression, *is_encrypted))
+            }
         }
     }
 
@@ -105,15 +120,17 @@ impl Destination {
     fn commit(&self, file: OutputFile, compression: Compression, replace: bool) -> Result<PathBuf> {
         match self {
             Self::File(_) => file.commit()?,
-            Self::Directory { number, .. } => file.commit_as(&numbered("vmcore", *number, compression), replace)?,
+            Self::Directory { number, is_encrypted, .. } => {
+                file.commit_as(&numbered("vmcore", *number, compression, *is_encrypted), replace)?
+            }
         }
         Ok(self.name(compression))
     }
 }
 
 /// A name in a directory of dumps.
-fn numbered(stem: &str, number: u32, compression: Compression) -> String {
-    format!("{stem}.{number}{}", compression.suffix())
+fn numbered(stem: &str, number: u32, compression: Compression, is_encrypted: bool) -> String {
+    format!("{stem}.{number}{}", suffix(compression, is_encrypted))
 }
 
 #[derive(Serialize)]
@@ -127,19 +144,24 @@ struct Document {
     kind: &'static str,
     /// How it is compressed.
     compression: Compression,
+    /// Who can decrypt the output.
+    recipients: Option<Vec<String>>,
 }
 
 impl Arguments {
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
         let private_key = Some(&self.private_key);
-        vec![("ENCRYPTED", self.encrypted.as_ref()), ("--key", self.key.as_ref()), ("--private-key", private_key)]
+        let files =
+            [("ENCRYPTED", self.encrypted.as_ref()), ("--key", self.key.as_ref()), ("--private-key", private_key)];
+        files.into_iter().chain(self.recipients.inputs()).chain(self.identities.inputs()).collect()
     }
 
     fn files(&self) -> Option<Files> {
         if let Some(number) = self.number {
-            let file = |stem: &str| self.dir.join(numbered(stem, number, Compression::None));
-            let output = Destination::Directory { path: self.dir.clone(), number };
+            let file = |stem: &str| self.dir.join(numbered(stem, number, Compression::None, false));
+            let is_encrypted = self.recipients.is_given();
+            let output = Destination::Directory { path: self.dir.clone(), number, is_encrypted };
             return Some(Files { encrypted: file("vmcore_encrypted"), key: file("key"), output });
         }
         let output = Destination::File(self.out.clone().or_else(|| self.output.clone())?);
@@ -152,11 +174,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let Files { encrypted, key, output: destination } = &files;
     let target = &destination.plain_name();
     destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
+    let recipients = arguments.recipients.read()?;
+    let identities = arguments.identities.read(context)?;
     let private_key = private_key(context, &arguments.private_key)?;
     let block = key_block(key)?;
     let dump_key = private_key.unlock(&block)?;
     drop(private_key);
-    let source = Source::open(encrypted)?;
+    let unlock = Unlock { identities: &identities, scratch: &temporary_directory() };
+    let source = Source::open(encrypted, unlock, context)?;
     let length = source.length();
     if let Some(length) = length.filter(|_| !arguments.no_space_check) {
         let space = FreeSpace::beside(target)?;
@@ -170,16 +195,22 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     let output = destination.create(arguments.force)?;
     let (name, _) = files::in_order(encrypted);
-    let size = observe_bytes(context, Phase::Decrypting, length, |progress| match source {
+    let Copied { first, size } = observe_bytes(context, Phase::Decrypting, length, |progress| match source {
         Source::Volume(volume) => {
-            copy(Decrypter::new(dump_key, volume.part(0, volume.length(), progress)), name, &output)
+            let part = volume.part(0, volume.length(), progress);
+            copy(Decrypter::new(dump_key, part), name, &output, &recipients)
         }
-        Source::Input(input) => copy(Decrypter::new(dump_key, input.read(progress)), name, &output),
+        Source::Input(input) => copy(Decrypter::new(dump_key, input.read(progress)), name, &output, &recipients),
     })?;
     if size == 0 {
         return Err(Error::Format(format!("{} is empty", name.display())));
     }
-    let inspection = recognise(output.file()).map_err(|source| Error::io("read", target, source))?;
+    let inspection = match recipients.is_empty() {
+        true => ByteSource::from_file(output.file()).and_then(|written| recognise(&written)),
+        // What was written cannot be read back; of the rest of it nothing is known.
+        false => recognise(&ByteSource::from_bytes(first)).map(|found| Inspection { damage: Vec::new(), ..found }),
+    };
+    let inspection = inspection.map_err(|source| Error::io("read", target, source))?;
     let target = destination.commit(output, inspection.compression, arguments.force)?;
     let document = Document {
         input: encrypted.as_path().into(),
@@ -188,8 +219,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         size,
         kind: kind(&inspection.content),
         compression: inspection.compression,
+        recipients: recipients.public_keys(),
     };
-    report(context, &document, &inspection)?;
+    report(context, &document, &inspection, &recipients)?;
     Ok(Verdict::Done)
 }
 
@@ -200,10 +232,10 @@ enum Source {
 }
 
 impl Source {
-    fn open(encrypted: &Path) -> Result<Self> {
-        match files::is_standard_input(encrypted) {
+    fn open(encrypted: &Path, unlock: Unlock<'_>, context: &mut Context) -> Result<Self> {
+        match files::is_standard_input(encrypted) && unlock.identities.is_empty() {
             true => Input::open(encrypted).map(Self::Input),
-            false => files::open_dump(encrypted).map(Self::Volume),
+            false => files::open_dump_or_input(encrypted, unlock, context).map(Self::Volume),
         }
     }
 
@@ -216,15 +248,40 @@ impl Source {
     }
 }
 
-/// Decrypts into the file, and tells how many bytes that were.
-fn copy(from: impl Read, encrypted: &Path, output: &OutputFile) -> Result<u64> {
+/// What was decrypted.
+struct Copied {
+    /// The first bytes.
+    first: Vec<u8>,
+    /// Bytes that were written.
+    size: u64,
+}
+
+/// A reader that keeps its first bytes.
+struct Beginning<R> {
+    inner: R,
+    first: Vec<u8>,
+}
+
+impl<R: Read> Read for Beginning<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.first.extend_from_slice(head(filled(buffer, read)?, BEGINNING - self.first.len().min(BEGINNING)));
+        Ok(read)
+    }
+}
+
+/// Decrypts into the file.
+fn copy(from: impl Read, encrypted: &Path, output: &OutputFile, recipients: &Recipients) -> Result<Copied> {
     let file = output.file().try_clone().map_err(|source| Error::Io { what: "write the dump".to_owned(), source })?;
-    write_decrypted(from, encrypted, file)
+    let packing = Packing { compression: compress::Compression::None, recipients };
+    let mut from = Beginning { inner: from, first: Vec::new() };
+    let size = write_decrypted(&mut from, encrypted, file, packing)?;
+    Ok(Copied { first: from.first, size })
 }
 
 /// Looks at what came out, as far as its headers go.
-fn recognise(decrypted: &File) -> io::Result<Inspection> {
-    inspect(&ByteSource::from_file(decrypted)?, Depth::Pages, &Progress::default())
+fn recognise(decrypted: &ByteSource) -> io::Result<Inspection> {
+    inspect(decrypted, Depth::Pages, &Progress::default())
 }
 
 /// Reads the dump's key.
@@ -261,7 +318,7 @@ fn kind(content: &Content) -> &'static str {
     }
 }
 
-fn report(context: &mut Context, document: &Document, inspection: &Inspection) -> Result<()> {
+fn report(context: &mut Context, document: &Document, inspection: &Inspection, recipients: &Recipients) -> Result<()> {
     let Document { output, encryption, size, compression, .. } = document;
     if let Some(damage) = inspection.damage.first() {
         context.warn(&format!("{output}: damaged: {damage}"));
@@ -276,7 +333,8 @@ fn report(context: &mut Context, document: &Document, inspection: &Inspection) -
             compression => format!(", compressed with {}", compression.name()),
         };
         let (size, encryption, dump) = (rough_size(*size), encryption.name(), inspection.content.name());
-        context.out.line(&format!("{output}: {size}, decrypted with {encryption}; {dump}{compressed}"))?;
+        let encrypted = encrypted_to(recipients);
+        context.out.line(&format!("{output}: {size}, decrypted with {encryption}; {dump}{compressed}{encrypted}"))?;
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use super::kernel::{IMAGE, KernelArguments, remark_on_dump};
 use super::{Context, Verdict};
 use clap::Args;
 use memtool::files;
+use memtool::output_file::temporary_directory;
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
@@ -87,7 +88,7 @@ fn nth(names: &[&'static str], number: u32) -> Option<&'static str> {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let (buffer, kind) = match (arguments.kernel.open(context, Access::Read), &arguments.kernel.core) {
         (Err(Error::Vmcore(vmcore::Error::NoMemory(why))), Some(core)) => {
-            let buffer = text_dump(context, core)?
+            let buffer = text_dump(context, arguments, core)?
                 .ok_or_else(|| Error::Refused(format!("{}: {}", core.display(), vmcore::Error::NoMemory(why))))?;
             (buffer, IMAGE)
         }
@@ -119,9 +120,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 }
 
 /// The messages that a text dump has in a file of its own; `None` of another dump.
-fn text_dump(context: &mut Context, core: &Path) -> Result<Option<MessageBuffer>> {
+fn text_dump(context: &mut Context, arguments: &Arguments, core: &Path) -> Result<Option<MessageBuffer>> {
     let failed = |source| Error::io("read", core, source);
-    let volume = files::open_dump(core)?;
+    let volume = arguments.kernel.open_volume(context, core, &temporary_directory())?;
     let inspection = inspect(&volume, Depth::Pages, &Progress::default()).map_err(failed)?;
     if !matches!(inspection.content, Content::Text(_)) {
         return Ok(None);

@@ -1,6 +1,7 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
 use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
+use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::{Measured, UnreadableDocument};
 use super::output::RECORDED;
 use super::{Context, Inputs, Verdict, size, usage};
@@ -14,6 +15,7 @@ use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, parse_range};
 use memtool::dump::source::{DumpRequest, DumpSource};
 use memtool::dump::{self, DumpOptions, DumpReport, Dumped};
+use memtool::encryption::Recipients;
 use memtool::files;
 use memtool::memory_map::MapSource;
 use serde::Serialize;
@@ -44,6 +46,8 @@ pub struct Arguments {
     format: FormatName,
     #[command(flatten)]
     compression: CompressionArguments,
+    #[command(flatten)]
+    recipients: RecipientArguments,
     /// Dump kernel virtual memory (/dev/kmem) that the kernel's maps list, without devices
     #[arg(short, long)]
     kmem: bool,
@@ -57,7 +61,7 @@ pub struct Arguments {
     #[arg(long, requires = "chosen")]
     anywhere: bool,
     /// List the ranges that would be dumped and the table they come from; read and write nothing
-    #[arg(long, conflicts_with_all = ["files", "compressed", "strict"])]
+    #[arg(long, conflicts_with_all = ["files", "compressed", "recipient", "strict"])]
     list_segments: bool,
     /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend' (end exclusive)
     #[arg(short, long, value_name = "FILE")]
@@ -69,7 +73,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Only check a dump, FILE, against the manifest given with --manifest
-    #[arg(long, requires_all = ["manifest", "file"], conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "dump_size", "strict"])]
+    #[arg(long, requires_all = ["manifest", "file"], conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "recipient", "dump_size", "strict"])]
     verify: bool,
     /// Number of bytes to read at a time, at most 16m
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
@@ -121,6 +125,7 @@ struct Document<'a> {
     output: Name,
     format: Format,
     compression: &'static str,
+    recipients: Option<Vec<String>>,
     space: Space,
     segments_from: &'a SegmentSource,
     bytes_read: u64,
@@ -183,7 +188,8 @@ impl Arguments {
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
         let manifest = self.manifest.as_ref().filter(|_| self.verify);
-        vec![("FILE", self.file.as_ref()), ("--manifest", manifest), ("--segments", self.segments.as_ref())]
+        let files = [("FILE", self.file.as_ref()), ("--manifest", manifest), ("--segments", self.segments.as_ref())];
+        files.into_iter().chain(self.recipients.inputs()).collect()
     }
 
     fn destination(&self) -> Destination {
@@ -209,7 +215,7 @@ impl Arguments {
         })
     }
 
-    fn options(&self, context: &Context, plan: &Plan) -> DumpOptions {
+    fn options(&self, context: &Context, plan: &Plan, recipients: Recipients) -> DumpOptions {
         DumpOptions {
             format: self.format.0,
             buffer_size: saturating_usize(self.buffer),
@@ -217,6 +223,7 @@ impl Arguments {
             output: JobOptions {
                 destination: self.destination(),
                 compression: self.compression.compression(),
+                recipients,
                 map: self.map.clone().map(MapDestination::from),
                 companion: self.manifest.clone().map(Companion::Manifest),
                 check_space: !self.no_space_check,
@@ -230,6 +237,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let (Some(file), Some(manifest)) = (&arguments.file, &arguments.manifest) {
         return verify(context, file, manifest);
     }
+    let recipients = arguments.recipients.read()?;
     let image = context.global.device.as_deref().filter(|device| !files::is_mem_device(device));
     let source = match image {
         Some(image) => DumpSource::open_image(image)?,
@@ -240,7 +248,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if arguments.list_segments {
         return list(context, source.kind(), &plan);
     }
-    let options = arguments.options(context, &plan);
+    let options = arguments.options(context, &plan, recipients);
     context.out.flush()?;
     if options.output.map == Some(MapDestination::StandardError) {
         // Nothing else is to be in the map.
@@ -332,6 +340,7 @@ fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpO
             output: destination.into(),
             format: options.format,
             compression: compression.name(),
+            recipients: options.output.recipients.public_keys(),
             space: plan.space,
             segments_from: &plan.segments_from,
             bytes_read: report.read,
@@ -347,7 +356,8 @@ fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpO
     }
     let whose = context.out.remark_on(host);
     let size = counted(report.written.bytes, "byte");
-    context.out.line(&format!("{destination}: {size}{whose}{}", before_compression(report, compression)))?;
+    let (before, encrypted) = (before_compression(report, compression), encrypted_to(&options.output.recipients));
+    context.out.line(&format!("{destination}: {size}{whose}{before}{encrypted}"))?;
     let map = match (&plan.segments_from, plan.space) {
         (SegmentSource::Table(_), Space::Physical) => "memory map",
         (SegmentSource::Table(_), Space::Kernel) => "kernel map",

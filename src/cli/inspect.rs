@@ -1,8 +1,10 @@
 //! `memtool inspect`: what is in a kernel dump, and whether it is whole.
 
+use super::encryption::IdentityArguments;
 use super::json::Measured;
-use super::{Context, Verdict, dmesg, output};
+use super::{Context, Inputs, Verdict, dmesg, output};
 use clap::Args;
+use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::scratch;
@@ -39,6 +41,15 @@ pub struct Arguments {
     /// Read every byte and follow every page table entry
     #[arg(long)]
     verify: bool,
+    #[command(flatten)]
+    identities: IdentityArguments,
+}
+
+impl Arguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        self.files.iter().map(|file| ("FILE", Some(file))).chain(self.identities.inputs()).collect()
+    }
 }
 
 /// The schema of what is said of a file.
@@ -297,7 +308,9 @@ fn several(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 
 /// Looks into a file.
 fn look(context: &mut Context, arguments: &Arguments, path: &Path) -> Result<Looked> {
-    let volume = files::open_dump_or_input(path, &temporary_directory(), context)?;
+    let identities = arguments.identities.read(context)?;
+    let unlock = Unlock { identities: &identities, scratch: &temporary_directory() };
+    let volume = files::open_dump_or_input(path, unlock, context)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let look = |progress: &Progress| inspect_packed(&volume, depth, scratch(&temporary_directory()), progress);
     let inspection = match arguments.verify {

@@ -1,7 +1,9 @@
 //! The kernel that a command looks into: the running one, or that of a dump; and places in it, as people name them.
 
+use super::encryption::{identities, identity_inputs};
 use super::{Context, Inputs, seekable};
 use clap::Args;
+use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::live_kernel::{RunningFiles, installed_system, open_kernel, open_physical};
 use memtool::observer::{Phase, observe_bytes};
@@ -37,6 +39,9 @@ pub struct KernelArguments {
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
     pub segments: Option<PathBuf>,
+    /// Decrypt a dump that is encrypted in the format of age with a private key in this file, of age or ssh; may be repeated
+    #[arg(long, value_name = "FILE", requires = "core")]
+    pub identity: Vec<PathBuf>,
 }
 
 /// Where the files of the system are that a kernel is of.
@@ -245,7 +250,7 @@ impl View {
 impl KernelArguments {
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
-        vec![("--segments", self.segments.as_ref())]
+        [("--segments", self.segments.as_ref())].into_iter().chain(identity_inputs(&self.identity)).collect()
     }
 
     /// Whether a dump is asked, and not the running kernel.
@@ -294,6 +299,12 @@ impl KernelArguments {
         self.kernel.as_deref().map(files::open_kernel).transpose()
     }
 
+    /// Opens a dump to be read, decrypted into a directory if it is encrypted to an identity.
+    pub fn open_volume(&self, context: &mut Context, core: &Path, directory: &Path) -> Result<ByteSource> {
+        let identities = identities(context, &self.identity)?;
+        files::open_dump_or_input(core, Unlock { identities: &identities, scratch: directory }, context)
+    }
+
     /// Opens the memory in a dump, and says what is worth knowing of it; what is compressed is decompressed into a directory.
     pub fn open_core(
         &self,
@@ -304,7 +315,7 @@ impl KernelArguments {
     ) -> Result<DumpedMemory> {
         // Only convert lets standard input be named.
         let volume = match access {
-            Access::Read => files::open_dump_or_input(core, directory, context)?,
+            Access::Read => self.open_volume(context, core, directory)?,
             Access::Write => core_volume(core, access)?,
         };
         let segments = self.segments.as_deref().map(files::read_segments).transpose()?;

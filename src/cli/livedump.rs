@@ -1,6 +1,7 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
 use super::destination::{check_standard_output, destination, remark_on_delivery, stored_compression};
+use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
 use super::{Context, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
@@ -50,6 +51,8 @@ pub struct Arguments {
     /// Do not compress (default)
     #[arg(short, long, alias = "none")]
     uncompress: bool,
+    #[command(flatten)]
+    pub recipients: RecipientArguments,
     /// Keep the kernel's header at the end of the dump
     #[arg(long)]
     keep_header: bool,
@@ -121,6 +124,8 @@ pub struct Document<'a> {
     /// Who made it: `kernel` or `user`.
     method: &'static str,
     compression: Compression,
+    /// Who can decrypt it.
+    recipients: Option<Vec<String>>,
     /// Bytes of the file.
     size: u64,
     /// Bytes before compression.
@@ -203,6 +208,7 @@ impl Arguments {
             method: self.method.into(),
             compression: stored_compression(self.zstd.is_some(), self.gzip),
             level: self.level(),
+            recipients: self.recipients.read()?,
             keep_header: self.keep_header,
             verify: self.verify.into(),
             info: self.info_file().map(Path::to_owned),
@@ -234,7 +240,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     } else if arguments.info.is_some() && arguments.info_file().is_none() {
         dump.info_text().lines().try_for_each(|line| context.out.line(line))?;
     } else if !arguments.is_to_output() {
-        tell(context, host, &dump, &document)?;
+        tell(context, host, &options, (&dump, &document))?;
     }
     Ok(Verdict::Done)
 }
@@ -290,6 +296,7 @@ pub fn describe<'a>(options: &LiveDumpOptions, dump: &'a LiveDump) -> Document<'
         output,
         method: if made.is_some() { "user" } else { "kernel" },
         compression: options.compression,
+        recipients: options.recipients.public_keys(),
         size: dump.size,
         uncompressed_size: dump.uncompressed_size(),
         header_kept: options.keep_header && made.is_none(),
@@ -330,7 +337,12 @@ fn write_info(
 }
 
 /// Says in words what was done.
-pub fn tell(context: &mut Context, host: &dyn Host, dump: &LiveDump, document: &Document<'_>) -> Result<()> {
+pub fn tell(
+    context: &mut Context,
+    host: &dyn Host,
+    options: &LiveDumpOptions,
+    (dump, document): (&LiveDump, &Document<'_>),
+) -> Result<()> {
     if context.global.quiet {
         return Ok(());
     }
@@ -344,7 +356,8 @@ pub fn tell(context: &mut Context, host: &dyn Host, dump: &LiveDump, document: &
         }
     };
     let (size, seconds) = (rough_size(dump.size), document.duration_seconds);
-    context.out.line(&format!("{}: {size}{compressed}, in {seconds:.1} s", document.output))?;
+    let encrypted = encrypted_to(&options.recipients);
+    context.out.line(&format!("{}: {size}{compressed}{encrypted}, in {seconds:.1} s", document.output))?;
     if let Some(pages) = document.page_count {
         let checked = match document.verification {
             livedump::Verify::None => "not checked",

@@ -8,6 +8,7 @@ mod decrypt;
 mod destination;
 mod dmesg;
 mod dump;
+mod encryption;
 mod help;
 mod inspect;
 mod json;
@@ -238,9 +239,10 @@ impl Command {
     fn inputs(&self) -> Inputs<'_> {
         match self {
             Self::Dump(arguments) => arguments.inputs(),
-            Self::Report(arguments) => vec![("--private-key", arguments.crash.private_key.as_ref())],
-            Self::Save(arguments) => vec![("--private-key", arguments.private_key.as_ref())],
-            Self::Inspect(arguments) => arguments.files.iter().map(|file| ("FILE", Some(file))).collect(),
+            Self::Report(arguments) => arguments.inputs(),
+            Self::Save(arguments) => arguments.inputs(),
+            Self::Livedump(arguments) => arguments.recipients.inputs().collect(),
+            Self::Inspect(arguments) => arguments.inputs(),
             Self::Convert(arguments) => arguments.inputs(),
             Self::Decrypt(arguments) => arguments.inputs(),
             Self::Read(arguments) => arguments.kernel.inputs(),

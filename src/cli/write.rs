@@ -47,6 +47,9 @@ impl Arguments {
     /// See [`super::Command::check`].
     pub fn check(&self) -> Result<(), String> {
         self.place.check_physical(self.phys)?;
+        if !self.kernel.identity.is_empty() {
+            return Err("--identity: a dump that is encrypted cannot be written to; decrypt it first".to_owned());
+        }
         self.values.iter().try_for_each(|value| self.form.check(value))
     }
 }

@@ -5,8 +5,9 @@
 
 use super::DumpReport;
 use super::destination::{Destination, MapDestination};
-use super::sink::{Target, with_sink};
+use super::sink::{Packing, Target, with_sink};
 use crate::compress::Compression;
+use crate::encryption::{Recipients, encrypted_size};
 use crate::error::{Error, Result};
 use crate::network::Delivered;
 use crate::observer::{Observer, Phase, Work, observed};
@@ -28,6 +29,8 @@ pub struct JobOptions {
     pub destination: Destination,
     /// How it is compressed.
     pub compression: Compression,
+    /// Who can decrypt it; of nobody, it is not encrypted.
+    pub recipients: Recipients,
     /// Where its map goes: which addresses are in it.
     pub map: Option<MapDestination>,
     /// Another file that goes with it.
@@ -36,6 +39,13 @@ pub struct JobOptions {
     pub check_space: bool,
     /// Replace files that are there.
     pub replace: bool,
+}
+
+impl JobOptions {
+    /// What is done with the bytes of the dump before they are written.
+    fn packing(&self) -> Packing<'_> {
+        Packing { compression: self.compression, recipients: &self.recipients }
+    }
 }
 
 /// A file that goes with a dump. It is text, and appears with the dump.
@@ -89,6 +99,7 @@ impl DumpSizes {
 /// use memtool::dump::converted;
 /// use memtool::dump::destination::Destination;
 /// use memtool::dump::job::{Job, JobOptions};
+/// use memtool::encryption::Recipients;
 /// use std::path::Path;
 /// use vmcore::dump::{DumpInOrder, byte_source::ByteSource};
 /// use vmcore::format::Format;
@@ -97,6 +108,7 @@ impl DumpSizes {
 /// let options = JobOptions {
 ///     destination: Destination::File("memory.lime".into()),
 ///     compression: Compression::Gzip,
+///     recipients: Recipients::nobody(),
 ///     map: None,
 ///     companion: None,
 ///     check_space: true,
@@ -162,9 +174,11 @@ fn check_directory(path: &Path) -> Result<()> {
 /// Refuses what certainly will not fit. How far memory can be compressed is not known.
 fn check_space(options: &JobOptions, sizes: DumpSizes, observer: &mut dyn Observer) -> Result<()> {
     let Some(space) = options.destination.free_space()? else { return Ok(()) };
-    // Holes are left in files of memtool's own only.
-    let needed = if options.destination.file().is_some() { sizes.stored } else { sizes.size };
-    match space.shortage(needed, sizes.size) {
+    let size = if options.recipients.is_empty() { sizes.size } else { encrypted_size(sizes.size) };
+    // Holes are left in files of memtool's own only, and what is encrypted has none.
+    let has_holes = options.destination.file().is_some() && options.recipients.is_empty();
+    let needed = if has_holes { sizes.stored } else { size };
+    match space.shortage(needed, size) {
         Some(shortage) if options.compression == Compression::None => {
             return Err(Error::Refused(format!("the dump does not fit: {shortage}; --no-space-check tries anyway")));
         }
@@ -229,7 +243,7 @@ impl Begun<'_> {
         let phase = phase(options);
         let work = Work::Bytes { phase, progress: &progress, total: Some(memory), uses_standard_error };
         let dumped = observed(observer, work, || {
-            with_sink(target, options.compression, hash, |out| write(out, map_file.as_mut(), &progress))
+            with_sink(target, options.packing(), hash, |out| write(out, map_file.as_mut(), &progress))
         });
         drop(map_file);
         let (Copied { read, unreadable }, written, target) = dumped?;
@@ -246,6 +260,7 @@ impl Begun<'_> {
 fn phase(options: &JobOptions) -> Phase {
     match (&options.destination, options.compression) {
         (_, Compression::Gzip | Compression::Zstd(_)) => Phase::Compressing,
+        (_, Compression::None) if !options.recipients.is_empty() => Phase::Encrypting,
         (Destination::Network(_), Compression::None) => Phase::Sending,
         (_, Compression::None) => Phase::Copying,
     }

@@ -81,6 +81,9 @@ pub struct Output {
     pub format: Format,
     /// `none`, `gzip` or `zstd`.
     pub compression: String,
+    /// Who can decrypt it; `None` if it is not encrypted.
+    #[serde(default)]
+    pub recipients: Option<Vec<String>>,
     /// Bytes.
     pub size: u64,
     /// SHA-256 in hexadecimal.

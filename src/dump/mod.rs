@@ -84,6 +84,7 @@ pub struct Dumped {
 /// use memtool::dump::job::JobOptions;
 /// use memtool::dump::source::{DumpRequest, DumpSource};
 /// use memtool::dump::{DumpOptions, dump};
+/// use memtool::encryption::Recipients;
 /// use memtool::host::{self, Selection};
 /// use vmcore::format::{Format, Space};
 ///
@@ -92,6 +93,7 @@ pub struct Dumped {
 /// let output = JobOptions {
 ///     destination: Destination::File("ram.elf".into()),
 ///     compression: Compression::None,
+///     recipients: Recipients::nobody(),
 ///     map: None,
 ///     companion: None,
 ///     check_space: true,
@@ -129,6 +131,7 @@ fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptio
         name: (&options.output.destination).into(),
         format: options.format,
         compression: options.output.compression.name().to_owned(),
+        recipients: options.output.recipients.public_keys(),
         size: report.written.bytes,
         sha256: report.written.sha256.clone().unwrap_or_default(),
     };

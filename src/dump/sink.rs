@@ -1,6 +1,7 @@
-//! Where a dump goes: a file with holes or a stream, compressed or not, counted and hashed on the way.
+//! Where a dump goes: a file with holes or a stream, compressed and encrypted or not, counted and hashed on the way.
 
 use crate::compress::{Compression, Encoder, overlapped};
+use crate::encryption::{EncryptingWriter, Recipients};
 use crate::error::{Error, Result};
 use crate::network::{Connection, Delivered};
 use sha2::{Digest, Sha256};
@@ -67,7 +68,7 @@ impl Write for Target {
 /// What was written in the end.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Written {
-    /// Bytes, after compression, holes included.
+    /// Bytes, after compression and encryption, holes included.
     pub bytes: u64,
     /// SHA-256 of them in hexadecimal, if it was wanted.
     pub sha256: Option<String>,
@@ -145,12 +146,36 @@ fn for_zeros(count: u64, mut block: impl FnMut(&[u8]) -> io::Result<()>) -> io::
     Ok(())
 }
 
-enum SinkKind<'a> {
-    Plain(&'a mut HashingWriter),
-    Compressed(Box<Encoder<&'a mut (dyn Write + Send)>>),
+/// What is done with the bytes of a dump before they are written: they are compressed, and then encrypted.
+#[derive(Debug, Clone, Copy)]
+pub struct Packing<'a> {
+    /// How they are compressed.
+    pub compression: Compression,
+    /// Who can decrypt them; of nobody, they are not encrypted.
+    pub recipients: &'a Recipients,
 }
 
-/// Takes the bytes of a dump; zeros become a hole in a file that is not compressed.
+/// No recipients.
+static NOBODY: Recipients = Recipients::nobody();
+
+impl Packing<'_> {
+    /// Compressed so, and not encrypted.
+    pub fn compressed(compression: Compression) -> Self {
+        Self { compression, recipients: &NOBODY }
+    }
+
+    /// Whether the bytes are written as they are, so that holes can be left.
+    fn is_none(&self) -> bool {
+        self.compression == Compression::None && self.recipients.is_empty()
+    }
+}
+
+enum SinkKind<'a> {
+    Plain(&'a mut HashingWriter),
+    Packed(Box<Encoder<EncryptingWriter<&'a mut (dyn Write + Send)>>>),
+}
+
+/// Takes the bytes of a dump; zeros become a hole in a file that is neither compressed nor encrypted.
 struct Sink<'a> {
     kind: SinkKind<'a>,
     /// Bytes taken, before compression.
@@ -165,7 +190,7 @@ impl SparseWrite for Sink<'_> {
     fn write(&mut self, bytes: &[u8]) -> vmcore::Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put(bytes, self.position),
-            SinkKind::Compressed(encoder) => encoder.write_all(bytes),
+            SinkKind::Packed(encoder) => encoder.write_all(bytes),
         }
         .map_err(write_failed)?;
         self.position += bytes.len() as u64;
@@ -175,7 +200,7 @@ impl SparseWrite for Sink<'_> {
     fn zeros(&mut self, count: u64) -> vmcore::Result<()> {
         match &mut self.kind {
             SinkKind::Plain(tally) => tally.put_zeros(count),
-            SinkKind::Compressed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
+            SinkKind::Packed(encoder) => for_zeros(count, |zeros| encoder.write_all(zeros)),
         }
         .map_err(write_failed)?;
         self.position += count;
@@ -183,7 +208,7 @@ impl SparseWrite for Sink<'_> {
     }
 }
 
-/// Runs work on a sink before a target. Hands back the work's result, what was written, and the target, to be
+/// Runs work on a sink before a target. Nothing but what is packed reaches the target. Hands back the work's result, what was written, and the target, to be
 /// completed.
 ///
 /// # Errors
@@ -191,23 +216,24 @@ impl SparseWrite for Sink<'_> {
 /// Those of the work and of the target.
 pub fn with_sink<R>(
     target: Target,
-    compression: Compression,
+    packing: Packing<'_>,
     hash: bool,
     work: impl FnOnce(&mut dyn SparseWrite) -> Result<R>,
 ) -> Result<(R, Written, Target)> {
     let mut tally = HashingWriter { target, bytes: 0, hash: hash.then(Sha256::new) };
-    let result = if compression == Compression::None {
+    let result = if packing.is_none() {
         let result = work(&mut Sink { kind: SinkKind::Plain(&mut tally), position: 0 })?;
         tally.end().map_err(write_failed)?;
         result
     } else {
         // Writing goes on while the next bytes are compressed.
         let (written, result) = overlapped(tally, |out| {
-            let encoder = Encoder::new(out as &mut (dyn Write + Send), compression).map_err(write_failed)?;
-            let mut sink = Sink { kind: SinkKind::Compressed(Box::new(encoder)), position: 0 };
+            let writer = EncryptingWriter::new(out as &mut (dyn Write + Send), packing.recipients);
+            let encoder = writer.and_then(|writer| Encoder::new(writer, packing.compression)).map_err(write_failed)?;
+            let mut sink = Sink { kind: SinkKind::Packed(Box::new(encoder)), position: 0 };
             let result = work(&mut sink)?;
-            if let SinkKind::Compressed(encoder) = sink.kind {
-                encoder.finish().map_err(write_failed)?;
+            if let SinkKind::Packed(encoder) = sink.kind {
+                encoder.finish().and_then(EncryptingWriter::finish).map_err(write_failed)?;
             }
             Ok::<R, Error>(result)
         })

@@ -4,7 +4,7 @@
 mod formats;
 
 use super::plan::SegmentSource;
-use super::sink::{Target, with_sink};
+use super::sink::{Packing, Target, with_sink};
 use super::*;
 use crate::compress::{Compression, Level};
 use formats::{Elf, Range, Runs, decompress, ranges_of};
@@ -161,8 +161,10 @@ fn dump_to_file(memory: &dyn Memory, plan: &Plan, format: Format, compression: C
     let target = Target::File(tempfile::tempfile().unwrap());
     let dump = MemoryDump { memory, plan, layout: &layout, buffer_size: buffer };
     let (copied, written, target) =
-        with_sink(target, compression, buffer.is_multiple_of(2), |out| dump.write(out, Some(&mut map_file), &progress))
-            .unwrap();
+        with_sink(target, Packing::compressed(compression), buffer.is_multiple_of(2), |out| {
+            dump.write(out, Some(&mut map_file), &progress)
+        })
+        .unwrap();
     drop(map_file);
     let report = DumpReport { read: copied.read, written, unreadable: copied.unreadable };
     assert_eq!(progress.done(), plan.total());

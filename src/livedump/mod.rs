@@ -23,13 +23,14 @@ pub use kernel::kernel_dumps;
 
 use crate::compress::Level;
 use crate::dump;
+use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
 use crate::host::Host;
 use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile, temporary_directory};
-use crate::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory, Saved};
+use crate::save::directory::{PlannedFiles, PlannedNames, PlannedNumbers, SaveDirectory, Saved};
 use crate::save::info;
 use examine::Distrust;
 use kernel::Taken;
@@ -125,6 +126,8 @@ pub struct LiveDumpOptions {
     pub compression: Compression,
     /// zstd's level, which only dumps have that memtool makes; `None` for its default, or the kernel's.
     pub level: Option<Level>,
+    /// Who can decrypt it; of nobody, it is not encrypted. The kernel would write it in the clear, so memtool makes it.
+    pub recipients: Recipients,
     /// Leave the header behind the dump, where the kernel has put it.
     pub keep_header: bool,
     /// How it is looked at.
@@ -203,6 +206,8 @@ pub enum Reason {
     Compression(Compression),
     /// The kernel compresses by zstd at a level of its own.
     Level,
+    /// The kernel would write the dump to a disk in the clear.
+    Encryption,
     /// The kernel does not know `MEM_KERNELDUMP`.
     NoLiveDumps,
     /// The kernel has made one that is not to be trusted.
@@ -221,6 +226,7 @@ impl fmt::Display for Reason {
                 compression.name()
             ),
             Self::Level => f.write_str("the kernel compresses at its own zstd level"),
+            Self::Encryption => f.write_str("the kernel would write the dump to disk unencrypted"),
             Self::NoLiveDumps => f.write_str("this kernel makes no live dumps, as FreeBSD 14.0 and later do"),
             Self::Distrust(distrust) => write!(f, "{distrust}"),
         }
@@ -232,7 +238,9 @@ impl Reason {
         let text = format!("{self}; memtool makes the dump");
         match self {
             Self::Distrust(_) => observer.warn(&text),
-            Self::UselessDumps(_) | Self::Compression(_) | Self::Level | Self::NoLiveDumps => observer.remark(&text),
+            Self::UselessDumps(_) | Self::Compression(_) | Self::Level | Self::Encryption | Self::NoLiveDumps => {
+                observer.remark(&text)
+            }
         }
     }
 }
@@ -247,6 +255,7 @@ impl Reason {
 ///
 /// ```no_run
 /// use memtool::dump::destination::Destination;
+/// use memtool::encryption::Recipients;
 /// use memtool::host::{self, Selection};
 /// use memtool::live_kernel::RunningSymbols;
 /// use memtool::livedump::{LiveDumpDestination, LiveDumpOptions, Method, Verify, run};
@@ -258,6 +267,7 @@ impl Reason {
 ///     method: Method::Auto,
 ///     compression: Compression::Zstd,
 ///     level: None,
+///     recipients: Recipients::nobody(),
 ///     keep_header: false,
 ///     verify: Verify::Quick,
 ///     info: None,
@@ -324,7 +334,12 @@ pub fn plan(host: &dyn Host, options: &LiveDumpOptions, observer: &mut dyn Obser
     let files = match &options.destination {
         LiveDumpDestination::Directory(path) => {
             let numbers = &mut PlannedNumbers::default();
-            Some(SaveDirectory::open(path)?.plan(output::STEM, options.compression, false, options.limit, numbers)?)
+            let is_encrypted = !options.recipients.is_empty();
+            Some(SaveDirectory::open(path)?.plan(
+                &PlannedNames { stem: output::STEM, compression: options.compression, is_encrypted, has_key: false },
+                options.limit,
+                numbers,
+            )?)
         }
         LiveDumpDestination::Output(_) => None,
     };
@@ -342,8 +357,17 @@ fn check_names(options: &LiveDumpOptions) -> Result<()> {
 
 /// Why the kernel need not be asked, where memtool may choose.
 fn reason_not_to_ask(host: &dyn Host, options: &LiveDumpOptions) -> Result<Option<Reason>> {
+    if options.method == Method::Kernel && !options.recipients.is_empty() {
+        return Err(Error::Refused(
+            "the kernel writes a live dump to disk unencrypted; with recipients memtool makes it (--method user)"
+                .to_owned(),
+        ));
+    }
     if options.method != Method::Auto {
         return Ok(None);
+    }
+    if !options.recipients.is_empty() {
+        return Ok(Some(Reason::Encryption));
     }
     let system = host.system()?;
     let machine = Machine::from_system(&system);

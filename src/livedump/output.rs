@@ -27,9 +27,17 @@ pub(super) enum Place {
     /// It gets its name.
     File(OutputFile),
     /// It gets a number, below a limit if there is one.
-    Saved(SaveDirectory, OutputFile, Option<u32>),
+    Saved(SaveDirectory, OutputFile, Numbering),
     /// It is gone already.
     Stream,
+}
+
+/// How a dump in a directory gets its name.
+pub(super) struct Numbering {
+    /// Numbers are below this one.
+    limit: Option<u32>,
+    /// Its name says that it is encrypted.
+    is_encrypted: bool,
 }
 
 impl Place {
@@ -51,7 +59,8 @@ impl LiveOutput {
                 let directory = SaveDirectory::open(path)?;
                 let file = directory.new_file()?;
                 let target = written_to(&file).map_err(failed)?;
-                (Place::Saved(directory, file, options.limit), target)
+                let is_encrypted = !options.recipients.is_empty();
+                (Place::Saved(directory, file, Numbering { limit: options.limit, is_encrypted }), target)
             }
             LiveDumpDestination::Output(output) => match output.file() {
                 Some(path) => {
@@ -75,7 +84,7 @@ impl LiveOutput {
         let Self { place, mut target } = self;
         let saved = match place {
             Place::File(file) => file.commit().map(|()| None)?,
-            Place::Saved(directory, file, limit) => Some(save(&directory, file, &trailer, limit)?),
+            Place::Saved(directory, file, numbering) => Some(save(&directory, file, &trailer, &numbering)?),
             Place::Stream => {
                 if let Some(mut held) = held {
                     held.rewind().and_then(|()| io::copy(&mut held, &mut target)).map_err(write_failed)?;
@@ -98,7 +107,7 @@ impl LiveOutput {
 }
 
 /// Gives a dump the next number of a directory.
-fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer, limit: Option<u32>) -> Result<Saved> {
+fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer, numbering: &Numbering) -> Result<Saved> {
     let compression = Compression::from_code(trailer.header.compression).unwrap_or(Compression::None);
     let entry = NewDump {
         stem: STEM,
@@ -106,7 +115,8 @@ fn save(directory: &SaveDirectory, file: OutputFile, trailer: &Trailer, limit: O
         link: compression,
         info: &|number| info::text(&trailer.subject(), number),
         key: None,
-        limit,
+        limit: numbering.limit,
+        is_encrypted: numbering.is_encrypted,
     };
     directory.save(file, entry)
 }

@@ -5,7 +5,7 @@ use super::output::{LiveOutput, Place};
 use super::trailer::Trailer;
 use super::{LiveDump, LiveDumpOptions, Method, begin_info, check_space};
 use crate::compress;
-use crate::dump::sink::{Target, with_sink};
+use crate::dump::sink::{Packing, Target, with_sink};
 use crate::error::{Error, Result};
 use crate::host::Host;
 use crate::live_kernel;
@@ -68,11 +68,18 @@ fn write(
 ) -> Result<LiveDump> {
     let LiveOutput { place, target } = begun;
     let compression = compress::Compression::at_level(options.compression, options.level.unwrap_or_default());
-    let phase = if options.compression == Compression::None { Phase::Copying } else { Phase::Compressing };
+    let phase = match options.compression {
+        Compression::None if options.recipients.is_empty() => Phase::Copying,
+        Compression::None => Phase::Encrypting,
+        _ => Phase::Compressing,
+    };
+    let packing = Packing { compression, recipients: &options.recipients };
     let (made, written, target) = observe_bytes(observer, phase, snapshot.page_bytes(), |progress| {
-        with_sink(target, compression, false, |out| Ok(snapshot.write(out, progress)?))
+        with_sink(target, packing, false, |out| Ok(snapshot.write(out, progress)?))
     })?;
-    let inspection = match place.file().zip(options.verify.depth()) {
+    // What is encrypted nobody can read back here.
+    let readable = place.file().filter(|_| options.recipients.is_empty());
+    let inspection = match readable.zip(options.verify.depth()) {
         Some((file, depth)) => {
             let look = |progress: &Progress| examine(file, depth, None, progress);
             Some(observe_bytes(observer, Phase::Verifying, written.bytes, look)??)

@@ -5,6 +5,7 @@
 //! Unlike savecore(8), no dump that is there is ever replaced, unless numbers are to come round: a number that is
 //! taken is passed over. Several memtools that save at the same time take turns, by a lock of the directory, flock(2).
 
+use crate::encryption;
 use crate::error::{Error, Result};
 use crate::files::{self, open_nonblocking};
 use crate::free_space::FreeSpace;
@@ -30,8 +31,15 @@ const LAST_NUMBER: u32 = 99_999;
 
 /// The names before the number, and those of links before `.last`.
 const STEMS: [&str; 6] = ["info", "key", "vmcore", "vmcore_encrypted", "textdump.tar", "livecore"];
-/// What follows the number, or `.last`, in the order of crashinfo(8).
-pub const SUFFIXES: [&str; 3] = [Compression::None.suffix(), Compression::Gzip.suffix(), Compression::Zstd.suffix()];
+/// What follows the number, or `.last`, in the order of crashinfo(8); then the same encrypted, [`encryption::SUFFIX`].
+pub const SUFFIXES: [&str; 6] = [
+    Compression::None.suffix(),
+    Compression::Gzip.suffix(),
+    Compression::Zstd.suffix(),
+    encryption::SUFFIX,
+    ".gz.age",
+    ".zst.age",
+];
 
 /// How names of unfinished links begin; so many letters and digits follow, and the ending.
 const UNFINISHED: (&str, usize, &str) = (".memtool.", 6, ".last");
@@ -44,6 +52,8 @@ pub struct NewDump<'a> {
     pub compression: Compression,
     /// What the name of the link tells. Of a dump that is compressed and then encrypted it is more than the file's.
     pub link: Compression,
+    /// Whether it is encrypted to recipients, which both names tell.
+    pub is_encrypted: bool,
     /// The text of the info file of the dump with this number.
     pub info: &'a dyn Fn(u32) -> String,
     /// The key of an encrypted dump.
@@ -82,11 +92,29 @@ struct Names {
     key: Option<String>,
 }
 
+/// What the names of a dump depend on, but for its number.
+pub struct PlannedNames {
+    /// The name before the number.
+    pub stem: &'static str,
+    /// How the file is compressed.
+    pub compression: Compression,
+    /// Whether it is encrypted to recipients.
+    pub is_encrypted: bool,
+    /// Whether its key is beside it.
+    pub has_key: bool,
+}
+
+/// What follows the number of a dump that is compressed so, and then encrypted to recipients or not.
+pub fn suffix(compression: Compression, is_encrypted: bool) -> String {
+    format!("{}{}", compression.suffix(), if is_encrypted { encryption::SUFFIX } else { "" })
+}
+
 impl Names {
-    fn new(stem: &str, compression: Compression, has_key: bool, number: u32) -> Self {
+    fn new(names: &PlannedNames, number: u32) -> Self {
+        let PlannedNames { stem, compression, is_encrypted, has_key } = *names;
         Self {
             number,
-            core: format!("{stem}.{number}{}", compression.suffix()),
+            core: format!("{stem}.{number}{}", suffix(compression, is_encrypted)),
             info: format!("info.{number}"),
             key: has_key.then(|| format!("key.{number}")),
         }
@@ -181,7 +209,7 @@ impl SaveDirectory {
     ///
     /// The directory cannot be read or written to, every number is taken, or what is to be replaced is no file.
     pub fn save(&self, dump: OutputFile, entry: NewDump<'_>) -> Result<Saved> {
-        let NewDump { stem, compression, link, info, key, limit } = entry;
+        let NewDump { stem, compression, link, is_encrypted, info, key, limit } = entry;
         let lock = self.lock()?;
         if lock.is_some() {
             self.remove_abandoned_links();
@@ -192,7 +220,7 @@ impl SaveDirectory {
         for name in &old {
             output_file::check(&self.path.join(name), true)?;
         }
-        let names = Names::new(stem, compression, key.is_some(), number);
+        let names = Names::new(&PlannedNames { stem, compression, is_encrypted, has_key: key.is_some() }, number);
         let info = self.text_file(&names.info, &info(number))?;
         let bounds = self.text_file("bounds", &format!("{}\n", number + 1))?;
         // As savecore(8) makes it; it is no secret.
@@ -220,7 +248,10 @@ impl SaveDirectory {
             bounds.update_as("bounds")?;
         }
         let key_link = names.key.as_ref().map(|name| ("key.last".to_owned(), name));
-        let links = [("info.last".to_owned(), &names.info), (format!("{stem}.last{}", link.suffix()), &names.core)];
+        let links = [
+            ("info.last".to_owned(), &names.info),
+            (format!("{stem}.last{}", suffix(link, is_encrypted)), &names.core),
+        ];
         let links: Vec<(String, &String)> = links.into_iter().chain(key_link).collect();
         let made = links.iter().map(|(link, name)| self.link(name, link));
         problems.extend(made.filter_map(|made| made.err().map(|error| error.to_string())));
@@ -234,19 +265,12 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// Those of [`Self::new_file`] and [`Self::save`], as far as they are known.
-    pub fn plan(
-        &self,
-        stem: &str,
-        compression: Compression,
-        has_key: bool,
-        limit: Option<u32>,
-        planned: &mut PlannedNumbers,
-    ) -> Result<PlannedFiles> {
+    pub fn plan(&self, names: &PlannedNames, limit: Option<u32>, planned: &mut PlannedNumbers) -> Result<PlannedFiles> {
         output_file::check_update(&self.path.join("bounds"))?;
         files::check_access(&self.path, AccessFlags::W_OK | AccessFlags::X_OK)
             .map_err(|source| Error::io("create a temporary file in", &self.path, source))?;
         let number = self.number(limit, planned)?;
-        let files = Names::new(stem, compression, has_key, number).within(&self.path);
+        let files = Names::new(names, number).within(&self.path);
         if !planned.given.insert(number) {
             let name = files.core.display();
             return Err(Error::Refused(format!("{name} was not replaced: it is already an output of this run")));
@@ -284,15 +308,15 @@ impl SaveDirectory {
     /// # Errors
     ///
     /// The directory cannot be written to, or what has the name is no regular file, such as a link.
-    pub fn save_report(&self, number: u32, text: &[u8]) -> Result<(PathBuf, Option<Error>)> {
+    pub fn save_report(&self, number: u32, text: &[u8], is_encrypted: bool) -> Result<(PathBuf, Option<Error>)> {
         let lock = self.lock()?;
         if lock.is_some() {
             self.remove_abandoned_links();
         }
-        let name = report_name(number);
+        let name = report_name(number, is_encrypted);
         output_file::check(&self.path.join(&name), true)?;
         self.file(&name, text)?.commit_as(&name, true)?;
-        let problem = self.link(&name, "core.txt.last").err();
+        let problem = self.link(&name, &format!("core.txt.last{}", suffix(Compression::None, is_encrypted))).err();
         Ok((self.path.join(name), problem))
     }
 
@@ -403,8 +427,8 @@ impl SaveDirectory {
 }
 
 /// What crashinfo(8) calls what is known of the crash of a dump.
-pub fn report_name(number: u32) -> String {
-    format!("core.txt.{number}")
+pub fn report_name(number: u32, is_encrypted: bool) -> String {
+    format!("core.txt.{number}{}", suffix(Compression::None, is_encrypted))
 }
 
 /// The number in a name of savecore(8)'s.
@@ -465,8 +489,26 @@ mod tests {
     }
 
     #[test]
+    fn every_dump_is_found_by_what_its_name_ends_in() {
+        for compression in [Compression::None, Compression::Gzip, Compression::Zstd] {
+            for is_encrypted in [false, true] {
+                assert!(SUFFIXES.contains(&&*suffix(compression, is_encrypted)), "{compression:?} {is_encrypted}");
+            }
+        }
+    }
+
+    #[test]
     fn every_name_of_savecore_takes_its_number() {
-        for name in ["info.7", "vmcore.7", "vmcore.7.gz", "livecore.7.zst", "textdump.tar.7.gz", "key.7"] {
+        for name in [
+            "info.7",
+            "vmcore.7",
+            "vmcore.7.gz",
+            "livecore.7.zst",
+            "textdump.tar.7.gz",
+            "key.7",
+            "vmcore.7.age",
+            "livecore.7.zst.age",
+        ] {
             assert_eq!(number_of(name), Some(7), "{name}");
         }
         for name in ["info.last", "livecore.", "livecore.7.bz2", "livecore", "7", "bounds", "info.7x", "info.-7"] {

@@ -16,19 +16,22 @@
 pub mod beginning;
 pub mod directory;
 pub mod info;
+mod verify;
 
 use crate::compress::{self, Level};
-use crate::dump::sink::{Target, with_sink};
+use crate::dump::sink::{Packing, Target, with_sink};
+use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::OutputFile;
-use directory::{NewDump, PlannedFiles, PlannedNumbers, SaveDirectory, Saved};
+use directory::{NewDump, PlannedFiles, PlannedNames, PlannedNumbers, SaveDirectory, Saved};
 use std::io::{self, Read};
-use vmcore::bounds::{filled, saturating_usize, split_at_most};
+use verify::{beginning_of, cannot_read_back, compare, verify};
+use vmcore::bounds::{filled, head, saturating_usize, split_at_most};
 use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::stream::{Stream, StreamError};
-use vmcore::dump::{self, Content, Damage, Depth, DeviceDump, DumpLocation, Forwards};
+use vmcore::dump::{self, Damage, Depth, DeviceDump, DumpLocation, Forwards};
 use vmcore::format::writer::SparseWrite;
 use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use vmcore::progress::Progress;
@@ -179,9 +182,12 @@ pub struct Options<'a> {
     /// Decrypt an encrypted dump, and look at its headers and tables at least; without it, it is stored as it is, with
     /// its key.
     pub private_key: Option<&'a PrivateKey>,
+    /// Who can decrypt the file of the dump; of nobody, it is not encrypted.
+    pub recipients: &'a Recipients,
     /// Numbers are below this one, and come round.
     pub limit: Option<u32>,
-    /// Read the file back and check every byte of it before it gets its name.
+    /// Read the file back and check every byte of it before it gets its name. What is encrypted to recipients is compared with
+    /// what was written, by a hash, and the dump is checked on its device.
     pub verify: bool,
 }
 
@@ -214,6 +220,7 @@ pub struct SavedDump {
 ///
 /// ```no_run
 /// use memtool::compress::Level;
+/// use memtool::encryption::Recipients;
 /// use memtool::files::open_dump_device;
 /// use memtool::save::directory::SaveDirectory;
 /// use memtool::save::{Found, Options, find, save};
@@ -228,6 +235,7 @@ pub struct SavedDump {
 ///         level: Level::default(),
 ///         uncompress: false,
 ///         private_key: None,
+///         recipients: &Recipients::nobody(),
 ///         limit: None,
 ///         verify: true,
 ///     };
@@ -251,11 +259,13 @@ pub fn save(
     let Treatment { stays_encrypted, decompress, packed, compression, stem, link } = treatment;
     let file = directory.new_file()?;
     let out = file.file().try_clone().map_err(|source| Error::io("write in", directory.path(), source))?;
-    let phase = treatment.phase(dump);
-    let (copied, written, _) = observe_bytes(observer, phase, dump.size(), |progress| {
+    let phase = treatment.phase(dump, options.recipients);
+    let is_encrypted = !options.recipients.is_empty();
+    let (Copied { bytes: copied, first }, written, _) = observe_bytes(observer, phase, dump.size(), |progress| {
         let mut stream = stream(volume, device, dump, options.private_key, decompress, progress)?;
-        let level = compress::Compression::at_level(packed, options.level);
-        with_sink(Target::File(out), level, false, |sink| copy(&mut stream, device, sink))
+        let compression = compress::Compression::at_level(packed, options.level);
+        let packing = Packing { compression, recipients: options.recipients };
+        with_sink(Target::File(out), packing, is_encrypted && options.verify, |sink| copy(&mut stream, device, sink))
     })?;
     if decompress == Compression::None && copied != dump.size() {
         return Err(Error::Format(format!(
@@ -266,7 +276,15 @@ pub fn save(
     let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
     let decrypted = dump.is_encrypted() && !stays_encrypted;
     let depth = if options.verify { Some(Depth::Full) } else { decrypted.then_some(Depth::Quick) };
-    let beginning = if stays_encrypted { None } else { beginning_of(&file, &dump.header, compression)? };
+    let beginning = match stays_encrypted {
+        true => None,
+        // It cannot be read back, and so is looked at as it was copied.
+        false if is_encrypted => beginning_of(&ByteSource::from_bytes(first), &dump.header, treatment.copied_as())?,
+        false => {
+            let back = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
+            beginning_of(&back, &dump.header, compression)?
+        }
+    };
     match (&beginning, depth) {
         (Some(_), _) if decrypted => {
             return Err(wrong_key(device));
@@ -274,17 +292,31 @@ pub fn save(
         (Some(damage), Some(_)) => return Err(Error::Format(format!("the dump on {device} is damaged: {damage}"))),
         _ => {}
     }
-    let warnings = match depth {
-        Some(depth) => observe_bytes(observer, Phase::Verifying, written.bytes, |progress| {
-            verify(&file, device, compression, depth, progress)
-        })?,
-        None => Vec::new(),
-    };
+    let mut warnings = Vec::new();
+    match depth {
+        Some(_) if is_encrypted => {
+            if let Some(sha256) = &written.sha256 {
+                observe_bytes(observer, Phase::Verifying, written.bytes, |progress| compare(&file, sha256, progress))?;
+            }
+            if options.verify && !dump.is_encrypted() {
+                warnings = observe_bytes(observer, Phase::Verifying, dump.size(), |progress| {
+                    verify(volume, device, Compression::None, Depth::Full, progress)
+                })?;
+            }
+        }
+        Some(depth) => {
+            let back = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
+            warnings = observe_bytes(observer, Phase::Verifying, written.bytes, |progress| {
+                verify(&back, device, compression, depth, progress)
+            })?;
+        }
+        None => {}
+    }
     let good = dump.damage.is_empty() && beginning.is_none();
     let parity = info::parity_word(&dump.found.uncleared);
     let subject = info::Subject { device, header: &dump.header, parity, good };
     let info = |number| info::text(&subject, number);
-    let entry = NewDump { stem, compression, link, info: &info, key, limit: options.limit };
+    let entry = NewDump { stem, compression, link, is_encrypted, info: &info, key, limit: options.limit };
     let saved = directory.save(file, entry)?;
     Ok(SavedDump { saved, size: written.bytes, compression, good, beginning, warnings })
 }
@@ -336,12 +368,18 @@ impl Treatment {
         self.decompress == Compression::None && self.packed == Compression::None
     }
 
+    /// How what is copied is compressed, before it is compressed for its file.
+    fn copied_as(&self) -> Compression {
+        if self.packed == Compression::None { self.compression } else { Compression::None }
+    }
+
     /// What goes on while the dump is copied.
-    fn phase(&self, dump: &CrashDump) -> Phase {
+    fn phase(&self, dump: &CrashDump, recipients: &Recipients) -> Phase {
         match self {
             _ if dump.is_encrypted() && !self.stays_encrypted => Phase::Decrypting,
             Self { packed: Compression::Gzip | Compression::Zstd, .. } => Phase::Compressing,
             Self { decompress: Compression::Gzip | Compression::Zstd, .. } => Phase::Decompressing,
+            _ if !recipients.is_empty() => Phase::Encrypting,
             _ => Phase::Copying,
         }
     }
@@ -390,9 +428,11 @@ pub fn plan(
         }
         _ => {}
     }
-    let files = directory.plan(stem, compression, stays_encrypted, options.limit, numbers)?;
+    let is_encrypted = !options.recipients.is_empty();
+    let names = PlannedNames { stem, compression, is_encrypted, has_key: stays_encrypted };
+    let files = directory.plan(&names, options.limit, numbers)?;
     let good = dump.damage.is_empty() && beginning.is_none();
-    let size = treatment.keeps_size().then(|| dump.size());
+    let size = (treatment.keeps_size() && !is_encrypted).then(|| dump.size());
     Ok(PlannedDump { files, size, compression, good, beginning })
 }
 
@@ -449,15 +489,25 @@ fn stream<'a>(
     stream.map_err(|error| cannot_read(device, StreamError::Io(error)))
 }
 
-/// Copies all there is, and tells how many bytes that were.
-fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut dyn SparseWrite) -> Result<u64> {
+/// What was copied.
+struct Copied {
+    bytes: u64,
+    /// The first of them.
+    first: Vec<u8>,
+}
+
+/// Copies all there is.
+fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut dyn SparseWrite) -> Result<Copied> {
     let mut buffer = vec![0; PART];
+    let mut first = Vec::new();
     loop {
         let count = stream.read(&mut buffer).map_err(|stop| cannot_read(device, stop))?;
         if count == 0 {
-            return Ok(sink.position());
+            return Ok(Copied { bytes: sink.position(), first });
         }
-        store(filled(&buffer, count).map_err(|error| cannot_read(device, StreamError::Io(error)))?, sink)?;
+        let part = filled(&buffer, count).map_err(|error| cannot_read(device, StreamError::Io(error)))?;
+        first.extend_from_slice(head(part, PART - first.len().min(PART)));
+        store(part, sink)?;
     }
 }
 
@@ -505,43 +555,4 @@ fn key(volume: &ByteSource, device: &str, dump: &CrashDump, directory: &SaveDire
         return Err(Error::Format(format!("{device}: only {copied} of the key's {size} bytes exist")));
     }
     Ok(file)
-}
-
-fn cannot_read_back(source: io::Error) -> Error {
-    Error::Io { what: "read the dump back".to_owned(), source }
-}
-
-/// What is wrong with the first bytes of a dump that was stored: while it was copied, the device may have been swapped
-/// to.
-fn beginning_of(file: &OutputFile, header: &Header, compression: Compression) -> Result<Option<Damage>> {
-    let volume = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
-    let progress = Progress::default();
-    let stream = Stream::new(&volume, (0, volume.length()), compression, &progress).map_err(cannot_read_back)?;
-    Ok(beginning::check(stream, header))
-}
-
-/// Reads a dump back that is to be compressed so, and gives what may be wrong with it.
-fn verify(
-    file: &OutputFile,
-    device: &str,
-    compression: Compression,
-    depth: Depth,
-    progress: &Progress,
-) -> Result<Vec<String>> {
-    let looked = ByteSource::from_file(file.file());
-    let looked = looked.and_then(|volume| dump::inspect(&volume, depth, progress));
-    let found = looked.map_err(cannot_read_back)?;
-    if let Some(damage) = found.damage.first() {
-        return Err(Error::Format(format!("the dump on {device} is damaged: {damage}")));
-    }
-    if compression != Compression::None && found.compression != compression {
-        let name = compression.name();
-        return Err(Error::Format(format!("the dump on {device} is damaged: compression: not a {name} stream")));
-    }
-    let mut warnings = found.warnings;
-    warnings.extend(found.limits.iter().map(|limit| format!("a limit of memtool, not damage: {limit}")));
-    if found.content == Content::Unknown {
-        warnings.push("the dump has nothing can be checked".to_owned());
-    }
-    Ok(warnings)
 }

@@ -3,6 +3,8 @@
 use crate::common::encryption::{KEYS, block_for, encrypted};
 use crate::common::{directory, names};
 use memtool::crash_dump::CrashDump;
+use memtool::encryption::Identities;
+use memtool::encryption::input::Unlock;
 use memtool::save::directory::SaveDirectory;
 use nix::sys::stat::Mode;
 use std::fs::{create_dir, read, read_link, write};
@@ -120,7 +122,9 @@ fn an_encrypted_dump_is_decrypted_into_a_file_without_a_name() {
     write(directory.path().join("key.1"), block_for("mine.pem", Encryption::Aes256Cbc, "oaep")).unwrap();
     let dump = CrashDump::numbered(directory.path(), 1).unwrap();
     let key = |name: &str| PrivateKey::read(&KEYS.path(name), open_plainly).unwrap();
-    let open = |key: Option<&PrivateKey>| dump.open(key, &scratch, &mut ());
+    let identities = Identities::default();
+    let unlock = Unlock { identities: &identities, scratch: &scratch };
+    let open = |key: Option<&PrivateKey>| dump.open(key, unlock, &mut ());
     let opened = open(Some(&key("mine.pem"))).unwrap();
     let mut found = [0; 4097];
     assert_eq!(opened.read_at(0, &mut found).unwrap(), data.len());
@@ -140,7 +144,7 @@ fn an_encrypted_dump_is_decrypted_into_a_file_without_a_name() {
 fn a_report_is_for_its_owner_and_replaces_an_older_one_and_no_link() {
     let directory = directory();
     let path = |name: &str| directory.path().join(name);
-    let save = |text: &str| SaveDirectory::open(directory.path()).unwrap().save_report(4, text.as_bytes());
+    let save = |text: &str| SaveDirectory::open(directory.path()).unwrap().save_report(4, text.as_bytes(), false);
     let (file, problem) = save("first\n").unwrap();
     assert_eq!((file.as_path(), problem.is_none()), (path("core.txt.4").as_path(), true));
     assert_eq!(file.metadata().unwrap().permissions().mode() & 0o7777, 0o600);

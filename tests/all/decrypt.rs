@@ -268,6 +268,7 @@ fn a_dump_of_a_directory_is_found_by_its_number() {
             "size": dump.len(),
             "kind": "minidump",
             "compression": "zstd",
+            "recipients": null,
         })
     );
     decrypt(&["-n", "3"]).fails_saying(&["vmcore.3.zst already exists"]);

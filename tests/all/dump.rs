@@ -8,6 +8,7 @@ use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, JobOptions};
 use memtool::dump::manifest::Manifest;
 use memtool::dump::source::{DumpRequest, DumpSource};
+use memtool::encryption::Recipients;
 use memtool::host::recorded::Recorded;
 use serde_json::json;
 use std::os::unix::fs::{FileExt, MetadataExt};
@@ -41,6 +42,7 @@ fn the_library_dumps_as_the_command_does() {
         output: JobOptions {
             destination: Destination::File(dump.clone()),
             compression: Compression::None,
+            recipients: Recipients::nobody(),
             map: Some(MapDestination::File(map.clone())),
             companion: Some(Companion::Manifest(manifest.clone())),
             check_space: true,

@@ -6,7 +6,7 @@ use crate::common::kernel::BuiltKernel;
 use crate::common::riscv::{DIRECT_MAP, KERNBASE, MAPS, RAM, riscv_machine};
 use crate::common::{command, directory, memtool, names, on, start, text, write_machine};
 use memtool::compress::Compression;
-use memtool::dump::sink::{Target, with_sink};
+use memtool::dump::sink::{Packing, Target, with_sink};
 use memtool::host::{self, Host, ProcessHost};
 use memtool::live_kernel::{self, RunningSymbols};
 use nix::sys::signal::Signal;
@@ -390,7 +390,10 @@ fn a_finished_dump_has_the_kernels_processes_symbols_and_memory() {
         let live = live_kernel::open(&host, &symbols).unwrap();
         let target = Target::File(std::fs::File::create_new(&path).unwrap());
         let snapshot = live.snapshot().unwrap();
-        with_sink(target, Compression::None, false, |out| Ok(snapshot.write(out, &Progress::default())?)).unwrap();
+        with_sink(target, Packing::compressed(Compression::None), false, |out| {
+            Ok(snapshot.write(out, &Progress::default())?)
+        })
+        .unwrap();
 
         let image = host.kernel.image.path();
         let on_dump = |command: &str, arguments: &[&str]| {

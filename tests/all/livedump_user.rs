@@ -5,6 +5,7 @@ use crate::common::{
     address, command, demo, demo_machine, directory, failing, memtool, names, on, run, start, text, write_machine,
 };
 use memtool::dump::destination::Destination;
+use memtool::encryption::Recipients;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::RunningSymbols;
 use memtool::livedump::{self, LiveDumpDestination, LiveDumpOptions, Method, Verify};
@@ -129,6 +130,7 @@ fn the_library_decides_who_makes_a_dump() {
             method: Method::Auto,
             compression: Compression::None,
             level: None,
+            recipients: Recipients::nobody(),
             keep_header: false,
             verify: Verify::Full,
             info: None,

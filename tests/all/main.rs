@@ -67,6 +67,7 @@ mod ranges;
 mod ranges_machines;
 mod read;
 mod real_dumps;
+mod recipients;
 mod relocated_kernel;
 mod report;
 mod report_files;

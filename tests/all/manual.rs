@@ -34,6 +34,9 @@ const MAIN_PAGE: &str = "memtool.8";
 /// The page of the options that choose a kernel.
 const KERNEL_PAGE: &str = "memtool-kernel.7";
 
+/// The page of the options that encrypt and decrypt.
+const ENCRYPTION_PAGE: &str = "memtool-encryption.7";
+
 /// What the manual begins with for all operations on ranges.
 const RANGES: &str = "Memory ranges";
 
@@ -177,6 +180,7 @@ fn every_command_has_a_page_with_the_options_that_the_program_has_and_no_others(
     let global = options_on_page(&pages[MAIN_PAGE]);
     assert_eq!(options_in_help(&[]), global, "memtool --help and {MAIN_PAGE}");
     let of_kernels = options_on_page(&pages[KERNEL_PAGE]);
+    let of_encryption = options_on_page(&pages[ENCRYPTION_PAGE]);
     for command in commands_of_program {
         let name = format!("memtool-{command}.8");
         let page = pages.get(&name).unwrap_or_else(|| panic!("there is no man/{name}"));
@@ -187,6 +191,9 @@ fn every_command_has_a_page_with_the_options_that_the_program_has_and_no_others(
         let mut documented = options_on_page(page);
         if page.contains(".Xr memtool-kernel 7") {
             documented.extend(of_kernels.intersection(&program).cloned());
+        }
+        if page.contains(".Xr memtool-encryption 7") {
+            documented.extend(of_encryption.intersection(&program).cloned());
         }
         documented.extend(global.intersection(&program).cloned());
         assert_eq!(program, documented, "memtool {command} --help and {name}");

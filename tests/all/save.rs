@@ -1291,6 +1291,7 @@ fn what_goes_on_has_a_name() {
     use memtool::save::{Found, Options, find, save};
     use product::Compression as Packed;
     let options = Options {
+        recipients: &memtool::encryption::Recipients::nobody(),
         compression: Packed::None,
         level: Level::default(),
         uncompress: false,

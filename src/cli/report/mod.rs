@@ -4,15 +4,17 @@ mod map;
 
 use super::crash::{Crash, CrashArguments};
 use super::dmesg::MessagesDocument;
+use super::encryption::{RecipientArguments, check_terminal};
 use super::inspect::KernelHeader;
 use super::kernel::{IMAGE, Opened};
 use super::output::RECORDED;
 use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
-use super::{Context, Verdict};
+use super::{Context, Inputs, Verdict};
 use clap::Args;
 use clap::builder::PossibleValuesParser;
 use memtool::crash_dump::CrashDump;
+use memtool::encryption::{EncryptingWriter, Recipients};
 use memtool::output_file::{self, OutputFile};
 use memtool::save::directory::{SaveDirectory, report_name};
 use memtool::{Error, Result};
@@ -57,6 +59,8 @@ pub struct Arguments {
     /// Write one HTML file, for a browser, that needs no other file
     #[arg(long)]
     pub html: bool,
+    #[command(flatten)]
+    recipients: RecipientArguments,
 }
 
 /// The schema of a report.
@@ -151,12 +155,16 @@ fn section_names() -> PossibleValuesParser {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    if let Some(output) = &arguments.output {
-        output_file::check(output, arguments.force)?;
+    let recipients = arguments.recipients.read()?;
+    match &arguments.output {
+        Some(output) => output_file::check(output, arguments.force)?,
+        None if arguments.batch => {}
+        None => check_terminal(context, &recipients)?,
     }
     let mut information = DebugInfo::new(arguments.crash.root.search()?);
     let files = if arguments.running { None } else { Some(arguments.crash.find(context)?) };
-    let saved = files.as_ref().filter(|_| arguments.batch).map(Saved::new).transpose()?;
+    let for_batch = files.as_ref().filter(|_| arguments.batch);
+    let saved = for_batch.map(|files| Saved::new(files, recipients.clone())).transpose()?;
     let (subject, core, mut opened) = match files {
         Some(files) => {
             let Crash { files, dump, kernel } = arguments.crash.open(context, files)?;
@@ -184,7 +192,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     missing.iter().for_each(|name| context.warn_always(&format!("this report has no section '{name}'")));
     match saved {
         Some(saved) => saved.write(context, &arguments.written(&report, &sections)?)?,
-        None => arguments.write(context, core.as_deref(), (&report, &sections), opened.as_ref().ok())?,
+        None => arguments.write(context, &recipients, core.as_deref(), (&report, &sections), opened.as_ref().ok())?,
     }
     Ok(if report.is_complete() && missing.is_empty() { Verdict::Done } else { Verdict::Failed })
 }
@@ -193,27 +201,29 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 struct Saved {
     directory: SaveDirectory,
     number: u32,
+    recipients: Recipients,
 }
 
 impl Saved {
     /// The report of a dump with a number, before anything is read.
-    fn new(files: &CrashDump) -> Result<Self> {
+    fn new(files: &CrashDump, recipients: Recipients) -> Result<Self> {
         let unknown = || {
             let core = files.core.display();
             Error::Refused(format!("the name of {core} has no number, as vmcore.0 has, which --batch requires"))
         };
         let number = files.number.ok_or_else(unknown)?;
-        let saved = Self { directory: SaveDirectory::open(&files.directory)?, number };
+        let saved = Self { directory: SaveDirectory::open(&files.directory)?, number, recipients };
         output_file::check(&saved.path(), true)?;
         Ok(saved)
     }
 
     fn path(&self) -> PathBuf {
-        self.directory.path().join(report_name(self.number))
+        self.directory.path().join(report_name(self.number, !self.recipients.is_empty()))
     }
 
     fn write(&self, context: &mut Context, report: &[u8]) -> Result<()> {
-        let (path, problem) = self.directory.save_report(self.number, report)?;
+        let report = encrypted(report, &self.recipients)?;
+        let (path, problem) = self.directory.save_report(self.number, &report, !self.recipients.is_empty())?;
         if !context.global.quiet {
             context.out.line(&format!("Wrote crash summary to {}.", path.display()))?;
         }
@@ -222,7 +232,23 @@ impl Saved {
     }
 }
 
+/// A report that is encrypted, or as it is for nobody.
+fn encrypted(report: &[u8], recipients: &Recipients) -> Result<Vec<u8>> {
+    let write = || {
+        let mut writer = EncryptingWriter::new(Vec::new(), recipients)?;
+        writer.write_all(report)?;
+        writer.finish()
+    };
+    write().map_err(|source| Error::Io { what: "encrypt the report".to_owned(), source })
+}
+
 impl Arguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        let private_key = ("--private-key", self.crash.private_key.as_ref());
+        [private_key].into_iter().chain(self.crash.identities.inputs()).chain(self.recipients.inputs()).collect()
+    }
+
     /// What clap cannot check.
     pub fn check(&self, json: bool) -> Result<(), String> {
         if self.batch && json {
@@ -268,27 +294,31 @@ impl Arguments {
     fn write(
         &self,
         context: &mut Context,
+        recipients: &Recipients,
         core: Option<&Path>,
         (report, sections): (&Report, &[Section]),
         opened: Option<&Opened>,
     ) -> Result<()> {
+        let write = |context: &Context, mut out: &mut dyn Write| match context.out.is_json() {
+            true => context.out.write_document(&mut out, SCHEMA, self.kind(context, opened), &self.document(core, report, opened)),
+            false => self.write_sections(report, sections, out),
+        };
         let Some(path) = &self.output else {
-            if context.out.is_json() {
+            if context.out.is_json() && recipients.is_empty() {
                 let kind = self.kind(context, opened);
                 return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
             }
-            return context.out.bytes(&self.written(report, sections)?);
+            let mut written = Vec::new();
+            write(context, &mut written).map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
+            return context.out.bytes(&encrypted(&written, recipients)?);
         };
         let output = OutputFile::create(path, self.force)?;
-        let mut file = BufWriter::new(output.file());
-        let written = if context.out.is_json() {
-            let kind = self.kind(context, opened);
-            context.out.write_document(&mut file, SCHEMA, kind, &self.document(core, report, opened))
-        } else {
-            self.write_sections(report, sections, &mut file)
+        let encrypt = || {
+            let mut file = EncryptingWriter::new(BufWriter::new(output.file()), recipients)?;
+            write(context, &mut file)?;
+            file.finish()?.flush()
         };
-        written.and_then(|()| file.flush()).map_err(|source| Error::io("write", path, source))?;
-        drop(file);
+        encrypt().map_err(|source| Error::io("write", path, source))?;
         output.commit()
     }
 

@@ -49,6 +49,8 @@ pub struct SavedFile {
     /// Not known with `--dry-run` if the dump is to be compressed or decompressed.
     pub size: Option<u64>,
     pub compression: Compression,
+    /// Who can decrypt the file.
+    pub recipients: Option<Vec<String>>,
     pub good: bool,
     pub verified: bool,
     pub warnings: Vec<String>,
@@ -91,6 +93,7 @@ impl SavedFile {
             key: files.key.as_deref().map(path),
             size,
             compression,
+            recipients: None,
             good,
             verified: false,
             warnings: Vec::new(),

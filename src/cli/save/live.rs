@@ -17,12 +17,13 @@ use vmcore::units::rough_size;
 
 impl Arguments {
     /// How a live dump is made.
-    fn live_options(&self) -> LiveDumpOptions {
-        LiveDumpOptions {
+    fn live_options(&self) -> Result<LiveDumpOptions> {
+        Ok(LiveDumpOptions {
             destination: LiveDumpDestination::Directory(self.directory().to_owned()),
             method: Method::Auto,
             compression: stored_compression(self.zstd.is_some(), self.gzip),
             level: self.zstd.flatten(),
+            recipients: self.recipients.read()?,
             keep_header: false,
             verify: Verify::Full,
             info: None,
@@ -30,23 +31,23 @@ impl Arguments {
             replace: false,
             limit: self.max,
             lenient: self.force,
-        }
+        })
     }
 }
 
 /// Takes a live dump, or says what would be done.
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let host = &*context.host()?;
-    let options = arguments.live_options();
+    let options = arguments.live_options()?;
     let outcome = if arguments.dry_run {
         plan_dump(context, host, &options)?
     } else {
         let dump = memtool::livedump::run(host, &RunningSymbols(host), &options, context)?;
         livedump::warn_of_doubts(context, &dump, host.system()?.page_size.into());
         if !context.out.is_json() {
-            livedump::tell(context, host, &dump, &livedump::describe(&options, &dump))?;
+            livedump::tell(context, host, &options, (&dump, &livedump::describe(&options, &dump)))?;
         }
-        outcome_of(&dump)
+        outcome_of(&dump, &options)
     };
     if context.out.is_json() {
         let document = Document { dry_run: arguments.dry_run, devices: vec![outcome] };
@@ -69,17 +70,21 @@ fn plan_dump(context: &mut Context, host: &dyn Host, options: &LiveDumpOptions) 
         };
         say_planned(context, files, &size)?;
     }
-    let saved = files.map(|planned| SavedFile::new(&planned.files, None, options.compression, true));
+    let saved = files.map(|planned| SavedFile {
+        recipients: options.recipients.public_keys(),
+        ..SavedFile::new(&planned.files, None, options.compression, true)
+    });
     Ok(Outcome { saved, ..Outcome::new(Path::new(LIVE), Ending::Saved) })
 }
 
 /// What JSON says of a live dump.
-fn outcome_of(dump: &LiveDump) -> Outcome {
+fn outcome_of(dump: &LiveDump, options: &LiveDumpOptions) -> Outcome {
     let LiveDump { trailer, size, saved, inspection, .. } = dump;
     let compression = Compression::from_code(trailer.header.compression).unwrap_or(Compression::None);
     let saved = saved.as_ref().map(|saved| SavedFile {
         verified: inspection.is_some(),
         warnings: saved.problems.clone(),
+        recipients: options.recipients.public_keys(),
         ..SavedFile::new(&saved.files, Some(*size), compression, trailer.good)
     });
     let header = Some(KernelHeader::new(&trailer.header));

@@ -4,8 +4,9 @@ mod document;
 mod live;
 mod store;
 
+use super::encryption::RecipientArguments;
 use super::output::RECORDED;
-use super::{Context, Verdict, seekable, whole_number};
+use super::{Context, Inputs, Verdict, seekable, whole_number};
 use clap::{ArgGroup, Args};
 use document::{Document, Ending, Outcome};
 use memtool::compress::Level;
@@ -41,11 +42,11 @@ pub struct Arguments {
     #[arg(
         short = 'C',
         long,
-        conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "verify", "private_key", "no_space_check", "dry_run"]
+        conflicts_with_all = ["clear", "keep", "force", "dir", "max", "stored", "recipient", "verify", "private_key", "no_space_check", "dry_run"]
     )]
     check: bool,
     /// Clear the dump without saving it
-    #[arg(short, long, conflicts_with_all = ["keep", "dir", "max", "stored", "verify", "private_key", "no_space_check"])]
+    #[arg(short, long, conflicts_with_all = ["keep", "dir", "max", "stored", "recipient", "verify", "private_key", "no_space_check"])]
     clear: bool,
     /// Do not clear the dump after saving it
     #[arg(short, long)]
@@ -74,6 +75,8 @@ pub struct Arguments {
     /// Decompress the dump if the kernel has compressed it
     #[arg(short, long)]
     uncompress: bool,
+    #[command(flatten)]
+    recipients: RecipientArguments,
     /// Before clearing the dump, read the file back and check every byte, as 'inspect --verify' does
     #[arg(long)]
     verify: bool,
@@ -99,6 +102,11 @@ impl Arguments {
     /// Whether dumps are saved in [`DIRECTORY`].
     pub fn uses_default_directory(&self) -> bool {
         self.dir.is_none() && !self.check && !self.clear
+    }
+
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        [("--private-key", self.private_key.as_ref())].into_iter().chain(self.recipients.inputs()).collect()
     }
 
     /// Whether a live dump is saved.
@@ -139,7 +147,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         return Err(Error::Usage(format!("{name} is a directory; a directory for dumps is given with --dir {name}")));
     }
     let mut outcomes = Vec::new();
-    let mut earlier = Earlier::default();
+    let mut earlier = Earlier::new(arguments.recipients.read()?);
     let is_recorded = kind == RECORDED;
     for device in &devices {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };

@@ -5,6 +5,8 @@ use super::{Arguments, clear, say, what};
 use crate::cli::Context;
 use crate::cli::decrypt;
 use crate::cli::destination::stored_compression;
+use crate::cli::encryption::encrypted_to;
+use memtool::encryption::{Recipients, encrypted_size};
 use memtool::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory};
 use memtool::save::{CrashDump, Options, PlannedDump, SavedDump, plan, save};
 use memtool::{Error, Result};
@@ -17,8 +19,9 @@ use vmcore::kerneldump::Compression;
 use vmcore::units::rough_size;
 
 /// What is kept from one device for the next.
-#[derive(Default)]
 pub struct Earlier {
+    /// Who can decrypt the files.
+    recipients: Rc<Recipients>,
     /// The private key, once a dump has needed it.
     private_key: Option<Rc<PrivateKey>>,
     /// Numbers and bytes that the dumps of a dry run would take.
@@ -27,6 +30,11 @@ pub struct Earlier {
 }
 
 impl Earlier {
+    /// Of no device yet.
+    pub fn new(recipients: Recipients) -> Self {
+        Self { recipients: Rc::new(recipients), private_key: None, numbers: PlannedNumbers::default(), bytes: 0 }
+    }
+
     /// The private key, if the dump needs one.
     fn private_key(
         &mut self,
@@ -44,9 +52,10 @@ impl Earlier {
 
 impl Arguments {
     /// How a dump is saved.
-    fn options<'a>(&self, private_key: Option<&'a PrivateKey>) -> Options<'a> {
+    fn options<'a>(&self, recipients: &'a Recipients, private_key: Option<&'a PrivateKey>) -> Options<'a> {
         Options {
             private_key,
+            recipients,
             level: self.zstd.flatten().unwrap_or_default(),
             compression: stored_compression(self.zstd.is_some(), self.gzip),
             uncompress: self.uncompress,
@@ -66,7 +75,8 @@ fn prepare(
     let directory = SaveDirectory::open(arguments.directory())?;
     let private_key = earlier.private_key(context, arguments, dump)?;
     if !arguments.no_space_check {
-        check_space(context, &directory, dump, &arguments.options(private_key.as_deref()), earlier.bytes)?;
+        let options = arguments.options(&earlier.recipients, private_key.as_deref());
+        check_space(context, &directory, dump, &options, earlier.bytes)?;
     }
     Ok((directory, private_key))
 }
@@ -81,19 +91,24 @@ pub fn plan_dump(
     earlier: &mut Earlier,
 ) -> Result<Outcome> {
     let (directory, private_key) = prepare(context, arguments, dump, earlier)?;
-    let options = arguments.options(private_key.as_deref());
+    let recipients = Rc::clone(&earlier.recipients);
+    let options = arguments.options(&recipients, private_key.as_deref());
     let name = device.display().to_string();
     let plan = plan(volume, &name, dump, &directory, &options, &mut earlier.numbers)?;
     earlier.bytes = earlier.bytes.saturating_add(plan.size.unwrap_or_else(|| dump.size()));
     let PlannedDump { files, size, compression, good, beginning } = plan;
     let packed = match (size, compression) {
         (Some(size), _) => rough_size(size),
-        (None, Compression::None) => format!("{} before decompression", rough_size(dump.size())),
+        (None, Compression::None) if options.recipients.is_empty() => {
+            format!("{} before decompression", rough_size(dump.size()))
+        }
+        (None, Compression::None) => rough_size(dump.size()),
         (None, compression) => format!("{} before {}", rough_size(dump.size()), compression.name()),
     };
     let free = rough_size(directory.free_space(&mut ())?.free());
-    say_planned(context, &files, &format!("{packed}{}; {free} are free", damaged(good)))?;
-    let saved = SavedFile::new(&files.files, size, compression, good);
+    say_planned(context, &files, &format!("{packed}{}{}; {free} are free", encrypted_to(&recipients), damaged(good)))?;
+    let saved =
+        SavedFile { recipients: recipients.public_keys(), ..SavedFile::new(&files.files, size, compression, good) };
     conclude(context, arguments, device, dump, &Fate::new(arguments, dump, beginning), saved)
 }
 
@@ -114,7 +129,8 @@ pub fn save_dump(
 ) -> Result<Outcome> {
     context.log.alert(&reboot(dump));
     let (directory, private_key) = prepare(context, arguments, dump, earlier)?;
-    let options = arguments.options(private_key.as_deref());
+    let recipients = Rc::clone(&earlier.recipients);
+    let options = arguments.options(&recipients, private_key.as_deref());
     let name = device.display().to_string();
     let report = save(volume, &name, dump, &directory, &options, context)?;
     let SavedDump { saved, size, compression, good, beginning, warnings } = report;
@@ -140,11 +156,12 @@ pub fn save_dump(
         Compression::None => String::new(),
         compression => format!(" after {}", compression.name()),
     };
-    say(context, &format!("{core}: {}{packed}{}", rough_size(size), damaged(good)))?;
+    say(context, &format!("{core}: {}{packed}{}{}", rough_size(size), encrypted_to(&recipients), damaged(good)))?;
     let warnings = saved.problems.iter().cloned().chain(warnings).collect();
     let saved = SavedFile {
         verified: arguments.verify,
         warnings,
+        recipients: recipients.public_keys(),
         ..SavedFile::new(&saved.files, Some(size), compression, good)
     };
     conclude(context, arguments, device, dump, &fate, saved)
@@ -226,6 +243,7 @@ fn check_space(
         false if compressed && options.uncompress => (dump.size().max(dump.header.extent), true),
         false => (dump.size(), !compressed && options.compression != Compression::None),
     };
+    let limit = if options.recipients.is_empty() { limit } else { encrypted_size(limit) };
     let Some(shortage) = space.shortage(limit, limit) else {
         space.warn_of_reserve(limit, context);
         return Ok(());

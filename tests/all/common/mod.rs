@@ -23,6 +23,7 @@ pub mod object_kernel;
 pub mod page_kernel;
 pub mod process_kernel;
 pub mod process_maps;
+pub mod recipients;
 pub mod riscv;
 pub mod schema;
 pub mod signals;

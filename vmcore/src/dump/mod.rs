@@ -145,7 +145,7 @@ impl Inspection {
             return Some("it is empty".to_owned());
         }
         if let Some(Foreign { name, remedy }) = self.foreign {
-            return Some(format!("{name}, which memtool does not read; {remedy}"));
+            return Some(format!("{name}, which memtool does not read as it is; {remedy}"));
         }
         if let Some(damage) = self.damage.first() {
             return Some(format!("it is damaged: {damage}"));
