@@ -15,7 +15,7 @@
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`encryption`]: outputs encrypted to recipients, and inputs that were;
-//! - [`network`]: a dump that is sent to another host;
+//! - [`remote`]: a dump that is sent to another host;
 //! - [`owner_names`]: the names of this system's users and groups;
 //! - [`record`]: what a host looks like, as a file to run against elsewhere.
 //!
@@ -40,7 +40,6 @@ pub mod kernel_error;
 pub mod live_kernel;
 pub mod livedump;
 pub mod memory_map;
-pub mod network;
 pub mod observer;
 pub mod output_file;
 pub mod owner_names;
@@ -50,6 +49,7 @@ pub mod process_map;
 pub mod range_change;
 pub mod ranges;
 pub mod record;
+pub mod remote;
 pub mod save;
 
 pub use error::{Error, Result};

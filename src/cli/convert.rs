@@ -1,6 +1,8 @@
 //! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
 
-use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
+use super::destination::{
+    CompressionArguments, RemoteArguments, check_standard_output, destination, remark_on_delivery,
+};
 use super::dump::{before_compression, warn_of_unreadable};
 use super::encryption::{IdentityArguments, RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
@@ -74,6 +76,8 @@ pub struct Arguments {
     compression: CompressionArguments,
     #[command(flatten)]
     recipients: RecipientArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
     #[command(flatten)]
     identities: IdentityArguments,
     /// Do not check in advance whether the output fits
@@ -208,6 +212,7 @@ impl Arguments {
     fn options(&self) -> Result<JobOptions> {
         Ok(JobOptions {
             destination: self.target().clone(),
+            remote: self.remote.settings(),
             compression: self.compression.compression(),
             recipients: self.recipients.read()?,
             map: self.map.clone().map(MapDestination::from),

@@ -4,7 +4,7 @@ use super::Context;
 use clap::Args;
 use memtool::compress::{Compression, Level};
 use memtool::dump::destination::Destination;
-use memtool::network::Delivered;
+use memtool::remote::{Delivered, Settings};
 use std::ffi::OsString;
 use vmcore::kerneldump;
 
@@ -57,6 +57,17 @@ impl CompressionArguments {
             None if self.gzip => Compression::Gzip,
             None => Compression::None,
         }
+    }
+}
+
+/// What is known of another host that a dump goes to.
+#[derive(Args)]
+pub struct RemoteArguments {}
+
+impl RemoteArguments {
+    /// What they come to.
+    pub fn settings(&self) -> Settings {
+        Settings::default()
     }
 }
 

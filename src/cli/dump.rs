@@ -1,6 +1,8 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
-use super::destination::{CompressionArguments, check_standard_output, destination, remark_on_delivery};
+use super::destination::{
+    CompressionArguments, RemoteArguments, check_standard_output, destination, remark_on_delivery,
+};
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::{Measured, UnreadableDocument};
 use super::output::RECORDED;
@@ -48,6 +50,8 @@ pub struct Arguments {
     compression: CompressionArguments,
     #[command(flatten)]
     recipients: RecipientArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Dump kernel virtual memory (/dev/kmem) that the kernel's maps list, without devices
     #[arg(short, long)]
     kmem: bool,
@@ -222,6 +226,7 @@ impl Arguments {
             device: device_name(context, plan),
             output: JobOptions {
                 destination: self.destination(),
+                remote: self.remote.settings(),
                 compression: self.compression.compression(),
                 recipients,
                 map: self.map.clone().map(MapDestination::from),

@@ -1,6 +1,6 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
-use super::destination::{check_standard_output, destination, remark_on_delivery, stored_compression};
+use super::destination::{RemoteArguments, check_standard_output, destination, remark_on_delivery, stored_compression};
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
 use super::{Context, Verdict, seekable};
@@ -53,6 +53,8 @@ pub struct Arguments {
     uncompress: bool,
     #[command(flatten)]
     pub recipients: RecipientArguments,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Keep the kernel's header at the end of the dump
     #[arg(long)]
     keep_header: bool,
@@ -205,6 +207,7 @@ impl Arguments {
     fn options(&self) -> Result<LiveDumpOptions> {
         Ok(LiveDumpOptions {
             destination: self.destination()?,
+            remote: self.remote.settings(),
             method: self.method.into(),
             compression: stored_compression(self.zstd.is_some(), self.gzip),
             level: self.level(),

@@ -3,8 +3,9 @@
 use super::sink::Target;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
-use crate::network::{Address, AddressError, Connection};
 use crate::output_file::OutputFile;
+use crate::remote::address::SCHEMES;
+use crate::remote::{self, Address, AddressError, Settings};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
@@ -22,7 +23,7 @@ pub enum Destination {
     /// A file, which appears whole or not at all.
     File(PathBuf),
     /// Another host.
-    Network(Address),
+    Remote(Address),
 }
 
 /// Why a name is not a [`Destination`].
@@ -36,7 +37,7 @@ pub enum DestinationError {
     Address(#[from] AddressError),
     /// It begins as an address of another kind.
     #[error(
-        "unknown scheme '{scheme}://': a dump is written to a file or to tcp://HOST:PORT; a file of that name is './{name}'"
+        "unknown scheme '{scheme}://': a dump is written to a file or to {SCHEMES}; a file of that name is './{name}'"
     )]
     Scheme {
         /// What stands before `://`.
@@ -52,7 +53,7 @@ impl fmt::Display for Destination {
         match self {
             Self::StandardOutput => f.write_str("-"),
             Self::File(path) => write!(f, "{}", path.display()),
-            Self::Network(address) => write!(f, "{address}"),
+            Self::Remote(address) => write!(f, "{address}"),
         }
     }
 }
@@ -76,10 +77,13 @@ impl TryFrom<OsString> for Destination {
         match text.split_once("://") {
             _ if text == "-" => Ok(Self::StandardOutput),
             _ if text.is_empty() => Err(DestinationError::Empty),
-            Some(("tcp", _)) => Ok(Self::Network(text.parse()?)),
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => {
-                Err(DestinationError::Scheme { scheme: scheme.to_owned(), name: text.to_owned() })
-            }
+            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => match text.parse() {
+                Ok(address) => Ok(Self::Remote(address)),
+                Err(AddressError::Scheme(_)) => {
+                    Err(DestinationError::Scheme { scheme: scheme.to_owned(), name: text.to_owned() })
+                }
+                Err(error) => Err(error.into()),
+            },
             _ => Ok(Self::File(name.into())),
         }
     }
@@ -90,7 +94,7 @@ impl Destination {
     pub fn file(&self) -> Option<&Path> {
         match self {
             Self::File(path) => Some(path),
-            Self::StandardOutput | Self::Network(_) => None,
+            Self::StandardOutput | Self::Remote(_) => None,
         }
     }
 
@@ -117,21 +121,27 @@ impl Destination {
         match self {
             Self::File(path) => FreeSpace::beside(path).map(Some),
             Self::StandardOutput => FreeSpace::behind(&standard_output()?),
-            Self::Network(_) => Ok(None),
+            Self::Remote(_) => Ok(None),
         }
     }
 
-    /// What is written to; of a file, the one that was begun. Another host is connected to.
+    /// What is written to; of a file, the one that was begun. Another host is connected to, by what is known of it; `at_most`
+    /// is what the dump can come to in bytes, where that is known.
     ///
     /// # Errors
     ///
     /// It cannot be opened, or the host does not answer.
-    pub(crate) fn target(&self, begun: Option<&OutputFile>) -> Result<Target> {
+    pub(crate) fn target(
+        &self,
+        begun: Option<&OutputFile>,
+        settings: &Settings,
+        at_most: Option<u64>,
+    ) -> Result<Target> {
         match (self, begun) {
             (Self::File(path), Some(begun)) => {
                 begun.file().try_clone().map(Target::File).map_err(|source| Error::io("write", path, source))
             }
-            (Self::Network(address), _) => Connection::connect(address).map(Target::Network),
+            (Self::Remote(address), _) => remote::connect(address, settings, at_most).map(Target::Remote),
             _ => standard_output().map(Target::stream),
         }
     }

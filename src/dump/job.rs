@@ -9,9 +9,9 @@ use super::sink::{Packing, Target, with_sink};
 use crate::compress::Compression;
 use crate::encryption::{Recipients, encrypted_size};
 use crate::error::{Error, Result};
-use crate::network::Delivered;
 use crate::observer::{Observer, Phase, Work, observed};
 use crate::output_file::{self, OutputFile};
+use crate::remote::{Delivered, Settings};
 use nix::errno::Errno;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -27,6 +27,8 @@ use vmcore::progress::Progress;
 pub struct JobOptions {
     /// Where it goes.
     pub destination: Destination,
+    /// What is known of another host that it goes to.
+    pub remote: Settings,
     /// How it is compressed.
     pub compression: Compression,
     /// Who can decrypt it; of nobody, it is not encrypted.
@@ -45,6 +47,11 @@ impl JobOptions {
     /// What is done with the bytes of the dump before they are written.
     fn packing(&self) -> Packing<'_> {
         Packing { compression: self.compression, recipients: &self.recipients }
+    }
+
+    /// What so many bytes of a dump come to, if they cannot be compressed.
+    fn size(&self, size: u64) -> u64 {
+        if self.recipients.is_empty() { size } else { encrypted_size(size) }
     }
 }
 
@@ -100,6 +107,7 @@ impl DumpSizes {
 /// use memtool::dump::destination::Destination;
 /// use memtool::dump::job::{Job, JobOptions};
 /// use memtool::encryption::Recipients;
+/// use memtool::remote::Settings;
 /// use std::path::Path;
 /// use vmcore::dump::{DumpInOrder, byte_source::ByteSource};
 /// use vmcore::format::Format;
@@ -107,6 +115,7 @@ impl DumpSizes {
 ///
 /// let options = JobOptions {
 ///     destination: Destination::File("memory.lime".into()),
+///     remote: Settings::default(),
 ///     compression: Compression::Gzip,
 ///     recipients: Recipients::nobody(),
 ///     map: None,
@@ -158,7 +167,7 @@ impl<'a> Job<'a> {
         let file = create(options.destination.file())?;
         let map = create(options.map.as_ref().and_then(MapDestination::file))?;
         let companion = create(options.companion.as_ref().map(Companion::path))?;
-        let target = options.destination.target(file.as_ref())?;
+        let target = options.destination.target(file.as_ref(), &options.remote, Some(options.size(sizes.size)))?;
         Ok(Begun { options, memory: sizes.memory, file, map, companion, target })
     }
 }
@@ -174,7 +183,7 @@ fn check_directory(path: &Path) -> Result<()> {
 /// Refuses what certainly will not fit. How far memory can be compressed is not known.
 fn check_space(options: &JobOptions, sizes: DumpSizes, observer: &mut dyn Observer) -> Result<()> {
     let Some(space) = options.destination.free_space()? else { return Ok(()) };
-    let size = if options.recipients.is_empty() { sizes.size } else { encrypted_size(sizes.size) };
+    let size = options.size(sizes.size);
     // Holes are left in files of memtool's own only, and what is encrypted has none.
     let has_holes = options.destination.file().is_some() && options.recipients.is_empty();
     let needed = if has_holes { sizes.stored } else { size };
@@ -261,7 +270,7 @@ fn phase(options: &JobOptions) -> Phase {
     match (&options.destination, options.compression) {
         (_, Compression::Gzip | Compression::Zstd(_)) => Phase::Compressing,
         (_, Compression::None) if !options.recipients.is_empty() => Phase::Encrypting,
-        (Destination::Network(_), Compression::None) => Phase::Sending,
+        (Destination::Remote(_), Compression::None) => Phase::Sending,
         (_, Compression::None) => Phase::Copying,
     }
 }

@@ -14,9 +14,9 @@ pub mod sink;
 pub mod source;
 
 use crate::error::{Error, Result};
-use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
+use crate::remote::Delivered;
 use job::{DumpSizes, Finished, Job, JobOptions};
 use manifest::Manifest;
 use plan::Plan;
@@ -85,6 +85,7 @@ pub struct Dumped {
 /// use memtool::dump::source::{DumpRequest, DumpSource};
 /// use memtool::dump::{DumpOptions, dump};
 /// use memtool::encryption::Recipients;
+/// use memtool::remote::Settings;
 /// use memtool::host::{self, Selection};
 /// use vmcore::format::{Format, Space};
 ///
@@ -92,6 +93,7 @@ pub struct Dumped {
 /// let plan = source.plan(DumpRequest { space: Space::Physical, ranges: None, page_size: None, limit: None })?;
 /// let output = JobOptions {
 ///     destination: Destination::File("ram.elf".into()),
+///     remote: Settings::default(),
 ///     compression: Compression::None,
 ///     recipients: Recipients::nobody(),
 ///     map: None,

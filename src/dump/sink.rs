@@ -3,7 +3,7 @@
 use crate::compress::{Compression, Encoder, overlapped};
 use crate::encryption::{EncryptingWriter, Recipients};
 use crate::error::{Error, Result};
-use crate::network::{Connection, Delivered};
+use crate::remote::{Delivered, Upload};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
@@ -23,7 +23,7 @@ pub enum Target {
     /// Anything that only takes bytes in order, such as standard output.
     Stream(File),
     /// Another host.
-    Network(Connection),
+    Remote(Box<dyn Upload>),
 }
 
 impl Target {
@@ -43,7 +43,7 @@ impl Target {
     /// The connection broke before that.
     pub fn complete(self) -> Result<Option<Delivered>> {
         match self {
-            Self::Network(connection) => connection.finish().map(Some),
+            Self::Remote(upload) => upload.finish().map(Some),
             Self::File(_) | Self::Stream(_) => Ok(None),
         }
     }
@@ -53,14 +53,14 @@ impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
             Self::File(file) | Self::Stream(file) => file.write(bytes),
-            Self::Network(connection) => connection.write(bytes),
+            Self::Remote(upload) => upload.write(bytes),
         }
     }
 
     fn flush(&mut self) -> io::Result<()> {
         match self {
             Self::File(file) | Self::Stream(file) => file.flush(),
-            Self::Network(connection) => connection.flush(),
+            Self::Remote(upload) => upload.flush(),
         }
     }
 }

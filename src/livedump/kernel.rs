@@ -63,7 +63,7 @@ pub(super) fn take(
     };
     let clock = Instant::now();
     let info = begin_info(options)?;
-    let begun = LiveOutput::new(options)?;
+    let begun = LiveOutput::new(options, limit)?;
     let directory = options.destination.directory();
     let work = Work::KernelDump { directory: &directory, limit };
     match observed(observer, work, || attempt(host, begun, check.as_ref(), options))? {

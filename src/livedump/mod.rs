@@ -27,9 +27,9 @@ use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
 use crate::host::Host;
-use crate::network::Delivered;
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile, temporary_directory};
+use crate::remote::{Delivered, Settings};
 use crate::save::directory::{PlannedFiles, PlannedNames, PlannedNumbers, SaveDirectory, Saved};
 use crate::save::info;
 use examine::Distrust;
@@ -120,6 +120,8 @@ impl LiveDumpDestination {
 pub struct LiveDumpOptions {
     /// Where it goes.
     pub destination: LiveDumpDestination,
+    /// What is known of another host that it goes to.
+    pub remote: Settings,
     /// Who makes it.
     pub method: Method,
     /// What it is compressed with.
@@ -258,12 +260,14 @@ impl Reason {
 /// use memtool::encryption::Recipients;
 /// use memtool::host::{self, Selection};
 /// use memtool::live_kernel::RunningSymbols;
+/// use memtool::remote::Settings;
 /// use memtool::livedump::{LiveDumpDestination, LiveDumpOptions, Method, Verify, run};
 /// use vmcore::kerneldump::Compression;
 ///
 /// let host = host::open(&Selection::default())?;
 /// let options = LiveDumpOptions {
 ///     destination: LiveDumpDestination::Output(Destination::File("vmcore.live".into())),
+///     remote: Settings::default(),
 ///     method: Method::Auto,
 ///     compression: Compression::Zstd,
 ///     level: None,

@@ -51,7 +51,8 @@ impl Place {
 }
 
 impl LiveOutput {
-    pub fn new(options: &LiveDumpOptions) -> Result<Self> {
+    /// Begins one of so many bytes at most, where that is known.
+    pub fn new(options: &LiveDumpOptions, at_most: Option<u64>) -> Result<Self> {
         let written_to = |file: &OutputFile| file.file().try_clone().map(Target::File);
         let failed = |source| Error::io("write", &options.kernel_file(), source);
         let (place, target) = match &options.destination {
@@ -68,7 +69,7 @@ impl LiveOutput {
                     let target = written_to(&file).map_err(failed)?;
                     (Place::File(file), target)
                 }
-                None => (Place::Stream, output.target(None)?),
+                None => (Place::Stream, output.target(None, &options.remote, at_most)?),
             },
         };
         Ok(Self { place, target })

@@ -41,7 +41,7 @@ pub(super) fn make(
     let info = begin_info(options)?;
     let begun = match stream {
         Some(target) => LiveOutput { place: Place::Stream, target },
-        None => LiveOutput::new(options)?,
+        None => LiveOutput::new(options, Some(size))?,
     };
     let dump = write(&snapshot, begun, &system, options, observer)?;
     Ok(LiveDump { elapsed: clock.elapsed(), info, ..dump })

@@ -43,6 +43,7 @@ fn the_library_dumps_as_the_command_does() {
             destination: Destination::File(dump.clone()),
             compression: Compression::None,
             recipients: Recipients::nobody(),
+            remote: memtool::remote::Settings::default(),
             map: Some(MapDestination::File(map.clone())),
             companion: Some(Companion::Manifest(manifest.clone())),
             check_space: true,

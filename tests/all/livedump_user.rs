@@ -131,6 +131,7 @@ fn the_library_decides_who_makes_a_dump() {
             compression: Compression::None,
             level: None,
             recipients: Recipients::nobody(),
+            remote: memtool::remote::Settings::default(),
             keep_header: false,
             verify: Verify::Full,
             info: None,

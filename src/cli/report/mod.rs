@@ -300,7 +300,12 @@ impl Arguments {
         opened: Option<&Opened>,
     ) -> Result<()> {
         let write = |context: &Context, mut out: &mut dyn Write| match context.out.is_json() {
-            true => context.out.write_document(&mut out, SCHEMA, self.kind(context, opened), &self.document(core, report, opened)),
+            true => context.out.write_document(
+                &mut out,
+                SCHEMA,
+                self.kind(context, opened),
+                &self.document(core, report, opened),
+            ),
             false => self.write_sections(report, sections, out),
         };
         let Some(path) = &self.output else {

@@ -10,6 +10,7 @@ use memtool::Result;
 use memtool::host::Host;
 use memtool::live_kernel::RunningSymbols;
 use memtool::livedump::{LiveDump, LiveDumpDestination, LiveDumpOptions, Method, PlannedLiveDump, Verify};
+use memtool::remote::Settings;
 use memtool::save::info::LIVE;
 use std::path::Path;
 use vmcore::kerneldump::Compression;
@@ -20,6 +21,7 @@ impl Arguments {
     fn live_options(&self) -> Result<LiveDumpOptions> {
         Ok(LiveDumpOptions {
             destination: LiveDumpDestination::Directory(self.directory().to_owned()),
+            remote: Settings::default(),
             method: Method::Auto,
             compression: stored_compression(self.zstd.is_some(), self.gzip),
             level: self.zstd.flatten(),

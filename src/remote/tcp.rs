@@ -5,13 +5,13 @@
 //! that was delivered. And a sender that gives up, or is ended, resets the connection: the receiver gets an
 //! error, not the end of a stream that looks whole.
 
+use super::address::Receiver;
+use super::{Delivered, Upload};
 use crate::error::{Error, Result};
 use nix::errno::Errno;
-use std::fmt;
 use std::io::{self, Read, Write};
-use std::net::{Ipv6Addr, Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
+use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
-use std::str::FromStr;
 use std::time::{Duration, Instant};
 use vmcore::errno;
 
@@ -22,104 +22,11 @@ const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long there is between two looks at what the receiver has acknowledged.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// Where a receiver listens: `tcp://HOST:PORT`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Address {
-    /// A name, an IPv4 address or an IPv6 address.
-    host: String,
-    port: u16,
-}
-
-/// Why a text is not an [`Address`].
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum AddressError {
-    /// It begins otherwise.
-    #[error("it does not begin with tcp://")]
-    Scheme,
-    /// There is nothing where the host belongs.
-    #[error("the host before the port is missing")]
-    NoHost,
-    /// The host has a character that is in no host's name.
-    #[error("'{0}' is no host's name")]
-    Host(String),
-    /// There are more colons than the one before the port.
-    #[error("an IPv6 address must be in brackets, as in tcp://[::1]:9999")]
-    Brackets,
-    /// What is in brackets is something else.
-    #[error("'{0}' is not an IPv6 address")]
-    Ipv6(String),
-    /// There is nothing where the port belongs.
-    #[error("the port is missing, as in tcp://host:9999")]
-    NoPort,
-    /// The port is something else.
-    #[error("the port is a number from 1 to 65535, not '{0}'")]
-    Port(String),
-}
-
-impl FromStr for Address {
-    type Err = AddressError;
-
-    fn from_str(text: &str) -> Result<Self, AddressError> {
-        let rest = text.strip_prefix("tcp://").ok_or(AddressError::Scheme)?;
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or(AddressError::Brackets)?;
-                // A zone, as in fe80::1%em0, is left to getaddrinfo(3).
-                let address = host.split_once('%').map_or(host, |(address, _)| address);
-                if address.parse::<Ipv6Addr>().is_err() {
-                    return Err(AddressError::Ipv6(host.to_owned()));
-                }
-                (host, rest.strip_prefix(':').ok_or(AddressError::NoPort)?)
-            }
-            None => {
-                let (host, port) = rest.rsplit_once(':').ok_or(AddressError::NoPort)?;
-                if host.contains(':') {
-                    return Err(AddressError::Brackets);
-                }
-                let in_names = |c: char| !c.is_whitespace() && !c.is_control() && !"/@[]?#%".contains(c);
-                if !host.chars().all(in_names) {
-                    return Err(AddressError::Host(host.to_owned()));
-                }
-                (host, port)
-            }
-        };
-        if host.is_empty() {
-            return Err(AddressError::NoHost);
-        }
-        if port.is_empty() {
-            return Err(AddressError::NoPort);
-        }
-        match port.parse() {
-            Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Self { host: host.to_owned(), port: number })
-            }
-            _ => Err(AddressError::Port(port.to_owned())),
-        }
-    }
-}
-
-impl fmt::Display for Address {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "tcp://[{host}]:{port}") } else { write!(f, "tcp://{host}:{port}") }
-    }
-}
-
-/// How a delivery ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivered {
-    /// The receiver's system has acknowledged everything, and the receiver has closed the connection.
-    Closed,
-    /// The receiver's system has acknowledged everything; the receiver keeps the connection open, so whether
-    /// it has read everything is not known.
-    Acknowledged,
-}
-
 /// A connection to a receiver.
 #[derive(Debug)]
 pub struct Connection {
     stream: TcpStream,
-    to: Address,
+    to: Receiver,
 }
 
 impl Connection {
@@ -128,8 +35,8 @@ impl Connection {
     /// # Errors
     ///
     /// The host is not known, or none of its addresses answers; the error gives the reason for each.
-    pub fn connect(to: &Address) -> Result<Self> {
-        let fail = |source| Error::Io { what: format!("connect to {to}"), source };
+    pub fn connect(to: &Receiver) -> Result<Self> {
+        let fail = |source| Error::Io { what: format!("connect to tcp://{to}"), source };
         let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs().map_err(fail)?.collect();
         let mut errors = Vec::new();
         for address in addresses {
@@ -150,18 +57,6 @@ impl Connection {
             Some((_, only)) if errors.is_empty() => only,
             Some((_, last)) => io::Error::new(last.kind(), all.join("; ")),
         }))
-    }
-
-    /// Ends the stream and waits until the receiver has all of it: until its system has acknowledged it, and
-    /// for one second more until it closes the connection. Without end if it stops taking any.
-    ///
-    /// On systems other than FreeBSD and Linux only the receiver's close tells.
-    ///
-    /// # Errors
-    ///
-    /// The connection broke, so the receiver's copy is not complete.
-    pub fn finish(mut self) -> Result<Delivered> {
-        self.deliver().map_err(|source| Error::Io { what: "finish sending".to_owned(), source })
     }
 
     fn deliver(&mut self) -> io::Result<Delivered> {
@@ -208,8 +103,22 @@ impl Connection {
     fn broken(&self, error: io::Error) -> io::Error {
         let to = &self.to;
         let why = errno::reason(&error);
-        let text = format!("the connection to {to} was lost, and the receiver's copy is incomplete: {why}");
+        let text = format!("the connection to tcp://{to} was lost, and the receiver's copy is incomplete: {why}");
         io::Error::new(error.kind(), text)
+    }
+}
+
+impl Upload for Connection {
+    /// Ends the stream and waits until the receiver has all of it: until its system has acknowledged it, and
+    /// for one second more until it closes the connection. Without end if it stops taking any.
+    ///
+    /// On systems other than FreeBSD and Linux only the receiver's close tells.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, so the receiver's copy is not complete.
+    fn finish(mut self: Box<Self>) -> Result<Delivered> {
+        self.deliver().map_err(|source| Error::Io { what: "finish sending".to_owned(), source })
     }
 }
 
@@ -262,21 +171,16 @@ fn unacknowledged(_: &TcpStream) -> io::Result<Option<u64>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use proptest::prelude::*;
     use std::net::TcpListener;
     use std::thread::{self, JoinHandle};
-
-    fn address(text: &str) -> Result<Address, AddressError> {
-        text.parse()
-    }
 
     /// A receiver on a port of its own.
     fn receiver<R: Send + 'static>(
         bind: &str,
         work: impl FnOnce(TcpStream) -> R + Send + 'static,
-    ) -> (Address, JoinHandle<R>) {
+    ) -> (Receiver, JoinHandle<R>) {
         let listener = TcpListener::bind(bind).unwrap();
-        let to = format!("tcp://{}", listener.local_addr().unwrap()).parse().unwrap();
+        let to = listener.local_addr().unwrap().to_string().parse().unwrap();
         (to, thread::spawn(move || work(listener.accept().unwrap().0)))
     }
 
@@ -295,19 +199,19 @@ mod tests {
         (0_u32..).flat_map(u32::to_le_bytes).take(length).collect()
     }
 
-    fn assert_broken(error: &str, to: &Address) {
-        let expected = format!("the connection to {to} was lost, and the receiver's copy is incomplete: ");
+    fn assert_broken(error: &str, to: &Receiver) {
+        let expected = format!("the connection to tcp://{to} was lost, and the receiver's copy is incomplete: ");
         assert!(error.contains(&expected), "{error}");
     }
 
     /// Sends all that; where it fails, an error that says so.
-    fn send(to: &Address, bytes: &[u8]) -> Result<Delivered, String> {
+    fn send(to: &Receiver, bytes: &[u8]) -> Result<Delivered, String> {
         let mut connection = Connection::connect(to).map_err(|error| error.to_string())?;
         for piece in bytes.chunks(1 << 18) {
             connection.write_all(piece).map_err(|error| error.to_string())?;
         }
         connection.flush().unwrap();
-        connection.finish().map_err(|error| error.to_string())
+        Box::new(connection).finish().map_err(|error| error.to_string())
     }
 
     #[test]
@@ -405,7 +309,7 @@ mod tests {
         let mut connection = Connection::connect(&to).unwrap();
         connection.write_all(&[0; 10]).unwrap();
         receiver.join().unwrap();
-        let error = connection.finish().unwrap_err().to_string();
+        let error = Box::new(connection).finish().unwrap_err().to_string();
         assert_broken(&error, &to);
         assert!(error.starts_with("cannot finish sending: "), "{error}");
     }
@@ -430,68 +334,11 @@ mod tests {
     #[test]
     fn a_connection_that_is_not_made_is_an_error_with_its_cause() {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let to = format!("tcp://127.0.0.1:{port}");
+        let to = format!("127.0.0.1:{port}");
         let error = Connection::connect(&to.parse().unwrap()).unwrap_err().to_string();
-        assert!(error.starts_with(&format!("cannot connect to {to}: Connection refused")), "{error}");
+        assert!(error.starts_with(&format!("cannot connect to tcp://{to}: Connection refused")), "{error}");
 
-        let error = Connection::connect(&address("tcp://nowhere.invalid:9").unwrap()).unwrap_err().to_string();
+        let error = Connection::connect(&"nowhere.invalid:9".parse().unwrap()).unwrap_err().to_string();
         assert!(error.starts_with("cannot connect to tcp://nowhere.invalid:9: "), "{error}");
-    }
-
-    #[test]
-    fn good_addresses_are_given_back() {
-        for text in ["tcp://host:1", "tcp://10.0.0.1:65535", "tcp://[::1]:9999", "tcp://[fe80::1%em0]:22"] {
-            assert_eq!(address(text).unwrap().to_string(), text);
-        }
-        assert_eq!(address("tcp://host:0080").unwrap().to_string(), "tcp://host:80");
-    }
-
-    #[test]
-    fn bad_addresses_are_told_what_is_wrong() {
-        let host = |text: &str| AddressError::Host(text.to_owned());
-        let ipv6 = |text: &str| AddressError::Ipv6(text.to_owned());
-        let port = |text: &str| AddressError::Port(text.to_owned());
-        for (text, error) in [
-            ("", AddressError::Scheme),
-            ("host:1", AddressError::Scheme),
-            ("udp://host:1", AddressError::Scheme),
-            ("TCP://host:1", AddressError::Scheme),
-            ("tcp://", AddressError::NoPort),
-            ("tcp://host", AddressError::NoPort),
-            ("tcp://host:", AddressError::NoPort),
-            ("tcp://[::1]", AddressError::NoPort),
-            ("tcp://[::1]:", AddressError::NoPort),
-            ("tcp://[::1]9", AddressError::NoPort),
-            ("tcp://:1", AddressError::NoHost),
-            ("tcp://::1:1", AddressError::Brackets),
-            ("tcp://[::1:1", AddressError::Brackets),
-            ("tcp://[]:1", ipv6("")),
-            ("tcp://[host]:1", ipv6("host")),
-            ("tcp://[10.0.0.1]:1", ipv6("10.0.0.1")),
-            ("tcp://me@host:1", host("me@host")),
-            ("tcp://two hosts:1", host("two hosts")),
-            ("tcp://host:0", port("0")),
-            ("tcp://host:+1", port("+1")),
-            ("tcp://host:65536", port("65536")),
-            ("tcp://host:http", port("http")),
-            ("tcp://host:1/", port("1/")),
-        ] {
-            assert_eq!(address(text), Err(error), "{text}");
-        }
-    }
-
-    proptest! {
-        #[test]
-        fn any_text_is_taken_or_refused(text in "(tcp://)?.*") {
-            if let Ok(address) = text.parse::<Address>() {
-                prop_assert_eq!(address.to_string().parse(), Ok(address));
-            }
-        }
-
-        #[test]
-        fn any_address_is_given_back(ip in any::<std::net::IpAddr>(), port in 1..=u16::MAX) {
-            let text = format!("tcp://{}", SocketAddr::new(ip, port));
-            prop_assert_eq!(text.parse::<Address>().unwrap().to_string(), text);
-        }
     }
 }
