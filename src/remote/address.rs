@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub enum Address {
     /// `tcp://HOST:PORT`.
     Tcp(Receiver),
+    /// `ssh://[USER@]HOST[:PORT]/PATH`.
+    Ssh(RemoteFile),
 }
 
 /// Where a receiver listens: `HOST:PORT`.
@@ -19,11 +21,24 @@ pub struct Receiver {
     pub(super) port: u16,
 }
 
+/// A file that ssh(1) can reach: `[USER@]HOST[:PORT]/PATH`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RemoteFile {
+    /// Whose account it is, if not the one that ssh(1) takes.
+    pub(super) user: Option<String>,
+    /// A name, also one of ssh_config(5), an IPv4 address or an IPv6 address.
+    pub(super) host: String,
+    /// The port, if not the one that ssh(1) takes.
+    pub(super) port: Option<u16>,
+    /// Absolute, or below the home directory as `~/PATH`. There is no escape in it.
+    pub(super) path: String,
+}
+
 /// Why a text is not an [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It begins otherwise: what stands before `://`, if that is there.
-    #[error("no address begins with '{0}'; those of other hosts begin with {SCHEMES}")]
+    #[error("no address begins with '{0}'; those of other hosts are {SCHEMES}")]
     Scheme(String),
     /// There is nothing where the host belongs.
     #[error("the host before the port is missing")]
@@ -43,10 +58,19 @@ pub enum AddressError {
     /// The port is something else.
     #[error("the port is a number from 1 to 65535, not '{0}'")]
     Port(String),
+    /// The user is none that there can be.
+    #[error("'{0}' is no user's name")]
+    User(String),
+    /// There is no name of a file.
+    #[error("the name of a file is missing, as in host/var/dumps/ram, or host/~/ram for one below the home directory")]
+    NoFile,
+    /// The name of the file has a character that it must not have.
+    #[error("the name of a file on another host has no line breaks")]
+    LineBreak,
 }
 
-/// How addresses of other hosts begin, for messages.
-pub const SCHEMES: &str = "tcp://";
+/// The addresses of other hosts, for messages.
+pub const SCHEMES: &str = "tcp://HOST:PORT or ssh://HOST/PATH";
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -54,6 +78,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.split_once("://") {
             Some(("tcp", rest)) => rest.parse().map(Self::Tcp),
+            Some(("ssh", rest)) => rest.parse().map(Self::Ssh),
             Some((scheme, _)) => Err(AddressError::Scheme(format!("{scheme}://"))),
             None => Err(AddressError::Scheme(text.to_owned())),
         }
@@ -64,55 +89,122 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(receiver) => write!(f, "tcp://{receiver}"),
+            Self::Ssh(file) => write!(f, "ssh://{file}"),
         }
+    }
+}
+
+/// A host and what stands behind its colon, if there is one.
+fn split_port(text: &str) -> Result<(&str, Option<&str>), AddressError> {
+    let (host, port) = match text.strip_prefix('[') {
+        Some(rest) => {
+            let (host, rest) = rest.split_once(']').ok_or(AddressError::Brackets)?;
+            // A zone, as in fe80::1%em0, is left to getaddrinfo(3).
+            let address = host.split_once('%').map_or(host, |(address, _)| address);
+            if address.parse::<Ipv6Addr>().is_err() {
+                return Err(AddressError::Ipv6(host.to_owned()));
+            }
+            let port = rest.strip_prefix(':');
+            if port.is_none() && !rest.is_empty() {
+                return Err(AddressError::NoPort);
+            }
+            (host, port)
+        }
+        None => {
+            let (host, port) = text.rsplit_once(':').map_or((text, None), |(host, port)| (host, Some(port)));
+            if host.contains(':') {
+                return Err(AddressError::Brackets);
+            }
+            let in_names = |c: char| !c.is_whitespace() && !c.is_control() && !"/@[]?#%".contains(c);
+            // Programs would take it for an option.
+            if !host.chars().all(in_names) || host.starts_with('-') {
+                return Err(AddressError::Host(host.to_owned()));
+            }
+            (host, port)
+        }
+    };
+    if host.is_empty() && port.is_some() {
+        return Err(AddressError::NoHost);
+    }
+    Ok((host, port))
+}
+
+fn parse_port(port: &str) -> Result<u16, AddressError> {
+    if port.is_empty() {
+        return Err(AddressError::NoPort);
+    }
+    match port.parse() {
+        Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => Ok(number),
+        _ => Err(AddressError::Port(port.to_owned())),
     }
 }
 
 impl FromStr for Receiver {
     type Err = AddressError;
 
-    fn from_str(rest: &str) -> Result<Self, AddressError> {
-        let (host, port) = match rest.strip_prefix('[') {
-            Some(rest) => {
-                let (host, rest) = rest.split_once(']').ok_or(AddressError::Brackets)?;
-                // A zone, as in fe80::1%em0, is left to getaddrinfo(3).
-                let address = host.split_once('%').map_or(host, |(address, _)| address);
-                if address.parse::<Ipv6Addr>().is_err() {
-                    return Err(AddressError::Ipv6(host.to_owned()));
-                }
-                (host, rest.strip_prefix(':').ok_or(AddressError::NoPort)?)
-            }
-            None => {
-                let (host, port) = rest.rsplit_once(':').ok_or(AddressError::NoPort)?;
-                if host.contains(':') {
-                    return Err(AddressError::Brackets);
-                }
-                let in_names = |c: char| !c.is_whitespace() && !c.is_control() && !"/@[]?#%".contains(c);
-                if !host.chars().all(in_names) {
-                    return Err(AddressError::Host(host.to_owned()));
-                }
-                (host, port)
-            }
-        };
-        if host.is_empty() {
-            return Err(AddressError::NoHost);
-        }
-        if port.is_empty() {
-            return Err(AddressError::NoPort);
-        }
-        match port.parse() {
-            Ok(number) if number > 0 && port.bytes().all(|byte| byte.is_ascii_digit()) => {
-                Ok(Self { host: host.to_owned(), port: number })
-            }
-            _ => Err(AddressError::Port(port.to_owned())),
-        }
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let (host, port) = split_port(text)?;
+        Ok(Self { host: host.to_owned(), port: parse_port(port.ok_or(AddressError::NoPort)?)? })
     }
+}
+
+/// A host as addresses have it.
+fn write_host(f: &mut fmt::Formatter<'_>, host: &str) -> fmt::Result {
+    if host.contains(':') { write!(f, "[{host}]") } else { f.write_str(host) }
 }
 
 impl fmt::Display for Receiver {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { host, port } = self;
-        if host.contains(':') { write!(f, "[{host}]:{port}") } else { write!(f, "{host}:{port}") }
+        write_host(f, &self.host)?;
+        write!(f, ":{}", self.port)
+    }
+}
+
+impl FromStr for RemoteFile {
+    type Err = AddressError;
+
+    fn from_str(text: &str) -> Result<Self, AddressError> {
+        let at = text.find('/').ok_or(AddressError::NoFile)?;
+        let (account, path) = text.split_at_checked(at).ok_or(AddressError::NoFile)?;
+        let (user, host) = account.rsplit_once('@').map_or((None, account), |(user, host)| (Some(user), host));
+        let in_names = |c: char| !c.is_whitespace() && !c.is_control() && c != ':';
+        if let Some(user) = user
+            && (user.is_empty() || user.starts_with('-') || !user.chars().all(in_names))
+        {
+            return Err(AddressError::User(user.to_owned()));
+        }
+        let (host, port) = split_port(host)?;
+        if host.is_empty() {
+            return Err(AddressError::NoHost);
+        }
+        let below_home = path.get(1..).filter(|path| path.starts_with("~/"));
+        let path = below_home.unwrap_or(path);
+        if path.contains(['\n', '\r', '\0']) {
+            return Err(AddressError::LineBreak);
+        }
+        if path.ends_with('/') {
+            return Err(AddressError::NoFile);
+        }
+        Ok(Self {
+            user: user.map(str::to_owned),
+            host: host.to_owned(),
+            port: port.map(parse_port).transpose()?,
+            path: path.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for RemoteFile {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { user, host, port, path } = self;
+        if let Some(user) = user {
+            write!(f, "{user}@")?;
+        }
+        write_host(f, host)?;
+        if let Some(port) = port {
+            write!(f, ":{port}")?;
+        }
+        if path.starts_with('/') { f.write_str(path) } else { write!(f, "/{path}") }
     }
 }
 
@@ -129,6 +221,15 @@ mod tests {
     #[test]
     fn good_addresses_are_given_back() {
         for text in ["tcp://host:1", "tcp://10.0.0.1:65535", "tcp://[::1]:9999", "tcp://[fe80::1%em0]:22"] {
+            assert_eq!(address(text).unwrap().to_string(), text);
+        }
+        for text in [
+            "ssh://host/file",
+            "ssh://me@host:2222/dir/a file",
+            "ssh://a@b@host/~/x",
+            "ssh://[::1]/~user/$(x)'\"",
+            "ssh://me@[fe80::1%em0]:22/-",
+        ] {
             assert_eq!(address(text).unwrap().to_string(), text);
         }
         assert_eq!(address("tcp://host:0080").unwrap().to_string(), "tcp://host:80");
@@ -164,6 +265,24 @@ mod tests {
             ("tcp://host:65536", port("65536")),
             ("tcp://host:http", port("http")),
             ("tcp://host:1/", port("1/")),
+            ("tcp://-host:1", host("-host")),
+            ("ssh://", AddressError::NoFile),
+            ("ssh://host", AddressError::NoFile),
+            ("ssh://host/", AddressError::NoFile),
+            ("ssh://host/~/", AddressError::NoFile),
+            ("ssh://host/directory/", AddressError::NoFile),
+            ("ssh:///file", AddressError::NoHost),
+            ("ssh://me@/file", AddressError::NoHost),
+            ("ssh://:22/file", AddressError::NoHost),
+            ("ssh://host:/file", AddressError::NoPort),
+            ("ssh://host:0/file", port("0")),
+            ("ssh://-oProxyCommand=x/file", host("-oProxyCommand=x")),
+            ("ssh://-x@host/file", AddressError::User("-x".to_owned())),
+            ("ssh://@host/file", AddressError::User(String::new())),
+            ("ssh://me:secret@host/file", AddressError::User("me:secret".to_owned())),
+            ("ssh://::1/file", AddressError::Brackets),
+            ("ssh://[::1]22/file", AddressError::NoPort),
+            ("ssh://host/a\nb", AddressError::LineBreak),
         ] {
             assert_eq!(address(text), Err(error), "{text}");
         }
@@ -171,7 +290,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn any_text_is_taken_or_refused(text in "(tcp://)?.*") {
+        fn any_text_is_taken_or_refused(text in "((tcp|tls|ssh)://)?.*") {
             if let Ok(address) = text.parse::<Address>() {
                 prop_assert_eq!(address.to_string().parse(), Ok(address));
             }

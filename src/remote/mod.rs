@@ -4,9 +4,11 @@
 //! to and then finished. What is not finished is given up: the other host must not take it for a dump.
 //!
 //! - [`address`]: what an address looks like;
-//! - [`tcp`]: a socket that takes the bytes as they are.
+//! - [`tcp`]: a socket that takes the bytes as they are;
+//! - [`ssh`]: a file on a host that ssh(1) can reach.
 
 pub mod address;
+mod ssh;
 mod tcp;
 
 pub use address::{Address, AddressError};
@@ -27,6 +29,8 @@ pub enum Delivered {
     /// The receiver's system has acknowledged everything; the receiver keeps the connection open, so whether
     /// it has read everything is not known.
     Acknowledged,
+    /// The other host has said that it has everything on disk, under its name.
+    Stored,
 }
 
 /// A dump on its way to another host. Dropped before it is finished, it is given up, and nothing there may be taken for it.
@@ -47,5 +51,6 @@ pub trait Upload: Write + Send + fmt::Debug {
 pub fn connect(address: &Address, _settings: &Settings, _at_most: Option<u64>) -> Result<Box<dyn Upload>> {
     match address {
         Address::Tcp(receiver) => Ok(Box::new(tcp::Connection::connect(receiver)?)),
+        Address::Ssh(file) => Ok(Box::new(ssh::Session::begin(file)?)),
     }
 }

@@ -41,6 +41,7 @@ mod kernel_open;
 mod kernel_search;
 mod kernel_texts;
 mod layers;
+mod lines;
 mod livedump;
 mod livedump_arm64;
 mod livedump_dir;

@@ -28,6 +28,7 @@ pub mod riscv;
 pub mod schema;
 pub mod signals;
 pub mod small;
+pub mod sshd;
 pub mod typed_kernel;
 
 use serde_json::Value;
