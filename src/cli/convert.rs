@@ -43,7 +43,7 @@ pub struct Arguments {
     /// A dump, a dump device, or an image of memory; '-' is standard input
     #[arg(value_name = "IN", required_unless_present = "core", conflicts_with = "core")]
     input: Option<PathBuf>,
-    /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
+    /// Write to a file, which appears only when complete, or to tcp://, tls:// or ssh:// of another host; '-' is standard output, the default
     #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
     out: Option<Destination>,
     /// The same as OUT
@@ -189,7 +189,7 @@ impl Arguments {
     pub fn inputs(&self) -> Inputs<'_> {
         let files = [("IN", &self.input), ("--core", &self.core), ("--segments", &self.segments)];
         let files = files.into_iter().map(|(name, file)| (name, file.as_ref()));
-        files.chain(self.identities.inputs()).chain(self.recipients.inputs()).collect()
+        files.chain(self.identities.inputs()).chain(self.recipients.inputs()).chain(self.remote.inputs()).collect()
     }
 
     /// See [`super::Command::check`].
@@ -206,6 +206,7 @@ impl Arguments {
         if self.root.sysroot.is_some() && self.script.is_none() {
             return Err("--sysroot is for the files that a script loads: use it with --script".to_owned());
         }
+        self.remote.check(Some(self.target()))?;
         check_standard_output(json, Some(self.target()))
     }
 

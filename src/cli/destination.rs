@@ -4,8 +4,10 @@ use super::Context;
 use clap::Args;
 use memtool::compress::{Compression, Level};
 use memtool::dump::destination::Destination;
-use memtool::remote::{Delivered, Settings};
+use memtool::remote::trust::{ClientFiles, Fingerprint, TlsSettings, Trust};
+use memtool::remote::{Address, Delivered, Settings};
 use std::ffi::OsString;
+use std::path::PathBuf;
 use vmcore::kerneldump;
 
 /// That nothing but a dump goes to standard output, if that gets one.
@@ -18,10 +20,12 @@ pub fn check_standard_output(json: bool, destination: Option<&Destination>) -> R
 
 /// Says what is not certain of a dump that was sent away.
 pub fn remark_on_delivery(context: &mut Context, delivered: Option<Delivered>) {
-    if delivered == Some(Delivered::Acknowledged) {
-        context
-            .remark("the receiver's system has acknowledged all data, but the receiver has not closed the connection");
-    }
+    let what = match delivered {
+        Some(Delivered::Acknowledged) => "the receiver has not closed the connection",
+        Some(Delivered::ClosedUnannounced) => "the receiver has closed the connection without saying so in TLS",
+        Some(Delivered::Closed | Delivered::Stored) | None => return,
+    };
+    context.remark(&format!("the receiver's system has acknowledged all data, but {what}"));
 }
 
 /// How a dump is stored, by the options of commands that have savecore(8)'s.
@@ -62,12 +66,56 @@ impl CompressionArguments {
 
 /// What is known of another host that a dump goes to.
 #[derive(Args)]
-pub struct RemoteArguments {}
+pub struct RemoteArguments {
+    /// For tls://HOST: trust the certificates in this file (PEM) and those signed by them, instead of the system's
+    #[arg(long, value_name = "FILE", conflicts_with = "fingerprint")]
+    certificate: Option<PathBuf>,
+    /// For tls://HOST: trust only the receiver whose certificate has this SHA-256, whatever its name, signer and times
+    #[arg(long, value_name = "SHA256")]
+    fingerprint: Option<Fingerprint>,
+    /// For tls://HOST: show the receiver this certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_key", hide_short_help = true)]
+    client_certificate: Option<PathBuf>,
+    /// For tls://HOST: the private key of --client-certificate (PEM)
+    #[arg(long, value_name = "FILE", requires = "client_certificate", hide_short_help = true)]
+    client_key: Option<PathBuf>,
+}
 
 impl RemoteArguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> impl Iterator<Item = (&'static str, Option<&PathBuf>)> {
+        [
+            ("--certificate", self.certificate.as_ref()),
+            ("--client-certificate", self.client_certificate.as_ref()),
+            ("--client-key", self.client_key.as_ref()),
+        ]
+        .into_iter()
+    }
+
+    /// That they are for where a dump goes.
+    pub fn check(&self, destination: Option<&Destination>) -> Result<(), String> {
+        let fingerprint = self.fingerprint.map(|_| "--fingerprint");
+        let given = self.inputs().find_map(|(name, file)| file.map(|_| name)).or(fingerprint);
+        match given {
+            Some(name) if !matches!(destination, Some(Destination::Remote(Address::Tls(_)))) => {
+                Err(format!("{name} is for dumps that are sent to tls://HOST:PORT"))
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What they come to.
     pub fn settings(&self) -> Settings {
-        Settings::default()
+        let trust = match (self.fingerprint, &self.certificate) {
+            (Some(fingerprint), _) => Trust::Fingerprint(fingerprint),
+            (None, Some(file)) => Trust::Certificates(file.clone()),
+            (None, None) => Trust::System,
+        };
+        let client = match (&self.client_certificate, &self.client_key) {
+            (Some(certificate), Some(key)) => Some(ClientFiles { certificate: certificate.clone(), key: key.clone() }),
+            _ => None,
+        };
+        Settings { tls: TlsSettings { trust, client } }
     }
 }
 

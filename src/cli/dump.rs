@@ -40,7 +40,7 @@ const LISTED: usize = 10;
     after_help = "Only RAM is read, according to the kernel's memory map. Memory that cannot be read is reported; a raw dump omits it, the other formats have zeros there."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears only when complete, or to tcp://HOST:PORT; '-' is standard output, the default
+    /// Write to a file, which appears only when complete, or to tcp://, tls:// or ssh:// of another host; '-' is standard output, the default
     #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
     /// Format of the dump
@@ -186,6 +186,7 @@ impl Arguments {
         if let Some(size) = self.page_size.filter(|size| *size > 0 && !(size.is_power_of_two() && *size <= most)) {
             return Err(format!("--page-size {size}: a power of two, at most 16m"));
         }
+        self.remote.check(Some(&self.destination()))?;
         check_standard_output(json && !self.list_segments && !self.verify, Some(&self.destination()))
     }
 
@@ -193,7 +194,7 @@ impl Arguments {
     pub fn inputs(&self) -> Inputs<'_> {
         let manifest = self.manifest.as_ref().filter(|_| self.verify);
         let files = [("FILE", self.file.as_ref()), ("--manifest", manifest), ("--segments", self.segments.as_ref())];
-        files.into_iter().chain(self.recipients.inputs()).collect()
+        files.into_iter().chain(self.recipients.inputs()).chain(self.remote.inputs()).collect()
     }
 
     fn destination(&self) -> Destination {

@@ -3,7 +3,7 @@
 use super::destination::{RemoteArguments, check_standard_output, destination, remark_on_delivery, stored_compression};
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
-use super::{Context, Verdict, seekable};
+use super::{Context, Inputs, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Level;
@@ -33,7 +33,7 @@ const SCHEMA: &str = "memtool.livedump";
     after_help = "Once begun, a dump by the kernel cannot be interrupted and shows no progress; --method user can and does."
 )]
 pub struct Arguments {
-    /// The file to write, which appears only when complete, or tcp://HOST:PORT; '-' is standard output
+    /// The file to write, which appears only when complete, or tcp://, tls:// or ssh:// of another host; '-' is standard output
     #[arg(value_parser = OsStringValueParser::new().try_map(destination))]
     file: Option<Destination>,
     /// The same as FILE
@@ -52,7 +52,7 @@ pub struct Arguments {
     #[arg(short, long, alias = "none")]
     uncompress: bool,
     #[command(flatten)]
-    pub recipients: RecipientArguments,
+    recipients: RecipientArguments,
     #[command(flatten)]
     remote: RemoteArguments,
     /// Keep the kernel's header at the end of the dump
@@ -165,11 +165,17 @@ struct Made<'a> {
 }
 
 impl Arguments {
+    /// See [`super::Command::inputs`].
+    pub fn inputs(&self) -> Inputs<'_> {
+        self.recipients.inputs().chain(self.remote.inputs()).collect()
+    }
+
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
         if self.method == Method::Kernel && self.level().is_some() {
             return Err("--zstd=LEVEL cannot be used with --method kernel: the kernel has its own level".to_owned());
         }
+        self.remote.check(self.target())?;
         check_standard_output(json, self.target())?;
         if self.is_to_output() && self.info.is_some() && self.info_file().is_none() {
             return Err("the dump and its information cannot share standard output; give a file with --info".to_owned());

@@ -241,7 +241,7 @@ impl Command {
             Self::Dump(arguments) => arguments.inputs(),
             Self::Report(arguments) => arguments.inputs(),
             Self::Save(arguments) => arguments.inputs(),
-            Self::Livedump(arguments) => arguments.recipients.inputs().collect(),
+            Self::Livedump(arguments) => arguments.inputs(),
             Self::Inspect(arguments) => arguments.inputs(),
             Self::Convert(arguments) => arguments.inputs(),
             Self::Decrypt(arguments) => arguments.inputs(),

@@ -9,6 +9,8 @@ use std::str::FromStr;
 pub enum Address {
     /// `tcp://HOST:PORT`.
     Tcp(Receiver),
+    /// `tls://HOST:PORT`.
+    Tls(Receiver),
     /// `ssh://[USER@]HOST[:PORT]/PATH`.
     Ssh(RemoteFile),
 }
@@ -70,7 +72,7 @@ pub enum AddressError {
 }
 
 /// The addresses of other hosts, for messages.
-pub const SCHEMES: &str = "tcp://HOST:PORT or ssh://HOST/PATH";
+pub const SCHEMES: &str = "tcp://HOST:PORT, tls://HOST:PORT or ssh://HOST/PATH";
 
 impl FromStr for Address {
     type Err = AddressError;
@@ -78,6 +80,7 @@ impl FromStr for Address {
     fn from_str(text: &str) -> Result<Self, AddressError> {
         match text.split_once("://") {
             Some(("tcp", rest)) => rest.parse().map(Self::Tcp),
+            Some(("tls", rest)) => rest.parse().map(Self::Tls),
             Some(("ssh", rest)) => rest.parse().map(Self::Ssh),
             Some((scheme, _)) => Err(AddressError::Scheme(format!("{scheme}://"))),
             None => Err(AddressError::Scheme(text.to_owned())),
@@ -89,6 +92,7 @@ impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Tcp(receiver) => write!(f, "tcp://{receiver}"),
+            Self::Tls(receiver) => write!(f, "tls://{receiver}"),
             Self::Ssh(file) => write!(f, "ssh://{file}"),
         }
     }
@@ -224,6 +228,7 @@ mod tests {
             assert_eq!(address(text).unwrap().to_string(), text);
         }
         for text in [
+            "tls://host:1",
             "ssh://host/file",
             "ssh://me@host:2222/dir/a file",
             "ssh://a@b@host/~/x",
@@ -266,6 +271,7 @@ mod tests {
             ("tcp://host:http", port("http")),
             ("tcp://host:1/", port("1/")),
             ("tcp://-host:1", host("-host")),
+            ("tls://host", AddressError::NoPort),
             ("ssh://", AddressError::NoFile),
             ("ssh://host", AddressError::NoFile),
             ("ssh://host/", AddressError::NoFile),

@@ -4,11 +4,14 @@
 //! into a file. What TCP itself tells is used to the full: a connection that broke is never taken for a dump
 //! that was delivered. And a sender that gives up, or is ended, resets the connection: the receiver gets an
 //! error, not the end of a stream that looks whole.
+//!
+//! What else is spoken on a connection is a [`Language`]; of TCP alone, [`Plain`].
 
 use super::address::Receiver;
 use super::{Delivered, Upload};
 use crate::error::{Error, Result};
 use nix::errno::Errno;
+use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::AsRawFd;
@@ -16,99 +19,183 @@ use std::time::{Duration, Instant};
 use vmcore::errno;
 
 /// How long each of a host's addresses may take to answer.
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a receiver that has everything may take to close the connection.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 /// How long there is between two looks at what the receiver has acknowledged.
 const INTERVAL: Duration = Duration::from_millis(20);
 
-/// A connection to a receiver.
-#[derive(Debug)]
-pub struct Connection {
-    stream: TcpStream,
-    to: Receiver,
+/// What is spoken on a connection.
+pub trait Language: fmt::Debug + Send {
+    /// How addresses begin, before `://`.
+    const SCHEME: &'static str;
+
+    /// Sends some of a dump, and says how much.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    fn write(&mut self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize>;
+
+    /// Says that this was all, before the stream ends.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    fn end(&mut self, stream: &mut TcpStream) -> io::Result<()>;
+
+    /// Reads some of what the receiver says. If that was its end, what it means for the dump; `None` if not. All
+    /// else is dropped: unread, it would have the connection reset when it is closed.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke, or the receiver says that it does not have the dump.
+    fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<Delivered>>;
+
+    /// What the receiver has said before the connection broke, if that explains it.
+    fn explanation(&mut self, stream: &mut TcpStream) -> Option<io::Error>;
 }
 
-impl Connection {
+/// Nothing but the bytes.
+#[derive(Debug)]
+pub struct Plain;
+
+impl Language for Plain {
+    const SCHEME: &'static str = "tcp";
+
+    fn write(&mut self, stream: &mut TcpStream, bytes: &[u8]) -> io::Result<usize> {
+        stream.write(bytes)
+    }
+
+    fn end(&mut self, _: &mut TcpStream) -> io::Result<()> {
+        Ok(())
+    }
+
+    fn read(&mut self, stream: &mut TcpStream) -> io::Result<Option<Delivered>> {
+        stream.read(&mut [0; 4096]).map(|read| (read == 0).then_some(Delivered::Closed))
+    }
+
+    fn explanation(&mut self, _: &mut TcpStream) -> Option<io::Error> {
+        None
+    }
+}
+
+/// A connection to a receiver.
+#[derive(Debug)]
+pub struct Connection<L> {
+    stream: TcpStream,
+    to: Receiver,
+    language: L,
+}
+
+impl Connection<Plain> {
     /// Connects to a receiver: to the first of the host's addresses that answers, for each in 10 seconds.
     ///
     /// # Errors
     ///
     /// The host is not known, or none of its addresses answers; the error gives the reason for each.
     pub fn connect(to: &Receiver) -> Result<Self> {
-        let fail = |source| Error::Io { what: format!("connect to tcp://{to}"), source };
-        let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs().map_err(fail)?.collect();
-        let mut errors = Vec::new();
-        for address in addresses {
-            match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
-                Ok(stream) => {
-                    reset_when_closed(&stream, true).map_err(fail)?;
-                    return Ok(Self { stream, to: to.clone() });
-                }
-                Err(error) => errors.push((address, error)),
-            }
-        }
-        let all = errors
-            .iter()
-            .map(|(address, error)| format!("{}: {}", address.ip(), errno::reason(error)))
-            .collect::<Vec<_>>();
-        Err(fail(match errors.pop() {
-            None => io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
-            Some((_, only)) if errors.is_empty() => only,
-            Some((_, last)) => io::Error::new(last.kind(), all.join("; ")),
-        }))
+        Self::connect_with(to, |_| Ok(Plain))
+    }
+}
+
+impl<L: Language> Connection<L> {
+    /// The same, and has both sides begin with what they speak.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Connection::connect`] and of `begin`.
+    pub fn connect_with(to: &Receiver, begin: impl FnOnce(&mut TcpStream) -> io::Result<L>) -> Result<Self> {
+        let connect = || {
+            let mut stream = connected(to)?;
+            let language = begin(&mut stream)?;
+            Ok(Self { stream, to: to.clone(), language })
+        };
+        connect().map_err(|source| Error::Io { what: format!("connect to {}://{to}", L::SCHEME), source })
     }
 
     fn deliver(&mut self) -> io::Result<Delivered> {
         reset_when_closed(&self.stream, false)?;
-        self.stream.shutdown(Shutdown::Write).map_err(|error| self.broken(error))?;
+        self.end().map_err(|error| self.given_up(error))?;
         self.stream.set_read_timeout(Some(INTERVAL))?;
-        let mut closed = false;
+        let mut closed = None;
         let mut patience = None;
         loop {
-            closed = closed || self.receiver_closed()?;
-            match unacknowledged(&self.stream)? {
-                None if closed => return Ok(Delivered::Closed),
-                Some(0) => {
+            if closed.is_none() {
+                closed = self.receiver_closed()?;
+            }
+            match (unacknowledged(&self.stream)?, closed) {
+                (None, Some(delivered)) => return Ok(delivered),
+                (Some(0), _) => {
                     // A reset empties the queue too. It would have been before this.
                     if let Some(error) = self.stream.take_error()? {
                         return Err(self.broken(error));
                     }
-                    if closed {
-                        return Ok(Delivered::Closed);
+                    if let Some(delivered) = closed {
+                        return Ok(delivered);
                     }
                     if Instant::now() >= *patience.get_or_insert_with(|| Instant::now() + CLOSE_TIMEOUT) {
                         return Ok(Delivered::Acknowledged);
                     }
                 }
                 // Half closed: it has ended its own stream, which says nothing about ours.
-                _ if closed => std::thread::sleep(INTERVAL),
-                _ => {}
+                (_, Some(_)) => std::thread::sleep(INTERVAL),
+                (_, None) => {}
             }
         }
     }
 
-    /// Whether the receiver has ended its side, after waiting a little. What it sends is read and dropped:
-    /// unread, it would have the connection reset when it is closed.
-    fn receiver_closed(&mut self) -> io::Result<bool> {
-        match self.stream.read(&mut [0; 4096]) {
-            Ok(read) => Ok(read == 0),
-            Err(error) => match error.kind() {
-                io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(false),
-                _ => Err(self.broken(error)),
-            },
-        }
+    fn end(&mut self) -> io::Result<()> {
+        self.language.end(&mut self.stream)?;
+        self.stream.shutdown(Shutdown::Write)
     }
 
-    fn broken(&self, error: io::Error) -> io::Error {
-        let to = &self.to;
-        let why = errno::reason(&error);
-        let text = format!("the connection to tcp://{to} was lost, and the receiver's copy is incomplete: {why}");
+    /// Whether the receiver has ended its side, after waiting a little.
+    fn receiver_closed(&mut self) -> io::Result<Option<Delivered>> {
+        self.language.read(&mut self.stream).or_else(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted => Ok(None),
+            _ => Err(self.given_up(error)),
+        })
+    }
+
+    /// That it broke before or while the end was said: what is left of the connection must not look like one.
+    fn given_up(&mut self, error: io::Error) -> io::Error {
+        // If that is refused, the connection is gone.
+        let _ = reset_when_closed(&self.stream, true);
+        self.broken(error)
+    }
+
+    fn broken(&mut self, error: io::Error) -> io::Error {
+        let error = self.language.explanation(&mut self.stream).unwrap_or(error);
+        let (scheme, to, why) = (L::SCHEME, &self.to, errno::reason(&error));
+        let text = format!("the connection to {scheme}://{to} was lost, and the receiver's copy is incomplete: {why}");
         io::Error::new(error.kind(), text)
     }
 }
 
-impl Upload for Connection {
+/// A connection to the first of a host's addresses that answers. It is reset when it is closed.
+fn connected(to: &Receiver) -> io::Result<TcpStream> {
+    let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs()?.collect();
+    let mut errors = Vec::new();
+    for address in addresses {
+        match TcpStream::connect_timeout(&address, CONNECT_TIMEOUT) {
+            Ok(stream) => {
+                reset_when_closed(&stream, true)?;
+                return Ok(stream);
+            }
+            Err(error) => errors.push((address, error)),
+        }
+    }
+    let all =
+        errors.iter().map(|(address, error)| format!("{}: {}", address.ip(), errno::reason(error))).collect::<Vec<_>>();
+    Err(match errors.pop() {
+        None => io::Error::new(io::ErrorKind::NotFound, "the host has no address"),
+        Some((_, only)) if errors.is_empty() => only,
+        Some((_, last)) => io::Error::new(last.kind(), all.join("; ")),
+    })
+}
+
+impl<L: Language> Upload for Connection<L> {
     /// Ends the stream and waits until the receiver has all of it: until its system has acknowledged it, and
     /// for one second more until it closes the connection. Without end if it stops taking any.
     ///
@@ -122,9 +209,9 @@ impl Upload for Connection {
     }
 }
 
-impl Write for Connection {
+impl<L: Language> Write for Connection<L> {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.stream.write(bytes).map_err(|error| match error.kind() {
+        self.language.write(&mut self.stream, bytes).map_err(|error| match error.kind() {
             io::ErrorKind::Interrupted => error,
             _ => self.broken(error),
         })

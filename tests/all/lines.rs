@@ -372,14 +372,14 @@ fn a_signal_of_the_terminal_reaches_ssh_too_and_is_left_to_memtool() {
     }
 }
 
+#[cfg(target_os = "linux")]
 #[test]
 fn a_dump_that_fails_here_is_removed_there() {
     let lines = Lines::new(&Settings::default());
-    // Nothing of it can be read.
+    // Nothing of it can be read, which is known when the file is begun.
+    let mut dump = dump_to(&lines.sshd, Path::new("/proc/self/mem"), &lines.sshd.dump("ram"));
+    run(dump.args(["--range", "0+1m"])).fails_saying(&["no dump was made"]);
     let folder = directory();
-    let empty = write_file(folder.path(), &[]);
-    let mut dump = dump_to(&lines.sshd, &empty, &lines.sshd.dump("ram"));
-    run(dump.args(["--range", "0+1m"])).exits(1);
     // The map cannot be written.
     let image = write_file(folder.path(), &lines.bytes);
     let mut dump = dump_to(&lines.sshd, &image, &lines.sshd.dump("ram"));

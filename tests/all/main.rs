@@ -42,6 +42,8 @@ mod kernel_search;
 mod kernel_texts;
 mod layers;
 mod lines;
+#[cfg(feature = "tls")]
+mod lines_tls;
 mod livedump;
 mod livedump_arm64;
 mod livedump_dir;

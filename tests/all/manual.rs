@@ -37,6 +37,9 @@ const KERNEL_PAGE: &str = "memtool-kernel.7";
 /// The page of the options that encrypt and decrypt.
 const ENCRYPTION_PAGE: &str = "memtool-encryption.7";
 
+/// The page of the options for other hosts.
+const DESTINATIONS_PAGE: &str = "memtool-destinations.7";
+
 /// What the manual begins with for all operations on ranges.
 const RANGES: &str = "Memory ranges";
 
@@ -181,6 +184,7 @@ fn every_command_has_a_page_with_the_options_that_the_program_has_and_no_others(
     assert_eq!(options_in_help(&[]), global, "memtool --help and {MAIN_PAGE}");
     let of_kernels = options_on_page(&pages[KERNEL_PAGE]);
     let of_encryption = options_on_page(&pages[ENCRYPTION_PAGE]);
+    let of_destinations = options_on_page(&pages[DESTINATIONS_PAGE]);
     for command in commands_of_program {
         let name = format!("memtool-{command}.8");
         let page = pages.get(&name).unwrap_or_else(|| panic!("there is no man/{name}"));
@@ -194,6 +198,9 @@ fn every_command_has_a_page_with_the_options_that_the_program_has_and_no_others(
         }
         if page.contains(".Xr memtool-encryption 7") {
             documented.extend(of_encryption.intersection(&program).cloned());
+        }
+        if page.contains(".Xr memtool-destinations 7") {
+            documented.extend(of_destinations.intersection(&program).cloned());
         }
         documented.extend(global.intersection(&program).cloned());
         assert_eq!(program, documented, "memtool {command} --help and {name}");

@@ -11,6 +11,7 @@
 
 pub mod arm64;
 pub mod browser;
+pub mod certificates;
 pub mod compiler;
 pub mod dwarf;
 pub mod encryption;
