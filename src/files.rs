@@ -7,6 +7,8 @@ use crate::error::{Error, Result};
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
+use crate::remote::address::is_address;
+use crate::remote::{self, Address};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, faccessat};
@@ -186,12 +188,25 @@ pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// Opens a file or device that holds a dump.
+/// The address that a name on the command line is, if it is one of another host. A file of that name is `./NAME`.
+///
+/// # Errors
+///
+/// It begins as an address and is none.
+pub fn remote_address(path: &Path) -> Result<Option<Address>> {
+    let Some(text) = path.to_str().filter(|text| is_address(text)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error| Error::Usage(format!("{text}: {error}")))
+}
+
+/// Opens a file or device that holds a dump, or what another host has.
 ///
 /// # Errors
 ///
 /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
 pub fn open_dump(path: &Path) -> Result<ByteSource> {
+    if let Some(address) = remote_address(path)? {
+        return remote::open(&address);
+    }
     byte_source(path, open(path)?, open_nonblocking)
 }
 

@@ -7,7 +7,7 @@ use nix::errno::Errno;
 use nix::sys::signal::{SigSet, SigmaskHow, Signal};
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM, SIGXFSZ};
 use signal_hook::iterator::Signals;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::AtomicBool;
@@ -20,6 +20,36 @@ static UNFINISHED: Mutex<BTreeSet<PathBuf>> = Mutex::new(BTreeSet::new());
 
 fn unfinished() -> MutexGuard<'static, BTreeSet<PathBuf>> {
     UNFINISHED.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Undoes something when a signal ends the program.
+type UndoStep = Box<dyn FnOnce() + Send>;
+
+/// What to do when a signal ends the program, besides removing files.
+static UNDONE: Mutex<BTreeMap<u64, UndoStep>> = Mutex::new(BTreeMap::new());
+
+fn undone() -> MutexGuard<'static, BTreeMap<u64, UndoStep>> {
+    UNDONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Something that is undone by a signal for as long as the value lives: what another host has of a dump, say.
+#[derive(Debug)]
+pub struct Undo(u64);
+
+impl Undo {
+    /// Registers what undoes it. It must come to an end soon: the program waits for it.
+    pub fn on_signals(step: impl FnOnce() + Send + 'static) -> Self {
+        let mut steps = undone();
+        let number = steps.last_key_value().map_or(0, |(last, _)| last.wrapping_add(1));
+        steps.insert(number, Box::new(step));
+        Self(number)
+    }
+}
+
+impl Drop for Undo {
+    fn drop(&mut self) {
+        undone().remove(&self.0);
+    }
 }
 
 /// A temporary file that a signal removes for as long as the value lives.
@@ -91,6 +121,8 @@ pub fn clean_up_on_signals(announce: impl FnOnce(&str) + Send + 'static) -> io::
         for file in files.iter() {
             let _ = std::fs::remove_file(file);
         }
+        let steps = std::mem::take(&mut *undone());
+        steps.into_values().for_each(|step| step());
         std::process::exit(code);
     })?;
     Ok(())

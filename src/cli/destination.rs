@@ -79,6 +79,9 @@ pub struct RemoteArguments {
     /// For tls://HOST: the private key of --client-certificate (PEM)
     #[arg(long, value_name = "FILE", requires = "client_certificate", hide_short_help = true)]
     client_key: Option<PathBuf>,
+    /// Write down in a file how far an upload to an object store is, and go on from there if it was interrupted
+    #[arg(long, value_name = "FILE")]
+    resume: Option<PathBuf>,
 }
 
 impl RemoteArguments {
@@ -115,7 +118,7 @@ impl RemoteArguments {
             (Some(certificate), Some(key)) => Some(ClientFiles { certificate: certificate.clone(), key: key.clone() }),
             _ => None,
         };
-        Settings { tls: TlsSettings { trust, client } }
+        Settings { tls: TlsSettings { trust, client }, resume: self.resume.clone(), identity: None }
     }
 }
 

@@ -229,6 +229,7 @@ impl Command {
             Self::Livedump(arguments) => arguments.check(json),
             Self::Dump(arguments) => arguments.check(json),
             Self::Report(arguments) => arguments.check(json),
+            Self::Save(arguments) => arguments.check(json),
             Self::Maps(arguments) => arguments.check(),
             Self::Map(arguments) => arguments.check(json),
             _ => Ok(()),

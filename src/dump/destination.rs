@@ -4,12 +4,12 @@ use super::sink::Target;
 use crate::error::{Error, Result};
 use crate::free_space::FreeSpace;
 use crate::output_file::OutputFile;
-use crate::remote::address::SCHEMES;
-use crate::remote::{self, Address, AddressError, Settings};
+use crate::remote::address::{SCHEMES, is_address};
+use crate::remote::{self, Address, AddressError, Delivered, Settings};
 use std::ffi::OsString;
 use std::fmt;
 use std::fs::File;
-use std::io::{self, BufWriter, IsTerminal};
+use std::io::{self, BufWriter, IsTerminal, Write};
 use std::os::fd::AsFd;
 use std::path::{Path, PathBuf};
 use vmcore::format::map_file::MapFile;
@@ -37,10 +37,10 @@ pub enum DestinationError {
     Address(#[from] AddressError),
     /// It begins as an address of another kind.
     #[error(
-        "unknown scheme '{scheme}://': a dump is written to a file or to {SCHEMES}; a file of that name is './{name}'"
+        "unknown scheme '{scheme}': a dump is written to a file or to {SCHEMES}; a file of that name is './{name}'"
     )]
     Scheme {
-        /// What stands before `://`.
+        /// What it begins with.
         scheme: String,
         /// The whole name.
         name: String,
@@ -74,14 +74,12 @@ impl TryFrom<OsString> for Destination {
     fn try_from(name: OsString) -> Result<Self, DestinationError> {
         // What is no text is no host either.
         let Some(text) = name.to_str() else { return Ok(Self::File(name.into())) };
-        match text.split_once("://") {
-            _ if text == "-" => Ok(Self::StandardOutput),
-            _ if text.is_empty() => Err(DestinationError::Empty),
-            Some((scheme, _)) if scheme.chars().all(|c| c.is_ascii_alphanumeric()) => match text.parse() {
+        match text {
+            "-" => Ok(Self::StandardOutput),
+            "" => Err(DestinationError::Empty),
+            _ if is_address(text) => match text.parse() {
                 Ok(address) => Ok(Self::Remote(address)),
-                Err(AddressError::Scheme(_)) => {
-                    Err(DestinationError::Scheme { scheme: scheme.to_owned(), name: text.to_owned() })
-                }
+                Err(AddressError::Scheme(scheme)) => Err(DestinationError::Scheme { scheme, name: text.to_owned() }),
                 Err(error) => Err(error.into()),
             },
             _ => Ok(Self::File(name.into())),
@@ -96,6 +94,11 @@ impl Destination {
             Self::File(path) => Some(path),
             Self::StandardOutput | Self::Remote(_) => None,
         }
+    }
+
+    /// Whether it is another host.
+    pub fn is_remote(&self) -> bool {
+        matches!(self, Self::Remote(_))
     }
 
     /// Refuses standard output where it is a terminal.
@@ -123,6 +126,28 @@ impl Destination {
             Self::StandardOutput => FreeSpace::behind(&standard_output()?),
             Self::Remote(_) => Ok(None),
         }
+    }
+
+    /// Writes something there that is short enough to be written at once: all of it, or nothing.
+    ///
+    /// # Errors
+    ///
+    /// Those of `content`; it cannot be written, or is there already and not to be replaced.
+    pub fn write(
+        &self,
+        replace: bool,
+        settings: &Settings,
+        content: impl FnOnce(&mut dyn Write) -> io::Result<()>,
+    ) -> Result<Option<Delivered>> {
+        let file = self.file().map(|path| OutputFile::create(path, replace)).transpose()?;
+        let target = self.target(file.as_ref(), settings, Some(0))?;
+        let mut buffered = BufWriter::new(target);
+        let written = content(&mut buffered).and_then(|()| buffered.flush());
+        written.map_err(|source| Error::Io { what: format!("write {self}"), source })?;
+        let (target, _) = buffered.into_parts();
+        let delivered = target.complete()?;
+        file.map_or(Ok(()), OutputFile::commit)?;
+        Ok(delivered)
     }
 
     /// What is written to; of a file, the one that was begun. Another host is connected to, by what is known of it; `at_most`

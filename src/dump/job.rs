@@ -7,7 +7,7 @@ use super::DumpReport;
 use super::destination::{Destination, MapDestination};
 use super::sink::{Packing, Target, with_sink};
 use crate::compress::Compression;
-use crate::encryption::{Recipients, encrypted_size};
+use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Phase, Work, observed};
 use crate::output_file::{self, OutputFile};
@@ -47,11 +47,6 @@ impl JobOptions {
     /// What is done with the bytes of the dump before they are written.
     fn packing(&self) -> Packing<'_> {
         Packing { compression: self.compression, recipients: &self.recipients }
-    }
-
-    /// What so many bytes of a dump come to, if they cannot be compressed.
-    fn size(&self, size: u64) -> u64 {
-        if self.recipients.is_empty() { size } else { encrypted_size(size) }
     }
 }
 
@@ -167,7 +162,8 @@ impl<'a> Job<'a> {
         let file = create(options.destination.file())?;
         let map = create(options.map.as_ref().and_then(MapDestination::file))?;
         let companion = create(options.companion.as_ref().map(Companion::path))?;
-        let target = options.destination.target(file.as_ref(), &options.remote, Some(options.size(sizes.size)))?;
+        let target =
+            options.destination.target(file.as_ref(), &options.remote, Some(options.recipients.size_of(sizes.size)))?;
         Ok(Begun { options, memory: sizes.memory, file, map, companion, target })
     }
 }
@@ -183,7 +179,7 @@ fn check_directory(path: &Path) -> Result<()> {
 /// Refuses what certainly will not fit. How far memory can be compressed is not known.
 fn check_space(options: &JobOptions, sizes: DumpSizes, observer: &mut dyn Observer) -> Result<()> {
     let Some(space) = options.destination.free_space()? else { return Ok(()) };
-    let size = options.size(sizes.size);
+    let size = options.recipients.size_of(sizes.size);
     // Holes are left in files of memtool's own only, and what is encrypted has none.
     let has_holes = options.destination.file().is_some() && options.recipients.is_empty();
     let needed = if has_holes { sizes.stored } else { size };

@@ -25,8 +25,3 @@ pub use writer::EncryptingWriter;
 
 /// What the name of an encrypted file ends in where memtool chooses it.
 pub const SUFFIX: &str = ".age";
-
-/// Bytes of what so many bytes are encrypted to, about: a header, and 16 bytes for each 64 KiB.
-pub const fn encrypted_size(bytes: u64) -> u64 {
-    bytes.saturating_add((bytes >> 16).saturating_mul(16)).saturating_add(1 << 10)
-}

@@ -37,6 +37,14 @@ impl Recipients {
         Self(Vec::new())
     }
 
+    /// Bytes of what so many bytes become for them, about: a header, and 16 bytes for each 64 KiB.
+    pub fn size_of(&self, bytes: u64) -> u64 {
+        if self.is_empty() {
+            return bytes;
+        }
+        bytes.saturating_add((bytes >> 16).saturating_mul(16)).saturating_add(1 << 10)
+    }
+
     /// Whether the output is not encrypted.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()

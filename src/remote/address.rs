@@ -1,5 +1,6 @@
 //! The addresses of other hosts, as options have them.
 
+use super::object_address::{Object, Provider, WEB_FILE, WebAddress};
 use std::fmt;
 use std::net::Ipv6Addr;
 use std::str::FromStr;
@@ -13,6 +14,21 @@ pub enum Address {
     Tls(Receiver),
     /// `ssh://[USER@]HOST[:PORT]/PATH`.
     Ssh(RemoteFile),
+    /// An object in a store.
+    Object(Object),
+    /// What a web server has, or takes.
+    Web(WebAddress),
+}
+
+impl Address {
+    /// The place beside what is there, with that behind its name; `None` where there is only one place.
+    pub fn beside(&self, ending: &str) -> Option<Self> {
+        match self {
+            Self::Object(object) => Some(Self::Object(object.within(ending))),
+            Self::Ssh(file) => Some(Self::Ssh(file.beside(ending))),
+            Self::Tcp(_) | Self::Tls(_) | Self::Web(_) => None,
+        }
+    }
 }
 
 /// Where a receiver listens: `HOST:PORT`.
@@ -36,12 +52,39 @@ pub struct RemoteFile {
     pub(super) path: String,
 }
 
+impl RemoteFile {
+    /// The file in the same directory with that behind its name.
+    fn beside(&self, ending: &str) -> Self {
+        Self { path: format!("{}{ending}", self.path), ..self.clone() }
+    }
+}
+
 /// Why a text is not an [`Address`].
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
     /// It begins otherwise: what stands before `://`, if that is there.
     #[error("no address begins with '{0}'; those of other hosts are {SCHEMES}")]
     Scheme(String),
+    /// The name of a bucket has characters that no bucket's has, or is missing.
+    #[error("'{0}' is no name of a bucket, as in s3://bucket/folder/name")]
+    Bucket(String),
+    /// The name of an object is missing, has empty or relative parts, or is too long.
+    #[error("'{0}' is no name of an object, as in s3://bucket/folder/name")]
+    Key(String),
+    /// An address may have a secret in it.
+    #[error(
+        "what follows '?' in an address, or a password in it, can be read by every user of this system (ps); write the address into a file that only you can read and give https:@FILE"
+    )]
+    Secret,
+    /// There is nothing where a path belongs.
+    #[error("the path behind the host is missing, as in https://host/folder/name")]
+    NoPath,
+    /// There is a blank or a control character.
+    #[error("it has a blank in it, which is %20 in an address")]
+    Space,
+    /// There is nothing where the name of a file belongs that has an address in it.
+    #[error("the file that has the address in it is missing, as in https:@FILE")]
+    NoAddressFile,
     /// There is nothing where the host belongs.
     #[error("the host before the port is missing")]
     NoHost,
@@ -72,16 +115,29 @@ pub enum AddressError {
 }
 
 /// The addresses of other hosts, for messages.
-pub const SCHEMES: &str = "tcp://HOST:PORT, tls://HOST:PORT or ssh://HOST/PATH";
+pub const SCHEMES: &str = "tcp://HOST:PORT, tls://HOST:PORT, ssh://HOST/PATH, s3://BUCKET/KEY, gs://BUCKET/KEY, az://CONTAINER/KEY or https://HOST/PATH";
+
+/// Whether a text is meant as an address of another host, and not as the name of a file.
+pub fn is_address(text: &str) -> bool {
+    let is_scheme = |scheme: &str| !scheme.is_empty() && scheme.chars().all(|c| c.is_ascii_alphanumeric());
+    text.starts_with(WEB_FILE) || text.split_once("://").is_some_and(|(scheme, _)| is_scheme(scheme))
+}
 
 impl FromStr for Address {
     type Err = AddressError;
 
     fn from_str(text: &str) -> Result<Self, AddressError> {
+        if let Some(file) = text.strip_prefix(WEB_FILE) {
+            return WebAddress::in_file(file).map(Self::Web);
+        }
         match text.split_once("://") {
             Some(("tcp", rest)) => rest.parse().map(Self::Tcp),
             Some(("tls", rest)) => rest.parse().map(Self::Tls),
             Some(("ssh", rest)) => rest.parse().map(Self::Ssh),
+            Some(("s3", rest)) => Object::parse(Provider::S3, rest).map(Self::Object),
+            Some(("gs", rest)) => Object::parse(Provider::Google, rest).map(Self::Object),
+            Some(("az", rest)) => Object::parse(Provider::Azure, rest).map(Self::Object),
+            Some(("http" | "https", rest)) => WebAddress::parse(text, rest).map(Self::Web),
             Some((scheme, _)) => Err(AddressError::Scheme(format!("{scheme}://"))),
             None => Err(AddressError::Scheme(text.to_owned())),
         }
@@ -94,6 +150,8 @@ impl fmt::Display for Address {
             Self::Tcp(receiver) => write!(f, "tcp://{receiver}"),
             Self::Tls(receiver) => write!(f, "tls://{receiver}"),
             Self::Ssh(file) => write!(f, "ssh://{file}"),
+            Self::Object(object) => write!(f, "{object}"),
+            Self::Web(page) => write!(f, "{page}"),
         }
     }
 }

@@ -4,12 +4,22 @@
 //! to and then finished. What is not finished is given up: the other host must not take it for a dump.
 //!
 //! - [`address`]: what an address looks like;
+//! - `blocks`: what another host has, read at any place;
 //! - `tcp`: a socket that takes the bytes as they are;
 //! - `tls`: the same, encrypted, to a receiver that proves which one it is ([`trust`]);
-//! - `ssh`: a file on a host that ssh(1) can reach.
+//! - `ssh`: a file on a host that ssh(1) can reach;
+//! - `store`: object stores and web servers.
 
 pub mod address;
+#[cfg(feature = "store")]
+mod blocks;
+pub mod object_address;
 mod ssh;
+#[cfg(feature = "store")]
+mod store;
+#[cfg(not(feature = "store"))]
+#[path = "store_absent.rs"]
+mod store;
 mod tcp;
 #[cfg(feature = "tls")]
 mod tls;
@@ -20,16 +30,22 @@ pub mod trust;
 
 pub use address::{Address, AddressError};
 
-use crate::error::Result;
+use crate::error::{Error, Result};
 use std::fmt;
 use std::io::Write;
+use std::path::PathBuf;
 use trust::TlsSettings;
+use vmcore::dump::byte_source::ByteSource;
 
 /// What is known of other hosts besides their addresses.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Settings {
     /// Of receivers that speak TLS.
     pub tls: TlsSettings,
+    /// The file from which an upload to a store goes on that was interrupted, and in which it is written down how far it is.
+    pub resume: Option<PathBuf>,
+    /// What an object says of itself, if it is known which dump it is; an object that says the same is that dump.
+    pub identity: Option<String>,
 }
 
 /// How a delivery ended.
@@ -56,13 +72,45 @@ pub trait Upload: Write + Send + fmt::Debug {
     fn finish(self: Box<Self>) -> Result<Delivered>;
 }
 
+/// Whether the other host has what the settings say the identity of, as far as it tells.
+///
+/// # Errors
+///
+/// It cannot be reached.
+pub fn has(address: &Address, settings: &Settings) -> Result<bool> {
+    match (address, &settings.identity) {
+        (Address::Object(object), Some(identity)) => store::has_object(object, identity),
+        _ => Ok(false),
+    }
+}
+
+/// Opens what another host has, to be read at any place, by requests for ranges of it.
+///
+/// # Errors
+///
+/// The host cannot be reached or does not have it, or takes only what is sent there.
+pub fn open(address: &Address) -> Result<ByteSource> {
+    match address {
+        Address::Object(object) => store::open_object(object),
+        Address::Web(page) => store::open_page(page),
+        Address::Tcp(_) | Address::Tls(_) | Address::Ssh(_) => {
+            Err(Error::Usage(format!("{address}: nothing is read from there, only sent")))
+        }
+    }
+}
+
 /// Begins to send a dump. `at_most` is what it can come to in bytes, where that is known.
 ///
 /// # Errors
 ///
 /// The host cannot be reached, or does not take it.
-pub fn connect(address: &Address, settings: &Settings, _at_most: Option<u64>) -> Result<Box<dyn Upload>> {
+pub fn connect(address: &Address, settings: &Settings, at_most: Option<u64>) -> Result<Box<dyn Upload>> {
     match address {
+        _ if settings.resume.is_some() && !matches!(address, Address::Object(_)) => {
+            Err(Error::Usage(format!("{address}: only what goes to an object store can be resumed")))
+        }
+        Address::Object(object) => store::send_object(object, settings, at_most),
+        Address::Web(page) => store::send_page(page),
         Address::Tcp(receiver) => Ok(Box::new(tcp::Connection::connect(receiver)?)),
         Address::Tls(receiver) => tls::connect(receiver, &settings.tls),
         Address::Ssh(file) => Ok(Box::new(ssh::Session::begin(file)?)),

@@ -3,6 +3,7 @@
 //!
 //! - [`find`] finds a dump and says what is wrong with its headers (`savecore -C`);
 //! - [`save`] copies it, and gives it its name when all of it is on disk; [`plan`] says what that would be;
+//! - [`send`]: the same, to another host or a file of any name;
 //! - [`LastHeader::clear`] has the next run pass it over (`savecore -c`, and the end of savecore(8)'s every run);
 //! - [`beginning`]: whether what lies between the headers begins as a dump does, which savecore(8) does not look at;
 //! - [`directory`]: a directory of dumps as savecore(8) keeps it, for live dumps as well;
@@ -14,8 +15,11 @@
 //! kvm_dump_inval(3) is [`LastHeader::clear`].
 
 pub mod beginning;
+mod copy;
 pub mod directory;
 pub mod info;
+pub mod send;
+
 mod verify;
 
 use crate::compress::{self, Level};
@@ -24,27 +28,17 @@ use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::OutputFile;
+use copy::{Copied, copy, key, stream};
 use directory::{NewDump, PlannedFiles, PlannedNames, PlannedNumbers, SaveDirectory, Saved};
-use std::io::{self, Read};
+use std::io::{self, Write};
 use verify::{beginning_of, cannot_read_back, compare, verify};
-use vmcore::bounds::{filled, head, saturating_usize, split_at_most};
-use vmcore::decrypt::{Decrypter, KeyBlock, PrivateKey};
+use vmcore::bounds::saturating_usize;
+use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::stream::{Stream, StreamError};
-use vmcore::dump::{self, Damage, Depth, DeviceDump, DumpLocation, Forwards};
-use vmcore::format::writer::SparseWrite;
+use vmcore::dump::{self, Damage, Depth, DeviceDump};
 use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use vmcore::progress::Progress;
 use vmcore::units::counted;
-
-/// Zeros in the dump become holes in the file, in blocks of so many bytes.
-const HOLE: usize = 4096;
-/// No key block is larger (`KERNELDUMP_ENCKEY_MAX_SIZE`, sys/kerneldump.h), made up to the largest sectors.
-const MAX_KEY: u64 = 1 << 20;
-/// What is encrypted ends at a multiple of this.
-const SECTOR: u64 = 512;
-/// So many bytes are copied at a time.
-const PART: usize = 1 << 18;
 
 /// The last header on a device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -267,13 +261,8 @@ pub fn save(
         let packing = Packing { compression, recipients: options.recipients };
         with_sink(Target::File(out), packing, is_encrypted && options.verify, |sink| copy(&mut stream, device, sink))
     })?;
-    if decompress == Compression::None && copied != dump.size() {
-        return Err(Error::Format(format!(
-            "{device} ends after {copied} of the dump's {}",
-            counted(dump.size(), "byte")
-        )));
-    }
-    let key = if stays_encrypted { Some(key(volume, device, dump, directory)?) } else { None };
+    treatment.check_copied(device, dump, copied)?;
+    let key = if stays_encrypted { Some(key_file(volume, device, dump, directory)?) } else { None };
     let decrypted = dump.is_encrypted() && !stays_encrypted;
     let depth = if options.verify { Some(Depth::Full) } else { decrypted.then_some(Depth::Quick) };
     let beginning = match stays_encrypted {
@@ -366,6 +355,14 @@ impl Treatment {
     /// Whether the file has the bytes of the dump as they are on the device, or decrypted.
     fn keeps_size(&self) -> bool {
         self.decompress == Compression::None && self.packed == Compression::None
+    }
+
+    /// Refuses a dump that ended before its end.
+    fn check_copied(&self, device: &str, dump: &CrashDump, copied: u64) -> Result<()> {
+        if self.decompress != Compression::None || copied == dump.size() {
+            return Ok(());
+        }
+        Err(Error::Format(format!("{device} ends after {copied} of the dump's {}", counted(dump.size(), "byte"))))
     }
 
     /// How what is copied is compressed, before it is compressed for its file.
@@ -462,97 +459,10 @@ fn wrong_key(device: &str) -> Error {
     ))
 }
 
-/// The bytes of the dump that are to be stored.
-fn stream<'a>(
-    volume: &'a ByteSource,
-    device: &str,
-    dump: &CrashDump,
-    private_key: Option<&PrivateKey>,
-    decompress: Compression,
-    progress: &'a Progress,
-) -> Result<Stream<'a>> {
-    let DumpLocation { start, end, is_text, .. } = dump.found.location;
-    let stream = match private_key {
-        _ if is_text => Stream::over(Forwards::new(volume, start, end, progress), Compression::None),
-        Some(private_key) if dump.is_encrypted() => {
-            let mut block = Vec::new();
-            let read = key_block(volume, dump, &Progress::default()).take(MAX_KEY).read_to_end(&mut block);
-            read.map_err(|error| key_failed(device, error))?;
-            let key = private_key.unlock(&KeyBlock::parse(&block)?)?;
-            // A cipher may take whole blocks only, which the kernel writes even if the last one is not full.
-            let whole = end.saturating_add(dump.size().wrapping_neg() % SECTOR);
-            let part = volume.part(start, whole.min(dump.last.at), progress);
-            Stream::over(Decrypter::new(key, part).take(dump.size()), decompress)
-        }
-        _ => Stream::new(volume, (start, end), decompress, progress),
-    };
-    stream.map_err(|error| cannot_read(device, StreamError::Io(error)))
-}
-
-/// What was copied.
-struct Copied {
-    bytes: u64,
-    /// The first of them.
-    first: Vec<u8>,
-}
-
-/// Copies all there is.
-fn copy(stream: &mut Stream<'_>, device: &str, sink: &mut dyn SparseWrite) -> Result<Copied> {
-    let mut buffer = vec![0; PART];
-    let mut first = Vec::new();
-    loop {
-        let count = stream.read(&mut buffer).map_err(|stop| cannot_read(device, stop))?;
-        if count == 0 {
-            return Ok(Copied { bytes: sink.position(), first });
-        }
-        let part = filled(&buffer, count).map_err(|error| cannot_read(device, StreamError::Io(error)))?;
-        first.extend_from_slice(head(part, PART - first.len().min(PART)));
-        store(part, sink)?;
-    }
-}
-
-/// Stores bytes; blocks of zeros become holes.
-fn store(part: &[u8], sink: &mut dyn SparseWrite) -> Result<()> {
-    let is_zero = |block: &&[u8]| block.iter().all(|byte| *byte == 0);
-    let blocks: Vec<&[u8]> = part.chunks(HOLE).collect();
-    let mut rest = part;
-    for run in blocks.chunk_by(|a, b| is_zero(a) == is_zero(b)) {
-        let length: usize = run.iter().map(|block| block.len()).sum();
-        let (bytes, after) = split_at_most(rest, length);
-        match run.first() {
-            Some(first) if is_zero(first) => sink.zeros(length as u64)?,
-            _ => sink.write(bytes)?,
-        }
-        rest = after;
-    }
-    Ok(())
-}
-
-fn cannot_read(device: &str, stop: StreamError) -> Error {
-    match stop {
-        StreamError::Io(source) => Error::Io { what: format!("read the dump on {device}"), source },
-        stop => Error::Format(format!("{device}: {stop}")),
-    }
-}
-
-/// The key block before an encrypted dump, in whole sectors.
-fn key_block<'a>(volume: &'a ByteSource, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
-    let start = dump.found.location.start;
-    volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress)
-}
-
-fn key_failed(device: &str, source: io::Error) -> Error {
-    Error::Io { what: format!("save the key of the dump on {device}"), source }
-}
-
-/// Copies the key block, as savecore(8) keeps it.
-fn key(volume: &ByteSource, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<OutputFile> {
+/// Copies the key block into a file that has no name yet.
+fn key_file(volume: &ByteSource, device: &str, dump: &CrashDump, directory: &SaveDirectory) -> Result<OutputFile> {
     let file = directory.new_file()?;
-    let progress = Progress::default();
-    let copied = io::copy(&mut key_block(volume, dump, &progress), &mut file.file());
-    let (copied, size) = (copied.map_err(|error| key_failed(device, error))?, dump.header.key_size);
-    if copied != u64::from(size) {
-        return Err(Error::Format(format!("{device}: only {copied} of the key's {size} bytes exist")));
-    }
+    let written = file.file().write_all(&key(volume, device, dump)?);
+    written.map_err(|source| Error::io("write in", directory.path(), source))?;
     Ok(file)
 }

@@ -1,6 +1,7 @@
 //! What was saved, looked at before it gets its name.
 
-use super::{PART, beginning};
+use super::beginning;
+use super::copy::PART;
 use crate::error::{Error, Result};
 use crate::output_file::OutputFile;
 use sha2::{Digest, Sha256};

@@ -3,6 +3,7 @@
 mod map;
 
 use super::crash::{Crash, CrashArguments};
+use super::destination::{RemoteArguments, destination, remark_on_delivery};
 use super::dmesg::MessagesDocument;
 use super::encryption::{RecipientArguments, check_terminal};
 use super::inspect::KernelHeader;
@@ -12,15 +13,16 @@ use super::ps::{KernelDocument, ProcessDocument};
 use super::stack::StackDocument;
 use super::{Context, Inputs, Verdict};
 use clap::Args;
-use clap::builder::PossibleValuesParser;
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use memtool::crash_dump::CrashDump;
+use memtool::dump::destination::Destination;
 use memtool::encryption::{EncryptingWriter, Recipients};
-use memtool::output_file::{self, OutputFile};
+use memtool::output_file;
 use memtool::save::directory::{SaveDirectory, report_name};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::collections::BTreeMap;
-use std::io::{self, BufWriter, Write};
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use vmcore::debug_info::DebugInfo;
 use vmcore::dump::{Container, Damage, TextFile};
@@ -47,9 +49,11 @@ pub struct Arguments {
     /// Write the report to core.txt.N beside the dump, as crashinfo(8) does
     #[arg(short, long, conflicts_with_all = ["output", "html"])]
     batch: bool,
-    /// Write the report to a file instead of standard output
-    #[arg(short, long, value_name = "FILE")]
-    output: Option<PathBuf>,
+    /// Write the report to a file, or to an address, instead of standard output
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
+    output: Option<Destination>,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Replace the file of --output if it exists
     #[arg(short, long, requires = "output")]
     force: bool,
@@ -157,7 +161,7 @@ fn section_names() -> PossibleValuesParser {
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let recipients = arguments.recipients.read()?;
     match &arguments.output {
-        Some(output) => output_file::check(output, arguments.force)?,
+        Some(output) => output.file().map_or(Ok(()), |file| output_file::check(file, arguments.force))?,
         None if arguments.batch => {}
         None => check_terminal(context, &recipients)?,
     }
@@ -254,7 +258,7 @@ impl Arguments {
         if self.batch && json {
             return Err("--batch writes the report as text; use --json with --output or alone".to_owned());
         }
-        if self.output.as_deref() == Some(Path::new("-")) {
+        if self.output == Some(Destination::StandardOutput) {
             return Err(
                 "--output: '-' is not allowed here; without --output the report goes to standard output".to_owned()
             );
@@ -308,7 +312,7 @@ impl Arguments {
             ),
             false => self.write_sections(report, sections, out),
         };
-        let Some(path) = &self.output else {
+        let Some(output) = &self.output else {
             if context.out.is_json() && recipients.is_empty() {
                 let kind = self.kind(context, opened);
                 return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
@@ -317,14 +321,13 @@ impl Arguments {
             write(context, &mut written).map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
             return context.out.bytes(&encrypted(&written, recipients)?);
         };
-        let output = OutputFile::create(path, self.force)?;
-        let encrypt = || {
-            let mut file = EncryptingWriter::new(BufWriter::new(output.file()), recipients)?;
-            write(context, &mut file)?;
-            file.finish()?.flush()
-        };
-        encrypt().map_err(|source| Error::io("write", path, source))?;
-        output.commit()
+        let delivered = output.write(self.force, &self.remote.settings(), |out| {
+            let mut out = EncryptingWriter::new(out, recipients)?;
+            write(context, &mut out)?;
+            out.finish().map(drop)
+        })?;
+        remark_on_delivery(context, delivered);
+        Ok(())
     }
 
     /// The report for people.

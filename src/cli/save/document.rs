@@ -3,6 +3,7 @@
 use super::super::inspect::KernelHeader;
 use memtool::save::CrashDump;
 use memtool::save::directory::DumpFiles;
+use memtool::save::send::{Places, SentDump};
 use serde::Serialize;
 use std::path::Path;
 use vmcore::dump::Damage;
@@ -42,9 +43,10 @@ pub struct Outcome {
 
 #[derive(Serialize)]
 pub struct SavedFile {
-    pub number: u32,
+    /// Its number in a directory of dumps.
+    pub number: Option<u32>,
     pub output: Name,
-    pub info: Name,
+    pub info: Option<Name>,
     pub key: Option<Name>,
     /// Not known with `--dry-run` if the dump is to be compressed or decompressed.
     pub size: Option<u64>,
@@ -83,13 +85,30 @@ impl Outcome {
 }
 
 impl SavedFile {
+    /// A dump that was sent, or would be.
+    pub fn sent(sent: &SentDump) -> Self {
+        let Places { core, info, key } = &sent.places;
+        Self {
+            number: None,
+            output: core.into(),
+            info: info.as_ref().map(Name::from),
+            key: key.as_ref().map(Name::from),
+            size: sent.size,
+            compression: sent.compression,
+            recipients: None,
+            good: sent.good,
+            verified: false,
+            warnings: sent.warnings.clone(),
+        }
+    }
+
     /// The files of a dump of which nothing was verified, and nothing is to be warned of.
     pub fn new(files: &DumpFiles, size: Option<u64>, compression: Compression, good: bool) -> Self {
         let path = |path: &Path| Name::from(path);
         Self {
-            number: files.number,
+            number: Some(files.number),
             output: path(&files.core),
-            info: path(&files.info),
+            info: Some(path(&files.info)),
             key: files.key.as_deref().map(path),
             size,
             compression,

@@ -2,14 +2,18 @@
 
 mod document;
 mod live;
+mod send;
 mod store;
 
+use super::destination::{RemoteArguments, check_standard_output, destination};
 use super::encryption::RecipientArguments;
 use super::output::RECORDED;
 use super::{Context, Inputs, Verdict, seekable, whole_number};
+use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args};
 use document::{Document, Ending, Outcome};
 use memtool::compress::Level;
+use memtool::dump::destination::Destination;
 use memtool::files;
 use memtool::host::dump_devices;
 use memtool::save::{CrashDump, Found, LastHeader, find};
@@ -63,6 +67,11 @@ pub struct Arguments {
     /// Directory for dumps [default: /var/crash]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Save the dump there instead of in a directory: a file, an address (a store's that ends in a slash is a folder), or '-'
+    #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination), conflicts_with_all = ["dir", "max", "live", "check", "clear"])]
+    output: Option<Destination>,
+    #[command(flatten)]
+    remote: RemoteArguments,
     /// Number dumps from 0 to N-1, then from 0 again, replacing the dump of that number
     #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 1_u32, 100_000))]
     max: Option<u32>,
@@ -101,12 +110,17 @@ fn sector_size(text: &str) -> Result<u32, String> {
 impl Arguments {
     /// Whether dumps are saved in [`DIRECTORY`].
     pub fn uses_default_directory(&self) -> bool {
-        self.dir.is_none() && !self.check && !self.clear
+        self.dir.is_none() && self.output.is_none() && !self.check && !self.clear
     }
 
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
         [("--private-key", self.private_key.as_ref())].into_iter().chain(self.recipients.inputs()).collect()
+    }
+
+    /// See [`super::Command::check`].
+    pub fn check(&self, json: bool) -> Result<(), String> {
+        check_standard_output(json, self.output.as_ref())
     }
 
     /// Whether a live dump is saved.
@@ -129,6 +143,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if arguments.live {
         return live::run(context, arguments);
     }
+    // The dump alone goes there.
+    context.global.quiet |= arguments.output == Some(Destination::StandardOutput);
     let named = !arguments.devices.is_empty();
     let (devices, kind) = if named {
         (arguments.devices.clone(), "image")
@@ -295,6 +311,9 @@ fn on_device(
         let cleared = clear(arguments, &dump.last, &volume, device)?;
         tell(context, &format!("{name}: {cleared}; lost: {}", what(&dump)))?;
         return Ok(Outcome { cleared: true, ..Outcome::with_dump(device, Ending::GivenUp, &dump) });
+    }
+    if let Some(output) = &arguments.output {
+        return send::send_dump(context, arguments, (device, &volume), &dump, output, earlier);
     }
     if arguments.dry_run {
         return plan_dump(context, arguments, device, &volume, &dump, earlier);

@@ -6,7 +6,7 @@ use crate::cli::Context;
 use crate::cli::decrypt;
 use crate::cli::destination::stored_compression;
 use crate::cli::encryption::encrypted_to;
-use memtool::encryption::{Recipients, encrypted_size};
+use memtool::encryption::Recipients;
 use memtool::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory};
 use memtool::save::{CrashDump, Options, PlannedDump, SavedDump, plan, save};
 use memtool::{Error, Result};
@@ -21,7 +21,7 @@ use vmcore::units::rough_size;
 /// What is kept from one device for the next.
 pub struct Earlier {
     /// Who can decrypt the files.
-    recipients: Rc<Recipients>,
+    pub recipients: Rc<Recipients>,
     /// The private key, once a dump has needed it.
     private_key: Option<Rc<PrivateKey>>,
     /// Numbers and bytes that the dumps of a dry run would take.
@@ -36,7 +36,7 @@ impl Earlier {
     }
 
     /// The private key, if the dump needs one.
-    fn private_key(
+    pub fn private_key(
         &mut self,
         context: &mut Context,
         arguments: &Arguments,
@@ -52,7 +52,7 @@ impl Earlier {
 
 impl Arguments {
     /// How a dump is saved.
-    fn options<'a>(&self, recipients: &'a Recipients, private_key: Option<&'a PrivateKey>) -> Options<'a> {
+    pub fn options<'a>(&self, recipients: &'a Recipients, private_key: Option<&'a PrivateKey>) -> Options<'a> {
         Options {
             private_key,
             recipients,
@@ -167,27 +167,27 @@ pub fn save_dump(
     conclude(context, arguments, device, dump, &fate, saved)
 }
 
-fn damaged(good: bool) -> &'static str {
+pub fn damaged(good: bool) -> &'static str {
     if good { "" } else { ", damaged" }
 }
 
 /// What becomes of the dump on its device once it is saved.
-struct Fate {
+pub struct Fate {
     /// It is cleared.
-    clears: bool,
+    pub clears: bool,
     /// What is wrong with its first bytes, for which it is kept: it was overwritten.
     overwritten: Option<Damage>,
 }
 
 impl Fate {
-    fn new(arguments: &Arguments, dump: &CrashDump, beginning: Option<Damage>) -> Self {
+    pub fn new(arguments: &Arguments, dump: &CrashDump, beginning: Option<Damage>) -> Self {
         let overwritten = beginning.filter(|_| !arguments.force);
         Self { clears: !arguments.keep && !dump.cleared && overwritten.is_none(), overwritten }
     }
 }
 
 /// Says what became of a dump, or would.
-fn conclude(
+pub fn conclude(
     context: &mut Context,
     arguments: &Arguments,
     device: &Path,
@@ -215,13 +215,13 @@ fn conclude(
 }
 
 /// The first thing that savecore(8) logs of a dump, in its words, which those who watch logs look for.
-fn reboot(dump: &CrashDump) -> String {
+pub fn reboot(dump: &CrashDump) -> String {
     let panic = &dump.header.panic_string;
     if panic.is_empty() { "reboot".to_owned() } else { format!("reboot after panic: {panic}") }
 }
 
 /// The words before `core` in what savecore(8) logs of a dump that was stored: `encrypted ` and `compressed `.
-fn stored_form(dump: &CrashDump, options: &Options<'_>, compression: Compression) -> String {
+pub fn stored_form(dump: &CrashDump, options: &Options<'_>, compression: Compression) -> String {
     let encrypted = if dump.is_encrypted() && options.private_key.is_none() { "encrypted " } else { "" };
     let compressed = if compression == Compression::None { "" } else { "compressed " };
     format!("{encrypted}{compressed}")
@@ -243,7 +243,7 @@ fn check_space(
         false if compressed && options.uncompress => (dump.size().max(dump.header.extent), true),
         false => (dump.size(), !compressed && options.compression != Compression::None),
     };
-    let limit = if options.recipients.is_empty() { limit } else { encrypted_size(limit) };
+    let limit = options.recipients.size_of(limit);
     let Some(shortage) = space.shortage(limit, limit) else {
         space.warn_of_reserve(limit, context);
         return Ok(());

@@ -14,6 +14,16 @@ use std::sync::{Mutex, PoisonError};
 /// Devices are read in blocks of so many bytes: a multiple of every sector size.
 const BLOCK: usize = 1 << 16;
 
+/// Bytes that are read at any place, and are in no file of this system.
+pub trait ReadAt: Send + Sync {
+    /// Fills a buffer from so many bytes behind the beginning on, as far as it will with one request, and tells how far.
+    ///
+    /// # Errors
+    ///
+    /// They cannot be read.
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
+}
+
 /// A file or device, opened for reading, and for writing if that was asked for.
 pub struct ByteSource {
     bytes: Bytes,
@@ -124,6 +134,11 @@ impl ByteSource {
         Self { bytes: Bytes::Memory(bytes), length, stored: length, sector_size: None, writer: None }
     }
 
+    /// So many bytes that are elsewhere.
+    pub fn from_elsewhere(bytes: Box<dyn ReadAt>, length: u64) -> Self {
+        Self { bytes: Bytes::Elsewhere(bytes), length, stored: length, sector_size: None, writer: None }
+    }
+
     fn with_length(file: File, length: u64, is_device: bool) -> Self {
         let bytes = if is_device {
             Bytes::Device(Blocks { file, last: Mutex::new((0, Vec::new())) })
@@ -211,6 +226,7 @@ enum Bytes {
     Memory(Vec<u8>),
     File(File),
     Device(Blocks),
+    Elsewhere(Box<dyn ReadAt>),
 }
 
 impl Bytes {
@@ -219,6 +235,7 @@ impl Bytes {
             Self::Memory(bytes) => tail(bytes, at).read(buffer),
             Self::File(file) => read_at(file, buffer, at),
             Self::Device(blocks) => blocks.read_at(at, buffer),
+            Self::Elsewhere(bytes) => bytes.read_at(at, buffer),
         }
     }
 }
