@@ -10,6 +10,7 @@
 //! - [`dump`]: physical memory, RAM only, or what is converted, written where it is to go;
 //! - [`livedump`]: a minidump of the running kernel, made by the kernel, or by memtool from user space;
 //! - [`live_kernel`]: the memory and the symbols of the running kernel;
+//! - [`signature`]: manifests that are signed;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`crash_dump`]: the dumps that were saved, found by number;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
@@ -51,6 +52,7 @@ pub mod ranges;
 pub mod record;
 pub mod remote;
 pub mod save;
+pub mod signature;
 
 pub use error::{Error, Result};
 pub use kernel_error::{KernelError, Operation};

@@ -5,23 +5,23 @@ use super::destination::{
 };
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::{Measured, UnreadableDocument};
-use super::output::RECORDED;
-use super::{Context, Inputs, Verdict, size, usage};
+use super::signing::SigningArguments;
+use super::{Context, Inputs, Verdict, dump_verify, size, usage};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::Result;
 use memtool::compress::Compression;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, JobOptions};
-use memtool::dump::manifest::Manifest;
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, parse_range};
 use memtool::dump::source::{DumpRequest, DumpSource};
 use memtool::dump::{self, DumpOptions, DumpReport, Dumped};
 use memtool::encryption::Recipients;
 use memtool::files;
 use memtool::memory_map::MapSource;
+use memtool::signature::SigningKey;
 use serde::Serialize;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use vmcore::bounds::saturating_usize;
 use vmcore::chunks::MAX_BUFFER;
 use vmcore::format::unreadable::UnreadableRange;
@@ -73,6 +73,11 @@ pub struct Arguments {
     /// Write a manifest for --verify to a file: JSON with host, times, segments, and the dump's size and SHA-256
     #[arg(long, value_name = "FILE")]
     manifest: Option<PathBuf>,
+    #[command(flatten)]
+    signing: SigningArguments,
+    /// With --verify, check the manifest's signature first, by this public key of minisign, or the one in a file
+    #[arg(long, value_name = "KEY", requires = "verify")]
+    public_key: Option<PathBuf>,
     /// The dump to check with --verify; '-' is standard input
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
@@ -137,6 +142,8 @@ struct Document<'a> {
     /// With a manifest.
     #[serde(skip_serializing_if = "Option::is_none")]
     sha256: Option<&'a str>,
+    /// The file of the manifest's signature.
+    signature: Option<Name>,
     duration_seconds: f64,
     #[serde(flatten)]
     unreadable: UnreadableDocument<'a>,
@@ -187,14 +194,30 @@ impl Arguments {
             return Err(format!("--page-size {size}: a power of two, at most 16m"));
         }
         self.remote.check(Some(&self.destination()))?;
+        if self.signing.is_given() && (self.verify || self.manifest.is_none()) {
+            return Err("--sign signs the manifest of a new dump: use it with --manifest".to_owned());
+        }
+        if self.public_key.is_some() && self.manifest.as_deref().is_some_and(files::is_standard_input) {
+            return Err("--public-key: the signature is beside the manifest, which cannot be standard input".to_owned());
+        }
         check_standard_output(json && !self.list_segments && !self.verify, Some(&self.destination()))
     }
 
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
         let manifest = self.manifest.as_ref().filter(|_| self.verify);
-        let files = [("FILE", self.file.as_ref()), ("--manifest", manifest), ("--segments", self.segments.as_ref())];
-        files.into_iter().chain(self.recipients.inputs()).chain(self.remote.inputs()).collect()
+        let files = [
+            ("FILE", self.file.as_ref()),
+            ("--manifest", manifest),
+            ("--segments", self.segments.as_ref()),
+            ("--public-key", self.public_key.as_ref()),
+        ];
+        files
+            .into_iter()
+            .chain(self.recipients.inputs())
+            .chain(self.remote.inputs())
+            .chain(self.signing.inputs())
+            .collect()
     }
 
     fn destination(&self) -> Destination {
@@ -220,8 +243,10 @@ impl Arguments {
         })
     }
 
-    fn options(&self, context: &Context, plan: &Plan, recipients: Recipients) -> DumpOptions {
+    fn options(&self, context: &Context, plan: &Plan, keys: (Recipients, Option<SigningKey>)) -> DumpOptions {
+        let (recipients, signing_key) = keys;
         DumpOptions {
+            signing_key,
             format: self.format.0,
             buffer_size: saturating_usize(self.buffer),
             device: device_name(context, plan),
@@ -241,9 +266,10 @@ impl Arguments {
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if let (Some(file), Some(manifest)) = (&arguments.file, &arguments.manifest) {
-        return verify(context, file, manifest);
+        return dump_verify::run(context, file, manifest, arguments.public_key.as_deref());
     }
     let recipients = arguments.recipients.read()?;
+    let signing_key = arguments.signing.key(context)?;
     let image = context.global.device.as_deref().filter(|device| !files::is_mem_device(device));
     let source = match image {
         Some(image) => DumpSource::open_image(image)?,
@@ -254,7 +280,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if arguments.list_segments {
         return list(context, source.kind(), &plan);
     }
-    let options = arguments.options(context, &plan, recipients);
+    let options = arguments.options(context, &plan, (recipients, signing_key));
     context.out.flush()?;
     if options.output.map == Some(MapDestination::StandardError) {
         // Nothing else is to be in the map.
@@ -352,6 +378,7 @@ fn conclude(context: &mut Context, plan: &Plan, dumped: &Dumped, options: &DumpO
             bytes_read: report.read,
             size: report.written.bytes,
             sha256: report.written.sha256.as_deref(),
+            signature: options.signature().as_deref().map(Name::from),
             duration_seconds: elapsed.as_secs_f64(),
             unreadable: (&report.unreadable).into(),
         };
@@ -401,30 +428,4 @@ pub fn warn_of_unreadable(context: &mut Context, report: &DumpReport, format: Fo
     }
     // Not a remark that -q may take away: the dump is not whole.
     context.warn_always(&format!("{} of {noun} could not be read", exact_size(unreadable.bytes().into())));
-}
-
-fn verify(context: &mut Context, path: &Path, manifest_path: &Path) -> Result<Verdict> {
-    #[derive(Serialize)]
-    struct Verified<'a> {
-        input: Name,
-        size: u64,
-        sha256: &'a str,
-        matches: bool,
-    }
-    let manifest = Manifest::read(manifest_path)?;
-    manifest.verify(path, context)?;
-    let output = &manifest.output;
-    if context.out.is_json() {
-        let document = Verified { input: path.into(), size: output.size, sha256: &output.sha256, matches: true };
-        context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
-    } else if !context.global.quiet {
-        context.out.line(&format!("{}: matches its manifest: {}", path.display(), counted(output.size, "byte")))?;
-        context.out.line(&format!("SHA-256 {}", output.sha256))?;
-    }
-    Ok(Verdict::Done)
-}
-
-/// What was dumped, by a manifest that anybody may have written.
-fn recorded_kind(manifest: &Manifest) -> &'static str {
-    ["freebsd", RECORDED].into_iter().find(|kind| *kind == manifest.host).unwrap_or("image")
 }

@@ -5,6 +5,7 @@ use crate::error::{Error, Result};
 use crate::files;
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
+use crate::signature::{Verified, VerifyingKey, signature_path};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -97,6 +98,10 @@ struct Head {
     version: u32,
 }
 
+fn unusable(path: &Path, why: &str) -> Error {
+    Error::Format(format!("{}: not a usable manifest: {why}", path.display()))
+}
+
 impl Manifest {
     /// The manifest of a dump that is complete now, in which nothing was read.
     pub fn new(plan: &Plan, about: &About, device: Name, output: Output) -> Self {
@@ -127,21 +132,40 @@ impl Manifest {
     ///
     /// The file cannot be read or is no manifest of this version.
     pub fn read(path: &Path) -> Result<Self> {
+        Self::parse(path, &Self::read_text(path)?)
+    }
+
+    /// As [`Self::read`], of a manifest whose signature is verified first.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`Self::read`] and [`VerifyingKey::verify`]; there is no signature beside it.
+    pub fn read_signed(path: &Path, key: &VerifyingKey) -> Result<(Self, Verified)> {
+        let text = Self::read_text(path)?;
+        let signature = signature_path(path);
+        let verified = key.verify(&text, &signature.display().to_string(), files::open(&signature)?)?;
+        Ok((Self::parse(path, &text)?, verified))
+    }
+
+    fn read_text(path: &Path) -> Result<Vec<u8>> {
         let file = files::open_in_order(path)?;
         let (path, _) = files::in_order(path);
-        let unusable = |why: String| Error::Format(format!("{}: not a usable manifest: {why}", path.display()));
-        let text = read_at_most(file, MAX_FILE)
-            .map_err(|source| Error::io("read", path, source))?
-            .ok_or_else(|| unusable(format!("it has more than {} MiB", MAX_FILE >> 20)))?;
+        let text = read_at_most(file, MAX_FILE).map_err(|source| Error::io("read", path, source))?;
+        text.ok_or_else(|| unusable(path, &format!("it has more than {} MiB", MAX_FILE >> 20)))
+    }
+
+    fn parse(path: &Path, text: &[u8]) -> Result<Self> {
+        let (path, _) = files::in_order(path);
+        let unusable = |why: String| unusable(path, &why);
         // First of all whether it is one: what another schema has in it is not this one's.
-        let head: Head = serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))?;
+        let head: Head = serde_json::from_slice(text).map_err(|error| unusable(error.to_string()))?;
         if head.schema != SCHEMA || head.version != VERSION {
             let Head { schema, version } = head;
             return Err(unusable(format!(
                 "its schema is '{schema}' version {version}, not '{SCHEMA}' version {VERSION}"
             )));
         }
-        serde_json::from_slice(&text).map_err(|error| unusable(error.to_string()))
+        serde_json::from_slice(text).map_err(|error| unusable(error.to_string()))
     }
 
     /// Writes the manifest as text.

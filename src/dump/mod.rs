@@ -15,15 +15,18 @@ pub mod source;
 
 use crate::error::{Error, Result};
 use crate::observer::Observer;
-use crate::output_file::OutputFile;
+use crate::output_file::{self, OutputFile};
 use crate::remote::Delivered;
-use job::{DumpSizes, Finished, Job, JobOptions};
+use crate::signature::{SigningKey, signature_path};
+use destination::MapDestination;
+use job::{Companion, DumpSizes, Finished, Job, JobOptions};
 use manifest::Manifest;
 use plan::Plan;
 use sink::Written;
 use source::DumpSource;
-use std::io::{BufWriter, Write};
-use std::time::{Duration, Instant, SystemTime};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use vmcore::chunks::ChunkReader;
 use vmcore::format::map_file::MapFile;
 use vmcore::format::unreadable::Unreadable;
@@ -55,6 +58,16 @@ pub struct DumpOptions {
     pub device: Name,
     /// Where the dump goes, and what goes with it.
     pub output: JobOptions,
+    /// The key that signs the manifest, if there is one and it is to be signed.
+    pub signing_key: Option<SigningKey>,
+}
+
+impl DumpOptions {
+    /// The file of the manifest's signature.
+    pub fn signature(&self) -> Option<PathBuf> {
+        let manifest = self.output.companion.as_ref().filter(|_| self.signing_key.is_some())?;
+        Some(signature_path(manifest.path()))
+    }
 }
 
 /// A dump that was made.
@@ -101,7 +114,8 @@ pub struct Dumped {
 ///     check_space: true,
 ///     replace: false,
 /// };
-/// let options = DumpOptions { format: Format::Elf, buffer_size: 1 << 20, device: "/dev/mem".into(), output };
+/// let options =
+///     DumpOptions { format: Format::Elf, buffer_size: 1 << 20, device: "/dev/mem".into(), output, signing_key: None };
 /// let dumped = dump(source, &plan, &options, &mut ())?;
 /// println!("{} bytes could not be read", dumped.report.unreadable.bytes());
 /// # Ok::<(), memtool::Error>(())
@@ -113,17 +127,20 @@ pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &m
             plan.segments_from
         )));
     }
+    let signature = options.signature();
+    check_signature(options, signature.as_deref())?;
     let job = Job::new(&options.output)?;
     let clock = Instant::now();
     let about = plan.about(source.kind(), SystemTime::now());
     let layout = Layout::new(options.format, &plan.segments, &about)?;
     let memory = source.memory(plan.space)?;
     let begun = job.begin(DumpSizes::from_layout(&layout, plan.total()), observer)?;
+    let signature = signature.map(|path| OutputFile::create(&path, options.output.replace)).transpose()?;
     let dump = MemoryDump { memory: &*memory, plan, layout: &layout, buffer_size: options.buffer_size };
     let Finished { report, delivered, companion } =
         begun.write(plan.noun(), observer, |out, map, progress| dump.write(out, map, progress))?;
     if let Some(file) = companion {
-        write_manifest(file, &manifest(plan, &about, &report, options))?;
+        write_manifest(file, &manifest(plan, &about, &report, options), options.signing_key.as_ref().zip(signature))?;
     }
     Ok(Dumped { host: about.host, report, delivered, elapsed: clock.elapsed() })
 }
@@ -146,11 +163,30 @@ fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptio
     }
 }
 
-fn write_manifest(file: OutputFile, manifest: &Manifest) -> Result<()> {
-    let mut out = BufWriter::new(file.file());
-    let written = manifest.write(&mut out).and_then(|()| out.flush());
-    drop(out);
-    written.map_err(|source| Error::io("write", file.target(), source))?;
+/// Refuses a signature's file that another output is, or that is there.
+fn check_signature(options: &DumpOptions, signature: Option<&Path>) -> Result<()> {
+    let JobOptions { destination, map, companion, replace, .. } = &options.output;
+    let outputs = [
+        ("the output", destination.file()),
+        ("its map", map.as_ref().and_then(MapDestination::file)),
+        ("its manifest", companion.as_ref().map(Companion::path)),
+        ("the manifest's signature", signature),
+    ];
+    if signature.is_some() { output_file::check_all(&outputs, *replace) } else { Ok(()) }
+}
+
+/// Writes a manifest, and its signature, which is in place first: no manifest is there without it.
+fn write_manifest(file: OutputFile, manifest: &Manifest, signature: Option<(&SigningKey, OutputFile)>) -> Result<()> {
+    let failed = |file: &OutputFile, source| Error::io("write", file.target(), source);
+    let mut text = Vec::new();
+    manifest.write(&mut text).map_err(|source| failed(&file, source))?;
+    file.file().write_all(&text).map_err(|source| failed(&file, source))?;
+    if let Some((key, signature)) = signature {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs());
+        let signed = key.sign(&text, file.target(), now)?;
+        signature.file().write_all(signed.as_bytes()).map_err(|source| failed(&signature, source))?;
+        signature.commit()?;
+    }
     file.commit()
 }
 

@@ -49,6 +49,7 @@ fn the_library_dumps_as_the_command_does() {
             check_space: true,
             replace: false,
         },
+        signing_key: None,
     };
     let dumped = memtool::dump::dump(source(), &plan, &options, &mut ()).unwrap();
     assert_eq!((dumped.host, dumped.report.read), ("recorded", bytes(&SMALL).len() as u64));

@@ -402,7 +402,7 @@ fn json_tells_all_there_is_to_tell() {
     let directory = directory();
     let [target, manifest] = ["a\nb", "manifest"].map(|name| directory.path().join(name));
     let arguments = ["--json", "dump", "-d1m", "--zstd=19", "-o", text(&target)];
-    let fields = "schema version host warnings input output format compression space segments_from bytes_read size duration_seconds unreadable bytes_unreadable unreadable_unlisted_count";
+    let fields = "schema version host warnings input output format compression recipients space segments_from bytes_read size signature duration_seconds unreadable bytes_unreadable unreadable_unlisted_count";
     let report = demo(&arguments).ok().json();
     assert_eq!(keys(&report), set(fields));
     assert_eq!((&report["schema"], &report["version"]), (&json!("memtool.dump"), &json!(1)));
@@ -414,7 +414,10 @@ fn json_tells_all_there_is_to_tell() {
     let written: Value = schema::document(&fs::read(&manifest).unwrap());
     assert_eq!(report["sha256"], written["sha256"]);
     let verified = memtool(&["--json", "dump", "--verify", text(&target), "--manifest", text(&manifest)]).ok().json();
-    assert_eq!(keys(&verified), set("schema version host warnings input size sha256 matches"));
+    assert_eq!(
+        keys(&verified),
+        set("schema version host warnings input size sha256 signed_by trusted_comment matches")
+    );
     assert_eq!((&verified["schema"], &verified["host"]), (&json!("memtool.dump.verify"), &json!("recorded")));
     assert_eq!((&verified["sha256"], &verified["matches"]), (&report["sha256"], &json!(true)));
 }

@@ -95,6 +95,7 @@ mod show_protocols;
 mod show_routes;
 mod show_scheduling;
 mod show_waiting;
+mod signatures;
 mod snapshots;
 mod stack;
 mod standard_input;
