@@ -11,6 +11,7 @@
 //! - [`livedump`]: a minidump of the running kernel, made by the kernel, or by memtool from user space;
 //! - [`live_kernel`]: the memory and the symbols of the running kernel;
 //! - [`signature`]: manifests that are signed;
+//! - [`custody`]: who had a dump when, and why;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`crash_dump`]: the dumps that were saved, found by number;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
@@ -26,6 +27,7 @@
 
 pub mod compress;
 pub mod crash_dump;
+pub mod custody;
 pub mod decrypt;
 #[cfg(target_os = "freebsd")]
 mod disk;

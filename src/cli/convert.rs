@@ -1,5 +1,6 @@
 //! `memtool convert`: a dump as a core file for debuggers, or its memory in another format.
 
+use super::custody::CustodyArguments;
 use super::destination::{
     CompressionArguments, RemoteArguments, check_standard_output, destination, remark_on_delivery,
 };
@@ -80,6 +81,8 @@ pub struct Arguments {
     remote: RemoteArguments,
     #[command(flatten)]
     identities: IdentityArguments,
+    #[command(flatten)]
+    custody: CustodyArguments,
     /// Do not check in advance whether the output fits
     #[arg(long)]
     no_space_check: bool,
@@ -207,10 +210,11 @@ impl Arguments {
             return Err("--sysroot is for the files that a script loads: use it with --script".to_owned());
         }
         self.remote.check(Some(self.target()))?;
+        self.custody.check(self.target())?;
         check_standard_output(json, Some(self.target()))
     }
 
-    fn options(&self) -> Result<JobOptions> {
+    fn options(&self, context: &mut Context) -> Result<JobOptions> {
         Ok(JobOptions {
             destination: self.target().clone(),
             remote: self.remote.settings(),
@@ -218,6 +222,7 @@ impl Arguments {
             recipients: self.recipients.read()?,
             map: self.map.clone().map(MapDestination::from),
             companion: self.script.clone().map(Companion::Script),
+            custody: self.custody.derived(context, self.input(), None)?,
             check_space: !self.no_space_check,
             replace: self.force,
         })
@@ -225,7 +230,7 @@ impl Arguments {
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
-    let options = arguments.options()?;
+    let options = arguments.options(context)?;
     let job = Job::new(&options)?;
     let converted = match arguments.format {
         OutputKind::Elf => to_core(context, arguments, job)?,

@@ -1,9 +1,11 @@
 //! `memtool decrypt`: an encrypted kernel dump, decrypted.
 
+use super::custody::CustodyArguments;
 use super::encryption::{IdentityArguments, RecipientArguments, encrypted_to};
 use super::{Context, Inputs, Verdict, whole_number};
 use clap::Args;
 use memtool::compress;
+use memtool::custody::{self, DumpState};
 use memtool::decrypt::write_decrypted;
 use memtool::dump::sink::Packing;
 use memtool::encryption::Recipients;
@@ -58,6 +60,8 @@ pub struct Arguments {
     recipients: RecipientArguments,
     #[command(flatten)]
     identities: IdentityArguments,
+    #[command(flatten)]
+    custody: CustodyArguments,
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
@@ -174,6 +178,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let Files { encrypted, key, output: destination } = &files;
     let target = &destination.plain_name();
     destination.names().iter().try_for_each(|name| output_file::check(name, arguments.force))?;
+    let beginning = arguments.custody.derived(context, encrypted, None)?;
+    if let Some(beginning) = &beginning {
+        destination.names().iter().try_for_each(|name| custody::check_begin(name, beginning))?;
+    }
     let recipients = arguments.recipients.read()?;
     let identities = arguments.identities.read(context)?;
     let private_key = private_key(context, &arguments.private_key)?;
@@ -212,6 +220,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     };
     let inspection = inspection.map_err(|source| Error::io("read", target, source))?;
     let target = destination.commit(output, inspection.compression, arguments.force)?;
+    if let Some(beginning) = beginning {
+        let state = DumpState::read(&target, context)?;
+        custody::begin(&target, &state, &beginning, None)?;
+    }
     let document = Document {
         input: encrypted.as_path().into(),
         output: target.as_path().into(),

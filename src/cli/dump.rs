@@ -1,16 +1,19 @@
 //! `memtool dump`: memory into a file, a pipe or over the network.
 
+use super::custody::CustodyArguments;
 use super::destination::{
     CompressionArguments, RemoteArguments, check_standard_output, destination, remark_on_delivery,
 };
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::{Measured, UnreadableDocument};
+use super::output::RECORDED;
 use super::signing::SigningArguments;
 use super::{Context, Inputs, Verdict, dump_verify, size, usage};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::Result;
 use memtool::compress::Compression;
+use memtool::custody::Beginning;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, JobOptions};
 use memtool::dump::plan::{Plan, RequestedRanges, SegmentSource, parse_range};
@@ -65,7 +68,7 @@ pub struct Arguments {
     #[arg(long, requires = "chosen")]
     anywhere: bool,
     /// List the ranges that would be dumped and the table they come from; read and write nothing
-    #[arg(long, conflicts_with_all = ["files", "compressed", "recipient", "strict"])]
+    #[arg(long, conflicts_with_all = ["files", "compressed", "recipient", "strict", "custody"])]
     list_segments: bool,
     /// Write a map of what was read to a file, or to standard error for '-': lines of '0xstart 0xend' (end exclusive)
     #[arg(short, long, value_name = "FILE")]
@@ -75,6 +78,8 @@ pub struct Arguments {
     manifest: Option<PathBuf>,
     #[command(flatten)]
     signing: SigningArguments,
+    #[command(flatten)]
+    custody: CustodyArguments,
     /// With --verify, check the manifest's signature first, by this public key of minisign, or the one in a file
     #[arg(long, value_name = "KEY", requires = "verify")]
     public_key: Option<PathBuf>,
@@ -82,7 +87,7 @@ pub struct Arguments {
     #[arg(value_name = "FILE")]
     file: Option<PathBuf>,
     /// Only check a dump, FILE, against the manifest given with --manifest
-    #[arg(long, requires_all = ["manifest", "file"], conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "recipient", "dump_size", "strict"])]
+    #[arg(long, requires_all = ["manifest", "file"], conflicts_with_all = ["output", "map", "list_segments", "force", "chosen", "kmem", "compressed", "recipient", "dump_size", "strict", "custody"])]
     verify: bool,
     /// Number of bytes to read at a time, at most 16m
     #[arg(short, long, value_name = "SIZE", value_parser = size, default_value = "1m")]
@@ -173,6 +178,13 @@ struct ListedGap {
     why: String,
 }
 
+/// What is done with the dump besides, and with which keys.
+struct Written {
+    recipients: Recipients,
+    signing_key: Option<SigningKey>,
+    custody: Option<Beginning>,
+}
+
 impl Arguments {
     /// Whether a dump is looked at that is there already.
     pub fn verifies(&self) -> bool {
@@ -194,9 +206,12 @@ impl Arguments {
             return Err(format!("--page-size {size}: a power of two, at most 16m"));
         }
         self.remote.check(Some(&self.destination()))?;
-        if self.signing.is_given() && (self.verify || self.manifest.is_none()) {
-            return Err("--sign signs the manifest of a new dump: use it with --manifest".to_owned());
+        if self.signing.is_given() && (self.verify || self.manifest.is_none() && !self.custody.is_given()) {
+            return Err(
+                "--sign signs what is written beside a new dump: use it with --manifest or --custody".to_owned()
+            );
         }
+        self.custody.check(&self.destination())?;
         if self.public_key.is_some() && self.manifest.as_deref().is_some_and(files::is_standard_input) {
             return Err("--public-key: the signature is beside the manifest, which cannot be standard input".to_owned());
         }
@@ -243,8 +258,23 @@ impl Arguments {
         })
     }
 
-    fn options(&self, context: &Context, plan: &Plan, keys: (Recipients, Option<SigningKey>)) -> DumpOptions {
-        let (recipients, signing_key) = keys;
+    /// The first entry of the dump's custody log, if it gets one.
+    fn beginning(
+        &self,
+        context: &mut Context,
+        kind: &str,
+        plan: &Plan,
+        key: Option<SigningKey>,
+    ) -> Result<Option<Beginning>> {
+        if let Some(image) = image(context) {
+            return self.custody.derived(context, &image, key);
+        }
+        let recorded = if kind == RECORDED { " (recorded machine)" } else { "" };
+        Ok(self.custody.acquired(format!("{}{recorded}", device_name(context, plan)), key))
+    }
+
+    fn options(&self, context: &Context, plan: &Plan, with: Written) -> DumpOptions {
+        let Written { recipients, signing_key, custody } = with;
         DumpOptions {
             signing_key,
             format: self.format.0,
@@ -257,6 +287,7 @@ impl Arguments {
                 recipients,
                 map: self.map.clone().map(MapDestination::from),
                 companion: self.manifest.clone().map(Companion::Manifest),
+                custody,
                 check_space: !self.no_space_check,
                 replace: self.force,
             },
@@ -270,9 +301,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     }
     let recipients = arguments.recipients.read()?;
     let signing_key = arguments.signing.key(context)?;
-    let image = context.global.device.as_deref().filter(|device| !files::is_mem_device(device));
-    let source = match image {
-        Some(image) => DumpSource::open_image(image)?,
+    let source = match image(context) {
+        Some(image) => DumpSource::open_image(&image)?,
         None => DumpSource::Host(context.host()?),
     };
     let plan = source.plan(arguments.request()?)?;
@@ -280,7 +310,8 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     if arguments.list_segments {
         return list(context, source.kind(), &plan);
     }
-    let options = arguments.options(context, &plan, (recipients, signing_key));
+    let custody = arguments.beginning(context, source.kind(), &plan, signing_key.clone())?;
+    let options = arguments.options(context, &plan, Written { recipients, signing_key, custody });
     context.out.flush()?;
     if options.output.map == Some(MapDestination::StandardError) {
         // Nothing else is to be in the map.
@@ -290,6 +321,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     conclude(context, &plan, &dumped, &options)?;
     let is_failure = arguments.strict && dumped.report.unreadable.bytes() > 0;
     Ok(if is_failure { Verdict::Failed } else { Verdict::Done })
+}
+
+/// The image of memory that is read in place of a system.
+fn image(context: &Context) -> Option<PathBuf> {
+    context.global.device.clone().filter(|device| !files::is_mem_device(device))
 }
 
 /// Says what is worth knowing of what will be read.

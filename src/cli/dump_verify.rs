@@ -3,10 +3,12 @@
 use super::output::RECORDED;
 use super::signing::verifying_key;
 use super::{Context, Verdict};
-use memtool::Result;
-use memtool::dump::manifest::Manifest;
+use memtool::custody::chain::Link;
+use memtool::custody::{DumpState, Log, entries, log_path};
+use memtool::dump::manifest::{Manifest, ReadManifest};
 use memtool::files;
 use memtool::signature::signature_path;
+use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::Path;
 use vmcore::text::Name;
@@ -21,19 +23,21 @@ struct Document<'a> {
     signed_by: Option<&'a str>,
     trusted_comment: Option<&'a str>,
     matches: bool,
+    /// Of the custody log, if there is one.
+    custody_entry_count: Option<u64>,
+    last_entry_sha256: Option<&'a str>,
 }
 
 /// Compares a dump with its manifest, of which the signature is verified first if there is a key.
 pub fn run(context: &mut Context, path: &Path, manifest_path: &Path, public_key: Option<&Path>) -> Result<Verdict> {
-    let (manifest, verified) = match public_key {
-        Some(key) => Manifest::read_signed(manifest_path, &verifying_key(key)?).map(|(read, by)| (read, Some(by)))?,
-        None => (Manifest::read(manifest_path)?, None),
-    };
+    let key = public_key.map(verifying_key).transpose()?;
+    let ReadManifest { manifest, text_sha256, verified } = Manifest::read_verified(manifest_path, key.as_ref())?;
     if verified.is_none() && !files::is_standard_input(manifest_path) && signature_path(manifest_path).exists() {
         context.remark("the manifest is signed, which was not checked: --public-key checks it");
     }
     manifest.verify(path, context)?;
     let output = &manifest.output;
+    let custody = verify_custody(context, path, &manifest, &text_sha256)?;
     let signed_by = verified.as_ref().map(|verified| verified.public_key.as_str());
     let trusted_comment = verified.as_ref().map(|verified| verified.trusted_comment.as_str());
     if context.out.is_json() {
@@ -44,6 +48,8 @@ pub fn run(context: &mut Context, path: &Path, manifest_path: &Path, public_key:
             signed_by,
             trusted_comment,
             matches: true,
+            custody_entry_count: custody.as_ref().map(|(count, _)| *count),
+            last_entry_sha256: custody.as_ref().map(|(_, link)| &*link.entry_sha256),
         };
         context.out.document_of("memtool.dump.verify", recorded_kind(&manifest), &document)?;
     } else if !context.global.quiet {
@@ -52,8 +58,39 @@ pub fn run(context: &mut Context, path: &Path, manifest_path: &Path, public_key:
         }
         context.out.line(&format!("{}: matches its manifest: {}", path.display(), counted(output.size, "byte")))?;
         context.out.line(&format!("SHA-256 {}", output.sha256))?;
+        if let Some((count, link)) = &custody {
+            let (log, count) = (log_path(path), entries(*count));
+            context.out.line(&format!(
+                "{}: {count}, whole; last entry: SHA-256 {}",
+                log.display(),
+                link.entry_sha256
+            ))?;
+        }
     }
     Ok(Verdict::Done)
+}
+
+/// Checks the dump's custody log, if there is one; the number of entries, and the last of them.
+fn verify_custody(
+    context: &mut Context,
+    path: &Path,
+    manifest: &Manifest,
+    text_sha256: &str,
+) -> Result<Option<(u64, Link)>> {
+    if files::is_standard_input(path) {
+        return Ok(None);
+    }
+    let Some(log) = Log::open(path, context)? else { return Ok(None) };
+    let output = &manifest.output;
+    // The dump is what the manifest says: that was verified.
+    let state = DumpState { size: output.size, sha256: output.sha256.to_ascii_lowercase() };
+    let (chain, last) = log.verify(path, &state)?;
+    chain.warnings.first.iter().for_each(|why| context.warn(why));
+    if chain.manifest_sha256.as_ref().is_some_and(|sha256| sha256 != text_sha256) {
+        let log = log.path().display();
+        return Err(Error::Format(format!("{log}: entry 1 was written with another manifest")));
+    }
+    Ok(Some((chain.entry_count, last)))
 }
 
 /// What was dumped, by a manifest that anybody may have written.

@@ -4,6 +4,7 @@ mod closed;
 mod completions;
 mod convert;
 mod crash;
+mod custody;
 mod decrypt;
 mod destination;
 mod dmesg;
@@ -128,6 +129,8 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Convert a dump to a core file for debuggers, or to another image format
     Convert(convert::Arguments),
+    /// Record who had a dump when, and why, and verify that record
+    Custody(custody::Arguments),
     /// Decrypt an encrypted kernel dump
     Decrypt(decrypt::Arguments),
     /// Read memory of the running kernel or of a dump
@@ -247,6 +250,7 @@ impl Command {
             Self::Livedump(arguments) => arguments.inputs(),
             Self::Inspect(arguments) => arguments.inputs(),
             Self::Convert(arguments) => arguments.inputs(),
+            Self::Custody(arguments) => arguments.inputs(),
             Self::Decrypt(arguments) => arguments.inputs(),
             Self::Read(arguments) => arguments.kernel.inputs(),
             Self::Print(arguments) => arguments.kernel.inputs(),
@@ -269,6 +273,7 @@ impl Command {
         match self {
             Self::Help(arguments) => Some(arguments.clone()),
             Self::Ranges(arguments) => arguments.help(),
+            Self::Custody(arguments) => arguments.help(),
             _ => None,
         }
     }
@@ -279,7 +284,8 @@ impl Command {
         match self {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
-            Self::Inspect(_) | Self::Convert(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Custody(arguments) if arguments.help().is_some() => Subject::Program,
+            Self::Inspect(_) | Self::Convert(_) | Self::Custody(_) | Self::Decrypt(_) => Subject::Files,
             Self::Report(arguments) if arguments.running => Subject::Memory,
             Self::Report(_) => Subject::Crash,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
@@ -595,6 +601,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Save(arguments) => save::run(context, &arguments),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
         Command::Convert(arguments) => convert::run(context, &arguments),
+        Command::Custody(arguments) => custody::run(context, &arguments),
         Command::Decrypt(arguments) => decrypt::run(context, &arguments),
         Command::Read(arguments) => read::run(context, &arguments),
         Command::Print(arguments) => print::run(context, &arguments),

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 /// With which key it is signed.
 #[derive(Args)]
 pub struct SigningArguments {
-    /// Sign with this private key of minisign; the signature of the manifest is in its name with .minisig
+    /// Sign what is written beside the dump with this private key of minisign; the signature of a manifest has its name with .minisig
     #[arg(long, value_name = "FILE")]
     sign: Option<PathBuf>,
     /// Read the password of the private key from a file, its first line, instead of the terminal

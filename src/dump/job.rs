@@ -5,8 +5,9 @@
 
 use super::DumpReport;
 use super::destination::{Destination, MapDestination};
-use super::sink::{Packing, Target, with_sink};
+use super::sink::{Packing, Target, Written, with_sink};
 use crate::compress::Compression;
+use crate::custody::{self, Beginning, DumpState};
 use crate::encryption::Recipients;
 use crate::error::{Error, Result};
 use crate::observer::{Observer, Phase, Work, observed};
@@ -37,6 +38,8 @@ pub struct JobOptions {
     pub map: Option<MapDestination>,
     /// Another file that goes with it.
     pub companion: Option<Companion>,
+    /// The first entry of the dump's custody log, if it gets one; then the dump is a file.
+    pub custody: Option<Beginning>,
     /// Refuse beforehand what will not fit.
     pub check_space: bool,
     /// Replace files that are there.
@@ -47,6 +50,28 @@ impl JobOptions {
     /// What is done with the bytes of the dump before they are written.
     fn packing(&self) -> Packing<'_> {
         Packing { compression: self.compression, recipients: &self.recipients }
+    }
+
+    /// Refuses a log that is there: it is of the dump that is there, or was. None is ever replaced.
+    fn check_custody(&self) -> Result<()> {
+        match (self.destination.file(), &self.custody) {
+            (Some(dump), Some(beginning)) => custody::check_begin(dump, beginning),
+            _ => Ok(()),
+        }
+    }
+
+    /// Writes the first entry of the dump's custody log, if it gets one. `manifest_sha256` is the hash of its manifest.
+    ///
+    /// # Errors
+    ///
+    /// Those of [`custody::begin`].
+    pub(super) fn begin_custody(&self, written: &Written, manifest_sha256: Option<String>) -> Result<()> {
+        let (Some(beginning), Some(dump), Some(sha256)) = (&self.custody, self.destination.file(), &written.sha256)
+        else {
+            return Ok(());
+        };
+        let state = DumpState { size: written.bytes, sha256: sha256.clone() };
+        custody::begin(dump, &state, beginning, manifest_sha256).map(drop)
     }
 }
 
@@ -115,6 +140,7 @@ impl DumpSizes {
 ///     recipients: Recipients::nobody(),
 ///     map: None,
 ///     companion: None,
+///     custody: None,
 ///     check_space: true,
 ///     replace: false,
 /// };
@@ -145,6 +171,7 @@ impl<'a> Job<'a> {
         ];
         output_file::check_all(&outputs, options.replace)?;
         outputs.iter().filter_map(|(_, path)| *path).try_for_each(check_directory)?;
+        options.check_custody()?;
         Ok(Self(options))
     }
 
@@ -243,7 +270,8 @@ impl Begun<'_> {
         let Self { options, memory, file, map, companion, target } = self;
         let progress = Arc::new(Progress::default());
         let uses_standard_error = options.map == Some(MapDestination::StandardError);
-        let hash = matches!(options.companion, Some(Companion::Manifest(_)));
+        let is_manifest = matches!(options.companion, Some(Companion::Manifest(_)));
+        let hash = is_manifest || options.custody.is_some();
         let mut map_file = options.map.as_ref().map(|to| to.map_file(map.as_ref()));
         let phase = phase(options);
         let work = Work::Bytes { phase, progress: &progress, total: Some(memory), uses_standard_error };
@@ -257,6 +285,10 @@ impl Begun<'_> {
         let delivered = target.complete()?;
         file.map_or(Ok(()), OutputFile::commit)?;
         map.map_or(Ok(()), OutputFile::commit)?;
+        // With a manifest it has the hash of that, which is not written yet.
+        if !is_manifest {
+            options.begin_custody(&report.written, None)?;
+        }
         Ok(Finished { report, delivered, companion })
     }
 }

@@ -1,6 +1,7 @@
 //! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
 
 use super::plan::Plan;
+use crate::custody::entry::sha256;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::files_in_use;
@@ -72,6 +73,17 @@ pub struct Manifest {
     pub output: Output,
 }
 
+/// A manifest that was read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReadManifest {
+    /// The manifest.
+    pub manifest: Manifest,
+    /// The SHA-256 of its text.
+    pub text_sha256: String,
+    /// Its signature, if that was verified.
+    pub verified: Option<Verified>,
+}
+
 /// What a manifest says of the dump's bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Output {
@@ -135,16 +147,19 @@ impl Manifest {
         Self::parse(path, &Self::read_text(path)?)
     }
 
-    /// As [`Self::read`], of a manifest whose signature is verified first.
+    /// As [`Self::read`], with what is around it. With a key, its signature is verified first.
     ///
     /// # Errors
     ///
     /// Those of [`Self::read`] and [`VerifyingKey::verify`]; there is no signature beside it.
-    pub fn read_signed(path: &Path, key: &VerifyingKey) -> Result<(Self, Verified)> {
+    pub fn read_verified(path: &Path, key: Option<&VerifyingKey>) -> Result<ReadManifest> {
         let text = Self::read_text(path)?;
-        let signature = signature_path(path);
-        let verified = key.verify(&text, &signature.display().to_string(), files::open(&signature)?)?;
-        Ok((Self::parse(path, &text)?, verified))
+        let verify = |key: &VerifyingKey| {
+            let signature = signature_path(path);
+            key.verify(&text, &signature.display().to_string(), files::open(&signature)?)
+        };
+        let verified = key.map(verify).transpose()?;
+        Ok(ReadManifest { manifest: Self::parse(path, &text)?, text_sha256: sha256(&text), verified })
     }
 
     fn read_text(path: &Path) -> Result<Vec<u8>> {

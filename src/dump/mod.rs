@@ -13,6 +13,7 @@ pub mod plan;
 pub mod sink;
 pub mod source;
 
+use crate::custody::entry::sha256;
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile};
@@ -111,6 +112,7 @@ pub struct Dumped {
 ///     recipients: Recipients::nobody(),
 ///     map: None,
 ///     companion: None,
+///     custody: None,
 ///     check_space: true,
 ///     replace: false,
 /// };
@@ -140,7 +142,9 @@ pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &m
     let Finished { report, delivered, companion } =
         begun.write(plan.noun(), observer, |out, map, progress| dump.write(out, map, progress))?;
     if let Some(file) = companion {
-        write_manifest(file, &manifest(plan, &about, &report, options), options.signing_key.as_ref().zip(signature))?;
+        let signature = options.signing_key.as_ref().zip(signature);
+        let text_sha256 = write_manifest(file, &manifest(plan, &about, &report, options), signature)?;
+        options.output.begin_custody(&report.written, Some(text_sha256))?;
     }
     Ok(Dumped { host: about.host, report, delivered, elapsed: clock.elapsed() })
 }
@@ -175,8 +179,13 @@ fn check_signature(options: &DumpOptions, signature: Option<&Path>) -> Result<()
     if signature.is_some() { output_file::check_all(&outputs, *replace) } else { Ok(()) }
 }
 
-/// Writes a manifest, and its signature, which is in place first: no manifest is there without it.
-fn write_manifest(file: OutputFile, manifest: &Manifest, signature: Option<(&SigningKey, OutputFile)>) -> Result<()> {
+/// Writes a manifest, and its signature, which is in place first: no manifest is there without it. Tells the hash of the
+/// manifest's text.
+fn write_manifest(
+    file: OutputFile,
+    manifest: &Manifest,
+    signature: Option<(&SigningKey, OutputFile)>,
+) -> Result<String> {
     let failed = |file: &OutputFile, source| Error::io("write", file.target(), source);
     let mut text = Vec::new();
     manifest.write(&mut text).map_err(|source| failed(&file, source))?;
@@ -187,7 +196,8 @@ fn write_manifest(file: OutputFile, manifest: &Manifest, signature: Option<(&Sig
         signature.file().write_all(signed.as_bytes()).map_err(|source| failed(&signature, source))?;
         signature.commit()?;
     }
-    file.commit()
+    file.commit()?;
+    Ok(sha256(&text))
 }
 
 /// Memory that is dumped.

@@ -358,3 +358,27 @@ fn a_signal_ends_it_and_leaves_nothing() {
         assert_eq!(names(directory.path()), ["key.3", "vmcore_encrypted.3"]);
     }
 }
+
+#[test]
+fn a_decrypted_dump_begins_its_custody_log_bound_to_that_of_the_encrypted_one() {
+    let dump = minidump();
+    let directory = crash_directory(Encryption::ChaCha20, "oaep", &dump);
+    let decrypt = |options: &[&str]| in_directory(directory.path(), options);
+    let add = ["custody", "add", "vmcore_encrypted.3", "--action", "received", "--reason", "incident"];
+    run(command().args(add).current_dir(directory.path())).ok();
+    decrypt(&["vmcore_encrypted.3", "out", "--custody", " "]).fails_saying(&["the reason is empty"]);
+    decrypt(&["vmcore_encrypted.3", "out", "--custody", "to be read"]).ok();
+    let shown = run(command().args(["custody", "out", "--json"]).current_dir(directory.path())).ok().json();
+    let entry = &shown["entries"][0]["custody_entry"];
+    let first =
+        run(command().args(["custody", "vmcore_encrypted.3", "--json"]).current_dir(directory.path())).ok().json();
+    assert_eq!((entry["action"].as_str(), entry["reason"].as_str()), (Some("derived"), Some("to be read")));
+    assert_eq!(entry["derived_from"]["entry_sha256"], first["last_entry_sha256"]);
+    assert_eq!(entry["size"], dump.len());
+    // A log that is there belongs to another dump, and a broken one is not built on.
+    decrypt(&["--force", "vmcore_encrypted.3", "out", "--custody", "again"])
+        .fails_saying(&["out.custody already exists"]);
+    fs::write(directory.path().join("vmcore_encrypted.3.custody"), "x\n").unwrap();
+    decrypt(&["vmcore_encrypted.3", "new", "--custody", "again"]).fails_saying(&["vmcore_encrypted.3.custody: line 1"]);
+    assert!(!directory.path().join("new").exists());
+}

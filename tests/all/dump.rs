@@ -46,6 +46,7 @@ fn the_library_dumps_as_the_command_does() {
             remote: memtool::remote::Settings::default(),
             map: Some(MapDestination::File(map.clone())),
             companion: Some(Companion::Manifest(manifest.clone())),
+            custody: None,
             check_space: true,
             replace: false,
         },

@@ -416,7 +416,9 @@ fn json_tells_all_there_is_to_tell() {
     let verified = memtool(&["--json", "dump", "--verify", text(&target), "--manifest", text(&manifest)]).ok().json();
     assert_eq!(
         keys(&verified),
-        set("schema version host warnings input size sha256 signed_by trusted_comment matches")
+        set(
+            "schema version host warnings input size sha256 signed_by trusted_comment matches custody_entry_count last_entry_sha256"
+        )
     );
     assert_eq!((&verified["schema"], &verified["host"]), (&json!("memtool.dump.verify"), &json!("recorded")));
     assert_eq!((&verified["sha256"], &verified["matches"]), (&report["sha256"], &json!(true)));

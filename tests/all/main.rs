@@ -19,6 +19,7 @@ mod common;
 mod completions;
 mod convert;
 mod crash_dump;
+mod custody;
 mod debuggers;
 mod decrypt;
 mod demo_machine;

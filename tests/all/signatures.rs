@@ -10,6 +10,8 @@ use std::process::{Command, Stdio};
 use std::sync::LazyLock;
 use tempfile::TempDir;
 
+/// The file with the password, by the name that [`key`] takes.
+pub const PASSWORD_FILE: &str = "password";
 pub const PASSWORD: &str = "a password of memtool's tests";
 
 /// A folder with keys of minisign(1): `mine`, `other` and, with a password, `protected`; `NAME.pub` beside each, and
@@ -26,7 +28,7 @@ pub static KEYS: LazyLock<TempDir> = LazyLock::new(|| {
     let mut child = minisign.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
     write!(child.stdin.take().unwrap(), "{PASSWORD}\n{PASSWORD}\n").unwrap();
     assert!(child.wait().unwrap().success());
-    write_secret(&at("password"), &format!("{PASSWORD}\n"));
+    write_secret(&at(PASSWORD_FILE), &format!("{PASSWORD}\n"));
     folder
 });
 
