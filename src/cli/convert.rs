@@ -44,7 +44,7 @@ pub struct Arguments {
     /// A dump, a dump device, or an image of memory; '-' is standard input
     #[arg(value_name = "IN", required_unless_present = "core", conflicts_with = "core")]
     input: Option<PathBuf>,
-    /// Write to a file, which appears only when complete, or to tcp://, tls:// or ssh:// of another host; '-' is standard output, the default
+    /// Write to a file, which appears only when complete, or to another host, such as ssh://HOST/PATH or s3://BUCKET/KEY; '-' is standard output, the default
     #[arg(value_name = "OUT", value_parser = OsStringValueParser::new().try_map(destination))]
     out: Option<Destination>,
     /// The same as OUT

@@ -103,6 +103,9 @@ impl RemoteArguments {
             Some(name) if !matches!(destination, Some(Destination::Remote(Address::Tls(_)))) => {
                 Err(format!("{name} is for dumps that are sent to tls://HOST:PORT"))
             }
+            _ if self.resume.is_some() && !is_object(destination) => {
+                Err("--resume is for dumps that are sent to an object store, such as s3://BUCKET/KEY".to_owned())
+            }
             _ => Ok(()),
         }
     }
@@ -120,6 +123,11 @@ impl RemoteArguments {
         };
         Settings { tls: TlsSettings { trust, client }, resume: self.resume.clone(), identity: None }
     }
+}
+
+/// Whether it is an object in a store.
+fn is_object(destination: Option<&Destination>) -> bool {
+    matches!(destination, Some(Destination::Remote(Address::Object(_))))
 }
 
 /// clap's parser for destinations.

@@ -43,7 +43,7 @@ const LISTED: usize = 10;
     after_help = "Only RAM is read, according to the kernel's memory map. Memory that cannot be read is reported; a raw dump omits it, the other formats have zeros there."
 )]
 pub struct Arguments {
-    /// Write to a file, which appears only when complete, or to tcp://, tls:// or ssh:// of another host; '-' is standard output, the default
+    /// Write to a file, which appears only when complete, or to another host, such as ssh://HOST/PATH or s3://BUCKET/KEY; '-' is standard output, the default
     #[arg(short, long, value_name = "FILE", value_parser = OsStringValueParser::new().try_map(destination))]
     output: Option<Destination>,
     /// Format of the dump

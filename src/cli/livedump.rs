@@ -33,7 +33,7 @@ const SCHEMA: &str = "memtool.livedump";
     after_help = "Once begun, a dump by the kernel cannot be interrupted and shows no progress; --method user can and does."
 )]
 pub struct Arguments {
-    /// The file to write, which appears only when complete, or tcp://, tls:// or ssh:// of another host; '-' is standard output
+    /// The file to write, which appears only when complete, or another host, such as ssh://HOST/PATH or s3://BUCKET/KEY; '-' is standard output
     #[arg(value_parser = OsStringValueParser::new().try_map(destination))]
     file: Option<Destination>,
     /// The same as FILE

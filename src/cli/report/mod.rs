@@ -250,7 +250,8 @@ impl Arguments {
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
         let private_key = ("--private-key", self.crash.private_key.as_ref());
-        [private_key].into_iter().chain(self.crash.identities.inputs()).chain(self.recipients.inputs()).collect()
+        let files = [private_key].into_iter().chain(self.crash.identities.inputs()).chain(self.recipients.inputs());
+        files.chain(self.remote.inputs()).collect()
     }
 
     /// What clap cannot check.
@@ -263,7 +264,7 @@ impl Arguments {
                 "--output: '-' is not allowed here; without --output the report goes to standard output".to_owned()
             );
         }
-        Ok(())
+        self.remote.check(self.output.as_ref())
     }
 
     /// What is reported of all that the kernel counts and holds.

@@ -115,11 +115,16 @@ impl Arguments {
 
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
-        [("--private-key", self.private_key.as_ref())].into_iter().chain(self.recipients.inputs()).collect()
+        [("--private-key", self.private_key.as_ref())]
+            .into_iter()
+            .chain(self.recipients.inputs())
+            .chain(self.remote.inputs())
+            .collect()
     }
 
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
+        self.remote.check(self.output.as_ref())?;
         check_standard_output(json, self.output.as_ref())
     }
 

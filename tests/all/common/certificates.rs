@@ -113,14 +113,18 @@ impl Receiver {
             command.arg("-cert").arg(certificate).arg("-key").arg(key).args(arguments);
             let file = |name: &str| std::fs::File::create(folder.path().join(name)).unwrap();
             command.arg("-msg").arg("-msgfile").arg(folder.path().join("messages"));
-            command.stdin(Stdio::piped()).stdout(file("received")).stderr(Stdio::null());
+            command.stdin(Stdio::piped()).stdout(file("received")).stderr(file("said"));
             let mut child = command.spawn().unwrap_or_else(|error| panic!("openssl is needed: {error}"));
+            let mut has_connected = false;
             while child.try_wait().unwrap().is_none() {
-                if TcpStream::connect(("127.0.0.1", port)).is_ok() {
+                has_connected = has_connected || TcpStream::connect(("127.0.0.1", port)).is_ok();
+                // It is the one that was connected to if it says that nothing came.
+                let said = std::fs::read_to_string(folder.path().join("said")).unwrap();
+                if has_connected && said.contains("SSL routines") {
                     let stdin = child.stdin.take().unwrap();
                     return Self { child, port, folder, _stdin: stdin };
                 }
-                assert!(Instant::now() < deadline, "openssl s_server does not listen");
+                assert!(Instant::now() < deadline, "openssl s_server does not listen: {said}");
                 std::thread::sleep(Duration::from_millis(2));
             }
             assert!(Instant::now() < deadline, "openssl s_server does not start");
