@@ -6,9 +6,10 @@
 use crate::compress::Compression;
 use crate::decrypt::write_decrypted;
 use crate::dump::sink::Packing;
+use crate::dump_input;
 use crate::encryption::input::{Unlock, decrypted};
 use crate::error::{Error, Result};
-use crate::files::{open_dump, open_nonblocking};
+use crate::files::open_nonblocking;
 use crate::free_space::FreeSpace;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
@@ -146,7 +147,7 @@ impl CrashDump {
         unlock: Unlock<'_>,
         observer: &mut dyn Observer,
     ) -> Result<ByteSource> {
-        let volume = decrypted(open_dump(&self.core)?, &self.core.display().to_string(), unlock, observer)?;
+        let volume = decrypted(dump_input::open(&self.core)?, &self.core.display().to_string(), unlock, observer)?;
         if !self.is_encrypted {
             return Ok(volume);
         }

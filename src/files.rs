@@ -2,13 +2,10 @@
 
 #[cfg(target_os = "freebsd")]
 use crate::disk;
-use crate::encryption::input::{Unlock, decrypted};
 use crate::error::{Error, Result};
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
-use crate::remote::address::is_address;
-use crate::remote::{self, Address};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, faccessat};
@@ -105,18 +102,12 @@ impl Read for Counted<'_> {
 }
 
 /// Opens a dump, which may be standard input. What says where a dump lies is at its end, so what comes through a pipe is
-/// copied first, into a file without a name in the directory of `unlock`; what standard input was redirected from is read
-/// where it is. What is encrypted to a private key of `unlock` is decrypted.
+/// copied first, into a file without a name in that directory; what standard input was redirected from is read where it is.
 ///
 /// # Errors
 ///
-/// Those of [`open_dump`] and [`decrypted`]; the directory does not take the copy.
-pub fn open_dump_or_input(path: &Path, unlock: Unlock<'_>, observer: &mut dyn Observer) -> Result<ByteSource> {
-    let volume = open_as_it_is(path, unlock.scratch, observer)?;
-    decrypted(volume, &in_order(path).0.display().to_string(), unlock, observer)
-}
-
-fn open_as_it_is(path: &Path, directory: &Path, observer: &mut dyn Observer) -> Result<ByteSource> {
+/// Those of [`open_dump`]; the directory does not take the copy.
+pub fn open_dump_or_standard_input(path: &Path, directory: &Path, observer: &mut dyn Observer) -> Result<ByteSource> {
     if !is_standard_input(path) {
         return open_dump(path);
     }
@@ -188,25 +179,12 @@ pub(crate) fn open_device_nonblocking(path: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-/// The address that a name on the command line is, if it is one of another host. A file of that name is `./NAME`.
-///
-/// # Errors
-///
-/// It begins as an address and is none.
-pub fn remote_address(path: &Path) -> Result<Option<Address>> {
-    let Some(text) = path.to_str().filter(|text| is_address(text)) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error| Error::Usage(format!("{text}: {error}")))
-}
-
-/// Opens a file or device that holds a dump, or what another host has.
+/// Opens a file or device that holds a dump.
 ///
 /// # Errors
 ///
 /// It cannot be opened, or has no length: a pipe or /dev/mem, say.
 pub fn open_dump(path: &Path) -> Result<ByteSource> {
-    if let Some(address) = remote_address(path)? {
-        return remote::open(&address);
-    }
     byte_source(path, open(path)?, open_nonblocking)
 }
 

@@ -14,6 +14,7 @@
 //! - [`custody`]: who had a dump when, and why;
 //! - [`save`]: crash dumps from a dump device, checked, saved and cleared;
 //! - [`crash_dump`]: the dumps that were saved, found by number;
+//! - [`dump_input`]: a dump that is read, wherever it is;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`encryption`]: outputs encrypted to recipients, and inputs that were;
@@ -32,6 +33,7 @@ pub mod decrypt;
 #[cfg(target_os = "freebsd")]
 mod disk;
 pub mod dump;
+pub mod dump_input;
 pub mod encryption;
 mod error;
 pub mod files;

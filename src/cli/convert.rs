@@ -15,6 +15,7 @@ use memtool::compress::Compression;
 use memtool::dump::converted;
 use memtool::dump::destination::{Destination, MapDestination};
 use memtool::dump::job::{Companion, Finished, Job, JobOptions};
+use memtool::dump_input;
 use memtool::encryption::Recipients;
 use memtool::encryption::input::Unlock;
 use memtool::files;
@@ -242,7 +243,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result<Converted> {
     let identities = arguments.identities.read(context)?;
     let unlock = Unlock { identities: &identities, scratch: &arguments.scratch() };
-    let volume = files::open_dump_or_input(arguments.input(), unlock, context)?;
+    let volume = dump_input::open_unlocked(arguments.input(), unlock, context)?;
     let packed = arguments.segments.as_deref().map(files::read_segments).transpose()?;
     let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)

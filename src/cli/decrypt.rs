@@ -8,6 +8,7 @@ use memtool::compress;
 use memtool::custody::{self, DumpState};
 use memtool::decrypt::write_decrypted;
 use memtool::dump::sink::Packing;
+use memtool::dump_input;
 use memtool::encryption::Recipients;
 use memtool::encryption::input::Unlock;
 use memtool::files;
@@ -247,7 +248,7 @@ impl Source {
     fn open(encrypted: &Path, unlock: Unlock<'_>, context: &mut Context) -> Result<Self> {
         match files::is_standard_input(encrypted) && unlock.identities.is_empty() {
             true => Input::open(encrypted).map(Self::Input),
-            false => files::open_dump_or_input(encrypted, unlock, context).map(Self::Volume),
+            false => dump_input::open_unlocked(encrypted, unlock, context).map(Self::Volume),
         }
     }
 

@@ -4,6 +4,7 @@ use super::encryption::IdentityArguments;
 use super::json::Measured;
 use super::{Context, Inputs, Verdict, dmesg, output};
 use clap::Args;
+use memtool::dump_input;
 use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
@@ -310,7 +311,7 @@ fn several(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 fn look(context: &mut Context, arguments: &Arguments, path: &Path) -> Result<Looked> {
     let identities = arguments.identities.read(context)?;
     let unlock = Unlock { identities: &identities, scratch: &temporary_directory() };
-    let volume = files::open_dump_or_input(path, unlock, context)?;
+    let volume = dump_input::open_unlocked(path, unlock, context)?;
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let look = |progress: &Progress| inspect_packed(&volume, depth, scratch(&temporary_directory()), progress);
     let inspection = match arguments.verify {

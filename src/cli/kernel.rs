@@ -3,6 +3,7 @@
 use super::encryption::{identities, identity_inputs};
 use super::{Context, Inputs, seekable};
 use clap::Args;
+use memtool::dump_input;
 use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::live_kernel::{RunningFiles, installed_system, open_kernel, open_physical};
@@ -302,7 +303,7 @@ impl KernelArguments {
     /// Opens a dump to be read, decrypted into a directory if it is encrypted to an identity.
     pub fn open_volume(&self, context: &mut Context, core: &Path, directory: &Path) -> Result<ByteSource> {
         let identities = identities(context, &self.identity)?;
-        files::open_dump_or_input(core, Unlock { identities: &identities, scratch: directory }, context)
+        dump_input::open_unlocked(core, Unlock { identities: &identities, scratch: directory }, context)
     }
 
     /// Opens the memory in a dump, and says what is worth knowing of it; what is compressed is decompressed into a directory.
@@ -357,7 +358,7 @@ pub fn opened(context: &mut Context, kernel: Kernel) -> Opened {
 /// Opens a dump, to be read only or changed too.
 pub fn core_volume(core: &Path, access: Access) -> Result<ByteSource> {
     match access {
-        Access::Read => files::open_dump(core),
+        Access::Read => dump_input::open(core),
         Access::Write => files::open_dump_for_writing(core),
     }
 }

@@ -1,8 +1,8 @@
 //! Whose memory is dumped: a host's, or what an image has.
 
 use super::plan::{Image, Plan, RequestedRanges};
+use crate::dump_input;
 use crate::error::{Error, Result};
-use crate::files;
 use crate::host::Host;
 use crate::live_kernel;
 use std::path::Path;
@@ -93,7 +93,7 @@ fn check_raw(path: &Path, image: &Image) -> Result<()> {
         return Ok(());
     }
     // What cannot be read is told by the dump.
-    let Ok(found) = inspect(&files::open_dump(path)?, Depth::Pages, &Progress::default()) else {
+    let Ok(found) = inspect(&dump_input::open(path)?, Depth::Pages, &Progress::default()) else {
         return Ok(());
     };
     let is = match found.problem() {

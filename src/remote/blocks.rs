@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::{Mutex, PoisonError};
-use vmcore::bounds::{head_mut, tail};
+use vmcore::bounds::{head_mut, saturating_usize, tail};
 use vmcore::dump::byte_source::ReadAt;
 
 /// Bytes of a block: a page table and what is near it, without much that is not asked for.
@@ -63,7 +63,7 @@ impl<R: Ranges> Blocks<R> {
             return Err(io::Error::new(io::ErrorKind::UnexpectedEof, "fewer bytes came than were asked for"));
         }
         kept.next = block + count;
-        for (number, bytes) in (block..).zip(bytes.chunks(usize::try_from(BLOCK).unwrap_or(usize::MAX))) {
+        for (number, bytes) in (block..).zip(bytes.chunks(saturating_usize(BLOCK))) {
             kept.clock += 1;
             kept.blocks.insert(number, (kept.clock, bytes.to_vec()));
         }

@@ -11,6 +11,7 @@
 //! - `store`: object stores and web servers.
 
 pub mod address;
+mod address_error;
 #[cfg(feature = "store")]
 mod blocks;
 pub mod object_address;
@@ -28,7 +29,8 @@ mod tls;
 mod tls;
 pub mod trust;
 
-pub use address::{Address, AddressError};
+pub use address::Address;
+pub use address_error::{AddressError, SCHEMES};
 
 use crate::error::{Error, Result};
 use std::fmt;

@@ -1,6 +1,6 @@
 //! The addresses of objects in stores and of what web servers have.
 
-use super::address::AddressError;
+use super::address_error::AddressError;
 use std::fmt;
 use std::path::PathBuf;
 

@@ -321,7 +321,7 @@ fn unusual_names_are_names_and_never_two_lines() {
     run(command().args(["--machine", "demo", "dump", "-d4k", "-o"]).arg(raw).current_dir(directory.path())).ok();
     assert!(directory.path().join(raw).exists());
     fs::remove_file(directory.path().join(raw)).unwrap();
-    for name in ["ftp://host/x", "file:///x", "http://"] {
+    for name in ["ftp://host/x", "file:///x", "gopher://"] {
         demo(&["dump", "-d4k", "-o", name]).usage_error(&["tcp://HOST:PORT", &format!("./{name}")]);
     }
     for name in ["new/", "new/.", "..", "/", ""] {

@@ -4,6 +4,8 @@
 //! Guide, "Amazon S3 multipart upload limits"; Azure takes 50,000 blocks). How long a dump becomes is known before it is
 //! written at most, not exactly: it may be compressed.
 
+use vmcore::bounds::saturating_usize;
+
 /// A store takes no more parts.
 pub const MAX_PARTS: usize = 10_000;
 /// Parts that a dump is cut into at most, by what it can come to. The others are for what was estimated too low.
@@ -26,7 +28,7 @@ pub fn part_size(at_most: Option<u64>) -> u64 {
 /// Parts that are on their way at once while the next is filled: as many as there is memory for, and one at least.
 pub fn concurrent(part_size: u64) -> usize {
     let parts = (MEMORY / part_size.max(1)).saturating_sub(1).clamp(1, MAX_CONCURRENT);
-    usize::try_from(parts).unwrap_or(1)
+    saturating_usize(parts)
 }
 
 #[cfg(test)]

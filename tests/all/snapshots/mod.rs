@@ -14,6 +14,8 @@ use vmcore_synth::{Arch, Compression, KernelDumpHeader};
 /// Commands of README.md, by how they begin, that are not run, and why.
 const NOT_RUN: &[(&str, &str)] = &[
     ("memtool dump --format elf", "reads this machine's memory, and sends it to another host"),
+    ("memtool save --zstd --recipient admins.txt", "stores a dump of this machine with another host"),
+    ("memtool report --identity", "reads a dump from another host"),
     ("memtool report vmcore.1", "a panic's dump of a real kernel, and that system's files"),
     ("memtool record machine.json", "records this machine"),
     ("lldb -c core", "is not memtool"),
