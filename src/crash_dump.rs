@@ -139,7 +139,7 @@ impl CrashDump {
     ///
     /// # Errors
     ///
-    /// Those of [`open_dump`]; it is encrypted, and there is no private key, or it is that of another dump; there is no room
+    /// Those of [`dump_input::open`]; it is encrypted, and there is no private key, or it is that of another dump; there is no room
     /// for it.
     pub fn open(
         &self,

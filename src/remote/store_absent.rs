@@ -1,6 +1,7 @@
 //! What there is instead of [object stores and web servers](super) in a memtool that was built without them: refusals.
 
-use super::address::{Address, Object, WebAddress};
+use super::address::Address;
+use super::object_address::{Object, WebAddress};
 use super::{Settings, Upload};
 use crate::error::{Error, Result};
 use vmcore::dump::byte_source::ByteSource;

@@ -80,6 +80,7 @@ mod report_large;
 mod report_sections;
 mod rules_model;
 mod save;
+mod save_elsewhere;
 mod save_log;
 mod schemas;
 mod show;
