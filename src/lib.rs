@@ -16,6 +16,7 @@
 //! - [`crash_dump`]: the dumps that were saved, found by number;
 //! - [`dump_input`]: a dump that is read, wherever it is;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
+//! - [`core_files`]: that there are none of the program itself;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`encryption`]: outputs encrypted to recipients, and inputs that were;
 //! - [`remote`]: a dump that is sent to another host;
@@ -27,6 +28,7 @@
 //! Every failure is an [`Error`]. The library prints nothing.
 
 pub mod compress;
+pub mod core_files;
 pub mod crash_dump;
 pub mod custody;
 pub mod decrypt;

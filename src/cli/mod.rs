@@ -49,7 +49,7 @@ use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::kernel_error::errno_name;
 use memtool::observer::{Observer, Work};
-use memtool::{Error, Result, files_in_use, interrupt};
+use memtool::{Error, Result, core_files, files_in_use, interrupt};
 use nix::errno::Errno;
 use output::Output;
 use progress::Display;
@@ -210,6 +210,12 @@ impl Subject {
 }
 
 impl Command {
+    /// Whether keys or the memory of a kernel can be in this process. The others need what Linux keeps from a process of which
+    /// no core file is written: its own entries in /proc.
+    fn holds_secrets(&self) -> bool {
+        !matches!(self, Self::Ranges(_) | Self::Paddr(_) | Self::Maps(_) | Self::Map(_) | Self::Record(_))
+    }
+
     /// An option of it that is about text, and so has no meaning with `--json`, and why.
     fn text_only(&self) -> Option<(&'static str, &'static str)> {
         match self {
@@ -562,6 +568,9 @@ fn check_standard_input(cli: &Cli) -> Result<(), String> {
 }
 
 fn run(cli: Cli) -> Result<Verdict> {
+    if cli.command.holds_secrets() {
+        core_files::forbid();
+    }
     files_in_use::track();
     let out = Output::new(cli.global.json, cli.global.wide)?;
     let mut context = Context {

@@ -18,6 +18,7 @@ mod bounds;
 mod common;
 mod completions;
 mod convert;
+mod core_files;
 mod crash_dump;
 mod custody;
 mod debuggers;

@@ -1,8 +1,8 @@
 //! How `memtool save` stores a dump elsewhere than in a directory, or says how it would.
 
 use super::document::{Outcome, SavedFile};
-use super::store::{Earlier, Fate, conclude, damaged, reboot, stored_form};
-use super::{Arguments, clear, say};
+use super::store::{Earlier, Fate, clear_saved, conclude, damaged, reboot, stored_form};
+use super::{Arguments, say};
 use crate::cli::Context;
 use crate::cli::destination::remark_on_delivery;
 use crate::cli::encryption::encrypted_to;
@@ -53,12 +53,7 @@ pub fn send_dump(
     }
     let fate = Fate::new(arguments, dump, sent.beginning.clone());
     if fate.clears {
-        clear(arguments, &dump.last, volume, device).map_err(|error| match error {
-            Error::Io { what, source } => {
-                Error::Io { what: format!("{what}, although the dump is saved as {core}"), source }
-            }
-            other => other,
-        })?;
+        clear_saved(arguments, (device, volume), dump, &core.to_string())?;
     }
     let size = match (sent.size, sent.compression) {
         (None, _) => "it is there already, as it would be sent".to_owned(),

@@ -145,12 +145,7 @@ pub fn save_dump(
     }
     let fate = Fate::new(arguments, dump, beginning);
     if fate.clears {
-        clear(arguments, &dump.last, volume, device).map_err(|error| match error {
-            Error::Io { what, source } => {
-                Error::Io { what: format!("{what}, although the dump is saved as {core}"), source }
-            }
-            other => other,
-        })?;
+        clear_saved(arguments, (device, volume), dump, &core.to_string())?;
     }
     let packed = match compression {
         Compression::None => String::new(),
@@ -165,6 +160,21 @@ pub fn save_dump(
         ..SavedFile::new(&saved.files, Some(size), compression, good)
     };
     conclude(context, arguments, device, dump, &fate, saved)
+}
+
+/// Clears a dump that is saved under that name.
+pub fn clear_saved(
+    arguments: &Arguments,
+    (device, volume): (&Path, &ByteSource),
+    dump: &CrashDump,
+    core: &str,
+) -> Result<()> {
+    match clear(arguments, &dump.last, volume, device) {
+        Err(Error::Io { what, source }) => {
+            Err(Error::Io { what: format!("{what}, although the dump is saved as {core}"), source })
+        }
+        cleared => cleared.map(drop),
+    }
 }
 
 pub fn damaged(good: bool) -> &'static str {
