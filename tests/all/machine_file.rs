@@ -789,7 +789,7 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 23] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 24] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
@@ -797,6 +797,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 23] = [
     ("save", &["save", "--clear", "--force", "file"], &["save", "--check"]),
     ("inspect", &["inspect", "file"], &[]),
     ("convert", &["convert", "file", "out", "--format", "raw"], &[]),
+    ("custody", &["custody", "file"], &[]),
     ("decrypt", &["decrypt", "--key", "file", "--private-key", "file", "file", "out"], &[]),
     ("read", &["read", "--core", "file", "--phys", "0"], &["read", "version"]),
     ("print", &["print", "--core", "file", "1"], &["print", "hz"]),
