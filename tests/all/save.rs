@@ -1051,7 +1051,10 @@ fn copying(before: &[u8], options: &[&str]) -> (Container, Running, Flock<fs::Fi
         while !running.has_ended() {
             drop(held);
             held = lock();
-            if unfinished(&place).len() == 1 && !place.names().contains(&"bounds".to_owned()) {
+            // It has written to it, and so has its lock: before that, another run may take it for abandoned.
+            let is_begun = |name: &String| place.crash.join(name).metadata().is_ok_and(|file| file.len() > 0);
+            let begun = unfinished(&place);
+            if begun.len() == 1 && begun.iter().all(is_begun) && !place.names().contains(&"bounds".to_owned()) {
                 return (place, running, held);
             }
         }
