@@ -6,7 +6,7 @@
 use libfuzzer_sys::arbitrary::{Result, Unstructured};
 use libfuzzer_sys::{Corpus, fuzz_target};
 use memtool::compress::Compression;
-use memtool::dump::sink::{Target, with_sink};
+use memtool::dump::sink::{Packing, Target, with_sink};
 use memtool::host::Host;
 use memtool::host::recorded::Recorded;
 use memtool::live_kernel::{self, RunningSymbols};
@@ -80,7 +80,7 @@ fuzz_target!(|bytes: &[u8]| -> Corpus {
             let file = file.expect("the file can be made");
             let target = Target::File(file.try_clone().expect("it can be"));
             let write = |out: &mut dyn SparseWrite| Ok(snapshot.write(out, &Progress::default())?);
-            let (made, written, _) = with_sink(target, Compression::None, false, write)?;
+            let (made, written, _) = with_sink(target, Packing::compressed(Compression::None), false, write)?;
             assert_eq!((made.size, written.bytes), (size, size));
             let volume = ByteSource::from_file(&file).expect("it has a length");
             let inspection = inspect(&volume, Depth::Full, &Progress::default()).expect("it can be read");

@@ -7,8 +7,8 @@ use libfuzzer_sys::fuzz_target;
 use memtool::compress::Level;
 use memtool::dump::plan::parse_range;
 use memtool::host::kernel_config::compressions;
-use memtool::network::Address;
 use memtool::ranges::Owner;
+use memtool::remote::Address;
 use vmcore::kerneldump::Compression;
 use vmcore::units::{Hex, exact_size, parse_address, parse_size, rough_size};
 

@@ -208,8 +208,8 @@ impl SparseWrite for Sink<'_> {
     }
 }
 
-/// Runs work on a sink before a target. Nothing but what is packed reaches the target. Hands back the work's result, what was written, and the target, to be
-/// completed.
+/// Runs work on a sink before a target. Nothing but what is packed reaches the target. Hands back the work's result, what was
+/// written, and the target, to be completed.
 ///
 /// # Errors
 ///

@@ -524,3 +524,25 @@ fn commands_read_from_a_store_what_they_need_of_it() {
         server.memtool(proxy.port, &["inspect", &remote]).fails_saying(&["was replaced while it was read"]);
     }
 }
+
+#[test]
+fn a_system_without_authorities_reaches_a_store_without_tls() {
+    let Some(server) = Server::start(Kind::S3sFs) else { return };
+    let image = Image::new();
+    let nobody = image.folder.path().join("empty");
+    std::fs::write(&nobody, "").unwrap();
+    let (path, to) = (image.path(), address("plain"));
+    let mut command = server.command(server.port);
+    command.env("SSL_CERT_FILE", &nobody).env_remove("SSL_CERT_DIR").args([
+        "--device",
+        text(&path),
+        "dump",
+        "--output",
+        &to,
+    ]);
+    let run = start(command.stdout(Stdio::piped())).end();
+    arrived(&server, "plain", &image.bytes, &run);
+    let mut command = server.command(server.port);
+    command.env("SSL_CERT_FILE", &nobody).env("AWS_ENDPOINT_URL", "https://127.0.0.1:1").args(["inspect", &to]);
+    start(command.stdout(Stdio::piped())).end().fails_saying(&["cannot look at s3://crash/plain"]);
+}

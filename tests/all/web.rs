@@ -1,5 +1,6 @@
 //! Dumps on web servers: sent by PUT, read by ranges.
 
+use crate::common::certificates::CERTIFICATES;
 use crate::common::nginx::Nginx;
 use crate::common::proxy::{Fault, Proxy};
 use crate::common::recipients::KEYS;
@@ -206,4 +207,37 @@ fn what_is_replaced_while_it_is_read_is_told() {
     let proxy = Proxy::start(server.port, |_| Fault::Answer(200, ""));
     memtool(&["inspect", &format!("http://127.0.0.1:{}/live", proxy.port)])
         .fails_saying(&["the server gives out no parts; fetch it first"]);
+}
+
+#[test]
+fn a_server_has_to_prove_which_one_it_is() {
+    let folder = directory();
+    let (image, bytes) = image(folder.path());
+    let send = |server: &Nginx, scheme: &str, authorities: &str| {
+        let mut command = crate::common::command();
+        let to = format!("{scheme}://127.0.0.1:{}/a", server.port);
+        command.args(["--device", &image, "dump", "--output", &to]).env("SSL_CERT_FILE", authorities);
+        start(command.env_remove("SSL_CERT_DIR").stdout(Stdio::piped())).end()
+    };
+    let [authority, stranger] = ["authority.pem", "stranger.pem"].map(|name| CERTIFICATES.file(name));
+    let server = Nginx::start_with_tls("server");
+    send(&server, "https", &stranger)
+        .fails_saying(&["is not signed by an authority that this system trusts; SSL_CERT_FILE"]);
+    assert!(!server.file("a").exists());
+    send(&server, "https", &authority).ok();
+    assert!(std::fs::read(server.file("a")).unwrap() == bytes);
+    for (name, words) in
+        [("elsewhere", "its certificate is for another host"), ("expired", "its certificate has expired")]
+    {
+        let server = Nginx::start_with_tls(name);
+        send(&server, "https", &authority).fails_saying(&[words]);
+        assert!(!server.file("a").exists());
+    }
+    // A system without any authorities trusts nobody, and speaks to who needs no trust.
+    let nobody = folder.path().join("empty");
+    std::fs::write(&nobody, "").unwrap();
+    send(&Nginx::start_with_tls("server"), "https", text(&nobody)).fails_saying(&["is not signed by an authority"]);
+    let server = Nginx::start("");
+    send(&server, "http", text(&nobody)).ok();
+    assert!(std::fs::read(server.file("a")).unwrap() == bytes);
 }

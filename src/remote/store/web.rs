@@ -6,6 +6,7 @@
 //! cut. A presigned address takes no chunks, so what is longer is first written into a file without a name.
 
 use super::runtime::{Workers, use_ring};
+use super::words::untrusted;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::output_file::{temporary_directory, unnamed_temp_file};
@@ -74,8 +75,12 @@ impl Page {
         let url =
             url.ok_or_else(|| Error::Refused(format!("{name}: it does not begin with https:// or is no address")))?;
         use_ring();
-        let client = Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
-        let client = client.redirect(reqwest::redirect::Policy::none()).build();
+        let client = || {
+            let client = Client::builder().connect_timeout(CONNECT).read_timeout(SILENCE);
+            client.redirect(reqwest::redirect::Policy::none())
+        };
+        // A system without any authorities can still speak to a server without TLS. With TLS, none is trusted then.
+        let client = client().build().or_else(|_| client().tls_certs_only([]).build());
         let client = client.map_err(|error| Error::Refused(format!("{name}: {}", reason(error))))?;
         Ok(Self { workers: Workers::start()?, client, url, name })
     }
@@ -181,7 +186,8 @@ fn reason(error: reqwest::Error) -> String {
     while let Some(source) = innermost.source() {
         innermost = source;
     }
-    innermost.to_string()
+    let text = innermost.to_string();
+    untrusted(&text).map_or(text, str::to_owned)
 }
 
 /// What the body of a request is made of.

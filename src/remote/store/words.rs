@@ -58,6 +58,21 @@ pub fn is_damaged(error: &object_store::Error) -> bool {
     tag(&chain(error), "Code").is_some_and(|code| DAMAGED.contains(&code))
 }
 
+/// What is wrong with a server's certificate, in words, if a text of rustls says that something is.
+pub fn untrusted(text: &str) -> Option<&'static str> {
+    const WORDS: [(&str, &str); 4] = [
+        (
+            "UnknownIssuer",
+            "its certificate is not signed by an authority that this system trusts; SSL_CERT_FILE names a file with the certificates of others",
+        ),
+        ("CaUsedAsEndEntity", "its certificate is one of an authority, which no server has"),
+        ("not valid for name", "its certificate is for another host"),
+        ("expired", "its certificate has expired, or the clock of this system is wrong"),
+    ];
+    let words = WORDS.iter().find(|(part, _)| text.contains("certificate") && text.contains(part));
+    words.map(|(_, words)| *words)
+}
+
 /// Says of a failure what it means. `what` is what was to be done with an object.
 pub fn explained(what: &str, object: &Object, error: object_store::Error) -> Error {
     use object_store::Error as Cause;
@@ -78,6 +93,9 @@ pub fn explained(what: &str, object: &Object, error: object_store::Error) -> Err
         }
         (Cause::Unauthenticated { .. }, _) => {
             (io::ErrorKind::PermissionDenied, "the store does not know these credentials".to_owned())
+        }
+        _ if untrusted(&text).is_some() => {
+            (io::ErrorKind::InvalidData, untrusted(&text).unwrap_or_default().to_owned())
         }
         _ if is_about_credentials(&text) => (io::ErrorKind::PermissionDenied, no_credentials(object.provider)),
         _ => (io::ErrorKind::Other, shortened(&text)),

@@ -1,5 +1,6 @@
 //! nginx, as a server of WebDAV.
 
+use super::certificates::CERTIFICATES;
 use std::net::{TcpListener, TcpStream};
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -26,6 +27,17 @@ impl Drop for Nginx {
 impl Nginx {
     /// Starts one; `more` are lines of its configuration for files.
     pub fn start(more: &str) -> Self {
+        Self::start_with(more, "", "")
+    }
+
+    /// Starts one that speaks TLS, with that certificate.
+    pub fn start_with_tls(certificate: &str) -> Self {
+        let files = [".pem", ".key"].map(|ending| CERTIFICATES.file(&format!("{certificate}{ending}")));
+        let [certificate, key] = files;
+        Self::start_with("", "ssl", &format!("ssl_certificate {certificate}; ssl_certificate_key {key};"))
+    }
+
+    fn start_with(more: &str, listens: &str, tls: &str) -> Self {
         let folder = super::directory();
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
         let here = folder.path().display();
@@ -35,7 +47,7 @@ impl Nginx {
             http {{
                 access_log off; client_body_temp_path {here}/incoming; client_max_body_size 0;
                 proxy_temp_path {here}/p; fastcgi_temp_path {here}/f; uwsgi_temp_path {here}/u; scgi_temp_path {here}/s;
-                server {{ listen 127.0.0.1:{port}; root {here}/files; location / {{ dav_methods PUT; {more} }} }}
+                server {{ listen 127.0.0.1:{port} {listens}; {tls} root {here}/files; location / {{ dav_methods PUT; {more} }} }}
             }}",
             // Root's workers would be somebody else, who may not write here.
             if nix::unistd::geteuid().is_root() { "user root;" } else { "" }
