@@ -67,6 +67,22 @@ fn open_standard_input(name: &Path) -> io::Result<File> {
     Ok(file)
 }
 
+/// Makes a pipe larger, where the system does not do that by itself: fewer changes between the two programs.
+pub(crate) fn enlarge_pipe(pipe: &impl AsFd) {
+    // It is what Linux allows to anybody. It is refused for anything but a pipe, and if the user's pipes are too large in all.
+    #[cfg(target_os = "linux")]
+    let _ = fcntl(pipe, FcntlArg::F_SETPIPE_SZ(1 << 20));
+    #[cfg(not(target_os = "linux"))]
+    let _ = pipe;
+}
+
+/// The name of a file beside another one: its name, with that behind it.
+pub fn with_ending(path: &Path, ending: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(ending);
+    name.into()
+}
+
 /// Opens a file that is read once, which may be standard input; see [`in_order`].
 ///
 /// # Errors

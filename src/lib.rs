@@ -58,6 +58,7 @@ pub mod ranges;
 pub mod record;
 pub mod remote;
 pub mod save;
+mod sha256;
 pub mod signature;
 
 pub use error::{Error, Result};

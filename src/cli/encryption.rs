@@ -1,12 +1,12 @@
 //! Options for outputs that are encrypted to recipients, and for inputs that were.
 
 use super::Context;
+use super::secrets::warn_of_readers;
 use clap::Args;
 use memtool::encryption::{Identities, Recipients};
 use memtool::files;
 use memtool::{Error, Result};
-use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use vmcore::units::counted;
 
 /// To whom an output is encrypted.
@@ -96,11 +96,7 @@ pub fn identities(context: &mut Context, files: &[PathBuf]) -> Result<Identities
     for named in files {
         let (name, _) = files::in_order(named);
         identities.add_file(&name.display().to_string(), files::open_in_order(named)?)?;
-        let is_readable = |path: &Path| path.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0);
-        if !files::is_standard_input(named) && is_readable(named) {
-            let name = name.display();
-            context.warn(&format!("{name} is readable by other users, who can decrypt with it what only you should"));
-        }
+        warn_of_readers(context, named, "decrypt with it what only you should");
     }
     Ok(identities)
 }

@@ -29,6 +29,7 @@ mod read;
 mod record;
 mod report;
 mod save;
+mod secrets;
 mod show;
 mod signing;
 mod spelling;

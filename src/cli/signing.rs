@@ -1,11 +1,11 @@
 //! Options for what is signed, and for signatures that are verified.
 
+use super::secrets::warn_of_readers;
 use super::{Context, Inputs};
 use clap::Args;
 use memtool::Result;
 use memtool::files;
 use memtool::signature::{Password, SigningKey, VerifyingKey};
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// With which key it is signed.
@@ -37,11 +37,7 @@ impl SigningArguments {
         let key = files::open_in_order(path)?;
         let password_file = self.password_file.as_deref();
         for secret in [Some(path.as_path()), password_file].into_iter().flatten() {
-            let is_readable = secret.metadata().is_ok_and(|metadata| metadata.mode() & 0o044 != 0);
-            if !files::is_standard_input(secret) && is_readable {
-                let secret = secret.display();
-                context.warn(&format!("{secret} is readable by other users, who can sign with it in your place"));
-            }
+            warn_of_readers(context, secret, "sign with it in your place");
         }
         let mut opened = password_file.map(files::open_in_order).transpose()?;
         let password_name = password_file.map(|path| files::in_order(path).0.display().to_string());

@@ -1,7 +1,8 @@
 //! The chain of the entries: each has the hash of the one before, so that no entry can be changed, left out or moved
 //! without that being found. Only what is cut off at the end is not.
 
-use super::entry::{Entry, LineError, MAX_LINE, sha256, signed_text};
+use super::entry::{Entry, LineError, MAX_LINE, signed_text};
+use crate::sha256;
 use crate::signature::VerifyingKey;
 use std::fmt;
 
@@ -184,7 +185,7 @@ impl Chain {
         self.whole_bytes += line.len() as u64;
         match Entry::parse(line) {
             Ok(entry) => {
-                let entry_sha256 = sha256(line);
+                let entry_sha256 = sha256::of_bytes(line);
                 let signed_by = self.check_signature(&entry, line, keys);
                 self.check(&entry, &entry_sha256);
                 each(&ReadEntry { entry: &entry, entry_sha256: &entry_sha256, signed_by: signed_by.as_deref() })

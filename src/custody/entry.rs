@@ -2,9 +2,7 @@
 
 use crate::error::{Error, Result};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use vmcore::text::Name;
-use vmcore::units::hex_digits;
 
 /// The `schema` of an entry.
 pub const SCHEMA: &str = "memtool.custody.entry";
@@ -100,11 +98,6 @@ struct Head {
     version: u32,
 }
 
-/// The SHA-256 of bytes, in hexadecimal.
-pub fn sha256(bytes: &[u8]) -> String {
-    hex_digits(&Sha256::digest(bytes))
-}
-
 /// Why a line is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum LineError {
@@ -176,7 +169,7 @@ mod tests {
             written_by: "memtool".to_owned(),
             name: "ram".into(),
             size: 0,
-            sha256: sha256(b""),
+            sha256: crate::sha256::of_bytes(b""),
             changed: None,
             derived_from: None,
             previous_sha256: None,

@@ -10,34 +10,29 @@ pub mod entry;
 mod file;
 
 use crate::error::{Error, Result};
+use crate::files::with_ending;
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file;
+use crate::sha256;
 use crate::signature::{SigningKey, VerifyingKey};
 use chain::{Chain, Link, ReadEntry};
-use entry::{Changed, Entry, Origin, SCHEMA, VERSION, sha256};
+use entry::{Changed, Entry, Origin, SCHEMA, VERSION};
 use file::{LogFile, Purpose, open_regular};
 use nix::sys::utsname::uname;
 use nix::unistd::{User, getuid};
-use sha2::{Digest, Sha256};
-use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
-use std::io::{self, Read};
+use std::fs::OpenOptions;
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
-use vmcore::bounds::filled;
-use vmcore::progress::Progress;
 use vmcore::text::Name;
-use vmcore::units::{hex_digits, utc_if_known};
+use vmcore::units::utc_if_known;
 
 /// So often an entry is begun anew because another program has just made the log.
 const ATTEMPTS: usize = 16;
 
 /// The name of a dump's log.
 pub fn log_path(dump: &Path) -> PathBuf {
-    let mut name = OsString::from(dump);
-    name.push(".custody");
-    name.into()
+    with_ending(dump, ".custody")
 }
 
 /// How many entries, for messages.
@@ -66,28 +61,14 @@ impl DumpState {
         let mut file = opened.map_err(|source| Error::io("open", dump, source))?;
         let failed = |source| Error::io("read", dump, source);
         let length = file.metadata().map_err(failed)?.len();
-        observe_bytes(observer, Phase::Verifying, length, |progress| hash(&mut file, progress).map_err(failed))
+        observe_bytes(observer, Phase::Verifying, length, |progress| {
+            let (size, sha256) = sha256::of_reader(&mut file, u64::MAX, |read| progress.add(read)).map_err(failed)?;
+            Ok::<_, Error>(Self { size, sha256 })
+        })
     }
 
     fn is_at(&self, link: &Link) -> bool {
         (self.size, &self.sha256) == (link.size, &link.sha256)
-    }
-}
-
-fn hash(file: &mut File, progress: &Progress) -> io::Result<DumpState> {
-    let mut hash = Sha256::new();
-    let mut size = 0_u64;
-    let mut buffer = vec![0; 1 << 20];
-    loop {
-        let read = match file.read(&mut buffer) {
-            Ok(0) => return Ok(DumpState { size, sha256: hex_digits(&hash.finalize()) }),
-            Ok(read) => read,
-            Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
-            Err(error) => return Err(error),
-        };
-        hash.update(filled(&buffer, read)?);
-        size = size.saturating_add(read as u64);
-        progress.add(read as u64);
     }
 }
 
@@ -192,7 +173,7 @@ fn compose(dump: &Path, state: &DumpState, statement: &Statement, before: Before
 }
 
 fn added(log: &Path, entry: Entry, line: &str) -> Added {
-    Added { log: log.to_owned(), entry, entry_sha256: sha256(line.as_bytes()) }
+    Added { log: log.to_owned(), entry, entry_sha256: sha256::of_bytes(line.as_bytes()) }
 }
 
 /// Adds an entry to a dump's log, or begins one. While it is written no other memtool adds to the log.

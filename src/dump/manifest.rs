@@ -1,19 +1,17 @@
 //! The manifest of a dump: a JSON object that says what was dumped, and proves later that a copy is whole.
 
 use super::plan::Plan;
-use crate::custody::entry::sha256;
 use crate::error::{Error, Result};
 use crate::files;
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
+use crate::sha256;
 use crate::signature::{Verified, VerifyingKey, signature_path};
 use serde::{Deserialize, Serialize};
-use sha2::{Digest, Sha256};
 use std::fs::File;
-use std::io::{Read, Write};
+use std::io::Write;
 use std::path::Path;
 use std::time::SystemTime;
-use vmcore::bounds::filled;
 use vmcore::format::unreadable::UnreadableRange;
 use vmcore::format::{About, Format, Space};
 use vmcore::opened::read_at_most;
@@ -21,7 +19,7 @@ use vmcore::progress::Progress;
 use vmcore::segment::Segment;
 use vmcore::system::System;
 use vmcore::text::Name;
-use vmcore::units::{counted, hex_digits, utc_if_known};
+use vmcore::units::{counted, utc_if_known};
 
 /// The `schema` of the object.
 pub const SCHEMA: &str = "memtool.manifest";
@@ -159,7 +157,7 @@ impl Manifest {
             key.verify(&text, &signature.display().to_string(), files::open(&signature)?)
         };
         let verified = key.map(verify).transpose()?;
-        Ok(ReadManifest { manifest: Self::parse(path, &text)?, text_sha256: sha256(&text), verified })
+        Ok(ReadManifest { manifest: Self::parse(path, &text)?, text_sha256: sha256::of_bytes(&text), verified })
     }
 
     fn read_text(path: &Path) -> Result<Vec<u8>> {
@@ -213,23 +211,8 @@ impl Manifest {
 
     fn compare(&self, dump: &mut File, name: &str, progress: &Progress) -> Result<()> {
         let differs = |what: String| Err(Error::Format(format!("{name} does not match its manifest: {what}")));
-        let mut hash = Sha256::new();
-        let mut size = 0u64;
-        let mut buffer = vec![0; 1 << 20];
-        loop {
-            let read = match dump.read(&mut buffer) {
-                Ok(0) => break,
-                Ok(read) => read,
-                Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
-                Err(source) => return Err(Error::Io { what: format!("read {name}"), source }),
-            };
-            hash.update(filled(&buffer, read).map_err(|source| Error::Io { what: format!("read {name}"), source })?);
-            size += read as u64;
-            progress.add(read as u64);
-            if size > self.output.size {
-                break;
-            }
-        }
+        let read = sha256::of_reader(dump, self.output.size, |read| progress.add(read));
+        let (size, hash) = read.map_err(|source| Error::Io { what: format!("read {name}"), source })?;
         let expected = self.output.size;
         if size > expected {
             return differs(format!("longer than the recorded {}", counted(expected, "byte")));
@@ -237,7 +220,6 @@ impl Manifest {
         if size < expected {
             return differs(format!("{} instead of {expected}", counted(size, "byte")));
         }
-        let hash = hex_digits(&hash.finalize());
         if !hash.eq_ignore_ascii_case(&self.output.sha256) {
             return differs(format!("SHA-256 {hash} instead of {}", self.output.sha256));
         }

@@ -13,11 +13,11 @@ pub mod plan;
 pub mod sink;
 pub mod source;
 
-use crate::custody::entry::sha256;
 use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::output_file::{self, OutputFile};
 use crate::remote::Delivered;
+use crate::sha256;
 use crate::signature::{SigningKey, signature_path};
 use destination::MapDestination;
 use job::{Companion, DumpSizes, Finished, Job, JobOptions};
@@ -197,7 +197,7 @@ fn write_manifest(
         signature.commit()?;
     }
     file.commit()?;
-    Ok(sha256(&text))
+    Ok(sha256::of_bytes(&text))
 }
 
 /// Memory that is dumped.

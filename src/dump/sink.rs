@@ -3,6 +3,7 @@
 use crate::compress::{Compression, Encoder, overlapped};
 use crate::encryption::{EncryptingWriter, Recipients};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::remote::{Delivered, Upload};
 use sha2::{Digest, Sha256};
 use std::fs::File;
@@ -29,10 +30,7 @@ pub enum Target {
 impl Target {
     /// Standard output, say. A pipe is made larger, where the system does not do that by itself.
     pub fn stream(file: File) -> Self {
-        // Fewer changes between the two programs; it is what Linux allows to anybody. It is refused for anything
-        // but a pipe, and if the user's pipes are too large in all.
-        #[cfg(target_os = "linux")]
-        let _ = nix::fcntl::fcntl(&file, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+        files::enlarge_pipe(&file);
         Self::Stream(file)
     }
 

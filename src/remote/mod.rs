@@ -15,6 +15,7 @@ mod address_error;
 #[cfg(feature = "store")]
 mod blocks;
 pub mod object_address;
+mod random;
 mod ssh;
 #[cfg(feature = "store")]
 mod store;

@@ -9,8 +9,9 @@
 //! terminal where there is one.
 
 use super::address::RemoteFile;
-use super::{Delivered, Upload};
+use super::{Delivered, Upload, random};
 use crate::error::{Error, Result};
+use crate::files;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command, ExitStatus, Stdio};
@@ -18,7 +19,6 @@ use std::sync::mpsc::{Receiver, channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 use vmcore::errno;
-use vmcore::units::hex_digits;
 
 /// What the other host does.
 const SCRIPT: &str = include_str!("receive.sh");
@@ -69,20 +69,15 @@ impl Session {
     }
 
     fn start(to: &RemoteFile) -> io::Result<Self> {
-        let mut random = [0; 36];
-        File::open("/dev/urandom")?.read_exact(&mut random)?;
-        let (token, name) = random.split_at(32);
-        let token = hex_digits(token);
+        let (token, name) = (random::digits::<32>()?, random::digits::<4>()?);
         let mut ssh = Command::new("/bin/sh");
-        ssh.args(["-c", RUN, "memtool"]).args(options(to)).arg(remote_command(&token, &hex_digits(name), &to.path));
+        ssh.args(["-c", RUN, "memtool"]).args(options(to)).arg(remote_command(&token, &name, &to.path));
         let mut child = ssh.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn()?;
         let (Some(stdin), Some(stdout), Some(stderr)) = (child.stdin.take(), child.stdout.take(), child.stderr.take())
         else {
             return Err(io::ErrorKind::BrokenPipe.into());
         };
-        // Fewer changes between the two programs, as far as the system allows it.
-        #[cfg(target_os = "linux")]
-        let _ = nix::fcntl::fcntl(&stdin, nix::fcntl::FcntlArg::F_SETPIPE_SZ(1 << 20));
+        files::enlarge_pipe(&stdin);
         let (stdin, stdout) = (Some(stdin), BufReader::new(stdout));
         let messages = Messages::collect(stderr)?;
         let mut session = Self { child, stdin, stdout, messages, to: to.clone(), token, sent: 0 };

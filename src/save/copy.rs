@@ -19,7 +19,7 @@ const MAX_KEY: u64 = 1 << 20;
 /// What is encrypted ends at a multiple of this.
 const SECTOR: u64 = 512;
 /// So many bytes are copied at a time.
-pub(super) const PART: usize = 1 << 18;
+const PART: usize = 1 << 18;
 
 /// The bytes of the dump that are to be stored.
 pub(super) fn stream<'a>(

@@ -15,17 +15,15 @@ use crate::compress;
 use crate::dump::destination::Destination;
 use crate::dump::sink::{Packing, with_sink};
 use crate::error::{Error, Result};
+use crate::files::with_ending;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::OutputFile;
 use crate::remote::{self, Address, Delivered, Settings};
-use sha2::{Digest, Sha256};
-use std::ffi::OsString;
-use std::path::PathBuf;
-use vmcore::bounds::head;
+use crate::sha256;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{Damage, Depth};
 use vmcore::kerneldump::Compression;
-use vmcore::units::{hex_digits, utc_of_seconds};
+use vmcore::units::utc_of_seconds;
 
 /// Where the files of a dump go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,11 +71,7 @@ impl Places {
             };
         }
         let beside = |ending: &str| match to {
-            Destination::File(path) => {
-                let mut name = OsString::from(path);
-                name.push(ending);
-                Some(Destination::File(PathBuf::from(name)))
-            }
+            Destination::File(path) => Some(Destination::File(with_ending(path, ending))),
             Destination::Remote(address) => address.beside(ending).map(Destination::Remote),
             Destination::StandardOutput => None,
         };
@@ -99,11 +93,10 @@ fn dump_name(dump: &CrashDump) -> String {
 
 /// What an object says of itself that is this dump, stored so.
 fn identity(dump: &CrashDump, treatment: &Treatment, what: &str) -> String {
-    let mut hash = Sha256::new();
-    hash.update(dump.found.uncleared);
-    hash.update([treatment.packed.code(), treatment.decompress.code()]);
-    hash.update(what);
-    hex_digits(head(&hash.finalize(), 16_usize))
+    let codes = [treatment.packed.code(), treatment.decompress.code()];
+    let mut digits = sha256::of_bytes(&[&dump.found.uncleared, &codes[..], what.as_bytes()].concat());
+    digits.truncate(32);
+    digits
 }
 
 /// Says where [`send`] would store a dump.

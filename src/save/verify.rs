@@ -1,18 +1,15 @@
 //! What was saved, looked at before it gets its name.
 
 use super::beginning;
-use super::copy::PART;
 use crate::error::{Error, Result};
 use crate::output_file::OutputFile;
-use sha2::{Digest, Sha256};
-use std::io::{self, Read};
-use vmcore::bounds::filled;
+use crate::sha256;
+use std::io;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::stream::Stream;
 use vmcore::dump::{self, Content, Damage, Depth};
 use vmcore::kerneldump::{Compression, Header};
 use vmcore::progress::Progress;
-use vmcore::units::hex_digits;
 
 pub(super) fn cannot_read_back(source: io::Error) -> Error {
     Error::Io { what: "read the dump back".to_owned(), source }
@@ -27,19 +24,11 @@ pub(super) fn beginning_of(stored: &ByteSource, header: &Header, compression: Co
 }
 
 /// Reads a file back and compares it with what was written.
-pub(super) fn compare(file: &OutputFile, sha256: &str, progress: &Progress) -> Result<()> {
+pub(super) fn compare(file: &OutputFile, expected: &str, progress: &Progress) -> Result<()> {
     let back = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
-    let mut hash = Sha256::new();
     let mut reader = back.part(0, back.length(), progress);
-    let mut buffer = vec![0; PART];
-    loop {
-        let count = reader.read(&mut buffer).map_err(cannot_read_back)?;
-        if count == 0 {
-            break;
-        }
-        hash.update(filled(&buffer, count).map_err(cannot_read_back)?);
-    }
-    match hex_digits(&hash.finalize()) == sha256 {
+    let (_, found) = sha256::of_reader(&mut reader, u64::MAX, |_| {}).map_err(cannot_read_back)?;
+    match found == expected {
         true => Ok(()),
         false => Err(Error::Format("the dump that was written cannot be read back: its SHA-256 differs".to_owned())),
     }

@@ -14,8 +14,8 @@ mod minisign_format;
 mod secret_key;
 
 use crate::error::{Error, Result};
+use crate::files::with_ending;
 use minisign_format::{PrivateKey, PublicKey};
-use std::ffi::OsString;
 use std::fmt;
 use std::io::Read;
 use std::path::{Path, PathBuf};
@@ -29,9 +29,7 @@ const PUBLIC_KEY_LENGTH: usize = 56;
 
 /// The name of a file's signature.
 pub fn signature_path(signed: &Path) -> PathBuf {
-    let mut name = OsString::from(signed);
-    name.push(".minisig");
-    name.into()
+    with_ending(signed, ".minisig")
 }
 
 /// Reads a small file; what is in it is overwritten in memory afterwards.

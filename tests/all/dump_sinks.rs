@@ -1,6 +1,8 @@
 //! `memtool dump`: where a dump goes, and what is left when it does not get there.
 
-use crate::common::{Run, Running, command, demo, directory, names, noise, run, start, text, write_file};
+use crate::common::{
+    COMPRESSIONS, Run, Running, command, decompress, demo, directory, names, noise, run, start, text, write_file,
+};
 use nix::sys::signal::Signal;
 use std::fs;
 use std::io::{ErrorKind, Read, Write};
@@ -10,7 +12,6 @@ use std::process::{Command, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-const COMPRESSIONS: [&[&str]; 3] = [&[], &["--zstd"], &["--gzip"]];
 const SIGNALS: [(Signal, i32); 3] = [(Signal::SIGINT, 130), (Signal::SIGTERM, 1), (Signal::SIGHUP, 1)];
 
 /// A dump of an image of noise, which compressing makes no smaller.
@@ -20,18 +21,6 @@ fn dump_of_noise(directory: &Path, mebibytes: usize) -> (PathBuf, Vec<u8>, Comma
     let mut command = command();
     command.arg("--device").arg(&image).arg("dump");
     (image, bytes, command)
-}
-
-fn decompress(bytes: &[u8], compression: &[&str]) -> Vec<u8> {
-    match compression.first() {
-        Some(&"--zstd") => zstd::decode_all(bytes).unwrap(),
-        Some(_) => {
-            let mut all = Vec::new();
-            flate2::read::GzDecoder::new(bytes).read_to_end(&mut all).unwrap();
-            all
-        }
-        None => bytes.to_vec(),
-    }
 }
 
 /// Asserts that what was compressed has no end: nobody shall take it for a whole dump.

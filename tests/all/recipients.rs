@@ -1,7 +1,9 @@
 //! Outputs that are encrypted to recipients, which age(1) decrypts, and inputs that age(1) has encrypted.
 
 use crate::common::recipients::{KEYS, USABLE, decrypt, encrypt, is_decrypted};
-use crate::common::{Run, command, demo, directory, memtool, names, noise, run, start, text, write_file};
+use crate::common::{
+    COMPRESSIONS, Run, command, decompress, demo, directory, memtool, names, noise, run, start, text, write_file,
+};
 use nix::sys::signal::Signal;
 use serde_json::Value;
 use std::fs::{self, read, read_link, read_to_string, write};
@@ -11,20 +13,6 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use vmcore_synth::device::DumpDevice;
 use vmcore_synth::{Arch, Compression, KernelDumpHeader, MinidumpSpec};
-
-const COMPRESSIONS: [&[&str]; 3] = [&[], &["--zstd"], &["--gzip"]];
-
-fn decompress(bytes: &[u8], compression: &[&str]) -> Vec<u8> {
-    match compression.first() {
-        Some(&"--zstd") => zstd::decode_all(bytes).unwrap(),
-        Some(_) => {
-            let mut all = Vec::new();
-            flate2::read::GzDecoder::new(bytes).read_to_end(&mut all).unwrap();
-            all
-        }
-        None => bytes.to_vec(),
-    }
-}
 
 /// A minidump.
 fn dump() -> Vec<u8> {

@@ -1,7 +1,7 @@
 //! How `memtool save` stores a dump elsewhere than in a directory, or says how it would.
 
 use super::document::{Outcome, SavedFile};
-use super::store::{Earlier, Fate, clear_saved, conclude, damaged, reboot, stored_form};
+use super::store::{Earlier, Fate, conclude, damaged, reboot, settle, stored_form};
 use super::{Arguments, say};
 use crate::cli::Context;
 use crate::cli::destination::remark_on_delivery;
@@ -48,13 +48,8 @@ pub fn send_dump(
     let core = &sent.places.core;
     context.log.notice(&format!("wrote {}core to {core}", stored_form(dump, &options, sent.compression)));
     remark_on_delivery(context, sent.delivered);
-    for problem in &sent.warnings {
-        context.warn(&format!("{core}: {problem}"));
-    }
-    let fate = Fate::new(arguments, dump, sent.beginning.clone());
-    if fate.clears {
-        clear_saved(arguments, (device, volume), dump, &core.to_string())?;
-    }
+    let doubts = (sent.beginning.clone(), &*sent.warnings);
+    let fate = settle(context, arguments, (device, volume), dump, &core.to_string(), doubts)?;
     let size = match (sent.size, sent.compression) {
         (None, _) => "it is there already, as it would be sent".to_owned(),
         (Some(size), Compression::None) => rough_size(size),

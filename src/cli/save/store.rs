@@ -137,22 +137,13 @@ pub fn save_dump(
     let core = saved.files.core.display();
     let stored = stored_form(dump, &options, compression);
     context.log.notice(&format!("wrote {stored}core to {core}"));
-    for problem in saved.problems.iter().chain(&warnings) {
-        context.warn(&format!("{core}: {problem}"));
-    }
-    if let Some(damage) = beginning.as_ref().filter(|_| arguments.force) {
-        context.warn(&format!("{core}: damaged: {damage}"));
-    }
-    let fate = Fate::new(arguments, dump, beginning);
-    if fate.clears {
-        clear_saved(arguments, (device, volume), dump, &core.to_string())?;
-    }
+    let warnings: Vec<String> = saved.problems.iter().cloned().chain(warnings).collect();
+    let fate = settle(context, arguments, (device, volume), dump, &core.to_string(), (beginning, &warnings))?;
     let packed = match compression {
         Compression::None => String::new(),
         compression => format!(" after {}", compression.name()),
     };
     say(context, &format!("{core}: {}{packed}{}{}", rough_size(size), encrypted_to(&recipients), damaged(good)))?;
-    let warnings = saved.problems.iter().cloned().chain(warnings).collect();
     let saved = SavedFile {
         verified: arguments.verify,
         warnings,
@@ -162,19 +153,31 @@ pub fn save_dump(
     conclude(context, arguments, device, dump, &fate, saved)
 }
 
-/// Clears a dump that is saved under that name.
-pub fn clear_saved(
+/// Says what may be wrong with a dump that is saved under that name, and clears it on its device, unless it is to stay there.
+pub fn settle(
+    context: &mut Context,
     arguments: &Arguments,
     (device, volume): (&Path, &ByteSource),
     dump: &CrashDump,
     core: &str,
-) -> Result<()> {
-    match clear(arguments, &dump.last, volume, device) {
-        Err(Error::Io { what, source }) => {
-            Err(Error::Io { what: format!("{what}, although the dump is saved as {core}"), source })
-        }
-        cleared => cleared.map(drop),
+    (beginning, warnings): (Option<Damage>, &[String]),
+) -> Result<Fate> {
+    for problem in warnings {
+        context.warn(&format!("{core}: {problem}"));
     }
+    if let Some(damage) = beginning.as_ref().filter(|_| arguments.force) {
+        context.warn(&format!("{core}: damaged: {damage}"));
+    }
+    let fate = Fate::new(arguments, dump, beginning);
+    if fate.clears {
+        clear(arguments, &dump.last, volume, device).map_err(|error| match error {
+            Error::Io { what, source } => {
+                Error::Io { what: format!("{what}, although the dump is saved as {core}"), source }
+            }
+            other => other,
+        })?;
+    }
+    Ok(fate)
 }
 
 pub fn damaged(good: bool) -> &'static str {

@@ -9,13 +9,12 @@ use super::words::{exists, explained, is_damaged};
 use super::{Found, Place};
 use crate::error::{Error, Result};
 use crate::interrupt::Undo;
-use crate::remote::object_address::Object;
-use crate::remote::{Delivered, Settings, Upload};
+use crate::remote::object_address::{Object, Provider};
+use crate::remote::{Delivered, Settings, Upload, random};
+use crate::sha256;
 use object_store::multipart::PartId;
 use object_store::{Attribute, Attributes, PutMode, PutMultipartOptions, PutOptions, PutPayload};
-use sha2::{Digest, Sha256};
 use std::fmt;
-use std::hash::BuildHasher;
 use std::io::{self, Write};
 use std::path::Path;
 use std::sync::Arc;
@@ -23,7 +22,7 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 use tokio::task::JoinSet;
 use vmcore::bounds::{head, saturating_usize};
-use vmcore::units::{counted, hex_digits, rough_size};
+use vmcore::units::{counted, rough_size};
 
 /// How long it may take to have a store forget what was sent. What it does not forget, its rules for buckets may.
 const ABORT: Duration = Duration::from_secs(10);
@@ -139,7 +138,9 @@ impl StoreUpload {
                 )));
             }
             (Some(begun), _) => begun.tag.clone(),
-            (None, identity) => identity.clone().unwrap_or_else(new_tag),
+            (None, Some(identity)) => identity.clone(),
+            (None, None) => random::digits::<16>()
+                .map_err(|source| Error::Io { what: "find a name for an upload".to_owned(), source })?,
         };
         let on_their_way = part_size.saturating_mul(concurrent as u64);
         let place = Place::open(&workers, object, &tag, Patience::for_bytes(on_their_way))?;
@@ -179,7 +180,7 @@ impl StoreUpload {
         let Place { store, path, object, .. } = &self.place;
         // Azure takes attributes with the list of blocks only, which is where they are added.
         let attributes = match object.provider {
-            crate::remote::object_address::Provider::Azure => Attributes::new(),
+            Provider::Azure => Attributes::new(),
             _ => self.attributes(),
         };
         let options = PutMultipartOptions { attributes, ..PutMultipartOptions::default() };
@@ -210,7 +211,7 @@ impl StoreUpload {
         let index = self.next;
         self.next += 1;
         let bytes = std::mem::take(&mut self.part);
-        let sha256 = self.journal.as_ref().map(|_| hex_digits(&Sha256::digest(&bytes)));
+        let sha256 = self.journal.as_ref().map(|_| sha256::of_bytes(&bytes));
         self.taken.push(None);
         if let Some((journal, sha256)) = self.journal.as_ref().zip(sha256.as_deref())
             && let Some(known) = journal.part(index, sha256)
@@ -352,8 +353,8 @@ impl Drop for StoreUpload {
         if self.journal.is_some() {
             // What goes on from a file keeps its parts, also those that arrive now. What fails is sent again then.
             self.place.workers.wait_at_most(LAST_PARTS, self.traffic.stop());
-            while let Some((index, sha256, Ok(id))) = self.on_their_way.try_join_next().and_then(Result::ok) {
-                if let Some((journal, sha256)) = self.journal.as_mut().zip(sha256) {
+            while let Some(joined) = self.on_their_way.try_join_next() {
+                if let (Ok((index, Some(sha256), Ok(id))), Some(journal)) = (joined, self.journal.as_mut()) {
                     let _ = journal.add(index, sha256, &id.content_id);
                 }
             }
@@ -383,17 +384,6 @@ fn check_absent(place: &Place, tag: &str) -> Result<()> {
         Err(Error::Io { source, .. }) if source.kind() == io::ErrorKind::PermissionDenied => Ok(()),
         found => found.map(drop),
     }
-}
-
-/// A name that no other upload has.
-fn new_tag() -> String {
-    let mut hash = Sha256::new();
-    let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_nanos());
-    hash.update(now.to_le_bytes());
-    hash.update(std::process::id().to_le_bytes());
-    // Two machines can have the same clock and the same process ID.
-    hash.update(std::collections::hash_map::RandomState::new().hash_one(now).to_le_bytes());
-    hex_digits(head(&hash.finalize(), 16_usize))
 }
 
 fn into_io(error: Error) -> io::Error {

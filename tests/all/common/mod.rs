@@ -37,7 +37,7 @@ pub mod typed_kernel;
 
 use serde_json::Value;
 use std::ffi::OsStr;
-use std::io::Write;
+use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
@@ -416,6 +416,22 @@ pub fn write_file(directory: &Path, bytes: &[u8]) -> PathBuf {
     let mut file = tempfile::Builder::new().prefix("machine-").suffix(".json").tempfile_in(directory).unwrap();
     file.write_all(bytes).unwrap();
     file.into_temp_path().keep().unwrap()
+}
+
+/// How an output can be compressed, by its options.
+pub const COMPRESSIONS: [&[&str]; 3] = [&[], &["--zstd"], &["--gzip"]];
+
+/// What they have compressed, as it was.
+pub fn decompress(bytes: &[u8], compression: &[&str]) -> Vec<u8> {
+    match compression.first() {
+        Some(&"--zstd") => zstd::decode_all(bytes).unwrap(),
+        Some(_) => {
+            let mut all = Vec::new();
+            flate2::read::GzDecoder::new(bytes).read_to_end(&mut all).unwrap();
+            all
+        }
+        None => bytes.to_vec(),
+    }
 }
 
 /// Noise, which cannot be compressed, the same in every run.
