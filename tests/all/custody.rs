@@ -1,7 +1,7 @@
 //! Custody logs: who had a dump when, and what is found if a log or its dump is not what it was.
 
 use crate::common::recipients::succeed;
-use crate::common::{Run, command, directory, memtool, names, noise, start, text, write_file};
+use crate::common::{Run, command, directory, memtool, names, noise, on_terminal_of, start, text, write_file};
 use crate::signatures::{PASSWORD_FILE, key, public};
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -122,6 +122,21 @@ fn each_entry_says_who_had_the_dump_when_and_why() {
     let json = dump.show(&["--json"]).ok().json();
     assert_eq!((&json["intact"], &json["entries"][1]["custody_entry"]), (&json!(true), &expected));
     assert_eq!(json["last_entry_sha256"], json["entries"][1]["entry_sha256"]);
+}
+
+#[test]
+fn a_terminal_has_a_table_where_that_fits_and_each_entry_by_itself_where_it_does_not() {
+    let dump = Dump::with_log();
+    let show = |columns: u16| on_terminal_of(Some(columns), command().arg("custody").arg(&dump.file));
+    let (wide, narrow) = (show(300), show(60));
+    let heading = wide.lines().next().unwrap();
+    assert!(heading.starts_with("NO  TIME ") && heading.contains("SHA-256"), "{wide}");
+    assert!(wide.lines().any(|line| line.contains("  examined  two ")), "{wide}");
+    // Nothing of it is lost.
+    for expected in ["NO       2", "ACTION   examined", "REASON   two"] {
+        assert!(narrow.lines().any(|line| line.trim_end() == expected), "'{expected}' expected in: {narrow}");
+    }
+    assert!(!narrow.contains("NO  TIME"), "{narrow}");
 }
 
 #[test]
