@@ -55,6 +55,7 @@ pub mod physical_map;
 pub mod process_map;
 pub mod range_change;
 pub mod ranges;
+pub mod receive;
 pub mod record;
 pub mod remote;
 pub mod save;

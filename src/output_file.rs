@@ -22,7 +22,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
-use tempfile::{Builder, NamedTempFile};
+use tempfile::{Builder, NamedTempFile, TempPath};
 use vmcore::opened::{Scratch, directory_of};
 
 /// How names of temporary files begin.
@@ -64,7 +64,8 @@ pub struct OutputFile {
 #[derive(Debug)]
 struct Temporary {
     file: NamedTempFile,
-    unfinished: TempFileGuard,
+    /// Absent where the file is not to be removed.
+    unfinished: Option<TempFileGuard>,
     unnamed: Unnamed,
     /// Absent where the file system has no locks.
     lock: Option<Flock<File>>,
@@ -86,7 +87,7 @@ impl Temporary {
             let is_taken = matches!(lock, Err((_, Errno::EWOULDBLOCK))) || file.as_file().metadata()?.nlink() == 0;
             if !is_taken {
                 let unnamed = Unnamed::new(file.as_file(), file.path())?;
-                return Ok(Self { file, unfinished, unnamed, lock: lock.ok() });
+                return Ok(Self { file, unfinished: Some(unfinished), unnamed, lock: lock.ok() });
             }
         }
         Err(io::Error::other("other programs remove the temporary file"))
@@ -175,6 +176,23 @@ impl OutputFile {
         Ok(Self { temporary, target, directory, existing: Existing::Keep })
     }
 
+    /// Takes a file over that has another name in its directory, and keeps that name until it gets its own. Dropped before
+    /// that, it stays as it is.
+    ///
+    /// # Errors
+    ///
+    /// The system does not tell what it is.
+    pub fn adopt(file: File, path: &Path) -> Result<Self> {
+        let failed = |source| Error::io("take over", path, source);
+        let mut name = TempPath::try_from_path(path).map_err(failed)?;
+        name.disable_cleanup(true);
+        let unnamed = Unnamed::new(&file, path).map_err(failed)?;
+        let temporary =
+            Temporary { file: NamedTempFile::from_parts(file, name), unfinished: None, unnamed, lock: None };
+        let directory = directory_of(path).to_owned();
+        Ok(Self { temporary, target: path.to_owned(), directory, existing: Existing::Keep })
+    }
+
     /// The name that it gets.
     pub fn target(&self) -> &Path {
         &self.target
@@ -225,7 +243,10 @@ impl OutputFile {
     pub fn commit(self) -> Result<()> {
         self.sync()?;
         let Self { temporary: Temporary { file, unfinished, unnamed, lock }, target, directory, existing } = self;
-        unfinished.finish(|| rename(file, &target, existing))?;
+        match unfinished {
+            Some(unfinished) => unfinished.finish(|| rename(file, &target, existing))?,
+            None => rename(file, &target, existing)?,
+        }
         unnamed.keep();
         // Nobody takes it for abandoned from here on.
         drop(lock);
@@ -336,10 +357,14 @@ pub fn unnamed_temp_file(directory: &Path) -> Result<File> {
 
 fn make_unnamed(directory: &Path) -> io::Result<File> {
     let Temporary { file, unfinished, .. } = Temporary::create(directory)?;
-    unfinished.finish(|| {
+    let close = || {
         let (file, path) = file.into_parts();
         path.close().map(|()| file)
-    })
+    };
+    match unfinished {
+        Some(unfinished) => unfinished.finish(close),
+        None => close(),
+    }
 }
 
 /// A directory for files that are made by [`unnamed_temp_file`].

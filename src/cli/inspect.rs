@@ -10,6 +10,7 @@ use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
 use memtool::output_file::scratch;
 use memtool::output_file::temporary_directory;
+use memtool::receive::arrival::{Hole, WrittenDown};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -60,6 +61,9 @@ const IMAGE: &str = "image";
 
 /// What is said of a file that begins as nothing that is known.
 const NO_HEADER: &str = "unknown format: not a dump or image that memtool knows; convert and --core read an image of memory without a header, from physical address 0 or by --segments";
+
+/// So many holes of a dump are listed without -v.
+const MAX_HOLES: usize = 10;
 
 /// The kernel's header in JSON.
 #[derive(Serialize)]
@@ -219,9 +223,37 @@ struct Document<'a> {
     damage: &'a [Damage],
     limits: &'a [Damage],
     remarks: &'a [String],
+    /// What is known of a dump that has not all arrived over the network.
+    incomplete: Option<Incomplete<'a>>,
     /// With `--msgbuf`: the kernel's messages, a line each.
     #[serde(skip_serializing_if = "Option::is_none")]
     messages: Option<Vec<Name>>,
+}
+
+/// Why a dump is not whole that has come over the network.
+#[derive(Serialize)]
+struct Incomplete<'a> {
+    client: Option<&'a str>,
+    received_at: Option<&'a str>,
+    reasons: Vec<&'a str>,
+    size: Option<u64>,
+    holes: &'a [Hole],
+    unlisted_hole_count: u64,
+}
+
+impl<'a> From<&'a Result<WrittenDown, String>> for Incomplete<'a> {
+    fn from(known: &'a Result<WrittenDown, String>) -> Self {
+        let (known, why) = (known.as_ref().ok(), known.as_ref().err().map(String::as_str));
+        let reasons = known.into_iter().flat_map(|known| &known.reasons).map(String::as_str);
+        Self {
+            client: known.map(|known| &*known.client),
+            received_at: known.and_then(|known| known.received_at.as_deref()),
+            reasons: reasons.chain(why).collect(),
+            size: known.map(|known| known.size),
+            holes: known.map_or(&[], |known| &known.holes),
+            unlisted_hole_count: known.map_or(0, |known| known.unlisted_hole_count),
+        }
+    }
 }
 
 /// One of several files in JSON.
@@ -245,6 +277,8 @@ struct Looked {
     /// What it is called in messages.
     name: String,
     inspection: Inspection,
+    /// Of a file that is called incomplete: what is known of that, or why it is not known.
+    incomplete: Option<Result<WrittenDown, String>>,
     /// With `--msgbuf` and `--json`: the kernel's messages.
     messages: Option<Vec<Name>>,
     /// Warnings about it, which may be fewer than those of the run.
@@ -323,7 +357,21 @@ fn look(context: &mut Context, arguments: &Arguments, path: &Path) -> Result<Loo
     warnings.iter().for_each(|warning| context.warn(warning));
     let wants_messages = arguments.msgbuf && context.out.is_json();
     let messages = wants_messages.then(|| messages(context, &name, &inspection)).transpose()?;
-    Ok(Looked { input: path.into(), name, inspection, messages, warnings })
+    let incomplete = incomplete(path);
+    Ok(Looked { input: path.into(), name, inspection, incomplete, messages, warnings })
+}
+
+/// What is known of a dump that was received in part, by its name.
+fn incomplete(path: &Path) -> Option<Result<WrittenDown, String>> {
+    if !WrittenDown::is_incomplete(path) {
+        return None;
+    }
+    let unknown = || Err("the receiver was ended before it wrote down why; what is missing is not known".to_owned());
+    Some(
+        WrittenDown::beside(path)
+            .map_err(|error| error.to_string())
+            .and_then(|written| written.map_or_else(unknown, Ok)),
+    )
 }
 
 impl Looked {
@@ -333,7 +381,10 @@ impl Looked {
 
     /// Whether it is a dump without damage.
     fn verdict(&self) -> Verdict {
-        let is_whole = self.is_known() && self.inspection.damage.is_empty() && self.inspection.limits.is_empty();
+        let is_whole = self.is_known()
+            && self.inspection.damage.is_empty()
+            && self.inspection.limits.is_empty()
+            && self.incomplete.is_none();
         if is_whole { Verdict::Done } else { Verdict::Failed }
     }
 }
@@ -357,6 +408,7 @@ impl<'a> Document<'a> {
             damage,
             limits,
             remarks,
+            incomplete: looked.incomplete.as_ref().map(Incomplete::from),
             messages: looked.messages.clone(),
         }
     }
@@ -375,6 +427,20 @@ fn print(context: &mut Context, arguments: &Arguments, looked: &Looked) -> Resul
     let verbose = context.global.verbose > 0;
     for remark in inspection.remarks.iter().filter(|_| verbose) {
         context.remark(&format!("{name}: {remark}"));
+    }
+    if let Some(known) = &looked.incomplete {
+        let known = known.as_ref();
+        let why = known.map_or_else(|why| why.clone(), |known| known.reasons.join("; "));
+        context.print_failure(&format!("{name}: incomplete: {why}"))?;
+        let holes = known.map_or(&[][..], |known| &known.holes);
+        let listed = if verbose { holes.len() } else { MAX_HOLES };
+        for Hole { start, end, .. } in holes.iter().take(listed) {
+            context.print_failure(&format!("{name}: missing: bytes {}..{} of the dump", Hex(*start), Hex(*end)))?;
+        }
+        if holes.len() > listed {
+            let more = counted((holes.len() - listed) as u64, "more hole");
+            context.print_failure(&format!("{name}: and {more}; -v lists them"))?;
+        }
     }
     for damage in &inspection.damage {
         context.print_failure(&format!("{name}: damaged: {damage}"))?;

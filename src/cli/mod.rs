@@ -26,6 +26,7 @@ mod progress;
 mod ps;
 mod ranges;
 mod read;
+mod receive;
 mod record;
 mod report;
 mod save;
@@ -126,6 +127,8 @@ enum Command {
     Livedump(livedump::Arguments),
     /// Save the crash dump of a dump device and clear the device
     Save(save::Arguments),
+    /// Receive dumps: of netdump(4) clients, and of memtool on other hosts
+    Receive(receive::Arguments),
     /// Describe a kernel dump and verify that it is complete
     Inspect(inspect::Arguments),
     /// Convert a dump to a core file for debuggers, or to another image format
@@ -242,6 +245,7 @@ impl Command {
             Self::Dump(arguments) => arguments.check(json),
             Self::Report(arguments) => arguments.check(json),
             Self::Save(arguments) => arguments.check(json),
+            Self::Receive(arguments) => arguments.check(),
             Self::Maps(arguments) => arguments.check(),
             Self::Map(arguments) => arguments.check(json),
             _ => Ok(()),
@@ -254,6 +258,7 @@ impl Command {
             Self::Dump(arguments) => arguments.inputs(),
             Self::Report(arguments) => arguments.inputs(),
             Self::Save(arguments) => arguments.inputs(),
+            Self::Receive(arguments) => arguments.inputs(),
             Self::Livedump(arguments) => arguments.inputs(),
             Self::Inspect(arguments) => arguments.inputs(),
             Self::Convert(arguments) => arguments.inputs(),
@@ -292,7 +297,9 @@ impl Command {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
             Self::Custody(arguments) if arguments.help().is_some() => Subject::Program,
-            Self::Inspect(_) | Self::Convert(_) | Self::Custody(_) | Self::Decrypt(_) => Subject::Files,
+            Self::Receive(_) | Self::Inspect(_) | Self::Convert(_) | Self::Custody(_) | Self::Decrypt(_) => {
+                Subject::Files
+            }
             Self::Report(arguments) if arguments.running => Subject::Memory,
             Self::Report(_) => Subject::Crash,
             Self::Save(arguments) if arguments.is_live() => Subject::Memory,
@@ -337,6 +344,7 @@ impl Command {
                 }
             },
             Self::Dump(_) | Self::Convert(_) | Self::Decrypt(_) => || "the dump is not complete",
+            Self::Receive(_) => || "no more dumps are received; what has arrived stays where it is",
             Self::Save(_) => || "interrupted; a dump not reported as saved is still on its device",
             _ => || "interrupted",
         }
@@ -609,6 +617,7 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Dump(arguments) => dump::run(context, &arguments),
         Command::Livedump(arguments) => livedump::run(context, &arguments),
         Command::Save(arguments) => save::run(context, &arguments),
+        Command::Receive(arguments) => receive::run(context, &arguments),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
         Command::Convert(arguments) => convert::run(context, &arguments),
         Command::Custody(arguments) => custody::run(context, &arguments),

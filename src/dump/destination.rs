@@ -101,6 +101,11 @@ impl Destination {
         matches!(self, Self::Remote(_))
     }
 
+    /// Whether it is a folder of an object store, which has room for many dumps.
+    pub fn is_folder(&self) -> bool {
+        matches!(self, Self::Remote(Address::Object(object)) if object.is_folder())
+    }
+
     /// Refuses standard output where it is a terminal.
     ///
     /// # Errors

@@ -32,10 +32,12 @@ pub mod trust;
 
 pub use address::Address;
 pub use address_error::{AddressError, SCHEMES};
+pub use tls::Acceptor;
 
 use crate::error::{Error, Result};
 use std::fmt;
-use std::io::Write;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::path::PathBuf;
 use trust::TlsSettings;
 use vmcore::dump::byte_source::ByteSource;
@@ -73,6 +75,25 @@ pub trait Upload: Write + Send + fmt::Debug {
     ///
     /// The other host does not have all of it.
     fn finish(self: Box<Self>) -> Result<Delivered>;
+}
+
+/// A dump that another host sends on a connection. Dropped before [`Accepted::finish`], the connection is reset.
+pub trait Accepted: Read + Send {
+    /// Tells the sender that all of it is stored.
+    ///
+    /// # Errors
+    ///
+    /// The connection broke.
+    fn finish(self: Box<Self>) -> io::Result<()>;
+}
+
+/// Takes a dump on a connection that a sender has made, without TLS. One that says nothing for a while is given up.
+///
+/// # Errors
+///
+/// The connection broke.
+pub fn accept_plain(stream: TcpStream) -> io::Result<Box<dyn Accepted>> {
+    tcp::accept(stream)
 }
 
 /// Whether the other host has what the settings say the identity of, as far as it tells.

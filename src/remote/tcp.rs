@@ -8,7 +8,7 @@
 //! What else is spoken on a connection is a [`Language`]; of TCP alone, [`Plain`].
 
 use super::address::Receiver;
-use super::{Delivered, Upload};
+use super::{Accepted, Delivered, Upload};
 use crate::error::{Error, Result};
 use nix::errno::Errno;
 use std::fmt;
@@ -173,6 +173,28 @@ impl<L: Language> Connection<L> {
     }
 }
 
+/// A connection that a sender has made.
+struct Incoming(TcpStream);
+
+impl Read for Incoming {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}
+
+impl Accepted for Incoming {
+    fn finish(self: Box<Self>) -> io::Result<()> {
+        reset_when_closed(&self.0, false)?;
+        self.0.shutdown(Shutdown::Write)
+    }
+}
+
+/// See [`super::accept_plain`].
+pub fn accept(stream: TcpStream) -> io::Result<Box<dyn Accepted>> {
+    reset_when_closed(&stream, true)?;
+    Ok(Box::new(Incoming(stream)))
+}
+
 /// A connection to the first of a host's addresses that answers. It is reset when it is closed.
 fn connected(to: &Receiver) -> io::Result<TcpStream> {
     let addresses: Vec<SocketAddr> = (to.host.as_str(), to.port).to_socket_addrs()?.collect();
@@ -223,7 +245,7 @@ impl<L: Language> Write for Connection<L> {
 }
 
 /// Whether closing the connection, also when the process ends, resets it.
-fn reset_when_closed(stream: &TcpStream, reset: bool) -> io::Result<()> {
+pub(super) fn reset_when_closed(stream: &TcpStream, reset: bool) -> io::Result<()> {
     let linger = libc::linger { l_onoff: reset.into(), l_linger: 0 };
     let length = libc::socklen_t::try_from(size_of_val(&linger)).map_err(io::Error::other)?;
     let value = (&raw const linger).cast();

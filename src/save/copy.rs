@@ -95,9 +95,12 @@ fn cannot_read(device: &str, stop: StreamError) -> Error {
 }
 
 /// The key block before an encrypted dump, in whole sectors.
-pub(super) fn key_block<'a>(volume: &'a ByteSource, dump: &CrashDump, progress: &'a Progress) -> impl Read + 'a {
+pub(super) fn key_block<'a>(volume: &'a ByteSource, dump: &'a CrashDump, progress: &'a Progress) -> Box<dyn Read + 'a> {
+    if let Some(key) = &dump.key {
+        return Box::new(&**key);
+    }
     let start = dump.found.location.start;
-    volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress)
+    Box::new(volume.part(start.saturating_sub(dump.header.key_size.into()), start, progress))
 }
 
 fn key_failed(device: &str, source: io::Error) -> Error {

@@ -35,7 +35,7 @@ use verify::{beginning_of, cannot_read_back, compare, verify};
 use vmcore::bounds::saturating_usize;
 use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::{self, Damage, Depth, DeviceDump};
+use vmcore::dump::{self, Container, Damage, Depth, DeviceDump, DumpLocation};
 use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use vmcore::progress::Progress;
 use vmcore::units::counted;
@@ -87,9 +87,40 @@ pub struct CrashDump {
     /// The last header.
     pub last: LastHeader,
     found: DeviceDump,
+    /// The key of an encrypted one, where it is not on the device.
+    key: Option<Vec<u8>>,
 }
 
 impl CrashDump {
+    /// A dump that came without a device: a file that begins with it, its header, and its key if it is encrypted.
+    ///
+    /// # Errors
+    ///
+    /// The header is none.
+    pub fn apart(
+        volume: &ByteSource,
+        header: &[u8; HEADER_LENGTH],
+        size: u64,
+        key: Option<Vec<u8>>,
+    ) -> Result<Self, HeaderError> {
+        let decoded = Header::parse(header)?;
+        let location = DumpLocation {
+            place: Container::File,
+            start: 0,
+            end: size,
+            header: Some(decoded.clone()),
+            sector_size: None,
+            is_text: false,
+        };
+        let mut damage = Vec::new();
+        damage.extend(unknown_compression(&decoded));
+        let found = DeviceDump { location, last: *header, uncleared: *header };
+        let last = LastHeader { at: volume.length(), sector_size: 512, bytes: *header };
+        let mut dump = Self { header: decoded, cleared: false, damage, beginning: None, last, found, key };
+        dump.beginning = wrong_beginning(volume, &dump);
+        Ok(dump)
+    }
+
     /// Bytes of it that are there.
     pub fn size(&self) -> u64 {
         self.found.location.end - self.found.location.start
@@ -128,10 +159,7 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
         && let Ok(header) = Header::decode(&found.uncleared)
         && let Some(sector_size) = found.location.sector_size
     {
-        if Compression::from_code(header.compression).is_none() {
-            let what = format!("unknown code {}", header.compression);
-            damage.push(Damage { place: "compression".to_owned(), what });
-        }
+        damage.extend(unknown_compression(&header));
         if found.location.is_text && !(found.location.end - found.location.start).is_multiple_of(512) {
             let what = format!("{} is not a multiple of 512 bytes, as in a text dump", header.dump_length);
             damage.push(Damage { place: "dumplength".to_owned(), what });
@@ -139,7 +167,7 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
         let last =
             LastHeader { at: volume.length().saturating_sub(sector_size.into()), sector_size, bytes: found.last };
         let cleared = found.last != found.uncleared;
-        let mut dump = CrashDump { header, cleared, damage, beginning: None, last, found };
+        let mut dump = CrashDump { header, cleared, damage, beginning: None, last, found, key: None };
         dump.beginning = wrong_beginning(volume, &dump);
         return Ok(Found::Dump(Box::new(dump)));
     }
@@ -151,6 +179,13 @@ pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> 
         }
     }
     Ok(Found::Nothing)
+}
+
+/// That a header says of a compression that it is none that is known.
+fn unknown_compression(header: &Header) -> Option<Damage> {
+    let is_known = Compression::from_code(header.compression).is_some();
+    let what = || format!("unknown code {}", header.compression);
+    (!is_known).then(|| Damage { place: "compression".to_owned(), what: what() })
 }
 
 /// What is wrong with the first bytes of a dump on its device. Those of an encrypted one nobody can tell.
@@ -183,6 +218,21 @@ pub struct Options<'a> {
     /// Read the file back and check every byte of it before it gets its name. What is encrypted to recipients is compared with
     /// what was written, by a hash, and the dump is checked on its device.
     pub verify: bool,
+}
+
+impl<'a> Options<'a> {
+    /// As the kernel has made it.
+    pub fn as_it_is(recipients: &'a Recipients) -> Self {
+        Self {
+            compression: Compression::None,
+            level: Level::default(),
+            uncompress: false,
+            private_key: None,
+            recipients,
+            limit: None,
+            verify: false,
+        }
+    }
 }
 
 /// A dump that was saved.
@@ -308,6 +358,42 @@ pub fn save(
     let entry = NewDump { stem, compression, link, is_encrypted, info: &info, key, limit: options.limit };
     let saved = directory.save(file, entry)?;
     Ok(SavedDump { saved, size: written.bytes, compression, good, beginning, warnings })
+}
+
+/// Saves a dump that is in a file of its own, in the directory that it is to be saved in, as it is: the file gets the name of
+/// the next dump. Otherwise as [`save`].
+///
+/// # Errors
+///
+/// Those of [`save`]; the file stays where it is.
+pub fn adopt(
+    file: OutputFile,
+    name: &str,
+    dump: &CrashDump,
+    directory: &SaveDirectory,
+    observer: &mut dyn Observer,
+) -> Result<SavedDump> {
+    check_size(name, dump)?;
+    let treatment = Treatment::new(dump, &Options::as_it_is(&Recipients::nobody()));
+    let Treatment { stays_encrypted, compression, stem, link, .. } = treatment;
+    let volume = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
+    let key = if stays_encrypted { Some(key_file(&volume, name, dump, directory)?) } else { None };
+    let mut beginning = dump.beginning.clone();
+    let mut warnings = Vec::new();
+    if !stays_encrypted && beginning.is_none() {
+        let found = observe_bytes(observer, Phase::Verifying, dump.size(), |progress| {
+            dump::inspect(&volume, Depth::Full, progress).map_err(cannot_read_back)
+        })?;
+        beginning = found.damage.into_iter().next();
+        warnings = found.warnings;
+    }
+    let good = dump.damage.is_empty() && beginning.is_none();
+    let parity = info::parity_word(&dump.found.uncleared);
+    let subject = info::Subject { device: name, header: &dump.header, parity, good };
+    let info = |number| info::text(&subject, number);
+    let entry = NewDump { stem, compression, link, is_encrypted: false, info: &info, key, limit: None };
+    let saved = directory.save(file, entry)?;
+    Ok(SavedDump { saved, size: dump.size(), compression, good, beginning, warnings })
 }
 
 /// What is done with a dump that is saved.

@@ -789,12 +789,13 @@ fn record_writes_over_nothing() {
 }
 
 /// Command lines of every command: with files alone, which no machine has to do with, and of a machine.
-const COMMANDS: [(&str, &[&str], &[&str]); 24] = [
+const COMMANDS: [(&str, &[&str], &[&str]); 25] = [
     ("ranges", &[], &["ranges"]),
     ("paddr", &[], &["paddr", "0x200000"]),
     ("dump", &["dump", "--verify", "file", "--manifest", "file"], &["dump", "-d", "4k", "-o", "out"]),
     ("livedump", &[], &["livedump", "out"]),
     ("save", &["save", "--clear", "--force", "file"], &["save", "--check"]),
+    ("receive", &["receive", "--accept", "any", "--listen", "127.0.0.1:0", "--dir", "file"], &[]),
     ("inspect", &["inspect", "file"], &[]),
     ("convert", &["convert", "file", "out", "--format", "raw"], &[]),
     ("custody", &["custody", "file"], &[]),

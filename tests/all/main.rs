@@ -72,6 +72,7 @@ mod ranges;
 mod ranges_machines;
 mod read;
 mod real_dumps;
+mod receive;
 mod recipients;
 mod relocated_kernel;
 mod report;

@@ -11,6 +11,7 @@ use super::output::RECORDED;
 use super::{Context, Inputs, Verdict, seekable, whole_number};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args};
+pub use document::SavedFile;
 use document::{Document, Ending, Outcome};
 use memtool::compress::Level;
 use memtool::dump::destination::Destination;

@@ -6,11 +6,15 @@
 //!
 //! - [`verifier`]: whether a receiver's certificate is one to trust;
 //! - [`pem`]: certificates and keys in files;
-//! - [`words`]: what went wrong, for people.
+//! - [`words`]: what went wrong, for people;
+//! - [`server`]: the other side.
 
 mod pem;
+mod server;
 mod verifier;
 mod words;
+
+pub use server::Acceptor;
 
 use super::address::Receiver;
 use super::tcp::{CONNECT_TIMEOUT, Connection, Language};

@@ -20,6 +20,7 @@ pub mod file_kernel;
 pub mod formats;
 pub mod kernel;
 pub mod minidump;
+pub mod netdump;
 pub mod nginx;
 pub mod object_kernel;
 pub mod page_kernel;
