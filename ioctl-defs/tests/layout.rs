@@ -115,8 +115,8 @@ mod toolchain {
         // Another target folder than that of the cargo that runs this, so its lock is not in the way.
         let mut build = tool("freebsd-cargo");
         build.args([target.name, "build", "-p", "ioctl-defs", "--example", "layout_table"]);
-        // The library needs no std. That of the two targets that memtool itself is built for is needed later anyway.
-        if !target.name.starts_with("x86_64") && !target.name.starts_with("aarch64") {
+        // The library needs no std. That of the target that memtool itself is built for is needed later anyway.
+        if !target.name.starts_with("x86_64") {
             build.env("MEMTOOL_BUILD_STD", "core,alloc");
         }
         run(&mut build);

@@ -6,7 +6,7 @@ use super::trust::TlsSettings;
 use super::{Accepted, Upload};
 use crate::error::{Error, Result};
 use std::convert::Infallible;
-use std::io::{self, Read};
+use std::io;
 use std::net::TcpStream;
 use std::path::Path;
 
@@ -23,10 +23,20 @@ pub fn connect(_: &Receiver, _: &TlsSettings) -> Result<Box<dyn Upload>> {
 pub struct Acceptor(Infallible);
 
 impl Acceptor {
+    /// Refuses.
+    ///
+    /// # Errors
+    ///
+    /// Always.
     pub fn new(_: &ClientFiles, _: Option<&Path>) -> Result<Self> {
         refused()
     }
 
+    /// Cannot be called.
+    ///
+    /// # Errors
+    ///
+    /// None.
     pub fn accept(&self, _: TcpStream) -> io::Result<Box<dyn Accepted>> {
         match self.0 {}
     }
