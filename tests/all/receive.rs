@@ -1,7 +1,7 @@
 //! `memtool receive`: dumps of netdump(4) clients, and of memtool on other hosts.
 
 use crate::common::certificates::CERTIFICATES;
-use crate::common::netdump::{Client, DATA, FINISHED, Faults, HEADER, HERALD, packet};
+use crate::common::netdump::{Client, DATA, FINISHED, Faults, HEADER, HERALD, KEY, packet};
 use crate::common::s3::{BUCKET, Kind, Server};
 use crate::common::{Run, Running, command, directory, memtool, names, noise, run, start, text};
 use nix::sys::signal::Signal;
@@ -62,13 +62,12 @@ fn receiver(folder: &Path, count: u32, options: &[&str]) -> (Running, SocketAddr
 
 fn receiver_by(command: &mut Command, folder: &Path, count: u32, options: &[&str]) -> (Running, SocketAddr) {
     let address = SocketAddr::from(([127, 0, 0, 1], free_udp_port()));
-    command.args(["receive", "--listen", &address.to_string(), "--dir", text(folder), "--reserve", "0"]);
+    command.args(["receive", "--listen", &address.to_string(), "--dir", text(folder)]);
     command.args(["--count", &count.to_string()]).args(options);
-    if !options.contains(&"--silence") {
-        command.args(["--silence", "2"]);
-    }
-    if !options.contains(&"--accept") {
-        command.args(["--accept", "127.0.0.0/8"]);
+    for (option, value) in [("--silence", "2"), ("--reserve", "0"), ("--accept", "127.0.0.0/8")] {
+        if !options.contains(&option) {
+            command.args([option, value]);
+        }
     }
     (start(command.stdout(Stdio::piped())), address)
 }
@@ -125,12 +124,36 @@ fn a_compressed_dump_is_cut_to_its_length_and_an_encrypted_one_keeps_its_key() {
 }
 
 #[test]
+fn a_key_may_come_after_the_data_as_from_kernels_of_12() {
+    let encrypted = Dump::new(Compression::None, &key_block([7; 32], &[9; 256]));
+    let folder = directory();
+    let (receiver, address) = receiver(folder.path(), 1, &[]);
+    let mut client = Client::new(address, 1500, NONE);
+    client.herald("");
+    client.data(&encrypted.sent, 0);
+    assert!(client.send(HEADER, 0, &encrypted.header) && client.send(KEY, 0, &encrypted.key));
+    assert!(client.send(FINISHED, 0, &[]));
+    receiver.end().ok();
+    assert!(read(folder.path(), "vmcore_encrypted.0") == encrypted.kept);
+    assert!(read(folder.path(), "key.0") == encrypted.key[..4096]);
+    // And without it the dump is worth nothing.
+    let folder = directory();
+    let (receiver, address) = self::receiver(folder.path(), 1, &[]);
+    let mut client = Client::new(address, 1500, NONE);
+    client.herald("");
+    client.data(&encrypted.sent, 0);
+    assert!(client.send(HEADER, 0, &encrypted.header) && client.send(FINISHED, 0, &[]));
+    let said = receiver.end();
+    assert!(said.code == 1 && said.stderr.contains("0 of the 4096 bytes of its key are here"), "{said:?}");
+}
+
+#[test]
 fn what_is_plain_is_never_cut_to_the_length_that_its_header_says() {
     let mut dump = Dump::plain();
-    dump.sent.extend([0x5a; 16_384]);
+    dump.sent.extend(noise(1 << 20));
     let folder = directory();
     let (receiver, address) = receiver(folder.path(), 1, &["--json"]);
-    Client::new(address, 1500, NONE).dump(&[], &dump.sent, &dump.header);
+    Client::new(address, 1500, BAD).dump(&[], &dump.sent, &dump.header);
     let said = receiver.end();
     assert!(read(folder.path(), "vmcore.0") == dump.sent, "{said:?}");
 }
@@ -297,6 +320,30 @@ fn strange_packets_change_nothing() {
     assert!(client.send(HEADER, 0, &dump.header) && client.send(FINISHED, 0, &[]));
     receiver.end().ok();
     assert!(read(folder.path(), "vmcore.0") == dump.kept);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_not_acknowledged() {
+    let bytes = noise(1 << 18);
+    // The limit of the system on files stands for a full disk; in blocks of 512 bytes.
+    let mut limited = Command::new("sh");
+    limited.args(["-c", "ulimit -f 256; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_memtool")]);
+    for (command, options, acknowledged, why) in [
+        (&mut command(), &["--max-size", "128k"][..], 2 << 16, "and a dump may have 131072"),
+        (&mut limited, &[], 2 << 16, "it cannot be stored: File too large"),
+        (&mut self::command(), &["--reserve", "4000t"], 0, "there is no more room in the directory (--reserve)"),
+    ] {
+        let folder = directory();
+        let (receiver, address) = receiver_by(command, folder.path(), 1, options);
+        let mut client = Client::new(address, 1500, NONE);
+        client.herald("");
+        client.data(&bytes[..acknowledged], 0);
+        assert!(!client.send(DATA, acknowledged as u64, &bytes[acknowledged..acknowledged + (1 << 16)]), "{why}");
+        let said = receiver.end();
+        assert!(said.code == 1 && said.stderr.contains(why), "{why}: {said:?}");
+        let there = read(folder.path(), &ending(folder.path(), ".incomplete"));
+        assert!(there[..acknowledged] == bytes[..acknowledged], "{why}");
+    }
 }
 
 #[test]
