@@ -35,6 +35,7 @@ mod show;
 mod signing;
 mod spelling;
 mod stack;
+mod stored;
 mod symbols;
 mod system_log;
 mod translate;

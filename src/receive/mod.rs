@@ -6,11 +6,12 @@
 //! - [`stream`]: connections, on which a dump comes from its beginning to its end;
 //! - [`arrival`]: the files that dumps arrive in, and what is known of those that are not whole;
 //! - [`keep`]: dumps that are whole, saved as savecore(8) does;
-//! - [`access`]: who may send;
+//! - `gate`: what both share; [`access`]: who may send;
 //! - [`privileges`]: who the receiver is.
 
 pub mod access;
 pub mod arrival;
+mod gate;
 pub mod keep;
 pub mod netdump;
 pub mod privileges;
@@ -22,6 +23,7 @@ pub mod stream;
 use crate::error::Result;
 use access::AcceptList;
 use arrival::Arrival;
+use gate::Gate;
 use server::Server;
 use std::net::{IpAddr, SocketAddr, SocketAddrV4};
 use std::path::PathBuf;
@@ -132,9 +134,10 @@ impl Receiver {
         let stop = AtomicBool::new(false);
         let (events, told) = channel();
         thread::scope(|scope| {
-            self.netdump.start(scope, settings, &events, &stop);
-            self.streams.start(scope, settings, &events, &stop);
-            drop(events);
+            let gate = Gate::new(settings, events, &stop);
+            self.netdump.start(scope, &gate);
+            self.streams.start(scope, &gate);
+            drop(gate);
             let mut result = Ok(());
             // They are told in this thread until all others are over.
             for event in told {

@@ -5,19 +5,18 @@
 //! that a client has left off is over when the client's next one brings data, and not before: a herald can be doubled on the
 //! way.
 
+use super::Event;
 use super::arrival::{Arrival, Incoming, Source};
+use super::gate::{Gate, NO_ROOM, Seat, locked};
 use super::netdump::packet::{Kind, MAX_PACKET, Packet, acknowledgement};
 use super::netdump::session::{Refusal, Session};
 use super::socket::{ClientSocket, HeraldSocket, Received};
-use super::{Event, Limits, Settings};
 use crate::error::{Error, Result};
-use crate::free_space::FreeSpace;
 use crate::interrupt::Undo;
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, SocketAddrV4};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::sync::mpsc::Sender;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{JoinHandle, Scope};
 use std::time::{Duration, Instant};
 use vmcore::bounds::head;
@@ -30,12 +29,6 @@ const FAREWELL: Duration = Duration::from_secs(3);
 const SYNC_PATIENCE: Duration = Duration::from_secs(8);
 /// How long a herald may be all that there is.
 const HERALD_PATIENCE: Duration = Duration::from_secs(30);
-/// The free space is looked at each time so many bytes are stored.
-const SPACE_INTERVAL: u64 = 64 << 20;
-/// Dumps of a client are counted for so long.
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
-/// So many addresses that are refused are told of.
-const MAX_TOLD: usize = 1000;
 
 /// A receiver that has its sockets, and does not listen yet.
 #[derive(Debug)]
@@ -45,17 +38,9 @@ pub struct Server {
 
 /// What the threads share.
 struct Shared<'a> {
-    settings: &'a Settings,
-    events: Sender<Event>,
-    stop: &'a AtomicBool,
+    gate: Arc<Gate<'a>>,
     /// The last session of each client.
     clients: Mutex<HashMap<SocketAddrV4, Arc<Active>>>,
-    /// How many sessions there are.
-    sessions: AtomicUsize,
-    /// When dumps of a client began.
-    begun: Mutex<HashMap<IpAddr, Vec<Instant>>>,
-    /// Who was told of as refused.
-    told: Mutex<HashSet<(IpAddr, &'static str)>>,
 }
 
 /// A session that is going on.
@@ -76,11 +61,8 @@ struct State {
     session: Session,
     incoming: Option<Incoming>,
     refusal: Option<String>,
-    looked_at_space: u64,
-}
-
-fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+    /// When the free space is looked at again.
+    next_look: u64,
 }
 
 impl Server {
@@ -102,23 +84,9 @@ impl Server {
         self.sockets.iter().filter_map(|socket| socket.local().ok()).collect()
     }
 
-    /// Starts to receive, and goes on until `stop` is set and the dumps that have begun are over.
-    pub(crate) fn start<'scope>(
-        self,
-        scope: &'scope Scope<'scope, '_>,
-        settings: &'scope Settings,
-        events: &Sender<Event>,
-        stop: &'scope AtomicBool,
-    ) {
-        let shared = Arc::new(Shared {
-            settings,
-            events: events.clone(),
-            stop,
-            clients: Mutex::default(),
-            sessions: AtomicUsize::new(0),
-            begun: Mutex::default(),
-            told: Mutex::default(),
-        });
+    /// Starts to receive, and goes on until the gate is closed and the dumps that have begun are over.
+    pub(super) fn start<'scope>(self, scope: &'scope Scope<'scope, '_>, gate: &Arc<Gate<'scope>>) {
+        let shared = Arc::new(Shared { gate: Arc::clone(gate), clients: Mutex::default() });
         for socket in self.sockets {
             let shared = Arc::clone(&shared);
             scope.spawn(move || listen(scope, &shared, socket));
@@ -127,48 +95,37 @@ impl Server {
 }
 
 fn listen<'scope>(scope: &'scope Scope<'scope, '_>, shared: &Arc<Shared<'scope>>, mut socket: HeraldSocket) {
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !shared.gate.is_closed() {
         match socket.receive(TICK) {
             Ok(Some(received)) => {
-                if let Some(active) = shared.greet(&received) {
+                if let Some((active, seat)) = shared.greet(&received) {
                     let shared = Arc::clone(shared);
-                    scope.spawn(move || shared.serve(&active));
+                    scope.spawn(move || {
+                        shared.serve(&active);
+                        drop(seat);
+                    });
                 }
             }
             Ok(None) => {}
             Err(source) => {
                 let error = Error::Io { what: "receive from the network".to_owned(), source };
-                shared.tell(Event::Failed(error.to_string()));
+                shared.gate.tell(Event::Failed(error.to_string()));
                 return;
             }
         }
     }
 }
 
-impl Shared<'_> {
-    fn tell(&self, event: Event) {
-        // Nobody hears it when all is over.
-        let _ = self.events.send(event);
-    }
-
-    /// Tells once of each address for each reason.
-    fn refuse(&self, client: IpAddr, why: &'static str) {
-        let mut told = locked(&self.told);
-        if told.len() < MAX_TOLD && told.insert((client, why)) {
-            self.tell(Event::Refused { client, why });
-        }
-    }
-
+impl<'a> Shared<'a> {
     /// Answers a herald; with a new session, if it is no repetition.
-    fn greet(&self, received: &Received<'_>) -> Option<Arc<Active>> {
+    fn greet(&self, received: &Received<'_>) -> Option<(Arc<Active>, Seat<'a>)> {
         let address = IpAddr::V4(*received.from.ip());
-        if !self.settings.accept.accepts(address) {
-            self.refuse(address, "it is not one of those that may send (--accept)");
+        if !self.gate.knows(address) {
             return None;
         }
         let herald = Packet::parse(received.bytes).ok().filter(|packet| packet.kind == Kind::Herald);
         let Some(herald) = herald else {
-            self.refuse(address, "it sends what is no herald of netdump");
+            self.gate.refuse(address, "it sends what is no herald of netdump");
             return None;
         };
         let mut clients = locked(&self.clients);
@@ -179,28 +136,16 @@ impl Shared<'_> {
             before.socket.send(&acknowledgement(herald.seq));
             return None;
         }
-        let Limits { sessions, dumps_per_day, dump_size, .. } = self.settings.limits;
-        if self.sessions.load(Ordering::Relaxed) >= sessions {
-            self.refuse(address, "too many dumps are received at the same time (--max-sessions)");
-            return None;
-        }
-        if self.dumps_of(address) >= dumps_per_day {
-            self.refuse(address, "it has sent too many dumps in a day (--max-per-day)");
-            return None;
-        }
+        let seat = self.gate.admit(address)?;
         let socket = match ClientSocket::new(received.to, received.from) {
             Ok(socket) => socket,
             Err(error) => {
-                self.tell(Event::Failed(format!("cannot answer {}: {error}", received.from)));
+                self.gate.tell(Event::Failed(format!("cannot answer {}: {error}", received.from)));
                 return None;
             }
         };
-        let state = State {
-            session: Session::new(&herald, dump_size, Instant::now()),
-            incoming: None,
-            refusal: None,
-            looked_at_space: 0,
-        };
+        let limit = self.gate.settings.limits.dump_size;
+        let session = Session::new(&herald, limit, Instant::now());
         let active = Arc::new(Active {
             client: received.from,
             local: received.to,
@@ -208,20 +153,11 @@ impl Shared<'_> {
             has_begun: AtomicBool::new(false),
             is_retired: AtomicBool::new(false),
             before,
-            state: Mutex::new(state),
+            state: Mutex::new(State { session, incoming: None, refusal: None, next_look: 0 }),
         });
         clients.insert(received.from, Arc::clone(&active));
-        self.sessions.fetch_add(1, Ordering::Relaxed);
         active.socket.send(&acknowledgement(herald.seq));
-        Some(active)
-    }
-
-    /// How many dumps a client has begun in the last day.
-    fn dumps_of(&self, client: IpAddr) -> usize {
-        let mut begun = locked(&self.begun);
-        let Some(times) = begun.get_mut(&client) else { return 0 };
-        times.retain(|time| time.elapsed() < DAY);
-        times.len()
+        Some((active, seat))
     }
 
     /// Receives from one client until it is done, or gone.
@@ -242,11 +178,10 @@ impl Shared<'_> {
                 problems.extend(refusal.take());
             }
             let arrival = Arrival::of_netdump(session, incoming, problems, began.elapsed());
-            self.tell(Event::Arrived(Box::new(arrival)));
+            self.gate.tell(Event::Arrived(Box::new(arrival)));
         } else if let Err(why) = ended {
-            self.tell(Event::Failed(format!("{}: {why}", active.client)));
+            self.gate.tell(Event::Failed(format!("{}: {why}", active.client)));
         }
-        self.sessions.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// The same; an error says what is wrong besides what the session knows.
@@ -295,7 +230,7 @@ impl Shared<'_> {
             let limit = match active.has_begun.load(Ordering::Relaxed) {
                 false => HERALD_PATIENCE,
                 true if is_synced => FAREWELL,
-                true => self.settings.limits.silence,
+                true => self.gate.settings.limits.silence,
             };
             if silence >= limit || active.is_retired.load(Ordering::Relaxed) && silence >= TICK {
                 break;
@@ -318,16 +253,18 @@ impl Shared<'_> {
                 return Ok(());
             }
             let source = Source { kind: "vmcore", client: SocketAddr::V4(active.client), local: active.local.into() };
-            let incoming = Incoming::create(&self.settings.directory, &source).map_err(|error| error.to_string())?;
+            let incoming =
+                Incoming::create(&self.gate.settings.directory, &source).map_err(|error| error.to_string())?;
             state.incoming = Some(incoming);
             active.has_begun.store(true, Ordering::Relaxed);
-            locked(&self.begun).entry(IpAddr::V4(*active.client.ip())).or_default().push(now);
+            self.gate.count(IpAddr::V4(*active.client.ip()));
             if let Some(before) = &active.before {
                 before.is_retired.store(true, Ordering::Relaxed);
             }
-            self.tell(Event::Began { client: source.client, path: state.session.path().to_owned() });
+            self.gate.tell(Event::Began { client: source.client, path: state.session.path().to_owned() });
         }
-        if state.incoming.is_some() && self.is_full(state) {
+        if state.incoming.is_some() && !self.gate.has_room(state.session.received(), &mut state.next_look) {
+            state.refusal = Some(NO_ROOM.to_owned());
             return Ok(());
         }
         let acknowledged = match &state.incoming {
@@ -348,21 +285,6 @@ impl Shared<'_> {
             Err(refusal) => state.refusal = Some(format!("a packet was refused: {refusal}")),
         }
         Ok(())
-    }
-
-    /// Whether there is no room for more, which is looked at now and then.
-    fn is_full(&self, state: &mut State) -> bool {
-        let received = state.session.received();
-        if received < state.looked_at_space {
-            return false;
-        }
-        let free = FreeSpace::within(&self.settings.directory).map_or(u64::MAX, |space| space.free());
-        if free < self.settings.limits.reserve {
-            state.refusal = Some("there is no more room in the directory (--reserve)".to_owned());
-            return true;
-        }
-        state.looked_at_space = received.saturating_add(SPACE_INTERVAL);
-        false
     }
 }
 

@@ -2,17 +2,16 @@
 
 mod document;
 
-use super::destination::{destination, stored_compression};
+use super::destination::destination;
 use super::encryption::RecipientArguments;
+use super::stored::StoredArguments;
 use super::{Context, Inputs, Verdict, decrypt, whole_number};
+use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgGroup, Args};
 use document::Document;
-use memtool::compress::Level;
 
 use memtool::Result;
 use memtool::dump::destination::Destination;
-use memtool::encryption::Recipients;
 use memtool::receive::access::{AcceptList, Network};
 use memtool::receive::arrival::Arrival;
 use memtool::receive::keep::{Kept, Place, keep};
@@ -26,7 +25,6 @@ use memtool::save::{Options, SavedDump};
 use std::net::{Ipv4Addr, SocketAddr, SocketAddrV4};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
-use vmcore::decrypt::PrivateKey;
 use vmcore::kerneldump::{Compression, Header};
 use vmcore::units::{counted, rough_size};
 
@@ -37,7 +35,6 @@ const NETWORK: &str = "network";
 
 #[derive(Args)]
 #[command(
-    group = ArgGroup::new("stored").args(["zstd", "gzip", "uncompress"]),
     after_help = "Without --listen, --tcp and --tls, netdump(4) clients are listened to on port 20023 of all addresses. Exit codes: 0 all dumps were complete and kept, 1 one was not; a signal ends the command with 130 or 1."
 )]
 pub struct Arguments {
@@ -71,15 +68,8 @@ pub struct Arguments {
     /// Go on as this user once the ports are open [default: the owner of the directory]
     #[arg(long, value_name = "USER")]
     user: Option<String>,
-    /// Compress with zstd what the kernel has not compressed, at a level from 1 (fast) to 19 (small) [default level: 3]
-    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true)]
-    zstd: Option<Option<Level>>,
-    /// Compress with gzip what the kernel has not compressed
-    #[arg(short = 'z', long)]
-    gzip: bool,
-    /// Decompress what the kernel has compressed
-    #[arg(short, long)]
-    uncompress: bool,
+    #[command(flatten)]
+    stored: StoredArguments,
     #[command(flatten)]
     recipients: RecipientArguments,
     /// Decrypt dumps that the kernel has encrypted with this private RSA key (PEM)
@@ -189,18 +179,6 @@ impl Arguments {
             },
         }
     }
-
-    fn options<'a>(&self, recipients: &'a Recipients, private_key: Option<&'a PrivateKey>) -> Options<'a> {
-        Options {
-            private_key,
-            recipients,
-            level: self.zstd.flatten().unwrap_or_default(),
-            compression: stored_compression(self.zstd.is_some(), self.gzip),
-            uncompress: self.uncompress,
-            limit: None,
-            verify: false,
-        }
-    }
 }
 
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
@@ -219,7 +197,7 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     for address in receiver.addresses() {
         context.remark(&format!("listening on {address}"));
     }
-    let options = arguments.options(&recipients, private_key.as_ref());
+    let options = arguments.stored.options(&recipients, private_key.as_ref());
     let remote = RemoteSettings::default();
     let place = Place { directory: &directory, elsewhere: arguments.output.as_ref().map(|output| (output, &remote)) };
     let (mut arrived, mut is_fine) = (0, true);

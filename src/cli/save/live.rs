@@ -3,7 +3,6 @@
 use super::Arguments;
 use super::document::{Document, Ending, Outcome, SavedFile};
 use super::store::say_planned;
-use crate::cli::destination::stored_compression;
 use crate::cli::inspect::KernelHeader;
 use crate::cli::{Context, Verdict, livedump};
 use memtool::Result;
@@ -23,8 +22,8 @@ impl Arguments {
             destination: LiveDumpDestination::Directory(self.directory().to_owned()),
             remote: Settings::default(),
             method: Method::Auto,
-            compression: stored_compression(self.zstd.is_some(), self.gzip),
-            level: self.zstd.flatten(),
+            compression: self.stored.compression(),
+            level: self.stored.level(),
             recipients: self.recipients.read()?,
             keep_header: false,
             verify: Verify::Full,

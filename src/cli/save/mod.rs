@@ -8,12 +8,12 @@ mod store;
 use super::destination::{RemoteArguments, check_standard_output, destination};
 use super::encryption::RecipientArguments;
 use super::output::RECORDED;
+use super::stored::StoredArguments;
 use super::{Context, Inputs, Verdict, seekable, whole_number};
+use clap::Args;
 use clap::builder::{OsStringValueParser, TypedValueParser};
-use clap::{ArgGroup, Args};
 pub use document::SavedFile;
 use document::{Document, Ending, Outcome};
-use memtool::compress::Level;
 use memtool::dump::destination::Destination;
 use memtool::files;
 use memtool::host::dump_devices;
@@ -36,7 +36,6 @@ const DEV: &str = "/dev";
 
 #[derive(Args)]
 #[command(
-    group = ArgGroup::new("stored").args(["zstd", "gzip", "uncompress"]),
     after_help = "Without DEVICE, the kernel's dump devices and the swap and dump partitions of /etc/fstab are examined. Exit codes: 0 success, with --check there is a dump; 1 failure on a device, with --check there is no dump."
 )]
 pub struct Arguments {
@@ -76,15 +75,8 @@ pub struct Arguments {
     /// Number dumps from 0 to N-1, then from 0 again, replacing the dump of that number
     #[arg(short, long, value_name = "N", value_parser = |text: &str| whole_number(text, 1_u32, 100_000))]
     max: Option<u32>,
-    /// Compress with zstd unless the kernel has compressed the dump, at a level from 1 (fast) to 19 (small) [default level: 3]
-    #[arg(short = 'Z', long, value_name = "LEVEL", num_args = 0..=1, require_equals = true)]
-    zstd: Option<Option<Level>>,
-    /// Compress with gzip unless the kernel has compressed the dump
-    #[arg(short = 'z', long)]
-    gzip: bool,
-    /// Decompress the dump if the kernel has compressed it
-    #[arg(short, long)]
-    uncompress: bool,
+    #[command(flatten)]
+    stored: StoredArguments,
     #[command(flatten)]
     recipients: RecipientArguments,
     /// Before clearing the dump, read the file back and check every byte, as 'inspect --verify' does

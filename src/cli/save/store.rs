@@ -4,7 +4,6 @@ use super::document::{Ending, Outcome, SavedFile};
 use super::{Arguments, clear, say, what};
 use crate::cli::Context;
 use crate::cli::decrypt;
-use crate::cli::destination::stored_compression;
 use crate::cli::encryption::encrypted_to;
 use memtool::encryption::Recipients;
 use memtool::save::directory::{PlannedFiles, PlannedNumbers, SaveDirectory};
@@ -53,15 +52,7 @@ impl Earlier {
 impl Arguments {
     /// How a dump is saved.
     pub fn options<'a>(&self, recipients: &'a Recipients, private_key: Option<&'a PrivateKey>) -> Options<'a> {
-        Options {
-            private_key,
-            recipients,
-            level: self.zstd.flatten().unwrap_or_default(),
-            compression: stored_compression(self.zstd.is_some(), self.gzip),
-            uncompress: self.uncompress,
-            limit: self.max,
-            verify: self.verify,
-        }
+        Options { limit: self.max, verify: self.verify, ..self.stored.options(recipients, private_key) }
     }
 }
 
