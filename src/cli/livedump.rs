@@ -1,8 +1,10 @@
 //! `memtool livedump`: a minidump of the running kernel.
 
+use super::custody::CustodyArguments;
 use super::destination::{RemoteArguments, check_standard_output, destination, remark_on_delivery, stored_compression};
 use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
+use super::output::RECORDED;
 use super::{Context, Inputs, Verdict, seekable};
 use clap::builder::{OsStringValueParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -61,6 +63,8 @@ pub struct Arguments {
     /// Write information about the dump to a file, '-' for standard output: as JSON with --json or if the name ends in .json, else as savecore(8) does
     #[arg(long, value_name = "FILE")]
     info: Option<PathBuf>,
+    #[command(flatten)]
+    custody: CustodyArguments,
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
@@ -176,6 +180,7 @@ impl Arguments {
             return Err("--zstd=LEVEL cannot be used with --method kernel: the kernel has its own level".to_owned());
         }
         self.remote.check(self.target())?;
+        self.target().map_or(Ok(()), |target| self.custody.check(target))?;
         check_standard_output(json, self.target())?;
         if self.is_to_output() && self.info.is_some() && self.info_file().is_none() {
             return Err("the dump and its information cannot share standard output; give a file with --info".to_owned());
@@ -239,6 +244,11 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let options = arguments.options()?;
     let mut dump = livedump::run(host, &*symbols, &options, context)?;
     warn_of_doubts(context, &dump, host.system()?.page_size.into());
+    let saved = dump.saved.as_ref().map(|saved| &*saved.files.core);
+    if let Some(file) = saved.or_else(|| arguments.target().and_then(Destination::file)) {
+        let recorded = if host.kind() == RECORDED { " (recorded machine)" } else { "" };
+        arguments.custody.begin(context, file, format!("the kernel of {}{recorded}", dump.trailer.header.hostname))?;
+    }
     let info = dump.info.take();
     let document = describe(&options, &dump);
     if let Some(file) = info {

@@ -563,3 +563,41 @@ fn a_long_log_takes_no_more_memory() {
         assert!(run.stdout.contains("150000"), "{}", run.stdout.len());
     }
 }
+
+#[test]
+fn a_live_dump_and_a_crash_dump_begin_their_logs_before_the_device_is_cleared() {
+    let folder = directory();
+    let at = |name: &str| text(&folder.path().join(name)).to_owned();
+    let demo = |arguments: &[&str]| memtool(&[&["--machine", "demo"], arguments].concat());
+    let first = |dump: &str| memtool(&["custody", dump, "--json"]).ok().json()["entries"][0]["custody_entry"].clone();
+    demo(&["livedump", &at("live"), "--custody", "incident 7"]).ok();
+    let entry = first(&at("live"));
+    assert_eq!((&entry["action"], &entry["reason"]), (&json!("acquired"), &json!("incident 7")));
+    assert_eq!(entry["sha256"], sha256(fs::read(at("live")).unwrap()));
+    assert!(entry["from"].as_str().unwrap().ends_with(" (recorded machine)"), "{entry}");
+    demo(&["livedump", "--dir", text(folder.path()), "--custody", "incident 7"]).ok();
+    assert_eq!(first(&at("livecore.0"))["reason"], "incident 7");
+
+    let device = vmcore_synth::device::DumpDevice::example(
+        vmcore_synth::KernelDumpHeader::example(vmcore_synth::Arch::Amd64, 4, 0),
+        512,
+        &vmcore_synth::MinidumpSpec::example(vmcore_synth::Arch::Amd64, 3).build(),
+    );
+    let bytes = device.build();
+    write(at("device"), &bytes).unwrap();
+    // A log that is there is of another dump: nothing is cleared.
+    write(at("vmcore.1.custody"), "another\n").unwrap();
+    let save = |options: &[&str]| memtool(&[&["save", &at("device"), "--custody", "crash"], options].concat());
+    let kept = save(&["--dir", text(folder.path())]);
+    assert_eq!(kept.code, 1, "{kept:?}");
+    assert!(kept.stderr.contains("vmcore.1.custody already exists") && kept.stderr.contains("kept on the device"));
+    assert!(fs::read(at("device")).unwrap() == bytes);
+    save(&["--output", &at("crash")]).ok();
+    let entry = first(&at("crash"));
+    assert_eq!(entry["from"], format!("{} of {}", at("device"), device.header().hostname));
+    assert!(fs::read(at("device")).unwrap() != bytes);
+    for options in [&["--max", "3"][..], &["--check"], &["--clear"], &["-o", "-"], &["-o", "tcp://h:1"]] {
+        save(options).usage_error(&["--custody"]);
+    }
+    demo(&["livedump", "-", "--custody", "x"]).usage_error(&["--custody"]);
+}

@@ -4,7 +4,7 @@ use super::super::Context;
 use clap::Args;
 use memtool::Result;
 use memtool::custody::entry::Origin;
-use memtool::custody::{Beginning, Statement};
+use memtool::custody::{self, Beginning, DumpState, Statement};
 use memtool::dump::destination::Destination;
 use memtool::files;
 use memtool::signature::SigningKey;
@@ -38,6 +38,14 @@ impl CustodyArguments {
         let action = "acquired".to_owned();
         let statement = Statement { action, reason, from: Some(from), signing_key, ..Statement::default() };
         Some(Beginning { statement, derived_from: None })
+    }
+
+    /// Writes the first entry of a dump that is there now, and came from somewhere else than a file.
+    pub fn begin(&self, context: &mut Context, dump: &Path, from: String) -> Result<()> {
+        let Some(beginning) = self.acquired(from, None) else { return Ok(()) };
+        custody::check_begin(dump, &beginning)?;
+        let state = DumpState::read(dump, context)?;
+        custody::begin(dump, &state, &beginning, None).map(drop)
     }
 
     /// The first entry of a dump that was made from an input, whose own log is checked first, if it has one.

@@ -5,6 +5,7 @@ mod live;
 mod send;
 mod store;
 
+use super::custody::CustodyArguments;
 use super::destination::{RemoteArguments, check_standard_output, destination};
 use super::encryption::RecipientArguments;
 use super::output::RECORDED;
@@ -85,6 +86,8 @@ pub struct Arguments {
     /// Decrypt an encrypted dump with this private RSA key (PEM)
     #[arg(long, value_name = "FILE")]
     pub private_key: Option<PathBuf>,
+    #[command(flatten)]
+    custody: CustodyArguments,
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
@@ -118,6 +121,10 @@ impl Arguments {
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
         self.remote.check(self.output.as_ref())?;
+        self.output.as_ref().map_or(Ok(()), |output| self.custody.check(output))?;
+        if self.custody.is_given() && (self.max.is_some() || self.check || self.clear || self.live) {
+            return Err("--custody begins the log of a dump that is saved, and no log is ever replaced: use it without --max, --check, --clear and --live".to_owned());
+        }
         check_standard_output(json, self.output.as_ref())
     }
 

@@ -48,6 +48,9 @@ pub fn send_dump(
     let core = &sent.places.core;
     context.log.notice(&format!("wrote {}core to {core}", stored_form(dump, &options, sent.compression)));
     remark_on_delivery(context, sent.delivered);
+    if let Some(file) = to.file() {
+        arguments.begin_custody(context, file, device, dump)?;
+    }
     let doubts = (sent.beginning.clone(), &*sent.warnings);
     let fate = settle(context, arguments, (device, volume), dump, &core.to_string(), doubts)?;
     let size = match (sent.size, sent.compression) {

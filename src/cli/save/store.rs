@@ -56,6 +56,16 @@ impl Arguments {
     }
 }
 
+impl Arguments {
+    /// Begins the custody log of a dump that is saved and not cleared yet.
+    pub fn begin_custody(&self, context: &mut Context, core: &Path, device: &Path, dump: &CrashDump) -> Result<()> {
+        let from = format!("{} of {}", device.display(), dump.header.hostname);
+        self.custody.begin(context, core, from).map_err(|error| {
+            Error::Refused(format!("{error}; the dump is saved as {}, and was kept on the device", core.display()))
+        })
+    }
+}
+
 /// Opens the directory, and the private key if the dump needs one; sees whether there is room.
 fn prepare(
     context: &mut Context,
@@ -128,6 +138,7 @@ pub fn save_dump(
     let core = saved.files.core.display();
     let stored = stored_form(dump, &options, compression);
     context.log.notice(&format!("wrote {stored}core to {core}"));
+    arguments.begin_custody(context, &saved.files.core, device, dump)?;
     let warnings: Vec<String> = saved.problems.iter().cloned().chain(warnings).collect();
     let fate = settle(context, arguments, (device, volume), dump, &core.to_string(), (beginning, &warnings))?;
     let packed = match compression {
