@@ -5,6 +5,7 @@
 //!
 //! - [`address`]: what an address looks like;
 //! - `blocks`: what another host has, read at any place;
+//! - [`folder`]: many small objects below a folder of a store, or in a `directory`;
 //! - `tcp`: a socket that takes the bytes as they are;
 //! - `tls`: the same, encrypted, to a receiver that proves which one it is ([`trust`]);
 //! - `ssh`: a file on a host that ssh(1) can reach;
@@ -14,6 +15,8 @@ pub mod address;
 mod address_error;
 #[cfg(feature = "store")]
 mod blocks;
+mod directory;
+pub mod folder;
 pub mod object_address;
 mod random;
 mod ssh;
@@ -35,10 +38,11 @@ pub use address_error::{AddressError, SCHEMES};
 pub use tls::Acceptor;
 
 use crate::error::{Error, Result};
+use folder::Folder;
 use std::fmt;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use trust::TlsSettings;
 use vmcore::dump::byte_source::ByteSource;
 
@@ -138,5 +142,22 @@ pub fn connect(address: &Address, settings: &Settings, at_most: Option<u64>) -> 
         Address::Tcp(receiver) => Ok(Box::new(tcp::Connection::connect(receiver)?)),
         Address::Tls(receiver) => tls::connect(receiver, &settings.tls),
         Address::Ssh(file) => Ok(Box::new(ssh::Session::begin(file)?)),
+    }
+}
+
+/// Opens a directory, or a folder of an object store, which `s3://BUCKET/FOLDER` names.
+///
+/// # Errors
+///
+/// It is an address of another kind, or something else than a directory; what the environment says of the store cannot be
+/// used.
+pub fn open_folder(name: &Path) -> Result<Box<dyn Folder>> {
+    let Some(text) = name.to_str().filter(|text| address::is_address(text)) else {
+        return Ok(Box::new(directory::Directory::open(name)?));
+    };
+    match text.parse() {
+        Ok(Address::Object(folder)) => Ok(Box::new(store::open_folder(&folder)?)),
+        Ok(_) => Err(Error::Usage(format!("{text} is no folder: a directory or s3://BUCKET/FOLDER/ is needed"))),
+        Err(error) => Err(Error::Usage(format!("{text}: {error}"))),
     }
 }

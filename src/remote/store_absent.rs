@@ -54,3 +54,12 @@ pub fn send_object(object: &Object, _: &Settings, _: Option<u64>) -> Result<Box<
 pub fn send_page(page: &WebAddress) -> Result<Box<dyn Upload>> {
     refused(Address::Web(page.clone()))
 }
+
+/// Refuses.
+///
+/// # Errors
+///
+/// Always.
+pub fn open_folder(folder: &Object) -> Result<super::directory::Directory> {
+    refused(Address::Object(folder.clone()))
+}

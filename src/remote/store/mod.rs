@@ -7,13 +7,14 @@
 //! - [`backend`]: the stores, by what the environment says; [`client`]: what is added to their requests;
 //! - [`parts`]: how a dump is cut;
 //! - [`upload`]: the parts on their way; [`journal`]: the file that an upload goes on from;
-//! - [`object_input`]: an object that is read;
+//! - [`object_input`]: an object that is read; [`folder`]: many small ones, by their names;
 //! - [`web`]: web servers, which are sent the whole in one request;
 //! - [`words`]: what a store's refusals mean;
 //! - [`runtime`]: the threads that requests are worked on by.
 
 mod backend;
 mod client;
+mod folder;
 mod journal;
 mod object_input;
 mod parts;
@@ -22,6 +23,7 @@ mod upload;
 mod web;
 mod words;
 
+pub use folder::open as open_folder;
 pub use object_input::open as open_object;
 pub use upload::send as send_object;
 pub use web::{open as open_page, send as send_page};
