@@ -16,6 +16,7 @@
 //! - [`crash_dump`]: the dumps that were saved, found by number;
 //! - [`dump_input`]: a dump that is read, wherever it is;
 //! - [`decrypt`]: encrypted dumps, decrypted into files;
+//! - `archive`: crashes of a fleet, each kept once (feature `archive`);
 //! - [`core_files`]: that there are none of the program itself;
 //! - [`compress`]: where dumps are compressed and written while the next part is read;
 //! - [`encryption`]: outputs encrypted to recipients, and inputs that were;
@@ -27,6 +28,8 @@
 //!
 //! Every failure is an [`Error`]. The library prints nothing.
 
+#[cfg(feature = "archive")]
+pub mod archive;
 pub mod compress;
 pub mod core_files;
 pub mod crash_dump;
