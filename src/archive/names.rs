@@ -110,6 +110,14 @@ impl Month {
         is_month.then(|| Self(text.to_owned()))
     }
 
+    /// The month before; none before the year 0.
+    pub fn before(&self) -> Option<Self> {
+        let (year, month) = self.0.split_once('-')?;
+        let (year, month): (u32, u32) = (year.parse().ok()?, month.parse().ok()?);
+        let (year, month) = if month > 1 { (year, month - 1) } else { (year.checked_sub(1)?, 12) };
+        Self::parse(&format!("{year:04}-{month:02}"))
+    }
+
     /// The folder of a crash, without a slash at the end.
     pub fn crash(&self, id: &Id) -> String {
         format!("{CRASHES}/{self}/{id}")

@@ -33,7 +33,11 @@ pub struct Unlock<'a> {
 }
 
 /// Whether an input is encrypted, by its first bytes.
-fn is_encrypted(volume: &ByteSource) -> io::Result<bool> {
+///
+/// # Errors
+///
+/// It cannot be read.
+pub fn is_encrypted(volume: &ByteSource) -> io::Result<bool> {
     let mut first = [0; MAGIC.len()];
     let read = volume.read_at(0, &mut first)?;
     Ok(head(&first, read) == MAGIC)
