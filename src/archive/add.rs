@@ -6,7 +6,9 @@
 use super::candidate::{Candidate, beginning, compression_at};
 use super::contents;
 use super::names::{Id, Month, RECORD};
-use super::record::{CrashRecord, Kind, MAX_RECORD, SCHEMA, StoredObject, VERSION, kept, kept_warnings};
+use super::record::{
+    CrashRecord, Kind, MAX_RECORD, RecordedFingerprint, SCHEMA, StoredObject, VERSION, kept, kept_warnings,
+};
 use super::time::Time;
 use crate::compress::{Compression, Level};
 use crate::dump::destination::Destination;
@@ -51,8 +53,8 @@ pub struct Reported {
     pub kernel_version: Option<String>,
     /// What the kernel panicked with.
     pub panic: Option<String>,
-    /// What tells its bug from others, what that is made of, and its parts.
-    pub fingerprint: Option<(String, &'static str, Vec<String>)>,
+    /// What tells its bug from others.
+    pub fingerprint: Option<RecordedFingerprint>,
 }
 
 impl Reported {
@@ -71,7 +73,7 @@ impl Reported {
             panic: report.panic.clone(),
             fingerprint: report.fingerprint.as_ref().ok().map(|found| {
                 let parts = found.parts.iter().filter_map(|part| kept(part)).collect();
-                (found.value.clone(), basis(found.basis), parts)
+                RecordedFingerprint { value: found.value.clone(), basis: basis(found.basis).to_owned(), parts }
             }),
         }
     }
@@ -192,11 +194,6 @@ pub fn add(
     let field = |label| saved.as_ref().and_then(|info| kept(info.field(label)?));
     let told = |of: fn(&Reported) -> &Option<String>| reported.and_then(|reported| kept(of(reported).as_deref()?));
     let version = || kept(vmcore::text::first_line(&told(|reported| &reported.kernel_version)?));
-    let (fingerprint, fingerprint_basis, fingerprint_parts) =
-        match reported.and_then(|reported| reported.fingerprint.clone()) {
-            Some((value, basis, parts)) => (Some(value), Some(basis.to_owned()), parts),
-            None => (None, None, Vec::new()),
-        };
     let record = CrashRecord {
         schema: SCHEMA.to_owned(),
         version: VERSION,
@@ -209,9 +206,7 @@ pub fn add(
         kernel_build_id,
         architecture: field("Architecture").or_else(|| told(|reported| &reported.architecture)),
         panic: told(|reported| &reported.panic).or_else(|| field("Panic String")),
-        fingerprint,
-        fingerprint_basis,
-        fingerprint_parts,
+        fingerprint: reported.and_then(|reported| reported.fingerprint.clone()),
         dump_size,
         stored_size,
         compression: compression.to_owned(),

@@ -9,7 +9,6 @@ use super::names::{self, CRASHES, INDEX, Id, IndexObject, Month, PRUNING, parse_
 use crate::error::{Error, Result};
 use crate::remote::folder::{Entry, Folder};
 use std::collections::{BTreeMap, HashMap, HashSet};
-use vmcore::units::counted;
 
 /// Texts that are kept of what is said of many objects.
 const MAX_TEXTS: usize = 10;
@@ -248,8 +247,8 @@ pub fn write(folder: &dyn Folder, month: &Month, mut rows: Vec<Row>) -> Result<O
     let what = || format!("write the index of {month} in {}", folder.name());
     let bytes = index::write(&rows).map_err(|source| Error::Io { what: what(), source })?;
     if bytes.len() as u64 > MAX_OBJECT {
-        let rows = counted(rows.len() as u64, "crash");
-        return Err(Error::Refused(format!("cannot {}: {rows} are too many for one object", what())));
+        let crashes = counted_crashes(rows.len() as u64);
+        return Err(Error::Refused(format!("cannot {}: {crashes} are too many for one object", what())));
     }
     let name = month.merged(&bytes);
     if !folder.create(&name, &bytes)? && folder.read(&name, MAX_OBJECT)?.is_some_and(|found| found != bytes) {
@@ -339,6 +338,11 @@ pub fn find<'a>(folder: &dyn Folder, rows: &'a [Row], prefix: &str) -> Result<(M
             Err(Error::Refused(format!("'{prefix}' is the beginning of {}{more}", ids.join(", "))))
         }
     }
+}
+
+/// `1 crash`, `2 crashes`.
+pub fn counted_crashes(count: u64) -> String {
+    if count == 1 { "1 crash".to_owned() } else { format!("{count} crashes") }
 }
 
 /// The months that an archive has crashes of.

@@ -47,6 +47,17 @@ pub struct StoredObject {
     pub sha256: Option<String>,
 }
 
+/// A fingerprint, as a report has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedFingerprint {
+    /// The fingerprint.
+    pub value: String,
+    /// What it is made of: `stack` or `panic-message`.
+    pub basis: String,
+    /// The names of the functions, or the message.
+    pub parts: Vec<String>,
+}
+
 /// The record of a crash.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct CrashRecord {
@@ -57,6 +68,7 @@ pub struct CrashRecord {
     /// Which crash it is.
     pub id: Id,
     /// The name of the host.
+    #[serde(rename = "hostname")]
     pub host: Option<String>,
     /// When it crashed, as far as that can be told: the time of the dump or, where that is not known or cannot be right, the
     /// time of adding.
@@ -74,11 +86,7 @@ pub struct CrashRecord {
     /// What the kernel panicked with.
     pub panic: Option<String>,
     /// What tells its bug from others.
-    pub fingerprint: Option<String>,
-    /// What the fingerprint is made of: `stack` or `panic-message`.
-    pub fingerprint_basis: Option<String>,
-    /// The names of the functions, or the message.
-    pub fingerprint_parts: Vec<String>,
+    pub fingerprint: Option<RecordedFingerprint>,
     /// Bytes of the dump before compression and encryption, if they were counted.
     pub dump_size: Option<u64>,
     /// Bytes of the dump in the archive.
@@ -180,7 +188,7 @@ impl CrashRecord {
             kernel_build_id: self.kernel_build_id.clone(),
             architecture: self.architecture.clone(),
             panic: self.panic.clone(),
-            fingerprint: self.fingerprint.clone(),
+            fingerprint: self.fingerprint.as_ref().map(|fingerprint| fingerprint.value.clone()),
             dump_size: self.dump_size,
             stored_size: self.stored_size,
             compression: self.compression.clone(),

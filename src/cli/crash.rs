@@ -42,9 +42,16 @@ pub struct CrashArguments {
     /// The directory of the dump [default: /var/crash]
     #[arg(short, long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    #[command(flatten)]
+    pub opening: OpeningArguments,
+}
+
+/// Options that say how a dump is opened, and where its kernel is.
+#[derive(Args)]
+pub struct OpeningArguments {
     /// Read symbols from this kernel image, such as /boot/kernel/kernel, instead of looking for it
     #[arg(short = 'N', short_alias = 'k', long, value_name = "FILE", value_parser = seekable())]
-    kernel: Option<PathBuf>,
+    pub kernel: Option<PathBuf>,
     /// Decrypt an encrypted dump with this private RSA key (PEM)
     #[arg(long, value_name = "FILE")]
     pub private_key: Option<PathBuf>,
@@ -91,7 +98,9 @@ impl CrashArguments {
             None => Ok(Path::new(DIRECTORY)),
         }
     }
+}
 
+impl OpeningArguments {
     /// Opens the running kernel.
     pub fn open_running(&self, context: &mut Context) -> Result<(Subject, Opened)> {
         let image = self.kernel.as_deref().map(files::open_kernel).transpose()?;

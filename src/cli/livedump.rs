@@ -348,7 +348,7 @@ fn write_info(
     let json = context.out.is_json() || path.extension().is_some_and(|extension| extension == "json");
     let mut file = output.file();
     let written = match json {
-        true => context.out.write_document(&mut file, SCHEMA, host.kind(), document),
+        true => context.out.write_document(&mut file, SCHEMA, host.kind(), document, 0),
         false => file.write_all(dump.info_text().as_bytes()),
     };
     written.map_err(|source| Error::io("write", path, source))?;

@@ -1,5 +1,7 @@
 //! The command line: one file for each subcommand, which takes arguments, calls the library and prints.
 
+#[cfg(feature = "archive")]
+mod archive;
 mod closed;
 mod completions;
 mod convert;
@@ -134,6 +136,9 @@ enum Command {
     Inspect(inspect::Arguments),
     /// Convert a dump to a core file for debuggers, or to another image format
     Convert(convert::Arguments),
+    /// Keep the crashes of a fleet, each once, and find and count them
+    #[cfg(feature = "archive")]
+    Archive(archive::Arguments),
     /// Record who had a dump when, and why, and verify that record
     Custody(custody::Arguments),
     /// Decrypt an encrypted kernel dump
@@ -236,6 +241,8 @@ impl Command {
     /// What clap cannot check of its options.
     fn check(&self, json: bool) -> Result<(), String> {
         match self {
+            #[cfg(feature = "archive")]
+            Self::Archive(arguments) => arguments.check(),
             Self::Read(arguments) => arguments.check(json),
             Self::Write(arguments) => arguments.check(),
             Self::Symbols(arguments) => arguments.check(),
@@ -263,6 +270,8 @@ impl Command {
             Self::Livedump(arguments) => arguments.inputs(),
             Self::Inspect(arguments) => arguments.inputs(),
             Self::Convert(arguments) => arguments.inputs(),
+            #[cfg(feature = "archive")]
+            Self::Archive(arguments) => arguments.inputs(),
             Self::Custody(arguments) => arguments.inputs(),
             Self::Decrypt(arguments) => arguments.inputs(),
             Self::Read(arguments) => arguments.kernel.inputs(),
@@ -286,6 +295,8 @@ impl Command {
         match self {
             Self::Help(arguments) => Some(arguments.clone()),
             Self::Ranges(arguments) => arguments.help(),
+            #[cfg(feature = "archive")]
+            Self::Archive(arguments) => arguments.help(),
             Self::Custody(arguments) => arguments.help(),
             _ => None,
         }
@@ -298,6 +309,10 @@ impl Command {
             Self::Completions(_) | Self::Help(_) => Subject::Program,
             Self::Ranges(arguments) if arguments.help().is_some() => Subject::Program,
             Self::Custody(arguments) if arguments.help().is_some() => Subject::Program,
+            #[cfg(feature = "archive")]
+            Self::Archive(arguments) if arguments.help().is_some() => Subject::Program,
+            #[cfg(feature = "archive")]
+            Self::Archive(_) => Subject::Files,
             Self::Receive(_) | Self::Inspect(_) | Self::Convert(_) | Self::Custody(_) | Self::Decrypt(_) => {
                 Subject::Files
             }
@@ -621,6 +636,8 @@ fn dispatch(context: &mut Context, command: Command) -> Result<Verdict> {
         Command::Receive(arguments) => receive::run(context, &arguments),
         Command::Inspect(arguments) => inspect::run(context, &arguments),
         Command::Convert(arguments) => convert::run(context, &arguments),
+        #[cfg(feature = "archive")]
+        Command::Archive(arguments) => archive::run(context, &arguments),
         Command::Custody(arguments) => custody::run(context, &arguments),
         Command::Decrypt(arguments) => decrypt::run(context, &arguments),
         Command::Read(arguments) => read::run(context, &arguments),

@@ -12,6 +12,7 @@ use tabled::builder::Builder;
 use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
+use vmcore::bounds::tail;
 use vmcore::text::escape_control;
 use vmcore::units::{exact_size, rough_size};
 
@@ -195,15 +196,22 @@ impl Output {
         json::write(&mut self.out, &document).map_err(failed)
     }
 
-    /// Writes the JSON object of a command into a file; see [`Self::document_of`].
+    /// How many warnings there are so far.
+    #[cfg(feature = "archive")]
+    pub fn warning_count(&self) -> usize {
+        self.warnings.len()
+    }
+
+    /// Writes the JSON object of a command into a file, with the warnings from one on; see [`Self::document_of`].
     pub fn write_document(
         &self,
         file: &mut impl Write,
         schema: &str,
         host: &'static str,
         body: &impl Serialize,
+        first_warning: usize,
     ) -> io::Result<()> {
-        json::write(file, &Document::new(schema, host, body, &self.warnings))
+        json::write(file, &Document::new(schema, host, body, tail(&self.warnings, first_warning)))
     }
 
     /// Prints a line.

@@ -2,6 +2,8 @@
 
 mod map;
 
+#[cfg(feature = "archive")]
+use super::crash::OpeningArguments;
 use super::crash::{Crash, CrashArguments};
 use super::destination::{RemoteArguments, destination, remark_on_delivery};
 use super::dmesg::MessagesDocument;
@@ -158,6 +160,44 @@ fn section_names() -> PossibleValuesParser {
     PossibleValuesParser::new([ALL].into_iter().chain(REPORT_SECTIONS).chain(of_kernel))
 }
 
+/// A report that is kept with its dump.
+#[cfg(feature = "archive")]
+pub struct KeptReport {
+    /// The report as JSON.
+    pub json: Vec<u8>,
+    pub report: Report,
+    /// The kernel that was used.
+    pub kernel: Option<PathBuf>,
+}
+
+#[cfg(feature = "archive")]
+impl KeptReport {
+    /// Reports on a dump.
+    pub fn collect(context: &mut Context, opening: &OpeningArguments, files: CrashDump) -> Result<Self> {
+        let first_warning = context.out.warning_count();
+        let mut information = DebugInfo::new(opening.root.search()?);
+        let Crash { files, dump, kernel: mut opened } = opening.open(context, files)?;
+        if let Ok(opened) = &mut opened {
+            opened.load_own_types_if_any(context);
+        }
+        let kernel = opened.as_mut().map(|opened| &mut opened.kernel).map_err(|why| why.clone());
+        let sections: Vec<SectionName> =
+            SectionName::ALL.iter().copied().filter(|name| !name.is_on_request()).collect();
+        let report = Report::collect(Subject::Dump(Box::new(dump)), kernel, &mut information, &sections);
+        if let Ok(opened) = &mut opened {
+            opened.warn(context);
+        }
+        information.take_warnings().iter().for_each(|warning| context.warn(warning));
+        let mut json = Vec::new();
+        let content = document(Some(&files.core), &report, opened.as_ref().ok());
+        let written = context.out.write_document(&mut json, SCHEMA, IMAGE, &content, first_warning);
+        written.map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
+        drop(content);
+        let image = report.image.as_ref().ok().and_then(Option::as_deref).map(Path::to_owned);
+        Ok(Self { json, report, kernel: image })
+    }
+}
+
 pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let recipients = arguments.recipients.read()?;
     match &arguments.output {
@@ -165,17 +205,17 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         None if arguments.batch => {}
         None => check_terminal(context, &recipients)?,
     }
-    let mut information = DebugInfo::new(arguments.crash.root.search()?);
+    let mut information = DebugInfo::new(arguments.crash.opening.root.search()?);
     let files = if arguments.running { None } else { Some(arguments.crash.find(context)?) };
     let for_batch = files.as_ref().filter(|_| arguments.batch);
     let saved = for_batch.map(|files| Saved::new(files, recipients.clone())).transpose()?;
     let (subject, core, mut opened) = match files {
         Some(files) => {
-            let Crash { files, dump, kernel } = arguments.crash.open(context, files)?;
+            let Crash { files, dump, kernel } = arguments.crash.opening.open(context, files)?;
             (Subject::Dump(Box::new(dump)), Some(files.core), kernel)
         }
         None => {
-            let (subject, kernel) = arguments.crash.open_running(context)?;
+            let (subject, kernel) = arguments.crash.opening.open_running(context)?;
             (subject, None, Ok(kernel))
         }
     };
@@ -249,8 +289,9 @@ fn encrypted(report: &[u8], recipients: &Recipients) -> Result<Vec<u8>> {
 impl Arguments {
     /// See [`super::Command::inputs`].
     pub fn inputs(&self) -> Inputs<'_> {
-        let private_key = ("--private-key", self.crash.private_key.as_ref());
-        let files = [private_key].into_iter().chain(self.crash.identities.inputs()).chain(self.recipients.inputs());
+        let private_key = ("--private-key", self.crash.opening.private_key.as_ref());
+        let files =
+            [private_key].into_iter().chain(self.crash.opening.identities.inputs()).chain(self.recipients.inputs());
         files.chain(self.remote.inputs()).collect()
     }
 
@@ -309,14 +350,15 @@ impl Arguments {
                 &mut out,
                 SCHEMA,
                 self.kind(context, opened),
-                &self.document(core, report, opened),
+                &document(core, report, opened),
+                0,
             ),
             false => self.write_sections(report, sections, out),
         };
         let Some(output) = &self.output else {
             if context.out.is_json() && recipients.is_empty() {
                 let kind = self.kind(context, opened);
-                return context.out.document_of(SCHEMA, kind, &self.document(core, report, opened));
+                return context.out.document_of(SCHEMA, kind, &document(core, report, opened));
             }
             let mut written = Vec::new();
             write(context, &mut written).map_err(|source| Error::Io { what: "write the report".to_owned(), source })?;
@@ -352,47 +394,41 @@ impl Arguments {
     fn write_sections(&self, report: &Report, sections: &[Section], out: &mut dyn Write) -> io::Result<()> {
         if self.html { html::write(&report.head(), sections, out) } else { text::write(&report.title(), sections, out) }
     }
+}
 
-    fn document<'a>(&self, core: Option<&Path>, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
-        let stack = |found: &vmcore::report::ReportStack| StackDocument::new(&found.stack, &found.calls);
-        let all = |stacks: &[vmcore::report::ReportStack]| stacks.iter().map(stack).collect();
-        let facts = report.facts.as_ref().ok();
-        let messages = report.messages.as_ref().ok();
-        let all_messages: Vec<Message<'_>> = messages.into_iter().flat_map(|buffer| buffer.lines()).collect();
-        let image = report.image.as_ref().ok().and_then(Option::as_deref);
-        let processes = report.processes.as_ref().ok();
-        Document {
-            hostname: report.subject.host().map(Name::from),
-            dump: core.zip(report.subject.dump()).map(|(core, dump)| dump_document(core, dump)),
-            symbol_file: image.map(Name::from),
-            kernel: opened.zip(facts).map(|(opened, facts)| KernelDocument::new(opened.kernel.memory(), facts)),
-            panic: report.panic.as_deref().map(Name::from),
-            fingerprint: report.fingerprint.as_ref().ok().map(fingerprint_document),
-            dumping_thread: processes.and_then(|processes| processes.dumping),
-            stack: report.stacks.dumping.as_ref().map(stack),
-            on_cpu: all(&report.stacks.on_cpu),
-            stacks: all(&report.stacks.others),
-            processes: processes.map(|processes| processes.list.iter().map(ProcessDocument::new).collect()),
-            message_buffer: messages.map(|buffer| MessagesDocument::new(buffer, all_messages.iter())),
-            panic_message_index: report.panic_message(&all_messages),
-            variables: report
-                .numbers
-                .as_ref()
-                .ok()
-                .map(|numbers| numbers.iter().map(|number| (number.variable, number.value)).collect()),
-            modules: report.modules.as_ref().ok().map(|listing| listing.files.iter().map(module_document).collect()),
-            configuration: report.configuration.as_ref().ok().and_then(|text| Some(text.as_deref()?.into())),
-            debugger_output: report.debugger.as_ref().ok().and_then(|output| output.as_ref().map(debugger_document)),
-            inventory: report.inventory.as_ref().ok(),
-            text_files: report
-                .subject
-                .dump()
-                .into_iter()
-                .flat_map(|dump| &dump.files)
-                .map(text_file_document)
-                .collect(),
-            missing: missing(report),
-        }
+fn document<'a>(core: Option<&Path>, report: &'a Report, opened: Option<&Opened>) -> Document<'a> {
+    let stack = |found: &vmcore::report::ReportStack| StackDocument::new(&found.stack, &found.calls);
+    let all = |stacks: &[vmcore::report::ReportStack]| stacks.iter().map(stack).collect();
+    let facts = report.facts.as_ref().ok();
+    let messages = report.messages.as_ref().ok();
+    let all_messages: Vec<Message<'_>> = messages.into_iter().flat_map(|buffer| buffer.lines()).collect();
+    let image = report.image.as_ref().ok().and_then(Option::as_deref);
+    let processes = report.processes.as_ref().ok();
+    Document {
+        hostname: report.subject.host().map(Name::from),
+        dump: core.zip(report.subject.dump()).map(|(core, dump)| dump_document(core, dump)),
+        symbol_file: image.map(Name::from),
+        kernel: opened.zip(facts).map(|(opened, facts)| KernelDocument::new(opened.kernel.memory(), facts)),
+        panic: report.panic.as_deref().map(Name::from),
+        fingerprint: report.fingerprint.as_ref().ok().map(fingerprint_document),
+        dumping_thread: processes.and_then(|processes| processes.dumping),
+        stack: report.stacks.dumping.as_ref().map(stack),
+        on_cpu: all(&report.stacks.on_cpu),
+        stacks: all(&report.stacks.others),
+        processes: processes.map(|processes| processes.list.iter().map(ProcessDocument::new).collect()),
+        message_buffer: messages.map(|buffer| MessagesDocument::new(buffer, all_messages.iter())),
+        panic_message_index: report.panic_message(&all_messages),
+        variables: report
+            .numbers
+            .as_ref()
+            .ok()
+            .map(|numbers| numbers.iter().map(|number| (number.variable, number.value)).collect()),
+        modules: report.modules.as_ref().ok().map(|listing| listing.files.iter().map(module_document).collect()),
+        configuration: report.configuration.as_ref().ok().and_then(|text| Some(text.as_deref()?.into())),
+        debugger_output: report.debugger.as_ref().ok().and_then(|output| output.as_ref().map(debugger_document)),
+        inventory: report.inventory.as_ref().ok(),
+        text_files: report.subject.dump().into_iter().flat_map(|dump| &dump.files).map(text_file_document).collect(),
+        missing: missing(report),
     }
 }
 
