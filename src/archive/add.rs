@@ -71,7 +71,8 @@ impl Reported {
             architecture: report.architecture.map(|architecture| architecture.name().to_owned()),
             kernel_version: dump.and_then(vmcore::report::DumpSummary::version),
             panic: report.panic.clone(),
-            fingerprint: report.fingerprint.as_ref().ok().map(|found| {
+            // Of the message alone it would be another one than with the kernel.
+            fingerprint: report.architecture.and(report.fingerprint.as_ref().ok()).map(|found| {
                 let parts = found.parts.iter().filter_map(|part| kept(part)).collect();
                 RecordedFingerprint { value: found.value.clone(), basis: basis(found.basis).to_owned(), parts }
             }),

@@ -108,6 +108,9 @@ impl Candidate {
             compression = found.compression;
             warnings.extend(found.damage.iter().map(|damage| format!("the dump is damaged: {damage}")));
             warnings.extend(found.problem().map(|problem| format!("nothing can be read in the dump: {problem}")));
+            if found.content == Content::Unknown && found.problem().is_none() {
+                warnings.push("it is not known what the dump is; it may be an image of memory".to_owned());
+            }
             warnings.extend(found.warnings);
         }
         let info = match info {

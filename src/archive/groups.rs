@@ -26,6 +26,8 @@ pub struct Group {
     pub first_seen: Time,
     /// When the last of them was.
     pub last_seen: Time,
+    /// When the first of them came into the archive, whatever the clocks of hosts say, and however long a dump took to come.
+    pub first_added: Time,
     /// The hosts, as far as they are known, with how often each crashed.
     pub hosts: BTreeMap<String, u64>,
     /// The versions of the kernel.
@@ -55,6 +57,7 @@ pub fn groups(rows: &[Row]) -> Vec<Group> {
             count: 0,
             first_seen: row.crashed_at,
             last_seen: row.crashed_at,
+            first_added: row.added_at,
             hosts: BTreeMap::new(),
             kernel_versions: BTreeSet::new(),
             stored_size: 0,
@@ -62,6 +65,7 @@ pub fn groups(rows: &[Row]) -> Vec<Group> {
         group.count += 1;
         group.first_seen = group.first_seen.min(row.crashed_at);
         group.last_seen = group.last_seen.max(row.crashed_at);
+        group.first_added = group.first_added.min(row.added_at);
         group.stored_size = group.stored_size.saturating_add(row.stored_size);
         if let Some(host) = &row.host {
             *group.hosts.entry(host.clone()).or_default() += 1;

@@ -14,6 +14,7 @@ use crate::sha256;
 use serde::{Deserialize, Serialize};
 use std::fmt;
 use std::str::FromStr;
+use vmcore::bounds::split_text;
 
 /// Hexadecimal digits of an ID and of the hash in a name.
 const DIGITS: usize = 32;
@@ -63,7 +64,7 @@ impl Id {
     /// As many digits as people read.
     pub fn short(&self) -> &str {
         const SHORT: usize = 12;
-        self.0.get(..SHORT).unwrap_or(&self.0)
+        split_text(&self.0, SHORT).0
     }
 }
 

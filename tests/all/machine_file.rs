@@ -798,6 +798,7 @@ const COMMANDS: [(&str, &[&str], &[&str]); 25] = [
     ("receive", &["receive", "--accept", "any", "--listen", "127.0.0.1:0", "--dir", "file"], &[]),
     ("inspect", &["inspect", "file"], &[]),
     ("convert", &["convert", "file", "out", "--format", "raw"], &[]),
+    ("archive", &["archive", "ls", "file"], &[]),
     ("custody", &["custody", "file"], &[]),
     ("decrypt", &["decrypt", "--key", "file", "--private-key", "file", "file", "out"], &[]),
     ("read", &["read", "--core", "file", "--phys", "0"], &["read", "version"]),

@@ -14,6 +14,8 @@
     reason = "a helper that fails is a test that fails"
 )]
 
+mod archive;
+mod archive_queries;
 mod bounds;
 mod common;
 mod completions;

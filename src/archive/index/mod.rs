@@ -131,7 +131,7 @@ enum Cell<T> {
 
 /// Milliseconds since 1970.
 fn millis(time: Time) -> i64 {
-    i64::try_from(time.seconds().saturating_mul(1000)).unwrap_or(i64::MAX)
+    count(time.seconds().saturating_mul(1000))
 }
 
 /// The time of milliseconds since 1970.
@@ -141,7 +141,7 @@ fn time_of(millis: i64) -> Option<Time> {
 
 /// A number of bytes, as the index has it.
 fn count(bytes: u64) -> i64 {
-    i64::try_from(bytes).unwrap_or(i64::MAX)
+    bytes.min(i64::MAX.cast_unsigned()).cast_signed()
 }
 
 impl Row {

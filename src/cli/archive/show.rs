@@ -83,7 +83,7 @@ pub fn list(context: &mut Context, arguments: &LsArguments) -> Result<Verdict> {
 pub struct GroupsArguments {
     #[command(flatten)]
     store: StoreArguments,
-    /// Only groups whose first crash was since then: 2026-11-24, 2026-11-24T12:00:00Z, or an age such as 1d
+    /// Only groups whose first crash was added since then: 2026-11-24, 2026-11-24T12:00:00Z, or an age such as 1d
     #[arg(long, value_name = "TIME", value_parser = time)]
     new_since: Option<Time>,
 }
@@ -103,6 +103,7 @@ struct GroupDocument<'a> {
     crash_count: u64,
     first_seen_at: Time,
     last_seen_at: Time,
+    first_added_at: Time,
     host_count: u64,
     hostnames: Vec<&'a str>,
     kernel_versions: Vec<&'a str>,
@@ -127,6 +128,7 @@ impl<'a> GroupDocument<'a> {
             crash_count: group.count,
             first_seen_at: group.first_seen,
             last_seen_at: group.last_seen,
+            first_added_at: group.first_added,
             host_count: group.hosts.len() as u64,
             hostnames: hosts(group, NAMED),
             kernel_versions: group.kernel_versions.iter().map(String::as_str).collect(),
@@ -153,7 +155,7 @@ pub fn groups(context: &mut Context, arguments: &GroupsArguments) -> Result<Verd
     let contents = contents::read(&*folder, None)?;
     remark(context, &contents.findings);
     let mut groups = groups::groups(&contents.rows);
-    groups.retain(|group| arguments.new_since.is_none_or(|since| group.first_seen >= since));
+    groups.retain(|group| arguments.new_since.is_none_or(|since| group.first_added >= since));
     if context.out.is_json() {
         let document = GroupsDocument {
             store: arguments.store.store.as_path().into(),

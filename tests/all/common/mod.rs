@@ -325,6 +325,19 @@ pub fn names(directory: &Path) -> Vec<String> {
     names
 }
 
+/// The names of all files below a directory, with slashes.
+pub fn files_below(directory: &Path) -> Vec<String> {
+    let mut found = Vec::new();
+    for name in names(directory) {
+        let path = directory.join(&name);
+        match path.symlink_metadata().unwrap().is_dir() {
+            true => found.extend(files_below(&path).into_iter().map(|inner| format!("{name}/{inner}"))),
+            false => found.push(name),
+        }
+    }
+    found
+}
+
 /// Runs memtool with a file system of 2 MiB mounted on a directory, `DIR` in the arguments, in a mount
 /// namespace of its own; what is left in the directory follows on standard output. `None`, and a word about
 /// it, where the system does not let us.

@@ -126,6 +126,28 @@ impl Server {
         }
     }
 
+    /// The names of all objects.
+    pub fn keys(&self) -> Vec<String> {
+        let mut keys = match self.kind {
+            Kind::Moto => {
+                let (_, list) = self.request("GET", &format!("/{BUCKET}?list-type=2&max-keys=1000"), b"");
+                let list = String::from_utf8(list).unwrap();
+                list.split("<Key>").skip(1).map(|rest| rest.split_once("</Key>").unwrap().0.to_owned()).collect()
+            }
+            Kind::S3sFs => super::files_below(&self.root.path().join(BUCKET)),
+        };
+        keys.sort();
+        keys
+    }
+
+    /// Removes an object.
+    pub fn delete(&self, key: &str) {
+        match self.kind {
+            Kind::Moto => assert_eq!(self.request("DELETE", &format!("/{BUCKET}/{key}"), b"").0, 204),
+            Kind::S3sFs => std::fs::remove_file(self.root.path().join(BUCKET).join(key)).unwrap(),
+        }
+    }
+
     /// Uploads that have begun and have not ended.
     pub fn unfinished(&self) -> usize {
         match self.kind {

@@ -15,6 +15,7 @@ use vmcore_synth::{Arch, Compression, KernelDumpHeader};
 const NOT_RUN: &[(&str, &str)] = &[
     ("memtool dump --format elf", "reads this machine's memory, and sends it to another host"),
     ("memtool save --zstd --recipient admins.txt", "stores a dump of this machine with another host"),
+    ("memtool archive", "an archive in another's object store"),
     ("memtool report --identity", "reads a dump from another host"),
     ("memtool report vmcore.1", "a panic's dump of a real kernel, and that system's files"),
     ("memtool record machine.json", "records this machine"),
