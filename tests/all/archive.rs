@@ -707,6 +707,14 @@ fn killed_at_any_change_an_index_is_whole_and_no_crash_is_half_removed() {
         let crash = |crash: &Value| serde_json::json!([crash["id"], crash["crashed_at"], crash["object"]]);
         crashes.as_array().unwrap().iter().map(crash).collect()
     };
+    // When crashes were added is another time in each archive.
+    let without_adding = |groups: &Value| {
+        let mut groups = groups.clone();
+        for group in groups.as_array_mut().unwrap() {
+            group.as_object_mut().unwrap().remove("first_added_at").unwrap();
+        }
+        groups
+    };
     for options in [&[][..], &["--rebuild"]] {
         killed_at_any_change(
             prepare,
@@ -715,7 +723,7 @@ fn killed_at_any_change_an_index_is_whole_and_no_crash_is_half_removed() {
                 for _ in 0..2 {
                     let (crashes, groups) = (archive.json("ls", &[]), archive.json("groups", &[]));
                     assert_eq!(without_times(&crashes["crashes"]), without_times(&answers[0]), "{moment}");
-                    assert_eq!(groups["groups"], answers[1], "{moment}");
+                    assert_eq!(without_adding(&groups["groups"]), without_adding(&answers[1]), "{moment}");
                     archive.run("index", options).ok();
                 }
                 assert_eq!(archive.objects_below("index").len(), 1, "{moment}");
