@@ -180,7 +180,7 @@ fn duckdb_answers_the_queries_of_the_readme_as_memtool_does() {
 
 /// Not run with the others: it measures, and says what it has measured.
 #[test]
-#[ignore = "it measures; see CONTRIBUTING.md"]
+#[ignore = "it measures"]
 fn how_long_an_index_of_100_000_crashes_takes() {
     let folder = directory();
     let archive = folder.path().join("archive");

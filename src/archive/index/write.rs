@@ -12,6 +12,8 @@ use std::fmt::Write;
 use std::io;
 use std::sync::Arc;
 
+/// So few rows are longer when they are compressed.
+const FEW: usize = 8;
 /// Rows of a group, which engines read side by side.
 const GROUP: usize = 1 << 16;
 
@@ -43,10 +45,12 @@ pub fn write(rows: &[Row]) -> io::Result<Vec<u8>> {
 
 fn write_parquet(rows: &[Row]) -> Result<Vec<u8>> {
     let version = KeyValue::new(VERSION_KEY.to_owned(), VERSION.to_string());
+    let compression =
+        if rows.len() < FEW { Compression::UNCOMPRESSED } else { Compression::ZSTD(ZstdLevel::default()) };
     let properties = WriterProperties::builder()
         .set_created_by("memtool".to_owned())
         .set_key_value_metadata(Some(vec![version]))
-        .set_compression(Compression::ZSTD(ZstdLevel::default()))
+        .set_compression(compression)
         .set_dictionary_enabled(false)
         .set_statistics_enabled(EnabledStatistics::Chunk)
         .set_offset_index_disabled(true)
