@@ -38,7 +38,7 @@ fn synthetic(count: u64) -> Vec<CrashRecord> {
             let dump = StoredObject {
                 kind: ObjectKind::Dump,
                 name: format!("crashes/{}/{id}/vmcore.zst", crashed_at.month()),
-                size: 1 << 28 | noise % (1 << 28),
+                size: (1 << 28) + noise % (1 << 28),
                 sha256: None,
             };
             CrashRecord {
