@@ -163,7 +163,8 @@ impl<'a> Shared<'a> {
     /// Receives from one client until it is done, or gone.
     fn serve(&self, active: &Arc<Active>) {
         let began = Instant::now();
-        let ended = self.receive_all(active);
+        let mut heard = began;
+        let ended = self.receive_all(active, &mut heard);
         let mut clients = locked(&self.clients);
         if clients.get(&active.client).is_some_and(|last| Arc::ptr_eq(last, active)) {
             clients.remove(&active.client);
@@ -177,7 +178,7 @@ impl<'a> Shared<'a> {
             if !problems.is_empty() {
                 problems.extend(refusal.take());
             }
-            let arrival = Arrival::of_netdump(session, incoming, problems, began.elapsed());
+            let arrival = Arrival::of_netdump(session, incoming, problems, heard.duration_since(began));
             self.gate.tell(Event::Arrived(Box::new(arrival)));
         } else if let Err(why) = ended {
             self.gate.tell(Event::Failed(format!("{}: {why}", active.client)));
@@ -185,9 +186,8 @@ impl<'a> Shared<'a> {
     }
 
     /// The same; an error says what is wrong besides what the session knows.
-    fn receive_all(&self, active: &Arc<Active>) -> Result<(), String> {
+    fn receive_all(&self, active: &Arc<Active>, heard: &mut Instant) -> Result<(), String> {
         let mut buffer = vec![0; MAX_PACKET];
-        let mut heard = Instant::now();
         let mut syncing: Option<(Instant, JoinHandle<std::io::Result<()>>)> = None;
         let mut is_synced = false;
         let mut undo = None;
@@ -201,7 +201,7 @@ impl<'a> Shared<'a> {
             if let Some(length) = length
                 && let Ok(packet) = Packet::parse(head(&buffer, length))
             {
-                heard = now;
+                *heard = now;
                 self.take(active, &packet, is_synced, now)?;
                 if undo.is_none() && active.has_begun.load(Ordering::Relaxed) {
                     let active = Arc::clone(active);
@@ -265,6 +265,7 @@ impl<'a> Shared<'a> {
         }
         if state.incoming.is_some() && !self.gate.has_room(state.session.received(), &mut state.next_look) {
             state.refusal = Some(NO_ROOM.to_owned());
+            self.gate.refuse(IpAddr::V4(*active.client.ip()), NO_ROOM);
             return Ok(());
         }
         let acknowledged = match &state.incoming {

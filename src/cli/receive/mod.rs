@@ -193,6 +193,14 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let directory = SaveDirectory::open(arguments.directory())?;
     // What cannot be written to is known now, not when a kernel has panicked.
     drop(directory.new_file()?);
+    let free = directory.free_space(context)?.free();
+    if free < settings.limits.reserve {
+        let (free, reserve) = (rough_size(free), rough_size(settings.limits.reserve));
+        context.warn(&format!(
+            "only {free} are free in {}, less than the {reserve} that stay free: nothing can be received (--reserve)",
+            arguments.directory().display()
+        ));
+    }
     context.log.turn(true);
     for address in receiver.addresses() {
         context.remark(&format!("listening on {address}"));

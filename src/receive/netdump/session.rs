@@ -52,6 +52,9 @@ pub enum Incomplete {
     /// The header is none.
     #[error("its header is damaged: {0}")]
     Header(HeaderError),
+    /// There is nothing of it.
+    #[error("no byte of it has arrived")]
+    Nothing,
     /// Bytes are missing.
     #[error("{} missing in {}", exact_size(u128::from(*.bytes)), counted(*.holes as u64, "hole"))]
     Holes {
@@ -256,7 +259,9 @@ impl Session {
         }
         let holes = self.holes();
         let bytes = holes.iter().map(|(start, end)| end - start).sum();
-        if bytes > 0 || self.stored.is_empty() {
+        if self.stored.is_empty() {
+            problems.push(Incomplete::Nothing);
+        } else if bytes > 0 {
             problems.push(Incomplete::Holes { holes: holes.len(), bytes });
         }
         let missing = self.finished.map_or_else(|| self.window.lost(), |last| self.window.missing_before(last));
