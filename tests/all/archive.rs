@@ -2,16 +2,21 @@
 //! be made anew.
 
 use crate::common::encryption::{block_for, encrypted};
+use crate::common::proxy::{Fault, Proxy};
 use crate::common::recipients::{KEYS, decrypt};
-use crate::common::s3::{BUCKET, Server};
+use crate::common::s3::{BUCKET, Kind, Server};
 use crate::common::{Run, command, directory, files_below, memtool, names, run, start, text};
 use crate::kernel_search::{Installed, Sysroot};
 use crate::ps::Memory;
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::Value;
 use std::collections::BTreeSet;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex};
 use tempfile::TempDir;
 use vmcore::decrypt::Encryption;
 use vmcore_synth::{Arch, MinidumpSpec};
@@ -767,4 +772,89 @@ fn a_crash_that_is_being_removed_counts_no_more_and_is_not_added() {
         assert!(archive.objects().iter().all(|name| !name.contains(&ids[1])));
         assert_eq!(archive.add(text(&dumps.path("vmcore.1")), &[]), ids[1]);
     }
+}
+
+/// Has memtool killed before each request that would change a store, in turn, from the same objects each time.
+fn killed_at_each_request(
+    archive: &Archive,
+    name: &str,
+    arguments: &[&str],
+    objects: &[(String, Vec<u8>)],
+    check: impl Fn(&str),
+) -> usize {
+    let Archive::Store(server) = archive else { unreachable!("a directory has no requests") };
+    for number in 0.. {
+        archive.objects().iter().for_each(|object| archive.delete(object));
+        objects.iter().for_each(|(object, bytes)| archive.put(object, bytes));
+        let (changes, killed) = (AtomicUsize::new(0), Arc::new(Mutex::new(None)));
+        let pid: Arc<Mutex<Option<i32>>> = Arc::default();
+        let (victim, last) = (Arc::clone(&pid), Arc::clone(&killed));
+        let proxy = Proxy::start(server.port, move |request| {
+            let is_change = ["PUT", "POST", "DELETE"].iter().any(|method| request.line.starts_with(method));
+            if !is_change || changes.fetch_add(1, Ordering::SeqCst) != number {
+                return Fault::None;
+            }
+            *last.lock().unwrap() = Some(request.line.clone());
+            let pid = loop {
+                if let Some(pid) = *victim.lock().unwrap() {
+                    break pid;
+                }
+            };
+            kill(Pid::from_raw(pid), Signal::SIGKILL).unwrap();
+            Fault::CutBefore
+        });
+        let mut command = server.command(proxy.port);
+        command.args(["archive", name, &archive.name()]).args(arguments);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        *pid.lock().unwrap() = Some(child.id().try_into().unwrap());
+        let status = child.wait().unwrap();
+        let Some(request) = killed.lock().unwrap().clone() else {
+            assert!(status.success(), "{name}");
+            return number;
+        };
+        check(&format!("{name}: killed before {request}"));
+    }
+    0
+}
+
+#[test]
+fn killed_at_each_request_to_a_store_nothing_is_lost_and_nothing_is_there_twice() {
+    let Some(server) = Server::start(Kind::S3sFs) else { return };
+    let (archive, dumps) = (Archive::Store(server), Dumps::new());
+    let dump = dumps.save(7, &info("web7", "2026-10-02 12:00:00 +0000", "page fault", 7));
+    let contents = || -> Vec<(String, Vec<u8>)> {
+        archive.objects().into_iter().map(|object| (object.clone(), archive.get(&object))).collect()
+    };
+    let points = killed_at_each_request(&archive, "add", &["--no-report", &dump], &[], |moment| {
+        let listed = archive.json("ls", &[])["crash_count"].as_u64().unwrap();
+        let id = archive.add(&dump, &[]);
+        assert_eq!(archive.json("ls", &[])["crash_count"], 1, "{moment}: {listed} before");
+        let back = directory();
+        archive.run("get", &[&id, "-o", text(back.path())]).ok();
+        assert_eq!(archive.json("index", &["--rebuild"])["orphan_count"], 0, "{moment}");
+    });
+    assert!(points >= 4, "{points}");
+    archive.objects().iter().for_each(|object| archive.delete(object));
+    let ids = fleet(&archive, &dumps);
+    let (whole, answers) = (contents(), archive.answers());
+    for options in [&[][..], &["--rebuild"]] {
+        let points = killed_at_each_request(&archive, "index", options, &whole, |moment| {
+            assert_eq!(archive.answers(), answers, "{moment}");
+            archive.run("index", options).ok();
+            assert_eq!(archive.answers(), answers, "{moment}");
+        });
+        assert!(points >= 3, "{points}");
+    }
+    let points = killed_at_each_request(&archive, "prune", &["--keep", "1"], &whole, |moment| {
+        for crash in archive.json("ls", &[])["crashes"].as_array().unwrap() {
+            let back = directory();
+            archive.run("get", &[crash["id"].as_str().unwrap(), "-o", text(back.path())]).ok();
+        }
+        archive.run("prune", &["--keep", "1"]).ok();
+        let listed = archive.json("ls", &[]);
+        let found: Vec<_> = listed["crashes"].as_array().unwrap().iter().map(|crash| &crash["id"]).collect();
+        assert_eq!(found, [&ids[3], &ids[1]], "{moment}");
+        assert_eq!(archive.json("index", &["--rebuild"])["orphan_count"], 0, "{moment}");
+    });
+    assert!(points >= 6, "{points}");
 }
