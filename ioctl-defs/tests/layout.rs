@@ -112,14 +112,20 @@ mod toolchain {
 
     /// The values in the library of the example, built for `target`.
     pub fn rust_values(target: &Target, tables: &[&Table]) -> Vec<Result<Vec<u64>, String>> {
-        // Another target folder than that of the cargo that runs this, so its lock is not in the way.
-        let mut build = tool("freebsd-cargo");
-        build.args([target.name, "build", "-p", "ioctl-defs", "--example", "layout_table"]);
-        // The library needs no std. That of the target that memtool itself is built for is needed later anyway.
-        if !target.name.starts_with("x86_64") {
-            build.env("MEMTOOL_BUILD_STD", "core,alloc");
-        }
-        run(&mut build);
+        static BUILT: Once = Once::new();
+        BUILT.call_once(|| {
+            let (own, others): (Vec<_>, Vec<_>) =
+                TARGETS.iter().map(|target| target.name).partition(|name| name.starts_with("x86_64"));
+            // Another target folder than that of the cargo that runs this, so its lock is not in the way.
+            let build = |targets: &[&str]| {
+                let mut build = tool("freebsd-cargo");
+                build.args([&targets.join(","), "build", "-p", "ioctl-defs", "--example", "layout_table"]);
+                build
+            };
+            // That of the target that memtool itself is built for is needed later anyway. The library needs no std.
+            run(&mut build(&own));
+            run(build(&others).env("MEMTOOL_BUILD_STD", "core,alloc"));
+        });
         let library = root().join("target/freebsd").join(target.name).join("debug/examples/liblayout_table.rlib");
         let library = fs::read(library).unwrap();
         let archive = ArchiveFile::parse(&*library).unwrap();
