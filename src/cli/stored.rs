@@ -29,6 +29,11 @@ impl StoredArguments {
         stored_compression(self.zstd.is_some(), self.gzip)
     }
 
+    /// Whether any of them was given.
+    pub fn is_given(&self) -> bool {
+        self.zstd.is_some() || self.gzip || self.uncompress
+    }
+
     /// The level of zstd, if one was given.
     pub fn level(&self) -> Option<Level> {
         self.zstd.flatten()

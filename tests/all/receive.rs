@@ -486,6 +486,17 @@ fn wrong_options_are_refused() {
     receive(&["--accept", "any", "--tls", "127.0.0.1:1"]).usage_error(&["--certificate"]);
     receive(&["--accept", "any", "-o", "s3://bucket/object"]).usage_error(&["a folder of an object store"]);
     receive(&["--accept", "any", "-o", "file"]).usage_error(&["a folder of an object store"]);
+    let tcp = ["--accept", "any", "--tcp", "127.0.0.1:0"];
+    let key = "age1swe9xylwrcq6szdxz5ccn8fxum3l78h6w22mayqtsww0whcavy6q55xl0z";
+    for (options, why) in [
+        (&["--recipient", key][..], "have the sender encrypt it"),
+        (&["--recipient", key, "--listen", "127.0.0.1:0"], "have the sender encrypt it"),
+        (&["-Z"], "none is received without --listen"),
+        (&["-o", "s3://bucket/folder/"], "none is received without --listen"),
+        (&["--private-key", "key.pem"], "none is received without --listen"),
+    ] {
+        receive(&[&tcp[..], options].concat()).usage_error(&[why]);
+    }
     let nowhere = receive(&["--accept", "any", "--listen", "127.0.0.1:0", "--dir", "/nowhere"]);
     assert!(nowhere.code == 1 && nowhere.stderr.contains("/nowhere"), "{nowhere:?}");
     let busy = UdpSocket::bind("127.0.0.1:0").unwrap();

@@ -138,6 +138,27 @@ impl Arguments {
             Some(output) if !output.is_folder() => Err(format!(
                 "--output {output}: each dump needs a name of its own: give a folder of an object store, which ends in a slash"
             )),
+            _ => self.check_connections(),
+        }
+    }
+
+    /// That options for kernel dumps are not given where none can come, nor that is left unencrypted what is to be encrypted.
+    fn check_connections(&self) -> Result<(), String> {
+        if self.tcp.is_empty() && self.tls.is_empty() {
+            return Ok(());
+        }
+        if self.recipients.is_given() {
+            return Err("--recipient encrypts kernel dumps; what comes by --tcp and --tls is kept as it is sent: have the sender encrypt it".to_owned());
+        }
+        let for_kernels = [
+            ("--output", self.output.is_some()),
+            ("--private-key", self.private_key.is_some()),
+            ("--zstd, --gzip and --uncompress", self.stored.is_given()),
+        ];
+        match for_kernels.into_iter().find(|(_, is_given)| *is_given) {
+            Some((name, _)) if self.listen.is_empty() => {
+                Err(format!("{name}: for kernel dumps, and none is received without --listen"))
+            }
             _ => Ok(()),
         }
     }
