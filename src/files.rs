@@ -34,6 +34,21 @@ pub fn open_nonblocking(path: &Path) -> io::Result<File> {
     open_device_nonblocking(path)
 }
 
+/// Opens a regular file without following a link.
+///
+/// # Errors
+///
+/// It is a link or no regular file, or cannot be opened.
+pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
+    let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
+    let is_link = || path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
+    let file = match opened {
+        Err(_) if is_link() => return Err(io::Error::other("it is a symbolic link; name the file itself")),
+        opened => opened?,
+    };
+    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
+}
+
 /// As [`open_nonblocking`], with an error that names the file.
 ///
 /// # Errors

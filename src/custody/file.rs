@@ -4,6 +4,7 @@
 use super::chain::{Chain, Line, ReadEntry};
 use super::entry::MAX_LINE;
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 use crate::files_in_use;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
@@ -12,7 +13,7 @@ use nix::errno::Errno;
 use nix::fcntl::{Flock, FlockArg};
 use std::fs::{File, OpenOptions};
 use std::io::{self, BufRead, BufReader, Read, Seek, Write};
-use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 /// So often a log is opened anew because another file is in its place by then.
@@ -32,21 +33,6 @@ pub enum Purpose {
 pub struct LogFile {
     file: Flock<File>,
     path: PathBuf,
-}
-
-/// Opens a regular file without following a link.
-///
-/// # Errors
-///
-/// It is a link or no regular file, or cannot be opened.
-pub fn open_regular(path: &Path, options: &mut OpenOptions) -> io::Result<File> {
-    let opened = options.custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(path);
-    let is_link = || path.symlink_metadata().is_ok_and(|metadata| metadata.is_symlink());
-    let file = match opened {
-        Err(_) if is_link() => return Err(io::Error::other("it is a symbolic link; name the file itself")),
-        opened => opened?,
-    };
-    if file.metadata()?.is_file() { Ok(file) } else { Err(io::Error::other("it is not a regular file")) }
 }
 
 impl LogFile {

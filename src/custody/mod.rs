@@ -10,7 +10,7 @@ pub mod entry;
 mod file;
 
 use crate::error::{Error, Result};
-use crate::files::with_ending;
+use crate::files::{open_regular, with_ending};
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file;
@@ -18,7 +18,7 @@ use crate::sha256;
 use crate::signature::{SigningKey, VerifyingKey};
 use chain::{Chain, Link, ReadEntry};
 use entry::{Changed, Entry, Origin, SCHEMA, VERSION};
-use file::{LogFile, Purpose, open_regular};
+use file::{LogFile, Purpose};
 use nix::sys::utsname::uname;
 use nix::unistd::{User, getuid};
 use std::fs::OpenOptions;

@@ -136,6 +136,20 @@ pub struct WrittenDown {
 }
 
 impl WrittenDown {
+    fn new(client: &SocketAddr, reasons: Vec<String>, size: u64, holes: &[(u64, u64)]) -> Self {
+        let listed: Vec<Hole> = holes.iter().take(MAX_HOLES).map(Hole::from).collect();
+        Self {
+            schema: SCHEMA.to_owned(),
+            version: VERSION,
+            client: client.to_string(),
+            received_at: None,
+            reasons,
+            size,
+            unlisted_hole_count: (holes.len() - listed.len()) as u64,
+            holes: listed,
+        }
+    }
+
     /// Writes it beside a dump.
     fn write(&self, dump: &Path) -> Result<()> {
         let path = list_path(dump);
@@ -217,8 +231,18 @@ pub struct NetdumpFacts {
 }
 
 impl Arrival {
-    /// What came from a client of netdump(4).
-    pub(crate) fn of_netdump(session: &Session, incoming: Incoming, problems: Vec<String>, elapsed: Duration) -> Self {
+    /// What came from a client of netdump(4); with why it ended, if it was not the client, and what was refused of it, which
+    /// explains what is missing and is no problem by itself.
+    pub(crate) fn of_netdump(
+        session: &Session,
+        incoming: Incoming,
+        (ended, refusal): (Option<String>, Option<String>),
+        elapsed: Duration,
+    ) -> Self {
+        let mut problems: Vec<String> = session.problems().iter().map(ToString::to_string).chain(ended).collect();
+        if !problems.is_empty() {
+            problems.extend(refusal);
+        }
         let Incoming { file, path, source, began } = incoming;
         let warnings = session.says_more().map(|said| {
             format!("its header says {said} bytes, and it is shorter: the kernel computes that before it dumps")
@@ -254,16 +278,8 @@ impl Arrival {
 
     /// Writes down that a signal has ended a dump that was arriving on a connection.
     pub(crate) fn write_ended(path: &Path, client: SocketAddr) {
-        let written = WrittenDown {
-            schema: SCHEMA.to_owned(),
-            version: VERSION,
-            client: client.to_string(),
-            received_at: None,
-            reasons: vec!["the receiver was ended".to_owned()],
-            size: path.metadata().map_or(0, |metadata| metadata.len()),
-            holes: Vec::new(),
-            unlisted_hole_count: 0,
-        };
+        let size = path.metadata().map_or(0, |metadata| metadata.len());
+        let written = WrittenDown::new(&client, vec!["the receiver was ended".to_owned()], size, &[]);
         // Nobody is there to be told of an error.
         let _ = written.write(path);
     }
@@ -279,17 +295,8 @@ impl Arrival {
     ///
     /// They cannot be written.
     pub fn write_down(&self) -> Result<PathBuf> {
-        let listed: Vec<Hole> = self.holes.iter().take(MAX_HOLES).map(Hole::from).collect();
-        let written = WrittenDown {
-            schema: SCHEMA.to_owned(),
-            version: VERSION,
-            client: self.source.client.to_string(),
-            received_at: Some(utc(self.began)),
-            reasons: self.problems.clone(),
-            size: self.size,
-            unlisted_hole_count: (self.holes.len() - listed.len()) as u64,
-            holes: listed,
-        };
+        let written = WrittenDown::new(&self.source.client, self.problems.clone(), self.size, &self.holes);
+        let written = WrittenDown { received_at: Some(utc(self.began)), ..written };
         self.file.sync_all().map_err(|source| Error::io("write to disk:", &self.path, source))?;
         written.write(&self.path)?;
         if let Some(NetdumpFacts { header, key, .. }) = &self.netdump {

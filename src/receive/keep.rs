@@ -53,10 +53,8 @@ pub fn keep(arrival: &Arrival, place: &Place<'_>, options: &Options<'_>, observe
     // A compressed dump is sent in whole blocks.
     arrival.file.set_len(arrival.size).map_err(|source| Error::io("cut", &arrival.path, source))?;
     let volume = ByteSource::from_file(&arrival.file).map_err(failed)?;
-    let wrong = |error: &dyn std::fmt::Display| Error::Format(format!("{}: {error}", arrival.path.display()));
-    let decoded = vmcore::kerneldump::Header::parse(header).map_err(|error| wrong(&error))?;
-    let key = (decoded.key_size > 0).then(|| vmcore::bounds::head(key, decoded.key_size).to_vec());
-    let dump = CrashDump::apart(&volume, header, arrival.size, key).map_err(|error| wrong(&error))?;
+    let dump = CrashDump::apart(&volume, header, arrival.size, key)
+        .map_err(|error| Error::Format(format!("{}: {error}", arrival.path.display())))?;
     let name = origin(arrival);
     let is_as_it_is = options.recipients.is_empty()
         && options.compression == vmcore::kerneldump::Compression::None

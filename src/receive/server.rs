@@ -173,12 +173,8 @@ impl<'a> Shared<'a> {
         let mut state = locked(&active.state);
         let State { session, incoming, refusal, .. } = &mut *state;
         if let Some(incoming) = incoming.take() {
-            let mut problems: Vec<String> = session.problems().iter().map(ToString::to_string).collect();
-            problems.extend(ended.err());
-            if !problems.is_empty() {
-                problems.extend(refusal.take());
-            }
-            let arrival = Arrival::of_netdump(session, incoming, problems, heard.duration_since(began));
+            let arrival =
+                Arrival::of_netdump(session, incoming, (ended.err(), refusal.take()), heard.duration_since(began));
             self.gate.tell(Event::Arrived(Box::new(arrival)));
         } else if let Err(why) = ended {
             self.gate.tell(Event::Failed(format!("{}: {why}", active.client)));
@@ -294,9 +290,8 @@ fn leave(active: &Active) {
     let mut state = locked(&active.state);
     let State { session, incoming, .. } = &mut *state;
     if let Some(incoming) = incoming.take() {
-        let mut problems: Vec<String> = session.problems().iter().map(ToString::to_string).collect();
-        problems.push("the receiver was ended".to_owned());
+        let ended = Some("the receiver was ended".to_owned());
         // Nobody is there to be told of an error.
-        let _ = Arrival::of_netdump(session, incoming, problems, Duration::ZERO).write_down();
+        let _ = Arrival::of_netdump(session, incoming, (ended, None), Duration::ZERO).write_down();
     }
 }

@@ -2,10 +2,11 @@
 
 use super::folder::{Entry, Folder, too_long};
 use crate::error::{Error, Result};
+use crate::files::open_regular;
 use crate::output_file::{self, OutputFile};
 use std::fs::{DirBuilder, OpenOptions};
 use std::io::{self, Read, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 
 /// Folders in each other that are looked into.
@@ -139,8 +140,7 @@ impl Folder for Directory {
             return Err(too_long(&path.display().to_string(), size, at_most));
         }
         let failed = |source| Error::io("read", &path, source);
-        let opened = OpenOptions::new().read(true).custom_flags(libc::O_NOFOLLOW | libc::O_NONBLOCK).open(&path);
-        let file = match opened {
+        let file = match open_regular(&path, OpenOptions::new().read(true)) {
             Err(source) if is_absent(&source) => return Ok(None),
             opened => opened.map_err(failed)?,
         };

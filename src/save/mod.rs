@@ -32,7 +32,7 @@ use copy::{Copied, copy, key, stream};
 use directory::{NewDump, PlannedFiles, PlannedNames, PlannedNumbers, SaveDirectory, Saved};
 use std::io::{self, Write};
 use verify::{beginning_of, cannot_read_back, compare, verify};
-use vmcore::bounds::saturating_usize;
+use vmcore::bounds::{head, saturating_usize};
 use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
 use vmcore::dump::{self, Container, Damage, Depth, DeviceDump, DumpLocation};
@@ -92,7 +92,8 @@ pub struct CrashDump {
 }
 
 impl CrashDump {
-    /// A dump that came without a device: a file that begins with it, its header, and its key if it is encrypted.
+    /// A dump that came without a device: a file that begins with it, its header, and its key if it is encrypted, which can
+    /// be filled up to whole blocks.
     ///
     /// # Errors
     ///
@@ -101,9 +102,10 @@ impl CrashDump {
         volume: &ByteSource,
         header: &[u8; HEADER_LENGTH],
         size: u64,
-        key: Option<Vec<u8>>,
+        key: &[u8],
     ) -> Result<Self, HeaderError> {
         let decoded = Header::parse(header)?;
+        let key = (decoded.key_size > 0).then(|| head(key, decoded.key_size).to_vec());
         let location = DumpLocation {
             place: Container::File,
             start: 0,
@@ -300,7 +302,7 @@ pub fn save(
 ) -> Result<SavedDump> {
     check_size(device, dump)?;
     let treatment = Treatment::new(dump, options);
-    let Treatment { stays_encrypted, decompress, packed, compression, stem, link } = treatment;
+    let Treatment { stays_encrypted, decompress, packed, compression, .. } = treatment;
     let file = directory.new_file()?;
     let out = file.file().try_clone().map_err(|source| Error::io("write in", directory.path(), source))?;
     let phase = treatment.phase(dump, options.recipients);
@@ -351,13 +353,8 @@ pub fn save(
         }
         None => {}
     }
-    let good = dump.damage.is_empty() && beginning.is_none();
-    let parity = info::parity_word(&dump.found.uncleared);
-    let subject = info::Subject { device, header: &dump.header, parity, good };
-    let info = |number| info::text(&subject, number);
-    let entry = NewDump { stem, compression, link, is_encrypted, info: &info, key, limit: options.limit };
-    let saved = directory.save(file, entry)?;
-    Ok(SavedDump { saved, size: written.bytes, compression, good, beginning, warnings })
+    let written = Written { size: written.bytes, key, is_encrypted, beginning, warnings };
+    treatment.name(file, (device, dump), directory, written, options.limit)
 }
 
 /// Saves a dump that is in a file of its own, in the directory that it is to be saved in, as it is: the file gets the name of
@@ -375,7 +372,7 @@ pub fn adopt(
 ) -> Result<SavedDump> {
     check_size(name, dump)?;
     let treatment = Treatment::new(dump, &Options::as_it_is(&Recipients::nobody()));
-    let Treatment { stays_encrypted, compression, stem, link, .. } = treatment;
+    let stays_encrypted = treatment.stays_encrypted;
     let volume = ByteSource::from_file(file.file()).map_err(cannot_read_back)?;
     let key = if stays_encrypted { Some(key_file(&volume, name, dump, directory)?) } else { None };
     let mut beginning = dump.beginning.clone();
@@ -387,13 +384,8 @@ pub fn adopt(
         beginning = found.damage.into_iter().next();
         warnings = found.warnings;
     }
-    let good = dump.damage.is_empty() && beginning.is_none();
-    let parity = info::parity_word(&dump.found.uncleared);
-    let subject = info::Subject { device: name, header: &dump.header, parity, good };
-    let info = |number| info::text(&subject, number);
-    let entry = NewDump { stem, compression, link, is_encrypted: false, info: &info, key, limit: None };
-    let saved = directory.save(file, entry)?;
-    Ok(SavedDump { saved, size: dump.size(), compression, good, beginning, warnings })
+    let written = Written { size: dump.size(), key, is_encrypted: false, beginning, warnings };
+    treatment.name(file, (name, dump), directory, written, None)
 }
 
 /// What is done with a dump that is saved.
@@ -411,7 +403,37 @@ struct Treatment {
     link: Compression,
 }
 
+/// The file of a dump, which has no name yet.
+struct Written {
+    /// Its bytes, holes included.
+    size: u64,
+    key: Option<OutputFile>,
+    is_encrypted: bool,
+    beginning: Option<Damage>,
+    warnings: Vec<String>,
+}
+
 impl Treatment {
+    /// Gives the file of a dump the next number of a directory, and writes what is known of it beside it.
+    fn name(
+        &self,
+        file: OutputFile,
+        (device, dump): (&str, &CrashDump),
+        directory: &SaveDirectory,
+        written: Written,
+        limit: Option<u32>,
+    ) -> Result<SavedDump> {
+        let Self { compression, stem, link, .. } = *self;
+        let Written { size, key, is_encrypted, beginning, warnings } = written;
+        let good = dump.damage.is_empty() && beginning.is_none();
+        let parity = info::parity_word(&dump.found.uncleared);
+        let subject = info::Subject { device, header: &dump.header, parity, good };
+        let info = |number| info::text(&subject, number);
+        let entry = NewDump { stem, compression, link, is_encrypted, info: &info, key, limit };
+        let saved = directory.save(file, entry)?;
+        Ok(SavedDump { saved, size, compression, good, beginning, warnings })
+    }
+
     fn new(dump: &CrashDump, options: &Options<'_>) -> Self {
         let by_kernel = dump.compression().unwrap_or(Compression::None);
         let stays_encrypted = dump.is_encrypted() && options.private_key.is_none();

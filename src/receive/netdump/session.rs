@@ -7,7 +7,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::time::Instant;
-use vmcore::bounds::{head, saturating_usize};
+use vmcore::bounds::saturating_usize;
 use vmcore::kerneldump::{Compression, HEADER_LENGTH, Header, HeaderError};
 use vmcore::units::{counted, exact_size};
 
@@ -269,11 +269,6 @@ impl Session {
             problems.push(Incomplete::Packets(missing));
         }
         problems
-    }
-
-    /// The key of a dump that is encrypted, without what it was filled up with.
-    pub fn whole_key(&self, header: &Header) -> Option<Vec<u8>> {
-        (header.key_size > 0).then(|| head(&self.key, header.key_size).to_vec())
     }
 }
 
