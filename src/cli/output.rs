@@ -253,6 +253,30 @@ impl Output {
         self.table(headings, rows)
     }
 
+    /// The same for rows that can be too wide for a terminal: there each is printed by itself then, with a line for each value
+    /// that it has, behind its heading. Of no rows nothing is printed.
+    pub fn rows_or_blocks(&mut self, headings: &[&str], rows: &[Vec<String>]) -> Result<()> {
+        const GAP: usize = 2;
+        let widest = |column: usize, heading: &str| {
+            rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).fold(heading.width(), usize::max)
+        };
+        let table = headings.iter().enumerate().map(|(column, heading)| widest(column, heading) + GAP).sum::<usize>();
+        match self.columns() {
+            _ if rows.is_empty() => Ok(()),
+            Some(room) if table.saturating_sub(GAP) > room => {
+                let width = headings.iter().map(|heading| heading.width()).max().unwrap_or_default();
+                for row in rows {
+                    for (heading, cell) in headings.iter().zip(row).filter(|(_, cell)| *cell != "-") {
+                        self.line(&format!("{heading:<width$}  {cell}"))?;
+                    }
+                    self.line("")?;
+                }
+                Ok(())
+            }
+            _ => self.rows(headings, rows),
+        }
+    }
+
     /// Prints rows as ps(1) does, with one column between fields: aligned under their headings on a terminal, each line cut off
     /// at its width; else as [`Self::rows`]. Tells whether a row had to be cut.
     pub fn narrow_rows(&mut self, headings: &[NarrowHeading<'_>], rows: &[Vec<String>]) -> Result<bool> {

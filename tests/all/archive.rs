@@ -5,7 +5,7 @@ use crate::common::encryption::{block_for, encrypted};
 use crate::common::proxy::{Fault, Proxy};
 use crate::common::recipients::{KEYS, decrypt};
 use crate::common::s3::{BUCKET, Kind, Server};
-use crate::common::{Run, command, directory, files_below, memtool, names, run, start, text};
+use crate::common::{Run, command, directory, files_below, memtool, names, on_terminal_of, run, start, text};
 use crate::kernel_search::{Installed, Sysroot};
 use crate::ps::Memory;
 use nix::sys::signal::{Signal, kill};
@@ -857,4 +857,23 @@ fn killed_at_each_request_to_a_store_nothing_is_lost_and_nothing_is_there_twice(
         assert_eq!(archive.json("index", &["--rebuild"])["orphan_count"], 0, "{moment}");
     });
     assert!(points >= 6, "{points}");
+}
+
+#[test]
+fn a_terminal_has_a_table_where_that_fits_and_each_crash_and_group_by_itself_where_it_does_not() {
+    let (archive, dumps) = (Archive::directory(), Dumps::new());
+    let ids = fleet(&archive, &dumps);
+    for name in ["ls", "groups"] {
+        let printed = |columns| on_terminal_of(Some(columns), &mut archive.command(name, &[]));
+        let table = printed(250);
+        let heading = table.lines().next().unwrap();
+        assert!(heading.contains("FINGERPRINT") && heading.contains("PANIC"), "{table}");
+        let narrow = printed(60);
+        assert!(narrow.lines().all(|line| line.trim_end().chars().count() <= 60), "{narrow}");
+        assert!(narrow.contains("\nPANIC ") || narrow.contains("\r\nPANIC "), "{narrow}");
+        let rows = table.lines().filter(|line| !line.trim().is_empty()).count() - 1;
+        assert_eq!(narrow.matches("PANIC ").count(), rows, "{narrow}");
+    }
+    let narrow = on_terminal_of(Some(60), &mut archive.command("ls", &[]));
+    assert!(ids.iter().all(|id| narrow.contains(&id[..8])), "{narrow}");
 }

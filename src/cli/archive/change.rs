@@ -124,7 +124,7 @@ pub fn prune(context: &mut Context, arguments: &PruneArguments) -> Result<Verdic
     }
     let rows: Vec<_> = removed.iter().map(|row| row_cells(context, row)).collect();
     if !rows.is_empty() && (!context.global.quiet || dry_run) {
-        context.out.rows(&ROW_HEADINGS, &rows)?;
+        context.out.rows_or_blocks(&ROW_HEADINGS, &rows)?;
     }
     let freed = removed.iter().map(|row| row.stored_size).fold(0, u64::saturating_add);
     let (crashes, freed) = (counted_crashes(removed.len() as u64), rough_size(freed));

@@ -72,9 +72,7 @@ pub fn list(context: &mut Context, arguments: &LsArguments) -> Result<Verdict> {
         context.out.document_of("memtool.archive.ls", HOST, &document)?;
     } else {
         let rows: Vec<_> = rows.map(|row| row_cells(context, row)).collect();
-        if !rows.is_empty() {
-            context.out.rows(&ROW_HEADINGS, &rows)?;
-        }
+        context.out.rows_or_blocks(&ROW_HEADINGS, &rows)?;
     }
     conclude(context, &contents.findings)
 }
@@ -182,9 +180,7 @@ pub fn groups(context: &mut Context, arguments: &GroupsArguments) -> Result<Verd
         ]
     };
     let rows: Vec<_> = groups.iter().map(row).collect();
-    if !rows.is_empty() {
-        context.out.rows(&HEADINGS, &rows)?;
-    }
+    context.out.rows_or_blocks(&HEADINGS, &rows)?;
     conclude(context, &contents.findings)
 }
 

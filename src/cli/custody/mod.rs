@@ -17,7 +17,6 @@ use serde::ser::{Error as _, SerializeSeq};
 use serde::{Serialize, Serializer};
 use std::cell::RefCell;
 use std::path::{Path, PathBuf};
-use unicode_width::UnicodeWidthStr;
 use vmcore::text::Name;
 use vmcore::units::counted;
 
@@ -310,28 +309,8 @@ impl Table {
 
     fn end(&mut self, out: &mut Output) -> Result<()> {
         let rows = std::mem::take(&mut self.0);
-        match out.columns() {
-            _ if rows.is_empty() => Ok(()),
-            Some(room) if width(&rows) > room => rows.iter().try_for_each(|row| block(out, row)),
-            _ => out.rows(&HEADINGS, &rows),
-        }
+        out.rows_or_blocks(&HEADINGS, &rows)
     }
-}
-
-/// Columns that rows take under their headings.
-fn width(rows: &[Vec<String>]) -> usize {
-    const GAP: usize = 2;
-    let widest = |column: usize, heading: &str| {
-        rows.iter().filter_map(|row| row.get(column)).map(|cell| cell.width()).fold(heading.width(), usize::max)
-    };
-    HEADINGS.iter().enumerate().map(|(column, heading)| widest(column, heading) + GAP).sum::<usize>() - GAP
-}
-
-/// An entry on lines of its own, each with what it says.
-fn block(out: &mut Output, row: &[String]) -> Result<()> {
-    let said = HEADINGS.iter().zip(row).filter(|(_, cell)| *cell != "-");
-    said.map(|(heading, cell)| format!("{heading:<7}  {cell}")).try_for_each(|line| out.line(&line))?;
-    out.line("")
 }
 
 fn row(out: &Output, entry: &Entry) -> Vec<String> {
