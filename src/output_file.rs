@@ -22,6 +22,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 use tempfile::{Builder, NamedTempFile, TempPath};
 use vmcore::opened::{Scratch, directory_of};
 
@@ -340,8 +341,33 @@ fn rename(temporary: NamedTempFile, target: &Path, existing: Existing) -> Result
     }
 }
 
-/// Where files without a name go that have no better place: `TMPDIR`, or /var/tmp, which is on disk.
+/// What was chosen for this run, once.
+static SCRATCH: OnceLock<ScratchChoice> = OnceLock::new();
+
+/// Where files without a name go, and how much of a dump.
+#[derive(Debug, Clone, Default)]
+pub struct ScratchChoice {
+    /// The directory, instead of `TMPDIR`.
+    pub directory: Option<PathBuf>,
+    /// Bytes that a dump which has to be decompressed may take there.
+    pub limit: Option<u64>,
+}
+
+/// Chooses for this run where files without a name go; only the first choice counts.
+pub fn choose_scratch(choice: ScratchChoice) {
+    let _ = SCRATCH.set(choice);
+}
+
+/// The directory that was chosen for files without a name, instead of any other.
+pub fn chosen_directory() -> Option<PathBuf> {
+    SCRATCH.get().and_then(|choice| choice.directory.clone())
+}
+
+/// Where files without a name go that have no better place: what was chosen, `TMPDIR`, or /var/tmp, which is on disk.
 pub fn temporary_directory() -> PathBuf {
+    if let Some(directory) = chosen_directory() {
+        return directory;
+    }
     let chosen = std::env::var_os("TMPDIR").filter(|path| !path.is_empty());
     chosen.map_or_else(|| PathBuf::from("/var/tmp"), PathBuf::from)
 }
@@ -369,7 +395,8 @@ fn make_unnamed(directory: &Path) -> io::Result<File> {
 
 /// A directory for files that are made by [`unnamed_temp_file`].
 pub fn scratch(directory: &Path) -> Scratch<'_> {
-    Scratch { directory, create: make_unnamed }
+    let limit = SCRATCH.get().and_then(|choice| choice.limit).unwrap_or(u64::MAX);
+    Scratch { directory, create: make_unnamed, limit }
 }
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use memtool::encryption::Recipients;
 use memtool::encryption::input::Unlock;
 use memtool::files;
 use memtool::observer::{Phase, observe_bytes};
-use memtool::output_file::{scratch, temporary_directory};
+use memtool::output_file::{chosen_directory, scratch, temporary_directory};
 use memtool::{Error, Result};
 use serde::Serialize;
 use std::path::{Path, PathBuf};
@@ -102,6 +102,8 @@ enum OutputKind {
     Raw,
     /// Each byte of physical memory at the file offset of its address, with sparse holes
     Padded,
+    /// A minidump as it is: compressed anew, so that it can be read in place, or decompressed
+    Minidump,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -151,18 +153,21 @@ struct Converted {
 }
 
 impl Arguments {
-    fn format(&self) -> Format {
+    /// The format of memory that is written.
+    fn format(&self) -> Option<Format> {
         match self.format {
-            OutputKind::Elf => Format::Elf,
-            OutputKind::Lime => Format::Lime,
-            OutputKind::Raw => Format::Raw,
-            OutputKind::Padded => Format::Padded,
+            OutputKind::Elf => Some(Format::Elf),
+            OutputKind::Lime => Some(Format::Lime),
+            OutputKind::Raw => Some(Format::Raw),
+            OutputKind::Padded => Some(Format::Padded),
+            OutputKind::Minidump => None,
         }
     }
 
-    /// Where a dump is decompressed, if it has to be: where there is room for the output.
+    /// Where a dump is decompressed, if it has to be: where there is room for the output, or where that was chosen.
     fn scratch(&self) -> PathBuf {
-        self.target().file().map_or_else(temporary_directory, |path| directory_of(path).to_owned())
+        let beside_output = || self.target().file().map(|path| directory_of(path).to_owned());
+        chosen_directory().or_else(beside_output).unwrap_or_else(temporary_directory)
     }
 
     fn style(&self) -> Style {
@@ -198,8 +203,11 @@ impl Arguments {
 
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
-        if self.format == OutputKind::Elf && self.map.is_some() {
-            return Err("--map is for the other formats: a core file has its own map".to_owned());
+        if self.map.is_some() && matches!(self.format, OutputKind::Elf | OutputKind::Minidump) {
+            return Err("--map is for the other formats: core files and minidumps have their own".to_owned());
+        }
+        if self.segments.is_some() && self.format == OutputKind::Minidump {
+            return Err("--segments is for images without headers, which are not made to minidumps".to_owned());
         }
         if self.format != OutputKind::Elf && self.script.is_some() {
             return Err("--script is for the core file that --format elf writes".to_owned());
@@ -235,7 +243,9 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
     let job = Job::new(&options)?;
     let converted = match arguments.format {
         OutputKind::Elf => to_core(context, arguments, job)?,
-        OutputKind::Lime | OutputKind::Raw | OutputKind::Padded => to_image(context, arguments, job)?,
+        OutputKind::Lime | OutputKind::Raw | OutputKind::Padded | OutputKind::Minidump => {
+            to_image(context, arguments, job)?
+        }
     };
     conclude(context, arguments, &options.recipients, &converted)
 }
@@ -250,15 +260,20 @@ fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Resul
     })?;
     let inspection = dump.inspection();
     remark_on_dump(context, files::in_order(arguments.input()).0, inspection, arguments.segments.is_some());
-    if dump.extents().all(|extent| extent.size == 0) {
+    if arguments.format().is_some() && dump.extents().all(|extent| extent.size == 0) {
         return Err(Error::Refused(format!(
             "there is no memory in {}",
             files::in_order(arguments.input()).0.display()
         )));
     }
-    remark_on_pages(context, arguments, inspection);
-    let layout = convert::layout(&dump, arguments.format())?;
-    let finished = converted::image(&dump, &layout, job, context)?;
+    let finished = match arguments.format() {
+        Some(format) => {
+            remark_on_pages(context, arguments, inspection);
+            let layout = convert::layout(&dump, format)?;
+            converted::image(&dump, &layout, job, context)?
+        }
+        None => converted::minidump(&dump, job, context)?,
+    };
     let Inspection { damage, limits, .. } = dump.inspection();
     Ok(Converted { finished, core: None, damaged: !damage.is_empty(), limited: !limits.is_empty() })
 }
@@ -407,14 +422,21 @@ fn conclude(
 ) -> Result<Verdict> {
     let Converted { finished: Finished { report, delivered, .. }, core, damaged, limited } = converted;
     remark_on_delivery(context, *delivered);
-    warn_of_unreadable(context, report, arguments.format(), "the memory in the dump");
+    match arguments.format() {
+        Some(format) => warn_of_unreadable(context, report, format, "the memory in the dump"),
+        None if report.unreadable.bytes() > 0 => {
+            let missing = exact_size(report.unreadable.bytes().into());
+            context.warn(&format!("the dump has been cut off: {missing} at its end are missing"));
+        }
+        None => {}
+    }
     let compression = arguments.compression.compression();
     let name = arguments.target().to_string();
     if context.out.is_json() {
         let document = Document {
             input: arguments.input().into(),
             output: arguments.target().into(),
-            format: arguments.format().name(),
+            format: arguments.format().map_or("minidump", Format::name),
             compression: compression.name(),
             recipients: recipients.public_keys(),
             bytes_read: report.read,

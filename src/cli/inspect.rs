@@ -17,7 +17,7 @@ use std::path::{Path, PathBuf};
 use vmcore::architecture::Endianness;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
-    Container, Content, Damage, Depth, ElfFacts, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
+    Container, Content, Damage, Depth, ElfFacts, Frames, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
     TableFacts, inspect_packed,
 };
 use vmcore::kerneldump;
@@ -214,8 +214,10 @@ struct Document<'a> {
     sector_size: Option<u32>,
     compression: kerneldump::Compression,
     packed: kerneldump::Compression,
-    /// Bytes before compression, where all of them were seen.
+    /// Bytes before compression, where all of them were seen or a table tells.
     uncompressed_size: Option<u64>,
+    /// The frames that it is compressed in, where a table tells of them.
+    zstd_frames: Option<Frames>,
     header: Option<KernelHeader>,
     dump: Dump<'a>,
     /// Whether every byte was read.
@@ -392,7 +394,7 @@ impl Looked {
 impl<'a> Document<'a> {
     fn new(looked: &'a Looked, arguments: &Arguments) -> Self {
         let inspection = &looked.inspection;
-        let Inspection { location, compression, packed, length, damage, limits, remarks, .. } = inspection;
+        let Inspection { location, compression, frames, packed, length, damage, limits, remarks, .. } = inspection;
         Self {
             input: looked.input.clone(),
             place: location.place,
@@ -402,6 +404,7 @@ impl<'a> Document<'a> {
             compression: *compression,
             packed: *packed,
             uncompressed_size: *length,
+            zstd_frames: *frames,
             header: location.header.as_ref().map(KernelHeader::new),
             dump: Dump::new(inspection),
             verified: arguments.verify,
@@ -482,6 +485,13 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
             ("length", format!("{} after {}, {before}", exact_size(size.into()), compression.name()))
         }
     });
+    match (compression, inspection.frames) {
+        (kerneldump::Compression::None, None) => {}
+        (_, Some(frames)) => {
+            facts.push(("read", format!("in place: a table tells of its {}", counted(frames.count, "frame"))))
+        }
+        (_, None) => facts.push(("read", "from its beginning only, as one stream".to_owned())),
+    }
     if let Some(header) = &location.header {
         facts.extend(header_facts(header));
     }

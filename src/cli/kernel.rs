@@ -329,9 +329,22 @@ impl KernelArguments {
             }
             error => error,
         })?;
-        remark_on_dump(context, files::in_order(core).0, memory.inspection(), self.segments.is_some());
+        let name = files::in_order(core).0;
+        remark_on_dump(context, name, memory.inspection(), self.segments.is_some());
+        context.out.watch(name.display().to_string(), memory.trouble());
+        if memory.is_kept() {
+            remark_on_one_stream(context, name, directory);
+        }
         Ok(memory)
     }
+}
+
+/// Says why what reads little of a compressed dump takes long.
+fn remark_on_one_stream(context: &mut Context, core: &Path, directory: &Path) {
+    let (core, directory) = (core.display(), directory.display());
+    context.remark(&format!(
+        "{core} is compressed as one stream: it is decompressed from its beginning as far as it is read, into {directory}; of a minidump, 'memtool convert --format minidump --zstd' makes one that is read in place"
+    ));
 }
 
 /// The running kernel, or that of a recorded machine.

@@ -54,6 +54,7 @@ use memtool::host::recorded::Recorded;
 use memtool::host::{self, Host, ProcessHost, Selection};
 use memtool::kernel_error::errno_name;
 use memtool::observer::{Observer, Work};
+use memtool::output_file::{ScratchChoice, choose_scratch};
 use memtool::{Error, Result, core_files, files_in_use, interrupt};
 use nix::errno::Errno;
 use output::Output;
@@ -97,6 +98,12 @@ struct Global {
     /// Use this device in place of /dev/mem
     #[arg(long, global = true, value_name = "PATH", value_parser = seekable())]
     device: Option<PathBuf>,
+    /// Directory for dumps that have to be decompressed, decrypted or copied to be read [default: TMPDIR, or /var/tmp]
+    #[arg(long, global = true, value_name = "DIR")]
+    scratch: Option<PathBuf>,
+    /// Do not take more than this of it for a dump that has to be decompressed
+    #[arg(long, global = true, value_name = "SIZE", value_parser = size)]
+    scratch_limit: Option<u64>,
     /// Print one JSON object
     #[arg(long, global = true)]
     json: bool,
@@ -200,6 +207,11 @@ impl Subject {
         matches!(self, Self::System | Self::Memory | Self::Crash)
     }
 
+    /// Whether there may be a dump that has to be copied somewhere.
+    fn reads_dumps(self) -> bool {
+        !matches!(self, Self::Program | Self::System)
+    }
+
     /// An option that was given and has no meaning, and why.
     fn meaningless(self, global: &Global) -> Option<(&'static str, &'static str)> {
         let reason = match self {
@@ -212,6 +224,8 @@ impl Subject {
             (global.save_machine.is_some() && !self.has_host(), "--save-machine", reason),
             (global.device.is_some() && matches!(self, Self::Program | Self::Files | Self::Crash), "--device", reason),
             (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
+            (global.scratch.is_some() && !self.reads_dumps(), "--scratch", "the command reads no dump"),
+            (global.scratch_limit.is_some() && !self.reads_dumps(), "--scratch-limit", "the command reads no dump"),
             (global.json && self == Self::Program, "--json", reason),
         ]
         .into_iter()
@@ -597,6 +611,8 @@ fn run(cli: Cli) -> Result<Verdict> {
         core_files::forbid();
     }
     files_in_use::track();
+    let Global { scratch, scratch_limit, .. } = &cli.global;
+    choose_scratch(ScratchChoice { directory: scratch.clone(), limit: *scratch_limit });
     let out = Output::new(cli.global.json, cli.global.wide)?;
     let mut context = Context {
         global: cli.global,
@@ -614,7 +630,11 @@ fn run(cli: Cli) -> Result<Verdict> {
     };
     interrupt::clean_up_on_signals(announce)
         .map_err(|source| Error::Io { what: "prepare for signals".to_owned(), source })?;
-    let verdict = dispatch(&mut context, command).map_err(|error| context.without_repetition(error))?;
+    let verdict = dispatch(&mut context, command);
+    for trouble in context.out.new_troubles() {
+        context.warn_always(&trouble);
+    }
+    let verdict = verdict.map_err(|error| context.without_repetition(error))?;
     context.out.flush()?;
     if context.global.machine.is_some() && !context.out.has_told_of_recording() {
         context.remark("the machine is recorded");

@@ -1,6 +1,6 @@
 //! Standard output: tables on a terminal, plain lines elsewhere, or one JSON object.
 
-use super::json;
+use super::{eprint_message, json};
 use memtool::host::ProcessHost;
 use memtool::{Error, Result};
 use serde::Serialize;
@@ -13,6 +13,7 @@ use tabled::settings::object::Columns;
 use tabled::settings::{Alignment, Padding, Style};
 use unicode_width::{UnicodeWidthChar, UnicodeWidthStr};
 use vmcore::bounds::tail;
+use vmcore::dump::byte_source::Trouble;
 use vmcore::text::escape_control;
 use vmcore::units::{exact_size, rough_size};
 
@@ -111,6 +112,8 @@ pub struct Output {
     warnings: Vec<String>,
     /// Whether what was printed says that it is of a recorded machine.
     has_told_of_recording: bool,
+    /// Dumps of which something may turn out to be unreadable, by their names.
+    watched: Vec<(String, Trouble)>,
 }
 
 /// The head of every JSON object.
@@ -137,7 +140,15 @@ impl Output {
         let out = File::from(io::stdout().as_fd().try_clone_to_owned().map_err(failed)?);
         let size = out.is_terminal().then(|| terminal_size::terminal_size_of(&out));
         let columns = size.map(|size| size.map_or(COLUMNS, |(width, _)| width.0.into()));
-        Ok(Self { out: BufWriter::new(out), json, columns, wide, warnings: Vec::new(), has_told_of_recording: false })
+        Ok(Self {
+            out: BufWriter::new(out),
+            json,
+            columns,
+            wide,
+            warnings: Vec::new(),
+            has_told_of_recording: false,
+            watched: Vec::new(),
+        })
     }
 
     /// What text adds about the kind of a host: a recorded machine is never presented as a real one.
@@ -192,8 +203,26 @@ impl Output {
     /// Prints the JSON object of a command on `freebsd`, `linux`, a `recorded` machine or an `image`.
     pub fn document_of(&mut self, schema: &str, host: &'static str, body: &impl Serialize) -> Result<()> {
         self.has_told_of_recording |= host == RECORDED;
+        for trouble in self.new_troubles() {
+            self.keep_warning(&trouble);
+            eprint_message(&format!("warning: {trouble}"));
+        }
         let document = Document::new(schema, host, body, &self.warnings);
         json::write(&mut self.out, &document).map_err(failed)
+    }
+
+    /// Has it told when something of a dump could not be read, and why.
+    pub fn watch(&mut self, name: String, trouble: Trouble) {
+        self.watched.push((name, trouble));
+    }
+
+    /// Why something could not be read, as far as that was not told.
+    pub fn new_troubles(&mut self) -> Vec<String> {
+        let is_known = |(_, trouble): &(String, Trouble)| trouble.reason().is_some();
+        let (told, watched) = std::mem::take(&mut self.watched).into_iter().partition(is_known);
+        self.watched = watched;
+        let told: Vec<(String, Trouble)> = told;
+        told.iter().filter_map(|(name, trouble)| Some(format!("{name}: {}", trouble.reason()?))).collect()
     }
 
     /// How many warnings there are so far.

@@ -1,13 +1,10 @@
 //! A writer that compresses, on all processors.
 
-use super::plan::{KIB, MIB, Plan, Tuning};
-use super::{Compression, Level};
+use super::Compression;
+use super::frames::Frames;
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::thread;
-use vmcore::bounds::head;
-use zstd::stream::{raw, zio};
-use zstd::zstd_safe::CParameter;
 
 /// A sink that takes something only while it is open. flate2's encoder ends its stream when it is dropped; of
 /// a dump that failed nothing shall look whole.
@@ -40,7 +37,7 @@ fn with_open<W: Write, R>(encoder: &mut Gzip<W>, work: impl FnOnce(&mut Gzip<W>)
 pub(super) enum EncoderKind<W: Write> {
     None(W),
     Gzip(Gzip<W>),
-    Zstd(zio::Writer<W, raw::Encoder<'static>>),
+    Zstd(Frames<W>),
 }
 
 /// A writer that compresses what it is given into a sink. Dropped without [`Encoder::finish`], it leaves a
@@ -48,11 +45,6 @@ pub(super) enum EncoderKind<W: Write> {
 pub struct Encoder<W: Write>(pub(super) EncoderKind<W>);
 
 impl<W: Write> Encoder<W> {
-    /// Bytes that zstd takes at once.
-    const INPUT: usize = 512 * KIB;
-    /// Bytes that zstd puts out at once: more than it takes, so that nothing piles up in its workers.
-    const OUTPUT: usize = MIB;
-
     /// Begins a stream.
     ///
     /// # Errors
@@ -74,10 +66,7 @@ impl<W: Write> Encoder<W> {
                 let gate = Gate { sink, open: false };
                 EncoderKind::Gzip(flate2::write::GzEncoder::new(gate, flate2::Compression::default()))
             }
-            Compression::Zstd(level) => {
-                let encoder = zstd_encoder(level, Plan::new(level, processors))?;
-                EncoderKind::Zstd(zio::Writer::new_with_capacity(sink, encoder, Self::OUTPUT))
-            }
+            Compression::Zstd(level) => EncoderKind::Zstd(Frames::new(sink, level, processors)?),
         }))
     }
 
@@ -93,28 +82,9 @@ impl<W: Write> Encoder<W> {
                 with_open(&mut encoder, Gzip::try_finish)?;
                 Ok(encoder.finish()?.sink)
             }
-            EncoderKind::Zstd(mut writer) => {
-                writer.finish()?;
-                Ok(writer.into_inner().0)
-            }
+            EncoderKind::Zstd(frames) => frames.finish(),
         }
     }
-}
-
-fn zstd_encoder(level: Level, plan: Plan) -> io::Result<raw::Encoder<'static>> {
-    let too_large = |_| io::Error::from(io::ErrorKind::OutOfMemory);
-    let tuning = Tuning::from_level(level);
-    let mut encoder = raw::Encoder::new(level.0.into())?;
-    encoder.set_parameter(CParameter::ChecksumFlag(true))?;
-    if plan.workers > 0 {
-        if let Some(chain_log) = tuning.chain_log {
-            encoder.set_parameter(CParameter::ChainLog(chain_log))?;
-        }
-        encoder.set_parameter(CParameter::NbWorkers(plan.workers.try_into().map_err(too_large)?))?;
-        encoder.set_parameter(CParameter::JobSize(plan.job.try_into().map_err(too_large)?))?;
-        encoder.set_parameter(CParameter::OverlapSizeLog(tuning.overlap))?;
-    }
-    Ok(encoder)
 }
 
 impl<W: Write> Write for Encoder<W> {
@@ -122,7 +92,7 @@ impl<W: Write> Write for Encoder<W> {
         match &mut self.0 {
             EncoderKind::None(sink) => sink.write(bytes),
             EncoderKind::Gzip(encoder) => with_open(encoder, |encoder| encoder.write(bytes)),
-            EncoderKind::Zstd(writer) => writer.write(head(bytes, Self::INPUT)),
+            EncoderKind::Zstd(frames) => frames.write(bytes),
         }
     }
 
@@ -131,7 +101,7 @@ impl<W: Write> Write for Encoder<W> {
         match &mut self.0 {
             EncoderKind::None(sink) => sink.flush(),
             EncoderKind::Gzip(encoder) => with_open(encoder, Write::flush),
-            EncoderKind::Zstd(writer) => writer.flush(),
+            EncoderKind::Zstd(frames) => frames.flush(),
         }
     }
 }

@@ -1,11 +1,12 @@
 //! Compressing, and writing at the same time.
 //!
-//! An [`Encoder`] uses all processors, within a fixed amount of memory whatever their number. [`overlapped`]
-//! gives it a thread that writes, so that a slow disk or network does not hold it up.
+//! An [`Encoder`] uses all processors, within a fixed amount of memory whatever their number; what it makes of
+//! Zstandard can be read at any place. [`overlapped`] gives it a thread that writes, so that a slow disk or network does
+//! not hold it up.
 
 mod encoder;
+mod frames;
 mod overlapped;
-mod plan;
 #[cfg(test)]
 mod tests;
 
@@ -15,6 +16,9 @@ pub use overlapped::{Overlapped, overlapped};
 use std::str::FromStr;
 use vmcore::kerneldump;
 
+const KIB: usize = 1 << 10;
+const MIB: usize = 1 << 20;
+
 /// What a stream is compressed with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Compression {
@@ -23,7 +27,7 @@ pub enum Compression {
     None,
     /// gzip, at its default level and on one processor.
     Gzip,
-    /// Zstandard, with a checksum, on all processors.
+    /// Zstandard in its seekable format, with checksums, on all processors.
     Zstd(Level),
 }
 

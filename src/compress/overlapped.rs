@@ -1,6 +1,6 @@
 //! Writing by another thread, so that a slow disk or network does not hold up the work.
 
-use super::plan::KIB;
+use super::KIB;
 use std::io::{self, Write};
 use std::sync::OnceLock;
 use std::sync::mpsc::{Receiver, SendError, SyncSender, sync_channel};

@@ -1,15 +1,13 @@
 use super::encoder::EncoderKind;
+use super::frames::FRAME;
 use super::overlapped::BLOCK;
-use super::plan::{KIB, MEMORY, MIB, Plan, Tuning};
 use super::*;
 use proptest::prelude::*;
-use std::io::Read;
-use std::io::{self, Write};
+use std::io::{self, Cursor, Read, Write};
 use std::num::NonZeroUsize;
 use std::thread;
 use std::time::Duration;
-use zstd::zstd_safe::CParameter;
-use zstd::zstd_safe::{CCtx, InBuffer, OutBuffer};
+use zeekstd::SeekTable;
 
 const ENOSPC: i32 = 28;
 const EPIPE: i32 = 32;
@@ -85,13 +83,75 @@ fn the_default_is_all_processors_and_level_3() {
 }
 
 #[test]
-fn a_zstd_stream_has_a_checksum() {
+fn each_frame_has_a_checksum() {
     for processors in [1, 2] {
-        let bytes = memory_like(3 * MIB);
-        let mut packed = compress(&bytes, zstd(1), processors, MIB);
-        assert_eq!(packed[4] & 4, 4, "Content_Checksum_flag");
-        *packed.last_mut().unwrap() ^= 1;
-        assert!(zstd::decode_all(&*packed).unwrap_err().to_string().contains("checksum"));
+        let bytes = memory_like(MIB + 1);
+        let packed = compress(&bytes, zstd(1), processors, MIB);
+        let table = SeekTable::from_seekable(&mut Cursor::new(&packed)).unwrap();
+        assert_eq!(table.num_frames(), 5);
+        for frame in 0..5 {
+            let mut packed = packed.clone();
+            let start = usize::try_from(table.frame_start_comp(frame).unwrap()).unwrap();
+            let end = usize::try_from(table.frame_end_comp(frame).unwrap()).unwrap();
+            assert_eq!(packed[start + 4] & 4, 4, "Content_Checksum_flag");
+            packed[end - 1] ^= 1;
+            let error = zstd::decode_all(&*packed).map(|bytes| bytes.len()).unwrap_err().to_string();
+            assert!(error.contains("checksum"), "{frame}: {error}");
+        }
+    }
+}
+
+/// As another reader of the format sees it.
+#[test]
+fn any_part_of_a_zstd_stream_can_be_read_alone() {
+    let bytes = memory_like(3 * MIB + 12_345);
+    for processors in [1, 2, 5] {
+        let packed = compress(&bytes, zstd(2), processors, 100_000);
+        let mut decoder = zeekstd::Decoder::new(Cursor::new(&packed)).unwrap();
+        assert_eq!(decoder.seek_table().num_frames(), 13);
+        for start in [0, 1, FRAME - 1, FRAME, 2 * MIB + 77, bytes.len() - 1] {
+            let end = (start + 100_000).min(bytes.len());
+            decoder.set_offset(0).unwrap();
+            decoder.set_offset_limit(end as u64).unwrap();
+            decoder.set_offset(start as u64).unwrap();
+            let mut part = Vec::new();
+            decoder.read_to_end(&mut part).unwrap();
+            assert!(part == bytes[start..end], "{processors}, {start}");
+        }
+    }
+}
+
+#[test]
+fn the_same_bytes_make_the_same_stream_on_any_number_of_processors_and_in_any_pieces() {
+    let bytes = memory_like(2 * MIB + 5);
+    let one = compress(&bytes, zstd(3), 1, bytes.len());
+    for (processors, piece) in [(2, 1000), (3, FRAME), (16, 300_000)] {
+        assert!(compress(&bytes, zstd(3), processors, piece) == one, "{processors}, {piece}");
+    }
+}
+
+/// It is never cut off between two frames, where a decompressor would not see it.
+#[test]
+fn what_was_written_before_the_end_does_not_look_whole() {
+    struct Watched(Vec<u8>);
+    impl Write for Watched {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0.extend_from_slice(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            assert!(self.0.is_empty() || zstd::decode_all(&*self.0).is_err());
+            Ok(())
+        }
+    }
+    for processors in [1, 3] {
+        let mut encoder =
+            Encoder::with_processors(Watched(Vec::new()), zstd(1), processors.try_into().unwrap()).unwrap();
+        for piece in memory_like(MIB + 100).chunks(100_000) {
+            encoder.write_all(piece).unwrap();
+            encoder.flush().unwrap();
+        }
+        assert!(zstd::decode_all(&*encoder.finish().unwrap().0).is_ok());
     }
 }
 
@@ -104,7 +164,7 @@ fn what_is_flushed_can_be_read() {
         let so_far = match &encoder.0 {
             EncoderKind::None(sink) => sink.clone(),
             EncoderKind::Gzip(encoder) => encoder.get_ref().sink.clone(),
-            EncoderKind::Zstd(writer) => writer.writer().clone(),
+            EncoderKind::Zstd(frames) => frames.sink().clone(),
         };
         let mut read = [0; 5];
         match how {
@@ -127,42 +187,6 @@ fn levels_are_checked() {
         assert_eq!(level.to_string().parse::<Level>().unwrap().get(), level);
     }
     assert_eq!(LevelError.to_string(), "a zstd level is a number from 1 to 19");
-}
-
-#[test]
-fn the_tuning_is_that_of_the_linked_zstd() {
-    for level in 1..=19 {
-        let tuning = Tuning::from_level(Level(level));
-        let mut context = CCtx::create();
-        context.set_parameter(CParameter::CompressionLevel(level.into())).unwrap();
-        if let Some(chain_log) = tuning.chain_log {
-            context.set_parameter(CParameter::ChainLog(chain_log)).unwrap();
-        }
-        let mut out = [0; 16];
-        context.compress_stream(&mut OutBuffer::around(&mut out[..]), &mut InBuffer::around(b"x")).unwrap();
-        // A context that is not a worker's has a window and buffers for two blocks too.
-        let expected = tuning.tables + tuning.window + 256 * KIB;
-        let actual = context.sizeof();
-        assert!(actual.abs_diff(expected) < 16 * KIB, "level {level}: {actual}, not {expected}");
-    }
-}
-
-#[test]
-fn every_plan_keeps_to_the_memory_there_is() {
-    for level in (1..=19).map(Level) {
-        let tuning = Tuning::from_level(level);
-        assert_eq!(Plan::new(level, NonZeroUsize::MIN).workers, 0, "{level:?}");
-        let mut before = 0;
-        for processors in 2..=300 {
-            let plan = Plan::new(level, NonZeroUsize::new(processors).unwrap());
-            assert!(plan.memory(&tuning) <= MEMORY, "{level:?}, {processors}: {plan:?}");
-            assert!((2.max(before)..=processors).contains(&plan.workers), "{level:?}, {processors}: {plan:?}");
-            assert!(plan.job >= MIB.max(tuning.prefix()), "{level:?}, {processors}: {plan:?}");
-            before = plan.workers;
-        }
-    }
-    // As zstd -T2 does.
-    assert_eq!(Plan::new(Level(3), NonZeroUsize::new(2).unwrap()), Plan { workers: 2, job: 8 * MIB });
 }
 
 /// Takes so many bytes, then fails; slowly, on request.

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
 use vmcore::convert::core::Core;
-use vmcore::convert::write_image;
+use vmcore::convert::{write_image, write_minidump};
 use vmcore::dump::DumpInOrder;
 use vmcore::format::Layout;
 
@@ -22,6 +22,17 @@ pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut d
     let memory = dump.extents().map(|extent| extent.size).sum();
     let begun = job.begin(DumpSizes::from_layout(layout, memory), observer)?;
     begun.write(NOUN, observer, |out, map, progress| Ok(write_image(dump, layout, out, map, progress)?))
+}
+
+/// Writes a minidump as it is before compression.
+///
+/// # Errors
+///
+/// Those of [`image`]; it is no minidump.
+pub fn minidump(dump: &DumpInOrder, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
+    let size = dump.minidump_size().unwrap_or(0);
+    let begun = job.begin(DumpSizes { size, stored: size, memory: size }, observer)?;
+    begun.write(NOUN, observer, |out, _, progress| Ok(write_minidump(dump, out, progress)?))
 }
 
 /// Writes a core file, and the script for debuggers that goes with it.

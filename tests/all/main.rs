@@ -35,6 +35,7 @@ mod dump_sinks;
 mod examples;
 mod files_in_use;
 mod help;
+mod in_place;
 mod inspect;
 mod isf;
 mod json;

@@ -152,12 +152,14 @@ pub struct Scratch<'a> {
     pub directory: &'a Path,
     /// Makes a file in it that is gone with its last descriptor.
     pub create: fn(&Path) -> io::Result<File>,
+    /// Bytes that a dump may take there at most.
+    pub limit: u64,
 }
 
 impl<'a> Scratch<'a> {
     /// A directory in which files are made with nothing but the standard library.
     pub fn new(directory: &'a Path) -> Self {
-        Self { directory, create: create_unnamed }
+        Self { directory, create: create_unnamed, limit: u64::MAX }
     }
 }
 

@@ -7,10 +7,12 @@ pub mod script;
 pub mod threads;
 
 use crate::dump::{DumpInOrder, DumpedMemory, Extent};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::format::map_file::MapFile;
+use crate::format::unreadable::Unreadable;
 use crate::format::writer::{Copied, ImageWriter, SparseWrite};
 use crate::format::{Format, Layout};
+use crate::memory::NotRead;
 use crate::progress::Progress;
 use crate::segment::Segment;
 
@@ -65,6 +67,31 @@ pub fn write_image(
     progress: &Progress,
 ) -> Result<Copied> {
     copy(dump.memory(), layout, out, map, progress)
+}
+
+/// Writes a minidump as it is before compression; the progress counts its bytes. What it is too short for is in the
+/// result, by place in the dump.
+///
+/// # Errors
+///
+/// Those of the output; [`Error::Refused`]: it is no minidump; it cannot be read, or not decompressed.
+pub fn write_minidump(dump: &DumpInOrder, out: &mut dyn SparseWrite, progress: &Progress) -> Result<Copied> {
+    let size = dump.minidump_size().ok_or_else(|| {
+        let what = dump.inspection().content.name();
+        Error::Refused(format!("it is no minidump, but {what}: another format of memory is not made to one"))
+    })?;
+    let read = dump.read_minidump(|bytes| {
+        progress.add(bytes.len() as u64);
+        match bytes.iter().any(|byte| *byte != 0) {
+            true => out.write(bytes),
+            false => out.zeros(bytes.len() as u64),
+        }
+    })?;
+    let mut unreadable = Unreadable::default();
+    if read < size {
+        unreadable.add(read, size, NotRead::End);
+    }
+    Ok(Copied { read, unreadable })
 }
 
 /// Writes all memory in a dump.

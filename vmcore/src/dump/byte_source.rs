@@ -9,7 +9,7 @@ use crate::progress::Progress;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
 use std::path::Path;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Devices are read in blocks of so many bytes: a multiple of every sector size.
 const BLOCK: usize = 1 << 16;
@@ -24,14 +24,34 @@ pub trait ReadAt: Send + Sync {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
-/// A file or device, opened for reading, and for writing if that was asked for.
+/// A file or device, opened for reading, and for writing if that was asked for. A clone is of the same one.
+#[derive(Clone)]
 pub struct ByteSource {
-    bytes: Bytes,
+    bytes: Arc<Bytes>,
     length: u64,
     /// Bytes of it that are in the file; zeros follow, which are not.
     stored: u64,
     sector_size: Option<u32>,
-    writer: Option<File>,
+    writer: Option<Arc<File>>,
+    trouble: Trouble,
+}
+
+/// Why bytes could not be read that are in no file as they are, in more words than an errno has: what compresses them is
+/// damaged, say. Known once it was tried; the first reason counts.
+#[derive(Debug, Clone, Default)]
+pub struct Trouble(Arc<OnceLock<String>>);
+
+impl Trouble {
+    /// The reason, if there is one by now.
+    pub fn reason(&self) -> Option<&str> {
+        self.0.get().map(String::as_str)
+    }
+
+    fn note(&self, error: &io::Error) {
+        if error.raw_os_error().is_none() && error.kind() != io::ErrorKind::Interrupted {
+            let _ = self.0.set(error.to_string());
+        }
+    }
 }
 
 impl ByteSource {
@@ -87,7 +107,7 @@ impl ByteSource {
     /// Lets its bytes be changed through a file that is open for writing, and is the same.
     #[must_use]
     pub fn with_writer(self, writer: File) -> Self {
-        Self { writer: Some(writer), ..self }
+        Self { writer: Some(Arc::new(writer)), ..self }
     }
 
     /// Writes bytes over those that are there.
@@ -131,12 +151,26 @@ impl ByteSource {
     /// Bytes in memory, as if they were in a file.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self { bytes: Bytes::Memory(bytes), length, stored: length, sector_size: None, writer: None }
+        Self {
+            bytes: Arc::new(Bytes::Memory(bytes)),
+            length,
+            stored: length,
+            sector_size: None,
+            writer: None,
+            trouble: Trouble::default(),
+        }
     }
 
     /// So many bytes that are elsewhere.
     pub fn from_elsewhere(bytes: Box<dyn ReadAt>, length: u64) -> Self {
-        Self { bytes: Bytes::Elsewhere(bytes), length, stored: length, sector_size: None, writer: None }
+        Self {
+            bytes: Arc::new(Bytes::Elsewhere(bytes)),
+            length,
+            stored: length,
+            sector_size: None,
+            writer: None,
+            trouble: Trouble::default(),
+        }
     }
 
     fn with_length(file: File, length: u64, is_device: bool) -> Self {
@@ -145,12 +179,24 @@ impl ByteSource {
         } else {
             Bytes::File(file)
         };
-        Self { bytes, length, stored: length, sector_size: None, writer: None }
+        Self {
+            bytes: Arc::new(bytes),
+            length,
+            stored: length,
+            sector_size: None,
+            writer: None,
+            trouble: Trouble::default(),
+        }
     }
 
     /// Bytes in all.
     pub fn length(&self) -> u64 {
         self.length
+    }
+
+    /// Tells later why something could not be read.
+    pub fn trouble(&self) -> Trouble {
+        self.trouble.clone()
     }
 
     /// Bytes at its end that savecore(8) has left out, and that are read as zeros.
@@ -176,7 +222,10 @@ impl ByteSource {
                 Ok(0) => break,
                 Ok(read) => done += read,
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
+                Err(error) => {
+                    self.trouble.note(&error);
+                    return Err(error);
+                }
             }
         }
         if self.left_out() > 0 && at.saturating_add(done as u64) >= self.stored {

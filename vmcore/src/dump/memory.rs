@@ -1,22 +1,22 @@
 //! Physical memory as a dump or an image holds it, at any address.
 
-use super::byte_source::ByteSource;
+use super::block_cache::BlockCache;
+use super::byte_source::{ByteSource, Trouble};
 use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stream, StreamError};
-use super::{Container, Content, Damage, Depth, Inspection, inspect};
-use crate::bounds::{filled, head, head_mut, item_mut, part, split_at_most, tail};
+use super::unfolded::{self, Unfolded, looked_at};
+use super::{Content, Inspection};
+use crate::bounds::{filled, head, head_mut, part, split_at_most, tail};
 use crate::chunks::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
-use crate::kerneldump::{self, Compression};
+use crate::kerneldump::Compression;
 use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
-use crate::opened::{Scratch, write_all_at};
+use crate::opened::Scratch;
 use crate::progress::Progress;
 use crate::segment::Segment;
-use std::fs::File;
-use std::io;
-use std::sync::{Mutex, PoisonError};
+use std::io::{self, Read};
 
 /// Memory in a dump: the pages of a minidump, the segments of a full dump or a LiME image, or an image without a
 /// header. Finding an address takes the same time in every minidump.
@@ -45,9 +45,11 @@ pub struct DumpedMemory {
     extents: Vec<Extent>,
     /// Bytes of the dump.
     length: u64,
-    blocks: Mutex<Blocks>,
+    /// What was read before.
+    pages: BlockCache,
     /// Memory by the virtual addresses that a core file has beside the physical ones: it is at these.
     virtual_extents: Vec<VirtualExtent>,
+    is_kept: bool,
 }
 
 /// Memory that lies in one piece in the dump.
@@ -111,7 +113,9 @@ fn in_a_row(ranges: impl Iterator<Item = (u64, u64)>, header: u64) -> Vec<Extent
 }
 
 impl DumpedMemory {
-    /// Opens what is in a volume. A dump that is compressed is decompressed into a file without a name in `scratch`; the progress counts the compressed bytes.
+    /// Opens what is in a volume. Of a dump that is compressed in frames with a table ([`super::Frames`]), those are
+    /// decompressed that are read. Another compressed one is decompressed from its beginning as far as it is read, and
+    /// kept in a file without a name in `scratch`; the progress counts the compressed bytes of what is decompressed now.
     ///
     /// Of an image without a header, the first byte is taken for that at physical address 0, unless `packed` tells
     /// which ranges lie in it one after another.
@@ -127,22 +131,10 @@ impl DumpedMemory {
         progress: &Progress,
     ) -> Result<Self> {
         let scratch = scratch.into();
-        let mut inspection = looked_at(&volume, &Progress::default())?;
-        let mut volume = volume;
-        // An image of a device may be compressed, and the dump in it once more.
-        while inspection.compression != Compression::None
-            && inspection.content != Content::Encrypted
-            && inspection.problem().is_none()
-        {
-            let file = decompress(&volume, &inspection, scratch, progress)?;
-            volume = ByteSource::from_file(&file)
-                .map_err(|source| Error::Io { what: "read the dump".to_owned(), source })?;
-            let outer = inspection;
-            inspection = looked_at(&volume, &Progress::default())?;
-            inspection.location.header = outer.location.header.or(inspection.location.header);
-            inspection.damage.extend(outer.damage);
-        }
-        Self::location(volume, inspection, packed)
+        let inspection = looked_at(&volume, &Progress::default())?;
+        let Unfolded { volume, inspection, is_kept } =
+            Unfolded { volume, inspection, is_kept: false }.all(scratch, progress)?;
+        Ok(Self { is_kept, ..Self::location(volume, inspection, packed)? })
     }
 
     /// Finds out where memory lies in the dump, as it is before compression.
@@ -196,7 +188,18 @@ impl DumpedMemory {
             extent.size > 0
         });
         let virtual_extents = virtual_extents(&inspection);
-        Ok(Self { volume, inspection, extents, length, blocks: Mutex::default(), virtual_extents })
+        let pages = BlockCache::new(KEPT, BLOCK);
+        Ok(Self { volume, inspection, extents, length, pages, virtual_extents, is_kept: false })
+    }
+
+    /// Tells later why something of it could not be read.
+    pub fn trouble(&self) -> Trouble {
+        self.volume.trouble()
+    }
+
+    /// Whether what is read of it is decompressed from its beginning on, and kept in a file.
+    pub fn is_kept(&self) -> bool {
+        self.is_kept
     }
 
     /// What was found out about the dump.
@@ -307,31 +310,39 @@ impl DumpedMemory {
         })
     }
 
-    /// Fills the buffer with bytes of the dump itself, as far as there are any; tells how many there were.
+    /// Fills the buffer with bytes of the dump itself, as far as there are any; tells how many there were. Where it asks
+    /// for little, what is around it is kept for the next time.
     ///
     /// # Errors
     ///
     /// Those of read(2).
     pub fn read_dump(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let within = offset % BLOCK as u64;
+        if buffer.len() as u64 > BLOCK as u64 - within || buffer.len() == BLOCK {
+            return self.read_volume(offset, buffer);
+        }
+        let block = self.pages.get(offset / BLOCK as u64, || {
+            let mut bytes = vec![0; BLOCK];
+            let read = self.read_volume(offset - within, &mut bytes)?;
+            bytes.truncate(read);
+            Ok(bytes)
+        })?;
+        tail(&block, within).read(buffer)
+    }
+
+    fn read_volume(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.inspection.location.start.saturating_add(offset);
         self.volume.read_at(at, head_mut(buffer, self.inspection.location.end.saturating_sub(at)))
     }
 
-    /// Reads few bytes at a place of the dump, such as a page table's entry. What was read around it is kept for the
-    /// next one. `None` where the dump has been cut off.
+    /// Reads few bytes at a place of the dump, such as a page table's entry. `None` where the dump has been cut off.
     ///
     /// # Errors
     ///
     /// Those of read(2).
     pub fn entry<const N: usize>(&self, offset: u64) -> io::Result<Option<[u8; N]>> {
-        let within = offset % BLOCK as u64;
-        if within + N as u64 > BLOCK as u64 {
-            let mut bytes = [0; N];
-            return Ok((self.read_dump(offset, &mut bytes)? == N).then_some(bytes));
-        }
-        let mut blocks = self.blocks.lock().unwrap_or_else(PoisonError::into_inner);
-        let block = blocks.get(offset / BLOCK as u64, |bytes| self.read_dump(offset - within, bytes))?;
-        Ok(tail(block, within).first_chunk().copied())
+        let mut bytes = [0; N];
+        Ok((self.read_dump(offset, &mut bytes)? == N).then_some(bytes))
     }
 
     /// Writes over memory in the dump, up to the end of a page; tells how many bytes it took.
@@ -344,7 +355,7 @@ impl DumpedMemory {
         let part = head(bytes, remaining);
         self.volume.write_at(self.inspection.location.start.saturating_add(offset), part)?;
         // Page tables may have been written to.
-        self.blocks.lock().unwrap_or_else(PoisonError::into_inner).0.clear();
+        self.pages.clear();
         Ok(part.len())
     }
 }
@@ -368,8 +379,9 @@ impl DumpInOrder {
     ) -> Result<Self> {
         let scratch = scratch.into();
         let inspection = looked_at(&volume, progress)?;
+        let is_framed = unfolded::is_framed(&volume, &inspection)?;
         let is_plain = inspection.compression == Compression::None;
-        if !is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none() {
+        if is_framed || (!is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none()) {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
         }
         let memory = DumpedMemory::location(volume, inspection, packed)?;
@@ -400,10 +412,6 @@ impl DumpInOrder {
 
 /// Bytes that are read at once.
 const BUFFER: usize = 1 << 20;
-/// So many zeros become a hole in a file.
-const HOLE: usize = 1 << 16;
-/// Bytes of the largest last sector of a device.
-const LAST_SECTOR: usize = 4096;
 
 impl DumpedMemory {
     /// Calls with each piece of the memory in ascending order, one after another.
@@ -481,6 +489,39 @@ impl DumpedMemory {
     }
 }
 
+impl DumpInOrder {
+    /// Calls with the bytes of a minidump itself, as they are before compression, from front to back, and tells how many there
+    /// were: fewer than [`Self::minidump_size`] where it has been cut off.
+    ///
+    /// # Errors
+    ///
+    /// Those of the function called; the dump cannot be read, or not decompressed.
+    pub fn read_minidump(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        let Self(DumpedMemory { volume, inspection, .. }) = self;
+        let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
+        let range = (inspection.location.start, inspection.location.end);
+        let progress = Progress::default();
+        let mut stream = Stream::new(volume, range, inspection.compression, &progress).map_err(failed)?;
+        let mut buffer = vec![0; BUFFER];
+        let size = self.minidump_size().unwrap_or(0);
+        while stream.position() < size {
+            let part = head_mut(&mut buffer, size - stream.position());
+            let read = stream.read(part).map_err(stopped)?;
+            take(filled(part, read).map_err(failed)?)?;
+            if read < part.len() {
+                break;
+            }
+        }
+        Ok(stream.position())
+    }
+
+    /// Bytes of a minidump before compression, as its own tables say; `None` of what is none.
+    pub fn minidump_size(&self) -> Option<u64> {
+        let facts = self.0.minidump()?;
+        Some(facts.header.offset_of_pages().saturating_add(self.0.count()))
+    }
+}
+
 fn stopped(stop: StreamError) -> Error {
     match stop {
         StreamError::Io(source) => Error::Io { what: "read the dump".to_owned(), source },
@@ -535,121 +576,7 @@ impl Memory for DumpedMemory {
     }
 }
 
-fn looked_at(volume: &ByteSource, progress: &Progress) -> Result<Inspection> {
-    inspect(volume, Depth::Pages, progress).map_err(|source| Error::Io { what: "read the dump".to_owned(), source })
-}
-
-/// As [`inspect`], and into the image of a dump device that is compressed as a whole: that is decompressed into a file
-/// without a name in `scratch`.
-///
-/// # Errors
-///
-/// It cannot be read, or not decompressed.
-pub fn inspect_packed<'a>(
-    volume: &ByteSource,
-    depth: Depth,
-    scratch: impl Into<Option<Scratch<'a>>>,
-    progress: &Progress,
-) -> Result<Inspection> {
-    let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
-    let mut found = inspect(volume, depth, progress).map_err(failed)?;
-    let may_be_image = found.compression != Compression::None
-        && found.location.place == Container::File
-        && found.content == Content::Unknown
-        && found.problem().is_none();
-    match if may_be_image { ends_as_device(volume, &found) } else { Ok(false) } {
-        Ok(true) => {}
-        Ok(false) => return Ok(found),
-        Err(StreamError::Io(source)) => return Err(failed(source)),
-        Err(stop) => {
-            found.damage.push(Damage { place: "compression".to_owned(), what: stop.to_string() });
-            return Ok(found);
-        }
-    }
-    let image =
-        ByteSource::from_file(&decompress(volume, &found, scratch.into(), &Progress::default())?).map_err(failed)?;
-    let inner = inspect(&image, depth, &Progress::default()).map_err(failed)?;
-    Ok(Inspection { packed: found.compression, ..inner })
-}
-
-/// Whether the last bytes of a compressed file are the last header of a dump device.
-fn ends_as_device(volume: &ByteSource, found: &Inspection) -> Result<bool, StreamError> {
-    let range = (found.location.start, found.location.end);
-    let progress = Progress::default();
-    let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(StreamError::Io)?;
-    let mut tail = Vec::new();
-    let mut buffer = vec![0; BUFFER];
-    loop {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            break;
-        }
-        tail.extend_from_slice(filled(&buffer, read).map_err(StreamError::Io)?);
-        let before = tail.len().saturating_sub(LAST_SECTOR);
-        tail.drain(..before);
-    }
-    let tail = ByteSource::from_bytes(tail);
-    let found = super::last_sectors(&tail, None).any(|(at, _)| {
-        let mut header = [0; kerneldump::HEADER_LENGTH];
-        tail.read_at(at, &mut header).is_ok_and(|read| read == header.len())
-            && kerneldump::Header::decode(&header).is_ok()
-    });
-    Ok(found)
-}
-
-/// Decompresses a dump into a file without a name; blocks of zeros become holes.
-fn decompress(
-    volume: &ByteSource,
-    inspection: &Inspection,
-    scratch: Option<Scratch<'_>>,
-    progress: &Progress,
-) -> Result<File> {
-    let scratch = scratch.ok_or(Error::Compressed(inspection.compression))?;
-    let range = (inspection.location.start, inspection.location.end);
-    let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
-    let mut stream = Stream::new(volume, range, inspection.compression, progress).map_err(failed)?;
-    let file = (scratch.create)(scratch.directory)
-        .map_err(|source| Error::io("create a temporary file in", scratch.directory, source))?;
-    let failed = |source| Error::io("decompress the dump into", scratch.directory, source);
-    let mut buffer = vec![0; BUFFER];
-    let mut at = 0;
-    loop {
-        let read = stream.read(&mut buffer).map_err(stopped)?;
-        if read == 0 {
-            file.set_len(at).map_err(failed)?;
-            return Ok(file);
-        }
-        for block in filled(&buffer, read).map_err(failed)?.chunks(HOLE) {
-            if block.iter().any(|byte| *byte != 0) {
-                write_all_at(&file, block, at).map_err(failed)?;
-            }
-            at += block.len() as u64;
-        }
-    }
-}
-
 /// Bytes of a block that is kept.
 const BLOCK: usize = 4096;
 /// Blocks that are kept: 16 MiB, the page tables of 8 GiB of small pages.
 const KEPT: usize = 4096;
-
-/// Blocks of the dump that were read before, each in the one place that its number has.
-#[derive(Default)]
-struct Blocks(Vec<Option<(u64, Vec<u8>)>>);
-
-impl Blocks {
-    fn get(&mut self, number: u64, read: impl FnOnce(&mut [u8]) -> io::Result<usize>) -> io::Result<&[u8]> {
-        if self.0.is_empty() {
-            self.0.resize_with(KEPT, || None);
-        }
-        let slot = item_mut(&mut self.0, number % KEPT as u64)?;
-        if slot.as_ref().is_none_or(|(kept, _)| *kept != number) {
-            let mut bytes = slot.take().map_or_else(Vec::new, |(_, bytes)| bytes);
-            bytes.resize(BLOCK, 0);
-            let read = read(&mut bytes)?;
-            bytes.truncate(read);
-            *slot = Some((number, bytes));
-        }
-        Ok(slot.as_ref().map_or(&[], |(_, bytes)| bytes))
-    }
-}

@@ -4,9 +4,11 @@
 //! [`inspect`] looks at a dump once, from front to back; [`DumpedMemory`] reads memory out of one. Nothing is
 //! allocated because a header says so before the file has been seen to be that long.
 
+mod block_cache;
 pub mod byte_source;
 mod elf;
 pub mod foreign;
+mod frames;
 #[cfg(feature = "gzip")]
 mod gzip;
 pub mod header;
@@ -17,16 +19,25 @@ mod memory;
 mod minidump;
 pub mod pages;
 mod saved;
+#[cfg(feature = "zstd")]
+mod seekable;
+#[cfg(not(feature = "zstd"))]
+#[path = "seekable_absent.rs"]
+mod seekable;
 pub mod stream;
 mod text;
+mod unfolded;
+mod unpacked;
 
 pub use elf::ElfFacts;
+pub use frames::Frames;
 pub use image::LimeRange;
 pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors};
-pub use memory::{DumpInOrder, DumpedMemory, Extent, inspect_packed};
+pub use memory::{DumpInOrder, DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use text::{Forwards, Member, TextFile, is_member as is_tar_header};
+pub use unfolded::inspect_packed;
 
 use crate::architecture::Architecture;
 use crate::kerneldump;
@@ -35,6 +46,7 @@ use crate::progress::Progress;
 use crate::units::counted;
 use byte_source::ByteSource;
 use foreign::Foreign;
+use frames::NoTable;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -104,6 +116,8 @@ pub struct Inspection {
     pub location: DumpLocation,
     /// How it is compressed.
     pub compression: kerneldump::Compression,
+    /// The frames that it is compressed in, if a table tells of them, so that any part of it can be read alone.
+    pub frames: Option<Frames>,
     /// How the image of the whole device is compressed that the dump is on.
     pub packed: kerneldump::Compression,
     /// What it is.
@@ -231,6 +245,7 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     let mut result = Inspection {
         location,
         compression,
+        frames: None,
         packed: kerneldump::Compression::None,
         content: Content::Unknown,
         foreign: None,
@@ -249,12 +264,41 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
         result.length = Some(location.end - location.start);
     } else {
         let range = (location.start, location.end);
-        let again = || Stream::new(volume, range, compression, progress);
+        let framed = if compression == kerneldump::Compression::Zstd {
+            seekable::open(volume, range)?
+        } else {
+            Err(NoTable::Absent)
+        };
+        let framed = match framed {
+            Ok((bytes, frames)) => {
+                result.frames = Some(frames);
+                Some(bytes)
+            }
+            Err(NoTable::Damaged(why)) => {
+                findings.warnings.push(format!("the table of zstd's frames at the end is not used: {why}"));
+                None
+            }
+            Err(NoTable::Absent | NoTable::LargeFrames(_)) => None,
+        };
+        // To see every byte, it is read as other decompressors read it.
+        let (volume, range, packed) = match &framed {
+            Some(bytes) if depth != Depth::Full => (bytes, (0, bytes.length()), kerneldump::Compression::None),
+            _ => (volume, range, compression),
+        };
+        let again = || Stream::new(volume, range, packed, progress);
         // The beginning is read twice.
         let beginning = Progress::default();
-        let first = Stream::new(volume, range, compression, &beginning)?;
-        let found = content(first, depth, &mut findings, again)?;
+        let first = Stream::new(volume, range, packed, &beginning)?;
+        let is_compressed = compression != kerneldump::Compression::None;
+        let found = content(first, (depth, is_compressed), &mut findings, again)?;
         (result.content, result.foreign, result.length) = found;
+        if let (Some(bytes), Some(length)) = (&framed, result.length)
+            && bytes.length() != length
+        {
+            let what =
+                format!("there are {}, and the table of its frames says {}", counted(length, "byte"), bytes.length());
+            findings.damaged("compression", what);
+        }
     }
     if volume.left_out() > 0 {
         let left_out = volume.left_out();
@@ -302,7 +346,7 @@ impl Beginning {
 /// Recognises what a stream holds by its first bytes, and reads it from there on.
 fn content<'a>(
     mut first: Stream<'_>,
-    depth: Depth,
+    (depth, is_compressed): (Depth, bool),
     findings: &mut Findings,
     again: impl FnOnce() -> io::Result<Stream<'a>>,
 ) -> io::Result<(Content, Option<Foreign>, Option<u64>)> {
@@ -332,7 +376,7 @@ fn content<'a>(
             Content::Unknown
         }
         Beginning::Other => {
-            let is_twice = stream.is_compressed() && stream::compression_of(&head) != kerneldump::Compression::None;
+            let is_twice = is_compressed && stream::compression_of(&head) != kerneldump::Compression::None;
             foreign = is_twice.then_some(foreign::TWICE);
             Content::Unknown
         }

@@ -195,7 +195,7 @@ fn what_is_marked_and_what_is_mapped_is_dumped_if_it_is_ram() {
         let memory = DumpedMemory::open(
             volume,
             None,
-            Scratch { directory: scratch.path(), create: |path| tempfile::tempfile_in(path) },
+            Scratch { directory: scratch.path(), create: |path| tempfile::tempfile_in(path), limit: u64::MAX },
             &Progress::default(),
         )
         .unwrap();
