@@ -258,6 +258,8 @@ fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Resul
     let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
     })?;
+    let name = files::in_order(arguments.input()).0.display().to_string();
+    context.out.watch(name, dump.memory().trouble());
     let inspection = dump.inspection();
     remark_on_dump(context, files::in_order(arguments.input()).0, inspection, arguments.segments.is_some());
     if arguments.format().is_some() && dump.extents().all(|extent| extent.size == 0) {

@@ -239,3 +239,22 @@ fn repacking_changes_no_byte_and_refuses_what_is_no_minidump() {
     assert!(run.stderr.contains("5000 B at its end are missing"), "{run:?}");
     assert!(zstd::decode_all(File::open(&out).unwrap()).unwrap() == plain[..plain.len() - 5000]);
 }
+
+#[test]
+fn what_is_converted_of_a_dump_with_a_damaged_frame_lacks_only_that() {
+    let dumps = dumps();
+    let mut bytes = std::fs::read(&dumps.framed).unwrap();
+    let middle = bytes.len() / 2;
+    bytes[middle] ^= 1;
+    let [damaged, out] = ["damaged", "out"].map(|name| dumps.directory.path().join(name));
+    std::fs::write(&damaged, bytes).unwrap();
+    let run = memtool(&["convert", "--format", "lime", "--json", text(&damaged), text(&out)]).exits(1);
+    let said = run.json();
+    assert_eq!(said["bytes_unreadable"], 256 << 10);
+    assert!(said["warnings"].to_string().contains("of the zstd stream is damaged"), "{said}");
+    assert_eq!(read(&out, PAGES - 1, &[]).ok().stdout, expected(PAGES - 1));
+    // A minidump as it is cannot lack anything.
+    let out = dumps.directory.path().join("minidump");
+    memtool(&["convert", "--format", "minidump", text(&damaged), text(&out)]).fails_saying(&["frame"]);
+    assert!(!out.exists());
+}

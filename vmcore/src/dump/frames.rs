@@ -15,6 +15,7 @@ pub struct Frames {
 
 /// Why what is compressed is not read by its frames.
 #[derive(Debug, PartialEq, Eq)]
+#[cfg_attr(not(feature = "zstd"), expect(dead_code, reason = "without Zstandard no table is looked for"))]
 pub(super) enum NoTable {
     /// No table tells of them.
     Absent,

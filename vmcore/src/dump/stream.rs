@@ -36,6 +36,9 @@ pub enum StreamError {
         /// Bytes that could be decompressed.
         at: u64,
     },
+    /// A frame of it is damaged; the others need not be.
+    #[error("{0}")]
+    Frame(String),
     /// The file cannot be read.
     #[error(transparent)]
     Io(io::Error),
@@ -213,6 +216,8 @@ impl<'a> Stream<'a> {
             StreamKind::Read(compression, _) if compression != Compression::None && error.raw_os_error().is_none() => {
                 StreamError::Damaged { compression: compression.name(), why: error.to_string(), at: self.position }
             }
+            // So says who decompresses where it is read.
+            StreamKind::Plain(_) if error.kind() == io::ErrorKind::InvalidData => StreamError::Frame(error.to_string()),
             _ => StreamError::Io(error),
         }
     }
