@@ -32,10 +32,11 @@ use vmcore::chunks::ChunkReader;
 use vmcore::format::map_file::MapFile;
 use vmcore::format::unreadable::Unreadable;
 use vmcore::format::writer::{Copied, ImageWriter, SparseWrite};
-use vmcore::format::{About, Format, Layout};
+use vmcore::format::{About, Format, Layout, Space};
 use vmcore::memory::Memory;
 use vmcore::progress::Progress;
 use vmcore::text::Name;
+use vmcore::units::{Hex, counted};
 
 /// What a dump did.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +137,7 @@ pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &m
     let about = plan.about(source.kind(), SystemTime::now());
     let layout = Layout::new(options.format, &plan.segments, &about)?;
     let memory = source.memory(plan.space)?;
+    warn_of_lost_addresses(plan, options, observer);
     let begun = job.begin(DumpSizes::from_layout(&layout, plan.total()), observer)?;
     let signature = signature.map(|path| OutputFile::create(&path, options.output.replace)).transpose()?;
     let dump = MemoryDump { memory: &*memory, plan, layout: &layout, buffer_size: options.buffer_size };
@@ -147,6 +149,25 @@ pub fn dump(source: DumpSource, plan: &Plan, options: &DumpOptions, observer: &m
         options.output.begin_custody(&report.written, Some(text_sha256))?;
     }
     Ok(Dumped { host: about.host, report, delivered, elapsed: clock.elapsed() })
+}
+
+/// Warns of a raw dump that nobody will be able to interpret, while it can still be made otherwise.
+fn warn_of_lost_addresses(plan: &Plan, options: &DumpOptions, observer: &mut dyn Observer) {
+    let is_listed = options.output.map.is_some() || options.output.companion.is_some();
+    if options.format != Format::Raw || is_listed || !plan.has_unlisted_offsets() {
+        return;
+    }
+    let segments = match plan.runs().as_slice() {
+        [(start, _)] => format!("the memory from {} on", Hex(*start)),
+        several => format!("{} without the gaps between them", counted(several.len(), "range")),
+    };
+    let formats = match plan.space {
+        Space::Physical => "--format elf or lime",
+        Space::Kernel => "--format elf",
+    };
+    observer.warn(&format!(
+        "this raw dump will not say which address is where: it is {segments}; {formats} records the addresses in the dump, -m or --manifest in a file"
+    ));
 }
 
 fn manifest(plan: &Plan, about: &About, report: &DumpReport, options: &DumpOptions) -> Manifest {

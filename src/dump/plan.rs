@@ -223,6 +223,23 @@ impl Plan {
         }
     }
 
+    /// Whether offsets in a raw dump differ from addresses, and no list of the user's says which address is where:
+    /// such a dump requires a map or a manifest.
+    pub fn has_unlisted_offsets(&self) -> bool {
+        match (self.runs().as_slice(), &self.segments_from) {
+            (_, SegmentSource::List(_)) => false,
+            // One range starts where the user says.
+            ([_], SegmentSource::Ranges) => false,
+            ([(start, _)], _) => *start > 0,
+            (several, _) => several.len() > 1,
+        }
+    }
+
+    /// The segments without the borders of memory domains: ranges with gaps between them.
+    pub fn runs(&self) -> Vec<(u64, u64)> {
+        coalesce(self.segments.iter().map(|segment| (segment.start, segment.end)).collect())
+    }
+
     /// Leaves out everything behind the first `bytes` bytes.
     pub fn limit(&mut self, bytes: u64) {
         let mut remaining = bytes;

@@ -161,7 +161,7 @@ fn memory_none_of_which_can_be_read_is_no_dump_and_the_reason_is_given() {
     machine["memory"]["segments"] = json!([{"start": "0x10000", "end": "0x11000", "domain": 0}]);
     let machine = write_machine(directory.path(), &machine);
     let target = directory.path().join("out");
-    on(&machine, &["dump", "-o", text(&target)]).fails_saying(&["none of the RAM can be read (EIO)"]);
+    on(&machine, &["dump", "-q", "-o", text(&target)]).fails_saying(&["none of the RAM can be read (EIO)"]);
     assert!(!target.exists());
 }
 
@@ -196,6 +196,54 @@ fn an_image_is_replayed_byte_for_byte_packed_and_padded() {
         let run = on(&write_machine(directory.path(), &machine), &["dump"]).ok();
         assert!(run.bytes == content, "{layout}");
     }
+}
+
+#[test]
+fn a_raw_dump_that_lacks_its_addresses_is_warned_of_before_it_is_made() {
+    let directory = directory();
+    let machine = write_machine(directory.path(), &small_machine());
+    let [dump, map, manifest, list] = ["ram", "map", "manifest", "list"].map(|name| directory.path().join(name));
+    let [dump, map, manifest, list] = [&dump, &map, &manifest, &list].map(|path| text(path));
+    std::fs::write(list, map_text(&SMALL)).unwrap();
+    let (start, end) = SMALL[1];
+    let (first, second) = (format!("{start:#x}-{end:#x}"), format!("{:#x}-{:#x}", SMALL[0].0, SMALL[0].1));
+    let output = ["-f", "-o", dump];
+    let says_where = |arguments: &[&str]| {
+        let run = on(&machine, &[&["--json", "dump"], &output[..], arguments].concat()).ok();
+        let document = run.json();
+        let is_silent = document["warnings"].as_array().unwrap().is_empty();
+        assert_eq!(run.stderr.contains("warning: this raw dump will not say"), !is_silent, "{arguments:?}");
+        is_silent
+    };
+    let others = [
+        vec!["-m", map],
+        vec!["--manifest", manifest],
+        vec!["--format", "elf"],
+        vec!["--format", "lime"],
+        vec!["--format", "padded"],
+        vec!["--segments", list],
+        vec!["--range", &first],
+    ];
+    assert!(others.iter().all(|arguments| says_where(arguments)), "{others:?}");
+    assert!(!says_where(&[]) && !says_where(&["--zstd"]) && !says_where(&["--range", &first, "--range", &second]));
+
+    let run = on(&machine, &["dump", "-o", dump, "-f"]).ok();
+    assert!(run.stderr.contains("without the gaps between them; --format elf or lime records"), "{}", run.stderr);
+    // It is said although nothing comes of the dump, because it is said before the dump is made.
+    let run = on(&machine, &["dump", "-o", "tcp://127.0.0.1:1"]);
+    assert!(run.code == 1 && run.stderr.contains("will not say which address"), "{}", run.stderr);
+    assert_eq!(on(&machine, &["-q", "dump", "-f", "-o", dump]).ok().stderr, "");
+}
+
+#[test]
+fn a_dump_of_one_segment_from_0_needs_no_map() {
+    let directory = directory();
+    let image = directory.path().join("image");
+    std::fs::write(&image, vec![1; 8192]).unwrap();
+    let dump = |arguments: &[&str]| memtool(&[&["--device", text(&image), "dump"], arguments].concat()).ok().stderr;
+    assert_eq!(dump(&[]), "");
+    assert_eq!(dump(&["--range", "0x1000+4k"]), "");
+    assert!(dump(&["--range", "0+1k", "--range", "0x1000+1k"]).contains("it is 2 ranges without the gaps"));
 }
 
 #[test]

@@ -573,7 +573,10 @@ fn forty_columns_hold_the_line_and_its_phase() {
     let pty = crate::common::terminal(Some(&size));
     let (_pipe, writer) = std::io::pipe().unwrap();
     let mut dump = command();
-    dump.args(["--machine", "demo", "dump", "--gzip"]).env("TERM", "xterm").stdout(writer).stderr(pty.slave);
+    dump.args(["--machine", "demo", "dump", "--gzip", "--format=lime"])
+        .env("TERM", "xterm")
+        .stdout(writer)
+        .stderr(pty.slave);
     let running = start_with_stderr(&mut dump);
     let shown = read_until(fs::File::from(pty.master), "\r\x1b[Kcompressing: ");
     assert!(!shown.contains('\n'), "{shown:?}");
@@ -586,7 +589,7 @@ fn forty_columns_hold_the_line_and_its_phase() {
 #[test]
 fn nothing_but_a_terminal_shows_progress() {
     let (mut pipe, writer) = std::io::pipe().unwrap();
-    let running = start(command().args(["--machine", "demo", "dump", "-d4m"]).stdout(writer));
+    let running = start(command().args(["--machine", "demo", "dump", "-d4m", "--format", "lime"]).stdout(writer));
     pipe.read_exact(&mut [0]).unwrap();
     // Longer than it takes a terminal's line to come.
     std::thread::sleep(std::time::Duration::from_millis(700));
@@ -600,7 +603,7 @@ fn a_signal_asks_how_far_the_dump_is_and_does_not_end_it() {
     let signal = Signal::SIGINFO;
     #[cfg(not(target_os = "freebsd"))]
     let signal = Signal::SIGUSR1;
-    for arguments in [&["-d4m"][..], &["-d4m", "-q"]] {
+    for arguments in [&["--range=0x100000+4m"][..], &["--range=0x100000+4m", "-q"]] {
         let (mut pipe, writer) = std::io::pipe().unwrap();
         let (mut lines, stderr) = std::io::pipe().unwrap();
         let running = start_with_stderr(

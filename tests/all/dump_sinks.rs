@@ -110,7 +110,7 @@ fn the_file_size_limit_is_looked_at_before_and_is_an_error_later() {
 fn a_device_that_is_full_is_an_error_for_standard_output_too() {
     for compression in COMPRESSIONS {
         let full = fs::OpenOptions::new().write(true).open("/dev/full").unwrap();
-        let arguments = ["--machine", "demo", "dump", "-d1m"];
+        let arguments = ["--machine", "demo", "dump", "--range=0x100000+1m"];
         start(command().args(arguments).args(compression).stdout(full))
             .end()
             .fails_saying(&["No space left on device"]);
@@ -210,7 +210,7 @@ fn a_receiver_may_be_slow_and_need_not_close() {
     assert!(slow.join().unwrap() == bytes);
 
     let (to, open) = receiver(|stream| (receive_all(&stream).unwrap(), stream));
-    let run = demo(&["dump", "-d1m", "-o", &to]).ok();
+    let run = demo(&["dump", "--range=0x100000+1m", "-o", &to]).ok();
     run.says_in_one_line(&["receiver's system has acknowledged all data", "not closed the connection"]);
     assert_eq!(open.join().unwrap().0.len(), 1 << 20);
 }
