@@ -40,6 +40,8 @@ pub struct CrashDump {
     pub directory: PathBuf,
     /// Whether its name is that of an encrypted dump.
     pub is_encrypted: bool,
+    /// The partition that it is in, if it is on a whole disk and that was named.
+    pub partition: Option<String>,
 }
 
 impl CrashDump {
@@ -85,6 +87,7 @@ impl CrashDump {
                         number: Some(number),
                         directory: directory.to_owned(),
                         is_encrypted,
+                        partition: None,
                     }));
                 }
                 Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -105,7 +108,13 @@ impl CrashDump {
         };
         let named = stem_and_number(&core);
         let is_encrypted = named.is_some_and(|(stem, _)| stem == ENCRYPTED);
-        Self { number: named.map(|(_, number)| number), core, directory, is_encrypted }
+        Self { number: named.map(|(_, number)| number), core, directory, is_encrypted, partition: None }
+    }
+
+    /// Names the partition of a whole disk that it is in.
+    #[must_use]
+    pub fn with_partition(self, partition: Option<String>) -> Self {
+        Self { partition, ..self }
     }
 
     /// Its `info.N`, which need not be there; `None` if it has no number.
@@ -149,7 +158,7 @@ impl CrashDump {
     ) -> Result<ByteSource> {
         let volume = decrypted(dump_input::open(&self.core)?, &self.core.display().to_string(), unlock, observer)?;
         if !self.is_encrypted {
-            return Ok(volume);
+            return Ok(volume.with_partition(self.partition.clone()));
         }
         let Some(private_key) = private_key else {
             let core = self.core.display();

@@ -8,11 +8,13 @@ use memtool::host::dump_devices::list;
 use memtool::livedump::trailer;
 use memtool::save::{Found, find};
 use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::on_disk;
 use vmcore::kerneldump::{HEADER_LENGTH, Header, cleared};
 
 fuzz_target!(|bytes: &[u8]| {
     memtool_fuzz::inspected(bytes);
     check_found(bytes);
+    check_disk(bytes);
     if let Some(header) = bytes.first_chunk() {
         check_header(header);
     }
@@ -28,6 +30,24 @@ fn check_found(bytes: &[u8]) {
         let devices = list("", bytes);
         assert!(devices.len() <= bytes.len());
     }
+}
+
+/// Partitions are within the disk, and so are the dumps in them, each in its partition.
+fn check_disk(bytes: &[u8]) {
+    let volume = ByteSource::from_bytes(bytes.to_vec());
+    let Some(search) = on_disk(&volume, None).expect("memory can be read") else { return };
+    let disk = search.disk.as_ref().expect("none was named");
+    assert!(disk.partitions.len() < 1 << 14);
+    for partition in &disk.partitions {
+        assert!(partition.start < partition.end && partition.end <= volume.length());
+        assert!(partition.is_named(&partition.name));
+    }
+    for found in &search.dumps {
+        let (location, partition) = (&found.dump.location, &found.partition);
+        assert!(location.start >= partition.start && location.end <= found.dump.last_at);
+        assert!(found.dump.last_at < partition.end && location.start <= location.end);
+    }
+    assert!(search.chosen().is_some() || !search.problem().is_empty());
 }
 
 fn check_header(bytes: &[u8; HEADER_LENGTH]) {

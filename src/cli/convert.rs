@@ -63,6 +63,9 @@ pub struct Arguments {
     /// Layout of the thread notes in a core file
     #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
     notes: NotesOf,
+    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    #[arg(long, value_name = "NAME")]
+    partition: Option<String>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE")]
     segments: Option<PathBuf>,
@@ -254,6 +257,7 @@ fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Resul
     let identities = arguments.identities.read(context)?;
     let unlock = Unlock { identities: &identities, scratch: &arguments.scratch() };
     let volume = dump_input::open_unlocked(arguments.input(), unlock, context)?;
+    let volume = volume.with_partition(arguments.partition.clone());
     let packed = arguments.segments.as_deref().map(files::read_segments).transpose()?;
     let dump = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
@@ -294,6 +298,7 @@ fn to_core(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Result
     let kernel = KernelArguments {
         core: Some(arguments.input().to_owned()),
         kernel: arguments.kernel.clone(),
+        partition: arguments.partition.clone(),
         segments: arguments.segments.clone(),
         identity: arguments.identities.files().to_vec(),
     };

@@ -42,6 +42,9 @@ pub struct CrashArguments {
     /// The directory of the dump [default: /var/crash]
     #[arg(short, long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["number", "dir"])]
+    partition: Option<String>,
     #[command(flatten)]
     pub opening: OpeningArguments,
 }
@@ -75,9 +78,10 @@ impl CrashArguments {
     /// Finds the dump.
     pub fn find(&self, context: &mut Context) -> Result<CrashDump> {
         let found = match (self.vmcore.as_ref().or(self.core.as_ref()), self.number) {
-            (Some(core), _) => return Ok(CrashDump::in_file(core)),
+            (Some(core), _) => return Ok(CrashDump::in_file(core).with_partition(self.partition.clone())),
             (None, None) if self.dir.is_none() && context.global.machine.is_some() => {
-                return Ok(CrashDump::in_file(&machine_device(context)?));
+                let device = machine_device(context)?;
+                return Ok(CrashDump::in_file(&device).with_partition(self.partition.clone()));
             }
             (None, Some(number)) => CrashDump::numbered(self.directory(context)?, number)?,
             (None, None) => CrashDump::newest(self.directory(context)?)?,
@@ -218,7 +222,10 @@ fn open_volume(
         Some(_) => context.host()?.own_dump_device(&files.core)?,
         None => None,
     };
-    own.map_or_else(|| files.open(key, unlock, context), Ok)
+    match own {
+        Some(own) => Ok(own.with_partition(files.partition.clone())),
+        None => files.open(key, unlock, context),
+    }
 }
 
 /// The kernel of the recorded machine and its modules, if it has their files of its own, and the dump is of that kernel as far

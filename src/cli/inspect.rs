@@ -2,6 +2,7 @@
 
 use super::encryption::IdentityArguments;
 use super::json::Measured;
+use super::partition::{DiskDocument, PartitionDocument};
 use super::{Context, Inputs, Verdict, dmesg, output};
 use clap::Args;
 use memtool::dump_input;
@@ -13,6 +14,7 @@ use memtool::output_file::temporary_directory;
 use memtool::receive::arrival::{Hole, WrittenDown};
 use memtool::{Error, Result};
 use serde::Serialize;
+use std::borrow::Cow;
 use std::path::{Path, PathBuf};
 use vmcore::architecture::Endianness;
 use vmcore::dump::header::{Header, Section};
@@ -43,6 +45,9 @@ pub struct Arguments {
     /// Read every byte and follow every page table entry
     #[arg(long)]
     verify: bool,
+    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    #[arg(long, value_name = "NAME")]
+    partition: Option<String>,
     #[command(flatten)]
     identities: IdentityArguments,
 }
@@ -153,7 +158,7 @@ enum Dump<'a> {
     Unknown {
         /// The format, where that is known by name.
         format: Option<&'static str>,
-        remedy: Option<&'static str>,
+        remedy: Option<Cow<'static, str>>,
     },
 }
 
@@ -196,9 +201,12 @@ impl<'a> Dump<'a> {
                 ranges: ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
             },
             Content::Encrypted => Self::Encrypted,
+            Content::Unknown if inspection.disk.is_some() => {
+                Self::Unknown { format: Some("a disk"), remedy: inspection.problem().map(Cow::Owned) }
+            }
             Content::Unknown => Self::Unknown {
                 format: inspection.foreign.map(|foreign| foreign.name),
-                remedy: inspection.foreign.map(|foreign| foreign.remedy),
+                remedy: inspection.foreign.map(|foreign| foreign.remedy.into()),
             },
         }
     }
@@ -212,6 +220,9 @@ struct Document<'a> {
     file_offset: u64,
     size: u64,
     sector_size: Option<u32>,
+    /// The partition that it is in, and all of the disk.
+    partition: Option<PartitionDocument>,
+    disk: Option<DiskDocument>,
     compression: kerneldump::Compression,
     packed: kerneldump::Compression,
     /// Bytes before compression, where all of them were seen or a table tells.
@@ -347,7 +358,7 @@ fn several(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
 fn look(context: &mut Context, arguments: &Arguments, path: &Path) -> Result<Looked> {
     let identities = arguments.identities.read(context)?;
     let unlock = Unlock { identities: &identities, scratch: &temporary_directory() };
-    let volume = dump_input::open_unlocked(path, unlock, context)?;
+    let volume = dump_input::open_unlocked(path, unlock, context)?.with_partition(arguments.partition.clone());
     let depth = if arguments.verify { Depth::Full } else { Depth::Quick };
     let look = |progress: &Progress| inspect_packed(&volume, depth, scratch(&temporary_directory()), progress);
     let inspection = match arguments.verify {
@@ -401,6 +412,8 @@ impl<'a> Document<'a> {
             file_offset: location.start,
             size: location.end - location.start,
             sector_size: location.sector_size,
+            partition: location.partition.as_ref().map(PartitionDocument::new),
+            disk: inspection.disk.as_ref().and_then(DiskDocument::new),
             compression: *compression,
             packed: *packed,
             uncompressed_size: *length,
@@ -474,6 +487,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
     let mut facts: Vec<(&str, String)> = Vec::new();
     facts.push(("dump", inspection.description()));
     facts.push(("place", place(inspection)));
+    facts.extend(location.partition.iter().map(|partition| ("in", partition.to_string())));
     let size = location.end - location.start;
     facts.push(match compression {
         kerneldump::Compression::None => ("length", exact_size(size.into())),
@@ -521,17 +535,19 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
 }
 
 fn place(Inspection { location, packed, .. }: &Inspection) -> String {
+    let noun = if location.partition.is_some() { "disk" } else { "device" };
     let packed = match packed {
         kerneldump::Compression::None => String::new(),
-        packed => format!("; the image of the device is compressed with {}", packed.name()),
+        packed => format!("; the image of the {noun} is compressed with {}", packed.name()),
     };
     match (location.place, location.sector_size) {
         (Container::File, _) => "a file of its own".to_owned(),
         (Container::LiveDump, _) => "a file, with a live dump's header at its end".to_owned(),
         (Container::Device, sector) => format!(
-            "bytes {} to {} of a dump device with sectors of {} bytes{packed}",
+            "bytes {} to {} of a {} with sectors of {} bytes{packed}",
             location.start,
             location.end,
+            if location.partition.is_some() { noun } else { "dump device" },
             sector.unwrap_or(0)
         ),
     }

@@ -16,7 +16,7 @@ use vmcore::Kernel;
 use vmcore::architecture::{Architecture, Endianness};
 use vmcore::debug_info::{DebugTypes, Search};
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::{Container, Content, DumpedMemory, Inspection};
+use vmcore::dump::{Container, Content, DiskSearch, DumpedMemory, Inspection};
 use vmcore::fault::Fault;
 use vmcore::kernel::{Access, FileContents, KernelWarning, PhysicalView};
 use vmcore::symbols::{KernelSymbols, Table};
@@ -37,6 +37,9 @@ pub struct KernelArguments {
     /// Read symbols from this kernel image, such as /boot/kernel/kernel
     #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     pub kernel: Option<PathBuf>,
+    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    #[arg(long, value_name = "NAME", requires = "core")]
+    pub partition: Option<String>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each
     #[arg(long, value_name = "FILE", requires = "core")]
     pub segments: Option<PathBuf>,
@@ -303,7 +306,8 @@ impl KernelArguments {
     /// Opens a dump to be read, decrypted into a directory if it is encrypted to an identity.
     pub fn open_volume(&self, context: &mut Context, core: &Path, directory: &Path) -> Result<ByteSource> {
         let identities = identities(context, &self.identity)?;
-        dump_input::open_unlocked(core, Unlock { identities: &identities, scratch: directory }, context)
+        let unlock = Unlock { identities: &identities, scratch: directory };
+        Ok(dump_input::open_unlocked(core, unlock, context)?.with_partition(self.partition.clone()))
     }
 
     /// Opens the memory in a dump, and says what is worth knowing of it; what is compressed is decompressed into a directory.
@@ -317,7 +321,7 @@ impl KernelArguments {
         // Only convert lets standard input be named.
         let volume = match access {
             Access::Read => self.open_volume(context, core, directory)?,
-            Access::Write => core_volume(core, access)?,
+            Access::Write => core_volume(core, access)?.with_partition(self.partition.clone()),
         };
         let segments = self.segments.as_deref().map(files::read_segments).transpose()?;
         let memory = observe_bytes(context, Phase::Reading, volume.length(), |progress| {
@@ -378,8 +382,15 @@ pub fn core_volume(core: &Path, access: Access) -> Result<ByteSource> {
 
 /// Says what is worth knowing of a dump.
 pub fn remark_on_dump(context: &mut Context, path: &Path, inspection: &Inspection, has_segments: bool) {
-    if inspection.location.place == Container::Device {
-        context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
+    match &inspection.location.partition {
+        Some(partition) => context.remark(&format!("{} is a disk, with a dump in {partition}", path.display())),
+        None if inspection.location.place == Container::Device => {
+            context.remark(&format!("{} is a dump device, with a dump in it", path.display()));
+        }
+        None => {}
+    }
+    for warning in inspection.disk.iter().flat_map(DiskSearch::warnings) {
+        context.warn(&format!("{}: {warning}", path.display()));
     }
     if inspection.content == Content::Unknown {
         let from = if has_segments { "in the ranges of --segments" } else { "from physical address 0" };

@@ -23,6 +23,7 @@ mod map;
 mod maps;
 mod output;
 mod paddr;
+mod partition;
 mod print;
 mod progress;
 mod ps;

@@ -35,7 +35,8 @@ use verify::{beginning_of, cannot_read_back, compare, verify};
 use vmcore::bounds::{head, saturating_usize};
 use vmcore::decrypt::PrivateKey;
 use vmcore::dump::byte_source::ByteSource;
-use vmcore::dump::{self, Container, Damage, Depth, DeviceDump, DumpLocation};
+use vmcore::dump::disk::Partition;
+use vmcore::dump::{self, Container, Damage, Depth, DeviceDump, DiskSearch, DumpLocation, PartitionDump};
 use vmcore::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
 use vmcore::progress::Progress;
 use vmcore::units::counted;
@@ -84,6 +85,8 @@ pub struct CrashDump {
     pub damage: Vec<Damage>,
     /// What is wrong with its first bytes, if it is not encrypted; savecore(8) does not look at them.
     pub beginning: Option<Damage>,
+    /// What is wrong with the partition tables of the disk that it is on, and that there are other dumps there.
+    pub disk_warnings: Vec<String>,
     /// The last header.
     pub last: LastHeader,
     found: DeviceDump,
@@ -113,12 +116,22 @@ impl CrashDump {
             header: Some(decoded.clone()),
             sector_size: None,
             is_text: false,
+            partition: None,
         };
         let mut damage = Vec::new();
         damage.extend(unknown_compression(&decoded));
-        let found = DeviceDump { location, last: *header, uncleared: *header };
-        let last = LastHeader { at: volume.length(), sector_size: 512, bytes: *header };
-        let mut dump = Self { header: decoded, cleared: false, damage, beginning: None, last, found, key };
+        let found = DeviceDump { location, last_at: volume.length(), last: *header, uncleared: *header };
+        let last = LastHeader { at: found.last_at, sector_size: 512, bytes: *header };
+        let mut dump = Self {
+            header: decoded,
+            cleared: false,
+            damage,
+            beginning: None,
+            disk_warnings: Vec::new(),
+            last,
+            found,
+            key,
+        };
         dump.beginning = wrong_beginning(volume, &dump);
         Ok(dump)
     }
@@ -126,6 +139,11 @@ impl CrashDump {
     /// Bytes of it that are there.
     pub fn size(&self) -> u64 {
         self.found.location.end - self.found.location.start
+    }
+
+    /// The partition of a whole disk that it is in.
+    pub fn partition(&self) -> Option<&Partition> {
+        self.found.location.partition.as_ref()
     }
 
     /// How the kernel has compressed it; `None` for a code that nothing stands for.
@@ -148,39 +166,70 @@ pub enum Found {
     Unknown(Box<LastHeader>, HeaderError),
     /// A dump.
     Dump(Box<CrashDump>),
+    /// A disk with no dump in its partitions, or several, or without the partition that was named.
+    Disk(Box<DiskSearch>),
 }
 
-/// Finds the dump on a device. `sector_size` is for files that stand for a device; without it the usual ones are tried.
+/// Finds the dump on a device, or in the partitions of a whole disk. `sector_size` is for files that stand for a device;
+/// without it the usual ones are tried.
 ///
 /// # Errors
 ///
 /// The device cannot be read.
 pub fn find(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Found> {
     let sector_size = volume.sector_size().or(sector_size);
-    if let Some((found, mut damage)) = dump::on_device(volume, sector_size)?
-        && let Ok(header) = Header::decode(&found.uncleared)
-        && let Some(sector_size) = found.location.sector_size
-    {
-        damage.extend(unknown_compression(&header));
-        if found.location.is_text && !(found.location.end - found.location.start).is_multiple_of(512) {
-            let what = format!("{} is not a multiple of 512 bytes, as in a text dump", header.dump_length);
-            damage.push(Damage { place: "dumplength".to_owned(), what });
+    if volume.partition().is_none() {
+        if let Some((found, damage)) = dump::on_device(volume, sector_size)?
+            && let Some(dump) = crash_dump(volume, found, damage)
+        {
+            return Ok(Found::Dump(Box::new(dump)));
         }
-        let last =
-            LastHeader { at: volume.length().saturating_sub(sector_size.into()), sector_size, bytes: found.last };
-        let cleared = found.last != found.uncleared;
-        let mut dump = CrashDump { header, cleared, damage, beginning: None, last, found, key: None };
-        dump.beginning = wrong_beginning(volume, &dump);
-        return Ok(Found::Dump(Box::new(dump)));
+        if let Some(unknown) = unknown_header(volume, dump::last_sectors(volume, sector_size))? {
+            return Ok(unknown);
+        }
     }
-    for (at, sector_size) in dump::last_sectors(volume, sector_size) {
+    let Some(search) = dump::on_disk(volume, sector_size)? else { return Ok(Found::Nothing) };
+    if let Some(PartitionDump { dump, damage, .. }) = search.chosen()
+        && let Some(dump) = crash_dump(volume, dump.clone(), damage.clone())
+    {
+        return Ok(Found::Dump(Box::new(CrashDump { disk_warnings: search.warnings(), ..dump })));
+    }
+    for partition in search.searched().iter().filter(|_| search.dumps.is_empty()) {
+        let last = dump::last_sectors_of((partition.start, partition.end), sector_size);
+        if let Some(unknown) = unknown_header(volume, last)? {
+            return Ok(unknown);
+        }
+    }
+    Ok(Found::Disk(Box::new(search)))
+}
+
+/// A dump that was found, with what is wrong with its headers.
+fn crash_dump(volume: &ByteSource, found: DeviceDump, mut damage: Vec<Damage>) -> Option<CrashDump> {
+    let header = Header::decode(&found.uncleared).ok()?;
+    let sector_size = found.location.sector_size?;
+    damage.extend(unknown_compression(&header));
+    if found.location.is_text && !(found.location.end - found.location.start).is_multiple_of(512) {
+        let what = format!("{} is not a multiple of 512 bytes, as in a text dump", header.dump_length);
+        damage.push(Damage { place: "dumplength".to_owned(), what });
+    }
+    let last = LastHeader { at: found.last_at, sector_size, bytes: found.last };
+    let cleared = found.last != found.uncleared;
+    let mut dump =
+        CrashDump { header, cleared, damage, beginning: None, disk_warnings: Vec::new(), last, found, key: None };
+    dump.beginning = wrong_beginning(volume, &dump);
+    Some(dump)
+}
+
+/// A last header of a version that is not known.
+fn unknown_header(volume: &ByteSource, places: impl Iterator<Item = (u64, u32)>) -> io::Result<Option<Found>> {
+    for (at, sector_size) in places {
         let mut bytes = [0; HEADER_LENGTH];
         let whole = volume.read_at(at, &mut bytes)? == bytes.len();
         if let (true, Err(error @ HeaderError::Version(_))) = (whole, Header::decode(&bytes)) {
-            return Ok(Found::Unknown(Box::new(LastHeader { at, sector_size, bytes }), error));
+            return Ok(Some(Found::Unknown(Box::new(LastHeader { at, sector_size, bytes }), error)));
         }
     }
-    Ok(Found::Nothing)
+    Ok(None)
 }
 
 /// That a header says of a compression that it is none that is known.

@@ -27,6 +27,7 @@ mod debuggers;
 mod decrypt;
 mod demo_machine;
 mod direct_map;
+mod disks;
 mod dmesg;
 mod dump;
 mod dump_command;

@@ -19,6 +19,7 @@
 pub mod arch;
 pub mod ctf;
 pub mod device;
+pub mod disk;
 pub mod elf;
 pub mod image;
 pub mod kernel_memory;

@@ -46,7 +46,7 @@ pub struct Arguments {
     #[command(flatten)]
     pub crash: CrashArguments,
     /// Report on the running kernel instead of a dump
-    #[arg(long, conflicts_with_all = ["vmcore", "core", "number", "dir", "private_key", "batch"])]
+    #[arg(long, conflicts_with_all = ["vmcore", "core", "number", "dir", "partition", "private_key", "batch"])]
     pub running: bool,
     /// Write the report to core.txt.N beside the dump, as crashinfo(8) does
     #[arg(short, long, conflicts_with_all = ["output", "html"])]

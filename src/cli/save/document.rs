@@ -1,6 +1,7 @@
 //! What `memtool save` says of devices in JSON.
 
 use super::super::inspect::KernelHeader;
+use super::super::partition::PartitionDocument;
 use memtool::save::CrashDump;
 use memtool::save::directory::DumpFiles;
 use memtool::save::send::{Places, SentDump};
@@ -29,6 +30,8 @@ pub enum Ending {
 pub struct Outcome {
     pub input: Name,
     pub result: Ending,
+    /// The partition of a whole disk that the dump is in.
+    pub partition: Option<PartitionDocument>,
     /// The last header of the dump there, as before it was cleared.
     pub header: Option<KernelHeader>,
     /// Bytes of the dump on the device.
@@ -68,12 +71,24 @@ pub struct Document {
 impl Outcome {
     pub fn new(device: &Path, result: Ending) -> Self {
         let input = device.into();
-        let (header, size, saved, error) = (None, None, None, None);
-        Self { input, result, header, size, encrypted: false, cleared: false, damage: Vec::new(), saved, error }
+        let (partition, header, size, saved, error) = (None, None, None, None, None);
+        Self {
+            input,
+            result,
+            partition,
+            header,
+            size,
+            encrypted: false,
+            cleared: false,
+            damage: Vec::new(),
+            saved,
+            error,
+        }
     }
 
     pub fn with_dump(device: &Path, result: Ending, dump: &CrashDump) -> Self {
         Self {
+            partition: dump.partition().map(PartitionDocument::new),
             header: Some(KernelHeader::new(&dump.header)),
             size: Some(dump.size()),
             encrypted: dump.is_encrypted(),

@@ -24,8 +24,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use store::{Earlier, plan_dump, save_dump};
-use vmcore::dump::Damage;
 use vmcore::dump::byte_source::ByteSource;
+use vmcore::dump::{Damage, DiskSearch};
 use vmcore::kerneldump::{Compression, Kind};
 use vmcore::report::header_facts;
 use vmcore::units::{rough_size, utc};
@@ -57,7 +57,7 @@ pub struct Arguments {
     #[arg(short, long)]
     keep: bool,
     /// Save a live dump of the running kernel, as 'livedump --dir' does, instead of a crash dump
-    #[arg(short = 'L', long, conflicts_with_all = ["check", "clear", "keep", "uncompress", "private_key", "sector_size"])]
+    #[arg(short = 'L', long, conflicts_with_all = ["check", "clear", "keep", "uncompress", "private_key", "sector_size", "partition"])]
     live: bool,
     /// Save a dump that was cleared or has damaged headers; with --clear, clear it
     #[arg(short, long)]
@@ -91,6 +91,9 @@ pub struct Arguments {
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
+    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    #[arg(long, value_name = "NAME", requires = "devices")]
+    partition: Option<String>,
     /// Sector size in bytes, for images of a dump device
     #[arg(long, value_name = "BYTES", value_parser = sector_size)]
     sector_size: Option<u32>,
@@ -174,8 +177,10 @@ pub fn run(context: &mut Context, arguments: &Arguments) -> Result<Verdict> {
         let found = if named { dump_devices::named(device) } else { Ok(device.clone()) };
         context.log.turn(is_logged(arguments, found.as_deref().unwrap_or(device), is_recorded));
         let outcome = found.and_then(|device| {
-            let volume = if is_recorded { recorded(context, arguments, &device) } else { open(&device, arguments) };
-            on_device(context, arguments, &device, volume?, &mut earlier)
+            let opened = if is_recorded { recorded(context, arguments, &device) } else { open(&device, arguments) };
+            let (volume, not_to_write) = opened?;
+            let volume = volume.with_partition(arguments.partition.clone());
+            on_device(context, arguments, &device, (volume, not_to_write), &mut earlier)
         });
         let is_missing =
             |error: &Error| matches!(error, Error::Io { source, .. } if source.kind() == io::ErrorKind::NotFound);
@@ -278,8 +283,15 @@ fn on_device(
             tell(context, &format!("{name}: {cleared}; a dump with an unknown header is lost"))?;
             return Ok(Outcome { damage, cleared: true, ..Outcome::new(device, Ending::GivenUp) });
         }
+        Found::Disk(search) => return no_dump_on_disk(context, arguments, device, &search),
         Found::Dump(dump) => *dump,
     };
+    if let Some(partition) = dump.partition() {
+        context.remark(&format!("{name} is a disk, with a dump in {partition}"));
+    }
+    for warning in &dump.disk_warnings {
+        context.warn(&format!("{name}: {warning}"));
+    }
     if context.global.verbose > 0 {
         let LastHeader { at, sector_size, .. } = dump.last;
         let version = dump.header.version;
@@ -324,6 +336,21 @@ fn on_device(
         return plan_dump(context, arguments, device, &volume, &dump, earlier);
     }
     save_dump(context, arguments, device, &volume, &dump, earlier)
+}
+
+/// Says why no dump on a disk is meant: there is none in its partitions, or several, or no partition of that name.
+fn no_dump_on_disk(
+    context: &mut Context,
+    arguments: &Arguments,
+    device: &Path,
+    search: &DiskSearch,
+) -> Result<Outcome> {
+    let (name, why) = (device.display(), search.problem());
+    if search.searched().is_empty() && arguments.partition.is_some() || !search.dumps.is_empty() {
+        return Err(Error::Refused(format!("{name} is {why}")));
+    }
+    say(context, &format!("{name}: no dump: {why}"))?;
+    Ok(Outcome::new(device, Ending::NoDump))
 }
 
 /// Clears a dump, unless nothing is to be changed, and says what was done.

@@ -34,6 +34,8 @@ pub struct ByteSource {
     sector_size: Option<u32>,
     writer: Option<Arc<File>>,
     trouble: Trouble,
+    /// The partition to look into.
+    partition: Option<String>,
 }
 
 /// Why bytes could not be read that are in no file as they are, in more words than an errno has: what compresses them is
@@ -110,6 +112,18 @@ impl ByteSource {
         Self { writer: Some(Arc::new(writer)), ..self }
     }
 
+    /// Names the partition that a dump is looked for in, if any: `3`, `1b`, `p3`. Without one, all are searched where the
+    /// bytes are those of a disk.
+    #[must_use]
+    pub fn with_partition(self, partition: Option<String>) -> Self {
+        Self { partition, ..self }
+    }
+
+    /// The partition that was named.
+    pub fn partition(&self) -> Option<&str> {
+        self.partition.as_deref()
+    }
+
     /// Writes bytes over those that are there.
     ///
     /// # Errors
@@ -151,25 +165,23 @@ impl ByteSource {
     /// Bytes in memory, as if they were in a file.
     pub fn from_bytes(bytes: Vec<u8>) -> Self {
         let length = bytes.len() as u64;
-        Self {
-            bytes: Arc::new(Bytes::Memory(bytes)),
-            length,
-            stored: length,
-            sector_size: None,
-            writer: None,
-            trouble: Trouble::default(),
-        }
+        Self::from_parts(Bytes::Memory(bytes), length)
     }
 
     /// So many bytes that are elsewhere.
     pub fn from_elsewhere(bytes: Box<dyn ReadAt>, length: u64) -> Self {
+        Self::from_parts(Bytes::Elsewhere(bytes), length)
+    }
+
+    fn from_parts(bytes: Bytes, length: u64) -> Self {
         Self {
-            bytes: Arc::new(Bytes::Elsewhere(bytes)),
+            bytes: Arc::new(bytes),
             length,
             stored: length,
             sector_size: None,
             writer: None,
             trouble: Trouble::default(),
+            partition: None,
         }
     }
 
@@ -179,14 +191,7 @@ impl ByteSource {
         } else {
             Bytes::File(file)
         };
-        Self {
-            bytes: Arc::new(bytes),
-            length,
-            stored: length,
-            sector_size: None,
-            writer: None,
-            trouble: Trouble::default(),
-        }
+        Self::from_parts(bytes, length)
     }
 
     /// Bytes in all.

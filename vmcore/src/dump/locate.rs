@@ -2,6 +2,7 @@
 //! of a dump device (`sys/kern/kern_shutdown.c`, `sbin/savecore/savecore.c`).
 
 use super::byte_source::ByteSource;
+use super::disk::Partition;
 use super::{BEGINNING, Beginning, Findings, stream};
 use crate::bounds::filled;
 use crate::kerneldump::{self, Compression, HEADER_LENGTH, Header, HeaderError, Kind};
@@ -35,13 +36,15 @@ pub struct DumpLocation {
     pub sector_size: Option<u32>,
     /// Whether it is a text dump on a device, cleared or not, which holds it backwards.
     pub is_text: bool,
+    /// The partition that it is in, of a whole disk.
+    pub partition: Option<Partition>,
 }
 
 impl DumpLocation {
     /// A file that holds nothing else.
-    fn file(volume: &ByteSource) -> Self {
+    pub(super) fn file(volume: &ByteSource) -> Self {
         let end = volume.length();
-        Self { place: Container::File, start: 0, end, header: None, sector_size: None, is_text: false }
+        Self { place: Container::File, start: 0, end, header: None, sector_size: None, is_text: false, partition: None }
     }
 }
 
@@ -50,6 +53,8 @@ impl DumpLocation {
 pub struct DeviceDump {
     /// Where it is.
     pub location: DumpLocation,
+    /// Where the last header is.
+    pub last_at: u64,
     /// The last header, as it is.
     pub last: [u8; HEADER_LENGTH],
     /// The same as it was before the dump was cleared, if it was.
@@ -61,29 +66,17 @@ const SECTORS: [u32; 2] = [512, 4096];
 
 /// Where a device's last header may be: in its last sector. With the size of that.
 pub fn last_sectors(volume: &ByteSource, sector_size: Option<u32>) -> impl Iterator<Item = (u64, u32)> {
-    let sizes = SECTORS.into_iter().filter(move |_| sector_size.is_none()).chain(sector_size);
-    let length = volume.length();
-    sizes.filter_map(move |size| Some((length.checked_sub(size.into())?, size)))
+    last_sectors_of((0, volume.length()), sector_size)
 }
 
-/// Finds the dump in a file or device.
-pub fn locate(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
-    let mut of_device = Findings::default();
-    let device = on_device(volume, volume.sector_size(), &mut of_device)?;
-    match device {
-        // A device may begin with anything, such as a page that looks like a dump: two headers that agree decide.
-        Some(found) if of_device.damage.is_empty() => Ok(found.location),
-        _ if begins_as_dump(volume)? => in_file(volume, findings),
-        Some(found) => {
-            findings.damage.append(&mut of_device.damage);
-            Ok(found.location)
-        }
-        None => Ok(DumpLocation::file(volume)),
-    }
+/// The same of a partition.
+pub fn last_sectors_of((start, end): (u64, u64), sector_size: Option<u32>) -> impl Iterator<Item = (u64, u32)> {
+    let sizes = SECTORS.into_iter().filter(move |_| sector_size.is_none()).chain(sector_size);
+    sizes.filter_map(move |size| Some((end.checked_sub(size.into()).filter(|at| *at >= start)?, size)))
 }
 
 /// Whether the first bytes are those of a dump, or compressed.
-fn begins_as_dump(volume: &ByteSource) -> io::Result<bool> {
+pub(super) fn begins_as_dump(volume: &ByteSource) -> io::Result<bool> {
     let mut head = vec![0; BEGINNING];
     let read = volume.read_at(0, &mut head)?;
     let is_known = !matches!(Beginning::from_head(filled(&head, read)?), Beginning::Other | Beginning::Foreign(_));
@@ -97,16 +90,39 @@ pub fn on_device(
     sector_size: Option<u32>,
     findings: &mut Findings,
 ) -> io::Result<Option<DeviceDump>> {
-    for (at, sector_size) in last_sectors(volume, sector_size) {
+    within(volume, (0, volume.length()), sector_size, findings)
+}
+
+/// Finds the dump of a partition, as [`on_device`] does of a device; nothing outside the partition is part of it.
+pub(super) fn on_partition(
+    volume: &ByteSource,
+    partition: &Partition,
+    sector_size: Option<u32>,
+    findings: &mut Findings,
+) -> io::Result<Option<DeviceDump>> {
+    let found = within(volume, (partition.start, partition.end), sector_size, findings)?;
+    Ok(found.map(|found| DeviceDump {
+        location: DumpLocation { partition: Some(partition.clone()), ..found.location },
+        ..found
+    }))
+}
+
+fn within(
+    volume: &ByteSource,
+    part: (u64, u64),
+    sector_size: Option<u32>,
+    findings: &mut Findings,
+) -> io::Result<Option<DeviceDump>> {
+    for (at, sector_size) in last_sectors_of(part, sector_size) {
         if let Some((bytes, header)) = header_at(volume, at)? {
-            return between_headers(volume, at, sector_size, &bytes, header, findings).map(Some);
+            return between_headers(volume, part.0, (at, sector_size), &bytes, header, findings).map(Some);
         }
     }
     Ok(None)
 }
 
 /// The dump that a file begins with; the header of a live dump may stand behind it.
-fn in_file(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
+pub(super) fn in_file(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
     let behind = volume.length().checked_sub(HEADER_LENGTH as u64);
     let header = behind.map(|at| header_at(volume, at)).transpose()?.flatten();
     let (Some(at), Some((bytes, header))) = (behind, header) else {
@@ -127,6 +143,7 @@ fn in_file(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocat
         header: Some(header),
         sector_size: None,
         is_text: false,
+        partition: None,
     })
 }
 
@@ -138,17 +155,18 @@ fn header_at(volume: &ByteSource, at: u64) -> io::Result<Option<([u8; HEADER_LEN
     Ok(header.map(|header| (bytes, header)))
 }
 
-/// The dump before a device's last header. The first header, which is the same, comes before the key and the data.
+/// The dump before a device's last header, and not before `begin`. The first header, which is the same, comes before the key and the data.
 fn between_headers(
     volume: &ByteSource,
-    last_at: u64,
-    sector_size: u32,
+    begin: u64,
+    (last_at, sector_size): (u64, u32),
     last: &[u8; HEADER_LENGTH],
     header: Header,
     findings: &mut Findings,
 ) -> io::Result<DeviceDump> {
     let before = u128::from(header.extent) + u128::from(header.key_size) + u128::from(sector_size);
     let first_at = u64::try_from(before).ok().and_then(|before| last_at.checked_sub(before));
+    let first_at = first_at.filter(|at| *at >= begin);
     let first = first_at.map(|at| header_at(volume, at)).transpose()?.flatten().map(|(bytes, _)| bytes);
     let uncleared = match header.kind {
         Kind::Cleared => kerneldump::uncleared(last, first.as_ref()),
@@ -162,9 +180,16 @@ fn between_headers(
     let (extent, length, key_size, version) = (header.extent, header.dump_length, header.key_size, header.version);
     let found = |start, end| {
         let sector_size = Some(sector_size);
-        let location =
-            DumpLocation { place: Container::Device, start, end, header: Some(header), sector_size, is_text };
-        Ok(DeviceDump { location, last: *last, uncleared })
+        let location = DumpLocation {
+            place: Container::Device,
+            start,
+            end,
+            header: Some(header),
+            sector_size,
+            is_text,
+            partition: None,
+        };
+        Ok(DeviceDump { location, last_at, last: *last, uncleared })
     };
     let Some(first_at) = first_at else {
         let what = format!("{extent} is more than the space before the last header at {last_at}");

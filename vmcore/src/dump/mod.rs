@@ -6,6 +6,7 @@
 
 mod block_cache;
 pub mod byte_source;
+pub mod disk;
 mod elf;
 pub mod foreign;
 mod frames;
@@ -19,6 +20,7 @@ mod memory;
 mod minidump;
 pub mod pages;
 mod saved;
+mod search;
 #[cfg(feature = "zstd")]
 mod seekable;
 #[cfg(not(feature = "zstd"))]
@@ -33,9 +35,10 @@ pub use elf::ElfFacts;
 pub use frames::Frames;
 pub use image::LimeRange;
 pub use info::InfoFile;
-pub use locate::{Container, DeviceDump, DumpLocation, last_sectors};
+pub use locate::{Container, DeviceDump, DumpLocation, last_sectors, last_sectors_of};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
+pub use search::{DiskSearch, PartitionDump, on_disk};
 pub use text::{Forwards, Member, TextFile, is_member as is_tar_header};
 pub use unfolded::inspect_packed;
 
@@ -134,12 +137,15 @@ pub struct Inspection {
     pub warnings: Vec<String>,
     /// What is as it should be, and yet worth knowing for who looks closely.
     pub remarks: Vec<String>,
+    /// Of a whole disk: its partitions, and the dumps in them.
+    pub disk: Option<DiskSearch>,
 }
 
 impl Inspection {
     /// What it is, in more words than [`Content::name`].
     pub fn description(&self) -> String {
         match &self.content {
+            Content::Unknown if self.disk.is_some() => "a disk with partitions".to_owned(),
             Content::Unknown => self.foreign.map_or(self.content.name(), |foreign| foreign.name).to_owned(),
             Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
             Content::Elf(facts) => {
@@ -157,6 +163,9 @@ impl Inspection {
         }
         if self.location.start == self.location.end {
             return Some("it is empty".to_owned());
+        }
+        if let Some(search) = &self.disk {
+            return Some(search.problem());
         }
         if let Some(Foreign { name, remedy }) = self.foreign {
             return Some(format!("{name}, which memtool does not read as it is; {remedy}"));
@@ -178,6 +187,8 @@ struct Findings {
     remarks: Vec<String>,
     /// What the dump lies in, once that is known.
     place: Option<Container>,
+    /// The partitions of a disk.
+    disk: Option<DiskSearch>,
 }
 
 impl Findings {
@@ -232,7 +243,7 @@ pub fn on_device(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Op
 /// ```
 pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Result<Inspection> {
     let mut findings = Findings::default();
-    let location = locate::locate(volume, &mut findings)?;
+    let location = search::locate(volume, &mut findings)?;
     findings.place = Some(location.place);
     let compression = match &location.header {
         _ if location.place == Container::File => stream::compression_at(volume, location.start)?,
@@ -254,9 +265,14 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
         limits: Vec::new(),
         warnings: Vec::new(),
         remarks: Vec::new(),
+        disk: findings.disk.take(),
     };
     let location = &result.location;
     let header = location.header.as_ref();
+    if result.disk.is_some() && location.partition.is_none() {
+        // No dump on it is meant, and as memory it would give wrong answers.
+        return Ok(result);
+    }
     if header.is_some_and(|header| header.key_size > 0) {
         result.content = Content::Encrypted;
     } else if text::is_backwards(&result) {

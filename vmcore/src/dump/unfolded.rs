@@ -4,7 +4,7 @@ use super::byte_source::ByteSource;
 use super::locate::{Container, last_sectors};
 use super::stream::{Stream, StreamError};
 use super::unpacked::Unpacked;
-use super::{Content, Damage, Depth, Inspection, inspect, seekable};
+use super::{Content, Damage, Depth, Inspection, disk, inspect, seekable};
 use crate::bounds::filled;
 use crate::error::{Error, Result};
 use crate::kerneldump::{self, Compression};
@@ -56,7 +56,10 @@ impl Unfolded {
 
     fn once(self, scratch: Option<Scratch<'_>>, progress: &Progress) -> Result<Self> {
         let Self { volume, inspection: outer, is_kept } = self;
+        // Of a disk that is compressed as a whole, a partition is still to be found.
+        let partition = volume.partition().filter(|_| outer.location.partition.is_none()).map(str::to_owned);
         let (volume, mut inspection, is_kept) = if let Some(bytes) = framed(&volume, &outer)? {
+            let bytes = bytes.with_partition(partition);
             let inspection = looked_at(&bytes, &Progress::default())?;
             (bytes, inspection, is_kept)
         } else {
@@ -66,7 +69,7 @@ impl Unfolded {
             if outer.content == Content::Unknown {
                 // Its end tells what it is.
                 let length = unpacked.to_end(progress)?;
-                let bytes = ByteSource::from_elsewhere(Box::new(unpacked), length);
+                let bytes = ByteSource::from_elsewhere(Box::new(unpacked), length).with_partition(partition);
                 let inspection = looked_at(&bytes, &Progress::default())?;
                 (bytes, inspection, true)
             } else {
@@ -107,7 +110,7 @@ pub fn inspect_packed<'a>(
         return Ok(found);
     }
     let is_device = is_framed(volume, &found)?
-        || match ends_as_device(volume, &found) {
+        || match may_be_device(volume, &found) {
             Ok(is_device) => is_device,
             Err(StreamError::Io(source)) => return Err(failed(source)),
             Err(stop) => {
@@ -121,7 +124,9 @@ pub fn inspect_packed<'a>(
     let packed = found.compression;
     let inside = Unfolded { volume: volume.clone(), inspection: found.clone(), is_kept: false };
     match inside.once(scratch.into(), &Progress::default()) {
-        Ok(Unfolded { volume, inspection, .. }) if inspection.location.place == Container::Device => {
+        Ok(Unfolded { volume, inspection, .. })
+            if inspection.disk.is_some() || inspection.location.place == Container::Device =>
+        {
             let inner = inspect(&volume, depth, &Progress::default()).map_err(failed)?;
             Ok(Inspection { packed, frames: found.frames, ..inner })
         }
@@ -133,8 +138,8 @@ pub fn inspect_packed<'a>(
 /// Bytes of the largest last sector of a device.
 const LAST_SECTOR: usize = 4096;
 
-/// Whether the last bytes of a compressed file are the last header of a dump device.
-fn ends_as_device(volume: &ByteSource, found: &Inspection) -> std::result::Result<bool, StreamError> {
+/// Whether a compressed file ends with the last header of a dump device or a GPT, or begins with an MBR.
+fn may_be_device(volume: &ByteSource, found: &Inspection) -> std::result::Result<bool, StreamError> {
     let range = (found.location.start, found.location.end);
     let progress = Progress::default();
     let mut stream = Stream::new(volume, range, found.compression, &progress).map_err(StreamError::Io)?;
@@ -145,7 +150,11 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> std::result::Resul
         if read == 0 {
             break;
         }
-        tail.extend_from_slice(filled(&buffer, read).map_err(StreamError::Io)?);
+        let bytes = filled(&buffer, read).map_err(StreamError::Io)?;
+        if tail.is_empty() && disk::begins_as_disk(bytes) {
+            return Ok(true);
+        }
+        tail.extend_from_slice(bytes);
         let before = tail.len().saturating_sub(LAST_SECTOR);
         tail.drain(..before);
     }
@@ -153,7 +162,7 @@ fn ends_as_device(volume: &ByteSource, found: &Inspection) -> std::result::Resul
     let found = last_sectors(&tail, None).any(|(at, _)| {
         let mut header = [0; kerneldump::HEADER_LENGTH];
         tail.read_at(at, &mut header).is_ok_and(|read| read == header.len())
-            && kerneldump::Header::decode(&header).is_ok()
+            && (kerneldump::Header::decode(&header).is_ok() || disk::is_gpt_header(&header))
     });
     Ok(found)
 }
