@@ -19,6 +19,7 @@ use vmcore::ram::Ram;
 use vmcore::symbols::{KernelFile, KernelSymbols, Symbol, Symbols, Table};
 use vmcore::system::System;
 use vmcore::text::first_line;
+use vmcore::types::ctf::CtfTypes;
 
 /// The symbols of a host's running kernel, which it tells itself; of a host that is borrowed, or shared.
 pub struct RunningSymbols<H>(pub H);
@@ -116,6 +117,22 @@ pub fn open_kernel(host: &Rc<dyn Host>, image: Option<Table>, access: Access) ->
     let names = names(host, image);
     let memory = open_memory(&**host, names.symbols()?, access)?;
     Ok(Kernel::from_running(memory, names).with_modules_of(installed_system(&**host), files::open_nonblocking))
+}
+
+/// The kernel that runs, with the types of its file: the one that it says it came from, or an image of it that is named.
+///
+/// # Errors
+///
+/// Those of [`RunningFiles::open`] and [`open`]; the file has no types, or is another kernel's.
+pub fn open_typed(host: &dyn Host, image: Option<Table>) -> Result<Kernel> {
+    let symbols = match image {
+        Some(table) => as_running(host, table),
+        None => RunningFiles::open(host)?.symbols,
+    };
+    let memory = open_memory(host, &symbols, Access::Read)?;
+    let mut kernel = Kernel::from_running(memory, KernelNames::Files(symbols));
+    kernel.load_own_types(&mut CtfTypes::default())?;
+    Ok(kernel)
 }
 
 /// The system that memtool runs on, if that is what the host is: files of modules are those that its kernel had.

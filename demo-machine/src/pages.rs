@@ -16,6 +16,9 @@ pub const SEGMENTS: [(u64, u64, u64); 5] = [
 const KERNEL_END: u64 = 0x154_0000;
 /// The end of its page tables and other memory that is always wired.
 const WIRED_END: u64 = 0x1c0_0000;
+/// `busy_lock` of a page that nobody changes, and of one that nobody has.
+const VPB_UNBUSIED: u32 = 1;
+const VPB_FREED: u32 = 0xffff_fffe;
 /// Orders of free blocks; the number of them is no order.
 const ORDERS: u32 = 13;
 /// `VPRC_OBJREF`: an object has the page.
@@ -146,7 +149,9 @@ impl Demo {
         self.fill_memory();
         let size = self.size_of("vm_page") as usize;
         let place = |member: &str| self.at(0, "vm_page", member) as usize;
-        let places = ["object", "pindex", "phys_addr", "ref_count", "a.flags", "a.queue", "order", "segind"].map(place);
+        let places =
+            ["object", "pindex", "phys_addr", "ref_count", "a.flags", "a.queue", "order", "segind", "busy_lock"]
+                .map(place);
         let mut free: Vec<(u64, u32, u64)> = Vec::new();
         let mut counts = [[0_u64; 4]; 2];
         for (segment, (start, end, domain)) in SEGMENTS.into_iter().enumerate() {
@@ -164,7 +169,8 @@ impl Demo {
                     counts[domain as usize][page.queue as usize] += 1;
                 }
                 let flags = if page.queue == PQ_NONE { 0 } else { ENQUEUED };
-                let values: [&[u8]; 8] = [
+                let busy = if page.object == 0 && page.references == 0 { VPB_FREED } else { VPB_UNBUSIED };
+                let values: [&[u8]; 9] = [
                     &page.object.to_le_bytes(),
                     &page.number.to_le_bytes(),
                     &physical.to_le_bytes(),
@@ -173,6 +179,7 @@ impl Demo {
                     &[page.queue],
                     &[order as u8],
                     &[segment as u8],
+                    &busy.to_le_bytes(),
                 ];
                 for (place, bytes) in places.into_iter().zip(values) {
                     array[at + place..at + place + bytes.len()].copy_from_slice(bytes);

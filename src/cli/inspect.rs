@@ -2,6 +2,7 @@
 
 use super::encryption::IdentityArguments;
 use super::json::Measured;
+use super::livedump::{LeftOutDocument, left_out_text};
 use super::partition::{DiskDocument, PartitionDocument};
 use super::{Context, Inputs, Verdict, dmesg, output};
 use clap::Args;
@@ -126,6 +127,9 @@ struct Minidump<'a> {
     bitmap_size: u32,
     page_tables_size: u32,
     page_count: u64,
+    /// What memtool left out when it made the dump.
+    #[serde(rename = "left_out_pages")]
+    left_out: Option<LeftOutDocument>,
     segments: Vec<Measured<SegmentFacts>>,
     page_tables: &'a Option<TableFacts>,
 }
@@ -146,7 +150,7 @@ struct KernelImage {
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Dump<'a> {
-    Minidump(Minidump<'a>),
+    Minidump(Box<Minidump<'a>>),
     Elf(&'a ElfFacts),
     Text {
         files: &'a [Member],
@@ -171,7 +175,7 @@ impl<'a> Dump<'a> {
                     let (start, end) = (segment.start.0, segment.end.0);
                     Measured::new(segment, start, end)
                 };
-                Self::Minidump(Minidump {
+                Self::Minidump(Box::new(Minidump {
                     architecture: header.architecture.name(),
                     version: header.version,
                     byte_order: header.order,
@@ -191,9 +195,10 @@ impl<'a> Dump<'a> {
                     bitmap_size: header.bitmap_size,
                     page_tables_size: header.page_tables_size,
                     page_count: pages.count(),
+                    left_out: header.left_out.as_ref().map(LeftOutDocument::from),
                     segments: facts.segments().into_iter().map(measured).collect(),
                     page_tables: tables,
-                })
+                }))
             }
             Content::Elf(facts) => Self::Elf(facts),
             Content::Text(files) => Self::Text { files },
@@ -584,6 +589,7 @@ fn minidump_facts(minidump: &MinidumpFacts, facts: &mut Vec<(&str, String)>) {
     let within = counted(segments.len(), "segment");
     let share = if of == 0 { String::new() } else { format!(", {} % of {of} in {within}", share(pages, of)) };
     facts.push(("pages", format!("{pages} ({}){share}", rough_size(bytes))));
+    facts.extend(header.left_out.iter().map(|left_out| ("left out", left_out_text(left_out))));
     if let Some(tables) = &minidump.tables {
         let TableFacts { mapped, missing, outside, missing_tables, unmapped } = tables;
         facts.push((

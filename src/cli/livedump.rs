@@ -6,7 +6,7 @@ use super::encryption::{RecipientArguments, encrypted_to};
 use super::json::UnreadableDocument;
 use super::output::RECORDED;
 use super::{Context, Inputs, Verdict, seekable};
-use clap::builder::{OsStringValueParser, TypedValueParser};
+use clap::builder::{OsStringValueParser, PossibleValuesParser, TypedValueParser};
 use clap::{ArgGroup, Args, ValueEnum};
 use memtool::compress::Level;
 use memtool::dump::destination::Destination;
@@ -21,6 +21,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use vmcore::kerneldump::Compression;
 use vmcore::live::UserDumpReport;
+use vmcore::minidump::left_out::{LeftOut, Term};
 use vmcore::symbols::Symbols;
 use vmcore::text::Name;
 use vmcore::units::{counted, rough_size, utc_of_seconds};
@@ -74,6 +75,9 @@ pub struct Arguments {
     /// Who makes the dump
     #[arg(long, value_enum, default_value_t = Method::Auto)]
     method: Method,
+    /// Leave pages out of the dump, such as user,cache: user, cache, zero or free; memtool makes it, by the kernel's types
+    #[arg(long, value_name = "LIST", value_delimiter = ',', value_parser = term())]
+    without: Vec<Term>,
     /// How to check the dump before it gets its name, as 'inspect' does
     #[arg(long, value_enum, num_args = 0..=1, require_equals = true, default_value_t = Verify::Full, default_missing_value = "full")]
     verify: Verify,
@@ -166,6 +170,49 @@ struct Made<'a> {
     not_ram_count: u64,
     /// Page tables that could not be read.
     missing_table_count: u64,
+    #[serde(rename = "left_out_pages")]
+    left_out: Option<LeftOutDocument>,
+}
+
+/// The pages that were left out of a dump at choice.
+#[derive(Serialize)]
+pub struct LeftOutDocument {
+    terms: Vec<&'static str>,
+    user_page_count: u64,
+    cache_page_count: u64,
+    zero_page_count: u64,
+    free_page_count: u64,
+    /// Pages that the kernel leaves out of its own dumps.
+    nodump_page_count: u64,
+}
+
+impl From<&LeftOut> for LeftOutDocument {
+    fn from(left_out: &LeftOut) -> Self {
+        Self {
+            terms: left_out.terms.iter().map(Term::name).collect(),
+            user_page_count: left_out.pages_of(Term::User),
+            cache_page_count: left_out.pages_of(Term::Cache),
+            zero_page_count: left_out.pages_of(Term::Zero),
+            free_page_count: left_out.pages_of(Term::Free),
+            nodump_page_count: left_out.undumpable,
+        }
+    }
+}
+
+/// `--without user,cache: 12 pages (user 10, cache 0; not for dumps 2)`.
+pub fn left_out_text(left_out: &LeftOut) -> String {
+    let counts: Vec<String> =
+        left_out.terms.iter().map(|term| format!("{} {}", term.name(), left_out.pages_of(term))).collect();
+    let (total, counts) = (counted(left_out.total(), "page"), counts.join(", "));
+    format!("--without {}: {total} ({counts}; not for dumps {})", left_out.terms, left_out.undumpable)
+}
+
+/// clap's parser for terms.
+fn term() -> impl TypedValueParser<Value = Term> {
+    PossibleValuesParser::new(Term::ALL.iter().map(|term| term.name())).try_map(|text| {
+        let found = Term::ALL.into_iter().find(|term| term.name() == text);
+        found.ok_or("there is no such term")
+    })
 }
 
 impl Arguments {
@@ -176,6 +223,9 @@ impl Arguments {
 
     /// See [`super::Command::check`].
     pub fn check(&self, json: bool) -> Result<(), String> {
+        if self.method == Method::Kernel && !self.without.is_empty() {
+            return Err("--without cannot be used with --method kernel: the kernel leaves nothing out".to_owned());
+        }
         if self.method == Method::Kernel && self.level().is_some() {
             return Err("--zstd=LEVEL cannot be used with --method kernel: the kernel has its own level".to_owned());
         }
@@ -229,6 +279,8 @@ impl Arguments {
             check_space: !self.no_space_check,
             replace: self.force,
             limit: None,
+            without: self.without.iter().copied().collect(),
+            image: self.kernel.clone(),
             lenient: false,
         })
     }
@@ -332,6 +384,7 @@ pub fn describe<'a>(options: &LiveDumpOptions, dump: &'a LiveDump) -> Document<'
             unreadable: (&made.unreadable).into(),
             not_ram_count: made.not_ram,
             missing_table_count: made.lost_tables,
+            left_out: made.left_out.as_ref().map(LeftOutDocument::from),
         }),
     }
 }
@@ -384,6 +437,9 @@ pub fn tell(
             livedump::Verify::Full => "every byte checked",
         };
         context.out.line(&format!("{}; {checked}", counted(pages, "page")))?;
+    }
+    if let Some(left_out) = dump.made.as_ref().and_then(|made| made.left_out.as_ref()) {
+        context.out.line(&format!("left out by {}", left_out_text(left_out)))?;
     }
     let name = if document.hostname.is_empty() { "without a name".into() } else { document.hostname.text() };
     context.out.line(&format!("{kind} {name}, {}, {}", document.architecture, document.kernel_version))

@@ -43,6 +43,7 @@ use vmcore::dump::{Content, Depth, Inspection};
 use vmcore::kerneldump::Compression;
 use vmcore::live::UserDumpReport;
 use vmcore::minidump::Machine;
+use vmcore::minidump::left_out::Terms;
 use vmcore::opened::directory_of;
 use vmcore::symbols::Symbols;
 use vmcore::units::rough_size;
@@ -142,6 +143,10 @@ pub struct LiveDumpOptions {
     pub replace: bool,
     /// In a directory, numbers are below this one, and come round: what has the number is replaced.
     pub limit: Option<u32>,
+    /// Pages that are left out of a dump that memtool makes, with those that the kernel leaves out of its own.
+    pub without: Terms,
+    /// The image of the running kernel, whose types tell what pages are used for; without it, the file that it came from.
+    pub image: Option<PathBuf>,
     /// Take the kernel's dump even if the parity of its header is wrong, or its compression another one, as
     /// `savecore -f` does.
     pub lenient: bool,
@@ -210,6 +215,8 @@ pub enum Reason {
     Level,
     /// The kernel would write the dump to a disk in the clear.
     Encryption,
+    /// The kernel cannot leave out of its dump what is not wanted there.
+    Without(Terms),
     /// The kernel does not know `MEM_KERNELDUMP`.
     NoLiveDumps,
     /// The kernel has made one that is not to be trusted.
@@ -229,6 +236,7 @@ impl fmt::Display for Reason {
             ),
             Self::Level => f.write_str("the kernel compresses at its own zstd level"),
             Self::Encryption => f.write_str("the kernel would write the dump to disk unencrypted"),
+            Self::Without(terms) => write!(f, "the kernel cannot make a live dump without {terms}"),
             Self::NoLiveDumps => f.write_str("this kernel makes no live dumps, as FreeBSD 14.0 and later do"),
             Self::Distrust(distrust) => write!(f, "{distrust}"),
         }
@@ -240,9 +248,12 @@ impl Reason {
         let text = format!("{self}; memtool makes the dump");
         match self {
             Self::Distrust(_) => observer.warn(&text),
-            Self::UselessDumps(_) | Self::Compression(_) | Self::Level | Self::Encryption | Self::NoLiveDumps => {
-                observer.remark(&text)
-            }
+            Self::UselessDumps(_)
+            | Self::Compression(_)
+            | Self::Level
+            | Self::Encryption
+            | Self::Without(_)
+            | Self::NoLiveDumps => observer.remark(&text),
         }
     }
 }
@@ -278,6 +289,8 @@ impl Reason {
 ///     check_space: true,
 ///     replace: false,
 ///     limit: None,
+///     without: vmcore::minidump::left_out::Terms::default(),
+///     image: None,
 ///     lenient: false,
 /// };
 /// let dump = run(&*host, &RunningSymbols(&*host), &options, &mut ())?;
@@ -367,8 +380,17 @@ fn reason_not_to_ask(host: &dyn Host, options: &LiveDumpOptions) -> Result<Optio
                 .to_owned(),
         ));
     }
+    if options.method == Method::Kernel && !options.without.is_empty() {
+        return Err(Error::Refused(format!(
+            "the kernel cannot make a live dump without {}; memtool can (--method user)",
+            options.without
+        )));
+    }
     if options.method != Method::Auto {
         return Ok(None);
+    }
+    if !options.without.is_empty() {
+        return Ok(Some(Reason::Without(options.without)));
     }
     if !options.recipients.is_empty() {
         return Ok(Some(Reason::Encryption));

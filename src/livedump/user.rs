@@ -7,12 +7,14 @@ use super::{LiveDump, LiveDumpOptions, Method, begin_info, check_space};
 use crate::compress;
 use crate::dump::sink::{Packing, Target, with_sink};
 use crate::error::{Error, Result};
+use crate::files;
 use crate::host::Host;
 use crate::live_kernel;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::save::info::parity_word;
 use ioctl_defs::kerneldump::KERNELDUMPVERSION;
 use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use vmcore::inventory::memory::spare_pages::spare_pages;
 use vmcore::kerneldump::{Compression, Header, Kind};
 use vmcore::live::Snapshot;
 use vmcore::minidump::writer::PageSource;
@@ -33,7 +35,10 @@ pub(super) fn make(
     let system = host.system()?;
     let clock = Instant::now();
     let kernel = live_kernel::open(host, symbols)?;
-    let snapshot = observe_bytes(observer, Phase::ReadingPageTables, None, |_| kernel.snapshot())?;
+    let mut snapshot = observe_bytes(observer, Phase::ReadingPageTables, None, |_| kernel.snapshot())?;
+    if !options.without.is_empty() {
+        leave_out(host, &mut snapshot, options, observer)?;
+    }
     let size = snapshot.size()?;
     if options.check_space && !options.destination.is_stream() {
         check_space(options, Some(size), observer)?;
@@ -45,6 +50,25 @@ pub(super) fn make(
     };
     let dump = write(&snapshot, begun, &system, options, observer)?;
     Ok(LiveDump { elapsed: clock.elapsed(), info, ..dump })
+}
+
+/// Leaves out what is not wanted in the dump. What the pages are is asked after the kernel has said which ones its dumps have:
+/// one that is allocated meanwhile is not in the dump anyway.
+fn leave_out(
+    host: &dyn Host,
+    snapshot: &mut Snapshot<'_>,
+    options: &LiveDumpOptions,
+    observer: &mut dyn Observer,
+) -> Result<()> {
+    let terms = options.without;
+    let cannot = |error: Error| {
+        Error::Refused(format!("--without {terms}: what the kernel's pages are used for cannot be told: {error}"))
+    };
+    let image = options.image.as_deref().map(files::open_kernel).transpose()?;
+    let kernel = live_kernel::open_typed(host, image).map_err(cannot)?;
+    let typed = kernel.typed().map_err(|error| cannot(error.into()))?;
+    observe_bytes(observer, Phase::Reading, None, |_| snapshot.leave_out(terms, |show| spare_pages(typed, show)))
+        .map_err(cannot)
 }
 
 /// There is no header to keep.

@@ -138,6 +138,8 @@ fn the_library_decides_who_makes_a_dump() {
             check_space: true,
             replace: true,
             limit: None,
+            without: vmcore::minidump::left_out::Terms::default(),
+            image: None,
             lenient: false,
         };
         let mut heard = Heard::default();

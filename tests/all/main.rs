@@ -121,3 +121,4 @@ mod virtual_memory;
 mod vmcore_builder;
 mod vmcore_layout;
 mod web;
+mod without;

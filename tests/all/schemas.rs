@@ -231,6 +231,7 @@ const OPTIONAL: [(&str, &[&str]); 9] = [
             "unreadable_unlisted_count",
             "not_ram_count",
             "missing_table_count",
+            "left_out_pages",
         ],
     ),
     ("maps", &["gaps", "numa", "structures"]),

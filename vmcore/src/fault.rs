@@ -2,6 +2,7 @@
 
 use crate::errno::Errno;
 use crate::memory::{ReadError, WriteError};
+use crate::minidump::left_out::Terms;
 use crate::units::Hex;
 use std::fmt;
 use std::io;
@@ -26,6 +27,8 @@ pub enum Why {
     NoTable(u64),
     /// The page at this physical address is not in the dump, or is no memory.
     NoPage(u64),
+    /// The page at this physical address is not in the dump, of which pages of these terms were left out.
+    LeftOut(u64, Terms),
     /// The page at this physical address is the kernel's image, and `dump_avail`, by which the kernel dumps, leaves that
     /// out.
     NoImage(u64),
@@ -68,8 +71,8 @@ impl Fault {
 
     /// Whether there is simply nothing at the address, rather than a failure.
     pub fn is_hole(&self) -> bool {
-        use Why::{NoImage, NoPage, NoTable, NotCovered, NotListed, NotMapped};
-        matches!(self.why, NotMapped(_) | NotCovered | NoTable(_) | NoPage(_) | NoImage(_) | NotListed)
+        use Why::{LeftOut, NoImage, NoPage, NoTable, NotCovered, NotListed, NotMapped};
+        matches!(self.why, NotMapped(_) | NotCovered | NoTable(_) | NoPage(_) | LeftOut(..) | NoImage(_) | NotListed)
     }
 }
 
@@ -86,6 +89,11 @@ impl fmt::Display for Why {
             Self::NotCovered => f.write_str("not mapped: the kernel's page tables do not cover the address"),
             Self::NoTable(physical) => write!(f, "its page table at {} is missing", Hex(*physical)),
             Self::NoPage(physical) => write!(f, "its page at physical address {} is missing", Hex(*physical)),
+            Self::LeftOut(physical, terms) => write!(
+                f,
+                "its page at physical address {} is missing: left out by --without {terms}, unless it is none that dumps have",
+                Hex(*physical)
+            ),
             Self::NoImage(physical) => write!(
                 f,
                 "its page at physical address {} is missing: it belongs to the kernel's image, which this powerpc64 machine's firmware reported as unavailable, so dump_avail and all dumps omit it",

@@ -13,6 +13,7 @@ use memtool::remote::Settings;
 use memtool::save::info::LIVE;
 use std::path::Path;
 use vmcore::kerneldump::Compression;
+use vmcore::minidump::left_out::Terms;
 use vmcore::units::rough_size;
 
 impl Arguments {
@@ -31,6 +32,8 @@ impl Arguments {
             check_space: !self.no_space_check,
             replace: false,
             limit: self.max,
+            without: Terms::default(),
+            image: None,
             lenient: self.force,
         })
     }

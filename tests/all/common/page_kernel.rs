@@ -196,11 +196,14 @@ fn define_page(kernel: &mut TypedKernel, release: Release) -> Type {
     if release.is_new {
         let parts = [("flags", unsigned_short), ("queue", unsigned_char), ("act_count", unsigned_char)];
         let state = types.record("", &parts);
-        members.extend([("ref_count", unsigned_int), ("a", state)]);
+        members.extend([("ref_count", unsigned_int), ("busy_lock", unsigned_int), ("a", state)]);
     } else {
         members.extend([("wire_count", unsigned_int), ("queue", unsigned_char)]);
     }
     members.extend([("order", unsigned_char), ("flags", unsigned_char)]);
+    if release.is_new {
+        members.extend([("valid", unsigned_char), ("dirty", unsigned_char)]);
+    }
     types.at(page).record("vm_page", &members)
 }
 

@@ -4,6 +4,7 @@
 //! mean something is a matter of the version.
 
 use crate::architecture::{Architecture, DirectMap, Endianness};
+use crate::minidump::left_out::LeftOut;
 use crate::pmap::powerpc64::KERNBASE;
 use crate::pmap::{Format, Level};
 use crate::text::until_nul;
@@ -104,6 +105,8 @@ pub struct Header {
     pub kernel_image: Option<(u64, u64)>,
     /// powerpc64: whether the kernel mapped all memory in its direct map, `hw_direct_map`.
     pub hw_direct_map: Option<bool>,
+    /// What memtool left out of a dump that it made, if that was chosen.
+    pub left_out: Option<LeftOut>,
 }
 
 /// A part of a minidump, in the order of the file.
@@ -171,6 +174,7 @@ impl Header {
                 lpa2: false,
                 kernel_image: None,
                 hw_direct_map: None,
+                left_out: LeftOut::decode(bytes),
             }
         };
         Some(match architecture {

@@ -6,6 +6,7 @@ use super::stream::{Stream, StreamError};
 use super::{Container, Depth, Findings};
 use crate::architecture::Architecture;
 use crate::bounds::saturating_usize;
+use crate::fault::Why;
 use crate::kerneldump;
 use crate::messages::{self, MessageBuffer, Ring};
 use crate::minidump::dump_avail::{DumpAvail, Range};
@@ -467,6 +468,12 @@ impl<'a> Walk<'a> {
 }
 
 impl MinidumpFacts {
+    /// Why the page at a physical address is not in the dump.
+    pub fn why_absent(&self, physical: u64) -> Why {
+        let left_out = self.header.left_out.filter(|left_out| left_out.total() > 0);
+        left_out.map_or(Why::NoPage(physical), |left_out| Why::LeftOut(physical, left_out.terms))
+    }
+
     /// What the bitmap covers: the ranges of `dump_avail`; none where the dump has no such array.
     pub fn segments(&self) -> Vec<SegmentFacts> {
         let segment = |range: &Range| SegmentFacts {

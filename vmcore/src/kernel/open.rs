@@ -512,7 +512,7 @@ impl Kernel {
     ///
     /// The file cannot be read.
     pub fn file_contents(&self, fault: Fault, limit: usize) -> Result<Option<FileContents>> {
-        let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::NoImage(_));
+        let lacks_page = matches!(fault.why, Why::NoPage(_) | Why::LeftOut(..) | Why::NoImage(_));
         let is_known = lacks_page && self.memory.dump().is_some() && self.mismatch.is_none();
         let Some(files) = self.names.files().filter(|_| is_known) else { return Ok(None) };
         let table = files.kernel();

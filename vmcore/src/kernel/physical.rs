@@ -136,7 +136,13 @@ impl PhysicalMemory {
 
     /// Reads at least one byte at a physical address; a fault is that of the address `at`.
     pub(super) fn read_some(&self, at: u64, physical: u64, buffer: &mut [u8]) -> Result<usize, Fault> {
-        read_some(self.memory(), at, physical, buffer)
+        read_some(self.memory(), at, physical, buffer).map_err(|fault| {
+            let facts = self.dump().and_then(DumpedMemory::minidump);
+            match (fault.why, facts) {
+                (Why::NoPage(physical), Some(facts)) => Fault { why: facts.why_absent(physical), ..fault },
+                _ => fault,
+            }
+        })
     }
 
     /// The bytes of a C string at a physical address, without the NUL; at most so many.

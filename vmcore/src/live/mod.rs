@@ -348,6 +348,7 @@ impl<'a> LiveKernel<'a> {
             pages,
             not_ram,
             lost_tables: 0,
+            left_out: None,
         };
         if let Machine::Tree(architecture) = self.machine {
             snapshot.walk(architecture);

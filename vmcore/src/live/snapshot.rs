@@ -2,10 +2,13 @@
 
 use super::{BUFFER, LiveKernel};
 use crate::architecture::DirectMap;
+use crate::bounds::saturating_usize;
 use crate::chunks::{Chunk, ChunkReader};
 use crate::error::{Error, Result};
 use crate::format::unreadable::Unreadable;
 use crate::format::writer::SparseWrite;
+use crate::memory::Memory;
+use crate::minidump::left_out::{LeftOut, PageRange, Spare, Term, Terms};
 use crate::minidump::writer::{MinidumpWriter, PageSource, Powerpc64};
 use crate::minidump::{Machine, PageSet};
 use crate::progress::Progress;
@@ -31,6 +34,7 @@ pub struct Snapshot<'a> {
     pub(super) pages: PageSet,
     pub(super) not_ram: u64,
     pub(super) lost_tables: u64,
+    pub(super) left_out: Option<LeftOut>,
 }
 
 /// A dump that was written.
@@ -46,12 +50,60 @@ pub struct UserDumpReport {
     pub not_ram: u64,
     /// Page tables that could not be read, or had gone before they were: what only they map is not in the dump.
     pub lost_tables: u64,
+    /// What was left out at choice.
+    pub left_out: Option<LeftOut>,
 }
 
 impl Snapshot<'_> {
     /// The pages in the dump.
     pub fn page_set(&self) -> &PageSet {
         &self.pages
+    }
+
+    /// Leaves pages out, by what they are used for; what is not known to be of a term that was chosen stays. Page tables stay,
+    /// whatever is said of them. `uses` is called once, and tells of ranges of physical addresses.
+    ///
+    /// # Errors
+    ///
+    /// Those of `uses`.
+    pub fn leave_out(
+        &mut self,
+        terms: Terms,
+        uses: impl FnOnce(&mut dyn FnMut(PageRange)) -> Result<()>,
+    ) -> Result<()> {
+        let page_size = self.kernel.machine.page_size();
+        let mut left_out = LeftOut { terms, ..LeftOut::default() };
+        let mut removed = PageSet::new(page_size, &self.kernel.dump_avail);
+        let mut content = vec![0; saturating_usize(page_size)];
+        uses(&mut |PageRange { start, end, spare }| {
+            let mut at = start;
+            while at < end {
+                let is_in = self.pages.contains(at) && !self.tables.contains_key(&at) && !removed.contains(at);
+                let chosen = |term: Option<Term>| term.filter(|term| terms.contains(*term));
+                let mut is_zero = || {
+                    let read = self.kernel.ram().fill(at, &mut content);
+                    read.is_ok() && content.iter().all(|byte| *byte == 0)
+                };
+                match spare {
+                    _ if !is_in => {}
+                    Spare::NotForDumps => {
+                        left_out.undumpable = left_out.undumpable.saturating_add(1);
+                        removed.insert(at);
+                    }
+                    Spare::Of(term) => {
+                        let zero = Some(Term::Zero).filter(|zero| terms.contains(*zero));
+                        if let Some(term) = chosen(term).or_else(|| zero.filter(|_| is_zero())) {
+                            left_out.add(term, 1);
+                            removed.insert(at);
+                        }
+                    }
+                }
+                at = at.saturating_add(page_size);
+            }
+        })?;
+        self.pages.remove_all(&removed);
+        self.left_out = Some(left_out);
+        Ok(())
     }
 
     /// Bytes of the pages in it: what [`Progress`] comes to.
@@ -110,6 +162,7 @@ impl Snapshot<'_> {
             unreadable,
             not_ram: self.not_ram,
             lost_tables: self.lost_tables,
+            left_out: self.left_out,
         })
     }
 }
@@ -151,6 +204,10 @@ impl PageSource for Snapshot<'_> {
 
     fn table(&self, physical: u64) -> Option<&[u8]> {
         self.tables.get(&physical).map(Vec::as_slice)
+    }
+
+    fn left_out(&self) -> Option<LeftOut> {
+        self.left_out
     }
 
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {

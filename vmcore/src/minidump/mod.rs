@@ -5,6 +5,7 @@
 //! bitmap, page tables, and then one page for each bit that is set.
 
 pub mod dump_avail;
+pub mod left_out;
 mod page_set;
 pub mod writer;
 

@@ -77,6 +77,19 @@ impl PageSet {
         self.bits.retain(&kept.bits)
     }
 
+    /// Takes out every page that is in another set of the same ranges.
+    pub fn remove_all(&mut self, other: &Self) {
+        let mut kept = SparseBits::default();
+        let (mut at, end) = (0, self.capacity());
+        while let Some(run) = self.bits.next_run(at..end) {
+            for number in run.start / 64..run.end.div_ceil(64) {
+                kept.add(number, self.bits.word(number) & !other.bits.word(number));
+            }
+            at = run.end;
+        }
+        self.bits = kept;
+    }
+
     /// The pages as runs of physical addresses: start and exclusive end, ascending.
     pub fn runs(&self) -> impl Iterator<Item = (u64, u64)> + '_ {
         self.covered.ranges().iter().flat_map(move |range| {
@@ -117,6 +130,12 @@ mod tests {
             };
             prop_assert_eq!(listed(&set), expected.clone());
             prop_assert_eq!(set.count(), expected.len() as u64);
+            let mut rest = set.clone();
+            let mut other = PageSet::new(PAGE, &AVAIL);
+            other.insert_range(kept.0.min(kept.1) * PAGE, kept.0.max(kept.1) * PAGE);
+            rest.remove_all(&other);
+            let outside = |page: &u64| !(kept.0.min(kept.1)..kept.0.max(kept.1)).contains(page);
+            prop_assert_eq!(listed(&rest), expected.iter().copied().filter(outside).collect::<BTreeSet<u64>>());
             prop_assert!((0..0x200).all(|page| set.contains(page * PAGE + 0xfff) == expected.contains(&page)));
             let kept = (kept.0.min(kept.1), kept.0.max(kept.1));
             let dropped = set.keep_within(&[(kept.0 * PAGE, kept.1 * PAGE)]);

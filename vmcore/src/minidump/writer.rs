@@ -2,6 +2,7 @@
 //! each).
 
 use super::dump_avail::DumpAvail;
+use super::left_out::{self, LeftOut};
 use super::{Architecture, Machine};
 use crate::architecture::{DirectMap, Endianness};
 use crate::bounds::{item_mut, part, saturating_usize};
@@ -39,6 +40,10 @@ pub trait PageSource {
     fn table(&self, physical: u64) -> Option<&[u8]>;
     /// Physical pages to dump, all within [`Self::dump_avail`].
     fn pages(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_>;
+    /// What was left out at choice, if anything was.
+    fn left_out(&self) -> Option<LeftOut> {
+        None
+    }
     /// The pages that the bitmap says are dumped: [`Self::pages`], but some kernels write another one.
     fn bitmap(&self) -> Box<dyn Iterator<Item = (u64, u64)> + '_> {
         self.pages()
@@ -162,7 +167,12 @@ impl<'a> MinidumpWriter<'a> {
         let source = self.source;
         let page = saturating_usize(source.machine().page_size());
         let mut out = Out { out, zeros: vec![0; page] };
-        out.padded(&header(source, &self.sizes))?;
+        let mut first = header(source, &self.sizes);
+        if let Some(left_out) = source.left_out() {
+            first.resize(left_out::OFFSET, 0);
+            first.extend(left_out.encode());
+        }
+        out.padded(&first)?;
         out.padded(source.message_buffer())?;
         if has_dump_avail(source) {
             let pairs = source.dump_avail().iter().flat_map(|(start, end)| [*start, *end]).chain([0, 0]);

@@ -222,7 +222,7 @@ pub fn unreadable(fault: Fault) -> String {
     let why = match fault.why {
         Why::NotMapped(_) | Why::NotCovered => "not mapped".to_owned(),
         Why::NoTable(_) => "its page table is missing".to_owned(),
-        Why::NoPage(_) | Why::NoImage(_) | Why::NotListed => "its page is missing".to_owned(),
+        Why::NoPage(_) | Why::LeftOut(..) | Why::NoImage(_) | Why::NotListed => "its page is missing".to_owned(),
         Why::Untranslated(_) | Why::ReadOnlyDirectly(_) | Why::ReadOnly => "not translated".to_owned(),
         Why::Io(errno) => errno.name().into_owned(),
     };

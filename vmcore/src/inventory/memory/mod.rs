@@ -8,6 +8,7 @@ pub mod memory_ranges;
 pub mod page_queues;
 pub mod page_use;
 mod physical;
+pub mod spare_pages;
 pub mod swap_devices;
 pub mod vm_counters;
 pub mod zones;

@@ -16,7 +16,7 @@ const KERNEL_OBJECTS: [&str; 2] = ["kernel_object_store", "kmem_object_store"];
 const STACK_OBJECTS: [&str; 2] = ["kstack_object", "kstack_alt_object"];
 
 /// Knows the holders of objects, each of which is read once.
-pub(super) struct Holders<'a> {
+pub(in crate::inventory::memory) struct Holders<'a> {
     objects: ObjectReader<'a>,
     known: HashMap<u64, PageHolder>,
     /// That of the page before, which mostly is that of the next.

@@ -8,10 +8,10 @@
 
 mod buffers;
 mod held;
-mod holders;
+pub(super) mod holders;
 pub(super) mod page;
 mod reservations;
-mod scan;
+pub(super) mod scan;
 pub(super) mod structures;
 
 pub use held::{DomainUse, HeldPages, PageHolder};

@@ -14,6 +14,10 @@ const NO_WIRING: u64 = 0xc000_0000;
 const PGA_ENQUEUED: u64 = 8;
 /// `PG_FICTITIOUS`, in kernels whose pages have a `ref_count`.
 const PG_FICTITIOUS: u64 = 2;
+/// `PG_NODUMP`, in the same kernels.
+const PG_NODUMP: u64 = 0x10;
+/// `PGA_WRITEABLE`: it may be mapped so that it is changed, and be dirty although `dirty` does not say so.
+const PGA_WRITEABLE: u64 = 1;
 /// More bytes than the structure has.
 const MAX_SIZE: u64 = 1 << 12;
 
@@ -29,6 +33,8 @@ pub(in crate::inventory::memory) struct PageLayout {
     queue: Option<Range<usize>>,
     queue_flags: Option<Range<usize>>,
     flags: Option<Range<usize>>,
+    busy: Option<Range<usize>>,
+    dirty: Option<Range<usize>>,
     bytes_order: Endianness,
 }
 
@@ -46,6 +52,12 @@ pub(in crate::inventory::memory) struct Page {
     /// The page queue that it is in.
     pub queue: Option<u64>,
     pub is_fictitious: bool,
+    /// Its `busy_lock`.
+    pub busy: Option<u64>,
+    /// Whether it has nothing that has not been written to where it came from.
+    pub is_clean: bool,
+    /// Whether the kernel leaves it out of its dumps.
+    pub is_undumpable: bool,
 }
 
 impl PageLayout {
@@ -70,6 +82,8 @@ impl PageLayout {
             queue: range("a.queue").or_else(|_| range("queue")).ok(),
             queue_flags: range("a.flags").ok(),
             flags: range("flags").ok(),
+            busy: range("busy_lock").ok(),
+            dirty: range("dirty").ok(),
             bytes_order: typed.memory.order(),
         })
     }
@@ -77,6 +91,15 @@ impl PageLayout {
     /// Whether the kernel is of FreeBSD 13 or newer, by its pages.
     pub const fn is_counted(&self) -> bool {
         self.is_counted
+    }
+
+    /// Whether they say if a page is wired, busy, clean and for dumps.
+    pub const fn tells_states(&self) -> bool {
+        self.is_counted
+            && self.queue_flags.is_some()
+            && self.flags.is_some()
+            && self.busy.is_some()
+            && self.dirty.is_some()
     }
 
     fn number(&self, page: &[u8], at: &Range<usize>) -> u64 {
@@ -93,7 +116,12 @@ impl PageLayout {
         let wirings = references.map(|count| if self.is_counted { count & !NO_WIRING } else { count });
         let is_in_queue = self.number_if_any(page, self.queue_flags.as_ref()).is_none_or(|f| f & PGA_ENQUEUED != 0);
         let flags = self.number_if_any(page, self.flags.as_ref()).filter(|_| self.is_counted);
+        let states = self.number_if_any(page, self.queue_flags.as_ref());
+        let dirty = self.number_if_any(page, self.dirty.as_ref());
         Page {
+            busy: self.number_if_any(page, self.busy.as_ref()),
+            is_clean: dirty == Some(0) && states.is_some_and(|states| states & PGA_WRITEABLE == 0),
+            is_undumpable: flags.is_some_and(|flags| flags & PG_NODUMP != 0),
             object: self.number(page, &self.object),
             order: self.number(page, &self.order),
             is_wired: wirings.map(|wirings| wirings > 0),

@@ -219,14 +219,14 @@ impl Progress<'_> {
 }
 
 /// Whether one of ranges, which do not overlap and are in ascending order, has an address.
-fn is_within(ranges: &[(u64, u64)], address: u64) -> bool {
+pub(in crate::inventory::memory) fn is_within(ranges: &[(u64, u64)], address: u64) -> bool {
     let behind = ranges.partition_point(|(start, _)| *start <= address);
     behind.checked_sub(1).and_then(|last| ranges.get(last)).is_some_and(|(_, end)| address < *end)
 }
 
 /// The structures of pages that are set aside for what is never freed: each in the queue stands for itself and for as many
 /// behind it as its references are.
-fn set_aside(typed: TypedMemory<'_>, layout: &PageLayout) -> Result<Vec<(u64, u64)>> {
+pub(in crate::inventory::memory) fn set_aside(typed: TypedMemory<'_>, layout: &PageLayout) -> Result<Vec<(u64, u64)>> {
     let array = typed.variable("vm_dom")?;
     let mut found = Vec::new();
     for domain in 0..domains(typed, &array)? {
