@@ -128,6 +128,9 @@ fn undamaged(inspection: &Inspection) {
             // It ends with an empty block, or with the space that the kernel kept for it.
             assert!(blocks.sum::<u64>() <= length);
         }
+        Content::Image(facts) => {
+            assert!(facts.ranges.is_sorted_by(|a, b| a.end.0 <= b.start.0));
+        }
         Content::Encrypted => unreachable!("its length is not known"),
         Content::Unknown => {}
     }

@@ -326,6 +326,7 @@ fn kind(content: &Content) -> &'static str {
         Content::Elf(_) => "elf",
         Content::Text(_) => "text",
         Content::Lime(_) => "lime",
+        Content::Image(_) => "image",
         Content::Encrypted => "encrypted",
         Content::Unknown => "unknown",
     }

@@ -17,11 +17,12 @@ use memtool::{Error, Result};
 use serde::Serialize;
 use std::borrow::Cow;
 use std::path::{Path, PathBuf};
+use vmcore::architecture::Architecture;
 use vmcore::architecture::Endianness;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
-    Container, Content, Damage, Depth, ElfFacts, Frames, Inspection, LimeRange, Member, MinidumpFacts, SegmentFacts,
-    TableFacts, inspect_packed,
+    Container, Content, Damage, Depth, ElfFacts, Frames, ImageFormat, ImageRange, Inspection, LimeRange, Member,
+    MinidumpFacts, Processor, SegmentFacts, TableFacts, inspect_packed,
 };
 use vmcore::kerneldump;
 use vmcore::progress::Progress;
@@ -147,6 +148,17 @@ struct KernelImage {
     end: Hex,
 }
 
+/// Memory of a virtual machine, or an image whose pages are compressed or scattered.
+#[derive(Serialize)]
+struct Image<'a> {
+    format: ImageFormat,
+    page_compression: Option<&'static str>,
+    architecture: Option<&'static str>,
+    #[serde(rename = "cpu_registers")]
+    processors: &'a [Processor],
+    ranges: Vec<Measured<&'a ImageRange>>,
+}
+
 #[derive(Serialize)]
 #[serde(tag = "kind", rename_all = "snake_case")]
 enum Dump<'a> {
@@ -158,6 +170,7 @@ enum Dump<'a> {
     Lime {
         ranges: Vec<Measured<&'a LimeRange>>,
     },
+    Image(Image<'a>),
     Encrypted,
     Unknown {
         /// The format, where that is known by name.
@@ -205,6 +218,13 @@ impl<'a> Dump<'a> {
             Content::Lime(ranges) => Self::Lime {
                 ranges: ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
             },
+            Content::Image(facts) => Self::Image(Image {
+                format: facts.format,
+                page_compression: facts.page_compression,
+                architecture: facts.architecture.map(Architecture::name),
+                processors: &facts.processors,
+                ranges: facts.ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
+            }),
             Content::Encrypted => Self::Encrypted,
             Content::Unknown if inspection.disk.is_some() => {
                 Self::Unknown { format: Some("a disk"), remedy: inspection.problem().map(Cow::Owned) }
@@ -519,6 +539,8 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         Content::Elf(elf) => {
             let bytes: u128 = elf.segments.iter().map(|segment| u128::from(segment.size)).sum();
             facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(elf.segments.len(), "segment"))));
+            facts.extend(elf.writer.map(|writer| ("written by", writer.name().to_owned())));
+            facts.extend(processors(&elf.processors));
         }
         Content::Lime(ranges) => {
             let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
@@ -526,6 +548,15 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         }
         Content::Text(files) => {
             facts.extend(files.iter().map(|file| ("file", format!("{}, {}", file.name, exact_size(file.size.into())))));
+        }
+        Content::Image(image) if image.is_packed() => {
+            facts.push(("memory", "known once it is decompressed".to_owned()));
+        }
+        Content::Image(image) => {
+            let bytes: u128 = image.ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
+            facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(image.ranges.len(), "range"))));
+            facts.extend(image.page_compression.map(|how| ("pages", format!("compressed with {how}"))));
+            facts.extend(processors(&image.processors));
         }
         Content::Encrypted | Content::Unknown => {}
     }
@@ -537,6 +568,13 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         }
     }
     if arguments.list_segments { segments(context, content) } else { Ok(()) }
+}
+
+/// The processors of a machine, and the page tables of the first one that had them.
+fn processors(processors: &[Processor]) -> Option<(&'static str, String)> {
+    let tables = processors.iter().find_map(Processor::amd64_root);
+    let tables = tables.map_or(String::new(), |(_, root)| format!(", page tables at {}", Hex(root)));
+    (!processors.is_empty()).then(|| ("processors", format!("{}{tables}", processors.len())))
 }
 
 fn place(Inspection { location, packed, .. }: &Inspection) -> String {
@@ -660,6 +698,10 @@ fn segments(context: &mut Context, content: &Content) -> Result<()> {
         Content::Lime(ranges) => (
             &["START", "END"],
             ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect(),
+        ),
+        Content::Image(facts) => (
+            &["START", "END"],
+            facts.ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect(),
         ),
         Content::Text(_) | Content::Encrypted | Content::Unknown => return Ok(()),
     };

@@ -36,6 +36,8 @@ mod dump_sinks;
 mod examples;
 mod files_in_use;
 mod help;
+mod images;
+mod images_qemu;
 mod in_place;
 mod inspect;
 mod isf;

@@ -31,6 +31,7 @@ pub mod spec;
 pub mod stack;
 mod trees;
 pub mod typed_kernel;
+pub mod virtual_machine;
 
 pub use arch::{Arch, Endianness};
 pub use device::{DumpDevice, key_block, live_dump, text_archive, text_dump};

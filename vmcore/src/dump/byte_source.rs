@@ -1,5 +1,7 @@
 //! A file or device that holds a dump: bytes at known places, of a known length.
 
+use super::companion;
+pub use super::companion::Beside;
 use super::saved;
 use crate::bounds::{head_mut, part_mut, tail};
 use crate::error::{Error, Result};
@@ -36,6 +38,8 @@ pub struct ByteSource {
     trouble: Trouble,
     /// The partition to look into.
     partition: Option<String>,
+    /// The file that belongs beside it.
+    beside: Option<(Beside, Box<Self>)>,
 }
 
 /// Why bytes could not be read that are in no file as they are, in more words than an errno has: what compresses them is
@@ -93,8 +97,16 @@ impl ByteSource {
             Some(length) if is_device && length > 0 => Ok(Self::with_length(file, length, true)),
             Some(stored) if !is_device => {
                 let length = saved::length(path, &file, stored, open).unwrap_or(stored);
-                Ok(Self { length, ..Self::with_length(file, stored, false) })
+                let beside = companion::find(path, open).and_then(|(kind, file)| {
+                    let length = file.metadata().ok()?.len();
+                    Some((kind, Box::new(Self::with_length(file, length, false))))
+                });
+                Ok(Self { length, beside, ..Self::with_length(file, stored, false) })
             }
+            _ if path.starts_with("/dev/vmm") => Err(Error::Refused(format!(
+                "{} is a bhyve machine that runs: bhyvectl --checkpoint writes a file that can be read",
+                path.display()
+            ))),
             _ => {
                 Err(Error::Refused(format!("{} is neither a regular file nor a device of known size", path.display())))
             }
@@ -182,6 +194,7 @@ impl ByteSource {
             writer: None,
             trouble: Trouble::default(),
             partition: None,
+            beside: None,
         }
     }
 
@@ -192,6 +205,23 @@ impl ByteSource {
             Bytes::File(file)
         };
         Self::from_parts(bytes, length)
+    }
+
+    /// The file that belongs beside it, such as the state of a virtual machine beside its memory, and what it is.
+    pub fn beside(&self) -> Option<(Beside, &Self)> {
+        self.beside.as_ref().map(|(kind, file)| (*kind, &**file))
+    }
+
+    /// The file that belongs beside it; or itself, if there is none.
+    ///
+    /// # Errors
+    ///
+    /// There is none.
+    pub(super) fn into_beside(self) -> std::result::Result<Self, Self> {
+        match self.beside {
+            Some((_, file)) => Ok(*file),
+            None => Err(self),
+        }
     }
 
     /// Bytes in all.

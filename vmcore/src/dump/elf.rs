@@ -1,9 +1,10 @@
 //! Full dumps: ELF core files whose segments are memory (`sys/kern/kern_dump.c`), of either size and byte order.
 
 use super::Findings;
+use super::images::{CoreWriter, Processor, notes};
 use super::stream::{Stream, StreamError};
 use crate::architecture::{Architecture, Endianness};
-use crate::bounds::part_mut;
+use crate::bounds::{self, part_mut, tail};
 use crate::units::Hex;
 use object::elf::{self, FileHeader32, FileHeader64, Machine};
 use object::read::elf::{FileHeader, ProgramHeader};
@@ -14,6 +15,8 @@ use std::io;
 /// Headers are read so far, if there are so many: most files have few. In the end come those of four million segments.
 const HEADERS: [usize; 4] = [4096, 1 << 20, 64 << 20, MAX_HEADERS];
 const MAX_HEADERS: usize = 256 << 20;
+/// Notes are read so far.
+const MAX_NOTES: usize = 1 << 20;
 
 /// What an ELF core file holds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
@@ -26,6 +29,11 @@ pub struct ElfFacts {
     pub machine: u16,
     /// Its usual name; empty if it has none here.
     pub machine_name: &'static str,
+    /// The machine that wrote the file, by its notes, if that is one that is known.
+    pub writer: Option<CoreWriter>,
+    /// The processors of that machine, as far as its notes tell.
+    #[serde(rename = "cpu_registers")]
+    pub processors: Vec<Processor>,
     /// Memory, in the order of the file.
     pub segments: Vec<ElfSegment>,
 }
@@ -102,6 +110,9 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
             _ => (Err("they are not those of a 32-bit or 64-bit file".to_owned()), 0),
         };
         match facts {
+            // Notes follow the headers, of each processor some.
+            Ok(_) if wanted < MAX_NOTES && head.len() == wanted && (wanted as u64) < end && end <= MAX_NOTES as u64 => {
+            }
             Ok(facts) => return check(facts, stream, findings).map(Some),
             Err(why) if head.len() < wanted || end <= head.len() as u64 => {
                 findings.damaged("ELF headers", why);
@@ -116,7 +127,18 @@ pub fn read(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Opti
 
 /// What the headers say, and where they end as far as that can be told.
 fn both<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> (Result<ElfFacts, String>, u64) {
-    (facts::<H>(head), end_of_headers::<H>(head).unwrap_or(0))
+    let facts = facts::<H>(head);
+    let end = if facts.is_ok() { end_of_notes::<H>(head) } else { end_of_headers::<H>(head) };
+    (facts, end.unwrap_or(0))
+}
+
+/// Where the notes end.
+fn end_of_notes<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Option<u64> {
+    let header = H::parse(head).ok()?;
+    let endian = header.endian().ok()?;
+    let all = header.program_headers(endian, head).ok()?;
+    let notes = all.iter().find(|segment| segment.p_type(endian) == elf::PT_NOTE)?;
+    Some(notes.p_offset(endian).into().saturating_add(notes.p_filesz(endian).into()))
 }
 
 fn end_of_headers<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Option<u64> {
@@ -139,7 +161,15 @@ fn facts<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Result<ElfFac
         return Err(format!("e_type: {kind:?} is not a core file"));
     }
     let machine = header.e_machine(endian);
-    let segments = header.program_headers(endian, head).map_err(text)?.iter();
+    let all = header.program_headers(endian, head).map_err(text)?;
+    let order = if endian == ObjectEndianness::Big { Endianness::Big } else { Endianness::Little };
+    let (mut writer, mut processors) = (None, Vec::new());
+    // There is one such segment; many of the same bytes would be many times as long.
+    if let Some(segment) = all.iter().find(|segment| segment.p_type(endian) == elf::PT_NOTE) {
+        let bytes = tail(head, segment.p_offset(endian).into());
+        (writer, processors) = notes::processors(bounds::head(bytes, segment.p_filesz(endian).into()), order);
+    }
+    let segments = all.iter();
     let loads = segments.filter(|segment| segment.p_type(endian) == elf::PT_LOAD);
     let segments = loads.map(|segment| ElfSegment {
         physical: Hex(segment.p_paddr(endian).into()),
@@ -149,7 +179,9 @@ fn facts<H: FileHeader<Endian = ObjectEndianness>>(head: &[u8]) -> Result<ElfFac
     });
     Ok(ElfFacts {
         bits: if header.is_type_64() { 64 } else { 32 },
-        byte_order: if endian == ObjectEndianness::Big { Endianness::Big } else { Endianness::Little },
+        byte_order: order,
+        writer,
+        processors,
         machine: machine.0,
         machine_name: match Architecture::from_elf(machine) {
             Some(architecture) => architecture.name(),

@@ -28,30 +28,21 @@ const fn at_0(bytes: &'static [u8]) -> Sign {
 const DECOMPRESS_FIRST: &str = "decompress it first";
 const UNPACK_FIRST: &str = "unpack it first";
 const DECRYPT_FIRST: &str = "decrypt it first";
-const MAKEDUMPFILE: &str =
-    "QEMU's dump-guest-memory without -z, -l and -s, or virsh dump --memory-only, writes an ELF core file";
+const MAKEDUMPFILE: &str = "QEMU's dump-guest-memory, or virsh dump --memory-only, writes what memtool reads";
 const DISK_IMAGE: &str = "qemu-img convert -O raw makes the image of the disk of it";
 const WINDOWS: &str = "it holds another system's memory";
-const VMWARE: &str = "the memory is in the .vmem file beside it, or vmss2core makes a core file of both";
 
 /// First the formats of memory, then those that anything is packed in, then what is no memory at all. Sources: the
 /// formats' own descriptions, file(1)'s magic(5).
 const FORMATS: &[(Sign, &str, &str)] = &[
-    (at_0(b"AVML"), "a memory image in AVML's own format", "avml-convert makes a LiME image of it"),
-    (at_0(b"KDUMP   "), "a Linux kernel dump compressed by makedumpfile", MAKEDUMPFILE),
+    (at_0(b"AVML"), "a memory image in another version of AVML's own format", "avml-convert makes a LiME image of it"),
     (at_0(b"DISKDUMP"), "a Linux kernel dump in diskdump format", MAKEDUMPFILE),
-    (at_0(b"makedumpfile\0"), "a flattened dump of makedumpfile", "makedumpfile -R restores it"),
-    (at_0(&0xbed2_bed0_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
-    (at_0(&0xbad1_bad1_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
-    (at_0(&0xbed2_bed2_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
-    (at_0(&0xbed3_bed3_u32.to_le_bytes()), "the state of a VMware machine (.vmss, .vmsn)", VMWARE),
     (
         at_0(b"\x7fVirtualBox SavedState "),
         "the state of a VirtualBox machine",
         "VBoxManage debugvm VM dumpvmcore writes an ELF core file of one that runs",
     ),
-    (at_0(b"QEVM\0\0"), "the state of a QEMU machine (savevm, migrate)", MAKEDUMPFILE),
-    (at_0(b"LibvirtQemudSave"), "the state of a QEMU machine that libvirt saved", MAKEDUMPFILE),
+    (at_0(b"QEVM\0\0"), "the state of a QEMU machine of another version", MAKEDUMPFILE),
     (at_0(b"LibvirtQemudPart"), "the state of a QEMU machine that libvirt has not saved to its end", MAKEDUMPFILE),
     (
         at_0(&0xf00f_ebed_u32.to_le_bytes()),

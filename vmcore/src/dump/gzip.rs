@@ -1,9 +1,22 @@
-//! gzip streams of several members, and what may stand behind them (RFC 1952).
+//! gzip streams of several members, and what may stand behind them (RFC 1952); and zlib streams (RFC 1950), which `LiME`
+//! writes with `compress=1`.
 
+use crate::lime;
 use flate2::bufread;
 use std::io::{self, BufRead, Read};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Whether the first bytes of a file are those of a zlib stream with a `LiME` image in it. Nothing else is taken for one:
+/// memory may begin with the same two bytes.
+pub(super) fn is_packed_lime(head: &[u8]) -> bool {
+    let [method, flags, ..] = head else { return false };
+    if method & 0xf != 8 || !(u16::from(*method) << 8 | u16::from(*flags)).is_multiple_of(31) {
+        return false;
+    }
+    let mut first = [0; 8];
+    flate2::bufread::ZlibDecoder::new(head).read_exact(&mut first).is_ok() && lime::is_lime(&first)
+}
 
 /// What a member of a gzip stream begins with.
 const MEMBER: [u8; 2] = [0x1f, 0x8b];

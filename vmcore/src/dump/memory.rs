@@ -45,6 +45,8 @@ pub struct DumpedMemory {
     extents: Vec<Extent>,
     /// Bytes of the dump.
     length: u64,
+    /// Where it ends in `volume`.
+    dump_end: u64,
     /// What was read before.
     pages: BlockCache,
     /// Memory by the virtual addresses that a core file has beside the physical ones: it is at these.
@@ -166,6 +168,8 @@ impl DumpedMemory {
             Content::Lime(ranges) => {
                 in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), lime::HEADER_LENGTH as u64)
             }
+            // Opened below.
+            Content::Image(_) => Vec::new(),
             Content::Unknown => match packed {
                 None => vec![Extent { physical: 0, size: length, offset: 0 }],
                 Some(ranges) => in_a_row(ranges.iter().copied(), 0),
@@ -174,6 +178,16 @@ impl DumpedMemory {
                 return Err(Error::NoMemory(inspection.content.name()));
             }
         };
+        let (mut volume, mut length, mut dump_end) = (volume, length, inspection.location.end);
+        if let Content::Image(facts) = &inspection.content {
+            let image = facts.open(volume);
+            volume = image.volume;
+            extents =
+                image.extents.into_iter().map(|(physical, size, offset)| Extent { physical, size, offset }).collect();
+            if image.is_view {
+                (length, dump_end) = (volume.length(), volume.length());
+            }
+        }
         // What the file is too short for is not there.
         for extent in &mut extents {
             extent.size = extent.size.min(length.saturating_sub(extent.offset)).min(u64::MAX - extent.physical);
@@ -189,7 +203,7 @@ impl DumpedMemory {
         });
         let virtual_extents = virtual_extents(&inspection);
         let pages = BlockCache::new(KEPT, BLOCK);
-        Ok(Self { volume, inspection, extents, length, pages, virtual_extents, is_kept: false })
+        Ok(Self { volume, inspection, extents, length, dump_end, pages, virtual_extents, is_kept: false })
     }
 
     /// Tells later why something of it could not be read.
@@ -332,7 +346,7 @@ impl DumpedMemory {
 
     fn read_volume(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let at = self.inspection.location.start.saturating_add(offset);
-        self.volume.read_at(at, head_mut(buffer, self.inspection.location.end.saturating_sub(at)))
+        self.volume.read_at(at, head_mut(buffer, self.dump_end.saturating_sub(at)))
     }
 
     /// Reads few bytes at a place of the dump, such as a page table's entry. `None` where the dump has been cut off.
@@ -381,7 +395,12 @@ impl DumpInOrder {
         let inspection = looked_at(&volume, progress)?;
         let is_framed = unfolded::is_framed(&volume, &inspection)?;
         let is_plain = inspection.compression == Compression::None;
-        if is_framed || (!is_plain && matches!(inspection.content, Content::Unknown) && packed.is_none()) {
+        let needs_file = match &inspection.content {
+            Content::Image(_) => true,
+            Content::Unknown => packed.is_none(),
+            _ => false,
+        };
+        if is_framed || (!is_plain && needs_file) {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
         }
         let memory = DumpedMemory::location(volume, inspection, packed)?;

@@ -6,6 +6,7 @@
 
 mod block_cache;
 pub mod byte_source;
+mod companion;
 pub mod disk;
 mod elf;
 pub mod foreign;
@@ -14,6 +15,7 @@ mod frames;
 mod gzip;
 pub mod header;
 mod image;
+mod images;
 mod info;
 mod locate;
 mod memory;
@@ -34,6 +36,7 @@ mod unpacked;
 pub use elf::ElfFacts;
 pub use frames::Frames;
 pub use image::LimeRange;
+pub use images::{CoreWriter, ImageFacts, ImageFormat, ImageRange, Processor};
 pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors, last_sectors_of};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
@@ -43,6 +46,7 @@ pub use text::{Forwards, Member, TextFile, is_member as is_tar_header};
 pub use unfolded::inspect_packed;
 
 use crate::architecture::Architecture;
+use crate::bounds::filled;
 use crate::kerneldump;
 use crate::lime;
 use crate::progress::Progress;
@@ -50,6 +54,7 @@ use crate::units::counted;
 use byte_source::ByteSource;
 use foreign::Foreign;
 use frames::NoTable;
+use images::ReadImage;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -92,6 +97,8 @@ pub enum Content {
     Text(Vec<Member>),
     /// An image of memory in LiME's format.
     Lime(Vec<LimeRange>),
+    /// Memory of a virtual machine, or an image of memory whose pages are compressed or scattered.
+    Image(Box<ImageFacts>),
     /// A dump that only its key's owner can read.
     Encrypted,
     /// Nothing that is known: an image of memory without a header, perhaps. See [`Inspection::problem`].
@@ -106,6 +113,7 @@ impl Content {
             Self::Elf(_) => "ELF core file",
             Self::Text(_) => "text dump",
             Self::Lime(_) => "LiME image of memory",
+            Self::Image(facts) => facts.format.name(),
             Self::Encrypted => "encrypted dump",
             Self::Unknown => "not a dump that memtool knows",
         }
@@ -278,6 +286,15 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     } else if text::is_backwards(&result) {
         result.content = Content::Text(text::backwards(volume, location.start, location.end, &mut findings)?);
         result.length = Some(location.end - location.start);
+    } else if let Some(format) = image_format(volume, &result)? {
+        match images::read(volume, format, depth, &mut findings)? {
+            ReadImage::Known(facts) => {
+                result.content = Content::Image(facts);
+                result.length = Some(result.location.end);
+            }
+            ReadImage::Refused(foreign) => result.foreign = Some(foreign),
+            ReadImage::Damaged => {}
+        }
     } else {
         let range = (location.start, location.end);
         let framed = if compression == kerneldump::Compression::Zstd {
@@ -328,6 +345,16 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
     Ok(result)
 }
 
+/// The format of an image that is the whole file, and is not compressed as such.
+fn image_format(volume: &ByteSource, found: &Inspection) -> io::Result<Option<ImageFormat>> {
+    if found.location.place != Container::File || found.compression != kerneldump::Compression::None {
+        return Ok(None);
+    }
+    let mut head = vec![0; BEGINNING];
+    let read = volume.read_at(found.location.start, &mut head)?;
+    Ok(images::recognise(filled(&head, read)?).or_else(|| images::recognise_beside(volume)))
+}
+
 /// Bytes that tell what a dump is.
 const BEGINNING: usize = 4096;
 
@@ -339,12 +366,16 @@ enum Beginning {
     Elf,
     Lime,
     Text,
+    Image(ImageFormat),
     Foreign(Foreign),
     Other,
 }
 
 impl Beginning {
     fn from_head(head: &[u8]) -> Self {
+        if let Some(format) = images::recognise(head) {
+            return Self::Image(format);
+        }
         let mut page = [0; header::HEADER_LENGTH];
         page.iter_mut().zip(head).for_each(|(to, from)| *to = *from);
         match header::Header::parse(&page) {
@@ -387,6 +418,9 @@ fn content<'a>(
         Beginning::Elf => elf::read(&mut stream, findings)?.map_or(Content::Unknown, Content::Elf),
         Beginning::Lime => Content::Lime(image::lime_ranges(&mut stream, findings)?),
         Beginning::Text => Content::Text(text::forwards(&mut stream, findings)?),
+        // What is in it is known once it is decompressed. A device has none.
+        Beginning::Image(format) if stream.is_compressed() => Content::Image(Box::new(ImageFacts::packed(format))),
+        Beginning::Image(_) => Content::Unknown,
         Beginning::Foreign(found) => {
             foreign = Some(found);
             Content::Unknown

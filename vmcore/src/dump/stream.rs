@@ -4,6 +4,8 @@ use super::byte_source::{ByteSource, SourceReader};
 use crate::bounds::{at_most, filled, head, head_mut};
 use crate::kerneldump::Compression;
 use crate::progress::Progress;
+#[cfg(feature = "gzip")]
+use std::io::BufRead;
 #[cfg(any(feature = "gzip", feature = "zstd"))]
 use std::io::BufReader;
 use std::io::{self, Read};
@@ -60,7 +62,15 @@ fn decompressed<'a>(
     Ok(match compression {
         Compression::None => Box::new(from),
         #[cfg(feature = "gzip")]
-        Compression::Gzip => Box::new(super::gzip::Gzip::new(BufReader::new(from), Arc::clone(ignored))),
+        Compression::Gzip => {
+            let mut from = BufReader::new(from);
+            let is_gzip = from.fill_buf()?.first().is_none_or(|first| *first == 0x1f);
+            if is_gzip {
+                Box::new(super::gzip::Gzip::new(from, Arc::clone(ignored)))
+            } else {
+                Box::new(flate2::bufread::ZlibDecoder::new(from))
+            }
+        }
         #[cfg(feature = "zstd")]
         Compression::Zstd => {
             let mut decoder = zstd::Decoder::with_buffer(BufReader::with_capacity(1 << 17, from))?;
@@ -113,16 +123,21 @@ fn beginning_of(volume: &ByteSource, start: u64) -> io::Result<u64> {
     Ok(start)
 }
 
-/// How a file is compressed.
+/// How a file is compressed; a zlib stream, as `LiME` writes, counts as gzip, whose decompressor it has.
 ///
 /// # Errors
 ///
 /// Those of read(2).
 pub(super) fn compression_at(volume: &ByteSource, start: u64) -> io::Result<Compression> {
-    let mut head = [0; 4];
+    let mut head = [0; 1 << 10];
     let beginning = beginning_of(volume, start)?;
     let read = volume.read_at(beginning, &mut head)?;
-    let compression = compression_of(filled(&head, read)?);
+    let head = filled(&head, read)?;
+    let compression = compression_of(head);
+    #[cfg(feature = "gzip")]
+    if super::gzip::is_packed_lime(head) {
+        return Ok(Compression::Gzip);
+    }
     // Other streams have no such frames.
     Ok(if beginning > start && compression != Compression::Zstd { Compression::None } else { compression })
 }

@@ -46,6 +46,7 @@ mod swap;
 mod tables;
 mod trampoline;
 mod translation;
+mod unaided;
 mod user;
 mod view;
 mod vnet;

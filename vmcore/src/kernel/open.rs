@@ -3,7 +3,7 @@
 use super::identity::{Identity, compare};
 use super::names::KernelNames;
 use super::process::Processes;
-use super::space::AddressSpace;
+use super::space::{AddressSpace, RootOrigin};
 use super::warning::KernelWarning;
 use super::{Access, DebuggerOutput, KernelFacts, KernelMemory, TypedMemory, capture, config, messages};
 use crate::architecture::Architecture;
@@ -20,6 +20,7 @@ use crate::symbols::{Found, KernelSymbols, Symbol, Symbols, Table};
 use crate::system::System;
 use crate::text::first_line;
 use crate::types::{TypeSource, TypeTable};
+use crate::units::Hex;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
@@ -159,6 +160,7 @@ impl Kernel {
 
     /// The kernel in a dump whose address space is known.
     pub(super) fn from_space(memory: DumpedMemory, (architecture, space): Space, image: Option<Table>) -> Self {
+        let scanned = if space.origin == RootOrigin::Scan { space.root() } else { None };
         let memory = KernelMemory::from_space(memory, architecture, space);
         let names = match image {
             Some(table) => {
@@ -169,6 +171,7 @@ impl Kernel {
             None => KernelNames::Unknown,
         };
         let mut kernel = Self::new(memory, names);
+        kernel.warnings.extend(scanned.map(|root| KernelWarning::TablesByScan(Hex(root))));
         kernel.compare();
         kernel
     }

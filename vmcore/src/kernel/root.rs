@@ -10,6 +10,7 @@
 
 use super::space::{AddressSpace, PageTables};
 use super::tables::Physical;
+use super::unaided;
 use crate::architecture::{Architecture, DirectMap};
 use crate::bounds::{head_mut, part, saturating_usize};
 use crate::dump::{Content, DumpedMemory};
@@ -303,12 +304,15 @@ pub(super) fn find(
     kernel: Option<(Architecture, &dyn Symbols)>,
 ) -> Result<(Architecture, AddressSpace)> {
     let Some((architecture, symbols)) = kernel else {
-        return Err(Error::NeedsImage(memory.inspection().content.name()));
+        return unaided::find(memory).ok_or(Error::NeedsImage(memory.inspection().content.name()));
     };
-    if let Content::Elf(facts) = &memory.inspection().content
-        && facts.machine_name != architecture.name()
-    {
-        let machine = if facts.machine_name.is_empty() { "another machine" } else { facts.machine_name };
+    let machine = match &memory.inspection().content {
+        Content::Elf(facts) => Some(facts.machine_name),
+        Content::Image(facts) => facts.architecture.map(Architecture::name),
+        _ => None,
+    };
+    if let Some(machine) = machine.filter(|machine| *machine != architecture.name()) {
+        let machine = if machine.is_empty() { "another machine" } else { machine };
         return Err(Error::Refused(format!(
             "the dump is for {machine}, and {} is a kernel for {}",
             symbols.source(),

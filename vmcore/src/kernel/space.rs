@@ -56,6 +56,17 @@ impl PageTables {
     }
 }
 
+/// What told where the page tables are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum RootOrigin {
+    /// The dump, the running system, or symbols.
+    Told,
+    /// The registers of a processor.
+    Processor,
+    /// Nothing: a page was taken for their root.
+    Scan,
+}
+
 /// The kernel's address space.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct AddressSpace {
@@ -66,6 +77,7 @@ pub(super) struct AddressSpace {
     pub direct_protection: Protection,
     /// How the kernel lies elsewhere than it is linked: addresses that it is linked at are followed, too.
     pub relocation: Option<Relocation>,
+    pub origin: RootOrigin,
 }
 
 /// Entries of a level in a minidump's section, without those for what lies beyond the address space.
@@ -105,30 +117,59 @@ impl AddressSpace {
         };
         let direct_protection = if header.architecture == Architecture::Powerpc64 { CODE } else { DATA };
         let (direct_map, relocation) = (header.direct_map, header.relocation());
-        Self { order: header.order, tables, direct_map, direct_protection, relocation }
+        Self { order: header.order, tables, direct_map, direct_protection, relocation, origin: RootOrigin::Told }
     }
 
     /// That of a kernel whose page tables are in physical memory, without a direct map.
     pub fn from_tables(tables: PageTables) -> Self {
         let tables = Tables::Tree(tables);
-        Self { order: Endianness::Little, tables, direct_map: None, direct_protection: DATA, relocation: None }
+        Self {
+            order: Endianness::Little,
+            tables,
+            direct_map: None,
+            direct_protection: DATA,
+            relocation: None,
+            origin: RootOrigin::Told,
+        }
     }
 
     /// That of a kernel whose hashed page table is in physical memory, without a direct map; kernel memory is mapped from
     /// `base` on.
     pub fn from_hashed(table: RunningTable, base: u64, order: Endianness, relocation: Relocation) -> Self {
         let tables = Tables::Hashed(Hashed::from_running(table, base));
-        Self { order, tables, direct_map: None, direct_protection: CODE, relocation: Some(relocation) }
+        Self {
+            order,
+            tables,
+            direct_map: None,
+            direct_protection: CODE,
+            relocation: Some(relocation),
+            origin: RootOrigin::Told,
+        }
     }
 
     /// That of a dump which has virtual memory by its addresses.
     pub fn listed(order: Endianness) -> Self {
-        Self { order, tables: Tables::Listed, direct_map: None, direct_protection: DATA, relocation: None }
+        Self {
+            order,
+            tables: Tables::Listed,
+            direct_map: None,
+            direct_protection: DATA,
+            relocation: None,
+            origin: RootOrigin::Told,
+        }
     }
 
     /// That of a core file which tells itself where virtual memory is, and in which no page tables are found.
     pub fn told(order: Endianness) -> Self {
         Self { tables: Tables::Unknown(TOLD), ..Self::listed(order) }
+    }
+
+    /// Where the root of the tables is.
+    pub fn root(&self) -> Option<u64> {
+        match &self.tables {
+            Tables::Tree(tree) => tree.top.physical,
+            _ => None,
+        }
     }
 
     /// Follows an address to memory, and shows each entry on the way.

@@ -32,6 +32,7 @@ impl PhysicalView {
         let (architecture, order) = match &memory.inspection().content {
             Content::Minidump(facts) => (Some(facts.header.architecture), facts.header.order),
             Content::Elf(facts) => (facts.architecture(), facts.byte_order),
+            Content::Image(facts) if facts.architecture.is_some() => (facts.architecture, Endianness::Little),
             _ => (image.as_ref().and_then(Table::architecture), Endianness::Little),
         };
         let names = match image {

@@ -2,6 +2,7 @@
 
 use crate::fault::Fault;
 use crate::mismatch::Mismatch;
+use crate::units::Hex;
 
 /// What may be wrong with what a kernel that was opened shows; for the program to tell, or to act on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -30,6 +31,10 @@ pub enum KernelWarning {
         /// Why.
         fault: Fault,
     },
+    /// No symbols told where the page tables are, and the registers of no processor: a page of memory was found that must be
+    /// their root.
+    #[error("the kernel's page tables were found by scanning memory: their root is at {0}")]
+    TablesByScan(Hex),
     /// The kernel's list of modules is broken: there may be more of them than are known, for this reason.
     #[error("{0}; the symbols of modules may be missing")]
     ModulesCutOff(String),

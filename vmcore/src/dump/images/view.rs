@@ -1,0 +1,190 @@
+//! The memory of an image in a row, as a file that is read at any place.
+
+use super::codec::Codec;
+use super::facts::ImageFacts;
+use super::layout::Layout;
+use super::pieces::part_for;
+use super::unit::{MAX_STORED, MAX_UNIT, Stored, Unit};
+use crate::bounds::{at_most, filled, saturating_usize, tail};
+use crate::dump::Findings;
+use crate::dump::byte_source::{ByteSource, ReadAt};
+use std::io::{self, Read};
+use std::sync::{Arc, Mutex, PoisonError};
+
+/// Units that are kept decompressed.
+const KEPT: usize = 64;
+/// Units that were decompressed before, each in the one place that its beginning has.
+#[derive(Default)]
+struct Kept(Vec<Option<(u64, Vec<u8>)>>);
+
+struct View {
+    volume: ByteSource,
+    layout: Arc<Layout>,
+    kept: Mutex<Kept>,
+}
+
+/// Fills a buffer with what a unit holds; `Ok(None)` where the file ends within it.
+fn unpack(
+    volume: &ByteSource,
+    layout: &Layout,
+    (at, length, codec): (u64, u64, Codec),
+    out: &mut [u8],
+) -> io::Result<Option<()>> {
+    let mut stored = vec![0; at_most(length, saturating_usize(MAX_STORED))];
+    if length > MAX_STORED {
+        return Err(invalid(at, format!("it takes {length} bytes")));
+    }
+    if layout.read_stored(volume, at, &mut stored)? < stored.len() {
+        return Ok(None);
+    }
+    codec.decompress(&stored, out).map(Some).map_err(|why| invalid(at, why))
+}
+
+fn invalid(at: u64, why: String) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, format!("the page at {at} of the file is damaged: {why}"))
+}
+
+impl View {
+    /// The part of a unit from a place on, which is decompressed and kept.
+    fn keep(&self, unit: &Unit, place: (u64, u64, Codec), within: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if kept.0.is_empty() {
+            kept.0.resize_with(KEPT, || None);
+        }
+        let number = saturating_usize(unit.start / unit.size.max(1)) % KEPT;
+        let Some(slot) = kept.0.get_mut(number) else { return Ok(0) };
+        if slot.as_ref().is_none_or(|(start, _)| *start != unit.start) {
+            let mut bytes = vec![0; at_most(unit.size, saturating_usize(MAX_UNIT))];
+            if unpack(&self.volume, &self.layout, place, &mut bytes)?.is_none() {
+                return Ok(0);
+            }
+            *slot = Some((unit.start, bytes));
+        }
+        let bytes = slot.as_ref().map_or(&[][..], |(_, bytes)| bytes);
+        tail(bytes, within).read(buffer)
+    }
+}
+
+impl ReadAt for View {
+    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
+        let Some(unit) = self.layout.unit_at(&self.volume, at)? else { return Ok(0) };
+        let within = at.saturating_sub(unit.start);
+        let part = part_for(buffer, unit.size.saturating_sub(within));
+        match unit.stored {
+            Stored::Zeros => {
+                part.fill(0);
+                Ok(part.len())
+            }
+            Stored::At(place, _, Codec::Plain) => {
+                self.layout.read_stored(&self.volume, place.saturating_add(within), part)
+            }
+            // Who reads a whole unit need not wait for others.
+            Stored::At(place, length, codec) if within == 0 && part.len() as u64 == unit.size => {
+                let done = unpack(&self.volume, &self.layout, (place, length, codec), part)?;
+                Ok(done.map_or(0, |()| part.len()))
+            }
+            Stored::At(place, length, codec) => self.keep(&unit, (place, length, codec), within, part),
+        }
+    }
+}
+
+/// An image whose memory is to be read.
+pub(in crate::dump) struct OpenedImage {
+    /// What the offsets are in.
+    pub volume: ByteSource,
+    /// Where memory is, in ascending order: the physical address, bytes, and where they begin in `volume`.
+    pub extents: Vec<(u64, u64, u64)>,
+    /// Whether `volume` is not the file itself but its memory in a row.
+    pub is_view: bool,
+}
+
+impl ImageFacts {
+    /// Opens the memory of an image that is in a volume. Where it lies in the file as it is, it is read and written there.
+    pub(in crate::dump) fn open(&self, volume: ByteSource) -> OpenedImage {
+        let Some(layout) = &self.layout else { return OpenedImage { volume, extents: Vec::new(), is_view: false } };
+        let (volume, is_view) = match &**layout {
+            Layout::Beside(_) => match volume.into_beside() {
+                Ok(beside) => (beside, true),
+                Err(volume) => (volume, false),
+            },
+            _ => (volume, false),
+        };
+        match &**layout {
+            Layout::Pieces(pieces) | Layout::Beside(pieces)
+                if pieces.are_plain() && pieces.iter().count() == self.ranges.len() =>
+            {
+                let extents = pieces.iter().filter_map(|piece| Some((piece.physical, piece.size, piece.at?)));
+                OpenedImage { volume, extents: extents.collect(), is_view }
+            }
+            _ => {
+                let mut offset = 0_u64;
+                let extents = self.ranges.iter().map(|range| {
+                    let size = range.end.0.saturating_sub(range.start.0);
+                    let extent = (range.start.0, size, offset);
+                    offset = offset.saturating_add(size);
+                    extent
+                });
+                let extents = extents.collect();
+                let length = layout.length();
+                let view = View { volume, layout: Arc::clone(layout), kept: Mutex::default() };
+                OpenedImage { volume: ByteSource::from_elsewhere(Box::new(view), length), extents, is_view: true }
+            }
+        }
+    }
+}
+
+/// Damage that is listed at most.
+const MAX_DAMAGE: usize = 20;
+
+/// Reads all memory of an image, and says what of it cannot be.
+pub(super) fn check(volume: &ByteSource, facts: &ImageFacts, findings: &mut Findings) -> io::Result<()> {
+    let Some(layout) = &facts.layout else { return Ok(()) };
+    let beside;
+    let volume = match (&**layout, volume.beside()) {
+        (Layout::Beside(_), Some((_, file))) => {
+            beside = file;
+            beside
+        }
+        _ => volume,
+    };
+    let mut buffer = vec![0; saturating_usize(MAX_UNIT)];
+    let (mut at, mut damaged) = (0, 0);
+    while at < layout.length() && damaged < MAX_DAMAGE {
+        let unit = match layout.unit_at(volume, at) {
+            Ok(Some(unit)) => unit,
+            Ok(None) => {
+                findings.damaged("pages", format!("the file ends before memory {at} of {}", layout.length()));
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                findings.damaged("pages", error);
+                break;
+            }
+            Err(error) => return Err(error),
+        };
+        let size = unit.size.min(MAX_UNIT);
+        let out = part_for(&mut buffer, size);
+        let read = match unit.stored {
+            Stored::Zeros => Ok(Some(())),
+            Stored::At(place, _, Codec::Plain) => {
+                let read = layout.read_stored(volume, place, out)?;
+                Ok((filled(out, read)?.len() as u64 == size).then_some(()))
+            }
+            Stored::At(place, length, codec) => unpack(volume, layout, (place, length, codec), out),
+        };
+        match read {
+            Ok(Some(())) => {}
+            Ok(None) => {
+                findings.damaged("pages", format!("the file ends within the memory {at} of {}", layout.length()));
+                break;
+            }
+            Err(error) if error.kind() == io::ErrorKind::InvalidData => {
+                damaged += 1;
+                findings.damaged("pages", error);
+            }
+            Err(error) => return Err(error),
+        }
+        at = at.saturating_add(size.max(1));
+    }
+    Ok(())
+}
