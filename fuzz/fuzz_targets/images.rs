@@ -47,7 +47,7 @@ fuzz_target!(|bytes: &[u8]| {
 fn files() -> &'static [Vec<u8>] {
     static FILES: OnceLock<Vec<Vec<u8>>> = OnceLock::new();
     FILES.get_or_init(|| {
-        let mut memory = KernelMemory::new(Paging::Amd64, &[(0, 0x1000), (ROOT, ROOT + 0x6000)], ROOT);
+        let mut memory = KernelMemory::new(Paging::Amd64, &[(0, 0x1000), (ROOT, ROOT + 0x8000)], ROOT);
         memory.set(ROOT + 256 * 8, Paging::Amd64.table(ROOT, 0), 8);
         memory.map(0xffff_f800_0000_8000, ROOT, 3, true, false);
         memory.map(0xffff_ffff_8020_0000, 0, 3, false, true);

@@ -66,7 +66,7 @@ impl Unfolded {
             let scratch = scratch.ok_or(Error::Compressed(outer.compression))?;
             let range = (outer.location.start, outer.location.end);
             let unpacked = Unpacked::new(&volume, range, outer.compression, scratch)?;
-            if outer.content == Content::Unknown {
+            if matches!(outer.content, Content::Unknown | Content::Image(_)) {
                 // Its end tells what it is.
                 let length = unpacked.to_end(progress)?;
                 let bytes = ByteSource::from_elsewhere(Box::new(unpacked), length).with_partition(partition);
