@@ -8,11 +8,12 @@ use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
-use nix::unistd::{AccessFlags, faccessat};
+use nix::unistd::{AccessFlags, Whence, faccessat, lseek};
 #[cfg(target_os = "freebsd")]
 use std::fs::Metadata;
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::os::fd::AsFd;
 #[cfg(target_os = "freebsd")]
 use std::os::unix::fs::MetadataExt;
@@ -305,7 +306,25 @@ fn byte_source(path: &Path, file: File, open_info: Open) -> Result<ByteSource> {
     if let Some(geometry) = disk::geometry(&file) {
         return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));
     }
-    Ok(ByteSource::from_opened(path, file, open_info)?)
+    Ok(ByteSource::from_opened(path, file, open_info)?.with_next_data(next_data))
+}
+
+/// Where the first data of a file is from a place on: lseek(2) with `SEEK_DATA` and `SEEK_HOLE`. Nothing reads from where
+/// it leaves the file's offset.
+fn next_data(file: &File, at: u64) -> io::Result<Range<u64>> {
+    let seek = |at: u64, whence| {
+        let found = lseek(file, i64::try_from(at).map_err(|_| Errno::EOVERFLOW)?, whence)?;
+        u64::try_from(found).map_err(|_| Errno::EOVERFLOW)
+    };
+    match seek(at, Whence::SeekData) {
+        Ok(start) => Ok(start..seek(start, Whence::SeekHole)?),
+        // A hole to the end, or behind it: a file that has shrunk has no zeros there.
+        Err(Errno::ENXIO) => {
+            let end = file.metadata()?.len();
+            if at < end { Ok(end..end) } else { Err(Errno::ENXIO.into()) }
+        }
+        Err(errno) => Err(errno.into()),
+    }
 }
 
 /// The mem(4) devices.

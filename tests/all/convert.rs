@@ -636,3 +636,45 @@ fn a_disk_that_is_too_small_is_seen_before_and_leaves_nothing_later() {
         convert("--no-space-check --zstd").unwrap().fails_saying(&["No space left on device"]);
     }
 }
+
+/// A dump with pages of zeros, which the file has as holes or as bytes.
+fn write_dump(path: &Path, dump: &[u8], has_holes: bool) {
+    let file = fs::File::create(path).unwrap();
+    for (at, block) in (0..).step_by(4096).zip(dump.chunks(4096)) {
+        if !has_holes || block.iter().any(|byte| *byte != 0) {
+            file.write_all_at(block, at).unwrap();
+        }
+    }
+    file.set_len(dump.len() as u64).unwrap();
+}
+
+/// Holes of a dump's file are holes in what it is converted to, which has the same bytes as without them.
+#[test]
+fn holes_of_a_dump_become_holes() {
+    const SIZE: u64 = 16 << 20;
+    let mut spec = MinidumpSpec::example(Arch::Arm64, 3);
+    let base = spec.dump_avail[0].0;
+    spec.dump_avail = vec![(base, base + SIZE)];
+    spec.direct_map.end = spec.direct_map.base + SIZE;
+    (spec.mappings, spec.page_table_pages) = Default::default();
+    let page = |at: u64| match at / 4096 {
+        // A hole at the beginning, one with data around it, a page alone, and a hole at the end.
+        700..710 | 2000..2600 | 3000 => noise(4096),
+        _ => vec![0; 4096],
+    };
+    spec.pages = (0..SIZE).step_by(4096).map(|at| (base + at, page(at))).collect();
+    let dump = spec.build();
+    let files = Files::new(&[]);
+    for format in ["elf", "lime", "padded", "raw"] {
+        let mut made = Vec::new();
+        for has_holes in [false, true] {
+            write_dump(&files.dump, &dump, has_holes);
+            files.convert(&["-q", "--format", format]).ok();
+            let blocks = fs::metadata(&files.out).unwrap().blocks() * 512;
+            assert!(!has_holes || blocks < SIZE / 4, "{format}: {blocks} bytes on disk");
+            made.push(fs::read(&files.out).unwrap());
+            fs::remove_file(&files.out).unwrap();
+        }
+        assert!(made[0] == made[1], "{format}");
+    }
+}

@@ -29,6 +29,13 @@ pub enum Chunk<'a> {
         /// The bytes.
         bytes: &'a [u8],
     },
+    /// Bytes that are known to be zeros, and were not read.
+    Zeros {
+        /// The first address.
+        start: u64,
+        /// The first address after them.
+        end: u64,
+    },
     /// Addresses that cannot be read.
     Unreadable {
         /// The first address.
@@ -57,6 +64,7 @@ pub struct ChunkReader<'a> {
     memory: &'a dyn Memory,
     page_size: u64,
     buffer_size: usize,
+    holes: &'a [Range<u64>],
 }
 
 impl<'a> ChunkReader<'a> {
@@ -73,7 +81,14 @@ impl<'a> ChunkReader<'a> {
                 MAX_BUFFER >> 20
             )));
         }
-        Ok(Self { memory, page_size, buffer_size: buffer_size.max(1).next_multiple_of(page) })
+        Ok(Self { memory, page_size, buffer_size: buffer_size.max(1).next_multiple_of(page), holes: &[] })
+    }
+
+    /// Does not read these addresses, which are ascending and disjoint: they are zeros, each of them in one piece as far as
+    /// a segment has it.
+    #[must_use]
+    pub fn with_holes(self, holes: &'a [Range<u64>]) -> Self {
+        Self { holes, ..self }
     }
 
     /// Calls with each piece of the segments, one after another. Several threads take turns: each reads a chunk,
@@ -92,7 +107,7 @@ impl<'a> ChunkReader<'a> {
         thread::scope(|scope| {
             let mut readers = Vec::new();
             for (number, (mine, next)) in mine.into_iter().zip(next).enumerate() {
-                let chunks = Chunks::new(segments, self.buffer_size).skip(number).step_by(threads);
+                let chunks = Chunks::new(segments, self.buffer_size, self.holes).skip(number).step_by(threads);
                 let thread = thread::Builder::new().name("reader".to_owned());
                 let reader = thread.spawn_scoped(scope, move || self.take_turns(chunks, &mine, &next));
                 readers.push(reader.map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?);
@@ -106,13 +121,19 @@ impl<'a> ChunkReader<'a> {
     /// failed.
     fn take_turns<'t>(
         &self,
-        chunks: impl Iterator<Item = Range<u64>>,
+        chunks: impl Iterator<Item = Part>,
         mine: &Receiver<Turn<'t>>,
         next: &SyncSender<Turn<'t>>,
     ) -> Result<()> {
         let mut buffer = vec![0; self.buffer_size];
         let mut runs = Vec::new();
-        for chunk in chunks {
+        for Part { range: chunk, is_hole } in chunks {
+            if is_hole {
+                let Ok(take) = mine.recv() else { break };
+                take(Chunk::Zeros { start: chunk.start, end: chunk.end })?;
+                let _ = next.send(take);
+                continue;
+            }
             let bytes = head_mut(&mut buffer, chunk.end - chunk.start);
             self.read_chunk(chunk.start, bytes, &mut runs);
             let Ok(take) = mine.recv() else { break };
@@ -179,32 +200,46 @@ struct Run {
     not_read: Option<NotRead>,
 }
 
-/// What is read at once: up to a border of the buffer's size, or the segment's end.
+/// What is taken at once.
+struct Part {
+    range: Range<u64>,
+    is_hole: bool,
+}
+
+/// What is read at once: up to a border of the buffer's size, a hole, or the segment's end. And holes.
 struct Chunks<'a> {
     segments: std::slice::Iter<'a, Segment>,
     size: u64,
+    holes: &'a [Range<u64>],
     /// What is left of the segment.
     rest: Range<u64>,
 }
 
 impl<'a> Chunks<'a> {
-    fn new(segments: &'a [Segment], size: usize) -> Self {
-        Self { segments: segments.iter(), size: size as u64, rest: 0..0 }
+    fn new(segments: &'a [Segment], size: usize, holes: &'a [Range<u64>]) -> Self {
+        Self { segments: segments.iter(), size: size as u64, holes, rest: 0..0 }
     }
 }
 
 impl Iterator for Chunks<'_> {
-    type Item = Range<u64>;
+    type Item = Part;
 
-    fn next(&mut self) -> Option<Range<u64>> {
+    fn next(&mut self) -> Option<Part> {
         while self.rest.is_empty() {
             let segment = self.segments.next()?;
             self.rest = segment.start..segment.end;
         }
         let start = self.rest.start;
-        let end = (start - start % self.size).saturating_add(self.size).min(self.rest.end);
+        let hole = self.holes.get(self.holes.partition_point(|hole| hole.end <= start));
+        let border = (start - start % self.size).saturating_add(self.size);
+        let (end, is_hole) = match hole {
+            Some(hole) if hole.start <= start => (hole.end, true),
+            Some(hole) => (border.min(hole.start), false),
+            None => (border, false),
+        };
+        let end = end.min(self.rest.end);
         self.rest.start = end;
-        Some(start..end)
+        Some(Part { range: start..end, is_hole })
     }
 }
 
@@ -262,6 +297,7 @@ mod tests {
                         assert_eq!(*byte, byte_at(at));
                     }
                 }
+                Chunk::Zeros { .. } => panic!("no hole is known"),
                 Chunk::Unreadable { start, end, why } => {
                     assert!(start < end);
                     assert_eq!(why, NotRead::Absent);
@@ -311,12 +347,41 @@ mod tests {
         let note = |piece: Chunk<'_>| {
             pieces.push(match piece {
                 Chunk::Data { address, bytes } => (address, address + bytes.len() as u64, true),
+                Chunk::Zeros { start, end } => panic!("no hole is known: {start:#x} to {end:#x}"),
                 Chunk::Unreadable { start, end, why } => (start, end, why != NotRead::End),
             });
             Ok(())
         };
         ChunkReader::new(&Ends, PAGE, 8192).unwrap().read(&segments, note).unwrap();
         assert_eq!(pieces, [(0, 5000, true), (5000, 8192, false), (8192, 12_288, false)]);
+    }
+
+    #[test]
+    fn what_is_known_to_be_zeros_is_not_read_and_is_in_its_place() {
+        let memory = Faulty { bad_pages: (2..7).collect(), longest: usize::MAX };
+        let segments = [segment(0, 9 * PAGE), segment(1 << 30, (1 << 30) + PAGE), segment(100 * PAGE, 101 * PAGE)];
+        let holes = [2 * PAGE + 1..7 * PAGE, 100 * PAGE..(1 << 30) + 1];
+        let mut pieces = Vec::new();
+        let note = |piece: Chunk<'_>| {
+            pieces.push(match piece {
+                Chunk::Data { address, bytes } => (address, address + bytes.len() as u64, "data"),
+                Chunk::Zeros { start, end } => (start, end, "zeros"),
+                Chunk::Unreadable { start, end, .. } => (start, end, "unreadable"),
+            });
+            Ok(())
+        };
+        ChunkReader::new(&memory, PAGE, 8 << 10).unwrap().with_holes(&holes).read(&segments, note).unwrap();
+        let expected = [
+            (0, 2 * PAGE, "data"),
+            (2 * PAGE, 2 * PAGE + 1, "unreadable"),
+            (2 * PAGE + 1, 7 * PAGE, "zeros"),
+            (7 * PAGE, 8 * PAGE, "data"),
+            (8 * PAGE, 9 * PAGE, "data"),
+            (1 << 30, (1 << 30) + 1, "zeros"),
+            ((1 << 30) + 1, (1 << 30) + PAGE, "data"),
+            (100 * PAGE, 101 * PAGE, "zeros"),
+        ];
+        assert_eq!(pieces, expected);
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::opened::{Open, is_device, open_for_writing, open_plainly, read_at, re
 use crate::progress::Progress;
 use std::fs::File;
 use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Range;
 use std::path::Path;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
@@ -26,6 +27,16 @@ pub trait ReadAt: Send + Sync {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
 }
 
+/// Where the first data of a file is from a place on; where there is none, the range is empty, and at the file's end.
+///
+/// # Errors
+///
+/// The file system does not tell holes from data; the place is behind the file's end.
+pub type NextData = fn(&File, u64) -> io::Result<Range<u64>>;
+
+/// Holes that are told of at most, which are 16 MiB.
+const MAX_HOLES: usize = 1 << 20;
+
 /// A file or device, opened for reading, and for writing if that was asked for. A clone is of the same one.
 #[derive(Clone)]
 pub struct ByteSource {
@@ -40,6 +51,7 @@ pub struct ByteSource {
     partition: Option<String>,
     /// The file that belongs beside it.
     beside: Option<(Beside, Box<Self>)>,
+    next_data: Option<NextData>,
 }
 
 /// Why bytes could not be read that are in no file as they are, in more words than an errno has: what compresses them is
@@ -136,6 +148,33 @@ impl ByteSource {
         self.partition.as_deref()
     }
 
+    /// Can tell the holes of a file, of which it is asked for with this.
+    #[must_use]
+    pub fn with_next_data(self, next_data: NextData) -> Self {
+        Self { next_data: Some(next_data), ..self }
+    }
+
+    /// Holes of at least so many bytes in a part of it, as far as they are known: they are zeros, which need not be read.
+    /// What is not known to be one may be one.
+    pub fn holes(&self, part: Range<u64>, smallest: u64) -> Vec<Range<u64>> {
+        let (Bytes::File(file), Some(next_data)) = (&*self.bytes, self.next_data) else { return Vec::new() };
+        let end = part.end.min(self.length);
+        let mut at = part.start;
+        let mut holes = Vec::new();
+        while at < end && holes.len() < MAX_HOLES {
+            let Ok(data) = next_data(file, at) else { break };
+            let hole = at..data.start.min(end);
+            if hole.end.saturating_sub(hole.start) >= smallest {
+                holes.push(hole);
+            }
+            if data.end <= at {
+                break;
+            }
+            at = data.end;
+        }
+        holes
+    }
+
     /// Writes bytes over those that are there.
     ///
     /// # Errors
@@ -195,6 +234,7 @@ impl ByteSource {
             trouble: Trouble::default(),
             partition: None,
             beside: None,
+            next_data: None,
         }
     }
 

@@ -17,6 +17,7 @@ use crate::opened::Scratch;
 use crate::progress::Progress;
 use crate::segment::Segment;
 use std::io::{self, Read};
+use std::ops::Range;
 
 /// Memory in a dump: the pages of a minidump, the segments of a full dump or a LiME image, or an image without a
 /// header. Finding an address takes the same time in every minidump.
@@ -433,6 +434,13 @@ impl DumpInOrder {
 const BUFFER: usize = 1 << 20;
 
 impl DumpedMemory {
+    /// Holes in the dump's file, by their place in the dump. Shorter ones are read as soon as passed over.
+    fn holes(&self) -> Vec<Range<u64>> {
+        let (start, end) = (self.inspection.location.start, self.inspection.location.end);
+        let holes = self.volume.holes(start..end, BUFFER as u64);
+        holes.into_iter().map(|hole| hole.start - start..hole.end - start).collect()
+    }
+
     /// Calls with each piece of the memory in ascending order, one after another.
     ///
     /// # Errors
@@ -462,6 +470,9 @@ impl DumpedMemory {
                 let length = now.length();
                 take(match now {
                     PendingBytes::Data(bytes) => Chunk::Data { address: extent.physical, bytes },
+                    PendingBytes::Zeros(length) => {
+                        Chunk::Zeros { start: extent.physical, end: extent.physical + length }
+                    }
                     PendingBytes::Unreadable(length, why) => {
                         Chunk::Unreadable { start: extent.physical, end: extent.physical + length, why }
                     }
@@ -474,9 +485,11 @@ impl DumpedMemory {
         };
         if self.inspection.compression == Compression::None {
             let dump = DumpBytes(self);
-            return ChunkReader::new(&dump, 4096, BUFFER)?.read(&spans, |piece| {
+            let holes = self.holes();
+            return ChunkReader::new(&dump, 4096, BUFFER)?.with_holes(&holes).read(&spans, |piece| {
                 take_part(match piece {
                     Chunk::Data { bytes, .. } => PendingBytes::Data(bytes),
+                    Chunk::Zeros { start, end } => PendingBytes::Zeros(end - start),
                     Chunk::Unreadable { start, end, why } => PendingBytes::Unreadable(end - start, why),
                 })
             });
@@ -561,6 +574,7 @@ impl Memory for DumpBytes<'_> {
 #[derive(Clone, Copy)]
 enum PendingBytes<'a> {
     Data(&'a [u8]),
+    Zeros(u64),
     Unreadable(u64, NotRead),
 }
 
@@ -568,7 +582,7 @@ impl PendingBytes<'_> {
     fn length(self) -> u64 {
         match self {
             Self::Data(bytes) => bytes.len() as u64,
-            Self::Unreadable(length, _) => length,
+            Self::Zeros(length) | Self::Unreadable(length, _) => length,
         }
     }
 
@@ -577,6 +591,10 @@ impl PendingBytes<'_> {
             Self::Data(bytes) => {
                 let (now, later) = split_at_most(bytes, limit);
                 (Self::Data(now), Self::Data(later))
+            }
+            Self::Zeros(length) => {
+                let now = length.min(limit);
+                (Self::Zeros(now), Self::Zeros(length - now))
             }
             Self::Unreadable(length, why) => {
                 let now = length.min(limit);

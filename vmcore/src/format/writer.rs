@@ -127,7 +127,7 @@ impl<'a, 'm, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, I> {
 
     /// Writes a piece, and tells how many bytes of memory it stands for.
     pub fn write_chunk(&mut self, piece: Chunk<'_>) -> Result<u64> {
-        let (Chunk::Data { address: start, .. } | Chunk::Unreadable { start, .. }) = piece;
+        let (Chunk::Data { address: start, .. } | Chunk::Zeros { start, .. } | Chunk::Unreadable { start, .. }) = piece;
         if start >= self.end
             && let Some(segment) = self.segments.next()
         {
@@ -144,6 +144,14 @@ impl<'a, 'm, I: Iterator<Item = Segment>> ImageWriter<'a, 'm, I> {
                     map.add(address, address + bytes.len() as u64)?;
                 }
                 Ok(bytes.len() as u64)
+            }
+            Chunk::Zeros { start, end } => {
+                self.out.zeros(end - start)?;
+                self.read += end - start;
+                if let Some(map) = &mut self.map {
+                    map.add(start, end)?;
+                }
+                Ok(end - start)
             }
             Chunk::Unreadable { start, end, why } => {
                 self.unreadable.add(start, end, why);

@@ -148,6 +148,11 @@ impl Snapshot<'_> {
                     progress.add(bytes.len() as u64);
                     Ok(())
                 }
+                Chunk::Zeros { start, end } => {
+                    out.zeros(end - start)?;
+                    progress.add(end - start);
+                    Ok(())
+                }
                 Chunk::Unreadable { start, end, why } => {
                     unreadable.add(start, end, why);
                     out.zeros(end - start)?;
