@@ -5,7 +5,7 @@ use super::pages::{self, Pages};
 use super::stream::{Stream, StreamError};
 use super::{Container, Depth, Findings};
 use crate::architecture::Architecture;
-use crate::bounds::saturating_usize;
+use crate::bounds::{head, head_mut, saturating_usize};
 use crate::fault::Why;
 use crate::kerneldump;
 use crate::messages::{self, MessageBuffer, Ring};
@@ -22,6 +22,8 @@ use std::ops;
 const MAX_DUMP_AVAIL: u64 = 16 << 20;
 /// So many parts of the bitmap, of 4 KiB each, are kept to tell which pages are reached.
 const MAX_REACHED: usize = 8192;
+/// Bytes of pages that are read at once: few enough to stay in a processor's cache while they are looked at.
+const READ_AT_ONCE: usize = 1 << 18;
 /// A kernel that copies only the first eighth of its bitmap loses nearly all pages behind that no virtual
 /// address but the direct map's leads to. A dump with so few of them is suspect, from this number on before it.
 const MANY_UNMAPPED: u64 = 256;
@@ -265,21 +267,7 @@ impl MinidumpReader<'_, '_> {
             return Ok(are_pages.then(|| self.conclude(walk)));
         }
         self.stream.skip(header.rounded(Section::PageTables) - header.size_of(Section::PageTables))?;
-        let mut buffer = vec![0; saturating_usize(header.page_size)];
-        for (number, (bit, physical)) in pages.iter().enumerate() {
-            match self.stream.read(&mut buffer)? {
-                read if read < buffer.len() => break,
-                _ => {
-                    // The kernel's entries count from its base; here only where they lead matters.
-                    if let Some(format) = known.filter(|_| walk.table_pages.contains(bit)) {
-                        walk.entries(&buffer, 0, format, format.last_level());
-                    }
-                }
-            }
-            if number % 1024 == 0 {
-                self.section = format!("page {number}, physical address {physical:#x}");
-            }
-        }
+        self.pages(header, pages, &mut walk, known)?;
         if self.stream.length().is_none() {
             self.section = "pages".to_owned();
             let end = self.stream.position();
@@ -294,6 +282,36 @@ impl MinidumpReader<'_, '_> {
             }
         }
         Ok(known.map(|_| self.conclude(walk)))
+    }
+
+    /// Reads all pages, many at once, and follows the entries of those that are page tables.
+    fn pages(
+        &mut self,
+        header: &Header,
+        pages: &Pages,
+        walk: &mut Walk<'_>,
+        known: Option<Format>,
+    ) -> Result<(), StreamError> {
+        let page = saturating_usize(header.page_size).max(1);
+        let mut buffer = vec![0; READ_AT_ONCE.next_multiple_of(page)];
+        let mut remaining = pages.iter().peekable();
+        let mut number = 0;
+        while let Some((_, physical)) = remaining.peek() {
+            self.section = format!("page {number}, physical address {physical:#x}");
+            let wanted = head_mut(&mut buffer, pages.count().saturating_sub(number).saturating_mul(page as u64));
+            let read = self.stream.read(wanted)?;
+            // The kernel's entries count from its base; here only where they lead matters.
+            for (bytes, (bit, _)) in head(wanted, read).chunks_exact(page).zip(remaining.by_ref()) {
+                if let Some(format) = known.filter(|_| walk.table_pages.contains(bit)) {
+                    walk.entries(bytes, 0, format, format.last_level());
+                }
+            }
+            if read < wanted.len() {
+                break;
+            }
+            number += (read / page) as u64;
+        }
+        Ok(())
     }
 
     fn conclude(&mut self, walk: Walk<'_>) -> TableFacts {
