@@ -1,5 +1,6 @@
 //! Blocks of a dump that were read or decompressed before, as many as fit.
 
+use crate::bounds::head;
 use quick_cache::sync::{Cache, DefaultLifecycle};
 use quick_cache::{DefaultHashBuilder, OptionsBuilder, Weighter};
 use std::io;
@@ -36,9 +37,22 @@ impl BlockCache {
         Self { blocks }
     }
 
-    /// A block, which is loaded if it is not there.
-    pub(super) fn get(&self, number: u64, load: impl FnOnce() -> io::Result<Vec<u8>>) -> io::Result<Arc<[u8]>> {
-        self.blocks.get_or_insert_with(&number, || load().map(Arc::from))
+    /// A block of so many bytes, which is loaded if it is not there: into the memory where it is kept. It is shorter if that
+    /// fills less of it.
+    pub(super) fn get(
+        &self,
+        number: u64,
+        length: usize,
+        load: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<Arc<[u8]>> {
+        self.blocks.get_or_insert_with(&number, || {
+            let mut block: Arc<[u8]> = std::iter::repeat_n(0, length).collect();
+            let loaded = match Arc::get_mut(&mut block) {
+                Some(bytes) => load(bytes)?,
+                None => 0,
+            };
+            Ok(if loaded < block.len() { Arc::from(head(&block, loaded)) } else { block })
+        })
     }
 
     /// Forgets all of them.
@@ -63,23 +77,33 @@ mod tests {
         for _ in 0..2 {
             let mut loaded = 0;
             for number in 0..3 {
-                let bytes = cache.get(number, || {
+                let bytes = cache.get(number, 100, |bytes| {
                     loaded += 1;
-                    Ok(vec![7; 100])
+                    bytes.fill(7);
+                    Ok(bytes.len())
                 });
                 assert_eq!(*bytes.unwrap(), [7; 100]);
             }
             assert!(loaded == 3 || loaded == 0);
         }
         for number in 0..1000 {
-            cache.get(number, || Ok(vec![0; 50])).unwrap();
+            cache.get(number, 50, |_| Ok(50)).unwrap();
             assert!(cache.blocks.weight() <= 400);
         }
         // What cannot be loaded is asked for again.
-        let failed = cache.get(5000, || Err(io::ErrorKind::NotFound.into()));
+        let failed = cache.get(5000, 1, |_| Err(io::ErrorKind::NotFound.into()));
         assert_eq!(failed.unwrap_err().kind(), io::ErrorKind::NotFound);
-        assert_eq!(*cache.get(5000, || Ok(vec![1])).unwrap(), [1]);
+        let fill = |with: u8, count: usize| {
+            move |bytes: &mut [u8]| {
+                bytes.fill(with);
+                Ok(count)
+            }
+        };
+        assert_eq!(*cache.get(5000, 1, fill(1, 1)).unwrap(), [1]);
         cache.clear();
-        assert_eq!(*cache.get(5000, || Ok(vec![2])).unwrap(), [2]);
+        assert_eq!(*cache.get(5000, 1, fill(2, 1)).unwrap(), [2]);
+        // What ends early is kept as it is.
+        assert_eq!(*cache.get(5001, 4, fill(3, 2)).unwrap(), [3, 3]);
+        assert_eq!(*cache.get(5001, 4, fill(4, 4)).unwrap(), [3, 3]);
     }
 }

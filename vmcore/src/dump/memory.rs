@@ -336,12 +336,7 @@ impl DumpedMemory {
         if buffer.len() as u64 > BLOCK as u64 - within || buffer.len() == BLOCK {
             return self.read_volume(offset, buffer);
         }
-        let block = self.pages.get(offset / BLOCK as u64, || {
-            let mut bytes = vec![0; BLOCK];
-            let read = self.read_volume(offset - within, &mut bytes)?;
-            bytes.truncate(read);
-            Ok(bytes)
-        })?;
+        let block = self.pages.get(offset / BLOCK as u64, BLOCK, |bytes| self.read_volume(offset - within, bytes))?;
         tail(&block, within).read(buffer)
     }
 

@@ -98,21 +98,21 @@ fn damaged(frame: u32, why: impl std::fmt::Display) -> io::Error {
 }
 
 impl FramedBytes {
-    fn decompress(&self, frame: u32) -> io::Result<Vec<u8>> {
+    /// Fills the buffer with a frame.
+    fn decompress(&self, frame: u32, buffer: &mut [u8]) -> io::Result<usize> {
         let of_table = |why| damaged(frame, why);
         let at = self.table.frame_start_comp(frame).map_err(of_table)?;
         let packed_length = self.table.frame_size_comp(frame).map_err(of_table)?;
-        let length = saturating_usize(self.table.frame_size_decomp(frame).map_err(of_table)?);
         let mut packed = vec![0; saturating_usize(packed_length)];
         if self.volume.read_at(self.start.saturating_add(at), &mut packed)? < packed.len() {
             return Err(io::ErrorKind::UnexpectedEof.into());
         }
         let free = self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut decompressor = free.map_or_else(Decompressor::new, Ok)?;
-        let bytes = decompressor.decompress(&packed, length).map_err(|why| damaged(frame, why))?;
+        let length = decompressor.decompress_to_buffer(&packed, buffer).map_err(|why| damaged(frame, why))?;
         self.decompressors.lock().unwrap_or_else(PoisonError::into_inner).push(decompressor);
-        if bytes.len() == length {
-            Ok(bytes)
+        if length == buffer.len() {
+            Ok(length)
         } else {
             Err(damaged(frame, "it has not as many bytes as its table says"))
         }
@@ -126,7 +126,8 @@ impl ReadAt for FramedBytes {
         }
         let frame = self.table.frame_index_decomp(at);
         let first = self.table.frame_start_decomp(frame).map_err(|why| damaged(frame, why))?;
-        let bytes = self.frames.get(frame.into(), || self.decompress(frame))?;
+        let length = self.table.frame_size_decomp(frame).map_err(|why| damaged(frame, why))?;
+        let bytes = self.frames.get(frame.into(), saturating_usize(length), |buffer| self.decompress(frame, buffer))?;
         match tail(&bytes, at.saturating_sub(first)).read(buffer)? {
             0 if !buffer.is_empty() => Err(damaged(frame, "its table is not in order")),
             read => Ok(read),

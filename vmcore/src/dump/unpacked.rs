@@ -205,17 +205,17 @@ impl Unpacked {
 impl ReadAt for Unpacked {
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
         let number = at / BLOCK as u64;
-        let block = self.kept.get(number, || {
+        let block = self.kept.get(number, BLOCK, |buffer| {
             let mut passed = self.passed();
             while passed.places.len() as u64 <= number && passed.end.is_none() {
                 self.pass(&mut passed);
             }
             if passed.places.len() as u64 <= number {
-                return passed.end.as_ref().and_then(End::error).map_or(Ok(Vec::new()), Err);
+                return passed.end.as_ref().and_then(End::error).map_or(Ok(0), Err);
             }
             let place = item(&passed.places, number);
             drop(passed);
-            self.load(place)
+            self.load(place)?.as_slice().read(buffer)
         })?;
         let read = tail(&block, at % BLOCK as u64).read(buffer)?;
         if read == 0 && !buffer.is_empty() {
