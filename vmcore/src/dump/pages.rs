@@ -120,6 +120,28 @@ impl Bits<'_> {
     }
 }
 
+/// The runs of bits that are set in the words of a chunk: the first bit and the last one of each. They are found by the words
+/// alone, as a large machine's bitmap has millions.
+fn runs_of(words: &[u64]) -> impl Iterator<Item = (u64, u64)> {
+    // Bits that are not as the one before them.
+    let borders = words.iter().scan(0, |last, word| {
+        let borders = word ^ (word << 1 | *last);
+        *last = word >> 63;
+        Some(borders)
+    });
+    let mut places = (0..).zip(borders).flat_map(|(number, mut borders): (u64, u64)| {
+        std::iter::from_fn(move || {
+            let place = (borders != 0).then(|| number * 64 + u64::from(borders.trailing_zeros()))?;
+            borders &= borders - 1;
+            Some(place)
+        })
+    });
+    std::iter::from_fn(move || {
+        let first = places.next()?;
+        Some((first, places.next().unwrap_or(CHUNK_BITS) - 1))
+    })
+}
+
 /// Takes a page bitmap part by part.
 pub struct Builder {
     pages: Pages,
@@ -198,8 +220,8 @@ impl Builder {
             Some(starts.count_ones())
         });
         let runs: u32 = starts.sum();
-        let parts = words.iter().flat_map(|word| [0, 16, 32, 48].map(|shift| low_u16(word >> shift)));
         if u64::from(runs) * 3 >= (GROUPS + CHUNK / 2) as u64 {
+            let parts = words.iter().flat_map(|word| [0, 16, 32, 48].map(|shift| low_u16(word >> shift)));
             let counts = words.chunks(GROUP).scan(0_u64, |rank, group| {
                 let before = *rank;
                 *rank += group.iter().map(|word| u64::from(word.count_ones())).sum::<u64>();
@@ -207,19 +229,12 @@ impl Builder {
             });
             return WordGroup::Words(self.keep(counts.chain(parts)));
         }
-        let parts: Vec<u16> = parts.collect();
-        let bits = Bits::Words(&[], parts.as_chunks().0);
-        let mut at = Some(0);
         let mut rank = 0;
-        let triples = std::iter::from_fn(|| {
-            let first = bits.next(at?, true)?;
-            at = bits.next(first, false);
-            let last = at.unwrap_or(CHUNK_BITS) - 1;
+        let triples = runs_of(words).flat_map(|(first, last)| {
             let before = rank;
             rank += last - first + 1;
-            Some([first, last, before].map(low_u16))
+            [first, last, before].map(low_u16)
         });
-        let triples: Vec<u16> = triples.flatten().collect();
         WordGroup::Runs(self.keep(std::iter::once(low_u16(runs.into())).chain(triples)))
     }
 
