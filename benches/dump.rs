@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a benchmark that fails is seen to fail")]
 
+#[allow(dead_code, reason = "other benchmarks use the rest")]
 mod measure;
 
 use clap::Parser;
@@ -313,8 +314,9 @@ impl Bench {
         let [ratio, min, max] = [median(&ratios), least(&ratios), most(&ratios)].map(|ratio| format!("{ratio:.2}"));
         // As it is printed: 0.996 of dd is dd's speed.
         let fast = ratio.parse::<f64>().unwrap() >= row.target;
-        // Speed that is bought with size does not count; a hundredth of it is the compressors' versions.
-        let small = !matches!(row.content, Content::Zstd) || written[0] <= written[1] + written[1] / 100;
+        // Speed that is bought with size does not count. Frames of 256 KiB that can be read alone cost 1.3 %, which is what
+        // reading compressed dumps in place costs; the rest of these two hundredths is the compressors' versions.
+        let small = !matches!(row.content, Content::Zstd) || written[0] <= written[1] + written[1] / 50;
         let mut text =
             line([row.name, row.against, &seconds[0], &seconds[1], &ratio, &min, &max, &format!("{:.1}", row.target)]);
         text += if fast && small { "  ok" } else { "  below" };

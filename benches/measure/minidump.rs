@@ -1,9 +1,10 @@
 //! Minidumps as large as wanted, whose headers come from the tests' own builder of dumps.
 
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, Seek, SeekFrom, Write};
+use std::os::unix::fs::FileExt;
 use std::path::Path;
-use vmcore_synth::{Arch, MinidumpSpec};
+use vmcore_synth::{Arch, DirectMap, MinidumpSpec, set};
 
 /// A minidump of all pages of a machine, whose memory is a file's.
 pub fn make(path: &Path, memory: &Path, size: u64) -> io::Result<()> {
@@ -33,6 +34,75 @@ fn begin(path: &Path, size: u64, bits: u8) -> io::Result<File> {
     dump[bitmap].fill(bits);
     fs::write(path, &dump)?;
     let mut file = File::options().write(true).open(path)?;
-    io::Seek::seek(&mut file, io::SeekFrom::End(0))?;
+    file.seek(SeekFrom::End(0))?;
     Ok(file)
+}
+
+const PAGE: u64 = 4096;
+const GIB: u64 = 1 << 30;
+
+/// A dump of amd64 in which all memory is mapped by tables of small pages, one of them after another at its beginning, in an
+/// order of no use to anybody. The rest is a hole.
+pub fn make_mapped(path: &Path, size: u64) -> io::Result<()> {
+    let (pages, base) = (size / PAGE, 0xffff_fe00_0000_0000);
+    let mut spec = empty(vec![(0, size)], base, base + size);
+    spec.direct_map.end = spec.direct_map.base + size;
+    let parts = spec.parts();
+    let mut front = spec.build();
+    front[parts.bitmap].fill(0xff);
+    let entry = |physical: u64| ((physical * PAGE) | 0x63).to_le_bytes();
+    let directories: Vec<u8> = (0..pages / 512).flat_map(entry).collect();
+    front[parts.page_tables.start..][..directories.len()].copy_from_slice(&directories);
+    let tables: Vec<u8> = (0..pages).flat_map(|number| entry(number * 0x9e37_79b1 % pages)).collect();
+    let file = File::create(path)?;
+    file.write_all_at(&front, 0)?;
+    file.write_all_at(&tables, parts.pages.start as u64)?;
+    file.set_len(parts.pages.start as u64 + size)
+}
+
+/// A dump of amd64 without pages.
+fn empty(dump_avail: Vec<(u64, u64)>, kernel_base: u64, kernel_end: u64) -> MinidumpSpec {
+    let mut spec = MinidumpSpec::example(Arch::Amd64, 3);
+    (spec.pages, spec.mappings, spec.page_table_pages) = Default::default();
+    MinidumpSpec { dump_avail, kernel_base, kernel_end, ..spec }
+}
+
+/// A dump of a machine of 12 TiB with five levels of page tables (LA57). Of each 4 MiB 64 KiB are in it, 192 GiB in all,
+/// whose contents are a hole; its bitmap is in no memory but the disk's.
+pub fn make_12_tib(path: &Path) -> io::Result<()> {
+    const SIZE: u64 = 12 << 40;
+    // A bit for each page, in pieces that are written one by one.
+    const BITMAP: u64 = SIZE / PAGE / 8;
+    const PIECE: usize = 1 << 20;
+    let mut spec = empty(vec![(0, SIZE)], 0xffff_fe00_0000_0000, 0xffff_fe00_0000_0000 + 2 * GIB);
+    spec.bitmap_size = Some(0);
+    let base = 0xff01_0000_0000_0000;
+    spec.direct_map = DirectMap { base, end: base + SIZE, physical: 0 };
+    let (parts, fields) = (spec.parts(), spec.header_fields());
+    let mut front = spec.build();
+    set(&mut front, &fields, spec.order, "bitmapsize", BITMAP);
+    let tables = front.split_off(parts.bitmap.start);
+    let mut file = File::create(path)?;
+    file.write_all(&front)?;
+    let pattern: Vec<u8> = (0..PIECE).map(|at| if at % 128 < 2 { 0xff } else { 0 }).collect();
+    for _ in 0..BITMAP / PIECE as u64 {
+        file.write_all(&pattern)?;
+    }
+    file.write_all(&tables)?;
+    let pages = file.stream_position()?;
+    file.set_len(pages + SIZE / 64)
+}
+
+/// A dump of all pages of a machine, of which each MiB of 32 has data and the others are holes.
+pub fn make_islands(path: &Path, size: u64) -> io::Result<()> {
+    const ISLAND: usize = 1 << 20;
+    let mut file = begin(path, size, 0xff)?;
+    let start = file.stream_position()?;
+    let mut island = vec![0; ISLAND];
+    for at in (0..size).step_by(32 * ISLAND) {
+        let words = island.as_chunks_mut().0.iter_mut().zip(at + 1..);
+        words.for_each(|(word, number)| *word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
+        file.write_all_at(&island, start + at)?;
+    }
+    file.set_len(start + size)
 }

@@ -4,6 +4,7 @@ pub mod dev_mem;
 pub mod minidump;
 pub mod source;
 
+use nix::sys::wait::{Id, WaitPidFlag};
 use std::fs;
 use std::io::{self, ErrorKind, Read};
 use std::os::unix::process::ExitStatusExt;
@@ -26,6 +27,18 @@ pub enum Sink {
 
 /// What a command line may mention as `{name}`: a path, or the reason why there is none.
 pub struct Names(pub Vec<(&'static str, Result<String>)>);
+
+/// What a command took.
+pub struct Cost {
+    /// Seconds from its start to its end.
+    pub seconds: f64,
+    /// Seconds of a processor, whatever else the machine did.
+    pub processor: f64,
+    /// The most memory that it had, in bytes.
+    pub peak: u64,
+    /// Bytes that it read with read(2) and pread(2); 0 where the system does not count them.
+    pub read: u64,
+}
 
 /// Pipelines, one after another.
 pub struct Job(Vec<Vec<Vec<String>>>);
@@ -104,13 +117,42 @@ impl Job {
         for pipeline in &self.0 {
             let stages: Vec<&[String]> = pipeline.iter().map(Vec::as_slice).collect();
             for (name, child) in spawn(&stages, Stdio::null)? {
-                let (status, memory) = wait_with_usage(&child).map_err(|error| failed(name, &error))?;
+                let ended = wait_with_usage(&child).and_then(|(status, usage)| Ok((status, self::peak(&usage)?)));
+                let (status, memory) = ended.map_err(|error| failed(name, &error))?;
                 check(name, status)?;
                 peak = peak.max(memory);
             }
         }
         Ok(peak)
     }
+
+    /// What its only command takes.
+    pub fn cost(&self) -> Result<Cost> {
+        let stage: &[String] = self.0.first().and_then(|pipeline| pipeline.first()).ok_or("no command")?;
+        let start = Instant::now();
+        let mut children = spawn(&[stage], Stdio::null)?;
+        let (name, child) = children.pop().ok_or("no command")?;
+        let ended = || {
+            let pid = nix::unistd::Pid::from_raw(child.id().try_into().map_err(io::Error::other)?);
+            // What it read is told until it is waited for.
+            nix::sys::wait::waitid(Id::Pid(pid), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT)?;
+            let seconds = start.elapsed().as_secs_f64();
+            let read = bytes_read(child.id());
+            let (status, usage) = wait_with_usage(&child)?;
+            let time = |time: libc::timeval| time.tv_sec as f64 + time.tv_usec as f64 / 1e6;
+            let processor = time(usage.ru_utime) + time(usage.ru_stime);
+            Ok::<_, io::Error>((status, Cost { seconds, processor, peak: peak(&usage)?, read }))
+        };
+        let (status, cost) = ended().map_err(|error| failed(name, &error))?;
+        check(name, status)?;
+        Ok(cost)
+    }
+}
+
+/// Bytes that a process has read.
+fn bytes_read(pid: u32) -> u64 {
+    let text = fs::read_to_string(format!("/proc/{pid}/io")).unwrap_or_default();
+    text.lines().find_map(|line| line.strip_prefix("rchar: ")).and_then(|count| count.parse().ok()).unwrap_or(0)
 }
 
 /// Starts a pipeline; the last command's standard output is made by `stdout`.
@@ -162,8 +204,15 @@ pub fn remove(path: &Path) -> Result<()> {
     }
 }
 
-/// Waits for a child; its largest resident size in bytes.
-fn wait_with_usage(child: &Child) -> io::Result<(ExitStatus, u64)> {
+/// The largest resident size in bytes.
+fn peak(usage: &libc::rusage) -> io::Result<u64> {
+    // In KiB, on Linux as on FreeBSD.
+    let kilobytes = u64::try_from(usage.ru_maxrss).map_err(io::Error::other)?;
+    Ok(kilobytes * 1024)
+}
+
+/// Waits for a child; what it used.
+fn wait_with_usage(child: &Child) -> io::Result<(ExitStatus, libc::rusage)> {
     let pid = child.id().try_into().map_err(io::Error::other)?;
     let mut status = 0;
     // SAFETY: rusage is made of integers, for which zero is a value.
@@ -172,9 +221,7 @@ fn wait_with_usage(child: &Child) -> io::Result<(ExitStatus, u64)> {
     if unsafe { libc::wait4(pid, &raw mut status, 0, &raw mut usage) } < 0 {
         return Err(io::Error::last_os_error());
     }
-    // In KiB, on Linux as on FreeBSD.
-    let kilobytes = u64::try_from(usage.ru_maxrss).map_err(io::Error::other)?;
-    Ok((ExitStatus::from_raw(status), kilobytes * 1024))
+    Ok((ExitStatus::from_raw(status), usage))
 }
 
 /// Where a program is. System administration's folders are not in everybody's PATH.
