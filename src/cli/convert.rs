@@ -63,7 +63,7 @@ pub struct Arguments {
     /// Layout of the thread notes in a core file
     #[arg(long, value_enum, default_value_t = NotesOf::Freebsd)]
     notes: NotesOf,
-    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    /// The dump is in this partition of the disk: its number, such as 3 or 1b, or its label [default: the only one with a dump]
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each

@@ -42,7 +42,7 @@ pub struct CrashArguments {
     /// The directory of the dump [default: /var/crash]
     #[arg(short, long, value_name = "DIR")]
     dir: Option<PathBuf>,
-    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    /// The dump is in this partition of the disk: its number, such as 3 or 1b, or its label [default: the only one with a dump]
     #[arg(long, value_name = "NAME", conflicts_with_all = ["number", "dir"])]
     partition: Option<String>,
     #[command(flatten)]

@@ -47,7 +47,7 @@ pub struct Arguments {
     /// Read every byte and follow every page table entry
     #[arg(long)]
     verify: bool,
-    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    /// The dump is in this partition of the disk: its number, such as 3 or 1b, or its label [default: the only one with a dump]
     #[arg(long, value_name = "NAME")]
     partition: Option<String>,
     #[command(flatten)]

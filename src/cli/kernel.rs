@@ -37,7 +37,7 @@ pub struct KernelArguments {
     /// Read symbols from this kernel image, such as /boot/kernel/kernel
     #[arg(short = 'N', long, value_name = "FILE", value_parser = seekable())]
     pub kernel: Option<PathBuf>,
-    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    /// The dump is in this partition of the disk: its number, such as 3 or 1b, or its label [default: the only one with a dump]
     #[arg(long, value_name = "NAME", requires = "core")]
     pub partition: Option<String>,
     /// List of the ranges in an image without headers, in order: a line '0xSTART 0xEND' for each

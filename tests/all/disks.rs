@@ -201,7 +201,7 @@ fn several_dumps_are_named_and_one_is_chosen() {
         assert!(refused.code == 1 && refused.stderr.contains("several dumps: in partition 2 ("), "{}", refused.stderr);
         assert!(refused.stderr.contains("; in partition 3 (") && refused.stderr.contains("--partition"));
     }
-    for (name, panic) in [("2", "first"), ("p3", "out of mbufs")] {
+    for (name, panic) in [("2", "first"), ("p3", "out of mbufs"), ("swap", "first"), ("dumps \"1\"", "out of mbufs")] {
         let run = disk.inspect(&["--partition", name]).ok();
         assert_eq!(run.json()["header"]["panic"], panic);
     }

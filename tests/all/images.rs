@@ -317,3 +317,23 @@ fn memory_is_written_where_it_is_not_compressed() {
         assert!(String::from_utf8_lossy(&run.stdout).contains("aa bb cc dd"), "{run:?}");
     }
 }
+
+/// Where the memory above 3 GiB is, only the state of the machine tells.
+#[test]
+fn a_large_vmem_alone_is_not_taken_for_memory_from_address_0() {
+    let directory = directory();
+    let vmem = directory.path().join("machine.vmem");
+    let file = std::fs::File::create(&vmem).unwrap();
+    let read = |options: &[&str]| {
+        memtool(&[&["read", "--core", text(&vmem), "--phys", "0x1000", "-l", "1", "--as", "u8"], options].concat())
+    };
+    file.set_len(3 << 30).unwrap();
+    assert_eq!(read(&[]).ok().stdout, "0\n");
+    file.set_len((3 << 30) + 4096).unwrap();
+    let why = ["VMware machine without its state", "--segments"];
+    read(&[]).fails_saying(&why);
+    memtool(&["convert", "--format", "lime", text(&vmem), "/dev/null"]).fails_saying(&why);
+    let segments = directory.path().join("segments");
+    std::fs::write(&segments, "0x0 0xc0000000\n0x100000000 0x100001000\n").unwrap();
+    assert_eq!(read(&["--segments", text(&segments)]).ok().stdout, "0\n");
+}

@@ -91,7 +91,7 @@ pub struct Arguments {
     /// Do not check in advance whether the dump fits
     #[arg(long)]
     no_space_check: bool,
-    /// The dump is in this partition of the disk, such as 3 or 1b [default: the only one with a dump]
+    /// The dump is in this partition of the disk: its number, such as 3 or 1b, or its label [default: the only one with a dump]
     #[arg(long, value_name = "NAME", requires = "devices")]
     partition: Option<String>,
     /// Sector size in bytes, for images of a dump device

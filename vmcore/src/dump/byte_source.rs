@@ -51,6 +51,8 @@ pub struct ByteSource {
     partition: Option<String>,
     /// The file that belongs beside it.
     beside: Option<(Beside, Box<Self>)>,
+    /// Whether it is the memory of a machine whose state is needed to find addresses in it, and is not there.
+    lacks_state: bool,
     next_data: Option<NextData>,
 }
 
@@ -113,7 +115,8 @@ impl ByteSource {
                     let length = file.metadata().ok()?.len();
                     Some((kind, Box::new(Self::with_length(file, length, false))))
                 });
-                Ok(Self { length, beside, ..Self::with_length(file, stored, false) })
+                let lacks_state = companion::lacks_state(path, length, beside.as_ref().map(|(kind, _)| *kind));
+                Ok(Self { length, beside, lacks_state, ..Self::with_length(file, stored, false) })
             }
             _ if path.starts_with("/dev/vmm") => Err(Error::Refused(format!(
                 "{} is a bhyve machine that runs: bhyvectl --checkpoint writes a file that can be read",
@@ -136,7 +139,7 @@ impl ByteSource {
         Self { writer: Some(Arc::new(writer)), ..self }
     }
 
-    /// Names the partition that a dump is looked for in, if any: `3`, `1b`, `p3`. Without one, all are searched where the
+    /// Names the partition that a dump is looked for in, if any: `3`, `1b`, `p3`, or its label. Without one, all are searched where the
     /// bytes are those of a disk.
     #[must_use]
     pub fn with_partition(self, partition: Option<String>) -> Self {
@@ -234,6 +237,7 @@ impl ByteSource {
             trouble: Trouble::default(),
             partition: None,
             beside: None,
+            lacks_state: false,
             next_data: None,
         }
     }
@@ -250,6 +254,11 @@ impl ByteSource {
     /// The file that belongs beside it, such as the state of a virtual machine beside its memory, and what it is.
     pub fn beside(&self) -> Option<(Beside, &Self)> {
         self.beside.as_ref().map(|(kind, file)| (*kind, &**file))
+    }
+
+    /// Whether it is the memory of a machine, and what tells the addresses in it belongs beside it and is not there.
+    pub(super) fn lacks_state(&self) -> bool {
+        self.lacks_state
     }
 
     /// The file that belongs beside it; or itself, if there is none.

@@ -16,6 +16,14 @@ pub enum Beside {
     BhyveMetadata,
 }
 
+/// VMware has memory up to here at the beginning of a `.vmem`; where the rest is, only the state tells.
+const VMWARE_LOW: u64 = 3 << 30;
+
+/// Whether a file of this name and length is the memory of a machine with a hole that nothing beside it tells of.
+pub(super) fn lacks_state(path: &Path, length: u64, beside: Option<Beside>) -> bool {
+    path.extension().is_some_and(|extension| extension == "vmem") && length > VMWARE_LOW && beside.is_none()
+}
+
 /// The file that belongs beside one of this name, if it is there: what it is, and it.
 pub(super) fn find(path: &Path, open: Open) -> Option<(Beside, File)> {
     let opened = |beside: Beside, path: PathBuf| {

@@ -172,6 +172,12 @@ impl DumpedMemory {
             // Opened below.
             Content::Image(_) => Vec::new(),
             Content::Unknown => match packed {
+                None if volume.lacks_state() => {
+                    return Err(Error::Refused(
+                        "the memory of a VMware machine without its state, a file .vmss or .vmsn, beside it: above 3 GiB it is not known where memory lies, unless --segments tells"
+                            .to_owned(),
+                    ));
+                }
                 None => vec![Extent { physical: 0, size: length, offset: 0 }],
                 Some(ranges) => in_a_row(ranges.iter().copied(), 0),
             },

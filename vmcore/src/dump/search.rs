@@ -99,11 +99,15 @@ impl DiskSearch {
         Self { disk: None, dumps: Vec::new(), wanted: Some(wanted.to_owned()) }
     }
 
-    /// The partitions that are looked into: all, or the one that was named.
+    /// The partitions that are looked into: all, or the one that was named, or those of that label.
     pub fn searched(&self) -> Vec<Partition> {
-        let all = self.disk.iter().flat_map(|disk| &disk.partitions);
-        let is_wanted = |partition: &&Partition| self.wanted.as_ref().is_none_or(|name| partition.is_named(name));
-        all.filter(is_wanted).cloned().collect()
+        let all = || self.disk.iter().flat_map(|disk| &disk.partitions);
+        let Some(name) = &self.wanted else { return all().cloned().collect() };
+        let named: Vec<Partition> = all().filter(|partition| partition.is_named(name)).cloned().collect();
+        if !named.is_empty() {
+            return named;
+        }
+        all().filter(|partition| partition.label.as_ref() == Some(name)).cloned().collect()
     }
 
     /// Adds a dump. A slice and its last partition end in the same sector: the smaller one has the dump.
