@@ -605,7 +605,7 @@ fn what_is_no_dump_or_no_archive_is_refused() {
     let dumps = Dumps::new();
     archive.run("ls", &[]).fails_saying(&["there is no archive"]);
     for (name, bytes, why) in
-        [("vmcore.0", &b""[..], "vmcore.0 is empty"), ("vmcore.1", &b"KDUMP   x"[..], "vmcore.1 is no dump")]
+        [("vmcore.0", &b""[..], "vmcore.0 is empty"), ("vmcore.1", &b"QFI\xfb\0\0\0\x03"[..], "vmcore.1 is no dump")]
     {
         std::fs::write(dumps.path(name), bytes).unwrap();
         archive.run("add", &["--no-report", text(&dumps.path(name))]).fails_saying(&[why]);

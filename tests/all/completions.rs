@@ -57,7 +57,7 @@ fn options_offer_the_values_that_they_take() {
         assert_eq!(offered(&[command, "--zstd="]), levels, "{command}");
     }
     assert_eq!(offered(&["livedump", "--verify="]), ["--verify=none", "--verify=quick", "--verify=full"]);
-    assert_eq!(offered(&["convert", "--format", ""]), ["elf", "lime", "raw", "padded"]);
+    assert_eq!(offered(&["convert", "--format", ""]), ["elf", "lime", "raw", "padded", "minidump"]);
     assert_eq!(offered(&["dump", "--format", "l"]), ["lime"]);
     assert!(offered(&["ranges", "update", "--type", ""]).contains(&"write-back".to_owned()));
 }
