@@ -18,6 +18,7 @@ const NOT_RUN: &[(&str, &str)] = &[
     ("memtool archive", "an archive in another's object store"),
     ("memtool report --identity", "reads a dump from another host"),
     ("memtool report vmcore.1", "a panic's dump of a real kernel, and that system's files"),
+    ("memtool inspect guest.kdump", "the memory of a virtual machine with FreeBSD"),
     ("memtool record machine.json", "records this machine"),
     ("lldb -c core", "is not memtool"),
     ("gdb-multiarch", "is not memtool"),
