@@ -343,7 +343,7 @@ fn another_kernel_than_the_dumps_is_refused_and_another_architectures_too() {
     of_core(&core, &right, &["kern_sync"]).ok().says_in_one_line(&["compressed as one stream"]);
 
     let foreign = write(directory.path(), "foreign", &kernel(I386, 0xc040_0000, 0xc050_0000, VERSION));
-    of_core(&core, &foreign, &["kern_sync"]).fails_saying(&["amd64", "for i386"]);
+    of_core(&core, &foreign, &["-q", "kern_sync"]).fails_saying(&["amd64", "for i386"]);
 }
 
 fn amd64_at(directory: &Path, name: &str, data: u64, version: &str) -> PathBuf {
