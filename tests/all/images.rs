@@ -332,7 +332,7 @@ fn a_large_vmem_alone_is_not_taken_for_memory_from_address_0() {
     file.set_len((3 << 30) + 4096).unwrap();
     let why = ["VMware machine without its state", "--segments"];
     read(&[]).fails_saying(&why);
-    memtool(&["convert", "--format", "lime", text(&vmem), "/dev/null"]).fails_saying(&why);
+    memtool(&["convert", "--format", "lime", text(&vmem), "-"]).fails_saying(&why);
     let segments = directory.path().join("segments");
     std::fs::write(&segments, "0x0 0xc0000000\n0x100000000 0x100001000\n").unwrap();
     assert_eq!(read(&["--segments", text(&segments)]).ok().stdout, "0\n");
