@@ -61,7 +61,8 @@ impl Image {
     }
 }
 
-/// AVML's own writer makes it.
+/// AVML's own writer makes it, where it is: on Linux.
+#[cfg(target_os = "linux")]
 fn avml(memory: &KernelMemory) -> Vec<u8> {
     let padded = memory.segments();
     let mut out = Vec::new();
@@ -95,6 +96,7 @@ fn every_image() -> Vec<Image> {
     let flattened = vm::flattened(&vm::kdump(&segments, &[PageCodec::Zlib], &notes));
     add("flattened", "image", Some("kdump-flattened"), vec![("dump", flattened)], true, &scattered);
     add("xen", "image", Some("xen-core"), vec![("core", vm::xen(&segments, &registers))], true, &scattered);
+    #[cfg(target_os = "linux")]
     add("avml", "image", Some("avml"), vec![("ram", avml(&scattered))], false, &scattered);
     let (state, memory) = vm::vmware(&segments, &registers, false);
     for (name, extension) in [("vmem", "a.vmss"), ("vmem-of-snapshot", "a.vmsn")] {
@@ -228,6 +230,7 @@ fn a_file_that_lies_is_not_believed() {
         ("flattened", vm::flattened(&kdump)),
         ("kdump", kdump),
         ("xen", vm::xen(&segments, &registers)),
+        #[cfg(target_os = "linux")]
         ("avml", avml(&memory)),
         ("vmware", vm::vmware(&segments, &registers, true).0),
         ("stream", vm::qemu_state(&row[..0x8000], false, "pc-i440fx-7.2")),
