@@ -43,7 +43,8 @@ struct Block {
 /// A writer that compresses blocks to frames.
 pub(super) struct Frames<W> {
     sink: W,
-    level: Level,
+    /// For what no thread compresses.
+    compressor: Compressor<'static>,
     /// What is not enough for a frame yet.
     block: Vec<u8>,
     /// Frames that are being compressed, in order, with the lengths of their blocks.
@@ -60,7 +61,7 @@ impl<W: Write> Frames<W> {
     pub(super) fn new(sink: W, level: Level, processors: NonZeroUsize) -> io::Result<Self> {
         Ok(Self {
             sink,
-            level,
+            compressor: compressor(level)?,
             block: Vec::new(),
             pending: VecDeque::new(),
             workers: Workers::new(level, processors)?,
@@ -77,18 +78,15 @@ impl<W: Write> Frames<W> {
 
     /// Bytes that go into the next frame.
     fn size(&self) -> usize {
-        let begun = self.frames.saturating_add(self.pending.len() as u64);
-        let doubled = saturating_u32(begun / FRAMES_OF_A_SIZE).min(LARGEST.ilog2());
-        FRAME.checked_shl(doubled).unwrap_or(LARGEST).clamp(FRAME, LARGEST)
+        size_of_frame(self.frames.saturating_add(self.pending.len() as u64))
     }
 
-    /// Hands the block over to be compressed; before that, writes frames that are done, and waits for one if too many
-    /// are not.
+    /// Hands the block over to be compressed; then writes frames that are done, and waits for one if too many are not.
     fn end_block(&mut self) -> io::Result<()> {
         let bytes = std::mem::take(&mut self.block);
         let length = u32::try_from(bytes.len()).map_err(|_| io::ErrorKind::FileTooLarge)?;
         let Some(blocks) = &self.workers.blocks else {
-            let frame = compressor(self.level)?.compress(&bytes)?;
+            let frame = self.compressor.compress(&bytes)?;
             return self.write_frame(length, &frame);
         };
         let (frame, packed) = sync_channel(1);
@@ -144,7 +142,7 @@ impl<W: Write> Frames<W> {
         self.write_pending()?;
         if self.frames == 0 {
             // What begins with a table alone is not known for Zstandard.
-            let frame = compressor(self.level)?.compress(&[])?;
+            let frame = self.compressor.compress(&[])?;
             self.write_frame(0, &frame)?;
         }
         self.sink.write_all(&self.withheld)?;
@@ -180,6 +178,11 @@ impl<W: Write> Write for Frames<W> {
         self.write_pending()?;
         self.sink.flush()
     }
+}
+
+/// Bytes that go into the frame with this number.
+pub(super) fn size_of_frame(number: u64) -> usize {
+    FRAME << saturating_u32(number / FRAMES_OF_A_SIZE).min(LARGEST.ilog2() - FRAME.ilog2())
 }
 
 /// A worker ended before its time.

@@ -1,5 +1,5 @@
 use super::encoder::EncoderKind;
-use super::frames::FRAME;
+use super::frames::{FRAME, size_of_frame};
 use super::overlapped::BLOCK;
 use super::*;
 use proptest::prelude::*;
@@ -119,6 +119,14 @@ fn any_part_of_a_zstd_stream_can_be_read_alone() {
             assert!(part == bytes[start..end], "{processors}, {start}");
         }
     }
+}
+
+/// So the table of a dump of 12 TiB stays below 13 million frames.
+#[test]
+fn frames_of_a_very_long_stream_are_larger() {
+    let sizes = [0, 1, 1 << 20, 2 << 20, 3 << 20, u64::MAX].map(size_of_frame);
+    assert_eq!(sizes, [FRAME, FRAME, 2 * FRAME, MIB, MIB, MIB]);
+    assert_eq!(size_of_frame((1 << 20) - 1), FRAME);
 }
 
 #[test]
