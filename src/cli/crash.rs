@@ -2,7 +2,7 @@
 //! kernel, which is found if it is not named. The options are those of crashinfo(8).
 
 use super::encryption::IdentityArguments;
-use super::kernel::{Opened, RootArguments, open_memory, open_running, opened, remark_on_dump};
+use super::kernel::{Opened, RootArguments, open_memory, open_running, opened, remark_on_dump, remark_on_memory};
 use super::{Context, decrypt, seekable, whole_number};
 use clap::Args;
 use memtool::crash_dump::CrashDump;
@@ -154,7 +154,7 @@ impl OpeningArguments {
                 return Ok(Crash { files, dump, kernel: Err(why) });
             }
         };
-        remark_on_dump(context, &files.core, memory.inspection(), false);
+        remark_on_memory(context, &files.core, &memory, false, &directory);
         let info = info.filter(|info| is_of_dump(context, &files, contradiction(info, memory.inspection())));
         let dump = DumpSummary::new(&name, memory.inspection());
         let is_known = memory.inspection().content != Content::Unknown;

@@ -21,8 +21,8 @@ use vmcore::architecture::Architecture;
 use vmcore::architecture::Endianness;
 use vmcore::dump::header::{Header, Section};
 use vmcore::dump::{
-    Container, Content, Damage, Depth, ElfFacts, Frames, ImageFormat, ImageRange, Inspection, LimeRange, Member,
-    MinidumpFacts, Processor, SegmentFacts, TableFacts, inspect_packed,
+    Container, Content, Damage, Depth, ElfFacts, Frames, ImageFormat, Inspection, Member, MemoryRange, MinidumpFacts,
+    Processor, SegmentFacts, TableFacts, inspect_packed,
 };
 use vmcore::kerneldump;
 use vmcore::progress::Progress;
@@ -148,6 +148,10 @@ struct KernelImage {
     end: Hex,
 }
 
+fn measured(ranges: &[MemoryRange]) -> Vec<Measured<&MemoryRange>> {
+    ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect()
+}
+
 /// Memory of a virtual machine, or an image whose pages are compressed or scattered.
 #[derive(Serialize)]
 struct Image<'a> {
@@ -156,7 +160,7 @@ struct Image<'a> {
     architecture: Option<&'static str>,
     #[serde(rename = "cpu_registers")]
     processors: &'a [Processor],
-    ranges: Vec<Measured<&'a ImageRange>>,
+    ranges: Vec<Measured<&'a MemoryRange>>,
 }
 
 #[derive(Serialize)]
@@ -168,7 +172,7 @@ enum Dump<'a> {
         files: &'a [Member],
     },
     Lime {
-        ranges: Vec<Measured<&'a LimeRange>>,
+        ranges: Vec<Measured<&'a MemoryRange>>,
     },
     Image(Image<'a>),
     Encrypted,
@@ -215,19 +219,18 @@ impl<'a> Dump<'a> {
             }
             Content::Elf(facts) => Self::Elf(facts),
             Content::Text(files) => Self::Text { files },
-            Content::Lime(ranges) => Self::Lime {
-                ranges: ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
-            },
+            Content::Lime(ranges) => Self::Lime { ranges: measured(ranges) },
             Content::Image(facts) => Self::Image(Image {
                 format: facts.format,
                 page_compression: facts.page_compression,
                 architecture: facts.architecture.map(Architecture::name),
                 processors: &facts.processors,
-                ranges: facts.ranges.iter().map(|range| Measured::new(range, range.start.0, range.end.0)).collect(),
+                ranges: measured(&facts.ranges),
             }),
             Content::Encrypted => Self::Encrypted,
             Content::Unknown if inspection.disk.is_some() => {
-                Self::Unknown { format: Some("a disk"), remedy: inspection.problem().map(Cow::Owned) }
+                let has_table = inspection.disk.as_ref().is_some_and(|search| search.disk.is_some());
+                Self::Unknown { format: has_table.then_some("a disk"), remedy: inspection.problem().map(Cow::Owned) }
             }
             Content::Unknown => Self::Unknown {
                 format: inspection.foreign.map(|foreign| foreign.name),
@@ -542,10 +545,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
             facts.extend(elf.writer.map(|writer| ("written by", writer.name().to_owned())));
             facts.extend(processors(&elf.processors));
         }
-        Content::Lime(ranges) => {
-            let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
-            facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(ranges.len(), "range"))));
-        }
+        Content::Lime(ranges) => facts.push(("memory", memory_in(ranges))),
         Content::Text(files) => {
             facts.extend(files.iter().map(|file| ("file", format!("{}, {}", file.name, exact_size(file.size.into())))));
         }
@@ -553,8 +553,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
             facts.push(("memory", "known once it is decompressed".to_owned()));
         }
         Content::Image(image) => {
-            let bytes: u128 = image.ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
-            facts.push(("memory", format!("{} in {}", exact_size(bytes), counted(image.ranges.len(), "range"))));
+            facts.push(("memory", memory_in(&image.ranges)));
             facts.extend(image.page_compression.map(|how| ("pages", format!("compressed with {how}"))));
             facts.extend(processors(&image.processors));
         }
@@ -568,6 +567,12 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
         }
     }
     if arguments.list_segments { segments(context, content) } else { Ok(()) }
+}
+
+/// How much memory is in ranges of an image.
+fn memory_in(ranges: &[MemoryRange]) -> String {
+    let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
+    format!("{} in {}", exact_size(bytes), counted(ranges.len(), "range"))
 }
 
 /// The processors of a machine, and the page tables of the first one that had them.
@@ -673,6 +678,10 @@ fn state(arguments: &Arguments, inspection: &Inspection) -> String {
     }
 }
 
+fn range_rows(ranges: &[MemoryRange]) -> Vec<Vec<String>> {
+    ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect()
+}
+
 fn segments(context: &mut Context, content: &Content) -> Result<()> {
     let (headings, rows): (&[&str], Vec<Vec<String>>) = match content {
         Content::Minidump(facts) => {
@@ -695,14 +704,8 @@ fn segments(context: &mut Context, content: &Content) -> Result<()> {
             });
             (&["PHYSICAL", "VIRTUAL", "OFFSET", "SIZE"], rows.collect())
         }
-        Content::Lime(ranges) => (
-            &["START", "END"],
-            ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect(),
-        ),
-        Content::Image(facts) => (
-            &["START", "END"],
-            facts.ranges.iter().map(|range| vec![range.start.to_string(), range.end.to_string()]).collect(),
-        ),
+        Content::Lime(ranges) => (&["START", "END"], range_rows(ranges)),
+        Content::Image(facts) => (&["START", "END"], range_rows(&facts.ranges)),
         Content::Text(_) | Content::Encrypted | Content::Unknown => return Ok(()),
     };
     context.out.rows(headings, &rows)

@@ -333,22 +333,28 @@ impl KernelArguments {
             }
             error => error,
         })?;
-        let name = files::in_order(core).0;
-        remark_on_dump(context, name, memory.inspection(), self.segments.is_some());
-        context.out.watch(name.display().to_string(), memory.trouble());
-        if memory.is_kept() {
-            remark_on_one_stream(context, name, directory);
-        }
+        remark_on_memory(context, files::in_order(core).0, &memory, self.segments.is_some(), directory);
         Ok(memory)
     }
 }
 
-/// Says why what reads little of a compressed dump takes long.
-fn remark_on_one_stream(context: &mut Context, core: &Path, directory: &Path) {
-    let (core, directory) = (core.display(), directory.display());
-    context.remark(&format!(
-        "{core} is compressed as one stream: it is decompressed from its beginning as far as it is read, into {directory}; of a minidump, 'memtool convert --format minidump --zstd' makes one that is read in place"
-    ));
+/// Says what is worth knowing of a dump whose memory is read, and why what reads little of it takes long, where it does; why
+/// something of it cannot be read is told once that is known. `directory` is where it is decompressed.
+pub fn remark_on_memory(
+    context: &mut Context,
+    path: &Path,
+    memory: &DumpedMemory,
+    has_segments: bool,
+    directory: &Path,
+) {
+    remark_on_dump(context, path, memory.inspection(), has_segments);
+    context.out.watch(path.display().to_string(), memory.trouble());
+    if memory.is_kept() {
+        let (path, directory) = (path.display(), directory.display());
+        context.remark(&format!(
+            "{path} is compressed as one stream: it is decompressed from its beginning as far as it is read, into {directory}; of a minidump, 'memtool convert --format minidump --zstd' makes one that is read in place"
+        ));
+    }
 }
 
 /// The running kernel, or that of a recorded machine.

@@ -208,9 +208,9 @@ impl Subject {
         matches!(self, Self::System | Self::Memory | Self::Crash)
     }
 
-    /// Whether there may be a dump that has to be copied somewhere.
+    /// Whether there may be a dump that has to be decompressed somewhere.
     fn reads_dumps(self) -> bool {
-        !matches!(self, Self::Program | Self::System)
+        matches!(self, Self::Files | Self::Crash)
     }
 
     /// An option that was given and has no meaning, and why.
@@ -225,7 +225,6 @@ impl Subject {
             (global.save_machine.is_some() && !self.has_host(), "--save-machine", reason),
             (global.device.is_some() && matches!(self, Self::Program | Self::Files | Self::Crash), "--device", reason),
             (global.device.is_some() && self == Self::System, "--device", "the command does not use mem(4)"),
-            (global.scratch.is_some() && !self.reads_dumps(), "--scratch", "the command reads no dump"),
             (global.scratch_limit.is_some() && !self.reads_dumps(), "--scratch-limit", "the command reads no dump"),
             (global.json && self == Self::Program, "--json", reason),
         ]
@@ -354,6 +353,15 @@ impl Command {
         }
     }
 
+    /// Whether it makes a live dump, which may need a temporary file.
+    fn makes_live_dump(&self) -> bool {
+        match self {
+            Self::Livedump(_) => true,
+            Self::Save(arguments) => arguments.is_live(),
+            _ => false,
+        }
+    }
+
     /// Whether it writes to a directory that nobody has named.
     fn writes_where_the_system_does(&self) -> bool {
         matches!(self, Self::Save(arguments) if arguments.uses_default_directory())
@@ -361,13 +369,8 @@ impl Command {
 
     /// What a signal's message says when it ends the command.
     fn signal_message(&self) -> fn() -> &'static str {
-        let is_live = match self {
-            Self::Livedump(_) => true,
-            Self::Save(arguments) => arguments.is_live(),
-            _ => false,
-        };
         match self {
-            _ if is_live => || {
+            _ if self.makes_live_dump() => || {
                 if memtool::livedump::kernel_dumps() {
                     "the kernel cannot stop a dump once begun; when it is done, memtool exits and removes the unfinished file"
                 } else {
@@ -584,6 +587,12 @@ fn check(cli: &Cli) -> Result<(), String> {
         }
         Global { machine: None, save_machine: Some(_), .. } => {
             conflict("--save-machine saves a recorded machine and requires --machine")
+        }
+        // The memory of a recorded machine may have to be unpacked.
+        Global { scratch: Some(_), machine: None, .. }
+            if !cli.subject().reads_dumps() && !cli.command.makes_live_dump() =>
+        {
+            conflict("--scratch does not apply: the command reads no dump, and makes no live dump")
         }
         global => match cli.subject().meaningless(global) {
             Some((option, why)) => conflict(&format!("{option} does not apply: {why}")),

@@ -5,7 +5,7 @@ use crate::error::Result;
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
 use vmcore::convert::core::Core;
-use vmcore::convert::{write_image, write_minidump};
+use vmcore::convert::{minidump_size, write_image, write_minidump};
 use vmcore::dump::DumpInOrder;
 use vmcore::format::Layout;
 
@@ -30,7 +30,7 @@ pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut d
 ///
 /// Those of [`image`]; it is no minidump.
 pub fn minidump(dump: &DumpInOrder, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
-    let size = dump.minidump_size().unwrap_or(0);
+    let size = minidump_size(dump)?;
     let begun = job.begin(DumpSizes { size, stored: size, memory: size }, observer)?;
     begun.write(NOUN, observer, |out, _, progress| Ok(write_minidump(dump, out, progress)?))
 }

@@ -276,3 +276,29 @@ fn what_is_no_disk_has_no_partitions() {
     let run = Disk::new(&bytes).inspect(&[]);
     assert!(run.code == 1 && run.json()["disk"].is_null() && run.json()["dump"]["format"].is_null());
 }
+
+/// What is compressed may be a disk; where it is a dump, a partition that is named is not passed over.
+#[test]
+fn a_dump_that_is_no_disk_has_no_partition_however_it_is_compressed() {
+    let dump = MinidumpSpec::example(Arch::Amd64, 3).build();
+    let framed = Disk::new(&dump);
+    let packed = framed.file("framed");
+    memtool(&["convert", "--format", "minidump", "--zstd", text(&framed.path), text(&packed)]).ok();
+    let framed = std::fs::read(&packed).unwrap();
+    let streams = [Compression::Zstd, Compression::Gzip].map(|compression| compression.compress(&dump));
+    for bytes in [&dump, &framed].into_iter().chain(&streams) {
+        let disk = Disk::new(bytes);
+        disk.inspect(&[]).ok();
+        let run = disk.inspect(&["--partition", "1"]);
+        assert!(run.code == 1 && problem(&run).contains("it has no partition table"), "{run:?}");
+        assert_eq!(run.json()["dump"]["format"], Value::Null);
+        let named = ["--partition", "1", text(&disk.path)];
+        let verified = memtool(&[&["inspect", "--verify"][..], &named].concat()).exits(1);
+        assert!(verified.stdout.contains("a file without partitions"), "{verified:?}");
+        let read = memtool(&["read", "--core", text(&disk.path), "--partition", "1", "--phys", "0x24000", "-l", "1"]);
+        assert!(read.code == 1 && read.stderr.contains("it has no partition table"), "{read:?}");
+        let lime = disk.file("lime");
+        memtool(&[&["convert", "--format", "lime", "-o", text(&lime)][..], &named].concat()).exits(1);
+        assert!(!lime.exists());
+    }
+}

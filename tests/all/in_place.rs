@@ -84,7 +84,8 @@ fn a_dump_with_a_table_of_frames_is_read_in_place() {
     assert_eq!(said["uncompressed_size"], plain.len());
     assert_eq!(said["zstd_frames"]["frame_count"], plain.len().div_ceil(256 << 10));
     assert_eq!(said["zstd_frames"]["largest_frame_bytes"], 256 << 10);
-    memtool(&["inspect", "--verify", text(&dumps.framed)]).ok().stdout.contains("in place: a table tells");
+    let verified = memtool(&["inspect", "--verify", text(&dumps.framed)]).ok();
+    assert!(verified.stdout.contains("in place: a table tells of its 33 frames"), "{verified:?}");
     // Who knows nothing of the table reads the same.
     let mut all = Vec::new();
     zstd::Decoder::new(File::open(&dumps.framed).unwrap()).unwrap().read_to_end(&mut all).unwrap();
@@ -207,9 +208,7 @@ fn what_several_wrote_one_after_another_is_read_as_one() {
     let (first, second) = plain.split_at(plain.len() / 3);
     let both = dumps.directory.path().join("both");
     let mut file = File::create(&both).unwrap();
-    for (part, name) in [(first, "first"), (second, "second")] {
-        let input = dumps.directory.path().join(name);
-        std::fs::write(&input, part).unwrap();
+    for part in [first, second] {
         file.write_all(&Compression::Zstd.compress(part)).unwrap();
     }
     drop(file);
@@ -258,4 +257,24 @@ fn what_is_converted_of_a_dump_with_a_damaged_frame_lacks_only_that() {
     let run = memtool(&["convert", "--format", "minidump", text(&damaged), text(&out)]).exits(1);
     assert!(run.stderr.contains("of the zstd stream is damaged"), "{run:?}");
     assert!(!out.exists());
+}
+
+#[test]
+fn a_report_says_how_its_dump_is_read_too() {
+    let dumps = dumps();
+    let said = |dump: &Path| memtool(&["report", text(dump)]).stderr;
+    assert!(said(&dumps.zstd).contains("compressed as one stream"), "{}", said(&dumps.zstd));
+    assert!(!said(&dumps.framed).contains("compressed as one stream"), "{}", said(&dumps.framed));
+}
+
+/// They would be passed over in silence.
+#[test]
+fn options_of_scratch_files_are_refused_where_there_are_none() {
+    for command in [&["ranges"][..], &["paddr", "0x1000"], &["dump", "-o", "x"], &["ps"], &["completions", "zsh"]] {
+        memtool(&[command, &["--scratch", "/tmp"]].concat()).usage_error(&["--scratch does not apply"]);
+        memtool(&[command, &["--scratch-limit", "1g"]].concat()).usage_error(&["--scratch-limit does not apply"]);
+    }
+    memtool(&["livedump", "--scratch-limit", "1g", "x"]).usage_error(&["--scratch-limit does not apply"]);
+    // A recorded machine's memory may be unpacked there.
+    memtool(&["--machine", "demo", "ranges", "--scratch", "/tmp"]).ok();
 }

@@ -69,23 +69,29 @@ pub fn write_image(
     copy(dump.memory(), layout, out, map, progress)
 }
 
+/// Bytes of a minidump before compression.
+///
+/// # Errors
+///
+/// [`Error::Refused`]: it is no minidump.
+pub fn minidump_size(dump: &DumpInOrder) -> Result<u64> {
+    dump.minidump_size().ok_or_else(|| {
+        let what = dump.inspection().content.name();
+        Error::Refused(format!("it is no minidump, but {what}: another format of memory is not made to one"))
+    })
+}
+
 /// Writes a minidump as it is before compression; the progress counts its bytes. What it is too short for is in the
 /// result, by place in the dump.
 ///
 /// # Errors
 ///
-/// Those of the output; [`Error::Refused`]: it is no minidump; it cannot be read, or not decompressed.
+/// Those of the output and of [`minidump_size`]; it cannot be read, or not decompressed.
 pub fn write_minidump(dump: &DumpInOrder, out: &mut dyn SparseWrite, progress: &Progress) -> Result<Copied> {
-    let size = dump.minidump_size().ok_or_else(|| {
-        let what = dump.inspection().content.name();
-        Error::Refused(format!("it is no minidump, but {what}: another format of memory is not made to one"))
-    })?;
+    let size = minidump_size(dump)?;
     let read = dump.read_minidump(|bytes| {
         progress.add(bytes.len() as u64);
-        match bytes.iter().any(|byte| *byte != 0) {
-            true => out.write(bytes),
-            false => out.zeros(bytes.len() as u64),
-        }
+        if bytes.iter().all(|byte| *byte == 0) { out.zeros(bytes.len() as u64) } else { out.write(bytes) }
     })?;
     let mut unreadable = Unreadable::default();
     if read < size {

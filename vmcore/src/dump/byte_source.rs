@@ -319,6 +319,16 @@ impl ByteSource {
         Ok(done)
     }
 
+    /// So many bytes from a place on; `None` where it ends before.
+    ///
+    /// # Errors
+    ///
+    /// Those of read(2).
+    pub(super) fn array_at<const N: usize>(&self, at: u64) -> io::Result<Option<[u8; N]>> {
+        let mut bytes = [0; N];
+        Ok((self.read_at(at, &mut bytes)? == N).then_some(bytes))
+    }
+
     /// Reads part of it from front to back; the progress counts bytes read.
     pub fn part<'a>(&'a self, start: u64, end: u64, progress: &'a Progress) -> SourceReader<'a> {
         SourceReader { volume: self, at: start, end: end.min(self.length), progress }

@@ -5,7 +5,7 @@ use super::byte_source::{ByteSource, Trouble};
 use super::elf::ElfSegment;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stream, StreamError};
-use super::unfolded::{self, Unfolded, looked_at};
+use super::unfolded::{Unfolded, looked_at};
 use super::{Content, Inspection};
 use crate::bounds::{filled, head, head_mut, part, split_at_most, tail};
 use crate::chunks::{Chunk, ChunkReader};
@@ -342,8 +342,11 @@ impl DumpedMemory {
         if buffer.len() as u64 > BLOCK as u64 - within || buffer.len() == BLOCK {
             return self.read_volume(offset, buffer);
         }
-        let block = self.pages.get(offset / BLOCK as u64, BLOCK, |bytes| self.read_volume(offset - within, bytes))?;
-        tail(&block, within).read(buffer)
+        match self.pages.get(offset / BLOCK as u64, BLOCK, |bytes| self.read_volume(offset - within, bytes)) {
+            Ok(block) => tail(&block, within).read(buffer),
+            // What is around it cannot be read; it alone may be.
+            Err(_) => self.read_volume(offset, buffer),
+        }
     }
 
     fn read_volume(&self, offset: u64, buffer: &mut [u8]) -> io::Result<usize> {
@@ -395,14 +398,13 @@ impl DumpInOrder {
     ) -> Result<Self> {
         let scratch = scratch.into();
         let inspection = looked_at(&volume, progress)?;
-        let is_framed = unfolded::is_framed(&volume, &inspection)?;
         let is_plain = inspection.compression == Compression::None;
         let needs_file = match &inspection.content {
             Content::Image(_) => true,
             Content::Unknown => packed.is_none(),
             _ => false,
         };
-        if is_framed || (!is_plain && needs_file) {
+        if inspection.frames.is_some() || (!is_plain && needs_file) {
             return DumpedMemory::open(volume, packed, scratch, progress).map(Self);
         }
         let memory = DumpedMemory::location(volume, inspection, packed)?;

@@ -14,11 +14,12 @@ mod frames;
 #[cfg(feature = "gzip")]
 mod gzip;
 pub mod header;
-mod image;
 mod images;
 mod info;
+mod lime_ranges;
 mod locate;
 mod memory;
+mod memory_range;
 mod minidump;
 pub mod pages;
 mod saved;
@@ -35,11 +36,11 @@ mod unpacked;
 
 pub use elf::ElfFacts;
 pub use frames::Frames;
-pub use image::LimeRange;
-pub use images::{CoreWriter, ImageFacts, ImageFormat, ImageRange, Processor};
+pub use images::{CoreWriter, ImageFacts, ImageFormat, Processor};
 pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors, last_sectors_of};
 pub use memory::{DumpInOrder, DumpedMemory, Extent};
+pub use memory_range::MemoryRange;
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use search::{DiskSearch, PartitionDump, on_disk};
 pub use text::{Forwards, Member, TextFile, is_member as is_tar_header};
@@ -96,7 +97,7 @@ pub enum Content {
     /// A text dump, textdump(4), with the files in it.
     Text(Vec<Member>),
     /// An image of memory in LiME's format.
-    Lime(Vec<LimeRange>),
+    Lime(Vec<MemoryRange>),
     /// Memory of a virtual machine, or an image of memory whose pages are compressed or scattered.
     Image(Box<ImageFacts>),
     /// A dump that only its key's owner can read.
@@ -153,8 +154,12 @@ impl Inspection {
     /// What it is, in more words than [`Content::name`].
     pub fn description(&self) -> String {
         match &self.content {
-            Content::Unknown if self.disk.is_some() => "a disk with partitions".to_owned(),
-            Content::Unknown => self.foreign.map_or(self.content.name(), |foreign| foreign.name).to_owned(),
+            Content::Unknown => match &self.disk {
+                Some(DiskSearch { disk: Some(_), .. }) => "a disk with partitions",
+                Some(_) => "a file without partitions",
+                None => self.foreign.map_or(self.content.name(), |foreign| foreign.name),
+            }
+            .to_owned(),
             Content::Minidump(facts) => format!("minidump, {}", facts.header.format()),
             Content::Elf(facts) => {
                 format!("ELF core file, {} bits, machine {} {}", facts.bits, facts.machine, facts.machine_name)
@@ -333,6 +338,14 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
             findings.damaged("compression", what);
         }
     }
+    if let Some(wanted) = volume.partition()
+        && result.location.partition.is_none()
+        && result.content != Content::Unknown
+    {
+        // What is compressed is a dump, and no disk.
+        result.disk = Some(DiskSearch::without_table(wanted));
+        result.content = Content::Unknown;
+    }
     if volume.left_out() > 0 {
         let left_out = volume.left_out();
         findings.warnings.push(format!(
@@ -416,7 +429,7 @@ fn content<'a>(
             Content::Unknown
         }
         Beginning::Elf => elf::read(&mut stream, findings)?.map_or(Content::Unknown, Content::Elf),
-        Beginning::Lime => Content::Lime(image::lime_ranges(&mut stream, findings)?),
+        Beginning::Lime => Content::Lime(lime_ranges::list(&mut stream, findings)?),
         Beginning::Text => Content::Text(text::forwards(&mut stream, findings)?),
         // What is in it is known once it is decompressed. A device has none.
         Beginning::Image(format) if stream.is_compressed() => Content::Image(Box::new(ImageFacts::packed(format))),

@@ -95,7 +95,7 @@ pub fn on_disk(volume: &ByteSource, sector_size: Option<u32>) -> io::Result<Opti
 
 impl DiskSearch {
     /// That there is no partition table where a partition was named.
-    fn without_table(wanted: &str) -> Self {
+    pub(super) fn without_table(wanted: &str) -> Self {
         Self { disk: None, dumps: Vec::new(), wanted: Some(wanted.to_owned()) }
     }
 

@@ -37,13 +37,12 @@ const USUAL_FRAME: usize = 256 << 10;
 /// The table of part of a volume that is compressed with Zstandard.
 fn table_of(volume: &ByteSource, (start, end): (u64, u64)) -> io::Result<Result<SeekTable, NoTable>> {
     let foot_length = size_of::<Footer>() as u64;
-    let mut foot = [0; size_of::<Footer>()];
-    let Some(foot_at) = end.checked_sub(foot_length).filter(|at| *at >= start) else { return Ok(Err(NoTable::Absent)) };
-    let read = volume.read_at(foot_at, &mut foot)?;
-    let Ok(footer) = Footer::read_from_bytes(&foot) else { return Ok(Err(NoTable::Absent)) };
-    if read < foot.len() || footer.magic.get() != SEEKABLE_MAGIC_NUMBER {
+    let foot_at = end.checked_sub(foot_length).filter(|at| *at >= start);
+    let foot = foot_at.map(|at| volume.array_at::<{ size_of::<Footer>() }>(at)).transpose()?.flatten();
+    let footer = foot.and_then(|foot| Footer::read_from_bytes(&foot).ok());
+    let Some(footer) = footer.filter(|footer| footer.magic.get() == SEEKABLE_MAGIC_NUMBER) else {
         return Ok(Err(NoTable::Absent));
-    }
+    };
     let damaged = |why: &str| Ok(Err(NoTable::Damaged(why.to_owned())));
     // The library has room for so many entries as the footer says: only a file that is as long may say so.
     let entry = if footer.descriptor & HAS_CHECKSUMS == 0 { 8 } else { 12 };

@@ -28,20 +28,6 @@ pub(super) fn looked_at(volume: &ByteSource, progress: &Progress) -> Result<Insp
     inspect(volume, Depth::Pages, progress).map_err(failed)
 }
 
-/// Whether it is compressed in frames of which a table tells.
-pub(super) fn is_framed(volume: &ByteSource, inspection: &Inspection) -> Result<bool> {
-    Ok(framed(volume, inspection)?.is_some())
-}
-
-/// What is compressed in frames with a table.
-fn framed(volume: &ByteSource, inspection: &Inspection) -> Result<Option<ByteSource>> {
-    let range = (inspection.location.start, inspection.location.end);
-    if inspection.compression != Compression::Zstd || inspection.content == Content::Encrypted {
-        return Ok(None);
-    }
-    Ok(seekable::open(volume, range).map_err(failed)?.ok().map(|(bytes, _)| bytes))
-}
-
 impl Unfolded {
     /// Goes on until nothing is compressed: an image of a device may be, and the dump in it once more.
     pub(super) fn all(mut self, scratch: Option<Scratch<'_>>, progress: &Progress) -> Result<Self> {
@@ -58,13 +44,17 @@ impl Unfolded {
         let Self { volume, inspection: outer, is_kept } = self;
         // Of a disk that is compressed as a whole, a partition is still to be found.
         let partition = volume.partition().filter(|_| outer.location.partition.is_none()).map(str::to_owned);
-        let (volume, mut inspection, is_kept) = if let Some(bytes) = framed(&volume, &outer)? {
+        let range = (outer.location.start, outer.location.end);
+        let framed = match outer.frames {
+            Some(_) => seekable::open(&volume, range).map_err(failed)?.ok(),
+            None => None,
+        };
+        let (volume, mut inspection, is_kept) = if let Some((bytes, _)) = framed {
             let bytes = bytes.with_partition(partition);
             let inspection = looked_at(&bytes, &Progress::default())?;
             (bytes, inspection, is_kept)
         } else {
             let scratch = scratch.ok_or(Error::Compressed(outer.compression))?;
-            let range = (outer.location.start, outer.location.end);
             let unpacked = Unpacked::new(&volume, range, outer.compression, scratch)?;
             if matches!(outer.content, Content::Unknown | Content::Image(_)) {
                 // Its end tells what it is.
@@ -109,7 +99,7 @@ pub fn inspect_packed<'a>(
     if !may_be_image {
         return Ok(found);
     }
-    let is_device = is_framed(volume, &found)?
+    let is_device = found.frames.is_some()
         || match may_be_device(volume, &found) {
             Ok(is_device) => is_device,
             Err(StreamError::Io(source)) => return Err(failed(source)),

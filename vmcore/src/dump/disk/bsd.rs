@@ -1,6 +1,6 @@
 //! BSD disklabels (`sys/sys/disk/bsd.h`, `sys/geom/part/g_part_bsd.c`).
 
-use super::{ByteSource, Disk, Partition, Scheme, bytes_at};
+use super::{ByteSource, Disk, Partition, Scheme};
 use std::io;
 use zerocopy::byteorder::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -56,7 +56,7 @@ pub fn read(
     slice: &str,
 ) -> io::Result<Vec<Partition>> {
     let at = start.saturating_add(sector_size.into());
-    let bytes = bytes_at::<LABEL>(volume, at)?.filter(|_| at < end);
+    let bytes = volume.array_at::<LABEL>(at)?.filter(|_| at < end);
     let label = bytes.as_ref().and_then(|bytes| Label::ref_from_bytes(bytes).ok());
     let is_right = |label: &&Label| {
         let magics = [label.magic, label.magic2].map(U32::get);

@@ -1,6 +1,6 @@
 //! GUID partition tables (UEFI specification 2.10, section 5.3; FreeBSD's `sys/sys/disk/gpt.h`).
 
-use super::{ByteSource, Disk, Partition, Scheme, bytes_at, range};
+use super::{ByteSource, Disk, Partition, Scheme, range};
 use crate::bounds::{filled, head, saturating_usize, tail};
 use std::io;
 use zerocopy::byteorder::little_endian::{U16, U32, U64};
@@ -95,7 +95,7 @@ enum Table {
 /// The table of the header in a sector.
 fn table(volume: &ByteSource, sector_size: u32, sector: u64) -> io::Result<Table> {
     let at = sector.checked_mul(sector_size.into());
-    let bytes = at.map(|at| bytes_at::<HEADER>(volume, at)).transpose()?.flatten();
+    let bytes = at.map(|at| volume.array_at::<HEADER>(at)).transpose()?.flatten();
     let Some(header) = bytes.and_then(|bytes| Header::read_from_bytes(&bytes).ok()) else { return Ok(Table::None) };
     if header.signature != SIGNATURE {
         return Ok(Table::None);

@@ -1,6 +1,6 @@
 //! Master boot records and the logical partitions of extended ones (`sys/sys/disk/mbr.h`, `g_part_mbr.c`, `g_part_ebr.c`).
 
-use super::{ByteSource, Disk, Partition, Scheme, bsd, bytes_at, range};
+use super::{ByteSource, Disk, Partition, Scheme, bsd, range};
 use std::io;
 use zerocopy::byteorder::little_endian::U32;
 use zerocopy::{FromBytes, Immutable, KnownLayout, Unaligned};
@@ -43,7 +43,7 @@ impl Entry {
 
 /// The record at a place, if there is one: a boot sector of a file system has code where its entries would be.
 fn record(volume: &ByteSource, at: u64) -> io::Result<Option<Record>> {
-    let bytes = bytes_at::<512>(volume, at)?;
+    let bytes = volume.array_at::<512>(at)?;
     let record = bytes.and_then(|bytes| Record::read_from_bytes(&bytes).ok());
     Ok(record
         .filter(|record| record.magic == [0x55, 0xaa] && record.entries.iter().all(|entry| entry.flag & 0x7f == 0)))

@@ -9,7 +9,6 @@ mod gpt;
 mod mbr;
 
 use super::byte_source::ByteSource;
-use crate::bounds::filled;
 use serde::Serialize;
 use std::fmt;
 use std::io;
@@ -121,13 +120,6 @@ pub(super) fn begins_as_disk(bytes: &[u8]) -> bool {
 /// Whether a sector begins as the header of a GPT does.
 pub(super) fn is_gpt_header(bytes: &[u8]) -> bool {
     bytes.starts_with(&gpt::SIGNATURE)
-}
-
-/// So many bytes from a place on; `None` where the disk ends before.
-fn bytes_at<const N: usize>(volume: &ByteSource, at: u64) -> io::Result<Option<[u8; N]>> {
-    let mut bytes = [0; N];
-    let read = volume.read_at(at, &mut bytes)?;
-    Ok((filled(&bytes, read)?.len() == N).then_some(bytes))
 }
 
 /// The bytes of sectors, if all of them are before an end.

@@ -2,13 +2,13 @@
 //! frames of snappy, then how many bytes those were (`src/image.rs` and `src/io/snappy.rs` of avml;
 //! `framing_format.txt` of snappy). Version 1 is `LiME`'s.
 
+use super::Result;
 use super::chunks::{Chunk, Chunks};
 use super::codec::Codec;
 use super::facts::{ImageFacts, ImageFormat};
 use super::fields::Fields;
 use super::layout::Layout;
 use super::unit::{MAX_STORED, MAX_UNIT};
-use super::{Result, bytes_at};
 use crate::dump::byte_source::ByteSource;
 
 const MAGIC: &[u8] = b"AVML";
@@ -46,7 +46,7 @@ pub(super) fn read(volume: &ByteSource) -> Result<ImageFacts> {
 /// Adds the chunks of the range whose header is at a place; tells where the next one is, or what is wrong.
 fn range(volume: &ByteSource, header_at: u64, chunks: &mut Vec<Chunk>) -> Result<Result<u64, String>> {
     let cut = || Ok(Err("the file ends within it".to_owned()));
-    let Some(header) = bytes_at::<HEADER>(volume, header_at)? else { return cut() };
+    let Some(header) = volume.array_at::<HEADER>(header_at)? else { return cut() };
     let fields = Fields::little(&header);
     let (Some(start), Some(last)) = (fields.u64(8), fields.u64(16)) else { return cut() };
     if !is_avml(&header) {
@@ -59,7 +59,7 @@ fn range(volume: &ByteSource, header_at: u64, chunks: &mut Vec<Chunk>) -> Result
     let mut at = header_at.saturating_add(HEADER as u64);
     while physical < end {
         // A frame's header, its checksum, and the length of what is compressed, which takes up to five bytes.
-        let Some(frame) = bytes_at::<8>(volume, at)? else { return cut() };
+        let Some(frame) = volume.array_at::<8>(at)? else { return cut() };
         let fields = Fields::little(&frame);
         let word = fields.u32(0).map_or(0, u64::from);
         let (kind, length) = (word & 0xff, word >> 8);

@@ -1,8 +1,9 @@
 //! Memory in chunks of any size that are compressed each by itself.
 
 use super::codec::Codec;
-use super::unit::{ImageRange, Stored, Unit, ranges};
+use super::unit::{Stored, Unit};
 use super::{Result, damaged};
+use crate::dump::memory_range::{MemoryRange, joined};
 
 /// Memory that is compressed together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,8 +44,8 @@ impl Chunks {
         self.length
     }
 
-    pub fn ranges(&self) -> Vec<ImageRange> {
-        ranges(self.chunks.iter().map(|chunk| (chunk.physical, chunk.physical.saturating_add(chunk.size))))
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        joined(self.chunks.iter().map(|chunk| (chunk.physical, chunk.physical.saturating_add(chunk.size))))
     }
 
     pub fn unit_at(&self, at: u64) -> Option<Unit> {

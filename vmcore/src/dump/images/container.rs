@@ -3,7 +3,7 @@
 
 use super::fields::Fields;
 use super::pieces::{Piece, Pieces, part_for};
-use super::{Result, bytes_at, damaged};
+use super::{Result, damaged};
 use crate::dump::byte_source::ByteSource;
 use std::io;
 
@@ -69,7 +69,7 @@ impl Container {
 
 /// Finds out where the parts of a flattened dump belong. Each takes more bytes in the file than in the list.
 pub(super) fn flattened(volume: &ByteSource) -> Result<Container> {
-    let header: Option<[u8; 32]> = bytes_at(volume, 0)?;
+    let header: Option<[u8; 32]> = volume.array_at(0)?;
     let kind = header.as_ref().and_then(|header| {
         let fields = Fields::big(header);
         Some((fields.u64(16)?, fields.u64(24)?))
@@ -80,7 +80,7 @@ pub(super) fn flattened(volume: &ByteSource) -> Result<Container> {
     let mut parts = Vec::new();
     let mut at = HEADER;
     let is_whole = loop {
-        let Some(header) = bytes_at::<PART>(volume, at)? else { break false };
+        let Some(header) = volume.array_at::<PART>(at)? else { break false };
         let fields = Fields::big(&header);
         let (Some(offset), Some(size)) = (fields.u64(0), fields.u64(8)) else { break false };
         if (offset, size) == (u64::MAX, u64::MAX) {

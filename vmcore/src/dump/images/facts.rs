@@ -2,8 +2,8 @@
 
 use super::layout::Layout;
 use super::processor::Processor;
-use super::unit::ImageRange;
 use crate::architecture::Architecture;
+use crate::dump::memory_range::MemoryRange;
 use serde::Serialize;
 use std::sync::Arc;
 
@@ -58,7 +58,7 @@ pub struct ImageFacts {
     /// Whose memory it is, where the format says so.
     pub architecture: Option<Architecture>,
     /// Memory, in ascending order, without overlaps.
-    pub ranges: Vec<ImageRange>,
+    pub ranges: Vec<MemoryRange>,
     /// The processors, where the format has them.
     pub processors: Vec<Processor>,
     /// Where the memory is. `None` of an image that is compressed as a whole, which has to be decompressed first.

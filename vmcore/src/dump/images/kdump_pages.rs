@@ -3,9 +3,10 @@
 use super::codec::Codec;
 use super::container::Container;
 use super::fields::Fields;
-use super::unit::{ImageRange, MAX_STORED, MAX_UNIT, Stored, Unit, ranges};
+use super::unit::{MAX_STORED, MAX_UNIT, Stored, Unit};
 use crate::architecture::Endianness;
 use crate::dump::byte_source::ByteSource;
+use crate::dump::memory_range::{MemoryRange, joined};
 use std::io;
 
 /// Bytes of a page's descriptor.
@@ -47,9 +48,9 @@ impl KdumpPages {
         self.count.saturating_mul(self.page_size)
     }
 
-    pub fn ranges(&self) -> Vec<ImageRange> {
+    pub fn ranges(&self) -> Vec<MemoryRange> {
         let end = |run: &Run| run.first.saturating_add(run.count).saturating_mul(self.page_size);
-        ranges(self.runs.iter().map(|run| (run.first.saturating_mul(self.page_size), end(run))))
+        joined(self.runs.iter().map(|run| (run.first.saturating_mul(self.page_size), end(run))))
     }
 
     /// The page that holds a byte of the row, by its descriptor.

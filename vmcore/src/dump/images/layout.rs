@@ -4,8 +4,9 @@ use super::chunks::Chunks;
 use super::codec::Codec;
 use super::kdump_pages::KdumpPages;
 use super::pieces::Pieces;
-use super::unit::{ImageRange, Stored, Unit};
+use super::unit::{Stored, Unit};
 use crate::dump::byte_source::ByteSource;
+use crate::dump::memory_range::MemoryRange;
 use std::io;
 
 /// Where memory is.
@@ -32,7 +33,7 @@ impl Layout {
     }
 
     /// The ranges of memory.
-    pub fn ranges(&self) -> Vec<ImageRange> {
+    pub fn ranges(&self) -> Vec<MemoryRange> {
         match self {
             Self::Pieces(pieces) | Self::Beside(pieces) => pieces.ranges(),
             Self::Chunks(chunks) => chunks.ranges(),

@@ -30,7 +30,6 @@ mod xen;
 pub use facts::{ImageFacts, ImageFormat};
 pub use notes::CoreWriter;
 pub use processor::Processor;
-pub use unit::ImageRange;
 
 use super::byte_source::{Beside, ByteSource};
 use super::foreign::Foreign;
@@ -133,12 +132,6 @@ pub(super) fn read(
         view::check(volume, &facts, findings)?;
     }
     Ok(ReadImage::Known(Box::new(facts)))
-}
-
-/// So many bytes from a place on; `None` where the file ends before.
-fn bytes_at<const N: usize>(volume: &ByteSource, at: u64) -> io::Result<Option<[u8; N]>> {
-    let mut bytes = [0; N];
-    Ok((volume.read_at(at, &mut bytes)? == N).then_some(bytes))
 }
 
 /// So many bytes from a place on, at most `limit`; fewer where the file ends before.

@@ -1,7 +1,7 @@
 //! Memory that lies in pieces of a file, as it is or as pages of zeros.
 
-use super::unit::{ImageRange, ranges};
 use crate::bounds::{head_mut, saturating_usize};
+use crate::dump::memory_range::{MemoryRange, joined};
 
 /// Memory that lies together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -170,8 +170,8 @@ impl Pieces {
     }
 
     /// The addresses that there are.
-    pub fn ranges(&self) -> Vec<ImageRange> {
-        ranges(self.pieces.iter().map(|piece| (piece.physical, piece.end())))
+    pub fn ranges(&self) -> Vec<MemoryRange> {
+        joined(self.pieces.iter().map(|piece| (piece.physical, piece.end())))
     }
 }
 

@@ -8,7 +8,7 @@ use super::layout::Layout;
 use super::pieces::Pieces;
 use super::qemu_ram::{Ended, Ram};
 use super::qemu_stream::{Configuration, MAX_NAME, Reader};
-use super::{Result, bytes_at, damaged, refused};
+use super::{Result, damaged, refused};
 use crate::dump::byte_source::ByteSource;
 
 pub(super) const SIGNATURE: &[u8] = b"QEVM\0\0\0\x03";
@@ -31,7 +31,7 @@ const MAX_CAPABILITIES: u32 = 256;
 /// Finds out where RAM is.
 pub(super) fn read(volume: &ByteSource, format: ImageFormat) -> Result<ImageFacts> {
     let start = if format == ImageFormat::LibvirtSave { libvirt(volume)? } else { 0 };
-    if bytes_at::<8>(volume, start)?.is_none_or(|head| head != SIGNATURE) {
+    if volume.array_at::<8>(start)?.is_none_or(|head| head != SIGNATURE) {
         return damaged("QEMU header", "the stream does not begin as one of version 3");
     }
     let mut reader = Reader::new(volume, start + 8);
@@ -55,7 +55,7 @@ pub(super) fn read(volume: &ByteSource, format: ImageFormat) -> Result<ImageFact
 
 /// Where the stream is in a file of libvirt's.
 fn libvirt(volume: &ByteSource) -> Result<u64> {
-    let Some(header) = bytes_at::<LIBVIRT_HEADER>(volume, 0)? else {
+    let Some(header) = volume.array_at::<LIBVIRT_HEADER>(0)? else {
         return damaged("libvirt header", "the file is too short for it");
     };
     // In the byte order of the host; the version tells it.

@@ -7,20 +7,19 @@ use super::pieces::part_for;
 use super::unit::{MAX_STORED, MAX_UNIT, Stored, Unit};
 use crate::bounds::{at_most, filled, saturating_usize, tail};
 use crate::dump::Findings;
+use crate::dump::block_cache::BlockCache;
 use crate::dump::byte_source::{ByteSource, ReadAt};
 use std::io::{self, Read};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-/// Units that are kept decompressed.
+/// Units of the largest size that are kept decompressed; of smaller ones there are more.
 const KEPT: usize = 64;
-/// Units that were decompressed before, each in the one place that its beginning has.
-#[derive(Default)]
-struct Kept(Vec<Option<(u64, Vec<u8>)>>);
 
 struct View {
     volume: ByteSource,
     layout: Arc<Layout>,
-    kept: Mutex<Kept>,
+    /// Units that were decompressed before, by where they begin.
+    kept: BlockCache,
 }
 
 /// Fills a buffer with what a unit holds; `Ok(None)` where the file ends within it.
@@ -47,21 +46,12 @@ fn invalid(at: u64, why: String) -> io::Error {
 impl View {
     /// The part of a unit from a place on, which is decompressed and kept.
     fn keep(&self, unit: &Unit, place: (u64, u64, Codec), within: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        if kept.0.is_empty() {
-            kept.0.resize_with(KEPT, || None);
-        }
-        let number = saturating_usize(unit.start / unit.size.max(1)) % KEPT;
-        let Some(slot) = kept.0.get_mut(number) else { return Ok(0) };
-        if slot.as_ref().is_none_or(|(start, _)| *start != unit.start) {
-            let mut bytes = vec![0; at_most(unit.size, saturating_usize(MAX_UNIT))];
-            if unpack(&self.volume, &self.layout, place, &mut bytes)?.is_none() {
-                return Ok(0);
-            }
-            *slot = Some((unit.start, bytes));
-        }
-        let bytes = slot.as_ref().map_or(&[][..], |(_, bytes)| bytes);
-        tail(bytes, within).read(buffer)
+        let size = at_most(unit.size, saturating_usize(MAX_UNIT));
+        let unit = self.kept.get(unit.start, size, |out| {
+            let done = unpack(&self.volume, &self.layout, place, out)?;
+            Ok(done.map_or(0, |()| out.len()))
+        })?;
+        tail(&unit, within).read(buffer)
     }
 }
 
@@ -126,7 +116,11 @@ impl ImageFacts {
                 });
                 let extents = extents.collect();
                 let length = layout.length();
-                let view = View { volume, layout: Arc::clone(layout), kept: Mutex::default() };
+                let view = View {
+                    volume,
+                    layout: Arc::clone(layout),
+                    kept: BlockCache::new(KEPT, saturating_usize(MAX_UNIT)),
+                };
                 OpenedImage { volume: ByteSource::from_elsewhere(Box::new(view), length), extents, is_view: true }
             }
         }

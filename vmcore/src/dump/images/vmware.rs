@@ -7,7 +7,7 @@ use super::fields::Fields;
 use super::layout::Layout;
 use super::pieces::{Piece, Pieces};
 use super::processor::Processor;
-use super::{Result, bytes_at, damaged, refused, some_at};
+use super::{Result, damaged, refused, some_at};
 use crate::bounds::{head, head_mut, saturating_usize};
 use crate::dump::byte_source::{Beside, ByteSource};
 use crate::text::until_nul;
@@ -128,7 +128,7 @@ pub(super) fn read(volume: &ByteSource, format: ImageFormat) -> Result<ImageFact
         (_, Some((Beside::VmwareMemory, memory))) => (volume, Some(memory)),
         _ => (volume, None),
     };
-    let Some(header) = bytes_at::<HEADER>(state, 0)? else {
+    let Some(header) = state.array_at::<HEADER>(0)? else {
         return damaged("VMware header", "the file is too short for it");
     };
     let fields = Fields::little(&header);
@@ -139,7 +139,7 @@ pub(super) fn read(volume: &ByteSource, format: ImageFormat) -> Result<ImageFact
     let mut group = None;
     let mut processors = BTreeMap::new();
     for number in 0..count.min(MAX_GROUPS) {
-        let Some(entry) = bytes_at::<GROUP>(state, HEADER as u64 + u64::from(number) * GROUP as u64)? else {
+        let Some(entry) = state.array_at::<GROUP>(HEADER as u64 + u64::from(number) * GROUP as u64)? else {
             return damaged("VMware groups", "the file ends before all of them");
         };
         let Some(at) = Fields::little(&entry).u64(64) else { continue };

@@ -6,7 +6,7 @@ use super::fields::Fields;
 use super::layout::Layout;
 use super::pieces::{Piece, Pieces};
 use super::processor::Processor;
-use super::{Result, bytes_at, damaged, refused, some_at};
+use super::{Result, damaged, refused, some_at};
 use crate::architecture::{Architecture, Endianness};
 use crate::bounds::saturating_usize;
 use crate::dump::byte_source::ByteSource;
@@ -51,7 +51,7 @@ struct Section {
 
 /// Finds out where the pages are.
 pub(super) fn read(volume: &ByteSource) -> Result<ImageFacts> {
-    let Some(head) = bytes_at::<64>(volume, 0)? else { return damaged("ELF header", "the file is too short for it") };
+    let Some(head) = volume.array_at::<64>(0)? else { return damaged("ELF header", "the file is too short for it") };
     let Some(order) = order(&head) else { return damaged("ELF header", "it is none of 64 bits") };
     let fields = Fields { bytes: &head, order };
     let (Some(machine), Some(table), Some(count), Some(names)) =
@@ -61,7 +61,7 @@ pub(super) fn read(volume: &ByteSource) -> Result<ImageFacts> {
     };
     let mut sections = Vec::new();
     for number in 0..count.min(MAX_SECTIONS) {
-        let Some(header) = bytes_at::<64>(volume, table.saturating_add(64 * u64::from(number)))? else {
+        let Some(header) = volume.array_at::<64>(table.saturating_add(64 * u64::from(number)))? else {
             return damaged("ELF sections", "the file ends before their headers");
         };
         let fields = Fields { bytes: &header, order };
@@ -169,7 +169,7 @@ fn processors(volume: &ByteSource, status: &Section, order: Endianness) -> Resul
     let count = saturating_usize(status.size / CONTEXT).min(MAX_PROCESSORS);
     for number in 0..count as u64 {
         let at = status.at.saturating_add(number * CONTEXT).saturating_add(CONTROL as u64);
-        let Some(bytes) = bytes_at::<40>(volume, at)? else { break };
+        let Some(bytes) = volume.array_at::<40>(at)? else { break };
         let fields = Fields { bytes: &bytes, order };
         let hex = |at| fields.u64(at).map(Hex);
         processors.push(Processor { cr0: hex(0), cr3: hex(24), cr4: hex(32), efer: None });

@@ -1,10 +1,10 @@
 //! Images of memory in LiME's format ([`crate::lime`]): the ranges that are in them.
 
 use super::Findings;
+use super::memory_range::MemoryRange;
 use super::stream::Stream;
 use crate::lime;
 use crate::units::Hex;
-use serde::Serialize;
 use std::io;
 
 /// Ranges that are listed in any case; beyond them a file has as many as make so many bytes each, so that the list stays
@@ -12,17 +12,8 @@ use std::io;
 const RANGES: u64 = 1 << 20;
 const BYTES_PER_RANGE: u64 = 512;
 
-/// A range of memory in a LiME image.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct LimeRange {
-    /// First address.
-    pub start: Hex,
-    /// First address after it.
-    pub end: Hex,
-}
-
 /// Lists the ranges.
-pub fn lime_ranges(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<LimeRange>> {
+pub fn list(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Result<Vec<MemoryRange>> {
     let mut ranges = Vec::new();
     loop {
         let place = format!("LiME header {}", ranges.len() + 1);
@@ -46,7 +37,7 @@ pub fn lime_ranges(stream: &mut Stream<'_>, findings: &mut Findings) -> io::Resu
                 break;
             }
         };
-        ranges.push(LimeRange { start: Hex(start), end: Hex(end) });
+        ranges.push(MemoryRange { start: Hex(start), end: Hex(end) });
         if let Err(stop) = stream.skip(end - start) {
             findings.stopped(format!("LiME range {}", ranges.len()), stop)?;
             break;
