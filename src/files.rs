@@ -1,11 +1,11 @@
 //! Files and devices that are read: opened without waiting, known as in use, and never a mem(4) device by mistake.
 
-#[cfg(target_os = "freebsd")]
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::files_in_use;
 use crate::observer::{Observer, Phase, observe_bytes};
 use crate::output_file::unnamed_temp_file;
+#[cfg(target_os = "freebsd")]
+use crate::{bhyve, disk};
 use nix::errno::Errno;
 use nix::fcntl::{AT_FDCWD, AtFlags, FcntlArg, OFlag, fcntl};
 use nix::unistd::{AccessFlags, Whence, faccessat, lseek};
@@ -302,6 +302,10 @@ fn no_info(_: &Path) -> io::Result<File> {
 }
 
 fn byte_source(path: &Path, file: File, open_info: Open) -> Result<ByteSource> {
+    #[cfg(target_os = "freebsd")]
+    if bhyve::is_machine(path) {
+        return bhyve::memory(path, file);
+    }
     #[cfg(target_os = "freebsd")]
     if let Some(geometry) = disk::geometry(&file) {
         return Ok(ByteSource::from_disk(file, geometry.length, geometry.sector_size));

@@ -30,6 +30,8 @@
 
 #[cfg(feature = "archive")]
 pub mod archive;
+#[cfg(target_os = "freebsd")]
+mod bhyve;
 pub mod compress;
 pub mod core_files;
 pub mod crash_dump;

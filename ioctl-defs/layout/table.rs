@@ -260,9 +260,11 @@ pub mod common {
 pub mod amd64 {
     use super::word;
     use ioctl_defs::minidump::amd64::*;
+    use ioctl_defs::vmm::*;
 
     table! {
         structs {
+            vm_memmap { gpa, segid, segoff, len, prot, flags }
             minidumphdr {
                 magic,
                 version,
@@ -276,6 +278,9 @@ pub mod amd64 {
             }
         }
         values {
+            "sizeof(struct vm_memmap)" => size_of::<vm_memmap>(),
+            "VM_MMAP_GETNEXT" => VM_MMAP_GETNEXT,
+            "VM_PROT_READ" => VM_PROT_READ.cast_unsigned(),
             "sizeof(struct minidumphdr)" => size_of::<minidumphdr>().next_multiple_of(8),
             "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
             "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),
@@ -290,9 +295,11 @@ pub mod amd64 {
 pub mod arm64 {
     use super::word;
     use ioctl_defs::minidump::arm64::*;
+    use ioctl_defs::vmm::*;
 
     table! {
         structs {
+            vm_memmap { gpa, segid, segoff, len, prot, flags }
             minidumphdr {
                 magic,
                 version,
@@ -308,6 +315,9 @@ pub mod arm64 {
             }
         }
         values {
+            "sizeof(struct vm_memmap)" => size_of::<vm_memmap>(),
+            "VM_MMAP_GETNEXT" => VM_MMAP_GETNEXT,
+            "VM_PROT_READ" => VM_PROT_READ.cast_unsigned(),
             "sizeof(struct minidumphdr)" => size_of::<minidumphdr>(),
             "sizeof(MINIDUMP_MAGIC) - 1" => MINIDUMP_MAGIC.len(),
             "WORD(MINIDUMP_MAGIC, 0)" => word(MINIDUMP_MAGIC, 0),

@@ -5,6 +5,7 @@ use ioctl_defs::cpuctl::*;
 use ioctl_defs::disk::*;
 use ioctl_defs::kerneldump::kerneldumpheader;
 use ioctl_defs::memrange::*;
+use ioctl_defs::vmm::*;
 
 #[test]
 fn request_codes() {
@@ -16,6 +17,7 @@ fn request_codes() {
     assert_eq!(CPUCTL_CPUID, 0xc014_6303);
     assert_eq!(DIOCGSECTORSIZE, 0x4004_6480);
     assert_eq!(DIOCGMEDIASIZE, 0x4008_6481);
+    assert_eq!(VM_MMAP_GETNEXT, 0xc028_7611);
 }
 
 #[test]
@@ -26,5 +28,6 @@ fn sizes() {
     assert_eq!(size_of::<mem_livedump_arg>(), 32);
     assert_eq!(size_of::<cpuctl_msr_args_t>(), 16);
     assert_eq!(size_of::<cpuctl_cpuid_args_t>(), 20);
+    assert_eq!(size_of::<vm_memmap>(), 40);
     assert_eq!(size_of::<kerneldumpheader>(), 512);
 }

@@ -194,6 +194,11 @@ fn c_source(tables: &[&Table]) -> String {
          #include <sys/sysctl.h>\n\
          #include <sys/user.h>\n\
          #include <machine/minidump.h>\n\
+         /* Only of architectures with bhyve. */\n\
+         #if defined(__amd64__) || defined(__aarch64__)\n\
+         #include <vm/vm.h>\n\
+         #include <machine/vmm_dev.h>\n\
+         #endif\n\
          #include <stddef.h>\n\
          #include <stdint.h>\n\
          /* Eight bytes of a string, the first one lowest, and zeros behind its end. */\n\

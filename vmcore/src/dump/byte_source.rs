@@ -2,7 +2,9 @@
 
 use super::companion;
 pub use super::companion::Beside;
+use super::running::{Row, RunningMachine};
 use super::saved;
+use crate::architecture::Architecture;
 use crate::bounds::{head_mut, part_mut, tail};
 use crate::error::{Error, Result};
 use crate::memory::WriteError;
@@ -54,6 +56,8 @@ pub struct ByteSource {
     /// Whether it is the memory of a machine whose state is needed to find addresses in it, and is not there.
     lacks_state: bool,
     next_data: Option<NextData>,
+    /// The machine whose memory it is.
+    running: Option<Arc<RunningMachine>>,
 }
 
 /// Why bytes could not be read that are in no file as they are, in more words than an errno has: what compresses them is
@@ -227,6 +231,19 @@ impl ByteSource {
         Self::from_parts(Bytes::Elsewhere(bytes), length)
     }
 
+    /// The memory of a virtual machine that runs, in ranges that begin at a physical address and end before another one,
+    /// and what its processors are. `memory` reads by physical addresses, and is asked for addresses in these ranges only.
+    pub fn from_running(memory: Box<dyn ReadAt>, ranges: Vec<(u64, u64)>, architecture: Option<Architecture>) -> Self {
+        let machine = RunningMachine::new(ranges, architecture);
+        let row = Self::from_elsewhere(Box::new(Row::new(&machine, memory)), machine.length());
+        Self { running: Some(Arc::new(machine)), ..row }
+    }
+
+    /// The machine that runs, if it is the memory of one.
+    pub(super) fn running(&self) -> Option<&RunningMachine> {
+        self.running.as_deref()
+    }
+
     fn from_parts(bytes: Bytes, length: u64) -> Self {
         Self {
             bytes: Arc::new(bytes),
@@ -239,6 +256,7 @@ impl ByteSource {
             beside: None,
             lacks_state: false,
             next_data: None,
+            running: None,
         }
     }
 

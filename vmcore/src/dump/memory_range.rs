@@ -13,6 +13,13 @@ pub struct MemoryRange {
     pub end: Hex,
 }
 
+impl MemoryRange {
+    /// Bytes.
+    pub fn length(&self) -> u64 {
+        self.end.0.saturating_sub(self.start.0)
+    }
+}
+
 /// Ranges in ascending order, those joined that meet.
 pub(super) fn joined(sorted: impl Iterator<Item = (u64, u64)>) -> Vec<MemoryRange> {
     let mut ranges = Vec::new();

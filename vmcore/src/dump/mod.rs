@@ -22,6 +22,7 @@ mod memory;
 mod memory_range;
 mod minidump;
 pub mod pages;
+mod running;
 mod saved;
 mod search;
 #[cfg(feature = "zstd")]
@@ -362,6 +363,9 @@ pub fn inspect(volume: &ByteSource, depth: Depth, progress: &Progress) -> io::Re
 fn image_format(volume: &ByteSource, found: &Inspection) -> io::Result<Option<ImageFormat>> {
     if found.location.place != Container::File || found.compression != kerneldump::Compression::None {
         return Ok(None);
+    }
+    if volume.running().is_some() {
+        return Ok(Some(ImageFormat::BhyveMachine));
     }
     let mut head = vec![0; BEGINNING];
     let read = volume.read_at(found.location.start, &mut head)?;

@@ -10,6 +10,10 @@ use std::io;
 
 /// Finds the dump in a file or device.
 pub fn locate(volume: &ByteSource, findings: &mut Findings) -> io::Result<DumpLocation> {
+    if volume.running().is_some() {
+        // Its memory may begin with anything.
+        return Ok(DumpLocation::file(volume));
+    }
     let mut of_device = Findings::default();
     let device = match volume.partition() {
         Some(_) => None,

@@ -129,6 +129,9 @@ fn beginning_of(volume: &ByteSource, start: u64) -> io::Result<u64> {
 ///
 /// Those of read(2).
 pub(super) fn compression_at(volume: &ByteSource, start: u64) -> io::Result<Compression> {
+    if volume.running().is_some() {
+        return Ok(Compression::None);
+    }
     let mut head = [0; 1 << 10];
     let beginning = beginning_of(volume, start)?;
     let read = volume.read_at(beginning, &mut head)?;

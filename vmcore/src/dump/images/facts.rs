@@ -29,6 +29,8 @@ pub enum ImageFormat {
     XenCore,
     /// A checkpoint of bhyve, with its metadata beside it.
     BhyveCheckpoint,
+    /// The memory of a bhyve machine that runs.
+    BhyveMachine,
 }
 
 impl ImageFormat {
@@ -44,6 +46,7 @@ impl ImageFormat {
             Self::VmwareMemory => "memory of a VMware machine",
             Self::XenCore => "Xen core file",
             Self::BhyveCheckpoint => "checkpoint of a bhyve machine",
+            Self::BhyveMachine => "memory of a bhyve machine that runs",
         }
     }
 }

@@ -112,6 +112,7 @@ pub(super) fn read(
         ImageFormat::VmwareState | ImageFormat::VmwareMemory => vmware::read(volume, format),
         ImageFormat::XenCore => xen::read(volume),
         ImageFormat::BhyveCheckpoint => bhyve::read(volume),
+        ImageFormat::BhyveMachine => bhyve::read_running(volume, findings),
     };
     let facts = match read {
         Ok(facts) => facts,

@@ -109,7 +109,7 @@ impl ImageFacts {
             _ => {
                 let mut offset = 0_u64;
                 let extents = self.ranges.iter().map(|range| {
-                    let size = range.end.0.saturating_sub(range.start.0);
+                    let size = range.length();
                     let extent = (range.start.0, size, offset);
                     offset = offset.saturating_add(size);
                     extent
