@@ -12,7 +12,9 @@ use crate::error::{Error, Result};
 use crate::memory_map::kernel_maps::{self, KernelMapping};
 use std::collections::BTreeMap;
 use vmcore::architecture::DirectMap;
-use vmcore::bounds::{item_mut, saturating_u32, saturating_u64, saturating_usize};
+use vmcore::bounds::{
+    at_most, head, head_mut, item_mut, part_mut, saturating_u32, saturating_u64, saturating_usize, tail,
+};
 use vmcore::messages::MSG_MAGIC;
 use vmcore::minidump::dump_avail::DumpAvail;
 use vmcore::minidump::writer::directory_entries;
@@ -261,8 +263,11 @@ impl LaidOutKernel {
         let mut address = bitmap_at;
         for first in (0..words).step_by(entries) {
             let numbers = first..words.min(first + page / 8);
-            let has_pages = bitmap.has_pages_within(numbers.clone());
-            let words: Vec<u64> = numbers.filter(|_| has_pages).map(|number| bitmap.word(number)).collect();
+            let words: Vec<u64> = if bitmap.has_pages_within(numbers.clone()) {
+                numbers.map(|number| bitmap.word(number)).collect()
+            } else {
+                Vec::new()
+            };
             // What a page's bytes lack is zeros.
             let used = words.iter().rposition(|word| *word != 0).map_or(0, |last| last + 1);
             self.pages.insert(address, bytes_of(words.get(..used)?));
@@ -473,14 +478,15 @@ impl LaidOutKernel {
     pub fn overlay(&self, address: u64, buffer: &mut [u8]) {
         let end = address.saturating_add(buffer.len() as u64);
         let page_size = self.architecture.page_size();
-        let length = saturating_usize(page_size);
         for (&at, page) in self.pages.range(address.saturating_sub(page_size - 1)..end) {
-            let skip = saturating_usize(address.saturating_sub(at));
-            let offset = saturating_usize(at.saturating_sub(address));
-            let from = page.iter().copied().chain(std::iter::repeat(0)).take(length).skip(skip);
-            for (to, from) in buffer.iter_mut().skip(offset).zip(from) {
-                *to = from;
-            }
+            let skipped = address.saturating_sub(at);
+            let offset = at_most(at.saturating_sub(address), buffer.len());
+            let to = head_mut(part_mut(buffer, offset..), page_size.saturating_sub(skipped));
+            let from = head(tail(page, skipped), to.len());
+            let (bytes, zeros) = to.split_at_mut(from.len());
+            bytes.copy_from_slice(from);
+            // What a page's bytes lack is zeros.
+            zeros.fill(0);
         }
     }
 }

@@ -130,11 +130,13 @@ fn fill_with_address(address: u64, buffer: &mut [u8]) {
         *to = from;
     }
     let mut word = address.wrapping_add(head as u64);
-    for chunk in words.chunks_mut(8) {
-        for (to, from) in chunk.iter_mut().zip(word.to_le_bytes()) {
-            *to = from;
-        }
+    let (whole, rest) = words.as_chunks_mut();
+    for to in whole {
+        *to = word.to_le_bytes();
         word = word.wrapping_add(8);
+    }
+    for (to, from) in rest.iter_mut().zip(word.to_le_bytes()) {
+        *to = from;
     }
 }
 

@@ -2,6 +2,7 @@
 
 use super::companion;
 pub use super::companion::Beside;
+pub use super::read_at::ReadAt;
 use super::running::{Row, RunningMachine};
 use super::saved;
 use crate::architecture::Architecture;
@@ -18,16 +19,6 @@ use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 /// Devices are read in blocks of so many bytes: a multiple of every sector size.
 const BLOCK: usize = 1 << 16;
-
-/// Bytes that are read at any place, and are in no file of this system.
-pub trait ReadAt: Send + Sync {
-    /// Fills a buffer from so many bytes behind the beginning on, as far as it will with one request, and tells how far.
-    ///
-    /// # Errors
-    ///
-    /// They cannot be read.
-    fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize>;
-}
 
 /// Where the first data of a file is from a place on; where there is none, the range is empty, and at the file's end.
 ///

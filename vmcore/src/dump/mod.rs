@@ -22,6 +22,7 @@ mod memory;
 mod memory_range;
 mod minidump;
 pub mod pages;
+mod read_at;
 mod running;
 mod saved;
 mod search;

@@ -1,7 +1,7 @@
 //! Memory of a virtual machine that runs: its host tells where there is any, and reads it by physical addresses.
 
-use super::byte_source::ReadAt;
 use super::memory_range::{MemoryRange, joined};
+use super::read_at::ReadAt;
 use crate::architecture::Architecture;
 use crate::bounds::head_mut;
 use std::io;
