@@ -75,7 +75,7 @@ mod tests {
 
     impl ReadAt for Addresses {
         fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-            buffer.fill((at >> 12) as u8);
+            buffer.fill(u8::try_from(at >> 12).unwrap());
             Ok(buffer.len())
         }
     }
