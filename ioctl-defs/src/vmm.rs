@@ -24,6 +24,5 @@ pub struct vm_memmap {
 /// It may be read (`vm/vm.h`).
 pub const VM_PROT_READ: c_int = 1;
 
-/// Finds the memory that begins at an address or, if none does, at the next one; `ENOENT` if there is no more
-/// (FreeBSD 11.2).
+/// Finds the memory that begins at an address or, if none does, at the next one; `ENOENT` if there is no more.
 pub const VM_MMAP_GETNEXT: u32 = iowr::<vm_memmap>(b'v', 17);

@@ -571,7 +571,7 @@ fn describe(context: &mut Context, arguments: &Arguments, inspection: &Inspectio
 
 /// How much memory is in ranges of an image.
 fn memory_in(ranges: &[MemoryRange]) -> String {
-    let bytes: u128 = ranges.iter().map(|range| u128::from(range.end.0 - range.start.0)).sum();
+    let bytes: u128 = ranges.iter().map(|range| u128::from(range.length())).sum();
     format!("{} in {}", exact_size(bytes), counted(ranges.len(), "range"))
 }
 

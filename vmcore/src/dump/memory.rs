@@ -3,6 +3,8 @@
 use super::block_cache::BlockCache;
 use super::byte_source::{ByteSource, Trouble};
 use super::elf::ElfSegment;
+use super::extent::{Extent, in_a_row};
+use super::memory_range::MemoryRange;
 use super::minidump::MinidumpFacts;
 use super::stream::{Stream, StreamError};
 use super::unfolded::{Unfolded, looked_at};
@@ -55,26 +57,6 @@ pub struct DumpedMemory {
     is_kept: bool,
 }
 
-/// Memory that lies in one piece in the dump.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Extent {
-    /// First physical address.
-    pub physical: u64,
-    /// Bytes.
-    pub size: u64,
-    /// Where they begin in the dump.
-    pub offset: u64,
-}
-
-impl Extent {
-    /// What of it lies from a physical address on and before another one.
-    fn clipped(self, start: u64, end: u64) -> Self {
-        let before = start.saturating_sub(self.physical).min(self.size);
-        let (physical, size) = (self.physical.saturating_add(before), self.size - before);
-        Self { physical, size: size.min(end.saturating_sub(physical)), offset: self.offset.saturating_add(before) }
-    }
-}
-
 /// Memory that a core file tells both addresses of.
 #[derive(Debug, Clone, Copy)]
 struct VirtualExtent {
@@ -101,18 +83,6 @@ fn virtual_extents(inspection: &Inspection) -> Vec<VirtualExtent> {
     extents.sort_by_key(|extent| extent.first);
     extents.dedup_by_key(|extent| extent.first);
     extents
-}
-
-/// Ranges of memory that lie one after another in the dump, each behind a header of so many bytes.
-fn in_a_row(ranges: impl Iterator<Item = (u64, u64)>, header: u64) -> Vec<Extent> {
-    let mut offset = 0_u64;
-    let extent = |(start, end): (u64, u64)| {
-        offset = offset.saturating_add(header);
-        let extent = Extent { physical: start, size: end.saturating_sub(start), offset };
-        offset = offset.saturating_add(extent.size);
-        extent
-    };
-    ranges.map(extent).collect()
 }
 
 impl DumpedMemory {
@@ -166,9 +136,7 @@ impl DumpedMemory {
                     |segment: &ElfSegment| if has_virtual { segment.virtual_address.0 } else { segment.physical.0 };
                 segments.map(|segment| extent(address(segment), segment.size, segment.offset)).collect()
             }
-            Content::Lime(ranges) => {
-                in_a_row(ranges.iter().map(|range| (range.start.0, range.end.0)), lime::HEADER_LENGTH as u64)
-            }
+            Content::Lime(ranges) => in_a_row(ranges.iter().map(MemoryRange::bounds), lime::HEADER_LENGTH as u64),
             // Opened below.
             Content::Image(_) => Vec::new(),
             Content::Unknown => match packed {
@@ -189,8 +157,7 @@ impl DumpedMemory {
         if let Content::Image(facts) = &inspection.content {
             let image = facts.open(volume);
             volume = image.volume;
-            extents =
-                image.extents.into_iter().map(|(physical, size, offset)| Extent { physical, size, offset }).collect();
+            extents = image.extents;
             if image.is_view {
                 (length, dump_end) = (volume.length(), volume.length());
             }

@@ -14,6 +14,11 @@ pub struct MemoryRange {
 }
 
 impl MemoryRange {
+    /// Both addresses.
+    pub(super) fn bounds(&self) -> (u64, u64) {
+        (self.start.0, self.end.0)
+    }
+
     /// Bytes.
     pub fn length(&self) -> u64 {
         self.end.0.saturating_sub(self.start.0)

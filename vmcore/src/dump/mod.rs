@@ -9,6 +9,7 @@ pub mod byte_source;
 mod companion;
 pub mod disk;
 mod elf;
+mod extent;
 pub mod foreign;
 mod frames;
 #[cfg(feature = "gzip")]
@@ -37,11 +38,12 @@ mod unfolded;
 mod unpacked;
 
 pub use elf::ElfFacts;
+pub use extent::Extent;
 pub use frames::Frames;
 pub use images::{CoreWriter, ImageFacts, ImageFormat, Processor};
 pub use info::InfoFile;
 pub use locate::{Container, DeviceDump, DumpLocation, last_sectors, last_sectors_of};
-pub use memory::{DumpInOrder, DumpedMemory, Extent};
+pub use memory::{DumpInOrder, DumpedMemory};
 pub use memory_range::MemoryRange;
 pub use minidump::{MinidumpFacts, SegmentFacts, TableFacts};
 pub use search::{DiskSearch, PartitionDump, on_disk};

@@ -1,9 +1,11 @@
 //! Memory of a virtual machine that runs: its host tells where there is any, and reads it by physical addresses.
 
+use super::extent::{Extent, in_a_row};
 use super::memory_range::{MemoryRange, joined};
 use super::read_at::ReadAt;
 use crate::architecture::Architecture;
 use crate::bounds::head_mut;
+use crate::segment::coalesce;
 use std::io;
 
 /// What is known of a machine that runs.
@@ -19,14 +21,12 @@ impl RunningMachine {
     /// One with memory in these ranges: of a first address and one behind the last each.
     pub fn new(mut ranges: Vec<(u64, u64)>, architecture: Option<Architecture>) -> Self {
         ranges.retain(|(start, end)| start < end);
-        ranges.sort_unstable();
-        let mut known = 0;
-        for (start, end) in &mut ranges {
-            *start = (*start).max(known);
-            known = known.max(*end);
-        }
-        ranges.retain(|(start, end)| start < end);
-        Self { ranges: joined(ranges.into_iter()), architecture }
+        Self { ranges: joined(coalesce(ranges).into_iter()), architecture }
+    }
+
+    /// Where each range is in a row of all of them.
+    pub fn in_a_row(&self) -> Vec<Extent> {
+        in_a_row(self.ranges.iter().map(MemoryRange::bounds), 0)
     }
 
     /// Bytes of memory.
@@ -37,33 +37,25 @@ impl RunningMachine {
 
 /// Its memory in a row, in the order of physical addresses.
 pub(super) struct Row {
-    /// Where each range begins in the row, and its first address and bytes.
-    pieces: Vec<(u64, u64, u64)>,
+    extents: Vec<Extent>,
     memory: Box<dyn ReadAt>,
 }
 
 impl Row {
     /// That of a machine, whose memory is read by physical addresses.
     pub fn new(machine: &RunningMachine, memory: Box<dyn ReadAt>) -> Self {
-        let mut at = 0_u64;
-        let piece = |range: &MemoryRange| {
-            let piece = (at, range.start.0, range.length());
-            at = at.saturating_add(range.length());
-            piece
-        };
-        Self { pieces: machine.ranges.iter().map(piece).collect(), memory }
+        Self { extents: machine.in_a_row(), memory }
     }
 }
 
 impl ReadAt for Row {
     /// Reads within one range at a time: between them there is nothing.
     fn read_at(&self, at: u64, buffer: &mut [u8]) -> io::Result<usize> {
-        let number = self.pieces.partition_point(|(first, ..)| *first <= at);
-        let Some((first, physical, size)) = number.checked_sub(1).and_then(|number| self.pieces.get(number)) else {
-            return Ok(0);
-        };
-        let within = at - first;
-        self.memory.read_at(physical.saturating_add(within), head_mut(buffer, size.saturating_sub(within)))
+        let number = self.extents.partition_point(|extent| extent.offset <= at);
+        let Some(extent) = number.checked_sub(1).and_then(|number| self.extents.get(number)) else { return Ok(0) };
+        let within = at - extent.offset;
+        let buffer = head_mut(buffer, extent.size.saturating_sub(within));
+        self.memory.read_at(extent.physical.saturating_add(within), buffer)
     }
 }
 

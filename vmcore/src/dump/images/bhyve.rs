@@ -69,12 +69,8 @@ pub(super) fn read_running(volume: &ByteSource, findings: &mut Findings) -> Resu
         return damaged("memory", "the machine has none");
     };
     findings.warnings.push("the machine runs: its memory changes while it is read".to_owned());
-    let mut at = 0_u64;
-    let pieces = machine.ranges.iter().map(|range| {
-        let piece = Piece::plain(range.start.0, range.length(), at);
-        at = at.saturating_add(range.length());
-        piece
-    });
+    let extents = machine.in_a_row().into_iter();
+    let pieces = extents.map(|extent| Piece::plain(extent.physical, extent.size, extent.offset));
     let facts = ImageFacts::new(ImageFormat::BhyveMachine, Layout::Pieces(Pieces::from_sorted(pieces)));
     Ok(ImageFacts { architecture: machine.architecture, ..facts })
 }

@@ -3,12 +3,14 @@
 use super::codec::Codec;
 use super::facts::ImageFacts;
 use super::layout::Layout;
-use super::pieces::part_for;
+use super::pieces::{Piece, part_for};
 use super::unit::{MAX_STORED, MAX_UNIT, Stored, Unit};
 use crate::bounds::{at_most, filled, saturating_usize, tail};
 use crate::dump::Findings;
 use crate::dump::block_cache::BlockCache;
 use crate::dump::byte_source::{ByteSource, ReadAt};
+use crate::dump::extent::{Extent, in_a_row};
+use crate::dump::memory_range::MemoryRange;
 use std::io::{self, Read};
 use std::sync::Arc;
 
@@ -82,8 +84,8 @@ impl ReadAt for View {
 pub(in crate::dump) struct OpenedImage {
     /// What the offsets are in.
     pub volume: ByteSource,
-    /// Where memory is, in ascending order: the physical address, bytes, and where they begin in `volume`.
-    pub extents: Vec<(u64, u64, u64)>,
+    /// Where memory is in `volume`, in ascending order.
+    pub extents: Vec<Extent>,
     /// Whether `volume` is not the file itself but its memory in a row.
     pub is_view: bool,
 }
@@ -103,18 +105,13 @@ impl ImageFacts {
             Layout::Pieces(pieces) | Layout::Beside(pieces)
                 if pieces.are_plain() && pieces.iter().count() == self.ranges.len() =>
             {
-                let extents = pieces.iter().filter_map(|piece| Some((piece.physical, piece.size, piece.at?)));
-                OpenedImage { volume, extents: extents.collect(), is_view }
+                let extent = |piece: &Piece| {
+                    piece.at.map(|offset| Extent { physical: piece.physical, size: piece.size, offset })
+                };
+                OpenedImage { volume, extents: pieces.iter().filter_map(extent).collect(), is_view }
             }
             _ => {
-                let mut offset = 0_u64;
-                let extents = self.ranges.iter().map(|range| {
-                    let size = range.length();
-                    let extent = (range.start.0, size, offset);
-                    offset = offset.saturating_add(size);
-                    extent
-                });
-                let extents = extents.collect();
+                let extents = in_a_row(self.ranges.iter().map(MemoryRange::bounds), 0);
                 let length = layout.length();
                 let view = View {
                     volume,
