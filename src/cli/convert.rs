@@ -263,14 +263,11 @@ fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Resul
         DumpInOrder::open(volume, packed.as_deref(), scratch(&arguments.scratch()), progress)
     })?;
     let name = files::in_order(arguments.input()).0.display().to_string();
-    context.out.watch(name, dump.memory().trouble());
+    context.out.watch(name.clone(), dump.memory().trouble());
     let inspection = dump.inspection();
     remark_on_dump(context, files::in_order(arguments.input()).0, inspection, arguments.segments.is_some());
     if arguments.format().is_some() && dump.extents().all(|extent| extent.size == 0) {
-        return Err(Error::Refused(format!(
-            "there is no memory in {}",
-            files::in_order(arguments.input()).0.display()
-        )));
+        return Err(Error::Refused(format!("there is no memory in {name}")));
     }
     let finished = match arguments.format() {
         Some(format) => {
@@ -278,7 +275,7 @@ fn to_image(context: &mut Context, arguments: &Arguments, job: Job<'_>) -> Resul
             let layout = convert::layout(&dump, format)?;
             converted::image(&dump, &layout, job, context)?
         }
-        None => converted::minidump(&dump, job, context)?,
+        None => converted::minidump(&dump, &name, job, context)?,
     };
     let Inspection { damage, limits, .. } = dump.inspection();
     Ok(Converted { finished, core: None, damaged: !damage.is_empty(), limited: !limits.is_empty() })

@@ -1,11 +1,11 @@
 //! Dumps that are there already, converted ([`vmcore::convert`]) and written where they are to go.
 
 use super::job::{DumpSizes, Finished, Job};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::observer::Observer;
 use crate::output_file::OutputFile;
 use vmcore::convert::core::Core;
-use vmcore::convert::{minidump_size, write_image, write_minidump};
+use vmcore::convert::{write_image, write_minidump};
 use vmcore::dump::DumpInOrder;
 use vmcore::format::Layout;
 
@@ -24,13 +24,16 @@ pub fn image(dump: &DumpInOrder, layout: &Layout, job: Job<'_>, observer: &mut d
     begun.write(NOUN, observer, |out, map, progress| Ok(write_image(dump, layout, out, map, progress)?))
 }
 
-/// Writes a minidump as it is before compression.
+/// Writes a minidump as it is before compression; the name is the file's that it is in.
 ///
 /// # Errors
 ///
-/// Those of [`image`]; it is no minidump.
-pub fn minidump(dump: &DumpInOrder, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
-    let size = minidump_size(dump)?;
+/// Those of [`image`]; it is no minidump ([`Error::Refused`]).
+pub fn minidump(dump: &DumpInOrder, name: &str, job: Job<'_>, observer: &mut dyn Observer) -> Result<Finished> {
+    let size = dump.minidump_size().ok_or_else(|| {
+        let what = dump.inspection().content.name();
+        Error::Refused(format!("{name} is no minidump, but {what}: another format of memory is not made to one"))
+    })?;
     let begun = job.begin(DumpSizes { size, stored: size, memory: size }, observer)?;
     begun.write(NOUN, observer, |out, _, progress| Ok(write_minidump(dump, out, progress)?))
 }

@@ -228,7 +228,8 @@ fn repacking_changes_no_byte_and_refuses_what_is_no_minidump() {
     let lime = dumps.directory.path().join("lime");
     memtool(&["convert", "--format", "lime", text(&dumps.zstd), text(&lime)]).ok();
     let refused = dumps.directory.path().join("refused");
-    memtool(&["convert", "--format", "minidump", text(&lime), text(&refused)]).fails_saying(&["no minidump", "LiME"]);
+    let said = format!("{} is no minidump, but", text(&lime));
+    memtool(&["convert", "--format", "minidump", text(&lime), text(&refused)]).fails_saying(&[&said, "LiME"]);
     assert!(!refused.exists());
     // A dump that has been cut off stays one, and that is said.
     let cut = dumps.directory.path().join("cut");

@@ -7,7 +7,7 @@ pub mod script;
 pub mod threads;
 
 use crate::dump::{DumpInOrder, DumpedMemory, Extent};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::format::map_file::MapFile;
 use crate::format::unreadable::Unreadable;
 use crate::format::writer::{Copied, ImageWriter, SparseWrite};
@@ -69,26 +69,14 @@ pub fn write_image(
     copy(dump.memory(), layout, out, map, progress)
 }
 
-/// Bytes of a minidump before compression.
-///
-/// # Errors
-///
-/// [`Error::Refused`]: it is no minidump.
-pub fn minidump_size(dump: &DumpInOrder) -> Result<u64> {
-    dump.minidump_size().ok_or_else(|| {
-        let what = dump.inspection().content.name();
-        Error::Refused(format!("it is no minidump, but {what}: another format of memory is not made to one"))
-    })
-}
-
 /// Writes a minidump as it is before compression; the progress counts its bytes. What it is too short for is in the
-/// result, by place in the dump.
+/// result, by place in the dump. Of what is no minidump ([`DumpInOrder::minidump_size`]) nothing is written.
 ///
 /// # Errors
 ///
-/// Those of the output and of [`minidump_size`]; it cannot be read, or not decompressed.
+/// Those of the output; it cannot be read, or not decompressed.
 pub fn write_minidump(dump: &DumpInOrder, out: &mut dyn SparseWrite, progress: &Progress) -> Result<Copied> {
-    let size = minidump_size(dump)?;
+    let size = dump.minidump_size().unwrap_or(0);
     let read = dump.read_minidump(|bytes| {
         progress.add(bytes.len() as u64);
         if bytes.iter().all(|byte| *byte == 0) { out.zeros(bytes.len() as u64) } else { out.write(bytes) }
