@@ -8,10 +8,10 @@ use crate::remote::{Delivered, Upload};
 use sha2::{Digest, Sha256};
 use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::FileExt;
 use vmcore::bounds::head;
 use vmcore::errno;
 use vmcore::format::writer::SparseWrite;
+use vmcore::opened::{WRITE_SIZE, write_all_at};
 use vmcore::units::hex_digits;
 
 static ZEROS: [u8; 65536] = [0; 65536];
@@ -50,7 +50,7 @@ impl Target {
 impl Write for Target {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         match self {
-            Self::File(file) | Self::Stream(file) => file.write(bytes),
+            Self::File(file) | Self::Stream(file) => file.write(head(bytes, WRITE_SIZE)),
             Self::Remote(upload) => upload.write(bytes),
         }
     }
@@ -90,7 +90,7 @@ impl HashingWriter {
     /// Writes bytes that come so far behind the start.
     fn put(&mut self, bytes: &[u8], position: u64) -> io::Result<()> {
         match &self.target {
-            Target::File(file) => file.write_all_at(bytes, position)?,
+            Target::File(file) => write_all_at(file, bytes, position)?,
             _ => return self.write_all(bytes),
         }
         self.note(bytes);

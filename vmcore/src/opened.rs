@@ -1,5 +1,6 @@
 //! Files that are open: read and written at an offset, on every system that Rust's standard library knows.
 
+use crate::bounds::head;
 use std::fs::{File, FileType, Metadata};
 use std::io::{self, Read};
 use std::path::Path;
@@ -124,11 +125,19 @@ pub(crate) fn read_exact_at(file: &File, buffer: &mut [u8], offset: u64) -> io::
     Ok(())
 }
 
-/// Writes all bytes from an offset on.
-pub(crate) fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
+/// Bytes that are written to a file at once. Linux's file systems look for memory in one piece for all of a write, which
+/// takes several times as long for half a MiB as for this much.
+pub const WRITE_SIZE: usize = 256 << 10;
+
+/// Writes all bytes from an offset on, [`WRITE_SIZE`] at once.
+///
+/// # Errors
+///
+/// Those of pwrite(2).
+pub fn write_all_at(file: &File, bytes: &[u8], offset: u64) -> io::Result<()> {
     let mut done = 0;
     while let Some(rest @ [_, ..]) = bytes.get(done..) {
-        match write_at(file, rest, offset.saturating_add(done as u64)) {
+        match write_at(file, head(rest, WRITE_SIZE), offset.saturating_add(done as u64)) {
             Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
             Ok(written) => done += written,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kerneldump::Compression;
 use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
-use crate::opened::Scratch;
+use crate::opened::{Scratch, WRITE_SIZE};
 use crate::progress::Progress;
 use crate::segment::Segment;
 use std::io::{self, Read};
@@ -400,8 +400,8 @@ impl DumpInOrder {
     }
 }
 
-/// Bytes that are read at once.
-const BUFFER: usize = 1 << 20;
+/// Bytes that are read at once: as many as are written at once, so that the processor's cache has them still.
+const BUFFER: usize = WRITE_SIZE;
 
 impl DumpedMemory {
     /// Holes in the dump's file, by their place in the dump. Shorter ones are read as soon as passed over.
