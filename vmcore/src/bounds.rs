@@ -1,8 +1,8 @@
 //! Parts of buffers and tables, and numbers in narrower types. Indexing and `as` can panic or lose bits in silence, so
 //! that nothing here does either; what takes their place is said once, in two kinds.
 //!
-//! A clamp has an answer for whatever it is given: [`at_most`], [`head`], [`tail`], [`split_at_most`], [`split_text`], `saturating_*`,
-//! `low_*`.
+//! A clamp has an answer for whatever it is given: [`at_most`], [`head`], [`tail`], [`split_at_most`],
+//! [`split_at_most_mut`], [`split_text`], `saturating_*`, `low_*`.
 //!
 //! The others are for what was computed to be inside: [`part`], [`item`], [`filled`]. If it is not, the program is
 //! wrong, not its input. A debug build, and with it every test, panics. A release build goes on: [`filled`] and
@@ -25,8 +25,7 @@ pub fn head<T>(items: &[T], count: impl TryInto<usize>) -> &[T] {
 
 /// The first so many items, or all if there are fewer, to be changed.
 pub fn head_mut<T>(items: &mut [T], count: impl TryInto<usize>) -> &mut [T] {
-    let count = at_most(count, items.len());
-    items.split_at_mut(count).0
+    split_at_most_mut(items, count).0
 }
 
 /// The items from a place on; none if there are fewer.
@@ -37,6 +36,12 @@ pub fn tail<T>(items: &[T], start: impl TryInto<usize>) -> &[T] {
 /// The first so many items, or all if there are fewer, and those behind them.
 pub fn split_at_most<T>(items: &[T], count: impl TryInto<usize>) -> (&[T], &[T]) {
     items.split_at(at_most(count, items.len()))
+}
+
+/// The same, to be changed.
+pub fn split_at_most_mut<T>(items: &mut [T], count: impl TryInto<usize>) -> (&mut [T], &mut [T]) {
+    let count = at_most(count, items.len());
+    items.split_at_mut(count)
 }
 
 /// A text up to a byte, and what is behind it; all of it where no character begins there.

@@ -3,11 +3,12 @@
 //! A read that fails or comes up short is taken up again page by page, so that a large buffer loses nothing
 //! around a page that cannot be read.
 
-use crate::bounds::{head_mut, split_at_most};
+use crate::bounds::{head_mut, split_at_most, split_at_most_mut};
 use crate::error::{Error, Result};
 use crate::memory::{Memory, NotRead, ReadError};
 use crate::segment::Segment;
 use std::io;
+use std::iter::Peekable;
 use std::ops::Range;
 use std::panic::resume_unwind;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
@@ -18,6 +19,9 @@ pub const MAX_BUFFER: usize = 16 << 20;
 
 /// Threads, each with a buffer: while one writes, the others read.
 const MAX_THREADS: usize = 3;
+
+/// Parts that are taken at once.
+const MAX_PARTS: usize = 1024;
 
 /// A piece of a segment; pieces come in ascending order of addresses, without gaps.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -91,8 +95,8 @@ impl<'a> ChunkReader<'a> {
         Self { holes, ..self }
     }
 
-    /// Calls with each piece of the segments, one after another. Several threads take turns: each reads a chunk,
-    /// waits until all before it are done with, and calls with its pieces.
+    /// Calls with each piece of the segments, one after another. Several threads take turns: each reads as much as its
+    /// buffer has room for, waits until all before it are done with, and calls with its pieces.
     ///
     /// # Errors
     ///
@@ -107,9 +111,9 @@ impl<'a> ChunkReader<'a> {
         thread::scope(|scope| {
             let mut readers = Vec::new();
             for (number, (mine, next)) in mine.into_iter().zip(next).enumerate() {
-                let chunks = Chunks::new(segments, self.buffer_size, self.holes).skip(number).step_by(threads);
+                let batches = Batches::new(segments, self.buffer_size, self.holes).skip(number).step_by(threads);
                 let thread = thread::Builder::new().name("reader".to_owned());
-                let reader = thread.spawn_scoped(scope, move || self.take_turns(chunks, &mine, &next));
+                let reader = thread.spawn_scoped(scope, move || self.take_turns(batches, &mine, &next));
                 readers.push(reader.map_err(|source| Error::Io { what: "start a thread".to_owned(), source })?);
             }
             let ended = readers.into_iter().map(|reader| reader.join().unwrap_or_else(|panic| resume_unwind(panic)));
@@ -117,64 +121,70 @@ impl<'a> ChunkReader<'a> {
         })
     }
 
-    /// Reads chunks and hands them on when it is their turn. Ends, and so ends the others, when one of them has
+    /// Reads batches and hands them on when it is their turn. Ends, and so ends the others, when one of them has
     /// failed.
     fn take_turns<'t>(
         &self,
-        chunks: impl Iterator<Item = Part>,
+        batches: impl Iterator<Item = Vec<Part>>,
         mine: &Receiver<Turn<'t>>,
         next: &SyncSender<Turn<'t>>,
     ) -> Result<()> {
         let mut buffer = vec![0; self.buffer_size];
-        let mut runs = Vec::new();
-        for Part { range: chunk, is_hole } in chunks {
-            if is_hole {
-                let Ok(take) = mine.recv() else { break };
-                take(Chunk::Zeros { start: chunk.start, end: chunk.end })?;
-                let _ = next.send(take);
-                continue;
+        let mut pieces = Vec::new();
+        for batch in batches {
+            let mut room = &mut *buffer;
+            for Part { range, is_hole } in batch {
+                if is_hole {
+                    pieces.push(Piece { range, state: State::Hole });
+                    continue;
+                }
+                let (bytes, behind) = split_at_most_mut(room, range.end - range.start);
+                self.read_part(range.start, bytes, &mut pieces);
+                room = behind;
             }
-            let bytes = head_mut(&mut buffer, chunk.end - chunk.start);
-            self.read_chunk(chunk.start, bytes, &mut runs);
             let Ok(take) = mine.recv() else { break };
-            let (mut done, mut rest) = (0, &*bytes);
-            for Run { end, not_read } in runs.drain(..) {
-                let address = chunk.start + done as u64;
-                let (bytes, behind) = split_at_most(rest, end - done);
-                (done, rest) = (end, behind);
-                take(match not_read {
-                    None => Chunk::Data { address, bytes },
-                    Some(why) => Chunk::Unreadable { start: address, end: chunk.start + end as u64, why },
+            let mut rest = &*buffer;
+            for Piece { range: Range { start, end }, state } in pieces.drain(..) {
+                let in_buffer = if matches!(state, State::Hole) { 0 } else { end - start };
+                let (bytes, behind) = split_at_most(rest, in_buffer);
+                rest = behind;
+                take(match state {
+                    State::Read => Chunk::Data { address: start, bytes },
+                    State::Hole => Chunk::Zeros { start, end },
+                    State::NotRead(why) => Chunk::Unreadable { start, end, why },
                 })?;
             }
-            // The next one may have ended for want of chunks.
+            // The next one may have ended for want of batches.
             let _ = next.send(take);
         }
         Ok(())
     }
 
-    /// Fills the buffer with what can be read from an address on; the runs say which parts of it are filled.
-    fn read_chunk(&self, start: u64, buffer: &mut [u8], runs: &mut Vec<Run>) {
+    /// Fills the buffer with what can be read from an address on; the pieces say which parts of it are filled.
+    fn read_part(&self, start: u64, buffer: &mut [u8], pieces: &mut Vec<Piece>) {
+        let before = pieces.len();
         let mut done = 0;
         let mut page_by_page = false;
         while let Some(rest @ [_, ..]) = buffer.get_mut(done..) {
-            let in_page = (start + done as u64) & (self.page_size - 1);
+            let at = start + done as u64;
+            let in_page = at & (self.page_size - 1);
             let part = if page_by_page { head_mut(rest, self.page_size - in_page) } else { rest };
             let wanted = part.len();
-            let (read, not_read) = match self.read_at(start + done as u64, part) {
-                Ok(read @ 1..) => (read, None),
+            let (read, state) = match self.read_at(at, part) {
+                Ok(read @ 1..) => (read, State::Read),
                 _ if !page_by_page => {
                     page_by_page = true;
                     continue;
                 }
-                Ok(0) => (wanted, Some(NotRead::End)),
-                Err(error) => (wanted, Some(error.into())),
+                Ok(0) => (wanted, State::NotRead(NotRead::End)),
+                Err(error) => (wanted, State::NotRead(error.into())),
             };
             page_by_page |= read < wanted;
             done += read;
-            match runs.last_mut() {
-                Some(last) if last.not_read == not_read => last.end = done,
-                _ => runs.push(Run { end: done, not_read }),
+            let range = at..start + done as u64;
+            match pieces.get_mut(before..).and_then(<[Piece]>::last_mut) {
+                Some(last) if last.state == state => last.range.end = range.end,
+                _ => pieces.push(Piece { range, state }),
             }
         }
     }
@@ -192,15 +202,20 @@ impl<'a> ChunkReader<'a> {
 /// What takes the pieces: the one that has it may call it.
 type Turn<'a> = &'a mut (dyn FnMut(Chunk<'_>) -> Result<()> + Send);
 
-/// Part of a chunk: bytes that were read, or that cannot be.
-struct Run {
-    /// Where it ends, counted from the chunk's start.
-    end: usize,
-    /// Why it was not read; `None` for bytes that were.
-    not_read: Option<NotRead>,
+/// What was made of a part, or of some of it. Holes have no place in the buffer.
+struct Piece {
+    range: Range<u64>,
+    state: State,
 }
 
-/// What is taken at once.
+#[derive(PartialEq, Eq)]
+enum State {
+    Read,
+    Hole,
+    NotRead(NotRead),
+}
+
+/// What is read at once, or a hole.
 struct Part {
     range: Range<u64>,
     is_hole: bool,
@@ -240,6 +255,37 @@ impl Iterator for Chunks<'_> {
         let end = end.min(self.rest.end);
         self.rest.start = end;
         Some(Part { range: start..end, is_hole })
+    }
+}
+
+/// What a thread takes at once: a full buffer, or of small parts as many as it has room for, since each turn costs as much as
+/// some of them.
+struct Batches<'a> {
+    parts: Peekable<Chunks<'a>>,
+    size: u64,
+}
+
+impl<'a> Batches<'a> {
+    fn new(segments: &'a [Segment], size: usize, holes: &'a [Range<u64>]) -> Self {
+        Self { parts: Chunks::new(segments, size, holes).peekable(), size: size as u64 }
+    }
+}
+
+impl Iterator for Batches<'_> {
+    type Item = Vec<Part>;
+
+    fn next(&mut self) -> Option<Vec<Part>> {
+        let mut batch = Vec::new();
+        let mut room = self.size;
+        while batch.len() < MAX_PARTS
+            && let Some(part) = self.parts.next_if(|part| part.is_hole || part.range.end - part.range.start <= room)
+        {
+            if !part.is_hole {
+                room -= part.range.end - part.range.start;
+            }
+            batch.push(part);
+        }
+        (!batch.is_empty()).then_some(batch)
     }
 }
 
@@ -382,6 +428,21 @@ mod tests {
             (100 * PAGE, 101 * PAGE, "zeros"),
         ];
         assert_eq!(pieces, expected);
+    }
+
+    #[test]
+    fn small_parts_are_taken_together_as_far_as_the_buffer_goes() {
+        let segments: Vec<Segment> =
+            (0..5000).map(|number| segment(number * 3 * PAGE, (number * 3 + 1) * PAGE)).collect();
+        let hole = 3 * PAGE..4 * PAGE;
+        let batches: Vec<_> = Batches::new(&segments, 4 * 4096, std::slice::from_ref(&hole)).collect();
+        // Holes take no room.
+        assert_eq!(batches[..3].iter().map(Vec::len).collect::<Vec<_>>(), [5, 4, 4]);
+        let parts: Vec<_> = batches.iter().flatten().map(|part| part.range.clone()).collect();
+        assert_eq!(parts, segments.iter().map(|segment| segment.start..segment.end).collect::<Vec<_>>());
+        let largest = Batches::new(&segments, 16 << 20, &[]).map(|batch| batch.len()).max();
+        assert_eq!(largest, Some(MAX_PARTS));
+        read_all(&Faulty { bad_pages: (3000..6000).collect(), longest: 1000 }, &segments, 1 << 18);
     }
 
     #[test]
