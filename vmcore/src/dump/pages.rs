@@ -93,6 +93,15 @@ impl Bits<'_> {
         }
     }
 
+    /// The first run from a bit on, if these are runs and it does not go on behind the chunk: its first bit, and the one
+    /// behind it.
+    fn run_from(self, bit: u64) -> Option<(u64, u64)> {
+        let Self::Runs(runs) = self else { return None };
+        let [first, last, _] = runs.get(runs.partition_point(|[_, last, _]| u64::from(*last) < bit))?;
+        let next = u64::from(*last) + 1;
+        (next < CHUNK_BITS).then_some((bit.max(u64::from(*first)), next))
+    }
+
     /// The first bit from one on that is set, or is not.
     fn next(self, bit: u64, value: bool) -> Option<u64> {
         match (self, value) {
@@ -366,9 +375,13 @@ impl Pages {
     /// The pages of the dump from a physical address on and before another one, as runs: the first one's physical
     /// address, how many they are, and how many come before them in the dump.
     pub fn runs_within(&self, start: u64, end: u64) -> impl Iterator<Item = (u64, u64, u64)> {
-        let runs = self.bits_within(start, end).flat_map(move |bits| self.runs(bits));
-        runs.filter_map(move |run| {
-            Some((self.covered.address_of(run.start)?, run.end - run.start, self.rank(run.start)))
+        self.bits_within(start, end).flat_map(move |bits| {
+            let mut before = self.rank(bits.start);
+            self.runs(bits).filter_map(move |run| {
+                let (first, count) = (before, run.end - run.start);
+                before += count;
+                Some((self.covered.address_of(run.start)?, count, first))
+            })
         })
     }
 
@@ -376,6 +389,15 @@ impl Pages {
     pub fn runs(&self, bits: ops::Range<u64>) -> impl Iterator<Item = ops::Range<u64>> {
         let ops::Range { mut start, end } = bits;
         std::iter::from_fn(move || {
+            // Most runs end in the part that they begin in, where one search finds both.
+            let number = start / CHUNK_BITS;
+            if let Some((first, next)) = self.chunk(number).run_from(start % CHUNK_BITS) {
+                let (first, next) = (number * CHUNK_BITS + first, number * CHUNK_BITS + next);
+                if next <= end {
+                    start = next;
+                    return Some(first..next);
+                }
+            }
             let first = self.next(start, end, true)?;
             start = self.next(first, end, false).unwrap_or(end);
             Some(first..start)
