@@ -26,7 +26,6 @@ use clap::Parser;
 use measure::{Cost, Job, Names, Result, Sink, length, minidump, program, remove, text};
 use memtool::output_file::scratch;
 use pairs::Pairs;
-use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{BufWriter, Read, Write};
 use std::os::unix::fs::FileExt;
@@ -38,6 +37,8 @@ use vmcore::dump::byte_source::ByteSource;
 use vmcore::memory::Memory;
 use vmcore::progress::Progress;
 use vmcore::units::rough_size;
+use vmcore_synth::Arch;
+use vmcore_synth::typed_kernel::TypedKernel;
 
 const PAGE: u64 = 4096;
 const MIB: u64 = 1 << 20;
@@ -67,9 +68,10 @@ struct Arguments {
 type Measure = fn(&Bench) -> Result<()>;
 
 /// What is measured, by the input's name.
-const INPUTS: [(&str, Measure); 7] = [
+const INPUTS: [(&str, Measure); 8] = [
     ("12 TiB", Bench::huge_machine),
     ("64 GiB sparse", Bench::sparse),
+    ("core", Bench::core),
     ("tables", Bench::tables),
     ("threads", Bench::threads),
     ("ranges", Bench::ranges),
@@ -158,7 +160,7 @@ impl Bench {
 
     fn job(&self, command: &str) -> Result<Job> {
         let mut names = vec![("memtool", text(&self.memtool)), ("folder", text(&self.folder))];
-        names.extend(["cp", "sync"].map(|name| (name, program(name))));
+        names.extend(["cp", "sync", "minidump-to-elf"].map(|name| (name, program(name))));
         Job::new(command, &Names(names), &text(&self.path("out"))?)
     }
 
@@ -229,25 +231,34 @@ impl Bench {
             self.row(&what, theirs / ours, "x", &Goal::AtLeast(0.9));
             self.row(&format!("64 GiB sparse to {format}"), ours, "s", &Goal::None);
         }
-        remove(&path)?;
-        // Page by page there are too many pages in 64 GiB to wait for.
-        minidump::make_islands(&path, 8 * GIB).map_err(|error| error.to_string())?;
-        let ours = self.job("{memtool} convert -q {folder}/sparse {out} --format lime --force")?;
-        let pair = |_| {
-            let ours = ours.time(Sink::File, &out).unwrap();
-            let start = Instant::now();
-            page_by_page(&path, &out).unwrap();
-            (ours, start.elapsed().as_secs_f64())
-        };
-        let (ours, theirs) = pairs::median(self.rounds.min(3), pair);
-        self.row("8 GiB sparse to lime, beside pread of pages", theirs / ours, "x", &Goal::AtLeast(1.0));
+        remove(&path)
+    }
+
+    /// Beside the program that libfbsdvmcore has for that, if it is there.
+    fn core(&self) -> Result<()> {
+        let path = self.path("full");
+        minidump::make_full(&path, GIB).map_err(|error| error.to_string())?;
+        fs::write(self.path("kernel"), TypedKernel::new(Arch::Amd64).image()).map_err(|error| error.to_string())?;
+        let out = self.path("out");
+        let ours = self.job("{memtool} convert -q {folder}/full {out} --format elf --force")?;
+        let theirs = self.job("{minidump-to-elf} {folder}/full {folder}/kernel {out} && {sync} {out}");
+        match theirs {
+            Ok(theirs) => {
+                ours.time(Sink::File, &out)?;
+                let pair = |_| (ours.time(Sink::File, &out).unwrap(), theirs.time(Sink::File, &out).unwrap());
+                let (ours, theirs) = pairs::median(self.rounds, pair);
+                self.row("1 GiB to elf, beside minidump-to-elf, sync", theirs / ours, "x", &Goal::AtLeast(1.0));
+            }
+            Err(why) => println!("1 GiB to elf, beside minidump-to-elf: not measured: {why}"),
+        }
+        remove(&self.path("kernel"))?;
         remove(&path)
     }
 
     fn tables(&self) -> Result<()> {
         const SIZE: u64 = 4 * GIB;
         let path = self.path("mapped");
-        minidump::make_mapped(&path, SIZE).map_err(|error| error.to_string())?;
+        minidump::make_scattered(&path, SIZE).map_err(|error| error.to_string())?;
         File::open(&path).and_then(length).map_err(|error| error.to_string())?;
         let costs = self.costs("{memtool} inspect -q --verify {folder}/mapped")?;
         let speeds = costs.iter().map(|cost| SIZE as f64 / GIB as f64 / cost.seconds).collect();
@@ -331,7 +342,7 @@ impl Bench {
     /// Reads of 8 bytes by one thread, at places that the cache of pages has room for, and all over a GiB.
     fn random(&self) -> Result<()> {
         let path = self.path("mapped");
-        minidump::make_mapped(&path, GIB).map_err(|error| error.to_string())?;
+        minidump::make_scattered(&path, GIB).map_err(|error| error.to_string())?;
         let volume = ByteSource::open(&path).map_err(|error| error.to_string())?;
         let memory = DumpedMemory::open(volume, None, scratch(&self.folder), &Progress::default())
             .map_err(|error| error.to_string())?;
@@ -361,34 +372,6 @@ fn places(within: u64) -> impl Iterator<Item = u64> {
         state ^= state << 17;
         state % (within / 8) * 8
     })
-}
-
-/// Copies the pages of a minidump as libfbsdvmcore's readers do: each is found by a hash table, read with pread(2), and
-/// written unless it is zero.
-fn page_by_page(path: &Path, out: &Path) -> std::io::Result<()> {
-    let file = File::open(path)?;
-    let memory = DumpedMemory::open(ByteSource::open(path).unwrap(), None, None, &Progress::default()).unwrap();
-    let mut table = HashMap::new();
-    for extent in memory.extents() {
-        for at in (0..extent.size).step_by(PAGE as usize) {
-            table.insert(extent.physical + at, extent.offset + at);
-        }
-    }
-    remove(out).map_err(std::io::Error::other)?;
-    let to = File::create_new(out)?;
-    let mut page = [0; PAGE as usize];
-    let mut position = 0;
-    for extent in memory.extents() {
-        for at in (extent.physical..extent.physical + extent.size).step_by(PAGE as usize) {
-            file.read_exact_at(&mut page, table[&at])?;
-            if page.iter().any(|byte| *byte != 0) {
-                to.write_all_at(&page, position)?;
-            }
-            position += PAGE;
-        }
-    }
-    to.set_len(position)?;
-    to.sync_all()
 }
 
 /// Compresses a dump in frames with a table of them (`zstd_seekable_compression_format.md` of zstd). Pages that are zero from

@@ -43,7 +43,23 @@ const GIB: u64 = 1 << 30;
 
 /// A dump of amd64 in which all memory is mapped by tables of small pages, one of them after another at its beginning, in an
 /// order of no use to anybody. The rest is a hole.
-pub fn make_mapped(path: &Path, size: u64) -> io::Result<()> {
+pub fn make_scattered(path: &Path, size: u64) -> io::Result<()> {
+    let pages = size / PAGE;
+    make_mapped(path, size, |number| number * 0x9e37_79b1 % pages).map(drop)
+}
+
+/// The same in the order of the addresses, and full of data.
+pub fn make_full(path: &Path, size: u64) -> io::Result<()> {
+    let (file, pages_at) = make_mapped(path, size, |number| number)?;
+    let tables = size / PAGE * 8;
+    for at in (tables..size).step_by(ISLAND) {
+        file.write_all_at(&island(at), pages_at + at)?;
+    }
+    file.set_len(pages_at + size)
+}
+
+/// Writes the tables; tells where in the file the pages begin.
+fn make_mapped(path: &Path, size: u64, physical_page: impl Fn(u64) -> u64) -> io::Result<(File, u64)> {
     let (pages, base) = (size / PAGE, 0xffff_fe00_0000_0000);
     let mut spec = empty(vec![(0, size)], base, base + size);
     spec.direct_map.end = spec.direct_map.base + size;
@@ -53,11 +69,12 @@ pub fn make_mapped(path: &Path, size: u64) -> io::Result<()> {
     let entry = |physical: u64| ((physical * PAGE) | 0x63).to_le_bytes();
     let directories: Vec<u8> = (0..pages / 512).flat_map(entry).collect();
     front[parts.page_tables.start..][..directories.len()].copy_from_slice(&directories);
-    let tables: Vec<u8> = (0..pages).flat_map(|number| entry(number * 0x9e37_79b1 % pages)).collect();
-    let file = File::create(path)?;
+    let tables: Vec<u8> = (0..pages).flat_map(|number| entry(physical_page(number))).collect();
+    let (file, pages_at) = (File::create(path)?, parts.pages.start as u64);
     file.write_all_at(&front, 0)?;
-    file.write_all_at(&tables, parts.pages.start as u64)?;
-    file.set_len(parts.pages.start as u64 + size)
+    file.write_all_at(&tables, pages_at)?;
+    file.set_len(pages_at + size)?;
+    Ok((file, pages_at))
 }
 
 /// A dump of amd64 without pages.
@@ -95,14 +112,18 @@ pub fn make_12_tib(path: &Path) -> io::Result<()> {
 
 /// A dump of all pages of a machine, of which each MiB of 32 has data and the others are holes.
 pub fn make_islands(path: &Path, size: u64) -> io::Result<()> {
-    const ISLAND: usize = 1 << 20;
     let mut file = begin(path, size, 0xff)?;
     let start = file.stream_position()?;
-    let mut island = vec![0; ISLAND];
     for at in (0..size).step_by(32 * ISLAND) {
-        let words = island.as_chunks_mut().0.iter_mut().zip(at + 1..);
-        words.for_each(|(word, number)| *word = number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes());
-        file.write_all_at(&island, start + at)?;
+        file.write_all_at(&island(at), start + at)?;
     }
     file.set_len(start + size)
+}
+
+const ISLAND: usize = 1 << 20;
+
+/// Data of which no page is like another.
+fn island(at: u64) -> Vec<u8> {
+    let words = (at + 1..).take(ISLAND / 8);
+    words.flat_map(|number| number.wrapping_mul(0x9e37_79b9_7f4a_7c15).to_le_bytes()).collect()
 }
