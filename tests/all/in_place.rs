@@ -6,6 +6,9 @@ use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tempfile::TempDir;
+use vmcore::dump::DumpInOrder;
+use vmcore::dump::byte_source::ByteSource;
+use vmcore::progress::Progress;
 use vmcore_synth::{Arch, Compression, MinidumpSpec};
 
 const PAGE: u64 = 4096;
@@ -231,6 +234,10 @@ fn repacking_changes_no_byte_and_refuses_what_is_no_minidump() {
     let said = format!("{} is no minidump, but", text(&lime));
     memtool(&["convert", "--format", "minidump", text(&lime), text(&refused)]).fails_saying(&[&said, "LiME"]);
     assert!(!refused.exists());
+    // Nor does the library take it for an empty one.
+    let dump = DumpInOrder::open(ByteSource::open(&lime).unwrap(), None, None, &Progress::default()).unwrap();
+    let read = dump.read_minidump(|_| Ok(()));
+    assert!(matches!(read, Err(vmcore::Error::Refused(_))), "{read:?}");
     // A dump that has been cut off stays one, and that is said.
     let cut = dumps.directory.path().join("cut");
     std::fs::write(&cut, &plain[..plain.len() - 5000]).unwrap();

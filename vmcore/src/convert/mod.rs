@@ -70,19 +70,18 @@ pub fn write_image(
 }
 
 /// Writes a minidump as it is before compression; the progress counts its bytes. What it is too short for is in the
-/// result, by place in the dump. Of what is no minidump ([`DumpInOrder::minidump_size`]) nothing is written.
+/// result, by place in the dump.
 ///
 /// # Errors
 ///
-/// Those of the output; it cannot be read, or not decompressed.
+/// Those of the output and of [`DumpInOrder::read_minidump`].
 pub fn write_minidump(dump: &DumpInOrder, out: &mut dyn SparseWrite, progress: &Progress) -> Result<Copied> {
-    let size = dump.minidump_size().unwrap_or(0);
     let read = dump.read_minidump(|bytes| {
         progress.add(bytes.len() as u64);
         if bytes.iter().all(|byte| *byte == 0) { out.zeros(bytes.len() as u64) } else { out.write(bytes) }
     })?;
     let mut unreadable = Unreadable::default();
-    if read < size {
+    if let Some(size) = dump.minidump_size().filter(|size| read < *size) {
         unreadable.add(read, size, NotRead::End);
     }
     Ok(Copied { read, unreadable })

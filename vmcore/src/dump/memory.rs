@@ -15,7 +15,7 @@ use crate::error::{Error, Result};
 use crate::kerneldump::Compression;
 use crate::lime;
 use crate::memory::{Memory, NotRead, ReadError, WriteError};
-use crate::opened::{Scratch, WRITE_SIZE};
+use crate::opened::Scratch;
 use crate::progress::Progress;
 use crate::segment::Segment;
 use std::io::{self, Read};
@@ -400,8 +400,8 @@ impl DumpInOrder {
     }
 }
 
-/// Bytes that are read at once: as many as are written at once, so that the processor's cache has them still.
-const BUFFER: usize = WRITE_SIZE;
+/// Bytes that are read at once.
+const BUFFER: usize = 1 << 20;
 
 impl DumpedMemory {
     /// Holes in the dump's file, by their place in the dump. Shorter ones are read as soon as passed over.
@@ -497,15 +497,16 @@ impl DumpInOrder {
     ///
     /// # Errors
     ///
-    /// Those of the function called; the dump cannot be read, or not decompressed.
+    /// Those of the function called; it is no minidump ([`Error::Refused`]); it cannot be read, or not decompressed.
     pub fn read_minidump(&self, mut take: impl FnMut(&[u8]) -> Result<()>) -> Result<u64> {
+        let refused = || Error::Refused("what is no minidump cannot be read as one".to_owned());
+        let size = self.minidump_size().ok_or_else(refused)?;
         let Self(DumpedMemory { volume, inspection, .. }) = self;
         let failed = |source| Error::Io { what: "read the dump".to_owned(), source };
         let range = (inspection.location.start, inspection.location.end);
         let progress = Progress::default();
         let mut stream = Stream::new(volume, range, inspection.compression, &progress).map_err(failed)?;
         let mut buffer = vec![0; BUFFER];
-        let size = self.minidump_size().unwrap_or(0);
         while stream.position() < size {
             let part = head_mut(&mut buffer, size - stream.position());
             let read = stream.read(part).map_err(stopped)?;
