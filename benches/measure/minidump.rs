@@ -48,14 +48,14 @@ pub fn make_scattered(path: &Path, size: u64) -> io::Result<()> {
     make_mapped(path, size, |number| number * 0x9e37_79b1 % pages).map(drop)
 }
 
-/// The same in the order of the addresses, and full of data.
+/// The same in the order of the addresses, and full of data; the size is a multiple of 512 MiB.
 pub fn make_full(path: &Path, size: u64) -> io::Result<()> {
     let (file, pages_at) = make_mapped(path, size, |number| number)?;
     let tables = size / PAGE * 8;
     for at in (tables..size).step_by(ISLAND) {
         file.write_all_at(&island(at), pages_at + at)?;
     }
-    file.set_len(pages_at + size)
+    Ok(())
 }
 
 /// Writes the tables; tells where in the file the pages begin.
