@@ -350,14 +350,18 @@ impl Drop for StoreUpload {
         if self.is_complete {
             return;
         }
-        if self.journal.is_some() {
-            // What goes on from a file keeps its parts, also those that arrive now. What fails is sent again then.
-            self.place.workers.wait_at_most(LAST_PARTS, self.traffic.stop());
-            while let Some(joined) = self.on_their_way.try_join_next() {
-                if let (Ok((index, Some(sha256), Ok(id))), Some(journal)) = (joined, self.journal.as_mut()) {
-                    let _ = journal.add(index, sha256, &id.content_id);
+        if let Some(journal) = &mut self.journal {
+            // What goes on from a file keeps its parts, also those that arrive now. What fails is sent again then, and what
+            // takes longer is cut.
+            let on_their_way = &mut self.on_their_way;
+            let arriving = async {
+                while let Some(joined) = on_their_way.join_next().await {
+                    if let Ok((index, Some(sha256), Ok(id))) = joined {
+                        let _ = journal.add(index, sha256, &id.content_id);
+                    }
                 }
-            }
+            };
+            self.place.workers.wait_at_most(LAST_PARTS, arriving);
             return;
         }
         if let (Some(id), Some(_)) = (self.id.take(), self.undo.take()) {
